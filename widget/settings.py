@@ -1,10 +1,14 @@
 """The `[widget]` section of the settings."""
 
+import re
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from gateway.settings import Section
+
+# What a CSP source may look like; a path or a trailing slash would make it match nothing, silently.
+ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 
 
 class WidgetSettings(Section):
@@ -25,3 +29,14 @@ class WidgetSettings(Section):
         (), description="Origins (scheme://host:port) of the wikis that may embed the box."
     )
     title: str = Field("Ask the docs", description="Heading of the box.")
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin; write scheme://host or scheme://host:port in"
+                    " lower case, without a path, like https://wiki.example.com"
+                )
+        return origins

@@ -1,0 +1,43 @@
+# askdocs: `make run` asks this project's own docs; `make run DOCS=path` asks yours.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+DOCS ?= docs
+ARGS ?=
+
+.PHONY: help setup setup-dev run test test-fast lint format lock
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: python ## Set up .venv with the command askdocs (resumes, and does nothing twice)
+	@$(PYTHON) scripts/setup.py
+
+setup-dev: python
+	@$(PYTHON) scripts/setup.py --dev
+
+run: setup ## Set up and start: DOCS=folder of your wiki, ARGS="--engine vllm ..."
+	@exec .venv/bin/askdocs up --docs "$(DOCS)" $(ARGS)
+
+test: setup-dev lint ## Set up and run every test (parts that are missing are skipped, with the fix)
+	@.venv/bin/python -m pytest
+
+test-fast: setup-dev ## The tests that take under two minutes together
+	@.venv/bin/python -m pytest -m "not slow"
+
+lint: setup-dev ## ruff, mypy, import contracts
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: setup-dev ## Let ruff format the code
+	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+lock: setup-dev ## Renew requirements/*.lock from pyproject.toml and requirements/*.in
+	@sh scripts/lock.sh
+
+.PHONY: python
+python:
+	@test -n "$(PYTHON)" || { echo "askdocs needs Python 3.11 or newer, and found none on PATH: install python3.11 (Debian/Ubuntu: sudo apt-get install python3 python3-venv) or run make PYTHON=/path/to/python3" >&2; exit 1; }

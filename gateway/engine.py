@@ -1,0 +1,155 @@
+"""A client of the engine behind the gateway: what it serves, how long texts are, how fast it reads.
+
+Works with llama.cpp's server, vLLM, and any other OpenAI-compatible server; what only some of them
+tell (context length, token counts) is estimated for the others, and said to be.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from gateway.errors import AskdocsError
+
+# English is about four characters a token; three overestimates the count, which is the safe side.
+CHARACTERS_PER_TOKEN = 3.0
+
+
+@dataclass(frozen=True)
+class EngineModel:
+    """A model at the engine."""
+
+    id: str
+    context: int | None
+    """Tokens that prompt and answer may have together; None when the engine does not tell."""
+
+
+class Engine:
+    """HTTP client of one engine. Use it in one event loop, and `close` it there."""
+
+    def __init__(self, url: str, key: str | None = None, model: str | None = None) -> None:
+        """`url` is the base URL of the OpenAI API, with /v1. `model` None: the first one listed."""
+        self.url = url.rstrip("/")
+        self._root = self.url.removesuffix("/v1")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # llama.cpp announces keep-alive on a stream and then closes the connection; a new
+        # connection per request costs 0.1 ms on one machine and never meets a closed one.
+        headers["Connection"] = "close"
+        self._http = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(600, connect=5))
+        self._wanted = model
+        self._model: EngineModel | None = None
+        self._tokenizer: str | None = None
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def is_ready(self) -> bool:
+        """Does the engine list its models now, and is it not still loading one?"""
+        try:
+            health = await self._http.get(f"{self._root}/health", timeout=2)
+            if health.status_code >= 500:
+                return False
+            models = await self._http.get(f"{self.url}/models", timeout=5)
+        except httpx.HTTPError:
+            return False
+        return models.status_code == 200
+
+    async def model(self) -> EngineModel:
+        """The model that is asked.
+
+        Raises:
+            AskdocsError: the engine cannot be reached, or does not serve the model.
+        """
+        if self._model is None:
+            self._model = await self._find_model()
+        return self._model
+
+    async def count(self, text: str) -> int:
+        """Tokens of `text` without any added ones: by the engine's tokenizer, else estimated."""
+        if self._tokenizer is None:
+            self._tokenizer = await self._find_tokenizer()
+        if self._tokenizer == "llama.cpp":
+            reply = await self._post("/tokenize", {"content": text, "add_special": False})
+            return len(reply["tokens"])
+        if self._tokenizer == "vllm":
+            model = (await self.model()).id
+            asked = {"model": model, "prompt": text, "add_special_tokens": False}
+            return int((await self._post("/tokenize", asked))["count"])
+        return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+    async def read(self, messages: list[dict[str, Any]]) -> int:
+        """Let the engine read a prompt (one token is generated), and return the prompt's tokens.
+
+        Raises:
+            httpx.HTTPError: the engine did not answer with 200.
+        """
+        asked = {
+            "model": (await self.model()).id,
+            "messages": messages,
+            "max_tokens": 1,
+            "temperature": 0,
+        }
+        reply = await self._http.post(f"{self.url}/chat/completions", json=asked)
+        reply.raise_for_status()
+        return int(reply.json()["usage"]["prompt_tokens"])
+
+    async def measure_prefill(self, words: int = 700) -> float:
+        """Tokens per second that the engine reads now, from one prompt that no cache knows.
+
+        Reading slows down as prompts grow (attention looks back at all of it): `words` is near the
+        length of a page for that reason.
+        """
+        stamp = time.time_ns()
+        text = " ".join(f"item {(stamp + 7919 * n) % 99_991}" for n in range(words // 3))
+        began = time.monotonic()
+        tokens = await self.read([{"role": "user", "content": text}])
+        return tokens / (time.monotonic() - began)
+
+    async def _find_model(self) -> EngineModel:
+        try:
+            reply = await self._http.get(f"{self.url}/models", timeout=10)
+            reply.raise_for_status()
+            listed = reply.json()["data"]
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            raise AskdocsError(
+                f"no OpenAI-compatible engine answers at {self.url} ({error!r}): start it, or"
+                " correct --engine-url (it ends with /v1)"
+            ) from None
+        names = [model["id"] for model in listed]
+        wanted = self._wanted or (names[0] if names else None)
+        if wanted not in names:
+            raise AskdocsError(
+                f"the engine at {self.url} does not serve {wanted!r}; it has {', '.join(names)}:"
+                " name one of them with --model"
+            )
+        entry = next(model for model in listed if model["id"] == wanted)
+        return EngineModel(wanted, entry.get("max_model_len") or await self._slot_context())
+
+    async def _slot_context(self) -> int | None:
+        """llama.cpp tells the context of one slot in /props."""
+        try:
+            reply = await self._http.get(f"{self._root}/props", timeout=5)
+            return int(reply.json()["default_generation_settings"]["n_ctx"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return None
+
+    async def _find_tokenizer(self) -> str:
+        asked = {"content": "a", "add_special": False}
+        try:
+            reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=5)
+            if reply.status_code == 200 and "tokens" in reply.json():
+                return "llama.cpp"
+            asked = {"model": (await self.model()).id, "prompt": "a"}
+            reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=5)
+            if reply.status_code == 200 and "count" in reply.json():
+                return "vllm"
+        except (httpx.HTTPError, ValueError):
+            pass
+        return "estimate"
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        reply = await self._http.post(f"{self._root}{path}", json=body)
+        reply.raise_for_status()
+        return reply.json()

@@ -1,0 +1,151 @@
+"""A page of the wiki: title, address, and sections that begin at its headings.
+
+Addresses and anchors are the ones that MkDocs gives the page, taken from MkDocs' and
+Python-Markdown's own functions, so that a citation opens at the right heading.
+"""
+
+import html
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+from markdown.extensions.toc import slugify, unique
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from mkdocs.structure.files import File
+from mkdocs.utils import meta
+
+_MARKDOWN = MarkdownIt("commonmark").enable("table")
+# `## Heading {#anchor .class}`: attribute lists as Python-Markdown's attr_list reads them.
+_ATTRIBUTES = re.compile(r"\s*\{:?[^{}]*\}\s*$")
+_ANCHOR = re.compile(r"#([^\s{}.]+)")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and the text down to the next heading of any level."""
+
+    heading: str
+    """Empty for the text above the first heading."""
+    anchor: str
+    path: tuple[str, ...]
+    """The headings above this one and itself, outermost first, without the page's title."""
+    text: str
+    """Markdown, with the heading's own line."""
+
+    @property
+    def body(self) -> str:
+        """The text without the heading's own line(s)."""
+        if not self.heading:
+            return self.text
+        lines = self.text.splitlines()
+        under = 2 if len(lines) > 1 and re.fullmatch(r"\s{0,3}(=+|-+)\s*", lines[1]) else 1
+        return "\n".join(lines[under:]).strip()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A document of the wiki."""
+
+    path: str
+    """Relative to the wiki's folder, with forward slashes."""
+    title: str
+    url: str
+    sections: tuple[Section, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(section.text for section in self.sections)
+
+    def section_url(self, section: Section) -> str:
+        return f"{self.url}#{section.anchor}" if section.anchor else self.url
+
+
+def parse(path: str, text: str, site_url: str) -> Page:
+    """Read one Markdown page.
+
+    Args:
+        path: relative to the wiki's folder.
+        text: the file's content; front matter is read (`title`) and removed.
+        site_url: address of the wiki's root.
+    """
+    body, front = meta.get_data(text)
+    lines = body.splitlines()
+    headings = _headings(body)
+    title = front.get("title") if isinstance(front.get("title"), str) else None
+    if title is None:
+        title = next((h.text for h in headings if h.level == 1), None) or _name(path)
+    return Page(
+        path=path,
+        title=title.strip(),
+        url=page_url(path, site_url),
+        sections=tuple(_sections(lines, headings)),
+    )
+
+
+def page_url(path: str, site_url: str) -> str:
+    """The page's address on the site that MkDocs makes, for example `.../guide/setup/`."""
+    file = File(path, src_dir="", dest_dir="", use_directory_urls=True)
+    return urljoin(site_url.rstrip("/") + "/", file.url if file.url != "./" else "")
+
+
+@dataclass(frozen=True)
+class _Heading:
+    level: int
+    text: str
+    anchor: str
+    line: int
+
+
+def _headings(body: str) -> list[_Heading]:
+    tokens = _MARKDOWN.parse(body)
+    used: set[str] = set()
+    found = []
+    for token, inline in zip(tokens, tokens[1:], strict=False):
+        if token.type != "heading_open" or token.level != 0 or token.map is None:
+            continue
+        text = _plain(inline)
+        attributes = _ATTRIBUTES.search(text)
+        named = _ANCHOR.search(attributes.group()) if attributes else None
+        if attributes:
+            text = text[: attributes.start()]
+        if named:
+            anchor = named.group(1)
+            used.add(anchor)
+        else:
+            anchor = unique(slugify(html.unescape(text), "-"), used)
+        found.append(_Heading(int(token.tag[1]), text.strip(), anchor, token.map[0]))
+    return found
+
+
+def _plain(inline: Token) -> str:
+    kinds = ("text", "code_inline", "text_special")
+    return "".join(
+        child.content if child.type in kinds else " " if child.type == "softbreak" else ""
+        for child in inline.children or ()
+    )
+
+
+def _sections(lines: list[str], headings: list[_Heading]) -> list[Section]:
+    sections = []
+    first = headings[0].line if headings else len(lines)
+    above = "\n".join(lines[:first]).strip()
+    if above:
+        sections.append(Section("", "", (), above))
+    stack: list[_Heading] = []
+    ends = [heading.line for heading in headings[1:]] + [len(lines)]
+    for heading, end in zip(headings, ends, strict=True):
+        while stack and stack[-1].level >= heading.level:
+            stack.pop()
+        stack.append(heading)
+        text = "\n".join(lines[heading.line : end]).strip()
+        # The page's own title is not part of the path: it stands beside it everywhere.
+        path = tuple(h.text for h in stack if h.level > 1)
+        sections.append(Section(heading.text, heading.anchor, path, text))
+    return sections
+
+
+def _name(path: str) -> str:
+    stem = Path(path).parent.name if Path(path).stem in ("index", "README") else Path(path).stem
+    return (stem or "Home").replace("-", " ").replace("_", " ").capitalize()

@@ -1,0 +1,111 @@
+"""Does a sentence stand on the page? A first, lexical answer, honest for small models.
+
+A sentence is *supported* by a section when the section has most of the sentence's content words,
+each weighed by how rare it is in the wiki, and every number, address and code word of it. This
+catches inventions, not subtle errors: a sentence made of the page's words in another order passes.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.index import coverage
+from gateway.grounding.page import Page, Section
+from gateway.grounding.prompt import REFUSAL
+from gateway.grounding.words import stems
+
+Rarity = Callable[[Iterable[str]], dict[str, float]]
+
+# What must be on the page to the letter: numbers with two digits or more, addresses, option names.
+_EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--?[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`")
+_END = re.compile(r"(?<=[.!?:])[\"')\]*_`]*\s+|\n+")
+
+
+class Support:
+    """Measures sentences against the excerpts that stood in front of a question."""
+
+    def __init__(self, excerpts: Sequence[Excerpt], question: str, rarity: Rarity) -> None:
+        self._rarity = rarity
+        self._question = set(stems(question))
+        self._exact = question + "\n" + "\n".join(e.page.title + "\n" + e.text for e in excerpts)
+        self._exact = self._exact.lower()
+        self._sections: list[tuple[Page, Section, set[str]]] = [
+            (e.page, s, set(stems(f"{e.page.title} {' '.join(s.path)} {s.text}")))
+            for e in excerpts
+            for s in e.sections
+        ]
+
+    def of(self, sentence: str) -> float:
+        """The best share that one section has of the sentence's content words, 0 to 1."""
+        for exact in _EXACT.findall(sentence):
+            if exact.strip("`.,:").lower() not in self._exact:
+                return 0.0
+        said = set(stems(sentence))
+        # Words of the question prove nothing; a sentence of nothing else is measured by them all.
+        said = said - self._question or said
+        if not said:
+            return 1.0
+        rarity = self._rarity(said)
+        return max((coverage(rarity, said, have) for _, _, have in self._sections), default=0.0)
+
+    def best_section(self, answer: str) -> tuple[Page, Section] | None:
+        """The section that an answer rests on most."""
+        said = set(stems(answer))
+        asked = self._question
+        rarity = self._rarity(said | asked)
+        best = max(
+            self._sections,
+            # Of two sections that have the same words, the shorter one says it.
+            key=lambda item: (
+                coverage(rarity, said, item[2]) + 0.5 * coverage(rarity, asked, item[2]),
+                -len(item[1].text),
+            ),
+            default=None,
+        )
+        return (best[0], best[1]) if best else None
+
+
+class SentenceGate:
+    """Lets an answer through sentence by sentence, as long as each one is supported.
+
+    The first sentence that is not ends the answer: what follows would build on it. An answer whose
+    first sentence is not supported never begins, and is a refusal.
+    """
+
+    def __init__(self, support: Support, least: float) -> None:
+        self._support = support
+        self._least = least
+        self._held = ""
+        self.passed = ""
+        self.stopped = False
+
+    @property
+    def refused(self) -> bool:
+        """Did nothing of substance pass, or the model's own refusal?"""
+        said = self.passed.strip()
+        return not said or said.lower().startswith(REFUSAL.lower().rstrip("."))
+
+    def feed(self, text: str) -> str:
+        """Take more of the answer, return what may go out now."""
+        if self.stopped:
+            return ""
+        self._held += text
+        out = ""
+        while not self.stopped and (end := _END.search(self._held)):
+            out += self._judge(self._held[: end.end()])
+        return out
+
+    def close(self) -> str:
+        """The answer is complete: what is left of it, if it may go out."""
+        return "" if self.stopped or not self._held else self._judge(self._held)
+
+    def _judge(self, sentence: str) -> str:
+        self._held = self._held[len(sentence) :]
+        if REFUSAL.lower().rstrip(".") in sentence.lower():
+            self.stopped = True
+            sentence = "" if self.passed.strip() else REFUSAL
+        elif self._support.of(sentence) < self._least:
+            self.stopped = True
+            return ""
+        self.passed += sentence
+        return sentence

@@ -1,0 +1,51 @@
+"""Words as the index sees them: lower case, without accents, stemmed, without stop words."""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+import snowballstemmer
+
+# The words that carry no subject in questions and answers. Only English: in another language
+# nothing is dropped, which the index's own weighting by rarity makes up for.
+STOP_WORDS = frozenset(
+    """a about after again all also am an and any are as at be because been before being between
+    both but by can cannot could did do does doing don down during each else few for from further
+    get got had has have having he her here hers him his how however i if in into is it its itself
+    just let like me more most my no nor not now of off on once only or other our out over own
+    please same she should so some such than that the their them then there these they this those
+    through to too under until up us very was way we were what when where whether which while who
+    whom whose why will with without would yes you your yours ve re ll thanks thank hi hello""".split()
+)
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_STEMMER = snowballstemmer.stemmer("porter")  # what FTS5's `porter` tokenizer does
+
+
+def words(text: str) -> list[str]:
+    """The words of `text` in order, lower case, accents removed, not stemmed."""
+    plain = unicodedata.normalize("NFKD", text.lower())
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    found = []
+    for word in _WORD.findall(plain):
+        found.extend(part for part in re.split("['’]", word) if part)
+    return found
+
+
+def content_words(text: str) -> list[str]:
+    """`words` without stop words and single letters; digits stay."""
+    return [
+        word
+        for word in words(text)
+        if word not in STOP_WORDS and (len(word) > 1 or not word.isascii() or word.isdigit())
+    ]
+
+
+@lru_cache(maxsize=50_000)
+def stem(word: str) -> str:
+    """The Porter stem, as in the index."""
+    return str(_STEMMER.stemWord(word))
+
+
+def stems(text: str) -> list[str]:
+    """The stems of the content words of `text`, in order, with repetitions."""
+    return [stem(word) for word in content_words(text)]

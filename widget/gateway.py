@@ -1,0 +1,252 @@
+"""The gateway, seen from the box: a question goes out, parts of an answer come back."""
+
+import ipaddress
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from widget import sse
+from widget.settings import WidgetSettings
+
+log = logging.getLogger(__name__)
+
+# A small model on a laptop reads a long page for half a minute before its first word.
+TIMEOUT = httpx.Timeout(10, read=180)
+MAX_ANSWER = 64_000  # characters; a model that never stops is stopped here
+
+
+class Page(BaseModel):
+    """A page of the wiki."""
+
+    title: str = ""
+    url: str = ""
+
+
+class PageRead(Page):
+    """A page that the model reads, with its length."""
+
+    tokens: int = 0
+
+
+class Reading(BaseModel):
+    """What the model reads before it answers, and about how long that takes."""
+
+    reading: tuple[PageRead, ...] = ()
+    seconds: float | None = None
+
+
+class Source(Page):
+    """A section that the answer rests on."""
+
+    section: str = ""
+    quote: str = ""
+
+
+class Outcome(BaseModel):
+    """What the gateway says about a finished answer."""
+
+    model: str = ""
+    refused: bool = False
+    sources: tuple[Source, ...] = ()
+    pages: tuple[Page, ...] = ()
+
+
+class Failure(Exception):
+    """Why there is no (whole) answer, as a sentence for the reader."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+UNREACHABLE = "The answering service cannot be reached at the moment. Please try again."
+SLOW = "The answer took too long to come. Please try again."
+BROKEN = "The answer broke off. Please try again."
+REFUSED_KEY = (
+    "The answering service does not accept this box’s key. Please tell whoever looks after it."
+)
+NO_MODEL = (
+    "The answering service does not know the model this box asks. "
+    "Please tell whoever looks after it."
+)
+TOO_LONG = "The question is too long for the model. Please shorten it."
+WRONG = "Something went wrong while answering. Please try again."
+
+
+class Gateway:
+    """Asks the gateway's OpenAI endpoint. One connection pool, closed by `close`."""
+
+    def __init__(self, settings: WidgetSettings) -> None:
+        self.url = settings.gateway_url.rstrip("/") + "/chat/completions"
+        self.model = settings.model
+        headers = {"x-askdocs-progress": "on", "accept": "text/event-stream"}
+        if settings.gateway_key:
+            headers["authorization"] = f"Bearer {settings.gateway_key.get_secret_value()}"
+        self.client = httpx.AsyncClient(
+            headers=headers,
+            timeout=TIMEOUT,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            # A proxy from the environment would be asked for 127.0.0.1, where it finds itself.
+            trust_env=not _is_here(settings.gateway_url),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+
+    async def ask(self, question: str, page: str) -> AsyncIterator[Reading | str | Outcome]:
+        """What is read, then pieces of the answer, then the outcome.
+
+        Closing the iterator closes the connection, which makes the gateway stop.
+
+        Raises:
+            Failure: there is no answer, or no more of it.
+        """
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": question}],
+            "stream": True,
+            "metadata": {"page_url": page} if page else {},
+        }
+        try:
+            async with self.client.stream("POST", self.url, json=body) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    log.warning("gateway: %s %s", response.status_code, response.text[:500])
+                    raise _failure(
+                        response.status_code,
+                        _error(_object(response.text)),
+                        response.headers.get("retry-after", ""),
+                    )
+                async for part in _parts(response):
+                    yield part
+        except httpx.TimeoutException as error:
+            log.warning("gateway: %r", error)
+            unreachable = isinstance(error, httpx.ConnectTimeout)
+            raise Failure(UNREACHABLE if unreachable else SLOW) from error
+        except httpx.ConnectError as error:
+            log.warning("gateway: %r", error)
+            raise Failure(UNREACHABLE) from error
+        except httpx.HTTPError as error:
+            log.warning("gateway: %r", error)
+            raise Failure(BROKEN) from error
+
+
+async def _parts(response: httpx.Response) -> AsyncIterator[Reading | str | Outcome]:
+    finished = False
+    length = 0
+    async for data in sse.data(response.aiter_bytes()):
+        if data == "[DONE]":
+            finished = True
+            break
+        chunk = _object(data)
+        if chunk.get("error"):
+            log.warning("gateway, in the stream: %s", data[:500])
+            raise _failure(0, _error(chunk), "")
+        choice, delta = _choice(chunk)
+        text = delta.get("content")
+        if isinstance(text, str) and text:
+            length += len(text)
+            yield text
+        extra = chunk.get("askdocs")
+        if isinstance(extra, dict) and "reading" in extra:
+            if reading := _read(Reading, extra):
+                yield reading
+        elif isinstance(extra, dict):
+            if outcome := _read(Outcome, extra):
+                yield outcome
+        elif delta.get("annotations"):
+            yield Outcome(sources=_cited(delta["annotations"]))
+        finished = finished or bool(choice.get("finish_reason"))
+        if length > MAX_ANSWER:
+            log.warning("gateway: the answer is longer than %d characters; cut", MAX_ANSWER)
+            finished = True
+            break
+    if not finished:
+        log.warning("gateway: the stream ended before the answer did")
+        raise Failure(BROKEN)
+
+
+def _choice(chunk: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    choices = chunk.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else {}
+    choice = choice if isinstance(choice, dict) else {}
+    delta = choice.get("delta")
+    return choice, delta if isinstance(delta, dict) else {}
+
+
+def _cited(annotations: object) -> tuple[Source, ...]:
+    """Sources from OpenAI's annotations alone, for a gateway that says no more than those."""
+    found: dict[str, Source] = {}
+    for item in annotations if isinstance(annotations, list) else []:
+        citation = item.get("url_citation") if isinstance(item, dict) else None
+        if isinstance(citation, dict) and (source := _read(Source, citation)):
+            found.setdefault(source.url, source)
+    return tuple(found.values())
+
+
+def _read[M: BaseModel](model: type[M], value: dict[str, Any]) -> M | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        log.warning("gateway: not understood, left out: %s", error)
+        return None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _error(body: dict[str, Any]) -> dict[str, Any]:
+    error = body.get("error")
+    return error if isinstance(error, dict) else {}
+
+
+def _failure(status: int, error: dict[str, Any], retry_after: str) -> Failure:
+    """The sentence for a status, or for an error inside a stream, which has no status."""
+    kind = f"{error.get('type')} {error.get('code')}"
+    wait = _wait(retry_after)
+    if status in (401, 403) or "authentication" in kind or "invalid_api_key" in kind:
+        return Failure(REFUSED_KEY)
+    if status == 429 or "rate_limit" in kind:
+        return Failure(f"Many people are asking right now. Please try again {wait}.")
+    if status == 503 or "unavailable" in kind:
+        return Failure(f"The model is not ready yet. Please try again {wait}.")
+    if status == 404 or "model_not_found" in kind:
+        return Failure(NO_MODEL)
+    if status == 413 or "context_length" in kind:
+        return Failure(TOO_LONG)
+    if status in (408, 504) or "timeout" in kind:
+        return Failure(SLOW)
+    if status == 502:
+        return Failure(UNREACHABLE)
+    return Failure(WRONG if status else BROKEN)
+
+
+def _wait(retry_after: str) -> str:
+    # Retry-After may also be a date; then, and when it is missing, no time is promised.
+    if not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 6:
+        return "in a moment"
+    seconds = int(retry_after)
+    if seconds < 2:
+        return "in a second"
+    return f"in {seconds} seconds" if seconds < 120 else f"in {round(seconds / 60)} minutes"
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,67 @@
+"""What the browser is told to forbid, and which posts are taken."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def policy(origins: Sequence[str]) -> str:
+    """The content security policy of every page: our own files only, framed by the wikis only."""
+    wikis = "".join(f" {origin}" for origin in origins)
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "frame-src 'self'",
+            # Quoted sections show the pages' pictures; a wiki without TLS has them on http.
+            f"img-src 'self' https: data:{wikis}",
+            f"frame-ancestors 'self'{wikis}",
+            "form-action 'self'",
+            "base-uri 'none'",
+        )
+    )
+
+
+class SecurityHeaders:
+    """Sets the same headers on every response."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self.app = app
+        self.headers = {
+            "content-security-policy": policy(origins),
+            # Not `no-referrer`: with it a browser sends `Origin: null` with our own forms.
+            "referrer-policy": "same-origin",
+            "x-content-type-options": "nosniff",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self.headers)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def is_own_post(request: Request) -> bool:
+    """Whether a POST comes from our own page, or from no browser at all.
+
+    No token is needed: https://words.filippo.io/csrf/ (the check of Go's net/http). Browsers send
+    Sec-Fetch-Site to trustworthy addresses only, so plain http needs the comparison of Origin.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    if origin is None:
+        return True
+    return origin != "null" and urlsplit(origin).netloc == request.headers.get("host", "")
