@@ -1,0 +1,431 @@
+"""`/v1/chat/completions`: grounds what is asked of `docs`, hands everything else to LiteLLM."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.config import GatewaySettings
+from gateway.engine import Engine
+from gateway.grounding import prompt
+from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.ground import Grounding, Grounds
+from gateway.grounding.page import Page
+from gateway.grounding.prompt import Message
+from gateway.grounding.support import SentenceGate, Support
+from gateway.http import (
+    DONE,
+    ApiError,
+    Reply,
+    event,
+    events,
+    parse_object,
+    send_events,
+    send_json,
+    unavailable,
+)
+from gateway.relay import checked, relay
+from gateway.traffic import Traffic
+
+DOCS = "docs"
+# The instructions, the delimiters and the chat template around pages and question, in tokens.
+FRAME = 150
+QUOTE = 1200  # characters of the section that is quoted beside an answer
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A chat request to `docs`, taken apart."""
+
+    question: str
+    history: list[Message]
+    client_system: str
+    page_url: str | None
+    stream: bool
+    progress: bool
+    usage: bool
+    """Did the client ask for usage in the stream?"""
+
+
+class Chat:
+    """The endpoint, as an ASGI app. `grounding` is None when no wiki is configured."""
+
+    def __init__(
+        self,
+        inner: ASGIApp,
+        settings: GatewaySettings,
+        engine: Engine,
+        grounding: Grounding | None,
+        traffic: Traffic,
+    ) -> None:
+        self._inner = inner
+        self._settings = settings
+        self._engine = engine
+        self._grounding = grounding
+        self._traffic = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = scope["state"]["body"]
+        request = parse_object(body)
+        headers = Headers(scope=scope)
+        with self._traffic.request():
+            if self._grounding is None or not is_grounded(request, headers):
+                await relay(self._inner, scope, receive, send, self._engine)
+                return
+            asked = take_apart(request, headers)
+            grounds, room = await self._ground(self._grounding, asked, request)
+            answer = Answer(self._settings, self._engine, self._grounding, asked, grounds, request)
+            if asked.stream:
+                await send_events(receive, send, answer.stream(self._inner, scope, room))
+            else:
+                await send_json(send, 200, await answer.whole(self._inner, scope, room, receive))
+
+    async def _ground(
+        self, grounding: Grounding, asked: Asked, request: dict[str, Any]
+    ) -> tuple[Grounds, int]:
+        """The pages, and the tokens that are left for the answer."""
+        settings = self._settings
+        try:
+            context = (await self._engine.model()).context
+            spoken = [asked.question, asked.client_system, *(str(m["content"]) for m in asked.history)]
+            fixed = FRAME + sum([await self._engine.count(text) for text in spoken if text])
+            wanted = request.get("max_completion_tokens") or request.get("max_tokens")
+            wanted = wanted if isinstance(wanted, int) and wanted > 0 else settings.max_tokens
+            budget = settings.page_budget
+            if context is not None:
+                # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter
+                # of course, and the pages come first.
+                answer = min(wanted, max(settings.max_tokens, context - fixed - budget))
+                budget = min(budget, context - fixed - answer)
+                if budget < 100:
+                    raise ApiError(
+                        400,
+                        f"the conversation has about {fixed} tokens and the model's context"
+                        f" {context}: no room is left for a page and an answer; shorten it",
+                        code="context_length_exceeded",
+                        param="messages",
+                    )
+                wanted = min(wanted, answer)
+            grounds = await grounding.ground(
+                asked.question, budget, settings.max_pages, asked.page_url
+            )
+        except httpx.HTTPError:
+            raise engine_away() from None
+        return grounds, wanted
+
+
+class Answer:
+    """One answer that stands on pages."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        engine: Engine,
+        grounding: Grounding,
+        asked: Asked,
+        grounds: Grounds,
+        request: dict[str, Any],
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._asked = asked
+        self._grounds = grounds
+        self._request = request
+        self._support = Support(grounds.excerpts, asked.question, grounding.index.rarity)
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        self._began = time.monotonic()
+
+    async def whole(
+        self, inner: ASGIApp, scope: Scope, room: int, receive: Receive
+    ) -> dict[str, Any]:
+        """The response of a request without `stream`. Raises ApiError."""
+        self._announce()
+        if not self._grounds.excerpts:
+            return self._refusal()
+        async with Reply(inner, scope, self._body(room)) as reply:
+            reply = await checked(reply, self._engine)
+            response = parse_object(await reply.body())
+        for choice in response.get("choices", []):
+            message = choice.get("message", {})
+            gate = self._gate()
+            text = gate.feed(message.get("content") or "") + gate.close()
+            message["content"] = prompt.REFUSAL if gate.refused else text.strip()
+            message["annotations"] = self._annotations(gate)
+            response["askdocs"] = self._facts(gate)
+        self._report(response.get("askdocs", {}))
+        return response
+
+    async def stream(self, inner: ASGIApp, scope: Scope, room: int) -> AsyncIterator[bytes]:
+        """The events of a request with `stream`. Errors of the engine are events too."""
+        self._announce()
+        if self._asked.progress:
+            yield event(self._chunk([], askdocs=self._reading()))
+        if not self._grounds.excerpts:
+            for chunk in self._refusal_chunks():
+                yield chunk
+            return
+        try:
+            async for chunk in self._streamed(inner, scope, room):
+                yield chunk
+        except ApiError as error:
+            yield event(error.body)
+
+    async def _streamed(self, inner: ASGIApp, scope: Scope, room: int) -> AsyncIterator[bytes]:
+        gates: dict[int, SentenceGate] = {}
+        finished: set[int] = set()
+        async with Reply(inner, scope, self._body(room)) as reply:
+            reply = await checked(reply, self._engine)
+            async for data in events(reply.chunks()):
+                if data == "[DONE]":
+                    yield DONE
+                    return
+                chunk = parse_object(data.encode())
+                if "error" in chunk:
+                    yield event(chunk)
+                    return
+                kept = []
+                for choice in chunk.get("choices", []):
+                    number = choice.get("index", 0)
+                    if number in finished:
+                        continue
+                    gate = gates.setdefault(number, self._gate())
+                    if self._pass(choice, gate, chunk):
+                        kept.append(choice)
+                    if choice.get("finish_reason"):
+                        finished.add(number)
+                if kept or not chunk.get("choices"):
+                    yield event({**chunk, "choices": kept})
+                if len(finished) == max(1, self._request.get("n") or 1) and not self._asked.usage:
+                    # Nothing more is owed: the engine stops when its client leaves.
+                    yield DONE
+                    return
+        raise unavailable("the engine broke off in the middle of the answer; ask again", 3)
+
+    def _pass(self, choice: dict[str, Any], gate: SentenceGate, chunk: dict[str, Any]) -> bool:
+        """Put into `choice` what may go out; return whether anything of it has to."""
+        delta = choice.setdefault("delta", {})
+        text = gate.feed(delta.get("content") or "")
+        if choice.get("finish_reason") or gate.stopped:
+            text += gate.close()
+            choice["finish_reason"] = choice.get("finish_reason") or "stop"
+            if gate.refused and not gate.passed.strip():
+                text = prompt.REFUSAL
+            delta["content"] = text.rstrip() if gate.refused else text
+            delta["annotations"] = self._annotations(gate)
+            chunk["askdocs"] = self._facts(gate)
+            self._report(chunk["askdocs"])
+            return True
+        delta["content"] = text
+        return bool(text or delta.get("role"))
+
+    def _gate(self) -> SentenceGate:
+        return SentenceGate(self._support, self._settings.support)
+
+    def _body(self, room: int) -> bytes:
+        import json
+
+        request = dict(self._request)
+        for name in ("max_tokens", "max_completion_tokens", "metadata"):
+            request.pop(name, None)
+        request.setdefault("temperature", 0)
+        request["max_tokens"] = room
+        request["messages"] = prompt.render(
+            self._grounds.excerpts,
+            self._asked.question,
+            self._asked.history,
+            self._asked.client_system,
+        )
+        return json.dumps(request).encode()
+
+    def _annotations(self, gate: SentenceGate) -> list[dict[str, Any]]:
+        """OpenAI's `url_citation` annotations; none under a refusal."""
+        if gate.refused:
+            return []
+        length = len(gate.passed.strip())
+        return [
+            {
+                "type": "url_citation",
+                "url_citation": {
+                    "url": source["url"],
+                    "title": source["title"],
+                    "start_index": 0,
+                    "end_index": length,
+                },
+            }
+            for source in self._sources(gate)
+        ]
+
+    def _sources(self, gate: SentenceGate) -> list[dict[str, Any]]:
+        best = self._support.best_section(gate.passed)
+        sources = []
+        if best:
+            page, section = best
+            sources.append(
+                {
+                    "title": page.title,
+                    "section": " › ".join(section.path),
+                    "url": page.section_url(section),
+                    "quote": _quote(section.body),
+                }
+            )
+        for part in self._grounds.excerpts:
+            if not best or part.page.path != best[0].path:
+                sources.append(
+                    {"title": part.page.title, "section": "", "url": part.page.url, "quote": ""}
+                )
+        return sources
+
+    def _facts(self, gate: SentenceGate | None) -> dict[str, Any]:
+        refused = gate is None or gate.refused
+        return {
+            "model": self._settings.model_name or self._settings.engine_model or DOCS,
+            "refused": refused,
+            "sources": [] if refused or gate is None else self._sources(gate),
+            "pages": [_link(page) for page in self._grounds.best],
+        }
+
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "reading": [
+                {**_link(e.page), "tokens": e.tokens, "whole": e.is_whole}
+                for e in self._grounds.excerpts
+            ],
+            "seconds": self._expected(),
+        }
+
+    def _expected(self) -> float | None:
+        rate = self._settings.prefill_rate
+        return round((self._grounds.tokens + FRAME) / rate, 1) if rate else None
+
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": DOCS,
+            "choices": choices,
+            **more,
+        }
+
+    def _refusal(self) -> dict[str, Any]:
+        message = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
+        facts = self._facts(None)
+        self._report(facts)
+        return {
+            **self._chunk([{"index": 0, "message": message, "finish_reason": "stop"}]),
+            "object": "chat.completion",
+            "usage": _NO_USAGE,
+            "askdocs": facts,
+        }
+
+    def _refusal_chunks(self) -> list[bytes]:
+        delta = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
+        facts = self._facts(None)
+        self._report(facts)
+        last = self._chunk([{"index": 0, "delta": delta, "finish_reason": "stop"}], askdocs=facts)
+        usage = [event(self._chunk([], usage=_NO_USAGE))] if self._asked.usage else []
+        return [event(last), *usage, DONE]
+
+    def _announce(self) -> None:
+        if not self._grounds.excerpts:
+            return
+        names = ", ".join(f"“{e.page.title}”{_part(e)}" for e in self._grounds.excerpts)
+        seconds = self._expected()
+        about = f", at most {seconds:.0f} s" if seconds and seconds >= 1 else ""
+        say(f"reading {names} ({self._grounds.tokens:,} tokens{about})")
+
+    def _report(self, facts: dict[str, Any]) -> None:
+        took = time.monotonic() - self._began
+        if facts.get("refused"):
+            say(f"refused after {took:.1f} s: the pages do not answer it")
+        else:
+            say(f"answered in {took:.1f} s from {facts['sources'][0]['url']}")
+
+
+_NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+def is_grounded(request: dict[str, Any], headers: Headers) -> bool:
+    """Is this a question to the wiki? Other models, tool calls and `grounding: off` are not."""
+    if request.get("model") != DOCS or headers.get("x-askdocs-grounding", "").lower() == "off":
+        return False
+    messages = request.get("messages")
+    if request.get("tools") or request.get("functions") or not isinstance(messages, list):
+        return False
+    if not messages or not all(isinstance(m, dict) for m in messages):
+        return False
+    return not any(m.get("role") in ("tool", "function") for m in messages)
+
+
+def take_apart(request: dict[str, Any], headers: Headers) -> Asked:
+    """Raises ApiError 400 when the last message is not a user's text."""
+    messages: list[dict[str, Any]] = request["messages"]
+    last = messages[-1]
+    question = text_of(last.get("content")).strip()
+    if last.get("role") != "user" or not question:
+        raise ApiError(
+            400,
+            "the last message must be the user's, with text: it is the question to the docs",
+            param="messages",
+        )
+    metadata = request.get("metadata")
+    page_url = metadata.get("page_url") if isinstance(metadata, dict) else None
+    options = request.get("stream_options")
+    systems = [m for m in messages if m.get("role") in ("system", "developer")]
+    return Asked(
+        question=question,
+        history=[
+            {"role": m["role"], "content": text_of(m.get("content"))}
+            for m in messages[:-1]
+            if m.get("role") in ("user", "assistant")
+        ],
+        client_system="\n\n".join(text_of(m.get("content")) for m in systems),
+        page_url=page_url if isinstance(page_url, str) else None,
+        stream=bool(request.get("stream")),
+        progress=headers.get("x-askdocs-progress", "").lower() == "on",
+        usage=isinstance(options, dict) and bool(options.get("include_usage")),
+    )
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, which is a string or a list of parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return ""
+
+
+def engine_away() -> ApiError:
+    return unavailable("the engine is starting or away; ask again in a few seconds", 3)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; `askdocs up` shows the lines that begin like this."""
+    print(f"» {text}", flush=True)
+
+
+def _part(part: Excerpt) -> str:
+    if part.is_whole:
+        return ""
+    return f", {len(part.sections)} of {len(part.page.sections)} sections"
+
+
+def _link(page: Page) -> dict[str, str]:
+    return {"title": page.title, "url": page.url}
+
+
+def _quote(text: str) -> str:
+    if len(text) <= QUOTE:
+        return text
+    whole = text[:QUOTE].rsplit("\n\n", 1)[0]
+    return f"{whole.rstrip()}\n\n…"
+
+

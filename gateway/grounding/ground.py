@@ -1,0 +1,84 @@
+"""From a question to the pages in front of it, or to the decision that none of them answers it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gateway.grounding.excerpt import Excerpt, excerpt
+from gateway.grounding.index import Hit, Index, coverage
+from gateway.grounding.page import Page
+from gateway.grounding.words import stems
+
+Count = Callable[[str], Awaitable[int]]
+
+# The best page must have this share of the question's words, by rarity, or it is not asked. Real
+# questions of a support wiki lie at 0.16 and above even where they are long and noisy (5th
+# percentile, docs/results.md); in a short question every word counts.
+LEAST = 0.15
+LEAST_SHORT = 0.35
+SHORT = 8  # distinct content words
+# Shorter leftovers than this are not worth a second page.
+WORTHWHILE = 300
+# A further page is read only when it is found nearly as well as the first.
+NEARLY = 0.6
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What an answer may stand on."""
+
+    excerpts: tuple[Excerpt, ...]
+    """Empty when no page answers the question: then the answer is a refusal."""
+    best: tuple[Page, ...]
+    """The best pages, whether or not they were read."""
+
+    @property
+    def tokens(self) -> int:
+        return sum(e.tokens for e in self.excerpts)
+
+
+class Grounding:
+    """Finds and fits pages. `count` gives the tokens of a text, by the engine's tokenizer."""
+
+    def __init__(self, index: Index, count: Count) -> None:
+        self.index = index
+        self._count = count
+        self._counts: dict[str, list[int]] = {}
+
+    async def ground(
+        self, question: str, budget: int, max_pages: int, page_url: str | None = None
+    ) -> Grounds:
+        """Choose what stands in front of `question`, within `budget` tokens."""
+        hits = self.index.search(question, page_url)
+        best = tuple(hit.page for hit in hits[:3])
+        if not hits or not self._answers(question, hits, page_url):
+            return Grounds((), best)
+        rarity = self.index.rarity(stems(question))
+        chosen: list[Excerpt] = []
+        left = budget
+        for hit in hits[:max_pages]:
+            if chosen and (left < WORTHWHILE or hit.score < NEARLY * hits[0].score):
+                break
+            part = excerpt(hit.page, await self.counts(hit.page), left, question, rarity)
+            chosen.append(part)
+            left -= part.tokens
+        # One canonical order, whatever the ranks, so that the same pages share a prefix.
+        return Grounds(tuple(sorted(chosen, key=lambda e: e.page.path)), best)
+
+    async def counts(self, page: Page) -> list[int]:
+        """Tokens of each section, with the blank line after it."""
+        if page.path not in self._counts:
+            self._counts[page.path] = [await self._count(s.text + "\n\n") for s in page.sections]
+        return self._counts[page.path]
+
+    def _answers(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
+        asked = set(stems(question))
+        here = self.index.by_url(page_url) if page_url else None
+        on_page = here is not None and hits[0].page.path == here.path
+        if len(asked) <= 1 and on_page:
+            # "How do I undo this?": the reader's page gives the words that the question lacks.
+            return True
+        rarity = self.index.rarity(asked)
+        share = max(
+            coverage(rarity, asked, stems(f"{hit.page.title} {hit.page.text}")) for hit in hits[:3]
+        )
+        return share >= (LEAST_SHORT if len(asked) <= SHORT and not on_page else LEAST)

@@ -1,0 +1,253 @@
+"""Small pieces of HTTP over ASGI: bodies, JSON, OpenAI-shaped errors, streams."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+JSON = "application/json"
+EVENTS = "text/event-stream"
+
+
+class ApiError(Exception):
+    """An error in OpenAI's shape, which the SDKs turn into typed exceptions.
+
+    https://platform.openai.com/docs/guides/error-codes
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.body = {
+            "error": {"message": message, "type": kind, "param": param, "code": code}
+        }
+
+
+def unavailable(message: str, seconds: int) -> ApiError:
+    """503: come back after `seconds`."""
+    return ApiError(
+        503,
+        message,
+        kind="server_error",
+        code="engine_unavailable",
+        headers={"retry-after": str(seconds)},
+    )
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The request's body.
+
+    Raises:
+        ApiError: 413 when it is longer than `limit` bytes.
+        ConnectionError: the client left before it was complete.
+    """
+    parts = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client left")
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise ApiError(413, f"the body is larger than {limit} bytes", code="body_too_large")
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The body as a JSON object. Raises ApiError 400."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    if not isinstance(parsed, dict):
+        raise ApiError(400, f"the body is {type(parsed).__name__}, and must be a JSON object")
+    return parsed
+
+
+async def send_json(
+    send: Send, status: int, body: Any, headers: Mapping[str, str] | None = None
+) -> None:
+    data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    await send_start(send, status, JSON, {"content-length": str(len(data)), **(headers or {})})
+    await send({"type": "http.response.body", "body": data})
+
+
+async def send_start(
+    send: Send, status: int, kind: str, headers: Mapping[str, str] | None = None
+) -> None:
+    raw = [(b"content-type", kind.encode())]
+    raw += [(k.encode(), v.encode("latin-1", "replace")) for k, v in (headers or {}).items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+
+
+def event(data: Any) -> bytes:
+    """A server-sent event whose data is JSON."""
+    return b"data: " + json.dumps(data, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def send_events(receive: Receive, send: Send, chunks: AsyncIterator[bytes]) -> None:
+    """Stream `chunks` as server-sent events; stop, and close `chunks`, when the client leaves.
+
+    A comment every 10 s keeps proxies from closing a quiet stream.
+    """
+
+    async def pump() -> None:
+        await send_start(send, 200, EVENTS, {"cache-control": "no-cache", "x-accel-buffering": "no"})
+        waiting: asyncio.Task[bytes] | None = None
+        try:
+            while True:
+                waiting = waiting or asyncio.ensure_future(anext(chunks))
+                done, _ = await asyncio.wait({waiting}, timeout=10)
+                if not done:
+                    await send(_body(b": still working\n\n"))
+                    continue
+                try:
+                    chunk = waiting.result()
+                except StopAsyncIteration:
+                    break
+                finally:
+                    waiting = None
+                await send(_body(chunk))
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            if waiting:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+
+    pumping = asyncio.ensure_future(pump())
+    leaving = asyncio.ensure_future(until_disconnect(receive))
+    try:
+        await asyncio.wait({pumping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (pumping, leaving):
+            task.cancel()
+        results = await asyncio.gather(pumping, leaving, return_exceptions=True)
+        close = getattr(chunks, "aclose", None)
+        if close:
+            await close()
+    if isinstance(results[0], Exception):
+        raise results[0]
+
+
+def _body(data: bytes) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+class Reply:
+    """The response of an ASGI app that is called as a function: status, headers, chunks of body.
+
+    Use as `async with Reply(app, scope, body) as reply`. Leaving the block ends the call, and the
+    app sees that its client has gone.
+    """
+
+    def __init__(self, app: ASGIApp, scope: Scope, body: bytes) -> None:
+        self._app = app
+        headers = [(k, v) for k, v in scope["headers"] if k not in (b"content-length",)]
+        self._scope = {
+            **scope,
+            "headers": [*headers, (b"content-length", str(len(body)).encode())],
+            "state": dict(scope.get("state", {})),
+        }
+        self._body: bytes | None = body
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=64)
+        self._gone = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.status = 0
+        self.headers = Headers()
+
+    async def __aenter__(self) -> "Reply":
+        self._task = asyncio.create_task(self._run())
+        started = False
+        try:
+            start = await self._messages.get()
+            if start is None:
+                await self._task
+                raise RuntimeError("the inner app ended without a response")
+            self.status = start["status"]
+            self.headers = Headers(raw=start["headers"])
+            started = True
+        finally:
+            if not started:
+                await self._end()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        self._gone.set()
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while (message := await self._messages.get()) is not None:
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
+
+    async def body(self) -> bytes:
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._messages.put)
+        finally:
+            # Never blocks a cancelled call: a reader that has gone needs no end mark.
+            if not self._gone.is_set():
+                await self._messages.put(None)
+
+    async def _receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+
+async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """The data of each server-sent event; comments and other fields are dropped.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html
+    """
+    held = b""
+    data: list[str] = []
+    async for chunk in chunks:
+        held += chunk
+        *lines, held = held.replace(b"\r\n", b"\n").split(b"\n")
+        for line in lines:
+            if not line and data:
+                yield "\n".join(data)
+                data = []
+            elif line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" ").decode("utf-8", "replace"))
+    if data:
+        yield "\n".join(data)
+
+
+def header_map(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
+    return Headers(raw=list(pairs))
