@@ -9,6 +9,7 @@ import uvicorn
 from gateway.errors import AskdocsError
 from gateway.settings import load
 from widget.app import create_app
+from widget.asks import Asks
 from widget.settings import WidgetSettings
 
 GRACE = 3  # seconds that open requests have when the server is told to stop
@@ -17,9 +18,13 @@ GRACE = 3  # seconds that open requests have when the server is told to stop
 class Server(uvicorn.Server):
     """Tells the readers of open streams before it waits for them."""
 
+    def __init__(self, config: uvicorn.Config, asks: Asks) -> None:
+        super().__init__(config)
+        self.asks = asks
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop. uvicorn alone would wait for streams that nothing ends."""
-        self.config.loaded_app.state.asks.close()
+        self.asks.close()
         await super().shutdown(sockets)
 
 
@@ -28,15 +33,16 @@ def main() -> None:
     settings = load(WidgetSettings)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for every question
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
-    Server(config).run()
+    Server(config, app.state.asks).run()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from widget.asks import Ask, Phase, Stop
@@ -50,7 +50,7 @@ class Quiet:
 State = Reading | Partial | Done | Failed | Quiet
 
 
-async def follow(ask: Ask, gateway: Gateway) -> AsyncIterator[State]:
+async def follow(ask: Ask, gateway: Gateway) -> AsyncGenerator[State]:
     """Ask the gateway and yield what to show; the last state is Done or Failed.
 
     Closing the iterator stops the gateway too.

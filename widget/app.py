@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 
 from widget import assets, sse
 from widget.answers import Done, Failed, Partial, Quiet, follow
-from widget.asks import Ask, Asks, BadQuestion, Full, Phase
+from widget.asks import MAX_QUESTION, Ask, Asks, BadQuestion, Full, Phase
 from widget.gateway import Gateway, Reading
 from widget.origins import web_address
 from widget.security import SecurityHeaders, is_own_post
@@ -19,7 +19,7 @@ from widget.settings import WidgetSettings
 from widget.streams import Stream
 from widget.views import Views
 
-MAX_FORM = 32_768  # bytes; 2,000 characters and an address, percent-encoded
+MAX_FORM = 65_536  # bytes; 2,000 characters and an address, percent-encoded, need half of it
 CROWDED = "Many people are asking right now. Please try again in a moment."
 ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
 LOST = "The connection was lost. Please try again."
@@ -77,8 +77,9 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     async def ask(request: Request) -> Response:
         if not is_own_post(request):
             return _refused(request, {}, ELSEWHERE, 403)
-        form = await _form(request)
+        form: dict[str, str] = {}
         try:
+            form = await _form(request)
             asked = asks.add(form.get("question", ""), web_address(form.get("page", "")))
         except BadQuestion as error:
             return _refused(request, form, str(error), 422)
@@ -150,14 +151,14 @@ def create_app(settings: WidgetSettings) -> FastAPI:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form of ours; htmx and browsers send them urlencoded."""
+    """The fields of a form of ours; htmx and browsers send them urlencoded. Raises BadQuestion."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_FORM:
-            raise HTTPException(413, f"a form of more than {MAX_FORM} bytes is not taken")
+            raise BadQuestion(f"The question is too long; {MAX_QUESTION:,} characters is the most.")
     try:
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10)
     except ValueError:
-        raise HTTPException(400, "the form is not urlencoded UTF-8") from None
+        raise BadQuestion("The question could not be read. Please type it again.") from None
     return {name: values[0] for name, values in fields.items()}

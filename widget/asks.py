@@ -46,7 +46,7 @@ Letter = Reading | str | Outcome | Failure | Stop | None
 
 @dataclass
 class Ask:
-    """One question. `mailbox` takes what happens to it: parts, a failure, a stop, None at the end."""
+    """One question. Its mailbox takes parts, a failure or a stop; None ends the answer."""
 
     id: str
     question: str

@@ -4,7 +4,7 @@ import ipaddress
 import json
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,6 +14,8 @@ from widget import sse
 from widget.settings import WidgetSettings
 
 log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
 
 # A small model on a laptop reads a long page for half a minute before its first word.
 TIMEOUT = httpx.Timeout(10, read=180)
@@ -190,7 +192,7 @@ def _cited(annotations: object) -> tuple[Source, ...]:
     return tuple(found.values())
 
 
-def _read[M: BaseModel](model: type[M], value: dict[str, Any]) -> M | None:
+def _read(model: type[M], value: dict[str, Any]) -> M | None:
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -8,7 +8,9 @@ from pydantic import Field, SecretStr, field_validator
 from gateway.settings import Section
 
 # What a CSP source may look like; a path or a trailing slash would make it match nothing, silently.
-ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+ORIGIN = re.compile(
+    r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?"
+)
 
 
 class WidgetSettings(Section):

@@ -45,9 +45,7 @@ class Stream(Response):
                 }
             )
             async for text in self.content:
-                await send(
-                    {"type": "http.response.body", "body": text.encode(), "more_body": True}
-                )
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self.content.aclose()
