@@ -109,7 +109,9 @@ class Gateway:
         else:
             known = "/v1/models, /v1/chat/completions, " + ", ".join("/v1" + r for r in RELAYED)
             raise ApiError(
-                404, f"{method} {scope['path']} is not served here; there are {known}", code="not_found"
+                404,
+                f"{method} {scope['path']} is not served here; there are {known}",
+                code="not_found",
             )
 
     def _inward(self, scope: Scope, path: str, body: bytes) -> Scope:

@@ -36,9 +36,7 @@ def check(key: SecretStr, headers: Headers) -> None:
 
 
 def _refused(message: str) -> ApiError:
-    return ApiError(
-        401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"}
-    )
+    return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
 
 
 async def litellm_auth(request: "Request", api_key: str) -> Any:

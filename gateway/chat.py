@@ -1,5 +1,6 @@
 """`/v1/chat/completions`: grounds what is asked of `docs`, hands everything else to LiteLLM."""
 
+import json
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -13,11 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
 from gateway.grounding import prompt
-from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.excerpt import Excerpt, focus, paragraphs
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.page import Page
 from gateway.grounding.prompt import Message
 from gateway.grounding.support import SentenceGate, Support
+from gateway.grounding.words import stems
 from gateway.http import (
     DONE,
     ApiError,
@@ -92,7 +94,11 @@ class Chat:
         settings = self._settings
         try:
             context = (await self._engine.model()).context
-            spoken = [asked.question, asked.client_system, *(str(m["content"]) for m in asked.history)]
+            spoken = [
+                asked.question,
+                asked.client_system,
+                *(str(m["content"]) for m in asked.history),
+            ]
             fixed = FRAME + sum([await self._engine.count(text) for text in spoken if text])
             wanted = request.get("max_completion_tokens") or request.get("max_tokens")
             wanted = wanted if isinstance(wanted, int) and wanted > 0 else settings.max_tokens
@@ -136,6 +142,8 @@ class Answer:
         self._asked = asked
         self._grounds = grounds
         self._request = request
+        rarity = grounding.index.rarity(stems(asked.question))
+        self._focus = focus(grounds.excerpts, asked.question, rarity)
         self._support = Support(grounds.excerpts, asked.question, grounding.index.rarity)
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
@@ -228,8 +236,6 @@ class Answer:
         return SentenceGate(self._support, self._settings.support)
 
     def _body(self, room: int) -> bytes:
-        import json
-
         request = dict(self._request)
         for name in ("max_tokens", "max_completion_tokens", "metadata"):
             request.pop(name, None)
@@ -240,6 +246,7 @@ class Answer:
             self._asked.question,
             self._asked.history,
             self._asked.client_system,
+            self._focus,
         )
         return json.dumps(request).encode()
 
@@ -425,7 +432,4 @@ def _link(page: Page) -> dict[str, str]:
 def _quote(text: str) -> str:
     if len(text) <= QUOTE:
         return text
-    whole = text[:QUOTE].rsplit("\n\n", 1)[0]
-    return f"{whole.rstrip()}\n\n…"
-
-
+    return f"{paragraphs(text, QUOTE)}\n\n…"

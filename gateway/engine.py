@@ -119,7 +119,7 @@ class Engine:
             ) from None
         names = [model["id"] for model in listed]
         wanted = self._wanted or (names[0] if names else None)
-        if wanted not in names:
+        if wanted is None or wanted not in names:
             raise AskdocsError(
                 f"the engine at {self.url} does not serve {wanted!r}; it has {', '.join(names)}:"
                 " name one of them with --model"

@@ -31,9 +31,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
-        self.body = {
-            "error": {"message": message, "type": kind, "param": param, "code": code}
-        }
+        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def unavailable(message: str, seconds: int) -> ApiError:
@@ -115,7 +113,9 @@ async def send_events(receive: Receive, send: Send, chunks: AsyncIterator[bytes]
     """
 
     async def pump() -> None:
-        await send_start(send, 200, EVENTS, {"cache-control": "no-cache", "x-accel-buffering": "no"})
+        await send_start(
+            send, 200, EVENTS, {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        )
         waiting: asyncio.Task[bytes] | None = None
         try:
             while True:

@@ -32,6 +32,3 @@ def load(engine_url: str, engine_model: str, engine_key: str | None, key: str) -
 
     assert isinstance(app, FastAPI)
     return app
-
-
-

@@ -17,9 +17,7 @@ from gateway.http import (
 )
 
 
-async def relay(
-    inner: ASGIApp, scope: Scope, receive: Receive, send: Send, engine: Engine
-) -> None:
+async def relay(inner: ASGIApp, scope: Scope, receive: Receive, send: Send, engine: Engine) -> None:
     """Answer with what the inner app answers. Raises ApiError as `checked`."""
     async with Reply(inner, scope, scope["state"]["body"]) as reply:
         reply = await checked(reply, engine)

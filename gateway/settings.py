@@ -48,6 +48,7 @@ S = TypeVar("S", bound=Section)
 
 def load(
     model: type[S],
+    /,
     *,
     env: Mapping[str, str] | None = None,
     file: Path | None = None,
@@ -166,4 +167,4 @@ def _explain(model: type[Section], error: ValidationError, origin: Mapping[str, 
     return "\n".join(lines)
 
 
-__all__ = ["Field", "Section", "SecretStr", "environment", "load", "read_file", "variable"]
+__all__ = ["Field", "SecretStr", "Section", "environment", "load", "read_file", "variable"]

@@ -60,7 +60,7 @@ def main() -> None:
     params.cpuparams.n_threads = options.threads
     params.cpuparams_batch.n_threads = options.threads
     params.cache_ram_mib = CACHE_MIB
-    # Batches are the grain at which a leaving client is noticed: 512 tokens are about a second here.
+    # A leaving client is noticed between batches: 512 tokens are about a second on two cores.
     params.n_batch = 512
     params.endpoint_metrics = True
     params.ui = False

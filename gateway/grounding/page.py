@@ -5,6 +5,7 @@ Python-Markdown's own functions, so that a citation opens at the right heading.
 """
 
 import html
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def parse(path: str, text: str, site_url: str) -> Page:
 def page_url(path: str, site_url: str) -> str:
     """The page's address on the site that MkDocs makes, for example `.../guide/setup/`."""
     file = File(path, src_dir="", dest_dir="", use_directory_urls=True)
-    return urljoin(site_url.rstrip("/") + "/", file.url if file.url != "./" else "")
+    return str(urljoin(site_url.rstrip("/") + "/", file.url if file.url != "./" else ""))
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _headings(body: str) -> list[_Heading]:
     tokens = _MARKDOWN.parse(body)
     used: set[str] = set()
     found = []
-    for token, inline in zip(tokens, tokens[1:], strict=False):
+    for token, inline in itertools.pairwise(tokens):
         if token.type != "heading_open" or token.level != 0 or token.map is None:
             continue
         text = _plain(inline)

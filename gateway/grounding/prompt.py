@@ -26,6 +26,7 @@ def render(
     question: str,
     history: Sequence[Message] = (),
     client_system: str = "",
+    focus: str = "",
 ) -> list[Message]:
     """Messages for the model.
 
@@ -34,11 +35,15 @@ def render(
         question: the user's last message.
         history: the turns before it, user and assistant only.
         client_system: the client's own system prompt; it is kept, after ours.
+        focus: the part of the pages that fits the question best, repeated beside the question. It
+            raised the token F1 of a 135M model from 0.31 to 0.45 (docs/results.md); a sentence of
+            introduction before it, or a request after it, took that away again.
     """
     pages = "\n\n".join(_page(excerpt) for excerpt in excerpts)
     parts = [SYSTEM, pages, client_system.strip()]
     system = {"role": "system", "content": "\n\n".join(part for part in parts if part)}
-    return [system, *history, {"role": "user", "content": question}]
+    asked = f"{focus}\n\nQuestion: {question}" if focus else question
+    return [system, *history, {"role": "user", "content": asked}]
 
 
 def fingerprint() -> str:
@@ -47,7 +52,7 @@ def fingerprint() -> str:
 
     section = Section("H", "h", ("H",), "## H\n\nText.")
     page = Page("p.md", "T", "http://wiki/p/", (section,))
-    sample = render([Excerpt(page, page.sections, 1)], "Q?", [], "S")
+    sample = render([Excerpt(page, page.sections, 1)], "Q?", [], "S", "F")
     return hashlib.sha256(repr(sample).encode()).hexdigest()[:16]
 
 

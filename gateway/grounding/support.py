@@ -17,7 +17,7 @@ from gateway.grounding.words import stems
 Rarity = Callable[[Iterable[str]], dict[str, float]]
 
 # What must be on the page to the letter: numbers with two digits or more, addresses, option names.
-_EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--?[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`")
+_EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
 _END = re.compile(r"(?<=[.!?:])[\"')\]*_`]*\s+|\n+")
 
 
@@ -69,13 +69,15 @@ class SentenceGate:
     """Lets an answer through sentence by sentence, as long as each one is supported.
 
     The first sentence that is not ends the answer: what follows would build on it. An answer whose
-    first sentence is not supported never begins, and is a refusal.
+    first sentence is not supported never begins, and is a refusal. A sentence that was said before
+    ends the answer too: small models fall into loops.
     """
 
     def __init__(self, support: Support, least: float) -> None:
         self._support = support
         self._least = least
         self._held = ""
+        self._said: set[str] = set()
         self.passed = ""
         self.stopped = False
 
@@ -101,11 +103,13 @@ class SentenceGate:
 
     def _judge(self, sentence: str) -> str:
         self._held = self._held[len(sentence) :]
-        if REFUSAL.lower().rstrip(".") in sentence.lower():
+        plain = " ".join(sentence.split())
+        if REFUSAL.lower().rstrip(".") in plain.lower():
             self.stopped = True
             sentence = "" if self.passed.strip() else REFUSAL
-        elif self._support.of(sentence) < self._least:
+        elif plain and (plain in self._said or self._support.of(sentence) < self._least):
             self.stopped = True
-            return ""
+            sentence = ""
+        self._said.add(plain)
         self.passed += sentence
         return sentence

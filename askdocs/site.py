@@ -1,0 +1,130 @@
+"""The wiki as a site, with the box in it: MkDocs Material builds it, a small server shows it.
+
+`python -m askdocs.site --root DIR --port N` serves what `build` made.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import sys
+from pathlib import Path
+
+import uvicorn
+import yaml
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from askdocs.home import Home, read_json, write, write_json
+from gateway.errors import AskdocsError
+
+_HOOK = Path(__file__).with_name("mkdocs_hook.py")
+
+
+def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, object]:
+    """The configuration for MkDocs: Material, and one script tag for the box."""
+    return {
+        "site_name": _name(docs),
+        "site_url": site_url,
+        "docs_dir": str(docs.absolute()),
+        "site_dir": str(home.site),
+        "use_directory_urls": True,
+        "theme": {
+            "name": "material",
+            "font": False,  # nothing is fetched from elsewhere
+            "features": ["navigation.indexes", "content.code.copy", "toc.follow"],
+            "palette": [
+                {
+                    "media": "(prefers-color-scheme: light)",
+                    "scheme": "default",
+                    "toggle": {"icon": "material/weather-night", "name": "Dark mode"},
+                },
+                {
+                    "media": "(prefers-color-scheme: dark)",
+                    "scheme": "slate",
+                    "toggle": {"icon": "material/weather-sunny", "name": "Light mode"},
+                },
+            ],
+        },
+        "markdown_extensions": [
+            "admonition",
+            "attr_list",
+            "tables",
+            "pymdownx.superfences",
+            "pymdownx.details",
+            {"toc": {"permalink": True}},
+        ],
+        "plugins": ["search"],
+        "hooks": [str(_HOOK)],
+        "extra_javascript": [f"{widget_url}/embed.js"],
+    }
+
+
+async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
+    """Build the site unless it is there already; return whether it had to be built.
+
+    Raises:
+        AskdocsError: MkDocs failed; its own words are in logs/site-build.log.
+    """
+    text = yaml.safe_dump(config(docs, home, site_url, widget_url), sort_keys=False)
+    digest = _digest(docs, text)
+    marker = home.root / "site.json"
+    if home.site.is_dir() and (read_json(marker) or {}).get("digest") == digest:
+        return False
+    marker.unlink(missing_ok=True)
+    file = home.root / "mkdocs.yml"
+    write(file, text)
+    log = home.logs / "site-build.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mkdocs", "build", "--quiet", "--config-file", str(file)),
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+    if code:
+        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise AskdocsError(f"MkDocs could not build {docs}: {last[0]} (all of it in {log})")
+    write_json(marker, {"digest": digest})
+    return True
+
+
+def _name(docs: Path) -> str:
+    folder = docs.absolute()
+    name = folder.parent.name if folder.name in ("docs", "doc", "wiki", "content") else folder.name
+    return name or "Wiki"
+
+
+def _digest(docs: Path, text: str) -> str:
+    sha = hashlib.sha256(text.encode() + _HOOK.read_bytes())
+    for path in sorted(docs.rglob("*")):
+        if path.is_file():
+            seen = path.stat()
+            sha.update(f"{path} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+    return sha.hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    files = StaticFiles(directory=options.root, html=True)
+    app = Starlette(routes=[Mount("/", files)])
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=options.port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+
+
+if __name__ == "__main__":
+    main()

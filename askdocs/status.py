@@ -1,0 +1,88 @@
+"""What runs: written by `up`, read by `status`, `ask` and whoever scripts askdocs."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import httpx
+
+from askdocs.home import Home, read_json, write_json
+from gateway.errors import AskdocsError
+
+
+@dataclass(frozen=True)
+class Running:
+    """One `up`."""
+
+    pid: int
+    started: str
+    gateway: str
+    """Base URL of the OpenAI API, with /v1."""
+    widget: str
+    site: str
+    engine: str
+    engine_url: str
+    model: str
+    docs: str
+    page_budget: int
+    prefill_rate: float | None
+    processes: dict[str, int | None]
+    ready: bool
+
+    def save(self, home: Home) -> None:
+        write_json(home.running, asdict(self))
+
+
+def read(home: Home) -> Running:
+    """Raises AskdocsError when no `up` runs in this home."""
+    stored = read_json(home.running)
+    if not home.is_locked() or not stored:
+        raise AskdocsError(
+            f"askdocs does not run in {home.root}: start it with `askdocs up` (or make run),"
+            " or name its --home DIR"
+        )
+    return Running(**stored)
+
+
+def health(home: Home) -> dict[str, Any]:
+    """Everything about a running askdocs, as `askdocs status --json` prints it.
+
+    Raises AskdocsError as `read`.
+    """
+    running = read(home)
+    gateway_root = running.gateway.removesuffix("/v1")
+    engine_ok = _answers(f"{gateway_root}/ready")
+    parts = {
+        "gateway": (running.gateway, _answers(f"{gateway_root}/health")),
+        "widget": (running.widget, _answers(f"{running.widget}/health")),
+        "site": (running.site, _answers(running.site)),
+        "engine": (running.engine_url, engine_ok),
+    }
+    return {
+        "running": True,
+        "ready": running.ready and all(ok for _, ok in parts.values()),
+        "home": str(home.root),
+        "pid": running.pid,
+        "started": running.started,
+        "key": home.existing_key(),
+        "model": running.model,
+        "engine": running.engine,
+        "docs": running.docs,
+        "page_budget": running.page_budget,
+        "prefill_rate": running.prefill_rate,
+        "parts": {
+            name: {
+                "url": url,
+                "healthy": ok,
+                "pid": running.processes.get(name),
+                "log": str(home.logs / f"{name}.log") if name in running.processes else None,
+            }
+            for name, (url, ok) in parts.items()
+        },
+    }
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,186 @@
+"""Keeps processes running: starts them, shows their readable lines, starts them again, stops them.
+
+Each process has a log file with everything that it prints; lines that begin with `»` are for people
+and are shown. Every process is the leader of its own group, so that what it starts is stopped with
+it, and asks the kernel to end it when its parent dies, so that nothing outlives even a kill -9.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from gateway.errors import AskdocsError
+
+Say = Callable[[str, str], None]
+
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+LONGEST_PAUSE = 15.0  # seconds between two starts of a process that keeps dying
+LARGEST_LOG = 10 * 2**20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process to keep running."""
+
+    name: str
+    argv: list[str]
+    log: Path
+    ready: Callable[[], Awaitable[bool]]
+    """Asked every 0.2 s after a start until it is true."""
+    timeout: float
+    """Seconds that the first start may take until it is ready."""
+    env: dict[str, str] = field(default_factory=dict)
+
+
+class Running:
+    """A service under supervision."""
+
+    def __init__(self, service: Service, say: Say, changed: Callable[[], None]) -> None:
+        self.service = service
+        self.restarts = 0
+        self._say = say
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        alive = self._process is not None and self._process.returncode is None
+        return self._process.pid if self._process and alive else None
+
+    async def start(self) -> None:
+        """Start and wait until it is ready.
+
+        Raises:
+            AskdocsError: it ended, or was not ready in time; with its last words.
+        """
+        service = self.service
+        await self._spawn()
+        began = time.monotonic()
+        while not await service.ready():
+            if self.pid is None:
+                # Its output may still be on the way to the log.
+                await self._drained()
+                raise AskdocsError(f"{service.name} ended at its start: {last_words(service.log)}")
+            if time.monotonic() - began > service.timeout:
+                await self.stop()
+                raise AskdocsError(
+                    f"{service.name} was not ready in {service.timeout:.0f} s:"
+                    f" {last_words(service.log)} (all of it in {service.log})"
+                )
+            await asyncio.sleep(0.2)
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Stop it and all that it started, within GRACE and a little."""
+        self._stopping = True
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        process = self._process
+        if process is None:
+            return
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), GRACE)
+        # Also when the leader has gone: what it started may still be there.
+        _signal_group(process.pid, signal.SIGKILL)
+        await process.wait()
+        await self._drained()
+
+    async def _spawn(self) -> None:
+        service = self.service
+        self._process = await asyncio.create_subprocess_exec(
+            *service.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **service.env},
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+            limit=2**20,
+        )
+        self._reader = asyncio.create_task(self._read(self._process))
+        self._changed()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        log = RotatingFileHandler(self.service.log, maxBytes=LARGEST_LOG, backupCount=1)
+        assert process.stdout is not None
+        try:
+            while True:
+                try:
+                    line = await process.stdout.readline()
+                except ValueError:
+                    continue  # a line longer than the limit: its rest follows
+                if not line:
+                    return
+                text = line.decode("utf-8", "replace").rstrip("\n")
+                log.emit(logging.makeLogRecord({"msg": text}))
+                if text.startswith("» "):
+                    self._say(self.service.name, text[2:])
+        finally:
+            log.close()
+
+    async def _keep(self) -> None:
+        pause = 0.2
+        while True:
+            assert self._process is not None
+            code = await self._process.wait()
+            if self._stopping:
+                return
+            _signal_group(self._process.pid, signal.SIGKILL)
+            self._say(self.service.name, f"ended ({_how(code)}); starting it again")
+            await asyncio.sleep(pause)
+            began = time.monotonic()
+            self.restarts += 1
+            await self._spawn()
+            while self.pid is not None and not await self.service.ready():  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            if self.pid is not None:
+                took = time.monotonic() - began
+                self._say(self.service.name, f"is back after {took:.1f} s")
+                pause = 0.2
+            else:
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _drained(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._reader), 1)
+
+
+def last_words(log: Path, lines: int = 3) -> str:
+    """The last lines of a log that say something, joined."""
+    try:
+        text = log.read_text(errors="replace")
+    except OSError:
+        return "it said nothing"
+    said = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(said[-lines:]) or "it said nothing"
+
+
+def _end_with_parent() -> None:
+    # Runs between fork and exec: nothing here may allocate much or take a lock.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"

@@ -1,0 +1,380 @@
+"""Starts everything on one machine: engine, gateway, widget, and the wiki as a site."""
+
+import asyncio
+import dataclasses
+import datetime
+import platform
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from pydantic import SecretStr
+
+from askdocs import checks, client, model, site, status
+from askdocs.home import Home, read_json, write_json
+from askdocs.settings import UpSettings
+from askdocs.supervisor import Running, Say, Service
+from gateway.config import GatewaySettings
+from gateway.engine import Engine
+from gateway.engines import llamacpp, vllm
+from gateway.engines.launch import Launch
+from gateway.errors import AskdocsError
+from gateway.grounding import folder
+from gateway.settings import environment, load
+from widget.settings import WidgetSettings
+
+# Under this many tokens of pages, one page is read for a question; a second would double the wait.
+SEVERAL_PAGES = 6000
+# Of the budgeted seconds, the share for pages. The rest is for the instructions, the question, the
+# section that is repeated beside it, and for long prompts being read slower than the measured one.
+FOR_PAGES = 0.75
+
+
+@dataclass(frozen=True)
+class Served:
+    """The engine as the gateway sees it."""
+
+    url: str
+    id: str
+    """The model's name at the engine."""
+    name: str
+    """The model's name for people."""
+    context: int
+    own: bool
+    """Did we start it?"""
+
+
+class Up:
+    """One run of `askdocs up`."""
+
+    def __init__(self, settings: UpSettings, home: Home, say: Say) -> None:
+        self._settings = settings
+        self._home = home
+        self._say = say
+        self._running: dict[str, Running] = {}
+        self._state: status.Running | None = None
+        self._began = time.monotonic()
+
+    async def run(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
+        """Start all, call `ready` once a real answer came back, run until a signal.
+
+        Raises:
+            AskdocsError: something cannot be started; all that was started is stopped.
+        """
+        failed = [c for c in checks.before_start(self._settings, self._home) if not c.ok]
+        if failed:
+            raise AskdocsError("\n".join(check.line() for check in failed))
+        self._home.make()
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop.set)
+        with self._home.lock():
+            try:
+                starting = asyncio.create_task(self._start(ready))
+                stopping = asyncio.create_task(stop.wait())
+                await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    starting.result()
+                    await stopping
+                else:
+                    starting.cancel()
+                    await asyncio.gather(starting, return_exceptions=True)
+                self._say("up", "stopping")
+            finally:
+                await asyncio.gather(*(running.stop() for running in self._running.values()))
+                self._home.running.unlink(missing_ok=True)
+
+    async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
+        settings = self._settings
+        served = await self._engine()
+        rate = await self._prefill(served)
+        budget = page_budget(rate, settings.first_token, served.context)
+        self._state = status.Running(
+            pid=psutil.Process().pid,
+            started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            gateway=f"http://127.0.0.1:{settings.gateway_port}/v1",
+            widget=f"http://127.0.0.1:{settings.widget_port}",
+            site=f"http://127.0.0.1:{settings.site_port}/",
+            engine=f"{settings.engine}" if served.own else "elsewhere",
+            engine_url=served.url,
+            model=served.name,
+            docs=str(settings.docs),
+            page_budget=budget,
+            prefill_rate=round(rate, 1),
+            processes={},
+            ready=False,
+        )
+        self._save()
+        self._say("gateway", "starting LiteLLM's proxy (about ten seconds)")
+        await self._together(
+            self._service(self._gateway(served, rate, budget)),
+            self._service(self._widget()),
+            self._site(),
+        )
+        answered = await self._first_answer()
+        self._state = self._replace(ready=True)
+        self._save()
+        ready(self._state, answered, time.monotonic() - self._began)
+
+    async def _engine(self) -> Served:
+        settings = self._settings
+        if settings.engine_url:
+            secret = load(GatewaySettings).engine_key
+            engine = Engine(
+                settings.engine_url, secret.get_secret_value() if secret else None, settings.model
+            )
+            try:
+                found = await engine.model()
+            finally:
+                await engine.close()
+            self._say("engine", f"{found.id} at {settings.engine_url}")
+            # Servers that do not tell their context have one of 4,096 tokens at the very least.
+            context = found.context or 4096
+            return Served(settings.engine_url, found.id, found.id, context, own=False)
+        say = lambda text: self._say("engine", text)  # noqa: E731
+        chosen = await asyncio.to_thread(model.find, settings.model, settings.engine, say)
+        port = checks.free_port()
+        launch = await self._launch(chosen, port, say)
+        url = f"http://127.0.0.1:{port}/v1"
+        probe = Engine(url)
+        service = Service(
+            name="engine",
+            argv=launch.argv,
+            env=launch.env,
+            log=self._home.logs / "engine.log",
+            ready=probe.is_ready,
+            timeout=600 if settings.engine == "vllm" else 180,
+        )
+        self._say("engine", f"starting {settings.engine} with {chosen.name}")
+        await self._service(service)
+        found = await probe.model()
+        await probe.close()
+        return Served(url, found.id, chosen.name, found.context or settings.context, own=True)
+
+    async def _launch(self, chosen: model.Model, port: int, say: Callable[[str], None]) -> Launch:
+        settings = self._settings
+        threads = settings.threads or default_threads()
+        if settings.engine == "llama.cpp":
+            return llamacpp.launch(
+                Path(chosen.source),
+                port=port,
+                served_name="base",
+                context=settings.context,
+                threads=threads,
+                parallel=2 if threads < 8 else 4,
+            )
+        from askdocs import environments
+
+        python = await asyncio.to_thread(environments.ensure_vllm, self._home.root, say)
+        source = chosen.source
+        if chosen.is_gguf:
+            folder_path = self._home.models / model.folder_name(chosen)
+            await self._convert(python, Path(source), folder_path)
+            source = str(folder_path)
+        return vllm.launch(
+            python,
+            source,
+            port=port,
+            served_name="base",
+            context=settings.context,
+            gpu=environments.has_gpu(),
+            threads=threads,
+        )
+
+    async def _convert(self, python: Path, gguf: Path, out: Path) -> None:
+        """GGUF to a Hugging Face folder, in vLLM's environment. Does nothing twice."""
+        script = Path(__file__).parent.parent / "training" / "convert.py"
+        self._home.models.mkdir(exist_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            *(str(python), str(script), str(gguf), str(out)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        last = ""
+        try:
+            assert process.stdout is not None
+            async for line in process.stdout:
+                last = line.decode("utf-8", "replace").strip() or last
+                self._say("engine", last)
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code:
+            raise AskdocsError(f"{gguf} could not be converted for vLLM: {last}")
+
+    async def _prefill(self, served: Served) -> float:
+        """Tokens per second that the engine reads; measured once per engine, model and machine."""
+        settings = self._settings
+        where = served.url if not served.own else settings.engine
+        threads = settings.threads or default_threads()
+        about = f"{where} {settings.model or model.SHIPPED} {threads} {platform.node()}"
+        stored = read_json(self._home.prefill) or {}
+        if stored.get("about") == about:
+            return float(stored["tokens_per_second"])
+        self._say("engine", "measuring how fast it reads")
+        secret = load(GatewaySettings).engine_key
+        engine = Engine(served.url, secret.get_secret_value() if secret else None, served.id)
+        try:
+            # The first request of an engine pays for its warm-up.
+            await engine.measure_prefill(words=30)
+            rate = await engine.measure_prefill()
+        except httpx.HTTPError as error:
+            raise AskdocsError(
+                f"the engine at {served.url} failed a first request: {error}"
+            ) from None
+        finally:
+            await engine.close()
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        write_json(
+            self._home.prefill,
+            {"about": about, "tokens_per_second": round(rate, 1), "measured": today},
+        )
+        return rate
+
+    def _gateway(self, served: Served, rate: float, budget: int) -> Service:
+        settings = self._settings
+        configured = load(
+            GatewaySettings,
+            port=settings.gateway_port,
+            key=SecretStr(self._home.key()),
+            engine_url=served.url,
+            engine_model=served.id,
+            model_name=served.name,
+            docs=settings.docs.absolute(),
+            site_url=f"http://127.0.0.1:{settings.site_port}/",
+            index=self._home.index,
+            page_budget=budget,
+            max_pages=1 if budget < SEVERAL_PAGES else 3,
+            prefill_rate=rate,
+            warm=served.own,
+        )
+        root = f"http://127.0.0.1:{settings.gateway_port}"
+        return Service(
+            name="gateway",
+            argv=[sys.executable, "-m", "gateway"],
+            env=environment(configured),
+            log=self._home.logs / "gateway.log",
+            ready=lambda: _answers(f"{root}/ready"),
+            timeout=180,
+        )
+
+    def _widget(self) -> Service:
+        settings = self._settings
+        ports = (settings.site_port, settings.widget_port)
+        configured = load(
+            WidgetSettings,
+            port=settings.widget_port,
+            gateway_url=f"http://127.0.0.1:{settings.gateway_port}/v1",
+            gateway_key=SecretStr(self._home.key()),
+            origins=tuple(f"http://{h}:{p}" for p in ports for h in ("127.0.0.1", "localhost")),
+        )
+        return Service(
+            name="widget",
+            argv=[sys.executable, "-m", "widget"],
+            env=environment(configured),
+            log=self._home.logs / "widget.log",
+            ready=lambda: _answers(f"http://127.0.0.1:{settings.widget_port}/health"),
+            timeout=60,
+        )
+
+    async def _site(self) -> None:
+        settings = self._settings
+        url = f"http://127.0.0.1:{settings.site_port}/"
+        widget = f"http://127.0.0.1:{settings.widget_port}"
+        began = time.monotonic()
+        if await site.build(settings.docs, self._home, url, widget):
+            self._say("site", f"built in {time.monotonic() - began:.0f} s")
+        root = str(self._home.site)
+        await self._service(
+            Service(
+                name="site",
+                argv=[
+                    *(sys.executable, "-m", "askdocs.site"),
+                    *("--root", root, "--port", str(settings.site_port)),
+                ],
+                log=self._home.logs / "site.log",
+                ready=lambda: _answers(url),
+                timeout=60,
+            )
+        )
+
+    async def _service(self, service: Service) -> None:
+        began = time.monotonic()
+        running = Running(service, self._say, self._save)
+        self._running[service.name] = running
+        await running.start()
+        self._say(service.name, f"ready in {time.monotonic() - began:.1f} s")
+
+    async def _together(self, *parts: Awaitable[None]) -> None:
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _first_answer(self) -> client.Answered:
+        """A real answer through every part. Raises AskdocsError."""
+        assert self._state is not None
+        url, key = self._state.gateway, self._home.key()
+        reading = folder.read(self._settings.docs, self._state.site)
+        page = min(reading.pages, key=lambda page: len(page.text))
+        return await asyncio.to_thread(_ask_once, url, key, f"What is {page.title}?")
+
+    def _replace(self, **changes: Any) -> status.Running:
+        assert self._state is not None
+        return dataclasses.replace(self._state, **changes)
+
+    def _save(self) -> None:
+        if self._state is not None:
+            pids = {name: running.pid for name, running in self._running.items()}
+            self._state = self._replace(processes=pids)
+            self._state.save(self._home)
+
+
+def _ask_once(url: str, key: str, question: str) -> client.Answered:
+    """The answer to `question`; where the wiki refuses without asking the model, ask that alone."""
+    headers = {"Authorization": f"Bearer {key}"}
+    *_, (_, answered) = client.ask(url, key, question)
+    assert isinstance(answered, client.Answered)
+    if answered.refused:
+        body = {
+            "model": "base",
+            "max_tokens": 8,
+            "messages": [{"role": "user", "content": "Say hello."}],
+        }
+        reply = httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=120)
+        if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
+            raise AskdocsError(f"the engine gave no answer: {reply.text[:300]}")
+    return answered
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient() as http:
+            return (await http.get(url, timeout=5)).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def default_threads() -> int:
+    """Physical cores, or all where there are two or fewer."""
+    logical = len(psutil.Process().cpu_affinity()) or 1
+    return logical if logical <= 2 else min(logical, psutil.cpu_count(logical=False) or logical)
+
+
+def page_budget(rate: float, seconds: float, context: int) -> int:
+    """Tokens of pages that the engine reads in time, within what its context leaves."""
+    in_time = int(rate * seconds * FOR_PAGES)
+    room = context - 256 - 1000  # an answer; the instructions, a question, a short conversation
+    return max(300, min(in_time, room))
