@@ -240,9 +240,9 @@ def _make(recipe: Recipe, locks: Path, worker: _Worker, digest: str) -> None:
             f"{lock}: could not be installed ({reason}); see {worker.log}, check the connection or"
             f" pip's index settings and run again, {INSTEAD}"
         )
-    if reason := worker.run("does vLLM start?", [str(worker.python), "-c", recipe.check]):
+    if reason := worker.run("does vLLM load?", [str(worker.python), "-c", recipe.check]):
         raise AskdocsError(
-            f"{place}: installed but does not start ({reason}); see {worker.log},"
+            f"{place}: installed but does not load ({reason}); see {worker.log},"
             f" remove {place} and run again, {INSTEAD}"
         )
     marker = {"digest": digest, "build": recipe.build}

@@ -52,7 +52,14 @@ LLAMA3_NAMES = ("llama-bpe", "llama3")  # whole words in the vocabulary win over
 
 # Token types of GGUF, and names that llama.cpp ends a generation at whatever the file says.
 CONTROL, USER_DEFINED = 3, 4
-END_NAMES = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>")
+END_NAMES = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+)
 
 TOP_TENSORS = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -71,10 +78,8 @@ BLOCK_TENSORS = {
     "ffn_down": "mlp.down_proj",
 }
 # Meta's published scalings; a file holds only the table that follows from one of them.
-LLAMA3_SCALINGS = [
-    {"factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "old_context": 8192}
-    for factor in (8.0, 32.0)
-]
+LLAMA3_FACTORS = (8.0, 32.0)  # 3.1 and 3.3; 3.2
+LLAMA3_LOW, LLAMA3_HIGH, LLAMA3_CONTEXT = 1.0, 4.0, 8192
 INSTEAD = "pass the model's Hugging Face folder or hub id to --model instead"
 
 
@@ -118,7 +123,9 @@ def convert(source: Path, out: Path) -> bool:
         partial.mkdir()
         try:
             facts = _write_folder(source, partial)
-            _write_json(partial / MARKER, {**facts, **seen, "source": source.name, "sha256": digest})
+            _write_json(
+                partial / MARKER, {**facts, **seen, "source": source.name, "sha256": digest}
+            )
             _sync(partial)
             _swap(partial, out)
         except BaseException:
@@ -172,9 +179,7 @@ def _config(source: Path, keys: dict[str, Any], tensors: list[Any]) -> dict[str,
         raise ConversionError(f"{source}: experts or scaled RoPE are not converted; {INSTEAD}")
 
     heads = int(keys["llama.attention.head_count"])
-    head_dim = int(
-        keys.get("llama.attention.key_length", keys["llama.embedding_length"] // heads)
-    )
+    head_dim = int(keys.get("llama.attention.key_length", keys["llama.embedding_length"] // heads))
     theta = float(keys.get("llama.rope.freq_base", 10000.0))
     if int(keys.get("llama.rope.dimension_count", head_dim)) != head_dim:
         raise ConversionError(f"{source}: partial RoPE is not converted; {INSTEAD}")
@@ -210,39 +215,32 @@ def _rope(source: Path, theta: float, head_dim: int, tensors: list[Any]) -> dict
     table = next((tensor.data for tensor in tensors if tensor.name == "rope_freqs.weight"), None)
     if table is None:
         return {"rope_type": "default", "rope_theta": theta}
-    for scaling in LLAMA3_SCALINGS:
-        expected = llama3_table(theta, head_dim, **scaling)
+    for factor in LLAMA3_FACTORS:
+        expected = llama3_table(theta, head_dim, factor)
         if all(abs(a - b) <= 1e-3 * b for a, b in zip(table.tolist(), expected, strict=True)):
             return {
                 "rope_type": "llama3",
                 "rope_theta": theta,
-                "factor": scaling["factor"],
-                "low_freq_factor": scaling["low_freq_factor"],
-                "high_freq_factor": scaling["high_freq_factor"],
-                "original_max_position_embeddings": scaling["old_context"],
+                "factor": factor,
+                "low_freq_factor": LLAMA3_LOW,
+                "high_freq_factor": LLAMA3_HIGH,
+                "original_max_position_embeddings": LLAMA3_CONTEXT,
             }
     raise ConversionError(f"{source}: its rope_freqs table is not one of Llama 3's; {INSTEAD}")
 
 
-def llama3_table(
-    theta: float,
-    head_dim: int,
-    factor: float,
-    low_freq_factor: float,
-    high_freq_factor: float,
-    old_context: int,
-) -> list[float]:
+def llama3_table(theta: float, head_dim: int, factor: float) -> list[float]:
     """What each frequency is divided by, as llama.cpp's convert_hf_to_gguf.py writes it."""
     divisors = []
     for index in range(0, head_dim, 2):
         wavelength = 2 * math.pi * theta ** (index / head_dim)
-        if wavelength < old_context / high_freq_factor:
+        if wavelength < LLAMA3_CONTEXT / LLAMA3_HIGH:
             divisors.append(1.0)
-        elif wavelength > old_context / low_freq_factor:
+        elif wavelength > LLAMA3_CONTEXT / LLAMA3_LOW:
             divisors.append(factor)
         else:
-            smooth = old_context / wavelength - low_freq_factor
-            smooth /= high_freq_factor - low_freq_factor
+            smooth = LLAMA3_CONTEXT / wavelength - LLAMA3_LOW
+            smooth /= LLAMA3_HIGH - LLAMA3_LOW
             divisors.append(1 / ((1 - smooth) / factor + smooth))
     return divisors
 
