@@ -19,7 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 
 # A small model on a laptop reads a long page for half a minute before its first word.
 TIMEOUT = httpx.Timeout(10, read=180)
-MAX_ANSWER = 64_000  # characters; a model that never stops is stopped here
+MAX_ANSWER = 32_000  # characters; a model that never stops is stopped here
 
 
 class Page(BaseModel):

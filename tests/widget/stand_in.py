@@ -81,6 +81,7 @@ class StandIn:
         self.replies = list(replies)
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.began = threading.Event()  # a stream has begun
         self.left = threading.Event()  # somebody closed a stream before its end
         self.app = Starlette(
             routes=[Route("/v1/chat/completions", self.complete, methods=["POST"])]
@@ -102,6 +103,7 @@ class StandIn:
     async def stream(self, reply: Reply) -> AsyncIterator[bytes]:
         """The reply's chunks."""
         ended = False
+        self.began.set()
         try:
             for piece in reply.chunks:
                 yield piece

