@@ -53,12 +53,15 @@ class Ask:
     page: str
     made: float
     phase: Phase = Phase.WAITING
+    stopped: bool = False
     delivered: bool = False  # the reader has the end of the answer
     mailbox: asyncio.Queue[Letter] = field(default_factory=asyncio.Queue)
 
     def stop(self, why: Stop) -> None:
-        """End the answer with what there is of it."""
-        self.mailbox.put_nowait(why)
+        """End the answer with what there is of it. Only the first reason counts."""
+        if not self.stopped:
+            self.stopped = True
+            self.mailbox.put_nowait(why)
 
 
 class Asks:

@@ -217,7 +217,8 @@ def test_a_reader_who_leaves_stops_the_gateway(box: Start) -> None:
 def test_a_reader_without_javascript_who_leaves_stops_the_gateway(box: Start) -> None:
     running = box(Reply(chunks=answer("More. " * 100), pause=0.2))
     with httpx.stream("POST", f"{running.url}/asks", data={"question": "How?"}) as response:
-        assert "<header>" in next(response.iter_text())
+        pieces = response.iter_text()  # held: httpx closes the response with its iterator
+        assert "<header>" in next(pieces)
         assert running.gateway.began.wait(5)
     assert running.gateway.left.wait(5)
 

@@ -50,8 +50,10 @@ class Wiki:
         self.gateway = StandIn(*replies)
         gateway_url = stack.enter_context(serve(self.gateway.app)) + "/v1"
         origins = (self.url,) if listed else ()
-        settings = WidgetSettings(gateway_url=gateway_url, origins=origins)
-        self.box_url = stack.enter_context(serve(create_app(settings)))
+        self.settings = WidgetSettings(gateway_url=gateway_url, origins=origins)
+        # Apart from the rest, so that a test can end it.
+        self.box_server = stack.enter_context(ExitStack())
+        self.box_url = self.box_server.enter_context(serve(create_app(self.settings)))
         self.page = browser.new_page(viewport={"width": 1000, "height": 800})
         self.page.add_init_script(WATCH)
         self.problems: list[str] = []
@@ -210,6 +212,29 @@ def test_stop_ends_the_answer(wiki: Callable[..., Wiki]) -> None:
     expect(host.box.get_by_role("button", name="Ask again")).to_be_visible()
     assert host.gateway.left.wait(5)
     host.check_clean()
+
+
+def test_a_lost_server_is_said_and_the_question_is_asked_again_with_one_click(
+    wiki: Callable[..., Wiki],
+) -> None:
+    host = wiki(Reply(chunks=[chunk("A beginning. ")] * 100, pause=0.2))
+    host.page.goto(host.url)
+    host.launcher.click()
+    host.ask("How do I start?")
+    expect(host.box.get_by_text("A beginning.").first).to_be_visible()
+    host.box_server.close()
+    expect(host.box.locator(".reading")).to_have_text("The connection was lost. Trying again…")
+    host.ask("And then?")
+    expect(host.box.get_by_role("alert")).to_contain_text("The box has lost its server")
+    expect(host.box.get_by_label("Your question")).to_have_value("And then?")
+
+    host.gateway.replies = [answered(host.url, pause=0.0)]
+    port = int(host.box_url.rpartition(":")[2])
+    host.box_server.enter_context(serve(create_app(host.settings), port))
+    retry = host.box.get_by_role("button", name="Retry")
+    retry.click(timeout=20_000)  # the browser tries again after some seconds
+    expect(host.box.get_by_role("link", name="Start › Linux")).to_be_visible()
+    expect(host.box.get_by_role("heading", name="How do I start?")).to_be_visible()
 
 
 def test_closing_the_page_stops_the_gateway(wiki: Callable[..., Wiki]) -> None:
