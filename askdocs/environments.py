@@ -108,6 +108,13 @@ def ensure_vllm(home: Path, say: Say) -> Path:
     return ensure(VLLM_GPU if has_gpu() else VLLM_CPU, home, say)
 
 
+def find_vllm(home: Path) -> Path | None:
+    """The Python of the vLLM environment under `home` if it is complete, without making it."""
+    place = _place(home)
+    digest = _digest(VLLM_GPU if has_gpu() else VLLM_CPU, requirements())
+    return place / "bin" / "python" if _is_complete(place, digest) else None
+
+
 def has_gpu() -> bool:
     """Whether this machine has an NVIDIA GPU with a driver that this system can see."""
     gpus = Path("/proc/driver/nvidia/gpus")
@@ -126,7 +133,7 @@ def has_gpu() -> bool:
 def ensure(recipe: Recipe, home: Path, say: Say, locks: Path | None = None) -> Path:
     """Like `ensure_vllm`, for any recipe. `locks` is the folder of the lock files."""
     locks = locks or requirements()
-    place = home.absolute() / "environments" / "vllm"
+    place = _place(home)
     python = place / "bin" / "python"
     digest = _digest(recipe, locks)
     if _is_complete(place, digest):
@@ -146,6 +153,10 @@ def ensure(recipe: Recipe, home: Path, say: Say, locks: Path | None = None) -> P
             log.write_text("", encoding="utf-8")
             _make(recipe, locks, _Worker(place, log, lock.fileno(), say), digest)
     return python
+
+
+def _place(home: Path) -> Path:
+    return home.absolute() / "environments" / "vllm"
 
 
 def requirements() -> Path:

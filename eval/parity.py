@@ -106,12 +106,12 @@ def compare(llamacpp: str, vllm: str) -> Parity:
         model = _get(right, "/v1/models")["data"][0]["id"]
         differences = []
         for text in TRICKY_TEXTS:
-            pair = _llamacpp_ids(left, text), _vllm_ids(right, model, {"prompt": text})
+            pair = llamacpp_ids(left, text), _vllm_ids(right, model, {"prompt": text})
             differences += _differences(text, *pair)
         chat = _post(left, "/apply-template", {"messages": CHAT})["prompt"]
-        pair = _llamacpp_ids(left, chat), _vllm_ids(right, model, {"messages": CHAT})
+        pair = llamacpp_ids(left, chat), _vllm_ids(right, model, {"messages": CHAT})
         differences += _differences(chat, *pair)
-        ids = _llamacpp_ids(left, PROSE)
+        ids = llamacpp_ids(left, PROSE)
         differences += _differences(PROSE, ids, _vllm_ids(right, model, {"prompt": PROSE}))
         # Both score llama.cpp's ids, so that a difference in cutting does not show twice.
         a = perplexity(llamacpp_logprobs(left, ids))
@@ -164,7 +164,8 @@ def vllm_logprobs(client: httpx.Client, model: str, ids: Sequence[int]) -> list[
     ]
 
 
-def _llamacpp_ids(client: httpx.Client, text: str) -> list[int]:
+def llamacpp_ids(client: httpx.Client, text: str) -> list[int]:
+    """The token ids of `text`, special tokens parsed, as a prompt would have them."""
     body = {"content": text, "add_special": True, "parse_special": True}
     ids: list[int] = _post(client, "/tokenize", body)["tokens"]
     return ids

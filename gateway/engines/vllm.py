@@ -3,6 +3,7 @@
 The GPU path has not yet run on a GPU: its options are checked against vLLM's own parser only.
 """
 
+import math
 import os
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def launch(
     """The command that serves `model` (a Hugging Face folder or hub id) on 127.0.0.1:`port`.
 
     `python` is the interpreter of the engine's environment, `context` the longest prompt plus
-    answer in tokens, `threads` the CPU cores to use, `kv_gib` the KV cache in GiB (CPU only: a GPU
-    gives what is left of its memory). A folder is served without asking the network for anything;
+    answer in tokens, `threads` the CPU cores to use, `kv_gib` the KV cache in GiB, rounded up (CPU
+    only: a GPU gives what is left of its memory). A folder is served without asking the network for anything;
     a hub id is downloaded by vLLM itself.
 
     There is no key: the port is bound to loopback and the gateway is the door.
@@ -53,6 +54,7 @@ def launch(
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "VLLM_CACHE_ROOT": str(home / "cache"),  # goes when the environment goes
+        "PYTHONSAFEPATH": "1",  # nothing in the working directory shadows its libraries
     }
     if Path(model).is_dir():
         env |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -63,7 +65,7 @@ def launch(
     # against 47 tokens/s (SmolLM2-135M, 2 cores).
     argv.append("--enforce-eager")
     env |= {
-        "VLLM_CPU_KVCACHE_SPACE": f"{kv_gib:g}",
+        "VLLM_CPU_KVCACHE_SPACE": str(max(1, math.ceil(kv_gib))),  # whole GiB or it dies
         "VLLM_CPU_OMP_THREADS_BIND": cores(threads),
         # Cores that wait must not spin: other processes of the machine share them.
         "OMP_WAIT_POLICY": "PASSIVE",

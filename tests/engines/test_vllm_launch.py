@@ -1,0 +1,88 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.engines import vllm
+from gateway.engines.launch import Launch
+
+
+def make(tmp_path: Path, *, model: str = "owner/name", gpu: bool = False) -> Launch:
+    return vllm.launch(
+        tmp_path / "env" / "bin" / "python",
+        model,
+        port=9399,
+        served_name="base",
+        context=4096,
+        gpu=gpu,
+        threads=2,
+        kv_gib=1.5,
+    )
+
+
+def option(launch: Launch, name: str) -> str:
+    return launch.argv[launch.argv.index(name) + 1]
+
+
+def test_it_starts_the_module_because_the_script_dies_on_the_cpu_build(tmp_path: Path) -> None:
+    argv = make(tmp_path).argv
+    python = str(tmp_path / "env" / "bin" / "python")
+    assert argv[:3] == [python, "-m", "vllm.entrypoints.openai.api_server"]
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_it_listens_on_loopback_only_and_without_a_key(tmp_path: Path, gpu: bool) -> None:
+    launch = make(tmp_path, gpu=gpu)
+    assert option(launch, "--host") == "127.0.0.1"
+    assert option(launch, "--port") == "9399"
+    assert option(launch, "--served-model-name") == "base"
+    assert option(launch, "--max-model-len") == "4096"
+    assert "--enable-prefix-caching" in launch.argv
+    assert "--api-key" not in launch.argv
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_no_usage_statistics_leave_the_machine(tmp_path: Path, gpu: bool) -> None:
+    env = make(tmp_path, gpu=gpu).env
+    assert (env["VLLM_NO_USAGE_STATS"], env["DO_NOT_TRACK"]) == ("1", "1")
+
+
+def test_a_folder_is_served_offline_and_a_hub_id_is_not(tmp_path: Path) -> None:
+    assert make(tmp_path, model=str(tmp_path)).env["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in make(tmp_path, model="owner/name").env
+
+
+def test_a_cpu_gets_its_cache_size_and_cores_and_needs_no_compiler(tmp_path: Path) -> None:
+    launch = make(tmp_path)
+    allowed = sorted(os.sched_getaffinity(0))[:2]
+    assert launch.env["VLLM_CPU_KVCACHE_SPACE"] == "2"  # whole GiB, from 1.5
+    assert launch.env["VLLM_CPU_OMP_THREADS_BIND"] == ",".join(map(str, allowed))
+    assert "--enforce-eager" in launch.argv
+
+
+def test_a_gpu_gets_none_of_the_cpu_settings(tmp_path: Path) -> None:
+    launch = make(tmp_path, gpu=True)
+    assert option(launch, "--gpu-memory-utilization") == "0.90"
+    assert "--enforce-eager" not in launch.argv
+    assert "LD_PRELOAD" not in launch.env
+    assert not [name for name in launch.env if name.startswith("VLLM_CPU_")]
+
+
+def test_the_working_directory_shadows_no_library(tmp_path: Path) -> None:
+    assert make(tmp_path).env["PYTHONSAFEPATH"] == "1"
+
+
+def test_more_threads_than_cores_means_all_cores() -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    assert vllm.cores(10_000) == ",".join(map(str, allowed))
+    assert vllm.cores(0) == str(allowed[0])
+
+
+def test_only_libraries_that_exist_are_preloaded(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.so", tmp_path / "b.so"
+    assert vllm.preloads(tmp_path, (first, second)) == []
+    second.touch()
+    (tmp_path / "lib").mkdir()
+    omp = tmp_path / "lib" / "libiomp5.so"
+    omp.touch()
+    assert vllm.preloads(tmp_path, (first, second)) == [str(second), str(omp)]
