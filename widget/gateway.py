@@ -149,7 +149,8 @@ async def _parts(response: httpx.Response) -> AsyncIterator[Reading | str | Outc
         chunk = _object(data)
         if chunk.get("error"):
             log.warning("gateway, in the stream: %s", data[:500])
-            raise _failure(0, _error(chunk), "")
+            # After the first words, "not ready yet" would be a strange thing to read.
+            raise Failure(BROKEN) if length else _failure(0, _error(chunk), "")
         choice, delta = _choice(chunk)
         text = delta.get("content")
         if isinstance(text, str) and text:

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from widget import markdown
+from widget import dialect, markdown
 from widget.answers import Done, Failed
 from widget.asks import MAX_QUESTION, Ask
 from widget.assets import Asset
@@ -104,7 +104,7 @@ class Views:
     def quote(self, source: Source) -> Markup:
         """The quoted section as HTML."""
         return markdown.render(
-            source.quote[:MAX_QUOTE],
+            dialect.plain(source.quote[:MAX_QUOTE]),
             origins=self.settings.origins,
             base=web_address(source.url),
             images=True,
