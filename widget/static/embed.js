@@ -53,14 +53,16 @@
     }
     const frame = make("iframe", { title, src: address.href });
     const report = { onMessage, ready: false };
-    frame.addEventListener("load", () => setTimeout(() => {
-      if (!report.ready && frame.isConnected) {
-        frames.delete(frame);
-        onMissing(make("p", {
-          textContent: `The box cannot be shown: ${base.host} does not answer, or does not list ${location.origin} among its origins.`,
-        }));
-      }
-    }, 1000));
+    const check = () => {
+      if (report.ready || !frames.has(frame) || !frame.isConnected) return;
+      frames.delete(frame);
+      onMissing(make("p", {
+        textContent: `The box cannot be shown: ${base.host} does not answer, or does not list ${location.origin} among its origins.`,
+      }));
+    };
+    // A frame that was refused loads too, with an error page; a server that hangs never does.
+    frame.addEventListener("load", () => setTimeout(check, 1000));
+    setTimeout(check, 15000);
     frames.set(frame, report);
     return frame;
   };
@@ -91,8 +93,9 @@
     div[hidden] { display: none }
     iframe { display: block; width: 100%; height: 100%; border: 0 }
     p { margin: 20px; font: 15px/1.5 system-ui, sans-serif; color: light-dark(#1c2027, #e6e8ec) }
+    div:has(p) { height: auto; max-width: calc(100vw - 42px) }
     @media (max-width: 520px) {
-      div { inset: 0; width: 100%; height: 100%; border: 0; border-radius: 0 }
+      div:not(:has(p)) { inset: 0; width: 100%; height: 100%; border: 0; border-radius: 0 }
     }
     @media (prefers-reduced-motion: no-preference) {
       div { animation: rise .16s ease-out }
