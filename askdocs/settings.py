@@ -29,6 +29,11 @@ class UpSettings(Section):
         description="GGUF file, model folder or hub id; with engine_url the model's name there."
         " SmolLM2-135M-Instruct when not set.",
     )
+    answers: Literal["auto", "write", "quote"] = Field(
+        "auto",
+        description="Write answers or quote the page's sentences; auto quotes with the small"
+        " model that is shipped, and lets others write.",
+    )
     context: int = Field(8192, ge=1024, description="Tokens of context per request.")
     threads: int | None = Field(
         None, ge=1, description="Compute threads of the engine; the machine's cores when not set."

@@ -242,6 +242,9 @@ class Up:
 
     def _gateway(self, served: Served, rate: float, budget: int) -> Service:
         settings = self._settings
+        answers = settings.answers
+        if answers == "auto":
+            answers = "quote" if served.own and settings.model is None else "write"
         configured = load(
             GatewaySettings,
             port=settings.gateway_port,
@@ -255,6 +258,7 @@ class Up:
             page_budget=budget,
             max_pages=1 if budget < SEVERAL_PAGES else 3,
             prefill_rate=rate,
+            answers=answers,
             warm=served.own,
         )
         root = f"http://127.0.0.1:{settings.gateway_port}"

@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
-from gateway.grounding import prompt
-from gateway.grounding.excerpt import Excerpt, focus, paragraphs
+from gateway.grounding import prompt, quote
+from gateway.grounding.excerpt import Excerpt, beginning, focus, paragraphs
 from gateway.grounding.ground import Grounding, Grounds
+from gateway.grounding.links import absolute
 from gateway.grounding.page import Page
 from gateway.grounding.prompt import Message
 from gateway.grounding.support import SentenceGate, Support
@@ -148,6 +149,7 @@ class Answer:
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._began = time.monotonic()
+        self._sent: dict[int, int] = {}  # characters sent, by choice
 
     async def whole(
         self, inner: ASGIApp, scope: Scope, room: int, receive: Receive
@@ -162,9 +164,11 @@ class Answer:
         for choice in response.get("choices", []):
             message = choice.get("message", {})
             gate = self._gate()
-            text = gate.feed(message.get("content") or "") + gate.close()
-            message["content"] = prompt.REFUSAL if gate.refused else text.strip()
-            message["annotations"] = self._annotations(gate)
+            text = gate.feed(message.get("content") or "")
+            text += gate.close(cut=choice.get("finish_reason") == "length")
+            text = prompt.REFUSAL if gate.refused else self._linked(text.strip())
+            message["content"] = text
+            message["annotations"] = self._annotations(gate, len(text))
             response["askdocs"] = self._facts(gate)
         self._report(response.get("askdocs", {}))
         return response
@@ -207,7 +211,7 @@ class Answer:
                         kept.append(choice)
                     if choice.get("finish_reason"):
                         finished.add(number)
-                if kept or not chunk.get("choices"):
+                if kept or not chunk.get("choices") or chunk.get("usage"):
                     yield event({**chunk, "choices": kept})
                 if len(finished) == max(1, self._request.get("n") or 1) and not self._asked.usage:
                     # Nothing more is owed: the engine stops when its client leaves.
@@ -217,20 +221,28 @@ class Answer:
 
     def _pass(self, choice: dict[str, Any], gate: SentenceGate, chunk: dict[str, Any]) -> bool:
         """Put into `choice` what may go out; return whether anything of it has to."""
+        number = choice.get("index", 0)
         delta = choice.setdefault("delta", {})
         text = gate.feed(delta.get("content") or "")
         if choice.get("finish_reason") or gate.stopped:
-            text += gate.close()
+            text += gate.close(cut=choice.get("finish_reason") == "length")
             choice["finish_reason"] = choice.get("finish_reason") or "stop"
             if gate.refused and not gate.passed.strip():
                 text = prompt.REFUSAL
-            delta["content"] = text.rstrip() if gate.refused else text
-            delta["annotations"] = self._annotations(gate)
+            delta["content"] = self._linked(text).rstrip()
+            length = self._sent.pop(number, 0) + len(delta["content"])
+            delta["annotations"] = self._annotations(gate, length)
             chunk["askdocs"] = self._facts(gate)
             self._report(chunk["askdocs"])
             return True
-        delta["content"] = text
+        delta["content"] = self._linked(text)
+        self._sent[number] = self._sent.get(number, 0) + len(delta["content"])
         return bool(text or delta.get("role"))
+
+    def _linked(self, text: str) -> str:
+        """A link in the answer is one of the page that the sentence rests on."""
+        best = self._support.best_section(text) if "](" in text else None
+        return absolute(text, best[0], self._settings.site_url) if best else text
 
     def _gate(self) -> SentenceGate:
         return SentenceGate(self._support, self._settings.support)
@@ -246,15 +258,16 @@ class Answer:
             self._asked.question,
             self._asked.history,
             self._asked.client_system,
-            self._focus,
+            beginning(self._focus) if self._focus else "",
         )
+        if self._settings.answers == "quote" and self._focus:
+            request.update(self._engine.constraint(quote.grammar(self._focus)))
         return json.dumps(request).encode()
 
-    def _annotations(self, gate: SentenceGate) -> list[dict[str, Any]]:
-        """OpenAI's `url_citation` annotations; none under a refusal."""
+    def _annotations(self, gate: SentenceGate, length: int) -> list[dict[str, Any]]:
+        """OpenAI's `url_citation` annotations of a text of `length`; none under a refusal."""
         if gate.refused:
             return []
-        length = len(gate.passed.strip())
         return [
             {
                 "type": "url_citation",
@@ -278,7 +291,7 @@ class Answer:
                     "title": page.title,
                     "section": " › ".join(section.path),
                     "url": page.section_url(section),
-                    "quote": _quote(section.body),
+                    "quote": absolute(_quote(section.body), page, self._settings.site_url),
                 }
             )
         for part in self._grounds.excerpts:
@@ -292,6 +305,7 @@ class Answer:
         refused = gate is None or gate.refused
         return {
             "model": self._settings.model_name or self._settings.engine_model or DOCS,
+            "answers": self._settings.answers,
             "refused": refused,
             "sources": [] if refused or gate is None else self._sources(gate),
             "pages": [_link(page) for page in self._grounds.best],

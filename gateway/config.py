@@ -1,7 +1,7 @@
 """The `[gateway]` section of the settings."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
@@ -55,6 +55,11 @@ class GatewaySettings(Section):
         le=1,
         description="Share of a sentence's content words that the page must have, or the sentence"
         " is held back. 0 lets everything through.",
+    )
+    answers: Literal["write", "quote"] = Field(
+        "write",
+        description="Does the model write answers, or quote sentences of the page? Quoting is for"
+        " small models; the engine must be llama.cpp or vLLM.",
     )
     warm: bool = Field(
         False, description="Read the pages in the background so that first questions are fast."

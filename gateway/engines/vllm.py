@@ -30,10 +30,16 @@ def launch(
 ) -> Launch:
     """The command that serves `model` (a Hugging Face folder or hub id) on 127.0.0.1:`port`.
 
-    `python` is the interpreter of the engine's environment, `context` the longest prompt plus
-    answer in tokens, `threads` the CPU cores to use, `kv_gib` the KV cache in GiB, rounded up (CPU
-    only: a GPU gives what is left of its memory). A folder is served without asking the network for anything;
-    a hub id is downloaded by vLLM itself.
+    Args:
+        python: the interpreter of the engine's environment.
+        model: a folder is served without asking the network for anything; a hub id is downloaded
+            by vLLM itself.
+        port: TCP port on the loopback address.
+        served_name: the model's name in /v1/models.
+        context: the longest prompt plus answer, tokens.
+        gpu: whether the environment holds the GPU build.
+        threads: CPU cores to use.
+        kv_gib: KV cache in GiB, rounded up. CPU only: a GPU gives what is left of its memory.
 
     There is no key: the port is bound to loopback and the gateway is the door.
     """

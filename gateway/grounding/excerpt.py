@@ -71,17 +71,18 @@ def excerpt(
     return Excerpt(page, tuple(page.sections[n] for n in sorted(chosen)), used)
 
 
-def focus(excerpts: Sequence[Excerpt], question: str, rarity: Mapping[str, float]) -> str:
-    """The text of the section that fits the question best, as far as FOCUS characters go.
-
-    Empty where there is nothing to point at: the excerpts are one section.
-    """
-    sections = [section for part in excerpts for section in part.sections]
-    if len(sections) < 2:
-        return ""
+def focus(
+    excerpts: Sequence[Excerpt], question: str, rarity: Mapping[str, float]
+) -> Section | None:
+    """The section that fits the question best, of those with text under their heading."""
     asked = set(stems(question))
-    best = max(sections, key=lambda section: _relevance(section, asked, rarity))
-    return paragraphs(best.body, FOCUS)
+    sections = [section for part in excerpts for section in part.sections if section.body]
+    return max(sections, key=lambda section: _relevance(section, asked, rarity), default=None)
+
+
+def beginning(section: Section) -> str:
+    """The section's text without its heading, as far as FOCUS characters go."""
+    return paragraphs(section.body, FOCUS)
 
 
 def paragraphs(text: str, characters: int) -> str:

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 
 from gateway.grounding.excerpt import Excerpt, excerpt
 from gateway.grounding.index import Hit, Index, coverage
-from gateway.grounding.page import Page
+from gateway.grounding.page import Page, Section
 from gateway.grounding.words import stems
 
 Count = Callable[[str], Awaitable[int]]
 
-# The best page must have this share of the question's words, by rarity, or it is not asked. Real
-# questions of a support wiki lie at 0.16 and above even where they are long and noisy (5th
-# percentile, docs/results.md); in a short question every word counts.
-LEAST = 0.15
-LEAST_SHORT = 0.35
-SHORT = 8  # distinct content words
+# One section of the best pages must have this share of the question's content words, weighed by
+# rarity, or the model is not asked. Up to SHORT words every word counts; longer questions are
+# noisy, and less is asked of them, down to LEAST. On real questions of a support wiki this refuses
+# a good third of those about another product, and a tenth of the others (docs/results.md,
+# "Refusing").
+SHARE = 0.45
+SHORT = 8
+LEAST = 0.08
 # Shorter leftovers than this are not worth a second page.
 WORTHWHILE = 300
 # A further page is read only when it is found nearly as well as the first.
@@ -79,6 +81,12 @@ class Grounding:
             return True
         rarity = self.index.rarity(asked)
         share = max(
-            coverage(rarity, asked, stems(f"{hit.page.title} {hit.page.text}")) for hit in hits[:3]
+            coverage(rarity, asked, _words(hit.page, section))
+            for hit in hits[:3]
+            for section in hit.page.sections
         )
-        return share >= (LEAST_SHORT if len(asked) <= SHORT and not on_page else LEAST)
+        return share >= max(LEAST, SHARE * SHORT / max(SHORT, len(asked)))
+
+
+def _words(page: Page, section: Section) -> list[str]:
+    return stems(f"{page.title} {' '.join(section.path)} {section.text}")

@@ -1,8 +1,9 @@
 """Does a sentence stand on the page? A first, lexical answer, honest for small models.
 
-A sentence is *supported* by a section when the section has most of the sentence's content words,
-each weighed by how rare it is in the wiki, and every number, address and code word of it. This
-catches inventions, not subtle errors: a sentence made of the page's words in another order passes.
+A sentence is *supported* when a few sentences of the page that stand together have most of its
+content words, each weighed by how rare it is in the wiki, and the page has every number, address
+and code word of it. This catches inventions, not subtle errors: a sentence made of the words of one
+passage in another order passes.
 """
 
 import re
@@ -18,7 +19,11 @@ Rarity = Callable[[Iterable[str]], dict[str, float]]
 
 # What must be on the page to the letter: numbers with two digits or more, addresses, option names.
 _EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
-_END = re.compile(r"(?<=[.!?:])[\"')\]*_`]*\s+|\n+")
+# Where a sentence ends: not after the number of a list item, and not at a colon, because what is
+# announced belongs to its announcement.
+_END = re.compile(r"(?<!\d)[.!?][\"')\]*_`]*\s+|(?<![:\n\s])\s*\n+")
+# Sentences of the page that are read together with a sentence of the answer.
+WINDOW = 3
 
 
 class Support:
@@ -34,9 +39,12 @@ class Support:
             for e in excerpts
             for s in e.sections
         ]
+        self._windows = [
+            window for part in excerpts for s in part.sections for window in _windows(part.page, s)
+        ]
 
     def of(self, sentence: str) -> float:
-        """The best share that one section has of the sentence's content words, 0 to 1."""
+        """The best share that one passage has of the sentence's content words, 0 to 1."""
         for exact in _EXACT.findall(sentence):
             if exact.strip("`.,:").lower() not in self._exact:
                 return 0.0
@@ -46,7 +54,7 @@ class Support:
         if not said:
             return 1.0
         rarity = self._rarity(said)
-        return max((coverage(rarity, said, have) for _, _, have in self._sections), default=0.0)
+        return max((coverage(rarity, said, window) for window in self._windows), default=0.0)
 
     def best_section(self, answer: str) -> tuple[Page, Section] | None:
         """The section that an answer rests on most."""
@@ -97,9 +105,15 @@ class SentenceGate:
             out += self._judge(self._held[: end.end()])
         return out
 
-    def close(self) -> str:
-        """The answer is complete: what is left of it, if it may go out."""
-        return "" if self.stopped or not self._held else self._judge(self._held)
+    def close(self, cut: bool = False) -> str:
+        """The answer ends: what is left of it, if it may go out.
+
+        `cut`: it ended in the middle, at its greatest length. Then half a sentence is left away,
+        unless it is all there is.
+        """
+        if self.stopped or not self._held or (cut and self.passed.strip()):
+            return ""
+        return self._judge(self._held)
 
     def _judge(self, sentence: str) -> str:
         self._held = self._held[len(sentence) :]
@@ -113,3 +127,20 @@ class SentenceGate:
         self._said.add(plain)
         self.passed += sentence
         return sentence
+
+
+def sentences(text: str) -> list[str]:
+    """`text` cut where the gate cuts it; joined again, the parts give the text."""
+    parts = []
+    while end := _END.search(text):
+        parts.append(text[: end.end()])
+        text = text[end.end() :]
+    return [*parts, text] if text else parts
+
+
+def _windows(page: Page, section: Section) -> list[set[str]]:
+    """The stems of each run of WINDOW sentences, with those of the headings above."""
+    above = set(stems(f"{page.title} {' '.join(section.path)}"))
+    parts = [stems(sentence) for sentence in sentences(section.body)]
+    count = max(1, len(parts) - WINDOW + 1)
+    return [above.union(*parts[n : n + WINDOW]) for n in range(count)]
