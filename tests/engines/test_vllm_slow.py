@@ -275,15 +275,27 @@ print(json.dumps([tokenizer(text)["input_ids"] for text in json.load(sys.stdin)]
 
 
 def test_the_rope_scaling_of_llama_3_1_is_carried_over(
-    python: Path, gguf: Path, tmp_path: Path
+    python: Path, gguf: Path, left: str, tmp_path: Path
 ) -> None:
-    sys_path = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-    code = sys_path + "from training.convert import llama3_table; print(*llama3_table(1e5, 64, 8))"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    code += "from training.convert import llama3_table; print(*llama3_table(1e5, 64, 8))"
     table = subprocess.check_output([python, "-c", code], text=True).split()
     variant = tmp_path / "scaled.gguf"
     subprocess.run([python, VARIANT, gguf, variant, "smollm", *table], check=True)
     folder = convert(python, variant, tmp_path / "folder")
-    with serving_gguf(variant) as left, serving_folder(python, folder, tmp_path / "log") as right:
-        result = parity.compare(left, right)
-    assert result.same
-    assert result.perplexity_llamacpp > 50  # without the scaling it is 47: the table has an effect
+    with httpx.Client(base_url=left, timeout=60) as client:
+        ids = parity.llamacpp_ids(client, parity.PROSE)
+        plain = parity.llamacpp_logprobs(client, ids)
+    with serving_gguf(variant) as url, httpx.Client(base_url=url, timeout=60) as client:
+        scaled = parity.llamacpp_logprobs(client, ids)
+    log = tmp_path / "log"
+    with serving_folder(python, folder, log) as url, httpx.Client(base_url=url) as client:
+        ours = parity.vllm_logprobs(client, "base", ids)
+    # On so short a text the scaling moves a token by 0.065 nats on average, about as much as the
+    # engines differ anyway: the perplexities are equal with and without it, so each token counts.
+    assert distance(ours, scaled) < 0.85 * distance(ours, plain)
+
+
+def distance(a: list[float], b: list[float]) -> float:
+    """Mean absolute difference of log-probabilities, nats."""
+    return sum(abs(x - y) for x, y in zip(a, b, strict=True)) / len(a)
