@@ -1,0 +1,151 @@
+"""The wiki of this project: true to the code, whole, and short enough for a small model."""
+
+import re
+import textwrap
+from pathlib import Path
+from urllib.parse import urldefrag
+
+import pytest
+
+from askdocs.settings import UpSettings
+from gateway.config import GatewaySettings
+from gateway.grounding import folder
+from gateway.grounding.page import Page, parse
+from gateway.settings import GLOBALS, Section, variable
+from scripts import commands_page
+from widget.settings import WidgetSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES]
+SETTINGS: dict[type[Section], str] = {
+    UpSettings: "configuration.md",
+    GatewaySettings: "gateway-settings.md",
+    WidgetSettings: "widget-settings.md",
+}
+# Not a setting: what readers of the docs call the key in their own shell and in compose's .env.
+KEY = "ASKDOCS_KEY"
+
+ids = [str(path.relative_to(ROOT)) for path in TEXTS]
+every_text = pytest.mark.parametrize("path", TEXTS, ids=ids)
+
+
+def page(path: Path) -> Page:
+    name = path.relative_to(DOCS) if path.is_relative_to(DOCS) else Path(path.name)
+    return parse(name.as_posix(), path.read_text(encoding="utf-8"), "http://wiki/")
+
+
+def fences(path: Path, language: str) -> list[str]:
+    found = re.findall(
+        rf"^( *)```{language}\n(.*?)^\1```", path.read_text(encoding="utf-8"), re.M | re.S
+    )
+    return [textwrap.dedent(code) for _, code in found]
+
+
+def without_code(text: str) -> str:
+    text = re.sub(r"^( *)(```|~~~).*?^\1\2", "", text, flags=re.M | re.S)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+def shown(default: object) -> str:
+    """A default as the tables write it."""
+    if default is None:
+        return "not set"
+    if default == ():
+        return "none"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+@pytest.mark.parametrize("model", SETTINGS, ids=lambda model: model.section)
+def test_every_setting_has_its_row_with_default_and_meaning(model: type[Section]) -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in (DOCS / SETTINGS[model]).read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    written = [tuple(cell.strip(" |") for cell in row[:3]) for row in rows]
+    assert written == [
+        (f"`{name}`", shown(field.default), field.description)
+        for name, field in model.model_fields.items()
+    ]
+
+
+def test_every_variable_that_the_docs_name_is_a_setting() -> None:
+    known = {variable(model, key) for model in SETTINGS for key in model.model_fields}
+    known |= {*GLOBALS, KEY}
+    named = {
+        (path.name, name)
+        for path in TEXTS
+        for name in re.findall(r"\bASKDOCS_[A-Z_]*[A-Z]\b(?!_)", path.read_text(encoding="utf-8"))
+    }
+    assert {(path, name) for path, name in named if name not in known} == set()
+
+
+def test_commands_page_is_what_the_command_line_says() -> None:
+    assert commands_page.PAGE.read_text(encoding="utf-8") == commands_page.page(), (
+        "stale: run .venv/bin/python scripts/commands_page.py"
+    )
+
+
+@every_text
+def test_links_and_anchors_resolve(path: Path) -> None:
+    broken = []
+    text = without_code(path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        address, fragment = urldefrag(target)
+        file = (path.parent / address).resolve() if address else path
+        anchors = {s.anchor for s in page(file).sections} if file.suffix == ".md" else set()
+        if not file.is_file() or (fragment and fragment not in anchors):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_is_reached_from_the_first_one() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([\w-]+\.md)", index)) | {"index.md"}
+    assert {path.relative_to(DOCS).as_posix() for path in PAGES} == linked
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_pages_are_short_enough_to_be_read_whole(path: Path) -> None:
+    if path.name != "results.md":
+        assert len(path.read_text(encoding="utf-8")) < 5_500
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_has_one_title_and_no_heading_twice(path: Path) -> None:
+    read = page(path)
+    text = re.sub(r"^( *)```.*?^\1```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    assert len(re.findall(r"^# ", text, re.M)) == 1
+    assert text.startswith("# ")
+    headings = [section.heading for section in read.sections]
+    assert len(headings) == len(set(headings))
+
+
+def test_titles_are_different() -> None:
+    titles = [read.title for read in folder.read(DOCS, "http://wiki/").pages]
+    assert len(titles) == len(set(titles)) == len(PAGES)
+
+
+@every_text
+def test_python_snippets_compile(path: Path) -> None:
+    for number, code in enumerate(fences(path, "python"), start=1):
+        compile(code, f"{path.name}, snippet {number}", "exec")
+
+
+def test_readme_has_python_and_its_test_command() -> None:
+    readme = ROOT / "README.md"
+    assert fences(readme, "python")
+    assert "make test\n" in fences(readme, "sh")
+    assert re.search(r"^test:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+
+
+def test_make_targets_that_the_docs_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {
+        target for path in TEXTS for target in re.findall(r"`make ([a-z-]+)", path.read_text())
+    }
+    assert named <= targets
