@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,9 @@ PYTORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TORCH = "2.13.0"
 TORCHVISION = "0.28.0"
 INSTEAD = "or use --engine llama.cpp"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PIP_CANCELLED = "ERROR: Operation cancelled by user"
+_INTERRUPTED = {code for number in _SIGNALS for code in (-number, 128 + number)}
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,9 @@ VLLM_GPU = Recipe(  # not yet run on a machine with a GPU
 def ensure_vllm(home: Path, say: Say) -> Path:
     """The Python of the vLLM environment under `home`, made now if it is not there.
 
-    `say` gets short lines, one every two seconds while something is going on. A call that finds the
-    environment complete returns in a few milliseconds.
+    `say` gets short lines, one every two seconds while something is going on; if it raises, the
+    installer is stopped and the exception passed on. A call that finds the environment complete
+    returns in a few milliseconds.
 
     Raises:
         AskdocsError: this machine cannot run it, the disk is too full, or an install failed.
@@ -206,6 +211,9 @@ class _Worker:
             lines = [line.strip() for line in output if line.strip()]
         if child.returncode == 0:
             return None
+        # Ctrl-C reaches the installer too; that is no reason to try the next way.
+        if child.returncode in _INTERRUPTED or lines[-1:] == [_PIP_CANCELLED]:
+            raise AskdocsError(f"{what}: interrupted; run again to go on from there")
         errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))]
         return (errors or lines or [f"exit code {child.returncode}"])[-1]
 

@@ -144,8 +144,11 @@ def _write_folder(source: Path, folder: Path) -> dict[str, Any]:
     except (ValueError, IndexError, KeyError) as error:
         raise ConversionError(f"{source}: not a readable GGUF file ({error})") from None
     keys = {name: field.contents() for name, field in reader.fields.items()}
-    config = _config(source, keys, reader.tensors)
-    tokenizer = _tokenizer(source, keys)
+    try:
+        config = _config(source, keys, reader.tensors)
+        tokenizer = _tokenizer(source, keys)
+    except KeyError as error:
+        raise ConversionError(f"{source}: has no {error.args[0]}; {INSTEAD}") from None
     need = sum(int(math.prod(t.shape)) for t in reader.tensors) * 2 * 1.02
     free = shutil.disk_usage(folder).free
     if free < need:
@@ -342,6 +345,7 @@ def _write_weights(source: Path, reader: Any, config: dict[str, Any], folder: Pa
             name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors = dict(_dequantise(source, shard, config, len(index), total))
         save_file(tensors, folder / name, metadata={"format": "pt"})
+        (folder / name).chmod(0o644)  # safetensors makes it readable for its owner alone
         index.update(dict.fromkeys(tensors, name))
     if len(shards) > 1:
         _write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": index})
@@ -422,7 +426,7 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     try:
         made = convert(source, out)
-    except ConversionError as error:
+    except (ConversionError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     took = time.monotonic() - started

@@ -90,9 +90,10 @@ def test_torch_comes_by_the_first_route_that_works_and_a_second_call_is_instant(
 def test_a_set_up_that_was_killed_goes_on_and_repairs_what_was_half_written(
     locks: Path, tmp_path: Path
 ) -> None:
-    home, waits = tmp_path / "home", tmp_path / "waits"
+    home, waits, checks = tmp_path / "home", tmp_path / "waits", tmp_path / "checks"
     waits.touch()
-    check = f"import os, time\nwhile os.path.exists({str(waits)!r}): time.sleep(0.05)"
+    check = f"import os, time; open({str(checks)!r}, 'w').close()"
+    check += f"\nwhile os.path.exists({str(waits)!r}): time.sleep(0.05)"
     check += "\nimport tinytorch, tinypin"
     code = f"""
 from pathlib import Path
@@ -102,7 +103,7 @@ ensure({recipe(LOCAL, check=check)!r}, Path({str(home)!r}), print, Path({str(loc
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
     place = home / "environments" / "vllm"
     deadline = time.monotonic() + 60
-    while not list(place.glob("lib/*/site-packages/tinypin-1.0.dist-info/RECORD")):
+    while not checks.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     child.kill()
@@ -140,6 +141,28 @@ def test_an_install_that_fails_names_the_reason_the_log_and_the_fix(
     assert str(tmp_path / "home" / "environments" / "vllm.log") in message
     assert "run again" in message
     assert "\n" not in message
+
+
+def test_an_interrupted_step_ends_the_set_up_instead_of_trying_the_next_way(
+    locks: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    check = "import os, signal; os.kill(os.getpid(), signal.SIGINT); signal.pause()"
+    with pytest.raises(AskdocsError, match="interrupted; run again"):
+        environments.ensure(recipe(check=check), tmp_path / "home", said.append, locks)
+
+
+def test_a_listener_that_raises_stops_the_installer(locks: Path, tmp_path: Path) -> None:
+    def say(line: str) -> None:
+        if line.startswith("does vLLM load?:"):
+            raise KeyboardInterrupt
+
+    home, pid = tmp_path / "home", tmp_path / "pid"
+    check = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    with pytest.raises(KeyboardInterrupt):
+        environments.ensure(recipe(check=check), home, say, locks)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_a_full_disk_is_noticed_before_anything_is_made(locks: Path, tmp_path: Path) -> None:

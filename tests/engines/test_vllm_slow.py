@@ -183,6 +183,16 @@ def test_parity_says_so_in_its_exit_code(
     assert capsys.readouterr().err.startswith("error: http://127.0.0.1")
 
 
+def test_parity_tells_another_model_apart(
+    python: Path, gguf: Path, right: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.gguf"  # the same weights, but runs of digits stay together
+    subprocess.run([python, VARIANT, gguf, other, "gpt-2"], check=True)
+    with serving_gguf(other) as url:
+        assert parity.main(["--llamacpp", url, "--vllm", right]) == 1
+    assert "DIFFERENT TOKENS" in capsys.readouterr().out
+
+
 def test_it_answers_and_ends_where_llama_cpp_ends(left: str, right: str) -> None:
     question = "Reply with one short greeting."
     for url in (left, right):
