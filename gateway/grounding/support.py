@@ -13,15 +13,13 @@ from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.index import coverage
 from gateway.grounding.page import Page, Section
 from gateway.grounding.prompt import REFUSAL
+from gateway.grounding.sentences import first, units
 from gateway.grounding.words import stems
 
 Rarity = Callable[[Iterable[str]], dict[str, float]]
 
 # What must be on the page to the letter: numbers with two digits or more, addresses, option names.
 _EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
-# Where a sentence ends: not after the number of a list item, and not at a colon, because what is
-# announced belongs to its announcement.
-_END = re.compile(r"(?<!\d)[.!?][\"')\]*_`]*\s+|(?<![:\n\s])\s*\n+")
 # Sentences of the page that are read together with a sentence of the answer.
 WINDOW = 3
 
@@ -101,8 +99,8 @@ class SentenceGate:
             return ""
         self._held += text
         out = ""
-        while not self.stopped and (end := _END.search(self._held)):
-            out += self._judge(self._held[: end.end()])
+        while not self.stopped and (sentence := first(self._held)):
+            out += self._judge(sentence)
         return out
 
     def close(self, cut: bool = False) -> str:
@@ -129,18 +127,9 @@ class SentenceGate:
         return sentence
 
 
-def sentences(text: str) -> list[str]:
-    """`text` cut where the gate cuts it; joined again, the parts give the text."""
-    parts = []
-    while end := _END.search(text):
-        parts.append(text[: end.end()])
-        text = text[end.end() :]
-    return [*parts, text] if text else parts
-
-
 def _windows(page: Page, section: Section) -> list[set[str]]:
     """The stems of each run of WINDOW sentences, with those of the headings above."""
     above = set(stems(f"{page.title} {' '.join(section.path)}"))
-    parts = [stems(sentence) for sentence in sentences(section.body)]
+    parts = [stems(unit.text) for unit in units(section.body)]
     count = max(1, len(parts) - WINDOW + 1)
     return [above.union(*parts[n : n + WINDOW]) for n in range(count)]

@@ -1,0 +1,92 @@
+"""Where sentences end, in a stream of text and on a page."""
+
+import re
+from dataclasses import dataclass
+
+from gateway.grounding.words import content_words
+
+# Not after the number of a list item or a common abbreviation.
+_STOP = r"(?<!\d)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[.!?][\"')\]*_`]*\s+"
+_PROSE = re.compile(_STOP)
+# A line of an answer ends a sentence too, but not at a colon: what is announced belongs to its
+# announcement.
+_ANSWER = re.compile(_STOP + r"|(?<![:\n\s])\s*\n+")
+
+# What stands after this many sentences of a section cannot be quoted: grammars grow with it.
+MOST = 80
+
+_FENCE = re.compile(r"^\s*(```+|~~~+)")
+_ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s")
+_ROW = re.compile(r"^\s*\|")
+_APART = re.compile(r"^\s*(?:#|>|!!!|\?\?\?|===|<)")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A sentence of a page, or something that is only whole together: a code block, a table."""
+
+    text: str
+    gap: str
+    """The white space after it."""
+    begins: bool
+    """May a quotation begin here? At paragraphs: a later sentence alone misses what it is about."""
+
+
+def first(text: str) -> str | None:
+    """The first complete sentence of a growing answer with the space after it, or None."""
+    end = _ANSWER.search(text)
+    return text[: end.end()] if end else None
+
+
+def units(text: str) -> list[Unit]:
+    """A section's text, cut into what can be quoted. At most MOST units."""
+    found: list[Unit] = []
+    for block, begins in _blocks(text):
+        for number, sentence in enumerate(_split(block)):
+            bare = sentence.rstrip()
+            worth = begins and number == 0 and bool(content_words(bare))
+            found.append(Unit(bare, sentence[len(bare) :] or " ", worth))
+    return found[:MOST]
+
+
+def _blocks(text: str) -> list[tuple[str, bool]]:
+    """Paragraphs, list items, tables, code with what announces it; may a quotation begin there?"""
+    blocks: list[tuple[str, bool]] = []
+    fence = ""
+    before = ""  # the line before this one
+
+    def grow(line: str) -> None:
+        blocks[-1] = (blocks[-1][0] + line, blocks[-1][1])
+
+    for line in text.splitlines(keepends=True):
+        mark = _FENCE.match(line)
+        if fence or (mark and blocks):
+            grow(line)  # code belongs to the sentence before it
+            if mark:
+                fence = "" if fence and mark.group(1).startswith(fence) else fence or mark.group(1)
+        elif not line.strip():
+            if blocks:
+                grow(line)
+        elif _ROW.match(line) and _ROW.match(before):
+            grow(line)
+        elif before.strip() and not any(p.match(line) for p in (_ITEM, _ROW, _APART)):
+            grow(line)  # a paragraph that was wrapped by hand
+        else:
+            fence = mark.group(1) if mark else ""
+            # A quotation does not begin in the middle of a list.
+            last = blocks[-1][0] if blocks else ""
+            inside = bool(_ITEM.match(line) and _ITEM.match(last))
+            blocks.append((line, not inside and (not last or last.endswith("\n\n"))))
+        before = line
+    return [(block, begins) for block, begins in blocks if block.strip()]
+
+
+def _split(block: str) -> list[str]:
+    """The sentences of a block; a block with code or rows is one."""
+    if "```" in block or "~~~" in block or _ROW.match(block):
+        return [block]
+    parts = []
+    while (end := _PROSE.search(block)) and block[end.end() :]:
+        parts.append(block[: end.end()])
+        block = block[end.end() :]
+    return [*parts, block]
