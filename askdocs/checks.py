@@ -1,5 +1,6 @@
 """What must be true of a machine before anything heavy begins; used by `up` and by `doctor`."""
 
+import ctypes
 import platform
 import shutil
 import socket
@@ -42,6 +43,7 @@ def before_start(settings: UpSettings, home: Home) -> list[Check]:
         processor(settings),
         memory(settings),
         disk(home),
+        *engine_library(settings),
         *wiki(settings, home),
         *ports(settings),
     ]
@@ -64,6 +66,17 @@ def processor(settings: UpSettings) -> Check:
     found = f"{cores} cores, {'with' if ok else 'without'} AVX2"
     fix = "" if ok else "use a newer machine, or an engine elsewhere with --engine-url URL"
     return Check("processor", ok, found, fix)
+
+
+def engine_library(settings: UpSettings) -> Iterator[Check]:
+    """llama.cpp's wheel brings everything but GNU's OpenMP library, which minimal systems lack."""
+    if settings.engine_url or settings.engine != "llama.cpp":
+        return
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        fix = "sudo apt-get install libgomp1 (dnf: libgomp)"
+        yield Check("OpenMP", False, "libgomp.so.1 is not installed", fix)
 
 
 def memory(settings: UpSettings) -> Check:

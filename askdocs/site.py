@@ -1,11 +1,13 @@
 """The wiki as a site, with the box in it: MkDocs Material builds it, a small server shows it.
 
-`python -m askdocs.site --root DIR --port N` serves what `build` made.
+`python -m askdocs.site --root DIR --port N` serves what `build` made; with `--docs DIR`,
+`--site-url` and `--widget-url` it builds first.
 """
 
 import argparse
 import asyncio
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -80,6 +82,7 @@ async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
             *(sys.executable, "-m", "mkdocs", "build", "--quiet", "--config-file", str(file)),
             stdout=output,
             stderr=output,
+            env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         )
         try:
             code = await process.wait()
@@ -112,13 +115,24 @@ def _digest(docs: Path, text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--docs", type=Path, help="build the site of this folder first")
+    parser.add_argument("--site-url", default="http://127.0.0.1:8000/")
+    parser.add_argument("--widget-url", default="http://127.0.0.1:8080")
     options = parser.parse_args()
+    if options.docs:
+        home = Home(options.root.absolute().parent)
+        home.make()
+        try:
+            asyncio.run(build(options.docs, home, options.site_url, options.widget_url))
+        except AskdocsError as error:
+            sys.exit(f"site: {error}")
     files = StaticFiles(directory=options.root, html=True)
     app = Starlette(routes=[Mount("/", files)])
     uvicorn.run(
         app,
-        host="127.0.0.1",
+        host=options.host,
         port=options.port,
         access_log=False,
         log_level="warning",

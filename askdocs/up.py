@@ -1,16 +1,19 @@
 """Starts everything on one machine: engine, gateway, widget, and the wiki as a site."""
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
+import os
 import platform
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 import httpx
 import psutil
@@ -28,6 +31,9 @@ from gateway.errors import AskdocsError
 from gateway.grounding import folder
 from gateway.settings import environment, load
 from widget.settings import WidgetSettings
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Under this many tokens of pages, one page is read for a question; a second would double the wait.
 SEVERAL_PAGES = 6000
@@ -60,6 +66,8 @@ class Up:
         self._running: dict[str, Running] = {}
         self._state: status.Running | None = None
         self._began = time.monotonic()
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
 
     async def run(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         """Start all, call `ready` once a real answer came back, run until a signal.
@@ -84,8 +92,11 @@ class Up:
                     starting.result()
                     await stopping
                 else:
+                    self._stopping = True
                     starting.cancel()
                     await asyncio.gather(starting, return_exceptions=True)
+                    for thread in self._threads:
+                        await asyncio.to_thread(thread.join, 6)
                 self._say("up", "stopping")
             finally:
                 await asyncio.gather(*(running.stop() for running in self._running.values()))
@@ -138,8 +149,14 @@ class Up:
             # Servers that do not tell their context have one of 4,096 tokens at the very least.
             context = found.context or 4096
             return Served(settings.engine_url, found.id, found.id, context, own=False)
-        say = lambda text: self._say("engine", text)  # noqa: E731
-        chosen = await asyncio.to_thread(model.find, settings.model, settings.engine, say)
+
+        def say(text: str) -> None:
+            if self._stopping:
+                # Stops an installation: it ends its installer when this raises.
+                raise AskdocsError("stopped")
+            self._say("engine", text)
+
+        chosen = await self._in_thread(model.find, settings.model, settings.engine, say)
         port = checks.free_port()
         launch = await self._launch(chosen, port, say)
         url = f"http://127.0.0.1:{port}/v1"
@@ -172,7 +189,7 @@ class Up:
             )
         from askdocs import environments
 
-        python = await asyncio.to_thread(environments.ensure_vllm, self._home.root, say)
+        python = await self._in_thread(environments.ensure_vllm, self._home.root, say)
         source = chosen.source
         if chosen.is_gguf:
             folder_path = self._home.models / model.folder_name(chosen)
@@ -212,7 +229,7 @@ class Up:
             raise AskdocsError(f"{gguf} could not be converted for vLLM: {last}")
 
     async def _prefill(self, served: Served) -> float:
-        """Tokens per second that the engine reads; measured once per engine, model and machine."""
+        """Tokens per second that the engine reads; kept for later starts when it can be trusted."""
         settings = self._settings
         where = served.url if not served.own else settings.engine
         threads = settings.threads or default_threads()
@@ -221,24 +238,33 @@ class Up:
         if stored.get("about") == about:
             return float(stored["tokens_per_second"])
         self._say("engine", "measuring how fast it reads")
-        secret = load(GatewaySettings).engine_key
-        engine = Engine(served.url, secret.get_secret_value() if secret else None, served.id)
+        engine = self._client(served)
+        # Before our own requests count: on a machine that is busy with other things the rate says
+        # little about the next start, and is measured again then.
+        busy = served.own and os.getloadavg()[0] > threads
         try:
             # The first request of an engine pays for its warm-up.
             await engine.measure_prefill(words=30)
-            rate = await engine.measure_prefill()
+            rate = max([await engine.measure_prefill() for _ in range(2)])
         except httpx.HTTPError as error:
             raise AskdocsError(
                 f"the engine at {served.url} failed a first request: {error}"
             ) from None
         finally:
             await engine.close()
+        if busy:
+            self._say("engine", "the machine is busy: reading is measured again at the next start")
+            return rate
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         write_json(
             self._home.prefill,
             {"about": about, "tokens_per_second": round(rate, 1), "measured": today},
         )
         return rate
+
+    def _client(self, served: Served) -> Engine:
+        secret = load(GatewaySettings).engine_key
+        return Engine(served.url, secret.get_secret_value() if secret else None, served.id)
 
     def _gateway(self, served: Served, rate: float, budget: int) -> Service:
         settings = self._settings
@@ -274,12 +300,13 @@ class Up:
     def _widget(self) -> Service:
         settings = self._settings
         ports = (settings.site_port, settings.widget_port)
+        ours = [f"http://{host}:{port}" for port in ports for host in ("127.0.0.1", "localhost")]
         configured = load(
             WidgetSettings,
             port=settings.widget_port,
             gateway_url=f"http://127.0.0.1:{settings.gateway_port}/v1",
             gateway_key=SecretStr(self._home.key()),
-            origins=tuple(f"http://{h}:{p}" for p in ports for h in ("127.0.0.1", "localhost")),
+            origins=(*load(WidgetSettings).origins, *ours),
         )
         return Service(
             name="widget",
@@ -310,6 +337,32 @@ class Up:
                 timeout=60,
             )
         )
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As asyncio.to_thread, in a thread that does not hold up the end of the process."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if not future.done():
+                if error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(cast(T, result))
+
+        def run() -> None:
+            result, failed = None, None
+            try:
+                result = work(*args, **kwargs)
+            except BaseException as error:
+                failed = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(settle, result, failed)
+
+        thread = threading.Thread(target=run, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return await future
 
     async def _service(self, service: Service) -> None:
         began = time.monotonic()

@@ -145,6 +145,8 @@ class Answer:
         self._request = request
         rarity = grounding.index.rarity(stems(asked.question))
         self._focus = focus(grounds.excerpts, asked.question, rarity)
+        quoting = self._focus if self._settings.answers == "quote" else None
+        self._constraint = engine.constraint(quote.grammar(quoting)) if quoting else {}
         self._support = Support(grounds.excerpts, asked.question, grounding.index.rarity)
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
@@ -245,7 +247,11 @@ class Answer:
         return absolute(text, best[0], self._settings.site_url) if best else text
 
     def _gate(self) -> SentenceGate:
-        return SentenceGate(self._support, self._settings.support)
+        return SentenceGate(self._support, self._settings.support, self._is_quoting)
+
+    @property
+    def _is_quoting(self) -> bool:
+        return bool(self._constraint)
 
     def _body(self, room: int) -> bytes:
         request = dict(self._request)
@@ -260,8 +266,7 @@ class Answer:
             self._asked.client_system,
             beginning(self._focus) if self._focus else "",
         )
-        if self._settings.answers == "quote" and self._focus:
-            request.update(self._engine.constraint(quote.grammar(self._focus)))
+        request.update(self._constraint)
         return json.dumps(request).encode()
 
     def _annotations(self, gate: SentenceGate, length: int) -> list[dict[str, Any]]:
@@ -305,7 +310,7 @@ class Answer:
         refused = gate is None or gate.refused
         return {
             "model": self._settings.model_name or self._settings.engine_model or DOCS,
-            "answers": self._settings.answers,
+            "answers": "quote" if self._is_quoting else "write",
             "refused": refused,
             "sources": [] if refused or gate is None else self._sources(gate),
             "pages": [_link(page) for page in self._grounds.best],

@@ -20,7 +20,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from gateway.errors import SettingsError
 
 SECTIONS = ("gateway", "widget", "training", "eval", "up")
-GLOBALS = ("ASKDOCS_HOME", "ASKDOCS_CONFIG")
+# ASKDOCS_KEY is what the docs call the key in a client's environment; it sets nothing here.
+GLOBALS = ("ASKDOCS_HOME", "ASKDOCS_CONFIG", "ASKDOCS_KEY")
 DEFAULT_FILE = Path("askdocs.toml")
 
 

@@ -97,7 +97,7 @@ def _relevance(section: Section, asked: set[str], rarity: Mapping[str, float]) -
     if not asked:
         return 0.0
     weights = dict(rarity)
-    in_heading = coverage(weights, asked, stems(" ".join(section.path)))
+    in_heading = coverage(weights, asked, stems(" ".join(section.path or (section.heading,))))
     return coverage(weights, asked, stems(section.text)) + in_heading
 
 

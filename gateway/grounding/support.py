@@ -20,6 +20,7 @@ Rarity = Callable[[Iterable[str]], dict[str, float]]
 
 # What must be on the page to the letter: numbers with two digits or more, addresses, option names.
 _EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
+_REFUSAL = REFUSAL.lower().rstrip(".")
 # Sentences of the page that are read together with a sentence of the answer.
 WINDOW = 3
 
@@ -79,9 +80,11 @@ class SentenceGate:
     ends the answer too: small models fall into loops.
     """
 
-    def __init__(self, support: Support, least: float) -> None:
+    def __init__(self, support: Support, least: float, quoting: bool = False) -> None:
+        """`quoting`: the answer is made of the page's sentences, of which none is a refusal."""
         self._support = support
         self._least = least
+        self._quoting = quoting
         self._held = ""
         self._said: set[str] = set()
         self.passed = ""
@@ -91,7 +94,7 @@ class SentenceGate:
     def refused(self) -> bool:
         """Did nothing of substance pass, or the model's own refusal?"""
         said = self.passed.strip()
-        return not said or said.lower().startswith(REFUSAL.lower().rstrip("."))
+        return not said or (not self._quoting and said.lower().startswith(_REFUSAL))
 
     def feed(self, text: str) -> str:
         """Take more of the answer, return what may go out now."""
@@ -116,7 +119,7 @@ class SentenceGate:
     def _judge(self, sentence: str) -> str:
         self._held = self._held[len(sentence) :]
         plain = " ".join(sentence.split())
-        if REFUSAL.lower().rstrip(".") in plain.lower():
+        if not self._quoting and _REFUSAL in plain.lower():
             self.stopped = True
             sentence = "" if self.passed.strip() else REFUSAL
         elif plain and (plain in self._said or self._support.of(sentence) < self._least):

@@ -14,9 +14,9 @@ STOP_WORDS = frozenset(
     get got had has have having he her here hers him his how however i if in into is it its itself
     just let like me more most my no nor not now of off on once only or other our out over own
     please same she should so some such than that the their them then there these they this those
-    through to too under until up us very was way we were what when where whether which while who
-    whom whose why will with without would yes you your yours ve re ll thanks thank hi
-    hello""".split()  # noqa: SIM905 -- a paragraph reads better than 150 quoted words
+    through to too under until up us use used using very was way we were what when where whether
+    which while who whom whose why will with without would yes you your yours ve re ll thanks thank
+    hi hello""".split()  # noqa: SIM905 -- a paragraph reads better than 150 quoted words
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _STEMMER = snowballstemmer.stemmer("porter")  # what FTS5's `porter` tokenizer does
