@@ -384,14 +384,14 @@ def is_grounded(request: dict[str, Any], headers: Headers) -> bool:
     messages = request.get("messages")
     if request.get("tools") or request.get("functions") or not isinstance(messages, list):
         return False
-    if not messages or not all(isinstance(m, dict) for m in messages):
-        return False
-    return not any(m.get("role") in ("tool", "function") for m in messages)
+    return not any(isinstance(m, dict) and m.get("role") in ("tool", "function") for m in messages)
 
 
 def take_apart(request: dict[str, Any], headers: Headers) -> Asked:
-    """Raises ApiError 400 when the last message is not a user's text."""
+    """Raises ApiError 400 when a message is no object, or the last one not a user's text."""
     messages: list[dict[str, Any]] = request["messages"]
+    if not messages or not all(isinstance(message, dict) for message in messages):
+        raise ApiError(400, "messages must be a list of objects, and not empty", param="messages")
     last = messages[-1]
     question = text_of(last.get("content")).strip()
     if last.get("role") != "user" or not question:

@@ -1,0 +1,72 @@
+"""A real `askdocs up` for tests: started as a user starts it, stopped as a user stops it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from askdocs.checks import free_port
+
+COMMAND = Path(sys.executable).with_name("askdocs")
+REPO = Path(__file__).parents[2]
+
+
+@dataclass
+class Askdocs:
+    """One running askdocs."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    output: Path
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *arguments, "--home", self.home], capture_output=True, text=True, timeout=120
+        )
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self.cli("status", "--json").stdout))
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+
+@contextmanager
+def up(home: Path, docs: Path, *options: str, seconds: float = 180) -> Iterator[Askdocs]:
+    """Start, wait for the word ready, and stop with SIGINT at the end."""
+    output = home.with_suffix(".out")
+    ports = [str(free_port()) for _ in range(3)]
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            [
+                *(COMMAND, "up", "--docs", docs, "--home", home),
+                *("--gateway-port", ports[0], "--widget-port", ports[1], "--site-port", ports[2]),
+                *options,
+            ],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={k: v for k, v in os.environ.items() if not k.startswith("ASKDOCS_")},
+        )
+    began = time.monotonic()
+    try:
+        while "\nready after" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() - began < seconds, output.read_text()
+            time.sleep(0.2)
+        yield Askdocs(process, home, output)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise

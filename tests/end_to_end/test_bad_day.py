@@ -1,0 +1,107 @@
+"""A killed engine, a signal, a kill -9: what the person at the terminal and the clients see."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import openai
+import psutil
+import pytest
+
+from tests.end_to_end.running import Askdocs, up
+
+pytestmark = pytest.mark.slow
+
+
+def family(askdocs: Askdocs) -> list[psutil.Process]:
+    return psutil.Process(askdocs.process.pid).children(recursive=True)
+
+
+def all_gone(processes: list[psutil.Process], seconds: float) -> bool:
+    return not psutil.wait_procs(processes, timeout=seconds)[1]
+
+
+def test_a_killed_engine_is_503_with_retry_after_and_then_back(tmp_path: Path, wiki: Path) -> None:
+    with up(tmp_path / "home", wiki) as askdocs:
+        before = askdocs.status()
+        url = before["parts"]["gateway"]["url"]
+        headers = {"authorization": f"Bearer {before['key']}"}
+        body = {
+            "model": "docs",
+            "messages": [{"role": "user", "content": "How do I descale the coffee machine?"}],
+        }
+        os.kill(before["parts"]["engine"]["pid"], signal.SIGKILL)
+        reply = httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=60)
+        assert reply.status_code == 503
+        assert int(reply.headers["retry-after"]) > 0
+        assert reply.json()["error"]["code"] == "engine_unavailable"
+        # The official client obeys Retry-After and succeeds without its user noticing.
+        with openai.OpenAI(base_url=url, api_key=before["key"], max_retries=5) as client:
+            answer = client.chat.completions.create(
+                model="docs",
+                messages=[{"role": "user", "content": "How do I descale the coffee machine?"}],
+            )
+        assert "40 ml" in (answer.choices[0].message.content or "")
+        after = askdocs.status()
+        assert after["parts"]["engine"]["pid"] != before["parts"]["engine"]["pid"]
+        assert "ended (signal SIGKILL); starting it again" in askdocs.text()
+        assert after["ready"] is True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_within_ten_seconds(
+    tmp_path: Path, wiki: Path, number: signal.Signals
+) -> None:
+    with up(tmp_path / "home", wiki) as askdocs:
+        children = family(askdocs)
+        assert len(children) >= 4
+        began = time.monotonic()
+        askdocs.process.send_signal(number)
+        assert askdocs.process.wait(10) == 0
+        assert time.monotonic() - began < 10
+        assert all_gone(children, 0.5)
+        assert "Traceback" not in askdocs.text()
+        assert not (askdocs.home / "running.json").exists()
+
+
+def test_a_kill_9_leaves_no_process_and_the_next_start_works(tmp_path: Path, wiki: Path) -> None:
+    home = tmp_path / "home"
+    with up(home, wiki) as askdocs:
+        children = family(askdocs)
+        key = askdocs.status()["key"]
+        askdocs.process.kill()
+        assert all_gone(children, 15)
+        assert askdocs.cli("status").returncode == 2
+    with up(home, wiki) as again:
+        assert again.status()["key"] == key
+        done = again.cli("ask", "How do I descale the coffee machine?")
+        assert "40 ml" in done.stdout
+
+
+def test_a_signal_during_the_start_stops_it(tmp_path: Path, wiki: Path) -> None:
+    import subprocess
+
+    from askdocs.checks import free_port
+    from tests.end_to_end.running import COMMAND
+
+    ports = [str(free_port()) for _ in range(3)]
+    process = subprocess.Popen(
+        [
+            *(COMMAND, "up", "--docs", wiki, "--home", tmp_path / "home"),
+            *("--gateway-port", ports[0], "--widget-port", ports[1], "--site-port", ports[2]),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "LiteLLM" in line:
+            break
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    process.stdout.read()
+    assert process.wait(10) == 0
+    process.stdout.close()
+    assert all_gone(children, 0.5)

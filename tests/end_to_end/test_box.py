@@ -1,0 +1,55 @@
+"""A reader in a real browser: the wiki's page, the box, a streamed answer with its source."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.running import Askdocs
+from tests.parts import require
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture
+def page() -> Iterator[object]:
+    require(CHROMIUM.exists(), "Chromium is not installed: sudo apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"],
+        )
+        yield browser.new_page(viewport={"width": 1280, "height": 900})
+        browser.close()
+
+
+def test_a_reader_opens_the_box_asks_and_sees_a_sourced_answer(
+    askdocs: Askdocs, page: object
+) -> None:
+    from playwright.sync_api import Page, expect
+
+    assert isinstance(page, Page)
+    site = askdocs.status()["parts"]["site"]["url"]
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(site + "getting-started/")
+    page.get_by_role("button", name="Ask the docs").click()
+    box = page.frame_locator("iframe[title]")
+    box.get_by_role("textbox").fill("How do I stop askdocs?")
+    box.get_by_role("textbox").press("Enter")
+    expect(box.get_by_text("Ctrl-C").first).to_be_visible(timeout=60_000)
+    source = box.locator("a[href*='#how-do-i-stop-askdocs']").first
+    expect(source).to_be_visible(timeout=60_000)
+    expect(box.get_by_text("SmolLM2-135M-Instruct").first).to_be_visible()
+    # For the README, when asked for: a picture of what a reader sees.
+    if os.environ.get("TEST_SCREENSHOT"):
+        page.wait_for_timeout(500)
+        page.screenshot(path=os.environ["TEST_SCREENSHOT"])
+    source.click()
+    page.wait_for_url("**/getting-started/#how-do-i-stop-askdocs")
+    assert complaints == []

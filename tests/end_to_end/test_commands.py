@@ -1,0 +1,65 @@
+"""`askdocs ask`, `status` and `doctor` against a running askdocs."""
+
+import json
+
+import httpx
+import pytest
+
+from tests.end_to_end.running import Askdocs
+
+pytestmark = pytest.mark.slow
+
+
+def test_ask_prints_answer_source_and_quote(askdocs: Askdocs) -> None:
+    done = askdocs.cli("ask", "How do I stop askdocs?")
+    assert done.returncode == 0, done.stderr
+    assert "Ctrl-C" in done.stdout
+    assert "#how-do-i-stop-askdocs" in done.stdout
+    assert "│" in done.stdout
+    assert "reading" in done.stderr
+    assert "SmolLM2-135M-Instruct" in done.stderr
+
+
+def test_ask_json_is_for_scripts(askdocs: Askdocs) -> None:
+    done = askdocs.cli("ask", "How do I stop askdocs?", "--json")
+    answered = json.loads(done.stdout)
+    assert "Ctrl-C" in answered["answer"]
+    assert answered["refused"] is False
+    assert answered["sources"][0]["url"].startswith(askdocs.status()["parts"]["site"]["url"])
+
+
+def test_ask_from_a_page_reads_that_page(askdocs: Askdocs) -> None:
+    page = askdocs.status()["parts"]["site"]["url"] + "widget/"
+    done = askdocs.cli("ask", "How do I configure this?", "--page", page, "--json")
+    answered = json.loads(done.stdout)
+    urls = [source["url"] for source in answered["sources"]] or [answered["pages"][0]["url"]]
+    assert urls[0].startswith(page)
+
+
+def test_the_cited_heading_exists_on_the_site(askdocs: Askdocs) -> None:
+    done = askdocs.cli("ask", "Where are the logs?", "--json")
+    url, _, anchor = json.loads(done.stdout)["sources"][0]["url"].partition("#")
+    assert f'id="{anchor}"' in httpx.get(url).text
+
+
+def test_status_names_addresses_processes_health_and_key(askdocs: Askdocs) -> None:
+    status = askdocs.status()
+    assert status["ready"] is True
+    assert status["pid"] == askdocs.process.pid
+    assert status["key"].startswith("ask-")
+    assert set(status["parts"]) == {"gateway", "widget", "site", "engine"}
+    assert all(part["healthy"] and part["pid"] for part in status["parts"].values())
+
+
+def test_doctor_finds_a_running_askdocs_well(askdocs: Askdocs) -> None:
+    done = askdocs.cli("doctor", "--json")
+    checks = json.loads(done.stdout)
+    assert {"machine", "memory", "disk", "index"} <= {check["name"] for check in checks}
+
+
+def test_a_second_up_in_the_same_home_is_one_clear_line(askdocs: Askdocs) -> None:
+    done = askdocs.cli(
+        *("up", "--docs", "docs", "--gateway-port", "1", "--widget-port", "2", "--site-port", "3")
+    )
+    assert done.returncode == 2
+    assert "already runs" in done.stderr or "in use" in done.stderr
