@@ -19,8 +19,8 @@ from mkdocs.utils import meta
 
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 # `## Heading {#anchor .class}`: attribute lists as Python-Markdown's attr_list reads them.
-_ATTRIBUTES = re.compile(r"\s*\{:?[^{}]*\}\s*$")
-_ANCHOR = re.compile(r"#([^\s{}.]+)")
+_ATTRIBUTES = re.compile(r"[ ]+\{:?[^{}]*\}\s*$")
+_ANCHOR = re.compile(r"#([^\s{}=]+)")
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,15 @@ def parse(path: str, text: str, site_url: str) -> Page:
         site_url: address of the wiki's root.
     """
     body, front = meta.get_data(text)
-    lines = body.splitlines()
-    headings = _headings(body)
-    title = front.get("title") if isinstance(front.get("title"), str) else None
-    if title is None:
-        title = next((h.text for h in headings if h.level == 1), None) or _name(path)
+    # Lines as both Markdown readers count them: a form feed or U+2028 does not end one.
+    lines = re.sub(r"\r\n?", "\n", body).split("\n")
+    headings = _headings(body, lines)
+    named = front.get("title")
+    title = named.strip() if isinstance(named, str) else ""
+    title = title or next((h.text for h in headings if h.level == 1), "") or _name(path)
     return Page(
         path=path,
-        title=title.strip(),
+        title=title,
         url=page_url(path, site_url),
         sections=tuple(_sections(lines, headings)),
     )
@@ -99,25 +100,38 @@ class _Heading:
     line: int
 
 
-def _headings(body: str) -> list[_Heading]:
-    tokens = _MARKDOWN.parse(body)
-    used: set[str] = set()
+def _headings(body: str, lines: list[str]) -> list[_Heading]:
+    parts = [_taken_apart(pair, lines) for pair in itertools.pairwise(_MARKDOWN.parse(body))]
+    headings = [part for part in parts if part]
+    # Python-Markdown sets the named anchors aside before it makes the first one.
+    used = {anchor for _, _, anchor in headings if anchor}
     found = []
-    for token, inline in itertools.pairwise(tokens):
-        if token.type != "heading_open" or token.level != 0 or token.map is None:
-            continue
-        text = _plain(inline)
-        attributes = _ATTRIBUTES.search(text)
-        named = _ANCHOR.search(attributes.group()) if attributes else None
-        if attributes:
-            text = text[: attributes.start()]
-        if named:
-            anchor = named.group(1)
-            used.add(anchor)
-        else:
-            anchor = unique(slugify(html.unescape(text), "-"), used)
-        found.append(_Heading(int(token.tag[1]), text.strip(), anchor, token.map[0]))
+    for token, text, named in headings:
+        anchor = named or unique(slugify(html.unescape(text), "-"), used)
+        # Headings in quotes and lists have anchors too, but begin no section.
+        if token.level == 0 and token.map:
+            found.append(_Heading(int(token.tag[1]), text.strip(), anchor, token.map[0]))
     return found
+
+
+def _taken_apart(pair: tuple[Token, Token], lines: list[str]) -> tuple[Token, str, str] | None:
+    """A heading's opening token, its text and the anchor that its attributes name."""
+    token, inline = pair
+    if token.type != "heading_open" or token.map is None:
+        return None
+    first, last = token.map
+    # CommonMark has these two for headings, Python-Markdown for text.
+    if token.level == 0 and (lines[first].startswith(" ") or last - first > 2):
+        return None
+    text = _plain(inline)
+    children = inline.children or []
+    # Not in code: `/users/{id}` is no attribute list.
+    ends_in_text = bool(children) and children[-1].type == "text"
+    attributes = _ATTRIBUTES.search(text) if ends_in_text else None
+    if attributes is None:
+        return token, text, ""
+    named = _ANCHOR.findall(attributes.group())
+    return token, text[: attributes.start()], named[-1] if named else ""
 
 
 def _plain(inline: Token) -> str:
@@ -129,14 +143,15 @@ def _plain(inline: Token) -> str:
 
 
 def _sections(lines: list[str], headings: list[_Heading]) -> list[Section]:
-    sections = []
+    sections: list[Section] = []
     first = headings[0].line if headings else len(lines)
     above = "\n".join(lines[:first]).strip()
     if above:
         sections.append(Section("", "", (), above))
     stack: list[_Heading] = []
-    ends = [heading.line for heading in headings[1:]] + [len(lines)]
-    for heading, end in zip(headings, ends, strict=True):
+    ends = [*(heading.line for heading in headings[1:]), len(lines)]
+    # A page without a heading has one end, of nothing.
+    for heading, end in zip(headings, ends, strict=False):
         while stack and stack[-1].level >= heading.level:
             stack.pop()
         stack.append(heading)
