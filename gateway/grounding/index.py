@@ -10,6 +10,7 @@ import math
 import os
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urldefrag
@@ -55,7 +56,7 @@ class Index:
 
     def __init__(self, file: Path) -> None:
         """Raises sqlite3.Error when `file` is not an index."""
-        self._db = sqlite3.connect(f"file:{file}?mode=ro", uri=True, check_same_thread=False)
+        self._db = _open(file)
         self._pages: dict[int, Page] = {}
         (self.size,) = self._db.execute("SELECT count(*) FROM page").fetchone()
 
@@ -98,7 +99,10 @@ class Index:
 
     def by_url(self, url: str) -> Page | None:
         """The page at an address, whatever its query and fragment."""
-        bare = urldefrag(url).url.split("?")[0]
+        try:
+            bare = urldefrag(url).url.split("?")[0].encode().decode()
+        except ValueError:
+            return None  # not an address, or a lone surrogate: clients send what they like
         for candidate in (bare, bare.rstrip("/") + "/", bare.removesuffix("index.html")):
             row = self._db.execute("SELECT id FROM page WHERE url = ?", (candidate,)).fetchone()
             if row:
@@ -139,16 +143,19 @@ def digest(pages: Iterable[Page]) -> str:
     return sha.hexdigest()
 
 
+def _open(file: Path) -> sqlite3.Connection:
+    # A URI, in which a "#" or "?" of the path must not end it.
+    uri = f"{file.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, check_same_thread=False)
+
+
 def is_current(file: Path, pages: list[Page]) -> bool:
     """Does `file` hold an index of exactly these pages?"""
     try:
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as db:
+        with closing(_open(file)) as db:
             row = db.execute("SELECT value FROM about WHERE key = 'digest'").fetchone()
     except sqlite3.Error:
         return False
-    finally:
-        if "db" in locals():
-            db.close()
     return bool(row) and row[0] == digest(pages)
 
 
