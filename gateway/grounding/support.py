@@ -45,7 +45,7 @@ class Support:
     def of(self, sentence: str) -> float:
         """The best share that one passage has of the sentence's content words, 0 to 1."""
         for exact in _EXACT.findall(sentence):
-            if exact.strip("`.,:").lower() not in self._exact:
+            if not _has(self._exact, exact.strip("`.,:").lower()):
                 return 0.0
         said = set(stems(sentence))
         # Words of the question prove nothing; a sentence of nothing else is measured by them all.
@@ -128,6 +128,13 @@ class SentenceGate:
         self._said.add(plain)
         self.passed += sentence
         return sentence
+
+
+def _has(text: str, exact: str) -> bool:
+    """Is `exact` in `text`, and not as a part of a longer number? 50 is not in 1500."""
+    before = r"(?<!\d)" if exact[:1].isdigit() else ""
+    after = r"(?!\d)" if exact[-1:].isdigit() else ""
+    return bool(re.search(before + re.escape(exact) + after, text))
 
 
 def _windows(page: Page, section: Section) -> list[set[str]]:
