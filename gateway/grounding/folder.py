@@ -55,7 +55,7 @@ def read(folder: Path, site_url: str) -> Reading:
         try:
             if path.stat().st_size > LARGEST:
                 raise ValueError(f"larger than {LARGEST // 2**20} MiB")
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # as MkDocs reads it
             page = parse(path.relative_to(folder).as_posix(), text, site_url)
         except (OSError, ValueError) as error:
             reading.problems.append(f"{path}: not read: {error}")

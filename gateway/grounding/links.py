@@ -24,7 +24,7 @@ def absolute(text: str, page: Page, site_url: str) -> str:
         path, hash_mark, anchor = target.partition("#")
         if not path:
             url = page.url
-        elif path.endswith(".md") and not path.startswith("/"):
+        elif path.endswith((".md", ".markdown")) and not path.startswith("/"):
             there = posixpath.normpath(posixpath.join(posixpath.dirname(page.path), unquote(path)))
             url = page_url(there, site_url)
         else:
