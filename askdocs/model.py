@@ -13,6 +13,7 @@ SHIPPED = "SmolLM2-135M-Instruct"
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(:[\w.-]+)?")
 # Of several quantisations of one model this is the usual compromise of size and quality.
 PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q8_0")
+HUB_TIMEOUT = 15.0
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
             raise AskdocsError(
                 f"{path} is not a GGUF file (*.gguf): name one, a folder or a hub id"
             )
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise AskdocsError(f"{path} does not begin as a GGUF file does: download it again")
+        _refuse_other_than_gguf(path)
         return Model(path.stem, str(path.resolve()))
     if path.is_dir():
         return _from_folder(path, engine)
@@ -76,6 +75,18 @@ def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
     raise AskdocsError(
         f"--model {name!r} is no file and no folder here, and not a hub id (owner/name)"
     )
+
+
+def _refuse_other_than_gguf(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise AskdocsError(
+            f"{path} cannot be read ({error.strerror}): name another --model"
+        ) from None
+    if magic != b"GGUF":
+        raise AskdocsError(f"{path} does not begin as a GGUF file does: download it again")
 
 
 def folder_name(model: Model) -> str:
@@ -95,6 +106,7 @@ def _from_folder(path: Path, engine: str) -> Model:
     if not files:
         raise AskdocsError(f"{path} holds no model: neither *.gguf nor config.json")
     best = pick([file.name for file in files])
+    _refuse_other_than_gguf(path / best)
     return Model(Path(best).stem, str((path / best).resolve()))
 
 
@@ -103,9 +115,12 @@ def pick(names: list[str], quantisation: str = "") -> str:
     # Later parts of split files are found by the engine through the first one.
     names = [n for n in sorted(names) if not re.search(r"-0000[2-9]-of-|-000[1-9]\d-of-|mmproj", n)]
     for wanted in [quantisation] if quantisation else PREFERRED:
-        for name in names:
-            if wanted.lower() in name.lower():
-                return name
+        part = re.escape(wanted)
+        # As a word first: F16 is a part of BF16, too.
+        for pattern in (rf"(?<![a-z0-9]){part}(?![a-z0-9_])", part):
+            for name in names:
+                if re.search(pattern, name, re.IGNORECASE):
+                    return name
     if quantisation or not names:
         what = f" with {quantisation!r}" if quantisation else ""
         raise AskdocsError(f"no GGUF file{what} among: {', '.join(names) or 'nothing'}")
@@ -115,20 +130,54 @@ def pick(names: list[str], quantisation: str = "") -> str:
 def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
     import httpx
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
-        names = [name for name in HfApi().list_repo_files(repo) if name.endswith(".gguf")]
+        # Asked in this way because list_repo_files waits for a silent hub without an end.
+        listed = HfApi().model_info(repo, timeout=HUB_TIMEOUT).siblings or []
+        names = [file.rfilename for file in listed if file.rfilename.endswith(".gguf")]
         if not names:
             raise AskdocsError(
                 f"{repo} on the hub has no GGUF file, which llama.cpp needs: name a repository that"
                 " has (often owner/name-GGUF), or add --engine vllm"
             )
         name = pick(names, quantisation)
-        say(f"fetching {name} from {repo} (goes on where it was interrupted)")
+        say(f"fetching {name} from {repo}")
         return hf_hub_download(repo, name)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
+    except GatedRepoError:
         raise AskdocsError(
-            f"{repo} could not be fetched from the hub ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}): check the name and the network, or name a file"
+            f"{repo} on the hub is gated: accept its terms there and set HF_TOKEN, or name another"
         ) from None
+    except RepositoryNotFoundError:
+        raise AskdocsError(
+            f"the hub has no repository {repo}, or shows it only with a token:"
+            " check the name (owner/name), or set HF_TOKEN"
+        ) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
+        fetched = _fetched_before(repo, quantisation)
+        if fetched:
+            say(f"the hub does not answer; taking {Path(fetched).name}, fetched before")
+            return fetched
+        what = next(iter(str(error).splitlines()), "")
+        raise AskdocsError(
+            f"{repo} could not be fetched from the hub ({type(error).__name__}: {what}):"
+            " check the name and the network, or name a file"
+        ) from None
+
+
+def _fetched_before(repo: str, quantisation: str) -> str | None:
+    """The GGUF file of `repo` in the hub's cache, if it is there whole."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo, local_files_only=True))
+        files = {file.name: file for file in folder.rglob("*.gguf") if file.is_file()}
+        return str(files[pick(list(files), quantisation)])
+    except (LocalEntryNotFoundError, AskdocsError):
+        return None
