@@ -51,6 +51,7 @@ class Home:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True)
+            (self.root / "up.lock").touch()
         except OSError as error:
             raise AskdocsError(
                 f"{self.root}: cannot be written ({error.strerror}): choose another --home DIR"
@@ -70,15 +71,21 @@ class Home:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Held while `up` runs. Raises AskdocsError when another one holds it."""
-        with (self.root / "up.lock").open("w") as file:
+        with (self.root / "up.lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                pid = (read_json(self.running) or {}).get("pid", "unknown")
+                file.seek(0)
+                pid = file.read().strip() or "unknown"
                 raise AskdocsError(
                     f"askdocs already runs in {self.root} (process {pid}): stop it with Ctrl-C"
                     " there, or start this one with another --home DIR and other ports"
                 ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            # One that was killed could not take its own away.
+            self.running.unlink(missing_ok=True)
             yield
 
     def is_locked(self) -> bool:

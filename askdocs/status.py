@@ -35,7 +35,9 @@ class Running:
 def read(home: Home) -> Running:
     """Raises AskdocsError when no `up` runs in this home."""
     stored = read_json(home.running)
-    if not home.is_locked() or not stored:
+    if home.is_locked() and not stored:
+        raise AskdocsError(f"askdocs is starting in {home.root}: wait until it says ready")
+    if not stored or not home.is_locked():
         raise AskdocsError(
             f"askdocs does not run in {home.root}: start it with `askdocs up` (or make run),"
             " or name its --home DIR"
@@ -83,6 +85,7 @@ def health(home: Home) -> dict[str, Any]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        # All of it is on this machine: a proxy of the environment does not lead there.
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
