@@ -109,7 +109,7 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
         found, _, fix = str(error).partition(": ")
         yield Check("wiki", False, found, fix)
         return
-    if home.root.is_relative_to(docs.absolute()):
+    if home.root.resolve().is_relative_to(docs.resolve()):
         yield Check(
             "wiki",
             False,
