@@ -36,6 +36,7 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
     """
     began = time.monotonic()
     result = Answered()
+    ended = False
     body: dict[str, Any] = {
         "model": "docs",
         "stream": True,
@@ -46,7 +47,11 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
     headers = {"Authorization": f"Bearer {key}", "x-askdocs-progress": "on"}
     url = f"{base_url}/chat/completions"
     try:
-        with httpx.stream("POST", url, json=body, headers=headers, timeout=600) as reply:
+        with (
+            # On this machine: a proxy of the environment does not lead there.
+            httpx.Client(timeout=600, trust_env=False) as http,
+            http.stream("POST", url, json=body, headers=headers) as reply,
+        ):
             if reply.status_code != 200:
                 reply.read()
                 raise AskdocsError(f"the gateway answered {reply.status_code}: {_said(reply)}")
@@ -66,14 +71,20 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
                         result.answer += text
                         yield "text", text
                     if choice.get("finish_reason"):
+                        ended = True
                         result.refused = facts.get("refused", False)
                         result.sources = facts.get("sources", [])
                         result.pages = facts.get("pages", [])
                         result.model = facts.get("model", "")
     except httpx.HTTPError as error:
+        what = "broke off" if result.answer else "does not answer"
         raise AskdocsError(
-            f"the gateway at {base_url} does not answer ({error}): is `askdocs up` running?"
+            f"the gateway at {base_url} {what} ({error}): is `askdocs up` running?"
         ) from None
+    except ValueError as error:
+        raise AskdocsError(f"{base_url} speaks another language than a gateway: {error}") from None
+    if not ended:
+        raise AskdocsError(f"the gateway at {base_url} broke off in the middle: ask again")
     result.seconds = time.monotonic() - began
     yield "done", result
 
