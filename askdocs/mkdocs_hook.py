@@ -1,5 +1,8 @@
 """A hook for MkDocs: a wiki without a front page gets one that lists its pages."""
 
+import re
+from urllib.parse import quote
+
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -18,5 +21,11 @@ def _list(files: Files, config: MkDocsConfig) -> str:
         page = Page(None, file, config)
         page.read_source(config)
         title = str(page.meta.get("title") or page.title or file.name)
-        lines.append(f"- [{title.replace('[', '(').replace(']', ')')}]({file.src_uri})")
+        lines.append(f"- [{_link_text(title)}]({quote(file.src_uri)})")
     return "\n".join(lines)
+
+
+def _link_text(title: str) -> str:
+    """Brackets would end the link, and a tag that is named would be one; code is as it is."""
+    title = title.replace("[", "(").replace("]", ")")
+    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", title)

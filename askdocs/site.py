@@ -91,8 +91,11 @@ async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
             await process.wait()
             raise
     if code:
-        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise AskdocsError(f"MkDocs could not build {docs}: {last[0]} (all of it in {log})")
+        lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        # Its own errors name the page; the last line of a traceback says why.
+        said = [line.split("-", 1)[-1].strip() for line in lines if line.startswith("ERROR ")]
+        why = ": ".join(dict.fromkeys([*said[:1], lines[-1]]))
+        raise AskdocsError(f"MkDocs could not build {docs}: {why} (all of it in {log})")
     write_json(marker, {"digest": digest})
     return True
 
