@@ -1,0 +1,57 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from askdocs.home import Home
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMAND = Path(sys.executable).with_name("askdocs")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test stands in its own folder, without the settings of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith("ASKDOCS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A state folder that is made."""
+    home = Home(tmp_path / "home")
+    home.make()
+    return home
+
+
+@pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    """A wiki of two pages, without a front page."""
+    wiki = tmp_path / "wiki"
+    wiki.mkdir()
+    (wiki / "install.md").write_text("# Install it\n\nYou need Python and make.\n")
+    (wiki / "ports.md").write_text("# Ports\n\nThe gateway listens on port 4000.\n")
+    return wiki
+
+
+@pytest.fixture
+def askdocs() -> Run:
+    """The real command, in a process of its own."""
+
+    def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *words],
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,88 @@
+"""A hub of models on this machine that speaks the wire format of huggingface.co.
+
+What it does not have it answers with the hub's own headers (X-Error-Code), files come with ETag,
+X-Repo-Commit and ranges.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Hub:
+    """`files` by repository and name. A repository in `gated` asks for a token."""
+
+    files: dict[str, dict[str, bytes]]
+    gated: set[str] = field(default_factory=set)
+    break_off: int = 0
+    """So many bytes of the next file come; then the connection ends."""
+    ranges: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+
+    @property
+    def app(self) -> Starlette:
+        """The hub as an app."""
+        return Starlette(
+            routes=[
+                Route("/api/models/{owner}/{name}", self.info),
+                Route("/api/models/{owner}/{name}/revision/{revision}", self.info),
+                Route(
+                    "/{owner}/{name}/resolve/{revision}/{file:path}",
+                    self.resolve,
+                    methods=["GET", "HEAD"],
+                ),
+            ]
+        )
+
+    async def info(self, request: Request) -> Response:
+        """What a repository holds."""
+        repo = "{owner}/{name}".format(**request.path_params)
+        if repo not in self.files:
+            return _missing("RepoNotFound", "Repository not found", 404)
+        siblings = [{"rfilename": name} for name in self.files[repo]]
+        return JSONResponse(
+            {"id": repo, "modelId": repo, "sha": COMMIT, "private": False, "siblings": siblings}
+        )
+
+    async def resolve(self, request: Request) -> Response:
+        """A file, or the rest of it."""
+        repo = "{owner}/{name}".format(**request.path_params)
+        name = request.path_params["file"]
+        if repo not in self.files:
+            return _missing("RepoNotFound", "Repository not found", 404)
+        if repo in self.gated:
+            return _missing("GatedRepo", f"Access to model {repo} is restricted.", 403)
+        if name not in self.files[repo]:
+            return _missing("EntryNotFound", "Entry not found", 404)
+        content = self.files[repo][name]
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+            "Accept-Ranges": "bytes",
+            "Content-Length": str(len(content)),
+        }
+        if request.method == "HEAD":
+            return Response(headers=headers)
+        self.fetched.append(name)
+        status, rest = 200, content
+        if wanted := request.headers.get("range"):
+            self.ranges.append(wanted)
+            first = int(wanted.removeprefix("bytes=").split("-")[0])
+            status, rest = 206, content[first:]
+            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+            headers["Content-Length"] = str(len(rest))
+        if self.break_off:
+            rest, self.break_off = rest[: self.break_off], 0
+        return Response(rest, status, headers, "application/octet-stream")
+
+
+def _missing(code: str, message: str, status: int) -> Response:
+    headers = {"X-Error-Code": code, "X-Error-Message": message}
+    return JSONResponse({"error": message}, status, headers)
