@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urldefrag
 
 from gateway.grounding.page import Page, Section
-from gateway.grounding.words import content_words, stem
+from gateway.grounding.words import content_words, stem, words
 
 # Raised when what is stored changes; an index of another version is built again.
 VERSION = 1
@@ -25,6 +25,8 @@ VERSION = 1
 WEIGHTS = (6.0, 2.0, 1.0)
 # The page that the reader is on wins over others that match about as well.
 CURRENT_PAGE = 1.5
+# "How do I configure this?" points at that page, whatever else the few words of it match.
+_POINTERS = frozenset(("this", "here", "these"))
 
 _SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -93,8 +95,10 @@ class Index:
             here = current is not None and page.path == current.path
             hits.append(Hit(page, score * CURRENT_PAGE if here else score))
         hits.sort(key=lambda hit: -hit.score)
-        if not hits and current is not None:
-            return [Hit(current, 0.0)]
+        pointed_at = len(terms) <= 2 and not _POINTERS.isdisjoint(words(question))
+        if current is not None and (pointed_at or not hits):
+            others = [hit for hit in hits if hit.page.path != current.path]
+            hits = [Hit(current, hits[0].score if hits else 0.0), *others]
         return hits[:limit]
 
     def by_url(self, url: str) -> Page | None:
