@@ -1,0 +1,59 @@
+"""Words: what a question and a page must have in common to meet."""
+
+import sqlite3
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.grounding.words import STOP_WORDS, content_words, stem, stems, words
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_words_are_lower_case_without_accents_and_marks() -> None:
+    assert words("Größe, CAFÉ; naïve_snake-case v1.2") == [
+        *("große", "cafe", "naive", "snake", "case", "v1", "2")
+    ]
+
+
+def test_an_apostrophe_parts_a_word_whichever_way_it_is_written() -> None:
+    assert words("don't the user’s") == ["don", "t", "the", "user", "s"]
+
+
+def test_stop_words_and_single_letters_carry_no_content_but_digits_do() -> None:
+    assert content_words("How do I get a 5 or an x for what's in it?") == ["5"]
+
+
+def test_other_writing_systems_are_kept() -> None:
+    assert content_words("設定 を Ж") == ["設定", "を", "ж"]
+
+
+def test_stop_words_are_written_as_words_splits_them() -> None:
+    assert all(words(word) == [word] for word in STOP_WORDS)
+
+
+def test_stems_keep_order_and_repetitions() -> None:
+    assert stems("installing the installer, installed") == ["instal", "instal", "instal"]
+
+
+def test_stems_are_those_that_the_index_makes() -> None:
+    known = sorted(set(content_words(" ".join(p.read_text() for p in DOCS.glob("*.md")))))
+    db = sqlite3.connect(":memory:")
+    db.executescript(
+        "CREATE VIRTUAL TABLE t USING fts5 (w, tokenize='porter unicode61 remove_diacritics 2');"
+        "CREATE VIRTUAL TABLE v USING fts5vocab (t, 'instance');"
+    )
+    db.executemany("INSERT INTO t (rowid, w) VALUES (?, ?)", enumerate(known))
+    theirs = dict(db.execute("SELECT doc, term FROM v"))
+    db.close()
+    differ = [word for number, word in enumerate(known) if theirs[number] != stem(word)]
+    # "possibly", "os": SQLite's stemmer is an older edition of the same rules.
+    assert len(differ) < len(known) / 200, differ
+
+
+@given(st.text())
+def test_any_text_has_words(text: str) -> None:
+    for word in words(text):
+        assert word
+        assert not any(c.isspace() for c in word)
