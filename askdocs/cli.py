@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -174,7 +175,8 @@ def _show(answered: client.Answered, as_json: bool) -> None:
         for line in source["quote"].splitlines():
             out.print(f"  [dim]│ {escape(line)}[/dim]")
     first = f", first words after {answered.first_token:.1f} s" if answered.first_token else ""
-    err.print(f"[dim]{escape(answered.model)}, {answered.seconds:.1f} s{first}[/dim]")
+    how = " in the page's own words" if answered.quoting and not answered.refused else ""
+    err.print(f"[dim]{escape(answered.model)}{how}, {answered.seconds:.1f} s{first}[/dim]")
 
 
 def _banner(
@@ -211,8 +213,16 @@ def _banner(
     )
 
 
+def _leave_proxies_out() -> None:
+    """A proxy from the environment would be asked for 127.0.0.1, where it finds itself."""
+    for name in ("NO_PROXY", "no_proxy"):
+        listed = os.environ.get(name, "")
+        os.environ[name] = ",".join(filter(None, [listed, "127.0.0.1", "localhost"]))
+
+
 def main() -> None:
     """Entry point: errors that a person can act on are one line, and exit code 2."""
+    _leave_proxies_out()
     try:
         app()
     except AskdocsError as error:

@@ -20,6 +20,8 @@ class Answered:
     sources: list[dict[str, Any]] = field(default_factory=list)
     pages: list[dict[str, Any]] = field(default_factory=list)
     model: str = ""
+    quoting: bool = False
+    """May the model only say sentences of the page?"""
     first_token: float | None = None
     """Seconds to the first text."""
     seconds: float = 0.0
@@ -76,6 +78,7 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
                         result.sources = facts.get("sources", [])
                         result.pages = facts.get("pages", [])
                         result.model = facts.get("model", "")
+                        result.quoting = facts.get("answers") == "quote"
     except httpx.HTTPError as error:
         what = "broke off" if result.answer else "does not answer"
         raise AskdocsError(

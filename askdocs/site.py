@@ -6,6 +6,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import os
 import sys
@@ -19,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from askdocs.home import Home, read_json, write, write_json
 from gateway.errors import AskdocsError
+from gateway.grounding.page import parse
 
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
 
@@ -101,6 +103,10 @@ async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
 
 
 def _name(docs: Path) -> str:
+    """The title of the wiki's front page, else the name of its folder."""
+    for front in ("index.md", "README.md"):
+        with contextlib.suppress(OSError, ValueError):
+            return parse(front, (docs / front).read_text(encoding="utf-8"), "").title
     folder = docs.absolute()
     name = folder.parent.name if folder.name in ("docs", "doc", "wiki", "content") else folder.name
     return name or "Wiki"

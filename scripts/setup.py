@@ -60,7 +60,7 @@ def set_up(dev: bool) -> int:
         + " ".join(f"-r {LOCKS / name}.lock" for name in names)
     )
     say("3/3 the command .venv/bin/askdocs")
-    install(f"--no-deps --no-build-isolation --editable {ROOT}", quiet=True)
+    install(f"--no-deps --no-build-isolation --editable {ROOT}")
     temporary = MARKER.with_suffix(".new")
     temporary.write_text(digest(names))
     temporary.rename(MARKER)
@@ -128,7 +128,7 @@ def pip(arguments: str) -> None:
     run([PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "-q", *arguments.split()])
 
 
-def install(arguments: str, quiet: bool = False) -> None:
+def install(arguments: str) -> None:
     """Install by uv, which takes seconds; by pip, which takes minutes, where uv cannot.
 
     uv does not read pip's configuration, so an index that is configured there is handed on.
@@ -144,11 +144,23 @@ def install(arguments: str, quiet: bool = False) -> None:
         index = environment.get("PIP_INDEX_URL") or asked.stdout.strip()
         if index:
             environment["UV_DEFAULT_INDEX"] = index
-    command = [UV, "pip", "install", *(["-q"] if quiet else []), "--python", PYTHON]
-    tried = subprocess.run([*command, *arguments.split()], env=environment, check=False)
-    if tried.returncode:
+    command = [UV, "pip", "install", "-q", "--python", PYTHON, *arguments.split()]
+    if watched([str(word) for word in command], environment):
         say("uv could not; once more with pip, which takes a few minutes")
         pip(arguments.replace("--reinstall", "--force-reinstall"))
+
+
+def watched(command: list[str], environment: dict[str, str]) -> int:
+    """Run it, say every three seconds how far it is, and return its exit code."""
+    began = time.monotonic()
+    before = shutil.disk_usage(ROOT).free
+    process = subprocess.Popen(command, env=environment)
+    while True:
+        try:
+            return process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            written = max(0, before - shutil.disk_usage(ROOT).free) / 1e6
+            say(f"    {time.monotonic() - began:.0f} s, {written:,.0f} MB written")
 
 
 def works(command: list[object]) -> bool:

@@ -53,6 +53,8 @@ class Outcome(BaseModel):
     """What the gateway says about a finished answer."""
 
     model: str = ""
+    answers: str = ""
+    """`quote` when the model may only say sentences of the page."""
     refused: bool = False
     sources: tuple[Source, ...] = ()
     pages: tuple[Page, ...] = ()
