@@ -94,10 +94,10 @@ class Running:
             return
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), GRACE)
+            await asyncio.wait_for(_ended(process), GRACE)
         # Also when the leader has gone: what it started may still be there.
         _signal_group(process.pid, signal.SIGKILL)
-        await process.wait()
+        await _ended(process)
         await self._drained()
 
     async def _spawn(self) -> None:
@@ -137,7 +137,7 @@ class Running:
         pause = 0.2
         while True:
             assert self._process is not None
-            code = await self._process.wait()
+            code = await _ended(self._process)
             if self._stopping:
                 return
             _signal_group(self._process.pid, signal.SIGKILL)
@@ -168,6 +168,17 @@ def last_words(log: Path, lines: int = 3) -> str:
         return "it said nothing"
     said = [line.strip() for line in text.splitlines() if line.strip()]
     return " | ".join(said[-lines:]) or "it said nothing"
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """Its exit code, as soon as it ended.
+
+    Up to Python 3.12 `process.wait()` waits until its output is closed, too, which a child of a
+    process that died holds open as long as it likes.
+    """
+    while process.returncode is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    return process.returncode
 
 
 def _end_with_parent() -> None:
