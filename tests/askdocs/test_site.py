@@ -1,0 +1,181 @@
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from askdocs import site
+from askdocs.home import Home
+from gateway.errors import AskdocsError
+from tests.askdocs.conftest import ROOT
+
+WIDGET = "http://127.0.0.1:8080"
+
+
+def build(wiki: Path, home: Home, site_url: str = "http://127.0.0.1:8000/") -> bool:
+    return asyncio.run(site.build(wiki, home, site_url, WIDGET))
+
+
+def listed(home: Home) -> list[tuple[str, str]]:
+    """The links of the front page's list: address and HTML."""
+    html = (home.site / "index.html").read_text()
+    article = html[html.index("<article") : html.index("</article>")]
+    return re.findall(r'<li><a href="([^"]*)">(.*?)</a></li>', article)
+
+
+def test_a_site_is_built_once_and_again_when_a_page_changes(wiki: Path, home: Home) -> None:
+    assert build(wiki, home)
+    assert not build(wiki, home)
+    (wiki / "ports.md").write_text("# Ports\n\nThe box listens on port 8081 today.\n")
+    assert build(wiki, home)
+    assert "8081 today" in (home.site / "ports" / "index.html").read_text()
+    assert not build(wiki, home)
+
+
+def test_a_new_page_and_another_address_build_it_again(wiki: Path, home: Home) -> None:
+    assert build(wiki, home)
+    (wiki / "new.md").write_text("# New\n")
+    assert build(wiki, home)
+    assert (home.site / "new" / "index.html").is_file()
+    assert build(wiki, home, "http://127.0.0.1:8001/")
+
+
+def test_a_page_that_was_taken_away_is_gone_from_the_site(wiki: Path, home: Home) -> None:
+    build(wiki, home)
+    (wiki / "ports.md").unlink()
+    assert build(wiki, home)
+    assert not (home.site / "ports").exists()
+
+
+def test_a_build_that_did_not_end_is_done_again(wiki: Path, home: Home) -> None:
+    build(wiki, home)
+    (home.root / "site.json").write_text('{"diges')
+    assert build(wiki, home)
+
+
+def test_a_build_that_is_cancelled_leaves_no_process_and_no_marker(wiki: Path, home: Home) -> None:
+    async def cancelled() -> None:
+        task = asyncio.create_task(site.build(wiki, home, "http://127.0.0.1:8000/", WIDGET))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert not (home.root / "site.json").exists()
+    assert build(wiki, home)
+
+
+def test_a_wiki_without_a_front_page_gets_one_that_lists_its_pages(wiki: Path, home: Home) -> None:
+    (wiki / "guides").mkdir()
+    (wiki / "guides" / "first steps.md").write_text("---\ntitle: First steps\n---\n\nGo.\n")
+    build(wiki, home)
+    assert listed(home) == [
+        ("guides/first%20steps/", "First steps"),
+        ("install/", "Install it"),
+        ("ports/", "Ports"),
+    ]
+    assert sorted(path.name for path in wiki.iterdir()) == ["guides", "install.md", "ports.md"]
+
+
+@pytest.mark.parametrize("name", ["index.md", "README.md"])
+def test_a_front_page_of_the_wiki_stays(wiki: Path, home: Home, name: str) -> None:
+    (wiki / name).write_text("# Our house\n\nWelcome.\n")
+    build(wiki, home)
+    assert listed(home) == []
+    assert "Welcome." in (home.site / "index.html").read_text()
+
+
+def test_titles_with_brackets_and_tags_stay_titles(wiki: Path, home: Home) -> None:
+    titles = {
+        "arrays": ("Arrays [a][b] and [x](y)", "Arrays (a)(b) and (x)(y)"),
+        "code": ("Use `<b>` & `a[0]`", "Use <code>&lt;b&gt;</code> &amp; <code>a(0)</code>"),
+        "tags": ("The <details> tag", "The &lt;details&gt; tag"),
+        "script": ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+    }
+    for name, (title, _) in titles.items():
+        (wiki / f"{name} (1).md").write_text(f"---\ntitle: '{title}'\n---\n\nText.\n")
+    build(wiki, home)
+    found = dict(listed(home))
+    for name, (_, html) in titles.items():
+        assert found[f"{name}%20%281%29/"] == html
+    for name in titles:
+        assert (home.site / f"{name} (1)" / "index.html").is_file()
+
+
+def test_the_box_is_in_every_page_by_one_script_tag(wiki: Path, home: Home) -> None:
+    build(wiki, home)
+    pages = list(home.site.rglob("*.html"))
+    assert len(pages) == 4  # with the front page and the one for what is not there
+    for page in pages:
+        assert page.read_text().count(f'<script src="{WIDGET}/embed.js"></script>') == 1
+
+
+def test_no_page_fetches_anything_from_elsewhere(wiki: Path, home: Home) -> None:
+    build(wiki, home)
+    for page in home.site.rglob("*.html"):
+        fetched = re.findall(
+            r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="(http[^"]*)"',
+            page.read_text(),
+        )
+        assert set(fetched) <= {f"{WIDGET}/embed.js"}
+
+
+def test_a_page_that_mkdocs_cannot_build_is_named_with_the_reason_and_the_log(
+    wiki: Path, home: Home
+) -> None:
+    (wiki / "latin.md").write_bytes("# Größe\n".encode("latin-1"))
+    with pytest.raises(AskdocsError) as caught:
+        build(wiki, home)
+    message = str(caught.value)
+    assert message.startswith(f"MkDocs could not build {wiki}: ")
+    assert "latin.md" in message
+    assert "'utf-8' codec" in message
+    assert str(home.logs / "site-build.log") in message
+    assert "\n" not in message
+    (wiki / "latin.md").write_text("# Größe\n")
+    assert build(wiki, home)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("handbook", "handbook"), ("atlas/docs", "atlas"), ("atlas/wiki", "atlas")],
+)
+def test_the_site_is_named_after_the_wiki_or_what_it_belongs_to(
+    tmp_path: Path, home: Home, folder: str, name: str
+) -> None:
+    assert site.config(tmp_path / folder, home, "", WIDGET)["site_name"] == name
+
+
+def test_the_server_builds_shows_pages_and_ends_at_a_signal(wiki: Path, home: Home) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [sys.executable, "-m", "askdocs.site", "--root", str(home.site), "--port", str(port)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([*command, "--docs", str(wiki)], env=env)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    page = http.get("/ports/")
+                    break
+                except httpx.ConnectError:
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+            assert "listens on port 4000" in page.text
+            assert http.get("/nowhere/").status_code == 404
+            assert http.get("/..%2fkey").status_code == 404
+        process.terminate()
+        assert process.wait(5) in (0, -15)
+    finally:
+        process.kill()
+        process.wait()
