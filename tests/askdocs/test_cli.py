@@ -1,0 +1,205 @@
+"""The real command in a process of its own: what it says before anything heavy begins."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from askdocs import checks
+from askdocs.home import Home
+from tests.askdocs.conftest import Run
+
+Refused = Callable[..., list[str]]
+
+
+@pytest.fixture
+def refused(askdocs: Run, wiki: Path, tmp_path: Path) -> Refused:
+    """Runs `up` as it must not be run; returns the lines that are said."""
+
+    def run(*words: str, **env: str) -> list[str]:
+        ports = []
+        for name in ("gateway", "widget", "site"):
+            if f"--{name}-port" not in words:
+                ports += [f"--{name}-port", str(checks.free_port())]
+        docs = [] if "--docs" in words else ["--docs", str(wiki)]
+        began = time.monotonic()
+        done = askdocs("up", *docs, *ports, *words, **env)
+        assert time.monotonic() - began < 5
+        assert done.returncode == 2, done
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+        assert not (tmp_path / ".askdocs" / "running.json").exists()
+        return done.stderr.splitlines()
+
+    return run
+
+
+def test_help_comes_within_two_seconds_and_names_the_commands(askdocs: Run) -> None:
+    took = []
+    for _ in range(3):  # the first one may write bytecode
+        began = time.monotonic()
+        shown = askdocs("--help")
+        took.append(time.monotonic() - began)
+        assert shown.returncode == 0
+    assert min(took) < 2
+    for name in ("up", "ask", "status", "doctor"):
+        assert f" {name} " in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["up", "ask", "status", "doctor"])
+def test_every_command_explains_itself(askdocs: Run, name: str) -> None:
+    shown = askdocs(name, "--help")
+    assert shown.returncode == 0
+    assert "--home" in shown.stdout
+
+
+def test_an_empty_folder_is_one_line_with_the_folder_and_the_fix(
+    refused: Refused, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (line,) = refused("--docs", str(tmp_path / "empty"))
+    assert line.startswith(f"askdocs: wiki: {tmp_path / 'empty'} has no Markdown page")
+    assert "--docs DIR" in line
+
+
+def test_a_folder_that_is_not_there_is_one_line(refused: Refused) -> None:
+    (line,) = refused("--docs", "nowhere")
+    assert line == "askdocs: wiki: nowhere does not exist: name the folder of your wiki, --docs DIR"
+
+
+def test_a_port_in_use_is_one_line_with_the_port_the_process_and_the_option(
+    refused: Refused,
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        (line,) = refused("--gateway-port", str(port))
+    assert line.startswith(f"askdocs: gateway port: {port} is in use by ")
+    assert f"(process {os.getpid()})" in line
+    assert "--gateway-port N" in line
+
+
+def test_everything_that_is_wrong_is_said_at_once(refused: Refused) -> None:
+    port = str(checks.free_port())
+    lines = refused("--docs", "nowhere", "--gateway-port", port, "--site-port", port)
+    assert [line.split(":")[1].strip() for line in lines] == ["wiki", "site port"]
+
+
+def test_an_unknown_engine_is_one_line_with_the_choices(refused: Refused) -> None:
+    (line,) = refused("--engine", "foo")
+    assert "--engine" in line
+    assert "'llama.cpp' or 'vllm'" in line
+    assert "'foo'" in line
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "-1"])
+def test_a_number_that_is_no_port_is_one_line(refused: Refused, port: str) -> None:
+    (line,) = refused(f"--site-port={port}", "--site-port", port)
+    assert "--site-port" in line
+    assert port in line
+
+
+@pytest.mark.parametrize(
+    ("toml", "named"),
+    [
+        ("[up]\nengin = 'vllm'\n", "[up] engin: no such setting"),
+        ("[upp]\n", "'upp' is not a section"),
+        ("[up]\nthreads = 'many'\n", "[up] threads"),
+        ("[up\n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_settings_file_is_one_line_with_file_and_key(
+    refused: Refused, tmp_path: Path, toml: str, named: str
+) -> None:
+    (tmp_path / "askdocs.toml").write_text(toml)
+    (line,) = refused()
+    assert line.startswith("askdocs: askdocs.toml: ")
+    assert named in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ASKDOCS_GATWAY_PORT", "4000"), ("ASKDOCS_UP_ENGIN", "vllm"), ("ASKDOCS_UP_THREADS", "all")],
+)
+def test_a_mistake_in_the_environment_is_one_line_with_the_variable(
+    refused: Refused, name: str, value: str
+) -> None:
+    (line,) = refused(**{name: value})
+    assert line.startswith(f"askdocs: {name}")
+
+
+def test_a_settings_file_that_was_named_and_is_not_there_is_one_line(refused: Refused) -> None:
+    (line,) = refused(ASKDOCS_CONFIG="/nowhere/askdocs.toml")
+    assert line.startswith("askdocs: /nowhere/askdocs.toml: no such settings file")
+
+
+def test_a_second_up_in_one_home_is_one_line_with_the_process(refused: Refused, home: Home) -> None:
+    with home.lock():
+        (line,) = refused("--home", str(home.root))
+    assert line.startswith(f"askdocs: askdocs already runs in {home.root} (process {os.getpid()})")
+
+
+def test_a_home_that_cannot_be_made_is_one_line(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (line,) = refused("--home", str(tmp_path / "file" / "home"))
+    assert "cannot be written" in line
+    assert "--home DIR" in line
+
+
+@pytest.mark.parametrize("model", ["nonsense", "missing.gguf", "notes.txt"])
+def test_a_model_that_is_none_is_one_line_and_leaves_nothing_running(
+    askdocs: Run, wiki: Path, tmp_path: Path, model: str
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    ports = [f"--{name}-port={checks.free_port()}" for name in ("gateway", "widget", "site")]
+    done = askdocs("up", "--docs", str(wiki), *ports, "--model", model)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert model in line
+    assert not Home(tmp_path / ".askdocs").is_locked()
+
+
+def test_an_engine_elsewhere_that_is_not_there_is_one_line_with_its_address(
+    askdocs: Run, wiki: Path
+) -> None:
+    ports = [f"--{name}-port={checks.free_port()}" for name in ("gateway", "widget", "site")]
+    began = time.monotonic()
+    done = askdocs("up", "--docs", str(wiki), *ports, "--engine-url", "http://127.0.0.1:9/v1")
+    assert time.monotonic() - began < 10
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "http://127.0.0.1:9/v1" in line
+
+
+def test_ask_where_nothing_runs_is_one_line(askdocs: Run) -> None:
+    done = askdocs("ask", "How?")
+    assert done.returncode == 2
+    assert done.stderr.startswith("askdocs: askdocs does not run in ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_lists_what_is_well_and_what_to_mend(askdocs: Run, wiki: Path) -> None:
+    ports = {
+        f"ASKDOCS_UP_{name}_PORT": str(checks.free_port()) for name in ("GATEWAY", "WIDGET", "SITE")
+    }
+    well = askdocs("doctor", ASKDOCS_UP_DOCS=str(wiki), **ports)
+    assert well.returncode == 0, well
+    assert "ok   wiki: 2 pages in" in well.stdout
+    assert "ok   model: SmolLM2-135M-Instruct on llama.cpp" in well.stdout
+    ill = askdocs("doctor", ASKDOCS_UP_DOCS="nowhere", **ports)
+    assert ill.returncode == 1
+    assert "FIX  wiki: nowhere does not exist" in ill.stdout
+    found = json.loads(askdocs("doctor", "--json", ASKDOCS_UP_DOCS="nowhere", **ports).stdout)
+    assert [check["name"] for check in found if not check["ok"]] == ["wiki"]
+
+
+def test_doctor_leaves_nothing_behind(askdocs: Run, wiki: Path, tmp_path: Path) -> None:
+    askdocs("doctor", ASKDOCS_UP_DOCS=str(wiki))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wiki"]

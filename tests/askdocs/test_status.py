@@ -1,0 +1,140 @@
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from askdocs import status
+from askdocs.home import Home, write_json
+from gateway.errors import AskdocsError
+from tests.askdocs.conftest import Run
+from tests.widget.stand_in import serve
+
+
+class Parts:
+    """All parts at one address; those in `down` answer 503."""
+
+    def __init__(self) -> None:
+        self.down: set[str] = set()
+        paths = ["/ready", "/health", "/widget/health", "/site/"]
+        self.app = Starlette(routes=[Route(path, self.answer) for path in paths])
+
+    async def answer(self, request: Request) -> Response:
+        """200, or 503."""
+        path = request.url.path
+        return PlainTextResponse("", 503 if path in self.down else 200)
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+@pytest.fixture
+def running(home: Home, parts: Parts) -> Iterator[status.Running]:
+    """An `up` that runs, as far as its home knows."""
+    with home.lock(), serve(parts.app) as url:
+        state = status.Running(
+            pid=os.getpid(),
+            started="2026-01-01T00:00:00+00:00",
+            gateway=f"{url}/v1",
+            widget=f"{url}/widget",
+            site=f"{url}/site/",
+            engine="llama.cpp",
+            engine_url="http://127.0.0.1:1/v1",
+            model="SmolLM2-135M-Instruct",
+            docs="docs",
+            page_budget=900,
+            prefill_rate=100.5,
+            processes={"gateway": 11, "widget": 12, "site": None, "engine": 14},
+            ready=True,
+        )
+        state.save(home)
+        home.key()
+        yield state
+
+
+def test_what_was_saved_is_read(home: Home, running: status.Running) -> None:
+    assert status.read(home) == running
+
+
+def test_nothing_running_is_an_error_that_names_the_command(home: Home) -> None:
+    with pytest.raises(AskdocsError, match=r"does not run in .*`askdocs up`.*--home DIR"):
+        status.read(home)
+
+
+def test_what_a_killed_up_left_is_nothing_running(home: Home) -> None:
+    write_json(home.running, {"pid": 1})
+    with pytest.raises(AskdocsError, match="does not run"):
+        status.read(home)
+
+
+def test_one_that_is_starting_is_not_told_to_be_started(home: Home) -> None:
+    with home.lock(), pytest.raises(AskdocsError, match=r"is starting in .*: wait until"):
+        status.read(home)
+
+
+def test_everything_that_answers_is_healthy(home: Home, running: status.Running) -> None:
+    found = status.health(home)
+    assert found["ready"]
+    assert {name: part["healthy"] for name, part in found["parts"].items()} == {
+        "gateway": True,
+        "widget": True,
+        "site": True,
+        "engine": True,
+    }
+    assert found["parts"]["gateway"]["pid"] == 11
+    assert found["parts"]["gateway"]["log"] == str(home.logs / "gateway.log")
+    assert found["key"] == home.key()
+
+
+def test_a_part_that_is_down_makes_the_whole_not_ready(
+    home: Home, parts: Parts, running: status.Running
+) -> None:
+    parts.down = {"/ready"}  # the gateway, of its engine
+    found = status.health(home)
+    assert not found["ready"]
+    assert not found["parts"]["engine"]["healthy"]
+    assert found["parts"]["gateway"]["healthy"]
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    home: Home, running: status.Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert status.health(home)["ready"]
+
+
+def test_the_command_prints_addresses_and_key_and_json_for_scripts(
+    home: Home, running: status.Running, askdocs: Run
+) -> None:
+    shown = askdocs("status", "--home", str(home.root))
+    assert shown.returncode == 0
+    for text in (running.gateway, running.widget, running.site, home.key(), "process 11"):
+        assert text in shown.stdout
+    as_json = json.loads(askdocs("status", "--json", "--home", str(home.root)).stdout)
+    assert as_json["running"]
+    assert as_json["parts"]["widget"]["url"] == running.widget
+
+
+def test_the_command_says_that_nothing_runs_with_exit_code_2_or_3_in_json(
+    home: Home, askdocs: Run
+) -> None:
+    told = askdocs("status", ASKDOCS_HOME=str(home.root))
+    assert told.returncode == 2
+    assert told.stderr.startswith(f"askdocs: askdocs does not run in {home.root}")
+    assert told.stderr.count("\n") == 1
+    as_json = askdocs("status", "--json", ASKDOCS_HOME=str(home.root))
+    assert as_json.returncode == 3
+    assert as_json.stderr == ""
+    found = json.loads(as_json.stdout)
+    assert found["running"] is False
+    assert found["home"] == str(home.root)
+    assert "does not run" in found["why"]
