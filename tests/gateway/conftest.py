@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from askdocs import model
 from gateway.engine import Engine
@@ -21,6 +22,10 @@ from gateway.grounding.page import Page, parse
 from tests.parts import require
 
 SITE = "https://wiki.example.com/"
+
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

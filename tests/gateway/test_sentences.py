@@ -103,7 +103,7 @@ def test_a_table_is_whole() -> None:
 
 def test_code_stays_with_what_announces_it() -> None:
     text = "Run this. Then:\n\n```sh\nmake. Now\n\n# not a heading\n```"
-    assert shape(f"{text}\n\nNow pears.") == [(text, True), ("After it.", True)]
+    assert shape(f"{text}\n\nNow pears.") == [(text, True), ("Now pears.", True)]
 
 
 def test_an_open_fence_reaches_to_the_end() -> None:

@@ -1,0 +1,110 @@
+"""The client of the engine, against the real llama.cpp server."""
+
+import httpx
+import pytest
+
+from gateway.engine import Engine
+from gateway.errors import AskdocsError
+from tests.gateway.conftest import free_port
+
+TEXTS = ["", "a", "Hello world.", "Größe 日本語 🎉", "<|im_start|>user\n", "x" * 5000, '"\\\n\t\0']
+
+
+async def test_the_model_and_its_context_are_found(engine: Engine) -> None:
+    model = await engine.model()
+    assert model.id == "small"
+    assert model.context == 2048
+
+
+async def test_the_address_may_end_with_a_slash(engine_url: str) -> None:
+    engine = Engine(engine_url + "/")
+    assert (await engine.model()).id == "small"
+    assert await engine.is_ready()
+    await engine.close()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+async def test_texts_are_counted_by_the_engines_own_tokenizer(engine: Engine, text: str) -> None:
+    root = engine.url.removesuffix("/v1")
+    async with httpx.AsyncClient() as client:
+        reply = await client.post(f"{root}/tokenize", json={"content": text, "add_special": False})
+    assert await engine.count(text) == len(reply.json()["tokens"])
+
+
+async def test_sections_together_have_the_tokens_of_each_give_or_take_one(engine: Engine) -> None:
+    parts = [f"## Part {n}\n\nSome text of it, `code` and 4000.\n\n" for n in range(20)]
+    apart = sum([await engine.count(part) for part in parts])
+    assert abs(apart - await engine.count("".join(parts))) <= len(parts)
+
+
+async def test_reading_tells_the_prompts_tokens(engine: Engine) -> None:
+    short = await engine.read([{"role": "user", "content": "Hi"}])
+    long = await engine.read([{"role": "user", "content": "Hi " * 100}])
+    assert 0 < short < long
+
+
+async def test_reading_more_than_the_context_is_an_http_error(engine: Engine) -> None:
+    with pytest.raises(httpx.HTTPStatusError):
+        await engine.read([{"role": "user", "content": "word " * 4000}])
+
+
+async def test_the_reading_speed_is_measured_and_no_cache_knows_the_prompt(engine: Engine) -> None:
+    first, second = [await engine.measure_prefill(90) for _ in range(2)]
+    assert first > 0
+    assert second < 20 * first  # a cached prompt would be read a hundred times as fast
+
+
+async def test_a_constraint_binds_the_answer(engine: Engine) -> None:
+    rules = 'root ::= "only this"\n'
+    assert engine.constraint(rules) == {}  # before it is known what the engine can do
+    await engine.count("a")
+    assert engine.constraint("") == {}
+    asked = {
+        "model": "small",
+        "messages": [{"role": "user", "content": "Write a poem."}],
+        **engine.constraint(rules),
+    }
+    async with httpx.AsyncClient(timeout=60) as client:
+        reply = await client.post(f"{engine.url}/chat/completions", json=asked)
+    assert reply.json()["choices"][0]["message"]["content"] == "only this"
+
+
+async def test_a_model_that_is_not_served_is_an_error_that_names_the_ones_that_are(
+    engine_url: str,
+) -> None:
+    engine = Engine(engine_url, model="other")
+    with pytest.raises(AskdocsError, match=r"does not serve 'other'; it has small: .*--model"):
+        await engine.model()
+    await engine.close()
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v2/v1", ""])
+async def test_an_engine_that_is_not_there_is_an_error_that_names_the_fix(
+    engine_url: str, path: str
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    if path != "/v1":
+        url = engine_url.removesuffix("/v1") + path  # a server, but no API there
+    engine = Engine(url)
+    if path == "":
+        assert (await engine.model()).id == "small"  # llama.cpp lists its models there too
+    else:
+        with pytest.raises(AskdocsError) as caught:
+            await engine.model()
+        assert url in str(caught.value)
+        assert "--engine-url (it ends with /v1)" in str(caught.value)
+        assert not await engine.is_ready()
+    await engine.close()
+
+
+async def test_an_engine_is_ready_once_it_lists_its_model(engine: Engine) -> None:
+    assert await engine.is_ready()
+
+
+async def test_an_engine_of_another_kind_has_its_tokens_estimated_from_above() -> None:
+    engine = Engine(f"http://127.0.0.1:{free_port()}/v1")
+    # Nothing answers /tokenize, and nothing else is asked of it.
+    engine._kind = "other"
+    assert await engine.count("a" * 300) == 100
+    assert engine.constraint("root ::= u0") == {}
+    await engine.close()

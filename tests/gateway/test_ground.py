@@ -1,0 +1,138 @@
+"""From a question to pages, or to none."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from gateway.grounding.ground import WORTHWHILE, Grounding, Grounds
+from gateway.grounding.index import Index
+from tests.gateway.conftest import SITE
+
+Make = Callable[..., Index]
+
+
+async def count(text: str) -> int:
+    return len(text) // 4 + 1
+
+
+FILLER = "Further reading is to be found in the archive of the museum.\n\n"
+
+
+@pytest.fixture
+def wiki(indexed: Make) -> Index:
+    return indexed(
+        z_backup="# Backup\n\nMake a backup of the server every night.\n\n" + FILLER,
+        a_restore="# Restore\n\nRestore the backup of the server after a failure.\n\n" + FILLER,
+        ports="# Ports\n\nThe port is 4000. Change the port in the settings.\n\n" + FILLER,
+        long="# Long\n\n"
+        + "\n\n".join(f"## Part {n}\n\nTopic{n} of zebras. " * 20 for n in range(40)),
+    )
+
+
+def ground(
+    index: Index,
+    question: str,
+    budget: int = 2000,
+    max_pages: int = 1,
+    page_url: str | None = None,
+) -> Grounds:
+    return asyncio.run(Grounding(index, count).ground(question, budget, max_pages, page_url))
+
+
+def paths(grounds: Grounds) -> list[str]:
+    return [part.page.path for part in grounds.excerpts]
+
+
+def test_the_page_that_answers_is_chosen(wiki: Index) -> None:
+    assert paths(ground(wiki, "How do I change the port?")) == ["ports.md"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is the capital of France?",
+        "Who won the football championship in 1998?",
+        "Write a poem about kangaroos and port wine in Lisbon harbour.",
+        "?",
+        "how do I do this",
+        "",
+    ],
+)
+def test_a_question_from_outside_is_refused(wiki: Index, question: str) -> None:
+    assert paths(ground(wiki, question)) == []
+
+
+def test_a_refusal_still_names_the_pages_that_came_nearest(wiki: Index) -> None:
+    grounds = ground(wiki, "Which kangaroos jump over a harbour near the port of Lisbon?")
+    assert grounds.excerpts == ()
+    assert grounds.tokens == 0
+    assert [page.path for page in grounds.best] == ["ports.md"]
+
+
+def test_a_question_without_words_is_about_the_page_that_the_reader_is_on(wiki: Index) -> None:
+    assert paths(ground(wiki, "How do I do this?", page_url=f"{SITE}ports/#x")) == ["ports.md"]
+
+
+def test_a_question_from_outside_is_refused_on_every_page(wiki: Index) -> None:
+    asked = "What is the capital of France?"
+    assert paths(ground(wiki, asked, page_url=f"{SITE}ports/")) == []
+
+
+def test_an_address_that_is_none_of_the_wikis_changes_nothing(wiki: Index) -> None:
+    asked = "How do I change the port?"
+    for url in ("https://elsewhere.example/", "http://[", "\ud800"):
+        assert ground(wiki, asked, page_url=url) == ground(wiki, asked)
+
+
+def test_pages_stand_in_the_order_of_their_paths_whatever_their_rank(indexed: Make) -> None:
+    made = indexed(a="# One\n\nSet a port.", b="# Two\n\nSet a port.", c="# X\n\nElse.")
+    for here in ("a", "b"):
+        grounds = ground(made, "How to set a port?", max_pages=3, page_url=f"{SITE}{here}/")
+        assert grounds.best[0].path == f"{here}.md"
+        assert paths(grounds) == ["a.md", "b.md"]
+
+
+def test_a_question_that_points_at_the_readers_page_is_answered_from_it(wiki: Index) -> None:
+    asked = "How do I change this?"
+    assert paths(ground(wiki, asked, page_url=f"{SITE}a_restore/")) in ([], ["a_restore.md"])
+    assert ground(wiki, asked, page_url=f"{SITE}a_restore/").best[0].path == "a_restore.md"
+
+
+def test_no_more_pages_than_allowed(wiki: Index) -> None:
+    assert len(ground(wiki, "backup of the server", max_pages=1).excerpts) == 1
+
+
+def test_a_page_that_fits_much_worse_is_not_read(wiki: Index) -> None:
+    asked = "Change the port in the settings of the server"
+    assert paths(ground(wiki, asked, max_pages=3)) == ["ports.md"]
+
+
+@pytest.mark.parametrize("budget", [200, 320, 500, 1000, 5000])
+@pytest.mark.parametrize("question", ["topic7 of zebras", "backup of the server"])
+def test_the_budget_is_kept(wiki: Index, budget: int, question: str) -> None:
+    grounds = ground(wiki, question, budget, max_pages=5)
+    assert 0 < grounds.tokens <= budget
+    text = "".join(part.text for part in grounds.excerpts)
+    assert len(text) // 4 <= budget
+
+
+def test_leftovers_are_not_filled_with_crumbs(wiki: Index) -> None:
+    grounds = ground(wiki, "backup of the server", WORTHWHILE, max_pages=2)
+    assert len(grounds.excerpts) == 1
+
+
+def test_a_page_is_counted_once(wiki: Index) -> None:
+    counted: list[str] = []
+
+    async def counting(text: str) -> int:
+        counted.append(text)
+        return len(text)
+
+    async def ask_twice() -> None:
+        grounding = Grounding(wiki, counting)
+        for _ in range(2):
+            await grounding.ground("change the port", 2000, 1)
+
+    asyncio.run(ask_twice())
+    assert len(counted) == len(set(counted)) == 1
