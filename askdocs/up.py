@@ -282,7 +282,8 @@ class Up:
             site_url=f"http://127.0.0.1:{settings.site_port}/",
             index=self._home.index,
             page_budget=budget,
-            max_pages=1 if budget < SEVERAL_PAGES else 3,
+            # A quotation is of one section; more pages only make it easier to pick the wrong one.
+            max_pages=1 if budget < SEVERAL_PAGES or answers == "quote" else 3,
             prefill_rate=rate,
             answers=answers,
             warm=served.own,
