@@ -37,6 +37,9 @@ def main() -> int:
         except BlockingIOError:
             say("another set-up is running here; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        # The installers inherit the lock: after a kill -9 it is held until they have gone too, and
+        # the next run does not install over one that is still at work.
+        os.set_inheritable(lock.fileno(), True)
         return set_up(dev)
 
 
@@ -154,7 +157,7 @@ def watched(command: list[str], environment: dict[str, str]) -> int:
     """Run it, say every three seconds how far it is, and return its exit code."""
     began = time.monotonic()
     before = shutil.disk_usage(ROOT).free
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env=environment, close_fds=False)
     while True:
         try:
             return process.wait(timeout=3)
@@ -173,7 +176,7 @@ def works(command: list[object]) -> bool:
 
 def run(command: list[object]) -> None:
     words = [str(word) for word in command]
-    if subprocess.run(words, check=False).returncode:
+    if subprocess.run(words, check=False, close_fds=False).returncode:
         stop(f"this failed: {' '.join(words)}\nMend what it says above and run make again.")
 
 
