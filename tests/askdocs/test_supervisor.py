@@ -228,6 +228,7 @@ async def test_stop_ends_grandchildren_too(desk: Desk) -> None:
     await until(lambda: not alive(grandchild), 2)
 
 
+@pytest.mark.slow
 async def test_stop_ends_within_ten_seconds_those_that_ignore_it(desk: Desk) -> None:
     running = desk.running(HAS_A_CHILD.format(stubborn=True))
     await running.start()
