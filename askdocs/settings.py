@@ -38,6 +38,9 @@ class UpSettings(Section):
     threads: int | None = Field(
         None, ge=1, description="Compute threads of the engine; the machine's cores when not set."
     )
+    warm: bool = Field(
+        True, description="Read the wiki's pages in the background, so that answers begin sooner."
+    )
     first_token: float = Field(
         5.0, gt=0, description="Seconds that reading may take; sets how much of a page is read."
     )

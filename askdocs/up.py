@@ -286,7 +286,7 @@ class Up:
             max_pages=1 if budget < SEVERAL_PAGES or answers == "quote" else 3,
             prefill_rate=rate,
             answers=answers,
-            warm=served.own,
+            warm=served.own and settings.warm,
         )
         root = f"http://127.0.0.1:{settings.gateway_port}"
         return Service(

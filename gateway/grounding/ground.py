@@ -52,7 +52,7 @@ class Grounding:
         """Choose what stands in front of `question`, within `budget` tokens."""
         hits = self.index.search(question, page_url)
         best = tuple(hit.page for hit in hits[:3])
-        if not hits or not self._answers(question, hits, page_url):
+        if not hits or not self.answers(question, hits, page_url):
             return Grounds((), best)
         rarity = self.index.rarity(stems(question))
         chosen: list[Excerpt] = []
@@ -72,7 +72,7 @@ class Grounding:
             self._counts[page.path] = [await self._count(s.text + "\n\n") for s in page.sections]
         return self._counts[page.path]
 
-    def _answers(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
+    def answers(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
         asked = set(stems(question))
         here = self.index.by_url(page_url) if page_url else None
         on_page = here is not None and hits[0].page.path == here.path

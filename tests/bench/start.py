@@ -1,0 +1,112 @@
+"""The numbers of docs/results.md about starting: clone, set-up, start, disk, memory, first words.
+
+    .venv/bin/python tests/bench/start.py [--repo DIR]
+
+Clones into an empty folder with an empty HOME and an empty package cache, as a new user has them,
+and prints a Markdown table. Needs ports 4000, 8000 and 8080.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+REPO = Path(__file__).parents[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repo", default=str(REPO), help="what is cloned")
+    repo = parser.parse_args().repo
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place) / "home"
+        clone = Path(place) / "askdocs"
+        home.mkdir()
+        env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+        began = time.monotonic()
+        subprocess.run(["git", "clone", "-q", repo, clone], check=True, env=env)
+        process = start(clone, env)
+        row("fresh clone to ready", time.monotonic() - began)
+        ask(clone, env, "How do I use my own wiki?")
+        row("fresh clone to first sourced answer", time.monotonic() - began)
+        wait_warm(clone)
+        memory(clone, env)
+        row("first word, page that is warm", first_word(clone, env, "How do I stop askdocs?"))
+        stop(process)
+        began = time.monotonic()
+        process = start(clone, env, warm=False)
+        row("second start to ready", time.monotonic() - began)
+        cold = first_word(clone, env, "Where are the logs?")
+        again = [first_word(clone, env, "Where do the logs lie?") for _ in range(3)]
+        row("first word, page that is cold", cold)
+        row("first word, second question on it (median of 3)", statistics.median(again))
+        stop(process)
+        for name in (".venv", ".askdocs"):
+            size = subprocess.run(["du", "-sm", clone / name], capture_output=True, text=True)
+            print(f"| disk, {name} | {size.stdout.split()[0]} MB |")
+
+
+def start(clone: Path, env: dict[str, str], warm: bool = True) -> subprocess.Popen[bytes]:
+    log = clone / "run.log"
+    extra = {} if warm else {"ASKDOCS_UP_WARM": "false"}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            ["make", "run"],
+            cwd=clone,
+            env={**env, **extra},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    while "\nready after" not in log.read_text():
+        if process.poll() is not None:
+            raise SystemExit(log.read_text())
+        time.sleep(0.1)
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(20)
+
+
+def ask(clone: Path, env: dict[str, str], question: str) -> dict[str, float]:
+    command = [clone / ".venv/bin/askdocs", "ask", question, "--json"]
+    done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True, check=True)
+    answered = json.loads(done.stdout)
+    assert answered["sources"], answered
+    return answered
+
+
+def first_word(clone: Path, env: dict[str, str], question: str) -> float:
+    return ask(clone, env, question)["first_token"]
+
+
+def wait_warm(clone: Path) -> None:
+    while "pages are warm" not in (clone / "run.log").read_text():
+        time.sleep(1)
+
+
+def memory(clone: Path, env: dict[str, str]) -> None:
+    command = [clone / ".venv/bin/askdocs", "status", "--json"]
+    done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True, check=True)
+    status = json.loads(done.stdout)
+    pids = {"askdocs up": status["pid"]}
+    pids |= {name: part["pid"] for name, part in status["parts"].items()}
+    for name, pid in pids.items():
+        print(f"| memory, {name} | {psutil.Process(pid).memory_info().rss / 2**20:.0f} MB |")
+
+
+def row(what: str, seconds: float) -> None:
+    print(f"| {what} | {seconds:.1f} s |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
