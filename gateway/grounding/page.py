@@ -71,7 +71,8 @@ def parse(path: str, text: str, site_url: str) -> Page:
         text: the file's content; front matter is read (`title`) and removed.
         site_url: address of the wiki's root.
     """
-    body, front = meta.get_data(text)
+    # As CommonMark has it; a NUL would end the grammar of a quotation.
+    body, front = meta.get_data(text.replace("\0", "\ufffd"))
     # Lines as both Markdown readers count them: a form feed or U+2028 does not end one.
     lines = re.sub(r"\r\n?", "\n", body).split("\n")
     headings = _headings(body, lines)

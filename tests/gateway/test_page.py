@@ -133,6 +133,10 @@ def test_a_rule_under_a_hash_heading_is_taken_for_its_underline_and_nothing_else
     assert page("a.md", "## A\n---\ntext").sections[0].body == "text"
 
 
+def test_a_nul_is_replaced_as_markdown_has_it() -> None:
+    assert page("a.md", "# A\0\n\nb\0").text == "# A\ufffd\n\nb\ufffd"
+
+
 @pytest.mark.parametrize("text", ["", " \n\n\t\n", "---\ntitle: T\n---\n"])
 def test_an_empty_page_has_no_sections(text: str) -> None:
     assert page("a.md", text).sections == ()
