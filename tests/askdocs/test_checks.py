@@ -5,6 +5,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ from gateway.settings import load
 Usage = namedtuple("Usage", "total used free")
 
 
-def settings(**given: object) -> UpSettings:
+def settings(**given: Any) -> UpSettings:
     """Ports that are free unless the test takes them."""
     ports = {f"{name}_port": checks.free_port() for name in ("gateway", "widget", "site")}
     return load(UpSettings, env={}, **{**ports, **given})
