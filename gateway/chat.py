@@ -420,13 +420,14 @@ def take_apart(request: dict[str, Any], headers: Headers) -> Asked:
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content, which is a string or a list of parts."""
-    if isinstance(content, str):
-        return content
+    """The text of a message's content, which is a string or a list of parts.
+
+    Half a surrogate pair, which JSON can carry and UTF-8 cannot, becomes a question mark.
+    """
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "\n".join(part for part in parts if isinstance(part, str))
-    return ""
+        content = "\n".join(part for part in parts if isinstance(part, str))
+    return content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
 
 
 def engine_away() -> ApiError:

@@ -30,7 +30,11 @@ def files(folder: Path) -> Iterator[Path]:
         kind = "is a file" if folder.exists() else "does not exist"
         raise AskdocsError(f"{folder} {kind}: name the folder of your wiki, --docs DIR")
     empty = True
+    # MkDocs leaves a README out where there is an index: both would have one address.
+    fronts = {path.parent for path in folder.rglob("index.md")}
     for path in sorted(folder.rglob("*")):
+        if path.name == "README.md" and path.parent in fronts:
+            continue
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
         if any(part.startswith(".") for part in path.relative_to(folder).parts):

@@ -167,6 +167,17 @@ def test_bad_input_is_an_error_in_the_shape_that_clients_know(
     assert reply.headers["x-request-id"]
 
 
+def test_half_a_surrogate_pair_does_no_harm(askdocs: Askdocs) -> None:
+    running = askdocs.status()
+    reply = httpx.post(
+        f"{running['parts']['gateway']['url']}/chat/completions",
+        content=rb'{"model": "docs", "messages": [{"role": "user", "content": "stop \ud800 it?"}]}',
+        headers={"authorization": f"Bearer {running['key']}"},
+        timeout=60,
+    )
+    assert reply.status_code == 200
+
+
 def test_a_prompt_beyond_the_context_is_400_with_both_numbers(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="8192") as caught:
         client.chat.completions.create(model="docs", messages=ask("why " * 20_000))
