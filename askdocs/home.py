@@ -75,18 +75,21 @@ class Home:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.seek(0)
-                pid = file.read().strip() or "unknown"
-                raise AskdocsError(
-                    f"askdocs already runs in {self.root} (process {pid}): stop it with Ctrl-C"
-                    " there, or start this one with another --home DIR and other ports"
-                ) from None
+                raise self.taken() from None
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
             # One that was killed could not take its own away.
             self.running.unlink(missing_ok=True)
             yield
+
+    def taken(self) -> AskdocsError:
+        """What to say when another `up` runs here."""
+        pid = (self.root / "up.lock").read_text().strip() or "unknown"
+        return AskdocsError(
+            f"askdocs already runs in {self.root} (process {pid}): stop it with Ctrl-C"
+            " there, or start this one with another --home DIR and other ports"
+        )
 
     def is_locked(self) -> bool:
         """Does an `up` run here?"""

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -20,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from askdocs.home import Home, read_json, write, write_json
 from gateway.errors import AskdocsError
+from gateway.grounding import folder
 from gateway.grounding.page import parse
 
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
@@ -70,7 +72,10 @@ async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
     Raises:
         AskdocsError: MkDocs failed; its own words are in logs/site-build.log.
     """
-    text = yaml.safe_dump(config(docs, home, site_url, widget_url), sort_keys=False)
+    settings = config(docs, home, site_url, widget_url)
+    # One page that is not UTF-8 would stop MkDocs; answers leave it out as well.
+    settings["exclude_docs"] = "\n".join(f"/{path}" for path in _unreadable(docs))
+    text = yaml.safe_dump(settings, sort_keys=False)
     digest = _digest(docs, text)
     marker = home.root / "site.json"
     if home.site.is_dir() and (read_json(marker) or {}).get("digest") == digest:
@@ -107,9 +112,17 @@ def _name(docs: Path) -> str:
     for front in ("index.md", "README.md"):
         with contextlib.suppress(OSError, ValueError):
             return parse(front, (docs / front).read_text(encoding="utf-8"), "").title
-    folder = docs.absolute()
-    name = folder.parent.name if folder.name in ("docs", "doc", "wiki", "content") else folder.name
+    place = docs.absolute()
+    name = place.parent.name if place.name in ("docs", "doc", "wiki", "content") else place.name
     return name or "Wiki"
+
+
+def _unreadable(docs: Path) -> Iterator[str]:
+    for path in folder.files(docs):
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            yield path.relative_to(docs).as_posix()
 
 
 def _digest(docs: Path, text: str) -> str:

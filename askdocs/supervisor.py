@@ -2,7 +2,7 @@
 
 Each process has a log file with everything that it prints; lines that begin with `»` are for people
 and are shown. Every process is the leader of its own group, so that what it starts is stopped with
-it, and asks the kernel to end it when its parent dies, so that nothing outlives even a kill -9.
+it, and asks the kernel for a SIGTERM when its parent dies, so that a kill -9 leaves nothing behind.
 """
 
 import asyncio

@@ -75,6 +75,11 @@ class Up:
         Raises:
             AskdocsError: something cannot be started; all that was started is stopped.
         """
+        if self._home.is_locked():
+            raise self._home.taken()
+        # A mistake in any section is said before anything heavy begins.
+        self._gateway_settings = load(GatewaySettings)
+        self._widget_settings = load(WidgetSettings)
         failed = [c for c in checks.before_start(self._settings, self._home) if not c.ok]
         if failed:
             raise AskdocsError("\n".join(check.line() for check in failed))
@@ -124,11 +129,8 @@ class Up:
         )
         self._save()
         self._say("gateway", "starting LiteLLM's proxy (about ten seconds)")
-        await self._together(
-            self._service(self._gateway(served, rate, budget)),
-            self._service(self._widget()),
-            self._site(),
-        )
+        gateway, widget = self._gateway(served, rate, budget), self._widget()
+        await self._together(self._service(gateway), self._service(widget), self._site())
         answered = await self._first_answer()
         self._state = self._replace(ready=True)
         self._save()
@@ -137,10 +139,7 @@ class Up:
     async def _engine(self) -> Served:
         settings = self._settings
         if settings.engine_url:
-            secret = load(GatewaySettings).engine_key
-            engine = Engine(
-                settings.engine_url, secret.get_secret_value() if secret else None, settings.model
-            )
+            engine = Engine(settings.engine_url, self._engine_key(), settings.model)
             try:
                 found = await engine.model()
             finally:
@@ -263,8 +262,11 @@ class Up:
         return rate
 
     def _client(self, served: Served) -> Engine:
-        secret = load(GatewaySettings).engine_key
-        return Engine(served.url, secret.get_secret_value() if secret else None, served.id)
+        return Engine(served.url, self._engine_key() if not served.own else None, served.id)
+
+    def _engine_key(self) -> str | None:
+        secret = self._gateway_settings.engine_key
+        return secret.get_secret_value() if secret else None
 
     def _gateway(self, served: Served, rate: float, budget: int) -> Service:
         settings = self._settings
@@ -307,7 +309,7 @@ class Up:
             port=settings.widget_port,
             gateway_url=f"http://127.0.0.1:{settings.gateway_port}/v1",
             gateway_key=SecretStr(self._home.key()),
-            origins=(*load(WidgetSettings).origins, *ours),
+            origins=(*self._widget_settings.origins, *ours),
         )
         return Service(
             name="widget",

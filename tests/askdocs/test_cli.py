@@ -111,6 +111,8 @@ def test_a_number_that_is_no_port_is_one_line(refused: Refused, port: str) -> No
         ("[upp]\n", "'upp' is not a section"),
         ("[up]\nthreads = 'many'\n", "[up] threads"),
         ("[up\n", "not valid TOML"),
+        ("[widget]\nprot = 3\n", "[widget] prot: no such setting"),
+        ("[gateway]\nkey = 'x'\n", "[gateway] key is a secret"),
     ],
 )
 def test_a_mistake_in_the_settings_file_is_one_line_with_file_and_key(

@@ -127,20 +127,29 @@ def test_no_page_fetches_anything_from_elsewhere(wiki: Path, home: Home) -> None
         assert set(fetched) <= {f"{WIDGET}/embed.js"}
 
 
-def test_a_page_that_mkdocs_cannot_build_is_named_with_the_reason_and_the_log(
+def test_a_page_that_is_not_utf8_is_left_out_and_the_others_are_there(
     wiki: Path, home: Home
 ) -> None:
     (wiki / "latin.md").write_bytes("# Größe\n".encode("latin-1"))
+    assert build(wiki, home)
+    assert not (home.site / "latin").exists()
+    assert (home.site / "ports" / "index.html").exists()
+    (wiki / "latin.md").write_text("# Größe\n")
+    assert build(wiki, home)
+    assert (home.site / "latin" / "index.html").exists()
+
+
+def test_a_site_that_mkdocs_cannot_build_is_an_error_with_the_reason_and_the_log(
+    wiki: Path, home: Home
+) -> None:
+    home.site.write_text("a file where the folder should be")
     with pytest.raises(AskdocsError) as caught:
         build(wiki, home)
     message = str(caught.value)
     assert message.startswith(f"MkDocs could not build {wiki}: ")
-    assert "latin.md" in message
-    assert "'utf-8' codec" in message
+    assert str(home.site) in message
     assert str(home.logs / "site-build.log") in message
     assert "\n" not in message
-    (wiki / "latin.md").write_text("# Größe\n")
-    assert build(wiki, home)
 
 
 @pytest.mark.parametrize(

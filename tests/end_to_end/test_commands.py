@@ -62,4 +62,5 @@ def test_a_second_up_in_the_same_home_is_one_clear_line(askdocs: Askdocs) -> Non
         *("up", "--docs", "docs", "--gateway-port", "1", "--widget-port", "2", "--site-port", "3")
     )
     assert done.returncode == 2
-    assert "already runs" in done.stderr or "in use" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert f"already runs in {askdocs.home} (process {askdocs.process.pid})" in done.stderr
