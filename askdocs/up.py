@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime
-import os
 import platform
 import signal
 import sys
@@ -238,9 +237,9 @@ class Up:
             return float(stored["tokens_per_second"])
         self._say("engine", "measuring how fast it reads")
         engine = self._client(served)
-        # Before our own requests count: on a machine that is busy with other things the rate says
+        # Nothing of ours works now: on a machine that is busy with other things the rate says
         # little about the next start, and is measured again then.
-        busy = served.own and os.getloadavg()[0] > threads
+        busy = served.own and await asyncio.to_thread(psutil.cpu_percent, 0.3) > 50
         try:
             # The first request of an engine pays for its warm-up.
             await engine.measure_prefill(words=30)

@@ -44,7 +44,7 @@ def main() -> None:
         process = start(clone, env, warm=False)
         row("second start to ready", time.monotonic() - began)
         cold = first_word(clone, env, "Where are the logs?")
-        again = [first_word(clone, env, "Where do the logs lie?") for _ in range(3)]
+        again = [first_word(clone, env, "Where are the logs of the gateway?") for _ in range(3)]
         row("first word, page that is cold", cold)
         row("first word, second question on it (median of 3)", statistics.median(again))
         stop(process)
