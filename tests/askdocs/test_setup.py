@@ -31,10 +31,14 @@ def module(root: Path) -> ModuleType:
 
 
 def run(*command: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    # `make test` runs this, and a make in a make takes over its options and says where it is.
+    own = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=os.environ | env,
+        env=own | env,
         capture_output=True,
         text=True,
         timeout=240,
