@@ -32,9 +32,8 @@ def module(root: Path) -> ModuleType:
 
 def run(*command: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     # `make test` runs this, and a make in a make takes over its options and says where it is.
-    own = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
+    taken_over = ("MAKE", "MFLAGS", "PYTHON")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(taken_over)}
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
