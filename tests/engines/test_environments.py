@@ -66,6 +66,7 @@ def recipe(
     return Recipe("cpu", "tiny.lock", check, (HERE,), need_gib, routes)
 
 
+@pytest.mark.slow
 def test_torch_comes_by_the_first_route_that_works_and_a_second_call_is_instant(
     locks: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_torch_comes_by_the_first_route_that_works_and_a_second_call_is_instant(
     assert said == []
 
 
+@pytest.mark.slow
 def test_a_set_up_that_was_killed_goes_on_and_repairs_what_was_half_written(
     locks: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +124,7 @@ ensure({recipe(LOCAL, check=check)!r}, Path({str(home)!r}), print, Path({str(loc
     assert "the disk" not in said  # torch was complete and stays
 
 
+@pytest.mark.slow
 def test_pip_installs_the_lock_where_uv_cannot(
     locks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +134,7 @@ def test_pip_installs_the_lock_where_uv_cannot(
     assert "vLLM (cpu build), 1 packages, by pip" in said or not UV.is_file()
 
 
+@pytest.mark.slow
 def test_an_install_that_fails_names_the_reason_the_log_and_the_fix(
     locks: Path, tmp_path: Path
 ) -> None:
@@ -143,6 +147,7 @@ def test_an_install_that_fails_names_the_reason_the_log_and_the_fix(
     assert "\n" not in message
 
 
+@pytest.mark.slow
 def test_an_interrupted_step_ends_the_set_up_instead_of_trying_the_next_way(
     locks: Path, tmp_path: Path
 ) -> None:
@@ -152,6 +157,7 @@ def test_an_interrupted_step_ends_the_set_up_instead_of_trying_the_next_way(
         environments.ensure(recipe(check=check), tmp_path / "home", said.append, locks)
 
 
+@pytest.mark.slow
 def test_a_listener_that_raises_stops_the_installer(locks: Path, tmp_path: Path) -> None:
     def say(line: str) -> None:
         if line.startswith("does vLLM load?:"):
