@@ -18,6 +18,7 @@ MOST = 80
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s")
 _ROW = re.compile(r"^\s*\|")
+_TARGET = re.compile(r"\]\([^)]*\)")  # a row of arrows with links says nothing
 _APART = re.compile(r"^\s*(?:#|>|!!!|\?\?\?|===|<)")
 
 
@@ -44,7 +45,7 @@ def units(text: str) -> list[Unit]:
     for block, begins in _blocks(text):
         for number, sentence in enumerate(_split(block)):
             bare = sentence.rstrip()
-            worth = begins and number == 0 and bool(content_words(bare))
+            worth = begins and number == 0 and bool(content_words(_TARGET.sub("", bare)))
             found.append(Unit(bare, sentence[len(bare) :] or " ", worth))
     return found[:MOST]
 

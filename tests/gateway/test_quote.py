@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from gateway.engine import Engine
+from gateway.grounding.excerpt import CUT
 from gateway.grounding.page import Section
 from gateway.grounding.quote import grammar
 from gateway.grounding.sentences import units
@@ -84,3 +85,11 @@ async def test_the_engine_says_nothing_but_the_sections_own_sentences(
                 assert any(quotation.startswith(whole) for quotation in allowed), text
             else:
                 assert text in allowed
+
+
+def test_the_note_of_a_shortened_section_and_a_row_of_arrows_are_not_quoted() -> None:
+    arrows = "[←](back.md) | [→](on.md)"
+    section = Section("S", "s", ("S",), f"## S\n\nA sentence.\n\n{arrows}\n\n{CUT}")
+    rules = grammar(section)
+    assert "goes on" not in rules
+    assert rules.startswith("root ::= u0\n")
