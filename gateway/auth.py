@@ -6,7 +6,6 @@ started alone with `gateway/litellm.yaml` is closed as well.
 
 import hmac
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -47,6 +46,3 @@ async def litellm_auth(request: "Request", api_key: str) -> Any:
     if not key or not hmac.compare_digest(api_key.encode(), key.encode()):
         raise PermissionError("this API key is not valid here")
     return UserAPIKeyAuth(api_key="askdocs")
-
-
-Check = Callable[[Headers], None]

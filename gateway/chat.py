@@ -32,7 +32,7 @@ from gateway.http import (
     send_json,
     unavailable,
 )
-from gateway.relay import checked, relay
+from gateway.relay import checked, engine_away, relay
 from gateway.traffic import Traffic
 
 DOCS = "docs"
@@ -86,7 +86,7 @@ class Chat:
             if asked.stream:
                 await send_events(receive, send, answer.stream(self._inner, scope, room))
             else:
-                await send_json(send, 200, await answer.whole(self._inner, scope, room, receive))
+                await send_json(send, 200, await answer.whole(self._inner, scope, room))
 
     async def _ground(
         self, grounding: Grounding, asked: Asked, request: dict[str, Any]
@@ -153,9 +153,7 @@ class Answer:
         self._began = time.monotonic()
         self._sent: dict[int, int] = {}  # characters sent, by choice
 
-    async def whole(
-        self, inner: ASGIApp, scope: Scope, room: int, receive: Receive
-    ) -> dict[str, Any]:
+    async def whole(self, inner: ASGIApp, scope: Scope, room: int) -> dict[str, Any]:
         """The response of a request without `stream`. Raises ApiError."""
         self._announce()
         if not self._grounds.excerpts:
@@ -428,10 +426,6 @@ def text_of(content: Any) -> str:
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "\n".join(part for part in parts if isinstance(part, str))
     return content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
-
-
-def engine_away() -> ApiError:
-    return unavailable("the engine is starting or away; ask again in a few seconds", 3)
 
 
 def say(text: str) -> None:

@@ -38,7 +38,7 @@ async def checked(reply: Reply, engine: Engine) -> Reply:
         return reply
     body = await reply.body()
     if reply.status >= 500 and not await engine.is_ready():
-        raise unavailable("the engine is starting or away; ask again in a few seconds", 3)
+        raise engine_away()
     try:
         error = json.loads(body)["error"]
         message = str(error["message"])
@@ -54,6 +54,10 @@ async def checked(reply: Reply, engine: Engine) -> Reply:
         param=param if isinstance(param, str) else None,
         code=code if isinstance(code, str) and not code.isdigit() else None,
     )
+
+
+def engine_away() -> ApiError:
+    return unavailable("the engine is starting or away; ask again in a few seconds", 3)
 
 
 async def _complete(reply: Reply):  # type: ignore[no-untyped-def]
