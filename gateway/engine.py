@@ -150,6 +150,7 @@ class Engine:
             return None
 
     async def _find_kind(self) -> str:
+        # An engine that is away is no other kind of engine: the error passes, and is not kept.
         asked = {"content": "a", "add_special": False}
         try:
             reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=5)
@@ -159,8 +160,8 @@ class Engine:
             reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=5)
             if reply.status_code == 200 and "count" in reply.json():
                 return "vllm"
-        except (httpx.HTTPError, ValueError):
-            pass
+        except ValueError:
+            pass  # it answers something else than JSON
         return "other"
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
