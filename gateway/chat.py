@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
+from gateway.errors import AskdocsError
 from gateway.grounding import prompt, quote
 from gateway.grounding.excerpt import Excerpt, beginning, focus, paragraphs
 from gateway.grounding.ground import Grounding, Grounds
@@ -121,7 +122,7 @@ class Chat:
             grounds = await grounding.ground(
                 asked.question, budget, settings.max_pages, asked.page_url
             )
-        except httpx.HTTPError:
+        except (httpx.HTTPError, AskdocsError):
             raise engine_away() from None
         return grounds, wanted
 
