@@ -1,11 +1,85 @@
 """The `[gateway]` section of the settings."""
 
+import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from gateway.settings import Section
+
+# "@" is for versions: docs@v7. A slash would be read as a provider by some clients.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$"
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelEntry(BaseModel):
+    """A model beside `base`: at another engine of ours, or at a provider that LiteLLM knows."""
+
+    model_config = _STRICT
+
+    url: str | None = Field(
+        None, description="Base URL of an engine of ours (vLLM, llama.cpp), with /v1: fast lane."
+    )
+    model: str | None = Field(
+        None, description="The model's name at that engine; the first one it lists when not set."
+    )
+    litellm: str | None = Field(
+        None, description="A model of a provider as LiteLLM names it, such as openai/gpt-4.1-mini."
+    )
+    api_base: str | None = Field(None, description="The provider's address, if not its usual one.")
+    key_env: str | None = Field(
+        None, description="Name of the environment variable that holds the key for it."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.url is None) == (self.litellm is None):
+            raise ValueError("a model has either url (an engine of yours) or litellm (a provider)")
+        if self.litellm is None and self.api_base is not None:
+            raise ValueError("api_base belongs to litellm; an engine of yours has url")
+        if self.url is None and self.model is not None:
+            raise ValueError("model belongs to url; with litellm the name is part of it")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url must begin with http:// or https:// (it is {self.url!r})")
+        return self
+
+
+class Alias(BaseModel):
+    """What a name that clients use stands for."""
+
+    model_config = _STRICT
+
+    targets: dict[str, float] = Field(
+        description="Models and their weights, { base = 90, spare = 10 }; or one model's name."
+    )
+    fallback: tuple[str, ...] = Field(
+        (), description="Models or aliases that are asked in this order when the target fails."
+    )
+    grounding: bool = Field(False, description="Do answers stand on pages of the wiki?")
+    first_byte: float = Field(
+        30.0,
+        gt=0,
+        le=600,
+        description="Seconds until the first byte, after which the next one in fallback is asked.",
+    )
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _one_target(cls, value: Any) -> Any:
+        return {value: 1.0} if isinstance(value, str) else value
+
+    @field_validator("targets")
+    @classmethod
+    def _weights(cls, value: dict[str, float]) -> dict[str, float]:
+        if not value:
+            raise ValueError("name at least one model")
+        for name, weight in value.items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"the weight of {name!r} must not be negative (it is {weight})")
+        if not sum(value.values()):
+            raise ValueError("the weights add up to nothing: give one model a weight above 0")
+        return value
 
 
 class GatewaySettings(Section):
@@ -17,6 +91,36 @@ class GatewaySettings(Section):
     port: int = Field(4000, ge=1, le=65535, description="Port that the gateway listens on.")
     key: SecretStr | None = Field(
         None, description="The API key that clients send. Environment only."
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Worker processes. With several, exact limits need ASKDOCS_REDIS_URL.",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="Keys, aliases, usage: sqlite:///FILE or postgresql://. Environment only."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis for limits that hold across workers. Environment only."
+    )
+    fast_lane: bool = Field(
+        True, description="Relay the bytes of our own engines; off: all goes through LiteLLM."
+    )
+    models: dict[str, ModelEntry] = Field(
+        {}, description="Models beside base, each a table [gateway.models.NAME]: see aliases.md."
+    )
+    aliases: dict[str, Alias] = Field(
+        {}, description="Names that clients use, each a table [gateway.aliases.NAME]."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins whose pages may call the API from a browser, exactly as sent."
+    )
+    access_log: str | None = Field(
+        None, description="File for one line of JSON a request; - is the standard output."
+    )
+    log_prompts: bool = Field(
+        False, description="Put questions and answers into the access log, too."
     )
     engine_url: str = Field(
         "http://127.0.0.1:8001/v1", description="Base URL of the engine's OpenAI API, with /v1."
@@ -47,7 +151,10 @@ class GatewaySettings(Section):
         None, gt=0, description="Measured tokens per second that the engine reads; for estimates."
     )
     max_tokens: int = Field(
-        256, ge=16, description="Length of an answer, in tokens, when the client names none."
+        256, ge=16, description="Length of a grounded answer, in tokens, when none is named."
+    )
+    max_output: int = Field(
+        4096, ge=16, description="Length of any other answer, in tokens, when none is named."
     )
     support: float = Field(
         0.6,
@@ -67,3 +174,20 @@ class GatewaySettings(Section):
     max_body: int = Field(
         8 * 2**20, ge=1024, description="Largest request body in bytes; larger ones get 413."
     )
+
+    @field_validator("models", "aliases")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not re.match(NAME, name):
+                raise ValueError(
+                    f"{name!r} is no name for a model: letters, digits and . _ @ : - are"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        for name in self.models:
+            if name in self.aliases:
+                raise ValueError(f"{name!r} is both a model and an alias: rename one of them")
+        return self

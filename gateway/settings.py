@@ -8,13 +8,15 @@ Each package owns its section as a subclass of `Section`; entry points call `loa
 object down.
 """
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.errors import SettingsError
@@ -22,6 +24,8 @@ from gateway.errors import SettingsError
 SECTIONS = ("gateway", "widget", "training", "eval", "up")
 # ASKDOCS_KEY is what the docs call the key in a client's environment; it sets nothing here.
 GLOBALS = ("ASKDOCS_HOME", "ASKDOCS_CONFIG", "ASKDOCS_KEY")
+# What several sections share: one variable sets the key in each section that has it.
+SHARED = {"database_url": "ASKDOCS_DATABASE_URL", "redis_url": "ASKDOCS_REDIS_URL"}
 DEFAULT_FILE = Path("askdocs.toml")
 
 
@@ -77,11 +81,17 @@ def load(
             )
         values[key] = value
         origin[key] = f"{path}: [{model.section}] {key}"
+    for key, name in SHARED.items():
+        if key in model.model_fields and env.get(name):
+            values[key] = env[name]
+            origin[key] = name
     prefix = variable(model, "")
     for name, text in env.items():
         if name.startswith(prefix):
             key = name[len(prefix) :].lower()
-            values[key] = _parse(model, key, text)
+            if key in SHARED:
+                raise SettingsError(f"{name} (environment) is not a setting; it is {SHARED[key]}")
+            values[key] = _parse(model, key, text, name)
             origin[key] = name
     for key, value in overrides.items():
         if value is not None:
@@ -90,11 +100,13 @@ def load(
     try:
         return model(**values)
     except ValidationError as error:
-        raise SettingsError(_explain(model, error, origin)) from None
+        raise SettingsError(_explain(model, error, origin, path)) from None
 
 
 def variable(model: type[Section], key: str) -> str:
     """The environment variable that sets `key`, for example `ASKDOCS_GATEWAY_PORT`."""
+    if key in SHARED:
+        return SHARED[key]
     return f"ASKDOCS_{model.section.upper()}_{key.upper()}"
 
 
@@ -108,6 +120,12 @@ def environment(settings: Section) -> dict[str, str]:
             value = value.get_secret_value()
         if isinstance(value, list | tuple):
             value = ",".join(str(item) for item in value)
+        if isinstance(value, dict):
+            tables = {
+                name: item.model_dump(mode="json", exclude_defaults=True)
+                for name, item in value.items()
+            }
+            value = json.dumps(tables)
         result[variable(type(settings), key)] = str(value)
     return result
 
@@ -134,8 +152,9 @@ def read_file(env: Mapping[str, str], file: Path | None = None) -> tuple[Path, d
 
 def _refuse_unknown_variables(env: Mapping[str, str]) -> None:
     prefixes = tuple(f"ASKDOCS_{name.upper()}_" for name in SECTIONS)
+    known = (*GLOBALS, *SHARED.values())
     for name in env:
-        if name.startswith("ASKDOCS_") and name not in GLOBALS and not name.startswith(prefixes):
+        if name.startswith("ASKDOCS_") and name not in known and not name.startswith(prefixes):
             raise SettingsError(
                 f"{name} (environment) is not a setting; they begin with {', '.join(prefixes)}"
             )
@@ -146,26 +165,85 @@ def _is_secret(model: type[Section], key: str) -> bool:
     return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
 
 
-def _parse(model: type[Section], key: str, text: str) -> Any:
-    """Lists are written with commas in the environment; everything else is left to pydantic."""
+def _parse(model: type[Section], key: str, text: str, name: str) -> Any:
+    """In the environment lists are written with commas and tables as JSON; pydantic does the rest.
+
+    Raises SettingsError.
+    """
     field = model.model_fields.get(key)
+    if field is not None and "dict" in str(field.annotation):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise SettingsError(f"{name}: not valid JSON: {error}") from None
     if field is not None and "tuple" in str(field.annotation):
         return [item.strip() for item in text.split(",") if item.strip()]
     return text
 
 
-def _explain(model: type[Section], error: ValidationError, origin: Mapping[str, str]) -> str:
+def _explain(
+    model: type[Section], error: ValidationError, origin: Mapping[str, str], file: Path
+) -> str:
     lines = []
     for problem in error.errors():
-        key = str(problem["loc"][0]) if problem["loc"] else ""
+        loc = [str(part) for part in problem["loc"]]
+        key = loc[0] if loc else ""
         where = origin.get(key, f"[{model.section}] {key}")
+        if where.startswith(f"{file}: ") or not loc:
+            where = place(file, model.section, *loc)
+        elif len(loc) > 1:
+            where += " " + ".".join(loc[1:])
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(model.model_fields)
-            lines.append(f"{where}: no such setting; [{model.section}] has {known}")
+            lines.append(f"{where}: no such setting; {_known(model, loc)}")
         else:
-            shown = "" if _is_secret(model, key) else f" (it is {problem['input']!r})"
-            lines.append(f"{where}: {problem['msg']}{shown}")
+            secret = _is_secret(model, key) or isinstance(problem["input"], dict)
+            shown = "" if secret else f" (it is {problem['input']!r})"
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message}{shown}")
     return "\n".join(lines)
+
+
+def _known(model: type[BaseModel], loc: list[str]) -> str:
+    """What the table that `loc` lies in may have."""
+    table = model.section if issubclass(model, Section) else ""
+    for part in loc[:-1]:
+        field = model.model_fields.get(part)
+        inner = (
+            [a for a in get_args(field.annotation) if hasattr(a, "model_fields")] if field else []
+        )
+        if inner:
+            model = inner[0]
+        table += f".{part}"
+    return f"[{table}] has {', '.join(model.model_fields)}"
+
+
+def place(file: Path, *keys: str) -> str:
+    """Where a setting stands, for messages: `askdocs.toml:12: [gateway.aliases.docs] fallback`.
+
+    tomllib keeps no line numbers; this finds the last line that is on the way to the key.
+    """
+    shown = f"[{'.'.join(keys[:-1])}] {keys[-1]}" if len(keys) > 1 else f"[{keys[0]}]"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        return shown
+    table: list[str] = []
+    best, found = 0, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+([^\[\]]+)\]", line):
+            table = _path(header[1])
+            path = table
+        elif entry := re.match(r"\s*([\w.\"'@-]+)\s*=", line):
+            path = table + _path(entry[1])
+        else:
+            continue
+        if path == list(keys[: len(path)]) and len(path) > best:
+            best, found = len(path), number
+    return f"{file}:{found}: {shown}" if found else f"{file}: {shown}"
+
+
+def _path(dotted: str) -> list[str]:
+    return [a or b or c for a, b, c in re.findall(r"\"([^\"]*)\"|'([^']*)'|([^.\s\"']+)", dotted)]
 
 
 __all__ = ["Field", "SecretStr", "Section", "environment", "load", "read_file", "variable"]

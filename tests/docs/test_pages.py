@@ -52,7 +52,7 @@ def shown(default: object) -> str:
     """A default as the tables write it."""
     if default is None:
         return "not set"
-    if default == ():
+    if default in ((), {}):
         return "none"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 

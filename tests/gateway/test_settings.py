@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError, SettingsError
@@ -79,7 +79,7 @@ def refusal(env: dict[str, str] | None = None, file: Path | None = None, **optio
 def test_an_unknown_key_in_the_file_is_an_error_that_lists_the_known(file: Path) -> None:
     file.write_text("[eval]\nnumbr = 2\n")
     text = refusal()
-    assert text.startswith("askdocs.toml: [eval] numbr: no such setting; [eval] has text, number")
+    assert text.startswith("askdocs.toml:2: [eval] numbr: no such setting; [eval] has text, number")
 
 
 def test_an_unknown_section_is_an_error_that_lists_the_known(file: Path) -> None:
@@ -134,7 +134,7 @@ def test_the_gateways_keys_are_secrets(file: Path, secret: str) -> None:
 
 def test_a_value_of_the_wrong_type_names_its_origin_and_itself(file: Path) -> None:
     file.write_text('[eval]\nnumber = "many"\n')
-    assert refusal().startswith("askdocs.toml: [eval] number: ")
+    assert refusal().startswith("askdocs.toml:2: [eval] number: ")
     assert "'many'" in refusal()
     assert refusal({"ASKDOCS_EVAL_NUMBER": "lots"}).startswith("ASKDOCS_EVAL_NUMBER: ")
     assert refusal(number="all").startswith("--number: ")
@@ -237,3 +237,46 @@ def test_the_gateway_says_a_wrong_setting_in_one_line_and_ends(tmp_path: Path) -
     assert run.returncode == 1
     assert run.stderr.startswith("gateway: ASKDOCS_GATEWAY_PROT: no such setting; [gateway] has")
     assert "Traceback" not in run.stderr
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    weight: int = Field(1, description="A number.")
+
+
+class Nested(Section):
+    section: ClassVar[str] = "eval"
+    things: dict[str, Inner] = Field({}, description="Tables.")
+    database_url: SecretStr | None = Field(None, description="Shared.")
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[eval]\n\n[eval.things.one]\nweight = 2\n\n[eval.things.two]\nweight = "x"\n', 7),
+        ('[eval.things.one]\nweight = 2\n[eval.things."two"]\nwiegt = 1\n', 4),
+        ('[eval]\nthings.one = { weight = 2 }\nthings.two = { weight = "x" }\n', 3),
+        ("[eval.things]\none = { weight = 2 }\ntwo = 4\n", 3),
+    ],
+)
+def test_a_mistake_in_a_nested_table_names_its_line(file: Path, text: str, where: int) -> None:
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=rf"^askdocs.toml:{where}: \[eval.things") as caught:
+        load(Nested)
+    assert "two" in str(caught.value)
+
+
+def test_tables_go_through_the_environment_as_json_and_come_back() -> None:
+    settings = load(Nested, env={"ASKDOCS_EVAL_THINGS": '{"one": {"weight": 3}}'})
+    assert settings.things == {"one": Inner(weight=3)}
+    assert load(Nested, env=environment(settings)) == settings
+    with pytest.raises(SettingsError, match="ASKDOCS_EVAL_THINGS: not valid JSON"):
+        load(Nested, env={"ASKDOCS_EVAL_THINGS": "{"})
+
+
+def test_a_shared_variable_has_one_short_name() -> None:
+    settings = load(Nested, env={"ASKDOCS_DATABASE_URL": "sqlite://"})
+    assert settings.database_url == SecretStr("sqlite://")
+    assert load(Nested, env=environment(settings)) == settings
+    with pytest.raises(SettingsError, match="it is ASKDOCS_DATABASE_URL"):
+        load(Nested, env={"ASKDOCS_EVAL_DATABASE_URL": "sqlite://"})
