@@ -1,0 +1,234 @@
+"""The database: keys, usage and aliases, in a SQLite file or in PostgreSQL.
+
+SQLAlchemy Core, synchronous; async code calls it through `asyncio.to_thread`. Each module keeps its
+own tables on `metadata`; `gateway/migrations` makes them.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+
+from gateway.errors import AskdocsError
+
+metadata = sa.MetaData()
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+# Any number, as long as nothing else in the same database locks it.
+LOCK = 4_708_159_226
+BUSY = 10  # seconds that a SQLite writer waits for another one
+
+
+class Unreachable(AskdocsError):
+    """The database did not answer, or answered with an error."""
+
+
+class Utc(sa.TypeDecorator[datetime]):
+    """A moment. SQLite keeps no time zone, so every value is stored and returned in UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def open(url: str) -> sa.Engine:
+    """An engine for `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; connects later.
+
+    Raises AskdocsError: not a URL of these two.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        # The text may be nothing but a password, so it is not repeated.
+        raise _not_a_url("the database URL cannot be read") from None
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,  # a server that was restarted costs no failed request
+            pool_timeout=5,
+            # Seconds and milliseconds until a host that swallows packets counts as gone.
+            connect_args={"connect_timeout": 3, "tcp_user_timeout": 5000},
+        )
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        if parsed.database in (None, "", ":memory:"):
+            raise _not_a_url("a database in memory would be another one in every process")
+        engine = sa.create_engine(parsed, connect_args={"timeout": BUSY})
+        sa.event.listen(engine, "connect", _connect_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    raise _not_a_url(f"{parsed.drivername!r} is not a database that askdocs knows")
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection to read from. Raises Unreachable."""
+    with _explained(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection in a transaction: all of it is written, or nothing. Raises Unreachable."""
+    with _explained(engine), engine.connect() as connection:
+        # A SQLite transaction that begins with reading cannot wait for its turn to write:
+        # https://www.sqlite.org/lang_transaction.html
+        connection = connection.execution_options(sqlite_begin="IMMEDIATE")
+        with connection.begin():
+            yield connection
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema to what this code needs, from empty or from any older one.
+
+    Processes that call it at once wait for each other. A kill in the middle leaves the old schema,
+    because all steps are one transaction.
+
+    Raises:
+        Unreachable: the database cannot be reached or written.
+        AskdocsError: it belongs to a newer askdocs.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    head, known = _revisions()
+    if engine.dialect.name == "sqlite":
+        _make_file(engine)
+    with reading(engine) as connection:
+        if _revision(connection) == head:
+            return
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+        _refuse_newer(engine, _revision(connection), known)
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def check(engine: sa.Engine) -> None:
+    """Raises AskdocsError unless the schema is the one of this code; changes nothing."""
+    head, known = _revisions()
+    with reading(engine) as connection:
+        found = _revision(connection)
+    _refuse_newer(engine, found, known)
+    if found != head:
+        raise AskdocsError(
+            f"{shown(engine)}: the database is {'older than this askdocs' if found else 'empty'}:"
+            " start the gateway, or run `askdocs keys list`, which brings it up to date"
+        )
+
+
+def shown(engine: sa.Engine) -> str:
+    """The URL for messages, without its password."""
+    url = engine.url.set(drivername=engine.url.get_backend_name())
+    if "password" in url.query:
+        url = url.update_query_dict({"password": "***"})
+    return url.render_as_string(hide_password=True)
+
+
+def _not_a_url(why: str) -> AskdocsError:
+    return AskdocsError(
+        f"{why}: set ASKDOCS_DATABASE_URL to sqlite:///FILE"
+        " or postgresql://USER:PASSWORD@HOST:5432/NAME"
+    )
+
+
+@contextmanager
+def _explained(engine: sa.Engine) -> Iterator[None]:
+    """Turns what the driver raises into one line. A broken constraint is the caller's to name."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        # Without SQL, parameters and links, which SQLAlchemy's own text carries.
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        fix = (
+            "free the file and its disk, or name another one"
+            if engine.dialect.name == "sqlite"
+            else "start PostgreSQL, or correct ASKDOCS_DATABASE_URL"
+        )
+        raise Unreachable(
+            f"{shown(engine)}: the database does not answer ({reason}): {fix}"
+        ) from error
+
+
+def _connect_sqlite(connection: Any, _: Any) -> None:
+    # The driver would begin transactions by itself, and none before DDL; `_begin_sqlite` does.
+    # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-serializable
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    how = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {how}")
+
+
+def _make_file(engine: sa.Engine) -> None:
+    """Make the file, for its owner alone, and let readers and the writer not wait for each other.
+
+    https://www.sqlite.org/wal.html
+    """
+    path = Path(str(engine.url.database))
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise Unreachable(
+            f"{shown(engine)}: the database file cannot be written ({error.strerror}):"
+            " make its folder, or name another one"
+        ) from None
+    deadline = time.monotonic() + BUSY
+    while True:
+        try:
+            with engine.connect() as connection:
+                # Outside of a transaction, and with no wait of SQLite's own for the lock.
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                driver.execute("PRAGMA journal_mode = WAL")
+                return
+        except (OperationalError, sqlite3.Error) as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise Unreachable(
+                    f"{shown(engine)}: not usable as a database ({error}): name another file"
+                ) from None
+            time.sleep(0.02)
+
+
+def _revisions() -> tuple[str, set[str]]:
+    """The newest revision of the schema that this code knows, and all of them."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    head = scripts.get_current_head()
+    assert head is not None
+    return head, {script.revision for script in scripts.walk_revisions()}
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    from alembic.runtime.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(engine: sa.Engine, found: str | None, known: set[str]) -> None:
+    if found is not None and found not in known:
+        raise AskdocsError(
+            f"{shown(engine)}: the database belongs to a newer askdocs (its schema is {found!r}):"
+            " upgrade this askdocs, or name another database"
+        )

@@ -1,0 +1,248 @@
+"""Usage: requests and tokens, by key, team, alias, model and day.
+
+Each worker adds up in memory and writes once a second, so that a request waits for no database. A
+kill -9 loses what was added in the last second, and nothing that was written.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.database import Unreachable, metadata, reading, writing
+from gateway.keys import Key, key_table
+
+log = logging.getLogger("askdocs.gateway")
+
+INTERVAL = 1.0  # seconds between two writes, and between two readings of a key's month
+DAY = 86_400
+EPOCH = date(1970, 1, 1).toordinal()
+
+usage_table = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("key_id", sa.String(32), primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("team", sa.Text, primary_key=True),
+    sa.Column("alias", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+    sa.Index("usage_day", "day"),
+)
+COUNTS = ("requests", "prompt_tokens", "completion_tokens")
+# What a report may be broken down by.
+GROUPS = ("key", "team", "alias", "model", "day")
+
+
+class _What(NamedTuple):
+    """What is added up; a tuple, because one is made for every request."""
+
+    key_id: str
+    day: int
+    """Days since 1970-01-01, UTC."""
+    team: str
+    alias: str
+    model: str
+
+
+class _Month(NamedTuple):
+    first: date
+    read: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a report."""
+
+    group: dict[str, str]
+    """What it is about: a value for each of `by`. A key is shown by its name and has its id too."""
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Usage:
+    """The usage of one worker on its way to the database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._added: dict[_What, list[int]] = {}
+        self._writing: dict[_What, list[int]] = {}
+        self._months: dict[str, _Month] = {}
+        self._failing = False
+
+    def add(
+        self, key: Key, alias: str, model: str, prompt_tokens: int, completion_tokens: int
+    ) -> None:
+        """Count one request."""
+        # A plain tuple is equal to the named one, and made in a tenth of the time.
+        what = (key.id, int(time.time()) // DAY, key.team, alias, model)
+        counts = self._added.get(what)  # type: ignore[call-overload]
+        if counts is None:
+            counts = self._added[_What(*what)] = [0, 0, 0]
+        counts[0] += 1
+        counts[1] += prompt_tokens
+        counts[2] += completion_tokens
+
+    async def run(self) -> None:
+        """Write every second until cancelled, and once more then."""
+        writing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await asyncio.sleep(INTERVAL)
+                writing = asyncio.create_task(self.flush())
+                await asyncio.shield(writing)
+        finally:
+            if writing is not None and not writing.done():
+                await writing
+            await self.flush()
+            if self._added:
+                lost = sum(counts[0] for counts in self._added.values())
+                log.error("the usage of %d requests is lost: the database is away", lost)
+
+    async def flush(self) -> None:
+        """Write what was added. On failure it is kept, and comes with the next flush."""
+        if self._writing or not self._added:
+            return
+        self._writing, self._added = self._added, {}
+        try:
+            await asyncio.to_thread(self._write, self._writing)
+        except Unreachable as error:
+            if not self._failing:
+                log.warning("usage is kept in memory until the database is back: %s", error)
+            self._failing = True
+            for what, counts in self._writing.items():
+                _increase(self._added, what, counts)
+        else:
+            if self._failing:
+                log.warning("the database is back: usage is written again")
+            self._failing = False
+            self._remember(self._writing)
+        finally:
+            self._writing = {}
+
+    async def month(self, key_id: str) -> int:
+        """Tokens that a key used in this calendar month, UTC: all workers', as of a second ago, and
+        what this one has not yet written.
+
+        Raises Unreachable: the database is away and was never asked for this key and month.
+        """
+        first = datetime.now(UTC).date().replace(day=1)
+        known = self._months.get(key_id)
+        if known is None or known.first != first or time.monotonic() - known.read > INTERVAL:
+            read = time.monotonic()
+            try:
+                tokens = await asyncio.to_thread(self._tokens, key_id, first)
+                known = self._months[key_id] = _Month(first, read, tokens)
+            except Unreachable:
+                if known is None or known.first != first:
+                    raise
+                known = self._months[key_id] = known._replace(read=read)
+        since = first.toordinal() - EPOCH
+        unwritten = sum(
+            counts[1] + counts[2]
+            for pending in (self._writing, self._added)
+            for what, counts in pending.items()
+            if what[0] == key_id and what[1] >= since
+        )
+        return known.tokens + unwritten
+
+    def _tokens(self, key_id: str, first: date) -> int:
+        c = usage_table.c
+        total = sa.func.coalesce(sa.func.sum(c.prompt_tokens + c.completion_tokens), 0)
+        with reading(self._engine) as connection:
+            where = (c.key_id == key_id, c.day >= first)
+            return int(connection.execute(sa.select(total).where(*where)).scalar_one())
+
+    def _write(self, pending: dict[_What, list[int]]) -> None:
+        rows = [
+            what._asdict()
+            | {"day": date.fromordinal(EPOCH + what.day)}
+            | dict(zip(COUNTS, counts, strict=True))
+            # In one order in every worker, so that no two wait for each other in a circle.
+            for what, counts in sorted(pending.items())
+        ]
+        insert: Any = (
+            postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        )(usage_table)
+        upsert = insert.on_conflict_do_update(
+            index_elements=list(usage_table.primary_key),
+            set_={name: usage_table.c[name] + insert.excluded[name] for name in COUNTS},
+        )
+        with writing(self._engine) as connection:
+            connection.execute(upsert, rows)
+
+    def _remember(self, written: dict[_What, list[int]]) -> None:
+        """What is written now is in no reading of a month before it."""
+        for what, counts in written.items():
+            known = self._months.get(what.key_id)
+            if known is not None:
+                tokens = known.tokens + counts[1] + counts[2]
+                self._months[what.key_id] = known._replace(tokens=tokens)
+
+
+def report(
+    engine: sa.Engine,
+    by: Sequence[str] = ("key",),
+    since: date | None = None,
+    until: date | None = None,
+) -> list[Row]:
+    """Usage from `since` to `until`, both included, added up by any of GROUPS.
+
+    Most tokens first; by time where a day is among `by`. Raises Unreachable.
+    """
+    c = usage_table.c
+    columns: dict[str, Any] = {}
+    for name in by:
+        if name == "key":
+            columns["key"] = sa.func.coalesce(key_table.c.name, c.key_id)
+            columns["key_id"] = c.key_id
+        else:
+            columns[name] = c[name]
+    counts = [sa.func.sum(c[name]).label(name) for name in COUNTS]
+    query = (
+        sa.select(*(column.label(name) for name, column in columns.items()), *counts)
+        .select_from(usage_table.outerjoin(key_table, key_table.c.id == c.key_id))
+        .group_by(*columns.values())
+    )
+    if since is not None:
+        query = query.where(c.day >= since)
+    if until is not None:
+        query = query.where(c.day <= until)
+    with reading(engine) as connection:
+        rows = [
+            Row(
+                {name: str(value) for name, value in zip(columns, row[:-3], strict=True)},
+                *(int(count) for count in row[-3:]),
+            )
+            for row in connection.execute(query)
+        ]
+    return sorted(rows, key=lambda r: (r.group.get("day", ""), -r.tokens, *r.group.values()))
+
+
+def last_used(engine: sa.Engine) -> dict[str, date]:
+    """The last day on which each key was used, by its id. Raises Unreachable."""
+    query = sa.select(usage_table.c.key_id, sa.func.max(usage_table.c.day).label("day")).group_by(
+        "key_id"
+    )
+    with reading(engine) as connection:
+        return {row.key_id: row.day for row in connection.execute(query)}
+
+
+def _increase(counts: dict[_What, list[int]], what: _What, more: list[int]) -> None:
+    have = counts.setdefault(what, [0, 0, 0])
+    for place, number in enumerate(more):
+        have[place] += number
