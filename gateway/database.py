@@ -133,6 +133,12 @@ def check(engine: sa.Engine) -> None:
         )
 
 
+def ping(engine: sa.Engine) -> None:
+    """Raises Unreachable unless the database answers."""
+    with reading(engine) as connection:
+        connection.execute(sa.select(1))
+
+
 def shown(engine: sa.Engine) -> str:
     """The URL for messages, without its password."""
     url = engine.url.set(drivername=engine.url.get_backend_name())

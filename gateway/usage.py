@@ -83,6 +83,9 @@ class Usage:
         self._writing: dict[_What, list[int]] = {}
         self._months: dict[str, _Month] = {}
         self._failing = False
+        # A reading of a month lies before a write or after it, never across: so it is known whether
+        # what is written is in it.
+        self._turn = asyncio.Lock()
 
     def add(
         self, key: Key, alias: str, model: str, prompt_tokens: int, completion_tokens: int
@@ -115,24 +118,25 @@ class Usage:
 
     async def flush(self) -> None:
         """Write what was added. On failure it is kept, and comes with the next flush."""
-        if self._writing or not self._added:
-            return
-        self._writing, self._added = self._added, {}
-        try:
-            await asyncio.to_thread(self._write, self._writing)
-        except Unreachable as error:
-            if not self._failing:
-                log.warning("usage is kept in memory until the database is back: %s", error)
-            self._failing = True
-            for what, counts in self._writing.items():
-                _increase(self._added, what, counts)
-        else:
-            if self._failing:
-                log.warning("the database is back: usage is written again")
-            self._failing = False
-            self._remember(self._writing)
-        finally:
-            self._writing = {}
+        async with self._turn:
+            if not self._added:
+                return
+            self._writing, self._added = self._added, {}
+            try:
+                await asyncio.to_thread(self._write, self._writing)
+            except Unreachable as error:
+                if not self._failing:
+                    log.warning("usage is kept in memory until the database is back: %s", error)
+                self._failing = True
+                for what, counts in self._writing.items():
+                    _increase(self._added, what, counts)
+            else:
+                if self._failing:
+                    log.warning("the database is back: usage is written again")
+                self._failing = False
+                self._remember(self._writing)
+            finally:
+                self._writing = {}
 
     async def month(self, key_id: str) -> int:
         """Tokens that a key used in this calendar month, UTC: all workers', as of a second ago, and
@@ -141,16 +145,10 @@ class Usage:
         Raises Unreachable: the database is away and was never asked for this key and month.
         """
         first = datetime.now(UTC).date().replace(day=1)
-        known = self._months.get(key_id)
-        if known is None or known.first != first or time.monotonic() - known.read > INTERVAL:
-            read = time.monotonic()
-            try:
-                tokens = await asyncio.to_thread(self._tokens, key_id, first)
-                known = self._months[key_id] = _Month(first, read, tokens)
-            except Unreachable:
-                if known is None or known.first != first:
-                    raise
-                known = self._months[key_id] = known._replace(read=read)
+        known = self._known(key_id, first)
+        if known is None:
+            async with self._turn:
+                known = self._known(key_id, first) or await self._read(key_id, first)
         since = first.toordinal() - EPOCH
         unwritten = sum(
             counts[1] + counts[2]
@@ -159,6 +157,26 @@ class Usage:
             if what[0] == key_id and what[1] >= since
         )
         return known.tokens + unwritten
+
+    def _known(self, key_id: str, first: date) -> _Month | None:
+        """What was read within INTERVAL, or ever, if the database is away."""
+        known = self._months.get(key_id)
+        if known is None or known.first != first:
+            return None
+        recent = time.monotonic() - known.read <= INTERVAL
+        return known if recent or self._failing else None
+
+    async def _read(self, key_id: str, first: date) -> _Month:
+        read = time.monotonic()
+        try:
+            tokens = await asyncio.to_thread(self._tokens, key_id, first)
+        except Unreachable:
+            old = self._months.get(key_id)
+            if old is None or old.first != first:
+                raise
+            tokens = old.tokens
+        known = self._months[key_id] = _Month(first, read, tokens)
+        return known
 
     def _tokens(self, key_id: str, first: date) -> int:
         c = usage_table.c
@@ -189,7 +207,7 @@ class Usage:
         """What is written now is in no reading of a month before it."""
         for what, counts in written.items():
             known = self._months.get(what.key_id)
-            if known is not None:
+            if known is not None and what.day >= known.first.toordinal() - EPOCH:
                 tokens = known.tokens + counts[1] + counts[2]
                 self._months[what.key_id] = known._replace(tokens=tokens)
 
