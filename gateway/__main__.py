@@ -1,35 +1,52 @@
 """`python -m gateway`: the gateway in the foreground, configured by askdocs.toml and ASKDOCS_*."""
 
 import asyncio
+import os
+import secrets
 import sys
+from pathlib import Path
 
-import uvicorn
+from pydantic import SecretStr
 
-from gateway import app
+from gateway import metrics, parts, server
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
-from gateway.settings import load
-
-
-async def serve() -> None:
-    settings = load(GatewaySettings)
-    config = uvicorn.Config(
-        await app.create(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
-    await uvicorn.Server(config).serve()
+from gateway.settings import environment, load
 
 
 def main() -> None:
     try:
-        asyncio.run(serve())
+        settings = _complete(load(GatewaySettings))
+        # The workers load the same settings again, from the environment.
+        os.environ.update(environment(settings))
+        asyncio.run(parts.prepare(settings))
+        if settings.workers > 1:
+            metrics.share(_home() / f"metrics-{settings.port}")
+        server.serve("gateway.app:create", settings)
     except AskdocsError as error:
         sys.exit(f"gateway: {error}")
+
+
+def _complete(settings: GatewaySettings) -> GatewaySettings:
+    """What every gateway needs: a database, and a key for what it asks of itself."""
+    missing: dict[str, SecretStr] = {}
+    if settings.key is None:
+        missing["key"] = SecretStr(f"ask-{secrets.token_urlsafe(32)}")
+    if settings.database_url is None:
+        home = _home()
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AskdocsError(
+                f"{home}: cannot be written ({error.strerror}): set ASKDOCS_HOME or"
+                " ASKDOCS_DATABASE_URL"
+            ) from None
+        missing["database_url"] = SecretStr(f"sqlite:///{home / 'askdocs.db'}")
+    return settings.model_copy(update=missing)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("ASKDOCS_HOME") or ".askdocs").absolute()
 
 
 if __name__ == "__main__":

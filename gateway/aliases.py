@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from gateway.config import Alias
+from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
 
 log = logging.getLogger("askdocs.gateway")
@@ -29,16 +30,18 @@ BASE = "base"
 DOCS = "docs"
 DEFAULT = {DOCS: Alias(targets={BASE: 1}, grounding=True)}
 
-_metadata = sa.MetaData()
-_aliases = sa.Table(
+alias_table = sa.Table(
     "aliases",
-    _metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("definition", sa.Text),
-    sa.Column("updated", sa.DateTime(timezone=True)),
-    sa.Column("updated_by", sa.String),
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("updated", Utc, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),
 )
-_revision = sa.Table("alias_revision", _metadata, sa.Column("revision", sa.Integer))
+# One row, which every change increments: workers look at it twice a second.
+revision_table = sa.Table(
+    "alias_revision", metadata, sa.Column("revision", sa.Integer, nullable=False)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Table:
 class Aliases:
     """The table in force: the settings file's, overlaid with the database's rows."""
 
-    def __init__(self, configured: Mapping[str, Alias], database: sa.Engine | None) -> None:
+    def __init__(self, configured: Mapping[str, Alias], database: sa.Engine) -> None:
         self._configured = {**DEFAULT, **configured}
         self._database = database
         self._seen: int | None = None
@@ -132,13 +135,10 @@ class Aliases:
         """What the database says now; it is not in force yet.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: the database is away.
-            AskdocsError: it holds an alias that is not valid.
+            AskdocsError: the database is away, or holds an alias that is not valid.
         """
-        if self._database is None:
-            return Table(self._configured)
-        with self._database.connect() as connection:
-            self._seen = connection.execute(sa.select(_revision.c.revision)).scalar()
+        with reading(self._database) as connection:
+            self._seen = connection.execute(sa.select(revision_table.c.revision)).scalar()
             return Table({**self._configured, **_rows(connection)})
 
     async def watch(self, problems: Callable[[Table], Awaitable[list[Problem]]]) -> None:
@@ -154,21 +154,19 @@ class Aliases:
                     else:
                         self.table = new
                 failing = False
-            except (sa.exc.SQLAlchemyError, AskdocsError) as error:
+            except AskdocsError as error:
                 if not failing:
                     log.warning("the aliases stay as they are: %s", error)
                 failing = True
 
     def _revision(self) -> int | None:
-        if self._database is None:
-            return None
-        with self._database.connect() as connection:
-            return connection.execute(sa.select(_revision.c.revision)).scalar()
+        with reading(self._database) as connection:
+            return connection.execute(sa.select(revision_table.c.revision)).scalar()
 
 
 def stored(database: sa.Engine) -> dict[str, Alias]:
     """The aliases that the database holds."""
-    with database.connect() as connection:
+    with reading(database) as connection:
         return _rows(connection)
 
 
@@ -179,27 +177,27 @@ def save(database: sa.Engine, name: str, alias: Alias, by: str) -> None:
         "updated": datetime.now(UTC),
         "updated_by": by,
     }
-    with database.begin() as connection:
-        here = _aliases.c.name == name
-        if not connection.execute(sa.update(_aliases).where(here).values(row)).rowcount:
-            connection.execute(sa.insert(_aliases).values(name=name, **row))
+    with writing(database) as connection:
+        here = alias_table.c.name == name
+        if not connection.execute(sa.update(alias_table).where(here).values(row)).rowcount:
+            connection.execute(sa.insert(alias_table).values(name=name, **row))
         _advance(connection)
 
 
 def remove(database: sa.Engine, name: str) -> bool:
     """Take an alias out of the database, so that the settings file's holds again. Was it there?"""
-    with database.begin() as connection:
-        gone = connection.execute(sa.delete(_aliases).where(_aliases.c.name == name)).rowcount
+    with writing(database) as connection:
+        gone = connection.execute(sa.delete(alias_table).where(alias_table.c.name == name)).rowcount
         _advance(connection)
     return bool(gone)
 
 
 def _advance(connection: sa.Connection) -> None:
-    connection.execute(sa.update(_revision).values(revision=_revision.c.revision + 1))
+    connection.execute(sa.update(revision_table).values(revision=revision_table.c.revision + 1))
 
 
 def _rows(connection: sa.Connection) -> dict[str, Alias]:
-    rows = connection.execute(sa.select(_aliases.c.name, _aliases.c.definition))
+    rows = connection.execute(sa.select(alias_table.c.name, alias_table.c.definition))
     try:
         return {row.name: Alias.model_validate(json.loads(row.definition)) for row in rows}
     except (ValidationError, ValueError) as error:

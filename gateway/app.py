@@ -1,211 +1,320 @@
-"""The gateway: one ASGI app with keys and grounding around LiteLLM's proxy.
+"""The gateway: one ASGI app with keys, limits, aliases, grounding and a fast lane around LiteLLM.
 
-In order: request id, body limit, key, route. What is not listed in ROUTES is not served: LiteLLM's
-admin pages stay inside.
+In order: request id, key, body, limits, alias, grounding, then the first model that answers. What
+is not listed in ENDPOINTS is not served: LiteLLM's admin pages stay inside.
 """
 
 import asyncio
 import logging
-import sqlite3
-import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
 
-from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import auth, litellm_app
-from gateway.chat import DOCS, Chat
+from gateway import relay, room
+from gateway.aliases import Route
+from gateway.chat import wants_grounding
 from gateway.config import GatewaySettings
-from gateway.engine import Engine
+from gateway.dispatch import Call, engine_away, unknown_model
 from gateway.errors import AskdocsError
-from gateway.grounding import folder, index
-from gateway.grounding.ground import Grounding
+from gateway.exchange import Exchange, request_id
+from gateway.fleet import Served
 from gateway.http import ApiError, parse_object, read_body, send_json
-from gateway.relay import relay
-from gateway.traffic import Traffic
-from gateway.warm import warm
+from gateway.keys import INSTALLATION
+from gateway.parts import Parts, running
+from gateway.settings import load
 
 log = logging.getLogger("askdocs.gateway")
 
-BASE = "base"
-MODELS = (DOCS, BASE)
-# What LiteLLM serves behind the key. Chat and the model list are our own.
-RELAYED = ("/completions", "/embeddings", "/responses", "/messages", "/rerank")
+# Answered by a model as they are; the bytes of our own engines are relayed.
+DIRECT = ("/chat/completions", "/completions", "/embeddings", "/rerank")
+# Translated to chat by LiteLLM, which then asks this gateway.
+TRANSLATED = ("/responses", "/messages")
+ENDPOINTS = (*DIRECT, *TRANSLATED)
+# What a page in a browser may read of a response.
+EXPOSED = [
+    "x-request-id",
+    "x-askdocs-model",
+    "x-askdocs-fallback",
+    "retry-after",
+    "retry-after-ms",
+    *(
+        f"x-ratelimit-{what}-{of}"
+        for what in ("limit", "remaining", "reset")
+        for of in ("requests", "tokens")
+    ),
+]
+OPEN = ("/health", "/ready", "/metrics")
 
 
 class Gateway:
     """The ASGI app."""
 
-    def __init__(self, settings: GatewaySettings, inner: FastAPI, engine: Engine) -> None:
-        if settings.key is None:
-            raise AskdocsError("the gateway has no API key: set ASKDOCS_GATEWAY_KEY")
-        self._key = settings.key
+    def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._inner = inner
-        self._engine = engine
-        self._traffic = Traffic()
-        self._grounding: Grounding | None = None
-        self._chat: Chat | None = None
+        self._parts: Parts  # from its start on
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(self._life(), receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = Headers(scope=scope).get("x-request-id", "")[:64] or uuid.uuid4().hex
-        started = False
-
-        async def tagged(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                MutableHeaders(raw=message["headers"])["x-request-id"] = request_id
-            await send(message)
-
-        try:
-            await self._route(scope, receive, tagged)
-        except ApiError as error:
-            if started:
-                raise
-            await send_json(tagged, error.status, error.body, error.headers)
-        except ConnectionError:
-            pass  # the client left; nobody is there to answer
-        except Exception:
-            log.exception("request %s failed", request_id)
-            if started:
-                raise
-            body = ApiError(500, f"the gateway failed; its log names request {request_id}").body
-            await send_json(tagged, 500, body)
-
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        # The scope may be one for all requests of a connection's middleware: a copy is ours.
+        scope = {**scope, "state": {"request_id": request_id(headers)}}
         path = "/" + scope["path"].strip("/")
-        method = scope["method"]
-        if path == "/health" and method == "GET":
-            await send_json(send, 200, {"status": "ok"})
+        if path in OPEN:
+            await self._open(path, scope, headers, send)
             return
-        if path == "/ready" and method == "GET":
-            await self._ready(send)
-            return
-        auth.check(self._key, Headers(scope=scope))
-        path = path.removeprefix("/v1")
-        if path == "/models" and method == "GET":
-            await send_json(send, 200, {"object": "list", "data": await self._models()})
-        elif path.startswith("/models/") and method == "GET":
-            await self._model(path.removeprefix("/models/"), send)
-        elif path in ("/chat/completions", *RELAYED) and method == "POST":
-            body = await read_body(receive, self._settings.max_body)
-            self._refuse_unknown_model(parse_object(body).get("model"))
-            scope = self._inward(scope, f"/v1{path}", body)
-            if path == "/chat/completions":
-                assert self._chat is not None
-                await self._chat(scope, receive, send)
+        endpoint = path.removeprefix("/v1")
+        exchange = Exchange(scope, endpoint, self._parts.books)
+        sender = _Sender(send, exchange)
+        watching = None
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            exchange.known(await self._parts.keyring.identify(headers))
+            if endpoint in ENDPOINTS and scope["method"] == "POST":
+                body = await read_body(receive, self._parts.settings.max_body)
+                watching = asyncio.ensure_future(_leave(receive, task, exchange))
+                await self._ask(exchange, headers, body, sender)
+            elif endpoint == "/models" and scope["method"] == "GET":
+                await self._models(exchange, sender)
+            elif endpoint.startswith("/models/") and scope["method"] == "GET":
+                await self._model(endpoint.removeprefix("/models/"), exchange, sender)
             else:
-                with self._traffic.request():
-                    await relay(self._inner, scope, receive, send, self._engine)
-        else:
-            known = "/v1/models, /v1/chat/completions, " + ", ".join("/v1" + r for r in RELAYED)
-            raise ApiError(
-                404,
-                f"{method} {scope['path']} is not served here; there are {known}",
-                code="not_found",
-            )
+                raise _not_served(scope)
+        except ApiError as error:
+            await sender.fail(error)
+        except ConnectionError:
+            exchange.has_left = True
+        except asyncio.CancelledError:
+            if not exchange.has_left:
+                raise
+            task.uncancel()
+        except Exception:
+            log.exception("request %s failed", exchange.request_id)
+            text = f"the gateway failed; its log names request {exchange.request_id}"
+            await sender.fail(ApiError(500, text, kind="server_error"))
+        finally:
+            exchange.is_over = True
+            if watching:
+                watching.cancel()
+            await exchange.close()
 
-    def _inward(self, scope: Scope, path: str, body: bytes) -> Scope:
-        """The scope for LiteLLM: one spelling of path and key, and the body beside it."""
-        # LiteLLM reads a body as a form when its type says so, which is curl's default.
-        dropped = (b"authorization", b"x-api-key", b"api-key", b"accept-encoding", b"content-type")
-        headers = [(k, v) for k, v in scope["headers"] if k not in dropped]
-        bearer = f"Bearer {self._key.get_secret_value()}".encode()
+    async def _ask(self, exchange: Exchange, headers: Headers, body: bytes, send: Send) -> None:
+        """A request to a model."""
+        parts = self._parts
+        endpoint = exchange.endpoint
+        request = parse_object(body)
+        name = request.get("model")
+        if not isinstance(name, str):
+            raise ApiError(400, f"model must be a name (it is {name!r:.100})", param="model")
+        route = parts.aliases.table.route(name, _user(request, headers))
+        if not exchange.key.allows(name):
+            raise _not_allowed(exchange, name)
+        first = await self._first(route)
+        exchange.asked(name, bool(request.get("stream")))
+        exchange.grounded = (
+            endpoint == "/chat/completions"
+            and parts.chat is not None
+            and route.grounding
+            and wants_grounding(request, headers)
+        )
+        default = parts.settings.max_tokens if exchange.grounded else parts.settings.max_output
+        space = room.bound(endpoint, request, len(body), default)
+        if exchange.grounded:
+            assert parts.chat is not None
+            space = parts.chat.bound(space)
+        elif first.engine is not None and endpoint not in TRANSLATED:
+            try:
+                space = await room.fit(space, request, first.engine)
+            except AskdocsError:
+                if len(route.candidates) == 1:
+                    raise engine_away() from None
+        with parts.traffic.request():
+            if not self._is_inner(exchange, headers):
+                await exchange.admit(space, partial(room.count, request, first.engine))
+            if endpoint in TRANSLATED:
+                await relay.translated(parts.litellm, exchange, request, send)
+            elif exchange.grounded:
+                assert parts.chat is not None
+                engine = first.engine or parts.fleet.base.engine
+                assert engine is not None
+                await parts.chat.answer(request, exchange, route, engine, send)
+            else:
+                call = Call(endpoint, exchange.scope, exchange.stream, _renderer(request, space))
+                opened = await parts.dispatch.open(call, route)
+                await relay.relay(opened, exchange, request, send)
+
+    async def _first(self, route: Route) -> Served:
+        for name in route.candidates:
+            served = self._parts.fleet.get(name) or await self._parts.fleet.find(name)
+            if served is not None:
+                return served
+        raise unknown_model(route.alias)
+
+    def _is_inner(self, exchange: Exchange, headers: Headers) -> bool:
+        """Is it LiteLLM's translation of a request that is accounted for already?"""
+        inner = exchange.key.id == INSTALLATION and "x-askdocs-loopback" in headers
+        exchange.is_inner = inner
+        return inner
+
+    async def _open(self, path: str, scope: Scope, headers: Headers, send: Send) -> None:
+        tag = {"x-request-id": scope["state"]["request_id"]}
+        if scope["method"] not in ("GET", "HEAD"):
+            error = _not_served(scope)
+            await send_json(send, error.status, error.body, tag)
+        elif path == "/health":
+            await send_json(send, 200, {"status": "ok"}, tag)
+        elif path == "/metrics":
+            shown = await self._parts.books.metrics.expose(headers.get("accept", ""))
+            kind = (b"content-type", shown.content_type.encode())
+            await send({"type": "http.response.start", "status": 200, "headers": [kind]})
+            await send({"type": "http.response.body", "body": shown.body})
+        elif waiting := await self._parts.waits_for():
+            body = {"status": "waiting", "for": waiting}
+            await send_json(send, 503, body, {**tag, "retry-after": "3"})
+        else:
+            await send_json(send, 200, {"status": "ready"}, tag)
+
+    async def _models(self, exchange: Exchange, send: Send) -> None:
+        names = dict.fromkeys(
+            [*self._parts.aliases.table.aliases, *await self._parts.fleet.names()]
+        )
+        allowed = [name for name in names if exchange.key.allows(name)]
+        entries = await asyncio.gather(*(self._entry(name) for name in allowed))
+        await send_json(send, 200, {"object": "list", "data": entries})
+
+    async def _model(self, name: str, exchange: Exchange, send: Send) -> None:
+        if not exchange.key.allows(name):
+            raise _not_allowed(exchange, name)
+        known = name in self._parts.aliases.table.aliases or await self._parts.fleet.find(name)
+        if not known:
+            raise unknown_model(name)
+        await send_json(send, 200, await self._entry(name))
+
+    async def _entry(self, name: str) -> dict[str, Any]:
+        """A model as `/v1/models` lists it. Continue reads `max_model_len`, as vLLM writes it."""
+        target = self._parts.aliases.table.route(name).candidates[0]
+        served = await self._parts.fleet.find(target)
+        context = None
+        if served and served.engine:
+            with suppress(AskdocsError):
+                context = (await served.engine.model()).context
         return {
-            **scope,
-            "path": path,
-            "raw_path": path.encode(),
-            "headers": [
-                *headers,
-                (b"authorization", bearer),
-                (b"content-type", b"application/json"),
-            ],
-            "state": {**scope.get("state", {}), "body": body},
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "askdocs",
+            "root": target,
+            "max_model_len": context,
         }
-
-    def _refuse_unknown_model(self, name: object) -> None:
-        if name not in MODELS:
-            raise ApiError(
-                404,
-                f"the model {name!r} does not exist; there are {', '.join(MODELS)}",
-                param="model",
-                code="model_not_found",
-            )
-
-    async def _ready(self, send: Send) -> None:
-        if await self._engine.is_ready():
-            await send_json(send, 200, {"status": "ready"})
-        else:
-            body = {"status": "waiting", "for": "engine"}
-            await send_json(send, 503, body, {"retry-after": "3"})
-
-    async def _models(self) -> list[dict[str, object]]:
-        context = (await self._engine.model()).context
-        return [
-            {
-                "id": name,
-                "object": "model",
-                "created": 0,
-                "owned_by": "askdocs",
-                "root": self._settings.model_name or BASE,
-                "max_model_len": context,
-            }
-            for name in MODELS
-        ]
-
-    async def _model(self, name: str, send: Send) -> None:
-        self._refuse_unknown_model(name)
-        await send_json(send, 200, next(m for m in await self._models() if m["id"] == name))
 
     @asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:
-        settings = self._settings
-        if settings.docs is not None:
-            self._grounding = Grounding(open_index(settings), self._engine.count)
-        self._chat = Chat(self._inner, settings, self._engine, self._grounding, self._traffic)
-        async with self._inner.router.lifespan_context(self._inner):
-            warming = None
-            if settings.warm and self._grounding is not None:
-                warming = asyncio.create_task(
-                    warm(self._engine, self._grounding, self._traffic, settings.page_budget)
-                )
-            try:
-                yield
-            finally:
-                if warming:
-                    warming.cancel()
-                    await asyncio.gather(warming, return_exceptions=True)
-                await self._engine.close()
+        async with running(self._settings) as self._parts:
+            yield
 
 
-def open_index(settings: GatewaySettings) -> index.Index:
-    """The index of the wiki's folder, built when it is missing or out of date.
+class _Sender:
+    """`send`, with the headers that every response has; knows what has gone out."""
 
-    Raises:
-        AskdocsError: the folder has no page, or the index cannot be written.
-    """
-    assert settings.docs is not None
-    reading = folder.read(settings.docs, settings.site_url)
-    for problem in reading.problems:
-        log.warning("%s", problem)
-    try:
-        if not index.is_current(settings.index, reading.pages):
-            index.build(settings.index, reading.pages)
-        return index.Index(settings.index)
-    except (OSError, sqlite3.Error) as error:
-        raise AskdocsError(
-            f"{settings.index}: the search index cannot be written ({error}):"
-            " free disk space, or choose another --home"
-        ) from None
+    def __init__(self, send: Send, exchange: Exchange) -> None:
+        self._send = send
+        self._exchange = exchange
+        self._started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            exchange = self._exchange
+            exchange.status = message["status"]
+            headers = message["headers"]
+            headers.append((b"x-request-id", exchange.request_id.encode()))
+            for name, value in exchange.headers.items():
+                headers.append((name.encode(), value.encode("latin-1", "replace")))
+        elif not message.get("more_body"):
+            self._exchange.is_over = True
+        await self._send(message)
+
+    async def fail(self, error: ApiError) -> None:
+        """Answer with the error; if the response has begun, end it without its proper end."""
+        if self._started:
+            self._exchange.status = error.status
+            raise error
+        await send_json(self, error.status, error.body, error.headers)
+
+
+async def _leave(receive: Receive, task: "asyncio.Task[Any]", exchange: Exchange) -> None:
+    """Cancel `task` when the client leaves: that closes the way to the engine, too."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if not exchange.is_over:
+        exchange.has_left = True
+        task.cancel()
+
+
+def _renderer(request: dict[str, Any], space: room.Room):  # type: ignore[no-untyped-def]
+    """What makes the body for each candidate."""
+
+    async def render(served: Served) -> dict[str, Any]:
+        body = dict(request)
+        if space.answer is not None:
+            for name in ("max_completion_tokens", "max_tokens"):
+                body.pop(name, None)
+            body["max_tokens"] = space.answer
+        if body.get("stream"):
+            options = body.get("stream_options")
+            body["stream_options"] = {
+                **(options if isinstance(options, dict) else {}),
+                "include_usage": True,
+            }
+        if messages := body.get("messages"):
+            body["messages"] = [_plain_role(message) for message in messages]
+        return body
+
+    return render
+
+
+def _plain_role(message: dict[str, Any]) -> dict[str, Any]:
+    """`developer` is OpenAI's newer word for `system`; chat templates know only that one."""
+    return {**message, "role": "system"} if message.get("role") == "developer" else message
+
+
+def _user(request: dict[str, Any], headers: Headers) -> str | None:
+    """Who asks, as far as the client says: a canary is sticky by it."""
+    for name in ("user", "safety_identifier"):
+        if isinstance(request.get(name), str) and request[name]:
+            return str(request[name])
+    return headers.get("x-session-id")
+
+
+def _not_allowed(exchange: Exchange, name: str) -> ApiError:
+    return ApiError(
+        403,
+        f"this key may not use {name[:200]!r}; it may use {', '.join(exchange.key.models)}",
+        kind="permission_error",
+        param="model",
+        code="model_not_allowed",
+    )
+
+
+def _not_served(scope: Scope) -> ApiError:
+    known = ", ".join(f"/v1{path}" for path in ("/models", *ENDPOINTS))
+    return ApiError(
+        404,
+        f"{scope['method']} {scope['path'][:200]} is not served here; there are {known}",
+        code="not_found",
+    )
 
 
 async def _lifespan(life, receive: Receive, send: Send) -> None:  # type: ignore[no-untyped-def]
@@ -221,17 +330,16 @@ async def _lifespan(life, receive: Receive, send: Send) -> None:  # type: ignore
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def create(settings: GatewaySettings) -> ASGIApp:
-    """Connect to the engine, load LiteLLM, and return the app. Raises AskdocsError."""
-    if settings.key is None:
-        raise AskdocsError("the gateway has no API key: set ASKDOCS_GATEWAY_KEY")
-    secret = settings.engine_key.get_secret_value() if settings.engine_key else None
-    engine = Engine(settings.engine_url, secret, settings.engine_model)
-    inner = await asyncio.to_thread(
-        litellm_app.load,
-        settings.engine_url,
-        settings.engine_model or (await engine.model()).id,
-        secret,
-        settings.key.get_secret_value(),
-    )
-    return Gateway(settings, inner, engine)
+def create() -> ASGIApp:
+    """The app of one worker, with the settings of the environment. `prepare` has gone before."""
+    settings = load(GatewaySettings)
+    app: ASGIApp = Gateway(settings)
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
+    return app

@@ -1,42 +1,37 @@
-"""`/v1/chat/completions`: grounds what is asked of `docs`, hands everything else to LiteLLM."""
+"""`/v1/chat/completions` of a grounded alias: answers that stand on pages of the wiki."""
 
-import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Send
 
+from gateway.aliases import BASE, DOCS, Route
 from gateway.config import GatewaySettings
+from gateway.dispatch import Call, Dispatch, Opened, broken_off, engine_away, stated
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
+from gateway.exchange import Exchange
+from gateway.fleet import Served
 from gateway.grounding import prompt, quote
-from gateway.grounding.excerpt import Excerpt, beginning, focus, paragraphs
+from gateway.grounding.excerpt import FOCUS, Excerpt, beginning, focus, paragraphs
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute
 from gateway.grounding.page import Page
 from gateway.grounding.prompt import Message
 from gateway.grounding.support import SentenceGate, Support
 from gateway.grounding.words import stems
-from gateway.http import (
-    DONE,
-    ApiError,
-    Reply,
-    event,
-    events,
-    parse_object,
-    send_events,
-    send_json,
-    unavailable,
-)
-from gateway.relay import checked, engine_away, relay
-from gateway.traffic import Traffic
+from gateway.http import DONE, ApiError, event, events, parse_object, send_events, send_json
+from gateway.lane import LaneError
+from gateway.room import Room, wanted
 
-DOCS = "docs"
+Opening = Callable[[], Awaitable[Opened]]
+
 # The instructions, the delimiters and the chat template around pages and question, in tokens.
 FRAME = 150
 QUOTE = 1200  # characters of the section that is quoted beside an answer
@@ -57,74 +52,72 @@ class Asked:
 
 
 class Chat:
-    """The endpoint, as an ASGI app. `grounding` is None when no wiki is configured."""
+    """Answers that stand on pages of the wiki."""
 
-    def __init__(
-        self,
-        inner: ASGIApp,
-        settings: GatewaySettings,
-        engine: Engine,
-        grounding: Grounding | None,
-        traffic: Traffic,
-    ) -> None:
-        self._inner = inner
+    def __init__(self, settings: GatewaySettings, dispatch: Dispatch, grounding: Grounding) -> None:
         self._settings = settings
-        self._engine = engine
+        self._dispatch = dispatch
         self._grounding = grounding
-        self._traffic = traffic
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = scope["state"]["body"]
-        request = parse_object(body)
-        headers = Headers(scope=scope)
-        with self._traffic.request():
-            if self._grounding is None or not is_grounded(request, headers):
-                await relay(self._inner, scope, receive, send, self._engine)
-                return
-            asked = take_apart(request, headers)
-            grounds, room = await self._ground(self._grounding, asked, request)
-            answer = Answer(self._settings, self._engine, self._grounding, asked, grounds, request)
-            if asked.stream:
-                await send_events(receive, send, answer.stream(self._inner, scope, room))
-            else:
-                await send_json(send, 200, await answer.whole(self._inner, scope, room))
+    def bound(self, room: Room) -> Room:
+        """The room of a request when the pages are in front of it, too: an upper bound."""
+        return room._replace(prompt=room.prompt + self._settings.page_budget + FRAME + FOCUS)
+
+    async def answer(
+        self,
+        request: dict[str, Any],
+        exchange: Exchange,
+        route: Route,
+        engine: Engine,
+        send: Send,
+    ) -> None:
+        """Answer one request. `engine` counts the tokens. Raises ApiError."""
+        asked = take_apart(request, Headers(scope=exchange.scope))
+        if exchange.wants_text:
+            exchange.prompt = asked.question
+        grounds, room = await self._ground(asked, request, engine)
+        answer = Answer(self._settings, self._grounding, asked, grounds, request, room, exchange)
+        opening = partial(self._dispatch.open, answer.call(), route)
+        if asked.stream:
+            await send_events(send, answer.stream(opening))
+        else:
+            await send_json(send, 200, await answer.whole(opening))
 
     async def _ground(
-        self, grounding: Grounding, asked: Asked, request: dict[str, Any]
+        self, asked: Asked, request: dict[str, Any], engine: Engine
     ) -> tuple[Grounds, int]:
         """The pages, and the tokens that are left for the answer."""
         settings = self._settings
         try:
-            context = (await self._engine.model()).context
+            context = (await engine.model()).context
             spoken = [
                 asked.question,
                 asked.client_system,
                 *(str(m["content"]) for m in asked.history),
             ]
-            fixed = FRAME + sum([await self._engine.count(text) for text in spoken if text])
-            wanted = request.get("max_completion_tokens") or request.get("max_tokens")
-            wanted = wanted if isinstance(wanted, int) and wanted > 0 else settings.max_tokens
+            fixed = FRAME + sum([await engine.count(text) for text in spoken if text])
+            length = wanted(request, settings.max_tokens)
             budget = settings.page_budget
             if context is not None:
                 # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter
                 # of course, and the pages come first.
-                answer = min(wanted, max(settings.max_tokens, context - fixed - budget))
+                answer = min(length, max(settings.max_tokens, context - fixed - budget))
                 budget = min(budget, context - fixed - answer)
                 if budget < 100:
                     raise ApiError(
                         400,
-                        f"the conversation has about {fixed} tokens and the model's context"
-                        f" {context}: no room is left for a page and an answer; shorten it",
+                        f"the conversation has about {fixed:,} tokens and the model's context"
+                        f" {context:,}: no room is left for a page and an answer; shorten it",
                         code="context_length_exceeded",
                         param="messages",
                     )
-                wanted = min(wanted, answer)
-            grounds = await grounding.ground(
+                length = min(length, answer)
+            grounds = await self._grounding.ground(
                 asked.question, budget, settings.max_pages, asked.page_url
             )
         except (httpx.HTTPError, AskdocsError):
             raise engine_away() from None
-        return grounds, wanted
+        return grounds, length
 
 
 class Answer:
@@ -133,35 +126,51 @@ class Answer:
     def __init__(
         self,
         settings: GatewaySettings,
-        engine: Engine,
         grounding: Grounding,
         asked: Asked,
         grounds: Grounds,
         request: dict[str, Any],
+        room: int,
+        exchange: Exchange,
     ) -> None:
         self._settings = settings
-        self._engine = engine
         self._asked = asked
         self._grounds = grounds
         self._request = request
+        self._room = room
+        self._exchange = exchange
         rarity = grounding.index.rarity(stems(asked.question))
         self._focus = focus(grounds.excerpts, asked.question, rarity)
         quoting = self._focus if self._settings.answers == "quote" else None
-        self._constraint = engine.constraint(quote.grammar(quoting)) if quoting else {}
+        self._grammar = quote.grammar(quoting) if quoting else ""
+        self._quoted: dict[str, bool] = {}  # by model: an engine may have no grammars
+        self._is_quoting = False
+        self._model = DOCS
         self._support = Support(grounds.excerpts, asked.question, grounding.index.rarity)
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._began = time.monotonic()
         self._sent: dict[int, int] = {}  # characters sent, by choice
 
-    async def whole(self, inner: ASGIApp, scope: Scope, room: int) -> dict[str, Any]:
+    def call(self) -> Call:
+        """The request to the model."""
+        return Call("/chat/completions", self._exchange.scope, self._asked.stream, self._body)
+
+    async def whole(self, opening: Opening) -> dict[str, Any]:
         """The response of a request without `stream`. Raises ApiError."""
         self._announce()
         if not self._grounds.excerpts:
             return self._refusal()
-        async with Reply(inner, scope, self._body(room)) as reply:
-            reply = await checked(reply, self._engine)
-            response = parse_object(await reply.body())
+        opened = await opening()
+        try:
+            self._begin(opened)
+            response = parse_object(await opened.body())
+        except LaneError:
+            raise broken_off() from None
+        finally:
+            await opened.close()
+        self._count(response.get("usage"))
+        response["model"] = self._model
         for choice in response.get("choices", []):
             message = choice.get("message", {})
             gate = self._gate()
@@ -174,8 +183,8 @@ class Answer:
         self._report(response.get("askdocs", {}))
         return response
 
-    async def stream(self, inner: ASGIApp, scope: Scope, room: int) -> AsyncIterator[bytes]:
-        """The events of a request with `stream`. Errors of the engine are events too."""
+    async def stream(self, opening: Opening) -> AsyncGenerator[bytes, None]:
+        """The events of a request with `stream`. Raises ApiError."""
         self._announce()
         if self._asked.progress:
             yield event(self._chunk([], askdocs=self._reading()))
@@ -184,41 +193,71 @@ class Answer:
                 yield chunk
             return
         try:
-            async for chunk in self._streamed(inner, scope, room):
-                yield chunk
-        except ApiError as error:
-            yield event(error.body)
+            opened = await opening()
+            try:
+                self._begin(opened)
+                async for chunk in self._streamed(opened):
+                    yield chunk
+            finally:
+                await opened.close()
+        except LaneError:
+            raise broken_off() from None
 
-    async def _streamed(self, inner: ASGIApp, scope: Scope, room: int) -> AsyncIterator[bytes]:
+    async def _streamed(self, opened: Opened) -> AsyncIterator[bytes]:
         gates: dict[int, SentenceGate] = {}
         finished: set[int] = set()
-        async with Reply(inner, scope, self._body(room)) as reply:
-            reply = await checked(reply, self._engine)
-            async for data in events(reply.chunks()):
-                if data == "[DONE]":
-                    yield DONE
-                    return
-                chunk = parse_object(data.encode())
-                if "error" in chunk:
-                    yield event(chunk)
-                    return
-                kept = []
-                for choice in chunk.get("choices", []):
-                    number = choice.get("index", 0)
-                    if number in finished:
-                        continue
-                    gate = gates.setdefault(number, self._gate())
-                    if self._pass(choice, gate, chunk):
-                        kept.append(choice)
-                    if choice.get("finish_reason"):
-                        finished.add(number)
-                if kept or not chunk.get("choices") or chunk.get("usage"):
-                    yield event({**chunk, "choices": kept})
-                if len(finished) == max(1, self._request.get("n") or 1) and not self._asked.usage:
-                    # Nothing more is owed: the engine stops when its client leaves.
-                    yield DONE
-                    return
-        raise unavailable("the engine broke off in the middle of the answer; ask again", 3)
+        choices = max(1, self._request.get("n") or 1)
+        usage: dict[str, Any] | None = None
+        tokens = 0
+        async for data in events(opened.chunks()):
+            if data == "[DONE]":
+                break
+            chunk = parse_object(data.encode())
+            if "error" in chunk:
+                raise stated(502, data.encode())
+            self._exchange.measured.chunk()
+            usage = chunk.pop("usage", None) or usage
+            kept = []
+            for choice in chunk.get("choices", []):
+                number = choice.get("index", 0)
+                if number in finished:
+                    continue
+                tokens += 1
+                gate = gates.setdefault(number, self._gate())
+                if self._pass(choice, gate, chunk):
+                    kept.append(choice)
+                if choice.get("finish_reason"):
+                    finished.add(number)
+            if kept:
+                yield event({**chunk, "model": self._model, "choices": kept})
+            if len(finished) == choices and any(gate.stopped for gate in gates.values()):
+                break  # the engine would go on; it stops when its client leaves
+        if len(finished) < choices:
+            raise broken_off()
+        usage = usage or self._estimated(tokens)
+        self._count(usage)
+        if self._asked.usage:
+            yield event(self._chunk([], usage=usage))
+        yield DONE
+
+    def _begin(self, opened: Opened) -> None:
+        served = opened.served
+        self._model = served.name
+        self._is_quoting = self._quoted.get(served.name, False)
+        self._exchange.answered_by(served.name, opened.lane, opened.left)
+
+    def _count(self, usage: Any) -> None:
+        self._exchange.used(usage)
+
+    def _estimated(self, completion: int) -> dict[str, int]:
+        """Usage for an answer that was ended before the engine stated it."""
+        spoken = len(self._asked.question) + len(beginning(self._focus) if self._focus else "")
+        tokens = self._grounds.tokens + FRAME + spoken // 4
+        return {
+            "prompt_tokens": tokens,
+            "completion_tokens": completion,
+            "total_tokens": tokens + completion,
+        }
 
     def _pass(self, choice: dict[str, Any], gate: SentenceGate, chunk: dict[str, Any]) -> bool:
         """Put into `choice` what may go out; return whether anything of it has to."""
@@ -248,16 +287,12 @@ class Answer:
     def _gate(self) -> SentenceGate:
         return SentenceGate(self._support, self._settings.support, self._is_quoting)
 
-    @property
-    def _is_quoting(self) -> bool:
-        return bool(self._constraint)
-
-    def _body(self, room: int) -> bytes:
+    async def _body(self, served: Served) -> dict[str, Any]:
         request = dict(self._request)
         for name in ("max_tokens", "max_completion_tokens", "metadata"):
             request.pop(name, None)
         request.setdefault("temperature", 0)
-        request["max_tokens"] = room
+        request["max_tokens"] = self._room
         request["messages"] = prompt.render(
             self._grounds.excerpts,
             self._asked.question,
@@ -265,8 +300,11 @@ class Answer:
             self._asked.client_system,
             beginning(self._focus) if self._focus else "",
         )
-        request.update(self._constraint)
-        return json.dumps(request).encode()
+        if self._asked.stream:
+            request["stream_options"] = {"include_usage": True}
+        constraint = await served.engine.constraint(self._grammar) if served.engine else {}
+        self._quoted[served.name] = bool(constraint)
+        return {**request, **constraint}
 
     def _annotations(self, gate: SentenceGate, length: int) -> list[dict[str, Any]]:
         """OpenAI's `url_citation` annotations of a text of `length`; none under a refusal."""
@@ -308,12 +346,15 @@ class Answer:
     def _facts(self, gate: SentenceGate | None) -> dict[str, Any]:
         refused = gate is None or gate.refused
         return {
-            "model": self._settings.model_name or self._settings.engine_model or DOCS,
+            "model": self._people_call_it(),
             "answers": "quote" if self._is_quoting else "write",
             "refused": refused,
             "sources": [] if refused or gate is None else self._sources(gate),
             "pages": [_link(page) for page in self._grounds.best],
         }
+
+    def _people_call_it(self) -> str:
+        return (self._settings.model_name if self._model in (BASE, DOCS) else None) or self._model
 
     def _reading(self) -> dict[str, Any]:
         return {
@@ -333,7 +374,7 @@ class Answer:
             "id": self._id,
             "object": "chat.completion.chunk",
             "created": self._created,
-            "model": DOCS,
+            "model": self._model,
             "choices": choices,
             **more,
         }
@@ -366,6 +407,7 @@ class Answer:
         say(f"reading {names} ({self._grounds.tokens:,} tokens{about})")
 
     def _report(self, facts: dict[str, Any]) -> None:
+        self._exchange.refused = bool(facts.get("refused"))
         took = time.monotonic() - self._began
         if facts.get("refused"):
             say(f"refused after {took:.1f} s: the pages do not answer it")
@@ -376,9 +418,9 @@ class Answer:
 _NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
-def is_grounded(request: dict[str, Any], headers: Headers) -> bool:
-    """Is this a question to the wiki? Other models, tool calls and `grounding: off` are not."""
-    if request.get("model") != DOCS or headers.get("x-askdocs-grounding", "").lower() == "off":
+def wants_grounding(request: dict[str, Any], headers: Headers) -> bool:
+    """Is this a question to the wiki? Tool calls and `x-askdocs-grounding: off` are none."""
+    if headers.get("x-askdocs-grounding", "").lower() == "off":
         return False
     messages = request.get("messages")
     if request.get("tools") or request.get("functions") or not isinstance(messages, list):

@@ -6,6 +6,7 @@ tell (context length, token counts) is estimated for the others, and said to be.
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,30 @@ class Engine:
             return int((await self._post("/tokenize", asked))["count"])
         return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
+    async def count_prompt(self, request: Mapping[str, Any]) -> int | None:
+        """Tokens of the prompt of a chat (`messages`) or completion (`prompt`) request.
+
+        With the chat template and all that it adds; None when the engine cannot tell.
+
+        Raises:
+            httpx.HTTPError: the engine is away, or its template refuses the messages.
+        """
+        if self._kind is None:
+            self._kind = await self._find_kind()
+        chat = {k: request[k] for k in ("messages", "tools") if k in request}
+        prompt = request.get("prompt")
+        if not (chat.get("messages") or isinstance(prompt, str)):
+            return None
+        if self._kind == "llama.cpp":
+            if chat:
+                prompt = (await self._post("/apply-template", chat))["prompt"]
+            asked = {"content": prompt, "add_special": True, "parse_special": True}
+            return len((await self._post("/tokenize", asked))["tokens"])
+        if self._kind == "vllm":
+            asked = {"model": (await self.model()).id, **(chat or {"prompt": prompt})}
+            return int((await self._post("/tokenize", asked))["count"])
+        return None
+
     async def read(self, messages: list[dict[str, Any]]) -> int:
         """Let the engine read a prompt (one token is generated), and return the prompt's tokens.
 
@@ -95,14 +120,18 @@ class Engine:
         reply.raise_for_status()
         return int(reply.json()["usage"]["prompt_tokens"])
 
-    def constraint(self, grammar: str) -> dict[str, Any]:
+    async def constraint(self, grammar: str) -> dict[str, Any]:
         """The fields of a request that bind the answer to a GBNF grammar.
 
-        Empty for an empty grammar, and for an engine that has no grammars or is not known yet
-        (`count` finds out which one it is).
+        Empty for an empty grammar, and for an engine that has no grammars.
+
+        Raises:
+            httpx.HTTPError: the engine is away.
         """
         if not grammar:
             return {}
+        if self._kind is None:
+            self._kind = await self._find_kind()
         if self._kind == "llama.cpp":
             return {"grammar": grammar}
         if self._kind == "vllm":
@@ -121,16 +150,24 @@ class Engine:
         tokens = await self.read([{"role": "user", "content": text}])
         return tokens / (time.monotonic() - began)
 
-    async def _find_model(self) -> EngineModel:
+    async def listed(self) -> list[str]:
+        """The models that the engine lists now. Raises AskdocsError when it cannot be reached."""
+        return [model["id"] for model in await self._list()]
+
+    async def _list(self) -> list[dict[str, Any]]:
         try:
-            reply = await self._http.get(f"{self.url}/models", timeout=10)
+            reply = await self._http.get(f"{self.url}/models", timeout=5)
             reply.raise_for_status()
-            listed = reply.json()["data"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+            models = reply.json()["data"]
+            return [model for model in models if isinstance(model["id"], str)]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise AskdocsError(
                 f"no OpenAI-compatible engine answers at {self.url} ({error!r}): start it, or"
                 " correct --engine-url (it ends with /v1)"
             ) from None
+
+    async def _find_model(self) -> EngineModel:
+        listed = await self._list()
         names = [model["id"] for model in listed]
         wanted = self._wanted or (names[0] if names else None)
         if wanted is None or wanted not in names:

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import Any
 
+import orjson
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+BODY_PAUSE = 10  # seconds
 JSON = "application/json"
 EVENTS = "text/event-stream"
+STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class ApiError(Exception):
@@ -49,13 +52,26 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     """The request's body.
 
     Raises:
-        ApiError: 413 when it is longer than `limit` bytes.
+        ApiError: 413 when it is longer than `limit` bytes, 408 when no part comes for BODY_PAUSE.
         ConnectionError: the client left before it was complete.
     """
+    try:
+        return await _read_body(receive, limit)
+    except TimeoutError:
+        raise ApiError(
+            408,
+            f"no more of the body came for {BODY_PAUSE} s",
+            code="request_timeout",
+            headers={"connection": "close"},
+        ) from None
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes:
     parts = []
     size = 0
     while True:
-        message = await receive()
+        async with asyncio.timeout(BODY_PAUSE):
+            message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionError("the client left")
         size += len(message.get("body", b""))
@@ -69,12 +85,28 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 def parse_object(body: bytes) -> dict[str, Any]:
     """The body as a JSON object. Raises ApiError 400."""
     try:
-        parsed = json.loads(body)
+        parsed = _parse(body)
     except (ValueError, RecursionError) as error:
         raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(parsed, dict):
         raise ApiError(400, f"the body is {type(parsed).__name__}, and must be a JSON object")
     return parsed
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        # What orjson refuses and JSON allows: half a surrogate pair, numbers beyond 64 bits.
+        return json.loads(body)
+
+
+def dump(body: Any) -> bytes:
+    """JSON for an engine; what `parse_object` took can be written again."""
+    try:
+        return orjson.dumps(body)
+    except (TypeError, ValueError):
+        return json.dumps(body).encode()
 
 
 async def send_json(
@@ -101,66 +133,52 @@ def event(data: Any) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
-async def until_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def send_events(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
+    """Stream `chunks` as server-sent events, and close them in any case.
 
-
-async def send_events(receive: Receive, send: Send, chunks: AsyncIterator[bytes]) -> None:
-    """Stream `chunks` as server-sent events; stop, and close `chunks`, when the client leaves.
-
-    A comment every 10 s keeps proxies from closing a quiet stream.
+    The response begins with the first chunk. A comment every 10 s keeps proxies from closing a
+    quiet stream. An ApiError becomes an event once the response has begun, and is raised before.
     """
+    started = False
 
-    async def pump() -> None:
-        await send_start(
-            send, 200, EVENTS, {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        )
-        waiting: asyncio.Task[bytes] | None = None
-        try:
-            while True:
-                waiting = waiting or asyncio.ensure_future(anext(chunks))
-                done, _ = await asyncio.wait({waiting}, timeout=10)
-                if not done:
-                    await send(_body(b": still working\n\n"))
-                    continue
-                try:
-                    chunk = waiting.result()
-                except StopAsyncIteration:
-                    break
-                finally:
-                    waiting = None
-                await send(_body(chunk))
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            if waiting:
-                waiting.cancel()
-                await asyncio.gather(waiting, return_exceptions=True)
+    async def put(data: bytes) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            await send_start(send, 200, EVENTS, STREAM_HEADERS)
+        await send({"type": "http.response.body", "body": data, "more_body": True})
 
-    pumping = asyncio.ensure_future(pump())
-    leaving = asyncio.ensure_future(until_disconnect(receive))
+    waiting: asyncio.Task[bytes] | None = None
     try:
-        await asyncio.wait({pumping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        while True:
+            waiting = waiting or asyncio.ensure_future(anext(chunks))
+            done, _ = await asyncio.wait({waiting}, timeout=10)
+            if not done:
+                await put(b": still working\n\n")
+                continue
+            try:
+                chunk = waiting.result()
+            except StopAsyncIteration:
+                break
+            finally:
+                waiting = None
+            await put(chunk)
+    except ApiError as error:
+        if not started:
+            raise
+        await put(event(error.body))
     finally:
-        for task in (pumping, leaving):
-            task.cancel()
-        results = await asyncio.gather(pumping, leaving, return_exceptions=True)
-        close = getattr(chunks, "aclose", None)
-        if close:
-            await close()
-    if isinstance(results[0], Exception):
-        raise results[0]
-
-
-def _body(data: bytes) -> Message:
-    return {"type": "http.response.body", "body": data, "more_body": True}
+        if waiting:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await chunks.aclose()
+    await send({"type": "http.response.body", "body": b""})
 
 
 class Reply:
     """The response of an ASGI app that is called as a function: status, headers, chunks of body.
 
-    Use as `async with Reply(app, scope, body) as reply`. Leaving the block ends the call, and the
-    app sees that its client has gone.
+    Close it in the end: `reply = await Reply.open(app, scope, body)`.
     """
 
     def __init__(self, app: ASGIApp, scope: Scope, body: bytes) -> None:
@@ -178,26 +196,27 @@ class Reply:
         self.status = 0
         self.headers = Headers()
 
-    async def __aenter__(self) -> "Reply":
-        self._task = asyncio.create_task(self._run())
+    @classmethod
+    async def open(cls, app: ASGIApp, scope: Scope, body: bytes) -> "Reply":
+        """Call the app and wait for its status. Raises what the app raises."""
+        reply = cls(app, scope, body)
+        reply._task = asyncio.create_task(reply._run())
         started = False
         try:
-            start = await self._messages.get()
+            start = await reply._messages.get()
             if start is None:
-                await self._task
+                await reply._task
                 raise RuntimeError("the inner app ended without a response")
-            self.status = start["status"]
-            self.headers = Headers(raw=start["headers"])
+            reply.status = start["status"]
+            reply.headers = Headers(raw=start["headers"])
             started = True
         finally:
             if not started:
-                await self._end()
-        return self
+                await reply.close()
+        return reply
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._end()
-
-    async def _end(self) -> None:
+    async def close(self) -> None:
+        """End the call; the app sees that its client has gone."""
         self._gone.set()
         assert self._task is not None
         self._task.cancel()

@@ -1,69 +1,131 @@
-"""Hands a request to LiteLLM, and turns its failures into answers that clients can act on."""
+"""Passes a model's answer on to the client, and reads what it cost."""
 
-import json
+from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+import orjson
+from starlette.types import ASGIApp, Send
 
-from gateway.engine import Engine
-from gateway.http import (
-    EVENTS,
-    ApiError,
-    Reply,
-    event,
-    events,
-    send_events,
-    send_json,
-    unavailable,
-)
+from gateway.dispatch import Opened, broken_off, stated
+from gateway.exchange import Exchange
+from gateway.fleet import LOOPBACK
+from gateway.http import JSON, Reply, dump
+from gateway.lane import LaneError
+from gateway.stream import Stream, rename
 
-
-async def relay(inner: ASGIApp, scope: Scope, receive: Receive, send: Send, engine: Engine) -> None:
-    """Answer with what the inner app answers. Raises ApiError as `checked`."""
-    async with Reply(inner, scope, scope["state"]["body"]) as reply:
-        reply = await checked(reply, engine)
-        if not reply.headers.get("content-type", "").startswith(EVENTS):
-            await send_json(send, reply.status, json.loads(await reply.body()))
-            return
-        await send_events(receive, send, _complete(reply))
+STREAM_START = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+JSON_START = [(b"content-type", JSON.encode())]
 
 
-async def checked(reply: Reply, engine: Engine) -> Reply:
-    """The reply, if it is a success.
+async def relay(opened: Opened, exchange: Exchange, request: dict[str, Any], send: Send) -> None:
+    """Send the answer as its model gives it, under the gateway's name for the model.
 
     Raises:
-        ApiError: 503 with Retry-After when the engine does not answer; else what the inner app
-            says, in OpenAI's shape.
+        ApiError: a whole answer broke off; in a stream that is an event.
     """
-    if reply.status < 400:
-        return reply
-    body = await reply.body()
-    if reply.status >= 500 and not await engine.is_ready():
-        raise engine_away()
+    exchange.answered_by(opened.served.name, opened.lane, opened.left)
     try:
-        error = json.loads(body)["error"]
-        message = str(error["message"])
-        kind = str(error.get("type") or "invalid_request_error")
-        param = error.get("param")
-        code = error.get("code")
-    except (ValueError, KeyError, TypeError):
-        message, kind, param, code = body.decode("utf-8", "replace")[:500], "api_error", None, None
-    raise ApiError(
-        reply.status,
-        message,
-        kind=kind,
-        param=param if isinstance(param, str) else None,
-        code=code if isinstance(code, str) and not code.isdigit() else None,
-    )
+        if opened.is_stream:
+            await _stream(opened, exchange, request, send)
+        else:
+            await _whole(opened, exchange, send)
+    finally:
+        await opened.close()
 
 
-def engine_away() -> ApiError:
-    return unavailable("the engine is starting or away; ask again in a few seconds", 3)
+async def _stream(opened: Opened, exchange: Exchange, request: dict[str, Any], send: Send) -> None:
+    options = request.get("stream_options")
+    shown = isinstance(options, dict) and bool(options.get("include_usage"))
+    stream = Stream(opened.model_there, opened.served.name.encode(), keep_usage=shown)
+    measured = exchange.measured
+    await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_START)})
+    try:
+        measured.chunk()
+        if out := stream.feed(opened.first):
+            await send({"type": "http.response.body", "body": out, "more_body": True})
+        async for chunk in opened.rest:
+            measured.chunk()
+            if out := stream.feed(chunk):
+                await send({"type": "http.response.body", "body": out, "more_body": True})
+    except LaneError:
+        pass  # `end` says so to the client
+    finally:
+        exchange.used(stream.usage)
+        if stream.usage is None:
+            exchange.completion_tokens = stream.events
+    if stream.failed or not stream.done:
+        exchange.status = 502
+    await send({"type": "http.response.body", "body": stream.end()})
 
 
-async def _complete(reply: Reply):  # type: ignore[no-untyped-def]
-    """The events, with an error at the end when the engine broke off before `[DONE]`."""
-    async for data in events(reply.chunks()):
-        yield b"data: " + data.replace("\n", "\ndata: ").encode() + b"\n\n"
-        if data == "[DONE]":
+async def _whole(opened: Opened, exchange: Exchange, send: Send) -> None:
+    try:
+        body = await opened.body()
+    except LaneError:
+        raise broken_off() from None
+    exchange.used(_usage(body))
+    await _send_whole(rename(body, opened.model_there, opened.served.name.encode()), send)
+
+
+async def translated(
+    litellm: ASGIApp, exchange: Exchange, request: dict[str, Any], send: Send
+) -> None:
+    """Responses and Messages: LiteLLM translates them to chat, which it asks of this gateway.
+
+    Raises:
+        ApiError: what LiteLLM states.
+    """
+    path = f"/v1{exchange.endpoint}"
+    scope = {**exchange.scope, "path": path, "raw_path": path.encode()}
+    body = dump({**request, "model": f"{LOOPBACK}/{exchange.alias}"})
+    reply = await Reply.open(litellm, scope, body)
+    try:
+        if reply.status >= 400:
+            raise stated(reply.status, await reply.body())
+        model = reply.headers.get("llm_provider-x-askdocs-model", exchange.alias)
+        exchange.answered_by(model, "litellm", None)
+        there, here = body_names(exchange.alias)
+        if not exchange.stream:
+            whole = await reply.body()
+            exchange.used(_usage(whole))
+            await _send_whole(rename(whole, there, here), send)
             return
-    yield event(unavailable("the engine broke off in the middle of the answer", 3).body)
+        await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_START)})
+        async for chunk in reply.chunks():
+            exchange.measured.chunk()
+            if b'"usage"' in chunk:
+                for line in chunk.splitlines():
+                    exchange.used(_usage(line.removeprefix(b"data:").strip()))
+            out = rename(chunk, there, here)
+            await send({"type": "http.response.body", "body": out, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        await reply.close()
+
+
+def body_names(alias: str) -> tuple[bytes, bytes]:
+    """LiteLLM's name of an alias, and the one that the client knows."""
+    return f"{LOOPBACK}/{alias}".encode(), alias.encode()
+
+
+async def _send_whole(body: bytes, send: Send) -> None:
+    headers = [*JSON_START, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _usage(body: bytes) -> Any:
+    """The usage in a whole answer, or in one event of a stream."""
+    try:
+        said = orjson.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(said, dict):
+        return None
+    for place in (said, said.get("response"), said.get("message")):
+        if isinstance(place, dict) and isinstance(place.get("usage"), dict):
+            return place["usage"]
+    return None

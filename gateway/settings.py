@@ -130,12 +130,17 @@ def environment(settings: Section) -> dict[str, str]:
     return result
 
 
+def settings_file(env: Mapping[str, str] | None = None) -> Path:
+    """The file that `load` reads: `ASKDOCS_CONFIG`, or `askdocs.toml` here."""
+    env = os.environ if env is None else env
+    return Path(env.get("ASKDOCS_CONFIG") or DEFAULT_FILE)
+
+
 def read_file(env: Mapping[str, str], file: Path | None = None) -> tuple[Path, dict[str, Any]]:
     """The settings file and its tables. Raises SettingsError (see `load`)."""
-    named = file or (Path(env["ASKDOCS_CONFIG"]) if env.get("ASKDOCS_CONFIG") else None)
-    path = named or DEFAULT_FILE
+    path = file or settings_file(env)
     if not path.is_file():
-        if named:
+        if file or env.get("ASKDOCS_CONFIG"):
             raise SettingsError(f"{path}: no such settings file; create it or drop the option")
         return path, {}
     try:
@@ -246,4 +251,13 @@ def _path(dotted: str) -> list[str]:
     return [a or b or c for a, b, c in re.findall(r"\"([^\"]*)\"|'([^']*)'|([^.\s\"']+)", dotted)]
 
 
-__all__ = ["Field", "SecretStr", "Section", "environment", "load", "read_file", "variable"]
+__all__ = [
+    "Field",
+    "SecretStr",
+    "Section",
+    "environment",
+    "load",
+    "read_file",
+    "settings_file",
+    "variable",
+]

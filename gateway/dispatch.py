@@ -1,0 +1,295 @@
+"""Sends a request to the first of its candidates that answers.
+
+A candidate at an engine of ours is asked over the fast lane, which relays bytes; everything else,
+and with the fast lane off all of it, goes through LiteLLM's app in this process. Until the first
+byte of the answer nothing has reached the client, so that the next candidate can be asked instead
+and the client notices nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Scope
+
+from gateway.aliases import Route
+from gateway.errors import AskdocsError
+from gateway.fleet import Fleet, Served
+from gateway.http import ApiError, Reply, dump, unavailable
+from gateway.lane import LaneError
+from gateway.metrics import Metrics
+
+REFUSING = (408, 425, 429)  # with every 5xx: another candidate may do better
+PROBE = 0.25  # seconds that an engine has to say that it is alive
+
+
+class Response(Protocol):
+    """An answer as it comes in, over either lane."""
+
+    status: int
+    headers: Headers
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Opened:
+    """An answer whose first byte has come."""
+
+    served: Served
+    lane: str
+    """fast or litellm."""
+    status: int
+    is_stream: bool
+    first: bytes
+    rest: AsyncIterator[bytes]
+    response: Response
+    model_there: bytes
+    """The model's name in the answer, which the client is to read as the gateway's name."""
+    left: tuple[str, str] | None = None
+    """The first candidate that did not answer, and why."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All of it, as it comes. Raises LaneError when it breaks off."""
+        yield self.first
+        async for chunk in self.rest:
+            yield chunk
+
+    async def body(self) -> bytes:
+        """All of it. Raises LaneError when it breaks off."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def close(self) -> None:
+        await self.response.close()
+
+
+@dataclass(slots=True)
+class Call:
+    """A request on its way to a model."""
+
+    path: str
+    """Under /v1, for example `/chat/completions`."""
+    scope: Scope
+    """The client's, for LiteLLM."""
+    stream: bool
+    render: Callable[[Served], Awaitable[dict[str, Any]]]
+    """The request's body for one of the candidates, without `model`."""
+
+
+class Failed(Exception):
+    """A candidate did not answer."""
+
+    def __init__(self, reason: str, answer: ApiError, *, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.answer = answer
+        self.timed_out = timed_out
+
+
+class Dispatch:
+    """Knows both lanes."""
+
+    def __init__(self, fleet: Fleet, litellm: ASGIApp, fast: bool, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._fleet = fleet
+        self._litellm = litellm
+        self._fast = fast
+
+    async def open(self, call: Call, route: Route) -> Opened:
+        """The answer of the first candidate that gives one; close it in the end.
+
+        Raises:
+            ApiError: the client's mistake as the engine states it; 404 for a model that nobody
+                serves; 503 when no candidate answers.
+        """
+        candidates = await self._candidates(route)
+        left: tuple[str, str] | None = None
+        for number, served in enumerate(candidates):
+            is_last = number == len(candidates) - 1
+            try:
+                opened = await self._try(call, served, None if is_last else route.first_byte)
+            except Failed as failure:
+                served.breaker.failed(timed_out=failure.timed_out)
+                self._metrics.upstream_error(served.name, failure.reason)
+                self._metrics.circuit(served.name, 2 if served.breaker.is_open else 0)
+                left = left or (served.name, failure.reason)
+                if is_last:
+                    raise failure.answer from None
+            except BaseException:
+                served.breaker.left()
+                raise
+            else:
+                if served.breaker.is_open:
+                    self._metrics.circuit(served.name, 0)
+                served.breaker.succeeded()
+                opened.left = left or _passed_over(route, served)
+                return opened
+        raise AssertionError("unreachable")
+
+    async def _candidates(self, route: Route) -> list[Served]:
+        """Those that are served and not known to fail; if all are, those that are served."""
+        found = []
+        for name in route.candidates:
+            served = self._fleet.get(name) or await self._fleet.find(name)
+            if served is not None:
+                found.append(served)
+        if not found:
+            raise unknown_model(route.alias)
+        if len(found) == 1:
+            return found
+        return [served for served in found if served.breaker.admits()] or found
+
+    async def _try(self, call: Call, served: Served, patience: float | None) -> Opened:
+        request = await call.render(served)
+        if self._fast and served.lane is not None:
+            opening = self._over_lane(call, served, request)
+        else:
+            opening = self._over_litellm(call, served, request)
+        try:
+            if patience is None:
+                return await opening
+            if call.stream or served.engine is None:
+                async with asyncio.timeout(patience):
+                    return await opening
+            return await _unless_dead(opening, served, patience)
+        except TimeoutError:
+            text = f"{served.name} sent no byte in {patience:g} s; ask again"
+            raise Failed("slow", unavailable(text, 3), timed_out=True) from None
+
+    async def _over_lane(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
+        assert served.lane is not None
+        try:
+            there = await served.id()
+            request["model"] = there
+            response = await served.lane.open(call.path, {}, dump(request))
+        except (LaneError, AskdocsError):
+            raise Failed("unreachable", _away(served)) from None
+        return await self._begun(call, served, "fast", response, there)
+
+    async def _over_litellm(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
+        try:
+            there = await served.litellm_name()
+        except AskdocsError:
+            raise Failed("unreachable", _away(served)) from None
+        request["model"] = there
+        path = f"/v1{call.path}"
+        scope = {**call.scope, "path": path, "raw_path": path.encode()}
+        response = await Reply.open(self._litellm, scope, dump(request))
+        return await self._begun(call, served, "litellm", response, there)
+
+    async def _begun(
+        self, call: Call, served: Served, lane: str, response: Response, there: str
+    ) -> Opened:
+        """The answer from its first byte on. Raises Failed, or ApiError for a client's mistake."""
+        begun = False
+        try:
+            chunks = response.chunks()
+            if response.status >= 400:
+                body = b"".join([chunk async for chunk in chunks])
+                raise await self._refused(served, response, body)
+            first = await anext(chunks, b"")
+            if not first:
+                raise Failed("empty", _away(served))
+            is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+            if is_stream and first.startswith(b'data: {"error"'):
+                raise Failed("error", _error_event(first))
+            begun = True
+            return Opened(
+                served, lane, response.status, is_stream, first, chunks, response, there.encode()
+            )
+        except LaneError:
+            raise Failed("broke off", _away(served)) from None
+        finally:
+            if not begun:
+                await response.close()
+
+    async def _refused(self, served: Served, response: Response, body: bytes) -> Exception:
+        error = stated(response.status, body)
+        status = response.status
+        if status == 501:  # llama.cpp, of an endpoint that it was not started for
+            error.status = 400
+            return error
+        if status < 500 and status not in REFUSING:
+            return error
+        if status >= 500 and (served.engine is None or not await served.engine.is_ready()):
+            error = _away(served)
+        for name in ("retry-after", "retry-after-ms"):
+            if name in response.headers:
+                error.headers[name] = response.headers[name]
+        return Failed(str(status), error)
+
+
+async def _unless_dead(opening: Awaitable[Opened], served: Served, patience: float) -> Opened:
+    """The answer, which comes all at once and may take long, as long as its engine is alive."""
+    assert served.engine is not None
+    task = asyncio.ensure_future(opening)
+    try:
+        while not (await asyncio.wait({task}, timeout=patience))[0]:
+            async with asyncio.timeout(PROBE):
+                alive = await served.engine.is_ready()
+            if not alive:
+                raise TimeoutError
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def stated(status: int, body: bytes) -> ApiError:
+    """What an engine or LiteLLM said, in OpenAI's shape."""
+    try:
+        said = orjson.loads(body)
+        error = said.get("error", said)
+        message = str(error["message"])
+        kind = str(error.get("type") or "invalid_request_error")
+        param, code = error.get("param"), error.get("code")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message, kind, param, code = body.decode("utf-8", "replace")[:500], "api_error", None, None
+    if kind == "exceed_context_size_error" or "maximum context length" in message:
+        kind, param, code = "invalid_request_error", "messages", "context_length_exceeded"
+    return ApiError(
+        status,
+        message,
+        kind=kind,
+        param=param if isinstance(param, str) else None,
+        code=code if isinstance(code, str) and not code.isdigit() else None,
+    )
+
+
+def unknown_model(name: str) -> ApiError:
+    return ApiError(
+        404,
+        f"the model {name[:200]!r} does not exist here; GET /v1/models lists what there is",
+        param="model",
+        code="model_not_found",
+    )
+
+
+def _away(served: Served) -> ApiError:
+    if served.engine is None:
+        return unavailable(f"{served.name} does not answer; ask again in a few seconds", 3)
+    return engine_away()
+
+
+def engine_away() -> ApiError:
+    return unavailable("the engine is starting or away; ask again in a few seconds", 3)
+
+
+def broken_off() -> ApiError:
+    return unavailable("the engine broke off in the middle of the answer; ask again", 3)
+
+
+def _error_event(first: bytes) -> ApiError:
+    line = first.split(b"\n", 1)[0]
+    return stated(502, line.removeprefix(b"data: "))
+
+
+def _passed_over(route: Route, served: Served) -> tuple[str, str] | None:
+    """The first candidate, when it was left out without being asked."""
+    first = route.candidates[0]
+    return (first, "breaker") if served.name != first else None

@@ -1,0 +1,183 @@
+"""The models that can answer, and where each of them is served.
+
+A model is at an engine of ours (`url`: vLLM, llama.cpp) or at a provider (`litellm`). What an
+engine of ours lists beside its configured name, such as a newly loaded adapter `docs@v8`, is found
+by that name when it is first asked for.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.aliases import BASE, Problem, Table
+from gateway.breaker import Breaker
+from gateway.config import GatewaySettings
+from gateway.engine import Engine
+from gateway.errors import AskdocsError
+from gateway.lane import Lane
+
+LOOPBACK = "askdocs"  # LiteLLM's name for this gateway's own chat endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model and its place."""
+
+    name: str
+    """The gateway's name for it."""
+    litellm: str | None = None
+    """Its name in LiteLLM's model list; None: by engine and name there."""
+    engine: Engine | None = None
+    lane: Lane | None = None
+    place: str = ""
+    """LiteLLM's name for the engine."""
+    breaker: Breaker = field(default_factory=Breaker)
+
+    async def id(self) -> str:
+        """The name that its engine knows it by. Raises AskdocsError when that cannot be asked."""
+        return self.name if self.engine is None else (await self.engine.model()).id
+
+    async def litellm_name(self) -> str:
+        return self.litellm or f"{self.place}/{await self.id()}"
+
+
+class Fleet:
+    """All of them. Use it in one event loop, and `close` it there."""
+
+    def __init__(self, settings: GatewaySettings, env: Mapping[str, str] | None = None) -> None:
+        """Raises AskdocsError for a key that the environment does not have."""
+        env = os.environ if env is None else env
+        secret = settings.engine_key.get_secret_value() if settings.engine_key else None
+        self._lanes: dict[tuple[str, str | None], Lane] = {}
+        self._places: dict[tuple[str, str | None], str] = {}
+        self._served: dict[str, Served] = {}
+        self._found: dict[str, Served] = {}
+        self._looked = 0.0
+        self._looking = asyncio.Lock()
+        self._own(BASE, settings.engine_url, settings.engine_model, secret)
+        self._providers: list[dict[str, Any]] = []
+        for name, entry in settings.models.items():
+            key = _key(name, entry.key_env, env)
+            if entry.url is not None:
+                self._own(name, entry.url, entry.model, key)
+            else:
+                self._served[name] = Served(name, litellm=name)
+                params = {"model": entry.litellm, "api_base": entry.api_base, "api_key": key}
+                self._providers.append(
+                    {
+                        "model_name": name,
+                        "litellm_params": {k: v for k, v in params.items() if v is not None},
+                    }
+                )
+
+    @property
+    def configured(self) -> list[str]:
+        """The names that the settings give."""
+        return list(self._served)
+
+    @property
+    def base(self) -> Served:
+        return self._served[BASE]
+
+    def get(self, name: str) -> Served | None:
+        """A model that is known already."""
+        return self._served.get(name) or self._found.get(name)
+
+    async def find(self, name: str) -> Served | None:
+        """The model of that name; the engines are asked when it is not known yet."""
+        return self.get(name) or (await self._look()).get(name)
+
+    async def names(self) -> list[str]:
+        """All names: those of the settings, then what else the engines list now."""
+        return [*self._served, *(await self._look(fresh=True))]
+
+    async def problems(self, table: Table) -> list[Problem]:
+        """What keeps `table` from being used here."""
+        return table.problems(self.configured) and table.problems(await self.names())
+
+    def litellm_models(self, loopback: str, key: str) -> list[dict[str, Any]]:
+        """LiteLLM's `model_list`: the providers, our engines, and this gateway's own chat."""
+        models = list(self._providers)
+        for (url, secret), place in self._places.items():
+            params: dict[str, Any] = {
+                "model": "hosted_vllm/*",
+                "api_base": url,
+                "api_key": secret or "none",
+                # llama.cpp announces keep-alive on a stream and then closes the connection.
+                "extra_headers": {"Connection": "close"},
+            }
+            models.append({"model_name": f"{place}/*", "litellm_params": params})
+        # Responses and Messages are translated to chat, and chat is ours: grounding, fallback and
+        # the fast lane hold for them, too.
+        params = {
+            "model": "hosted_vllm/*",
+            "api_base": loopback,
+            "api_key": key,
+            "use_chat_completions_api": True,
+            "extra_headers": {"Connection": "close", "x-askdocs-loopback": "1"},
+        }
+        models.append({"model_name": f"{LOOPBACK}/*", "litellm_params": params})
+        return models
+
+    async def close(self) -> None:
+        for served in (*self._served.values(), *self._found.values()):
+            if served.engine:
+                await served.engine.close()
+        for lane in self._lanes.values():
+            await lane.close()
+
+    def _own(self, name: str, url: str, model: str | None, key: str | None) -> None:
+        where = (url.rstrip("/"), key)
+        self._lanes.setdefault(where, Lane(*where))
+        self._places.setdefault(where, f"engine-{len(self._places)}")
+        self._served[name] = self._at(name, where, model)
+
+    def _at(self, name: str, where: tuple[str, str | None], model: str | None) -> Served:
+        engine = Engine(*where, model)
+        return Served(name, engine=engine, lane=self._lanes[where], place=self._places[where])
+
+    async def _look(self, fresh: bool = False) -> dict[str, Served]:
+        """What the engines list beside the configured names. At most one look a second."""
+        async with self._looking:
+            if time.monotonic() - self._looked < (0.2 if fresh else 1):
+                return self._found
+            one_each = {s.place: s for s in self._served.values() if s.engine}
+            answers = await asyncio.gather(*(_listed(s) for s in one_each.values()))
+            found: dict[str, Served] = {}
+            for place, listed in zip(one_each, answers, strict=True):
+                where = next(w for w, p in self._places.items() if p == place)
+                if listed is None:  # away: what it had stays known
+                    found |= {n: s for n, s in self._found.items() if s.place == place}
+                    continue
+                for name in listed:
+                    if name not in self._served and name not in found:
+                        found[name] = self._found.get(name) or self._at(name, where, name)
+            gone = [s for n, s in self._found.items() if n not in found and s.engine]
+            self._found = found
+            self._looked = time.monotonic()
+            for served in gone:
+                assert served.engine is not None
+                await served.engine.close()
+            return found
+
+
+async def _listed(served: Served) -> list[str] | None:
+    assert served.engine is not None
+    try:
+        return await served.engine.listed()
+    except AskdocsError:
+        return None
+
+
+def _key(name: str, variable: str | None, env: Mapping[str, str]) -> str | None:
+    if variable is None:
+        return None
+    if not env.get(variable):
+        raise AskdocsError(
+            f"the model {name!r} takes its key from {variable}, which is not set: export it, or"
+            f" correct [gateway.models.{name}] key_env"
+        )
+    return env[variable]

@@ -1,0 +1,212 @@
+"""What a gateway is made of: built once in each worker, from the settings."""
+
+import asyncio
+import fcntl
+import logging
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from starlette.types import ASGIApp
+
+from gateway import database, litellm_app
+from gateway.access_log import AccessLog
+from gateway.aliases import DEFAULT, Aliases, Problem
+from gateway.auth import Keyring
+from gateway.chat import Chat
+from gateway.config import GatewaySettings
+from gateway.dispatch import Dispatch
+from gateway.engine import Engine
+from gateway.errors import AskdocsError
+from gateway.exchange import Books
+from gateway.fleet import Fleet
+from gateway.grounding import folder, index
+from gateway.grounding.ground import Grounding
+from gateway.keys import Keys
+from gateway.limits import limiter as limits
+from gateway.limits.limiter import Limiter
+from gateway.metrics import Metrics
+from gateway.settings import place, settings_file
+from gateway.traffic import Traffic
+from gateway.usage import Usage
+from gateway.warm import warm
+
+log = logging.getLogger("askdocs.gateway")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one worker."""
+
+    settings: GatewaySettings
+    database: sa.Engine
+    keyring: Keyring
+    books: Books
+    fleet: Fleet
+    aliases: Aliases
+    dispatch: Dispatch
+    litellm: ASGIApp
+    traffic: Traffic
+    chat: Chat | None
+    """None when no wiki is configured."""
+
+    async def waits_for(self) -> str | None:
+        """What is missing to answer: an engine for `docs`, the database; None when all is there."""
+        try:
+            await asyncio.to_thread(database.ping, self.database)
+        except AskdocsError:
+            return "database"
+        for alias in DEFAULT:
+            route = self.aliases.table.route(alias)
+            for name in route.candidates:
+                served = await self.fleet.find(name)
+                if served and (served.engine is None or await served.engine.is_ready()):
+                    return None
+        return "engine"
+
+
+async def prepare(settings: GatewaySettings) -> None:
+    """What is done once, before any worker starts: database, index, and the check of all names.
+
+    Raises:
+        AskdocsError: the database is away, the wiki has no page, an alias leads nowhere.
+    """
+    engine = database.open(database_url(settings))
+    try:
+        await asyncio.to_thread(database.migrate, engine)
+        if settings.docs is not None:
+            await asyncio.to_thread(build_index, settings)
+        fleet = Fleet(settings)
+        try:
+            table = await asyncio.to_thread(Aliases(settings.aliases, engine).load)
+            if problems := await fleet.problems(table):
+                raise AskdocsError("\n".join(_placed(problem, settings) for problem in problems))
+        finally:
+            await fleet.close()
+    finally:
+        engine.dispose()
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
+    """The parts of a worker, at work until the block is left. `prepare` has gone before."""
+    assert settings.key is not None
+    async with AsyncExitStack() as stack:
+        engine = database.open(database_url(settings))
+        stack.callback(engine.dispose)
+        fleet = Fleet(settings)
+        stack.push_async_callback(fleet.close)
+        loopback = f"http://{_reachable(settings.host)}:{settings.port}/v1"
+        key = settings.key.get_secret_value()
+        models = fleet.litellm_models(loopback, key)
+        litellm = await stack.enter_async_context(litellm_app.running(models, key))
+        metrics = Metrics()
+        usage = Usage(engine)
+        redis = settings.redis_url.get_secret_value() if settings.redis_url else None
+        limiter = await limits.connect(redis, usage.month)
+        stack.push_async_callback(limiter.close)
+        access = AccessLog(settings.access_log, settings.log_prompts, metrics.log_lines_dropped)
+        stack.callback(access.close)
+        keyring = Keyring(Keys(engine), settings.key)
+        stack.push_async_callback(keyring.close)
+        aliases = Aliases(settings.aliases, engine)
+        aliases.table = await asyncio.to_thread(aliases.load)
+        dispatch = Dispatch(fleet, litellm, settings.fast_lane, metrics)
+        traffic = Traffic()
+        base = fleet.base.engine
+        assert base is not None
+        grounding = None
+        if settings.docs is not None:
+            opened = index.Index(settings.index)
+            stack.callback(opened.close)
+            grounding = Grounding(opened, base.count)
+        tasks = [usage.run(), aliases.watch(fleet.problems), _watch(limiter, metrics)]
+        if settings.warm and grounding is not None:
+            tasks.append(_warm(settings, base, grounding, traffic))
+        running = [asyncio.create_task(task) for task in tasks]
+        stack.push_async_callback(_stop, running)
+        yield Parts(
+            settings=settings,
+            database=engine,
+            keyring=keyring,
+            books=Books(limiter, usage, metrics, access),
+            fleet=fleet,
+            aliases=aliases,
+            dispatch=dispatch,
+            litellm=litellm,
+            traffic=traffic,
+            chat=Chat(settings, dispatch, grounding) if grounding else None,
+        )
+
+
+async def _stop(tasks: list["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch(limiter: Limiter, metrics: Metrics) -> None:
+    """Say in the metrics whether limits are decided alone."""
+    counted = 0
+    while True:
+        metrics.limiter_local(limiter.is_local)
+        for _ in range(limiter.local_decisions - counted):
+            metrics.decided_locally()
+        counted = limiter.local_decisions
+        await asyncio.sleep(1)
+
+
+async def _warm(
+    settings: GatewaySettings, engine: Engine, grounding: Grounding, traffic: Traffic
+) -> None:
+    """Warm the pages up in one of the workers; the lock goes with the process."""
+    with settings.index.with_suffix(".warm").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        await warm(engine, grounding, traffic, settings.page_budget)
+
+
+def database_url(settings: GatewaySettings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url.get_secret_value()
+
+
+def build_index(settings: GatewaySettings) -> None:
+    """The index of the wiki's folder, built when it is missing or out of date.
+
+    Raises:
+        AskdocsError: the folder has no page, or the index cannot be written.
+    """
+    assert settings.docs is not None
+    reading = folder.read(settings.docs, settings.site_url)
+    for problem in reading.problems:
+        log.warning("%s", problem)
+    try:
+        if not index.is_current(settings.index, reading.pages):
+            index.build(settings.index, reading.pages)
+        index.Index(settings.index).close()
+    except (OSError, sqlite3.Error) as error:
+        raise AskdocsError(
+            f"{settings.index}: the search index cannot be written ({error}):"
+            " free disk space, or choose another --home"
+        ) from None
+
+
+def _placed(problem: Problem, settings: GatewaySettings) -> str:
+    """A problem with where it is to be corrected."""
+    if problem.alias in settings.aliases:
+        keys = ("gateway", "aliases", problem.alias, problem.key)
+        return f"{place(settings_file(), *keys)}: {problem.message}"
+    return (
+        f"the alias {problem.alias!r} in the database, {problem.key}: {problem.message};"
+        f" correct it with `askdocs aliases set {problem.alias} ...`"
+    )
+
+
+def _reachable(host: str) -> str:
+    """The address on which a gateway that listens on `host` is reached from its own machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, host)  # noqa: S104

@@ -1,0 +1,89 @@
+"""How many tokens an answer may have, and what a request may cost at most.
+
+Agents send `max_tokens: 32000` as a matter of course, and some clients send none: a wish beyond the
+room is clamped, and a missing one is filled in, so that every request has an upper bound.
+"""
+
+from typing import Any, NamedTuple
+
+import httpx
+
+from gateway.engine import Engine
+from gateway.errors import AskdocsError
+from gateway.http import ApiError
+
+# The template around the messages, beside the role names that the JSON spells out.
+TEMPLATE = 64
+
+
+class Room(NamedTuple):
+    """What a request may use."""
+
+    prompt: int
+    """Tokens of the prompt: exact where it was counted, else an upper bound."""
+    answer: int | None
+    """`max_tokens` for the engine; None where the endpoint has none."""
+    choices: int = 1
+
+    @property
+    def tokens(self) -> int:
+        """The most that the request can use: what its key reserves."""
+        return self.prompt + (self.answer or 0) * self.choices
+
+
+def wanted(request: dict[str, Any], default: int) -> int:
+    """The length of the answer that the client asks for."""
+    for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
+        value = request.get(name)
+        if isinstance(value, int) and value > 0:
+            return value
+    return default
+
+
+def bound(path: str, request: dict[str, Any], size: int, default: int) -> Room:
+    """The room by the size of the body alone: a token is at least a byte of it."""
+    if path in ("/embeddings", "/rerank"):
+        return Room(size, None)
+    choices = max(_number(request.get("n")), _number(request.get("best_of")))
+    if isinstance(prompts := request.get("prompt"), list) and all(
+        isinstance(prompt, str | list) for prompt in prompts
+    ):
+        choices *= max(1, len(prompts))
+    return Room(size + TEMPLATE, wanted(request, default), choices)
+
+
+async def fit(room: Room, request: dict[str, Any], engine: Engine) -> Room:
+    """The room within the context of the engine's model; the prompt is counted if it has to be.
+
+    Raises:
+        ApiError: 400 when the prompt alone fills the context, with both numbers.
+        AskdocsError: the engine is away.
+    """
+    context = (await engine.model()).context
+    if context is None or room.answer is None or room.prompt + room.answer <= context:
+        return room
+    counted = await count(request, engine)
+    if counted is None:
+        return room
+    if counted >= context:
+        raise ApiError(
+            400,
+            f"the prompt has {counted:,} tokens and the model's context {context:,}: shorten it",
+            param="messages" if "messages" in request else "prompt",
+            code="context_length_exceeded",
+        )
+    return room._replace(prompt=counted, answer=min(room.answer, context - counted))
+
+
+async def count(request: dict[str, Any], engine: Engine | None) -> int | None:
+    """Exact tokens of the prompt; None when no engine can tell or it refuses the request."""
+    if engine is None:
+        return None
+    try:
+        return await engine.count_prompt(request)
+    except (httpx.HTTPError, AskdocsError, KeyError):
+        return None
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
