@@ -1,48 +1,356 @@
 """Who may ask: the API key, from any of the headers that clients send it in.
 
-The same check serves the gateway's own layer and LiteLLM's `custom_auth`, so that LiteLLM's proxy
+The same keyring serves the gateway's own layer and LiteLLM's `custom_auth`, so that LiteLLM's proxy
 started alone with `gateway/litellm.yaml` is closed as well.
 """
 
+import asyncio
 import hmac
+import logging
+import math
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
+from gateway import database, settings
+from gateway.config import GatewaySettings
+from gateway.database import Unreachable
 from gateway.http import ApiError
+from gateway.keys import INSTALLATION, Found, Key, Keys, digest, parse
 
 if TYPE_CHECKING:
     from fastapi import Request
 
+log = logging.getLogger("askdocs.gateway")
+
+FRESH = 2.0  # seconds that what is known of a key counts; a revocation is live after them
+AHEAD = 1.0  # seconds after which a key in use is read again, so that no request waits for it
+PATIENCE = 2.0  # seconds that a request waits for the database
+PAUSE = 1.0  # seconds between two looks at a database that is away
+UNKNOWN = 10_000  # ids of no key that are remembered
+
+ROUTES = frozenset(
+    (method, path)
+    for prefix in ("", "/v1")
+    for method, path in [
+        ("GET", f"{prefix}/models"),
+        ("POST", f"{prefix}/chat/completions"),
+        ("POST", f"{prefix}/completions"),
+        ("POST", f"{prefix}/embeddings"),
+        ("POST", f"{prefix}/responses"),
+        ("POST", f"{prefix}/messages"),
+        ("POST", f"{prefix}/rerank"),
+    ]
+)
+"""What a key opens in LiteLLM. Its other routes, of which there are hundreds, are for its admin."""
+
 
 def presented(headers: Headers) -> str | None:
     """The key in `Authorization: Bearer`, `x-api-key` or `api-key`."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return headers.get("x-api-key") or headers.get("api-key") or None
+    bearer = x_api_key = api_key = b""
+    # One pass: `Headers.get` would walk and decode all of them three times.
+    for name, value in headers.raw:
+        if name == b"authorization" and not bearer:
+            scheme, _, token = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                bearer = token.strip()
+        elif name == b"x-api-key":
+            x_api_key = x_api_key or value
+        elif name == b"api-key":
+            api_key = api_key or value
+    found = bearer or x_api_key or api_key
+    return found.decode("latin-1") if found else None
 
 
 def check(key: SecretStr, headers: Headers) -> None:
     """Raises ApiError 401 unless the headers carry the key. Compares in constant time."""
     given = presented(headers)
     if given is None:
-        raise _refused("no API key: send it as 'Authorization: Bearer KEY'")
+        raise _missing()
     if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
-        raise _refused("this API key is not valid here")
+        raise _invalid()
+
+
+class _Entry:
+    """What was read of a key, and when; dates as seconds, which compare faster."""
+
+    __slots__ = ("expires", "key", "read", "secrets")
+
+    def __init__(self, found: Found, read: float) -> None:
+        self.key = found.key
+        self.read = read
+        self.expires = _seconds(found.key.expires)
+        self.secrets = [(secret.digest, _seconds(secret.valid_until)) for secret in found.secrets]
+
+    def judge(self, given: bytes) -> bool:
+        """Is this the digest of a secret that opens? False when it never was one.
+
+        Raises ApiError 401: it was one. Only who has the secret is told why it opens no more.
+        """
+        now = time.time()
+        until = -math.inf
+        matched = False
+        for known, valid_until in self.secrets:
+            # Every one is compared, so that the time taken says nothing about them.
+            if hmac.compare_digest(known, given):
+                matched, until = True, valid_until
+        if not matched:
+            return False
+        if self.key.revoked is not None:
+            raise _refused(f"this API key was revoked on {_date(self.key.revoked.timestamp())}")
+        if self.expires <= now:
+            raise _refused(f"this API key expired on {_date(self.expires)}")
+        if until <= now:
+            raise _refused(f"this API key was rotated, and its old text ended on {_date(until)}")
+        return True
+
+
+class Keyring:
+    """Tells whose key a request carries.
+
+    What the database says of a key is kept for FRESH seconds. With the database away, keys that
+    were seen before go on working, and others get 503: to say 401 to a key that may be valid would
+    make its owner throw it away. Belongs to one event loop.
+    """
+
+    def __init__(self, keys: Keys | None, installation: SecretStr | None) -> None:
+        """`installation`: the key of `[gateway] key`, which needs no database."""
+        self._keys = keys
+        self._own = digest(installation.get_secret_value()) if installation else None
+        self._own_key = Key(INSTALLATION, INSTALLATION, "", datetime.now(UTC))
+        self._entries: dict[str, _Entry] = {}
+        self._unknown: dict[str, float] = {}
+        self._lookups: dict[str, asyncio.Task[None]] = {}
+        # Its own, so that a database that hangs takes no thread from anybody else.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="keys")
+        self._recovery: asyncio.Task[None] | None = None
+
+    async def identify(self, headers: Headers) -> Key:
+        """The key of a request. Does not wait when the key was seen within FRESH seconds.
+
+        Raises:
+            ApiError: 401 for a key that is missing, unknown, revoked or expired; 503 for one that
+                the database would have to be asked about, when it is away.
+        """
+        text = presented(headers)
+        if text is None:
+            raise _missing()
+        return await self.verify(text)
+
+    async def verify(self, text: str) -> Key:
+        """The key with this text. Raises as `identify`."""
+        return self.known(text) or await self._ask(text)
+
+    def known(self, text: str) -> Key | None:
+        """The key with this text, if that can be told without the database. Raises ApiError 401."""
+        given = parse(text)
+        entry = self._entries.get(given.id) if given else None
+        if given is None or entry is None:
+            if self._own is not None and hmac.compare_digest(digest(text), self._own):
+                return self._own_key
+            if given is None or self._keys is None:
+                raise _invalid()
+            return None
+        age = time.monotonic() - entry.read
+        if age > FRESH and self._recovery is None:
+            return None
+        if not entry.judge(digest(given.secret)):
+            return None
+        if age > AHEAD and self._recovery is None:
+            self._lookup(given.id)
+        return entry.key
+
+    async def close(self) -> None:
+        tasks = [*self._lookups.values(), *filter(None, [self._recovery])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, text: str) -> Key:
+        """Ask the database about a text that has the form of a key."""
+        given = parse(text)
+        assert given is not None
+        began = time.monotonic()
+        if self._unknown.get(given.id, -math.inf) > began - FRESH:
+            raise _invalid()
+        answered = await self._read_since(given.id, began)
+        entry = self._entries.get(given.id)
+        if entry is not None and entry.judge(digest(given.secret)):
+            return entry.key
+        if answered:
+            raise _invalid()
+        raise ApiError(
+            503,
+            "this API key cannot be checked now, because the database is away: try again",
+            kind="server_error",
+            code="database_unavailable",
+            headers={"retry-after": "1"},
+        )
+
+    async def _read_since(self, id: str, moment: float) -> bool:
+        """Read a key, unless the database is away. Was it read?"""
+        # Twice, where a reading was under way that may not have seen a key that is this new.
+        while self._recovery is None:
+            task = self._lookup(id)
+            await asyncio.wait({task}, timeout=PATIENCE)
+            if not task.done():
+                self._away("the database did not answer in time")
+                return False
+            task.result()
+            entry = self._entries.get(id)
+            if (entry.read if entry else self._unknown.get(id, -math.inf)) >= moment:
+                return True
+        return False
+
+    def _lookup(self, id: str) -> asyncio.Task[None]:
+        """Read a key; at most one reading of each is under way."""
+        task = self._lookups.get(id)
+        if task is None:
+            task = self._lookups[id] = asyncio.create_task(self._read(id))
+            task.add_done_callback(lambda _: self._lookups.pop(id, None))
+        return task
+
+    async def _read(self, id: str) -> None:
+        assert self._keys is not None
+        loop = asyncio.get_running_loop()
+        read = time.monotonic()
+        try:
+            found = await loop.run_in_executor(self._threads, self._keys.find, id)
+        except Unreachable as error:
+            self._away(str(error))
+            return
+        if found is not None:
+            self._unknown.pop(id, None)
+            self._entries[id] = _Entry(found, read)
+            return
+        self._entries.pop(id, None)
+        self._unknown.pop(id, None)  # to the end
+        self._unknown[id] = read
+        if len(self._unknown) > UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
+
+    def _away(self, why: str) -> None:
+        if self._recovery is None:
+            log.warning("keys that were seen before go on working: %s", why)
+            self._recovery = asyncio.create_task(self._recover())
+
+    async def _recover(self) -> None:
+        """Until the database is back, nobody but this asks it."""
+        assert self._keys is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PAUSE)
+            try:
+                await loop.run_in_executor(self._threads, self._keys.find, INSTALLATION)
+            except Unreachable:
+                continue
+            break
+        self._recovery = None
+        log.warning("the database is back: keys are checked again")
+
+
+def _seconds(moment: datetime | None) -> float:
+    return math.inf if moment is None else moment.timestamp()
+
+
+def _date(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _missing() -> ApiError:
+    return _refused("no API key: send it as 'Authorization: Bearer KEY'")
+
+
+def _invalid() -> ApiError:
+    return _refused("this API key is not valid here")
 
 
 def _refused(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
 
 
-async def litellm_auth(request: "Request", api_key: str) -> Any:
-    """LiteLLM's hook, see https://docs.litellm.ai/docs/proxy/custom_auth."""
-    from litellm.proxy._types import UserAPIKeyAuth
+_alone: Keyring | None = None
 
-    key = os.environ.get("ASKDOCS_GATEWAY_KEY", "")
-    if not key or not hmac.compare_digest(api_key.encode(), key.encode()):
-        raise PermissionError("this API key is not valid here")
-    return UserAPIKeyAuth(api_key="askdocs")
+
+async def litellm_auth(request: "Request", api_key: str) -> Any:
+    """LiteLLM's hook, see https://docs.litellm.ai/docs/proxy/custom_auth.
+
+    Inside the gateway every request comes with the installation's key, its own being checked
+    already. Under `litellm --config` alone this is the only check, and LiteLLM makes none after it:
+    neither of the route nor of the models in what it returns. Limits by minute it does enforce.
+    """
+    from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+    from litellm.proxy.auth.auth_utils import get_request_route
+
+    try:
+        key = await _key_in_litellm(api_key)
+        route = (request.scope.get("method", ""), get_request_route(request).rstrip("/"))
+        if route not in ROUTES:
+            raise ApiError(403, f"{' '.join(route)} is not open to API keys", code="forbidden")
+        if key.models and route[0] == "POST":
+            await _check_models(key, request)
+    except ApiError as error:
+        body = error.body["error"]
+        raise ProxyException(
+            message=str(error),
+            type=str(body["type"]),
+            param=body["param"],
+            code=error.status,
+            openai_code=body["code"],
+            headers=error.headers,
+        ) from None
+    return UserAPIKeyAuth(
+        api_key=key.id,
+        key_alias=key.name,
+        user_role=LitellmUserRoles.INTERNAL_USER,
+        models=list(key.models),
+        rpm_limit=key.limits.rpm,
+        tpm_limit=key.limits.tpm,
+        max_parallel_requests=key.limits.max_parallel,
+    )
+
+
+async def _key_in_litellm(text: str) -> Key:
+    """Opens the database at the first key that needs it: LiteLLM has no hook at its start."""
+    global _alone
+    # Where the gateway puts it for the LiteLLM inside; see litellm_app.py.
+    own = os.environ.get(settings.variable(GatewaySettings, "key"), "")
+    if own and hmac.compare_digest(digest(text), digest(own)):
+        return Key(INSTALLATION, INSTALLATION, "", datetime.now(UTC))
+    if not text:
+        raise _missing()
+    if _alone is None:
+        url = settings.load(GatewaySettings).database_url
+        keys = Keys(database.open(url.get_secret_value())) if url else None
+        _alone = Keyring(keys, installation=None)
+    return await _alone.verify(text)
+
+
+async def _check_models(key: Key, request: "Request") -> None:
+    """Raises ApiError 403 unless all models that LiteLLM might ask are the key's.
+
+    LiteLLM takes a model from the query too, and fallbacks from the body.
+    """
+    from litellm.proxy.auth.auth_utils import (
+        fallback_target_model_name,
+        iter_request_fallback_targets,
+    )
+    from litellm.proxy.common_utils.http_parsing_utils import read_request_body
+
+    body = await read_request_body(request)
+    named = [body.get("model"), *request.query_params.getlist("model")]
+    named += [fallback_target_model_name(target) for target in iter_request_fallback_targets(body)]
+    for model in named:
+        if not isinstance(model, str) or not key.allows(model):
+            raise ApiError(
+                403,
+                f"this API key may not use the model {model!r}; it may use {', '.join(key.models)}",
+                param="model",
+                code="model_not_allowed",
+            )

@@ -73,7 +73,7 @@ async def test_a_day_and_a_month_end_at_midnight_utc(
     midnight = datetime(first.year, first.month, 1, tzinfo=UTC).timestamp()
     one = Usage(engine)
     for moment in (midnight - 1, midnight):
-        monkeypatch.setattr(usage.time, "time", lambda at=moment: at)
+        monkeypatch.setattr(time, "time", lambda at=moment: at)
         one.add(ANN, "docs", "base", 10, 0)
     monkeypatch.undo()
     assert await one.month(ANN.id) == 10
