@@ -1,0 +1,263 @@
+"""What the fields of a request must be, before an engine sees them."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.http import ApiError
+from gateway.validate import check
+
+USER = {"role": "user", "content": "hi"}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+CALL = {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+GOOD: dict[str, dict[str, Any]] = {
+    "/chat/completions": {"model": "docs", "messages": [USER]},
+    "/completions": {"model": "base", "prompt": "hi"},
+    "/embeddings": {"model": "small", "input": "hi"},
+    "/rerank": {"model": "small", "query": "hi", "documents": ["a", "b"]},
+    "/responses": {"model": "base", "input": "hi"},
+    "/messages": {"model": "base", "messages": [USER], "max_tokens": 5},
+}
+CHAT = "/chat/completions"
+
+
+def refusal(endpoint: str, **fields: Any) -> tuple[str, str]:
+    """The param and the message of the error."""
+    with pytest.raises(ApiError) as caught:
+        check(endpoint, {**GOOD[endpoint], **fields})
+    error = caught.value.body["error"]
+    assert caught.value.status == 400
+    assert error["type"] == "invalid_request_error"
+    return str(error["param"]), str(error["message"])
+
+
+@pytest.mark.parametrize("endpoint", GOOD)
+def test_an_ordinary_request_passes_and_so_do_unknown_fields_and_nulls(endpoint: str) -> None:
+    good = GOOD[endpoint]
+    check(endpoint, good)
+    check(endpoint, {**good, "unheard_of": {"a": [1]}, "temperature": None, "stream": None})
+    check(endpoint, {**good, "stream": True, "temperature": 1, "top_p": 0.5, "user": "me"})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "field"), [(e, f) for e in GOOD for f in GOOD[e] if f != "max_tokens"]
+)
+def test_a_field_that_is_needed_is_missed_by_name(endpoint: str, field: str) -> None:
+    body = {name: value for name, value in GOOD[endpoint].items() if name != field}
+    for missing in (body, {**body, field: None}):
+        with pytest.raises(ApiError, match=f"^{field} is missing$") as caught:
+            check(endpoint, missing)
+        assert caught.value.body["error"]["param"] == field
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_tokens": 32_000, "max_completion_tokens": 1},
+        {"n": 2, "stop": "\n", "seed": -5, "logit_bias": {"5": -100}, "logprobs": True},
+        {"stop": ["a", "b"], "logprobs": True, "top_logprobs": 20},
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}},
+        {"tools": [TOOL]},
+        {"tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False},
+        {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "look"}}},
+        {"tools": [], "tool_choice": "auto"},
+        {"tool_choice": "none"},
+        {"messages": [{"role": "developer", "content": "be short"}, USER]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}], "name": "me"}]},
+        {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]},
+        {"messages": [USER, {"role": "assistant", "tool_calls": [CALL]}]},
+        {"messages": [{"role": "tool", "tool_call_id": "a", "content": "it is here"}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+    ],
+)
+def test_what_clients_really_send_passes(fields: dict[str, Any]) -> None:
+    check(CHAT, {**GOOD[CHAT], **fields})
+
+
+WRONG: list[tuple[str, list[Any]]] = [
+    ("model", [5, [], {}, True, ""]),
+    ("messages", ["hi", {}, [], 5]),
+    ("temperature", ["hot", -1, 2.1, 1e30, True, [], float("nan"), float("inf")]),
+    ("top_p", ["x", -0.1, 1.1]),
+    ("max_tokens", ["many", -1, 0, 1.5, 1e30, 2**31, 2**64, True, []]),
+    ("max_completion_tokens", ["many", -1, 0, 1.5]),
+    ("n", ["two", 0, -1, 1.5, 1000]),
+    ("stop", [5, {}, [5], [None], True]),
+    ("stream", ["yes", 1, 0, []]),
+    ("stream_options", ["x", 5, []]),
+    ("logprobs", ["x", 5, []]),
+    ("top_logprobs", ["x", -1, 21, 1.5, True, 5]),
+    ("response_format", ["json", 5, []]),
+    ("tools", ["x", 5, {}]),
+    ("tool_choice", ["x", 5, [], "required", {"type": "function", "function": {"name": "g"}}]),
+    ("seed", ["x", 1.5, 2**63, 2**64]),
+    ("logit_bias", ["x", []]),
+    ("frequency_penalty", ["x", 3, -3]),
+    ("presence_penalty", ["x", 3]),
+    ("metadata", ["x", []]),
+    ("user", [5, []]),
+    ("parallel_tool_calls", ["x"]),
+    ("functions", ["x"]),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in WRONG for v in values])
+def test_a_wrong_value_is_refused_with_its_field_and_value(field: str, value: Any) -> None:
+    param, message = refusal(CHAT, **{field: value})
+    assert param == field
+    assert message.startswith(field)
+    assert len(message) < 200
+    if isinstance(value, str) and value and value != "required":
+        assert value in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [USER, None]}, "messages[1]"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": 1, "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+            "messages[0].content[0].text",
+        ),
+        ({"messages": [{**USER, "name": 5}]}, "messages[0].name"),
+        ({"messages": [{"role": "assistant", "tool_calls": "x"}]}, "messages[0].tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": ["x"]}]}, "messages[0].tool_calls[0]"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"x": 1}]}]},
+            "messages[0].tool_calls[0].type",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "function": "x"}]}]},
+            "messages[0].tool_calls[0].function",
+        ),
+        ({"tools": [5]}, "tools[0]"),
+        ({"tools": [{}]}, "tools[0].type"),
+        ({"tools": [{"type": "banana"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": 5}}]}, "tools[0].function.name"),
+        (
+            {"tools": [TOOL, {"type": "function", "function": {"name": "f", "parameters": "x"}}]},
+            "tools[1].function.parameters",
+        ),
+        ({"tools": [TOOL], "tool_choice": {}}, "tool_choice.type"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function"}}, "tool_choice.function"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
+            "tool_choice",
+        ),
+        ({"response_format": {}}, "response_format.type"),
+        ({"response_format": {"type": "nonsense"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": "x"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"stream_options": {"include_usage": "x"}}, "stream_options.include_usage"),
+        ({"logit_bias": {"5": "x"}}, "logit_bias.5"),
+    ],
+)
+def test_a_mistake_deep_inside_is_named_with_its_place(fields: dict[str, Any], param: str) -> None:
+    named, message = refusal(CHAT, **fields)
+    assert named == param
+    assert message.startswith(param)
+
+
+OTHERS: list[tuple[str, str, list[Any]]] = [
+    ("/completions", "prompt", [5, [], {}, [None], [1.5], ["a", 5], [[]], True]),
+    ("/completions", "max_tokens", [-1, "many"]),
+    ("/completions", "logprobs", [True, -1, 21, "x"]),
+    ("/completions", "echo", ["x"]),
+    ("/completions", "suffix", [5]),
+    ("/completions", "best_of", [0, "x"]),
+    ("/embeddings", "input", [5, [], {}, "", ["a", ""], [[]], ["a", 5], [None], True]),
+    ("/embeddings", "encoding_format", ["x", 5]),
+    ("/embeddings", "dimensions", [0, "x", 1.5]),
+    ("/rerank", "query", [5]),
+    ("/rerank", "documents", ["x", [], [5]]),
+    ("/rerank", "top_n", [0]),
+    ("/responses", "input", [5, {}]),
+    ("/responses", "max_output_tokens", [0, "x"]),
+    ("/responses", "tools", ["x"]),
+    ("/messages", "messages", ["x", []]),
+    ("/messages", "max_tokens", ["x", 0]),
+    ("/messages", "system", [5]),
+]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "field", "value"), [(e, f, v) for e, f, values in OTHERS for v in values]
+)
+def test_the_other_endpoints_have_their_rules(endpoint: str, field: str, value: Any) -> None:
+    assert refusal(endpoint, **{field: value})[0] == field
+
+
+@pytest.mark.parametrize("value", ["hi", ["a", "b"], [1, 2], [[1, 2], [3]]])
+def test_texts_and_tokens_are_prompts_and_inputs(value: Any) -> None:
+    check("/completions", {"model": "m", "prompt": value})
+    check("/embeddings", {"model": "m", "input": value})
+
+
+def test_a_prompt_may_be_scored_without_an_answer() -> None:
+    check("/completions", {"model": "m", "prompt": "hi", "max_tokens": 0, "echo": True})
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "function", "name", "role", "content", "text", "x"]), inner
+        )
+    ),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from([field for field, _ in WRONG])
+
+
+@given(st.sampled_from(sorted(GOOD)), st.dictionaries(FIELDS, VALUES, max_size=4))
+def test_whatever_is_sent_passes_or_is_an_error_400(endpoint: str, fields: dict[str, Any]) -> None:
+    try:
+        check(endpoint, {**GOOD[endpoint], **fields})
+    except ApiError as error:
+        json.dumps(error.body)
+        status = error.status
+    else:
+        status = 400
+    assert status == 400
+
+
+def test_a_number_of_thousands_of_digits_is_not_repeated() -> None:
+    assert refusal(CHAT, max_tokens=10**4000)[1].endswith("(it is a huge number)")
+
+
+def test_a_request_is_checked_in_microseconds() -> None:
+    body = {
+        **GOOD[CHAT],
+        "messages": [{"role": "system", "content": "be short"}, USER],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+        "max_tokens": 100,
+    }
+    best = 1.0
+    for _ in range(20):
+        began = time.process_time()
+        for _ in range(500):
+            check(CHAT, body)
+        best = min(best, (time.process_time() - began) / 500)
+    assert best < 20e-6  # 2 on a quiet machine
