@@ -127,6 +127,23 @@ def _embedded(place: str, value: Any) -> None:
 # The larger fields
 
 
+# Of a chat's content: OpenAI's, then vLLM's. LiteLLM answers 500 to others.
+_PARTS = (
+    *("text", "refusal", "image_url", "input_audio", "file"),
+    *("audio_url", "video_url", "image_embeds", "audio_embeds"),
+)
+
+
+def _chat_messages(place: str, value: Any) -> None:
+    _messages(place, value)
+    for number, message in enumerate(value):
+        if type(message.get("content")) is list:
+            for index, part in enumerate(message["content"]):
+                if part["type"] not in _PARTS:
+                    where = f"{place}[{number}].content[{index}].type"
+                    raise _wrong(where, f"one of {', '.join(_PARTS)}", part["type"])
+
+
 def _messages(place: str, value: Any) -> None:
     if type(value) is not list or not value:
         raise _wrong(place, "a list of messages, and not empty", value)
@@ -278,7 +295,7 @@ _SAMPLED: dict[str, Rule] = {
 }
 _CHAT: dict[str, Rule] = {
     **_SAMPLED,
-    "messages": _messages,
+    "messages": _chat_messages,
     "max_completion_tokens": _integer(1),
     "logprobs": _boolean,
     "top_logprobs": _integer(0, 20),

@@ -132,6 +132,10 @@ def test_a_wrong_value_is_refused_with_its_field_and_value(field: str, value: An
             {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
             "messages[0].content[0].text",
         ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "smell"}]}]},
+            "messages[0].content[0].type",
+        ),
         ({"messages": [{**USER, "name": 5}]}, "messages[0].name"),
         ({"messages": [{"role": "assistant", "tool_calls": "x"}]}, "messages[0].tool_calls"),
         ({"messages": [{"role": "assistant", "tool_calls": ["x"]}]}, "messages[0].tool_calls[0]"),
@@ -209,6 +213,11 @@ def test_the_other_endpoints_have_their_rules(endpoint: str, field: str, value: 
 def test_texts_and_tokens_are_prompts_and_inputs(value: Any) -> None:
     check("/completions", {"model": "m", "prompt": value})
     check("/embeddings", {"model": "m", "input": value})
+
+
+def test_messages_has_parts_that_a_chat_has_not() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "x", "data": "x"}}
+    check("/messages", {"model": "m", "messages": [{"role": "user", "content": [image]}]})
 
 
 def test_a_prompt_may_be_scored_without_an_answer() -> None:
