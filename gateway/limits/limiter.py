@@ -1,0 +1,99 @@
+"""The limits of keys: admit a request, settle it when it has ended.
+
+With a Redis they hold across all workers. While it is away each worker applies them alone, in
+memory: a request is never refused, nor held up, because Redis is.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from gateway.errors import AskdocsError
+from gateway.keys import Key, Limits
+from gateway.limits.grant import UNLIMITED, Grant
+from gateway.limits.memory import Memory
+from gateway.limits.month import Months
+from gateway.limits.shared import LEASE, Shared
+from gateway.limits.wire import Address
+
+WINDOW = 60.0
+"""Seconds, the minute of rpm and tpm."""
+NONE = Limits()
+
+
+class Limiter:
+    """Made by `connect`."""
+
+    def __init__(self, memory: Memory, shared: Shared | None, months: Months) -> None:
+        self._memory = memory
+        self._shared = shared
+        self._months = months
+        self.local_decisions = 0
+        """How many requests this worker decided alone because Redis was away."""
+
+    @property
+    def is_local(self) -> bool:
+        """Is Redis configured, and away?"""
+        return self._shared is not None and not self._shared.is_up
+
+    async def admit(self, key: Key, tokens: int) -> Grant:
+        """Admit a request that takes at most `tokens`: its prompt and its max_tokens.
+
+        Raises:
+            LimitReached: 429, a limit of the key refuses it.
+        """
+        if key.limits == NONE:
+            return UNLIMITED
+        if self._shared is not None:
+            if self._shared.is_up:
+                grant = await self._shared.admit(key, tokens, self._months)
+                if grant is not None:
+                    return grant
+            self.local_decisions += 1
+        if key.limits.monthly_tokens is not None:
+            while not self._memory.knows_month(key.id):
+                self._memory.set_month(key.id, *await self._months.used(key.id))
+        return self._memory.admit(key, tokens)
+
+    def settle(self, grant: Grant, used: int) -> None:
+        """The response has ended, or failed, or its client has gone: `used` tokens in all.
+
+        Never waits. Call it once for every grant, from a `finally`; a second call does nothing.
+        """
+        counters, grant.counters = grant.counters, None
+        if counters is not None:
+            counters.settle(grant, used)
+
+    async def close(self) -> None:
+        await self._months.close()
+        if self._shared is not None:
+            await self._shared.close()
+
+
+async def connect(
+    redis_url: str | None,
+    month: Callable[[str], Awaitable[int]],
+    *,
+    window: float = WINDOW,
+    lease: float = LEASE,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Limiter:
+    """The limits of all keys, in Redis, or in memory without a URL.
+
+    `month` gives the tokens that a key (its id) has used this calendar month, UTC; it is asked when
+    no counter knows.
+
+    Raises:
+        AskdocsError: the URL is not one, or Redis refuses user, password or database.
+    """
+    shared = None
+    if redis_url is not None:
+        try:
+            address = Address(redis_url)
+        except ValueError as error:
+            raise AskdocsError(
+                f"redis_url of [gateway] is not an address of Redis ({error}): it looks like"
+                " redis://host:6379/0, rediss://:password@host:6380/0 or unix:///path?db=0"
+            ) from None
+        shared = Shared(address, window, lease)
+        await shared.open()
+    return Limiter(Memory(window, clock), shared, Months(month))
