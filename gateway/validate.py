@@ -99,6 +99,9 @@ def _choice(*known: str) -> Rule:
     return rule
 
 
+_tool_type = _choice("function", "custom")
+
+
 def _texts(place: str, value: Any) -> None:
     """A string or a list of strings."""
     if type(value) is not str and (type(value) is not list or not set(map(type, value)) <= {str}):
@@ -182,7 +185,7 @@ def _more(place: str, message: dict[str, Any]) -> None:
     _objects(f"{place}.tool_calls", calls)
     for number, call in enumerate(calls):
         where = f"{place}.tool_calls[{number}]"
-        _name(f"{where}.type", call.get("type"))
+        _tool_type(f"{where}.type", call.get("type"))
         if call["type"] == "function":
             function = call.get("function")
             _object(f"{where}.function", function)
@@ -194,7 +197,7 @@ def _tools(place: str, value: Any) -> None:
     _objects(place, value)
     for number, tool in enumerate(value):
         where = f"{place}[{number}]"
-        _choice("function", "custom")(f"{where}.type", tool.get("type"))
+        _tool_type(f"{where}.type", tool.get("type"))
         kind = tool["type"]
         inside = tool.get(kind)
         _object(f"{where}.{kind}", inside)

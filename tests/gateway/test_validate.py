@@ -144,6 +144,10 @@ def test_a_wrong_value_is_refused_with_its_field_and_value(field: str, value: An
             "messages[0].tool_calls[0].type",
         ),
         (
+            {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "type": "banana"}]}]},
+            "messages[0].tool_calls[0].type",
+        ),
+        (
             {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "function": "x"}]}]},
             "messages[0].tool_calls[0].function",
         ),
