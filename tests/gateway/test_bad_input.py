@@ -324,7 +324,7 @@ def test_a_wrong_field_of_a_chat_is_named(lane: Gateway, name: str, value: Any) 
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "name", "value"), [(e, n, v) for e, n, l in OTHERS for v in l]
+    ("endpoint", "name", "value"), [(e, n, v) for e, n, values in OTHERS for v in values]
 )
 def test_a_wrong_field_elsewhere_is_named(
     lane: Gateway, endpoint: str, name: str, value: Any
