@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import relay, room
+from gateway import fim, relay, room, validate
 from gateway.aliases import Route
 from gateway.chat import wants_grounding
 from gateway.config import GatewaySettings
@@ -115,13 +115,12 @@ class Gateway:
         parts = self._parts
         endpoint = exchange.endpoint
         request = parse_object(body)
-        name = request.get("model")
-        if not isinstance(name, str):
-            raise ApiError(400, f"model must be a name (it is {name!r:.100})", param="model")
-        route = parts.aliases.table.route(name, _user(request, headers))
+        validate.check(endpoint, request)
+        name: str = request["model"]
         if not exchange.key.allows(name):
             raise _not_allowed(exchange, name)
-        first = await self._first(route)
+        route = parts.aliases.table.route(name, _user(request, headers))
+        first = await self._first(route, exchange)
         exchange.asked(name, bool(request.get("stream")))
         exchange.grounded = (
             endpoint == "/chat/completions"
@@ -155,12 +154,21 @@ class Gateway:
                 opened = await parts.dispatch.open(call, route)
                 await relay.relay(opened, exchange, request, send)
 
-    async def _first(self, route: Route) -> Served:
+    async def _first(self, route: Route, exchange: Exchange) -> Served:
+        fleet = self._parts.fleet
         for name in route.candidates:
-            served = self._parts.fleet.get(name) or await self._parts.fleet.find(name)
+            served = fleet.get(name) or await fleet.find(name)
             if served is not None:
                 return served
-        raise unknown_model(route.alias)
+        raise await self._unknown_model(route.alias, exchange)
+
+    async def _unknown_model(self, name: str, exchange: Exchange) -> ApiError:
+        return unknown_model(name, await self._names(exchange))
+
+    async def _names(self, exchange: Exchange) -> list[str]:
+        """The models that the key may use: aliases first, as some clients take the first one."""
+        names = [*self._parts.aliases.table.aliases, *await self._parts.fleet.names()]
+        return [name for name in dict.fromkeys(names) if exchange.key.allows(name)]
 
     def _is_inner(self, exchange: Exchange, headers: Headers) -> bool:
         """Is it LiteLLM's translation of a request that is accounted for already?"""
@@ -199,7 +207,7 @@ class Gateway:
             raise _not_allowed(exchange, name)
         known = name in self._parts.aliases.table.aliases or await self._parts.fleet.find(name)
         if not known:
-            raise unknown_model(name)
+            raise await self._unknown_model(name, exchange)
         await send_json(send, 200, await self._entry(name))
 
     async def _entry(self, name: str) -> dict[str, Any]:
@@ -278,6 +286,10 @@ def _renderer(request: dict[str, Any], space: room.Room):  # type: ignore[no-unt
                 **(options if isinstance(options, dict) else {}),
                 "include_usage": True,
             }
+        if body.get("suffix") is not None:
+            if served.fim is None:
+                raise fim.not_supported(served.name)
+            body["prompt"] = await served.fim.render(body["prompt"], body.pop("suffix"))
         if messages := body.get("messages"):
             body["messages"] = [_plain_role(message) for message in messages]
         return body

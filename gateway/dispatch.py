@@ -7,12 +7,11 @@ and the client notices nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Scope
 
 from gateway.aliases import Route
@@ -30,10 +29,10 @@ class Response(Protocol):
     """An answer as it comes in, over either lane."""
 
     status: int
-    headers: Headers
 
+    def header(self, name: bytes) -> bytes: ...
     def chunks(self) -> AsyncIterator[bytes]: ...
-    async def close(self) -> None: ...
+    def close(self) -> Awaitable[None] | None: ...
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class Opened:
         return b"".join([chunk async for chunk in self.chunks()])
 
     async def close(self) -> None:
-        await self.response.close()
+        await _closed(self.response)
 
 
 @dataclass(slots=True)
@@ -138,7 +137,7 @@ class Dispatch:
             if served is not None:
                 found.append(served)
         if not found:
-            raise unknown_model(route.alias)
+            raise unknown_model(route.alias, self._fleet.configured)
         if len(found) == 1:
             return found
         return [served for served in found if served.breaker.admits()] or found
@@ -165,7 +164,7 @@ class Dispatch:
         try:
             there = await served.id()
             request["model"] = there
-            response = await served.lane.open(call.path, {}, dump(request))
+            response = await served.lane.open(call.path, (), dump(request))
         except (LaneError, AskdocsError):
             raise Failed("unreachable", _away(served)) from None
         return await self._begun(call, served, "fast", response, there)
@@ -194,7 +193,7 @@ class Dispatch:
             first = await anext(chunks, b"")
             if not first:
                 raise Failed("empty", _away(served))
-            is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+            is_stream = response.header(b"content-type").startswith(b"text/event-stream")
             if is_stream and first.startswith(b'data: {"error"'):
                 raise Failed("error", _error_event(first))
             begun = True
@@ -205,7 +204,7 @@ class Dispatch:
             raise Failed("broke off", _away(served)) from None
         finally:
             if not begun:
-                await response.close()
+                await _closed(response)
 
     async def _refused(self, served: Served, response: Response, body: bytes) -> Exception:
         error = stated(response.status, body)
@@ -218,8 +217,8 @@ class Dispatch:
         if status >= 500 and (served.engine is None or not await served.engine.is_ready()):
             error = _away(served)
         for name in ("retry-after", "retry-after-ms"):
-            if name in response.headers:
-                error.headers[name] = response.headers[name]
+            if value := response.header(name.encode()):
+                error.headers[name] = value.decode("latin-1")
         return Failed(str(status), error)
 
 
@@ -238,6 +237,11 @@ async def _unless_dead(opening: Awaitable[Opened], served: Served, patience: flo
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def _closed(response: Response) -> None:
+    if (closing := response.close()) is not None:
+        await closing
 
 
 def stated(status: int, body: bytes) -> ApiError:
@@ -261,10 +265,10 @@ def stated(status: int, body: bytes) -> ApiError:
     )
 
 
-def unknown_model(name: str) -> ApiError:
+def unknown_model(name: str, known: Sequence[str]) -> ApiError:
     return ApiError(
         404,
-        f"the model {name[:200]!r} does not exist here; GET /v1/models lists what there is",
+        f"the model {name[:200]!r} does not exist here; there are {', '.join(known)}",
         param="model",
         code="model_not_found",
     )

@@ -17,6 +17,7 @@ from gateway.breaker import Breaker
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
+from gateway.fim import Fim
 from gateway.lane import Lane
 
 LOOPBACK = "askdocs"  # LiteLLM's name for this gateway's own chat endpoint
@@ -31,6 +32,7 @@ class Served:
     litellm: str | None = None
     """Its name in LiteLLM's model list; None: by engine and name there."""
     engine: Engine | None = None
+    fim: Fim | None = None
     lane: Lane | None = None
     place: str = ""
     """LiteLLM's name for the engine."""
@@ -137,7 +139,9 @@ class Fleet:
 
     def _at(self, name: str, where: tuple[str, str | None], model: str | None) -> Served:
         engine = Engine(*where, model)
-        return Served(name, engine=engine, lane=self._lanes[where], place=self._places[where])
+        return Served(
+            name, engine=engine, fim=Fim(engine), lane=self._lanes[where], place=self._places[where]
+        )
 
     async def _look(self, fresh: bool = False) -> dict[str, Served]:
         """What the engines list beside the configured names. At most one look a second."""

@@ -215,6 +215,10 @@ class Reply:
                 await reply.close()
         return reply
 
+    def header(self, name: bytes) -> bytes:
+        """A header's value, by its name in lower case; empty when it is not there."""
+        return self.headers.get(name.decode(), "").encode("latin-1")
+
     async def close(self) -> None:
         """End the call; the app sees that its client has gone."""
         self._gone.set()

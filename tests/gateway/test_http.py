@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http import (
     DONE,
@@ -42,6 +43,15 @@ def part(body: bytes, more: bool = False) -> Message:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
+@asynccontextmanager
+async def calling(app: ASGIApp, scope: Scope, body: bytes) -> AsyncIterator[Reply]:
+    reply = await Reply.open(app, scope, body)
+    try:
+        yield reply
+    finally:
+        await reply.close()
+
+
 class Sent(list[Message]):
     """What was sent to a client."""
 
@@ -72,6 +82,13 @@ async def test_a_body_over_the_limit_is_refused_before_all_of_it_has_come() -> N
         await read_body(receiving(part(b"ab", True), part(b"cd", True)), 3)
     assert caught.value.status == 413
     assert "larger than 3 bytes" in str(caught.value)
+
+
+async def test_a_body_that_does_not_go_on_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.http.BODY_PAUSE", 0.05)
+    with pytest.raises(ApiError) as caught:
+        await read_body(receiving(part(b"ab", True)), 9)
+    assert caught.value.status == 408
 
 
 async def test_a_client_that_leaves_in_the_middle_is_a_connection_error() -> None:
@@ -184,7 +201,7 @@ class Chunks:
         self._wait = wait
         self.closed = False
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         try:
             for chunk in self._chunks:
                 yield chunk
@@ -198,7 +215,7 @@ class Chunks:
 
 async def test_a_stream_is_sent_as_events_to_its_end() -> None:
     sent, chunks = Sent(), Chunks(b"data: a\n\n", DONE)
-    await send_events(receiving(), sent.send, chunks.stream())
+    await send_events(sent.send, chunks.stream())
     assert sent[0]["status"] == 200
     headers = dict(sent[0]["headers"])
     assert headers[b"content-type"] == b"text/event-stream"
@@ -208,33 +225,24 @@ async def test_a_stream_is_sent_as_events_to_its_end() -> None:
     assert chunks.closed
 
 
-async def test_the_stream_ends_when_the_client_leaves() -> None:
-    sent, chunks = Sent(), Chunks(b"data: a\n\n", wait=True)
-    leaves = asyncio.Event()
-
-    async def receive() -> Message:
-        await leaves.wait()
-        return {"type": "http.disconnect"}
-
-    sending = asyncio.create_task(send_events(receive, sent.send, chunks.stream()))
-    await sent.something.wait()
-    assert not chunks.closed
-    leaves.set()
-    await asyncio.wait_for(sending, 5)
-    assert chunks.closed
-    assert sent[-1]["more_body"]  # there was nobody to say the end to
-
-
-async def test_a_failing_stream_raises_and_is_closed() -> None:
-    chunks = Chunks(b"data: a\n\n", then=ApiError(503, "away"))
+async def test_a_stream_that_fails_before_its_first_chunk_raises_and_nothing_is_sent() -> None:
+    sent, chunks = Sent(), Chunks(then=ApiError(503, "away"))
     with pytest.raises(ApiError, match="away"):
-        await send_events(receiving(), Sent().send, chunks.stream())
+        await send_events(sent.send, chunks.stream())
+    assert (sent, chunks.closed) == ([], True)
+
+
+async def test_a_stream_that_fails_later_says_so_in_an_event_and_ends() -> None:
+    sent, chunks = Sent(), Chunks(b"data: a\n\n", then=ApiError(503, "away"))
+    await send_events(sent.send, chunks.stream())
+    assert sent.body == b"data: a\n\n" + event(ApiError(503, "away").body)
+    assert not sent[-1].get("more_body")
     assert chunks.closed
 
 
 async def test_a_cancelled_stream_is_closed() -> None:
     sent, chunks = Sent(), Chunks(b"data: a\n\n", wait=True)
-    sending = asyncio.create_task(send_events(receiving(), sent.send, chunks.stream()))
+    sending = asyncio.create_task(send_events(sent.send, chunks.stream()))
     await sent.something.wait()
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -259,7 +267,7 @@ async def test_a_reply_has_status_headers_and_body_of_what_the_app_got() -> None
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
         await send({"type": "http.response.body", "body": b"b"})
 
-    async with Reply(app, SCOPE, b"body") as reply:
+    async with calling(app, SCOPE, b"body") as reply:
         assert reply.status == 418
         assert reply.headers["Content-Type"] == "text/plain"
         assert await reply.body() == b"ab"
@@ -275,7 +283,7 @@ async def test_the_app_cannot_write_into_the_callers_state() -> None:
         await start(send)
         await send({"type": "http.response.body"})
 
-    async with Reply(app, scope, b"") as reply:
+    async with calling(app, scope, b"") as reply:
         assert await reply.body() == b""
     assert scope["state"] == {"a": 1}
 
@@ -294,7 +302,7 @@ async def test_leaving_early_cancels_the_app(full: bool) -> None:
             ended.set()
 
     async def leave() -> None:
-        async with Reply(app, SCOPE, b"") as reply:
+        async with calling(app, SCOPE, b"") as reply:
             assert [chunk async for chunk in take_one(reply)] == [b"a"]
             await asyncio.sleep(0.05)
             assert not ended.is_set()
@@ -317,7 +325,7 @@ async def test_an_app_that_waits_for_its_client_to_go_is_not_told_before_it_does
         await start(send)
         seen.append((await receive())["type"])
 
-    async with Reply(app, SCOPE, b"") as reply:
+    async with calling(app, SCOPE, b"") as reply:
         assert reply.status == 200
         await asyncio.sleep(0.02)
         assert seen == ["http.request"]
@@ -328,7 +336,7 @@ async def test_an_app_that_fails_before_its_response_raises_its_error() -> None:
         raise KeyError("broken")
 
     with pytest.raises(KeyError, match="broken"):
-        async with Reply(app, SCOPE, b""):
+        async with calling(app, SCOPE, b""):
             raise AssertionError
 
 
@@ -337,7 +345,7 @@ async def test_an_app_that_ends_without_a_response_is_an_error() -> None:
         await receive()
 
     with pytest.raises(RuntimeError, match="without a response"):
-        async with Reply(app, SCOPE, b""):
+        async with calling(app, SCOPE, b""):
             raise AssertionError
 
 
@@ -347,7 +355,7 @@ async def test_an_app_that_fails_in_the_middle_ends_the_chunks() -> None:
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
         raise KeyError("broken")
 
-    async with Reply(app, SCOPE, b"") as reply:
+    async with calling(app, SCOPE, b"") as reply:
         assert await asyncio.wait_for(reply.body(), 5) == b"a"
 
 
@@ -361,7 +369,7 @@ async def test_a_caller_that_is_cancelled_while_it_waits_takes_the_app_with_it()
             ended.set()
 
     async def call() -> None:
-        async with Reply(app, SCOPE, b""):
+        async with calling(app, SCOPE, b""):
             raise AssertionError
 
     calling = asyncio.create_task(call())

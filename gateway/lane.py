@@ -1,0 +1,373 @@
+"""The fast lane: HTTP/1.1 to one engine, bytes in and bytes out, over connections that are kept.
+
+    lane = Lane("http://127.0.0.1:8001/v1")
+    reply = await lane.open("/chat/completions", (), body)
+    try:
+        async for chunk in reply.chunks():
+            ...
+    finally:
+        reply.close()
+
+It stands on asyncio.Protocol and httptools' C parser, with one future per wait and no queue:
+half of what aiohttp's client costs per request (docs/benchmarks.md).
+"""
+
+import asyncio
+import ssl
+from asyncio import AbstractEventLoop, Future
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from gateway.errors import AskdocsError
+
+CONNECT_S = 0.25
+TLS_S = 1.0  # to connect and shake hands; an engine behind TLS is seldom next door
+MAX_HEAD = 65536  # bytes of a response's headers, and of its trailers
+HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is made to wait
+IDLE_CONNECTIONS = 256
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+# What the lane writes itself, or what belongs to one connection only (RFC 9110, 7.6.1).
+_OWN = frozenset(
+    b"host content-length transfer-encoding connection keep-alive te trailer upgrade expect"
+    b" proxy-connection authorization x-api-key api-key accept-encoding".split()
+)
+
+
+class LaneError(Exception):
+    """The engine did not answer, or not to the end.
+
+    Not a ConnectionError: that is a client that has left.
+    """
+
+
+class Unreachable(LaneError):
+    """Not one byte of a response came: another engine may be asked without the client noticing."""
+
+
+class BrokenOff(LaneError):
+    """The response began and did not end, or was not HTTP."""
+
+
+class Lane:
+    """Connections to one engine."""
+
+    def __init__(self, base_url: str, api_key: str | None = None) -> None:
+        """`base_url` is the engine's OpenAI API, with /v1. Raises AskdocsError on another thing."""
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise AskdocsError(f"{base_url!r} is not a base URL like http://127.0.0.1:8001/v1")
+        self._host = parts.hostname
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._path = parts.path.rstrip("/")
+        credential = f"authorization: Bearer {api_key}\r\n" if api_key else ""
+        host = parts.netloc.rpartition("@")[2]
+        self._head = f"host: {host}\r\n{credential}content-type: application/json\r\n".encode()
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+
+    async def open(self, path: str, headers: RawHeaders, body: bytes) -> "LaneReply":
+        """POST `body` to `path` below the base URL, and wait for the response's headers.
+
+        `headers` are passed on, but for those that are the connection's own, and credentials.
+        Cancelling the call closes its connection.
+
+        Raises:
+            Unreachable: the engine refused, did not accept in 250 ms, or left without a byte.
+            BrokenOff: it left within the headers, or what it sent is not HTTP.
+        """
+        lines = [b"POST %b%b HTTP/1.1\r\n" % (self._path.encode(), path.encode()), self._head]
+        for name, value in headers:
+            if name not in _OWN and name != b"content-type":
+                lines += (name, b": ", value, b"\r\n")
+        lines += (b"content-length: %d\r\n\r\n" % len(body), body)
+        request = b"".join(lines)
+        connection = self._idle.pop() if self._idle else None
+        if connection:
+            try:
+                return await connection.request(request)
+            except Unreachable:
+                # llama.cpp announces keep-alive on a stream and then closes: a kept connection may
+                # be dead, which shows in the first use. Once, and only before any byte came.
+                pass
+        return await (await self._connect()).request(request)
+
+    async def close(self) -> None:
+        """Close every connection, those in use too."""
+        for connection in list(self._open):
+            connection.abort()
+
+    async def _connect(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(TLS_S if self._tls else CONNECT_S):
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(loop, self._idle, self._open),
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                )
+        except (OSError, TimeoutError) as error:
+            reason = "no connection in time" if isinstance(error, TimeoutError) else error
+            raise Unreachable(f"{self._host}:{self._port}: {reason}") from None
+        return connection
+
+
+class LaneReply:
+    """A response whose headers have come. Read `chunks()` or `read()` once; then `close()`."""
+
+    __slots__ = ("_connection", "headers", "status")
+
+    def __init__(
+        self, connection: "_Connection", status: int, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self._connection = connection
+        self.status = status
+        self.headers = headers
+        """Names in lower case, as ASGI has them."""
+
+    def header(self, name: bytes) -> bytes:
+        """The value of the header `name`, in lower case; empty when it is not there."""
+        return next((value for key, value in self.headers if key == name), b"")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes; what came in one read is one chunk. Raises BrokenOff."""
+        connection = self._connection
+        while True:
+            data = connection.take()
+            if data:
+                yield data
+            elif connection.complete:
+                return
+            else:
+                await connection.wait()
+
+    async def read(self) -> bytes:
+        """The whole body. Raises BrokenOff."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def pump(self, write: Callable[[bytes], bool]) -> None:
+        """Call `write` with the body's bytes in the moment they come, until the end.
+
+        No task wakes up for a chunk. `write` returns whether more may come; where it is False, the
+        engine is made to wait until `resume`. Raises BrokenOff, and what `write` raises.
+        """
+        await self._connection.pump(write)
+
+    def resume(self) -> None:
+        """Go on after a `write` that returned False."""
+        self._connection.resume()
+
+    def close(self) -> None:
+        """Keep the connection if the response was complete; else close it.
+
+        An engine sees its client leave by that, and stops generating.
+        """
+        self._connection.release(self)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: at most one request at a time."""
+
+    def __init__(
+        self, loop: AbstractEventLoop, idle: "list[_Connection]", open_: "set[_Connection]"
+    ) -> None:
+        self._loop = loop
+        self._idle = idle
+        self._open = open_
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._error: LaneError | None = None
+        self._closed = False
+        self._fresh()
+        self.complete = True
+
+    def _fresh(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._waiter: Future[None] | None = None
+        self._reply: LaneReply | None = None
+        self._parts: list[bytes] = []
+        self._waiting_bytes = 0
+        self._paused = False
+        self._write: Callable[[bytes], bool] | None = None
+        self._head_bytes = 0
+        self._heard = False
+        self._interim = False
+        self._keep = False
+        self._to_end = False  # the body ends with the connection
+        self.complete = False
+
+    async def request(self, data: bytes) -> LaneReply:
+        self._fresh()
+        if self._closed:
+            raise Unreachable("the connection is closed")
+        self._transport.write(data)
+        try:
+            while self._reply is None:
+                await self.wait()
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        return self._reply
+
+    async def wait(self) -> None:
+        """Until something comes. Raises what broke the connection."""
+        if self._error:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def take(self) -> bytes:
+        """The bytes of the body that wait."""
+        parts = self._parts
+        if not parts:
+            return b""
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._waiting_bytes = 0
+        if self._paused:
+            self.resume()
+        return data
+
+    async def pump(self, write: Callable[[bytes], bool]) -> None:
+        self._write = write
+        self._hand_over()
+        while not self.complete:
+            await self.wait()
+
+    def _hand_over(self) -> None:
+        assert self._write is not None
+        data = self.take()
+        if data and not self._write(data):
+            self._pause()
+
+    def _pause(self) -> None:
+        if not self._paused and not self._closed:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._closed:
+                self._transport.resume_reading()
+
+    def release(self, reply: LaneReply) -> None:
+        if self._reply is not reply:
+            return  # closed twice
+        if not self.complete:
+            self.abort()
+        elif self._keep and not self._transport.is_closing() and len(self._idle) < IDLE_CONNECTIONS:
+            self._reply = None
+            self._idle.append(self)
+        else:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._fail("closed by us")
+        self._transport.abort()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _fail(self, why: str) -> None:
+        if self.complete or self._error:
+            return
+        kind = BrokenOff if self._heard else Unreachable
+        self._error = kind(f"the engine broke off: {why}")
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(self._error)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed = True
+        self._open.discard(self)
+        if self in self._idle:
+            self._idle.remove(self)
+        if self._to_end and exc is None and not self._error:
+            self.complete = True
+            self._wake()
+        else:
+            self._fail(str(exc) if exc else "the connection was closed")
+
+    def data_received(self, data: bytes) -> None:
+        if self.complete:  # nothing was asked: the two sides disagree on where a response ends
+            self._transport.abort()
+            return
+        self._heard = True
+        if self._reply is None:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+            if self._reply is None and self._head_bytes > MAX_HEAD:
+                raise ValueError(f"headers of more than {MAX_HEAD} bytes")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError) as error:
+            self._fail(f"not HTTP: {error}")
+            self._transport.abort()
+            return
+        if self._parts:
+            if self._write is not None:
+                try:
+                    self._hand_over()
+                except Exception as error:
+                    self._raise(error)
+                    return
+            elif self._waiting_bytes > HIGH_WATER:
+                self._pause()
+        if self._write is None or self.complete:
+            self._wake()
+
+    def _raise(self, error: Exception) -> None:
+        """What a `write` raised is for whoever awaits the pump."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+        self._transport.abort()
+
+    # httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._reply is None:
+            self._headers.append((name.lower(), value))
+            return
+        self._head_bytes += len(name) + len(value)  # a trailer: dropped
+        if self._head_bytes > 2 * MAX_HEAD:
+            raise ValueError(f"trailers of more than {MAX_HEAD} bytes")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._interim = True
+            self._headers = []
+            return
+        names = {name for name, _ in self._headers}
+        self._to_end = not (
+            status in (204, 304) or b"content-length" in names or b"transfer-encoding" in names
+        )
+        self._reply = LaneReply(self, status, self._headers)
+
+    def on_body(self, body: bytes) -> None:
+        self._parts.append(body)
+        self._waiting_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+            return
+        self.complete = True
+        self._keep = self._parser.should_keep_alive()
