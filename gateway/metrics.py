@@ -8,6 +8,7 @@ import asyncio
 import os
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -114,7 +115,9 @@ class Metrics:
             TOKEN,
         )
         self._duration = histogram(
-            "request_duration_seconds", "From the request to the last byte.", DURATION
+            "request_duration_seconds",
+            "From an admitted request to its last byte.",
+            DURATION,
         )
         self._in_flight = Gauge(
             PREFIX + "requests_in_flight",
@@ -235,21 +238,45 @@ class _Observer:
 
 
 class _Series:
-    """What is counted for one alias and team, looked up once: `labels()` costs a microsecond."""
+    """What is counted for one alias and team, looked up once: `labels()` costs a microsecond.
+
+    Each is made when it is first needed: a refused request needs no histograms.
+    """
 
     def __init__(self, metrics: Metrics, alias: str, team: str) -> None:
         self._metrics = metrics
         self.alias = alias
         self.team = team
-        self.admission = _Observer(metrics._admission.labels(alias, team))
-        self.ttft = _Observer(metrics._ttft.labels(alias, team))
-        self.gap = _Observer(metrics._gap.labels(alias, team))
-        self.mean = _Observer(metrics._mean.labels(alias, team))
-        self.duration = _Observer(metrics._duration.labels(alias, team))
-        self.in_flight = metrics._in_flight.labels(alias, team)
-        self.waiting = metrics._waiting.labels(alias, team)
         self._ended: dict[tuple[str, int], Counter] = {}
         self._tokens: dict[str, tuple[Counter, Counter]] = {}
+
+    @cached_property
+    def in_flight(self) -> Gauge:
+        return self._metrics._in_flight.labels(self.alias, self.team)
+
+    @cached_property
+    def waiting(self) -> Gauge:
+        return self._metrics._waiting.labels(self.alias, self.team)
+
+    @cached_property
+    def admission(self) -> _Observer:
+        return _Observer(self._metrics._admission.labels(self.alias, self.team))
+
+    @cached_property
+    def ttft(self) -> _Observer:
+        return _Observer(self._metrics._ttft.labels(self.alias, self.team))
+
+    @cached_property
+    def gap(self) -> _Observer:
+        return _Observer(self._metrics._gap.labels(self.alias, self.team))
+
+    @cached_property
+    def mean(self) -> _Observer:
+        return _Observer(self._metrics._mean.labels(self.alias, self.team))
+
+    @cached_property
+    def duration(self) -> _Observer:
+        return _Observer(self._metrics._duration.labels(self.alias, self.team))
 
     def ended(self, endpoint: str, status: int) -> Counter:
         found = self._ended.get((endpoint, status))
@@ -357,8 +384,8 @@ class Request:
         self._ended = perf_counter()
         series = self._series or self._metrics._of(self.alias, self.team)
         series.ended(self._endpoint, status).inc()
-        series.duration.observe(self._ended - self._began)
         if self._series:
+            series.duration.observe(self._ended - self._began)
             series.in_flight.dec()
             if not self._first:
                 series.waiting.dec()
