@@ -715,13 +715,17 @@ def test_a_request_id_of_the_client_is_kept_if_it_is_plain(gateway: Gateway) -> 
         (framed(f"content-length: {LENGTH}", body=GOOD_BODY[:-5]), b""),
         (framed("transfer-encoding: chunked"), b""),
         (framed("transfer-encoding: chunked", body=b"5\r\nab"), b""),
+        (framed("content-length: 8000000"), b" "),
     ],
-    ids=["no byte", "half a head", "loris", "no body", "half a body", "no chunk", "half a chunk"],
+    ids=[
+        *("no byte", "half a head", "head in drops"),
+        *("no body", "half a body", "no chunk", "half a chunk", "body in drops"),
+    ],
 )
 def test_a_slow_client_is_sent_away_and_keeps_nobody_waiting(
     gateway: Gateway, head: bytes, drop: bytes
 ) -> None:
-    """Fifty at once, each with one more header a second, if any."""
+    """Fifty at once, each with one more drop a second, if any."""
     connections = [gateway.connection(PATIENCE) for _ in range(50)]
     stop = threading.Event()
 
