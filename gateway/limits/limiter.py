@@ -50,8 +50,10 @@ class Limiter:
                     return grant
             self.local_decisions += 1
         if key.limits.monthly_tokens is not None:
-            while not self._memory.knows_month(key.id):
-                self._memory.set_month(key.id, *await self._months.used(key.id))
+            if not self._memory.knows_month(key.id):
+                used = await self._months.used(key.id)
+                if not self._memory.knows_month(key.id):  # of all that waited, the first one
+                    self._memory.set_month(key.id, *used)
         return self._memory.admit(key, tokens)
 
     def settle(self, grant: Grant, used: int) -> None:

@@ -210,8 +210,8 @@ class Shared:
         """Renew the leases while Redis is there, and look for it while it is away."""
         while True:
             with suppress(TimeoutError):
-                pause = self._renew if self.is_up else PROBE
-                await asyncio.wait_for(self._trouble.wait(), pause)
+                async with asyncio.timeout(self._renew if self.is_up else PROBE):
+                    await self._trouble.wait()
             was_up = self.is_up
             with suppress(OSError, hiredis.ReplyError):
                 await self._revive()

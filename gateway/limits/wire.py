@@ -147,7 +147,8 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    await self._closed.wait()
         self.abort()
 
     def abort(self) -> None:
