@@ -278,7 +278,7 @@ def _refused(message: str) -> ApiError:
 _alone: Keyring | None = None
 
 
-async def litellm_auth(request: "Request", api_key: str) -> Any:
+async def litellm_auth(request: "Request", api_key: str | None) -> Any:
     """LiteLLM's hook, see https://docs.litellm.ai/docs/proxy/custom_auth.
 
     Inside the gateway every request comes with the installation's key, its own being checked
@@ -316,15 +316,15 @@ async def litellm_auth(request: "Request", api_key: str) -> Any:
     )
 
 
-async def _key_in_litellm(text: str) -> Key:
+async def _key_in_litellm(text: str | None) -> Key:
     """Opens the database at the first key that needs it: LiteLLM has no hook at its start."""
     global _alone
+    if not text:
+        raise _missing()
     # Where the gateway puts it for the LiteLLM inside; see litellm_app.py.
     own = os.environ.get(settings.variable(GatewaySettings, "key"), "")
     if own and hmac.compare_digest(digest(text), digest(own)):
         return Key(INSTALLATION, INSTALLATION, "", datetime.now(UTC))
-    if not text:
-        raise _missing()
     if _alone is None:
         url = settings.load(GatewaySettings).database_url
         keys = Keys(database.open(url.get_secret_value())) if url else None
