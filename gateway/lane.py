@@ -15,7 +15,7 @@ half of what aiohttp's client costs per request (docs/benchmarks.md).
 import asyncio
 import ssl
 from asyncio import AbstractEventLoop, Future
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -32,8 +32,8 @@ IDLE_CONNECTIONS = 256
 RawHeaders = Iterable[tuple[bytes, bytes]]
 # What the lane writes itself, or what belongs to one connection only (RFC 9110, 7.6.1).
 _OWN = frozenset(
-    b"host content-length transfer-encoding connection keep-alive te trailer upgrade expect"
-    b" proxy-connection authorization x-api-key api-key accept-encoding".split()
+    b"host content-type content-length transfer-encoding connection keep-alive te trailer upgrade"
+    b" expect proxy-connection authorization x-api-key api-key accept-encoding".split()
 )
 
 
@@ -57,11 +57,15 @@ class Lane:
 
     def __init__(self, base_url: str, api_key: str | None = None) -> None:
         """`base_url` is the engine's OpenAI API, with /v1. Raises AskdocsError on another thing."""
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise AskdocsError(f"{base_url!r} is not a base URL like http://127.0.0.1:8001/v1")
+        try:
+            parts = urlsplit(base_url)
+            self._port = parts.port or (443 if parts.scheme == "https" else 80)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError
+        except ValueError:
+            text = f"{base_url!r} is not a base URL like http://127.0.0.1:8001/v1"
+            raise AskdocsError(text) from None
         self._host = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._path = parts.path.rstrip("/")
         credential = f"authorization: Bearer {api_key}\r\n" if api_key else ""
@@ -82,7 +86,9 @@ class Lane:
         """
         lines = [b"POST %b%b HTTP/1.1\r\n" % (self._path.encode(), path.encode()), self._head]
         for name, value in headers:
-            if name not in _OWN and name != b"content-type":
+            if name not in _OWN:
+                if b"\n" in value or b"\r" in value:
+                    raise ValueError(f"a header's value has a line break: {value[:80]!r}")
                 lines += (name, b": ", value, b"\r\n")
         lines += (b"content-length: %d\r\n\r\n" % len(body), body)
         request = b"".join(lines)
@@ -150,18 +156,6 @@ class LaneReply:
         """The whole body. Raises BrokenOff."""
         return b"".join([chunk async for chunk in self.chunks()])
 
-    async def pump(self, write: Callable[[bytes], bool]) -> None:
-        """Call `write` with the body's bytes in the moment they come, until the end.
-
-        No task wakes up for a chunk. `write` returns whether more may come; where it is False, the
-        engine is made to wait until `resume`. Raises BrokenOff, and what `write` raises.
-        """
-        await self._connection.pump(write)
-
-    def resume(self) -> None:
-        """Go on after a `write` that returned False."""
-        self._connection.resume()
-
     def close(self) -> None:
         """Keep the connection if the response was complete; else close it.
 
@@ -193,7 +187,6 @@ class _Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._waiting_bytes = 0
         self._paused = False
-        self._write: Callable[[bytes], bool] | None = None
         self._head_bytes = 0
         self._heard = False
         self._interim = False
@@ -233,42 +226,28 @@ class _Connection(asyncio.Protocol):
         parts.clear()
         self._waiting_bytes = 0
         if self._paused:
-            self.resume()
-        return data
-
-    async def pump(self, write: Callable[[bytes], bool]) -> None:
-        self._write = write
-        self._hand_over()
-        while not self.complete:
-            await self.wait()
-
-    def _hand_over(self) -> None:
-        assert self._write is not None
-        data = self.take()
-        if data and not self._write(data):
-            self._pause()
-
-    def _pause(self) -> None:
-        if not self._paused and not self._closed:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        if self._paused:
             self._paused = False
-            if not self._closed:
+            if not self._transport.is_closing():
                 self._transport.resume_reading()
+        return data
 
     def release(self, reply: LaneReply) -> None:
         if self._reply is not reply:
             return  # closed twice
         if not self.complete:
             self.abort()
-        elif self._keep and not self._transport.is_closing() and len(self._idle) < IDLE_CONNECTIONS:
+        elif self._is_reusable():
             self._reply = None
             self._idle.append(self)
         else:
             self._transport.close()
+
+    def _is_reusable(self) -> bool:
+        # A response may come before the request has gone out whole, a 413 for example.
+        transport = self._transport
+        unsent = transport.get_write_buffer_size()
+        is_alive = self._keep and not transport.is_closing()
+        return is_alive and not unsent and len(self._idle) < IDLE_CONNECTIONS
 
     def abort(self) -> None:
         self._fail("closed by us")
@@ -320,24 +299,10 @@ class _Connection(asyncio.Protocol):
             self._fail(f"not HTTP: {error}")
             self._transport.abort()
             return
-        if self._parts:
-            if self._write is not None:
-                try:
-                    self._hand_over()
-                except Exception as error:
-                    self._raise(error)
-                    return
-            elif self._waiting_bytes > HIGH_WATER:
-                self._pause()
-        if self._write is None or self.complete:
-            self._wake()
-
-    def _raise(self, error: Exception) -> None:
-        """What a `write` raised is for whoever awaits the pump."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(error)
-        self._transport.abort()
+        if self._waiting_bytes > HIGH_WATER and not self.complete and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
 
     # httptools
 
@@ -350,6 +315,8 @@ class _Connection(asyncio.Protocol):
             raise ValueError(f"trailers of more than {MAX_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
+        if self._reply is not None:
+            raise ValueError("two responses to one request")
         status = self._parser.get_status_code()
         if status < 200:
             self._interim = True
