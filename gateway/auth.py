@@ -67,15 +67,6 @@ def presented(headers: Headers) -> str | None:
     return found.decode("latin-1") if found else None
 
 
-def check(key: SecretStr, headers: Headers) -> None:
-    """Raises ApiError 401 unless the headers carry the key. Compares in constant time."""
-    given = presented(headers)
-    if given is None:
-        raise _missing()
-    if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
-        raise _invalid()
-
-
 class _Entry:
     """What was read of a key, and when; dates as seconds, which compare faster."""
 

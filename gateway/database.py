@@ -139,6 +139,12 @@ def ping(engine: sa.Engine) -> None:
         connection.execute(sa.select(1))
 
 
+def ping(engine: sa.Engine) -> None:
+    """Raises Unreachable unless the database answers."""
+    with reading(engine) as connection:
+        connection.execute(sa.select(1))
+
+
 def shown(engine: sa.Engine) -> str:
     """The URL for messages, without its password."""
     url = engine.url.set(drivername=engine.url.get_backend_name())

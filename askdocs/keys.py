@@ -1,0 +1,324 @@
+"""`askdocs keys` and `askdocs usage`: who may ask, and who did.
+
+They work on the database itself, whether or not a gateway runs.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.cells import cell_len
+
+from askdocs import home, status
+from gateway.errors import AskdocsError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from gateway.keys import Key
+    from gateway.usage import Row
+
+app = typer.Typer(help="API keys: who may ask, for which models, how much.", no_args_is_help=True)
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="State folder (default: ASKDOCS_HOME or .askdocs).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+KeyArgument = Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")]
+
+UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+LONGEST = timedelta(days=36_500)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The person or program that uses the key.")],
+    team: Annotated[str, typer.Option(help="Team that its usage counts for.")] = "",
+    models: Annotated[
+        str | None, typer.Option(help="Models and aliases it may use, with commas (default: all).")
+    ] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens a minute, prompt and answer.")] = None,
+    max_parallel: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
+    monthly_tokens: Annotated[
+        int | None, typer.Option(help="Tokens a calendar month, UTC.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Time until it ends: 90d, 12h, 30m (default: never).")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a key and show it, once."""
+    from gateway.keys import Keys, Limits
+
+    limits = Limits(rpm, tpm, max_parallel, monthly_tokens)
+    until = datetime.now(UTC) + _duration("--expires", expires) if expires is not None else None
+    listed = [model.strip() for model in models.split(",")] if models is not None else []
+    with opened(home_dir) as engine:
+        key, text = Keys(engine).create(name, team, listed, limits, until)
+    if as_json:
+        print(json.dumps({**_facts(key), "key": text}, indent=2))
+        return
+    _show_once(key, text, home_dir)
+
+
+@app.command("list")
+def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Every key with its limits, expiry, state and last use; never its secret."""
+    from gateway.keys import Keys
+    from gateway.usage import last_used
+
+    with opened(home_dir) as engine:
+        keys, used = Keys(engine).list(), last_used(engine)
+    if as_json:
+        rows = [
+            {**_facts(key), "last_used": str(used[key.id]) if key.id in used else None}
+            for key in keys
+        ]
+        print(json.dumps(rows, indent=2))
+        return
+    if not keys:
+        print("no keys: `askdocs keys create NAME` makes one")
+        return
+    _print(
+        ["name", "id", "team", "models", "limits", "expires", "state", "last used"],
+        [
+            [
+                key.name,
+                key.id,
+                key.team or "-",
+                ", ".join(key.models) or "all",
+                _limits(key) or "none",
+                f"{key.expires:%Y-%m-%d %H:%M}" if key.expires else "never",
+                _state(key),
+                str(used.get(key.id, "-")),
+            ]
+            for key in keys
+        ],
+    )
+
+
+@app.command()
+def revoke(
+    name_or_id: KeyArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which key it is, and change nothing.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a key for good. Every running gateway refuses it within two seconds."""
+    from gateway.keys import Keys
+
+    with opened(home_dir) as engine:
+        store = Keys(engine)
+        key = store.get(name_or_id)
+        if not (yes or dry_run or key.revoked):
+            typer.confirm(
+                f"Revoke {_named(key)}? Its users are shut out, and it cannot be undone.",
+                abort=True,
+                err=True,
+            )
+        if not dry_run:
+            key = store.revoke(key.id)
+    if as_json:
+        print(json.dumps({**_facts(key), "changed": not dry_run}, indent=2))
+    elif dry_run:
+        print(f"would revoke {_named(key)}, which is {_state(key)} (dry run: nothing was changed)")
+    else:
+        print(f"revoked {_named(key)}")
+
+
+@app.command()
+def rotate(
+    name_or_id: KeyArgument,
+    grace: Annotated[
+        str, typer.Option(help="Time for which the old text goes on working: 24h, 30m, 0m.")
+    ] = "24h",
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a key a new text, and show it, once; limits, models and id stay."""
+    from gateway.keys import Keys
+
+    time = _duration("--grace", grace)
+    ends = datetime.now(UTC) + time
+    with opened(home_dir) as engine:
+        key, text = Keys(engine).rotate(name_or_id, time)
+    if as_json:
+        print(json.dumps({**_facts(key), "key": text, "old_valid_until": _iso(ends)}, indent=2))
+        return
+    _show_once(key, text, home_dir)
+    old = f"until {ends:%Y-%m-%d %H:%M} UTC" if time else "no more"
+    print(f"\nThe old text works {old}.")
+
+
+def usage(
+    by: Annotated[
+        str, typer.Option(help="key, team, alias, model or day; several with commas.")
+    ] = "key",
+    since: Annotated[
+        str, typer.Option(metavar="DATE|TIME", help="First day, as 2026-05-31 or 30d ago.")
+    ] = "30d",
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Requests and tokens by key, team, alias, model or day (UTC)."""
+    from gateway.usage import GROUPS, report
+
+    groups = [name.strip() for name in by.split(",")]
+    for name in groups:
+        if name not in GROUPS:
+            raise AskdocsError(f"--by {by}: {name!r} is none of {', '.join(GROUPS)}")
+    first = _day(since)
+    with opened(home_dir) as engine:
+        rows = report(engine, groups, first)
+    if as_json:
+        facts = {
+            "since": str(first),
+            "by": groups,
+            "rows": [{**row.group, **_counts(row)} for row in rows],
+        }
+        print(json.dumps(facts, indent=2))
+        return
+    if not rows:
+        print(f"no usage since {first}")
+        return
+    counts = ("requests", "prompt_tokens", "completion_tokens", "total_tokens")
+    _print(
+        [*groups, *(name.replace("_", " ") for name in counts)],
+        [
+            [*(row.group[name] or "-" for name in groups)]
+            + [f"{_counts(row)[name]:,}" for name in counts]
+            for row in rows
+        ],
+        numbers=len(counts),
+    )
+
+
+@contextmanager
+def opened(home_dir: Path | None) -> "Iterator[sa.Engine]":
+    """The gateway's database: ASKDOCS_DATABASE_URL, else the file in the home; up to date.
+
+    Raises AskdocsError: it cannot be reached, or belongs to a newer askdocs.
+    """
+    from gateway import database
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+
+    url = load(GatewaySettings).database_url
+    place = home.find(home_dir)
+    if url is None:
+        place.make()
+    engine = database.open(url.get_secret_value() if url else f"sqlite:///{place.database}")
+    try:
+        database.migrate(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _duration(option: str, text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,9})([dhm])", text)
+    if match is None:
+        raise AskdocsError(f"{option} {text}: write days, hours or minutes as 90d, 12h or 30m")
+    found = int(match[1]) * UNITS[match[2]] if int(match[1]) < 10**8 else timedelta.max
+    if found > LONGEST:
+        raise AskdocsError(f"{option} {text}: that is more than {LONGEST.days} days")
+    return found
+
+
+def _day(text: str) -> date:
+    """The day in UTC that `--since` means."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        pass
+    if re.fullmatch(r"[0-9]{1,9}[dhm]", text):
+        return (datetime.now(UTC) - _duration("--since", text)).date()
+    raise AskdocsError(f"--since {text}: write a day as 2026-05-31, or a time ago as 30d")
+
+
+def _facts(key: "Key") -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "team": key.team,
+        "models": list(key.models),
+        "limits": asdict(key.limits),
+        "created": _iso(key.created),
+        "expires": _iso(key.expires),
+        "revoked": _iso(key.revoked),
+        "state": _state(key),
+    }
+
+
+def _counts(row: "Row") -> dict[str, int]:
+    return {
+        "requests": row.requests,
+        "prompt_tokens": row.prompt_tokens,
+        "completion_tokens": row.completion_tokens,
+        "total_tokens": row.tokens,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None
+
+
+def _state(key: "Key") -> str:
+    if key.revoked is not None:
+        return "revoked"
+    if key.expires is not None and key.expires <= datetime.now(UTC):
+        return "expired"
+    return "active"
+
+
+def _limits(key: "Key") -> str:
+    return ", ".join(
+        f"{name} {limit:,}" for name, limit in asdict(key.limits).items() if limit is not None
+    )
+
+
+def _named(key: "Key") -> str:
+    return f"{key.name} ({key.id})"
+
+
+def _show_once(key: "Key", text: str, home_dir: Path | None) -> None:
+    print(f"{text}\n")
+    print("Keep it: it is stored as a hash only, and is not shown again.")
+    print(f"It is the key {_named(key)}; try it:\n")
+    print(f"curl {_address(home_dir)}/chat/completions -H 'Authorization: Bearer {text}' \\")
+    print("  -H 'Content-Type: application/json' \\")
+    message = [{"role": "user", "content": "How do I get started?"}]
+    body = json.dumps({"model": key.models[0] if key.models else "docs", "messages": message})
+    print(f"  -d '{body}'")
+
+
+def _address(home_dir: Path | None) -> str:
+    """Base URL of the gateway that runs here, or of the one that would."""
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+
+    try:
+        return status.read(home.find(home_dir)).gateway
+    except AskdocsError:
+        return f"http://127.0.0.1:{load(GatewaySettings).port}/v1"
+
+
+def _print(head: list[str], rows: list[list[str]], numbers: int = 0) -> None:
+    """A table as wide as it is, since a cut-off id helps nobody; the last `numbers` are counts."""
+    widths = [max(cell_len(row[place]) for row in [head, *rows]) for place in range(len(head))]
+    for row in [head, *rows]:
+        cells = []
+        for place, (text, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - cell_len(text))
+            cells.append(space + text if place >= len(head) - numbers else text + space)
+        print("  ".join(cells).rstrip())
