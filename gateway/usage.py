@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database import Unreachable, metadata, reading, writing
 from gateway.keys import Key, key_table
@@ -193,9 +192,7 @@ class Usage:
             # In one order in every worker, so that no two wait for each other in a circle.
             for what, counts in sorted(pending.items())
         ]
-        insert: Any = (
-            postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        )(usage_table)
+        insert = _insert(self._engine.dialect.name)
         upsert = insert.on_conflict_do_update(
             index_elements=list(usage_table.primary_key),
             set_={name: usage_table.c[name] + insert.excluded[name] for name in COUNTS},
@@ -258,6 +255,17 @@ def last_used(engine: sa.Engine) -> dict[str, date]:
     )
     with reading(engine) as connection:
         return {row.key_id: row.day for row in connection.execute(query)}
+
+
+def _insert(dialect: str) -> Any:
+    """The INSERT that knows ON CONFLICT. Imported late: the commands need neither dialect."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(usage_table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(usage_table)
 
 
 def _increase(counts: dict[_What, list[int]], what: _What, more: list[int]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from gateway import database, keys, usage
 from gateway.errors import AskdocsError
@@ -227,6 +228,7 @@ def test_two_sqlite_writers_wait_for_each_other(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_migrations_are_in_the_package() -> None:
+def test_migrations_are_in_the_package_and_the_newest_is_known_by_name() -> None:
+    assert ScriptDirectory(str(database.MIGRATIONS)).get_current_head() == database.HEAD
     assert database.MIGRATIONS.is_relative_to(Path(database.__file__).parent)
     assert list(database.MIGRATIONS.glob("versions/v*.py"))
