@@ -188,6 +188,7 @@ class _Connection(asyncio.Protocol):
         self._waiting_bytes = 0
         self._paused = False
         self._head_bytes = 0
+        self._unparsed = 0  # bytes that came before the headers were complete
         self._heard = False
         self._interim = False
         self._keep = False
@@ -290,29 +291,28 @@ class _Connection(asyncio.Protocol):
             return
         self._heard = True
         if self._reply is None:
-            self._head_bytes += len(data)
+            self._unparsed += len(data)
         try:
             self._parser.feed_data(data)
-            if self._reply is None and self._head_bytes > MAX_HEAD:
+            if self._reply is None and self._unparsed > MAX_HEAD:
                 raise ValueError(f"headers of more than {MAX_HEAD} bytes")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError) as error:
-            self._fail(f"not HTTP: {error}")
+            self._fail(f"not HTTP: {error.__context__ or error}")
             self._transport.abort()
-            return
-        if self._waiting_bytes > HIGH_WATER and not self.complete and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        if self._waiting_bytes > HIGH_WATER and not self._paused:
+            self._paused = not self._transport.is_closing()
+            if self._paused:
+                self._transport.pause_reading()
         self._wake()
 
     # httptools
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._reply is None:
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD:
+            raise ValueError(f"headers of more than {MAX_HEAD} bytes")
+        if self._reply is None:  # else a trailer: dropped
             self._headers.append((name.lower(), value))
-            return
-        self._head_bytes += len(name) + len(value)  # a trailer: dropped
-        if self._head_bytes > 2 * MAX_HEAD:
-            raise ValueError(f"trailers of more than {MAX_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
         if self._reply is not None:

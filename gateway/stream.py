@@ -1,57 +1,147 @@
-"""What turns an engine's chunks into the client's."""
+"""What turns the events of an engine's stream into the client's, at the cost of a few searches.
+
+An engine's bytes may be cut anywhere; only whole events are passed on. JSON is parsed for the rare
+events that hold a usage, everything else is searched and replaced as raw bytes. That is safe,
+because within a JSON string a quote is always written `\\"` and a line break `\\n` (RFC 8259, 7):
+
+- `"model":"x"` in the raw bytes is a key and its value: in the text of an answer the quote behind
+  `model` would have a backslash before it, and the bytes would differ.
+- `\\n\\n` ends an event, and `[DONE]` before it is the end mark, never the text of an answer.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+"""
 
 from typing import Any
 
 import orjson
 
+MAX_EVENT = 2**20  # bytes; what has no end by then is not an event
+
+_BROKEN = {
+    "error": {
+        "message": "the engine broke off in the middle of the answer; ask again",
+        "type": "server_error",
+        "param": None,
+        "code": "engine_unavailable",
+    }
+}
+
 
 def rename(data: bytes, there: bytes, here: bytes) -> bytes:
+    """`data`, in JSON, with the model called `here` where the engine calls it `there`."""
     if there == here:
         return data
-    data = data.replace(b'"model":"%s"' % there, b'"model":"%s"' % here)
-    return data.replace(b'"model": "%s"' % there, b'"model": "%s"' % here)
+    old, new = orjson.dumps(there.decode()), orjson.dumps(here.decode())
+    data = data.replace(b'"model":' + old, b'"model":' + new)
+    return data.replace(b'"model": ' + old, b'"model": ' + new)
 
 
 class Stream:
+    """One stream on its way from the engine to the client."""
+
     def __init__(self, there: bytes, here: bytes, *, keep_usage: bool) -> None:
-        self._there, self._here, self._keep = there, here, keep_usage
+        """`there` and `here` are the model's name at the engine and for the client.
+
+        `keep_usage`: did the client ask for the usage? The engine is asked for it in any case.
+        """
+        self._there = there
+        self._here = here
+        self._keep_usage = keep_usage
         self._held = b""
         self.usage: dict[str, Any] | None = None
+        """The last usage that the engine stated."""
         self.events = 0
         self.done = False
+        """Has `[DONE]` come?"""
         self.failed = False
+        """Has the engine sent an error?"""
 
     def feed(self, data: bytes) -> bytes:
-        *whole, self._held = (self._held + data).split(b"\n\n")
-        out = []
-        for one in whole:
-            self.events += 1
-            if one == b"data: [DONE]":
-                self.done = True
-            if one.startswith(b'data: {"error"'):
-                self.failed = True
-            if b'"usage":' in one:
-                chunk = orjson.loads(one.removeprefix(b"data: "))
-                if chunk.get("usage"):
-                    self.usage = chunk["usage"]
-                    if not self._keep:
-                        if not chunk.get("choices") or not any(
-                            c.get("finish_reason") or (c.get("delta") or {}).get("content")
-                            for c in chunk["choices"]
-                        ):
-                            continue
-                        del chunk["usage"]
-                        one = b"data: " + orjson.dumps(chunk)
-            out.append(rename(one, self._there, self._here) + b"\n\n")
-        return b"".join(out)
+        """The whole events up to here, for the client; may be empty. Never raises."""
+        if self._held:
+            data = self._held + data
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        end = data.rfind(b"\n\n") + 2
+        if end == 1:
+            self._held = b"" if self.failed else data
+            return self._too_long() if len(data) > MAX_EVENT else b""
+        if end == len(data):
+            self._held = b""
+        else:
+            data, self._held = data[:end], data[end:]
+        self.events += data.count(b"\n\n")
+        if b"[DONE]\n\n" in data:
+            self.done = True
+        if b'"usage":' in data:
+            data = self._without_usage(data)
+        if b'"error"' in data or b"error:" in data:
+            data = self._with_error(data)
+        return rename(data, self._there, self._here)
 
     def end(self) -> bytes:
+        """What the client is still to get when the engine's stream has ended.
+
+        An error event, unless the engine said itself that it was done or has failed: a client must
+        never take a part for the whole.
+        """
+        self._held = b""
         if self.done or self.failed:
             return b""
-        error = {
-            "message": "the engine broke off in the middle of the answer; ask again",
-            "type": "server_error",
-            "param": None,
-            "code": "engine_unavailable",
-        }
-        return b"data: " + orjson.dumps({"error": error}) + b"\n\n"
+        return b"data: " + orjson.dumps(_BROKEN) + b"\n\n"
+
+    def _too_long(self) -> bytes:
+        self._held = b""
+        self.failed = True
+        return b"data: " + orjson.dumps(_BROKEN) + b"\n\n"
+
+    def _without_usage(self, data: bytes) -> bytes:
+        """Reads the usage; unless the client asked for it, the events are without it then.
+
+        vLLM and llama.cpp send it in an event of its own with no choices, LiteLLM in one that has
+        them too; some write `"usage":null` in all others.
+        """
+        events = []
+        for event in data[:-2].split(b"\n\n"):
+            if b'"usage":' in event and (chunk := _parsed(event)) is not None:
+                usage = chunk.pop("usage", None)
+                if isinstance(usage, dict):
+                    self.usage = usage
+                    if not self._keep_usage and not _says_something(chunk):
+                        continue
+                if not self._keep_usage:
+                    event = b"data: " + orjson.dumps(chunk)
+            events.append(event + b"\n\n")
+        return b"".join(events)
+
+    def _with_error(self, data: bytes) -> bytes:
+        """Notes an error; llama.cpp of 2024 wrote it as `error: {...}`, which no client reads."""
+        events = []
+        for event in data[:-2].split(b"\n\n"):
+            if event.startswith(b"error:"):
+                event = b'data: {"error":' + event[6:].strip() + b"}"
+            # A chunk that says `"error":null` beside its choices is none.
+            if b'"error"' in event and (chunk := _parsed(event)) and chunk.get("error"):
+                self.failed = True
+            events.append(event + b"\n\n")
+        return b"".join(events)
+
+
+def _parsed(event: bytes) -> dict[str, Any] | None:
+    """The JSON object that an event is, if it is one of a single line."""
+    if not event.startswith(b"data:"):
+        return None
+    try:
+        chunk = orjson.loads(event[5:])
+    except ValueError:
+        return None
+    return chunk if isinstance(chunk, dict) else None
+
+
+def _says_something(chunk: dict[str, Any]) -> bool:
+    """Is there anything in the chunk but the usage? An empty delta without a reason is nothing."""
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") or {}
+        if choice.get("finish_reason") or choice.get("text") or any(delta.values()):
+            return True
+    return False

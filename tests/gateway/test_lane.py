@@ -1,0 +1,405 @@
+"""The fast lane against servers that speak HTTP well, oddly or not at all."""
+
+import asyncio
+import itertools
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import AskdocsError
+from gateway.lane import HIGH_WATER, MAX_HEAD, BrokenOff, Lane, LaneError, Unreachable
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+PLAIN = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class Engine:
+    """A server whose every connection talks as it is told; remembers what it was asked."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.left = asyncio.Event()
+        self.url = ""
+
+    async def request(self, reader: asyncio.StreamReader) -> bytes:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        request = head + await reader.readexactly(length)
+        self.requests.append(request)
+        return request
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self._talk(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.set()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running(
+    talk: Callable[[Engine], Talk], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Engine]:
+    engine = Engine(lambda reader, writer: talk(engine)(reader, writer))
+    server = await asyncio.start_server(engine.serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    engine.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1"
+    try:
+        yield engine
+    finally:
+        server.close()
+        await asyncio.sleep(0)
+
+
+def says(*parts: bytes, then: str = "listen", pause: float = 0.0) -> Callable[[Engine], Talk]:
+    """Answers every request with the parts, then listens on, or closes."""
+
+    def make(engine: Engine) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                await engine.request(reader)
+                for part in parts:
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(pause)
+                if then == "close":
+                    return
+
+        return talk
+
+    return make
+
+
+async def ask(lane: Lane, body: bytes = b"{}") -> tuple[int, bytes]:
+    reply = await lane.open("/chat/completions", (), body)
+    try:
+        return reply.status, await reply.read()
+    finally:
+        reply.close()
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "c.pem", folder / "k.pem"
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    name = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", "req", *options, *name, *files], check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.fixture
+async def lanes() -> AsyncIterator[Callable[..., Lane]]:
+    made: list[Lane] = []
+
+    def make(url: str, key: str | None = None) -> Lane:
+        made.append(Lane(url, key))
+        return made[-1]
+
+    yield make
+    for lane in made:
+        await lane.close()
+
+
+async def test_a_request_has_path_key_length_and_the_headers_that_may_pass(
+    lanes: Callable[..., Lane],
+) -> None:
+    async with running(says(PLAIN)) as engine:
+        lane = lanes(engine.url, "secret")
+        headers = [(b"x-session-id", b"7"), (b"authorization", b"Bearer ask-1"), (b"te", b"gzip")]
+        reply = await lane.open("/chat/completions", headers, b'{"a":1}')
+        assert (reply.status, await reply.read()) == (200, b"ok")
+        reply.close()
+    head, _, body = engine.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:")
+    assert b"authorization: Bearer secret\r\n" in head
+    assert b"x-session-id: 7\r\n" in head
+    assert b"ask-1" not in head
+    assert b"te: gzip" not in head
+    assert body == b'{"a":1}'
+
+
+async def test_a_header_with_a_line_break_is_refused(lanes: Callable[..., Lane]) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        await lanes("http://127.0.0.1:9/v1").open("/x", [(b"a", b"b\r\nc: d")], b"")
+
+
+async def test_a_connection_is_used_again(lanes: Callable[..., Lane]) -> None:
+    async with running(says(PLAIN)) as engine:
+        lane = lanes(engine.url)
+        for _ in range(5):
+            assert await ask(lane) == (200, b"ok")
+        assert engine.connections == 1
+
+
+async def test_requests_at_the_same_time_have_a_connection_each(lanes: Callable[..., Lane]) -> None:
+    async with running(says(PLAIN, pause=0.05)) as engine:
+        lane = lanes(engine.url)
+        assert await asyncio.gather(*(ask(lane) for _ in range(8))) == [(200, b"ok")] * 8
+        assert engine.connections == 8
+
+
+async def test_a_kept_connection_that_is_dead_is_replaced_once(lanes: Callable[..., Lane]) -> None:
+    """As llama.cpp does: keep-alive is announced, and the connection closed at the next request."""
+
+    def make(engine: Engine) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await engine.request(reader)
+            writer.write(PLAIN)
+            await engine.request(reader)
+
+        return talk
+
+    async with running(make) as engine:
+        lane = lanes(engine.url)
+        for _ in range(3):
+            assert await ask(lane) == (200, b"ok")
+        assert engine.connections == 3
+
+
+async def test_a_fresh_connection_that_dies_is_not_tried_again(lanes: Callable[..., Lane]) -> None:
+    async with running(says(then="close")) as engine:
+        with pytest.raises(Unreachable):
+            await ask(lanes(engine.url))
+        assert engine.connections == 1
+
+
+async def test_a_kept_connection_that_breaks_within_the_answer_is_not_tried_again(
+    lanes: Callable[..., Lane],
+) -> None:
+    def make(engine: Engine) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await engine.request(reader)
+            writer.write(PLAIN)
+            await engine.request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+
+        return talk
+
+    async with running(make) as engine:
+        lane = lanes(engine.url)
+        assert await ask(lane) == (200, b"ok")
+        with pytest.raises(BrokenOff):
+            await ask(lane)
+        assert engine.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        pytest.param(EVENTS + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde", id="chunked"),
+        pytest.param(EVENTS + b"3;x=y\r\nabc\r\n0\r\nx-t: 1\r\n\r\n", b"abc", id="trailers"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN, b"ok", id="100"),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 2 + PLAIN, b"ok", id="103"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", b"", id="204"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", b"", id="empty"),
+    ],
+)
+async def test_bodies_of_every_framing_are_read_and_the_connection_kept(
+    answer: bytes, body: bytes, lanes: Callable[..., Lane]
+) -> None:
+    async with running(says(answer)) as engine:
+        lane = lanes(engine.url)
+        for _ in range(2):
+            assert (await ask(lane))[1] == body
+        assert engine.connections == 1
+
+
+async def test_a_body_that_ends_with_the_connection_is_complete(lanes: Callable[..., Lane]) -> None:
+    async with running(says(b"HTTP/1.1 200 OK\r\n\r\n", b"abc", b"def", then="close")) as engine:
+        assert await ask(lanes(engine.url)) == (200, b"abcdef")
+
+
+@given(st.lists(st.integers(1, 110), max_size=6))
+def test_an_answer_may_come_in_any_pieces(cuts: list[int]) -> None:
+    answer = b"HTTP/1.1 100 Continue\r\n\r\n" + EVENTS + b"3\r\nabc\r\n2\r\nde\r\n0\r\na: b\r\n\r\n"
+    edges = sorted({0, len(answer), *(cut for cut in cuts if cut < len(answer))})
+    pieces = [answer[a:b] for a, b in itertools.pairwise(edges)]
+
+    async def main() -> None:
+        async with running(says(*pieces)) as engine:
+            lane = Lane(engine.url)
+            try:
+                assert await ask(lane) == (200, b"abcde")
+            finally:
+                await lane.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(EVENTS + b"3\r\nabc\r\n", id="chunked"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", id="length"),
+    ],
+)
+async def test_what_came_before_a_break_is_read_and_the_break_has_a_name(
+    answer: bytes, lanes: Callable[..., Lane]
+) -> None:
+    async with running(says(answer, then="close")) as engine:
+        reply = await lanes(engine.url).open("/x", (), b"")
+        chunks = reply.chunks()
+        assert await anext(chunks) == b"abc"
+        with pytest.raises(BrokenOff):
+            await anext(chunks)
+        reply.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="ssh"),
+        pytest.param(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", id="101"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nx: " + b"a" * MAX_HEAD + b"\r\n\r\n", id="long header"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * MAX_HEAD, id="many headers"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n", id="both"
+        ),
+        pytest.param(EVENTS + b"0\r\n" + b"a: bcdefgh\r\n" * 30_000, id="trailers without end"),
+        pytest.param(EVENTS + b"zz\r\n", id="bad chunk"),
+    ],
+)
+async def test_an_answer_that_is_not_proper_http_is_refused(
+    answer: bytes, lanes: Callable[..., Lane]
+) -> None:
+    async with running(says(answer)) as engine:
+        with pytest.raises(BrokenOff):
+            await ask(lanes(engine.url))
+
+
+async def test_what_nobody_asked_for_closes_the_connection(lanes: Callable[..., Lane]) -> None:
+    async with running(says(PLAIN, PLAIN, pause=0.02)) as engine:
+        lane = lanes(engine.url)
+        assert await ask(lane) == (200, b"ok")
+        await asyncio.sleep(0.1)
+        assert await ask(lane) == (200, b"ok")
+        assert engine.connections == 2
+
+
+async def test_two_answers_at_once_are_no_answer_to_the_next_request(
+    lanes: Callable[..., Lane],
+) -> None:
+    async with running(says(PLAIN + PLAIN.replace(b"ok", b"no"))) as engine:
+        lane = lanes(engine.url)
+        assert await ask(lane) == (200, b"ok")
+        assert await ask(lane) == (200, b"ok")
+        assert engine.connections == 2
+
+
+async def test_an_engine_that_refuses_is_unreachable(lanes: Callable[..., Lane]) -> None:
+    async with running(says(PLAIN)) as engine:
+        url = engine.url
+    with pytest.raises(Unreachable):
+        await ask(lanes(url))
+
+
+async def test_an_engine_that_does_not_accept_is_given_up_after_250_ms(
+    lanes: Callable[..., Lane],
+) -> None:
+    with socket.socket() as listener, socket.socket() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting.connect(listener.getsockname())  # the queue is full: the next one hangs
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="no connection in time"):
+            await ask(lanes(f"http://127.0.0.1:{listener.getsockname()[1]}/v1"))
+        assert 0.2 < time.monotonic() - began < 0.35
+
+
+async def test_a_lane_error_is_not_taken_for_a_client_that_left() -> None:
+    assert not issubclass(LaneError, ConnectionError)
+
+
+@pytest.mark.parametrize("url", ["ftp://x/v1", "127.0.0.1:8001", "http://", "http://x:99999/v1"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(AskdocsError, match="base URL"):
+        Lane(url)
+
+
+async def test_closing_within_an_answer_lets_the_engine_see_it(lanes: Callable[..., Lane]) -> None:
+    def make(engine: Engine) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await engine.request(reader)
+            writer.write(EVENTS + b"3\r\nabc\r\n")
+            await reader.readexactly(1)
+
+        return talk
+
+    async with running(make) as engine:
+        reply = await lanes(engine.url).open("/x", (), b"")
+        async for _ in reply.chunks():
+            break
+        reply.close()
+        reply.close()
+        async with asyncio.timeout(1):
+            await engine.left.wait()
+
+
+async def test_cancelling_before_the_answer_lets_the_engine_see_it(
+    lanes: Callable[..., Lane],
+) -> None:
+    def make(engine: Engine) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await engine.request(reader)
+            await reader.readexactly(1)
+
+        return talk
+
+    async with running(make) as engine:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ask(lanes(engine.url)), 0.1)
+        async with asyncio.timeout(1):
+            await engine.left.wait()
+
+
+async def test_a_slow_reader_makes_the_engine_wait(lanes: Callable[..., Lane]) -> None:
+    size = 64 * 2**20
+
+    def make(engine: Engine) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await engine.request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+            for _ in range(size // 2**16):
+                writer.write(b"x" * 2**16)
+                await writer.drain()
+                sent.append(2**16)
+            await reader.readexactly(1)
+
+        return talk
+
+    sent: list[int] = []
+    async with running(make) as engine:
+        reply = await lanes(engine.url).open("/x", (), b"")
+        await asyncio.sleep(0.3)
+        assert reply._connection._waiting_bytes < HIGH_WATER + 2**19
+        assert sum(sent) < size // 2  # what the kernel holds for both sides is a few MB
+        assert len(await reply.read()) == size
+        reply.close()
+
+
+async def test_an_engine_behind_tls_is_asked_with_a_checked_certificate(
+    lanes: Callable[..., Lane], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with running(says(PLAIN), tls) as engine:
+        with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+            await ask(lanes(engine.url))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        lane = lanes(engine.url)
+        for _ in range(2):
+            assert await ask(lane) == (200, b"ok")
