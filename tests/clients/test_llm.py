@@ -1,0 +1,45 @@
+"""`llm`, the command line tool."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.clients import environments
+from tests.clients.conftest import ANSWER, REFUSAL, WRONG, Client
+from tests.clients.environments import Say
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+
+HEADING = "How do I ask with llm, the command line tool?"
+
+
+@pytest.fixture
+def llm(client: Client, say: Say) -> Path:
+    """The command, with the settings of the docs in the folder that it names."""
+    llm = environments.python("llm", say) / "llm"
+    folder = Path(client.run(llm, "logs", "path").stdout.strip()).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "extra-openai-models.yaml").write_text(client.doc("clients", HEADING, "yaml"))
+    return llm
+
+
+def test_the_model_of_the_docs_settings_is_listed(client: Client, llm: Path) -> None:
+    assert "OpenAI Chat: docs" in client.run(llm, "models").stdout
+
+
+def test_the_docs_commands_stream_the_answer(client: Client, llm: Path) -> None:
+    commands = client.doc("clients", HEADING, "sh").replace("llm ", f"{llm} ")
+    done = client.run("sh", "-ec", commands)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ANSWER
+
+
+def test_it_answers_without_a_stream_too(client: Client, llm: Path) -> None:
+    command = (llm, "-m", "docs", "--no-stream", "--key", client.key, "How do I stop askdocs?")
+    assert client.run(*command).stdout.strip() == ANSWER
+
+
+def test_a_wrong_key_is_shown_with_the_gateways_words(client: Client, llm: Path) -> None:
+    done = client.run(llm, "-m", "docs", "--key", WRONG, "Hello?")
+    assert done.returncode == 1
+    assert REFUSAL in done.stderr
