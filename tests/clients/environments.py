@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.parts import require
@@ -35,7 +35,14 @@ def python(name: str, say: Say) -> Path:
 
     def make(folder: Path) -> None:
         run([UV, "venv", "-q", "--no-python-downloads", "--python", version, folder / "venv"])
-        install = [UV, "pip", "install", "-q", "--python", folder / "venv" / "bin" / "python"]
+        install: list[str | Path] = [
+            UV,
+            "pip",
+            "install",
+            "-q",
+            "--python",
+            folder / "venv" / "bin" / "python",
+        ]
         run([*install, "--require-hashes", "-r", lock], {**os.environ, **index()})
 
     return _once(name, lock.read_bytes() + version.encode(), make, say) / "venv" / "bin"
@@ -77,7 +84,7 @@ def _once(name: str, lock: bytes, make: Callable[[Path], None], say: Say) -> Pat
 
 
 def run(
-    command: list[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> None:
     done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"

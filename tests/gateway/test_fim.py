@@ -1,80 +1,22 @@
 """Fill in the middle, with the real llama.cpp server and models that have the tokens for it."""
 
-import os
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askdocs import model
 from gateway.engine import Engine
-from gateway.engines import llamacpp
 from gateway.errors import AskdocsError
 from gateway.fim import FAMILIES, Family, Fim, broken
 from gateway.http import ApiError
-from tests.gateway.conftest import free_port, is_up
-from tests.parts import require
+from tests.gateway.conftest import free_port
+from tests.gateway.fim_model import serving_markers
 
 QWEN = FAMILIES[0]
-# Special tokens of SmolLM2 that no test and no template uses.
-SPARE = ["<issue_closed>", "<jupyter_text>", "<jupyter_code>"]
-FILLER = "<jupyter_output>"
-ALIGNMENT = 32  # of the weights in a GGUF file, from its beginning
-
 names = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-
-
-def field(name: str) -> bytes:
-    """A string as GGUF writes it."""
-    data = name.encode()
-    return len(data).to_bytes(8, "little") + data
-
-
-def with_markers(gguf: bytes, markers: tuple[str, ...]) -> bytes:
-    """The same model, in which spare tokens are called like the markers.
-
-    Names of other lengths move the weights, so one more name grows until they are aligned again.
-    """
-    before = len(gguf)
-    for old, new in zip(SPARE, markers, strict=False):
-        assert gguf.count(field(old)) == 1
-        gguf = gguf.replace(field(old), field(new))
-    gap = (before - len(gguf)) % ALIGNMENT
-    return gguf.replace(field(FILLER), field(FILLER + "x" * gap))
-
-
-@contextmanager
-def serving(gguf: Path) -> Iterator[str]:
-    """llama.cpp's server with this file: the base URL of its API."""
-    port = free_port()
-    launch = llamacpp.launch(
-        gguf, port=port, served_name="small", context=512, threads=2, parallel=1
-    )
-    log = gguf.with_suffix(".log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            launch.argv,
-            env={**os.environ, **launch.env},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=Path(__file__).parents[2],
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not is_up(port):
-            assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-            assert time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.kill()
-        process.wait()
 
 
 Serve = Callable[[Family], AbstractContextManager[str]]
@@ -83,16 +25,9 @@ Serve = Callable[[Family], AbstractContextManager[str]]
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
     """Serves the small model with the tokens of a family."""
-    try:
-        shipped = Path(model.shipped().source)
-    except AskdocsError:
-        shipped = Path()
-    require(shipped.is_file(), "make setup")
 
     def start(family: Family) -> AbstractContextManager[str]:
-        variant = tmp_path_factory.mktemp("fim") / "variant.gguf"
-        variant.write_bytes(with_markers(shipped.read_bytes(), family.markers))
-        return serving(variant)
+        return serving_markers(tmp_path_factory.mktemp("fim"), family.markers)
 
     return start
 
