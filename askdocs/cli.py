@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from askdocs import client, home, status
+from askdocs import aliases, client, home, keys, status
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
 from gateway.settings import load
@@ -23,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(keys.app, name="keys")
+app.add_typer(aliases.app, name="aliases")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -211,6 +213,9 @@ def _banner(
         f' "content": "How do I get started?"}}]}}\'\n'
         f"{larger}\nLogs are in {place.logs}. Ctrl-C stops everything.\n"
     )
+
+
+app.command()(keys.usage)
 
 
 def _leave_proxies_out() -> None:

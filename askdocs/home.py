@@ -26,6 +26,11 @@ class Home:
         return self.root / "index.db"
 
     @property
+    def database(self) -> Path:
+        """Keys, aliases, usage; unless ASKDOCS_DATABASE_URL names another place."""
+        return self.root / "askdocs.db"
+
+    @property
     def site(self) -> Path:
         return self.root / "site"
 

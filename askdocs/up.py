@@ -276,6 +276,9 @@ class Up:
             GatewaySettings,
             port=settings.gateway_port,
             key=SecretStr(self._home.key()),
+            database_url=self._gateway_settings.database_url
+            or SecretStr(f"sqlite:///{self._home.database}"),
+            access_log=self._gateway_settings.access_log or str(self._home.logs / "access.log"),
             engine_url=served.url,
             engine_model=served.id,
             model_name=served.name,
@@ -293,7 +296,7 @@ class Up:
         return Service(
             name="gateway",
             argv=[sys.executable, "-m", "gateway"],
-            env=environment(configured),
+            env={**environment(configured), "ASKDOCS_HOME": str(self._home.root)},
             log=self._home.logs / "gateway.log",
             ready=lambda: _answers(f"{root}/ready"),
             timeout=180,

@@ -7,21 +7,30 @@ and the client notices nothing.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import httpx
 import orjson
 from starlette.types import ASGIApp, Scope
 
 from gateway.aliases import Route
+from gateway.assemble import assemble
 from gateway.errors import AskdocsError
 from gateway.fleet import Fleet, Served
-from gateway.http import ApiError, Reply, dump, unavailable
+from gateway.http import ApiError, Reply, dump, events, unavailable
 from gateway.lane import LaneError
 from gateway.metrics import Metrics
 
+# Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
+WHOLE = ("/chat/completions", "/completions")
 REFUSING = (408, 425, 429)  # with every 5xx: another candidate may do better
+MISTAKE = re.compile(
+    rb"(image|audio|video) input is not supported|Failed to parse (messages|tools)"
+    rb"|Unknown reasoning format|does not support embeddings"
+)
 PROBE = 0.25  # seconds that an engine has to say that it is alive
 
 
@@ -59,7 +68,13 @@ class Opened:
             yield chunk
 
     async def body(self) -> bytes:
-        """All of it. Raises LaneError when it breaks off."""
+        """The whole answer, put together where it came as a stream.
+
+        Raises:
+            LaneError, ApiError: it breaks off.
+        """
+        if self.is_stream:
+            return await assemble(events(self.chunks()))
         return b"".join([chunk async for chunk in self.chunks()])
 
     async def close(self) -> None:
@@ -143,7 +158,12 @@ class Dispatch:
         return [served for served in found if served.breaker.admits()] or found
 
     async def _try(self, call: Call, served: Served, patience: float | None) -> Opened:
-        request = await call.render(served)
+        try:
+            request = await call.render(served)
+            if await _asked_as_stream(call, served):
+                request |= {"stream": True, "stream_options": {"include_usage": True}}
+        except (httpx.HTTPError, AskdocsError):
+            raise Failed("unreachable", _away(served)) from None
         if self._fast and served.lane is not None:
             opening = self._over_lane(call, served, request)
         else:
@@ -151,7 +171,7 @@ class Dispatch:
         try:
             if patience is None:
                 return await opening
-            if call.stream or served.engine is None:
+            if request.get("stream") or served.engine is None:
                 async with asyncio.timeout(patience):
                     return await opening
             return await _unless_dead(opening, served, patience)
@@ -209,7 +229,9 @@ class Dispatch:
     async def _refused(self, served: Served, response: Response, body: bytes) -> Exception:
         error = stated(response.status, body)
         status = response.status
-        if status == 501:  # llama.cpp, of an endpoint that it was not started for
+        # llama.cpp says 501 of an endpoint that it was not started for, and 500 to some mistakes of
+        # the client; they must not set a model aside for everybody.
+        if status == 501 or (status == 500 and MISTAKE.search(body)):
             error.status = 400
             return error
         if status < 500 and status not in REFUSING:
@@ -220,6 +242,12 @@ class Dispatch:
             if value := response.header(name.encode()):
                 error.headers[name] = value.decode("latin-1")
         return Failed(str(status), error)
+
+
+async def _asked_as_stream(call: Call, served: Served) -> bool:
+    if call.stream or call.path not in WHOLE or served.engine is None:
+        return False
+    return await served.engine.kind() == "llama.cpp"
 
 
 async def _unless_dead(opening: Awaitable[Opened], served: Served, patience: float) -> Opened:

@@ -67,10 +67,15 @@ class Engine:
             self._model = await self._find_model()
         return self._model
 
-    async def count(self, text: str) -> int:
-        """Tokens of `text` without any added ones: by the engine's tokenizer, else estimated."""
+    async def kind(self) -> str:
+        """llama.cpp, vllm or other. Raises httpx.HTTPError, AskdocsError: the engine is away."""
         if self._kind is None:
             self._kind = await self._find_kind()
+        return self._kind
+
+    async def count(self, text: str) -> int:
+        """Tokens of `text` without any added ones: by the engine's tokenizer, else estimated."""
+        await self.kind()
         if self._kind == "llama.cpp":
             reply = await self._post("/tokenize", {"content": text, "add_special": False})
             return len(reply["tokens"])
@@ -88,8 +93,7 @@ class Engine:
         Raises:
             httpx.HTTPError: the engine is away, or its template refuses the messages.
         """
-        if self._kind is None:
-            self._kind = await self._find_kind()
+        await self.kind()
         chat = {k: request[k] for k in ("messages", "tools") if k in request}
         prompt = request.get("prompt")
         if not (chat.get("messages") or isinstance(prompt, str)):
@@ -130,8 +134,7 @@ class Engine:
         """
         if not grammar:
             return {}
-        if self._kind is None:
-            self._kind = await self._find_kind()
+        await self.kind()
         if self._kind == "llama.cpp":
             return {"grammar": grammar}
         if self._kind == "vllm":

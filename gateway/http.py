@@ -9,7 +9,7 @@ import orjson
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BODY_PAUSE = 10  # seconds
+BODY_SECONDS = 30
 JSON = "application/json"
 EVENTS = "text/event-stream"
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -52,15 +52,17 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     """The request's body.
 
     Raises:
-        ApiError: 413 when it is longer than `limit` bytes, 408 when no part comes for BODY_PAUSE.
+        ApiError: 413 when it is longer than `limit` bytes, 408 when it takes longer than
+            BODY_SECONDS.
         ConnectionError: the client left before it was complete.
     """
     try:
-        return await _read_body(receive, limit)
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read_body(receive, limit)
     except TimeoutError:
         raise ApiError(
             408,
-            f"no more of the body came for {BODY_PAUSE} s",
+            f"the body was not complete within {BODY_SECONDS} s",
             code="request_timeout",
             headers={"connection": "close"},
         ) from None
@@ -70,8 +72,7 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
     parts = []
     size = 0
     while True:
-        async with asyncio.timeout(BODY_PAUSE):
-            message = await receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionError("the client left")
         size += len(message.get("body", b""))
@@ -98,15 +99,22 @@ def _parse(body: bytes) -> Any:
         return orjson.loads(body)
     except ValueError:
         # What orjson refuses and JSON allows: half a surrogate pair, numbers beyond 64 bits.
-        return json.loads(body)
+        return json.loads(body, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def dump(body: Any) -> bytes:
-    """JSON for an engine; what `parse_object` took can be written again."""
+    """JSON for an engine. Raises ApiError 400 when it is nested too deeply to be written."""
     try:
         return orjson.dumps(body)
     except (TypeError, ValueError):
-        return json.dumps(body).encode()
+        try:
+            return json.dumps(body).encode()
+        except RecursionError:
+            raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
 
 
 async def send_json(

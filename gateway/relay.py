@@ -28,7 +28,7 @@ async def relay(opened: Opened, exchange: Exchange, request: dict[str, Any], sen
     """
     exchange.answered_by(opened.served.name, opened.lane, opened.left)
     try:
-        if opened.is_stream:
+        if exchange.stream and opened.is_stream:
             await _stream(opened, exchange, request, send)
         else:
             await _whole(opened, exchange, send)

@@ -18,7 +18,14 @@ CACHE_MIB = 2048
 
 
 def launch(
-    model: Path, *, port: int, served_name: str, context: int, threads: int, parallel: int
+    model: Path,
+    *,
+    port: int,
+    served_name: str,
+    context: int,
+    threads: int,
+    parallel: int,
+    embeddings: bool = False,
 ) -> Launch:
     """The command that serves `model`.
 
@@ -29,10 +36,12 @@ def launch(
         context: tokens of context per request.
         threads: compute threads.
         parallel: requests that are answered at once, each with `context` tokens of its own.
+        embeddings: serve /v1/embeddings, and only that.
     """
     argv = [sys.executable, "-m", "gateway.engines.llamacpp"]
     argv += ["--model", str(model), "--port", str(port), "--served-name", served_name]
     argv += ["--context", str(context), "--threads", str(threads), "--parallel", str(parallel)]
+    argv += ["--embeddings"] if embeddings else []
     # Waiting threads that spin halve the throughput of a machine with two busy cores.
     return Launch(argv, {"OMP_WAIT_POLICY": "passive"})
 
@@ -46,6 +55,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=8192, help="tokens per request")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--parallel", type=int, default=2)
+    parser.add_argument("--embeddings", action="store_true", help="/v1/embeddings, only that")
     options = parser.parse_args()
 
     import xllamacpp
@@ -62,6 +72,11 @@ def main() -> None:
     params.cache_ram_mib = CACHE_MIB
     # A leaving client is noticed between batches: 512 tokens are about a second on two cores.
     params.n_batch = 512
+    if options.embeddings:
+        params.embedding = True
+        params.n_ubatch = params.n_batch = options.context  # a text goes through in one piece
+        if params.pooling_type == xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_UNSPECIFIED:
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.endpoint_metrics = True
     params.ui = False
     stopped = threading.Event()

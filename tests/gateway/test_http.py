@@ -85,7 +85,7 @@ async def test_a_body_over_the_limit_is_refused_before_all_of_it_has_come() -> N
 
 
 async def test_a_body_that_does_not_go_on_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.http.BODY_PAUSE", 0.05)
+    monkeypatch.setattr("gateway.http.BODY_SECONDS", 0.05)
     with pytest.raises(ApiError) as caught:
         await read_body(receiving(part(b"ab", True)), 9)
     assert caught.value.status == 408
@@ -372,9 +372,9 @@ async def test_a_caller_that_is_cancelled_while_it_waits_takes_the_app_with_it()
         async with calling(app, SCOPE, b""):
             raise AssertionError
 
-    calling = asyncio.create_task(call())
+    waiting = asyncio.create_task(call())
     await asyncio.sleep(0.01)
-    calling.cancel()
+    waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await calling
+        await waiting
     assert ended.is_set()

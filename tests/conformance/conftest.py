@@ -1,0 +1,74 @@
+"""One suite, two lanes: each test runs against a gateway with the fast lane on and with it off."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests import starting
+
+WIKI = """# Coffee
+
+## Where is the coffee machine?
+
+The coffee machine stands in the kitchen on the second floor.
+"""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A gateway, and what is behind it."""
+
+    name: str
+    gateway: starting.Gateway
+    engine: starting.Engine
+    client: openai.OpenAI
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[starting.Engine]:
+    # At the engine the model has another name than at the gateway, as everywhere but here.
+    with starting.engine(tmp_path_factory.mktemp("engine"), name="small-llama") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[starting.Engine]:
+    folder = tmp_path_factory.mktemp("embedder")
+    with starting.engine(folder, name="small-embed", context=2048, embeddings=True) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session", params=["fast", "litellm"])
+def lane(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: starting.Engine,
+    embedder: starting.Engine,
+) -> Iterator[Lane]:
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    docs = folder / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text(WIKI)
+    with (
+        starting.gateway(
+            folder,
+            gateway_engine_url=engine.url,
+            gateway_docs=str(docs),
+            gateway_fast_lane=str(request.param == "fast").lower(),
+            gateway_models=json.dumps({"embed": {"url": embedder.url}}),
+            gateway_access_log=str(folder / "access.log"),
+        ) as gateway,
+        openai.OpenAI(
+            base_url=gateway.url, api_key=starting.KEY, max_retries=0, timeout=120
+        ) as client,
+    ):
+        yield Lane(request.param, gateway, engine, client)
+
+
+@pytest.fixture
+def client(lane: Lane) -> openai.OpenAI:
+    return lane.client

@@ -1,0 +1,303 @@
+"""What an OpenAI client relies on, the same over both lanes."""
+
+import json
+import time
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.conformance.conftest import Lane
+from tests.starting import KEY
+
+pytestmark = pytest.mark.slow
+
+HELLO: Any = [{"role": "user", "content": "Say hello."}]
+TOOL: Any = {
+    "type": "function",
+    "function": {
+        "name": "open_page",
+        "description": "Opens a page of the wiki.",
+        "parameters": {
+            "type": "object",
+            "properties": {"title": {"type": "string"}},
+            "required": ["title"],
+        },
+    },
+}
+
+
+def post(lane: Lane, path: str, **body: Any) -> httpx.Response:
+    headers = {"authorization": f"Bearer {KEY}"}
+    return httpx.post(f"{lane.gateway.url}{path}", json=body, headers=headers, timeout=120)
+
+
+def events(lane: Lane, **body: Any) -> list[str]:
+    """The data of a streamed chat's events."""
+    reply = post(lane, "/chat/completions", model="base", messages=HELLO, stream=True, **body)
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    return [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
+
+
+def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> None:
+    models = {model.id: model.model_dump() for model in client.models.list().data}
+    assert list(models)[:3] == ["docs", "base", "embed"]
+    assert models["docs"]["max_model_len"] == 8192
+    assert models["embed"]["max_model_len"] == 2048
+
+
+def test_a_chat_answers_under_the_gateways_name_for_the_model(lane: Lane) -> None:
+    reply = post(lane, "/chat/completions", model="base", messages=HELLO, max_tokens=8)
+    body = reply.json()
+    assert body["object"] == "chat.completion"
+    assert body["choices"][0]["message"]["content"]
+    assert body["model"] == "base"
+    assert reply.headers["x-askdocs-model"] == "base"
+    assert reply.headers["x-request-id"]
+    assert 0 < body["usage"]["completion_tokens"] <= 8
+
+
+def test_what_the_engine_calls_its_model_is_a_name_too(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(model="small-llama", messages=HELLO, max_tokens=4)
+    assert reply.choices[0].message.content
+
+
+def test_a_stream_is_chunks_and_done(client: openai.OpenAI, lane: Lane) -> None:
+    data = events(lane, max_tokens=8)
+    assert data[-1] == "[DONE]"
+    chunks = [json.loads(one) for one in data[:-1]]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert {chunk["model"] for chunk in chunks} == {"base"}
+    finished = [c["choices"][0].get("finish_reason") for c in chunks if c["choices"]]
+    assert finished[-1] in ("length", "stop")
+    assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks)
+
+
+def test_usage_comes_in_a_stream_if_and_only_if_it_was_asked_for(lane: Lane) -> None:
+    chunks = [json.loads(one) for one in events(lane, max_tokens=4)[:-1]]
+    assert all(not chunk.get("usage") for chunk in chunks)
+    assert all(chunk["choices"] for chunk in chunks)
+    asked = events(lane, max_tokens=4, stream_options={"include_usage": True})[:-1]
+    usages = [u for u in (json.loads(one).get("usage") for one in asked) if u]
+    assert len(usages) == 1
+    assert usages[0]["prompt_tokens"] > 0
+    assert usages[0]["completion_tokens"] == 4
+
+
+def test_several_choices_come_for_n(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(model="base", messages=HELLO, n=2, max_tokens=4)
+    assert sorted(choice.index for choice in reply.choices) == [0, 1]
+
+
+def test_a_stop_word_ends_the_answer(client: openai.OpenAI) -> None:
+    prompt = "One, two, three, four, five,"
+    whole = client.completions.create(model="base", prompt=prompt, max_tokens=12, temperature=0)
+    text = whole.choices[0].text
+    word = text.split()[-1]
+    cut = client.completions.create(
+        model="base", prompt=prompt, max_tokens=12, temperature=0, stop=[word]
+    )
+    assert cut.choices[0].text == text[: text.index(word)]
+    assert cut.choices[0].finish_reason == "stop"
+
+
+def test_logprobs_come_with_their_alternatives(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="base", messages=HELLO, max_tokens=3, logprobs=True, top_logprobs=2
+    )
+    logprobs = reply.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.content is not None
+    assert len(logprobs.content) == 3
+    assert all(len(token.top_logprobs) == 2 and token.logprob <= 0 for token in logprobs.content)
+
+
+def test_a_seed_repeats_the_answer(client: openai.OpenAI) -> None:
+    def answer(seed: int) -> str | None:
+        reply = client.chat.completions.create(
+            model="base", messages=HELLO, max_tokens=12, temperature=1.5, seed=seed
+        )
+        return reply.choices[0].message.content
+
+    assert answer(7) == answer(7)
+    assert len({answer(seed) for seed in range(4)}) > 1
+
+
+def test_json_schema_binds_the_answer(client: openai.OpenAI) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"floor": {"type": "integer"}},
+        "required": ["floor"],
+        "additionalProperties": False,
+    }
+    reply = client.chat.completions.create(
+        model="base",
+        messages=[{"role": "user", "content": "On which floor is the kitchen? It is the 2nd."}],
+        max_tokens=40,
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "place", "schema": schema, "strict": True},
+        },
+    )
+    assert isinstance(json.loads(reply.choices[0].message.content or "")["floor"], int)
+
+
+def test_tools_make_docs_an_ungrounded_model(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="docs", messages=HELLO, tools=[TOOL], tool_choice="none", max_tokens=4
+    )
+    assert "askdocs" not in reply.model_dump()
+
+
+def test_completions_answer_text(client: openai.OpenAI) -> None:
+    reply = client.completions.create(model="base", prompt="The capital of France is", max_tokens=4)
+    assert reply.object == "text_completion"
+    assert reply.choices[0].text
+    stream = client.completions.create(
+        model="base", prompt="The capital of France is", max_tokens=4, stream=True
+    )
+    assert "".join(chunk.choices[0].text or "" for chunk in stream if chunk.choices)
+
+
+def test_a_suffix_is_refused_by_a_model_that_has_no_tokens_for_it(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="cannot fill in the middle") as caught:
+        client.completions.create(model="base", prompt="def f(", suffix="return 1", max_tokens=4)
+    assert caught.value.param == "suffix"
+
+
+def test_embeddings_come_from_the_embedding_model(client: openai.OpenAI) -> None:
+    reply = client.embeddings.create(model="embed", input=["kitchen", "coffee"])
+    assert [one.index for one in reply.data] == [0, 1]
+    assert len(reply.data[0].embedding) == len(reply.data[1].embedding) > 100
+    assert reply.usage.prompt_tokens > 0
+    assert reply.model == "embed"
+
+
+def test_embeddings_of_a_chat_model_are_a_clear_error(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"embedding"):
+        client.embeddings.create(model="base", input="kitchen")
+
+
+def test_responses_answer_whole_and_streamed(client: openai.OpenAI) -> None:
+    reply = client.responses.create(model="base", input="Say hello.", max_output_tokens=16)
+    assert reply.output_text
+    assert reply.usage is not None
+    assert reply.usage.output_tokens > 0
+    stream = client.responses.create(
+        model="base", input="Say hello.", max_output_tokens=16, stream=True
+    )
+    kinds = [event.type for event in stream]
+    assert "response.output_text.delta" in kinds
+    assert kinds[-1] in ("response.completed", "response.incomplete")
+
+
+def test_responses_of_docs_stand_on_a_page(client: openai.OpenAI) -> None:
+    reply = client.responses.create(model="docs", input="Where is the coffee machine?")
+    dumped = json.dumps(reply.model_dump())
+    assert "#where-is-the-coffee-machine" in dumped or "enough information" in dumped
+
+
+def test_messages_answer_whole_and_streamed(lane: Lane) -> None:
+    asked: Any = {"model": "base", "max_tokens": 16, "messages": HELLO}
+    reply = post(lane, "/messages", **asked)
+    body = reply.json()
+    assert (body["type"], body["role"]) == ("message", "assistant")
+    assert body["content"][0]["text"]
+    assert body["usage"]["output_tokens"] > 0
+    streamed = post(lane, "/messages", **asked, stream=True).text
+    kinds = [line[7:] for line in streamed.splitlines() if line.startswith("event: ")]
+    assert kinds[0] == "message_start"
+    assert "content_block_delta" in kinds
+    assert kinds[-1] == "message_stop"
+
+
+def test_the_developer_role_and_max_completion_tokens_are_taken(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="base",
+        messages=[{"role": "developer", "content": "Be short."}, *HELLO],
+        max_completion_tokens=3,
+    )
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens <= 3
+
+
+def test_fields_that_openai_does_not_have_reach_the_engine(client: openai.OpenAI) -> None:
+    """`grammar` is llama.cpp's own."""
+    reply = client.chat.completions.create(
+        model="base", messages=HELLO, extra_body={"grammar": 'root ::= "forty-two"'}
+    )
+    assert reply.choices[0].message.content == "forty-two"
+
+
+def test_a_max_tokens_beyond_the_room_is_clamped(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="base", messages=HELLO, max_tokens=32_000, stop=["."]
+    )
+    assert reply.choices[0].message.content
+
+
+def test_too_long_a_prompt_is_400_with_both_numbers(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"8,192") as caught:
+        client.chat.completions.create(
+            model="base", messages=[{"role": "user", "content": "why " * 9000}]
+        )
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_an_unknown_model_is_404_and_the_known_ones_are_named(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match=r"gpt-9.*docs, base") as caught:
+        client.chat.completions.create(model="gpt-9", messages=HELLO)
+    assert caught.value.code == "model_not_found"
+    assert caught.value.request_id
+
+
+def test_the_request_id_of_the_client_comes_back(client: openai.OpenAI) -> None:
+    reply = client.models.with_raw_response.list(extra_headers={"x-request-id": "abc-1"})
+    assert reply.headers["x-request-id"] == "abc-1"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_when_the_client_leaves_the_engine_is_idle_within_a_second(
+    lane: Lane, stream: bool
+) -> None:
+    body = {
+        "model": "base",
+        "stream": stream,
+        "max_tokens": 3000,
+        "ignore_eos": True,
+        "messages": [{"role": "user", "content": "Count from one to a thousand."}],
+    }
+    headers = {"authorization": f"Bearer {KEY}"}
+    url = f"{lane.gateway.url}/chat/completions"
+    with httpx.Client(timeout=60) as http:
+        if stream:
+            with http.stream("POST", url, json=body, headers=headers) as reply:
+                assert next(reply.iter_lines())
+                began = time.monotonic()
+                while not lane.engine.busy():
+                    assert time.monotonic() - began < 2
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                http.post(url, json=body, headers=headers, timeout=httpx.Timeout(60, read=1.5))
+    left = time.monotonic()
+    while lane.engine.busy():
+        assert time.monotonic() - left < 1
+        time.sleep(0.05)
+
+
+def test_usage_is_recorded_whether_or_not_the_client_asked(lane: Lane) -> None:
+    before = len(log(lane))
+    events(lane, max_tokens=5, ignore_eos=True)
+    deadline = time.monotonic() + 5
+    while len(log(lane)) == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    line = log(lane)[-1]
+    assert (line["completion_tokens"], line["lane"], line["model"]) == (5, lane.name, "base")
+    assert line["prompt_tokens"] > 0
+
+
+def log(lane: Lane) -> list[dict[str, Any]]:
+    path = lane.gateway.home.parent / "access.log"
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,153 @@
+"""Real engines and real gateways for tests, each a process of its own on a free port."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from askdocs import model
+from askdocs.checks import free_port
+from gateway.engines import llamacpp
+from gateway.errors import AskdocsError
+from tests.parts import require
+
+REPO = Path(__file__).parents[1]
+KEY = "ask-installation-0123456789"
+
+
+@dataclass
+class Engine:
+    """llama.cpp's server with the small model."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def busy(self) -> int:
+        """Requests that it works on now."""
+        for line in httpx.get(f"http://127.0.0.1:{self.port}/metrics").text.splitlines():
+            if line.startswith("llamacpp:requests_processing"):
+                return int(float(line.split()[-1]))
+        raise AssertionError("the engine does not tell its running requests")
+
+
+@dataclass
+class Gateway:
+    """`python -m gateway`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    home: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database(self) -> str:
+        return f"sqlite:///{self.home / 'askdocs.db'}"
+
+
+@contextmanager
+def engine(
+    folder: Path,
+    *,
+    name: str = "base",
+    port: int | None = None,
+    context: int = 8192,
+    embeddings: bool = False,
+) -> Iterator[Engine]:
+    """Started, and stopped at the end."""
+    try:
+        gguf = model.shipped().source
+    except AskdocsError:
+        gguf = ""
+    require(bool(gguf), "make setup")
+    port = port or free_port()
+    launch = llamacpp.launch(
+        Path(gguf),
+        port=port,
+        served_name=name,
+        context=context,
+        threads=2,
+        parallel=2,
+        embeddings=embeddings,
+    )
+    with _process(launch.argv, launch.env, folder / f"engine-{port}.log") as process:
+        _until(lambda: _is_up(f"http://127.0.0.1:{port}/health"), process, 60)
+        yield Engine(process, port)
+
+
+@contextmanager
+def gateway(
+    folder: Path, *, port: int | None = None, ready: bool = True, **variables: str
+) -> Iterator[Gateway]:
+    """Started with `ASKDOCS_<NAME>` from `variables`; waited for until it serves."""
+    port = port or free_port()
+    home = folder / "home"
+    env = {
+        "PYTHONPATH": str(REPO),
+        "ASKDOCS_HOME": str(home),
+        "ASKDOCS_GATEWAY_PORT": str(port),
+        "ASKDOCS_GATEWAY_KEY": KEY,
+        "ASKDOCS_GATEWAY_INDEX": str(folder / "index.db"),
+        **{f"ASKDOCS_{name.upper()}": value for name, value in variables.items()},
+    }
+    argv = [sys.executable, "-m", "gateway"]
+    with _process(argv, env, folder / f"gateway-{port}.log", folder) as process:
+        path = "ready" if ready else "health"
+        _until(lambda: _is_up(f"http://127.0.0.1:{port}/{path}"), process, 120)
+        yield Gateway(process, port, home, folder / f"gateway-{port}.log")
+
+
+@contextmanager
+def _process(
+    argv: list[str], env: dict[str, str], log: Path, folder: Path = REPO
+) -> Iterator[subprocess.Popen[bytes]]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ASKDOCS_")}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            argv, env={**clean, **env}, cwd=folder, stdout=output, stderr=subprocess.STDOUT
+        )
+    process.log = log  # type: ignore[attr-defined]
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _until(done: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        said = process.log.read_text(errors="replace")[-3000:]  # type: ignore[attr-defined]
+        assert process.poll() is None, said
+        assert time.monotonic() < deadline, said
+        time.sleep(0.1)
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
