@@ -1,21 +1,271 @@
-"""Serves the app with uvicorn."""
+"""The HTTP server: uvicorn on uvloop and httptools, in one process or several, with a guarded edge.
+
+    serve("gateway.app:create", settings)
+
+`create` takes no arguments and returns the ASGI app; every worker calls it for itself. What it
+raises as AskdocsError ends the whole, with several workers too: a worker that cannot start is not
+started again and again.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import traceback
+import uuid
+from multiprocessing.context import SpawnProcess
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.config import GatewaySettings
+from gateway.errors import AskdocsError
+
+MAX_HEAD = 65536  # bytes of a request's first line and headers
+HEAD_S = 10.0  # for the headers to be complete, from the first byte on
+LINGER_S = 2.0  # that a refused client may go on sending, unread, while it reads the refusal
+KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep a quiet connection
+GRACE_S = 3  # for answers under way when the gateway stops
+BACKLOG = 2048
+
+_spawn = multiprocessing.get_context("spawn")
+
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 
 
 def serve(factory: str, settings: GatewaySettings) -> None:
-    uvicorn.run(
+    """Serve until SIGINT or SIGTERM. Returns after the last answer, or `GRACE_S` later.
+
+    Raises:
+        AskdocsError: the port is taken, or the app could not start.
+    """
+    config = uvicorn.Config(
         factory,
         factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=3,
         loop="uvloop",
-        http="httptools",
+        http=Edge,
+        ws="none",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
     )
+    with _listen(settings.host, settings.port) as listener:
+        if settings.workers == 1:
+            try:
+                uvicorn.Server(config).run([listener])
+            except SystemExit:
+                raise AskdocsError("the gateway could not start; its error is above") from None
+            except KeyboardInterrupt:
+                pass  # uvicorn has stopped already, and says so once more
+        else:
+            _Workers(config, listener, settings.workers).run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        # create_server adds the address to the error's own words; a name is not known by a number.
+        known = error.errno and not isinstance(error, socket.gaierror)
+        reason = os.strerror(error.errno or 0) if known else error.strerror
+        raise AskdocsError(
+            f"{host}:{port}: cannot listen there ({reason});"
+            " stop what uses the port, or set ASKDOCS_GATEWAY_PORT to another one"
+        ) from None
+
+
+class _Workers:
+    """Worker processes on one listening socket. One that dies is replaced.
+
+    uvicorn's own supervisor would start a worker again for ever whose app cannot be made, end with
+    exit code 0 when one could not start, and leave the workers behind when it is killed.
+    """
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, count: int) -> None:
+        self._config = config
+        self._listener = listener
+        self._count = count
+        self._stopping = False
+
+    def run(self) -> None:
+        """Until a signal. Raises AskdocsError when a worker could not start."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        workers = [self._start() for _ in range(self._count)]
+        failed = False
+        while not self._stopping:
+            multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=0.2)
+            for worker in [worker for worker in workers if worker.exitcode is not None]:
+                failed = failed or worker.exitcode == STARTUP_FAILURE
+                if failed or self._stopping:
+                    self._stopping = True
+                else:
+                    workers.remove(worker)
+                    workers.append(self._start())
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+        if failed:
+            raise AskdocsError("a worker could not start; its error is above")
+
+    def _start(self) -> SpawnProcess:
+        worker = _spawn.Process(target=_work, args=(self._config, self._listener))
+        worker.start()
+        return worker
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+
+def _work(config: uvicorn.Config, listener: socket.socket) -> None:
+    """One worker: exits with `STARTUP_FAILURE` when it could not start."""
+    config.configure_logging()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    server = uvicorn.Server(config)
+    try:
+        server.run([listener])
+    except KeyboardInterrupt:
+        pass
+    except AskdocsError as error:
+        print(f"gateway: {error}", file=sys.stderr, flush=True)
+        sys.exit(STARTUP_FAILURE)
+    except Exception:
+        if server.started:
+            raise
+        traceback.print_exc()
+        sys.exit(STARTUP_FAILURE)
+
+
+def _end_with_parent() -> None:
+    """No worker is left with the port when its parent is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Edge(HttpToolsProtocol):
+    """A connection that is not trusted to be well-behaved before its headers are complete.
+
+    Headers of more than `MAX_HEAD` bytes, headers that take longer than `HEAD_S`, and what is not
+    HTTP are answered in OpenAI's shape, and the connection is closed. Bodies are for the app.
+    """
+
+    _in_head = False
+    _in_message = False
+    _head_bytes = 0  # of reads that ended within the headers
+    _reading = 0  # bytes of the read that is being parsed
+    _timer: asyncio.TimerHandle | None = None
+    _refusal: tuple[int, str, str] | None = None
+    _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEAD_S, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if (self._in_head or not self._in_message) and data.find(b"pgrade", 0, 4096) >= 0:
+            data = _without_upgrade(data)
+        self._reading = len(data)
+        super().data_received(data)
+        if self._in_head and not self._refused:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._refusal = _TOO_LARGE
+                self.send_400_response("")
+            elif self._timer is None:
+                self._timer = self.loop.call_later(HEAD_S, self._late)
+
+    def on_message_begin(self) -> None:
+        self._in_head = self._in_message = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        if self._head_bytes + self._reading > MAX_HEAD:  # a body may be part of it
+            size = sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size + len(self.url) > MAX_HEAD:
+                self._refusal = _TOO_LARGE
+                raise ValueError("headers too large")  # uvicorn calls send_400_response
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what came, and close. uvicorn calls it for what its parser does not take."""
+        self._refused = True
+        self._stop_timer()
+        if self._is_answering():
+            if self.cycle.response_started or self._in_head:
+                self.transport.abort()  # this must not go into the answer to an earlier request
+                return
+            self.cycle.disconnected = True  # its body is broken: the app need not wait for it
+            self.cycle.message_event.set()
+        status, message, code = self._refusal or _NOT_HTTP
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+        body = json.dumps({"error": error}).encode()
+        head = (
+            b"content-type: application/json\r\ncontent-length: %d\r\n"
+            b"x-request-id: %b\r\nconnection: close\r\n\r\n"
+        )
+        tail = head % (len(body), uuid.uuid4().hex.encode())
+        self.transport.write(STATUS_LINE[status] + tail + body)
+        if self.transport.can_write_eof():
+            # Closing with bytes unread resets the connection, and the client may lose the answer.
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(LINGER_S, self.transport.abort)
+        else:
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._is_answering():
+            self._timer = self.loop.call_later(HEAD_S, self._late)  # let that answer end first
+        elif self._in_head:
+            self._refusal = _TOO_SLOW
+            self.send_400_response("")
+        else:  # not one byte
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+_NOT_HTTP = (400, "this is not a request of HTTP/1.1", "invalid_http")
+_TOO_LARGE = (431, f"the headers are larger than {MAX_HEAD} bytes", "headers_too_large")
+_TOO_SLOW = (408, f"the headers were not complete after {HEAD_S:.0f} s", "headers_too_slow")
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The request without its wish for another protocol, which a server may ignore (RFC 9110, 7.8).
+
+    Java's HttpClient wishes for HTTP/2 in every request; the parser would then drop the body.
+    """
+    head, separator, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"", head + b"\r\n")[:-2] + separator + rest

@@ -1,0 +1,330 @@
+"""The server's edge over raw sockets, and its processes."""
+
+import asyncio
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import uvicorn
+
+from gateway import server
+from gateway.server import MAX_HEAD, Edge
+from tests.gateway.conftest import free_port
+from tests.gateway.served_app import echo
+
+ROOT = Path(__file__).parents[2]
+GET = b"GET /x HTTP/1.1\r\nhost: a\r\n"
+POST = b"POST /x HTTP/1.1\r\nhost: a\r\n"
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """The echo app behind the edge, in this process."""
+    config = uvicorn.Config(echo, http=Edge, ws="none", log_level="error", access_log=False)
+    running = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    task = asyncio.create_task(running._serve([listener]))
+    while not running.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+        await asyncio.sleep(0.01)
+    yield listener.getsockname()[1]
+    running.should_exit = True
+    await task
+
+
+class Client:
+    """A raw connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def response(self) -> tuple[int, dict[str, str], bytes]:
+        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode()
+        first, *lines = head.strip().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        if "content-length" in headers:
+            body = await self.reader.readexactly(int(headers["content-length"]))
+        else:
+            body = b""
+            while size := int(await self.reader.readline(), 16):
+                body += (await self.reader.readexactly(size + 2))[:-2]
+            await self.reader.readline()
+        return int(first.split()[1]), headers, body
+
+    async def refusal(self) -> tuple[int, Any]:
+        """The status and error of a refusal, after which the connection is closed."""
+        status, headers, body = await self.response()
+        assert headers["content-type"] == "application/json"
+        assert headers["x-request-id"]
+        assert headers["connection"] == "close"
+        assert await asyncio.wait_for(self.reader.read(), 5) == b""
+        error = json.loads(body)["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        return status, error["code"]
+
+
+@pytest.fixture
+async def client(port: int) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    yield Client(reader, writer)
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 4, id="TLS"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
+        pytest.param(b"hello\r\n\r\n", id="words"),
+        pytest.param(b"GET /\xff\xfe HTTP/1.1\r\n\r\n", id="path that is not ASCII"),
+        pytest.param(b"GET / HTTP/1.1\r\nno colon\r\n\r\n", id="header without colon"),
+        pytest.param(POST + b"content-length: -1\r\n\r\n", id="negative length"),
+        pytest.param(
+            POST + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", id="two lengths"
+        ),
+        pytest.param(POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n", id="bad chunk"),
+    ],
+)
+async def test_what_is_not_http_gets_a_400_in_openais_shape(data: bytes, client: Client) -> None:
+    client.writer.write(data)
+    assert await client.refusal() == (400, "invalid_http")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(GET + b"a: " + b"x" * MAX_HEAD + b"\r\n\r\n", id="one header"),
+        pytest.param(GET + b"a: bc\r\n" * MAX_HEAD, id="headers without end"),
+        pytest.param(b"GET /" + b"x" * MAX_HEAD + b" HTTP/1.1\r\n\r\n", id="path"),
+        pytest.param(b"GET /" + b"x" * 2 * MAX_HEAD, id="no line end"),
+    ],
+)
+@pytest.mark.parametrize("piece", [2**20, 4000])
+async def test_headers_beyond_64_kb_get_a_431(data: bytes, piece: int, client: Client) -> None:
+    for start in range(0, len(data), piece):
+        client.writer.write(data[start : start + piece])
+        await asyncio.sleep(0)
+    assert await client.refusal() == (431, "headers_too_large")
+
+
+async def test_a_large_body_is_not_taken_for_headers(client: Client) -> None:
+    body = b"x" * 3 * MAX_HEAD
+    client.writer.write(POST + b"content-length: %d\r\n\r\n" % len(body) + body)
+    status, _, answer = await client.response()
+    assert (status, len(json.loads(answer)["body"])) == (200, len(body))
+
+
+async def test_headers_that_trickle_get_a_408(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_S", 0.3)
+    client = Client(*await asyncio.open_connection("127.0.0.1", port))
+    began = time.monotonic()
+    trickle = asyncio.create_task(_trickle(client.writer))
+    assert await client.refusal() == (408, "headers_too_slow")
+    assert 0.25 < time.monotonic() - began < 1
+    trickle.cancel()
+    client.writer.close()
+
+
+async def _trickle(writer: asyncio.StreamWriter) -> None:
+    for byte in GET + b"a: b\r\n" * 100:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.02)
+
+
+async def test_headers_of_a_later_request_may_not_trickle_either(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_S", 0.3)
+    client = Client(*await asyncio.open_connection("127.0.0.1", port))
+    for _ in range(2):
+        client.writer.write(GET + b"\r\n")
+        assert (await client.response())[0] == 200
+    await asyncio.sleep(0.4)  # a quiet connection is kept
+    client.writer.write(GET)
+    assert await client.refusal() == (408, "headers_too_slow")
+    client.writer.close()
+
+
+async def test_a_connection_that_never_says_a_byte_is_closed(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_S", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await asyncio.wait_for(reader.read(), 2) == b""
+    writer.close()
+
+
+async def test_an_answer_that_takes_longer_than_headers_may_is_not_cut(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_S", 0.2)
+    client = Client(*await asyncio.open_connection("127.0.0.1", port))
+    client.writer.write(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + GET)
+    status, _, body = await client.response()
+    assert (status, json.loads(body)["path"]) == (200, "/slow")
+    assert await client.refusal() == (408, "headers_too_slow")
+    client.writer.close()
+
+
+async def test_nothing_is_written_into_an_answer_under_way(client: Client) -> None:
+    client.writer.write(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+    await client.reader.readuntil(b"\r\n\r\n")
+    client.writer.write(b"\x00\x01 not http\r\n\r\n")
+    rest = await asyncio.wait_for(client.reader.read(), 5)
+    assert b"HTTP/1.1" not in rest
+
+
+async def test_requests_may_be_sent_ahead(client: Client) -> None:
+    client.writer.write((POST + b"content-length: 1\r\n\r\n1") * 3)
+    assert [(await client.response())[0] for _ in range(3)] == [200] * 3
+
+
+@pytest.mark.parametrize("piece", [2**16, 41])
+async def test_a_wish_for_http_2_is_ignored_and_the_body_read(piece: int, client: Client) -> None:
+    """Java's HttpClient sends this with every request."""
+    data = (
+        POST
+        + b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+        b"Upgrade: h2c\r\nContent-Length: 14\r\n\r\n\r\nupgrade: me\r\n"[: 14 + 200]
+    )
+    data = data.replace(b"Content-Length: 14", b"Content-Length: 15")
+    for start in range(0, len(data), piece):
+        client.writer.write(data[start : start + piece])
+        await asyncio.sleep(0.01)
+    status, _, body = await client.response()
+    assert (status, json.loads(body)["body"]) == (200, "\r\nupgrade: me\r\n")
+
+
+@contextmanager
+def serving(factory: str, workers: int, port: int) -> Iterator[subprocess.Popen[str]]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ASKDOCS_")}
+    env |= {
+        "PYTHONPATH": str(ROOT),
+        "ASKDOCS_GATEWAY_PORT": str(port),
+        "ASKDOCS_GATEWAY_WORKERS": str(workers),
+        "ASKDOCS_REDIS_URL": "redis://127.0.0.1:1/0",
+    }
+    command = [sys.executable, "-m", "tests.gateway.served_app", factory]
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def get(port: int, path: str = "/x") -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    return answer
+
+
+def wait_for(port: int, process: "subprocess.Popen[str]") -> Any:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return get(port)
+        except OSError:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_lets_answers_end_and_exits_cleanly(workers: int) -> None:
+    port = free_port()
+    with serving("create", workers, port) as process:
+        wait_for(port, process)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/slow")
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert json.loads(connection.getresponse().read())["path"] == "/slow"
+        connection.close()
+        process.wait(15)
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_several_workers_share_the_port_and_one_that_dies_is_replaced() -> None:
+    port = free_port()
+    with serving("create", 2, port) as process:
+        wait_for(port, process)
+        deadline = time.monotonic() + 20
+        seen: set[int] = set()
+        while len(seen) < 2 and time.monotonic() < deadline:
+            seen.add(get(port)["pid"])
+        assert len(seen) == 2
+        os.kill(seen.pop(), signal.SIGKILL)
+        while time.monotonic() < deadline:
+            alive = [p for p in psutil.Process(process.pid).children() if _serves(p)]
+            if len(alive) == 2:
+                break
+            time.sleep(0.1)
+        assert len(alive) == 2
+        assert get(port)["path"] == "/x"
+
+
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_killed() -> None:
+    port = free_port()
+    with serving("create", 2, port) as process:
+        wait_for(port, process)
+        workers = [p for p in psutil.Process(process.pid).children() if _serves(p)]
+        process.kill()
+        gone, alive = psutil.wait_procs(workers, timeout=10)
+    assert (len(gone), alive) == (2, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("factory", "why"),
+    [("create_refused", "the engine has no name"), ("create_failing", "no database")],
+)
+def test_a_worker_that_cannot_start_ends_the_whole_with_its_error(
+    factory: str, why: str, workers: int
+) -> None:
+    with serving(factory, workers, free_port()) as process:
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert why in errors
+    assert errors.splitlines()[-1].startswith("gateway: ")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_is_taken_is_named_with_the_fix(workers: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serving("create", workers, port) as process:
+            _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"127.0.0.1:{port}: cannot listen there (Address already in use)" in errors
+    assert "ASKDOCS_GATEWAY_PORT" in errors
