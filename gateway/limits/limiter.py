@@ -49,11 +49,10 @@ class Limiter:
                 if grant is not None:
                     return grant
             self.local_decisions += 1
-        if key.limits.monthly_tokens is not None:
-            if not self._memory.knows_month(key.id):
-                used = await self._months.used(key.id)
-                if not self._memory.knows_month(key.id):  # of all that waited, the first one
-                    self._memory.set_month(key.id, *used)
+        if key.limits.monthly_tokens is not None and not self._memory.knows_month(key.id):
+            used = await self._months.used(key.id)
+            if not self._memory.knows_month(key.id):  # of all that waited, the first one
+                self._memory.set_month(key.id, *used)
         return self._memory.admit(key, tokens)
 
     def settle(self, grant: Grant, used: int) -> None:
@@ -93,7 +92,7 @@ async def connect(
             address = Address(redis_url)
         except ValueError as error:
             raise AskdocsError(
-                f"redis_url of [gateway] is not an address of Redis ({error}): it looks like"
+                f"ASKDOCS_REDIS_URL is not an address of Redis ({error}): it looks like"
                 " redis://host:6379/0, rediss://:password@host:6380/0 or unix:///path?db=0"
             ) from None
         shared = Shared(address, window, lease)

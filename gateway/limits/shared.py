@@ -80,7 +80,7 @@ class Shared:
             if str(error).startswith(("ERR", "NOAUTH", "WRONGPASS", "NOPERM", "DENIED")):
                 raise AskdocsError(
                     f"Redis at {self._address} refuses the connection ({error}): check user,"
-                    " password and database number in redis_url of [gateway]"
+                    " password and database number in ASKDOCS_REDIS_URL"
                 ) from None
             self._log_away(error)
         except OSError as error:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as NotConnected
+from redis.retry import Retry
 
 from tests.gateway.conftest import free_port
 from tests.parts import require
@@ -56,7 +58,7 @@ class RedisServer:
             return False
 
     def client(self) -> Redis:
-        return Redis(port=self.port, decode_responses=True)
+        return Redis(port=self.port, decode_responses=True, retry=Retry(NoBackoff(), 0))
 
     def freeze(self) -> None:
         """It keeps its connections, and answers nothing."""
