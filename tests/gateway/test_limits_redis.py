@@ -98,17 +98,31 @@ async def compare(redis: RedisServer, asking: Key, steps: list[tuple[str, int]])
         client.flushall()
         memory = await connect(None, nothing, clock=clock)
         far = await connect(redis.url, nothing, lease=1e6)
-        running: list[tuple[Grant, Grant]] = []
-        for step, number in steps:
-            if step == "pass":
-                clock.now += number * MS
-                continue
-            if step == "end":
-                if running:
-                    one, other = running.pop(number % len(running))
-                    memory.settle(one, number)
-                    far.settle(other, number)
-                continue
+        try:
+            await take(steps, clock, client, memory, far, asking)
+            assert far.local_decisions == 0
+        finally:
+            await far.close()
+            await memory.close()
+
+
+async def take(
+    steps: list[tuple[str, int]],
+    clock: Clock,
+    client: Redis,
+    memory: Limiter,
+    far: Limiter,
+    asking: Key,
+) -> None:
+    running: list[tuple[Grant, Grant]] = []
+    for step, number in steps:
+        if step == "pass":
+            clock.now += number * MS
+        elif step == "end" and running:
+            one, other = running.pop(number % len(running))
+            memory.settle(one, number)
+            far.settle(other, number)
+        elif step == "ask":
             client.delete("clock")
             client.rpush("clock", clock.now // 10**9, clock.now % 10**9 // 1000)
             results: list[Grant | LimitReached] = []
@@ -124,9 +138,6 @@ async def compare(redis: RedisServer, asking: Key, steps: list[tuple[str, int]])
                 running.append((here, there))
             else:
                 assert str(here) == str(there)
-        assert far.local_decisions == 0
-        await far.close()
-        await memory.close()
 
 
 # Several processes
