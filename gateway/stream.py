@@ -101,8 +101,11 @@ class Stream:
         vLLM and llama.cpp send it in an event of its own with no choices, LiteLLM in one that has
         them too; some write `"usage":null` in all others.
         """
-        events = []
-        for event in data[:-2].split(b"\n\n"):
+        # The events before the first usage are passed on as they are: mostly all but one.
+        start = data.rfind(b"\n\n", 0, data.find(b'"usage":'))
+        start = start + 2 if start >= 0 else 0
+        events = [data[:start]]
+        for event in data[start:-2].split(b"\n\n"):
             if b'"usage":' in event and (chunk := _parsed(event)) is not None:
                 usage = chunk.pop("usage", None)
                 if isinstance(usage, dict):
