@@ -19,7 +19,7 @@ from gateway import fim, relay, room, validate
 from gateway.aliases import Route
 from gateway.chat import wants_grounding
 from gateway.config import GatewaySettings
-from gateway.dispatch import Call, engine_away, unknown_model
+from gateway.dispatch import Call, unknown_model
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange, request_id
 from gateway.fleet import Served
@@ -133,12 +133,8 @@ class Gateway:
         if exchange.grounded:
             assert parts.chat is not None
             space = parts.chat.bound(space)
-        elif first.engine is not None and endpoint not in TRANSLATED:
-            try:
-                space = await room.fit(space, request, first.engine)
-            except AskdocsError:
-                if len(route.candidates) == 1:
-                    raise engine_away() from None
+        else:
+            space = room.within(space, first.engine)
         with parts.traffic.request():
             if not self._is_inner(exchange, headers):
                 await exchange.admit(space, partial(room.count, request, first.engine))
@@ -276,10 +272,10 @@ def _renderer(request: dict[str, Any], space: room.Room):  # type: ignore[no-unt
 
     async def render(served: Served) -> dict[str, Any]:
         body = dict(request)
-        if space.answer is not None:
-            for name in ("max_completion_tokens", "max_tokens"):
-                body.pop(name, None)
-            body["max_tokens"] = space.answer
+        fitting = await room.fit(space, request, served.engine) if served.engine else space
+        if fitting.answer is not None:
+            body.pop("max_completion_tokens", None)
+            body["max_tokens"] = fitting.answer
         if body.get("stream"):
             options = body.get("stream_options")
             body["stream_options"] = {

@@ -433,7 +433,10 @@ def take_apart(request: dict[str, Any], headers: Headers) -> Asked:
     messages: list[dict[str, Any]] = request["messages"]
     if not messages or not all(isinstance(message, dict) for message in messages):
         raise ApiError(400, "messages must be a list of objects, and not empty", param="messages")
-    last = messages[-1]
+    systems = [m for m in messages if m.get("role") in ("system", "developer")]
+    # Some clients put a reminder of their instructions at the end: the question is before it.
+    spoken = [m for m in messages if m.get("role") not in ("system", "developer")]
+    last = spoken[-1] if spoken else {}
     question = text_of(last.get("content")).strip()
     if last.get("role") != "user" or not question:
         raise ApiError(
@@ -444,12 +447,11 @@ def take_apart(request: dict[str, Any], headers: Headers) -> Asked:
     metadata = request.get("metadata")
     page_url = metadata.get("page_url") if isinstance(metadata, dict) else None
     options = request.get("stream_options")
-    systems = [m for m in messages if m.get("role") in ("system", "developer")]
     return Asked(
         question=question,
         history=[
             {"role": m["role"], "content": text_of(m.get("content"))}
-            for m in messages[:-1]
+            for m in spoken[:-1]
             if m.get("role") in ("user", "assistant")
         ],
         client_system="\n\n".join(text_of(m.get("content")) for m in systems),

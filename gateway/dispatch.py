@@ -7,6 +7,7 @@ and the client notices nothing.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from gateway.metrics import Metrics
 # Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
 WHOLE = ("/chat/completions", "/completions")
 REFUSING = (408, 425, 429)  # with every 5xx: another candidate may do better
+log = logging.getLogger("askdocs.gateway")
+
 MISTAKE = re.compile(
     rb"(image|audio|video) input is not supported|Failed to parse (messages|tools)"
     rb"|Unknown reasoning format|does not support embeddings"
@@ -128,6 +131,7 @@ class Dispatch:
                 opened = await self._try(call, served, None if is_last else route.first_byte)
             except Failed as failure:
                 served.breaker.failed(timed_out=failure.timed_out)
+                log.warning("%s did not answer (%s): %s", served.name, failure, failure.answer)
                 self._metrics.upstream_error(served.name, failure.reason)
                 self._metrics.circuit(served.name, 2 if served.breaker.is_open else 0)
                 left = left or (served.name, failure.reason)
@@ -238,6 +242,8 @@ class Dispatch:
             return error
         if status >= 500 and (served.engine is None or not await served.engine.is_ready()):
             error = _away(served)
+        elif status >= 500:
+            error = unavailable(f"{served.name} failed: {error}; ask again", 3)
         for name in ("retry-after", "retry-after-ms"):
             if value := response.header(name.encode()):
                 error.headers[name] = value.decode("latin-1")

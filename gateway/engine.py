@@ -38,7 +38,12 @@ class Engine:
         # llama.cpp announces keep-alive on a stream and then closes the connection; a new
         # connection per request costs 0.1 ms on one machine and never meets a closed one.
         headers["Connection"] = "close"
-        self._http = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(600, connect=5))
+        # An engine is next door: one that takes no connection at once is away, and a request that
+        # has another place to go to should not wait for it.
+        connect = 2.0 if self.url.startswith("https:") else 0.2
+        self._patient = httpx.Timeout(600, connect=connect)
+        self._brief = httpx.Timeout(5, connect=connect)
+        self._http = httpx.AsyncClient(headers=headers, timeout=self._patient)
         self._wanted = model
         self._model: EngineModel | None = None
         self._kind: str | None = None
@@ -49,10 +54,10 @@ class Engine:
     async def is_ready(self) -> bool:
         """Does the engine list its models now, and is it not still loading one?"""
         try:
-            health = await self._http.get(f"{self._root}/health", timeout=2)
+            health = await self._http.get(f"{self._root}/health", timeout=self._brief)
             if health.status_code >= 500:
                 return False
-            models = await self._http.get(f"{self.url}/models", timeout=5)
+            models = await self._http.get(f"{self.url}/models", timeout=self._brief)
         except httpx.HTTPError:
             return False
         return models.status_code == 200
@@ -65,6 +70,11 @@ class Engine:
         """
         if self._model is None:
             self._model = await self._find_model()
+        return self._model
+
+    @property
+    def known(self) -> EngineModel | None:
+        """The model, if the engine has told it already."""
         return self._model
 
     async def kind(self) -> str:
@@ -159,7 +169,7 @@ class Engine:
 
     async def _list(self) -> list[dict[str, Any]]:
         try:
-            reply = await self._http.get(f"{self.url}/models", timeout=5)
+            reply = await self._http.get(f"{self.url}/models", timeout=self._brief)
             reply.raise_for_status()
             models = reply.json()["data"]
             return [model for model in models if isinstance(model["id"], str)]
@@ -184,7 +194,7 @@ class Engine:
     async def _slot_context(self) -> int | None:
         """llama.cpp tells the context of one slot in /props."""
         try:
-            reply = await self._http.get(f"{self._root}/props", timeout=5)
+            reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
             return int(reply.json()["default_generation_settings"]["n_ctx"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
@@ -193,11 +203,11 @@ class Engine:
         # An engine that is away is no other kind of engine: the error passes, and is not kept.
         asked = {"content": "a", "add_special": False}
         try:
-            reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=5)
+            reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
             if reply.status_code == 200 and "tokens" in reply.json():
                 return "llama.cpp"
             asked = {"model": (await self.model()).id, "prompt": "a"}
-            reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=5)
+            reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
             if reply.status_code == 200 and "count" in reply.json():
                 return "vllm"
         except ValueError:

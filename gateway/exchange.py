@@ -17,6 +17,7 @@ from gateway.metrics import LEFT, Metrics
 from gateway.room import Room
 from gateway.usage import Usage
 
+BYTES_PER_TOKEN = 4  # of English, about
 # The limits that an exact count of the prompt may still keep.
 TOKENS = ("tpm", "too_large", "monthly_tokens")
 
@@ -62,6 +63,7 @@ class Exchange:
         self.is_inner = False
         """Is it part of another request, which is accounted for?"""
         self.grant: Grant | None = None
+        self.room: Room | None = None
         self.measured = books.metrics.request(endpoint)
 
     def known(self, key: Key) -> None:
@@ -82,6 +84,7 @@ class Exchange:
             ApiError: 429, a limit of the key is used up.
         """
         limiter = self._books.limiter
+        self.room = room
         try:
             try:
                 grant = await limiter.admit(self.key, room.tokens)
@@ -130,6 +133,9 @@ class Exchange:
     async def close(self) -> None:
         """Settle the limits, and write down what happened."""
         status = LEFT if self.has_left else self.status
+        if self.model and not self.prompt_tokens and self.room is not None:
+            # Its model never said, because the client left or the answer broke off.
+            self.prompt_tokens = self.room.prompt // BYTES_PER_TOKEN
         if self.grant is not None:
             self._books.limiter.settle(self.grant, self.prompt_tokens + self.completion_tokens)
         if self.is_inner:

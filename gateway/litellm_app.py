@@ -1,6 +1,7 @@
 """LiteLLM's own proxy app, configured by `gateway/litellm.yaml`, as an ASGI app."""
 
 import asyncio
+import logging
 import os
 import secrets
 import tempfile
@@ -60,6 +61,10 @@ def _load(config: Path, key: str) -> FastAPI:
     )
     from litellm.proxy.proxy_server import app
 
+    # It logs a traceback for every mistake of a client and every refusal of a model, some 50 ms
+    # each; this gateway states both.
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     assert isinstance(app, FastAPI)
     return app
 

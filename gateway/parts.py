@@ -122,7 +122,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             opened = index.Index(settings.index)
             stack.callback(opened.close)
             grounding = Grounding(opened, base.count)
-        tasks = [usage.run(), aliases.watch(fleet.problems), _watch(limiter, metrics)]
+        tasks = [usage.run(), aliases.watch(fleet.problems), _watch(limiter, usage, metrics)]
         if settings.warm and grounding is not None:
             tasks.append(_warm(settings, base, grounding, traffic))
         running = [asyncio.create_task(task) for task in tasks]
@@ -147,14 +147,16 @@ async def _stop(tasks: list["asyncio.Task[None]"]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _watch(limiter: Limiter, metrics: Metrics) -> None:
-    """Say in the metrics whether limits are decided alone."""
-    counted = 0
+async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:
+    """Say in the metrics what goes on without Redis and without the database."""
+    decided = failed = 0
     while True:
         metrics.limiter_local(limiter.is_local)
-        for _ in range(limiter.local_decisions - counted):
+        for _ in range(limiter.local_decisions - decided):
             metrics.decided_locally()
-        counted = limiter.local_decisions
+        for _ in range(usage.failures - failed):
+            metrics.usage_flush_failed()
+        decided, failed = limiter.local_decisions, usage.failures
         await asyncio.sleep(1)
 
 

@@ -27,6 +27,9 @@ async def relay(opened: Opened, exchange: Exchange, request: dict[str, Any], sen
         ApiError: a whole answer broke off; in a stream that is an event.
     """
     exchange.answered_by(opened.served.name, opened.lane, opened.left)
+    if exchange.wants_text:
+        asked = request.get("messages", request.get("prompt", request.get("input")))
+        exchange.prompt = orjson.dumps(asked).decode()
     try:
         if exchange.stream and opened.is_stream:
             await _stream(opened, exchange, request, send)
@@ -43,13 +46,12 @@ async def _stream(opened: Opened, exchange: Exchange, request: dict[str, Any], s
     measured = exchange.measured
     await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_START)})
     try:
-        measured.chunk()
-        if out := stream.feed(opened.first):
-            await send({"type": "http.response.body", "body": out, "more_body": True})
-        async for chunk in opened.rest:
+        async for chunk in opened.chunks():
             measured.chunk()
             if out := stream.feed(chunk):
                 await send({"type": "http.response.body", "body": out, "more_body": True})
+                if exchange.wants_text:
+                    exchange.answer.append(out.decode("utf-8", "replace"))
     except LaneError:
         pass  # `end` says so to the client
     finally:
@@ -67,6 +69,8 @@ async def _whole(opened: Opened, exchange: Exchange, send: Send) -> None:
     except LaneError:
         raise broken_off() from None
     exchange.used(_usage(body))
+    if exchange.wants_text:
+        exchange.answer.append(body.decode("utf-8", "replace"))
     await _send_whole(rename(body, opened.model_there, opened.served.name.encode()), send)
 
 

@@ -52,6 +52,14 @@ def bound(path: str, request: dict[str, Any], size: int, default: int) -> Room:
     return Room(size + TEMPLATE, wanted(request, default), choices)
 
 
+def within(room: Room, engine: Engine | None) -> Room:
+    """The room, with an answer no longer than the context, as far as that is known already."""
+    known = engine.known if engine else None
+    if known is None or known.context is None or room.answer is None:
+        return room
+    return room._replace(answer=min(room.answer, known.context))
+
+
 async def fit(room: Room, request: dict[str, Any], engine: Engine) -> Room:
     """The room within the context of the engine's model; the prompt is counted if it has to be.
 

@@ -82,6 +82,8 @@ class Usage:
         self._writing: dict[_What, list[int]] = {}
         self._months: dict[str, _Month] = {}
         self._failing = False
+        self.failures = 0
+        """Writes that the database did not take; what they held comes with the next one."""
         # A reading of a month lies before a write or after it, never across: so it is known whether
         # what is written is in it.
         self._turn = asyncio.Lock()
@@ -127,6 +129,7 @@ class Usage:
                 if not self._failing:
                     log.warning("usage is kept in memory until the database is back: %s", error)
                 self._failing = True
+                self.failures += 1
                 for what, counts in self._writing.items():
                     _increase(self._added, what, counts)
             else:

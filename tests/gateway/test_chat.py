@@ -130,3 +130,8 @@ def test_streams_progress_and_usage_are_asked_for() -> None:
     assert taken.usage
     for options in (None, "x", {}, {"include_usage": False}):
         assert not asked(USER, stream_options=options).usage
+
+
+def test_a_reminder_of_the_instructions_after_the_question_is_no_question() -> None:
+    one = asked(USER, {"role": "system", "content": "Be short."})
+    assert (one.question, one.client_system) == ("Q?", "Be short.")

@@ -1,0 +1,183 @@
+"""The local engine dead, refusing, slow or breaking off, over both lanes."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from askdocs.checks import free_port
+from tests import starting
+from tests.conformance.faulty import Faulty, black_hole, faulty
+from tests.starting import KEY
+
+pytestmark = pytest.mark.slow
+
+HELLO: Any = [{"role": "user", "content": "Say hello."}]
+AUTH = {"authorization": f"Bearer {KEY}"}
+ADDED = 0.3  # seconds that a fallback may add
+
+
+@dataclass(frozen=True)
+class Setting:
+    lane: str
+    gateway: starting.Gateway
+    engine: Faulty
+
+    def ask(self, alias: str, stream: bool = False) -> httpx.Response:
+        return httpx.post(
+            f"{self.gateway.url}/chat/completions",
+            json={"model": alias, "messages": HELLO, "stream": stream},
+            headers=AUTH,
+            timeout=30,
+        )
+
+    def timed(self, alias: str, stream: bool) -> tuple[httpx.Response, float]:
+        began = time.monotonic()
+        reply = self.ask(alias, stream)
+        return reply, time.monotonic() - began
+
+
+def text_of(reply: httpx.Response, stream: bool) -> str:
+    if not stream:
+        return str(reply.json()["choices"][0]["message"]["content"])
+    data = [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
+    assert data[-1] == "[DONE]"
+    chunks = [json.loads(one) for one in data[:-1]]
+    return "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+
+
+@pytest.fixture(scope="module", params=["fast", "litellm"])
+def setting(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Setting]:
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    with faulty() as engine, black_hole() as hole:
+        away = f"http://127.0.0.1:{free_port()}/v1"
+        failing = ("refusing", "busy", "slow", "breaking", "silent")
+        models: dict[str, Any] = {
+            "gone": {"url": away, "model": "gone"},
+            "hole": {"url": hole, "model": "hole"},
+            "cloud": {
+                "litellm": "openai/fine",
+                "api_base": engine.url,
+                "key_env": "TEST_CLOUD_KEY",
+            },
+        }
+        aliases: dict[str, Any] = {
+            f"{name}-else-fine": {"targets": name, "fallback": ["fine"], "first_byte": 1}
+            for name in (*failing, "gone", "hole")
+        }
+        aliases |= {
+            "gone-else-cloud": {"targets": "gone", "fallback": ["cloud"]},
+            "gone-else-worse-else-fine": {"targets": "gone", "fallback": ["refusing", "fine"]},
+            "nothing-works": {"targets": "gone", "fallback": ["refusing", "silent"]},
+            "only-breaking": {"targets": "breaking"},
+        }
+        with (
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setenv("TEST_CLOUD_KEY", "secret")
+            with starting.gateway(
+                folder,
+                gateway_engine_url=engine.url,
+                gateway_engine_model="fine",
+                gateway_fast_lane=str(request.param == "fast").lower(),
+                gateway_models=json.dumps(models),
+                gateway_aliases=json.dumps(aliases),
+            ) as gateway:
+                yield Setting(request.param, gateway, engine)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("gone", "unreachable"),
+        ("hole", "unreachable"),
+        ("refusing", "500"),
+        ("busy", "429"),
+        ("silent", "unreachable"),
+    ],
+)
+def test_the_next_one_answers_at_once_and_is_named(
+    setting: Setting, model: str, reason: str, stream: bool
+) -> None:
+    setting.ask("fine", stream)
+    usual = min(setting.timed("fine", stream)[1] for _ in range(3))
+    reply, took = setting.timed(f"{model}-else-fine", stream)
+    assert reply.status_code == 200, reply.text
+    assert text_of(reply, stream) == "Hello."
+    assert reply.headers["x-askdocs-model"] == "fine"
+    left, why = reply.headers["x-askdocs-fallback"].split(": ")
+    assert left == model
+    # After three failures in a row it is passed over; LiteLLM has words of its own.
+    assert why in (reason, "breaker") or setting.lane == "litellm"
+    assert took - usual < ADDED
+
+
+def test_a_slow_one_is_left_after_its_time_and_nobody_waits_for_it_again(setting: Setting) -> None:
+    reply, took = setting.timed("slow-else-fine", stream=True)
+    assert (reply.status_code, text_of(reply, True)) == (200, "Hello.")
+    assert reply.headers["x-askdocs-fallback"] == "slow: slow"
+    assert 1 <= took < 1 + ADDED
+    reply, took = setting.timed("slow-else-fine", stream=True)
+    assert reply.headers["x-askdocs-fallback"] == "slow: breaker"
+    assert took < ADDED
+
+
+def test_a_failing_one_is_passed_over_after_three_failures(setting: Setting) -> None:
+    for _ in range(3):
+        assert setting.ask("refusing-else-fine").status_code == 200
+    before = setting.engine.asked.count("refusing")
+    for _ in range(5):
+        reply = setting.ask("refusing-else-fine")
+        assert reply.headers["x-askdocs-fallback"] == "refusing: breaker"
+    assert setting.engine.asked.count("refusing") == before
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_provider_of_litellm_takes_over(setting: Setting, stream: bool) -> None:
+    reply = setting.ask("gone-else-cloud", stream)
+    assert reply.status_code == 200, reply.text
+    assert text_of(reply, stream) == "Hello."
+    assert reply.headers["x-askdocs-model"] == "cloud"
+    if not stream:
+        assert reply.json()["model"] == "cloud"
+
+
+def test_the_list_is_gone_through_in_order(setting: Setting) -> None:
+    reply = setting.ask("gone-else-worse-else-fine")
+    assert reply.headers["x-askdocs-model"] == "fine"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_when_nobody_answers_the_client_is_told_to_come_back(
+    setting: Setting, stream: bool
+) -> None:
+    reply = setting.ask("nothing-works", stream)
+    assert reply.status_code == 503
+    assert int(reply.headers["retry-after"]) > 0
+    assert reply.json()["error"]["type"] == "server_error"
+    assert reply.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("alias", ["breaking-else-fine", "only-breaking"])
+def test_a_break_in_the_middle_is_an_event_and_no_end(setting: Setting, alias: str) -> None:
+    reply = setting.ask(alias, stream=True)
+    assert reply.status_code == 200
+    data = [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
+    assert "Hel" in data[0]
+    said = json.loads(data[-1])["error"]["message"]
+    assert "broke off" in said or setting.lane == "litellm"
+    assert "[DONE]" not in data
+
+
+def test_fallbacks_are_counted_by_alias(setting: Setting) -> None:
+    setting.ask("gone-else-fine")
+    shown = httpx.get(f"{setting.gateway.root}/metrics").text
+    assert 'askdocs_gateway_fallbacks_total{alias="gone-else-fine"' in shown
