@@ -99,7 +99,6 @@ def test_a_message_without_text_is_empty() -> None:
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
         {"role": "user"},
         {"role": "assistant", "content": "I"},
-        {"role": "system", "content": "S"},
         {"content": "no role"},
         {},
     ],

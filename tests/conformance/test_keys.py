@@ -1,0 +1,321 @@
+"""Keys, limits and aliases as a team uses them: two workers, Redis, and the command line beside."""
+
+import concurrent.futures
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests import starting
+from tests.conformance.faulty import Faulty, faulty
+from tests.gateway.redis_server import RedisServer
+from tests.parts import require
+
+pytestmark = pytest.mark.slow
+
+HELLO: Any = [{"role": "user", "content": "Say hello."}]
+ASKDOCS = Path(sys.executable).with_name("askdocs")
+ENDPOINTS: dict[str, dict[str, Any]] = {
+    "/chat/completions": {"messages": HELLO},
+    "/completions": {"prompt": "x"},
+    "/embeddings": {"input": "x"},
+    "/rerank": {"query": "x", "documents": ["y"]},
+    "/responses": {"input": "x"},
+    "/messages": {"messages": HELLO, "max_tokens": 5},
+}
+
+
+@dataclass(frozen=True)
+class Team:
+    gateway: starting.Gateway
+    engine: Faulty
+    redis: RedisServer
+
+    def cli(self, *arguments: str, code: int = 0) -> Any:
+        """What the command says, as JSON."""
+        done = subprocess.run(
+            [ASKDOCS, *arguments, "--home", self.gateway.home, "--json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={"ASKDOCS_GATEWAY_ENGINE_URL": self.engine.url, "PATH": "/usr/bin:/bin"},
+            cwd=self.gateway.home.parent,
+        )
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout) if code == 0 else done.stderr
+
+    def key(self, name: str, *options: str) -> str:
+        return str(self.cli("keys", "create", name, *options)["key"])
+
+    def client(self, key: str, retries: int = 0) -> openai.OpenAI:
+        return openai.OpenAI(
+            base_url=self.gateway.url, api_key=key, max_retries=retries, timeout=120
+        )
+
+    def post(self, key: str, path: str = "/chat/completions", **body: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}"}
+        asked = body or {"model": "fine", "messages": HELLO}
+        return httpx.post(f"{self.gateway.url}{path}", json=asked, headers=headers, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    folder = tmp_path_factory.mktemp("team")
+    require(shutil.which("redis-server") is not None, "apt-get install redis-server")
+    store = RedisServer(folder)
+    store.start()
+    try:
+        with (
+            faulty() as engine,
+            starting.gateway(
+                folder,
+                gateway_engine_url=engine.url,
+                gateway_engine_model="fine",
+                gateway_workers="2",
+                redis_url=store.url,
+            ) as gateway,
+        ):
+            yield Team(gateway, engine, store)
+    finally:
+        store.kill()
+
+
+# Keys
+
+
+def test_a_key_works_in_each_of_its_headers_and_is_never_shown_again(team: Team) -> None:
+    made = team.cli("keys", "create", "ana", "--team", "blue", "--rpm", "1000")
+    assert (made["limits"]["rpm"], made["team"]) == (1000, "blue")
+    key = made["key"]
+    for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}, {"api-key": key}):
+        assert httpx.get(f"{team.gateway.url}/models", headers=headers).status_code == 200
+    assert key not in json.dumps(team.cli("keys", "list"))
+    database = (team.gateway.home / "askdocs.db").read_bytes()
+    assert key.encode() not in database
+    assert key.rpartition("-")[2].encode() not in database
+
+
+def test_a_revoked_key_is_refused_within_seconds(team: Team) -> None:
+    key = team.key("leaver")
+    assert team.post(key).status_code == 200
+    team.cli("keys", "revoke", "leaver", "--yes")
+    time.sleep(2.2)  # each worker reads a key again after two seconds
+    assert {team.post(key).status_code for _ in range(10)} == {401}
+
+
+def test_the_old_and_the_new_text_of_a_rotated_key_both_work(team: Team) -> None:
+    old = team.key("turning")
+    new = team.cli("keys", "rotate", "turning", "--grace", "1h")["key"]
+    assert new != old
+    assert (team.post(old).status_code, team.post(new).status_code) == (200, 200)
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_a_keys_models_hold_on_every_endpoint(team: Team, path: str) -> None:
+    name = f"only-{path.strip('/').replace('/', '-')}"
+    key = team.key(name, "--models", "docs,silent")
+    reply = team.post(key, path, model="fine", **ENDPOINTS[path])
+    assert reply.status_code == 403
+    assert "docs, silent" in reply.json()["error"]["message"]
+
+
+def test_a_keys_models_are_all_that_it_sees(team: Team) -> None:
+    client = team.client(team.key("narrow", "--models", "docs"))
+    assert [model.id for model in client.models.list().data] == ["docs"]
+    with pytest.raises(openai.PermissionDeniedError):
+        client.models.retrieve("fine")
+
+
+@pytest.mark.parametrize(
+    "path", ["/key/generate", "/model/new", "/config/update", "/v1/model/info"]
+)
+def test_admin_routes_of_litellm_are_closed(team: Team, path: str) -> None:
+    key = team.key("curious" + path.replace("/", "-"))
+    headers = {"authorization": f"Bearer {key}"}
+    for method in ("GET", "POST"):
+        reply = httpx.request(method, f"{team.gateway.root}{path}", headers=headers)
+        assert reply.status_code == 404
+
+
+# Limits
+
+
+def test_of_a_thousand_requests_at_once_a_key_of_60_a_minute_gets_60(team: Team) -> None:
+    key = team.key("sixty", "--rpm", "60")
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        replies = list(pool.map(lambda _: team.post(key), range(1000)))
+    assert Counter(reply.status_code for reply in replies) == {200: 60, 429: 940}
+    refused = next(reply for reply in replies if reply.status_code == 429)
+    assert 0 < int(refused.headers["retry-after"]) <= 61
+    assert refused.headers["x-ratelimit-limit-requests"] == "60"
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    admitted = next(reply for reply in replies if reply.status_code == 200)
+    assert admitted.headers["x-ratelimit-limit-requests"] == "60"
+
+
+def test_the_sdk_waits_as_long_as_it_is_told_and_then_succeeds(team: Team) -> None:
+    key = team.key("patient", "--max-parallel", "1")
+    holding = threading.Event()
+
+    def hold() -> None:
+        body = {"model": "slow", "messages": HELLO, "stream": True}
+        headers = {"authorization": f"Bearer {key}"}
+        url = f"{team.gateway.url}/chat/completions"
+        holding.set()
+        # Leaves after 0.8 s: what it held is given back.
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(url, json=body, headers=headers, timeout=0.8)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    holding.wait()
+    time.sleep(0.3)
+    refused = team.post(key)
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "1"
+    reply = team.client(key, retries=2).chat.completions.create(model="fine", messages=HELLO)
+    assert reply.choices[0].message.content == "Hello."
+    thread.join()
+
+
+def test_tokens_are_reserved_and_then_settled_on_what_was_used(team: Team) -> None:
+    key = team.key("thrifty", "--tpm", "300")
+    body: dict[str, Any] = {"model": "fine", "messages": HELLO, "max_tokens": 50, "stream": True}
+    # Each reserves some 200 and uses 5: one after the other far more than two go through.
+    statuses = []
+    for _ in range(8):
+        statuses.append(team.post(key, **body).status_code)
+        time.sleep(0.05)
+    assert statuses == [200] * 8
+    refused = team.post(key, **{**body, "max_tokens": 5000})
+    assert refused.status_code == 429
+    assert refused.json()["error"]["type"] == "tokens"
+    assert refused.headers["x-should-retry"] == "false"
+
+
+def test_a_month_has_its_tokens(team: Team) -> None:
+    key = team.key("small", "--monthly-tokens", "300")
+    body: dict[str, Any] = {"model": "fine", "messages": HELLO, "max_tokens": 50, "stream": True}
+    while (reply := team.post(key, **body)).status_code == 200:
+        pass
+    assert reply.json()["error"]["code"] == "insufficient_quota"
+    used = team.cli("usage", "--by", "key")
+    row = next(row for row in used["rows"] if row["key"] == "small")
+    assert 0 < row["prompt_tokens"] + row["completion_tokens"] <= 300
+
+
+def test_usage_is_told_by_team(team: Team) -> None:
+    key = team.key("counted", "--team", "green")
+    for _ in range(3):
+        team.post(key, model="fine", messages=HELLO, stream=True)
+    deadline = time.monotonic() + 5
+    while True:
+        rows = [r for r in team.cli("usage", "--by", "team")["rows"] if r["team"] == "green"]
+        if rows and rows[0]["requests"] == 3:
+            break
+        assert time.monotonic() < deadline, rows
+        time.sleep(0.2)
+    assert (rows[0]["prompt_tokens"], rows[0]["completion_tokens"]) == (9, 6)
+
+
+def test_without_redis_requests_go_on_and_it_comes_back_by_itself(team: Team) -> None:
+    key = team.key("lasting", "--rpm", "100")
+    assert team.post(key).status_code == 200
+    team.redis.kill()
+    began = time.monotonic()
+    assert {team.post(key).status_code for _ in range(10)} == {200}
+    assert time.monotonic() - began < 3
+    assert metric(team, "askdocs_gateway_limiter_local") == 1
+    assert metric(team, "askdocs_gateway_limiter_local_decisions_total") > 0
+    team.redis.start()
+    deadline = time.monotonic() + 10
+    while metric(team, "askdocs_gateway_limiter_local"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def metric(team: Team, name: str) -> float:
+    time.sleep(1.2)  # they are written once a second
+    for line in httpx.get(f"{team.gateway.root}/metrics").text.splitlines():
+        if line.startswith(f"{name} "):
+            return float(line.split()[-1])
+    return 0.0
+
+
+# Aliases
+
+
+def test_an_alias_changes_live_on_every_worker_and_no_request_fails(team: Team) -> None:
+    key = team.key("watching")
+    team.cli("aliases", "set", "team", "--target", "fine")
+    deadline = time.monotonic() + 3
+    while team.post(key, model="team", messages=HELLO).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(2)
+    stop = threading.Event()
+    answers: list[tuple[float, int, str]] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            reply = team.post(key, model="team", messages=HELLO)
+            answers.append((time.monotonic(), reply.status_code, reply.headers["x-askdocs-model"]))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    team.cli("aliases", "set", "team", "--target", "base")
+    changed = time.monotonic()
+    time.sleep(3)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert {status for _, status, _ in answers} == {200}
+    assert {model for _, _, model in answers} == {"fine", "base"}
+    assert {model for moment, _, model in answers if moment > changed + 2} == {"base"}
+
+
+def test_a_canary_keeps_each_user_where_he_is(team: Team) -> None:
+    key = team.key("canary")
+    team.cli("aliases", "set", "split", "--target", "base=50", "--target", "fine=50")
+    time.sleep(2)
+
+    def model(user: str) -> str:
+        reply = team.post(key, model="split", messages=HELLO, user=user)
+        return reply.headers["x-askdocs-model"]
+
+    users = [f"user-{number}" for number in range(20)]
+    first = [model(user) for user in users]
+    assert set(first) == {"base", "fine"}
+    assert [model(user) for user in users] == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("aliases", "set", "x", "--target", "nobody"), "no model 'nobody'"),
+        (("aliases", "set", "x", "--target", "fine", "--fallback", "y"), "no model or alias 'y'"),
+        (("aliases", "set", "x", "--target", "fine", "--fallback", "x"), "x -> x"),
+        (("aliases", "set", "x", "--target", "fine=-1"), "must not be negative"),
+        (("aliases", "set", "x y", "--target", "fine"), "'x y' is no name"),
+        (("aliases", "set", "x"), "--target MODEL"),
+        (("keys", "create", "bad", "--rpm", "-1"), "-1"),
+    ],
+)
+def test_a_mistake_is_said_and_changes_nothing(
+    team: Team, arguments: tuple[str, ...], words: str
+) -> None:
+    before = team.cli("aliases", "list")
+    assert words in team.cli(*arguments, code=2)
+    assert team.cli("aliases", "list") == before
