@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.parse import urldefrag
 
 import pytest
+from pydantic import BaseModel
 
 from askdocs.settings import UpSettings
-from gateway.config import GatewaySettings
+from gateway.config import Alias, GatewaySettings, ModelEntry
 from gateway.grounding import folder
 from gateway.grounding.page import Page, parse
 from gateway.settings import GLOBALS, Section, variable
@@ -68,6 +69,22 @@ def test_every_setting_has_its_row_with_default_and_meaning(model: type[Section]
     assert written == [
         (f"`{name}`", shown(field.default), field.description)
         for name, field in model.model_fields.items()
+    ]
+
+
+@pytest.mark.parametrize(("table", "heading"), [(ModelEntry, "{#models}"), (Alias, "{#aliases}")])
+def test_every_key_of_a_model_and_an_alias_has_its_row(
+    table: type[BaseModel], heading: str
+) -> None:
+    section = (DOCS / "aliases.md").read_text(encoding="utf-8").split(heading)[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
+    assert [tuple(row) for row in rows] == [
+        (
+            f"`{name}`",
+            "required" if field.is_required() else shown(field.default),
+            field.description,
+        )
+        for name, field in table.model_fields.items()
     ]
 
 
