@@ -332,7 +332,8 @@ async def _lifespan(life, receive: Receive, send: Send) -> None:  # type: ignore
             await send({"type": "lifespan.startup.complete"})
             await receive()
     except Exception as error:
-        log.exception("start failed")
+        if not isinstance(error, AskdocsError):
+            log.exception("start failed")
         await send({"type": "lifespan.startup.failed", "message": str(error)})
         raise
     await send({"type": "lifespan.shutdown.complete"})

@@ -98,10 +98,6 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.callback(engine.dispose)
         fleet = Fleet(settings)
         stack.push_async_callback(fleet.close)
-        loopback = f"http://{_reachable(settings.host)}:{settings.port}/v1"
-        key = settings.key.get_secret_value()
-        models = fleet.litellm_models(loopback, key)
-        litellm = await stack.enter_async_context(litellm_app.running(models, key))
         metrics = Metrics()
         usage = Usage(engine)
         redis = settings.redis_url.get_secret_value() if settings.redis_url else None
@@ -113,6 +109,10 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.push_async_callback(keyring.close)
         aliases = Aliases(settings.aliases, engine)
         aliases.table = await asyncio.to_thread(aliases.load)
+        loopback = f"http://{_reachable(settings.host)}:{settings.port}/v1"
+        key = settings.key.get_secret_value()
+        models = fleet.litellm_models(loopback, key)
+        litellm = await stack.enter_async_context(litellm_app.running(models, key))
         dispatch = Dispatch(fleet, litellm, settings.fast_lane, metrics)
         traffic = Traffic()
         base = fleet.base.engine

@@ -1,4 +1,4 @@
-"""Writes docs/commands.md from the help of the command line and of make.
+"""Writes docs/commands.md and docs/commands-team.md from the help of the command line and of make.
 
 `.venv/bin/python scripts/commands_page.py`; a test fails when the page is stale.
 """
@@ -6,6 +6,7 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -13,12 +14,19 @@ from askdocs.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "commands.md"
+TEAM = ROOT / "docs" / "commands-team.md"
 
 TOP = """\
 # Commands
 
 The command is `.venv/bin/askdocs`. `make setup` installs it. It has the commands {names}.
 This page is made from `--help`.
+"""
+TEAM_TOP = """\
+# Commands for a team
+
+`.venv/bin/askdocs keys`, `aliases` and `bench` have verbs of their own. Each takes `--json`, for
+scripts, and `--home DIR`, the state folder. This page is made from `--help`.
 """
 # What the help says in a word or two less than a reader of a wiki needs.
 HEADINGS = {
@@ -41,32 +49,41 @@ END = """\
 """
 
 
-def page() -> str:
-    """The page as it should be."""
+def pages() -> dict[Path, str]:
+    """The pages as they should be: the commands, and those that have verbs of their own."""
     command = typer.main.get_command(app)
-    subcommands: dict[str, typer.core.TyperCommand] = command.commands  # type: ignore[attr-defined]
-    names = ", ".join(f"`{name}`" for name in subcommands)
+    commands: dict[str, Any] = command.commands  # type: ignore[attr-defined]
+    names = ", ".join(f"`{name}`" for name in commands)
     parts = [TOP.format(names=re.sub(", (?=[^,]*$)", " and ", names))]
-    for name, sub in subcommands.items():
-        lines = [f"## {HEADINGS.get(name, name)}", "", sub.help or "", ""]
-        usage = [f".venv/bin/askdocs {name}"]
-        options = []
-        for parameter in sub.params:
-            text = getattr(parameter, "help", None) or ""
-            # Nine times "default" would make this the page for questions about the default model.
-            text = re.sub(r"\(default: ([^)]*)\)", r"(\1 when not given)", text)
-            if type(parameter).__name__ == "TyperArgument":
-                usage.append(f'"{parameter.name}"')
-            elif parameter.name != "help":
-                flag = parameter.opts[0]
-                if not parameter.is_flag:
-                    flag += f" {_value(flag)}"
-                options.append(f"- `{flag}`: {text}")
-        usage += ["[OPTIONS]"] if options else []
-        lines += ["```sh", " ".join(usage), "```", "", *options]
-        parts.append("\n".join(lines) + "\n")
+    team = [TEAM_TOP]
+    for name, sub in commands.items():
+        if hasattr(sub, "commands"):
+            team += [_described(f"{name} {verb}", each) for verb, each in sub.commands.items()]
+        else:
+            parts.append(_described(name, sub))
     parts.append(END.format(targets=_targets()))
-    return "\n".join(parts)
+    return {PAGE: "\n".join(parts), TEAM: "\n".join(team)}
+
+
+def _described(name: str, command: Any) -> str:
+    lines = [f"## {HEADINGS.get(name, name)}", "", command.help or "", ""]
+    usage = [f".venv/bin/askdocs {name}"]
+    options = []
+    for parameter in command.params:
+        text = getattr(parameter, "help", None) or ""
+        # Nine times "default" would make this the page for questions about the default model.
+        text = re.sub(r"\(default: ([^)]*)\)", r"(\1 when not given)", text)
+        if type(parameter).__name__ == "TyperArgument":
+            usage.append(f'"{parameter.name}"' if name == "ask" else parameter.name.upper())
+        elif parameter.name != "help":
+            flag = parameter.opts[0]
+            if not parameter.is_flag:
+                flag += f" {_value(flag)}"
+            # What every one of them has is said once, at the top of the page.
+            if " " not in name or flag not in ("--json", "--home DIR"):
+                options.append(f"- `{flag}`: {text}")
+    usage += ["[OPTIONS]"] if options else []
+    return "\n".join([*lines, "```sh", " ".join(usage), "```", "", *options]) + "\n"
 
 
 def _value(flag: str) -> str:
@@ -87,4 +104,5 @@ def _targets() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
