@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import pytest
 import uvicorn
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openai import AsyncOpenAI, RateLimitError
 from starlette.types import Receive, Scope, Send
@@ -22,6 +23,7 @@ from gateway.limits.grant import UNLIMITED, Counts, Grant, LimitReached, duratio
 from gateway.limits.limiter import Limiter, connect
 from gateway.limits.memory import IDLE, NS, Memory
 
+Test = TypeVar("Test", bound=Callable[..., None])
 MS = 1_000_000
 SECOND = 1000 * MS
 
@@ -97,7 +99,26 @@ SOME = st.none() | st.integers(0, 5)
 TOKENS = st.none() | st.integers(0, 150)
 
 
-@given(STEPS, SOME, TOKENS, SOME)
+# What chance seldom finds: where buckets and windows end, and two limits that refuse alike.
+EDGES: list[tuple[list[tuple[str, int]], int | None, int | None]] = [
+    ([("ask", 1), ("pass", 900), ("ask", 1), ("pass", 59_200), ("ask", 1), ("ask", 1)], 2, None),
+    ([("ask", 1), ("pass", 1100), ("ask", 1), ("pass", 58_900), ("ask", 1), ("ask", 1)], 2, None),
+    ([("ask", 1), ("pass", 59_999), ("ask", 1), ("pass", 1), ("ask", 1), ("ask", 1)], 1, None),
+    ([("ask", 9), ("pass", 60_000), ("ask", 9), ("ask", 9)], 1, 10),
+]
+
+
+def edges(**more: Any) -> Callable[[Test], Test]:
+    def added(test: Test) -> Test:
+        for steps, rpm, tpm in EDGES:
+            test = example(steps=steps, rpm=rpm, tpm=tpm, max_parallel=None, **more)(test)
+        return test
+
+    return added
+
+
+@given(steps=STEPS, rpm=SOME, tpm=TOKENS, max_parallel=SOME)
+@edges()
 def test_limits_hold_in_every_window_and_no_request_is_refused_without_need(
     steps: list[tuple[str, int]], rpm: int | None, tpm: int | None, max_parallel: int | None
 ) -> None:

@@ -24,9 +24,10 @@ from gateway.keys import Key, Limits
 from gateway.limits import shared
 from gateway.limits.grant import Grant, LimitReached
 from gateway.limits.limiter import Limiter, connect
+from gateway.limits.wire import Wire
 from tests.gateway.conftest import free_port
 from tests.gateway.redis_server import RedisServer, need_redis, redis
-from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, key, nothing
+from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, edges, key, nothing
 
 __all__ = ["redis"]
 
@@ -70,7 +71,8 @@ async def admitted(limiter: Limiter, key: Key, tokens: int = 1) -> Grant | None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(STEPS, SOME, TOKENS, SOME, st.none() | st.integers(0, 400))
+@given(steps=STEPS, rpm=SOME, tpm=TOKENS, max_parallel=SOME, monthly_tokens=st.none() | TOKENS)
+@edges(monthly_tokens=None)
 def test_redis_and_memory_decide_alike(
     redis: RedisServer,
     steps: list[tuple[str, int]],
@@ -285,6 +287,7 @@ async def test_a_client_that_leaves_while_redis_decides_leaves_nothing_behind(
 ) -> None:
     limiter = await limiters()
     asking = key(rpm=1000, tpm=1000, max_parallel=100, monthly_tokens=1000)
+    limiter.settle(await limiter.admit(asking, 50), 0)  # from now on the month is known
     # Before it is sent, while Redis has it, when the reply has just come, and after.
     for wait in (*range(12), 0.0001, 0.0002, 0.0003, 0.0005, 0.001):
         task = asyncio.create_task(limiter.admit(asking, 50))
@@ -299,6 +302,25 @@ async def test_a_client_that_leaves_while_redis_decides_leaves_nothing_behind(
     await asyncio.sleep(0.05)
     grant = await limiter.admit(asking, 0)
     assert (grant.counts.tokens, grant.counts.parallel, grant.counts.month) == (0, 1, 0)
+
+
+async def test_a_client_that_leaves_together_with_the_reply_leaves_nothing_behind(
+    limiters: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = await limiters()
+    asking = key(max_parallel=1)
+    task = asyncio.create_task(limiter.admit(asking, 1))
+    received = Wire.data_received
+
+    def leave(wire: Wire, data: bytes) -> None:
+        received(wire, data)
+        task.cancel()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "data_received", leave)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await admitted(limiter, asking) is not None
 
 
 async def test_the_month_is_read_once_for_all_workers(limiters: Connect) -> None:
