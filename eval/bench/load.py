@@ -29,6 +29,7 @@ class Tally:
     """What the clients of one run saw."""
 
     latencies: list[float] = field(default_factory=list)  # seconds
+    completed: int = 0  # warm-up and the last requests included
     errors: int = 0
     error: str = ""
     transit: list[float] = field(default_factory=list)  # seconds from written to read
@@ -73,7 +74,10 @@ class Client(asyncio.Protocol):
         end = b"[DONE]" if self._stream else b'"usage"'
         if status != 200 or end not in self._tail:
             self._tally.fail(f"{status}: {self._tail!r}")
-        elif self.counting:
+            self._transport.abort()
+            return
+        self._tally.completed += 1
+        if self.counting:
             self._tally.latencies.append(time.perf_counter() - self._began)
         if self.stopping or not self._parser.should_keep_alive():
             self._transport.close()
@@ -166,6 +170,7 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
         counted = len(tally.latencies)
     return {
         "requests": counted,
+        "completed": tally.completed,
         "errors": tally.errors,
         "error": tally.error,
         "rps": counted / seconds if seconds else 0.0,

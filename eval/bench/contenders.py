@@ -1,0 +1,248 @@
+"""What the benchmark compares: each contender is started in front of a fake engine, and stopped."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from eval.bench.upstream import MODEL
+from gateway import database
+from gateway.errors import AskdocsError
+from gateway.keys import Keys, Limits
+
+ROOT = Path(__file__).parents[2]
+START_S = 120.0  # LiteLLM takes ten on a quiet machine
+# Far more than any run uses, so that every request is counted and none refused.
+LIMITS = Limits(rpm=10**9, tpm=10**12, max_parallel=10**6)
+
+LITELLM_CONFIG = """\
+model_list:
+  - model_name: {model}
+    litellm_params:
+      model: hosted_vllm/{model}
+      api_base: {upstream}
+      api_key: none
+general_settings:
+  custom_auth: bench_auth.admit
+litellm_settings:
+  telemetry: false
+"""
+LITELLM_AUTH = """\
+from litellm.proxy._types import UserAPIKeyAuth
+
+async def admit(request, api_key):
+    return UserAPIKeyAuth(api_key=api_key)
+"""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A contender that answers."""
+
+    url: str
+    """Base URL, with /v1."""
+    model: str
+    key: str
+    process: subprocess.Popen[bytes] | None
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it and its children have used."""
+        return sum(sum(p.cpu_times()[:2]) for p in self._tree())
+
+    def rss(self) -> int:
+        """Bytes that it and its children hold."""
+        return sum(p.memory_info().rss for p in self._tree())
+
+    def _tree(self) -> list[psutil.Process]:
+        if self.process is None:
+            return []
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that may stand between clients and the engine."""
+
+    name: str
+    what: str
+    command: Callable[["Place"], list[str]] | None
+    model: str = MODEL
+    variables: Mapping[str, str] | None = None
+    in_paced: bool = True
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a contender runs, and in front of what."""
+
+    folder: Path
+    port: int
+    upstream: str
+    router: Path
+    """The Python that has vllm-router."""
+
+
+def _router(place: Place) -> list[str]:
+    port = str(free_port())
+    options = ["--policy", "consistent_hash", "--prometheus-port", port, "--log-level", "error"]
+    urls = ["--worker-urls", place.upstream.removesuffix("/v1"), "--port", str(place.port)]
+    return [str(place.router), "-m", "vllm_router.launch_router", *urls, *options]
+
+
+def _litellm(place: Place) -> list[str]:
+    config = place.folder / "config.yaml"
+    config.write_text(LITELLM_CONFIG.format(model=MODEL, upstream=place.upstream))
+    (place.folder / "bench_auth.py").write_text(LITELLM_AUTH)
+    program = Path(sys.executable).with_name("litellm")
+    where = ["--host", "127.0.0.1", "--port", str(place.port)]
+    return [sys.executable, str(program), "--config", str(config), *where]
+
+
+def _gateway(place: Place) -> list[str]:
+    return [sys.executable, "-m", "gateway"]
+
+
+# LiteLLM needs a CPU core for some 1,000 streamed chunks a second: 200 paced streams are 10,000.
+CONTENDERS = (
+    Contender("nothing", "clients ask the engine", None),
+    Contender("vllm-router", "vLLM's router, in Rust; no keys, no limits", _router),
+    Contender("litellm", "LiteLLM's proxy with custom_auth; no limits", _litellm, in_paced=False),
+    Contender("askdocs", "the gateway: key, limits, accounting", _gateway, "base"),
+    Contender(
+        "askdocs-litellm",
+        "the same with the fast lane off",
+        _gateway,
+        "base",
+        {"ASKDOCS_GATEWAY_FAST_LANE": "false"},
+        in_paced=False,
+    ),
+)
+
+
+@contextmanager
+def engine(*options: str) -> Iterator[str]:
+    """The fake engine in a process of its own: its base URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "eval.bench.upstream", "--port", str(port), *options]
+    with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name:
+        log = Path(name) / "log"
+        process = _spawn(command, log, _environment({}), ROOT)
+        try:
+            _wait(f"http://127.0.0.1:{port}/v1/models", "the fake engine", process, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            _stop(process)
+
+
+@contextmanager
+def running(contender: Contender, upstream: str, router: Path) -> Iterator[Started]:
+    """The contender in front of `upstream`. Raises AskdocsError when it does not start."""
+    if contender.command is None:
+        yield Started(upstream, contender.model, "none", None)
+        return
+    with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name:
+        place = Place(Path(name), free_port(), upstream, router)
+        ours = contender.command is _gateway
+        url = f"sqlite:///{place.folder / 'askdocs.db'}"
+        key = _key(url) if ours else "sk-bench"
+        variables = {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download at start
+            "LITELLM_TELEMETRY": "False",
+            "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}",  # it does not start without
+            **(contender.variables or {}),
+        }
+        if ours:
+            variables |= {
+                "ASKDOCS_HOME": name,
+                "ASKDOCS_DATABASE_URL": url,
+                "ASKDOCS_GATEWAY_PORT": str(place.port),
+                "ASKDOCS_GATEWAY_ENGINE_URL": upstream,
+            }
+        log = place.folder / "log"
+        process = _spawn(contender.command(place), log, _environment(variables), place.folder)
+        try:
+            base = f"http://127.0.0.1:{place.port}"
+            _wait(f"{base}/v1/models", contender.name, process, log, key)
+            yield Started(f"{base}/v1", contender.model, key, process)
+        finally:
+            _stop(process)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _key(url: str) -> str:
+    """A real key with limits, in a database of its own."""
+    opened = database.open(url)
+    try:
+        database.migrate(opened)
+        return Keys(opened).create("bench", limits=LIMITS)[1]
+    finally:
+        opened.dispose()
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ASKDOCS_")}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**kept, "PYTHONPATH": path, **variables}
+
+
+def _spawn(
+    command: list[str], log: Path, environment: dict[str, str], folder: Path
+) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the benchmark, which stops its parts itself
+        )
+
+
+def _wait(
+    url: str, name: str, process: subprocess.Popen[bytes], log: Path, key: str = "none"
+) -> None:
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"})  # noqa: S310
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=5):  # noqa: S310 (an address of ours)
+                return
+        except (OSError, urllib.error.HTTPError) as error:
+            tail = log.read_text(errors="replace")[-1500:]
+            if process.poll() is not None:
+                raise AskdocsError(f"{name} ended while starting:\n{tail}") from None
+            if time.monotonic() > deadline:
+                text = f"{name} did not answer within {START_S:.0f} s ({error}):\n{tail}"
+                raise AskdocsError(text) from None
+        time.sleep(0.1)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End it and its children, politely first."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=8)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # its own session, so its group too
+    process.wait()

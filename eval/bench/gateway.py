@@ -1,0 +1,287 @@
+"""What a gateway costs: requests per second, latency, CPU and memory of several in one run.
+
+Rounds interleave the contenders, so that a busy minute of the machine hits all of them, and medians
+over the rounds are reported.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eval.bench.contenders import CONTENDERS, ROOT, Contender, Started, engine, running
+from gateway.errors import AskdocsError
+
+Say = Callable[[str], None]
+
+PACED_STREAMS = (200, 500)
+PACED_CHUNKS = 100
+GAP_S = 0.02
+
+
+@dataclass(frozen=True)
+class Point:
+    """A contender under a number of clients, each with one request after the other."""
+
+    contender: str
+    clients: int
+    stream: bool
+    rps: float
+    p50_ms: float
+    p99_ms: float
+    cpu_s_per_1000: float
+    rss_mb: float
+    errors: int
+
+
+@dataclass(frozen=True)
+class Paced:
+    """A contender under a number of open streams, whose chunks come 20 ms apart."""
+
+    contender: str
+    streams: int
+    gap_p50_ms: float
+    """By how much a gap between two chunks grew, from engine to client."""
+    gap_p99_ms: float
+    transit_p50_ms: float
+    """From engine to client."""
+    transit_p99_ms: float
+    cpu_s_per_1000: float
+    """Per 1,000 chunks."""
+    errors: int
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    value: float
+    target: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    machine: dict[str, Any]
+    points: list[Point]
+    paced: list[Paced]
+    targets: list[Target]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+
+def run(
+    names: Sequence[str],
+    clients: Sequence[int],
+    seconds: float,
+    rounds: int,
+    router: Path,
+    say: Say,
+) -> Report:
+    """Measure. `router` is the Python that has vllm-router; `say` gets a line for each step.
+
+    Raises:
+        AskdocsError: an unknown contender, or one that does not start.
+    """
+    chosen = choose(names)
+    points = _closed(chosen, clients, seconds, rounds, router, say)
+    paced = _paced([one for one in chosen if one.in_paced], rounds, router, say)
+    return Report(machine(), points, paced, targets(points, paced))
+
+
+def choose(names: Sequence[str]) -> list[Contender]:
+    """The contenders with these names; all when there is none. Raises AskdocsError."""
+    known = {contender.name: contender for contender in CONTENDERS}
+    for name in names:
+        if name not in known:
+            raise AskdocsError(f"{name!r} is not a contender; there are {', '.join(known)}")
+    return [known[name] for name in names or known]
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    packages = ("uvicorn", "uvloop", "httptools", "litellm")
+    return {
+        "cpus": os.cpu_count(),
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
+        "load": [round(value, 2) for value in os.getloadavg()],
+        **{name: version(name) for name in packages},
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(": ")[2]
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def _load(started: Started, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "eval.bench.load", "--url", started.url]
+    done = subprocess.run(
+        [*command, "--model", started.model, *options],
+        env={**os.environ, "BENCH_KEY": started.key, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise AskdocsError(f"the load generator failed:\n{done.stderr[-1500:]}")
+    return dict(json.loads(done.stdout))
+
+
+def _closed(
+    chosen: Sequence[Contender],
+    clients: Sequence[int],
+    seconds: float,
+    rounds: int,
+    router: Path,
+    say: Say,
+) -> list[Point]:
+    seen: dict[tuple[str, int, bool], list[Point]] = {}
+    with ExitStack() as stack:
+        upstream = stack.enter_context(engine())
+        started = _start(stack, chosen, upstream, router, say)
+        for number in range(1, rounds + 1):
+            for count in clients:
+                for stream in (False, True):
+                    for name, one in started.items():
+                        point = _point(name, one, count, stream, seconds)
+                        seen.setdefault((name, count, stream), []).append(point)
+                        say(
+                            f"round {number}/{rounds}  {name:15}  {count:2} clients "
+                            f" {'streamed' if stream else 'plain   '}  {point.rps:8,.0f} rps "
+                            f" p50 {point.p50_ms:.2f} ms"
+                        )
+    return [_median(points) for points in seen.values()]
+
+
+def _start(
+    stack: ExitStack, chosen: Sequence[Contender], upstream: str, router: Path, say: Say
+) -> dict[str, Started]:
+    started = {}
+    for contender in chosen:
+        say(f"starting {contender.name}: {contender.what}")
+        started[contender.name] = stack.enter_context(running(contender, upstream, router))
+    return started
+
+
+def _point(name: str, one: Started, clients: int, stream: bool, seconds: float) -> Point:
+    before = one.cpu()
+    options = ["--clients", str(clients), "--seconds", str(seconds)]
+    seen = _load(one, *options, *(["--stream"] if stream else []))
+    cpu = (one.cpu() - before) / max(seen["completed"], 1) * 1000
+    times = (seen["rps"], seen["p50_ms"], seen["p99_ms"])
+    return Point(name, clients, stream, *times, cpu, one.rss() / 2**20, seen["errors"])
+
+
+def _paced(chosen: Sequence[Contender], rounds: int, router: Path, say: Say) -> list[Paced]:
+    seen: dict[tuple[str, int], list[Paced]] = {}
+    with ExitStack() as stack:
+        upstream = stack.enter_context(engine("--gap", str(GAP_S), "--chunks", str(PACED_CHUNKS)))
+        started = _start(stack, chosen, upstream, router, say)
+        for number in range(1, rounds + 1):
+            for streams in PACED_STREAMS:
+                for name, one in started.items():
+                    point = _pace(name, one, streams)
+                    seen.setdefault((name, streams), []).append(point)
+                    say(
+                        f"round {number}/{rounds}  {name:15}  {streams} paced streams "
+                        f" gaps grow by p99 {point.gap_p99_ms:.2f} ms"
+                    )
+    return [_median(points) for points in seen.values()]
+
+
+def _pace(name: str, one: Started, streams: int) -> Paced:
+    before = one.cpu()
+    seen = _load(one, "--clients", str(streams), "--stream", "--paced")
+    cpu = (one.cpu() - before) / max(seen["chunks"], 1) * 1000
+    gaps = (seen["gap_p50_ms"], seen["gap_p99_ms"])
+    transit = (seen["transit_p50_ms"], seen["transit_p99_ms"])
+    return Paced(name, streams, *gaps, *transit, cpu, seen["errors"])
+
+
+P = TypeVar("P", Point, Paced)
+
+
+def _median(points: list[P]) -> P:
+    """A point with the median of each number; errors are added up."""
+    fields = {}
+    for key, value in asdict(points[0]).items():
+        values = [getattr(point, key) for point in points]
+        if key == "errors":
+            fields[key] = sum(values)
+        else:
+            fields[key] = statistics.median(values) if isinstance(value, float) else value
+    return type(points[0])(**fields)
+
+
+def targets(points: Sequence[Point], paced: Sequence[Paced]) -> list[Target]:
+    """What the gateway is to reach, as far as its rivals were measured too."""
+    at = {(point.contender, point.clients, point.stream): point for point in points}
+    found = []
+    for (name, clients, stream), ours in at.items():
+        if name != "askdocs":
+            continue
+        if stream and clients > 1:
+            for rival, factor in (("litellm", 40.0), ("vllm-router", 1.0)):
+                if other := at.get((rival, clients, True)):
+                    ratio = ours.rps / other.rps if other.rps else 0.0
+                    text = f"streamed throughput, times {rival}'s, {clients} clients"
+                    found.append(Target(text, ratio, f">= {factor:g}", ratio >= factor))
+        if clients == 1 and (none := at.get(("nothing", 1, stream))):
+            added = ours.p50_ms - none.p50_ms
+            text = f"added p50 in ms, {'streamed' if stream else 'plain'}, 1 client"
+            found.append(Target(text, added, "<= 0.5", added <= 0.5))
+    late = {(one.contender, one.streams): one.gap_p99_ms for one in paced}
+    if (top := ("askdocs", max(PACED_STREAMS))) in late:
+        added = late[top] - late.get(("nothing", top[1]), 0.0)
+        text = f"added inter-token delay, p99 in ms, {top[1]} paced streams"
+        found.append(Target(text, added, "< 10", added < 10))
+    return found
+
+
+def table(report: Report) -> str:
+    """The report in Markdown."""
+    lines = [
+        "| contender | clients | answers | requests/s | p50, ms | p99, ms | CPU s / 1,000 | MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for point in sorted(report.points, key=lambda p: (p.clients, p.stream)):
+        how = "streamed" if point.stream else "plain"
+        cpu = f"{point.cpu_s_per_1000:.3f} | {point.rss_mb:.0f}" if point.rss_mb else "- | -"
+        wrong = f" ({point.errors} errors)" if point.errors else ""
+        lines.append(
+            f"| {point.contender}{wrong} | {point.clients} | {how} | {point.rps:,.0f}"
+            f" | {point.p50_ms:.2f} | {point.p99_ms:.2f} | {cpu} |"
+        )
+    lines += [
+        "",
+        "| contender | paced streams | gap grows by p50 / p99, ms | transit p50 / p99, ms"
+        " | CPU s / 1,000 chunks |",
+        "|---|---|---|---|---|",
+    ]
+    for one in sorted(report.paced, key=lambda p: p.streams):
+        wrong = f" ({one.errors} errors)" if one.errors else ""
+        cpu = f"{one.cpu_s_per_1000:.3f}" if one.cpu_s_per_1000 else "-"
+        lines.append(
+            f"| {one.contender}{wrong} | {one.streams} | {one.gap_p50_ms:.2f} /"
+            f" {one.gap_p99_ms:.2f} | {one.transit_p50_ms:.2f} / {one.transit_p99_ms:.2f} | {cpu} |"
+        )
+    lines += ["", "| target | measured | wanted | |", "|---|---|---|---|"]
+    for target in report.targets:
+        met = "met" if target.met else "MISSED"
+        lines.append(f"| {target.name} | {target.value:.2f} | {target.target} | {met} |")
+    return "\n".join(lines)
