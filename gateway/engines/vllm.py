@@ -17,6 +17,16 @@ TCMALLOC = (
 )
 
 
+PARSERS = {
+    "llama-3": "llama3_json",
+    "mistral": "mistral",
+    "ministral": "mistral",
+    "granite-3": "granite",
+    "qwen3-coder": "qwen3_coder",
+    "deepseek-v3": "deepseek_v3",
+}
+
+
 def launch(
     python: Path,
     model: str,
@@ -54,6 +64,9 @@ def launch(
         *("--port", str(port)),
         *("--max-model-len", str(context)),
         "--enable-prefix-caching",
+        # Without them vLLM refuses every request of a coding agent.
+        "--enable-auto-tool-choice",
+        *("--tool-call-parser", tool_parser(model)),
     ]
     home = python.parent.parent
     env = {
@@ -79,6 +92,18 @@ def launch(
     if preload := preloads(home):
         env["LD_PRELOAD"] = ":".join(preload)
     return Launch(argv, env)
+
+
+def tool_parser(model: str) -> str:
+    """vLLM's parser for the tool calls of `model`, by its name.
+
+    https://docs.vllm.ai/en/latest/features/tool_calling.html
+    """
+    name = Path(model).name.lower().replace("_", "-")
+    for family, parser in PARSERS.items():
+        if family in name:
+            return parser
+    return "hermes"  # what most templates write: <tool_call>{...}</tool_call>
 
 
 def cores(threads: int) -> str:

@@ -60,6 +60,7 @@ def lane(
             gateway_docs=str(docs),
             gateway_fast_lane=str(request.param == "fast").lower(),
             gateway_models=json.dumps({"embed": {"url": embedder.url}}),
+            gateway_cors_origins="https://wiki.example.com",
             gateway_access_log=str(folder / "access.log"),
         ) as gateway,
         openai.OpenAI(

@@ -68,6 +68,19 @@ def test_a_gpu_gets_none_of_the_cpu_settings(tmp_path: Path) -> None:
     assert not [name for name in launch.env if name.startswith("VLLM_CPU_")]
 
 
+@pytest.mark.parametrize(
+    ("model", "parser"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "llama3_json"),
+        ("/models/Meta_Llama-3.2-3B", "llama3_json"),
+        ("mistralai/Ministral-8B-Instruct", "mistral"),
+        ("Qwen/Qwen2.5-7B-Instruct", "hermes"),
+    ],
+)
+def test_the_parser_of_tool_calls_follows_from_the_models_name(model: str, parser: str) -> None:
+    assert vllm.tool_parser(model) == parser
+
+
 def test_the_working_directory_shadows_no_library(tmp_path: Path) -> None:
     assert make(tmp_path).env["PYTHONSAFEPATH"] == "1"
 

@@ -1,0 +1,147 @@
+"""The same over both lanes in front of a real vLLM: tools, usage, clamping, clients that leave."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests import starting
+from tests.conformance.test_openai import HELLO, TOOL
+from tests.engines.test_vllm_slow import convert, gguf, python, serving_folder
+from tests.starting import KEY
+
+__all__ = ["gguf", "python"]  # fixtures
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@dataclass(frozen=True)
+class Lane:
+    gateway: starting.Gateway
+    engine: str
+    client: openai.OpenAI
+
+    def running(self) -> int:
+        shown = httpx.get(f"{self.engine}/metrics").text
+        found = re.search(r"^vllm:num_requests_running\{.*\} ([\d.]+)$", shown, re.M)
+        assert found
+        return int(float(found[1]))
+
+
+@pytest.fixture(scope="module")
+def engine(python: Any, gguf: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = convert(python, gguf, tmp_path_factory.mktemp("models") / "small")
+    with serving_folder(python, folder, tmp_path_factory.mktemp("vllm") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["fast", "litellm"])
+def lane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: str
+) -> Iterator[Lane]:
+    with (
+        starting.gateway(
+            tmp_path_factory.mktemp(request.param),
+            gateway_engine_url=f"{engine}/v1",
+            gateway_fast_lane=str(request.param == "fast").lower(),
+        ) as gateway,
+        openai.OpenAI(base_url=gateway.url, api_key=KEY, max_retries=0, timeout=120) as client,
+    ):
+        yield Lane(gateway, engine, client)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_required_tool_is_called(lane: Lane, stream: bool) -> None:
+    asked: Any = {
+        "model": "base",
+        "messages": [{"role": "user", "content": "Open the page Coffee."}],
+        # vLLM binds the arguments to their schema only where it is called strict.
+        "tools": [{**TOOL, "function": {**TOOL["function"], "strict": True}}],
+        "tool_choice": {"type": "function", "function": {"name": "open_page"}},
+        "max_tokens": 100,
+        "temperature": 0,
+    }
+    name, arguments = "", ""
+    if stream:
+        for chunk in lane.client.chat.completions.create(**asked, stream=True):
+            for choice in chunk.choices:
+                for call in choice.delta.tool_calls or []:
+                    assert call.function is not None
+                    name = call.function.name or name
+                    arguments += call.function.arguments or ""
+    else:
+        message = lane.client.chat.completions.create(**asked).choices[0].message
+        assert message.tool_calls
+        call = message.tool_calls[0]
+        assert call.type == "function"
+        name, arguments = call.function.name, call.function.arguments
+    assert name == "open_page"
+    assert "title" in json.loads(arguments)
+
+
+def test_usage_comes_if_and_only_if_it_was_asked_for(lane: Lane) -> None:
+    def usages(**more: Any) -> list[Any]:
+        stream = lane.client.chat.completions.create(
+            model="base", messages=HELLO, max_tokens=4, stream=True, **more
+        )
+        return [chunk.usage for chunk in stream if chunk.usage]
+
+    assert usages() == []
+    assert [u.completion_tokens for u in usages(stream_options={"include_usage": True})] == [4]
+
+
+def test_a_max_tokens_beyond_the_room_is_clamped(lane: Lane) -> None:
+    reply = lane.client.chat.completions.create(
+        model="base", messages=HELLO, max_tokens=32_000, stop=[".", "!", "\n"]
+    )
+    assert reply.choices[0].message.content is not None
+
+
+def test_json_schema_binds_the_answer(lane: Lane) -> None:
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    reply = lane.client.chat.completions.create(
+        model="base",
+        messages=HELLO,
+        max_tokens=60,
+        temperature=0,
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "x", "schema": {**schema, "additionalProperties": False}},
+        },
+    )
+    assert isinstance(json.loads(reply.choices[0].message.content or "")["ok"], bool)
+
+
+def test_a_suffix_is_refused(lane: Lane) -> None:
+    with pytest.raises(openai.BadRequestError, match="cannot fill in the middle"):
+        lane.client.completions.create(model="base", prompt="def f(", suffix="x", max_tokens=4)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_when_the_client_leaves_vllm_is_idle_within_a_second(lane: Lane, stream: bool) -> None:
+    body = {
+        "model": "base",
+        "stream": stream,
+        "max_tokens": 1500,
+        "ignore_eos": True,
+        "messages": HELLO,
+    }
+    url = f"{lane.gateway.url}/chat/completions"
+    headers = {"authorization": f"Bearer {KEY}"}
+    if stream:
+        with httpx.stream("POST", url, json=body, headers=headers, timeout=60) as reply:
+            next(reply.iter_bytes())
+            assert lane.running() == 1
+    else:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(url, json=body, headers=headers, timeout=httpx.Timeout(60, read=1.5))
+    left = time.monotonic()
+    while lane.running():
+        assert time.monotonic() - left < 1
+        time.sleep(0.05)
