@@ -15,7 +15,7 @@ half of what aiohttp's client costs per request (docs/benchmarks.md).
 import asyncio
 import ssl
 from asyncio import AbstractEventLoop, Future
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -30,6 +30,7 @@ HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is mad
 IDLE_CONNECTIONS = 256
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
+Write = Callable[[bytes], bool]
 # What the lane writes itself, or what belongs to one connection only (RFC 9110, 7.6.1).
 _OWN = frozenset(
     b"host content-type content-length transfer-encoding connection keep-alive te trailer upgrade"
@@ -152,6 +153,15 @@ class LaneReply:
             else:
                 await connection.wait()
 
+    async def pump(self, write: "Write", drain: Callable[[], Awaitable[None]]) -> bytes:
+        """Give the body to `write` the moment it comes; return what came with its end.
+
+        No task wakes up for a chunk, which halves what 500 streams of tokens cost. `write` returns
+        whether more may come; if not, the engine waits until `drain` has returned. It must not
+        raise. Raises BrokenOff.
+        """
+        return await self._connection.pump(write, drain)
+
     async def read(self) -> bytes:
         """The whole body. Raises BrokenOff."""
         return b"".join([chunk async for chunk in self.chunks()])
@@ -187,6 +197,8 @@ class _Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._waiting_bytes = 0
         self._paused = False
+        self._write: Write | None = None
+        self._blocked = False  # the writer has enough for now
         self._head_bytes = 0
         self._unparsed = 0  # bytes that came before the headers were complete
         self._heard = False
@@ -226,11 +238,25 @@ class _Connection(asyncio.Protocol):
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._waiting_bytes = 0
-        if self._paused:
-            self._paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+        self._resume()
         return data
+
+    async def pump(self, write: "Write", drain: Callable[[], Awaitable[None]]) -> bytes:
+        try:
+            while not self.complete:
+                if self._parts:
+                    self._blocked = not write(self.take())
+                if self._blocked:
+                    await drain()
+                    self._blocked = False
+                    self._resume()
+                else:
+                    self._write = write
+                    await self.wait()
+                    self._write = None
+            return self.take()
+        finally:
+            self._write = None
 
     def release(self, reply: LaneReply) -> None:
         if self._reply is not reply:
@@ -299,11 +325,26 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError) as error:
             self._fail(f"not HTTP: {error.__context__ or error}")
             self._transport.abort()
-        if self._waiting_bytes > HIGH_WATER and not self._paused:
-            self._paused = not self._transport.is_closing()
-            if self._paused:
-                self._transport.pause_reading()
+        if self._write is not None and self._parts and not self.complete:
+            self._blocked = not self._write(self.take())
+            if not self._blocked:
+                return
+            self._write = None
+            self._pause()
+        elif self._waiting_bytes > HIGH_WATER:
+            self._pause()
         self._wake()
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
 
     # httptools
 

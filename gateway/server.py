@@ -38,6 +38,9 @@ GRACE_S = 3  # for answers under way when the gateway stops
 HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn
 BACKLOG = 2048
 
+WRITER = "askdocs.writer"
+"""The extension of ASGI's scope that has `write_body` and `drain`."""
+
 _spawn = multiprocessing.get_context("spawn")
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
@@ -185,7 +188,8 @@ class Edge(HttpToolsProtocol):
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, _Outbox(self.loop, transport)))
+        self.outbox = _Outbox(self.loop, transport)
+        super().connection_made(cast(asyncio.Transport, self.outbox))
         self._timer = self.loop.call_later(HEAD_S, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -211,6 +215,7 @@ class Edge(HttpToolsProtocol):
         self._in_head = self._in_message = True
         self._head_bytes = 0
         super().on_message_begin()
+        self.scope["extensions"] = {WRITER: self}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
@@ -226,12 +231,27 @@ class Edge(HttpToolsProtocol):
         self._in_message = False
         super().on_message_complete()
 
+    def write_body(self, data: bytes) -> bool:
+        """A part of the body of the response under way, without ASGI's `send`.
+
+        For what is relayed as it comes: no task has to wake up. Only between `send` of the
+        response's start, without a content-length, and of its end. Returns whether more may come;
+        if not, await `drain`.
+        """
+        if data:
+            self.outbox.write_now(b"%x\r\n%b\r\n" % (len(data), data))
+        return not self.flow.write_paused
+
+    async def drain(self) -> None:
+        """Until the client has read enough of what was written."""
+        await self.flow.drain()
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what came, and close. uvicorn calls it for what its parser does not take."""
         self._refused = True
         self._stop_timer()
         if self._is_answering():
-            if self.cycle.response_started or self._in_head:
+            if self.cycle.response_started or self._in_head or self.pipeline:
                 self.transport.abort()  # this must not go into the answer to an earlier request
                 return
             self.cycle.disconnected = True  # its body is broken: the app need not wait for it
@@ -298,6 +318,12 @@ class _Outbox:
         self._size += len(data)
         if self._size > HIGH_WATER:  # so that the transport can say that it has enough
             self._flush()
+
+    def write_now(self, data: bytes) -> None:
+        if self._parts:
+            self.write(data)
+        elif not self._transport.is_closing():
+            self._transport.write(data)
 
     def write_eof(self) -> None:
         self._flush()

@@ -2,8 +2,9 @@
 
     python -m eval.bench.upstream --port 9000 [--gap 0.02] [--chunks 20] [--apart]
 
-Without `--gap` the chunks of a stream are written at once, so that a proxy may see many in one
-read. `--apart` hands each chunk to the kernel on its own. With `--gap` chunks are that many seconds
+Without `--gap` the chunks of a stream follow each other at once, each a system call of its own; a
+proxy that is busy may find many in one read. `--apart` lets other connections have their turn
+between two chunks. With `--gap` chunks are that many seconds
 apart, and the content of each is the clock's reading when it was written, in nanoseconds.
 """
 
@@ -80,6 +81,7 @@ class Engine(asyncio.Protocol):
         self._body = b""
         self._url = b""
         self._open = True
+        self._keep = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -101,28 +103,43 @@ class Engine(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         url, body, self._url, self._body = self._url, self._body, b"", b""
-        write = self._transport.write
+        self._keep = self._parser.should_keep_alive()
+        usage = b'"include_usage"' in body
         if b"/completions" not in url:
-            write(self._answers.models)
+            self._end(self._answers.models)
         elif b'"stream":true' not in body and b'"stream": true' not in body:
-            write(self._answers.plain)
-        elif self._gap or self._apart:
-            write(_EVENTS)
-            self._step(0, self._loop.time(), b'"include_usage"' in body)
+            self._end(self._answers.plain)
         else:
-            write(_EVENTS)
+            self._transport.write(self._head(_EVENTS))
+            if self._gap or self._apart:
+                self._step(0, self._loop.time(), usage)
+                return
             for chunk in self._answers.chunks:
-                write(chunk)
-            if b'"include_usage"' in body:
-                write(self._answers.usage)
-            write(self._answers.end)
+                self._transport.write(chunk)
+            self._last(usage)
+
+    def _head(self, data: bytes) -> bytes:
+        """With the client's wish to close said back: it must not send another request here."""
+        return data if self._keep else data.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
+
+    def _end(self, data: bytes) -> None:
+        self._transport.write(self._head(data))
+        if not self._keep:
+            self._transport.close()
+
+    def _last(self, usage: bool) -> None:
+        if usage:
+            self._transport.write(self._answers.usage)
+        self._transport.write(self._answers.end)
+        if not self._keep:
+            self._transport.close()
 
     def _step(self, index: int, began: float, usage: bool) -> None:
         """Write one chunk, and plan the next."""
         if not self._open:
             return
         if index == len(self._answers.chunks):
-            self._transport.write((self._answers.usage if usage else b"") + self._answers.end)
+            self._last(usage)
             return
         if self._gap:
             before, after = self._answers.stamped
@@ -140,7 +157,7 @@ async def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--gap", type=float, default=0.0, help="seconds between chunks")
     parser.add_argument("--chunks", type=int, default=20)
-    parser.add_argument("--apart", action="store_true", help="one write to the kernel per chunk")
+    parser.add_argument("--apart", action="store_true", help="one chunk per turn of the event loop")
     options = parser.parse_args()
     answers = Answers(options.chunks)
     server = await asyncio.get_running_loop().create_server(

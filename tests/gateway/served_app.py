@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import AskdocsError
+from gateway.server import WRITER
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,6 +27,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
+    if scope["path"] in ("/written", "/flood"):
+        await _write(scope, send)
+        return
     said: dict[str, Any] = {"pid": os.getpid(), "path": scope["path"], "body": body.decode()}
     await send({"type": "http.response.start", "status": 200, "headers": []})
     if scope["path"] == "/slow":
@@ -33,6 +37,27 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.body", "body": b" ", "more_body": True})
             await asyncio.sleep(0.1)
     await send({"type": "http.response.body", "body": json.dumps(said).encode()})
+
+
+async def _write(scope: Scope, send: Send) -> None:
+    """Answers by the server's own writer: little, or more than a client's buffers take."""
+    writer = scope["extensions"][WRITER]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] == "/written":
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        for number in range(1000):
+            assert writer.write_body(b"%d" % (number % 10))
+            assert writer.write_body(b"")
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"end"})
+        return
+    blocked = 0
+    for _ in range(2**10):
+        if not writer.write_body(b"x" * 2**15):
+            blocked += 1
+            await writer.drain()
+    await send({"type": "http.response.body", "body": b"%d %d" % (2**10, blocked)})
 
 
 def create() -> ASGIApp:

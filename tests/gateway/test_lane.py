@@ -390,6 +390,73 @@ async def test_a_slow_reader_makes_the_engine_wait(lanes: Callable[..., Lane]) -
         reply.close()
 
 
+async def pumped(lane: Lane, full: int = 0) -> tuple[list[bytes], bytes, int]:
+    """What a pump wrote, what it returned, and how often it waited for a writer that was full."""
+    reply = await lane.open("/x", (), b"")
+    seen: list[bytes] = []
+    waits = 0
+
+    def write(data: bytes) -> bool:
+        seen.append(data)
+        return len(seen) > full
+
+    async def drain() -> None:
+        nonlocal waits
+        waits += 1
+        await asyncio.sleep(0.05)
+
+    try:
+        return seen, await reply.pump(write, drain), waits
+    finally:
+        reply.close()
+
+
+async def test_a_pump_writes_what_comes_and_returns_what_came_with_the_end(
+    lanes: Callable[..., Lane],
+) -> None:
+    parts = (EVENTS, b"1\r\na\r\n", b"1\r\nb\r\n", b"1\r\nc\r\n0\r\n\r\n")
+    async with running(says(*parts, pause=0.02)) as engine:
+        lane = lanes(engine.url)
+        for _ in range(2):
+            assert await pumped(lane) == ([b"a", b"b"], b"c", 0)
+        assert engine.connections == 1
+
+
+async def test_a_pump_waits_for_a_writer_that_is_full(lanes: Callable[..., Lane]) -> None:
+    parts = [b"1\r\n%c\r\n" % letter for letter in b"abcdefgh"]
+    async with running(says(EVENTS, *parts, b"0\r\n\r\n", pause=0.01)) as engine:
+        seen, rest, waits = await pumped(lanes(engine.url), full=3)
+    assert b"".join(seen) + rest == b"abcdefgh"
+    assert waits == 3
+    assert seen[0] == b"a"
+
+
+async def test_a_pump_with_a_full_writer_makes_the_engine_wait(lanes: Callable[..., Lane]) -> None:
+    parts = [b"10000\r\n" + b"x" * 2**16 + b"\r\n"] * 200
+    async with running(says(EVENTS, *parts, b"0\r\n\r\n")) as engine:
+        seen, rest, waits = await pumped(lanes(engine.url), full=4)
+    assert len(b"".join(seen) + rest) == 200 * 2**16
+    assert waits >= 1
+
+
+async def test_a_pump_writes_what_came_before_a_break(lanes: Callable[..., Lane]) -> None:
+    async with running(says(EVENTS, b"1\r\na\r\n", then="close", pause=0.02)) as engine:
+        reply = await lanes(engine.url).open("/x", (), b"")
+        seen: list[bytes] = []
+
+        def write(data: bytes) -> bool:
+            seen.append(data)
+            return True
+
+        async def drain() -> None:
+            raise AssertionError
+
+        with pytest.raises(BrokenOff):
+            await reply.pump(write, drain)
+        assert seen == [b"a"]
+        reply.close()
+
+
 async def test_an_engine_behind_tls_is_asked_with_a_checked_certificate(
     lanes: Callable[..., Lane], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -184,6 +184,31 @@ async def test_nothing_is_written_into_an_answer_under_way(client: Client) -> No
     assert b"HTTP/1.1" not in rest
 
 
+async def test_nothing_is_written_into_the_answer_to_a_request_before(client: Client) -> None:
+    ahead = POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n"
+    client.writer.write(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + ahead)
+    rest = await asyncio.wait_for(client.reader.read(), 5)
+    assert b"HTTP/1.1 4" not in rest
+
+
+async def test_the_writer_puts_parts_between_start_and_end(client: Client) -> None:
+    client.writer.write(b"GET /written HTTP/1.1\r\nhost: a\r\n\r\n")
+    status, _, body = await client.response()
+    assert (status, body) == (200, b"first" + b"0123456789" * 100 + b"end")
+    client.writer.write(GET + b"\r\n")
+    assert (await client.response())[0] == 200
+
+
+async def test_a_client_that_does_not_read_blocks_the_writer_until_it_does(client: Client) -> None:
+    client.writer.write(b"GET /flood HTTP/1.1\r\nhost: a\r\n\r\n")
+    await asyncio.sleep(0.3)
+    _, _, body = await client.response()
+    asked, _, blocks = body.strip(b"x").partition(b" ")
+    assert len(body) > 2**25
+    assert int(asked) == 2**10
+    assert int(blocks) > 0
+
+
 async def test_requests_may_be_sent_ahead(client: Client) -> None:
     client.writer.write((POST + b"content-length: 1\r\n\r\n1") * 3)
     assert [(await client.response())[0] for _ in range(3)] == [200] * 3
