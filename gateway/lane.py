@@ -141,17 +141,23 @@ class LaneReply:
         """The value of the header `name`, in lower case; empty when it is not there."""
         return next((value for key, value in self.headers if key == name), b"")
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes; what came in one read is one chunk. Raises BrokenOff."""
+        # Not a generator: one that is left before its end costs a task to finalise.
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         connection = self._connection
         while True:
             data = connection.take()
             if data:
-                yield data
-            elif connection.complete:
-                return
-            else:
-                await connection.wait()
+                return data
+            if connection.complete:
+                raise StopAsyncIteration
+            await connection.wait()
 
     async def pump(self, write: "Write", drain: Callable[[], Awaitable[None]]) -> bytes:
         """Give the body to `write` the moment it comes; return what came with its end.
