@@ -105,7 +105,9 @@ class Fleet:
         models = list(self._providers)
         for (url, secret), place in self._places.items():
             params: dict[str, Any] = {
-                "model": "hosted_vllm/*",
+                # Not LiteLLM's hosted_vllm: that one takes `strict` out of tools, and vLLM binds
+                # their arguments by nothing else.
+                "model": "openai/*",
                 "api_base": url,
                 "api_key": secret or "none",
                 # llama.cpp announces keep-alive on a stream and then closes the connection.
