@@ -128,7 +128,8 @@ def _cpu_name() -> str:
     return platform.processor()
 
 
-def _load(started: Started, *options: str) -> dict[str, Any]:
+def load(started: Started, *options: str) -> dict[str, Any]:
+    """One run of the load generator, in a process of its own. Raises AskdocsError."""
     command = [sys.executable, "-m", "eval.bench.load", "--url", started.url]
     done = subprocess.run(
         [*command, "--model", started.model, *options],
@@ -181,7 +182,7 @@ def _start(
 def _point(name: str, one: Started, clients: int, stream: bool, seconds: float) -> Point:
     before = one.cpu()
     options = ["--clients", str(clients), "--seconds", str(seconds)]
-    seen = _load(one, *options, *(["--stream"] if stream else []))
+    seen = load(one, *options, *(["--stream"] if stream else []))
     cpu = (one.cpu() - before) / max(seen["completed"], 1) * 1000
     times = (seen["rps"], seen["p50_ms"], seen["p99_ms"])
     return Point(name, clients, stream, *times, cpu, one.rss() / 2**20, seen["errors"])
@@ -206,7 +207,7 @@ def _paced(chosen: Sequence[Contender], rounds: int, router: Path, say: Say) -> 
 
 def _pace(name: str, one: Started, streams: int) -> Paced:
     before = one.cpu()
-    seen = _load(one, "--clients", str(streams), "--stream", "--paced")
+    seen = load(one, "--clients", str(streams), "--stream", "--paced")
     cpu = (one.cpu() - before) / max(seen["chunks"], 1) * 1000
     gaps = (seen["gap_p50_ms"], seen["gap_p99_ms"])
     transit = (seen["transit_p50_ms"], seen["transit_p99_ms"])
