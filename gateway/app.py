@@ -142,21 +142,21 @@ class Gateway:
                 await relay.translated(parts.litellm, exchange, request, send)
             elif exchange.grounded:
                 assert parts.chat is not None
-                engine = first.engine or parts.fleet.base.engine
-                assert engine is not None
-                await parts.chat.answer(request, exchange, route, engine, send)
+                counter = first if first.engine else parts.fleet.base
+                await parts.chat.answer(request, exchange, route, counter, send)
             else:
                 call = Call(endpoint, exchange.scope, exchange.stream, _renderer(request, space))
                 opened = await parts.dispatch.open(call, route)
                 await relay.relay(opened, exchange, request, send)
 
     async def _first(self, route: Route, exchange: Exchange) -> Served:
+        """The model that will answer, as far as one can know."""
         fleet = self._parts.fleet
-        for name in route.candidates:
-            served = fleet.get(name) or await fleet.find(name)
-            if served is not None:
-                return served
-        raise await self._unknown_model(route.alias, exchange)
+        found = [fleet.get(name) or await fleet.find(name) for name in route.candidates]
+        served = [one for one in found if one is not None]
+        if not served:
+            raise await self._unknown_model(route.alias, exchange)
+        return next((one for one in served if not one.breaker.is_open), served[0])
 
     async def _unknown_model(self, name: str, exchange: Exchange) -> ApiError:
         return unknown_model(name, await self._names(exchange))

@@ -14,13 +14,13 @@ from starlette.types import Send
 from gateway.aliases import BASE, DOCS, Route
 from gateway.config import GatewaySettings
 from gateway.dispatch import Call, Dispatch, Opened, broken_off, engine_away, stated
-from gateway.engine import Engine
+from gateway.engine import estimate
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange
 from gateway.fleet import Served
 from gateway.grounding import prompt, quote
 from gateway.grounding.excerpt import FOCUS, Excerpt, beginning, focus, paragraphs
-from gateway.grounding.ground import Grounding, Grounds
+from gateway.grounding.ground import Count, Grounding, Grounds
 from gateway.grounding.links import absolute
 from gateway.grounding.page import Page
 from gateway.grounding.prompt import Message
@@ -68,14 +68,25 @@ class Chat:
         request: dict[str, Any],
         exchange: Exchange,
         route: Route,
-        engine: Engine,
+        counter: Served,
         send: Send,
     ) -> None:
-        """Answer one request. `engine` counts the tokens. Raises ApiError."""
+        """Answer one request. The engine of `counter` says how much fits. Raises ApiError."""
+        engine = counter.engine
+        assert engine is not None
         asked = take_apart(request, Headers(scope=exchange.scope))
         if exchange.wants_text:
             exchange.prompt = asked.question
-        grounds, room = await self._ground(asked, request, engine)
+        try:
+            context = (await engine.model()).context
+            grounds, room = await self._ground(asked, request, context)
+        except (httpx.HTTPError, AskdocsError):
+            if len(route.candidates) == 1:
+                raise engine_away() from None
+            # The one that counts is away, and another one answers: by a rule of thumb, then.
+            counter.breaker.failed(timed_out=True)
+            context = engine.known.context if engine.known else None
+            grounds, room = await self._ground(asked, request, context, estimate)
         answer = Answer(self._settings, self._grounding, asked, grounds, request, room, exchange)
         opening = partial(self._dispatch.open, answer.call(), route)
         if asked.stream:
@@ -84,39 +95,45 @@ class Chat:
             await send_json(send, 200, await answer.whole(opening))
 
     async def _ground(
-        self, asked: Asked, request: dict[str, Any], engine: Engine
+        self,
+        asked: Asked,
+        request: dict[str, Any],
+        context: int | None,
+        count: Count | None = None,
     ) -> tuple[Grounds, int]:
-        """The pages, and the tokens that are left for the answer."""
+        """The pages, and the tokens that are left for the answer.
+
+        Raises:
+            ApiError: 400, no room is left for a page.
+            httpx.HTTPError, AskdocsError: the engine that counts is away.
+        """
         settings = self._settings
-        try:
-            context = (await engine.model()).context
-            spoken = [
-                asked.question,
-                asked.client_system,
-                *(str(m["content"]) for m in asked.history),
-            ]
-            fixed = FRAME + sum([await engine.count(text) for text in spoken if text])
-            length = wanted(request, settings.max_tokens)
-            budget = settings.page_budget
-            if context is not None:
-                # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter
-                # of course, and the pages come first.
-                answer = min(length, max(settings.max_tokens, context - fixed - budget))
-                budget = min(budget, context - fixed - answer)
-                if budget < 100:
-                    raise ApiError(
-                        400,
-                        f"the conversation has about {fixed:,} tokens and the model's context"
-                        f" {context:,}: no room is left for a page and an answer; shorten it",
-                        code="context_length_exceeded",
-                        param="messages",
-                    )
-                length = min(length, answer)
-            grounds = await self._grounding.ground(
-                asked.question, budget, settings.max_pages, asked.page_url
-            )
-        except (httpx.HTTPError, AskdocsError):
-            raise engine_away() from None
+        spoken = [
+            asked.question,
+            asked.client_system,
+            *(str(m["content"]) for m in asked.history),
+        ]
+        tokens = count or self._grounding.count
+        fixed = FRAME + sum([await tokens(text) for text in spoken if text])
+        length = wanted(request, settings.max_tokens)
+        budget = settings.page_budget
+        if context is not None:
+            # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter of
+            # course, and the pages come first.
+            answer = min(length, max(settings.max_tokens, context - fixed - budget))
+            budget = min(budget, context - fixed - answer)
+            if budget < 100:
+                raise ApiError(
+                    400,
+                    f"the conversation has about {fixed:,} tokens and the model's context"
+                    f" {context:,}: no room is left for a page and an answer; shorten it",
+                    code="context_length_exceeded",
+                    param="messages",
+                )
+            length = min(length, answer)
+        grounds = await self._grounding.ground(
+            asked.question, budget, settings.max_pages, asked.page_url, count
+        )
         return grounds, length
 
 

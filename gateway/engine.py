@@ -18,6 +18,11 @@ from gateway.errors import AskdocsError
 CHARACTERS_PER_TOKEN = 3.0
 
 
+async def estimate(text: str) -> int:
+    """Tokens of `text` where no engine can be asked: rather too many than too few."""
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
 @dataclass(frozen=True)
 class EngineModel:
     """A model at the engine."""
@@ -93,7 +98,7 @@ class Engine:
             model = (await self.model()).id
             asked = {"model": model, "prompt": text, "add_special_tokens": False}
             return int((await self._post("/tokenize", asked))["count"])
-        return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+        return await estimate(text)
 
     async def count_prompt(self, request: Mapping[str, Any]) -> int | None:
         """Tokens of the prompt of a chat (`messages`) or completion (`prompt`) request.

@@ -43,13 +43,21 @@ class Grounding:
 
     def __init__(self, index: Index, count: Count) -> None:
         self.index = index
-        self._count = count
+        self.count = count
         self._counts: dict[str, list[int]] = {}
 
     async def ground(
-        self, question: str, budget: int, max_pages: int, page_url: str | None = None
+        self,
+        question: str,
+        budget: int,
+        max_pages: int,
+        page_url: str | None = None,
+        count: Count | None = None,
     ) -> Grounds:
-        """Choose what stands in front of `question`, within `budget` tokens."""
+        """Choose what stands in front of `question`, within `budget` tokens.
+
+        `count` is used in place of the engine's, and what it says is not kept.
+        """
         hits = self.index.search(question, page_url)
         best = tuple(hit.page for hit in hits[:3])
         if not hits or not self.answers(question, hits, page_url):
@@ -60,7 +68,8 @@ class Grounding:
         for hit in hits[:max_pages]:
             if chosen and (left < WORTHWHILE or hit.score < NEARLY * hits[0].score):
                 break
-            part = excerpt(hit.page, await self.counts(hit.page), left, question, rarity)
+            sizes = await (_sizes(hit.page, count) if count else self.counts(hit.page))
+            part = excerpt(hit.page, sizes, left, question, rarity)
             chosen.append(part)
             left -= part.tokens
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
@@ -69,7 +78,7 @@ class Grounding:
     async def counts(self, page: Page) -> list[int]:
         """Tokens of each section, with the blank line after it."""
         if page.path not in self._counts:
-            self._counts[page.path] = [await self._count(s.text + "\n\n") for s in page.sections]
+            self._counts[page.path] = await _sizes(page, self.count)
         return self._counts[page.path]
 
     def answers(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
@@ -86,6 +95,10 @@ class Grounding:
             for section in hit.page.sections
         )
         return share >= max(LEAST, SHARE * SHORT / max(SHORT, len(asked)))
+
+
+async def _sizes(page: Page, count: Count) -> list[int]:
+    return [await count(section.text + "\n\n") for section in page.sections]
 
 
 def _words(page: Page, section: Section) -> list[str]:

@@ -72,7 +72,10 @@ def setting(
             f"{name}-else-fine": {"targets": name, "fallback": ["fine"], "first_byte": 1}
             for name in (*failing, "gone", "hole")
         }
+        (folder / "docs").mkdir()
+        (folder / "docs" / "index.md").write_text("# Hello\n\n## How do I say hello?\n\nHello.\n")
         aliases |= {
+            "docs": {"targets": "hole", "fallback": ["fine"], "grounding": True},
             "gone-else-cloud": {"targets": "gone", "fallback": ["cloud"]},
             "gone-else-worse-else-fine": {"targets": "gone", "fallback": ["refusing", "fine"]},
             "nothing-works": {"targets": "gone", "fallback": ["refusing", "silent"]},
@@ -86,6 +89,7 @@ def setting(
                 folder,
                 gateway_engine_url=engine.url,
                 gateway_engine_model="fine",
+                gateway_docs=str(folder / "docs"),
                 gateway_fast_lane=str(request.param == "fast").lower(),
                 gateway_models=json.dumps(models),
                 gateway_aliases=json.dumps(aliases),
@@ -148,6 +152,29 @@ def test_a_provider_of_litellm_takes_over(setting: Setting, stream: bool) -> Non
     assert reply.headers["x-askdocs-model"] == "cloud"
     if not stream:
         assert reply.json()["model"] == "cloud"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_from_the_wiki_comes_from_the_next_one_too(
+    setting: Setting, stream: bool
+) -> None:
+    began = time.monotonic()
+    reply = httpx.post(
+        f"{setting.gateway.url}/chat/completions",
+        json={
+            "model": "docs",
+            "stream": stream,
+            "messages": [{"role": "user", "content": "How do I say hello?"}],
+        },
+        headers=AUTH,
+        timeout=30,
+    )
+    assert reply.status_code == 200, reply.text
+    assert text_of(reply, stream) == "Hello."
+    assert "#how-do-i-say-hello" in reply.text
+    if not stream:
+        assert reply.json()["model"] == "fine"
+    assert time.monotonic() - began < ADDED + 0.2  # of which finding the page takes some
 
 
 def test_the_list_is_gone_through_in_order(setting: Setting) -> None:
