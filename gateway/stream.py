@@ -11,6 +11,7 @@ because within a JSON string a quote is always written `\\"` and a line break `\
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -29,11 +30,18 @@ _BROKEN = {
 
 def rename(data: bytes, there: bytes, here: bytes) -> bytes:
     """`data`, in JSON, with the model called `here` where the engine calls it `there`."""
+    for old, new in _renames(there, here):
+        data = data.replace(old, new)
+    return data
+
+
+@lru_cache(maxsize=1024)
+def _renames(there: bytes, here: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """What to replace by what: engines write JSON with a space after the colon, or without."""
     if there == here:
-        return data
+        return ()
     old, new = orjson.dumps(there.decode()), orjson.dumps(here.decode())
-    data = data.replace(b'"model":' + old, b'"model":' + new)
-    return data.replace(b'"model": ' + old, b'"model": ' + new)
+    return tuple((b'"model":' + space + old, b'"model":' + space + new) for space in (b"", b" "))
 
 
 class Stream:
@@ -44,8 +52,7 @@ class Stream:
 
         `keep_usage`: did the client ask for the usage? The engine is asked for it in any case.
         """
-        self._there = there
-        self._here = here
+        self._renames = _renames(there, here)
         self._keep_usage = keep_usage
         self._held = b""
         self.usage: dict[str, Any] | None = None
@@ -77,7 +84,9 @@ class Stream:
             data = self._without_usage(data)
         if b'"error"' in data or b"error:" in data:
             data = self._with_error(data)
-        return rename(data, self._there, self._here)
+        for old, new in self._renames:
+            data = data.replace(old, new)
+        return data
 
     def end(self) -> bytes:
         """What the client is still to get when the engine's stream has ended.
