@@ -152,8 +152,12 @@ def _parsed(event: bytes) -> dict[str, Any] | None:
 
 def _says_something(chunk: dict[str, Any]) -> bool:
     """Is there anything in the chunk but the usage? An empty delta without a reason is nothing."""
-    for choice in chunk.get("choices") or ():
-        delta = choice.get("delta") or {}
-        if choice.get("finish_reason") or choice.get("text") or any(delta.values()):
+    choices = chunk.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            return True
+        delta = choice.get("delta")
+        has_words = any(delta.values()) if isinstance(delta, dict) else bool(delta)
+        if choice.get("finish_reason") or choice.get("text") or has_words:
             return True
     return False

@@ -163,6 +163,24 @@ def test_a_chunk_that_says_it_has_no_error_has_none() -> None:
     assert (texts(out), stream.failed) == ("a", False)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"choices": 1, "usage": USAGE},
+        {"choices": [1, None], "usage": USAGE},
+        {"choices": [{"delta": "x"}], "usage": USAGE},
+        {"choices": None, "usage": 7},
+        {"error": [1], "usage": [], "choices": {}},
+    ],
+)
+def test_chunks_of_an_odd_shape_are_passed_on_or_dropped_without_harm(
+    fields: dict[str, Any],
+) -> None:
+    out, stream = through(event(**fields) + delta("a") + DONE)
+    assert stream.done
+    assert b'"content":"a"' in out
+
+
 def test_an_event_without_an_end_is_a_break_and_not_kept() -> None:
     stream = Stream(b"a", b"b", keep_usage=False)
     out = [stream.feed(b"data: " + b"x" * 2**16) for _ in range(MAX_EVENT // 2**16 + 5)]
