@@ -21,6 +21,9 @@ __all__ = ["postgres"]
 
 TEXT = re.compile(r"ask-[a-z0-9]{10}-[A-Za-z0-9_-]{43}")
 
+# Each starts the command in a process of its own.
+pytestmark = pytest.mark.slow
+
 
 def said(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.returncode == 0, done

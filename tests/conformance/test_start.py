@@ -10,6 +10,8 @@ import pytest
 from askdocs.checks import free_port
 from tests.starting import REPO
 
+pytestmark = pytest.mark.slow
+
 
 def refusal(folder: Path, toml: str = "", **variables: str) -> str:
     """What it says when it does not start."""

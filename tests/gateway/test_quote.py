@@ -74,7 +74,7 @@ async def test_the_engine_says_nothing_but_the_sections_own_sentences(
                     "temperature": 2.0 if seed else 0,  # hot, so that it tries what it may not
                     "seed": seed,
                     "max_tokens": 80,
-                    **engine.constraint(rules),
+                    **await engine.constraint(rules),
                 },
             )
             assert reply.status_code == 200, reply.text
