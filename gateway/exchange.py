@@ -1,6 +1,6 @@
 """One request from its first byte to its line in the log: what is known of it, and who is told."""
 
-import uuid
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -184,4 +184,5 @@ def request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
     if given and len(given) <= 64 and given.isascii() and given.isprintable():
         return given
-    return uuid.uuid4().hex
+    # Not a secret: it only has to be another one each time. A uuid4 costs 9 us.
+    return f"{random.getrandbits(128):032x}"

@@ -3,13 +3,14 @@
 from typing import Any
 
 import orjson
-from starlette.types import ASGIApp, Send
+from starlette.types import ASGIApp, Message, Send
 
 from gateway.dispatch import Opened, broken_off, stated
 from gateway.exchange import Exchange
 from gateway.fleet import LOOPBACK
 from gateway.http import JSON, Reply, dump
-from gateway.lane import LaneError
+from gateway.lane import LaneError, LaneReply
+from gateway.server import WRITER
 from gateway.stream import Stream, rename
 
 STREAM_START = [
@@ -44,14 +45,30 @@ async def _stream(opened: Opened, exchange: Exchange, request: dict[str, Any], s
     shown = isinstance(options, dict) and bool(options.get("include_usage"))
     stream = Stream(opened.model_there, opened.served.name.encode(), keep_usage=shown)
     measured = exchange.measured
+    wants_text = exchange.wants_text
+
+    def passed(chunk: bytes) -> bytes:
+        """What the client gets of it."""
+        measured.chunk()
+        out = stream.feed(chunk)
+        if wants_text and out:
+            exchange.answer.append(out.decode("utf-8", "replace"))
+        return out
+
     await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_START)})
+    last = b""
     try:
-        async for chunk in opened.chunks():
-            measured.chunk()
-            if out := stream.feed(chunk):
-                await send({"type": "http.response.body", "body": out, "more_body": True})
-                if exchange.wants_text:
-                    exchange.answer.append(out.decode("utf-8", "replace"))
+        writer = exchange.scope.get("extensions", {}).get(WRITER)
+        if writer is not None and isinstance(opened.response, LaneReply):
+            await send(_part(passed(opened.first)))
+            last = await opened.response.pump(
+                lambda chunk: writer.write_body(passed(chunk)), writer.drain
+            )
+            last = last and passed(last)
+        else:
+            async for chunk in opened.chunks():
+                if out := passed(chunk):
+                    await send(_part(out))
     except LaneError:
         pass  # `end` says so to the client
     finally:
@@ -60,7 +77,11 @@ async def _stream(opened: Opened, exchange: Exchange, request: dict[str, Any], s
             exchange.completion_tokens = stream.events
     if stream.failed or not stream.done:
         exchange.status = 502
-    await send({"type": "http.response.body", "body": stream.end()})
+    await send({"type": "http.response.body", "body": last + stream.end()})
+
+
+def _part(data: bytes) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": True}
 
 
 async def _whole(opened: Opened, exchange: Exchange, send: Send) -> None:
