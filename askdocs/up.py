@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from askdocs import checks, client, model, site, status
 from askdocs.home import Home, read_json, write_json
 from askdocs.settings import UpSettings
-from askdocs.supervisor import Running, Say, Service
+from askdocs.supervisor import LARGEST_LOG, Running, Say, Service
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
@@ -94,7 +94,8 @@ class Up:
                 await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
                     starting.result()
-                    await stopping
+                    while not (await asyncio.wait({stopping}, timeout=60))[0]:
+                        rotate(self._home.logs / "access.log")
                 else:
                     self._stopping = True
                     starting.cancel()
@@ -433,6 +434,13 @@ def default_threads() -> int:
     """Physical cores, or all where there are two or fewer."""
     logical = len(psutil.Process().cpu_affinity()) or 1
     return logical if logical <= 2 else min(logical, psutil.cpu_count(logical=False) or logical)
+
+
+def rotate(log: Path, largest: int = LARGEST_LOG) -> None:
+    """Rename a log that has grown too large; its writer begins a new one (access_log.py)."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > largest:
+            log.replace(log.with_name(f"{log.name}.1"))
 
 
 def page_budget(rate: float, seconds: float, context: int) -> int:

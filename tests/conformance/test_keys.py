@@ -1,4 +1,4 @@
-"""Keys, limits and aliases as a team uses them: two workers, Redis, and the command line beside."""
+"""Keys, limits and aliases as a team uses them: four workers, Redis, and the command line beside."""
 
 import concurrent.futures
 import json
@@ -82,7 +82,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
                 folder,
                 gateway_engine_url=engine.url,
                 gateway_engine_model="fine",
-                gateway_workers="2",
+                gateway_workers="4",
                 redis_url=store.url,
             ) as gateway,
         ):
