@@ -1,4 +1,4 @@
-"""Keys, limits and aliases as a team uses them: four workers, Redis, and the command line beside."""
+"""Keys, limits and aliases as a team uses them: four workers, Redis, and the command line."""
 
 import concurrent.futures
 import json
