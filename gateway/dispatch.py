@@ -54,7 +54,6 @@ class Opened:
     served: Served
     lane: str
     """fast or litellm."""
-    status: int
     is_stream: bool
     first: bytes
     rest: AsyncIterator[bytes]
@@ -123,43 +122,57 @@ class Dispatch:
             ApiError: the client's mistake as the engine states it; 404 for a model that nobody
                 serves; 503 when no candidate answers.
         """
-        candidates = await self._candidates(route)
-        left: tuple[str, str] | None = None
-        for number, served in enumerate(candidates):
-            is_last = number == len(candidates) - 1
-            try:
-                opened = await self._try(call, served, None if is_last else route.first_byte)
-            except Failed as failure:
-                served.breaker.failed(timed_out=failure.timed_out)
-                log.warning("%s did not answer (%s): %s", served.name, failure, failure.answer)
-                self._metrics.upstream_error(served.name, failure.reason)
-                self._metrics.circuit(served.name, 2 if served.breaker.is_open else 0)
-                left = left or (served.name, failure.reason)
-                if is_last:
-                    raise failure.answer from None
-            except BaseException:
-                served.breaker.left()
-                raise
-            else:
-                if served.breaker.is_open:
-                    self._metrics.circuit(served.name, 0)
-                served.breaker.succeeded()
-                opened.left = left or _passed_over(route, served)
-                return opened
+        found, left = await self._candidates(route)
+        failure: Failed | None = None
+        for insist in (False, True):
+            for served in found:
+                # Asked one by one: a breaker that admits a try waits for how it ends.
+                if not (insist or len(found) == 1 or served.breaker.admits()):
+                    left = left or (served.name, "breaker")
+                    continue
+                patience = None if served is found[-1] else route.first_byte
+                try:
+                    opened = await self._try(call, served, patience)
+                except Failed as error:
+                    failure = error
+                    left = left or (served.name, error.reason)
+                    self._failed(served, error)
+                except BaseException:
+                    served.breaker.left()
+                    raise
+                else:
+                    self._succeeded(served)
+                    opened.left = left
+                    return opened
+            if failure:
+                raise failure.answer from None
+            # All of them are known to fail, and there is nobody else to ask.
         raise AssertionError("unreachable")
 
-    async def _candidates(self, route: Route) -> list[Served]:
-        """Those that are served and not known to fail; if all are, those that are served."""
+    def _failed(self, served: Served, failure: Failed) -> None:
+        served.breaker.failed(timed_out=failure.timed_out)
+        log.warning("%s did not answer (%s): %s", served.name, failure, failure.answer)
+        self._metrics.upstream_error(served.name, failure.reason)
+        self._metrics.circuit(served.name, 2 if served.breaker.is_open else 0)
+
+    def _succeeded(self, served: Served) -> None:
+        if served.breaker.is_open:
+            self._metrics.circuit(served.name, 0)
+        served.breaker.succeeded()
+
+    async def _candidates(self, route: Route) -> tuple[list[Served], tuple[str, str] | None]:
+        """Those that are served, and the first one if it is not. Raises ApiError 404."""
         found = []
+        left = None
         for name in route.candidates:
             served = self._fleet.get(name) or await self._fleet.find(name)
             if served is not None:
                 found.append(served)
+            elif name == route.candidates[0]:
+                left = (name, "unknown")
         if not found:
             raise unknown_model(route.alias, self._fleet.configured)
-        if len(found) == 1:
-            return found
-        return [served for served in found if served.breaker.admits()] or found
+        return found, left
 
     async def _try(self, call: Call, served: Served, patience: float | None) -> Opened:
         try:
@@ -221,9 +234,7 @@ class Dispatch:
             if is_stream and first.startswith(b'data: {"error"'):
                 raise Failed("error", _error_event(first))
             begun = True
-            return Opened(
-                served, lane, response.status, is_stream, first, chunks, response, there.encode()
-            )
+            return Opened(served, lane, is_stream, first, chunks, response, there.encode())
         except LaneError:
             raise Failed("broke off", _away(served)) from None
         finally:
@@ -325,9 +336,3 @@ def broken_off() -> ApiError:
 def _error_event(first: bytes) -> ApiError:
     line = first.split(b"\n", 1)[0]
     return stated(502, line.removeprefix(b"data: "))
-
-
-def _passed_over(route: Route, served: Served) -> tuple[str, str] | None:
-    """The first candidate, when it was left out without being asked."""
-    first = route.candidates[0]
-    return (first, "breaker") if served.name != first else None

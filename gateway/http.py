@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import orjson
@@ -278,7 +278,3 @@ async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
                 data.append(line[5:].removeprefix(b" ").decode("utf-8", "replace"))
     if data:
         yield "\n".join(data)
-
-
-def header_map(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
-    return Headers(raw=list(pairs))

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Send
 from gateway.dispatch import Opened, broken_off, stated
 from gateway.exchange import Exchange
 from gateway.fleet import LOOPBACK
-from gateway.http import JSON, Reply, dump
+from gateway.http import JSON, Reply, dump, unavailable
 from gateway.lane import LaneError, LaneReply
 from gateway.server import WRITER
 from gateway.stream import Stream, rename
@@ -109,7 +109,8 @@ async def translated(
     reply = await Reply.open(litellm, scope, body)
     try:
         if reply.status >= 400:
-            raise stated(reply.status, await reply.body())
+            error = stated(reply.status, await reply.body())
+            raise unavailable(str(error), 3) if reply.status >= 500 else error
         model = reply.headers.get("llm_provider-x-askdocs-model", exchange.alias)
         exchange.answered_by(model, "litellm", None)
         there, here = body_names(exchange.alias)

@@ -76,6 +76,7 @@ def setting(
         (folder / "docs" / "index.md").write_text("# Hello\n\n## How do I say hello?\n\nHello.\n")
         aliases |= {
             "docs": {"targets": "hole", "fallback": ["fine"], "grounding": True},
+            "fine-else-refusing": {"targets": "fine", "fallback": ["refusing"]},
             "gone-else-cloud": {"targets": "gone", "fallback": ["cloud"]},
             "gone-else-worse-else-fine": {"targets": "gone", "fallback": ["refusing", "fine"]},
             "nothing-works": {"targets": "gone", "fallback": ["refusing", "silent"]},
@@ -144,6 +145,17 @@ def test_a_failing_one_is_passed_over_after_three_failures(setting: Setting) -> 
     assert setting.engine.asked.count("refusing") == before
 
 
+def test_after_a_pause_it_is_tried_again_also_when_others_passed_it_by(setting: Setting) -> None:
+    while "breaker" not in setting.ask("refusing-else-fine").headers["x-askdocs-fallback"]:
+        pass
+    time.sleep(10.1)
+    for _ in range(3):
+        assert "x-askdocs-fallback" not in setting.ask("fine-else-refusing").headers
+    before = setting.engine.asked.count("refusing")
+    assert setting.ask("refusing-else-fine").status_code == 200
+    assert setting.engine.asked.count("refusing") == before + 1
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_provider_of_litellm_takes_over(setting: Setting, stream: bool) -> None:
     reply = setting.ask("gone-else-cloud", stream)
@@ -191,6 +203,18 @@ def test_when_nobody_answers_the_client_is_told_to_come_back(
     assert int(reply.headers["retry-after"]) > 0
     assert reply.json()["error"]["type"] == "server_error"
     assert reply.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/responses", "/messages"])
+def test_so_it_is_for_what_litellm_translates(setting: Setting, path: str) -> None:
+    def ask(model: str) -> httpx.Response:
+        said = {"input": "Hi"} if path == "/responses" else {"messages": HELLO, "max_tokens": 9}
+        body = {"model": model, **said}
+        return httpx.post(f"{setting.gateway.url}{path}", json=body, headers=AUTH, timeout=30)
+
+    assert "Hello." in ask("gone-else-fine").text
+    refused = ask("nothing-works")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "3")
 
 
 @pytest.mark.parametrize("alias", ["breaking-else-fine", "only-breaking"])
