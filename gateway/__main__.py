@@ -21,6 +21,12 @@ def main() -> None:
         os.environ.update(environment(settings))
         asyncio.run(parts.prepare(settings))
         if settings.workers > 1:
+            if settings.redis_url is None:
+                print(
+                    f"gateway: each of {settings.workers} workers counts limits alone:"
+                    " set ASKDOCS_REDIS_URL for limits that hold across them",
+                    file=sys.stderr,
+                )
             metrics.share(_home() / f"metrics-{settings.port}")
         server.serve("gateway.app:create", settings)
     except AskdocsError as error:

@@ -137,7 +137,7 @@ class Gateway:
             space = room.within(space, first.engine)
         with parts.traffic.request():
             if not self._is_inner(exchange, headers):
-                await exchange.admit(space, partial(room.count, request, first.engine))
+                await exchange.admit(space, partial(room.count_nearly, request, first.engine))
             if endpoint in TRANSLATED:
                 await relay.translated(parts.litellm, exchange, request, send)
             elif exchange.grounded:

@@ -77,7 +77,7 @@ class Exchange:
         self.stream = stream
         self.measured.alias = alias
 
-    async def admit(self, room: Room, exact: Callable[[], Awaitable[int | None]]) -> None:
+    async def admit(self, room: Room, count: Callable[[], Awaitable[int]]) -> None:
         """Reserve the room's tokens, an upper bound; where they are too many, count the prompt.
 
         Raises:
@@ -89,8 +89,8 @@ class Exchange:
             try:
                 grant = await limiter.admit(self.key, room.tokens)
             except LimitReached as refused:
-                counted = await exact() if refused.limit in TOKENS else None
-                if counted is None or counted >= room.prompt:
+                counted = await count() if refused.limit in TOKENS else room.prompt
+                if counted >= room.prompt:
                     raise
                 grant = await limiter.admit(self.key, room._replace(prompt=counted).tokens)
         except LimitReached as refused:

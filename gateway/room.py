@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from gateway.engine import Engine
+from gateway.engine import Engine, estimate
 from gateway.errors import AskdocsError
-from gateway.http import ApiError
+from gateway.http import ApiError, dump
 
 # The template around the messages, beside the role names that the JSON spells out.
 TEMPLATE = 64
@@ -83,14 +83,21 @@ async def fit(room: Room, request: dict[str, Any], engine: Engine) -> Room:
     return room._replace(prompt=counted, answer=min(room.answer, context - counted))
 
 
-async def count(request: dict[str, Any], engine: Engine | None) -> int | None:
-    """Exact tokens of the prompt; None when no engine can tell or it refuses the request."""
-    if engine is None:
-        return None
+async def count(request: dict[str, Any], engine: Engine) -> int | None:
+    """Exact tokens of the prompt; None when the engine cannot tell or refuses the request."""
     try:
         return await engine.count_prompt(request)
     except (httpx.HTTPError, AskdocsError, KeyError):
         return None
+
+
+async def count_nearly(request: dict[str, Any], engine: Engine | None) -> int:
+    """Tokens of the prompt: exact where an engine can tell, else rather too many than too few."""
+    counted = await count(request, engine) if engine else None
+    if counted is not None:
+        return counted
+    said = [request[name] for name in ("messages", "prompt", "input", "tools") if name in request]
+    return await estimate(dump(said).decode()) + TEMPLATE
 
 
 def _number(value: Any) -> int:

@@ -1,0 +1,55 @@
+"""How long an answer may be, and what a request can cost at most."""
+
+import pytest
+
+from gateway.engine import Engine, EngineModel
+from gateway.http import ApiError, dump
+from gateway.room import Room, bound, count_nearly, fit, within
+
+ASKED = {"messages": [{"role": "user", "content": "Where is the coffee machine?"}]}
+
+
+def test_a_wish_and_its_absence_give_a_bound() -> None:
+    assert bound("/chat/completions", {"max_tokens": 50}, 100, 4096).answer == 50
+    assert bound("/chat/completions", {"max_completion_tokens": 9}, 100, 4096).answer == 9
+    assert bound("/responses", {"max_output_tokens": 7}, 100, 4096).answer == 7
+    assert bound("/chat/completions", {}, 100, 4096).answer == 4096
+
+
+def test_every_choice_and_every_prompt_costs_an_answer() -> None:
+    assert bound("/chat/completions", {"n": 3}, 10, 100).tokens == 10 + 64 + 300
+    assert bound("/completions", {"prompt": ["a", "b"]}, 10, 100).choices == 2
+    assert bound("/completions", {"prompt": ["a", "b"], "best_of": 2}, 10, 100).choices == 4
+
+
+def test_an_embedding_costs_its_text_alone() -> None:
+    assert bound("/embeddings", {}, 1000, 4096) == Room(1000, None)
+
+
+@pytest.mark.parametrize("text", ["a" * 400, "日本語" * 50, "🙂" * 40])
+async def test_where_no_engine_can_tell_the_count_is_near_and_below_the_bound(text: str) -> None:
+    asked = {"messages": [{"role": "user", "content": text}]}
+    counted = await count_nearly(asked, None)
+    assert len(text) / 3 <= counted <= bound("/chat/completions", asked, len(dump(asked)), 1).prompt
+
+
+async def test_the_small_model_counts_exactly_and_an_answer_is_clamped(engine: Engine) -> None:
+    counted = await count_nearly(ASKED, engine)
+    assert 10 < counted < 60
+    room = await fit(Room(3000, 32_000), ASKED, engine)
+    assert room == Room(counted, 2048 - counted)
+    assert await fit(Room(100, 50), ASKED, engine) == Room(100, 50)
+
+
+async def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers(engine: Engine) -> None:
+    asked = {"messages": [{"role": "user", "content": "why " * 3000}]}
+    with pytest.raises(ApiError, match=r"3,\d\d\d tokens and the model's context 2,048") as caught:
+        await fit(Room(12_000, 10), asked, engine)
+    assert caught.value.body["error"]["code"] == "context_length_exceeded"
+
+
+async def test_an_answer_is_never_longer_than_a_context_that_is_known(engine: Engine) -> None:
+    assert within(Room(10, 32_000), None) == Room(10, 32_000)
+    assert within(Room(10, 32_000), engine) == Room(10, 32_000)  # it was not asked yet
+    assert (await engine.model()) == EngineModel("small", 2048)
+    assert within(Room(10, 32_000), engine) == Room(10, 2048)
