@@ -152,7 +152,11 @@ def test_an_interrupted_step_ends_the_set_up_instead_of_trying_the_next_way(
     locks: Path, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    check = "import os, signal; os.kill(os.getpid(), signal.SIGINT); signal.pause()"
+    # Whoever starts the tests in the background may have SIGINT ignored, and children inherit it.
+    check = (
+        "import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        " os.kill(os.getpid(), signal.SIGINT); signal.pause()"
+    )
     with pytest.raises(AskdocsError, match="interrupted; run again"):
         environments.ensure(recipe(check=check), tmp_path / "home", said.append, locks)
 
