@@ -17,6 +17,9 @@ from gateway.http import ApiError
 from gateway.keys import Found, Key, Keys
 from tests.gateway.postgres import Postgres, postgres, url
 
+# Real servers, which take their time.
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgres", "url"]
 
 OWN = "ask-of-the-installation"

@@ -20,6 +20,9 @@ from gateway.errors import AskdocsError
 from tests.gateway.conftest import free_port
 from tests.gateway.postgres import PASSWORD, Postgres, postgres, url
 
+# Real servers, which take their time.
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgres", "url"]
 
 ROOT = Path(__file__).parents[2]

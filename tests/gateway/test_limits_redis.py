@@ -29,6 +29,9 @@ from tests.gateway.conftest import free_port
 from tests.gateway.redis_server import RedisServer, need_redis, redis
 from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, edges, key, nothing
 
+# Real servers, which take their time.
+pytestmark = pytest.mark.slow
+
 __all__ = ["redis"]
 
 ROOT = Path(__file__).parents[2]

@@ -53,6 +53,7 @@ def test_a_quotation_begins_at_paragraphs_and_goes_on_in_order() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SECTIONS)
 async def test_the_engine_says_nothing_but_the_sections_own_sentences(
     engine: Engine, name: str

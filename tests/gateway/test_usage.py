@@ -19,6 +19,9 @@ from gateway.keys import Key, Keys
 from gateway.usage import Usage, last_used, report
 from tests.gateway.postgres import Postgres, postgres, url
 
+# Real servers, which take their time.
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgres", "url"]
 
 ROOT = Path(__file__).parents[2]
