@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from gateway.http import ApiError
+from gateway.http import ApiError, broken_off
 
 
 async def assemble(events: AsyncIterator[str]) -> bytes:
@@ -33,13 +33,7 @@ async def assemble(events: AsyncIterator[str]) -> bytes:
             number = choice.get("index", 0)
             _join(choices.setdefault(number, {"index": number}), _named(choice))
         whole.update((name, value) for name, value in chunk.items() if value is not None)
-    raise ApiError(
-        503,
-        "the engine broke off in the middle of the answer; ask again",
-        kind="server_error",
-        code="engine_unavailable",
-        headers={"retry-after": "3"},
-    )
+    raise broken_off()
 
 
 def _named(choice: dict[str, Any]) -> dict[str, Any]:

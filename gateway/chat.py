@@ -13,7 +13,7 @@ from starlette.types import Send
 
 from gateway.aliases import BASE, DOCS, Route
 from gateway.config import GatewaySettings
-from gateway.dispatch import Call, Dispatch, Opened, broken_off, engine_away, stated
+from gateway.dispatch import Call, Dispatch, Opened, stated
 from gateway.engine import estimate
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange
@@ -26,7 +26,17 @@ from gateway.grounding.page import Page
 from gateway.grounding.prompt import Message
 from gateway.grounding.support import SentenceGate, Support
 from gateway.grounding.words import stems
-from gateway.http import DONE, ApiError, event, events, parse_object, send_events, send_json
+from gateway.http import (
+    DONE,
+    ApiError,
+    broken_off,
+    engine_away,
+    event,
+    events,
+    parse_object,
+    send_events,
+    send_json,
+)
 from gateway.lane import LaneError
 from gateway.room import Room, wanted
 

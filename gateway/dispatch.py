@@ -21,7 +21,7 @@ from gateway.aliases import Route
 from gateway.assemble import assemble
 from gateway.errors import AskdocsError
 from gateway.fleet import Fleet, Served
-from gateway.http import ApiError, Reply, dump, events, unavailable
+from gateway.http import ApiError, Reply, dump, engine_away, events, unavailable
 from gateway.lane import LaneError
 from gateway.metrics import Metrics
 
@@ -323,14 +323,6 @@ def _away(served: Served) -> ApiError:
     if served.engine is None:
         return unavailable(f"{served.name} does not answer; ask again in a few seconds", 3)
     return engine_away()
-
-
-def engine_away() -> ApiError:
-    return unavailable("the engine is starting or away; ask again in a few seconds", 3)
-
-
-def broken_off() -> ApiError:
-    return unavailable("the engine broke off in the middle of the answer; ask again", 3)
 
 
 def _error_event(first: bytes) -> ApiError:

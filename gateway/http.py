@@ -48,6 +48,14 @@ def unavailable(message: str, seconds: int) -> ApiError:
     )
 
 
+def engine_away() -> ApiError:
+    return unavailable("the engine is starting or away; ask again in a few seconds", 3)
+
+
+def broken_off() -> ApiError:
+    return unavailable("the engine broke off in the middle of the answer; ask again", 3)
+
+
 async def read_body(receive: Receive, limit: int) -> bytes:
     """The request's body.
 

@@ -5,10 +5,10 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Send
 
-from gateway.dispatch import Opened, broken_off, stated
+from gateway.dispatch import Opened, stated
 from gateway.exchange import Exchange
 from gateway.fleet import LOOPBACK
-from gateway.http import JSON, Reply, dump, unavailable
+from gateway.http import JSON, Reply, broken_off, dump, unavailable
 from gateway.lane import LaneError, LaneReply
 from gateway.server import WRITER
 from gateway.stream import Stream, rename

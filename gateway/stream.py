@@ -16,16 +16,9 @@ from typing import Any
 
 import orjson
 
-MAX_EVENT = 2**20  # bytes; what has no end by then is not an event
+from gateway.http import broken_off
 
-_BROKEN = {
-    "error": {
-        "message": "the engine broke off in the middle of the answer; ask again",
-        "type": "server_error",
-        "param": None,
-        "code": "engine_unavailable",
-    }
-}
+MAX_EVENT = 2**20  # bytes; what has no end by then is not an event
 
 
 def rename(data: bytes, there: bytes, here: bytes) -> bytes:
@@ -97,12 +90,12 @@ class Stream:
         self._held = b""
         if self.done or self.failed:
             return b""
-        return b"data: " + orjson.dumps(_BROKEN) + b"\n\n"
+        return b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
 
     def _too_long(self) -> bytes:
         self._held = b""
         self.failed = True
-        return b"data: " + orjson.dumps(_BROKEN) + b"\n\n"
+        return b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
 
     def _without_usage(self, data: bytes) -> bytes:
         """Reads the usage; unless the client asked for it, the events are without it then.
