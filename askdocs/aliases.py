@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ app = typer.Typer(
     help="Names that clients use: which model answers, which fallback, which share of a canary.",
     no_args_is_help=True,
 )
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="State folder (default: ASKDOCS_HOME or .askdocs).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check, say, and change nothing.")]
 
 

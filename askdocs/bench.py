@@ -13,12 +13,10 @@ from typing import Annotated
 import typer
 
 from askdocs import environments, home
+from askdocs.options import HomeOption
 from gateway.errors import AskdocsError
 
 app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="State folder (default: ASKDOCS_HOME or .askdocs).")
-]
 
 LOCK = "bench.lock"
 

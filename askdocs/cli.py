@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from askdocs import aliases, bench, client, home, keys, status
+from askdocs.options import HomeOption, JsonOption
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
 from gateway.settings import load
@@ -29,10 +30,6 @@ app.add_typer(bench.app, name="bench")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="State folder (default: ASKDOCS_HOME or .askdocs).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 COLOURS = {"engine": "magenta", "gateway": "blue", "widget": "green", "site": "yellow"}
 

@@ -16,6 +16,7 @@ import typer
 from rich.cells import cell_len
 
 from askdocs import home, status
+from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from gateway.usage import Row
 
 app = typer.Typer(help="API keys: who may ask, for which models, how much.", no_args_is_help=True)
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="State folder (default: ASKDOCS_HOME or .askdocs).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")]
 
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
