@@ -14,7 +14,7 @@ import psutil
 from askdocs.home import Home
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
-from gateway.grounding import folder
+from gateway.sources import folder
 
 # Measured with the small model, in GiB: engine 0.6, gateway 0.4, widget, site and this process 0.4.
 MEMORY_GIB = 1.6

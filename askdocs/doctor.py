@@ -7,7 +7,7 @@ from askdocs.checks import Check
 from askdocs.home import Home, read_json
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
-from gateway.grounding.index import Index
+from gateway.search.index import Index
 
 
 def examine(settings: UpSettings, home: Home) -> list[Check]:

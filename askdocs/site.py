@@ -21,8 +21,8 @@ from starlette.staticfiles import StaticFiles
 
 from askdocs.home import Home, read_json, write, write_json
 from gateway.errors import AskdocsError
-from gateway.grounding import folder
-from gateway.grounding.page import parse
+from gateway.sources import folder
+from gateway.sources.markdown import parse
 
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
 

@@ -27,8 +27,8 @@ from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
-from gateway.grounding import folder
 from gateway.settings import environment, load
+from gateway.sources import folder
 from widget.settings import WidgetSettings
 
 P = ParamSpec("P")

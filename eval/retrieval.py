@@ -17,8 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gateway.errors import AskdocsError
-from gateway.grounding import folder, index
 from gateway.grounding.ground import Grounding
+from gateway.search import index
+from gateway.sources import folder
 
 RANKS = (1, 3, 5, 10)
 

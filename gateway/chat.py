@@ -22,10 +22,8 @@ from gateway.grounding import prompt, quote
 from gateway.grounding.excerpt import FOCUS, Excerpt, beginning, focus, paragraphs
 from gateway.grounding.ground import Count, Grounding, Grounds
 from gateway.grounding.links import absolute
-from gateway.grounding.page import Page
 from gateway.grounding.prompt import Message
 from gateway.grounding.support import SentenceGate, Support
-from gateway.grounding.words import stems
 from gateway.http import (
     DONE,
     ApiError,
@@ -39,6 +37,8 @@ from gateway.http import (
 )
 from gateway.lane import LaneError
 from gateway.room import Room, wanted
+from gateway.wiki.page import Page
+from gateway.wiki.words import stems
 
 Opening = Callable[[], Awaitable[Opened]]
 

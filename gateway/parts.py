@@ -22,13 +22,14 @@ from gateway.engine import Engine
 from gateway.errors import AskdocsError
 from gateway.exchange import Books
 from gateway.fleet import Fleet
-from gateway.grounding import folder, index
 from gateway.grounding.ground import Grounding
 from gateway.keys import Keys
 from gateway.limits import limiter as limits
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
+from gateway.search import index
 from gateway.settings import place, settings_file
+from gateway.sources import folder
 from gateway.traffic import Traffic
 from gateway.usage import Usage
 from gateway.warm import warm

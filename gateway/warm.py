@@ -14,8 +14,8 @@ from gateway.engine import Engine
 from gateway.grounding import prompt
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding
-from gateway.grounding.page import Page
 from gateway.traffic import Traffic
+from gateway.wiki.page import Page
 
 # As many tokens of pages as the engine's cache surely holds: 2 GiB at 23 KB a token (a 135M model)
 # are 90,000; a larger model has its own cache, whose size is not ours to know.

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.grounding.index import coverage
-from gateway.grounding.page import Page, Section
-from gateway.grounding.words import stems
+from gateway.search.index import coverage
+from gateway.wiki.page import Page, Section
+from gateway.wiki.words import stems
 
 FOCUS = 900  # characters, some 250 tokens: half a second of reading on two cores
 CUT = "[This section goes on; it was too long to be read whole.]"

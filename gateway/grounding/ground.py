@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gateway.grounding.excerpt import Excerpt, excerpt
-from gateway.grounding.index import Hit, Index, coverage
-from gateway.grounding.page import Page, Section
-from gateway.grounding.words import stems
+from gateway.search.index import Hit, Index, coverage
+from gateway.wiki.page import Page, Section
+from gateway.wiki.words import stems
 
 Count = Callable[[str], Awaitable[int]]
 

@@ -4,7 +4,8 @@ import posixpath
 import re
 from urllib.parse import unquote, urljoin
 
-from gateway.grounding.page import Page, page_url
+from gateway.sources.markdown import page_url
+from gateway.wiki.page import Page
 
 # The target of a Markdown link or picture. Absolute ones and bare anchors are told apart below.
 _TARGET = re.compile(r"(\]\()(<?)([^)\s>]+)(>?)")

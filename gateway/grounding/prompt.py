@@ -48,7 +48,7 @@ def render(
 
 def fingerprint() -> str:
     """Changes when the contract changes: a model version records the one it was trained with."""
-    from gateway.grounding.page import Page, Section
+    from gateway.wiki.page import Page, Section
 
     section = Section("H", "h", ("H",), "## H\n\nText.")
     page = Page("p.md", "T", "http://wiki/p/", (section,))

@@ -10,8 +10,8 @@ llama.cpp and vLLM's structured outputs both read.
 """
 
 from gateway.grounding.excerpt import CUT
-from gateway.grounding.page import Section
 from gateway.grounding.sentences import units
+from gateway.wiki.page import Section
 
 
 def grammar(section: Section) -> str:

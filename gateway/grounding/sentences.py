@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from gateway.grounding.words import content_words
+from gateway.wiki.words import content_words
 
 # Not after the number of a list item or a common abbreviation.
 _STOP = r"(?<!\d)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[.!?][\"')\]*_`]*\s+"

@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.index import coverage
-from gateway.grounding.page import Page, Section
 from gateway.grounding.prompt import REFUSAL
 from gateway.grounding.sentences import first, units
-from gateway.grounding.words import stems
+from gateway.search.index import coverage
+from gateway.wiki.page import Page, Section
+from gateway.wiki.words import stems
 
 Rarity = Callable[[Iterable[str]], dict[str, float]]
 

@@ -18,10 +18,11 @@ import httpx
 
 from eval.retrieval import read
 from gateway.engine import Engine
-from gateway.grounding import folder, index, prompt, quote
 from gateway.grounding.excerpt import Excerpt, beginning, focus
 from gateway.grounding.support import SentenceGate, Support
-from gateway.grounding.words import stems
+from gateway.search import index
+from gateway.sources import folder, prompt, quote
+from gateway.wiki.words import stems
 
 
 async def main() -> None:

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from askdocs.settings import UpSettings
 from gateway.config import Alias, GatewaySettings, ModelEntry
-from gateway.grounding import folder
-from gateway.grounding.page import Page, parse
 from gateway.settings import GLOBALS, Section, variable
+from gateway.sources import folder
+from gateway.sources.markdown import parse
+from gateway.wiki.page import Page
 from scripts import commands_page
 from widget.settings import WidgetSettings
 

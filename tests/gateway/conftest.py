@@ -16,9 +16,10 @@ from askdocs import model
 from gateway.engine import Engine
 from gateway.engines import llamacpp
 from gateway.errors import AskdocsError
-from gateway.grounding import index
-from gateway.grounding.index import Index
-from gateway.grounding.page import Page, parse
+from gateway.search import index
+from gateway.search.index import Index
+from gateway.sources.markdown import parse
+from gateway.wiki.page import Page
 from tests.parts import require
 
 SITE = "https://wiki.example.com/"

@@ -13,8 +13,8 @@ from gateway.grounding.excerpt import (
     focus,
     paragraphs,
 )
-from gateway.grounding.page import Page
-from gateway.grounding.words import stems
+from gateway.wiki.page import Page
+from gateway.wiki.words import stems
 from tests.gateway.conftest import page
 
 PAGE = page(

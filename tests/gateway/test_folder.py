@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import AskdocsError
-from gateway.grounding import folder
+from gateway.sources import folder
 from tests.gateway.conftest import SITE
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.grounding.ground import WORTHWHILE, Grounding, Grounds
-from gateway.grounding.index import Index
+from gateway.search.index import Index
 from tests.gateway.conftest import SITE
 
 Make = Callable[..., Index]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.grounding import index
-from gateway.grounding.index import Index, coverage
-from gateway.grounding.words import stems
+from gateway.search import index
+from gateway.search.index import Index, coverage
+from gateway.wiki.words import stems
 from tests.gateway.conftest import SITE, page
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +23,8 @@ Make = Callable[..., Index]
 BUILDER = """
 import sys
 from pathlib import Path
-from gateway.grounding import index
-from gateway.grounding.page import parse
+from gateway.search import index
+from gateway.sources.markdown import parse
 
 text = "# Page\\n\\n" + "some words " * 200
 pages = [parse(f"{n}.md", text, "http://x/") for n in range(800)]

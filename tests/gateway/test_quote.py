@@ -5,9 +5,9 @@ import pytest
 
 from gateway.engine import Engine
 from gateway.grounding.excerpt import CUT
-from gateway.grounding.page import Section
 from gateway.grounding.quote import grammar
 from gateway.grounding.sentences import units
+from gateway.wiki.page import Section
 
 SECTIONS = {
     "prose": "The port is 4000. Change it in the settings. Then start it again.\n\nIt has a log.",

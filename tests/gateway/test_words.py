@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.grounding.words import STOP_WORDS, content_words, stem, stems, words
+from gateway.wiki.words import STOP_WORDS, content_words, stem, stems, words
 
 DOCS = Path(__file__).parents[2] / "docs"
 

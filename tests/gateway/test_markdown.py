@@ -12,8 +12,8 @@ import yaml
 
 from askdocs import site
 from askdocs.home import Home
-from gateway.grounding import folder
-from gateway.grounding.page import page_url
+from gateway.sources import folder
+from gateway.sources.markdown import page_url
 from tests.gateway.conftest import SITE, page
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""A page of the wiki: title, address, and sections that begin at its headings.
+"""Markdown pages as MkDocs reads them.
 
 Addresses and anchors are the ones that MkDocs gives the page, taken from MkDocs' and
 Python-Markdown's own functions, so that a citation opens at the right heading.
@@ -17,50 +17,12 @@ from markdown_it.token import Token
 from mkdocs.structure.files import File
 from mkdocs.utils import meta
 
+from gateway.wiki.page import Page, Section
+
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 # `## Heading {#anchor .class}`: attribute lists as Python-Markdown's attr_list reads them.
 _ATTRIBUTES = re.compile(r"[ ]+\{:?[^{}]*\}\s*$")
 _ANCHOR = re.compile(r"#([^\s{}=]+)")
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and the text down to the next heading of any level."""
-
-    heading: str
-    """Empty for the text above the first heading."""
-    anchor: str
-    path: tuple[str, ...]
-    """The headings above this one and itself, outermost first, without the page's title."""
-    text: str
-    """Markdown, with the heading's own line."""
-
-    @property
-    def body(self) -> str:
-        """The text without the heading's own line(s)."""
-        if not self.heading:
-            return self.text
-        lines = self.text.splitlines()
-        under = 2 if len(lines) > 1 and re.fullmatch(r"\s{0,3}(=+|-+)\s*", lines[1]) else 1
-        return "\n".join(lines[under:]).strip()
-
-
-@dataclass(frozen=True)
-class Page:
-    """A document of the wiki."""
-
-    path: str
-    """Relative to the wiki's folder, with forward slashes."""
-    title: str
-    url: str
-    sections: tuple[Section, ...]
-
-    @property
-    def text(self) -> str:
-        return "\n\n".join(section.text for section in self.sections)
-
-    def section_url(self, section: Section) -> str:
-        return f"{self.url}#{section.anchor}" if section.anchor else self.url
 
 
 def parse(path: str, text: str, site_url: str) -> Page:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import AskdocsError
-from gateway.grounding.page import Page, parse
+from gateway.sources.markdown import parse
+from gateway.wiki.page import Page
 
 SUFFIXES = (".md", ".markdown")
 # A page is a document for people; more than this is a log or a dump, and would stall every build.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urldefrag
 
-from gateway.grounding.page import Page, Section
-from gateway.grounding.words import content_words, stem, words
+from gateway.wiki.page import Page, Section
+from gateway.wiki.words import content_words, stem, words
 
 # Raised when what is stored changes; an index of another version is built again.
 VERSION = 1
