@@ -1,0 +1,49 @@
+"""What a wiki is read from: a folder of Markdown or HTML, or a site."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.wiki.page import Page
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A page that is as it was: its stamp still holds, and it was not read again."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A page that is new or different."""
+
+    page: Page
+    stamp: str
+    """What tells, next time, whether the page is as it was: a hash of its files, or an ETag."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A page that is there and cannot be read. What the index has of it stays."""
+
+    path: str
+    why: str
+
+
+class Source(Protocol):
+    """A wiki, as it is now."""
+
+    name: str
+    """The same for the same wiki: an absolute folder, or the address of a site."""
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        """Every page of the wiki, once. What is not among them is gone.
+
+        Args:
+            known: the stamp of each page that the index has, by path.
+
+        Raises:
+            AskdocsError: the source is not there, or has no page at all; nothing is gone then.
+        """
+        ...
