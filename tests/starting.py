@@ -63,29 +63,35 @@ class Gateway:
         return f"sqlite:///{self.home / 'askdocs.db'}"
 
 
+def shipped() -> Path:
+    """The file of the small model; the test is skipped where it is not installed."""
+    try:
+        return Path(model.shipped().source)
+    except AskdocsError:
+        require(False, "make setup")
+        raise
+
+
 @contextmanager
 def engine(
     folder: Path,
     *,
+    gguf: Path | None = None,
     name: str = "base",
     port: int | None = None,
     context: int = 8192,
+    parallel: int = 2,
     embeddings: bool = False,
 ) -> Iterator[Engine]:
-    """Started, and stopped at the end."""
-    try:
-        gguf = model.shipped().source
-    except AskdocsError:
-        gguf = ""
-    require(bool(gguf), "make setup")
+    """Started, and stopped at the end. `gguf`: another model than the shipped one."""
     port = port or free_port()
     launch = llamacpp.launch(
-        Path(gguf),
+        gguf or shipped(),
         port=port,
         served_name=name,
         context=context,
         threads=2,
-        parallel=2,
+        parallel=parallel,
         embeddings=embeddings,
     )
     with _process(launch.argv, launch.env, folder / f"engine-{port}.log") as process:

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from askdocs.checks import free_port
 from gateway.fim import FAMILIES
 from tests.clients import environments
 from tests.clients.conftest import Client
 from tests.clients.environments import Say
-from tests.gateway.conftest import free_port
 from tests.gateway.fim_model import serving_markers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]

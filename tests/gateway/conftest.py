@@ -1,26 +1,18 @@
 """What the tests of the gateway share: pages, an index of them, and the real engine."""
 
 import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
-from askdocs import model
 from gateway.engine import Engine
-from gateway.engines import llamacpp
-from gateway.errors import AskdocsError
 from gateway.search import index
 from gateway.search.index import Index
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page
-from tests.parts import require
+from tests import starting
 
 SITE = "https://wiki.example.com/"
 
@@ -62,38 +54,9 @@ def page(path: str, text: str) -> Page:
 @pytest.fixture(scope="module")
 def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """llama.cpp's server with the small model, up in a second: the base URL of its API."""
-    try:
-        gguf = model.shipped().source
-    except AskdocsError:
-        gguf = ""
-    require(bool(gguf), "make setup")
-    port = free_port()
-    launch = llamacpp.launch(
-        Path(gguf), port=port, served_name="small", context=2048, threads=2, parallel=1
-    )
-    log = tmp_path_factory.mktemp("engine") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            launch.argv,
-            env={**os.environ, **launch.env},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=Path(__file__).parents[2],
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not is_up(port):
-            assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-            assert time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    folder = tmp_path_factory.mktemp("engine")
+    with starting.engine(folder, name="small", context=2048, parallel=1) as engine:
+        yield engine.url
 
 
 @pytest.fixture
@@ -101,16 +64,3 @@ async def engine(engine_url: str) -> AsyncIterator[Engine]:
     engine = Engine(engine_url)
     yield engine
     await engine.close()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def is_up(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=1).status_code == 200
-    except httpx.HTTPError:
-        return False

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.gateway.conftest import free_port
+from askdocs.checks import free_port
 from tests.parts import require
 
 PASSWORD = "s3cret-of-the-tests"

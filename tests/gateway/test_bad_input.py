@@ -8,12 +8,9 @@ import contextlib
 import gzip
 import http.client
 import json
-import os
 import re
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,12 +21,12 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.conftest import free_port, is_up
+from tests import starting
 from tests.gateway.test_validate import GOOD, OTHERS, TOOL, USER, WRONG
 
 pytestmark = pytest.mark.slow
 
-KEY = "ask-test-0123456789"
+KEY = starting.KEY
 CONTEXT = 2048  # of the engine in conftest.py
 CHAT = "/v1/chat/completions"
 REFUSED = range(400, 500)
@@ -105,50 +102,13 @@ def refused(response: Response, statuses: Any = REFUSED) -> dict[str, Any]:
     return error
 
 
-def start(folder: Path, engine_url: str, **settings: str) -> Gateway:
-    port = free_port()
-    env = {name: value for name, value in os.environ.items() if not name.startswith("ASKDOCS_")}
-    env |= {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "ASKDOCS_HOME": str(folder / "home"),
-        "ASKDOCS_GATEWAY_PORT": str(port),
-        "ASKDOCS_GATEWAY_KEY": KEY,
-        "ASKDOCS_GATEWAY_ENGINE_URL": engine_url,
-        "ASKDOCS_GATEWAY_INDEX": str(folder / "index.db"),
-        **{f"ASKDOCS_GATEWAY_{name.upper()}": value for name, value in settings.items()},
-    }
-    log = folder / "gateway.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway"],
-            env=env,
-            cwd=folder,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    gateway = Gateway(port, process, log)
-    deadline = time.monotonic() + 120
-    while not is_up(port):
-        assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-        assert time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
-        time.sleep(0.1)
-    return gateway
-
-
 @contextlib.contextmanager
-def running(folder: Path, engine_url: str, **settings: str) -> Iterator[Gateway]:
-    gateway = start(folder, engine_url, **settings)
-    try:
+def running(folder: Path, **variables: str) -> Iterator[Gateway]:
+    with starting.gateway(folder, port=None, ready=True, **variables) as started:
+        gateway = Gateway(started.port, started.process, started.log)
         yield gateway
         # What a client sends is no reason for a failure of ours.
         assert re.findall(r"request \S+ failed", gateway.log.read_text(errors="replace")) == []
-    finally:
-        gateway.process.send_signal(signal.SIGTERM)
-        try:
-            gateway.process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            gateway.process.kill()
-            gateway.process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +117,15 @@ def fast(tmp_path_factory: pytest.TempPathFactory, engine_url: str) -> Iterator[
     docs = folder / "docs"
     docs.mkdir()
     (docs / "coffee.md").write_text("# Coffee\n\n## Where is it?\n\nIt stands in the kitchen.\n")
-    with running(folder, engine_url, docs=str(docs)) as gateway:
+    with running(folder, gateway_engine_url=engine_url, gateway_docs=str(docs)) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
 def litellm(tmp_path_factory: pytest.TempPathFactory, engine_url: str) -> Iterator[Gateway]:
     """The same gateway with its fast lane off."""
-    with running(tmp_path_factory.mktemp("litellm"), engine_url, fast_lane="false") as gateway:
+    folder = tmp_path_factory.mktemp("litellm")
+    with running(folder, gateway_engine_url=engine_url, gateway_fast_lane="false") as gateway:
         yield gateway
 
 

@@ -15,9 +15,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from askdocs.checks import free_port
 from gateway import database, keys, usage
 from gateway.errors import AskdocsError
-from tests.gateway.conftest import free_port
 from tests.gateway.postgres import PASSWORD, Postgres, postgres, url
 
 # Real servers, which take their time.

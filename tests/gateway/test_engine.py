@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
+from askdocs.checks import free_port
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
-from tests.gateway.conftest import free_port
 
 TEXTS = ["", "a", "Hello world.", "Größe 日本語 🎉", "<|im_start|>user\n", "x" * 5000, '"\\\n\t\0']
 

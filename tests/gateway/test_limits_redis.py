@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from askdocs.checks import free_port
 from gateway.errors import AskdocsError
 from gateway.keys import Key, Limits
 from gateway.limits import shared
 from gateway.limits.grant import Grant, LimitReached
 from gateway.limits.limiter import Limiter, connect
 from gateway.limits.wire import Wire
-from tests.gateway.conftest import free_port
 from tests.gateway.redis_server import RedisServer, need_redis, redis
 from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, edges, key, nothing
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from askdocs.checks import free_port
 from gateway import database
 from gateway.keys import Keys, Limits
-from tests.gateway.conftest import free_port
 
 pytestmark = pytest.mark.slow
 

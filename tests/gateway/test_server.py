@@ -18,9 +18,9 @@ import psutil
 import pytest
 import uvicorn
 
+from askdocs.checks import free_port
 from gateway import server
 from gateway.server import MAX_HEAD, Edge
-from tests.gateway.conftest import free_port
 from tests.gateway.served_app import echo
 
 ROOT = Path(__file__).parents[2]
