@@ -1,25 +1,30 @@
-"""The search index: pages and their sections in one SQLite file with FTS5.
+"""Reading the search index, which another process may be writing to."""
 
-Built beside the old file and moved over it, so that a kill at any moment leaves the old index or
-the new one.
-"""
-
-import hashlib
-import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urldefrag
 
-from gateway.wiki.page import Page, Section
-from gateway.wiki.words import content_words, stem, words
+from gateway.errors import AskdocsError
+from gateway.search import store, vectors
+from gateway.search.vectors import Vectors
+from gateway.search.writer import (
+    Answer,
+    StoredSource,
+    read_answers,
+    read_page,
+    read_sources,
+    writing,
+)
+from gateway.wiki.page import Page
+from gateway.wiki.words import content_words, words
 
-# Raised when what is stored changes; an index of another version is built again.
-VERSION = 1
 # Column weights of bm25(): a word in the title says more than one in the text. Measured on
 # questions of a support wiki, see docs/results.md, "Finding the page".
 WEIGHTS = (6.0, 2.0, 1.0)
@@ -27,22 +32,11 @@ WEIGHTS = (6.0, 2.0, 1.0)
 CURRENT_PAGE = 1.5
 # "How do I configure this?" points at that page, whatever else the few words of it match.
 _POINTERS = frozenset(("this", "here", "these"))
+# Pages that are kept in memory.
+KEPT = 1000
 
-_SCHEMA = """
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE page (
-    id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL
-);
-CREATE INDEX page_url ON page (url);
-CREATE TABLE section (
-    page INTEGER NOT NULL REFERENCES page, ordinal INTEGER NOT NULL, heading TEXT NOT NULL,
-    anchor TEXT NOT NULL, path TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (page, ordinal)
-) WITHOUT ROWID;
-CREATE VIRTUAL TABLE page_words USING fts5 (
-    title, headings, body, content='', tokenize='porter unicode61 remove_diacritics 2'
-);
-CREATE VIRTUAL TABLE vocabulary USING fts5vocab (page_words, 'row');
-"""
+# Device and inode: which file stands under the name.
+_Inode = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -53,22 +47,182 @@ class Hit:
     score: float
 
 
+@dataclass
+class _Generation:
+    """What was read of one generation of the index."""
+
+    number: int
+    size: int
+    pages_with: dict[str, int] = field(default_factory=dict)
+    vectors: Vectors | None = None
+    vectors_read: bool = False
+    answers: list[Answer] | None = None
+
+
 class Index:
-    """A read-only view of an index file. Safe to use from one thread."""
+    """An index file. Safe to use from any thread; each of them sees what was committed last."""
 
     def __init__(self, file: Path) -> None:
-        """Raises sqlite3.Error when `file` is not an index."""
-        self._db = _open(file)
-        self._pages: dict[int, Page] = {}
-        (self.size,) = self._db.execute("SELECT count(*) FROM page").fetchone()
+        """Raises NoIndex when there is none, an older one, or a damaged one."""
+        self.file = file
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._inode: _Inode = None
+        self._mine = threading.local()
+        self._kept: OrderedDict[int, Page] = OrderedDict()
+        self._now = _Generation(-1, 0)
+        with self._reading() as db:
+            store.check(db, file)
+            self._current(db)
 
     def close(self) -> None:
-        self._db.close()
+        with self._lock:
+            for db in self._idle:
+                db.close()
+            self._idle.clear()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything that this thread reads in the block is of one generation."""
+        with self._reading():
+            yield
+
+    @property
+    def generation(self) -> int:
+        """Another number after every commit that changes pages, vectors or answers."""
+        with self._reading() as db:
+            return self._current(db).number
+
+    @property
+    def size(self) -> int:
+        """Pages."""
+        with self._reading() as db:
+            return self._current(db).size
+
+    def sources(self) -> list[StoredSource]:
+        """The wikis, by name."""
+        with self._reading() as db:
+            return read_sources(db)
+
+    def count(self, source: str) -> int:
+        """Pages of a source."""
+        with self._reading() as db:
+            row = db.execute("SELECT count(*) FROM page WHERE source = ?", (source,)).fetchone()
+            return int(row[0])
 
     def pages(self) -> list[Page]:
-        """All pages in the order of their paths."""
-        rows = self._db.execute("SELECT id FROM page ORDER BY path").fetchall()
-        return [self._page(row[0]) for row in rows]
+        """All pages in the order of sources and paths."""
+        with self._reading() as db:
+            rows = db.execute("SELECT path, title, url, sections FROM page ORDER BY source, path")
+            return [store.decode(*row) for row in rows]
+
+    def numbers(self) -> list[int]:
+        """The numbers of all pages, ascending. A number stands for one text of a page for ever."""
+        with self._reading() as db:
+            return [number for (number,) in db.execute("SELECT number FROM page ORDER BY number")]
+
+    def page(self, number: int) -> Page:
+        """Raises KeyError: no page has that number (any more)."""
+        with self._lock:
+            if number in self._kept:
+                self._kept.move_to_end(number)
+                return self._kept[number]
+        with self._reading() as db:
+            page = read_page(db, number)
+        if page is None:
+            raise KeyError(number)
+        with self._lock:
+            self._kept[number] = page
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return page
+
+    def number(self, page: Page) -> int | None:
+        """The number of a page that was read from here."""
+        with self._reading() as db:
+            row = db.execute(
+                "SELECT number FROM page WHERE path = ? AND url = ?", (page.path, page.url)
+            ).fetchone()
+            return int(row[0]) if row else None
+
+    def by_path(self, path: str) -> Page | None:
+        """The page of that path; of the first source that has one."""
+        return self._one("SELECT number FROM page WHERE path = ? ORDER BY source", _clean(path))
+
+    def by_url(self, url: str) -> Page | None:
+        """The page at an address, whatever its query and fragment."""
+        try:
+            bare = urldefrag(url).url.split("?")[0].encode().decode()
+        except ValueError:
+            return None  # not an address, or a lone surrogate: clients send what they like
+        for candidate in (bare, bare.rstrip("/") + "/", bare.removesuffix("index.html")):
+            if page := self._one("SELECT number FROM page WHERE url = ?", candidate):
+                return page
+        return None
+
+    def match(
+        self, terms: Sequence[str], limit: int, weights: tuple[float, float, float] = WEIGHTS
+    ) -> list[tuple[int, float]]:
+        """The pages that have any of the words, best first: number and BM25 score above 0.
+
+        Args:
+            terms: words, in any form; one that stands twice counts twice.
+            limit: the most pages returned.
+            weights: of title, headings and body.
+        """
+        quoted = [f'"{_clean(term)}"' for term in terms if term and '"' not in term]
+        if not quoted:
+            return []
+        with self._reading() as db:
+            return db.execute(
+                "SELECT rowid, -bm25(page_words, ?, ?, ?) AS score FROM page_words"
+                " WHERE page_words MATCH ? ORDER BY score DESC, rowid LIMIT ?",
+                (*weights, " OR ".join(quoted), limit),
+            ).fetchall()
+
+    def rarity(self, stems: Iterable[str]) -> dict[str, float]:
+        """How much each stem says, as its inverse document frequency over pages (at least 0.1).
+
+        A stem that no page has says the most.
+        """
+        result = {}
+        with self._reading() as db:
+            now = self._current(db)
+            for term in set(stems):
+                seen = now.pages_with.get(term)
+                if seen is None:
+                    row = db.execute(
+                        "SELECT doc FROM vocabulary WHERE term = ?", (_clean(term),)
+                    ).fetchone()
+                    seen = now.pages_with[term] = row[0] if row else 0
+                result[term] = max(0.1, math.log((now.size - seen + 0.5) / (seen + 0.5) + 1))
+        return result
+
+    def vectors(self) -> Vectors | None:
+        """The vectors of all pages, or None where there are none; read once a generation."""
+        with self._reading() as db:
+            now = self._current(db)
+            if not now.vectors_read:
+                # Where two models have made some, those of the model that has made more.
+                row = db.execute(
+                    "SELECT model FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1"
+                ).fetchone()
+                if row:
+                    found = db.execute(
+                        "SELECT page, scales, matrix FROM vectors WHERE model = ? ORDER BY page",
+                        row,
+                    ).fetchall()
+                    now.vectors = vectors.assemble(row[0], found)
+                now.vectors_read = True
+            return now.vectors
+
+    def answers(self) -> list[Answer]:
+        """The answered questions, oldest first."""
+        with self._reading() as db:
+            now = self._current(db)
+            if now.answers is None:
+                now.answers = read_answers(db)
+            return now.answers
 
     def search(self, question: str, page_url: str | None = None, limit: int = 5) -> list[Hit]:
         """The pages for a question, best first.
@@ -79,124 +233,107 @@ class Index:
                 moved up where it matches, and is the answer where nothing else matches.
             limit: the most hits returned.
         """
-        terms = sorted(set(content_words(question)))
-        current = self.by_url(page_url) if page_url else None
-        found: list[tuple[float, int]] = []
-        if terms:
-            match = " OR ".join(f'"{term}"' for term in terms)
-            found = self._db.execute(
-                "SELECT -bm25(page_words, ?, ?, ?) AS score, rowid FROM page_words"
-                " WHERE page_words MATCH ? ORDER BY score DESC LIMIT ?",
-                (*WEIGHTS, match, max(limit, 50)),
-            ).fetchall()
-        hits = []
-        for score, rowid in found:
-            page = self._page(rowid)
-            here = current is not None and page.path == current.path
-            hits.append(Hit(page, score * CURRENT_PAGE if here else score))
-        hits.sort(key=lambda hit: -hit.score)
+        with self.snapshot():
+            terms = sorted(set(content_words(question)))
+            current = self.by_url(page_url) if page_url else None
+            hits = []
+            for number, score in self.match(terms, max(limit, 50)):
+                page = self.page(number)
+                here = current is not None and page.path == current.path
+                hits.append(Hit(page, score * CURRENT_PAGE if here else score))
+            hits.sort(key=lambda hit: -hit.score)
         pointed_at = len(terms) <= 2 and not _POINTERS.isdisjoint(words(question))
         if current is not None and (pointed_at or not hits):
             others = [hit for hit in hits if hit.page.path != current.path]
             hits = [Hit(current, hits[0].score if hits else 0.0), *others]
         return hits[:limit]
 
-    def by_url(self, url: str) -> Page | None:
-        """The page at an address, whatever its query and fragment."""
+    def _one(self, query: str, value: str) -> Page | None:
+        with self._reading() as db:
+            row = db.execute(query + " LIMIT 1", (value,)).fetchone()
+            return self.page(row[0]) if row else None
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a transaction: the one that this thread is in, or a new one."""
+        mine: sqlite3.Connection | None = getattr(self._mine, "db", None)
+        if mine is not None:
+            yield mine
+            return
         try:
-            bare = urldefrag(url).url.split("?")[0].encode().decode()
-        except ValueError:
-            return None  # not an address, or a lone surrogate: clients send what they like
-        for candidate in (bare, bare.rstrip("/") + "/", bare.removesuffix("index.html")):
-            row = self._db.execute("SELECT id FROM page WHERE url = ?", (candidate,)).fetchone()
-            if row:
-                return self._page(row[0])
-        return None
+            db, inode = self._take()
+            try:
+                db.execute("BEGIN")
+                self._mine.db = db
+                yield db
+            finally:
+                self._mine.db = None
+                self._give_back(db, inode)
+        except sqlite3.Error as error:
+            raise store.explained(error, self.file) from error
 
-    def rarity(self, stems: Iterable[str]) -> dict[str, float]:
-        """How much each stem says, as its inverse document frequency over pages (at least 0.1).
+    def _take(self) -> tuple[sqlite3.Connection, _Inode]:
+        with self._lock:
+            try:
+                found = os.stat(self.file)
+            except OSError:
+                pass  # who has it open can go on reading
+            else:
+                if self._inode != (found.st_dev, found.st_ino):  # somebody made another file
+                    while self._idle:
+                        self._idle.pop().close()
+                    self._kept.clear()
+                    self._now = _Generation(-1, 0)
+                    self._inode = (found.st_dev, found.st_ino)
+            if self._idle:
+                return self._idle.pop(), self._inode
+            inode = self._inode
+        return store.connect(self.file), inode
 
-        A stem that no page has says the most.
-        """
-        result = {}
-        for term in set(stems):
-            row = self._db.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,)).fetchone()
-            seen = row[0] if row else 0
-            result[term] = max(0.1, math.log((self.size - seen + 0.5) / (seen + 0.5) + 1))
-        return result
+    def _give_back(self, db: sqlite3.Connection, inode: _Inode) -> None:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        with self._lock:
+            if inode == self._inode:
+                self._idle.append(db)
+                return
+        db.close()
 
-    def _page(self, rowid: int) -> Page:
-        if rowid not in self._pages:
-            path, title, url = self._db.execute(
-                "SELECT path, title, url FROM page WHERE id = ?", (rowid,)
-            ).fetchone()
-            rows = self._db.execute(
-                "SELECT heading, anchor, path, text FROM section WHERE page = ? ORDER BY ordinal",
-                (rowid,),
-            )
-            sections = tuple(Section(h, a, tuple(json.loads(p)), t) for h, a, p, t in rows)
-            self._pages[rowid] = Page(path, title, url, sections)
-        return self._pages[rowid]
+    def _current(self, db: sqlite3.Connection) -> _Generation:
+        (generation,) = db.execute("SELECT generation FROM state").fetchone()
+        now = self._now
+        if now.number != generation:
+            (size,) = db.execute("SELECT count(*) FROM page").fetchone()
+            now = self._now = _Generation(generation, size)
+        return now
 
 
-def digest(pages: Iterable[Page]) -> str:
-    """A hash of everything that an index of `pages` would hold."""
-    sha = hashlib.sha256(str(VERSION).encode())
-    for page in pages:
-        sha.update(repr(page).encode())
-    return sha.hexdigest()
+def _clean(text: str) -> str:
+    """Without what SQLite does not take: lone surrogates; and NUL, which would end a query."""
+    return text.encode("utf-8", "replace").decode().replace("\0", " ")
 
 
-def _open(file: Path) -> sqlite3.Connection:
-    # A URI, in which a "#" or "?" of the path must not end it.
-    uri = f"{file.absolute().as_uri()}?mode=ro"
-    return sqlite3.connect(uri, uri=True, check_same_thread=False)
+def build(file: Path, pages: Iterable[Page]) -> None:
+    """An index of exactly these pages, of a source without a name. Raises as `writing`."""
+    with writing(file) as writer:
+        gone = set(writer.known(""))
+        for page in pages:
+            writer.put("", page, "")
+            gone.discard(page.path)
+        for path in gone:
+            writer.remove("", path)
 
 
 def is_current(file: Path, pages: list[Page]) -> bool:
     """Does `file` hold an index of exactly these pages?"""
     try:
-        with closing(_open(file)) as db:
-            row = db.execute("SELECT value FROM about WHERE key = 'digest'").fetchone()
-    except sqlite3.Error:
+        index = Index(file)
+    except AskdocsError:
         return False
-    return bool(row) and row[0] == digest(pages)
-
-
-def build(file: Path, pages: list[Page]) -> None:
-    """Write an index of `pages` to `file`, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.{os.getpid()}.new")
-    new.unlink(missing_ok=True)
-    db = sqlite3.connect(new)
     try:
-        with db:
-            db.executescript(_SCHEMA)
-            for number, page in enumerate(pages, start=1):
-                _insert(db, number, page)
-            db.execute("INSERT INTO about VALUES ('digest', ?)", (digest(pages),))
-            db.execute("INSERT INTO page_words (page_words) VALUES ('optimize')")
+        return index.pages() == sorted(pages, key=lambda page: page.path)
     finally:
-        db.close()
-    with new.open("rb") as written:
-        os.fsync(written.fileno())
-    new.replace(file)
-
-
-def _insert(db: sqlite3.Connection, number: int, page: Page) -> None:
-    db.execute("INSERT INTO page VALUES (?, ?, ?, ?)", (number, page.path, page.title, page.url))
-    db.executemany(
-        "INSERT INTO section VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (number, ordinal, s.heading, s.anchor, json.dumps(s.path), s.text)
-            for ordinal, s in enumerate(page.sections)
-        ],
-    )
-    headings = " \n".join(section.heading for section in page.sections)
-    db.execute(
-        "INSERT INTO page_words (rowid, title, headings, body) VALUES (?, ?, ?, ?)",
-        (number, page.title, headings, page.text),
-    )
+        index.close()
 
 
 def coverage(rarity: dict[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
@@ -209,4 +346,4 @@ def coverage(rarity: dict[str, float], wanted: Iterable[str], have: Iterable[str
     return sum(rarity[term] for term in wanted_set if term in have_set) / total
 
 
-__all__ = ["Hit", "Index", "build", "coverage", "digest", "is_current", "stem"]
+__all__ = ["Answer", "Hit", "Index", "StoredSource", "build", "coverage", "is_current", "writing"]

@@ -1,0 +1,153 @@
+"""The file of the search index: its schema, how a page lies in it, and what can be wrong with it.
+
+One SQLite file in WAL mode, so that readers and the one writer never wait for each other. A row of
+`page` never changes: a page that is put again gets a new number, and no number is ever used twice.
+Whatever is kept by a page's number is therefore right for as long as the number is found.
+"""
+
+import json
+import sqlite3
+import zlib
+from pathlib import Path
+
+from gateway.errors import AskdocsError
+from gateway.wiki.page import Page, Section
+
+# Raised when what is stored changes; a writer replaces an index of an older version.
+VERSION = 2
+# Says in the file's header that it is an index of ours and not somebody's other database.
+APPLICATION = 0x61736B64  # "askd"
+
+# The words are indexed without their text (content=''), which lies compressed in `page`. Deleting
+# from such a table takes the old values, https://www.sqlite.org/fts5.html#the_delete_command;
+# contentless_delete would need SQLite 3.43, and Debian 12 has 3.40.
+SCHEMA = """
+CREATE TABLE state (generation INTEGER NOT NULL, revision INTEGER NOT NULL);
+INSERT INTO state VALUES (0, 0);
+CREATE TABLE source (
+    name TEXT PRIMARY KEY, spec TEXT NOT NULL, synced TEXT, problems TEXT NOT NULL
+);
+CREATE TABLE page (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, path TEXT NOT NULL,
+    stamp TEXT NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL, sections BLOB NOT NULL,
+    UNIQUE (source, path)
+);
+CREATE INDEX page_url ON page (url);
+CREATE INDEX page_path ON page (path);
+CREATE TABLE vectors (
+    page INTEGER PRIMARY KEY, model TEXT NOT NULL, scales BLOB NOT NULL, matrix BLOB NOT NULL,
+    bits BLOB NOT NULL
+);
+CREATE TABLE answer (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL,
+    paths TEXT NOT NULL, model TEXT, vector BLOB
+);
+CREATE VIRTUAL TABLE page_words USING fts5 (
+    title, headings, body, content='', tokenize='porter unicode61 remove_diacritics 2'
+);
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab (page_words, 'row');
+"""
+
+
+class NoIndex(AskdocsError):
+    """There is no index that can be read: none at all, an older one, or a damaged one."""
+
+
+def connect(file: Path, *, write: bool = False) -> sqlite3.Connection:
+    """A connection without transactions of the driver's own. Raises sqlite3.Error."""
+    # A URI, in which a "#" or "?" of the path must not end it.
+    uri = f"{file.absolute().as_uri()}?mode={'rwc' if write else 'ro'}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
+
+
+def check(db: sqlite3.Connection, file: Path) -> None:
+    """Raises NoIndex unless this is an index of this version; sqlite3.Error when it is no file
+    of SQLite's."""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if (application, version) == (APPLICATION, VERSION):
+        return
+    if application == APPLICATION and version > VERSION:
+        raise NoIndex(
+            f"{file}: the search index belongs to a newer askdocs (its version is {version}):"
+            " upgrade this askdocs, or name another file"
+        )
+    if application == APPLICATION or is_first_version(db):
+        raise NoIndex(
+            f"{file}: the search index is of an older askdocs: run `askdocs docs sync`, which"
+            " makes it anew"
+        )
+    if is_empty(db):
+        raise NoIndex(f"{file}: the search index is empty: run `askdocs docs sync`")
+    raise NoIndex(f"{file}: this is a database, but no search index of askdocs: name another file")
+
+
+def is_empty(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def is_first_version(db: sqlite3.Connection) -> bool:
+    """Version 1 wrote no number into the header."""
+    found = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {"about", "page", "section", "page_words"} <= found
+
+
+def explained(error: sqlite3.Error, file: Path) -> AskdocsError:
+    """What went wrong with the file, and what to do about it."""
+    text = str(error)
+    if not file.exists():
+        return NoIndex(f"{file}: there is no search index: run `askdocs docs sync`")
+    if "not a database" in text:
+        return NoIndex(f"{file}: this file is no search index of askdocs: name another file")
+    if "malformed" in text or "no such table" in text:
+        return NoIndex(
+            f"{file}: the search index is damaged ({text}): delete it, with {file.name}-wal and"
+            f" {file.name}-shm, and run `askdocs docs sync`, which makes it anew"
+        )
+    if "full" in text or "I/O" in text:
+        return AskdocsError(
+            f"{file}: the search index cannot be written ({text}): free disk space, or choose"
+            " another --home; what it held is still there"
+        )
+    return AskdocsError(
+        f"{file}: the search index cannot be used ({text}): see who may read and write it, or"
+        " choose another --home"
+    )
+
+
+def encode(page: Page) -> bytes:
+    """The sections of a page as they are stored."""
+    rows = [[s.heading, s.anchor, s.path, s.text] for s in page.sections]
+    return zlib.compress(json.dumps(rows).encode(), 1)
+
+
+def decode(path: str, title: str, url: str, sections: bytes) -> Page:
+    rows = json.loads(zlib.decompress(sections))
+    return Page(path, title, url, tuple(Section(h, a, tuple(p), t) for h, a, p, t in rows))
+
+
+def storable(page: Page) -> Page:
+    """The page, without lone surrogates, which no database takes."""
+
+    def clean(text: str) -> str:
+        return text.encode("utf-8", "replace").decode()
+
+    try:
+        (page.path + page.title + page.url + page.text).encode()
+        return page
+    except UnicodeEncodeError:
+        pass
+    return Page(
+        clean(page.path),
+        clean(page.title),
+        clean(page.url),
+        tuple(
+            Section(clean(s.heading), clean(s.anchor), tuple(map(clean, s.path)), clean(s.text))
+            for s in page.sections
+        ),
+    )
+
+
+def indexed_words(page: Page) -> tuple[str, str, str]:
+    """Title, headings and body, as `page_words` has them."""
+    return page.title, " \n".join(section.heading for section in page.sections), page.text
