@@ -17,6 +17,7 @@ from gateway.search.vectors import Vectors
 from gateway.search.writer import (
     Answer,
     StoredSource,
+    Writer,
     read_answers,
     read_page,
     read_sources,
@@ -346,4 +347,14 @@ def coverage(rarity: dict[str, float], wanted: Iterable[str], have: Iterable[str
     return sum(rarity[term] for term in wanted_set if term in have_set) / total
 
 
-__all__ = ["Answer", "Hit", "Index", "StoredSource", "build", "coverage", "is_current", "writing"]
+__all__ = [
+    "Answer",
+    "Hit",
+    "Index",
+    "StoredSource",
+    "Writer",
+    "build",
+    "coverage",
+    "is_current",
+    "writing",
+]
