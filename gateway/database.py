@@ -7,7 +7,7 @@ own tables on `metadata`; `gateway/migrations` makes them.
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ metadata = sa.MetaData()
 MIGRATIONS = Path(__file__).with_name("migrations")
 # The newest of them. Written here, because Alembic takes half a second to import, and a database
 # that is up to date does not need it.
-HEAD = "0001"
+HEAD = "0002"
 # Any number, as long as nothing else in the same database locks it.
 LOCK = 4_708_159_226
 BUSY = 10  # seconds that a SQLite writer waits for another one
@@ -92,6 +92,27 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         connection = connection.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
             yield connection
+
+
+def adding(connection: sa.Connection, table: sa.Table, columns: Iterable[str]) -> Any:
+    """The statement that inserts rows, and adds their `columns` to those of rows that are there.
+
+    A row is there when one with the same primary key is.
+    """
+    # Imported late: the commands need neither dialect.
+    insert: Any
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        insert = postgresql.insert(table)
+    else:
+        from sqlalchemy.dialects import sqlite
+
+        insert = sqlite.insert(table)
+    return insert.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: table.c[name] + insert.excluded[name] for name in columns},
+    )
 
 
 def migrate(engine: sa.Engine) -> None:

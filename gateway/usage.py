@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from gateway.database import Unreachable, metadata, reading, writing
+from gateway.database import Unreachable, adding, metadata, reading, writing
 from gateway.keys import Key, key_table
 
 log = logging.getLogger("askdocs.gateway")
@@ -195,13 +195,8 @@ class Usage:
             # In one order in every worker, so that no two wait for each other in a circle.
             for what, counts in sorted(pending.items())
         ]
-        insert = _insert(self._engine.dialect.name)
-        upsert = insert.on_conflict_do_update(
-            index_elements=list(usage_table.primary_key),
-            set_={name: usage_table.c[name] + insert.excluded[name] for name in COUNTS},
-        )
         with writing(self._engine) as connection:
-            connection.execute(upsert, rows)
+            connection.execute(adding(connection, usage_table, COUNTS), rows)
 
     def _remember(self, written: dict[_What, list[int]]) -> None:
         """What is written now is in no reading of a month before it."""
@@ -258,17 +253,6 @@ def last_used(engine: sa.Engine) -> dict[str, date]:
     )
     with reading(engine) as connection:
         return {row.key_id: row.day for row in connection.execute(query)}
-
-
-def _insert(dialect: str) -> Any:
-    """The INSERT that knows ON CONFLICT. Imported late: the commands need neither dialect."""
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(usage_table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(usage_table)
 
 
 def _increase(counts: dict[_What, list[int]], what: _What, more: list[int]) -> None:

@@ -1,0 +1,82 @@
+"""Which pages are hot: counted once, in all workers, for long."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gateway import database
+from gateway.heat import HALF_LIFE, Heat
+from tests.gateway.postgres import postgres, url
+
+__all__ = ["postgres", "url"]  # fixtures
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
+    database.migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+async def test_the_page_that_answers_stand_on_most_is_the_hottest(stored: sa.Engine) -> None:
+    heat = Heat(stored)
+    heat.stood_on(["/a", "/b"], NOW)
+    heat.stood_on(["/b"], NOW)
+    heat.stood_on(["/c"], NOW - timedelta(days=1))
+    assert await heat.hottest(10) == ["/b", "/a", "/c"]
+    assert await heat.hottest(1) == ["/b"]
+
+
+async def test_an_answer_counts_half_after_its_half_life(stored: sa.Engine) -> None:
+    heat = Heat(stored)
+    for _ in range(3):
+        heat.stood_on(["/old"], NOW - 2 * HALF_LIFE)
+    heat.stood_on(["/new"], NOW)
+    assert await heat.hottest(2) == ["/new", "/old"]
+    for _ in range(2):
+        heat.stood_on(["/old"], NOW - 2 * HALF_LIFE)
+    assert await heat.hottest(2) == ["/old", "/new"]  # 5 quarters against 1
+
+
+@pytest.mark.slow
+async def test_workers_add_up_and_a_restart_forgets_nothing(url: str) -> None:
+    stored = database.open(url)
+    database.migrate(stored)
+    one, other = Heat(stored), Heat(stored)
+    one.stood_on(["/a"], NOW)
+    other.stood_on(["/b"], NOW)
+    await one.flush()
+    await other.flush()
+    other.stood_on(["/b"], NOW)
+    await other.flush()
+    assert await Heat(stored).hottest(10) == ["/b", "/a"]
+    stored.dispose()
+
+
+async def test_with_the_database_away_heat_is_kept_until_it_is_back(tmp_path: Path) -> None:
+    file = tmp_path / "askdocs.db"
+    engine = database.open(f"sqlite:///{file}")
+    database.migrate(engine)
+    heat = Heat(engine)
+    engine.dispose()
+    away = file.rename(tmp_path / "away.db")
+    file.mkdir()
+    heat.stood_on(["/a"], NOW)
+    assert await heat.hottest(10) == []
+    file.rmdir()
+    away.rename(file)
+    assert await heat.hottest(10) == ["/a"]
+    engine.dispose()
+
+
+async def test_weights_stay_finite_for_many_years(stored: sa.Engine) -> None:
+    heat = Heat(stored)
+    heat.stood_on(["/a"], datetime(2045, 1, 1, tzinfo=UTC))
+    heat.stood_on(["/b"], NOW)
+    assert await heat.hottest(2) == ["/a", "/b"]
