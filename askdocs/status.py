@@ -1,12 +1,15 @@
 """What runs: written by `up`, read by `status`, `ask` and whoever scripts askdocs."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from askdocs.home import Home, read_json, write_json
 from gateway.errors import AskdocsError
+from gateway.search.index import Index, StoredSource
+from gateway.sources.excluded import excluded
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,43 @@ def health(home: Home) -> dict[str, Any]:
             }
             for name, (url, ok) in parts.items()
         },
+    }
+
+
+def index(file: Path) -> dict[str, Any]:
+    """What the search index holds, as `askdocs docs stats --json` prints it.
+
+    Raises AskdocsError: there is none, or it is damaged.
+    """
+    opened = Index(file)
+    try:
+        with opened.snapshot():
+            vectors = opened.vectors()
+            return {
+                "file": str(file),
+                "bytes": file.stat().st_size,
+                "generation": opened.generation,
+                "pages": opened.size,
+                "sections": sum(len(page.sections) for page in opened.pages()),
+                "vectors": {
+                    "model": vectors.model if vectors else None,
+                    "pages": len(set(vectors.pages.tolist())) if vectors else 0,
+                },
+                "sources": [_source(opened, stored) for stored in opened.sources()],
+            }
+    finally:
+        opened.close()
+
+
+def _source(opened: Index, stored: StoredSource) -> dict[str, Any]:
+    return {
+        "name": stored.name,
+        "kind": stored.spec.get("kind"),
+        "site_url": stored.spec.get("site_url"),
+        "pages": opened.count(stored.name),
+        "synced": stored.synced.isoformat(timespec="seconds") if stored.synced else None,
+        "problems": list(stored.problems),
+        "excluded": sorted(excluded(stored.spec)),
     }
 
 

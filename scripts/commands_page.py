@@ -1,4 +1,4 @@
-"""Writes docs/commands.md and docs/commands-team.md from the help of the command line and of make.
+"""Writes docs/commands*.md from the help of the command line and of make.
 
 `.venv/bin/python scripts/commands_page.py`; a test fails when the page is stale.
 """
@@ -15,6 +15,7 @@ from askdocs.cli import app
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "commands.md"
 TEAM = ROOT / "docs" / "commands-team.md"
+WIKI = ROOT / "docs" / "commands-docs.md"
 
 TOP = """\
 # Commands
@@ -27,6 +28,12 @@ TEAM_TOP = """\
 
 `.venv/bin/askdocs keys`, `aliases` and `bench` have verbs of their own. Each takes `--json`, for
 scripts, and `--home DIR`, the state folder. This page is made from `--help`.
+"""
+WIKI_TOP = """\
+# Commands for wikis
+
+`.venv/bin/askdocs docs` has verbs for the wikis that answers stand on: see [Sync](sync.md). Each
+takes `--json`, for scripts, and `--home DIR`, the state folder. This page is made from `--help`.
 """
 # What the help says in a word or two less than a reader of a wiki needs.
 HEADINGS = {
@@ -56,13 +63,15 @@ def pages() -> dict[Path, str]:
     names = ", ".join(f"`{name}`" for name in commands)
     parts = [TOP.format(names=re.sub(", (?=[^,]*$)", " and ", names))]
     team = [TEAM_TOP]
+    wiki = [WIKI_TOP]
     for name, sub in commands.items():
         if hasattr(sub, "commands"):
-            team += [_described(f"{name} {verb}", each) for verb, each in sub.commands.items()]
+            page = wiki if name == "docs" else team
+            page += [_described(f"{name} {verb}", each) for verb, each in sub.commands.items()]
         else:
             parts.append(_described(name, sub))
     parts.append(END.format(targets=_targets()))
-    return {PAGE: "\n".join(parts), TEAM: "\n".join(team)}
+    return {PAGE: "\n".join(parts), TEAM: "\n".join(team), WIKI: "\n".join(wiki)}
 
 
 def _described(name: str, command: Any) -> str:

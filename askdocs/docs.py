@@ -1,0 +1,358 @@
+"""`askdocs docs`: the wikis that answers stand on, and their pages.
+
+They work on the index itself, whether or not a gateway runs; a running one sees every change
+within two seconds.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs import home
+from askdocs.options import HomeOption, JsonOption
+from gateway.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from gateway.search.index import Index, StoredSource
+    from gateway.sources.spec import Spec
+    from gateway.sources.sync import Writing
+    from gateway.wiki.page import Page
+
+app = typer.Typer(help="The wikis that answers stand on, and their pages.", no_args_is_help=True)
+SourceArgument = Annotated[
+    str | None, typer.Argument(help="Folder or address of a wiki (default: every known one).")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+]
+PageArgument = Annotated[
+    str, typer.Argument(metavar="PATH|URL", help="The page's path or address.")
+]
+
+
+@app.command()
+def sync(
+    source: SourceArgument = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="mkdocs, docusaurus, gitbook, obsidian, html or site (default: found out)."
+        ),
+    ] = None,
+    site_url: Annotated[
+        str | None,
+        typer.Option(help="Address at which a folder's pages are shown; links in answers."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and sync what changes.")] = False,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the index up to what a wiki is now."""
+    from askdocs.syncing import Job
+
+    with _dry(home_dir) if dry_run else nullcontext(_writing(home_dir)) as writing:
+        specs = _specs(home_dir, source, kind, site_url)
+        job = Job(writing, dry_run, as_json, lambda bar: None)
+        if watch:
+            job.watch(specs)
+        elif code := job.once(specs):
+            raise typer.Exit(code)
+
+
+@app.command("list")
+def show_pages(
+    source: Annotated[str | None, typer.Option(help="Only the pages of this wiki.")] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every page with its address, by wiki."""
+    with _opened(home_dir) as index:
+        pages = list(_by_source(index, source))
+    if as_json:
+        rows = [
+            {"source": stored.name, "path": page.path, "title": page.title, "url": page.url}
+            for stored, page in pages
+        ]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    last = None
+    for stored, page in pages:
+        if stored.name != last:
+            print(stored.name)
+            last = stored.name
+        print(f"  {page.path}  {page.title}\n    {page.url}")
+    if not pages:
+        print("no pages: `askdocs docs sync SOURCE` reads a wiki")
+
+
+@app.command()
+def show(name: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """A page as the index has it: its sections, with the address of each."""
+    with _opened(home_dir) as index:
+        page = _page(index, name)
+    tokens = _tokens(page, home_dir)
+    if as_json:
+        print(json.dumps(_facts(page, tokens), indent=2, ensure_ascii=False))
+        return
+    print(f"{page.title}\n{page.url}\n{page.path}{_counted(sum(tokens)) if tokens else ''}\n")
+    for number, section in enumerate(page.sections):
+        depth = "  " * max(0, len(section.path) - 1)
+        size = _counted(tokens[number]) if tokens else ""
+        print(f"{depth}{section.heading or '(above the first heading)'}{size}")
+        print(f"{depth}  {page.section_url(section)}")
+
+
+@app.command()
+def remove(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE|PATH", help="A wiki, or the path or address of a page."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a wiki, or one page, out of answers; a page stays out until `docs restore`."""
+    from gateway.sources.excluded import exclude
+
+    with _opened(home_dir) as index:
+        source = _source(index, name)
+        path = None
+        if source is None:
+            source, path = _where(index, name)
+        count = index.count(source.name) if path is None else 1
+    what = f"{path} of {source.name}" if path else f"{source.name} with its {count:,} pages"
+    if not (yes or dry_run):
+        typer.confirm(f"Take {what} out of answers?", abort=True, err=True)
+    if not dry_run:
+        with _writing(home_dir)() as writer:
+            if path is None:
+                writer.remove_source(source.name)
+            else:
+                exclude(writer, source, path)
+    if as_json:
+        facts = {"source": source.name, "path": path, "pages": count, "changed": not dry_run}
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    elif dry_run:
+        print(f"would take {what} out of answers (dry run: nothing was changed)")
+    else:
+        back = f"restore {path}" if path else f"sync {source.name}"
+        print(f"took {what} out of answers; `askdocs docs {back}` brings it back")
+
+
+@app.command()
+def restore(
+    path: Annotated[str, typer.Argument(help="Path of a page that was removed.")],
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a page back that `docs remove` has taken out."""
+    from askdocs.syncing import Job
+    from gateway.sources import excluded
+    from gateway.sources.spec import Spec
+
+    with _opened(home_dir) as index:
+        found = [one for one in index.sources() if path in excluded.excluded(one.spec)]
+    if not found:
+        raise AskdocsError(f"{path} was not taken out: `askdocs docs stats` lists what was")
+    writing = _writing(home_dir)
+    with writing() as writer:
+        for source in found:
+            excluded.restore(writer, source, path)
+    job = Job(writing, dry_run=False, as_json=as_json, after=lambda bar: None)
+    if code := job.once([Spec.remembered(source.name, source.spec) for source in found]):
+        raise typer.Exit(code)
+
+
+@app.command()
+def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Wikis, pages, vectors, the last sync and what it could not read."""
+    from askdocs import status
+
+    facts = status.index(index_file(home_dir))
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for source in facts["sources"]:
+        print(f"{source['name']}  ({source['kind'] or 'folder'})")
+        when = source["synced"] or "never to its end"
+        print(f"  {source['pages']:,} pages, last sync {when}")
+        for path in source["excluded"]:
+            print(f"  taken out by hand: {path}")
+        for problem in source["problems"]:
+            print(f"  not read: {problem}")
+    if not facts["sources"]:
+        print("no wiki: `askdocs docs sync SOURCE` reads one")
+    print(f"pages     {facts['pages']:,} with {facts['sections']:,} sections")
+    print(f"vectors   {_vectors(facts['vectors'])}")
+    print(f"index     {facts['bytes'] / 1e6:,.1f} MB, {facts['file']}")
+
+
+def index_file(home_dir: Path | None) -> Path:
+    """The index: `[gateway] index` where it is set, else the one of the home."""
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+
+    settings = load(GatewaySettings)
+    if "index" in settings.model_fields_set:
+        return settings.index
+    return home.find(home_dir).index
+
+
+def _writing(home_dir: Path | None) -> "Writing":
+    from askdocs.syncing import waiting
+    from gateway.search.index import writing
+
+    return partial(writing, index_file(home_dir), waiting=waiting)
+
+
+@contextmanager
+def _dry(home_dir: Path | None) -> Iterator["Writing"]:
+    """The index where there is one, else an empty one that nobody sees."""
+    from gateway.search.index import writing
+
+    if _is_there(home_dir):
+        yield _writing(home_dir)
+        return
+    with TemporaryDirectory() as folder:
+        yield partial(writing, Path(folder) / "index.db")
+
+
+def _is_there(home_dir: Path | None) -> bool:
+    from gateway.search.store import NoIndex
+
+    try:
+        with _opened(home_dir):
+            return True
+    except NoIndex:
+        return False
+
+
+@contextmanager
+def _opened(home_dir: Path | None) -> Iterator["Index"]:
+    """Raises AskdocsError: there is no index yet."""
+    from gateway.search.index import Index
+
+    index = Index(index_file(home_dir))
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def _specs(
+    home_dir: Path | None, name: str | None, kind: str | None, site_url: str | None
+) -> list["Spec"]:
+    """The wikis to sync: the one that is named, as it was read before unless said otherwise."""
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+    from gateway.sources.spec import Spec
+
+    known = {}
+    if _is_there(home_dir):
+        with _opened(home_dir) as index:
+            known = {one.name: Spec.remembered(one.name, one.spec) for one in index.sources()}
+    if name is None:
+        if kind or site_url:
+            raise AskdocsError("--kind and --site-url say how one wiki is read: name it")
+        if not known:
+            raise AskdocsError("no wiki is known yet: name one, `askdocs docs sync SOURCE`")
+        return list(known.values())
+    before = known.get(Spec.named(name).place)
+    if before is not None:
+        kind, site_url = kind or before.kind, site_url or before.site_url
+    elif site_url is None:
+        settings = load(GatewaySettings)
+        site_url = settings.site_url if "site_url" in settings.model_fields_set else ""
+    return [Spec.named(name, kind, site_url)]
+
+
+def _by_source(index: "Index", only: str | None = None) -> Iterator[tuple["StoredSource", "Page"]]:
+    """Raises AskdocsError: the wiki is not known."""
+    chosen = _source(index, only) if only is not None else None
+    if only is not None and chosen is None:
+        known = ", ".join(one.name for one in index.sources()) or "none"
+        raise AskdocsError(f"--source {only}: not a wiki of the index; it has {known}")
+    with index.snapshot():
+        pages = iter(index.pages())
+        for stored in index.sources():
+            for page in islice(pages, index.count(stored.name)):
+                if chosen is None or stored.name == chosen.name:
+                    yield stored, page
+
+
+def _source(index: "Index", name: str) -> "StoredSource | None":
+    """The wiki of that name, however its folder is written."""
+    names = (name, str(Path(name).absolute()))
+    return next((one for one in index.sources() if one.name in names), None)
+
+
+def _where(index: "Index", name: str) -> tuple["StoredSource", str]:
+    """The wiki and the path of a page. Raises AskdocsError: none, or several."""
+    bare = name.split("#")[0]
+    found = [
+        (stored, page.path) for stored, page in _by_source(index) if bare in (page.path, page.url)
+    ]
+    if not found:
+        raise _no_page(name)
+    if len(found) > 1:
+        names = ", ".join(stored.name for stored, _ in found)
+        raise AskdocsError(f"{name} is a page of several wikis, {names}: give its address")
+    return found[0]
+
+
+def _page(index: "Index", name: str) -> "Page":
+    page = index.by_url(name) if "://" in name else index.by_path(name)
+    if page is None:
+        raise _no_page(name)
+    return page
+
+
+def _no_page(name: str) -> AskdocsError:
+    return AskdocsError(
+        f"{name}: the index has no such page; `askdocs docs list` has the paths and addresses"
+    )
+
+
+def _facts(page: "Page", tokens: list[int] | None) -> dict[str, Any]:
+    return {
+        "path": page.path,
+        "title": page.title,
+        "url": page.url,
+        "tokens": sum(tokens) if tokens else None,
+        "sections": [
+            {
+                "heading": section.heading,
+                "anchor": section.anchor,
+                "path": list(section.path),
+                "url": page.section_url(section),
+                "tokens": tokens[number] if tokens else None,
+                "text": section.text,
+            }
+            for number, section in enumerate(page.sections)
+        ],
+    }
+
+
+def _tokens(page: "Page", home_dir: Path | None) -> list[int] | None:
+    """Of each section, by the tokenizer of the engine that runs; None where none does."""
+    return None
+
+
+def _counted(tokens: int) -> str:
+    return f"  {tokens:,} tokens"
+
+
+def _vectors(facts: dict[str, Any]) -> str:
+    if facts["model"] is None:
+        return "none: pages are found by their words"
+    return f"{facts['pages']:,} pages, by {facts['model']}"

@@ -1,0 +1,174 @@
+"""What `askdocs docs sync` does: read wikis, with a bar, and again whenever they change."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from askdocs import watch
+from gateway.errors import AskdocsError
+from gateway.sources.spec import Spec
+from gateway.sources.sync import Synced, Writing, sync
+
+# Seconds: what is over sooner needs no bar.
+PATIENCE = 2.0
+# Paths that are listed of each kind; JSON has all of them.
+LISTED = 10
+# Seconds that a sync under way may take to end after Ctrl-C. What it has not written is not lost:
+# the next one reads it again.
+GRACE = 5.0
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Wikis to be synced, and how."""
+
+    writing: Writing
+    dry_run: bool
+    as_json: bool
+    after: Callable[["Bar"], None]
+    """Called when what answers stand on has changed: works out the vectors."""
+
+    def once(self, specs: Sequence[Spec]) -> int:
+        """Sync each. Returns the exit code: 1 when a page could not be read, 2 when a whole wiki
+        could not; the others are synced all the same."""
+        code = 0
+        done = []
+        for spec in specs:
+            try:
+                synced = self._sync(spec)
+            except AskdocsError as error:
+                code = 2
+                _complain(str(error))
+                continue
+            code = max(code, 1 if synced.broken else 0)
+            done.append(synced)
+            if not self.as_json:
+                show(synced, self.dry_run)
+        if self.as_json:
+            print(json.dumps([facts(synced, self.dry_run) for synced in done], indent=2))
+        if not self.dry_run and done:
+            with Bar() as bar:
+                self.after(bar)
+        return code
+
+    def watch(self, specs: Sequence[Spec]) -> None:
+        """Sync each now and whenever it changes, until SIGINT or SIGTERM."""
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
+        turn = threading.Lock()
+        threads = [
+            threading.Thread(target=self._keep, args=(spec, stop, turn), daemon=True)
+            for spec in specs
+        ]
+        for thread in threads:
+            thread.start()
+        stop.wait()
+        deadline = time.monotonic() + GRACE
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _keep(self, spec: Spec, stop: threading.Event, turn: threading.Lock) -> None:
+        told: Any = None
+        for _ in watch.changes(spec.folder, stop):
+            with turn:
+                try:
+                    synced = self._sync(spec)
+                except AskdocsError as error:
+                    if told != str(error):
+                        _complain(str(error))
+                    told = str(error)
+                    continue
+                if synced.is_different or told != synced.broken:
+                    told = synced.broken
+                    if self.as_json:
+                        print(json.dumps(facts(synced, self.dry_run)), flush=True)
+                    else:
+                        show(synced, self.dry_run)
+                if not self.dry_run:
+                    with Bar() as bar:
+                        self.after(bar)
+
+    def _sync(self, spec: Spec) -> Synced:
+        with Bar(spec.place) as bar:
+            return sync(
+                spec.open(), self.writing, spec=spec.stored, dry_run=self.dry_run, progress=bar.show
+            )
+
+
+class Bar:
+    """A bar on standard error for what takes longer than PATIENCE, at a terminal."""
+
+    def __init__(self, what: str = "") -> None:
+        self._what = what
+        self._began = time.monotonic()
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def show(self, step: str, done: int, total: int | None) -> None:
+        """As gateway.sources.sync.Progress."""
+        if self._progress is None:
+            if not err.is_terminal or time.monotonic() - self._began < PATIENCE:
+                return
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._progress = Progress(*columns, console=err, transient=True)
+            self._progress.start()
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(f"{step} {self._what}".strip(), total=total)
+        self._progress.update(self._tasks[step], completed=done, total=total)
+
+
+def show(synced: Synced, dry_run: bool) -> None:
+    """A summary for people."""
+    counts = [
+        f"{len(synced.added):,} added",
+        f"{len(synced.changed):,} changed",
+        f"{len(synced.removed):,} removed",
+        f"{synced.unchanged:,} unchanged",
+    ]
+    if synced.excluded:
+        counts.append(f"{len(synced.excluded):,} taken out by hand")
+    if synced.broken:
+        counts.append(f"[red]{len(synced.broken):,} not read[/red]")
+    how = "dry run, nothing was written" if dry_run else f"{synced.seconds:.1f} s"
+    out.print(f"{escape(synced.source)}: {', '.join(counts)} ({how})")
+    for mark, paths in (("+", synced.added), ("~", synced.changed), ("-", synced.removed)):
+        for path in paths[:LISTED]:
+            out.print(f"  {mark} {escape(path)}")
+        if len(paths) > LISTED:
+            out.print(f"  {mark} and {len(paths) - LISTED:,} more; --json lists all")
+    for one in synced.broken:
+        out.print(f"  [red]![/red] {escape(one.path)}: {escape(one.why)}")
+
+
+def facts(synced: Synced, dry_run: bool) -> dict[str, Any]:
+    """The same for scripts."""
+    return {**asdict(synced), "seconds": round(synced.seconds, 3), "dry_run": dry_run}
+
+
+def waiting(pid: int) -> None:
+    """Says that another writer is at work."""
+    err.print(f"process {pid} is writing to the index: waiting for it")
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        err.print(f"[red]askdocs:[/red] {escape(line)}")

@@ -1,0 +1,69 @@
+"""Tells when a wiki may have changed: a folder at once, a site every now and then."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+# An editor that saves several files, or `git pull`, is one change: so many milliseconds of quiet
+# end it, and it is told after this many at the latest.
+QUIET = 300
+LONGEST = 3000
+# How often the folder is looked for that was there: an export may be replaced as a whole.
+GLANCE = 2000
+# A site that cannot say when it changes is asked again after so many seconds. What has not changed
+# is not sent again by sites with ETags.
+INTERVAL = 900.0
+
+
+def changes(folder: Path | None, stop: threading.Event) -> Iterator[None]:
+    """Yields at once, and then whenever the folder, or the site if it is None, is to be read.
+
+    Ends when `stop` is set.
+    """
+    yield
+    yield from _folder(folder, stop) if folder else _site(stop)
+
+
+def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
+    """Yields whenever something in `place` may have changed, until `stop` is set.
+
+    The first time is when watching has begun: what was changed shortly before was not seen. A
+    folder that is taken away and made again is one that has changed.
+    """
+    # 0.1 s to import, and only what watches needs it.
+    import watchfiles
+
+    while not stop.is_set():
+        there = _identity(place)
+        if there is None:
+            stop.wait(GLANCE / 1000)
+            continue
+        began = False
+        with suppress(FileNotFoundError):  # taken away between the two lines
+            for seen in watchfiles.watch(
+                place,
+                debounce=LONGEST,
+                step=QUIET,
+                rust_timeout=GLANCE,
+                yield_on_timeout=True,
+                stop_event=stop,
+            ):
+                if seen or not began:
+                    began = True
+                    yield
+                if _identity(place) != there:
+                    break
+
+
+def _site(stop: threading.Event) -> Iterator[None]:
+    while not stop.wait(INTERVAL):
+        yield
+
+
+def _identity(place: Path) -> tuple[int, int] | None:
+    try:
+        found = place.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

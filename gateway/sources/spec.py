@@ -1,0 +1,100 @@
+"""A wiki as a person names it, and as the index remembers it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast, get_args
+
+from gateway.errors import AskdocsError
+from gateway.sources.flavour import Kind
+from gateway.sources.source import Source
+
+KINDS = (*get_args(Kind), "html", "site", "preview")
+_HTML = (".html", ".htm", ".xhtml")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A wiki's place, and how it is read."""
+
+    place: str
+    """An absolute folder, or the address of a site. It is the source's name in the index."""
+    kind: str | None
+    """One of KINDS; None for a folder that is looked at to find out. A preview is Markdown of any
+    generator as the site of `askdocs up` shows it."""
+    site_url: str
+    """What the addresses of a folder's pages begin with; empty: the generator's settings say it."""
+
+    @classmethod
+    def named(cls, text: str, kind: str | None = None, site_url: str = "") -> Self:
+        """The wiki that a person means.
+
+        Args:
+            text: a folder, or an address that begins with http:// or https://.
+            kind: one of KINDS, where it shall not be found out.
+            site_url: see `site_url`; a site has none but its own address.
+
+        Raises:
+            AskdocsError: no such kind, or one that does not fit.
+        """
+        if kind is not None and kind not in KINDS:
+            raise AskdocsError(f"the kind {kind!r} is none of {', '.join(KINDS)}")
+        if is_address(text):
+            if kind not in (None, "site"):
+                raise AskdocsError(f"{text} is the address of a site, and no folder of {kind}")
+            return cls(text, "site", "")
+        if kind == "site":
+            raise AskdocsError(f"{text} is not the address of a site: write it with https://")
+        if site_url and not is_address(site_url):
+            raise AskdocsError(f"the site's address {site_url!r} does not begin with https://")
+        return cls(str(Path(text).absolute()), kind, site_url)
+
+    @classmethod
+    def remembered(cls, name: str, stored: Mapping[str, Any]) -> Self:
+        """The wiki that was synced before. The inverse of `stored`."""
+        return cls(name, stored.get("kind"), stored.get("site_url") or "")
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """What the index keeps with the pages."""
+        return {"kind": self.kind, "site_url": self.site_url}
+
+    @property
+    def folder(self) -> Path | None:
+        """None for a site."""
+        return None if self.kind == "site" else Path(self.place)
+
+    def open(self) -> Source:
+        """What the wiki is read with."""
+        # Each needs libraries of its own, half a second to import.
+        if self.kind == "site":
+            from gateway.sources.site import Site
+
+            return Site(self.place)
+        folder = Path(self.place)
+        if self.kind == "html" or (self.kind is None and is_html(folder)):
+            from gateway.sources.html import Html
+
+            return Html(folder, self.site_url)
+        from gateway.sources.folder import Folder
+
+        if self.kind == "preview":
+            return Folder.preview(folder, self.site_url)
+        return Folder(folder, self.site_url, cast(Kind | None, self.kind))
+
+
+def is_address(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://"))
+
+
+def is_html(folder: Path) -> bool:
+    """Is it a folder of HTML pages, and not of Markdown?"""
+    from gateway.sources.tree import SUFFIXES
+
+    html = False
+    for path in folder.rglob("*"):
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES:
+            return False
+        html = html or suffix in _HTML
+    return html

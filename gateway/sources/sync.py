@@ -1,0 +1,212 @@
+"""Brings the index up to what a wiki is now.
+
+The wiki is read first, beside the index, and what differs is then written in one transaction: who
+reads the index sees the wiki of before or of after, a kill at any moment leaves the one of before,
+and a site that is read for an hour keeps nobody else from writing.
+"""
+
+import pickle
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from gateway.errors import AskdocsError
+from gateway.search.writer import StoredSource, Writer
+from gateway.sources import excluded
+from gateway.sources.source import Broken, Changed, Source
+from gateway.wiki.page import Page
+
+Writing = Callable[[], AbstractContextManager[Writer]]
+Progress = Callable[[str, int, int | None], None]
+"""Told "reading" or "writing", the pages so far, and how many there are as far as is known."""
+
+# Pages that wait to be written are held in memory up to here, then in a file that has no name.
+IN_MEMORY = 32 * 2**20
+# Of what the index keeps with a source: what all its pages depend on, and that settings name it.
+HOW = ("kind", "site_url")
+CONFIGURED = "configured"
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did, or would do; paths in order."""
+
+    source: str
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    unchanged: int
+    broken: tuple[Broken, ...]
+    """They are as they were in the index, or not in it."""
+    excluded: tuple[str, ...]
+    """Pages that the wiki has, and that somebody has taken out of answers by hand."""
+    seconds: float
+
+    @property
+    def pages(self) -> int:
+        """Pages that could be read and are not excluded."""
+        return len(self.added) + len(self.changed) + self.unchanged
+
+    @property
+    def is_different(self) -> bool:
+        """Did the sync change what answers stand on?"""
+        return bool(self.added or self.changed or self.removed)
+
+
+def sync(
+    source: Source,
+    writing: Writing,
+    *,
+    spec: Mapping[str, Any],
+    configured: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Synced:
+    """Read `source` and write what differs to the index.
+
+    Syncs of the same wiki may run at once: one that finds that another one was faster looks again.
+
+    Args:
+        source: what is read.
+        writing: opens the index.
+        spec: what the source is made from when it is synced again; stored with it. When it says
+            something else than before, every page is read again.
+        configured: it is the wiki that the settings name; one that they named before is gone.
+        dry_run: only say what would be done.
+        progress: see `Progress`.
+
+    Raises:
+        AskdocsError: the source is not there or has no page, or the index cannot be written. The
+            index is as it was.
+    """
+    began = time.monotonic()
+    progress = progress or _silent
+    with writing() as writer:
+        before = _before(writer, source.name)
+    while True:
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
+            found = _read(source, before, spec, waiting, progress)
+            if not dry_run:
+                with writing() as writer:
+                    now = _before(writer, source.name)
+                    if now != before:
+                        before = now
+                        continue
+                    _write(writer, source.name, found, waiting, progress)
+                    _remember(writer, found.synced, before.spec, spec, configured)
+        return replace(found.synced, seconds=time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What the index has of a source."""
+
+    stamps: Mapping[str, str]
+    spec: Mapping[str, Any]
+
+
+def _before(writer: Writer, name: str) -> _Before:
+    specs = {stored.name: stored.spec for stored in writer.sources()}
+    return _Before(writer.known(name), specs.get(name, {}))
+
+
+@dataclass(frozen=True)
+class _Found:
+    synced: Synced
+    waiting: int
+    """Pages that wait to be written."""
+
+
+def _read(
+    source: Source,
+    before: _Before,
+    spec: Mapping[str, Any],
+    waiting: IO[bytes],
+    progress: Progress,
+) -> _Found:
+    had = before.stamps
+    left_out = excluded.excluded(before.spec)
+    same = all(before.spec.get(key) == spec.get(key) for key in HOW)
+    added: list[str] = []
+    changed: list[str] = []
+    skipped: list[str] = []
+    broken: list[Broken] = []
+    unchanged = 0
+    seen: set[str] = set()
+    for item in source.read(had if same else {}):
+        path = item.page.path if isinstance(item, Changed) else item.path
+        seen.add(path)
+        progress("reading", len(seen), max(len(seen), len(had)) if had else None)
+        if path in left_out:
+            skipped.append(path)
+        elif isinstance(item, Broken):
+            broken.append(item)
+        elif isinstance(item, Changed):
+            _require_address(source, item.page)
+            (changed if path in had else added).append(path)
+            pickle.dump(item, waiting)
+        else:
+            unchanged += 1
+    # Only now: a source that breaks off in the middle has raised, and nothing of it is gone.
+    removed = sorted(had.keys() - seen)
+    synced = Synced(
+        source=source.name,
+        added=tuple(sorted(added)),
+        changed=tuple(sorted(changed)),
+        removed=tuple(removed),
+        unchanged=unchanged,
+        broken=tuple(sorted(broken, key=lambda one: one.path)),
+        excluded=tuple(sorted(skipped)),
+        seconds=0,
+    )
+    return _Found(synced, len(added) + len(changed))
+
+
+def _require_address(source: Source, page: Page) -> None:
+    if not urlsplit(page.url).scheme:
+        raise AskdocsError(
+            f"{source.name} does not say at which address its pages are shown, which links in"
+            " answers lead to: name it, --site-url URL"
+        )
+
+
+def _write(
+    writer: Writer, name: str, found: _Found, waiting: IO[bytes], progress: Progress
+) -> None:
+    for number, item in enumerate(_waiting(waiting, found.waiting), start=1):
+        writer.put(name, item.page, item.stamp)
+        progress("writing", number, found.waiting)
+    for path in found.synced.removed:
+        writer.remove(name, path)
+
+
+def _remember(
+    writer: Writer,
+    synced: Synced,
+    before: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    configured: bool,
+) -> None:
+    if configured:
+        for stored in writer.sources():
+            if stored.spec.get(CONFIGURED) and stored.name != synced.source:
+                writer.remove_source(stored.name)
+        spec = {**spec, CONFIGURED: True}
+    kept = {key: before[key] for key in (excluded.KEY, CONFIGURED) if key in before}
+    problems = tuple(f"{one.path}: {one.why}" for one in synced.broken)
+    writer.put_source(StoredSource(synced.source, {**kept, **spec}, datetime.now(UTC), problems))
+
+
+def _waiting(file: IO[bytes], count: int) -> Iterator[Changed]:
+    file.seek(0)
+    for _ in range(count):
+        yield pickle.load(file)  # noqa: S301 -- written above, to a file without a name
+
+
+def _silent(step: str, done: int, total: int | None) -> None:
+    pass
