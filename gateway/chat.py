@@ -309,7 +309,7 @@ class Answer:
     def _linked(self, text: str) -> str:
         """A link in the answer is one of the page that the sentence rests on."""
         best = self._support.best_section(text) if "](" in text else None
-        return absolute(text, best[0], self._settings.site_url) if best else text
+        return absolute(text, best[0]) if best else text
 
     def _gate(self) -> SentenceGate:
         return SentenceGate(self._support, self._settings.support, self._is_quoting)
@@ -360,7 +360,7 @@ class Answer:
                     "title": page.title,
                     "section": " › ".join(section.path),
                     "url": page.section_url(section),
-                    "quote": absolute(_quote(section.body), page, self._settings.site_url),
+                    "quote": absolute(_quote(section.body), page),
                 }
             )
         for part in self._grounds.excerpts:

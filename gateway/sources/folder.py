@@ -1,16 +1,102 @@
 """A wiki as a folder of Markdown files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 from gateway.errors import AskdocsError
-from gateway.sources.markdown import parse
+from gateway.sources import mkdocs, mkdocs_config
+from gateway.sources.detect import Found, detect
+from gateway.sources.flavour import Flavour, Kind
+from gateway.sources.source import Broken, Changed, Unchanged
+from gateway.sources.trail import Trail
+from gateway.sources.tree import Tree, decode
 from gateway.wiki.page import Page
 
-SUFFIXES = (".md", ".markdown")
-# A page is a document for people; more than this is a log or a dump, and would stall every build.
-LARGEST = 4 * 2**20
+# Raised when pages are read differently: all are read again then.
+_VERSION = 1
+
+
+class Folder:
+    """Implements `gateway.sources.source.Source` for a folder of Markdown."""
+
+    def __init__(self, root: Path, site_url: str, kind: Kind | None = None) -> None:
+        """
+        Args:
+            root: the folder of the wiki, or of the pages in it.
+            site_url: address of the wiki's root; where empty, the one in the generator's settings.
+            kind: the generator of the site. Where it is None it is told from the folder: see
+                `gateway.sources.detect`; without a sign of any other it is MkDocs.
+        """
+        self.root = root.absolute()
+        self.name = str(self.root)
+        self._open: Callable[[], Flavour] = partial(_open, self.root, site_url, kind)
+
+    @classmethod
+    def preview(cls, root: Path, site_url: str) -> Self:
+        """The folder as the site shows it that `askdocs up` builds, whatever it is made for."""
+        folder = cls(root, site_url)
+        folder._open = partial(_preview, folder.root, site_url)
+        return folder
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        """See `gateway.sources.source.Source.read`. A page without text is as if it were not there.
+
+        Raises:
+            AskdocsError: the folder is missing, is a file, or has no page that is published.
+        """
+        _require(self.root)
+        flavour = self._open()
+        if not flavour.urls:
+            raise _none_at_all(self.root)
+        yield from flavour.problems
+        for path in sorted(flavour.urls, key=lambda path: path.split("/")):
+            yield from _read(flavour, path, known.get(path, ""))
+
+
+def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Unchanged | Changed | Broken]:
+    about = f"{_VERSION} {flavour.urls[path]} {flavour.about}"
+    try:
+        data = flavour.tree.data(path)
+        trail = Trail(about, data, flavour.tree.text, partial(flavour.resolve, path))
+        if stamp and trail.holds(stamp):
+            yield Unchanged(path)
+            return
+        trail = Trail(about, data, flavour.tree.text, partial(flavour.resolve, path))
+        page = flavour.page(path, decode(data), trail)
+    except (OSError, ValueError, RecursionError) as error:
+        yield Broken(path, _why(error))
+        return
+    if page.sections:
+        yield Changed(page, trail.stamp())
+    yield from trail.problems
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
+    found = detect(root, kind)
+    flavour = _MAKERS[found.kind](found, site_url)
+    content = found.content.absolute()
+    if root != content and root.is_relative_to(content):
+        within = root.relative_to(content).as_posix() + "/"
+        flavour.urls = {p: url for p, url in flavour.urls.items() if p.startswith(within)}
+    return flavour
+
+
+def _preview(root: Path, site_url: str) -> Flavour:
+    return mkdocs.MkDocs(Tree(root), mkdocs_config.default(root), site_url)
+
+
+_MAKERS: Mapping[str, Callable[[Found, str], Flavour]] = {
+    "mkdocs": mkdocs.opened,
+}
 
 
 @dataclass
@@ -21,53 +107,46 @@ class Reading:
     problems: list[str] = field(default_factory=list)
 
 
+def read(folder: Path, site_url: str) -> Reading:
+    """Every page as the site of `askdocs up` shows it; what cannot be read is not a stop.
+
+    Raises:
+        AskdocsError: as `Folder.read`, or not one of the files could be read.
+    """
+    reading = Reading()
+    for one in Folder.preview(folder, site_url).read({}):
+        match one:
+            case Changed(page):
+                reading.pages.append(page)
+            case Broken(path, why):
+                reading.problems.append(f"{folder / path}: not read: {why}")
+    if not reading.pages:
+        why = reading.problems[0] if reading.problems else "every page is empty"
+        raise AskdocsError(f"{folder} has no page with text: {why}")
+    return reading
+
+
 def files(folder: Path) -> Iterator[Path]:
     """The Markdown files under `folder` in a fixed order, hidden folders left out.
 
     Raises:
         AskdocsError: the folder is missing, is a file, or has no Markdown file.
     """
+    _require(folder)
+    paths = Tree(folder).markdown
+    if not paths:
+        raise _none_at_all(folder)
+    return (folder / path for path in paths)
+
+
+def _require(folder: Path) -> None:
     if not folder.is_dir():
         kind = "is a file" if folder.exists() else "does not exist"
         raise AskdocsError(f"{folder} {kind}: name the folder of your wiki, --docs DIR")
-    empty = True
-    # MkDocs leaves a README out where there is an index: both would have one address.
-    fronts = {path.parent for path in folder.rglob("index.md")}
-    for path in sorted(folder.rglob("*")):
-        if path.name == "README.md" and path.parent in fronts:
-            continue
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
-        empty = False
-        yield path
-    if empty:
-        raise AskdocsError(
-            f"{folder} has no Markdown page ({', '.join('*' + s for s in SUFFIXES)}):"
-            " name the folder that holds your wiki's pages, --docs DIR"
-        )
 
 
-def read(folder: Path, site_url: str) -> Reading:
-    """Read every page; a file that cannot be read is a problem in the result, not a stop.
-
-    Raises:
-        AskdocsError: as `files`, or not one of the files could be read.
-    """
-    reading = Reading()
-    for path in files(folder):
-        try:
-            if path.stat().st_size > LARGEST:
-                raise ValueError(f"larger than {LARGEST // 2**20} MiB")
-            text = path.read_text(encoding="utf-8-sig")  # as MkDocs reads it
-            page = parse(path.relative_to(folder).as_posix(), text, site_url)
-        except (OSError, ValueError) as error:
-            reading.problems.append(f"{path}: not read: {error}")
-            continue
-        if page.sections:
-            reading.pages.append(page)
-    if not reading.pages:
-        why = reading.problems[0] if reading.problems else "every page is empty"
-        raise AskdocsError(f"{folder} has no page with text: {why}")
-    return reading
+def _none_at_all(folder: Path) -> AskdocsError:
+    return AskdocsError(
+        f"{folder} has no Markdown page (*.md, *.markdown):"
+        " name the folder that holds your wiki's pages, --docs DIR"
+    )

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import AskdocsError
 from gateway.sources import folder
+from gateway.sources.tree import LARGEST
 from tests.gateway.conftest import SITE
 
 
@@ -79,7 +80,7 @@ def test_when_no_file_can_be_read_the_error_says_why_of_the_first(wiki: Path) ->
 
 
 def test_a_file_that_is_too_large_is_a_problem(wiki: Path) -> None:
-    (wiki / "log.md").write_bytes(b"x" * (folder.LARGEST + 1))
+    (wiki / "log.md").write_bytes(b"x" * (LARGEST + 1))
     (wiki / "good.md").write_text("# Good")
     reading = folder.read(wiki, SITE)
     assert [page.title for page in reading.pages] == ["Good"]

@@ -1,0 +1,57 @@
+"""Which generator makes a site of a folder, and where its settings are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.sources import mkdocs_config
+from gateway.sources.flavour import Kind
+
+# How far above the folder a generator's settings may be: `site/docs/guide` belongs to `site`.
+ABOVE = 2
+
+
+@dataclass(frozen=True)
+class Found:
+    """A generator's project that a folder belongs to."""
+
+    kind: Kind
+    content: Path
+    """The folder that holds all pages of the project."""
+    settings: Path | None
+    """The file that says so."""
+
+
+def detect(root: Path, kind: Kind | None = None) -> Found:
+    """The project that the folder `root` is, or is part of.
+
+    Args:
+        root: an absolute folder.
+        kind: only this one is looked for; found or not, it is what the folder is taken for.
+    """
+    folders = [root, *list(root.parents)[:ABOVE]]
+    for known, look in _LOOKS:
+        if kind in (None, known):
+            for folder in folders:
+                found = look(folder, root)
+                if found:
+                    return found
+    return Found(kind or "mkdocs", root, None)
+
+
+def _mkdocs(folder: Path, root: Path) -> Found | None:
+    for name in mkdocs_config.NAMES:
+        file = folder / name
+        if file.is_file():
+            content = mkdocs_config.docs_dir(file)
+            if root == folder or _is_within(root, content):
+                return Found("mkdocs", content, file)
+    return None
+
+
+def _is_within(root: Path, content: Path) -> bool:
+    real = content.resolve()
+    return root.is_relative_to(content) or root.resolve().is_relative_to(real)
+
+
+_LOOKS: tuple[tuple[Kind, Callable[[Path, Path], Found | None]], ...] = (("mkdocs", _mkdocs),)

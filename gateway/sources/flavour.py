@@ -1,0 +1,38 @@
+"""What the generators of sites make of a folder of Markdown."""
+
+from typing import Literal, Protocol
+
+from gateway.sources.source import Broken
+from gateway.sources.trail import Trail
+from gateway.sources.tree import Tree
+from gateway.wiki.page import Page
+
+Kind = Literal["mkdocs", "docusaurus", "gitbook", "obsidian"]
+
+
+class Flavour(Protocol):
+    """One folder, as one generator reads it."""
+
+    tree: Tree
+    """Its files. What pages include is read from here too."""
+    urls: dict[str, str]
+    """The address of each page that the generator publishes, by the path of its file."""
+    problems: list[Broken]
+    """What of the generator's own settings could not be read."""
+    about: str
+    """The settings that pages depend on."""
+
+    def resolve(self, path: str, target: str) -> str:
+        """Where the link `target` leads, written in the file `path`, relative to its address.
+
+        A link to what is not there stays as it is.
+        """
+        ...
+
+    def page(self, path: str, text: str, trail: Trail) -> Page:
+        """The page in the file `path`. What it is made of goes through `trail`.
+
+        Raises:
+            ValueError: it cannot be read as a page.
+        """
+        ...

@@ -1,0 +1,115 @@
+"""A folder of Markdown as MkDocs reads it, with Material or another theme.
+
+Addresses and anchors are the ones that MkDocs gives, by construction: they are taken from MkDocs'
+and Python-Markdown's own functions, with the settings of mkdocs.yml.
+"""
+
+import posixpath
+from collections.abc import Iterable
+from functools import cache
+from urllib.parse import urljoin
+
+from mkdocs.structure.files import File, _default_exclude
+from mkdocs.utils import is_markdown_file, meta
+from pathspec.gitignore import GitIgnoreSpec
+
+from gateway.errors import AskdocsError
+from gateway.sources import addresses, mkdocs_config, sections
+from gateway.sources.detect import Found
+from gateway.sources.mkdocs_config import Config
+from gateway.sources.rendered import Renderer
+from gateway.sources.snippets import Snippets
+from gateway.sources.source import Broken
+from gateway.sources.trail import Trail
+from gateway.sources.tree import Tree, file_url
+from gateway.wiki.page import Page
+from gateway.wiki.targets import retarget
+
+
+class MkDocs:
+    """Implements `gateway.sources.flavour.Flavour`."""
+
+    def __init__(self, tree: Tree, config: Config, site_url: str) -> None:
+        self.tree = tree
+        self._config = config
+        self._site_url = site_url
+        self._excluded = _default_exclude + GitIgnoreSpec.from_lines(config.exclude)
+        self.problems = [Broken(config.name, problem) for problem in config.problems]
+        self.about = config.about
+        self.urls = {
+            path: page_url(path, site_url, config.use_directory_urls)
+            for path in self._published(tree.markdown)
+        }
+        self._renderer = Renderer(config.extensions, config.options)
+        self._snippets = Snippets(config.snippets, tree.root) if config.snippets else None
+
+    def _published(self, paths: Iterable[str]) -> list[str]:
+        # MkDocs leaves a README out where there is an index: both would have one address.
+        kept = [path for path in paths if not self._excluded.match_file(path)]
+        fronts = {
+            posixpath.dirname(path) for path in kept if posixpath.basename(path) == "index.md"
+        }
+        return [
+            path
+            for path in kept
+            if not path.endswith(".mdx")
+            and not (posixpath.basename(path) == "README.md" and posixpath.dirname(path) in fronts)
+        ]
+
+    def resolve(self, path: str, target: str) -> str:
+        if addresses.is_elsewhere(target):
+            return target
+        named, rest = addresses.split(target)
+        there = addresses.beside(path, named)
+        url = self.urls.get(there)
+        if url is None and there in self.tree.files and not self._excluded.match_file(there):
+            url = file_url(there, self._site_url)
+        if url is None:
+            return target
+        return addresses.relative(self.urls[path], url + rest)
+
+    def page(self, path: str, text: str, trail: Trail) -> Page:
+        return read(path, text, self.urls[path], self._renderer, trail, self._snippets)
+
+
+def opened(found: Found, site_url: str) -> MkDocs:
+    """The wiki of a mkdocs.yml, or of a folder without one."""
+    tree = Tree(found.content)
+    if found.settings is None:
+        return MkDocs(tree, mkdocs_config.default(found.content), site_url)
+    try:
+        config = mkdocs_config.load(found.settings)
+    except (OSError, ValueError) as error:
+        raise AskdocsError(f"{found.settings}: {error}: correct it, or choose a --kind") from None
+    return MkDocs(tree, config, site_url or config.site_url)
+
+
+def read(
+    path: str,
+    text: str,
+    url: str,
+    renderer: Renderer,
+    trail: Trail,
+    snippets: Snippets | None = None,
+) -> Page:
+    """Read one page at `url`."""
+    body, front = meta.get_data(text)
+    lines = body.split("\n")
+    if snippets:
+        lines = snippets.expand(lines, path, text.count("\n") - body.count("\n"), trail)
+    headings = renderer.headings(lines)
+    return Page(
+        path=path,
+        title=sections.title(front.get("title"), headings, path),
+        url=url,
+        sections=sections.cut(retarget("\n".join(lines), trail.link).split("\n"), headings),
+    )
+
+
+@cache
+def page_url(path: str, site_url: str, use_directory_urls: bool = True) -> str:
+    """The page's address on the site that MkDocs makes, for example `.../guide/setup/`."""
+    file = File(path, src_dir="", dest_dir="", use_directory_urls=use_directory_urls)
+    if not is_markdown_file(path):  # MkDocs minds capitals, and copies `A.MD` as it is
+        return file_url(path, site_url)
+    return str(urljoin(site_url.rstrip("/") + "/", file.url if file.url != "./" else ""))

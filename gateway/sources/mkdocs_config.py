@@ -1,0 +1,241 @@
+"""mkdocs.yml, as far as addresses and anchors depend on it. No code in it is run."""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+NAMES = ("mkdocs.yml", "mkdocs.yaml")
+# Extensions are code: these are read, because they come with this program. `abbr` and the like are
+# short for `markdown.extensions.abbr`.
+_OURS = re.compile(
+    r"(?:markdown\.extensions\.)?(?:abbr|admonition|attr_list|codehilite|def_list|extra|fenced_code"
+    r"|footnotes|legacy_attrs|legacy_em|md_in_html|meta|nl2br|sane_lists|smarty|tables|toc"
+    r"|wikilinks)|pymdownx\.[a-z.]+"
+)
+# Functions that mkdocs.yml may name, with `!!python/name:` or `!!python/object/apply:`.
+_FUNCTIONS = re.compile(
+    r"markdown\.extensions\.toc\.slugify(?:_unicode)?|pymdownx\.slugs\.\w+"
+    r"|material\.extensions\.emoji\.(?:twemoji|to_svg)|pymdownx\.emoji\.\w+"
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What of mkdocs.yml is needed, with MkDocs' defaults."""
+
+    file: Path | None = None
+    docs_dir: Path | None = None
+    site_url: str = ""
+    use_directory_urls: bool = True
+    exclude: tuple[str, ...] = ()
+    """Patterns as in .gitignore, of pages that are not published."""
+    extensions: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    snippets: Mapping[str, Any] | None = None
+    """The options of pymdownx.snippets, with absolute base paths; None where it is off."""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.file.name if self.file else "mkdocs.yml"
+
+    @property
+    def about(self) -> str:
+        """The settings that pages depend on."""
+        return repr([self.extensions, _said(self.options), _said(self.snippets)])
+
+
+def _said(value: Any) -> Any:
+    """The value in a form that is written the same in every process."""
+    if isinstance(value, Mapping):
+        return [(key, _said(one)) for key, one in value.items()]
+    if isinstance(value, partial):
+        return [_said(value.func), value.args, value.keywords]
+    return getattr(value, "__qualname__", value)
+
+
+def default(docs: Path) -> Config:
+    """The settings of a folder without mkdocs.yml: those of the site that `askdocs up` shows."""
+    return _with_extensions(Config(docs_dir=docs), extensions(docs), docs)
+
+
+def extensions(docs: Path) -> list[str | dict[str, dict[str, Any]]]:
+    """The Markdown extensions of such a site, as mkdocs.yml lists them."""
+    return [
+        *("abbr", "admonition", "attr_list", "def_list", "footnotes", "md_in_html", "tables"),
+        *("pymdownx.details", "pymdownx.superfences"),
+        {"pymdownx.snippets": {"base_path": [str(docs.absolute())]}},
+        {"pymdownx.tabbed": {"alternate_style": True}},
+        {"toc": {"permalink": True}},
+    ]
+
+
+def docs_dir(file: Path) -> Path:
+    """The folder of the pages of a mkdocs.yml; the usual one where it cannot be read."""
+    try:
+        return load(file).docs_dir or file.parent / "docs"
+    except (OSError, ValueError):
+        return file.parent / "docs"
+
+
+def load(file: Path) -> Config:
+    """The settings in mkdocs.yml.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not YAML, or no mapping.
+    """
+    found = _read(file)
+    docs = found.get("docs_dir")
+    exclude = found.get("exclude_docs")
+    drafts = found.get("draft_docs")
+    site_url = found.get("site_url")
+    config = Config(
+        file=file,
+        docs_dir=file.parent / (docs if isinstance(docs, str) else "docs"),
+        site_url=site_url if isinstance(site_url, str) else "",
+        use_directory_urls=found.get("use_directory_urls") is not False,
+        exclude=tuple(
+            line
+            for patterns in (drafts, exclude)
+            if isinstance(patterns, str)
+            for line in patterns.splitlines()
+        ),
+    )
+    listed = found.get("markdown_extensions")
+    if isinstance(listed, dict):
+        listed = [{name: options} for name, options in listed.items()]
+    return _with_extensions(config, listed if isinstance(listed, list) else [], file.parent)
+
+
+def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
+    names = ["toc", "tables", "fenced_code"]
+    options: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    snippets = None
+    for entry in listed:
+        name, values = (
+            next(iter(entry.items())) if isinstance(entry, dict) and entry else (entry, {})
+        )
+        if not isinstance(name, str) or not _OURS.fullmatch(name):
+            problems.append(
+                f"the Markdown extension {name!r} is not known here and left out:"
+                " where it changes headings, links to them may lead to the top of the page"
+            )
+            continue
+        values = {key: _plain(value) for key, value in (values or {}).items()}
+        for key in [key for key, value in values.items() if value is _UNKNOWN]:
+            problems.append(f"{name}: {key} names code that is not known here; the default is used")
+            del values[key]
+        if name == "pymdownx.snippets":
+            snippets = {**values, "base_path": _bases(values.get("base_path", "."), base)}
+            continue
+        short = name.removeprefix("markdown.extensions.")
+        if short not in names:
+            names.append(short)
+        options[short] = values
+    if any(
+        "superfences" in name or "highlight" in name or "inlinehilite" in name for name in names
+    ):
+        # Colours take most of the time, and make no difference here.
+        options.setdefault("pymdownx.highlight", {})["use_pygments"] = False
+        if "pymdownx.highlight" not in names:
+            names.append("pymdownx.highlight")
+    if "codehilite" in names:
+        options.setdefault("codehilite", {})["use_pygments"] = False
+    return replace(
+        config,
+        extensions=tuple(names),
+        options=options,
+        snippets=snippets,
+        problems=tuple(problems),
+    )
+
+
+def _bases(written: Any, base: Path) -> list[str]:
+    bases = written if isinstance(written, list) else [written]
+    return [str((base / str(one)).resolve()) for one in bases]
+
+
+def _read(file: Path, above: int = 0) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            found = yaml.load(stream, _Loader)  # noqa: S506 -- a SafeLoader
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise ValueError("no settings in it")
+    inherited = found.pop("INHERIT", None)
+    if isinstance(inherited, str) and above < 5:
+        return _merged(_read(file.parent / inherited, above + 1), found)
+    return found
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """As MkDocs merges what a configuration inherits: mappings deeply, all else replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+class _Unknown:
+    """Stands for a value that only code could give."""
+
+
+_UNKNOWN = _Unknown()
+
+
+def _plain(value: Any) -> Any:
+    """The value without what only code could give; `_UNKNOWN` where that leaves nothing."""
+    if isinstance(value, dict):
+        kept = {key: _plain(one) for key, one in value.items()}
+        return {key: one for key, one in kept.items() if one is not _UNKNOWN}
+    if isinstance(value, list):
+        return [one for one in map(_plain, value) if one is not _UNKNOWN]
+    return value
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads tags that name code as functions of ours where we have them, else as `_UNKNOWN`."""
+
+
+def _named(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    return _function(suffix) or _UNKNOWN
+
+
+def _applied(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    function = _function(suffix)
+    given = loader.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else {}
+    if function is None or not suffix.startswith("pymdownx.slugs."):
+        return _UNKNOWN
+    return function(**given.get("kwds", {}))
+
+
+def _function(name: str) -> Callable[..., Any] | None:
+    if not _FUNCTIONS.fullmatch(name):
+        return None
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return None
+    return found if callable(found) else None
+
+
+def _unknown(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    return _UNKNOWN
+
+
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/name:", _named)
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/object/apply:", _applied)
+_Loader.add_multi_constructor("!", _unknown)
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/", _unknown)

@@ -1,0 +1,72 @@
+"""Snippets, `--8<-- "file.md"`, as pymdownx.snippets puts them in."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markdown import Markdown
+from pymdownx.snippets import (  # type: ignore[import-untyped]
+    SnippetExtension,
+    SnippetPreprocessor,
+)
+
+from gateway.sources.source import Broken
+from gateway.sources.trail import Trail
+
+
+class Snippets:
+    """Expands the snippets of pages."""
+
+    def __init__(self, options: Mapping[str, Any], root: Path) -> None:
+        """
+        Args:
+            options: those of pymdownx.snippets. Nothing is downloaded, whatever they say, and no
+                file outside the base paths is read.
+            root: the wiki's folder. What is included is known by its path from there.
+        """
+        safe = {"url_download": False, "check_paths": False, "restrict_base_path": True}
+        config = SnippetExtension(**{**options, **safe}).getConfigs()
+        self._reader = _Reader(config, Markdown())
+        self._reader.root = str(root)
+
+    def expand(self, lines: list[str], path: str, above: int, trail: Trail) -> list[str]:
+        """The lines with what they include; what is missing is a problem of `trail`.
+
+        `above` is how many lines of front matter stand above the first one.
+        """
+        if not any("8<" in line for line in lines) and not self._reader.auto_append:
+            return lines
+        self._reader.trail = trail
+        self._reader.missing = []
+        expanded: list[str] = self._reader.run(list(lines))
+        for name in self._reader.missing:
+            at = next((n for n, line in enumerate(lines, above + 1) if name in line), None)
+            place = f"{path}:{at}" if at else path
+            why = f"the snippet {name} is not there, and is left out"
+            trail.problems.append(Broken(place, why))
+        return expanded
+
+
+class _Reader(SnippetPreprocessor):  # type: ignore[misc]
+    root: str
+    trail: Trail
+    missing: list[str]
+
+    def get_snippet_path(self, path: str) -> str | None:
+        """Where the snippet is, noted in the trail with the places where it was looked for."""
+        for base in self.base_path:
+            name = os.path.normpath(os.path.join(base, path))
+            if not name.startswith(base.rstrip(os.sep) + os.sep):
+                continue
+            if self.trail.file(self._known_as(name)) is not None:
+                return name
+        self.missing.append(path)
+        return None
+
+    def read_lines(self, path: str) -> list[str]:
+        text = self.trail.file(self._known_as(path)) or ""
+        return text.split("\n") if text else []
+
+    def _known_as(self, name: str) -> str:
+        return os.path.relpath(name, self.root)

@@ -1,0 +1,71 @@
+"""What a page was made of besides its own text, so that a change of it is noticed."""
+
+import json
+from collections.abc import Callable
+from hashlib import blake2b
+
+from gateway.sources.source import Broken
+
+Read = Callable[[str], str]
+Resolve = Callable[[str], str]
+
+
+class Trail:
+    """The files that a page includes and the links that it has, as they were when it was read.
+
+    The stamp of a page is a hash of all that, with the names: so whether the page is as it was is
+    told without parsing it, also after a page it links to has moved.
+    """
+
+    def __init__(self, about: str, data: bytes, read: Read, resolve: Resolve) -> None:
+        """
+        Args:
+            about: what else the page depends on: its address, and the settings of the site.
+            data: the bytes of the page's file.
+            read: the text of another file; raises OSError or ValueError.
+            resolve: where a link of the page leads.
+        """
+        self._about = about
+        self._data = data
+        self._read = read
+        self._resolve = resolve
+        self._files: dict[str, str | None] = {}
+        self._links: dict[str, str] = {}
+        self.problems: list[Broken] = []
+        """What the page lacks: told beside the page, which is read all the same."""
+
+    def file(self, name: str) -> str | None:
+        """The text of a file that the page includes; None where it cannot be read."""
+        if name not in self._files:
+            try:
+                self._files[name] = self._read(name)
+            except (OSError, ValueError):
+                self._files[name] = None
+        return self._files[name]
+
+    def link(self, target: str) -> str:
+        """Where the link to `target` leads, relative to the page's address."""
+        if target not in self._links:
+            self._links[target] = self._resolve(target)
+        return self._links[target]
+
+    def stamp(self) -> str:
+        """The stamp of the page."""
+        hashed = blake2b(self._data, digest_size=16)
+        made_of = repr((self._about, list(self._files.items()), list(self._links.items())))
+        hashed.update(made_of.encode(errors="surrogatepass"))
+        if not self._files and not self._links:
+            return hashed.hexdigest()
+        return hashed.hexdigest() + json.dumps([list(self._files), list(self._links)])
+
+    def holds(self, stamp: str) -> bool:
+        """Is the page as it was when it got `stamp`? On a trail that nothing was asked of yet."""
+        try:
+            files, links = json.loads(stamp[32:] or "[[], []]")
+        except ValueError:
+            return False
+        for name in files:
+            self.file(name)
+        for target in links:
+            self.link(target)
+        return self.stamp() == stamp

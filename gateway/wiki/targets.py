@@ -1,0 +1,92 @@
+"""The targets of links and pictures in Markdown text."""
+
+import re
+from collections.abc import Callable, Iterator
+
+_FENCE = re.compile(r"^[ \t>]*(?:[-*+]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
+# What indented lines may belong to; below any other line they are code.
+_HOLDS = re.compile(r"\s*(?:[-*+]\s|\d+[.)]\s|!!!|\?\?\?|===|:::|///|\[\^|:\s|>)")
+_TARGET = re.compile(
+    r"""
+    (?P<code> (?P<ticks>(?<!`)`+(?!`)) (?:(?!\n[ \t]*\n)[\s\S])*? (?<!`)(?P=ticks)(?!`) )
+    | (?P<comment> <!--(?:(?!-->)[\s\S]){0,20000}--> )
+    | (?P<escape> \\[\[\]()!] )
+    | \]\([ \t]*\n?[ \t]*
+      (?: <(?P<angled>[^<>\n]*)>
+        | (?P<spaced>[^\s()<>"'][^()<>"'\n]*\.(?:md|mdx|markdown)(?:\#[^()<>"'\n]*)?)(?=[ \t]*\))
+        | (?P<bare>(?!<)(?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))+)
+      )
+    | ^[ \t]{0,3}\[[^\[\]\n^][^\[\]\n]*\]:[ \t]*(?:<(?P<defined_angled>[^<>\n]*)>|(?P<defined>\S+))
+    | <(?:a|img|iframe|video|audio|source|embed|link)\b[^<>]*?\s(?:href|src)\s*=\s*
+      (?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')
+    """,
+    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
+)
+_GROUPS = ("angled", "spaced", "bare", "defined_angled", "defined", "double", "single")
+
+
+def retarget(text: str, change: Callable[[str], str]) -> str:
+    """`text` with the target of each link and picture replaced by what `change` makes of it.
+
+    Inline links, reference definitions and the `href` and `src` of HTML are seen; code is not
+    touched. No line is added or lost.
+    """
+    if "](" not in text and "]:" not in text and "=" not in text:
+        return text
+    return "".join(
+        part if is_code else _TARGET.sub(lambda m: _changed(m, change), part)
+        for part, is_code in _parts(text)
+    )
+
+
+def _changed(match: re.Match[str], change: Callable[[str], str]) -> str:
+    for group in _GROUPS:
+        target = match.group(group)
+        if target is not None:
+            new = change(target.strip())
+            if new == target.strip():
+                return match.group()
+            if group in ("spaced", "bare", "defined"):
+                new = new.replace(" ", "%20")
+            start, end = (place - match.start() for place in match.span(group))
+            return match.group()[:start] + new + match.group()[end:]
+    return match.group()
+
+
+def _parts(text: str) -> Iterator[tuple[str, bool]]:
+    """The text in runs of lines; are they a block of code?"""
+    run: list[str] = []
+    fence = ""
+    was_code = False
+    before = ""  # the line before this one
+    outer = ""  # the last line that was not indented
+    for line in text.splitlines(keepends=True) if "\r" in text else _lines(text):
+        mark = _FENCE.match(line)
+        if fence:
+            is_code = True
+            if mark and mark[1].startswith(fence) and not line.strip().strip("`~> \t"):
+                fence = ""
+        elif mark and "`" not in line[mark.end() :]:
+            is_code = True
+            fence = mark[1]
+        else:
+            indented = line.startswith(("    ", "\t"))
+            if line.strip() and not indented:
+                outer = line
+            starts = not before.strip() or was_code
+            is_code = indented and bool(line.strip()) and starts and not _HOLDS.match(outer)
+            is_code = is_code or (was_code and not line.strip())
+        if is_code != was_code and run:
+            yield "".join(run), was_code
+            run = []
+        run.append(line)
+        was_code = is_code
+        before = line
+    if run:
+        yield "".join(run), was_code
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line + "\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines
