@@ -1,6 +1,7 @@
 """Words as the index sees them: lower case, without accents, stemmed, without stop words."""
 
 import re
+import sys
 import unicodedata
 from functools import lru_cache
 
@@ -18,18 +19,17 @@ STOP_WORDS = frozenset(
     which while who whom whose why will with without would yes you your yours ve re ll thanks thank
     hi hello""".split()  # noqa: SIM905 -- a paragraph reads better than 150 quoted words
 )
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_WORD = re.compile(r"[^\W_]+")
+_ACCENTS = dict.fromkeys(c for c in range(sys.maxunicode + 1) if unicodedata.combining(chr(c)))
 _STEMMER = snowballstemmer.stemmer("porter")  # what FTS5's `porter` tokenizer does
 
 
 def words(text: str) -> list[str]:
     """The words of `text` in order, lower case, accents removed, not stemmed."""
-    plain = unicodedata.normalize("NFKD", text.lower())
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    found: list[str] = []
-    for word in _WORD.findall(plain):
-        found.extend(part for part in re.split("['’]", word) if part)
-    return found
+    plain = text.lower()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", plain).translate(_ACCENTS)
+    return _WORD.findall(plain)
 
 
 def content_words(text: str) -> list[str]:
