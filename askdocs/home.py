@@ -43,6 +43,11 @@ class Home:
         return self.root / "models"
 
     @property
+    def states(self) -> Path:
+        """What llama.cpp has read of pages; see gateway/kept.py."""
+        return self.root / "states"
+
+    @property
     def running(self) -> Path:
         """What `up` has started; see `Running` in status.py."""
         return self.root / "running.json"

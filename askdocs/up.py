@@ -67,6 +67,7 @@ class Up:
         self._began = time.monotonic()
         self._stopping = False
         self._threads: list[threading.Thread] = []
+        self._kept: Path | None = None
 
     async def run(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         """Start all, call `ready` once a real answer came back, run until a signal.
@@ -185,6 +186,7 @@ class Up:
                 context=settings.context,
                 threads=threads,
                 parallel=2 if threads < 8 else 4,
+                states=self._states(Path(chosen.source)),
             )
         from askdocs import environments
 
@@ -203,6 +205,13 @@ class Up:
             gpu=environments.has_gpu(),
             threads=threads,
         )
+
+    def _states(self, gguf: Path) -> Path | None:
+        """Where llama.cpp keeps what it has read of pages."""
+        if self._settings.warm:
+            with contextlib.suppress(OSError):  # without it, pages are read again at every start
+                self._kept = llamacpp.states_folder(self._home.states, gguf)
+        return self._kept
 
     async def _convert(self, python: Path, gguf: Path, out: Path) -> None:
         """GGUF to a Hugging Face folder, in vLLM's environment. Does nothing twice."""
@@ -292,6 +301,7 @@ class Up:
             prefill_rate=rate,
             answers=answers,
             warm=served.own and settings.warm,
+            states=self._kept,
         )
         root = f"http://127.0.0.1:{settings.gateway_port}"
         return Service(

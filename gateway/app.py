@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import fim, relay, room, validate
+from gateway import fim, relay, room, validate, warming
 from gateway.aliases import Route
 from gateway.chat import wants_grounding
 from gateway.config import GatewaySettings
@@ -23,7 +23,7 @@ from gateway.dispatch import Call, unknown_model
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange, request_id
 from gateway.fleet import Served
-from gateway.http import ApiError, parse_object, read_body, send_json
+from gateway.http import ApiError, parse_object, read_body, send_events, send_json
 from gateway.keys import INSTALLATION
 from gateway.parts import Parts, running
 from gateway.settings import load
@@ -49,6 +49,8 @@ EXPOSED = [
     ),
 ]
 OPEN = ("/health", "/ready", "/metrics")
+# For the installation's own key: `askdocs docs warm`.
+WARM = "/askdocs/warm"
 
 
 class Gateway:
@@ -86,6 +88,10 @@ class Gateway:
                 body = await read_body(receive, self._parts.settings.max_body)
                 watching = asyncio.ensure_future(_leave(receive, task, exchange))
                 await self._ask(exchange, headers, body, sender)
+            elif path == WARM and scope["method"] == "POST":
+                body = await read_body(receive, self._parts.settings.max_body)
+                watching = asyncio.ensure_future(_leave(receive, task, exchange))
+                await self._warm(exchange, body, sender)
             elif endpoint == "/models" and scope["method"] == "GET":
                 await self._models(exchange, sender)
             elif endpoint.startswith("/models/") and scope["method"] == "GET":
@@ -180,6 +186,8 @@ class Gateway:
         elif path == "/health":
             await send_json(send, 200, {"status": "ok"}, tag)
         elif path == "/metrics":
+            for model, cache in (await self._parts.fleet.prefix_caches()).items():
+                self._parts.books.metrics.prefix_cache(model, *cache)
             shown = await self._parts.books.metrics.expose(headers.get("accept", ""))
             kind = (b"content-type", shown.content_type.encode())
             await send({"type": "http.response.start", "status": 200, "headers": [kind]})
@@ -189,6 +197,16 @@ class Gateway:
             await send_json(send, 503, body, {**tag, "retry-after": "3"})
         else:
             await send_json(send, 200, {"status": "ready"}, tag)
+
+    async def _warm(self, exchange: Exchange, body: bytes, send: Send) -> None:
+        """Warm pages now, and tell about each."""
+        if exchange.key.id != INSTALLATION:
+            text = "only the key of the installation may warm pages"
+            raise ApiError(403, text, kind="permission_error", code="not_allowed")
+        if self._parts.warmer is None:
+            raise ApiError(404, "this gateway has no wiki: set docs of [gateway]", code="no_wiki")
+        pages = await warming.chosen(self._parts.warmer, parse_object(body))
+        await send_events(send, warming.events(self._parts.warmer, pages))
 
     async def _models(self, exchange: Exchange, send: Send) -> None:
         names = dict.fromkeys(

@@ -171,6 +171,10 @@ class GatewaySettings(Section):
     warm: bool = Field(
         False, description="Read the pages in the background so that first questions are fast."
     )
+    states: Path | None = Field(
+        None,
+        description="Folder in which llama.cpp on this machine keeps what it has read of pages.",
+    )
     max_body: int = Field(
         8 * 2**20, ge=1024, description="Largest request body in bytes; larger ones get 413."
     )

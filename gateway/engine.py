@@ -4,23 +4,61 @@ Works with llama.cpp's server, vLLM, and any other OpenAI-compatible server; wha
 tell (context length, token counts) is estimated for the others, and said to be.
 """
 
+import asyncio
 import math
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import httpx
+import orjson
 
 from gateway.errors import AskdocsError
 
 # English is about four characters a token; three overestimates the count, which is the safe side.
 CHARACTERS_PER_TOKEN = 3.0
+PARTING = -1  # no token of any model
+AT_ONCE = 16  # texts that are counted side by side
 
 
 async def estimate(text: str) -> int:
     """Tokens of `text` where no engine can be asked: rather too many than too few."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
+async def estimates(texts: Sequence[str]) -> list[int]:
+    """As `estimate`, of many texts."""
+    return [await estimate(text) for text in texts]
+
+
+class Read(NamedTuple):
+    """A prompt that the engine has read."""
+
+    tokens: int
+    cached: int
+    """Of these, the ones that it had read before; 0 as well where it does not tell."""
+
+
+class PrefixCache(NamedTuple):
+    """What the engine found of prompts in its cache since it was started, all prompts together."""
+
+    asked: int
+    """Tokens of prompts."""
+    found: int
+    """Of these, the ones that it had read before."""
+
+
+# How the engines call the two: llama.cpp counts what it had to read without what it found.
+_READ = "llamacpp:prompt_tokens_total"
+_FOUND = "llamacpp:prompt_tokens_cached_total"
+_VLLM_ASKED = "vllm:prefix_cache_queries_total"
+_VLLM_FOUND = "vllm:prefix_cache_hits_total"
+_SAMPLE = re.compile(
+    rf"^({'|'.join((_READ, _FOUND, _VLLM_ASKED, _VLLM_FOUND))})(?:\{{.*\}})? (\S+)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +138,27 @@ class Engine:
             return int((await self._post("/tokenize", asked))["count"])
         return await estimate(text)
 
+    async def counts(self, texts: Sequence[str]) -> list[int]:
+        """As `count`, of many texts: in one request where the engine can, else side by side.
+
+        A page of 40,000 tokens in 700 paragraphs takes llama.cpp 0.3 s in one request.
+        """
+        if len(texts) > 1 and await self.kind() == "llama.cpp":
+            # It takes token ids between texts, and gives them back: one that is none parts them.
+            mixed = [part for text in texts for part in (text, PARTING)]
+            asked = {"content": mixed, "add_special": False, "parse_special": False}
+            tokens: list[int] = (await self._post("/tokenize", asked))["tokens"]
+            ends = [-1, *(place for place, token in enumerate(tokens) if token == PARTING)]
+            if len(ends) == len(texts) + 1:
+                return [end - start - 1 for start, end in pairwise(ends)]
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(text: str) -> int:
+            async with slots:
+                return await self.count(text)
+
+        return list(await asyncio.gather(*map(one, texts)))
+
     async def count_prompt(self, request: Mapping[str, Any]) -> int | None:
         """Tokens of the prompt of a chat (`messages`) or completion (`prompt`) request.
 
@@ -123,21 +182,76 @@ class Engine:
             return int((await self._post("/tokenize", asked))["count"])
         return None
 
-    async def read(self, messages: list[dict[str, Any]]) -> int:
-        """Let the engine read a prompt (one token is generated), and return the prompt's tokens.
+    async def read(self, messages: list[dict[str, Any]], slot: int | None = None) -> Read:
+        """Let the engine read a prompt (one token is generated).
+
+        Args:
+            messages: the prompt.
+            slot: where llama.cpp is to read it; see `save`.
 
         Raises:
             httpx.HTTPError: the engine did not answer with 200.
         """
-        asked = {
+        asked: dict[str, Any] = {
             "model": (await self.model()).id,
             "messages": messages,
             "max_tokens": 1,
             "temperature": 0,
         }
-        reply = await self._http.post(f"{self.url}/chat/completions", json=asked)
+        if slot is not None:
+            asked["id_slot"] = slot
+        if await self.kind() != "llama.cpp":
+            reply = await self._http.post(f"{self.url}/chat/completions", json=asked)
+            reply.raise_for_status()
+            return _read(reply.json()["usage"])
+        # It reads on to the end for a client that has left, unless the answer is a stream.
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        usage: Any = None
+        async with self._http.stream("POST", f"{self.url}/chat/completions", json=asked) as reply:
+            reply.raise_for_status()
+            async for line in reply.aiter_lines():
+                if line.startswith("data: {"):
+                    usage = orjson.loads(line[6:]).get("usage") or usage
+        if usage is None:
+            raise httpx.RemoteProtocolError("the engine broke off while it read")
+        return _read(usage)
+
+    async def slots(self) -> int:
+        """Prompts that llama.cpp holds at once. Raises httpx.HTTPError."""
+        reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
         reply.raise_for_status()
-        return int(reply.json()["usage"]["prompt_tokens"])
+        return int(reply.json()["total_slots"])
+
+    async def save(self, slot: int, file: str) -> int:
+        """Let llama.cpp write what it has read in a slot to a file in its folder for that.
+
+        Returns the tokens written. Raises httpx.HTTPError: it could not, or has no such folder.
+        """
+        asked = {"filename": file}
+        reply = await self._post(f"/slots/{slot}?action=save", asked)
+        return int(reply["n_saved"])
+
+    async def restore(self, slot: int, file: str) -> int:
+        """The opposite of `save`. Returns the tokens. Raises httpx.HTTPError."""
+        asked = {"filename": file}
+        reply = await self._post(f"/slots/{slot}?action=restore", asked)
+        return int(reply["n_restored"])
+
+    async def prefix_cache(self) -> PrefixCache | None:
+        """What the prefix cache has saved so far; None when the engine is away or does not tell."""
+        try:
+            reply = await self._http.get(f"{self._root}/metrics", timeout=self._brief)
+            reply.raise_for_status()
+        except httpx.HTTPError:
+            return None
+        sums: dict[str, int] = {}
+        for name, value in _SAMPLE.findall(reply.text):
+            sums[name] = sums.get(name, 0) + int(float(value))
+        if _READ in sums and _FOUND in sums:
+            return PrefixCache(sums[_READ] + sums[_FOUND], sums[_FOUND])
+        if _VLLM_ASKED in sums and _VLLM_FOUND in sums:
+            return PrefixCache(sums[_VLLM_ASKED], sums[_VLLM_FOUND])
+        return None
 
     async def constraint(self, grammar: str) -> dict[str, Any]:
         """The fields of a request that bind the answer to a GBNF grammar.
@@ -165,7 +279,7 @@ class Engine:
         stamp = time.time_ns()
         text = " ".join(f"item {(stamp + 7919 * n) % 99_991}" for n in range(words // 3))
         began = time.monotonic()
-        tokens = await self.read([{"role": "user", "content": text}])
+        tokens = (await self.read([{"role": "user", "content": text}])).tokens
         return tokens / (time.monotonic() - began)
 
     async def listed(self) -> list[str]:
@@ -223,3 +337,8 @@ class Engine:
         reply = await self._http.post(f"{self._root}{path}", json=body)
         reply.raise_for_status()
         return reply.json()
+
+
+def _read(usage: Mapping[str, Any]) -> Read:
+    details = usage.get("prompt_tokens_details") or {}
+    return Read(int(usage["prompt_tokens"]), int(details.get("cached_tokens") or 0))

@@ -1,7 +1,7 @@
 """One request from its first byte to its line in the log: what is known of it, and who is told."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from gateway.access_log import AccessLog, Entry
+from gateway.heat import Heat
 from gateway.keys import Key
 from gateway.limits.grant import Grant, LimitReached
 from gateway.limits.limiter import Limiter
@@ -30,6 +31,7 @@ class Books:
     usage: Usage
     metrics: Metrics
     log: AccessLog
+    heat: Heat
 
 
 class Exchange:
@@ -53,6 +55,7 @@ class Exchange:
         self.answer: list[str] = []
         self.prompt_tokens = 0
         self.completion_tokens = 0
+        self.cached_tokens = 0
         self.status = 500
         self.headers: dict[str, str] = {}
         """What the response's headers say beside their own."""
@@ -122,8 +125,15 @@ class Exchange:
             # Messages counts what the prefix cache had apart from the rest.
             cached = ("cache_read_input_tokens", "cache_creation_input_tokens")
             self.prompt_tokens = prompt + sum(usage.get(name) or 0 for name in cached)
+            details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
+            known = details.get("cached_tokens") if isinstance(details, dict) else None
+            self.cached_tokens = known or usage.get("cache_read_input_tokens") or 0
         if isinstance(completion, int):
             self.completion_tokens = completion
+
+    def stood_on(self, urls: Iterable[str]) -> None:
+        """It was answered from the pages of these addresses."""
+        self._books.heat.stood_on(urls)
 
     @property
     def wants_text(self) -> bool:
@@ -144,7 +154,13 @@ class Exchange:
             self._books.usage.add(
                 self.key, self.alias, self.model, self.prompt_tokens, self.completion_tokens
             )
-        self.measured.end(status, self.model, self.prompt_tokens, self.completion_tokens)
+        self.measured.end(
+            status,
+            self.model,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.cached_tokens,
+        )
         if self._books.log.is_on:
             self._books.log.write(self._entry(status))
 

@@ -9,13 +9,14 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.aliases import BASE, Problem, Table
 from gateway.breaker import Breaker
 from gateway.config import GatewaySettings
-from gateway.engine import Engine
+from gateway.engine import Engine, PrefixCache
 from gateway.errors import AskdocsError
 from gateway.fim import Fim
 from gateway.lane import Lane
@@ -95,6 +96,23 @@ class Fleet:
     async def names(self) -> list[str]:
         """All names: those of the settings, then what else the engines list now."""
         return [*self._served, *(await self._look(fresh=True))]
+
+    async def prefix_caches(self) -> dict[str, PrefixCache]:
+        """What each engine's prefix cache has saved so far, by a model there; as far as they tell.
+
+        An engine that does not answer within a second is left out.
+        """
+        one_each = {s.place: s for s in reversed(self._served.values()) if s.engine}
+
+        async def asked(served: Served) -> tuple[str, PrefixCache | None]:
+            assert served.engine is not None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    return served.name, await served.engine.prefix_cache()
+            return served.name, None
+
+        told = await asyncio.gather(*map(asked, one_each.values()))
+        return {name: cache for name, cache in told if cache is not None}
 
     async def problems(self, table: Table) -> list[Problem]:
         """What keeps `table` from being used here."""

@@ -94,6 +94,11 @@ class Metrics:
             "Tokens, by kind: prompt or completion. Model: the one that answered.",
             *("alias", "model", "team", "kind"),
         )
+        self._cached = counter(
+            "cached_tokens_total",
+            "Of the prompt tokens, those that the engine had read before, as far as it says.",
+            *("alias", "model", "team"),
+        )
         self._admission = histogram(
             "admission_seconds",
             "From the request to its way to a model: body, key, limits, pages.",
@@ -154,6 +159,27 @@ class Metrics:
             registry=own,
             multiprocess_mode="livemax",
         )
+
+        def engine(name: str, text: str) -> Gauge:
+            # Every worker asks the same engines: what was heard last holds.
+            return Gauge(
+                PREFIX + name,
+                text,
+                ("model",),
+                registry=own,
+                multiprocess_mode="livemostrecent",
+            )
+
+        self._engine_asked = engine(
+            "engine_prompt_tokens",
+            "Prompt tokens that the engine got since its start, by its word.",
+        )
+        self._engine_found = engine(
+            "engine_cached_tokens", "Of these, those that its prefix cache had."
+        )
+        self._engine_ratio = engine(
+            "engine_cache_hit_ratio", "Share of these prompt tokens that its prefix cache had."
+        )
         self._local_decisions = counter(
             "limiter_local_decisions_total", "Limits decided by one worker alone, without Redis."
         )
@@ -181,6 +207,12 @@ class Metrics:
     def circuit(self, model: str, state: int) -> None:
         """`state`: 0 closed, 1 half open, 2 open."""
         self._circuit.labels(model).set(state)
+
+    def prefix_cache(self, model: str, asked: int, found: int) -> None:
+        """What the engine of `model` states: tokens of prompts, and those that its cache had."""
+        self._engine_asked.labels(model).set(asked)
+        self._engine_found.labels(model).set(found)
+        self._engine_ratio.labels(model).set(found / asked if asked else 0)
 
     def limiter_local(self, is_local: bool) -> None:
         self._local.set(is_local)
@@ -248,7 +280,7 @@ class _Series:
         self.alias = alias
         self.team = team
         self._ended: dict[tuple[str, int], Counter] = {}
-        self._tokens: dict[str, tuple[Counter, Counter]] = {}
+        self._tokens: dict[str, tuple[Counter, Counter, Counter]] = {}
 
     @cached_property
     def in_flight(self) -> Gauge:
@@ -285,13 +317,15 @@ class _Series:
             self._ended[endpoint, status] = found
         return found
 
-    def tokens(self, model: str) -> tuple[Counter, Counter]:
+    def tokens(self, model: str) -> tuple[Counter, Counter, Counter]:
+        """Of prompts, of answers, and of prompts as far as they were cached."""
         found = self._tokens.get(model)
         if found is None:
             of = self._metrics._tokens.labels
             found = (
                 of(self.alias, model, self.team, "prompt"),
                 of(self.alias, model, self.team, "completion"),
+                self._metrics._cached.labels(self.alias, model, self.team),
             )
             self._tokens[model] = found
         return found
@@ -372,12 +406,16 @@ class Request:
         model: str = "",
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
+        cached_tokens: int = 0,
     ) -> None:
         """The request is over. A second call does nothing.
 
         Args:
             status: the HTTP status that was sent; 499 (`LEFT`) when the client left before the end.
             model: the one that answered.
+            prompt_tokens: of the prompt.
+            completion_tokens: of the answer.
+            cached_tokens: of the prompt, those that the engine had read before.
         """
         if self._ended:
             return
@@ -390,9 +428,10 @@ class Request:
             if not self._first:
                 series.waiting.dec()
         if prompt_tokens or completion_tokens:
-            prompt, completion = series.tokens(model)
+            prompt, completion, cached = series.tokens(model)
             prompt.inc(prompt_tokens)
             completion.inc(completion_tokens)
+            cached.inc(cached_tokens)
         if self._gaps is not None:
             series.ttft.observe(self._first - self._began)
             # All in one arrival says nothing about the pace, and an answer that was cut off has a

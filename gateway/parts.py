@@ -7,13 +7,14 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 from starlette.types import ASGIApp
 
 from gateway import database, litellm_app
 from gateway.access_log import AccessLog
-from gateway.aliases import DEFAULT, Aliases, Problem
+from gateway.aliases import DEFAULT, DOCS, Aliases, Problem
 from gateway.auth import Keyring
 from gateway.chat import Chat
 from gateway.config import GatewaySettings
@@ -23,6 +24,8 @@ from gateway.errors import AskdocsError
 from gateway.exchange import Books
 from gateway.fleet import Fleet
 from gateway.grounding.ground import Grounding
+from gateway.heat import Heat
+from gateway.kept import Kept
 from gateway.keys import Keys
 from gateway.limits import limiter as limits
 from gateway.limits.limiter import Limiter
@@ -32,7 +35,7 @@ from gateway.settings import place, settings_file
 from gateway.sources import folder
 from gateway.traffic import Traffic
 from gateway.usage import Usage
-from gateway.warm import warm
+from gateway.warm import Warmer
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -52,6 +55,8 @@ class Parts:
     traffic: Traffic
     chat: Chat | None
     """None when no wiki is configured."""
+    warmer: Warmer | None
+    """As `chat`."""
 
     async def waits_for(self) -> str | None:
         """What is missing to answer: an engine for `docs`, the database; None when all is there."""
@@ -122,23 +127,35 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         if settings.docs is not None:
             opened = index.Index(settings.index)
             stack.callback(opened.close)
-            grounding = Grounding(opened, base.count)
-        tasks = [usage.run(), aliases.watch(fleet.problems), _watch(limiter, usage, metrics)]
-        if settings.warm and grounding is not None:
-            tasks.append(_warm(settings, base, grounding, traffic))
+            grounding = Grounding(opened, base.counts)
+        heat = Heat(engine)
+        tasks = [
+            usage.run(),
+            heat.run(),
+            aliases.watch(fleet.problems),
+            _watch(limiter, usage, metrics),
+        ]
+        warmer = None
+        if grounding is not None:
+            answering = partial(_answering, fleet, aliases)
+            budget, kept = settings.page_budget, _kept(settings)
+            warmer = Warmer(grounding, traffic, heat, answering, budget, kept)
+            if settings.warm:
+                tasks.append(_warm(settings, warmer))
         running = [asyncio.create_task(task) for task in tasks]
         stack.push_async_callback(_stop, running)
         yield Parts(
             settings=settings,
             database=engine,
             keyring=keyring,
-            books=Books(limiter, usage, metrics, access),
+            books=Books(limiter, usage, metrics, access, heat),
             fleet=fleet,
             aliases=aliases,
             dispatch=dispatch,
             litellm=litellm,
             traffic=traffic,
             chat=Chat(settings, dispatch, grounding) if grounding else None,
+            warmer=warmer,
         )
 
 
@@ -161,16 +178,31 @@ async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:
         await asyncio.sleep(1)
 
 
-async def _warm(
-    settings: GatewaySettings, engine: Engine, grounding: Grounding, traffic: Traffic
-) -> None:
+async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:
+    """The engine that most questions about the wiki go to; None: a provider's."""
+    targets = aliases.table.aliases[DOCS].targets
+    served = await fleet.find(max(targets, key=lambda name: targets[name]))
+    return served.engine if served else None
+
+
+def _kept(settings: GatewaySettings) -> Kept | None:
+    if settings.states is None:
+        return None
+    try:
+        return Kept(settings.states)
+    except OSError as error:
+        log.warning("%s: what is read of pages is not kept (%s)", settings.states, error)
+        return None
+
+
+async def _warm(settings: GatewaySettings, warmer: Warmer) -> None:
     """Warm the pages up in one of the workers; the lock goes with the process."""
     with settings.index.with_suffix(".warm").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        await warm(engine, grounding, traffic, settings.page_budget)
+        await warmer.run()
 
 
 def database_url(settings: GatewaySettings) -> str:

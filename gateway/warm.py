@@ -1,58 +1,234 @@
 """Lets the engine read the wiki's pages ahead of questions, so that it need not read them then.
 
 An engine keeps what it has read of a prompt's beginning. A page that was read once costs the second
-question 2 to 12 % of the first one's time. Warming stands back for every real request.
+question 2 to 12 % of the first one's time. Hot pages come first, those that answers stood on most;
+pages that have changed are read again. Warming stands back for every real request.
 """
 
 import asyncio
-from collections.abc import Sequence
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Literal, NamedTuple
 
 import httpx
+import orjson
 
 from gateway.chat import say
-from gateway.engine import Engine
+from gateway.engine import Engine, PrefixCache, Read
+from gateway.errors import AskdocsError
 from gateway.grounding import prompt
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding
+from gateway.heat import Heat
+from gateway.kept import Kept
 from gateway.traffic import Traffic
 from gateway.wiki.page import Page
+
+log = logging.getLogger("askdocs.gateway")
 
 # As many tokens of pages as the engine's cache surely holds: 2 GiB at 23 KB a token (a 135M model)
 # are 90,000; a larger model has its own cache, whose size is not ours to know.
 MOST_TOKENS = 60_000
+# In a larger wiki only hot pages are read ahead: any others are most likely not the next ones.
+SMALL_WIKI = 1000
+HOT = 500  # pages; some 60,000 tokens of short ones
+LOOK = 2.0  # seconds between two looks whether the wiki or the engine is another one
+# A page was known when this share of its prompt was: the template's end and the question differ.
+KNOWN = 0.9
+
+How = Literal["read", "restored", "warm", "too large"]
 
 
-async def warm(engine: Engine, grounding: Grounding, traffic: Traffic, budget: int) -> None:
-    """Read the pages that fit `budget` whole, shortest path first, until `MOST_TOKENS`."""
-    read = tokens = 0
-    pages = sorted(grounding.index.pages(), key=lambda page: (page.path.count("/"), page.path))
-    for page in pages:
-        try:
-            cost = sum(await grounding.counts(page))
-            if cost > budget or tokens + cost > MOST_TOKENS:
+class Warmed(NamedTuple):
+    """What was done about a page."""
+
+    page: Page
+    tokens: int
+    seconds: float
+    how: How
+    """`warm`: the engine had it already; `restored`: from disk; `too large`: for the budget, so
+    that a question decides which of its sections are read."""
+
+
+class Warmer:
+    """Warms the pages of one wiki in one engine. Have one in a process."""
+
+    def __init__(
+        self,
+        grounding: Grounding,
+        traffic: Traffic,
+        heat: Heat,
+        engine: Callable[[], Awaitable[Engine | None]],
+        budget: int,
+        kept: Kept | None = None,
+    ) -> None:
+        """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
+
+        `kept` is where an engine of ours keeps what it has read; other engines have none.
+        """
+        self._grounding = grounding
+        self._index = grounding.index
+        self._traffic = traffic
+        self._heat = heat
+        self._find = engine
+        self._budget = budget
+        self._kept = kept
+        self._slot = 0
+        self._turn = asyncio.Lock()
+        self._engine: Engine | None = None
+        self._seen: PrefixCache | None = None
+        self._warm: set[int] = set()  # numbers of pages: a page that has changed has another one
+
+    async def run(self) -> None:
+        """Warm what is hot, then what has changed, and all again in a new engine; for ever."""
+        done: int | None = None
+        while True:
+            try:
+                engine = await self._find()
+                if engine is not None:
+                    if await self._is_new(engine):
+                        self._warm.clear()
+                        done = None
+                    generation = await asyncio.to_thread(lambda: self._index.generation)
+                    if generation != done:
+                        await self._round(engine)
+                        done = generation
+            except (httpx.HTTPError, AskdocsError):
+                pass  # the engine is away; questions say so, and nobody waits for this
+            await asyncio.sleep(LOOK)
+
+    def find(self, name: str) -> Page | None:
+        """The page of that path or address."""
+        return self._index.by_path(name) or self._index.by_url(name)
+
+    async def order(self) -> list[Page]:
+        """The pages in the order in which they are warmed: hottest first, then by their depth."""
+        urls = await self._heat.hottest(HOT)
+        return await asyncio.to_thread(self._order, urls)
+
+    async def warm(self, pages: Sequence[Page]) -> AsyncIterator[Warmed]:
+        """Warm these pages now, as fast as real requests let it.
+
+        Raises:
+            AskdocsError: no engine of ours answers questions about the wiki.
+            httpx.HTTPError: it is away.
+        """
+        engine = await self._find()
+        if engine is None:
+            raise AskdocsError(
+                "questions about the wiki go to a provider, whose cache cannot be warmed:"
+                " let the alias docs lead to an engine of yours"
+            )
+        for page in pages:
+            began = time.monotonic()
+            tokens = sum(await self._grounding.counts(page))
+            how: How = "too large"
+            if tokens <= self._budget:
+                how = await self._warm_page(engine, page, tokens)
+            yield Warmed(page, tokens, time.monotonic() - began, how)
+
+    async def _is_new(self, engine: Engine) -> bool:
+        """Is it another engine than before, or the same one, started again?"""
+        seen, before = await engine.prefix_cache(), self._seen
+        if seen is not None:
+            self._seen = seen
+        changed, self._engine = engine is not self._engine, engine
+        # What it counts only grows, unless it begins anew.
+        return changed or (seen is not None and before is not None and seen.asked < before.asked)
+
+    async def _round(self, engine: Engine) -> None:
+        warm = tokens = read = 0
+        for page in await self.order():
+            cost = sum(await self._grounding.counts(page))
+            if cost > self._budget:
                 continue
-            await _read(engine, page, cost, traffic)
-        except httpx.HTTPError:
-            return  # the engine is away; questions say so, and nobody waits for this
-        read += 1
-        tokens += cost
-    if read:
-        say(f"{read} of {len(pages)} pages are warm: first questions about them are fast")
+            if tokens + cost > MOST_TOKENS:
+                break
+            warm += 1
+            tokens += cost
+            number = await asyncio.to_thread(self._index.number, page)
+            if number is not None and number not in self._warm:
+                await self._warm_page(engine, page, cost)
+                self._warm.add(number)
+                read += 1
+        if read:
+            say(f"{warm} of {self._index.size} pages are warm: first questions about them are fast")
+
+    def _order(self, urls: Sequence[str]) -> list[Page]:
+        with self._index.snapshot():
+            hot = [page for url in urls if (page := self._index.by_url(url))]
+            if self._index.size > SMALL_WIKI:
+                return hot
+            rest = sorted(self._index.pages(), key=lambda page: (page.path.count("/"), page.path))
+        known = {page.url for page in hot}
+        return hot + [page for page in rest if page.url not in known]
+
+    async def _warm_page(self, engine: Engine, page: Page, tokens: int) -> How:
+        excerpts: Sequence[Excerpt] = [Excerpt(page, page.sections, tokens)]
+        messages = prompt.render(excerpts, "?")
+        async with self._turn:
+            await self._traffic.until_idle()
+            states = await self._states(engine)
+            if states is None:
+                read = await self._read(engine, messages, None)
+                return "warm" if read.cached >= KNOWN * read.tokens else "read"
+            # By turns: what a slot holds goes to the engine's memory when another one begins.
+            kept, slots = states
+            self._slot = (self._slot + 1) % slots
+            key = hashlib.sha256(orjson.dumps(messages)).hexdigest()[:32]
+            restored = key in kept and await _restore(engine, kept, key, self._slot)
+            read = await self._read(engine, messages, self._slot)
+            known = read.cached >= KNOWN * read.tokens
+            if key not in kept or (restored and not known):
+                await _save(engine, kept, key, self._slot, read.tokens)
+            if not known:
+                return "read"
+            return "restored" if restored else "warm"
+
+    async def _states(self, engine: Engine) -> tuple[Kept, int] | None:
+        """Where this engine keeps what it has read, and in how many slots it reads."""
+        if self._kept is None or await engine.kind() != "llama.cpp":
+            return None
+        slots = await engine.slots()
+        return (self._kept, slots) if slots > 1 else None
+
+    async def _read(self, engine: Engine, messages: list[prompt.Message], slot: int | None) -> Read:
+        while True:
+            await self._traffic.until_idle()
+            reading = asyncio.ensure_future(engine.read(messages, slot))
+            busy = asyncio.ensure_future(self._traffic.until_busy())
+            try:
+                await asyncio.wait({reading, busy}, return_when=asyncio.FIRST_COMPLETED)
+                if reading.done():
+                    return reading.result()
+            finally:
+                for task in (reading, busy):
+                    task.cancel()
+                await asyncio.gather(reading, busy, return_exceptions=True)
 
 
-async def _read(engine: Engine, page: Page, tokens: int, traffic: Traffic) -> None:
-    excerpts: Sequence[Excerpt] = [Excerpt(page, page.sections, tokens)]
-    messages = prompt.render(excerpts, "?")
-    while True:
-        await traffic.until_idle()
-        reading = asyncio.ensure_future(engine.read(messages))
-        busy = asyncio.ensure_future(traffic.until_busy())
-        try:
-            await asyncio.wait({reading, busy}, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                reading.result()
-                return
-        finally:
-            for task in (reading, busy):
-                task.cancel()
-            await asyncio.gather(reading, busy, return_exceptions=True)
+async def _restore(engine: Engine, kept: Kept, key: str, slot: int) -> bool:
+    """Let the engine take back what it has read of a prompt. Raises httpx.HTTPError: it is away."""
+    if not await asyncio.to_thread(kept.is_whole, key):
+        return False
+    try:
+        await engine.restore(slot, kept.name(key))
+    except httpx.HTTPStatusError as error:
+        kept.drop(key, error.response.text)
+        return False
+    return True
+
+
+async def _save(engine: Engine, kept: Kept, key: str, slot: int, tokens: int) -> None:
+    """Let the engine write down what it has read. Raises httpx.HTTPError: it is away."""
+    try:
+        # A question that came in between stands in the slot now, and is nobody's to keep.
+        if await engine.save(slot, kept.part(key)) == tokens:
+            await asyncio.to_thread(kept.settle, key)
+        else:
+            kept.discard(key)
+    except (httpx.HTTPStatusError, OSError) as error:
+        log.warning("what the engine has read of a page is not kept: %s", error)
+        kept.discard(key)

@@ -5,6 +5,10 @@ OpenAI's API under /v1 and its own /tokenize, /props, /health and /metrics.
 """
 
 import argparse
+import hashlib
+import importlib.metadata
+import re
+import shutil
 import signal
 import sys
 import threading
@@ -15,6 +19,7 @@ from gateway.engines.launch import Launch
 # Prompt states (the key-value cache of pages already read) that are kept in main memory. One token
 # of a 135M model is 23 KB, of an 8B model 128 KB.
 CACHE_MIB = 2048
+_STATES = re.compile(r"[0-9a-f]{16}$")
 
 
 def launch(
@@ -26,6 +31,7 @@ def launch(
     threads: int,
     parallel: int,
     embeddings: bool = False,
+    states: Path | None = None,
 ) -> Launch:
     """The command that serves `model`.
 
@@ -37,13 +43,40 @@ def launch(
         threads: compute threads.
         parallel: requests that are answered at once, each with `context` tokens of its own.
         embeddings: serve /v1/embeddings, and only that.
+        states: a folder in which it may keep what it has read, see `states_folder`.
     """
     argv = [sys.executable, "-m", "gateway.engines.llamacpp"]
     argv += ["--model", str(model), "--port", str(port), "--served-name", served_name]
     argv += ["--context", str(context), "--threads", str(threads), "--parallel", str(parallel)]
     argv += ["--embeddings"] if embeddings else []
+    argv += ["--states", str(states)] if states else []
     # Waiting threads that spin halve the throughput of a machine with two busy cores.
     return Launch(argv, {"OMP_WAIT_POLICY": "passive"})
+
+
+def states_folder(root: Path, model: Path) -> Path:
+    """The folder under `root` for what this engine has read with `model`; made when missing.
+
+    A state is of use to the same model in the same engine only, and neither checks that. Folders of
+    others are removed.
+
+    Raises OSError.
+    """
+    size = model.stat().st_size
+    sha = hashlib.sha256(f"{importlib.metadata.version('xllamacpp')} {size}".encode())
+    with model.open("rb") as file:
+        # The names and shapes of all tensors, and the last of their values: gigabytes between them
+        # would hold up the start.
+        sha.update(file.read(2**20))
+        file.seek(max(0, size - 2**20))
+        sha.update(file.read())
+    name = sha.hexdigest()[:16]
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for other in root.iterdir():
+        if other.name != name and _STATES.match(other.name):
+            shutil.rmtree(other)
+    return folder
 
 
 def main() -> None:
@@ -56,6 +89,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--embeddings", action="store_true", help="/v1/embeddings, only that")
+    parser.add_argument("--states", type=Path, help="folder for what was read, to read it back")
     options = parser.parse_args()
 
     import xllamacpp
@@ -70,6 +104,8 @@ def main() -> None:
     params.cpuparams.n_threads = options.threads
     params.cpuparams_batch.n_threads = options.threads
     params.cache_ram_mib = CACHE_MIB
+    if options.states:
+        params.slot_save_path = f"{options.states}/"
     # A leaving client is noticed between batches: 512 tokens are about a second on two cores.
     params.n_batch = 512
     if options.embeddings:

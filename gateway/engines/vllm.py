@@ -64,6 +64,7 @@ def launch(
         *("--port", str(port)),
         *("--max-model-len", str(context)),
         "--enable-prefix-caching",
+        "--enable-prompt-tokens-details",  # usage says how much of a prompt was cached
         # Without them vLLM refuses every request of a coding agent.
         "--enable-auto-tool-choice",
         *("--tool-call-parser", tool_parser(model)),

@@ -1,0 +1,129 @@
+"""What the engine has read of pages, on disk: after a restart it need not read them again.
+
+llama.cpp writes the state of a slot to a file, 23 KB a token with a model of 135 million
+parameters, and takes it back in milliseconds where reading takes seconds. It notices a file that is
+cut off, but not one whose bytes have changed, and would answer from them: so each file has a note
+beside it with its checksum, written last. What does not fit its note is not used.
+"""
+
+import json
+import logging
+import os
+import time
+import zlib
+from pathlib import Path
+
+log = logging.getLogger("askdocs.gateway")
+
+# Bytes of all files together. 45,000 tokens of a model of 135 million parameters, 8,000 of one of
+# eight billion.
+LIMIT = 2**30
+NOTE = ".json"
+STATE = ".state"
+LEFT = 3600  # seconds after which a file that nobody finished was left by a kill
+
+
+class Kept:
+    """The files in one folder, which is of one model at one version of its engine."""
+
+    def __init__(self, folder: Path, limit: int = LIMIT) -> None:
+        """Raises OSError when the folder cannot be made."""
+        self._folder = folder
+        self._limit = limit
+        self._used: set[str] = set()
+        # What the pages say is for those who may read the wiki.
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def __contains__(self, key: str) -> bool:
+        return self._note(key).is_file()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.stat().st_size for file in self._folder.glob(f"*{STATE}"))
+
+    def name(self, key: str) -> str:
+        """The file that the engine is to read."""
+        return key + STATE
+
+    def part(self, key: str) -> str:
+        """The file that the engine is to write; `settle` makes it count."""
+        return f"{key}.{os.getpid()}.part"
+
+    def is_whole(self, key: str) -> bool:
+        """Is the file as it was written? If not, it is dropped."""
+        try:
+            noted = json.loads(self._note(key).read_text())["crc32"]
+            found = _checksum(self._folder / self.name(key))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.drop(key, repr(error))
+            return False
+        if noted != found:
+            self.drop(key, f"its checksum is {found}, and was {noted}")
+            return False
+        self._used.add(key)
+        return True
+
+    def settle(self, key: str) -> bool:
+        """Take the file that the engine has written, if there is room for it.
+
+        Files that were not used since the start make room, oldest first; one that was does not.
+
+        Raises OSError.
+        """
+        part = self._folder / self.part(key)
+        size = part.stat().st_size
+        self._remove(key)
+        if not self._make_room(size):
+            part.unlink()
+            return False
+        checksum = _checksum(part)
+        part.replace(self._folder / self.name(key))
+        # The note last: its presence means that the file is complete.
+        part.write_text(json.dumps({"crc32": checksum, "bytes": size}) + "\n")
+        part.replace(self._note(key))
+        self._used.add(key)
+        return True
+
+    def drop(self, key: str, why: str) -> None:
+        """Forget a file that cannot be used."""
+        file = self._folder / self.name(key)
+        log.warning("%s is not used, and its page is read again: %s", file, why)
+        self._remove(key)
+
+    def discard(self, key: str) -> None:
+        """Take away what the engine has written and nobody wants."""
+        (self._folder / self.part(key)).unlink(missing_ok=True)
+
+    def _make_room(self, size: int) -> bool:
+        states = []
+        for file in self._folder.iterdir():
+            found = file.stat()
+            if file.suffix == STATE and file.stem in self:
+                states.append((found.st_mtime, found.st_size, file.stem))
+            elif file.suffix != NOTE and found.st_mtime < time.time() - LEFT:
+                file.unlink()
+        total = sum(bytes_ for _, bytes_, _ in states) + size
+        unused = sorted(one for one in states if one[2] not in self._used)
+        while total > self._limit and unused:
+            _, bytes_, key = unused.pop(0)
+            self._remove(key)
+            total -= bytes_
+        return total <= self._limit
+
+    def _remove(self, key: str) -> None:
+        self._note(key).unlink(missing_ok=True)
+        (self._folder / self.name(key)).unlink(missing_ok=True)
+        self._used.discard(key)
+
+    def _note(self, key: str) -> Path:
+        return self._folder / (key + NOTE)
+
+
+def _checksum(file: Path) -> int:
+    """CRC-32 of a file: against accidents, at a gigabyte a second."""
+    found = 0
+    with file.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            found = zlib.crc32(chunk, found)
+    return found
