@@ -130,17 +130,13 @@ class Gateway:
         exchange.asked(name, bool(request.get("stream")))
         exchange.grounded = (
             endpoint == "/chat/completions"
-            and parts.chat is not None
             and route.grounding
             and wants_grounding(request, headers)
+            and parts.has_wiki
         )
         default = parts.settings.max_tokens if exchange.grounded else parts.settings.max_output
         space = room.bound(endpoint, request, len(body), default)
-        if exchange.grounded:
-            assert parts.chat is not None
-            space = parts.chat.bound(space)
-        else:
-            space = room.within(space, first.engine)
+        space = parts.chat.bound(space) if exchange.grounded else room.within(space, first.engine)
         with parts.traffic.request():
             if not self._is_inner(exchange, headers):
                 await exchange.admit(space, partial(room.count_nearly, request, first.engine))
@@ -203,8 +199,8 @@ class Gateway:
         if exchange.key.id != INSTALLATION:
             text = "only the key of the installation may warm pages"
             raise ApiError(403, text, kind="permission_error", code="not_allowed")
-        if self._parts.warmer is None:
-            raise ApiError(404, "this gateway has no wiki: set docs of [gateway]", code="no_wiki")
+        if not self._parts.has_wiki:
+            raise ApiError(404, "this gateway has no wiki: askdocs docs sync reads one", code="no_wiki")
         pages = await warming.chosen(self._parts.warmer, parse_object(body))
         await send_events(send, warming.events(self._parts.warmer, pages))
 

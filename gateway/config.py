@@ -134,9 +134,21 @@ class GatewaySettings(Section):
     model_name: str | None = Field(
         None, description="Name of the model for people, for example SmolLM2-135M-Instruct."
     )
-    docs: Path | None = Field(None, description="Folder of Markdown pages that answers stand on.")
+    docs: str | None = Field(
+        None,
+        description="Folder of pages, or address of a site, that answers stand on; wikis that"
+        " `askdocs docs sync` has read are there without it.",
+    )
+    docs_kind: Literal["mkdocs", "docusaurus", "gitbook", "obsidian", "html", "preview"] | None = (
+        Field(
+            None,
+            description="What that folder is made for, if it cannot be told; preview is the site"
+            " that askdocs up makes.",
+        )
+    )
     site_url: str = Field(
-        "http://127.0.0.1:8000/", description="Address of the wiki's site; links in answers."
+        "http://127.0.0.1:8000/",
+        description="Address at which that folder's pages are shown; links in answers.",
     )
     index: Path = Field(
         Path(".askdocs/index.db"), description="File of the search index; made when missing."
@@ -178,6 +190,11 @@ class GatewaySettings(Section):
     max_body: int = Field(
         8 * 2**20, ge=1024, description="Largest request body in bytes; larger ones get 413."
     )
+
+    @field_validator("docs")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        return value or None  # an empty variable is one that is not set
 
     @field_validator("models", "aliases")
     @classmethod

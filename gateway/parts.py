@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import logging
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from functools import partial
 import sqlalchemy as sa
 from starlette.types import ASGIApp
 
-from gateway import database, litellm_app
+from gateway import database, litellm_app, wiki_index
 from gateway.access_log import AccessLog
 from gateway.aliases import DEFAULT, DOCS, Aliases, Problem
 from gateway.auth import Keyring
-from gateway.chat import Chat
+from gateway.chat import Chat, say
 from gateway.config import GatewaySettings
 from gateway.dispatch import Dispatch
 from gateway.engine import Engine
@@ -30,12 +29,13 @@ from gateway.keys import Keys
 from gateway.limits import limiter as limits
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
-from gateway.search import index
+from gateway.search import embed
+from gateway.search.index import Index
 from gateway.settings import place, settings_file
-from gateway.sources import folder
 from gateway.traffic import Traffic
 from gateway.usage import Usage
 from gateway.warm import Warmer
+from gateway.wiki_index import Keeper
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -53,10 +53,14 @@ class Parts:
     dispatch: Dispatch
     litellm: ASGIApp
     traffic: Traffic
-    chat: Chat | None
-    """None when no wiki is configured."""
-    warmer: Warmer | None
-    """As `chat`."""
+    grounding: Grounding
+    chat: Chat
+    warmer: Warmer
+
+    @property
+    def has_wiki(self) -> bool:
+        """Is there a wiki that answers stand on? A first sync brings one while the gateway runs."""
+        return self.settings.docs is not None or bool(self.grounding.index.sources())
 
     async def waits_for(self) -> str | None:
         """What is missing to answer: an engine for `docs`, the database; None when all is there."""
@@ -82,8 +86,7 @@ async def prepare(settings: GatewaySettings) -> None:
     engine = database.open(database_url(settings))
     try:
         await asyncio.to_thread(database.migrate, engine)
-        if settings.docs is not None:
-            await asyncio.to_thread(build_index, settings)
+        await asyncio.to_thread(wiki_index.prepare, settings, say)
         fleet = Fleet(settings)
         try:
             table = await asyncio.to_thread(Aliases(settings.aliases, engine).load)
@@ -123,11 +126,11 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         traffic = Traffic()
         base = fleet.base.engine
         assert base is not None
-        grounding = None
-        if settings.docs is not None:
-            opened = index.Index(settings.index)
-            stack.callback(opened.close)
-            grounding = Grounding(opened, base.counts)
+        index = await asyncio.to_thread(Index, settings.index)
+        stack.callback(index.close)
+        embedder = await asyncio.to_thread(embed.load)
+        stack.enter_context(Keeper(settings, index, embedder, traffic, say).at_work())
+        grounding = Grounding(index, base.counts)
         heat = Heat(engine)
         tasks = [
             usage.run(),
@@ -135,13 +138,11 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             aliases.watch(fleet.problems),
             _watch(limiter, usage, metrics),
         ]
-        warmer = None
-        if grounding is not None:
-            answering = partial(_answering, fleet, aliases)
-            budget, kept = settings.page_budget, _kept(settings)
-            warmer = Warmer(grounding, traffic, heat, answering, budget, kept)
-            if settings.warm:
-                tasks.append(_warm(settings, warmer))
+        answering = partial(_answering, fleet, aliases)
+        budget, kept = settings.page_budget, _kept(settings)
+        warmer = Warmer(grounding, traffic, heat, answering, budget, kept)
+        if settings.warm:
+            tasks.append(_warm(settings, warmer))
         running = [asyncio.create_task(task) for task in tasks]
         stack.push_async_callback(_stop, running)
         yield Parts(
@@ -154,7 +155,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             dispatch=dispatch,
             litellm=litellm,
             traffic=traffic,
-            chat=Chat(settings, dispatch, grounding) if grounding else None,
+            grounding=grounding,
+            chat=Chat(settings, dispatch, grounding),
             warmer=warmer,
         )
 
@@ -208,27 +210,6 @@ async def _warm(settings: GatewaySettings, warmer: Warmer) -> None:
 def database_url(settings: GatewaySettings) -> str:
     assert settings.database_url is not None
     return settings.database_url.get_secret_value()
-
-
-def build_index(settings: GatewaySettings) -> None:
-    """The index of the wiki's folder, built when it is missing or out of date.
-
-    Raises:
-        AskdocsError: the folder has no page, or the index cannot be written.
-    """
-    assert settings.docs is not None
-    reading = folder.read(settings.docs, settings.site_url)
-    for problem in reading.problems:
-        log.warning("%s", problem)
-    try:
-        if not index.is_current(settings.index, reading.pages):
-            index.build(settings.index, reading.pages)
-        index.Index(settings.index).close()
-    except (OSError, sqlite3.Error) as error:
-        raise AskdocsError(
-            f"{settings.index}: the search index cannot be written ({error}):"
-            " free disk space, or choose another --home"
-        ) from None
 
 
 def _placed(problem: Problem, settings: GatewaySettings) -> str:

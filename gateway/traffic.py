@@ -28,6 +28,11 @@ class Traffic:
                 self._busy.clear()
                 self._idle.set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Also for threads."""
+        return self._running > 0
+
     async def until_idle(self) -> None:
         await self._idle.wait()
 
