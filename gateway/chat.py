@@ -14,12 +14,13 @@ from starlette.types import Send
 from gateway.aliases import BASE, DOCS, Route
 from gateway.config import GatewaySettings
 from gateway.dispatch import Call, Dispatch, Opened, stated
-from gateway.engine import estimate
+from gateway.engine import estimates
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange
 from gateway.fleet import Served
 from gateway.grounding import prompt, quote
-from gateway.grounding.excerpt import FOCUS, Excerpt, beginning, focus, paragraphs
+from gateway.grounding.blocks import beginning as first_blocks
+from gateway.grounding.excerpt import FOCUS, Excerpt, beginning, focus, spoken
 from gateway.grounding.ground import Count, Grounding, Grounds
 from gateway.grounding.links import absolute
 from gateway.grounding.prompt import Message
@@ -96,7 +97,7 @@ class Chat:
             # The one that counts is away, and another one answers: by a rule of thumb, then.
             counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
-            grounds, room = await self._ground(asked, request, context, estimate)
+            grounds, room = await self._ground(asked, request, context, estimates)
         answer = Answer(self._settings, self._grounding, asked, grounds, request, room, exchange)
         opening = partial(self._dispatch.open, answer.call(), route)
         if asked.stream:
@@ -123,8 +124,7 @@ class Chat:
             asked.client_system,
             *(str(m["content"]) for m in asked.history),
         ]
-        tokens = count or self._grounding.count
-        fixed = FRAME + sum([await tokens(text) for text in spoken if text])
+        fixed = FRAME + sum(await (count or self._grounding.count)([t for t in spoken if t]))
         length = wanted(request, settings.max_tokens)
         budget = settings.page_budget
         if context is not None:
@@ -360,7 +360,7 @@ class Answer:
                     "title": page.title,
                     "section": " › ".join(section.path),
                     "url": page.section_url(section),
-                    "quote": absolute(_quote(section.body), page),
+                    "quote": absolute(_quote(spoken(section)), page),
                 }
             )
         for part in self._grounds.excerpts:
@@ -518,4 +518,4 @@ def _link(page: Page) -> dict[str, str]:
 def _quote(text: str) -> str:
     if len(text) <= QUOTE:
         return text
-    return f"{paragraphs(text, QUOTE)}\n\n…"
+    return f"{first_blocks(text, QUOTE)}\n\n…"

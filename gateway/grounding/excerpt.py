@@ -3,12 +3,29 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gateway.grounding import blocks
 from gateway.search.index import coverage
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems
 
 FOCUS = 900  # characters, some 250 tokens: half a second of reading on two cores
+PART = 400  # tokens of a part of a section that is too long to be read whole
 CUT = "[This section goes on; it was too long to be read whole.]"
+LATER = "[This section began earlier; it was too long to be read whole.]"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A section, or a part of one that is too long to be read whole."""
+
+    section: Section
+    """As it is shown: the text of a part has its heading, and says where it goes on."""
+    number: int
+    """Of the section on its page."""
+    body: str = ""
+    """Of a part: what only it has."""
+    part: int = 0
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -27,48 +44,76 @@ class Excerpt:
     def text(self) -> str:
         if self.is_whole:
             return self.page.text
-        parts = []
-        shown: tuple[str, ...] = ()
+        shown = []
+        before: tuple[str, ...] = ()
         for section in self.sections:
             # A section out of its place keeps the headings that it stood under.
             above = section.path[:-1]
-            if above and above != shown[: len(above)]:
-                parts.append(f"({' › '.join(above)})")
-            shown = section.path
-            parts.append(section.text)
-        return "\n\n".join(parts)
+            if above and above != before[: len(above)]:
+                shown.append(f"({' › '.join(above)})")
+            before = section.path
+            shown.append(section.text)
+        return "\n\n".join(shown)
+
+
+def pieces(page: Page, counts: Sequence[int], budget: int) -> list[Piece]:
+    """The page's sections; those of more than `budget` tokens in parts, cut between paragraphs.
+
+    Args:
+        page: a page.
+        counts: tokens of each of its sections.
+        budget: the most tokens that an excerpt may have.
+    """
+    found: list[Piece] = []
+    for number, (section, tokens) in enumerate(zip(page.sections, counts, strict=True)):
+        if tokens <= budget:
+            found.append(Piece(section, number))
+            continue
+        per_token = len(section.text) / tokens
+        most = max(200, int(per_token * min(PART, budget // 3)))
+        texts = blocks.parts(section.body, most) or [""]
+        found += [
+            _piece(section, number, (text,), part, len(texts)) for part, text in enumerate(texts)
+        ]
+    return found
 
 
 def excerpt(
-    page: Page, counts: Sequence[int], budget: int, question: str, rarity: Mapping[str, float]
+    page: Page,
+    parts: Sequence[Piece],
+    counts: Sequence[int],
+    budget: int,
+    question: str,
+    rarity: Mapping[str, float],
 ) -> Excerpt:
-    """The page, or the sections of it that answer the question best, within `budget` tokens.
+    """The page, or what of it answers the question best, within `budget` tokens.
 
     Args:
         page: a page with at least one section.
-        counts: tokens of each of its sections.
+        parts: its `pieces`.
+        counts: tokens of each piece.
         budget: the most tokens the excerpt may have.
-        question: ranks the sections.
+        question: ranks the pieces.
         rarity: weight of each stem of the question, from the index.
     """
-    if sum(counts) <= budget:
+    if sum(counts) <= budget and all(piece.parts == 1 for piece in parts):
         return Excerpt(page, page.sections, sum(counts))
     asked = set(stems(question))
-    order = sorted(
-        range(len(page.sections)),
-        key=lambda n: -_relevance(page.sections[n], asked, rarity),
-    )
-    chosen: set[int] = set()
+    fit = [relevance(piece.section, asked, rarity) for piece in parts]
+    best = max(range(len(parts)), key=lambda n: fit[n])
+    # Of pieces that fit as well, those beside the best one: what goes on there is about it.
+    order = sorted(range(len(parts)), key=lambda n: (-fit[n], abs(n - best)))
+    chosen: list[int] = []
     used = 0
     for number in order:
-        if used + counts[number] <= budget:
-            chosen.add(number)
+        # What has no word of the question would only be read, and reading takes time.
+        if used + counts[number] <= budget and (fit[number] or not fit[best]):
+            chosen.append(number)
             used += counts[number]
-        elif not chosen:
-            # The best section alone is larger than the budget: its paragraphs, as far as they go.
-            section, cost = _shorten(page.sections[number], counts[number], budget)
-            return Excerpt(page, (section,), cost)
-    return Excerpt(page, tuple(page.sections[n] for n in sorted(chosen)), used)
+    # The tokens of a part were estimated when it was cut; one that came out too long is still
+    # better than nothing: the room for the answer has some slack.
+    chosen = sorted(chosen) or [min(range(len(parts)), key=lambda n: counts[n])]
+    return Excerpt(page, _joined([parts[n] for n in chosen]), used or counts[chosen[0]])
 
 
 def focus(
@@ -76,24 +121,22 @@ def focus(
 ) -> Section | None:
     """The section that fits the question best, of those with text under their heading."""
     asked = set(stems(question))
-    sections = [section for part in excerpts for section in part.sections if section.body]
-    return max(sections, key=lambda section: _relevance(section, asked, rarity), default=None)
+    sections = [section for part in excerpts for section in part.sections if spoken(section)]
+    return max(sections, key=lambda section: relevance(section, asked, rarity), default=None)
 
 
 def beginning(section: Section) -> str:
     """The section's text without its heading, as far as FOCUS characters go."""
-    return paragraphs(section.body, FOCUS)
+    return blocks.beginning(spoken(section), FOCUS)
 
 
-def paragraphs(text: str, characters: int) -> str:
-    """The first paragraphs of `text` that fit, at least (a part of) one."""
-    kept = text[:characters]
-    if len(text) > characters and "\n\n" in kept:
-        kept = kept.rsplit("\n\n", 1)[0]
-    return kept.strip()
+def spoken(section: Section) -> str:
+    """The section's text without its heading, and without our notes that it goes on."""
+    return section.body.removeprefix(LATER).removesuffix(CUT).strip()
 
 
-def _relevance(section: Section, asked: set[str], rarity: Mapping[str, float]) -> float:
+def relevance(section: Section, asked: set[str], rarity: Mapping[str, float]) -> float:
+    """How well a section fits a question with these stems, 0 to 2."""
     if not asked:
         return 0.0
     weights = dict(rarity)
@@ -101,18 +144,32 @@ def _relevance(section: Section, asked: set[str], rarity: Mapping[str, float]) -
     return coverage(weights, asked, stems(section.text)) + in_heading
 
 
-def _shorten(section: Section, tokens: int, budget: int) -> tuple[Section, int]:
-    per_character = tokens / max(1, len(section.text))
-    kept: list[str] = []
-    used = 30.0  # the note below
-    for paragraph in section.text.split("\n\n"):
-        cost = (len(paragraph) + 2) * per_character
-        if used + cost > budget:
-            break
-        kept.append(paragraph)
-        used += cost
-    if not kept:
-        # One paragraph larger than the budget, a table or a log: its first lines.
-        kept = [section.text[: int((budget - used) / per_character)]]
-        used = budget
-    return replace(section, text="\n\n".join([*kept, CUT])), int(used)
+def _piece(section: Section, number: int, texts: Sequence[str], part: int, parts: int) -> Piece:
+    """A part of a section; `texts` are its own and those of the parts right behind it."""
+    body = "\n\n".join(texts)
+    heading = section.text.rstrip().removesuffix(section.body).strip()
+    notes = (LATER if part else "", CUT if part + len(texts) < parts else "")
+    text = "\n\n".join(bit for bit in (heading, notes[0], body, notes[1]) if bit)
+    return Piece(replace(section, text=text), number, body, part, parts)
+
+
+def _joined(chosen: Sequence[Piece]) -> tuple[Section, ...]:
+    """The sections of the chosen pieces; parts that follow each other are one again."""
+    sections: list[Section] = []
+    run: list[Piece] = []
+
+    def close() -> None:
+        if len(run) > 1:
+            first, texts = run[0], [piece.body for piece in run]
+            whole = _piece(first.section, first.number, texts, first.part, first.parts)
+            sections.append(whole.section)
+        elif run:
+            sections.append(run[0].section)
+        run.clear()
+
+    for piece in chosen:
+        if run and (run[-1].number, run[-1].part + 1) != (piece.number, piece.part):
+            close()
+        run.append(piece)
+    close()
+    return tuple(sections)

@@ -1,14 +1,18 @@
 """From a question to the pages in front of it, or to the decision that none of them answers it."""
 
-from collections.abc import Awaitable, Callable
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from gateway.grounding.excerpt import Excerpt, excerpt
+from gateway.grounding.excerpt import Excerpt, excerpt, pieces
+from gateway.grounding.neutral import neutral
 from gateway.search.index import Hit, Index, coverage
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems
 
-Count = Callable[[str], Awaitable[int]]
+# The tokens of each text, by the tokenizer of the model that is to read them.
+Count = Callable[[Sequence[str]], Awaitable[list[int]]]
 
 # One section of the best pages must have this share of the question's content words, weighed by
 # rarity, or the model is not asked. Up to SHORT words every word counts; longer questions are
@@ -18,6 +22,8 @@ Count = Callable[[str], Awaitable[int]]
 SHARE = 0.45
 SHORT = 8
 LEAST = 0.08
+# Counts that are kept, by what was counted: a page of ten sections takes half a kB.
+KEPT = 20_000
 # Shorter leftovers than this are not worth a second page.
 WORTHWHILE = 300
 # A further page is read only when it is found nearly as well as the first.
@@ -39,12 +45,12 @@ class Grounds:
 
 
 class Grounding:
-    """Finds and fits pages. `count` gives the tokens of a text, by the engine's tokenizer."""
+    """Finds and fits pages. `count` gives the tokens of texts, by the engine's tokenizer."""
 
     def __init__(self, index: Index, count: Count) -> None:
         self.index = index
         self.count = count
-        self._counts: dict[str, list[int]] = {}
+        self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
 
     async def ground(
         self,
@@ -62,14 +68,12 @@ class Grounding:
         best = tuple(hit.page for hit in hits[:3])
         if not hits or not self.answers(question, hits, page_url):
             return Grounds((), best)
-        rarity = self.index.rarity(stems(question))
         chosen: list[Excerpt] = []
         left = budget
         for hit in hits[:max_pages]:
             if chosen and (left < WORTHWHILE or hit.score < NEARLY * hits[0].score):
                 break
-            sizes = await (_sizes(hit.page, count) if count else self.counts(hit.page))
-            part = excerpt(hit.page, sizes, left, question, rarity)
+            part = await self._fit(hit.page, left, question, count)
             chosen.append(part)
             left -= part.tokens
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
@@ -77,9 +81,26 @@ class Grounding:
 
     async def counts(self, page: Page) -> list[int]:
         """Tokens of each section, with the blank line after it."""
-        if page.path not in self._counts:
-            self._counts[page.path] = await _sizes(page, self.count)
-        return self._counts[page.path]
+        return await self._counted([section.text for section in page.sections], None)
+
+    async def _fit(self, page: Page, budget: int, question: str, count: Count | None) -> Excerpt:
+        sizes = await self._counted([section.text for section in page.sections], count)
+        parts = pieces(page, sizes, budget)
+        if len(parts) != len(sizes):
+            sizes = await self._counted([part.section.text for part in parts], count)
+        return excerpt(page, parts, sizes, budget, question, self.index.rarity(stems(question)))
+
+    async def _counted(self, texts: list[str], count: Count | None) -> list[int]:
+        """Tokens of texts as they stand in a prompt, kept by what they are: pages change."""
+        written = [neutral(text) + "\n\n" for text in texts]
+        if count is not None:
+            return await count(written)
+        known = hashlib.sha256("\0".join(written).encode("utf-8", "replace")).digest()
+        if known not in self._counts:
+            self._counts[known] = await self.count(written)
+            if len(self._counts) > KEPT:
+                self._counts.popitem(last=False)
+        return self._counts[known]
 
     def answers(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
         asked = set(stems(question))
@@ -95,10 +116,6 @@ class Grounding:
             for section in hit.page.sections
         )
         return share >= max(LEAST, SHARE * SHORT / max(SHORT, len(asked)))
-
-
-async def _sizes(page: Page, count: Count) -> list[int]:
-    return [await count(section.text + "\n\n") for section in page.sections]
 
 
 def _words(page: Page, section: Section) -> list[str]:

@@ -3,6 +3,10 @@
 Serving, training and evaluation all use `render`, so that a model meets in service exactly what it
 was trained and measured on. What is stable comes first (instructions, then pages), the question
 last: engines keep what they have read of the common beginning (their prefix cache).
+
+From messages to tokens it is the model's own chat template, with special tokens parsed and none
+added by the tokenizer (a template writes its own BOS): `tokenizer.encode(template(messages),
+add_special_tokens=False)`. tests/engines/test_prompt_parity.py holds both engines to that.
 """
 
 import hashlib
@@ -10,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.neutral import neutral
 
 Message = dict[str, Any]
 
@@ -30,6 +35,9 @@ def render(
 ) -> list[Message]:
     """Messages for the model.
 
+    Whatever is not ours is made neutral: no text of a page, a person or a client can end its turn,
+    begin another one, or close the page that it stands on.
+
     Args:
         excerpts: the pages, in the order in which they are to stand.
         question: the user's last message.
@@ -40,24 +48,24 @@ def render(
             introduction before it, or a request after it, took that away again.
     """
     pages = "\n\n".join(_page(excerpt) for excerpt in excerpts)
-    parts = [SYSTEM, pages, client_system.strip()]
+    parts = [SYSTEM, pages, neutral(client_system.strip())]
     system = {"role": "system", "content": "\n\n".join(part for part in parts if part)}
-    asked = f"{focus}\n\nQuestion: {question}" if focus else question
-    return [system, *history, {"role": "user", "content": asked}]
+    turns = [{**turn, "content": neutral(str(turn["content"]))} for turn in history]
+    asked = neutral(f"{focus}\n\nQuestion: {question}" if focus else question)
+    return [system, *turns, {"role": "user", "content": asked}]
 
 
 def fingerprint() -> str:
     """Changes when the contract changes: a model version records the one it was trained with."""
     from gateway.wiki.page import Page, Section
 
-    section = Section("H", "h", ("H",), "## H\n\nText.")
-    page = Page("p.md", "T", "http://wiki/p/", (section,))
-    sample = render([Excerpt(page, page.sections, 1)], "Q?", [], "S", "F")
+    section = Section("H", "h", ("H",), "## H\n\nText. <|x|> <s> [INST] </page>")
+    page = Page("p.md", 'T "t" <|x|>', "http://wiki/p/", (section,))
+    turns = [{"role": "user", "content": "<|x|>"}]
+    sample = render([Excerpt(page, page.sections, 1)], "Q?", turns, "S", "F")
     return hashlib.sha256(repr(sample).encode()).hexdigest()[:16]
 
 
 def _page(excerpt: Excerpt) -> str:
-    # A page cannot close its own delimiter: "</page" is not a token sequence that pages need.
-    text = excerpt.text.replace("</page", "< /page")
-    title = excerpt.page.title.replace('"', "'")
-    return f'<page title="{title}">\n{text}\n</page>'
+    title = " ".join(excerpt.page.title.replace('"', "'").split())
+    return f'<page title="{neutral(title)}">\n{neutral(excerpt.text)}\n</page>'

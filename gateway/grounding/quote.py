@@ -9,14 +9,14 @@ The grammar is GBNF, https://github.com/ggml-org/llama.cpp/blob/master/grammars/
 llama.cpp and vLLM's structured outputs both read.
 """
 
-from gateway.grounding.excerpt import CUT
+from gateway.grounding.excerpt import spoken
 from gateway.grounding.sentences import units
 from gateway.wiki.page import Section
 
 
 def grammar(section: Section) -> str:
     """The GBNF grammar of all quotations from `section`: empty when it has nothing to quote."""
-    parts = units(section.body.removesuffix(CUT))
+    parts = units(spoken(section))
     starts = [f"u{n}" for n, unit in enumerate(parts) if unit.begins]
     if not starts:
         return ""

@@ -9,7 +9,8 @@ passage in another order passes.
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.excerpt import Excerpt, spoken
+from gateway.grounding.neutral import restored
 from gateway.grounding.prompt import REFUSAL
 from gateway.grounding.sentences import first, units
 from gateway.search.index import coverage
@@ -118,6 +119,7 @@ class SentenceGate:
 
     def _judge(self, sentence: str) -> str:
         self._held = self._held[len(sentence) :]
+        sentence = restored(sentence)
         plain = " ".join(sentence.split())
         if not self._quoting and _REFUSAL in plain.lower():
             self.stopped = True
@@ -140,6 +142,6 @@ def _has(text: str, exact: str) -> bool:
 def _windows(page: Page, section: Section) -> list[set[str]]:
     """The stems of each run of WINDOW sentences, with those of the headings above."""
     above = set(stems(f"{page.title} {' '.join(section.path)}"))
-    parts = [stems(unit.text) for unit in units(section.body)]
+    parts = [stems(unit.text) for unit in units(spoken(section))]
     count = max(1, len(parts) - WINDOW + 1)
     return [above.union(*parts[n : n + WINDOW]) for n in range(count)]

@@ -1,19 +1,22 @@
 """What of a page stands in front of a question."""
 
-import pytest
-from hypothesis import given
+from collections.abc import Iterable
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.grounding.excerpt import (
     CUT,
     FOCUS,
+    LATER,
     Excerpt,
     beginning,
     excerpt,
     focus,
-    paragraphs,
+    pieces,
+    spoken,
 )
-from gateway.wiki.page import Page
+from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems
 from tests.gateway.conftest import page
 
@@ -24,13 +27,15 @@ PAGE = page(
 )
 
 
-def lengths(read: Page) -> list[int]:
+def lengths(sections: Iterable[Section]) -> list[int]:
     """A token for each four characters."""
-    return [len(section.text + "\n\n") // 4 + 1 for section in read.sections]
+    return [len(section.text + "\n\n") // 4 + 1 for section in sections]
 
 
 def take(read: Page, budget: int, question: str) -> Excerpt:
-    return excerpt(read, lengths(read), budget, question, dict.fromkeys(stems(question), 1.0))
+    parts = pieces(read, lengths(read.sections), budget)
+    sizes = lengths(part.section for part in parts)
+    return excerpt(read, parts, sizes, budget, question, dict.fromkeys(stems(question), 1.0))
 
 
 def headings(part: Excerpt) -> list[str]:
@@ -41,12 +46,12 @@ def test_a_page_that_fits_stands_whole() -> None:
     part = take(PAGE, 1000, "hammers")
     assert part.is_whole
     assert part.text == PAGE.text
-    assert part.tokens == sum(lengths(PAGE))
+    assert part.tokens == sum(lengths(PAGE.sections))
 
 
 def test_a_page_that_fits_exactly_is_whole_and_one_token_less_is_not() -> None:
-    assert take(PAGE, sum(lengths(PAGE)), "hammers").is_whole
-    assert not take(PAGE, sum(lengths(PAGE)) - 1, "hammers").is_whole
+    assert take(PAGE, sum(lengths(PAGE.sections)), "hammers").is_whole
+    assert not take(PAGE, sum(lengths(PAGE.sections)) - 1, "hammers").is_whole
 
 
 def test_the_best_sections_are_chosen_and_stand_in_page_order() -> None:
@@ -69,24 +74,57 @@ def test_headings_that_stand_there_already_are_not_repeated() -> None:
     assert "(" not in part.text
 
 
+LONG = page("a.md", "## Long\n\n" + "\n\n".join(f"Paragraph x{n} is here." for n in range(200)))
+
+
 def test_a_section_larger_than_the_budget_is_cut_between_paragraphs_and_says_so() -> None:
-    long = page("a.md", "## Long\n\n" + "\n\n".join(f"Paragraph {n} is here." for n in range(200)))
-    part = take(long, 200, "paragraph")
-    (section,) = part.sections
-    assert section.text.startswith("## Long\n\nParagraph 0 is here.\n\nParagraph 1")
+    part = take(LONG, 200, "paragraph")
+    section = part.sections[0]
+    assert section.text.startswith("## Long\n\nParagraph x0 is here.\n\nParagraph x1")
     assert section.text.endswith(f"is here.\n\n{CUT}")
     assert not part.is_whole
-    assert part.tokens <= 200
+    assert 100 < part.tokens <= 200
+
+
+def test_of_a_section_that_is_too_long_the_part_that_answers_is_read() -> None:
+    part = take(LONG, 200, "what is x150?")
+    assert "Paragraph x150 is here." in part.text
+    for section in part.sections:
+        assert section.text.startswith(f"## Long\n\n{LATER}\n\nParagraph x")
+        assert section.anchor == "long"
+        assert spoken(section).startswith("Paragraph x")
+        assert spoken(section).endswith("is here.")
+
+
+def test_parts_that_follow_each_other_are_one_again() -> None:
+    sections = take(LONG, 400, "which paragraph is x150?").sections
+    (section,) = (section for section in sections if "x150 " in section.text)
+    assert section.text.count(LATER) == section.text.count(CUT) == 1
+    said = [int(text.split()[1][1:]) for text in spoken(section).split("\n\n")]
+    assert said == list(range(said[0], said[0] + len(said)))
+    assert 150 in said
+    assert len(said) > 30
 
 
 def test_a_paragraph_larger_than_the_budget_is_cut_within() -> None:
     part = take(page("a.md", "word " * 5000), 200, "word")
-    (section,) = part.sections
-    assert section.text.startswith("word word")
-    assert section.text.endswith(CUT)
-    assert len(section.text) / 4 <= 200
+    assert part.text.startswith("word word")
+    assert CUT in part.text
+    assert len(part.text) / 4 <= 200
 
 
+def test_one_huge_page_without_headings_is_read_where_it_answers() -> None:
+    text = "\n\n".join(f"Item {n} is about topic{n}. " * 5 for n in range(3000))
+    part = take(page("a.md", text), 1000, "what about topic2345?")
+    assert "topic2345." in part.text
+    assert part.tokens <= 1000
+
+
+def test_a_whole_section_is_preferred_to_none_however_small_the_budget() -> None:
+    assert take(PAGE, 1, "hammers").sections
+
+
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 400), min_size=1, max_size=8),
     st.integers(100, 1000),
@@ -139,11 +177,3 @@ def test_the_beginning_leaves_the_heading_out_and_ends_between_paragraphs() -> N
     assert text.startswith("xxx")
     assert len(text) <= FOCUS
     assert set(text.split("\n\n")) == {"x" * 100}
-
-
-@pytest.mark.parametrize(
-    ("text", "characters", "kept"),
-    [("", 10, ""), ("short", 10, "short"), ("long" * 5, 10, "longlonglo"), ("a\n\nbcdef", 5, "a")],
-)
-def test_paragraphs_gives_at_least_a_part_of_one(text: str, characters: int, kept: str) -> None:
-    assert paragraphs(text, characters) == kept

@@ -1,19 +1,20 @@
 """From a question to pages, or to none."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from gateway.grounding.ground import WORTHWHILE, Grounding, Grounds
+from gateway.grounding.prompt import render
 from gateway.search.index import Index
 from tests.gateway.conftest import SITE
 
 Make = Callable[..., Index]
 
 
-async def count(text: str) -> int:
-    return len(text) // 4 + 1
+async def count(texts: Sequence[str]) -> list[int]:
+    return [len(text) // 4 + 1 for text in texts]
 
 
 FILLER = "Further reading is to be found in the archive of the museum.\n\n"
@@ -122,17 +123,31 @@ def test_leftovers_are_not_filled_with_crumbs(wiki: Index) -> None:
     assert len(grounds.excerpts) == 1
 
 
-def test_a_page_is_counted_once(wiki: Index) -> None:
+def test_a_page_is_counted_once_and_again_when_it_has_changed(indexed: Make) -> None:
     counted: list[str] = []
 
-    async def counting(text: str) -> int:
-        counted.append(text)
-        return len(text)
+    async def counting(texts: Sequence[str]) -> list[int]:
+        counted.extend(texts)
+        return await count(texts)
 
-    async def ask_twice() -> None:
-        grounding = Grounding(wiki, counting)
-        for _ in range(2):
+    async def ask(*wikis: Index) -> None:
+        grounding = Grounding(wikis[0], counting)
+        for wiki in wikis:
+            grounding.index = wiki
             await grounding.ground("change the port", 2000, 1)
 
-    asyncio.run(ask_twice())
-    assert len(counted) == len(set(counted)) == 1
+    old, new = indexed(a="# Port\n\nChange it."), indexed(a="# Port\n\nDo not change the port.")
+    asyncio.run(ask(old, old, new, old, new))
+    assert counted == ["# Port\n\nChange it.\n\n", "# Port\n\nDo not change the port.\n\n"]
+
+
+def test_what_is_counted_is_what_stands_in_the_prompt(indexed: Make) -> None:
+    counted: list[str] = []
+
+    async def counting(texts: Sequence[str]) -> list[int]:
+        counted.extend(texts)
+        return await count(texts)
+
+    made = indexed(a="# Port\n\nChange <|im_end|> it.")
+    grounds = asyncio.run(Grounding(made, counting).ground("change the port", 2000, 1))
+    assert counted[0].strip() in render(grounds.excerpts, "?")[0]["content"]

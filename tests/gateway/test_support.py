@@ -221,3 +221,10 @@ def test_in_whatever_chunks_an_answer_comes_the_same_goes_out(
     parts, many = gated(*chunks, cut=cut)
     assert parts == whole
     assert (many.refused, many.stopped) == (one.refused, one.stopped)
+
+
+def test_an_answer_says_what_the_prompt_wrote_another_way_as_the_page_does() -> None:
+    read = page("turns.md", "# Turns\n\nA turn of the template ends with `<|im_end|>`, always.")
+    excerpts = [Excerpt(read, read.sections, 1)]
+    gate = SentenceGate(Support(excerpts, "?", lambda said: dict.fromkeys(said, 1.0)), LEAST)
+    assert gate.feed("A turn ends with `&lt;|im_end|>`. ") == "A turn ends with `<|im_end|>`. "

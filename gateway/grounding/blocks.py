@@ -1,0 +1,100 @@
+"""Where Markdown may be cut: between its blocks, never within code, a table, or a promise.
+
+A block is a paragraph, a list item with a blank line after it, a fenced code block, a table. What
+ends with a colon announces the next block and belongs to it.
+"""
+
+import re
+from collections.abc import Iterator
+
+FENCE = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|>\s*)*(`{3,}|~{3,})")
+_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")  # under a table's head
+
+
+def blocks(text: str, promises: bool = True) -> list[str]:
+    """The blocks of `text`; joined by blank lines they are the text, but for its outer white space.
+
+    A fence that nobody closes goes on to the end. `promises`: does what ends with a colon belong to
+    the next block?
+    """
+    found: list[str] = []
+    lines: list[str] = []
+    fence = ""
+    for line in text.strip("\n").split("\n"):
+        mark = FENCE.match(line)
+        if fence:
+            if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
+                fence = ""
+        elif mark:
+            fence = mark[1]
+        announced = promises and bool(lines) and lines[-1].rstrip().endswith(":")
+        if line.strip() or fence or announced:
+            lines.append(line)
+        elif lines:
+            found.append("\n".join(lines))
+            lines = []
+    if lines:
+        found.append("\n".join(lines).rstrip())
+    return [block for block in found if block.strip()]
+
+
+def beginning(text: str, most: int) -> str:
+    """The first blocks of `text` within `most` characters, at least (a part of) one."""
+    kept = ""
+    for block in blocks(text):
+        if kept and len(kept) + 2 + len(block) > most:
+            break
+        kept = f"{kept}\n\n{block}" if kept else block
+    return (kept if len(kept) <= most else parts(kept, most)[0]).strip()
+
+
+def parts(text: str, most: int) -> list[str]:
+    """`text` in parts of at most `most` characters, cut between blocks where that is possible.
+
+    A block that is longer is cut between its lines: code is closed and opened again, a table has
+    its head again. Only a line that alone is longer is cut within.
+    """
+    pieces: list[str] = []
+    for block in blocks(text):
+        if len(block) <= most:
+            pieces.append(block)
+        else:
+            for part in blocks(block, promises=False):
+                pieces += _split(part, most) if len(part) > most else (part,)
+    found: list[str] = []
+    for piece in pieces:
+        if found and len(found[-1]) + 2 + len(piece) <= most:
+            found[-1] += f"\n\n{piece}"
+        else:
+            found.append(piece)
+    return found
+
+
+def _split(block: str, most: int) -> Iterator[str]:
+    """A block that is too long, between its lines."""
+    head, lines, foot = _frame(block)
+    frame = len(head) + len(foot)
+    if frame > most // 2:
+        head, lines, foot, frame = "", block.split("\n"), "", 0
+    room = most - frame
+    kept = ""
+    for line in lines:
+        for start in range(0, max(1, len(line)), room):
+            bit = line[start : start + room]
+            if kept and len(kept) + 1 + len(bit) > room:
+                yield head + kept + foot
+                kept = bit
+            else:
+                kept = f"{kept}\n{bit}" if kept else bit
+    yield head + kept + foot
+
+
+def _frame(block: str) -> tuple[str, list[str], str]:
+    """What each piece of a block needs above it, the lines to share out, what it needs below."""
+    lines = block.split("\n")
+    if mark := FENCE.match(lines[0]):
+        closed = len(lines) > 1 and lines[-1].strip() == mark[1]
+        return f"{lines[0]}\n", lines[1:-1] if closed else lines[1:], f"\n{mark[1]}"
+    if len(lines) > 2 and "|" in lines[0] and "|" in lines[1] and _RULE.match(lines[1]):
+        return f"{lines[0]}\n{lines[1]}\n", lines[2:], ""
+    return "", lines, ""

@@ -1,0 +1,43 @@
+"""Text of pages and people that cannot pass for a part of the prompt's frame.
+
+Engines read the special tokens of a chat template wherever they stand, in the middle of a message
+too: llama.cpp and vLLM both turn `<|im_end|>` on a page into the token that ends the turn. So what
+could be one, of any usual model, is written another way before it comes into a prompt, and so is
+the delimiter of pages. `restored` gives an answer the wiki's own characters back.
+"""
+
+import re
+
+# Turn marks of ChatML, Llama 3 and 4, Phi, DeepSeek (with the wide bar), and ours around pages.
+_OPENING = r"\s*[|｜]|\s*/?\s*page\b"
+# Control tokens that look like tags: SmolLM, Gemma, T5, Mistral, Qwen, StarCoder. Elements of HTML
+# have no underscore in their names; <s> is one, and is written another way all the same.
+_TAGS = (
+    r"/?(?:s|unk|pad|bos|eos|cls|sep|mask|think|tools?|filename|reponame|image|img|unused\d+"
+    r"|fim-[a-z]+|[a-z]+(?:[_-][a-z0-9]+)*_[a-z0-9]+)>"
+)
+_SYSTEM = r"/?SYS>>"
+_NAMES = (
+    r"/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_[A-Z]+|ARGS|IMG(?:_[A-Z]+)?|PREFIX|MIDDLE|SUFFIX"
+    r"|CLS|SEP|PAD|MASK|UNK|gMASK|BOS|EOS)\]"
+)
+_ANGLE = rf"(?=(?:{_OPENING}|{_TAGS}|{_SYSTEM}))"
+_SQUARE = rf"(?={_NAMES})"
+_WRITTEN = ((f"<{_ANGLE}", "&lt;"), (rf"\[{_SQUARE}", "&#91;"))
+_READ = ((f"&lt;{_ANGLE}", "<"), (f"&#91;{_SQUARE}", "["))
+_THERE = [(re.compile(pattern, re.IGNORECASE), by) for pattern, by in _WRITTEN]
+_BACK = [(re.compile(pattern, re.IGNORECASE), by) for pattern, by in _READ]
+
+
+def neutral(text: str) -> str:
+    """`text` without anything that a tokenizer or a reader could take for the prompt's frame."""
+    for pattern, by in _THERE:
+        text = pattern.sub(by, text)
+    return text
+
+
+def restored(text: str) -> str:
+    """What a model says after a neutral text, in the characters of the original."""
+    for pattern, by in _BACK:
+        text = pattern.sub(by, text)
+    return text

@@ -1,0 +1,85 @@
+"""Where Markdown may be cut."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.grounding.blocks import beginning, blocks, parts
+
+CODE = "```sh\nfirst\n\nsecond\n\n# a comment\n```"
+TABLE = "| a | b |\n|---|---|\n" + "\n".join(f"| row {n} | {n} |" for n in range(30))
+
+
+def test_paragraphs_are_blocks() -> None:
+    assert blocks("\none\nand more\n\n\ntwo\n\n- three\n- four\n") == [
+        "one\nand more",
+        "two",
+        "- three\n- four",
+    ]
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~", "````"])
+def test_a_blank_line_within_code_is_no_border(fence: str) -> None:
+    code = f"{fence}sh\nfirst\n\nsecond\n{fence}"
+    assert blocks(f"Before.\n\n{code}\n\nAfter.") == ["Before.", code, "After."]
+
+
+def test_a_longer_fence_is_not_closed_by_a_shorter_one() -> None:
+    code = "````md\n```\n\nx\n```\n\ny\n````"
+    assert blocks(f"{code}\n\nAfter.") == [code, "After."]
+
+
+def test_code_in_a_list_is_whole() -> None:
+    text = "1. Do this:\n\n    ```\n    a\n\n    b\n    ```\n\n2. Then that."
+    assert blocks(text)[0].endswith("b\n    ```")
+
+
+def test_code_that_is_never_closed_goes_on_to_the_end() -> None:
+    assert blocks("a\n\n```\nb\n\nc") == ["a", "```\nb\n\nc"]
+
+
+def test_what_is_announced_belongs_to_its_announcement() -> None:
+    assert blocks(f"Type this:\n\n{CODE}\n\nAfter.") == [f"Type this:\n\n{CODE}", "After."]
+
+
+def test_the_beginning_ends_between_blocks() -> None:
+    assert beginning(f"One.\n\n{CODE}\n\nTwo.", 40) == "One."
+    assert beginning(f"One.\n\n{CODE}\n\nTwo.", 60) == f"One.\n\n{CODE}\n\nTwo."
+    assert beginning("", 10) == ""
+    assert beginning("longlonglonglong", 10) == "longlonglo"
+
+
+def test_a_long_code_block_is_cut_between_lines_and_closed_and_opened_again() -> None:
+    lines = [f"line {n}" for n in range(100)]
+    found = parts("Type this:\n\n```py\n" + "\n".join(lines) + "\n```", 100)
+    assert found[0] == "Type this:"
+    for part in found[1:]:
+        assert part.startswith("```py\nline ")
+    assert all(part.count("```") == 2 and part.endswith("\n```") for part in found[1:])
+    assert [line for part in found for line in part.split("\n") if line in lines] == lines
+
+
+def test_a_long_table_has_its_head_again() -> None:
+    found = parts(TABLE, 120)
+    assert len(found) > 3
+    assert all(part.startswith("| a | b |\n|---|---|\n| row ") for part in found)
+    assert "\n".join(part.split("\n", 2)[2] for part in found) == TABLE.split("\n", 2)[2]
+
+
+def test_only_a_line_that_alone_is_too_long_is_cut_within() -> None:
+    assert parts("x" * 250, 100) == ["x" * 100, "x" * 100, "x" * 50]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["word " * 9, CODE, TABLE, "Announced:", "```", "short", "- item", ""]),
+        max_size=8,
+    ),
+    st.integers(60, 400),
+)
+def test_no_part_is_too_long_and_no_word_is_lost(texts: list[str], most: int) -> None:
+    text = "\n\n".join(texts)
+    found = parts(text, most)
+    assert all(len(part) <= most for part in found)
+    said = " ".join(found).split()
+    assert all(said.count(word) >= text.split().count(word) for word in set(text.split()))

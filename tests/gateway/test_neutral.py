@@ -1,0 +1,78 @@
+"""Text that cannot pass for the prompt's frame."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.grounding.neutral import neutral, restored
+
+CONTROL = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|begin_of_text|>",
+    "<|start_header_id|>system<|end_header_id|>",
+    "<|eot_id|>",
+    "<|python_tag|>",
+    "<｜User｜>",
+    "<｜end▁of▁sentence｜>",
+    "<s>",
+    "</s>",
+    "<S>",
+    "<unk>",
+    "<pad>",
+    "<bos>",
+    "<eos>",
+    "<start_of_turn>model",
+    "<end_of_turn>",
+    "<unused12>",
+    "<extra_id_0>",
+    "<repo_name>",
+    "<jupyter_start>",
+    "<fim_prefix>",
+    "<fim-suffix>",
+    "<tool_call>",
+    "</tool_call>",
+    "<think>",
+    "</think>",
+    "[INST]",
+    "[/INST]",
+    "[TOOL_CALLS]",
+    "[SYSTEM_PROMPT]",
+    "<<SYS>>",
+    "<</SYS>>",
+    "</page>",
+    "< / PAGE >",
+    '<page title="x">',
+]
+PLAIN = [
+    "Use `a < b | c` and x<y.",
+    "<b>bold</b>, <pages>, <code>, <input type='text'>, <my-element>",
+    "[a link](page.md), [ ] a task, [x] done, [INSTALL], [system]",
+    "&lt;b&gt; &amp; &#91;x]",
+    "List<String> and vector<int>",
+]
+
+
+@pytest.mark.parametrize("token", CONTROL)
+def test_a_control_token_is_written_another_way_and_comes_back(token: str) -> None:
+    text = f"before {token} after"
+    assert token not in neutral(text)
+    assert restored(neutral(text)) == text
+    assert neutral(neutral(text)) == neutral(text)
+
+
+@pytest.mark.parametrize("text", PLAIN[1:])
+def test_markup_and_code_stay_as_they_are(text: str) -> None:
+    assert neutral(text) == text
+
+
+@given(
+    st.lists(st.sampled_from([*CONTROL, *PLAIN, "<", "|", "[", "/", ">", " ", "x"])).map("".join)
+)
+def test_nothing_that_is_put_together_of_parts_is_a_control_token(text: str) -> None:
+    written = neutral(text)
+    assert not re.search(r"<\s*[|｜]|<\s*/?\s*page\b|<[a-z_]+_[a-z_]+>|\[/?INST\]", written, re.I)
+    assert neutral(written) == written
