@@ -439,6 +439,7 @@ class Answer:
         if facts.get("refused"):
             say(f"refused after {took:.1f} s: the pages do not answer it")
         else:
+            self._exchange.stood_on(e.page.url for e in self._grounds.excerpts)
             say(f"answered in {took:.1f} s from {facts['sources'][0]['url']}")
 
 
