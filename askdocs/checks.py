@@ -15,6 +15,7 @@ from askdocs.home import Home
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
 from gateway.sources import folder
+from gateway.sources.spec import is_address, is_html
 
 # Measured with the small model, in GiB: engine 0.6, gateway 0.4, widget, site and this process 0.4.
 MEMORY_GIB = 1.6
@@ -102,9 +103,14 @@ def disk(home: Home) -> Check:
 
 
 def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
-    docs = settings.docs
+    if is_address(settings.docs):
+        yield Check("wiki", True, f"the site {settings.docs}")
+        return
+    docs = Path(settings.docs)
+    kind = "HTML" if is_html(docs) else "Markdown"
     try:
-        count = sum(1 for _ in folder.files(docs))
+        files = docs.rglob("*.htm*") if kind == "HTML" else folder.files(docs)
+        count = sum(1 for _ in files)
     except AskdocsError as error:
         found, _, fix = str(error).partition(": ")
         yield Check("wiki", False, found, fix)
@@ -117,7 +123,7 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
             "choose a --home DIR outside of it",
         )
         return
-    yield Check("wiki", True, f"{count} pages in {docs}")
+    yield Check("wiki", True, f"{count} {kind} pages in {docs}")
 
 
 def ports(settings: UpSettings) -> Iterator[Check]:

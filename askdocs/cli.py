@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,7 +37,11 @@ COLOURS = {"engine": "magenta", "gateway": "blue", "widget": "green", "site": "y
 @app.command()
 def up(
     docs: Annotated[
-        Path | None, typer.Option(help="Folder of Markdown pages: your wiki (default: docs).")
+        str | None,
+        typer.Option(
+            help="Your wiki: folder of Markdown or HTML pages, or address of a site"
+            " (default: docs)."
+        ),
     ] = None,
     home_dir: HomeOption = None,
     gateway_port: Annotated[

@@ -1,6 +1,5 @@
 """The `[up]` section of the settings: what `askdocs up` starts on one machine."""
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -13,7 +12,9 @@ class UpSettings(Section):
 
     section: ClassVar[str] = "up"
 
-    docs: Path = Field(Path("docs"), description="Folder of Markdown pages: your wiki.")
+    docs: str = Field(
+        "docs", description="Your wiki: folder of Markdown or HTML pages, or address of a site."
+    )
     gateway_port: int = Field(4000, ge=1, le=65535, description="Port of the OpenAI API.")
     widget_port: int = Field(8080, ge=1, le=65535, description="Port of the box.")
     site_port: int = Field(8000, ge=1, le=65535, description="Port of the wiki as a site.")

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, 
         "site_name": _name(docs),
         "site_url": site_url,
         "docs_dir": str(docs.absolute()),
-        "site_dir": str(home.site),
+        "site_dir": str(_beside(home)),
         "use_directory_urls": True,
         "theme": {
             "name": "material",
@@ -69,6 +70,8 @@ def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, 
 async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
     """Build the site unless it is there already; return whether it had to be built.
 
+    It is built beside the one that is shown, and put in its place once it is whole.
+
     Raises:
         AskdocsError: MkDocs failed; its own words are in logs/site-build.log.
     """
@@ -103,8 +106,27 @@ async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
         said = [line.split("-", 1)[-1].strip() for line in lines if line.startswith("ERROR ")]
         why = ": ".join(dict.fromkeys([*said[:1], lines[-1]]))
         raise AskdocsError(f"MkDocs could not build {docs}: {why} (all of it in {log})")
+    _replace(home)
     write_json(marker, {"digest": digest})
     return True
+
+
+def _beside(home: Home) -> Path:
+    return home.root / "site.new"
+
+
+def _replace(home: Home) -> None:
+    old = home.root / "site.old"
+    try:
+        shutil.rmtree(old, ignore_errors=True)
+        if home.site.exists():
+            home.site.rename(old)
+        _beside(home).rename(home.site)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise AskdocsError(
+            f"{home.site}: cannot be replaced ({error.strerror}): delete it, or free the disk"
+        ) from None
 
 
 def _name(docs: Path) -> str:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -22,13 +23,13 @@ from askdocs import checks, client, model, site, status
 from askdocs.home import Home, read_json, write_json
 from askdocs.settings import UpSettings
 from askdocs.supervisor import LARGEST_LOG, Running, Say, Service
+from askdocs.wiki import Wiki
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
 from gateway.settings import environment, load
-from gateway.sources import folder
 from widget.settings import WidgetSettings
 
 P = ParamSpec("P")
@@ -39,6 +40,8 @@ SEVERAL_PAGES = 6000
 # Of the budgeted seconds, the share for pages. The rest is for the instructions, the question, the
 # section that is repeated beside it, and for long prompts being read slower than the measured one.
 FOR_PAGES = 0.75
+# Seconds: a site that takes longer to build is not built while a wiki is edited.
+QUICK = 20.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class Up:
         self._began = time.monotonic()
         self._stopping = False
         self._threads: list[threading.Thread] = []
+        local = f"http://127.0.0.1:{settings.site_port}/"
+        self._wiki = Wiki(settings.docs, local, home.index, partial(say, "wiki"))
+        # A site on the web is where it is.
+        self._site_url = local if self._wiki.spec.folder else settings.docs
+        self._build_took = 0.0
         self._kept: Path | None = None
 
     async def run(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
@@ -95,22 +103,29 @@ class Up:
                 await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
                     starting.result()
+                    keeping = asyncio.create_task(self._keep())
                     while not (await asyncio.wait({stopping}, timeout=60))[0]:
                         rotate(self._home.logs / "access.log")
+                    keeping.cancel()
                 else:
                     self._stopping = True
+                    self._wiki.stop.set()
                     starting.cancel()
                     await asyncio.gather(starting, return_exceptions=True)
                     for thread in self._threads:
                         await asyncio.to_thread(thread.join, 6)
                 self._say("up", "stopping")
             finally:
+                self._wiki.stop.set()
                 await asyncio.gather(*(running.stop() for running in self._running.values()))
                 self._home.running.unlink(missing_ok=True)
 
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         settings = self._settings
-        served = await self._engine()
+        engine = asyncio.ensure_future(self._engine())
+        # Both before how fast the engine reads is measured: nothing else is at work then.
+        await self._together(engine, self._in_thread(self._wiki.first))
+        served = engine.result()
         rate = await self._prefill(served)
         budget = page_budget(rate, settings.first_token, served.context)
         self._state = status.Running(
@@ -118,11 +133,11 @@ class Up:
             started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             gateway=f"http://127.0.0.1:{settings.gateway_port}/v1",
             widget=f"http://127.0.0.1:{settings.widget_port}",
-            site=f"http://127.0.0.1:{settings.site_port}/",
+            site=self._site_url,
             engine=f"{settings.engine}" if served.own else "elsewhere",
             engine_url=served.url,
             model=served.name,
-            docs=str(settings.docs),
+            docs=settings.docs,
             page_budget=budget,
             prefill_rate=round(rate, 1),
             processes={},
@@ -131,7 +146,10 @@ class Up:
         self._save()
         self._say("gateway", "starting LiteLLM's proxy (about ten seconds)")
         gateway, widget = self._gateway(served, rate, budget), self._widget()
-        await self._together(self._service(gateway), self._service(widget), self._site())
+        services = [self._service(gateway), self._service(widget)]
+        if self._wiki.spec.folder:
+            services.append(self._site())
+        await self._together(*services)
         answered = await self._first_answer()
         self._state = self._replace(ready=True)
         self._save()
@@ -292,8 +310,7 @@ class Up:
             engine_url=served.url,
             engine_model=served.id,
             model_name=served.name,
-            docs=settings.docs.absolute(),
-            site_url=f"http://127.0.0.1:{settings.site_port}/",
+            site_url=self._site_url,
             index=self._home.index,
             page_budget=budget,
             # A quotation is of one section; more pages only make it easier to pick the wrong one.
@@ -307,7 +324,11 @@ class Up:
         return Service(
             name="gateway",
             argv=[sys.executable, "-m", "gateway"],
-            env={**environment(configured), "ASKDOCS_HOME": str(self._home.root)},
+            env={
+                **environment(configured),
+                "ASKDOCS_GATEWAY_DOCS": "",  # this process reads the wiki
+                "ASKDOCS_HOME": str(self._home.root),
+            },
             log=self._home.logs / "gateway.log",
             ready=lambda: _answers(f"{root}/ready"),
             timeout=180,
@@ -322,7 +343,7 @@ class Up:
             port=settings.widget_port,
             gateway_url=f"http://127.0.0.1:{settings.gateway_port}/v1",
             gateway_key=SecretStr(self._home.key()),
-            origins=(*self._widget_settings.origins, *ours),
+            origins=(*self._widget_settings.origins, *ours, *self._wiki.origins),
         )
         return Service(
             name="widget",
@@ -334,25 +355,51 @@ class Up:
         )
 
     async def _site(self) -> None:
-        settings = self._settings
-        url = f"http://127.0.0.1:{settings.site_port}/"
-        widget = f"http://127.0.0.1:{settings.widget_port}"
-        began = time.monotonic()
-        if await site.build(settings.docs, self._home, url, widget):
-            self._say("site", f"built in {time.monotonic() - began:.0f} s")
-        root = str(self._home.site)
+        folder = self._wiki.spec.folder
+        assert folder is not None
+        if self._wiki.spec.kind == "preview":
+            await self._build()
+            folder = self._home.site
         await self._service(
             Service(
                 name="site",
                 argv=[
                     *(sys.executable, "-m", "askdocs.site"),
-                    *("--root", root, "--port", str(settings.site_port)),
+                    *("--root", str(folder), "--port", str(self._settings.site_port)),
                 ],
                 log=self._home.logs / "site.log",
-                ready=lambda: _answers(url),
+                ready=lambda: _answers(self._site_url),
                 timeout=60,
             )
         )
+
+    async def _keep(self) -> None:
+        """Answers, and the site where that is quick, follow the wiki."""
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            if self._wiki.spec.kind == "preview":
+                asyncio.run_coroutine_threadsafe(self._rebuild(), loop).result()
+
+        await self._in_thread(self._wiki.keep, changed)
+
+    async def _rebuild(self) -> None:
+        if self._build_took > QUICK:
+            self._say("site", "shows the change after the next start")
+            return
+        try:
+            await self._build()
+        except AskdocsError as error:
+            self._say("site", str(error))
+
+    async def _build(self) -> None:
+        folder = self._wiki.spec.folder
+        assert folder is not None
+        widget = f"http://127.0.0.1:{self._settings.widget_port}"
+        began = time.monotonic()
+        if await site.build(folder, self._home, self._site_url, widget):
+            self._build_took = time.monotonic() - began
+            self._say("site", f"built in {self._build_took:.0f} s")
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As asyncio.to_thread, in a thread that does not hold up the end of the process."""
@@ -387,7 +434,7 @@ class Up:
         await running.start()
         self._say(service.name, f"ready in {time.monotonic() - began:.1f} s")
 
-    async def _together(self, *parts: Awaitable[None]) -> None:
+    async def _together(self, *parts: Awaitable[object]) -> None:
         tasks = [asyncio.ensure_future(part) for part in parts]
         try:
             await asyncio.gather(*tasks)
@@ -400,9 +447,8 @@ class Up:
         """A real answer through every part. Raises AskdocsError."""
         assert self._state is not None
         url, key = self._state.gateway, self._home.key()
-        reading = folder.read(self._settings.docs, self._state.site)
-        page = min(reading.pages, key=lambda page: len(page.text))
-        return await asyncio.to_thread(_ask_once, url, key, f"What is {page.title}?")
+        title = await asyncio.to_thread(self._wiki.shortest_title)
+        return await asyncio.to_thread(_ask_once, url, key, f"What is {title}?")
 
     def _replace(self, **changes: Any) -> status.Running:
         assert self._state is not None

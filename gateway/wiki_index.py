@@ -42,7 +42,7 @@ def prepare(settings: GatewaySettings, say: Say) -> None:
         pass  # so that every worker can open it
     spec = named(settings)
     if spec and spec.folder:
-        sync_named(spec, settings.index, say)
+        _complain(sync_named(spec, settings.index, say))
 
 
 def named(settings: GatewaySettings) -> Spec | None:
@@ -74,16 +74,18 @@ def sync_named(spec: Spec, index: Path, say: Say, stop: threading.Event | None =
             said = time.monotonic()
             say(f"{spec.place}: {step} pages, {done:,}{f' of {total:,}' if total else ''}")
 
-    synced = sync(
+    return sync(
         spec.open(),
         partial(writing, index),
         spec=spec.stored,
         configured=True,
         progress=progress,
     )
+
+
+def _complain(synced: Synced) -> None:
     for one in synced.broken:
-        log.warning("%s: %s: not read: %s", spec.place, one.path, one.why)
-    return synced
+        log.warning("%s: %s: not read: %s", synced.source, one.path, one.why)
 
 
 class Stopped(AskdocsError):
@@ -141,6 +143,7 @@ class Keeper:
                 synced = sync_named(spec, self._settings.index, self._say, self._stop)
                 if synced.is_different:
                     self._say(f"{spec.place}: {synced.pages:,} pages")
+                    _complain(synced)
             except AskdocsError as error:
                 if not self._stop.is_set():
                     log.warning("%s", error)

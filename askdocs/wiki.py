@@ -1,0 +1,103 @@
+"""The wiki that `askdocs up` answers from: read at the start, and again whenever it changes."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from askdocs import watch
+from gateway.errors import AskdocsError
+from gateway.search.index import Index
+from gateway.search.store import NoIndex
+from gateway.sources.source import Broken
+from gateway.sources.spec import Spec, is_address, is_html
+from gateway.wiki_index import sync_named
+
+LOOKED_AT = 100
+
+
+class Wiki:
+    """One wiki in the index. Its methods block; call them in a thread."""
+
+    def __init__(self, docs: str, site_url: str, index: Path, say: Callable[[str], None]) -> None:
+        """
+        Args:
+            docs: a folder of Markdown or HTML, or the address of a site.
+            site_url: where the site of a folder is shown.
+            index: the file of the index.
+            say: is told what happens.
+        """
+        kind = None if is_address(docs) else "html" if is_html(Path(docs)) else "preview"
+        self.spec = Spec.named(docs, kind, "" if is_address(docs) else site_url)
+        self._index = index
+        self._say = say
+        self._broken: tuple[Broken, ...] = ()
+        self.stop = threading.Event()
+        """Ends whatever is under way, once it is set."""
+
+    def first(self) -> None:
+        """Read the wiki; a site that the index has already is left to `keep`.
+
+        Raises:
+            AskdocsError: it is not there, or has no page.
+        """
+        if self.spec.folder is None and self._has_pages():
+            return
+        self._sync()
+
+    def keep(self, changed: Callable[[], None]) -> None:
+        """Read it again whenever it may have changed, and call `changed` when it had; for ever."""
+        said = ""
+        for number, _ in enumerate(watch.changes(self.spec.folder, self.stop)):
+            if number == 0 and self.spec.folder:
+                continue  # `first` was just there
+            try:
+                if self._sync():
+                    changed()
+                said = ""
+            except AskdocsError as error:
+                # As long as it is away, its pages stay, and this is said once.
+                if str(error) != said and not self.stop.is_set():
+                    self._say(str(error))
+                said = str(error)
+
+    def shortest_title(self) -> str:
+        """The title of a short page: a question about it is answered soon."""
+        index = Index(self._index)
+        try:
+            pages = [index.page(number) for number in index.numbers()[:LOOKED_AT]]
+        finally:
+            index.close()
+        return min(pages, key=lambda page: len(page.text)).title
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Of a site on the web: its pages may show the box."""
+        place = urlsplit(self.spec.place)
+        return () if self.spec.folder else (f"{place.scheme}://{place.netloc}",)
+
+    def _sync(self) -> bool:
+        synced = sync_named(self.spec, self._index, self._say, self.stop)
+        if synced.is_different:
+            counts = {
+                "added": len(synced.added),
+                "changed": len(synced.changed),
+                "removed": len(synced.removed),
+            }
+            did = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+            self._say(f"{synced.pages:,} pages, {did}")
+        for one in synced.broken:
+            if one not in self._broken:
+                self._say(f"{one.path} is left out: {one.why}")
+        self._broken = synced.broken
+        return synced.is_different
+
+    def _has_pages(self) -> bool:
+        try:
+            index = Index(self._index)
+        except NoIndex:
+            return False
+        try:
+            return index.count(self.spec.place) > 0
+        finally:
+            index.close()
