@@ -1,18 +1,20 @@
 """Reading the search index, which another process may be writing to."""
 
-import math
 import os
 import sqlite3
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urldefrag
 
+import numpy as np
+
 from gateway.errors import AskdocsError
-from gateway.search import store, vectors
+from gateway.search import postings, store, vectors
+from gateway.search.postings import Lengths, Weighting
 from gateway.search.vectors import Vectors
 from gateway.search.writer import (
     Answer,
@@ -24,11 +26,11 @@ from gateway.search.writer import (
     writing,
 )
 from gateway.wiki.page import Page
-from gateway.wiki.words import content_words, words
+from gateway.wiki.words import content_words, stem, words
 
-# Column weights of bm25(): a word in the title says more than one in the text. Measured on
-# questions of a support wiki, see docs/results.md, "Finding the page".
-WEIGHTS = (6.0, 2.0, 1.0)
+# A word in the title says more than one in the text. Measured on questions of a support wiki, see
+# docs/results.md, "Finding the page".
+WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=1.2, b=0.75)
 # The page that the reader is on wins over others that match about as well.
 CURRENT_PAGE = 1.5
 # "How do I configure this?" points at that page, whatever else the few words of it match.
@@ -53,11 +55,14 @@ class _Generation:
     """What was read of one generation of the index."""
 
     number: int
-    size: int
-    pages_with: dict[str, int] = field(default_factory=dict)
+    lengths: Lengths
     vectors: Vectors | None = None
     vectors_read: bool = False
     answers: list[Answer] | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.lengths.numbers)
 
 
 class Index:
@@ -71,7 +76,7 @@ class Index:
         self._inode: _Inode = None
         self._mine = threading.local()
         self._kept: OrderedDict[int, Page] = OrderedDict()
-        self._now = _Generation(-1, 0)
+        self._now: _Generation | None = None
         with self._reading() as db:
             store.check(db, file)
             self._current(db)
@@ -162,42 +167,42 @@ class Index:
         return None
 
     def match(
-        self, terms: Sequence[str], limit: int, weights: tuple[float, float, float] = WEIGHTS
+        self, terms: Sequence[str], limit: int, weighting: Weighting = WEIGHTING
     ) -> list[tuple[int, float]]:
         """The pages that have any of the words, best first: number and BM25 score above 0.
 
         Args:
             terms: words, in any form; one that stands twice counts twice.
             limit: the most pages returned.
-            weights: of title, headings and body.
+            weighting: how BM25 counts.
         """
-        quoted = [f'"{_clean(term)}"' for term in terms if term and '"' not in term]
-        if not quoted:
-            return []
+        wanted = Counter(stem(_clean(term)) for term in terms)
         with self._reading() as db:
-            return db.execute(
-                "SELECT rowid, -bm25(page_words, ?, ?, ?) AS score FROM page_words"
-                " WHERE page_words MATCH ? ORDER BY score DESC, rowid LIMIT ?",
-                (*weights, " OR ".join(quoted), limit),
-            ).fetchall()
+            lengths = self._current(db).lengths
+            scores = lengths.match(db, wanted, weighting)
+        if limit < len(scores):
+            best = np.argpartition(-scores, limit)[:limit]
+        else:
+            best = np.arange(len(scores))
+        best = best[np.lexsort((best, -scores[best]))]
+        return [(int(lengths.numbers[n]), float(scores[n])) for n in best if scores[n] > 0]
 
     def rarity(self, stems: Iterable[str]) -> dict[str, float]:
         """How much each stem says, as its inverse document frequency over pages (at least 0.1).
 
         A stem that no page has says the most.
         """
-        result = {}
         with self._reading() as db:
-            now = self._current(db)
-            for term in set(stems):
-                seen = now.pages_with.get(term)
-                if seen is None:
-                    row = db.execute(
-                        "SELECT doc FROM vocabulary WHERE term = ?", (_clean(term),)
-                    ).fetchone()
-                    seen = now.pages_with[term] = row[0] if row else 0
-                result[term] = max(0.1, math.log((now.size - seen + 0.5) / (seen + 0.5) + 1))
-        return result
+            size = self._current(db).size
+            return {
+                term: max(0.1, postings.idf(size, postings.pages_with(db, _clean(term))))
+                for term in set(stems)
+            }
+
+    def vocabulary(self) -> dict[str, int]:
+        """Every stem of the wiki, and how many pages have it."""
+        with self._reading() as db:
+            return dict(postings.vocabulary(db))
 
     def vectors(self) -> Vectors | None:
         """The vectors of all pages, or None where there are none; read once a generation."""
@@ -284,7 +289,7 @@ class Index:
                     while self._idle:
                         self._idle.pop().close()
                     self._kept.clear()
-                    self._now = _Generation(-1, 0)
+                    self._now = None
                     self._inode = (found.st_dev, found.st_ino)
             if self._idle:
                 return self._idle.pop(), self._inode
@@ -303,9 +308,8 @@ class Index:
     def _current(self, db: sqlite3.Connection) -> _Generation:
         (generation,) = db.execute("SELECT generation FROM state").fetchone()
         now = self._now
-        if now.number != generation:
-            (size,) = db.execute("SELECT count(*) FROM page").fetchone()
-            now = self._now = _Generation(generation, size)
+        if now is None or now.number != generation:
+            now = self._now = _Generation(generation, Lengths(db))
         return now
 
 

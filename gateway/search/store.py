@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 from gateway.errors import AskdocsError
+from gateway.search import postings
 from gateway.wiki.page import Page, Section
 
 # Raised when what is stored changes; a writer replaces an index of an older version.
@@ -18,10 +19,8 @@ VERSION = 2
 # Says in the file's header that it is an index of ours and not somebody's other database.
 APPLICATION = 0x61736B64  # "askd"
 
-# The words are indexed without their text (content=''), which lies compressed in `page`. Deleting
-# from such a table takes the old values, https://www.sqlite.org/fts5.html#the_delete_command;
-# contentless_delete would need SQLite 3.43, and Debian 12 has 3.40.
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE state (generation INTEGER NOT NULL, revision INTEGER NOT NULL);
 INSERT INTO state VALUES (0, 0);
 CREATE TABLE source (
@@ -42,11 +41,9 @@ CREATE TABLE answer (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL,
     paths TEXT NOT NULL, model TEXT, vector BLOB
 );
-CREATE VIRTUAL TABLE page_words USING fts5 (
-    title, headings, body, content='', tokenize='porter unicode61 remove_diacritics 2'
-);
-CREATE VIRTUAL TABLE vocabulary USING fts5vocab (page_words, 'row');
 """
+    + postings.SCHEMA
+)
 
 
 class NoIndex(AskdocsError):
@@ -146,8 +143,3 @@ def storable(page: Page) -> Page:
             for s in page.sections
         ),
     )
-
-
-def indexed_words(page: Page) -> tuple[str, str, str]:
-    """Title, headings and body, as `page_words` has them."""
-    return page.title, " \n".join(section.heading for section in page.sections), page.text

@@ -16,6 +16,7 @@ import numpy as np
 
 from gateway.errors import AskdocsError
 from gateway.search import store
+from gateway.search.postings import Postings
 from gateway.search.vectors import Floats, pack
 from gateway.wiki.page import Page
 
@@ -101,6 +102,7 @@ class FileWriter:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._postings = Postings(db)
         self.changed = False
 
     def sources(self) -> list[StoredSource]:
@@ -155,10 +157,8 @@ class FileWriter:
             "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?)",
             (number, source, page.path, stamp, page.title, page.url, sections),
         )
-        self._db.execute(
-            "INSERT INTO page_words (rowid, title, headings, body) VALUES (?, ?, ?, ?)",
-            (added.lastrowid, *store.indexed_words(page)),
-        )
+        assert added.lastrowid is not None
+        self._postings.add(added.lastrowid, page)
         self.changed = True
 
     def remove(self, source: str, path: str) -> None:
@@ -172,14 +172,14 @@ class FileWriter:
         """A page that is there."""
         page = self.page(number)
         assert page is not None
-        self._db.execute(
-            "INSERT INTO page_words (page_words, rowid, title, headings, body)"
-            " VALUES ('delete', ?, ?, ?, ?)",
-            (number, *store.indexed_words(page)),
-        )
+        self._postings.remove(number, page)
         self._db.execute("DELETE FROM page WHERE number = ?", (number,))
         self._db.execute("DELETE FROM vectors WHERE page = ?", (number,))
         self.changed = True
+
+    def finish(self) -> None:
+        """Write down what is still held in memory."""
+        self._postings.store()
 
     def missing(self, model: str) -> list[int]:
         rows = self._db.execute(
@@ -295,6 +295,7 @@ def writing(
                 writer = FileWriter(db)
                 before = db.total_changes
                 yield writer
+                writer.finish()
                 if db.total_changes != before:
                     db.execute(
                         "UPDATE state SET revision = revision + 1, generation = generation + ?",
@@ -357,12 +358,12 @@ def _make(db: sqlite3.Connection, file: Path) -> None:
             raise
     else:
         return
-    for kind, name in db.execute(
-        "SELECT type, name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    for (name,) in db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         " ORDER BY sql LIKE 'CREATE VIRTUAL%' DESC"
     ).fetchall():
         with suppress(sqlite3.OperationalError):  # a virtual table took it along
-            db.execute(f'DROP {kind} "{name}"')
+            db.execute(f'DROP TABLE "{name}"')
     for statement in store.SCHEMA.split(";\n"):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {store.APPLICATION}")

@@ -1,0 +1,197 @@
+"""Which words stand in which pages, and how well a page matches the words of a question (BM25).
+
+SQLite's own full text, FTS5, scores every page that has any of the words, row by row: a question of
+20 words takes it 0.1 s over 10,000 pages. Here a word's pages lie together as numbers, so that a
+question is some additions of arrays; docs/results.md, "A hundred thousand pages", has both.
+"""
+
+import math
+import sqlite3
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.wiki.page import Page
+from gateway.wiki.words import stems
+
+# Postings that the writer holds in memory, 11 bytes each and the words, before it stores them.
+PENDING = 4_000_000
+
+SCHEMA = """
+CREATE TABLE posting (term TEXT PRIMARY KEY, pages BLOB NOT NULL, counts BLOB NOT NULL);
+CREATE TABLE length (pages BLOB NOT NULL, counts BLOB NOT NULL);
+INSERT INTO length VALUES (x'', x'')
+"""
+
+
+class Weighting(NamedTuple):
+    """How BM25 counts.
+
+    Robertson, Zaragoza and Taylor, Simple BM25 extension to multiple weighted fields, CIKM 2004.
+    """
+
+    title: float
+    headings: float
+    body: float
+    k1: float
+    """How much a second occurrence of a word still adds: 0 is nothing."""
+    b: float
+    """How much a long page must have more of a word: 0 is no more, 1 in proportion."""
+
+
+class Postings:
+    """The pages of the words of an index file, in the transaction of its writer."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._clear()
+
+    def _clear(self) -> None:
+        # Flat arrays, because a list for each of some 100,000 words would take ten times as much.
+        self._ids: dict[str, int] = {}
+        self._terms = array("I")
+        self._pages = array("I")
+        self._counts = bytearray()
+        self._lengths: list[tuple[int, list[int]]] = []
+        self._gone: dict[str, set[int]] = {}
+        self._gone_pages: set[int] = set()
+
+    def add(self, number: int, page: Page) -> None:
+        lengths, counts = _count(page)
+        for term, of_fields in counts.items():
+            self._terms.append(self._ids.setdefault(term, len(self._ids)))
+            self._pages.append(number)
+            self._counts += bytes(of_fields)
+        self._lengths.append((number, lengths))
+        if len(self._terms) > PENDING:
+            self.store()
+
+    def remove(self, number: int, page: Page) -> None:
+        """`page` is as it was when it was added."""
+        for term in _count(page)[1]:
+            self._gone.setdefault(term, set()).add(number)
+        self._gone_pages.add(number)
+
+    def store(self) -> None:
+        """Write down what was added and removed."""
+        self._store_added()
+        for term, gone in self._gone.items():
+            row = self._db.execute(
+                "SELECT pages, counts FROM posting WHERE term = ?", (term,)
+            ).fetchone()
+            pages, counts = _without(row, gone, np.uint8)
+            if len(pages):
+                self._db.execute(
+                    "UPDATE posting SET pages = ?, counts = ? WHERE term = ?",
+                    (pages.tobytes(), counts.tobytes(), term),
+                )
+            else:
+                self._db.execute("DELETE FROM posting WHERE term = ?", (term,))
+        if self._lengths or self._gone_pages:
+            numbers, lengths = self._db.execute("SELECT pages, counts FROM length").fetchone()
+            numbers += np.array([number for number, _ in self._lengths], np.uint32).tobytes()
+            lengths += np.array([counts for _, counts in self._lengths], np.uint16).tobytes()
+            pages, counts = _without((numbers, lengths), self._gone_pages, np.uint16)
+            self._db.execute(
+                "UPDATE length SET pages = ?, counts = ?", (pages.tobytes(), counts.tobytes())
+            )
+        self._clear()
+
+    def _store_added(self) -> None:
+        terms = np.frombuffer(self._terms, np.uint32)
+        order = np.argsort(terms, kind="stable")
+        starts = np.searchsorted(terms[order], np.arange(len(self._ids) + 1))
+        pages = np.frombuffer(self._pages, np.uint32)[order]
+        counts = np.frombuffer(bytes(self._counts), np.uint8).reshape(-1, 3)[order]
+
+        def rows() -> Iterator[tuple[str, bytes, bytes]]:
+            for term in sorted(self._ids):  # in the order of the table, which is faster
+                number = self._ids[term]
+                here = slice(starts[number], starts[number + 1])
+                yield term, pages[here].tobytes(), counts[here].tobytes()
+
+        self._db.executemany(
+            "INSERT INTO posting VALUES (?, ?, ?) ON CONFLICT (term) DO UPDATE SET"
+            # What || makes is text to SQLite, byte for byte the same.
+            " pages = CAST(pages || excluded.pages AS BLOB),"
+            " counts = CAST(counts || excluded.counts AS BLOB)",
+            rows(),
+        )
+
+
+def _count(page: Page) -> tuple[list[int], dict[str, list[int]]]:
+    """The words in title, headings and body; and how often each of them stands there, up to 255."""
+    headings = "\n".join(section.heading for section in page.sections)
+    lengths = []
+    counts: dict[str, list[int]] = {}
+    for at, text in enumerate((page.title, headings, page.text)):
+        found = Counter(stems(text))
+        lengths.append(min(found.total(), 65535))
+        for term, times in found.items():
+            counts.setdefault(term, [0, 0, 0])[at] = min(times, 255)
+    return lengths, counts
+
+
+def _without(
+    row: tuple[bytes, bytes], gone: set[int], kind: type[Any]
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]:
+    pages = np.frombuffer(row[0], np.uint32)
+    counts = np.frombuffer(row[1], kind).reshape(-1, 3)
+    if not gone:
+        return pages, counts
+    stay = ~np.isin(pages, np.fromiter(gone, np.uint32))
+    return pages[stay], counts[stay]
+
+
+class Lengths:
+    """The pages of an index and how long they are, of one generation."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        numbers, lengths = db.execute("SELECT pages, counts FROM length").fetchone()
+        self.numbers = np.frombuffer(numbers, np.uint32)
+        """[n], ascending"""
+        self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)
+
+    def match(
+        self, db: sqlite3.Connection, terms: Mapping[str, float], weighting: Weighting
+    ) -> npt.NDArray[np.float32]:
+        """The score of every page, in the order of `numbers`: 0 where it has none of the words.
+
+        Args:
+            db: of the same generation.
+            terms: stems, and how much each counts.
+        """
+        scores = np.zeros(len(self.numbers), np.float32)
+        fields = np.array(weighting[:3], np.float32)
+        length = self._lengths.sum(axis=1, dtype=np.float32)
+        mean = length.mean() if len(length) else 1.0
+        norm = weighting.k1 * (1 - weighting.b + weighting.b * length / max(mean, 1.0))
+        for term, weight in terms.items():
+            row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
+            if row is None:
+                continue
+            pages, counts = _without(row, set(), np.uint8)
+            at = np.searchsorted(self.numbers, pages)
+            times = counts.astype(np.float32) @ fields
+            says = weight * idf(len(self.numbers), len(pages)) * (weighting.k1 + 1)
+            scores[at] += says * times / (times + norm[at])
+        return scores
+
+
+def idf(pages: int, having: int) -> float:
+    """How much a word says that `having` of the pages have; never below 0."""
+    return math.log((pages - having + 0.5) / (having + 0.5) + 1)
+
+
+def pages_with(db: sqlite3.Connection, term: str) -> int:
+    row = db.execute("SELECT length(pages) / 4 FROM posting WHERE term = ?", (term,)).fetchone()
+    return row[0] if row else 0
+
+
+def vocabulary(db: sqlite3.Connection) -> Iterable[tuple[str, int]]:
+    """Every stem, and how many pages have it."""
+    return db.execute("SELECT term, length(pages) / 4 FROM posting")
