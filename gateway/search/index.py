@@ -13,18 +13,11 @@ from urllib.parse import urldefrag
 import numpy as np
 
 from gateway.errors import AskdocsError
-from gateway.search import postings, store, vectors
+from gateway.search import postings, rows, store, vectors
 from gateway.search.postings import Lengths, Weighting
+from gateway.search.rows import Answer, StoredSource
 from gateway.search.vectors import Vectors
-from gateway.search.writer import (
-    Answer,
-    StoredSource,
-    Writer,
-    read_answers,
-    read_page,
-    read_sources,
-    writing,
-)
+from gateway.search.writer import Writer, writing
 from gateway.wiki.page import Page
 from gateway.wiki.words import content_words, stem, words
 
@@ -108,7 +101,7 @@ class Index:
     def sources(self) -> list[StoredSource]:
         """The wikis, by name."""
         with self._reading() as db:
-            return read_sources(db)
+            return [rows.read_source(*row) for row in db.execute(store.SOURCES)]
 
     def count(self, source: str) -> int:
         """Pages of a source."""
@@ -119,8 +112,8 @@ class Index:
     def pages(self) -> list[Page]:
         """All pages in the order of sources and paths."""
         with self._reading() as db:
-            rows = db.execute("SELECT path, title, url, sections FROM page ORDER BY source, path")
-            return [store.decode(*row) for row in rows]
+            found = db.execute("SELECT path, title, url, sections FROM page ORDER BY source, path")
+            return [rows.read_page(*row) for row in found]
 
     def numbers(self) -> list[int]:
         """The numbers of all pages, ascending. A number stands for one text of a page for ever."""
@@ -134,9 +127,10 @@ class Index:
                 self._kept.move_to_end(number)
                 return self._kept[number]
         with self._reading() as db:
-            page = read_page(db, number)
-        if page is None:
+            row = db.execute(store.PAGE, (number,)).fetchone()
+        if row is None:
             raise KeyError(number)
+        page = rows.read_page(*row)
         with self._lock:
             self._kept[number] = page
             if len(self._kept) > KEPT:
@@ -153,7 +147,7 @@ class Index:
 
     def by_path(self, path: str) -> Page | None:
         """The page of that path; of the first source that has one."""
-        return self._one("SELECT number FROM page WHERE path = ? ORDER BY source", _clean(path))
+        return self._one("SELECT number FROM page WHERE path = ? ORDER BY source", rows.clean(path))
 
     def by_url(self, url: str) -> Page | None:
         """The page at an address, whatever its query and fragment."""
@@ -176,7 +170,7 @@ class Index:
             limit: the most pages returned.
             weighting: how BM25 counts.
         """
-        wanted = Counter(stem(_clean(term)) for term in terms)
+        wanted = Counter(stem(rows.clean(term)) for term in terms)
         with self._reading() as db:
             lengths = self._current(db).lengths
             scores = lengths.match(db, wanted, weighting)
@@ -195,7 +189,7 @@ class Index:
         with self._reading() as db:
             size = self._current(db).size
             return {
-                term: max(0.1, postings.idf(size, postings.pages_with(db, _clean(term))))
+                term: max(0.1, postings.idf(size, postings.pages_with(db, rows.clean(term))))
                 for term in set(stems)
             }
 
@@ -227,7 +221,7 @@ class Index:
         with self._reading() as db:
             now = self._current(db)
             if now.answers is None:
-                now.answers = read_answers(db)
+                now.answers = [rows.read_answer(*row) for row in db.execute(store.ANSWERS)]
             return now.answers
 
     def search(self, question: str, page_url: str | None = None, limit: int = 5) -> list[Hit]:
@@ -311,11 +305,6 @@ class Index:
         if now is None or now.number != generation:
             now = self._now = _Generation(generation, Lengths(db))
         return now
-
-
-def _clean(text: str) -> str:
-    """Without what SQLite does not take: lone surrogates; and NUL, which would end a query."""
-    return text.encode("utf-8", "replace").decode().replace("\0", " ")
 
 
 def build(file: Path, pages: Iterable[Page]) -> None:

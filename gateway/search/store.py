@@ -1,18 +1,15 @@
-"""The file of the search index: its schema, how a page lies in it, and what can be wrong with it.
+"""The file of the search index: its schema, and what can be wrong with it.
 
-One SQLite file in WAL mode, so that readers and the one writer never wait for each other. A row of
-`page` never changes: a page that is put again gets a new number, and no number is ever used twice.
-Whatever is kept by a page's number is therefore right for as long as the number is found.
+One SQLite file in WAL mode, so that readers and the one writer never wait for each other. But for
+its stamp a row of `page` never changes: a page that is put again gets a new number, and no number
+is used twice. What is kept by a page's number is right for as long as the number is found.
 """
 
-import json
 import sqlite3
-import zlib
 from pathlib import Path
 
 from gateway.errors import AskdocsError
 from gateway.search import postings
-from gateway.wiki.page import Page, Section
 
 # Raised when what is stored changes; a writer replaces an index of an older version.
 VERSION = 2
@@ -21,15 +18,15 @@ APPLICATION = 0x61736B64  # "askd"
 
 SCHEMA = (
     """
-CREATE TABLE state (generation INTEGER NOT NULL, revision INTEGER NOT NULL);
-INSERT INTO state VALUES (0, 0);
+CREATE TABLE state (generation INTEGER NOT NULL, copy_of TEXT);
+INSERT INTO state VALUES (0, NULL);
 CREATE TABLE source (
     name TEXT PRIMARY KEY, spec TEXT NOT NULL, synced TEXT, problems TEXT NOT NULL
 );
 CREATE TABLE page (
     number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, path TEXT NOT NULL,
-    stamp TEXT NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL, sections BLOB NOT NULL,
-    UNIQUE (source, path)
+    stamp TEXT NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL, digest INTEGER NOT NULL,
+    sections BLOB NOT NULL, UNIQUE (source, path)
 );
 CREATE INDEX page_url ON page (url);
 CREATE INDEX page_path ON page (path);
@@ -39,11 +36,15 @@ CREATE TABLE vectors (
 );
 CREATE TABLE answer (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL,
-    paths TEXT NOT NULL, model TEXT, vector BLOB
+    paths TEXT NOT NULL, model TEXT, vector BLOB, digest INTEGER NOT NULL
 );
 """
     + postings.SCHEMA
 )
+# Columns as `rows` reads them.
+PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"
+SOURCES = "SELECT name, spec, synced, problems FROM source ORDER BY name"
+ANSWERS = "SELECT id, question, paths, model, vector FROM answer ORDER BY number"
 
 
 class NoIndex(AskdocsError):
@@ -83,6 +84,13 @@ def is_empty(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
 
+def is_older(db: sqlite3.Connection) -> bool:
+    """Does it have the tables, in the layout of an older version?"""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return bool(application == APPLICATION and version < VERSION)
+
+
 def is_first_version(db: sqlite3.Connection) -> bool:
     """Version 1 wrote no number into the header."""
     found = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -109,37 +117,4 @@ def explained(error: sqlite3.Error, file: Path) -> AskdocsError:
     return AskdocsError(
         f"{file}: the search index cannot be used ({text}): see who may read and write it, or"
         " choose another --home"
-    )
-
-
-def encode(page: Page) -> bytes:
-    """The sections of a page as they are stored."""
-    rows = [[s.heading, s.anchor, s.path, s.text] for s in page.sections]
-    return zlib.compress(json.dumps(rows).encode(), 1)
-
-
-def decode(path: str, title: str, url: str, sections: bytes) -> Page:
-    rows = json.loads(zlib.decompress(sections))
-    return Page(path, title, url, tuple(Section(h, a, tuple(p), t) for h, a, p, t in rows))
-
-
-def storable(page: Page) -> Page:
-    """The page, without lone surrogates, which no database takes."""
-
-    def clean(text: str) -> str:
-        return text.encode("utf-8", "replace").decode()
-
-    try:
-        (page.path + page.title + page.url + page.text).encode()
-        return page
-    except UnicodeEncodeError:
-        pass
-    return Page(
-        clean(page.path),
-        clean(page.title),
-        clean(page.url),
-        tuple(
-            Section(clean(s.heading), clean(s.anchor), tuple(map(clean, s.path)), clean(s.text))
-            for s in page.sections
-        ),
     )

@@ -1,52 +1,23 @@
 """Writing to the search index: one writer at a time, and all of a block or nothing of it."""
 
 import fcntl
-import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Protocol
-
-import numpy as np
+from typing import IO, Protocol
 
 from gateway.errors import AskdocsError
-from gateway.search import store
+from gateway.search import rows, store
 from gateway.search.postings import Postings
-from gateway.search.vectors import Floats, pack
+from gateway.search.rows import Answer, PageRow, StoredSource
+from gateway.search.vectors import Floats, Packed, pack
 from gateway.wiki.page import Page
 
 # Seconds that a second writer waits. A sync of 100,000 pages takes some minutes.
 PATIENCE = 600.0
-
-
-@dataclass(frozen=True)
-class StoredSource:
-    """A wiki of which the index has the pages."""
-
-    name: str
-    spec: Mapping[str, Any]
-    """What the source is made from when it is synced again."""
-    synced: datetime | None
-    problems: tuple[str, ...]
-    """What the last sync could not read."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A question that was answered, and the pages that the answer stands on."""
-
-    id: str
-    question: str
-    paths: tuple[str, ...]
-    model: str | None = None
-    """The embedding model that made `vector`."""
-    vector: Floats | None = None
-    """[384]"""
 
 
 class Busy(AskdocsError):
@@ -103,63 +74,55 @@ class FileWriter:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._postings = Postings(db)
-        self.changed = False
+        self._changed = False
 
     def sources(self) -> list[StoredSource]:
-        return read_sources(self._db)
+        return [rows.read_source(*row) for row in self._db.execute(store.SOURCES)]
 
     def put_source(self, source: StoredSource) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?)",
-            (
-                source.name,
-                json.dumps(dict(source.spec)),
-                source.synced and source.synced.astimezone(UTC).isoformat(),
-                json.dumps(source.problems),
-            ),
-        )
+        row = rows.source_row(source)
+        self._db.execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?)", row)
 
     def remove_source(self, name: str) -> None:
         for path in self.known(name):
             self.remove(name, path)
+        self.forget_source(name)
+
+    def forget_source(self, name: str) -> None:
+        """Its pages stay."""
         self._db.execute("DELETE FROM source WHERE name = ?", (name,))
 
     def known(self, source: str) -> dict[str, str]:
-        rows = self._db.execute("SELECT path, stamp FROM page WHERE source = ?", (source,))
-        return dict(rows.fetchall())
+        found = self._db.execute("SELECT path, stamp FROM page WHERE source = ?", (source,))
+        return dict(found.fetchall())
 
     def put(self, source: str, page: Page, stamp: str) -> None:
-        page = store.storable(page)
-        sections = store.encode(page)
-        row = self._db.execute(
-            "SELECT title, url, sections FROM page WHERE source = ? AND path = ?",
-            (source, page.path),
+        page = rows.storable(page)
+        row = rows.page_row(source, page, stamp)
+        there = self._db.execute(
+            "SELECT number, digest FROM page WHERE source = ? AND path = ?", (source, row.path)
         ).fetchone()
-        if row == (page.title, page.url, sections):
-            self._db.execute(
-                "UPDATE page SET stamp = ? WHERE source = ? AND path = ? AND stamp != ?",
-                (stamp, source, page.path, stamp),
-            )
+        if there and there[1] == row.digest:
+            self.restamp(there[0], stamp)
             return
-        if row:
-            self.remove(source, page.path)
-        self._db.execute(
-            "INSERT OR IGNORE INTO source VALUES (?, '{}', NULL, '[]')",
-            (source,),
-        )
-        self.insert(None, source, page, stamp, sections)
+        if there:
+            self.delete(there[0])
+        self._db.execute("INSERT OR IGNORE INTO source VALUES (?, '{}', NULL, '[]')", (source,))
+        self.insert(None, row, page)
 
-    def insert(
-        self, number: int | None, source: str, page: Page, stamp: str, sections: bytes
-    ) -> None:
+    def insert(self, number: int | None, row: PageRow, page: Page) -> None:
         """A page that is not there yet; its number is the next one if it is None."""
         added = self._db.execute(
-            "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, source, page.path, stamp, page.title, page.url, sections),
+            "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (number, *row)
+        ).lastrowid
+        assert added is not None
+        self._postings.add(added, page)
+        self._changed = True
+
+    def restamp(self, number: int, stamp: str) -> None:
+        self._db.execute(
+            "UPDATE page SET stamp = ? WHERE number = ? AND stamp != ?", (stamp, number, stamp)
         )
-        assert added.lastrowid is not None
-        self._postings.add(added.lastrowid, page)
-        self.changed = True
 
     def remove(self, source: str, path: str) -> None:
         row = self._db.execute(
@@ -175,88 +138,64 @@ class FileWriter:
         self._postings.remove(number, page)
         self._db.execute("DELETE FROM page WHERE number = ?", (number,))
         self._db.execute("DELETE FROM vectors WHERE page = ?", (number,))
-        self.changed = True
-
-    def finish(self) -> None:
-        """Write down what is still held in memory."""
-        self._postings.store()
+        self._changed = True
 
     def missing(self, model: str) -> list[int]:
-        rows = self._db.execute(
+        found = self._db.execute(
             "SELECT number FROM page WHERE NOT EXISTS"
             " (SELECT 1 FROM vectors WHERE page = number AND model = ?) ORDER BY number",
             (model,),
         )
-        return [number for (number,) in rows]
+        return [number for (number,) in found]
 
     def page(self, number: int) -> Page | None:
-        return read_page(self._db, number)
+        row = self._db.execute(store.PAGE, (number,)).fetchone()
+        return rows.read_page(*row) if row else None
 
     def put_vectors(self, number: int, matrix: Floats, model: str) -> None:
         if self._db.execute("SELECT 1 FROM page WHERE number = ?", (number,)).fetchone():
-            self._db.execute(
-                "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)",
-                (number, model, *pack(matrix)),
-            )
-            self.changed = True
+            self.insert_vectors(number, model, pack(matrix))
+
+    def insert_vectors(self, number: int, model: str, packed: Packed) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)", (number, model, *packed)
+        )
+        self._changed = True
 
     def answers(self) -> list[Answer]:
-        return read_answers(self._db)
+        return [rows.read_answer(*row) for row in self._db.execute(store.ANSWERS)]
 
     def put_answers(self, answers: Iterable[Answer]) -> None:
         for answer in answers:
-            self._db.execute(
-                "INSERT OR REPLACE INTO answer (id, question, paths, model, vector)"
-                " VALUES (?, ?, ?, ?, ?)",
-                answer_row(answer),
-            )
-            self.changed = True
+            row = rows.answer_row(answer)
+            there = self._db.execute("SELECT digest FROM answer WHERE id = ?", row[:1]).fetchone()
+            if there != row[-1:]:
+                self.insert_answer(None, row)
+
+    def insert_answer(self, number: int | None, row: rows.AnswerRow) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row)
+        )
+        self._changed = True
 
     def remove_answers(self, ids: Iterable[str]) -> None:
         for one in ids:
             gone = self._db.execute("DELETE FROM answer WHERE id = ?", (one,))
-            self.changed = self.changed or gone.rowcount > 0
+            self._changed = self._changed or gone.rowcount > 0
 
+    def finish(self, copy_of: str | None = None) -> None:
+        """The last thing before the commit: write down what is still held in memory.
 
-def read_page(db: sqlite3.Connection, number: int) -> Page | None:
-    row = db.execute(
-        "SELECT path, title, url, sections FROM page WHERE number = ?", (number,)
-    ).fetchone()
-    return store.decode(*row) if row else None
-
-
-def read_sources(db: sqlite3.Connection) -> list[StoredSource]:
-    rows = db.execute("SELECT name, spec, synced, problems FROM source ORDER BY name")
-    return [
-        StoredSource(
-            name,
-            json.loads(spec),
-            datetime.fromisoformat(synced) if synced else None,
-            tuple(json.loads(problems)),
-        )
-        for name, spec, synced, problems in rows
-    ]
-
-
-def answer_row(answer: Answer) -> tuple[str, str, str, str | None, bytes | None]:
-    vector = answer.vector
-    return (
-        answer.id,
-        answer.question.encode("utf-8", "replace").decode(),
-        json.dumps(answer.paths),
-        answer.model,
-        None if vector is None else np.asarray(vector, np.float32).tobytes(),
-    )
-
-
-def read_answers(db: sqlite3.Connection) -> list[Answer]:
-    rows = db.execute("SELECT id, question, paths, model, vector FROM answer ORDER BY number")
-    return [
-        Answer(
-            one, question, tuple(json.loads(paths)), model, vector and np.frombuffer(vector, "<f4")
-        )
-        for one, question, paths, model, vector in rows
-    ]
+        Args:
+            copy_of: the state of a shared index that the file is now a copy of, if it is one.
+        """
+        self._postings.store()
+        if self._changed or copy_of:
+            self._db.execute(
+                "UPDATE state SET generation = generation + ?, copy_of = ?",
+                (self._changed, copy_of),
+            )
+        self._changed = False
 
 
 @contextmanager
@@ -269,7 +208,8 @@ def writing(
     """Write to the index: everything of the block at once, or nothing if it raises.
 
     Args:
-        file: made when missing; an index of an older version is replaced, its answers stay.
+        file: made when missing; an index of an older version is replaced, its answers and the
+            names of its sources stay.
         waiting: is told, once, the process id of another writer that must be waited for.
         patience: seconds to wait for it.
 
@@ -293,14 +233,8 @@ def writing(
                 db.execute("BEGIN IMMEDIATE")
                 _make(db, file)
                 writer = FileWriter(db)
-                before = db.total_changes
                 yield writer
                 writer.finish()
-                if db.total_changes != before:
-                    db.execute(
-                        "UPDATE state SET revision = revision + 1, generation = generation + ?",
-                        (writer.changed,),
-                    )
                 db.execute("COMMIT")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
@@ -340,24 +274,17 @@ def _wait_for_turn(
 
 def _make(db: sqlite3.Connection, file: Path) -> None:
     """The tables, where they are missing or of an older version."""
-    sources: list[Any] = []
-    answers: list[Any] = []
-    generation = 0
     try:
         store.check(db, file)
     except store.NoIndex:
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if application == store.APPLICATION and version < store.VERSION:
-            sources = db.execute("SELECT name, spec FROM source").fetchall()
-            answers = db.execute(
-                "SELECT id, question, paths, model, vector FROM answer ORDER BY number"
-            ).fetchall()
-            (generation,) = db.execute("SELECT generation FROM state").fetchone()
-        elif not (store.is_empty(db) or store.is_first_version(db)):
+        older = store.is_older(db)
+        if not (older or store.is_empty(db) or store.is_first_version(db)):
             raise
     else:
         return
+    sources = db.execute("SELECT name, spec FROM source").fetchall() if older else []
+    answers = FileWriter(db).answers() if older else []
+    (generation,) = db.execute("SELECT generation FROM state").fetchone() if older else (0,)
     for (name,) in db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         " ORDER BY sql LIKE 'CREATE VIRTUAL%' DESC"
@@ -370,6 +297,4 @@ def _make(db: sqlite3.Connection, file: Path) -> None:
     db.execute(f"PRAGMA user_version = {store.VERSION}")
     db.execute("UPDATE state SET generation = ?", (generation + 1,))
     db.executemany("INSERT INTO source VALUES (?, ?, NULL, '[]')", sources)
-    db.executemany(
-        "INSERT INTO answer (id, question, paths, model, vector) VALUES (?, ?, ?, ?, ?)", answers
-    )
+    FileWriter(db).put_answers(answers)
