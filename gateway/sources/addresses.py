@@ -36,6 +36,8 @@ def relative(start: str, url: str) -> str:
     path = posixpath.relpath(there.path or "/", folder)
     if there.path.endswith("/"):
         path += "/"
+    elif path.split("/")[-1] in (".", ".."):  # alone, these mean an address that ends in a slash
+        path = posixpath.join(path, "..", posixpath.basename(there.path)).removeprefix("./")
     if ":" in path.split("/")[0]:
         path = "./" + path
     rest = f"?{there.query}" if there.query else ""

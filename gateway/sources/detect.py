@@ -1,10 +1,9 @@
 """Which generator makes a site of a folder, and where its settings are."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.sources import mkdocs_config
+from gateway.sources import docusaurus_config, gitbook_config, mkdocs_config
 from gateway.sources.flavour import Kind
 
 # How far above the folder a generator's settings may be: `site/docs/guide` belongs to `site`.
@@ -49,9 +48,45 @@ def _mkdocs(folder: Path, root: Path) -> Found | None:
     return None
 
 
+def _docusaurus(folder: Path, root: Path) -> Found | None:
+    for name in docusaurus_config.NAMES:
+        file = folder / name
+        if file.is_file():
+            content = folder / docusaurus_config.load(file).path
+            if root == folder or _is_within(root, content):
+                return Found("docusaurus", content, file)
+            return Found("docusaurus", root, file)  # a second set of pages beside `docs`
+    return None
+
+
+def _gitbook(folder: Path, root: Path) -> Found | None:
+    file = folder / gitbook_config.NAME
+    if file.is_file():
+        content = gitbook_config.load(file).root
+        if root == folder or _is_within(root, content):
+            return Found("gitbook", content, file)
+    return None
+
+
+def _obsidian(folder: Path, root: Path) -> Found | None:
+    return Found("obsidian", folder, None) if (folder / ".obsidian").is_dir() else None
+
+
+def _summary(folder: Path, root: Path) -> Found | None:
+    return Found("gitbook", folder, None) if (folder / "SUMMARY.md").is_file() else None
+
+
 def _is_within(root: Path, content: Path) -> bool:
     real = content.resolve()
     return root.is_relative_to(content) or root.resolve().is_relative_to(real)
 
 
-_LOOKS: tuple[tuple[Kind, Callable[[Path, Path], Found | None]], ...] = (("mkdocs", _mkdocs),)
+# In this order: MkDocs and Docusaurus have a SUMMARY.md too, and any of them may be written in
+# Obsidian.
+_LOOKS = (
+    ("mkdocs", _mkdocs),
+    ("docusaurus", _docusaurus),
+    ("gitbook", _gitbook),
+    ("obsidian", _obsidian),
+    ("gitbook", _summary),
+)

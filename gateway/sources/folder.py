@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.errors import AskdocsError
-from gateway.sources import mkdocs, mkdocs_config
+from gateway.sources import docusaurus, gitbook, mkdocs, mkdocs_config, obsidian
 from gateway.sources.detect import Found, detect
 from gateway.sources.flavour import Flavour, Kind
 from gateway.sources.source import Broken, Changed, Unchanged
@@ -52,7 +52,11 @@ class Folder:
         if not flavour.urls:
             raise _none_at_all(self.root)
         yield from flavour.problems
-        for path in sorted(flavour.urls, key=lambda path: path.split("/")):
+        for folder, why in flavour.tree.unreadable.items():
+            # Its pages are not gone.
+            yield Broken(folder, why)
+            yield from (Broken(path, why) for path in known if path.startswith(f"{folder}/"))
+        for path in flavour.urls:
             yield from _read(flavour, path, known.get(path, ""))
 
 
@@ -96,6 +100,9 @@ def _preview(root: Path, site_url: str) -> Flavour:
 
 _MAKERS: Mapping[str, Callable[[Found, str], Flavour]] = {
     "mkdocs": mkdocs.opened,
+    "docusaurus": docusaurus.opened,
+    "gitbook": gitbook.opened,
+    "obsidian": obsidian.opened,
 }
 
 

@@ -1,9 +1,11 @@
 """What a page was made of besides its own text, so that a change of it is noticed."""
 
 import json
+import posixpath
 from collections.abc import Callable
 from hashlib import blake2b
 
+from gateway.sources import addresses
 from gateway.sources.source import Broken
 
 Read = Callable[[str], str]
@@ -45,9 +47,21 @@ class Trail:
 
     def link(self, target: str) -> str:
         """Where the link to `target` leads, relative to the page's address."""
+        if addresses.is_elsewhere(target):
+            return target
         if target not in self._links:
             self._links[target] = self._resolve(target)
         return self._links[target]
+
+    def link_in(self, file: str, page: str, target: str) -> str:
+        """Where a link leads that is written in `file`, which the file `page` includes."""
+        if file == page or addresses.is_elsewhere(target) or target[0] in "/@":
+            return self.link(target)
+        moved = posixpath.relpath(
+            posixpath.join(posixpath.dirname(file), target), posixpath.dirname(page) or "."
+        )
+        resolved = self.link(moved)
+        return target if resolved == moved else resolved
 
     def stamp(self) -> str:
         """The stamp of the page."""

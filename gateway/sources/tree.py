@@ -19,12 +19,15 @@ class Tree:
     """
 
     def __init__(self, root: Path) -> None:
+        self.unreadable: dict[str, str] = {}
+        """Folders whose files could not be listed, with the reason; known after `files`."""
         self.root = Path(os.path.abspath(root))
 
     @cached_property
     def files(self) -> frozenset[str]:
         """The path of every file, relative to the folder, with forward slashes."""
         found: list[str] = []
+        cut = len(str(self.root).rstrip("/")) + 1
         seen: set[tuple[int, int]] = set()
         links: list[str] = [str(self.root)]
         while links:  # links to folders last, so that a folder has its own name and not a link's
@@ -37,7 +40,8 @@ class Tree:
                         continue
                     seen.add((status.st_dev, status.st_ino))
                     entries = list(os.scandir(folder))
-                except OSError:
+                except OSError as error:
+                    self.unreadable[folder[cut:]] = error.strerror or str(error)
                     continue
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith(".") or not _is_text(entry.name):
@@ -47,7 +51,6 @@ class Tree:
                             (links if entry.is_symlink() else pending).append(entry.path)
                     elif _is_file(entry):
                         found.append(entry.path)
-        cut = len(str(self.root).rstrip("/")) + 1
         return frozenset(path[cut:].replace(os.sep, "/") for path in found)
 
     @cached_property

@@ -1,0 +1,64 @@
+"""Anchors that generators make of the text of headings."""
+
+import re
+import unicodedata
+
+# Symbols that are alphabetic by Unicode's property, which Python does not know: circled and boxed
+# letters.
+_LETTERLIKE = ((0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169), (0x1F170, 0x1F189))
+
+
+class GitHubSlugger:
+    """The anchors of one file, as the npm package github-slugger 1.5.0 gives them.
+
+    It keeps what Unicode 13 calls alphabetic, marks, decimal digits, connectors, `-` and the space.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def slug(self, text: str) -> str:
+        """The anchor of the next heading."""
+        first = "".join(c for c in text.lower() if _is_kept(c)).replace(" ", "-")
+        slug = first
+        while slug in self._seen:
+            self._seen[first] += 1
+            slug = f"{first}-{self._seen[first]}"
+        self._seen[slug] = 0
+        return slug
+
+
+def _is_kept(character: str) -> bool:
+    if character in "- ":
+        return True
+    category = unicodedata.category(character)
+    if category[0] in "LM" or category in ("Nd", "Nl", "Pc"):
+        return True
+    return any(first <= ord(character) <= last for first, last in _LETTERLIKE)
+
+
+class GitBookSlugger:
+    """The anchors of one page, as synced GitBooks show them: `#id-1.-what-and-why`.
+
+    Letters lose their accents, `&` is "and", dots stay, and a digit cannot come first.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def slug(self, text: str) -> str:
+        """The anchor of the next heading."""
+        spelt = text.translate(_SPELT)
+        bare = "".join(
+            c for c in unicodedata.normalize("NFKD", spelt) if not unicodedata.combining(c)
+        )
+        slug = re.sub(r"[^\w\s.~-]", "", bare.lower())
+        slug = re.sub(r"[-\s]+", "-", slug.strip()).strip("-")
+        if slug[:1].isdigit():
+            slug = f"id-{slug}"
+        count = self._seen.get(slug, 0)
+        self._seen[slug] = count + 1
+        return f"{slug}-{count}" if count else slug
+
+
+_SPELT = str.maketrans({"&": " and ", "ß": "ss", "đ": "d", "Đ": "D", "ø": "o", "Ø": "O", "æ": "ae"})
