@@ -1,0 +1,350 @@
+"""Wikis in real folders, synced to a real index."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import AskdocsError
+from gateway.search.index import Index, writing
+from gateway.sources.excluded import exclude, restore
+from gateway.sources.source import Broken, Changed, Source, Unchanged
+from gateway.sources.spec import Spec
+from gateway.sources.sync import Synced, sync
+from tests.gateway.conftest import page
+
+SITE = "https://wiki.example.com/"
+
+
+@pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    folder = tmp_path / "wiki"
+    folder.mkdir()
+    (folder / "coffee.md").write_text("# Coffee\n\nThe machine stands on floor 3.\n")
+    (folder / "travel.md").write_text("# Travel\n\nWrite to the travel desk.\n")
+    return folder
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "index.db"
+
+
+def synced(wiki: Path, file: Path, **options: bool) -> Synced:
+    spec = Spec.named(str(wiki), site_url=SITE)
+    return sync(spec.open(), partial(writing, file), spec=spec.stored, **options)
+
+
+def paths(file: Path) -> list[str]:
+    index = Index(file)
+    try:
+        return [page.path for page in index.pages()]
+    finally:
+        index.close()
+
+
+def numbers(file: Path) -> list[int]:
+    index = Index(file)
+    try:
+        return index.numbers()
+    finally:
+        index.close()
+
+
+def test_a_first_sync_adds_every_page(wiki: Path, file: Path) -> None:
+    done = synced(wiki, file)
+    assert done.source == str(wiki)
+    assert done.added == ("coffee.md", "travel.md")
+    assert (done.changed, done.removed, done.unchanged, done.broken) == ((), (), 0, ())
+    assert done.pages == 2
+    assert done.is_different
+    assert paths(file) == ["coffee.md", "travel.md"]
+
+
+def test_a_second_sync_leaves_everything_as_it_is(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    before = numbers(file)
+    done = synced(wiki, file)
+    assert not done.is_different
+    assert done.unchanged == 2
+    assert numbers(file) == before
+
+
+def test_what_changed_is_written_and_the_rest_is_not(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    _, travel = numbers(file)
+    (wiki / "coffee.md").write_text("# Coffee\n\nThe machine stands on floor 4.\n")
+    (wiki / "new.md").write_text("# New\n\nText.\n")
+    done = synced(wiki, file)
+    assert (done.added, done.changed, done.unchanged) == (("new.md",), ("coffee.md",), 1)
+    assert travel in numbers(file)
+    index = Index(file)
+    coffee = index.by_path("coffee.md")
+    assert coffee
+    assert "floor 4" in coffee.text
+    index.close()
+
+
+def test_a_page_that_is_deleted_at_the_source_is_gone(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    (wiki / "travel.md").unlink()
+    assert synced(wiki, file).removed == ("travel.md",)
+    index = Index(file)
+    assert not index.search("travel desk")
+    index.close()
+
+
+def test_a_broken_page_is_told_stays_as_it_was_and_stops_nothing(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    (wiki / "coffee.md").write_bytes("# Größe\n".encode("latin-1"))
+    (wiki / "new.md").write_text("# New\n\nText.\n")
+    done = synced(wiki, file)
+    (broken,) = done.broken
+    assert broken.path == "coffee.md"
+    assert "utf-8" in broken.why
+    assert done.added == ("new.md",)
+    assert not done.removed
+    assert paths(file) == ["coffee.md", "new.md", "travel.md"]
+    index = Index(file)
+    (stored,) = index.sources()
+    index.close()
+    assert stored.problems == (f"coffee.md: {broken.why}",)
+    assert stored.synced
+
+
+def test_a_page_that_is_well_again_is_no_problem_any_more(wiki: Path, file: Path) -> None:
+    (wiki / "coffee.md").write_bytes(b"\xff")
+    assert synced(wiki, file).broken
+    (wiki / "coffee.md").write_text("# Coffee\n\nText.\n")
+    assert synced(wiki, file).added == ("coffee.md",)
+    index = Index(file)
+    assert index.sources()[0].problems == ()
+    index.close()
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    before = file.read_bytes()
+    (wiki / "travel.md").unlink()
+    (wiki / "new.md").write_text("# New\n\nText.\n")
+    tried = synced(wiki, file, dry_run=True)
+    assert file.read_bytes() == before
+    done = synced(wiki, file)
+    assert (
+        (tried.added, tried.removed) == (done.added, done.removed) == (("new.md",), ("travel.md",))
+    )
+
+
+def test_a_folder_that_is_gone_takes_no_page_along(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    wiki.rename(wiki.with_name("elsewhere"))
+    with pytest.raises(AskdocsError, match="does not exist"):
+        synced(wiki, file)
+    assert paths(file) == ["coffee.md", "travel.md"]
+
+
+def test_another_address_of_the_site_reads_every_page_again(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    spec = Spec.named(str(wiki), site_url="https://new.example.com/")
+    done = sync(spec.open(), partial(writing, file), spec=spec.stored)
+    assert done.changed == ("coffee.md", "travel.md")
+    index = Index(file)
+    assert index.by_url("https://new.example.com/coffee/")
+    assert not index.by_url("https://wiki.example.com/coffee/")
+    index.close()
+
+
+def test_two_wikis_keep_apart(wiki: Path, file: Path, tmp_path: Path) -> None:
+    synced(wiki, file)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "coffee.md").write_text("# Another coffee\n\nText.\n")
+    assert synced(other, file).added == ("coffee.md",)
+    (other / "coffee.md").unlink()
+    (other / "tea.md").write_text("# Tea\n\nText.\n")
+    assert synced(other, file).removed == ("coffee.md",)
+    assert paths(file) == ["tea.md", "coffee.md", "travel.md"]
+
+
+def test_the_wiki_of_the_settings_takes_the_place_of_the_one_before(
+    wiki: Path, file: Path, tmp_path: Path
+) -> None:
+    by_hand = tmp_path / "by-hand"
+    other = tmp_path / "other"
+    for folder in (by_hand, other):
+        folder.mkdir()
+        (folder / f"{folder.name}.md").write_text("# Page\n\nText.\n")
+    synced(by_hand, file)
+    synced(wiki, file, configured=True)
+    synced(wiki, file)  # by hand, too: it stays the one of the settings
+    synced(other, file, configured=True)
+    assert paths(file) == ["by-hand.md", "other.md"]
+
+
+def test_a_page_that_was_taken_out_stays_out_until_it_is_restored(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    with writing(file) as writer:
+        exclude(writer, writer.sources()[0], "coffee.md")
+    (wiki / "coffee.md").write_text("# Coffee\n\nNew text.\n")
+    done = synced(wiki, file)
+    assert done.excluded == ("coffee.md",)
+    assert not done.is_different
+    assert paths(file) == ["travel.md"]
+    with writing(file) as writer:
+        restore(writer, writer.sources()[0], "coffee.md")
+    assert synced(wiki, file).added == ("coffee.md",)
+    assert paths(file) == ["coffee.md", "travel.md"]
+
+
+def test_a_wiki_without_an_address_says_the_option(wiki: Path, file: Path) -> None:
+    spec = Spec.named(str(wiki))
+    with pytest.raises(AskdocsError, match=r"at which address .*--site-url URL"):
+        sync(spec.open(), partial(writing, file), spec=spec.stored)
+
+
+class Listed:
+    """A source whose pages are what `steps` yields."""
+
+    name = "listed"
+
+    def __init__(
+        self, steps: Callable[[Mapping[str, str]], Iterator[Unchanged | Changed | Broken]]
+    ):
+        self._steps = steps
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        return self._steps(known)
+
+
+def listed(file: Path, source: Source) -> Synced:
+    return sync(source, partial(writing, file), spec={})
+
+
+def test_a_source_that_breaks_off_changes_nothing(file: Path) -> None:
+    def whole(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        yield Changed(page("a.md", "# A\n\nText."), "1")
+        yield Changed(page("b.md", "# B\n\nText."), "1")
+
+    def half(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        yield Changed(page("c.md", "# C\n\nText."), "1")
+        raise AskdocsError("the site is gone")
+
+    listed(file, Listed(whole))
+    with pytest.raises(AskdocsError, match="the site is gone"):
+        listed(file, Listed(half))
+    assert paths(file) == ["a.md", "b.md"]
+
+
+def test_a_sync_that_was_overtaken_looks_again_and_undoes_nothing(file: Path) -> None:
+    """The slow one reads the old text, then a fast one writes the new text."""
+    reads: list[dict[str, str]] = []
+
+    def fast(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        yield Changed(page("a.md", "# A\n\nnew"), "2")
+
+    def slow(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        reads.append(dict(known))
+        if len(reads) == 1:
+            yield Changed(page("a.md", "# A\n\nold"), "1")
+            listed(file, Listed(fast))
+        else:
+            yield Unchanged("a.md")
+
+    done = listed(file, Listed(slow))
+    assert reads == [{}, {"a.md": "2"}]
+    assert done.unchanged == 1
+    index = Index(file)
+    assert index.pages()[0].text == "# A\n\nnew"
+    index.close()
+
+
+def test_a_source_is_read_while_nobody_is_kept_from_writing(file: Path) -> None:
+    def steps(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        yield Changed(page("a.md", "# A\n\nText."), "1")
+        with writing(file, patience=0) as writer:
+            writer.put("other", page("b.md", "# B\n\nText."), "1")
+
+    listed(file, Listed(steps))
+    assert paths(file) == ["a.md", "b.md"]
+
+
+def test_more_pages_than_are_held_in_memory_are_all_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sources.sync.IN_MEMORY", 100)
+
+    def steps(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        for number in range(50):
+            yield Changed(page(f"{number:02}.md", f"# Page {number}\n\nText."), "1")
+
+    assert len(listed(file, Listed(steps)).added) == 50
+    assert len(paths(file)) == 50
+
+
+def test_progress_counts_what_is_read_and_written(wiki: Path, file: Path) -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    spec = Spec.named(str(wiki), site_url=SITE)
+
+    def told() -> Synced:
+        return sync(
+            spec.open(),
+            partial(writing, file),
+            spec=spec.stored,
+            progress=lambda *step: seen.append(step),
+        )
+
+    told()
+    assert seen == [
+        *(("reading", 1, None), ("reading", 2, None)),
+        *(("writing", 1, 2), ("writing", 2, 2)),
+    ]
+    seen.clear()
+    told()
+    assert seen == [("reading", 1, 2), ("reading", 2, 2)]
+
+
+def test_an_index_that_cannot_be_written_is_one_clear_error(wiki: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AskdocsError, match=r"cannot be written .*--home"):
+        synced(wiki, tmp_path / "file" / "index.db")
+
+
+def test_an_error_within_the_transaction_leaves_the_index_of_before(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    (wiki / "new.md").write_text("# New\n\nText.\n")
+    (wiki / "travel.md").unlink()
+
+    def stop(step: str, done: int, total: int | None) -> None:
+        if step == "writing":
+            raise AskdocsError("stopped")
+
+    spec = Spec.named(str(wiki), site_url=SITE)
+    with pytest.raises(AskdocsError, match="stopped"):
+        sync(spec.open(), partial(writing, file), spec=spec.stored, progress=stop)
+    assert paths(file) == ["coffee.md", "travel.md"]
+
+
+def test_what_is_named_is_what_is_remembered(wiki: Path) -> None:
+    for spec in (
+        Spec.named(str(wiki), "mkdocs", SITE),
+        Spec.named(str(wiki)),
+        Spec.named("https://wiki.example.com/docs/"),
+    ):
+        assert Spec.remembered(spec.place, spec.stored) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "site_url", "message"),
+    [
+        ("wiki", "word", "", "the kind 'word' is none of mkdocs, docusaurus"),
+        ("wiki", "site", "", "wiki is not the address of a site"),
+        ("https://wiki", "html", "", "https://wiki is the address of a site, and no folder"),
+        ("wiki", None, "wiki.example.com", "'wiki.example.com' does not begin with https://"),
+    ],
+)
+def test_what_does_not_fit_is_said(
+    text: str, kind: str | None, site_url: str, message: str
+) -> None:
+    with pytest.raises(AskdocsError, match=message):
+        Spec.named(text, kind, site_url)
