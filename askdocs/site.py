@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from askdocs.home import Home, read_json, write, write_json
 from gateway.errors import AskdocsError
-from gateway.sources import folder
+from gateway.sources import folder, mkdocs_config
 from gateway.sources.markdown import parse
 
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
@@ -53,14 +53,7 @@ def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, 
                 },
             ],
         },
-        "markdown_extensions": [
-            "admonition",
-            "attr_list",
-            "tables",
-            "pymdownx.superfences",
-            "pymdownx.details",
-            {"toc": {"permalink": True}},
-        ],
+        "markdown_extensions": mkdocs_config.extensions(docs),
         "plugins": ["search"],
         "hooks": [str(_HOOK)],
         "extra_javascript": [f"{widget_url}/embed.js"],
