@@ -1,0 +1,70 @@
+"""Vectors of pages that have none: all of them in the end, whatever happens on the way."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.search import embed, missing
+from gateway.search.embed import Embedder
+from gateway.search.index import Index, build, writing
+from gateway.search.missing import embed_missing
+from tests.gateway.conftest import page
+from tests.parts import require
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    loaded = embed.load()
+    require(loaded is not None, "the embedding model is not installed: run make setup")
+    assert loaded is not None
+    return loaded
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "index.db"
+    build(file, [page(f"{n}.md", f"# Page {n}\n\nWord{n}") for n in range(5)])
+    return file
+
+
+def test_every_page_gets_its_vectors_once(file: Path, embedder: Embedder) -> None:
+    told: list[tuple[int, int]] = []
+    assert embed_missing(partial(writing, file), embedder, lambda *far: told.append(far)) == 5
+    assert told == [(n, 5) for n in range(1, 6)]
+    assert embed_missing(partial(writing, file), embedder) == 0
+    vectors = Index(file).vectors()
+    assert vectors is not None
+    assert vectors.model == embedder.model
+    assert len(np.unique(vectors.pages)) == 5
+
+
+def test_the_page_of_a_text_is_the_nearest_to_it(file: Path, embedder: Embedder) -> None:
+    embed_missing(partial(writing, file), embedder)
+    index = Index(file)
+    vectors = index.vectors()
+    assert vectors is not None
+    ((number, _),) = vectors.best(embedder.embed(["Page 3\nWord3"])[0], 1)
+    assert index.page(number).path == "3.md"
+
+
+def test_what_was_committed_before_a_stop_is_not_done_again(
+    file: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing, "FEW", 2)
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_missing(partial(writing, file), embedder, stop)
+    assert embed_missing(partial(writing, file), embedder) == 3
+
+
+def test_only_a_changed_page_is_embedded_again(file: Path, embedder: Embedder) -> None:
+    embed_missing(partial(writing, file), embedder)
+    with writing(file) as writer:
+        writer.put("", page("2.md", "# Page 2\n\nOther words"), "")
+    assert embed_missing(partial(writing, file), embedder) == 1
