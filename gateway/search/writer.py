@@ -183,6 +183,25 @@ class FileWriter:
             gone = self._db.execute("DELETE FROM answer WHERE id = ?", (one,))
             self._changed = self._changed or gone.rowcount > 0
 
+    def stored(self) -> dict[int, tuple[int, str]]:
+        """The digest and the stamp of each page, by number."""
+        found = self._db.execute("SELECT number, digest, stamp FROM page")
+        return {number: (digest, stamp) for number, digest, stamp in found}
+
+    def stored_vectors(self) -> dict[int, str]:
+        """The model that made the vectors of each page, by number."""
+        return dict(self._db.execute("SELECT page, model FROM vectors").fetchall())
+
+    def stored_answers(self) -> dict[int, tuple[str, int]]:
+        """The id and the digest of each answer, by number."""
+        found = self._db.execute("SELECT number, id, digest FROM answer")
+        return {number: (one, digest) for number, one, digest in found}
+
+    def copy_of(self) -> str | None:
+        """The state of a shared index that the file is a copy of."""
+        (found,) = self._db.execute("SELECT copy_of FROM state").fetchone()
+        return None if found is None else str(found)
+
     def finish(self, copy_of: str | None = None) -> None:
         """The last thing before the commit: write down what is still held in memory.
 
@@ -236,6 +255,8 @@ def writing(
                 yield writer
                 writer.finish()
                 db.execute("COMMIT")
+                # Readers of an older state keep the log from being emptied; the next writer will.
+                db.execute("PRAGMA busy_timeout = 0")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
                 db.close()  # which takes back what was not committed

@@ -1,0 +1,279 @@
+"""What is written to the index, alone and shared: both must behave the same."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.search.index import Answer, Index, StoredSource, Writer
+from gateway.search.replica import open_writing
+from gateway.search.vectors import Floats
+from gateway.search.writer import Busy
+from gateway.wiki.page import Page, Section
+from tests.gateway.conftest import page
+from tests.gateway.postgres import Postgres, postgres
+
+__all__ = ["postgres"]
+
+Writing = Callable[..., AbstractContextManager[Writer]]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "index.db"
+
+
+@pytest.fixture(params=["alone", pytest.param("shared", marks=pytest.mark.slow)])
+def writing(request: pytest.FixtureRequest, file: Path) -> Writing:
+    """Writes to an index in the file alone, or to one in PostgreSQL of which it is a copy."""
+    url = None
+    if request.param == "shared":
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.database()
+    return partial(open_writing, file, url)
+
+
+@pytest.fixture
+def index(file: Path, writing: Writing) -> Iterator[Index]:
+    with writing() as writer:
+        writer.put("wiki", page("a.md", "# Apples\n\nRed ones."), "1")
+        writer.put("wiki", page("b.md", "# Pears\n\nGreen ones."), "1")
+    index = Index(file)
+    yield index
+    index.close()
+
+
+def vectors(*rows: int) -> Floats:
+    """Unit vectors along these axes."""
+    return np.eye(384, dtype=np.float32)[list(rows)]
+
+
+def test_pages_and_stamps_come_back(index: Index, writing: Writing) -> None:
+    assert [p.path for p in index.pages()] == ["a.md", "b.md"]
+    assert index.pages()[0] == page("a.md", "# Apples\n\nRed ones.")
+    with writing() as writer:
+        assert writer.known("wiki") == {"a.md": "1", "b.md": "1"}
+        assert writer.known("other") == {}
+
+
+def test_a_changed_page_is_found_by_its_new_words_and_no_longer_by_the_old(
+    index: Index, writing: Writing
+) -> None:
+    (before,) = index.match(["apples"], 5)
+    with writing() as writer:
+        writer.put("wiki", page("a.md", "# Cherries\n\nRed ones."), "2")
+    assert index.match(["apples"], 5) == []
+    ((number, _),) = index.match(["cherries"], 5)
+    assert index.page(number).title == "Cherries"
+    assert number > before[0]
+    assert {n for n, _ in index.match(["ones"], 5)} == set(index.numbers())
+    assert index.size == 2
+    with pytest.raises(KeyError):
+        Index(index.file).page(before[0])
+
+
+def test_a_removed_page_is_gone_with_its_words_and_vectors(index: Index, writing: Writing) -> None:
+    with writing() as writer:
+        for number in writer.missing("m"):
+            writer.put_vectors(number, vectors(number), "m")
+    with writing() as writer:
+        writer.remove("wiki", "a.md")
+        writer.remove("wiki", "never-there.md")
+    assert [p.path for p in index.pages()] == ["b.md"]
+    assert index.match(["apples", "red"], 5) == []
+    assert index.by_path("a.md") is None
+    assert index.vocabulary() == {"pear": 1, "green": 1, "on": 1}
+    found = index.vectors()
+    assert found is not None
+    assert found.pages.tolist() == index.numbers()
+
+
+def test_a_page_that_is_as_it_was_keeps_its_number_and_gets_its_new_stamp(
+    index: Index, writing: Writing
+) -> None:
+    before = index.generation, index.numbers()
+    with writing() as writer:
+        writer.put("wiki", page("a.md", "# Apples\n\nRed ones."), "2")
+    assert (index.generation, index.numbers()) == before
+    with writing() as writer:
+        assert writer.known("wiki") == {"a.md": "2", "b.md": "1"}
+
+
+def test_the_generation_changes_with_what_is_stored_and_with_nothing_else(
+    index: Index, writing: Writing
+) -> None:
+    seen = [index.generation]
+
+    def look() -> bool:
+        seen.append(index.generation)
+        return seen[-1] != seen[-2]
+
+    with writing() as writer:
+        writer.known("wiki")
+    assert not look()
+    with writing() as writer:
+        writer.put_source(StoredSource("wiki", {}, datetime.now(UTC), ()))
+    assert not look()
+    with writing() as writer:
+        writer.put("wiki", page("c.md", "# C"), "1")
+    assert look()
+    with writing() as writer:
+        writer.put_vectors(writer.missing("m")[0], vectors(1), "m")
+    assert look()
+    with writing() as writer:
+        writer.put_answers([Answer("1", "Red?", ("a.md",))])
+    assert look()
+    with writing() as writer:
+        writer.put_answers([Answer("1", "Red?", ("a.md",))])
+    assert not look()
+    with writing() as writer:
+        writer.remove("wiki", "c.md")
+    assert look()
+
+
+def test_what_a_block_wrote_before_it_failed_is_not_there(index: Index, writing: Writing) -> None:
+    before = index.generation, index.pages(), index.vocabulary()
+
+    def fail() -> None:
+        with writing() as writer:
+            writer.put("wiki", page("c.md", "# C"), "1")
+            writer.remove("wiki", "a.md")
+            writer.known("wiki")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (index.generation, index.pages(), index.vocabulary()) == before
+
+
+def test_two_wikis_may_have_pages_of_the_same_path(index: Index, writing: Writing) -> None:
+    with writing() as writer:
+        writer.put("other", page("a.md", "# Plums"), "9")
+        assert writer.known("other") == {"a.md": "9"}
+    assert [p.title for p in index.pages()] == ["Plums", "Apples", "Pears"]
+    assert index.count("wiki") == 2
+    with writing() as writer:
+        writer.remove("other", "a.md")
+    assert [p.title for p in index.pages()] == ["Apples", "Pears"]
+
+
+def test_a_source_is_remembered_and_goes_with_its_pages(index: Index, writing: Writing) -> None:
+    when = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
+    source = StoredSource("wiki", {"folder": "/wiki", "n": 1}, when, ("c.md: not UTF-8",))
+    with writing() as writer:
+        writer.put_source(source)
+        writer.put("other", page("o.md", "# Plums"), "1")
+        assert [one.name for one in writer.sources()] == ["other", "wiki"]
+    assert index.sources() == [StoredSource("other", {}, None, ()), source]
+    with writing() as writer:
+        writer.remove_source("wiki")
+    assert [one.name for one in index.sources()] == ["other"]
+    assert [p.path for p in index.pages()] == ["o.md"]
+    assert index.match(["pears"], 5) == []
+
+
+def test_vectors_are_missing_until_they_are_put_and_again_when_the_page_changes(
+    index: Index, writing: Writing
+) -> None:
+    assert index.vectors() is None
+    with writing() as writer:
+        first, second = writer.missing("m")
+        found = writer.page(first)
+        assert found is not None
+        assert found.path == "a.md"
+        writer.put_vectors(first, vectors(0, 1), "m")
+        assert writer.missing("m") == [second]
+        assert writer.missing("other") == [first, second]
+        writer.put_vectors(999, vectors(0), "m")  # gone meanwhile
+        assert writer.page(999) is None
+    stored = index.vectors()
+    assert stored is not None
+    assert stored.model == "m"
+    assert stored.pages.tolist() == [first, first]
+    with writing() as writer:
+        writer.put("wiki", page("a.md", "# Other"), "2")
+        assert writer.missing("m") == [second, second + 1]
+
+
+def test_answers_come_back_are_replaced_and_go(index: Index, writing: Writing) -> None:
+    one = Answer("1", "Which are red?", ("a.md", "b.md"), "m", vectors(3)[0])
+    two = Answer("2", "Which are green?", ("b.md",))
+    with writing() as writer:
+        writer.put_answers([one, two])
+    first, second = index.answers()
+    assert (first.id, first.question, first.paths, first.model) == (
+        "1", "Which are red?", ("a.md", "b.md"), "m",
+    )  # fmt: skip
+    assert first.vector is not None
+    assert first.vector.tolist() == vectors(3)[0].tolist()
+    assert second == two
+    with writing() as writer:
+        writer.put_answers([Answer("2", "Which one is green?", ("b.md",))])
+        writer.remove_answers(["1", "nothing"])
+        assert [a.question for a in writer.answers()] == ["Which one is green?"]
+    assert [a.question for a in index.answers()] == ["Which one is green?"]
+
+
+def test_signs_that_no_database_takes_do_not_stop_a_page(index: Index, writing: Writing) -> None:
+    odd = Page("o\0.md", "Odd \ud800", "http://x/\0", (Section("\0", "", ("\ud800",), "odd \0"),))
+    with writing() as writer:
+        writer.put("wiki", odd, "1")
+    ((number, _),) = index.match(["odd"], 5)
+    assert index.page(number).title == "Odd ?"
+
+
+def test_many_pages_at_once_and_pages_put_twice(index: Index, writing: Writing) -> None:
+    with writing() as writer:
+        for n in range(1200):
+            writer.put("wiki", page(f"p{n}.md", f"# P{n}\n\nPears number{n}."), "1")
+        for n in range(0, 1200, 100):
+            writer.put("wiki", page(f"p{n}.md", f"# P{n}\n\nChanged number{n}."), "2")
+        writer.remove("wiki", "p7.md")
+    assert index.size == 1201
+    assert len(index.match(["changed"], 50)) == 12
+    assert index.match(["number7"], 5) == []
+    assert index.vocabulary()["pear"] == 1 + 1200 - 12 - 1
+    assert index.rarity(["chang"])["chang"] == pytest.approx(np.log(1189.5 / 12.5 + 1))
+
+
+def test_a_snapshot_stays_as_it_is_while_another_thread_writes(
+    index: Index, writing: Writing
+) -> None:
+    with index.snapshot():
+        generation, numbers = index.generation, index.numbers()
+
+        def write() -> None:
+            with writing() as writer:
+                writer.remove_source("wiki")
+                writer.put("wiki", page("n.md", "# New"), "1")
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+        assert index.generation == generation
+        assert index.numbers() == numbers
+        assert {n for n, _ in index.match(["ones"], 5)} == set(numbers)
+        assert [index.page(n).path for n in numbers] == ["a.md", "b.md"]
+    assert [p.path for p in index.pages()] == ["n.md"]
+
+
+def test_a_second_writer_waits_is_told_for_whom_and_gives_up_in_the_end(
+    index: Index, writing: Writing
+) -> None:
+    told: list[int] = []
+    with writing() as writer:
+        writer.put("wiki", page("c.md", "# C"), "1")
+        with (
+            pytest.raises(Busy, match=rf"process {os.getpid()} .*is writing"),
+            writing(waiting=told.append, patience=0.3),
+        ):
+            pass
+    assert told == [os.getpid()]
+    with writing() as writer:
+        assert len(writer.known("wiki")) == 3
