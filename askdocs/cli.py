@@ -132,6 +132,12 @@ def show_status(home_dir: HomeOption = None, as_json: JsonOption = False) -> Non
         out.print(f"  {mark}  {name:8} {escape(part['url'])}{pid}")
     out.print(f"  model     {escape(found['model'])} ({found['engine']})")
     out.print(f"  wiki      {escape(found['docs'])}")
+    if found["index"]:
+        out.print(f"  index     {escape(docs.summary(found['index']))}")
+    if found["prefix_cache"]:
+        from askdocs import prefix_cache
+
+        out.print(f"  cached    {escape(prefix_cache.summary(found['prefix_cache']))}")
     out.print(f"  key       {found['key']}")
 
 

@@ -5,7 +5,7 @@ within two seconds.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
@@ -20,7 +20,9 @@ from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
-    from gateway.search.index import Index, StoredSource
+    from askdocs.syncing import Bar
+    from gateway.search.index import Index
+    from gateway.search.rows import StoredSource
     from gateway.sources.spec import Spec
     from gateway.sources.sync import Writing
     from gateway.wiki.page import Page
@@ -60,7 +62,7 @@ def sync(
 
     with _dry(home_dir) if dry_run else nullcontext(_writing(home_dir)) as writing:
         specs = _specs(home_dir, source, kind, site_url)
-        job = Job(writing, dry_run, as_json, lambda bar: None)
+        job = Job(writing, dry_run, as_json, _embed(home_dir))
         if watch:
             job.watch(specs)
         elif code := job.once(specs):
@@ -168,7 +170,7 @@ def restore(
     with writing() as writer:
         for source in found:
             excluded.restore(writer, source, path)
-    job = Job(writing, dry_run=False, as_json=as_json, after=lambda bar: None)
+    job = Job(writing, dry_run=False, as_json=as_json, after=_embed(home_dir))
     if code := job.once([Spec.remembered(source.name, source.spec) for source in found]):
         raise typer.Exit(code)
 
@@ -179,6 +181,8 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     from askdocs import status
 
     facts = status.index(index_file(home_dir))
+    with _opened(home_dir) as index:
+        facts["sections"] = sum(len(page.sections) for page in index.pages())
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
@@ -197,6 +201,28 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     print(f"index     {facts['bytes'] / 1e6:,.1f} MB, {facts['file']}")
 
 
+@app.command()
+def warm(
+    pages: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH|URL]...", help="Pages (default: as many as stay warm)."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Only the hottest N pages.", metavar="N")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the engine read pages now, so that first questions about them are fast."""
+    from askdocs import warming
+
+    events = warming.warm(home.find(home_dir), pages or [], top)
+    if as_json:
+        print(json.dumps(list(events), indent=2, ensure_ascii=False))
+    else:
+        warming.show(events)
+
+
 def index_file(home_dir: Path | None) -> Path:
     """The index: `[gateway] index` where it is set, else the one of the home."""
     from gateway.config import GatewaySettings
@@ -210,9 +236,29 @@ def index_file(home_dir: Path | None) -> Path:
 
 def _writing(home_dir: Path | None) -> "Writing":
     from askdocs.syncing import waiting
-    from gateway.search.index import writing
+    from gateway.config import GatewaySettings
+    from gateway.search.replica import open_writing
+    from gateway.settings import load
+    from gateway.wiki_index import shared_url
 
-    return partial(writing, index_file(home_dir), waiting=waiting)
+    url = shared_url(load(GatewaySettings))
+    return partial(open_writing, index_file(home_dir), url, waiting=waiting)
+
+
+def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":
+    """Works out the vectors that are missing, unless a gateway does."""
+    from gateway.search import embed
+    from gateway.search.missing import embed_missing
+    from gateway.wiki_index import alone
+
+    index, writing = index_file(home_dir), _writing(home_dir)
+
+    def work(bar: "Bar") -> None:
+        with alone(index) as mine:
+            if mine and (embedder := embed.load()):
+                embed_missing(writing, embedder, partial(bar.show, "vectors of"))
+
+    return work
 
 
 @contextmanager
@@ -240,8 +286,13 @@ def _is_there(home_dir: Path | None) -> bool:
 @contextmanager
 def _opened(home_dir: Path | None) -> Iterator["Index"]:
     """Raises AskdocsError: there is no index yet."""
+    from gateway.config import GatewaySettings
     from gateway.search.index import Index
+    from gateway.search.replica import refresh
+    from gateway.settings import load
+    from gateway.wiki_index import shared_url
 
+    refresh(index_file(home_dir), shared_url(load(GatewaySettings)))
     index = Index(index_file(home_dir))
     try:
         yield index
@@ -352,7 +403,17 @@ def _counted(tokens: int) -> str:
     return f"  {tokens:,} tokens"
 
 
+def summary(facts: dict[str, Any]) -> str:
+    """The index in a line; `facts` as `status.index` tells them."""
+    wikis = len(facts["sources"])
+    synced = max((one["synced"] or "" for one in facts["sources"]), default="")
+    return (
+        f"{facts['pages']:,} pages of {wikis} {'wiki' if wikis == 1 else 'wikis'}, last sync"
+        f" {synced or 'never'}; vectors of {_vectors(facts['vectors'])}"
+    )
+
+
 def _vectors(facts: dict[str, Any]) -> str:
     if facts["model"] is None:
         return "none: pages are found by their words"
-    return f"{facts['pages']:,} pages, by {facts['model']}"
+    return f"{facts['pages']:,} pages, made by {facts['model']}"

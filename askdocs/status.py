@@ -2,14 +2,16 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from askdocs.home import Home, read_json, write_json
 from gateway.errors import AskdocsError
-from gateway.search.index import Index, StoredSource
-from gateway.sources.excluded import excluded
+
+if TYPE_CHECKING:
+    from gateway.search.index import Index
+    from gateway.search.rows import StoredSource
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,18 @@ def health(home: Home) -> dict[str, Any]:
 
     Raises AskdocsError as `read`.
     """
+    from askdocs import prefix_cache  # late: only this reads metrics
+
     running = read(home)
     gateway_root = running.gateway.removesuffix("/v1")
     engine_ok = _answers(f"{gateway_root}/ready")
     parts = {
         "gateway": (running.gateway, _answers(f"{gateway_root}/health")),
         "widget": (running.widget, _answers(f"{running.widget}/health")),
-        "site": (running.site, _answers(running.site)),
         "engine": (running.engine_url, engine_ok),
     }
+    if "site" in running.processes:  # a site on the web is not ours to look after
+        parts["site"] = (running.site, _answers(running.site))
     return {
         "running": True,
         "ready": running.ready and all(ok for _, ok in parts.values()),
@@ -72,6 +77,8 @@ def health(home: Home) -> dict[str, Any]:
         "model": running.model,
         "engine": running.engine,
         "docs": running.docs,
+        "index": _index(home.index),
+        "prefix_cache": prefix_cache.read(gateway_root),
         "page_budget": running.page_budget,
         "prefill_rate": running.prefill_rate,
         "parts": {
@@ -86,32 +93,40 @@ def health(home: Home) -> dict[str, Any]:
     }
 
 
+def _index(file: Path) -> dict[str, Any] | None:
+    try:
+        return index(file)
+    except AskdocsError:
+        return None  # `askdocs doctor` says what is wrong with it
+
+
 def index(file: Path) -> dict[str, Any]:
-    """What the search index holds, as `askdocs docs stats --json` prints it.
+    """What the search index holds.
 
     Raises AskdocsError: there is none, or it is damaged.
     """
+    from gateway.search.index import Index  # numpy takes its time
+
     opened = Index(file)
     try:
         with opened.snapshot():
-            vectors = opened.vectors()
+            model, embedded = opened.embedded()
             return {
                 "file": str(file),
                 "bytes": file.stat().st_size,
                 "generation": opened.generation,
                 "pages": opened.size,
-                "sections": sum(len(page.sections) for page in opened.pages()),
-                "vectors": {
-                    "model": vectors.model if vectors else None,
-                    "pages": len(set(vectors.pages.tolist())) if vectors else 0,
-                },
+                "vectors": {"model": model, "pages": embedded},
+                "answers": len(opened.answers()),
                 "sources": [_source(opened, stored) for stored in opened.sources()],
             }
     finally:
         opened.close()
 
 
-def _source(opened: Index, stored: StoredSource) -> dict[str, Any]:
+def _source(opened: "Index", stored: "StoredSource") -> dict[str, Any]:
+    from gateway.sources.excluded import excluded
+
     return {
         "name": stored.name,
         "kind": stored.spec.get("kind"),

@@ -24,11 +24,13 @@ from askdocs.home import Home, read_json, write_json
 from askdocs.settings import UpSettings
 from askdocs.supervisor import LARGEST_LOG, Running, Say, Service
 from askdocs.wiki import Wiki
+from gateway import wiki_index
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
+from gateway.search.replica import open_writing
 from gateway.settings import environment, load
 from widget.settings import WidgetSettings
 
@@ -70,10 +72,6 @@ class Up:
         self._began = time.monotonic()
         self._stopping = False
         self._threads: list[threading.Thread] = []
-        local = f"http://127.0.0.1:{settings.site_port}/"
-        self._wiki = Wiki(settings.docs, local, home.index, partial(say, "wiki"))
-        # A site on the web is where it is.
-        self._site_url = local if self._wiki.spec.folder else settings.docs
         self._build_took = 0.0
         self._kept: Path | None = None
 
@@ -88,6 +86,14 @@ class Up:
         # A mistake in any section is said before anything heavy begins.
         self._gateway_settings = load(GatewaySettings)
         self._widget_settings = load(WidgetSettings)
+        local = f"http://127.0.0.1:{self._settings.site_port}/"
+        writing = partial(
+            open_writing, self._home.index, wiki_index.shared_url(self._gateway_settings)
+        )
+        say = partial(self._say, "wiki")
+        self._wiki = Wiki(self._settings.docs, local, self._home.index, writing, say)
+        # A site on the web is where it is.
+        self._site_url = local if self._wiki.spec.folder else self._settings.docs
         failed = [c for c in checks.before_start(self._settings, self._home) if not c.ok]
         if failed:
             raise AskdocsError("\n".join(check.line() for check in failed))

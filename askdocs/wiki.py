@@ -11,6 +11,7 @@ from gateway.search.index import Index
 from gateway.search.store import NoIndex
 from gateway.sources.source import Broken
 from gateway.sources.spec import Spec, is_address, is_html
+from gateway.sources.sync import Writing
 from gateway.wiki_index import sync_named
 
 LOOKED_AT = 100
@@ -19,17 +20,26 @@ LOOKED_AT = 100
 class Wiki:
     """One wiki in the index. Its methods block; call them in a thread."""
 
-    def __init__(self, docs: str, site_url: str, index: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        docs: str,
+        site_url: str,
+        index: Path,
+        writing: Writing,
+        say: Callable[[str], None],
+    ) -> None:
         """
         Args:
             docs: a folder of Markdown or HTML, or the address of a site.
             site_url: where the site of a folder is shown.
             index: the file of the index.
+            writing: opens it to write to it.
             say: is told what happens.
         """
         kind = None if is_address(docs) else "html" if is_html(Path(docs)) else "preview"
         self.spec = Spec.named(docs, kind, "" if is_address(docs) else site_url)
         self._index = index
+        self._writing = writing
         self._say = say
         self._broken: tuple[Broken, ...] = ()
         self.stop = threading.Event()
@@ -77,7 +87,7 @@ class Wiki:
         return () if self.spec.folder else (f"{place.scheme}://{place.netloc}",)
 
     def _sync(self) -> bool:
-        synced = sync_named(self.spec, self._index, self._say, self.stop)
+        synced = sync_named(self.spec, self._writing, self._say, self.stop)
         if synced.is_different:
             counts = {
                 "added": len(synced.added),

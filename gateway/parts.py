@@ -31,6 +31,7 @@ from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
 from gateway.search import embed
 from gateway.search.index import Index
+from gateway.search.replica import following
 from gateway.settings import place, settings_file
 from gateway.traffic import Traffic
 from gateway.usage import Usage
@@ -126,6 +127,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         traffic = Traffic()
         base = fleet.base.engine
         assert base is not None
+        stack.enter_context(following(settings.index, wiki_index.shared_url(settings)))
         index = await asyncio.to_thread(Index, settings.index)
         stack.callback(index.close)
         embedder = await asyncio.to_thread(embed.load)

@@ -12,9 +12,11 @@ from pathlib import Path
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
 from gateway.search.embed import Embedder
-from gateway.search.index import Index, writing
+from gateway.search.index import Index
+from gateway.search.missing import embed_missing
+from gateway.search.replica import open_writing
 from gateway.sources.spec import Spec
-from gateway.sources.sync import Synced, sync
+from gateway.sources.sync import Synced, Writing, sync
 from gateway.traffic import Traffic
 
 log = logging.getLogger("askdocs.gateway")
@@ -24,10 +26,21 @@ Say = Callable[[str], None]
 SAY = 5.0
 # Seconds until a site is read again. What has not changed is not sent again by sites with ETags.
 INTERVAL = 900.0
-# Seconds between two looks whether pages without vectors have come in.
+# Seconds between two looks whether there is something to do.
 LOOK = 2.0
 # Seconds that work under way may take to end with the gateway.
 GRACE = 2.0
+
+
+def opening(settings: GatewaySettings) -> Writing:
+    """Opens the index to write to it."""
+    return partial(open_writing, settings.index, shared_url(settings))
+
+
+def shared_url(settings: GatewaySettings) -> str | None:
+    """The database that may hold the index for several gateways."""
+    url = settings.database_url
+    return url.get_secret_value() if url else None
 
 
 def prepare(settings: GatewaySettings, say: Say) -> None:
@@ -38,11 +51,11 @@ def prepare(settings: GatewaySettings, say: Say) -> None:
     Raises:
         AskdocsError: the folder has no page, or the index cannot be written.
     """
-    with writing(settings.index):
+    with opening(settings)():
         pass  # so that every worker can open it
     spec = named(settings)
     if spec and spec.folder:
-        _complain(sync_named(spec, settings.index, say))
+        _complain(sync_named(spec, opening(settings), say))
 
 
 def named(settings: GatewaySettings) -> Spec | None:
@@ -52,12 +65,14 @@ def named(settings: GatewaySettings) -> Spec | None:
     return Spec.named(settings.docs, settings.docs_kind, settings.site_url)
 
 
-def sync_named(spec: Spec, index: Path, say: Say, stop: threading.Event | None = None) -> Synced:
+def sync_named(
+    spec: Spec, writing: Writing, say: Say, stop: threading.Event | None = None
+) -> Synced:
     """Sync the wiki that settings name, in place of one that they named before.
 
     Args:
         spec: the wiki.
-        index: the file of the index.
+        writing: opens the index.
         say: is told how far it is, every `SAY` seconds.
         stop: ends the sync, once it is set, with Stopped.
 
@@ -74,13 +89,7 @@ def sync_named(spec: Spec, index: Path, say: Say, stop: threading.Event | None =
             said = time.monotonic()
             say(f"{spec.place}: {step} pages, {done:,}{f' of {total:,}' if total else ''}")
 
-    return sync(
-        spec.open(),
-        partial(writing, index),
-        spec=spec.stored,
-        configured=True,
-        progress=progress,
-    )
+    return sync(spec.open(), writing, spec=spec.stored, configured=True, progress=progress)
 
 
 def _complain(synced: Synced) -> None:
@@ -89,7 +98,26 @@ def _complain(synced: Synced) -> None:
 
 
 class Stopped(AskdocsError):
-    """A sync that was ended before its end."""
+    """Work that was ended before its end."""
+
+
+@contextmanager
+def alone(index: Path, stop: threading.Event | None = None) -> Iterator[bool]:
+    """For what one process at a time does for an index: is it this one?
+
+    With `stop` it waits until it is, or `stop` is set. The lock goes with the process.
+    """
+    with index.with_suffix(".keeper").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if stop and not stop.wait(LOOK):
+                    continue
+                yield False
+            else:
+                yield True
+            return
 
 
 class Keeper:
@@ -107,48 +135,63 @@ class Keeper:
         say: Say,
     ) -> None:
         self._settings = settings
+        self._spec = named(settings)
+        self._writing = opening(settings)
         self._index = index
         self._embedder = embedder
         self._traffic = traffic
         self._say = say
         self._stop = threading.Event()
+        self._complained = ""
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Works until the block is left."""
-        with self._settings.index.with_suffix(".keeper").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield  # another worker does it; the lock goes with its process
-                return
-            work = [target for target in (self._site(), self._vectors()) if target]
-            threads = [threading.Thread(target=each, daemon=True) for each in work]
-            for thread in threads:
-                thread.start()
-            try:
-                yield
-            finally:
-                self._stop.set()
-                for thread in threads:
-                    thread.join(GRACE)
+        # A daemon: neither a site that does not answer nor a large page holds up the end.
+        thread = threading.Thread(target=self._run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join(GRACE)
 
-    def _site(self) -> Callable[[], None] | None:
-        spec = named(self._settings)
-        return None if spec is None or spec.folder else partial(self._keep_site, spec)
+    def _run(self) -> None:
+        is_site = self._spec is not None and self._spec.folder is None
+        due = time.monotonic()
+        embedded: int | None = None
+        with alone(self._settings.index, self._stop) as mine:
+            while mine and not self._stop.is_set():
+                try:
+                    if is_site and time.monotonic() >= due:
+                        due = time.monotonic() + INTERVAL
+                        self._read_site()
+                    generation = self._index.generation
+                    if generation != embedded:
+                        self._embed()
+                        embedded = generation
+                    self._complained = ""
+                except AskdocsError as error:
+                    if not self._stop.is_set() and str(error) != self._complained:
+                        self._complained = str(error)
+                        log.warning("%s", error)
+                self._stop.wait(LOOK)
 
-    def _keep_site(self, spec: Spec) -> None:
-        while True:
-            try:
-                synced = sync_named(spec, self._settings.index, self._say, self._stop)
-                if synced.is_different:
-                    self._say(f"{spec.place}: {synced.pages:,} pages")
-                    _complain(synced)
-            except AskdocsError as error:
-                if not self._stop.is_set():
-                    log.warning("%s", error)
-            if self._stop.wait(INTERVAL):
-                return
+    def _read_site(self) -> None:
+        assert self._spec is not None
+        synced = sync_named(self._spec, self._writing, self._say, self._stop)
+        if synced.is_different:
+            self._say(f"{self._spec.place}: {synced.pages:,} pages")
+            _complain(synced)
 
-    def _vectors(self) -> Callable[[], None] | None:
-        return None
+    def _embed(self) -> None:
+        if self._embedder is None:
+            return
+        if embed_missing(self._writing, self._embedder, self._stand_back):
+            self._say("pages are found by what they mean, too: their vectors are worked out")
+
+    def _stand_back(self, done: int, total: int) -> None:
+        while self._traffic.is_busy and not self._stop.is_set():
+            self._stop.wait(0.05)
+        if self._stop.is_set():
+            raise Stopped("the vectors are worked out another time")

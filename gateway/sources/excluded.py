@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.search.writer import StoredSource, Writer
+from gateway.search.rows import StoredSource
+from gateway.search.writer import Writer
 
 KEY = "excluded"
 

@@ -16,7 +16,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from gateway.errors import AskdocsError
-from gateway.search.writer import StoredSource, Writer
+from gateway.search.rows import StoredSource
+from gateway.search.writer import Writer
 from gateway.sources import excluded
 from gateway.sources.source import Broken, Changed, Source
 from gateway.wiki.page import Page
