@@ -4,7 +4,7 @@ import os
 import sqlite3
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,16 +161,22 @@ class Index:
         return None
 
     def match(
-        self, terms: Sequence[str], limit: int, weighting: Weighting = WEIGHTING
+        self,
+        terms: Sequence[str] | Mapping[str, float],
+        limit: int,
+        weighting: Weighting = WEIGHTING,
     ) -> list[tuple[int, float]]:
         """The pages that have any of the words, best first: number and BM25 score above 0.
 
         Args:
-            terms: words, in any form; one that stands twice counts twice.
+            terms: words, in any form, of which one that stands twice counts twice; or stems, and
+                how much each counts.
             limit: the most pages returned.
             weighting: how BM25 counts.
         """
-        wanted = Counter(stem(rows.clean(term)) for term in terms)
+        if not isinstance(terms, Mapping):
+            terms = Counter(map(stem, terms))
+        wanted = {rows.clean(term): weight for term, weight in terms.items()}
         with self._reading() as db:
             lengths = self._current(db).lengths
             scores = lengths.match(db, wanted, weighting)
@@ -215,6 +221,20 @@ class Index:
                     now.vectors = vectors.assemble(row[0], found)
                 now.vectors_read = True
             return now.vectors
+
+    def embedded(self) -> tuple[str | None, int]:
+        """The model that has made the vectors, and how many pages have some."""
+        with self._reading() as db:
+            found: tuple[str, int] | None = db.execute(
+                "SELECT model, count(*) FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1"
+            ).fetchone()
+            return found or (None, 0)
+
+    def memory(self) -> str | None:
+        """What the answers were found to be good for, see `gateway.search.calibration`."""
+        with self._reading() as db:
+            found: str | None = db.execute(store.MEMORY).fetchone()[0]
+            return found
 
     def answers(self) -> list[Answer]:
         """The answered questions, oldest first."""

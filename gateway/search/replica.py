@@ -134,6 +134,7 @@ def pull(engine: sa.Engine, file: Path) -> bool:
             _copy_pages(connection, writer)
             _copy_vectors(connection, writer)
             _copy_answers(connection, writer)
+            writer.put_memory(connection.execute(sa.select(state_table.c.memory)).scalar_one())
         writer.finish(copy_of=token)
     return True
 

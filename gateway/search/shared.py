@@ -32,6 +32,7 @@ state_table = sa.Table(
     metadata,
     # Another one with every commit, whatever it changes; one row.
     sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("memory", sa.Text),
 )
 source_table = sa.Table(
     "wiki_sources",
@@ -183,6 +184,14 @@ class SharedWriter:
     def remove_answers(self, ids: Iterable[str]) -> None:
         for one in ids:
             self._write(sa.delete(answer_table).where(answer_table.c.id == one))
+
+    def memory(self) -> str | None:
+        found: str | None = self._db.execute(sa.select(state_table.c.memory)).scalar_one()
+        return found
+
+    def put_memory(self, measured: str | None) -> None:
+        if measured != self.memory():
+            self._write(sa.update(state_table).values(memory=measured))
 
     def finish(self) -> None:
         """The last thing before the commit."""

@@ -18,8 +18,8 @@ APPLICATION = 0x61736B64  # "askd"
 
 SCHEMA = (
     """
-CREATE TABLE state (generation INTEGER NOT NULL, copy_of TEXT);
-INSERT INTO state VALUES (0, NULL);
+CREATE TABLE state (generation INTEGER NOT NULL, copy_of TEXT, memory TEXT);
+INSERT INTO state VALUES (0, NULL, NULL);
 CREATE TABLE source (
     name TEXT PRIMARY KEY, spec TEXT NOT NULL, synced TEXT, problems TEXT NOT NULL
 );
@@ -44,6 +44,7 @@ CREATE TABLE answer (
 # Columns as `rows` reads them.
 PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"
 SOURCES = "SELECT name, spec, synced, problems FROM source ORDER BY name"
+MEMORY = "SELECT memory FROM state"
 ANSWERS = "SELECT id, question, paths, model, vector FROM answer ORDER BY number"
 
 

@@ -67,6 +67,12 @@ class Writer(Protocol):
 
     def remove_answers(self, ids: Iterable[str]) -> None: ...
 
+    def memory(self) -> str | None: ...
+
+    def put_memory(self, measured: str | None) -> None:
+        """What the answers were found to be good for, see `gateway.search.calibration`."""
+        ...
+
 
 class FileWriter:
     """Writes to an index file; made by `writing`."""
@@ -182,6 +188,15 @@ class FileWriter:
         for one in ids:
             gone = self._db.execute("DELETE FROM answer WHERE id = ?", (one,))
             self._changed = self._changed or gone.rowcount > 0
+
+    def memory(self) -> str | None:
+        found: str | None = self._db.execute(store.MEMORY).fetchone()[0]
+        return found
+
+    def put_memory(self, measured: str | None) -> None:
+        if measured != self.memory():
+            self._db.execute("UPDATE state SET memory = ?", (measured,))
+            self._changed = True
 
     def stored(self) -> dict[int, tuple[int, str]]:
         """The digest and the stamp of each page, by number."""

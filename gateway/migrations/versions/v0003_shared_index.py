@@ -10,7 +10,11 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    state = op.create_table("wiki_state", sa.Column("token", sa.String(32), nullable=False))
+    state = op.create_table(
+        "wiki_state",
+        sa.Column("token", sa.String(32), nullable=False),
+        sa.Column("memory", sa.Text),
+    )
     op.bulk_insert(state, [{"token": uuid.uuid4().hex}])
     op.create_table(
         "wiki_sources",
