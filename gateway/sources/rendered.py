@@ -7,13 +7,14 @@ a mark of characters that no slug keeps, and the headings of the result are know
 import html
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
 from xml.etree import ElementTree
 
 from markdown import Markdown
-from markdown.extensions.toc import remove_fnrefs, render_inner_html, strip_tags
+from markdown.extensions.toc import TocTreeprocessor, remove_fnrefs, render_inner_html, strip_tags
 from markdown.treeprocessors import Treeprocessor
 
 from gateway.sources.sections import Heading
@@ -48,6 +49,9 @@ class Renderer:
             )
         self._found = _Headings(self._markdown)
         processors = self._markdown.treeprocessors
+        toc = processors["toc"]
+        if isinstance(toc, TocTreeprocessor):
+            toc.slugify = partial(_slug, toc.slugify)
         processors.register(_Bare(self._markdown), "askdocs-bare", 25)  # before `inline`, 20
         processors.register(self._found, "askdocs-headings", 6)  # `attr_list` is 8, `toc` 5
 
@@ -69,6 +73,10 @@ class Renderer:
             headings.append(Heading(int(element.tag[1]), shown, anchor, line))
         # Footnotes are rendered at the end, wherever they stand.
         return sorted(headings, key=lambda heading: heading.line)
+
+
+def _slug(slugify: Callable[[str, str], str], text: str, separator: str) -> str:
+    return slugify(_MARK.sub("", text).strip(), separator)
 
 
 class _Bare(Treeprocessor):
@@ -115,10 +123,13 @@ def _outside_lists(element: ElementTree.Element) -> Iterator[ElementTree.Element
 def _marked(lines: Sequence[str]) -> Iterator[str]:
     for number, written in enumerate(lines):
         line = _RESERVED.sub("\ufffd", written)
+        above = lines[number - 1] if number else ""
         below = lines[number + 1] if number + 1 < len(lines) else ""
         if hashes := _HASHES.match(line):
             yield line[: hashes.end()] + _mark(number) + line[hashes.end() :]
-        elif _UNDERLINE.match(below) and not _NO_TITLE.match(line):
+        elif _UNDERLINE.match(below) and not (
+            _NO_TITLE.match(line) or (above.strip() and _UNDERLINE.match(line))
+        ):
             attributes = _ATTRIBUTES.search(line)
             end = attributes.start() if attributes else len(line.rstrip())
             yield line[:end] + _mark(number) + line[end:]

@@ -25,7 +25,13 @@ class Snippets:
                 file outside the base paths is read.
             root: the wiki's folder. What is included is known by its path from there.
         """
-        safe = {"url_download": False, "check_paths": False, "restrict_base_path": True}
+        # What is appended to every page is abbreviations and the like: no part of what it says.
+        safe = {
+            "auto_append": [],
+            "url_download": False,
+            "check_paths": False,
+            "restrict_base_path": True,
+        }
         config = SnippetExtension(**{**options, **safe}).getConfigs()
         self._reader = _Reader(config, Markdown())
         self._reader.root = str(root)
@@ -35,7 +41,7 @@ class Snippets:
 
         `above` is how many lines of front matter stand above the first one.
         """
-        if not any("8<" in line for line in lines) and not self._reader.auto_append:
+        if not any("8<" in line for line in lines):
             return lines
         self._reader.trail = trail
         self._reader.missing = []
