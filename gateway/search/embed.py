@@ -23,8 +23,8 @@ log = logging.getLogger("askdocs.search")
 
 Vectors = npt.NDArray[np.float32]
 
-# Vectors are stored under this name. The number is raised when `chunks` cuts pages otherwise, so that
-# they are worked out again.
+# Vectors are stored under this name. The number is raised when `chunks` cuts pages otherwise, so
+# that they are worked out again.
 MODEL = "all-MiniLM-L6-v2-int8/1"
 SIZE = 384
 # What the model was trained with; more than this it has not learnt to read.

@@ -1,0 +1,134 @@
+"""Finds the pages for a question: by its words and by its meaning, near where the reader is."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urldefrag, urljoin
+
+import numpy as np
+
+from gateway.search.asked import asked
+from gateway.search.embed import Embedder
+from gateway.search.index import Index
+from gateway.search.postings import Weighting
+from gateway.search.spelling import corrected
+from gateway.search.vectors import Floats
+from gateway.wiki.page import Page
+from gateway.wiki.words import words
+
+# How words count, and what the share of them counts beside the similarity. Measured, with what was
+# tried else: docs/results.md, "Finding the page".
+WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
+LEXICAL = 0.75
+# Of the three chunks of a page that are nearest to the question.
+NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
+# Pages that each of the two ways may propose.
+CANDIDATES = 200
+# A score is above 0, however unlike the page is.
+LEAST = 1e-6
+# What is added for the page that the reader is on, and for pages that it links to or that lie in
+# the same folder.
+CURRENT_PAGE = 0.15
+NEIGHBOUR = 0.03
+# "How do I configure this?" points at the current page, whatever else its few words match.
+_POINTERS = frozenset(("this", "here", "these"))
+_LINK = re.compile(r"\]\(\s*<?([^)>\s]+)")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A page that was found."""
+
+    page: Page
+    score: float
+    """Above 0, about 1 for a page that answers a short question in its own words. How much less
+    another page has tells how much less likely it is."""
+
+
+class Search:
+    """Searches an index. Safe to use from any thread."""
+
+    def __init__(self, index: Index, embedder: Embedder | None) -> None:
+        """Without an embedder, or where the index has no vectors yet, words alone decide."""
+        self.index = index
+        self.embedder = embedder
+
+    def find(
+        self,
+        question: str,
+        page_url: str | None = None,
+        limit: int = 5,
+        history: Sequence[str] = (),
+    ) -> list[Hit]:
+        """The pages for a question, best first.
+
+        Args:
+            question: as a person wrote it.
+            page_url: address of the page that the reader is on, if it is one of the wiki's. It and
+                its neighbours are moved up, and it is the answer where nothing else matches.
+            limit: the most hits returned.
+            history: the questions that the reader asked before, oldest first.
+        """
+        sought = asked(question, history)
+        vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
+        with self.index.snapshot():
+            found = corrected(sought.words, sought.spelt, self.index.rarity)
+            hits = [Hit(self.index.page(n), score) for n, score in self.ranked(found, vector)]
+            current = self.index.by_url(page_url) if page_url else None
+        if current is not None:
+            hits = _moved_up(hits, current)
+            few = len(found) <= 2
+            if not hits or (few and not _POINTERS.isdisjoint(words(question))):
+                others = [hit for hit in hits if hit.page.path != current.path]
+                hits = [Hit(current, hits[0].score if hits else CURRENT_PAGE), *others]
+        return hits[:limit]
+
+    def ranked(self, stems: Mapping[str, float], vector: Floats | None) -> list[tuple[int, float]]:
+        """The candidates by their text, best first: number and score.
+
+        The score is the weighted share of the question's words that the page has, and how like the
+        question it is.
+
+        Args:
+            stems: of the question, and how much each counts.
+            vector: of the question, [384].
+        """
+        rarity = self.index.rarity(stems)
+        most = (WEIGHTING.k1 + 1) * sum(weight * rarity[stem] for stem, weight in stems.items())
+        matched = self.index.match(stems, CANDIDATES, WEIGHTING)
+        share = {number: LEXICAL * score / most for number, score in matched}
+        like = self._likeness(vector, share) if vector is not None else {}
+        # A page whose vectors are not there yet is taken to be like the others with its words.
+        known = [like[number] for number in share if number in like]
+        usual = sum(known) / len(known) if known else 0.0
+        scores = {
+            number: max(share.get(number, 0.0) + like.get(number, usual), LEAST)
+            for number in dict.fromkeys([*share, *like])
+        }
+        return sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
+
+    def _likeness(self, vector: Floats, numbers: Iterable[int]) -> dict[int, float]:
+        """Of these pages and of the nearest ones, as far as they have vectors."""
+        vectors = self.index.vectors()
+        if vectors is None or self.embedder is None or vectors.model != self.embedder.model:
+            return {}
+        found = dict(vectors.best(vector, CANDIDATES)) | vectors.of(vector, numbers)
+        return {number: float(nearest @ NEAREST) for number, nearest in found.items()}
+
+
+def _moved_up(hits: list[Hit], current: Page) -> list[Hit]:
+    linked = {_bare(urljoin(current.url, target)) for target in _LINK.findall(current.text)}
+    folder = current.path.rpartition("/")[0]
+
+    def moved(hit: Hit) -> Hit:
+        if hit.page.path == current.path:
+            return Hit(hit.page, hit.score + CURRENT_PAGE)
+        beside = folder and hit.page.path.rpartition("/")[0] == folder
+        near = beside or _bare(hit.page.url) in linked
+        return Hit(hit.page, hit.score + NEIGHBOUR) if near else hit
+
+    return sorted(map(moved, hits), key=lambda hit: -hit.score)
+
+
+def _bare(url: str) -> str:
+    return urldefrag(url).url.rstrip("/")

@@ -1,0 +1,45 @@
+"""Misspelt words of a question, set right by the wiki's own vocabulary."""
+
+import string
+from collections.abc import Callable, Iterable, Mapping
+
+# Shorter words have too many neighbours: "pop" is no misspelt "top".
+SHORTEST = 5
+
+Rarity = Callable[[Iterable[str]], Mapping[str, float]]
+
+
+def corrected(
+    stems: Mapping[str, float], spelt: Mapping[str, str], rarity: Rarity
+) -> dict[str, float]:
+    """The stems, and those that the wiki does not have replaced by ones that it has.
+
+    A word is replaced by the most frequent one that is one letter away: missing, too much, another,
+    or two in the wrong order. Where there is none it stays.
+
+    Args:
+        stems: of a question, and their weights.
+        spelt: the word that each was made of. A mistake at its end makes another stem: "calender"
+            has "calend", "calendar" has "calendar".
+        rarity: of stems, as of `Index.rarity`.
+    """
+    unknown = rarity(["\0"])["\0"]  # no page has this one
+    found: dict[str, float] = {}
+    says = rarity(stems)
+    for stem, weight in stems.items():
+        if says[stem] >= unknown and len(stem) >= SHORTEST and stem.isalpha():
+            near = rarity(_one_away(stem) | _one_away(spelt.get(stem, stem)))
+            best = min(near, key=lambda one: (near[one], one))
+            stem = best if near[best] < unknown else stem
+        found[stem] = max(found.get(stem, 0.0), weight)
+    return found
+
+
+def _one_away(word: str) -> set[str]:
+    """All that one mistake makes of a word, the first letter of which is right."""
+    cuts = [(word[:n], word[n:]) for n in range(1, len(word) + 1)]
+    less = {a + b[1:] for a, b in cuts if b}
+    swapped = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+    other = {a + c + b[1:] for a, b in cuts if b for c in string.ascii_lowercase}
+    more = {a + c + b for a, b in cuts for c in string.ascii_lowercase}
+    return (less | swapped | other | more) - {word}

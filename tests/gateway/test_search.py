@@ -1,0 +1,175 @@
+"""What is found for a question: by words, by meaning, near the page that the reader is on."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.search import embed
+from gateway.search.embed import Embedder
+from gateway.search.index import Index, writing
+from gateway.search.missing import embed_missing
+from gateway.search.search import Search
+from tests.gateway.conftest import SITE, page
+from tests.parts import require
+
+Make = Callable[..., Index]
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    loaded = embed.load()
+    require(loaded is not None, "the embedding model is not installed: run make setup")
+    assert loaded is not None
+    return loaded
+
+
+@pytest.fixture
+def by_words(indexed: Make) -> Callable[..., Search]:
+    """Of pages, given as path and text, without vectors."""
+    return lambda **texts: Search(indexed(**texts), None)
+
+
+@pytest.fixture
+def by_meaning(indexed: Make, embedder: Embedder) -> Callable[..., Search]:
+    """The same, with vectors."""
+
+    def make(**texts: str) -> Search:
+        index = indexed(**texts)
+        embed_missing(partial(writing, index.file), embedder)
+        return Search(index, embedder)
+
+    return make
+
+
+def paths(search: Search, question: str, **options: object) -> list[str]:
+    return [hit.page.path for hit in search.find(question, **options)]  # type: ignore[arg-type]
+
+
+def test_a_page_that_says_it_in_other_words_is_found(by_meaning: Callable[..., Search]) -> None:
+    search = by_meaning(
+        money="# Refunds\n\nWe pay the amount to your card within five days.",
+        paper="# Printer\n\nPut paper into the tray. Do not use your old paper.",
+        trip="# Travel\n\nBook trains at the travel desk.",
+    )
+    assert paths(search, "How do I get my money back?")[0] == "money.md"
+
+
+def test_a_rare_word_decides_among_pages_that_mean_about_the_same(
+    by_meaning: Callable[..., Search],
+) -> None:
+    search = by_meaning(
+        **{f"e{n}": f"# Errors {n}\n\nThe server failed with code E{n}77." for n in range(8)}
+    )
+    assert paths(search, "server failed with code E577")[0] == "e5.md"
+
+
+def test_without_a_model_words_alone_decide(by_words: Callable[..., Search]) -> None:
+    search = by_words(a="# Backup\n\nCopies are made at night.", b="# Keys\n\nMake a key.")
+    assert paths(search, "How are backups made?")[0] == "a.md"
+    assert paths(search, "zebra") == []
+
+
+def test_a_page_without_vectors_yet_is_found_beside_those_that_have_them(
+    by_meaning: Callable[..., Search],
+) -> None:
+    search = by_meaning(a="# Keys\n\nMake a key.", b="# Limits\n\nA key has limits.")
+    with writing(search.index.file) as writer:
+        writer.put("", page("c.md", "# Backup\n\nBackups are made at night."), "")
+    assert paths(search, "when are backups made at night?")[0] == "c.md"
+
+
+def test_vectors_of_another_model_are_not_compared(
+    by_meaning: Callable[..., Search], embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = by_meaning(a="# Refunds\n\nPaid to your card.", b="# Keys\n\nMake a key.")
+    monkeypatch.setattr(embedder, "model", "another")
+    assert paths(search, "key") == ["b.md"]
+
+
+def test_scores_are_positive_and_fall(by_meaning: Callable[..., Search]) -> None:
+    search = by_meaning(a="# Apples\n\nFruit", b="# Cars\n\nWheels", c="# Pears\n\nFruit")
+    scores = [hit.score for hit in search.find("Which fruit is there?")]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert scores[-1] > 0
+
+
+def test_the_current_page_wins_among_pages_that_match_alike(
+    by_words: Callable[..., Search],
+) -> None:
+    search = by_words(a="# A\n\nThe port is 80.", b="# B\n\nThe port is 81.")
+    for here in ("a", "b"):
+        assert paths(search, "Which port?", page_url=f"{SITE}{here}/#x")[0] == f"{here}.md"
+
+
+def test_the_current_page_does_not_win_where_another_matches_better(
+    by_words: Callable[..., Search],
+) -> None:
+    search = by_words(a="# Backup\n\nRestore a backup so.", b="# Keys\n\nNot in the backup.")
+    assert paths(search, "restore backup", page_url=f"{SITE}b/")[0] == "a.md"
+
+
+def test_pages_beside_the_current_one_come_before_others(by_words: Callable[..., Search]) -> None:
+    search = by_words(
+        team__a="# One\n\nThe limit is 3.",
+        team__b="# Two\n\nSomething else",
+        other="# Six\n\nThe limit is 4.",
+        more="# Ten\n\nThe limit is 5.",
+        hub="# Hub\n\nSee [ten](../more/).",
+    )
+    assert paths(search, "Which limit?", page_url=f"{SITE}team/b/")[0] == "team/a.md"
+    assert paths(search, "Which limit?", page_url=f"{SITE}hub/")[0] == "more.md"
+
+
+def test_a_question_that_points_at_the_page_is_answered_by_it(
+    by_words: Callable[..., Search],
+) -> None:
+    search = by_words(a="# Do\n\nHow to do a backup.", b="# B\n\nText")
+    assert paths(search, "how do I do this?", page_url=f"{SITE}b/")[0] == "b.md"
+
+
+def test_the_current_page_answers_what_nothing_matches(by_words: Callable[..., Search]) -> None:
+    search = by_words(a="# A\n\nText")
+    assert paths(search, "zebra", page_url=f"{SITE}a/") == ["a.md"]
+    assert paths(search, "zebra", page_url="https://elsewhere.example.com/") == []
+
+
+def test_misspelt_words_are_found(by_words: Callable[..., Search]) -> None:
+    search = by_words(a="# Calendar\n\nShare it.", b="# Printer\n\nPaper")
+    for misspelt in ("calender", "calandar", "caledar", "calenddar", "claendar"):
+        assert paths(search, f"my {misspelt}") == ["a.md"], misspelt
+    assert paths(search, "my kalendaar") == []
+
+
+def test_a_follow_up_question_is_about_what_was_asked_before(
+    by_words: Callable[..., Search],
+) -> None:
+    search = by_words(
+        a="# Backup\n\nBackups are kept on disk. Switch backups off in the settings.",
+        b="# Alarm\n\nSwitch the alarm off at the door.",
+    )
+    before = ["How are backups kept?"]
+    assert paths(search, "And how do I switch it off?", history=before)[0] == "a.md"
+    assert paths(search, "How do I switch the alarm at the door off?", history=before)[0] == "b.md"
+
+
+def test_the_limit_holds(by_words: Callable[..., Search]) -> None:
+    search = by_words(**{f"p{n}": "# Apples\n\nText" for n in range(12)})
+    assert len(paths(search, "apples")) == 5
+    assert len(paths(search, "apples", limit=2)) == 2
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(question=st.text(max_size=80), page_url=st.none() | st.text(max_size=30))
+def test_no_question_breaks_the_search(
+    by_meaning: Callable[..., Search], question: str, page_url: str | None
+) -> None:
+    if not hasattr(test_no_question_breaks_the_search, "made"):
+        made = by_meaning(a="# A\n\nApples", b="# B\n\n[A](a.md)")
+        test_no_question_breaks_the_search.made = made  # type: ignore[attr-defined]
+    search: Search = test_no_question_breaks_the_search.made  # type: ignore[attr-defined]
+    search.find(question, page_url, history=[question])
+    search.find("\ud800 apples \udfff \0", f"{SITE}b/\ud800")
