@@ -142,7 +142,12 @@ class Chat:
                 )
             length = min(length, answer)
         grounds = await self._grounding.ground(
-            asked.question, budget, settings.max_pages, asked.page_url, count
+            asked.question,
+            budget,
+            settings.max_pages,
+            asked.page_url,
+            count,
+            [str(turn["content"]) for turn in asked.history if turn["role"] == "user"],
         )
         return grounds, length
 

@@ -132,7 +132,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.callback(index.close)
         embedder = await asyncio.to_thread(embed.load)
         stack.enter_context(Keeper(settings, index, embedder, traffic, say).at_work())
-        grounding = Grounding(index, base.counts)
+        grounding = Grounding(index, base.counts, embedder)
         heat = Heat(engine)
         tasks = [
             usage.run(),

@@ -1,5 +1,6 @@
 """From a question to the pages in front of it, or to the decision that none of them answers it."""
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,7 +8,9 @@ from dataclasses import dataclass
 
 from gateway.grounding.excerpt import Excerpt, excerpt, pieces
 from gateway.grounding.neutral import neutral
-from gateway.search.index import Hit, Index, coverage
+from gateway.search.embed import Embedder
+from gateway.search.index import Index, coverage
+from gateway.search.search import Hit, Search
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems
 
@@ -47,8 +50,9 @@ class Grounds:
 class Grounding:
     """Finds and fits pages. `count` gives the tokens of texts, by the engine's tokenizer."""
 
-    def __init__(self, index: Index, count: Count) -> None:
+    def __init__(self, index: Index, count: Count, embedder: Embedder | None = None) -> None:
         self.index = index
+        self.search = Search(index, embedder)
         self.count = count
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
 
@@ -59,12 +63,14 @@ class Grounding:
         max_pages: int,
         page_url: str | None = None,
         count: Count | None = None,
+        history: Sequence[str] = (),
     ) -> Grounds:
         """Choose what stands in front of `question`, within `budget` tokens.
 
-        `count` is used in place of the engine's, and what it says is not kept.
+        `count` is used in place of the engine's, and what it says is not kept. `history` is what
+        the same person asked before, oldest first.
         """
-        hits = self.index.search(question, page_url)
+        hits = await asyncio.to_thread(self.search.find, question, page_url, history=history)
         best = tuple(hit.page for hit in hits[:3])
         if not hits or not self.answers(question, hits, page_url):
             return Grounds((), best)
