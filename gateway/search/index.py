@@ -70,6 +70,8 @@ class Index:
         self._mine = threading.local()
         self._kept: OrderedDict[int, Page] = OrderedDict()
         self._now: _Generation | None = None
+        self._vectors: Vectors | None = None
+        self._loading = threading.Lock()
         with self._reading() as db:
             store.check(db, file)
             self._current(db)
@@ -128,13 +130,14 @@ class Index:
                 return self._kept[number]
         with self._reading() as db:
             row = db.execute(store.PAGE, (number,)).fetchone()
-        if row is None:
-            raise KeyError(number)
-        page = rows.read_page(*row)
-        with self._lock:
-            self._kept[number] = page
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            if row is None:
+                raise KeyError(number)
+            page = rows.read_page(*row)
+            with self._lock:
+                if self._mine.inode == self._inode:
+                    self._kept[number] = page
+                if len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
         return page
 
     def number(self, page: Page) -> int | None:
@@ -205,21 +208,19 @@ class Index:
             return dict(postings.vocabulary(db))
 
     def vectors(self) -> Vectors | None:
-        """The vectors of all pages, or None where there are none; read once a generation."""
+        """The vectors of all pages, or None where there are none. Only changes are read again."""
         with self._reading() as db:
             now = self._current(db)
-            if not now.vectors_read:
-                # Where two models have made some, those of the model that has made more.
-                row = db.execute(
-                    "SELECT model FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1"
-                ).fetchone()
-                if row:
-                    found = db.execute(
-                        "SELECT page, scales, matrix FROM vectors WHERE model = ? ORDER BY page",
-                        row,
-                    ).fetchall()
-                    now.vectors = vectors.assemble(row[0], found)
-                now.vectors_read = True
+            with self._loading:
+                if not now.vectors_read:
+                    before = self._vectors
+                    if before is not None and before.generation > now.number:
+                        before = None  # this thread is in an older snapshot
+                    now.vectors = vectors.load(
+                        db, now.number, now.lengths.numbers, before, self._fetch
+                    )
+                    self._vectors = now.vectors
+                    now.vectors_read = True
             return now.vectors
 
     def embedded(self) -> tuple[str | None, int]:
@@ -273,6 +274,12 @@ class Index:
             row = db.execute(query + " LIMIT 1", (value,)).fetchone()
             return self.page(row[0]) if row else None
 
+    def _fetch(self, model: str, numbers: Sequence[int]) -> list[tuple[int, bytes, bytes]]:
+        """The packed vectors of these pages, of those that are there."""
+        with self._reading() as db:
+            places = ", ".join("?" * len(numbers))
+            return db.execute(f"{store.VECTORS} ({places})", (model, *numbers)).fetchall()
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """A connection in a transaction: the one that this thread is in, or a new one."""
@@ -284,7 +291,7 @@ class Index:
             db, inode = self._take()
             try:
                 db.execute("BEGIN")
-                self._mine.db = db
+                self._mine.db, self._mine.inode = db, inode
                 yield db
             finally:
                 self._mine.db = None
@@ -303,7 +310,7 @@ class Index:
                     while self._idle:
                         self._idle.pop().close()
                     self._kept.clear()
-                    self._now = None
+                    self._now = self._vectors = None
                     self._inode = (found.st_dev, found.st_ino)
             if self._idle:
                 return self._idle.pop(), self._inode

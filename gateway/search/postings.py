@@ -24,7 +24,7 @@ PENDING = 4_000_000
 SCHEMA = """
 CREATE TABLE posting (term TEXT PRIMARY KEY, pages BLOB NOT NULL, counts BLOB NOT NULL);
 CREATE TABLE length (pages BLOB NOT NULL, counts BLOB NOT NULL);
-INSERT INTO length VALUES (x'', x'')
+INSERT INTO length VALUES (x'', x'');
 """
 
 

@@ -68,7 +68,6 @@ vectors_table = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("scales", sa.LargeBinary, nullable=False),
     sa.Column("matrix", sa.LargeBinary, nullable=False),
-    sa.Column("bits", sa.LargeBinary, nullable=False),
 )
 answer_table = sa.Table(
     "wiki_answers",

@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from gateway.errors import AskdocsError
-from gateway.search import postings
+from gateway.search import postings, vectors
 
 # Raised when what is stored changes; a writer replaces an index of an older version.
 VERSION = 2
@@ -30,19 +30,17 @@ CREATE TABLE page (
 );
 CREATE INDEX page_url ON page (url);
 CREATE INDEX page_path ON page (path);
-CREATE TABLE vectors (
-    page INTEGER PRIMARY KEY, model TEXT NOT NULL, scales BLOB NOT NULL, matrix BLOB NOT NULL,
-    bits BLOB NOT NULL
-);
 CREATE TABLE answer (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL,
     paths TEXT NOT NULL, model TEXT, vector BLOB, digest INTEGER NOT NULL
 );
 """
+    + vectors.SCHEMA
     + postings.SCHEMA
 )
 # Columns as `rows` reads them.
 PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"
+VECTORS = "SELECT page, scales, matrix FROM vectors WHERE model = ? AND page IN"
 SOURCES = "SELECT name, spec, synced, problems FROM source ORDER BY name"
 MEMORY = "SELECT memory FROM state"
 ANSWERS = "SELECT id, question, paths, model, vector FROM answer ORDER BY number"

@@ -1,89 +1,235 @@
-"""The vectors of all chunks of all pages, and which are nearest to a question's."""
+"""The vectors of all chunks of all pages, and which are nearest to a question's.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+Up to EXACT chunks all are compared in memory. Of more, only the signs are: 48 bytes a chunk, of
+which the bits that differ are counted. The pages of the chunks with the fewest are then compared
+exactly, by vectors that are read from the index file for it.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-# The best chunks of a page that `Vectors` tells the similarity of.
+Numbers = npt.NDArray[np.int64]
+Bits = npt.NDArray[np.uint64]
+
+# Numbers in a vector.
+WIDTH = 384
+# The best chunks of a page that are told.
 CHUNKS = 3
+# 20,000 chunks, some 4,000 pages, are 31 MB and take 3 ms.
+EXACT = 20_000
+# Chunks whose pages are compared exactly. What this misses: docs/results.md, "A hundred thousand
+# pages".
+NEAR = 2_000
+
+SCHEMA = """
+CREATE TABLE vectors (
+    page INTEGER PRIMARY KEY, model TEXT NOT NULL, generation INTEGER NOT NULL,
+    scales BLOB NOT NULL, matrix BLOB NOT NULL
+);
+CREATE TABLE signs (
+    page INTEGER PRIMARY KEY, model TEXT NOT NULL, generation INTEGER NOT NULL,
+    chunks INTEGER NOT NULL, bits BLOB NOT NULL
+);
+CREATE INDEX vectors_generation ON vectors (generation);
+CREATE INDEX signs_generation ON signs (generation);
+"""
+
+Fetch = Callable[[str, Sequence[int]], Sequence[tuple[int, bytes, bytes]]]
+"""Of a model and pages: page, scales and matrix of those of them that the index file has."""
 
 
 class Packed(NamedTuple):
-    """The vectors of one page as they are stored: n chunks."""
+    """The vectors of one page as they are stored, n chunks."""
 
     scales: bytes
     """float32 [n]"""
     matrix: bytes
     """int8 [n, 384]: times its scale it is the vector."""
-    bits: bytes
-    """The signs, 48 bytes a chunk."""
+
+    @property
+    def chunks(self) -> int:
+        return len(self.scales) // 4
+
+    @property
+    def signs(self) -> bytes:
+        """48 bytes a chunk."""
+        small = np.frombuffer(self.matrix, np.int8).reshape(-1, WIDTH)
+        return np.packbits(small > 0, axis=1).tobytes()
 
 
 def pack(matrix: Floats) -> Packed:
     """Eight bits a number: similarities are right to about 0.002."""
-    matrix = np.ascontiguousarray(matrix, dtype=np.float32)
     scales = np.maximum(np.abs(matrix).max(axis=1, initial=0.0), 1e-12) / 127
     small = np.rint(matrix / scales[:, None]).astype(np.int8)
-    return Packed(
-        scales.astype(np.float32).tobytes(), small.tobytes(), np.packbits(matrix > 0, 1).tobytes()
-    )
+    return Packed(scales.astype(np.float32).tobytes(), small.tobytes())
 
 
-def unpack(scales: bytes, matrix: bytes) -> Floats:
+def unpack(packed: Packed) -> Floats:
     """float32 [n, 384]"""
-    scale = np.frombuffer(scales, dtype=np.float32)
-    if not len(scale):
-        return np.zeros((0, 0), np.float32)
-    small = np.frombuffer(matrix, dtype=np.int8).reshape(len(scale), -1)
-    return small * scale[:, None]
+    scales = np.frombuffer(packed.scales, np.float32)
+    return np.frombuffer(packed.matrix, np.int8).reshape(-1, WIDTH) * scales[:, None]
 
 
-@dataclass(frozen=True)
 class Vectors:
-    """The vectors of one embedding model."""
+    """The vectors of one embedding model, of one generation of the index."""
 
-    model: str
-    pages: npt.NDArray[np.int64]
-    """[n]: the number of the page that each chunk is of, ascending."""
-    matrix: Floats
-    """[n, 384]"""
+    def __init__(self, model: str, generation: int, pages: Numbers) -> None:
+        self.model = model
+        self.generation = generation
+        self.pages = pages
+        """[n]: the page that each chunk is of, ascending."""
 
     def best(self, query: Floats, limit: int) -> list[tuple[int, Floats]]:
         """The pages whose nearest chunk is nearest to `query` [384], best first: the number and
         the similarities of its best chunks [3], descending; of a shorter page the last repeats."""
-        numbers, similarities = self._by_page(self.pages, self.matrix @ query)
-        order = np.argsort(-similarities[:, 0], kind="stable")[:limit]
-        return [(int(numbers[n]), similarities[n]) for n in order]
+        raise NotImplementedError
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
         """The same similarities for these pages; those without vectors are left out."""
+        raise NotImplementedError
+
+
+class Exact(Vectors):
+    """All vectors in memory."""
+
+    def __init__(self, model: str, generation: int, pages: Numbers, matrix: Floats) -> None:
+        super().__init__(model, generation, pages)
+        self.matrix = matrix
+        """[n, 384]"""
+
+    def best(self, query: Floats, limit: int) -> list[tuple[int, Floats]]:
+        return _first(*_by_page(self.pages, self.matrix @ query), limit)
+
+    def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
         wanted = np.isin(self.pages, np.fromiter(numbers, np.int64))
-        found, similarities = self._by_page(self.pages[wanted], self.matrix[wanted] @ query)
-        return {int(number): row for number, row in zip(found, similarities, strict=True)}
-
-    @staticmethod
-    def _by_page(
-        pages: npt.NDArray[np.int64], similarities: Floats
-    ) -> tuple[npt.NDArray[np.int64], Floats]:
-        if not len(pages):
-            return pages, np.zeros((0, CHUNKS), np.float32)
-        order = np.lexsort((-similarities, pages))
-        numbers, starts, counts = np.unique(pages, return_index=True, return_counts=True)
-        rank = np.minimum(np.arange(CHUNKS)[None, :], counts[:, None] - 1)
-        return numbers, similarities[order][starts[:, None] + rank]
+        found = _by_page(self.pages[wanted], self.matrix[wanted] @ query)
+        return {int(number): row for number, row in zip(*found, strict=True)}
 
 
-def assemble(model: str, rows: Sequence[tuple[int, bytes, bytes]]) -> Vectors:
-    """From (page, scales, matrix), ascending."""
-    parts = [(number, unpack(scales, matrix)) for number, scales, matrix in rows]
-    parts = [(number, part) for number, part in parts if len(part)]
-    pages = np.repeat(
-        np.array([number for number, _ in parts], np.int64),
-        np.array([len(part) for _, part in parts], np.int64),
+class Sketch(Vectors):
+    """The signs in memory, the vectors in the index file."""
+
+    def __init__(
+        self, model: str, generation: int, pages: Numbers, signs: Bits, fetch: Fetch
+    ) -> None:
+        super().__init__(model, generation, pages)
+        self.signs = signs
+        """[6, n]"""
+        self._fetch = fetch
+
+    def best(self, query: Floats, limit: int) -> list[tuple[int, Floats]]:
+        asked = np.packbits(query > 0).view(np.uint64)
+        differ = np.zeros(len(self.pages), np.uint16)
+        for column, bits in zip(self.signs, asked, strict=True):
+            differ += np.bitwise_count(column ^ bits)
+        near = self.pages
+        if len(near) > NEAR:
+            near = near[np.argpartition(differ, NEAR)[:NEAR]]
+        return _first(*self._compared(query, np.unique(near).tolist()), limit)
+
+    def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
+        found = self._compared(query, sorted(set(numbers)))
+        return {int(number): row for number, row in zip(*found, strict=True)}
+
+    def _compared(self, query: Floats, numbers: Sequence[int]) -> tuple[Numbers, Floats]:
+        rows = self._fetch(self.model, numbers)
+        pages = np.repeat(
+            np.array([row[0] for row in rows], np.int64),
+            np.array([len(row[1]) // 4 for row in rows], np.int64),
+        )
+        scales = np.frombuffer(b"".join(row[1] for row in rows), np.float32)
+        matrix = np.frombuffer(b"".join(row[2] for row in rows), np.int8)
+        similarities = (matrix.reshape(-1, WIDTH).astype(np.float32) @ query) * scales
+        return _by_page(pages, similarities)
+
+
+def _by_page(pages: Numbers, similarities: Floats) -> tuple[Numbers, Floats]:
+    """The pages, and the similarities of the best chunks of each."""
+    if not len(pages):
+        return pages, np.zeros((0, CHUNKS), np.float32)
+    order = np.lexsort((-similarities, pages))
+    numbers, starts, counts = np.unique(pages, return_index=True, return_counts=True)
+    rank = np.minimum(np.arange(CHUNKS)[None, :], counts[:, None] - 1)
+    return numbers, similarities[order][starts[:, None] + rank]
+
+
+def _first(numbers: Numbers, similarities: Floats, limit: int) -> list[tuple[int, Floats]]:
+    order = np.argsort(-similarities[:, 0], kind="stable")[:limit]
+    return [(int(numbers[n]), similarities[n]) for n in order]
+
+
+def load(
+    db: sqlite3.Connection,
+    generation: int,
+    numbers: npt.NDArray[np.uint32],
+    before: Vectors | None,
+    fetch: Fetch,
+) -> Vectors | None:
+    """The vectors of the model that has made the most; None where there are none.
+
+    Args:
+        db: an index in a transaction of that generation.
+        numbers: all pages.
+        before: of an older generation of the same file; only what has changed since is read.
+        fetch: reads vectors for a `Sketch`.
+    """
+    if before is not None:
+        kind = "vectors" if isinstance(before, Exact) else "signs"
+        others = db.execute(
+            f"SELECT 1 FROM {kind} WHERE generation > ? AND model != ? LIMIT 1",  # noqa: S608
+            (before.generation, before.model),
+        ).fetchone()
+        loaded = None if others else _loaded(db, generation, numbers, before, fetch)
+        if loaded is not None and not (isinstance(loaded, Exact) and len(loaded.pages) > EXACT):
+            return loaded if len(loaded.pages) else None
+    row = db.execute(
+        "SELECT model, sum(chunks) FROM signs GROUP BY model ORDER BY count(*) DESC, model LIMIT 1"
+    ).fetchone()
+    if row is None or not row[1]:
+        return None
+    none = np.zeros(0, np.int64)
+    empty: Vectors = (
+        Exact(row[0], -1, none, np.zeros((0, WIDTH), np.float32))
+        if row[1] <= EXACT
+        else Sketch(row[0], -1, none, np.zeros((WIDTH // 64, 0), np.uint64), fetch)
     )
-    matrix = np.concatenate([part for _, part in parts]) if parts else np.zeros((0, 1), np.float32)
-    return Vectors(model, pages, matrix)
+    return _loaded(db, generation, numbers, empty, fetch)
+
+
+def _loaded(
+    db: sqlite3.Connection,
+    generation: int,
+    numbers: npt.NDArray[np.uint32],
+    before: Vectors,
+    fetch: Fetch,
+) -> Vectors:
+    """`before`, with what has been written since, without the pages that are gone."""
+    since = (before.model, before.generation)
+    if isinstance(before, Exact):
+        found = db.execute(
+            "SELECT page, scales, matrix FROM vectors WHERE model = ? AND generation > ?"
+            " ORDER BY page",
+            since,
+        ).fetchall()
+        parts: list[Any] = [unpack(Packed(*packed)) for _, *packed in found]
+    else:
+        found = db.execute(
+            "SELECT page, bits FROM signs WHERE model = ? AND generation > ? ORDER BY page", since
+        ).fetchall()
+        parts = [np.frombuffer(bits, np.uint64).reshape(-1, WIDTH // 64) for _, bits in found]
+    changed = np.array([row[0] for row in found], np.int64)
+    added = np.repeat(changed, np.array([len(part) for part in parts], np.int64))
+    stay = np.isin(before.pages, numbers) & ~np.isin(before.pages, changed)
+    pages = np.concatenate((before.pages[stay], added))
+    order = np.argsort(pages, kind="stable")
+    if isinstance(before, Exact):
+        matrix = np.concatenate([before.matrix[stay], *parts])
+        return Exact(before.model, generation, pages[order], matrix[order])
+    assert isinstance(before, Sketch)
+    signs = np.concatenate([before.signs[:, stay], *(part.T for part in parts)], axis=1)
+    return Sketch(before.model, generation, pages[order], signs[:, order], fetch)

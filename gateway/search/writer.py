@@ -80,6 +80,8 @@ class FileWriter:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._postings = Postings(db)
+        (now,) = db.execute("SELECT generation FROM state").fetchone()
+        self._generation = now + 1
         self._changed = False
 
     def sources(self) -> list[StoredSource]:
@@ -144,6 +146,7 @@ class FileWriter:
         self._postings.remove(number, page)
         self._db.execute("DELETE FROM page WHERE number = ?", (number,))
         self._db.execute("DELETE FROM vectors WHERE page = ?", (number,))
+        self._db.execute("DELETE FROM signs WHERE page = ?", (number,))
         self._changed = True
 
     def missing(self, model: str) -> list[int]:
@@ -164,7 +167,12 @@ class FileWriter:
 
     def insert_vectors(self, number: int, model: str, packed: Packed) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)", (number, model, *packed)
+            "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)",
+            (number, model, self._generation, *packed),
+        )
+        self._db.execute(
+            "INSERT OR REPLACE INTO signs VALUES (?, ?, ?, ?, ?)",
+            (number, model, self._generation, packed.chunks, packed.signs),
         )
         self._changed = True
 
@@ -226,8 +234,8 @@ class FileWriter:
         self._postings.store()
         if self._changed or copy_of:
             self._db.execute(
-                "UPDATE state SET generation = generation + ?, copy_of = ?",
-                (self._changed, copy_of),
+                "UPDATE state SET generation = ?, copy_of = ?",
+                (self._generation - (not self._changed), copy_of),
             )
         self._changed = False
 
@@ -320,17 +328,17 @@ def _make(db: sqlite3.Connection, file: Path) -> None:
         return
     sources = db.execute("SELECT name, spec FROM source").fetchall() if older else []
     answers = FileWriter(db).answers() if older else []
-    (generation,) = db.execute("SELECT generation FROM state").fetchone() if older else (0,)
     for (name,) in db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         " ORDER BY sql LIKE 'CREATE VIRTUAL%' DESC"
     ).fetchall():
         with suppress(sqlite3.OperationalError):  # a virtual table took it along
             db.execute(f'DROP TABLE "{name}"')
-    for statement in store.SCHEMA.split(";\n"):
+    for statement in store.SCHEMA.strip().split(";\n"):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {store.APPLICATION}")
     db.execute(f"PRAGMA user_version = {store.VERSION}")
-    db.execute("UPDATE state SET generation = ?", (generation + 1,))
+    # Not 0: to who has a file open that was here before, this is another generation, too.
+    db.execute("UPDATE state SET generation = ?", (time.time_ns() // 1_000_000,))
     db.executemany("INSERT INTO source VALUES (?, ?, NULL, '[]')", sources)
     FileWriter(db).put_answers(answers)

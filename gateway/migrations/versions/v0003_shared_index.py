@@ -47,7 +47,6 @@ def upgrade() -> None:
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("scales", sa.LargeBinary, nullable=False),
         sa.Column("matrix", sa.LargeBinary, nullable=False),
-        sa.Column("bits", sa.LargeBinary, nullable=False),
     )
     op.create_table(
         "wiki_answers",
