@@ -113,6 +113,31 @@ def show(name: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = 
 
 
 @app.command()
+def search(
+    question: Annotated[str, typer.Argument(help="What somebody wants to know.")],
+    page_url: Annotated[
+        str | None, typer.Option(help="Address of the wiki page that they are on.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Pages shown.")] = 5,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The pages for a question with their scores, without asking the model."""
+    from askdocs import finding
+
+    with _opened(home_dir) as index:
+        found = finding.find(index, question, page_url, limit)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for page in found["pages"]:
+        section = f" › {page['section']}" if page["section"] else ""
+        print(f"{page['score']:.3f}  {page['title']}{section}\n       {page['url']}")
+    if found["refused"]:
+        print("docs would refuse: no page answers it")
+
+
+@app.command()
 def remove(
     name: Annotated[
         str,
@@ -396,7 +421,26 @@ def _facts(page: "Page", tokens: list[int] | None) -> dict[str, Any]:
 
 def _tokens(page: "Page", home_dir: Path | None) -> list[int] | None:
     """Of each section, by the tokenizer of the engine that runs; None where none does."""
-    return None
+    import asyncio
+
+    import httpx
+
+    from askdocs import status
+    from gateway.engine import Engine
+
+    async def counted(url: str) -> list[int]:
+        engine = Engine(url)
+        try:
+            return await engine.counts([section.text for section in page.sections])
+        finally:
+            await engine.close()
+
+    try:
+        running = status.read(home.find(home_dir))
+        # One that was not started here may want a key, which is the gateway's to know.
+        return asyncio.run(counted(running.engine_url)) if running.processes["engine"] else None
+    except (AskdocsError, httpx.HTTPError, KeyError):
+        return None
 
 
 def _counted(tokens: int) -> str:

@@ -1,0 +1,351 @@
+"""`askdocs docs` as processes, on real folders and a real index; and a gateway that looks on."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from askdocs import cli
+from askdocs.home import Home
+from gateway.wiki_index import alone
+from tests.askdocs.conftest import COMMAND, Run
+
+SITE = "https://wiki.example.com/"
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Docs = Callable[..., Done]
+
+
+@pytest.fixture
+def docs(home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Docs:
+    """`askdocs docs` in the home of the test, in this process: a new one takes a second."""
+    monkeypatch.setenv("ASKDOCS_HOME", str(home.root))
+
+    def run(*words: str) -> Done:
+        monkeypatch.setattr("sys.argv", ["askdocs", "docs", *words])
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        said = capfd.readouterr()
+        return Done(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _without_vectors(home: Home) -> Iterator[None]:
+    """Working them out takes longer than all the rest: as if a gateway did it."""
+    with alone(home.index):
+        yield
+
+
+@pytest.fixture
+def synced(wiki: Path, docs: Docs) -> Path:
+    """The wiki, when the index has it."""
+    assert docs("sync", str(wiki), "--site-url", SITE).returncode == 0
+    return wiki
+
+
+def told(done: Done) -> Any:
+    """What was printed as JSON."""
+    return json.loads(done.stdout)
+
+
+def paths(docs: Docs) -> list[str]:
+    return [row["path"] for row in told(docs("list", "--json"))]
+
+
+def test_a_sync_counts_and_lists_what_differs(wiki: Path, docs: Docs) -> None:
+    first = docs("sync", str(wiki), "--site-url", SITE)
+    assert first.returncode == 0
+    assert "2 added, 0 changed, 0 removed, 0 unchanged" in first.stdout
+    (wiki / "ports.md").unlink()
+    (wiki / "install.md").write_text("# Install it\n\nYou need make.\n")
+    again = docs("sync", str(wiki))
+    assert "0 added, 1 changed, 1 removed, 0 unchanged" in again.stdout
+    assert "~ install.md" in again.stdout
+    assert "- ports.md" in again.stdout
+    assert again.stderr == ""
+
+
+def test_sync_without_a_name_takes_every_known_wiki(
+    synced: Path, docs: Docs, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tea.md").write_text("# Tea\n\nGreen.\n")
+    docs("sync", str(other), "--site-url", "https://tea.example.com/")
+    (other / "cup.md").write_text("# Cup\n\nBlue.\n")
+    facts = told(docs("sync", "--json"))
+    assert [(one["source"], one["added"]) for one in facts] == [
+        (str(other), ["cup.md"]),
+        (str(synced), []),
+    ]
+    urls = {row["url"] for row in told(docs("list", "--json"))}
+    assert "https://tea.example.com/cup/" in urls  # as it was named the first time
+
+
+def test_sync_without_a_name_and_without_a_wiki_says_what_to_type(docs: Docs) -> None:
+    done = docs("sync")
+    assert done.returncode == 2
+    assert done.stderr == ("askdocs: no wiki is known yet: name one, `askdocs docs sync SOURCE`\n")
+
+
+def test_a_broken_page_has_path_and_reason_and_exit_code_1(wiki: Path, docs: Docs) -> None:
+    (wiki / "latin.md").write_bytes("# Größe\n".encode("latin-1"))
+    done = docs("sync", str(wiki), "--site-url", SITE)
+    assert done.returncode == 1
+    assert "1 not read" in done.stdout
+    assert "! latin.md: " in done.stdout
+    (only,) = told(docs("sync", "--json"))
+    assert [one["path"] for one in only["broken"]] == ["latin.md"]
+    (source,) = told(docs("stats", "--json"))["sources"]
+    assert source["problems"][0].startswith("latin.md: ")
+    assert "not read: latin.md: " in docs("stats").stdout
+    assert paths(docs) == ["install.md", "ports.md"]
+
+
+def test_a_wiki_that_is_gone_is_exit_code_2_and_the_others_are_synced(
+    synced: Path, docs: Docs, tmp_path: Path
+) -> None:
+    other = tmp_path / "another"
+    other.mkdir()
+    (other / "tea.md").write_text("# Tea\n\nGreen.\n")
+    docs("sync", str(other), "--site-url", SITE)
+    (other / "tea.md").unlink()
+    other.rmdir()
+    (synced / "new.md").write_text("# New\n\nText.\n")
+    done = docs("sync")
+    assert done.returncode == 2
+    assert f"{other} does not exist" in done.stderr
+    assert "1 added" in done.stdout
+    assert set(paths(docs)) == {"install.md", "new.md", "ports.md", "tea.md"}
+
+
+def test_json_of_a_sync_is_whole(wiki: Path, docs: Docs) -> None:
+    (only,) = told(docs("sync", str(wiki), "--site-url", SITE, "--json"))
+    assert only.pop("seconds") >= 0
+    assert only == {
+        "source": str(wiki),
+        "added": ["install.md", "ports.md"],
+        "changed": [],
+        "removed": [],
+        "unchanged": 0,
+        "broken": [],
+        "excluded": [],
+        "dry_run": False,
+    }
+
+
+def test_a_dry_run_leaves_no_trace(synced: Path, docs: Docs, home: Home) -> None:
+    before = hashlib.sha256(home.index.read_bytes()).hexdigest()
+    (synced / "ports.md").unlink()
+    done = docs("sync", str(synced), "--dry-run")
+    assert done.returncode == 0
+    assert "- ports.md" in done.stdout
+    assert "nothing was written" in done.stdout
+    assert hashlib.sha256(home.index.read_bytes()).hexdigest() == before
+    assert "ports.md" in paths(docs)
+
+
+def test_a_dry_run_without_an_index_makes_none(wiki: Path, docs: Docs, home: Home) -> None:
+    done = docs("sync", str(wiki), "--site-url", SITE, "--dry-run", "--json")
+    assert told(done)[0]["added"] == ["install.md", "ports.md"]
+    assert not home.index.exists()
+
+
+def test_list_shows_pages_by_wiki(synced: Path, docs: Docs) -> None:
+    assert told(docs("list", "--json")) == [
+        {
+            "source": str(synced),
+            "path": "install.md",
+            "title": "Install it",
+            "url": f"{SITE}install/",
+        },
+        {"source": str(synced), "path": "ports.md", "title": "Ports", "url": f"{SITE}ports/"},
+    ]
+    assert docs("list").stdout.startswith(f"{synced}\n  install.md  Install it\n")
+    assert told(docs("list", "--source", str(synced), "--json"))
+    unknown = docs("list", "--source", "nowhere")
+    assert unknown.returncode == 2
+    assert f"it has {synced}" in unknown.stderr
+
+
+@pytest.mark.parametrize("name", ["ports.md", f"{SITE}ports/", f"{SITE}ports/#ports"])
+def test_show_tells_a_page_with_the_address_of_each_section(
+    synced: Path, docs: Docs, name: str
+) -> None:
+    shown = docs("show", name)
+    assert shown.returncode == 0
+    assert f"{SITE}ports/#ports" in shown.stdout
+    facts = told(docs("show", name, "--json"))
+    assert facts["path"] == "ports.md"
+    assert facts["tokens"] is None  # no engine runs that could count them
+    (section,) = facts["sections"]
+    assert section["anchor"] == "ports"
+    assert section["url"] == f"{SITE}ports/#ports"
+
+
+def test_a_page_that_is_not_there_says_where_to_look(synced: Path, docs: Docs) -> None:
+    for command in ("show", "remove"):
+        done = docs(command, "nowhere.md")
+        assert done.returncode == 2
+        assert "nowhere.md: the index has no such page; `askdocs docs list`" in done.stderr
+
+
+def test_stats_tell_wikis_pages_and_size(synced: Path, docs: Docs, home: Home) -> None:
+    facts = told(docs("stats", "--json"))
+    assert facts["pages"] == facts["sections"] == 2
+    assert facts["bytes"] == home.index.stat().st_size
+    (source,) = facts["sources"]
+    assert source["name"] == str(synced)
+    assert source["pages"] == 2
+    assert source["synced"].endswith("+00:00")
+    assert "2 pages, last sync 20" in docs("stats").stdout
+
+
+def test_remove_asks_first(synced: Path, docs: Docs) -> None:
+    done = docs("remove", "ports.md")  # and nobody answers
+    assert done.returncode == 1
+    assert f"Take ports.md of {synced} out of answers?" in done.stderr
+    assert "ports.md" in paths(docs)
+    dry = docs("remove", "ports.md", "--dry-run")
+    assert "would take ports.md" in dry.stdout
+    assert "ports.md" in paths(docs)
+
+
+def test_a_page_that_was_removed_stays_out_until_it_is_restored(synced: Path, docs: Docs) -> None:
+    gone = docs("remove", f"{SITE}ports/", "--yes")
+    assert "`askdocs docs restore ports.md` brings it back" in gone.stdout
+    assert paths(docs) == ["install.md"]
+    assert "1 taken out by hand" in docs("sync").stdout
+    assert paths(docs) == ["install.md"]
+    assert "taken out by hand: ports.md" in docs("stats").stdout
+    assert docs("restore", "ports.md").returncode == 0
+    assert paths(docs) == ["install.md", "ports.md"]
+    again = docs("restore", "ports.md")
+    assert again.returncode == 2
+    assert "ports.md was not taken out" in again.stderr
+
+
+def test_a_wiki_that_was_removed_is_gone_with_its_pages(synced: Path, docs: Docs) -> None:
+    done = docs("remove", str(synced), "--yes", "--json")
+    assert told(done) == {"source": str(synced), "path": None, "pages": 2, "changed": True}
+    assert paths(docs) == []
+    assert told(docs("stats", "--json"))["sources"] == []
+
+
+def test_an_index_that_the_settings_name_is_used(wiki: Path, askdocs: Run, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.db"
+    done = askdocs(
+        *("docs", "sync", str(wiki), "--site-url", SITE), ASKDOCS_GATEWAY_INDEX=str(elsewhere)
+    )
+    assert done.returncode == 0
+    assert elsewhere.is_file()
+
+
+@contextmanager
+def started(*words: str, home: Home) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [COMMAND, "docs", *words],
+        env=os.environ | {"ASKDOCS_HOME": str(home.root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_watch_syncs_at_once_and_when_a_page_changes_and_ends_at_ctrl_c(
+    wiki: Path, docs: Docs, home: Home
+) -> None:
+    with started("sync", str(wiki), "--site-url", SITE, "--watch", "--json", home=home) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["added"] == ["install.md", "ports.md"]
+        (wiki / "new.md").write_text("# New\n\nText.\n")
+        assert json.loads(process.stdout.readline())["added"] == ["new.md"]
+        (wiki / "new.md").write_bytes(b"\xff")  # goes on after what it cannot read
+        assert json.loads(process.stdout.readline())["broken"][0]["path"] == "new.md"
+        (wiki / "new.md").unlink()
+        assert json.loads(process.stdout.readline())["removed"] == ["new.md"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.communicate() == ("", "")
+    assert paths(docs) == ["install.md", "ports.md"]
+
+
+def many(folder: Path, count: int) -> None:
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        text = f"# Page {number}\n\n" + f"Word{number} stands here, and word{number} again. " * 40
+        (folder / f"{number:04}.md").write_text(text)
+
+
+@pytest.mark.slow
+def test_a_kill_9_in_the_middle_leaves_the_index_of_before(
+    synced: Path, docs: Docs, home: Home
+) -> None:
+    many(synced, 1000)
+    with started("sync", str(synced), home=home) as process:
+        until_it_writes(home.index, process)
+        process.kill()
+        process.wait()
+    assert paths(docs) == ["install.md", "ports.md"]
+    done = docs("sync", "--json")
+    assert len(told(done)[0]["added"]) == 1000
+    assert len(paths(docs)) == 1002
+
+
+def until_it_writes(index: Path, process: subprocess.Popen[str]) -> None:
+    """Until it has held the index for 50 ms: it looks shortly, and writes 1,000 pages for long."""
+    deadline = time.monotonic() + 60
+    since = time.monotonic()
+    with closing(sqlite3.connect(index, timeout=0, isolation_level=None)) as db:
+        while time.monotonic() - since < 0.05:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("ROLLBACK")
+                since = time.monotonic()
+            except sqlite3.OperationalError:
+                pass  # locked
+            time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_two_syncs_at_once_leave_one_whole_index(wiki: Path, docs: Docs, home: Home) -> None:
+    many(wiki, 300)
+    words = ("sync", str(wiki), "--site-url", SITE, "--json")
+    with started(*words, home=home) as one, started(*words, home=home) as other:
+        results = [json.loads(process.communicate(timeout=60)[0])[0] for process in (one, other)]
+        assert one.returncode == other.returncode == 0
+    assert sorted(len(result["added"]) for result in results) == [0, 302]
+    assert sorted(result["unchanged"] for result in results) == [0, 302]
+    assert len(paths(docs)) == 302
