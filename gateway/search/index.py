@@ -197,10 +197,12 @@ class Index:
         """
         with self._reading() as db:
             size = self._current(db).size
-            return {
-                term: max(0.1, postings.idf(size, postings.pages_with(db, rows.clean(term))))
-                for term in set(stems)
-            }
+            asked = {term: rows.clean(term) for term in stems}
+            having = postings.pages_with(db, list(asked.values()))
+        return {
+            term: max(0.1, postings.idf(size, having.get(clean, 0)))
+            for term, clean in asked.items()
+        }
 
     def vocabulary(self) -> dict[str, int]:
         """Every stem of the wiki, and how many pages have it."""
@@ -227,7 +229,7 @@ class Index:
         """The model that has made the vectors, and how many pages have some."""
         with self._reading() as db:
             found: tuple[str, int] | None = db.execute(
-                "SELECT model, count(*) FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1"
+                "SELECT model, count(*) FROM signs GROUP BY model ORDER BY count(*) DESC LIMIT 1"
             ).fetchone()
             return found or (None, 0)
 

@@ -37,7 +37,8 @@ def index(
 
 def random_vectors(seed: int, rows: int) -> Floats:
     found = np.random.default_rng(seed).standard_normal((rows, 384)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return found
 
 
 def test_packed_vectors_are_right_to_three_places() -> None:
