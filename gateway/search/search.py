@@ -26,10 +26,10 @@ NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
 CANDIDATES = 200
 # A score is above 0, however unlike the page is.
 LEAST = 1e-6
-# What is added for the page that the reader is on, and for pages that it links to or that lie in
-# the same folder.
-CURRENT_PAGE = 0.15
-NEIGHBOUR = 0.03
+# How much more the page counts that the reader is on, and those that it links to or that lie in the
+# same folder. More would take the first place from pages that answer better.
+CURRENT_PAGE = 1.15
+NEIGHBOUR = 1.05
 # "How do I configure this?" points at the current page, whatever else its few words match.
 _POINTERS = frozenset(("this", "here", "these"))
 _LINK = re.compile(r"\]\(\s*<?([^)>\s]+)")
@@ -80,7 +80,7 @@ class Search:
             few = len(found) <= 2
             if not hits or (few and not _POINTERS.isdisjoint(words(question))):
                 others = [hit for hit in hits if hit.page.path != current.path]
-                hits = [Hit(current, hits[0].score if hits else CURRENT_PAGE), *others]
+                hits = [Hit(current, hits[0].score if hits else LEAST), *others]
         return hits[:limit]
 
     def ranked(self, stems: Mapping[str, float], vector: Floats | None) -> list[tuple[int, float]]:
@@ -122,10 +122,10 @@ def _moved_up(hits: list[Hit], current: Page) -> list[Hit]:
 
     def moved(hit: Hit) -> Hit:
         if hit.page.path == current.path:
-            return Hit(hit.page, hit.score + CURRENT_PAGE)
+            return Hit(hit.page, hit.score * CURRENT_PAGE)
         beside = folder and hit.page.path.rpartition("/")[0] == folder
         near = beside or _bare(hit.page.url) in linked
-        return Hit(hit.page, hit.score + NEIGHBOUR) if near else hit
+        return Hit(hit.page, hit.score * NEIGHBOUR) if near else hit
 
     return sorted(map(moved, hits), key=lambda hit: -hit.score)
 

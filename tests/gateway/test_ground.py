@@ -133,7 +133,7 @@ def test_a_page_is_counted_once_and_again_when_it_has_changed(indexed: Make) -> 
     async def ask(*wikis: Index) -> None:
         grounding = Grounding(wikis[0], counting)
         for wiki in wikis:
-            grounding.index = wiki
+            grounding.index = grounding.search.index = wiki
             await grounding.ground("change the port", 2000, 1)
 
     old, new = indexed(a="# Port\n\nChange it."), indexed(a="# Port\n\nDo not change the port.")
