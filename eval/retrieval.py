@@ -1,9 +1,10 @@
-"""How often the index finds the page that answers: recall@k, MRR, and what is refused unread.
+"""How often the page that answers a question is found: recall@k and MRR, of one way or of many.
 
-    python -m eval.retrieval --docs DIR --questions qa_pairs.jsonl [--split test] [--json]
+    python -m eval.retrieval --docs DIR --questions qa_pairs.jsonl [--split test] [--variants]
 
 Each line of the questions is an object with `question`, and `context_doc` or `context_docs` (paths
-of the pages that answer it) or `answerable: false`; `split` is optional.
+of the pages that answer it) or `answerable: false`; `split` is optional. Questions that have no
+answer are left out. `--keep FILE` keeps the index, whose vectors take a while, for the next run.
 """
 
 import argparse
@@ -13,66 +14,137 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from eval.rankers import Ranker, rankers
 from gateway.errors import AskdocsError
-from gateway.grounding.ground import Grounding
-from gateway.search import index
+from gateway.search import embed, index
+from gateway.search.embed import Embedder
+from gateway.search.missing import embed_missing
 from gateway.sources import folder
 
 RANKS = (1, 3, 5, 10)
+RESAMPLES = 2000
+
+
+class Share(NamedTuple):
+    """A mean over questions, and the 95 % interval of it by the bootstrap."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was measured. Shares are between 0 and 1; None where there was no such question."""
+    """What was measured of one way to rank."""
 
-    answerable: int
-    unanswerable: int
-    recall: dict[int, float]
-    """By rank k: the share of answerable questions with one of their pages among the first k."""
-    mrr: float | None
-    false_refusals: float | None
-    """The share of answerable questions that are refused without asking the model."""
-    true_refusals: float | None
-    """The same of unanswerable ones."""
+    name: str
+    recall: dict[int, Share]
+    """By rank k: the share of questions with one of their pages among the first k."""
+    mrr: Share
     milliseconds: float
-    """Per search."""
+    """The median of a search, without the embedding of the question."""
+    slow: float
+    """The 99th percentile of the same."""
 
 
-def measure(docs: Path, rows: list[dict[str, Any]]) -> Retrieval:
-    """Search for every question. Raises AskdocsError as `folder.read`."""
-    pages = folder.read(docs, "http://wiki/").pages
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "index.db"
-        index.build(file, pages)
-        found = index.Index(file)
-        grounding = Grounding(found, _no_count)
-        ranks: list[int | None] = []
-        refused: dict[bool, list[bool]] = {True: [], False: []}
-        began = time.monotonic()
+@dataclass(frozen=True)
+class Report:
+    """What was measured on one wiki."""
+
+    questions: int
+    pages: int
+    index_bytes: int
+    embedding: float | None
+    """Milliseconds that embedding a question takes, the median; None without a model."""
+    rankers: list[Retrieval]
+
+
+def measure(
+    file: Path, rows: Sequence[dict[str, Any]], embedder: Embedder | None, *, variants: bool
+) -> Report:
+    """Search for every question that has an answer.
+
+    Args:
+        file: an index, with all vectors if there is an embedder.
+        rows: the questions.
+        embedder: None leaves out what needs vectors.
+        variants: measure all ways to rank, not only the one in use.
+    """
+    rows = [row for row in rows if row.get("answerable", True)]
+    embedding = []
+    if embedder:
         for row in rows:
-            hits = found.search(row["question"], limit=max(RANKS))
-            answerable = row.get("answerable", True)
-            refused[answerable].append(not grounding.answers(row["question"], hits, None))
-            if answerable:
-                gold = {PurePosixPath(path).stem for path in _gold(row)}
-                places = [n for n, h in enumerate(hits) if PurePosixPath(h.page.path).stem in gold]
-                ranks.append(places[0] if places else None)
-        took = (time.monotonic() - began) / max(1, len(rows))
-        found.close()
-    hit = [rank for rank in ranks if rank is not None]
-    count = len(ranks)
-    return Retrieval(
-        answerable=count,
-        unanswerable=len(refused[False]),
-        recall={k: sum(rank < k for rank in hit) / count for k in RANKS} if count else {},
-        mrr=sum(1 / (rank + 1) for rank in hit) / count if count else None,
-        false_refusals=_share(refused[True]),
-        true_refusals=_share(refused[False]),
-        milliseconds=1000 * took,
+            began = time.perf_counter()
+            embedder.embed([row["question"]])
+            embedding.append(time.perf_counter() - began)
+    opened = index.Index(file)
+    found = [
+        _measure(one, rows, opened, embedder)
+        for one in rankers(opened, embedder, variants=variants)
+    ]
+    size = opened.size
+    opened.close()
+    return Report(
+        questions=len(rows),
+        pages=size,
+        index_bytes=file.stat().st_size,
+        embedding=1000 * float(np.median(embedding)) if embedding else None,
+        rankers=found,
     )
+
+
+def _measure(
+    ranker: Ranker, rows: Sequence[dict[str, Any]], opened: index.Index, embedder: Embedder | None
+) -> Retrieval:
+    names = {number: PurePosixPath(opened.page(number).path).stem for number in opened.numbers()}
+    ranks = []
+    took = []
+    for row in rows:
+        gold = {PurePosixPath(path).stem for path in _gold(row)}
+        if embedder:
+            embedder.embed([row["question"]])  # which it keeps: the clock is for the search
+        began = time.perf_counter()
+        numbers = ranker.rank(row["question"])
+        took.append(1000 * (time.perf_counter() - began))
+        places = [place for place, number in enumerate(numbers) if names[number] in gold]
+        ranks.append(places[0] if places else np.inf)
+    found = np.array(ranks)
+    return Retrieval(
+        name=ranker.name,
+        recall={k: share(found < k) for k in RANKS},
+        mrr=share(1 / (found + 1)),
+        milliseconds=float(np.median(took)),
+        slow=float(np.percentile(took, 99)),
+    )
+
+
+def share(values: npt.ArrayLike) -> Share:
+    """The mean of `values`, and its interval: percentiles of the means of resampled values."""
+    known = np.asarray(values, dtype=float)
+    if not len(known):
+        return Share(float("nan"), float("nan"), float("nan"))
+    chosen = np.random.default_rng(0).integers(0, len(known), (RESAMPLES, len(known)))
+    low, high = np.percentile(known[chosen].mean(axis=1), (2.5, 97.5))
+    return Share(float(known.mean()), float(low), float(high))
+
+
+def prepare(docs: Path, file: Path, embedder: Embedder | None) -> None:
+    """Make or bring up to date an index of a folder. Raises AskdocsError as `folder.read`."""
+    index.build(file, folder.read(docs, "http://wiki/").pages)
+    if embedder:
+
+        def progress(done: int, total: int) -> None:
+            if done == total or not done % 50:
+                print(f"vectors of {done:,} of {total:,} pages", file=sys.stderr)
+
+        embed_missing(partial(index.writing, file), embedder, progress)
 
 
 def read(file: Path, split: str | None) -> Iterator[dict[str, Any]]:
@@ -102,12 +174,21 @@ def _gold(row: dict[str, Any]) -> list[str]:
     return row.get("context_docs") or [row["context_doc"]]
 
 
-def _share(values: list[bool]) -> float | None:
-    return sum(values) / len(values) if values else None
+def table(report: Report) -> Iterator[str]:
+    """The report as lines of Markdown."""
+    yield "| way | recall@1 | @3 | @5 | @10 | MRR | ms, median / p99 |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in report.rankers:
+        cells = [_cell(one.recall[k]) for k in RANKS]
+        yield (
+            f"| {one.name} | {' | '.join(cells)} | {_cell(one.mrr)}"
+            f" | {one.milliseconds:.1f} / {one.slow:.1f} |"
+        )
 
 
-async def _no_count(texts: Sequence[str]) -> list[int]:
-    raise AssertionError("no tokens are counted here")
+def _cell(found: Share) -> str:
+    value, low, high = (f"{part:.3f}".removeprefix("0") for part in found)
+    return f"{value} ({low}-{high})"
 
 
 def main() -> None:
@@ -116,25 +197,33 @@ def main() -> None:
     parser.add_argument("--questions", type=Path, required=True)
     parser.add_argument("--split")
     parser.add_argument("--source", help="only rows whose field `source` is this")
+    parser.add_argument("--variants", action="store_true", help="also the parts, and what lost")
+    parser.add_argument("--words-only", action="store_true", help="as without the model")
+    parser.add_argument("--keep", type=Path, help="file of the index, kept for the next run")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     try:
         rows = [
             row
             for row in read(options.questions, options.split)
-            if options.source is None or str(row.get("source", "")).startswith(options.source)
+            if options.source is None or row.get("source") == options.source
         ]
-        found = asdict(measure(options.docs, rows))
+        embedder = None if options.words_only else embed.load()
+        with tempfile.TemporaryDirectory() as place:
+            file = options.keep or Path(place) / "index.db"
+            prepare(options.docs, file, embedder)
+            report = measure(file, rows, embedder, variants=options.variants)
     except AskdocsError as error:
         sys.exit(f"retrieval: {error}")
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(asdict(report), indent=2))
         return
-    for name, value in found.items():
-        if isinstance(value, dict):
-            print(f"{name:16}" + "  ".join(f"@{k} {share:.3f}" for k, share in value.items()))
-        else:
-            print(f"{name:16}{value:.3f}" if isinstance(value, float) else f"{name:16}{value}")
+    print("\n".join(table(report)))
+    print(
+        f"\n{report.questions:,} questions, {report.pages:,} pages, index"
+        f" {report.index_bytes / 2**20:.1f} MiB"
+        + (f", embedding a question {report.embedding:.0f} ms" if report.embedding else "")
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Finds the pages for a question: by its words and by its meaning, near where the reader is."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urldefrag, urljoin
 
 import numpy as np
 
-from gateway.search.asked import asked
+from gateway.search.asked import Asked, asked
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.postings import Weighting
@@ -72,27 +72,27 @@ class Search:
         sought = asked(question, history)
         vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
         with self.index.snapshot():
-            found = corrected(sought.words, sought.spelt, self.index.rarity)
-            hits = [Hit(self.index.page(n), score) for n, score in self.ranked(found, vector)]
+            hits = [Hit(self.index.page(n), score) for n, score in self.ranked(sought, vector)]
             current = self.index.by_url(page_url) if page_url else None
         if current is not None:
             hits = _moved_up(hits, current)
-            few = len(found) <= 2
+            few = len(sought.words) <= 2
             if not hits or (few and not _POINTERS.isdisjoint(words(question))):
                 others = [hit for hit in hits if hit.page.path != current.path]
                 hits = [Hit(current, hits[0].score if hits else LEAST), *others]
         return hits[:limit]
 
-    def ranked(self, stems: Mapping[str, float], vector: Floats | None) -> list[tuple[int, float]]:
+    def ranked(self, sought: Asked, vector: Floats | None) -> list[tuple[int, float]]:
         """The candidates by their text, best first: number and score.
 
         The score is the weighted share of the question's words that the page has, and how like the
         question it is.
 
         Args:
-            stems: of the question, and how much each counts.
-            vector: of the question, [384].
+            sought: what the question asks for.
+            vector: of its text, [384]; None where it cannot be had.
         """
+        stems = corrected(sought.words, sought.spelt, self.index.rarity)
         rarity = self.index.rarity(stems)
         most = (WEIGHTING.k1 + 1) * sum(weight * rarity[stem] for stem, weight in stems.items())
         matched = self.index.match(stems, CANDIDATES, WEIGHTING)
