@@ -13,6 +13,7 @@ from markdown_it.token import Token
 from gateway.sources.sections import Heading
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_NOTE = re.compile(r"^ {0,3}\[\^[^\]\s]+\]:")
 _RAW = re.compile(r"<h([1-6])\b([^>]*)>(.*?)</h\1>", re.IGNORECASE | re.DOTALL)
 _ID = re.compile(r"""\bid\s*=\s*["']([^"'<>]+)["']""")
 _TAG = re.compile(r"<[^<>]*>")
@@ -43,7 +44,8 @@ class Reader:
 
     def headings(self, lines: Sequence[str]) -> Iterator[Found]:
         """Every heading, in order."""
-        tokens = self._markdown.parse("\n".join(lines))
+        # A footnote would be read as the definition of a link.
+        tokens = self._markdown.parse("\n".join(_NOTE.sub("", line) for line in lines))
         for number, token in enumerate(tokens):
             if token.map is None:
                 continue
@@ -77,19 +79,18 @@ def _texts(children: Sequence[Token]) -> Iterator[str]:
             yield from _texts(child.children or ())
 
 
-def front_matter(text: str) -> tuple[list[str], dict[str, Any], int]:
-    """The lines below a page's front matter, what the front matter says, and its lines.
+def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
+    """The lines below a page's front matter, and what the front matter says.
 
     Front matter that is not YAML, or no mapping, says nothing.
     """
     match = _FRONT.match(text)
     if match is None:
-        return text.split("\n"), {}, 0
+        return text.split("\n"), {}
     said: Any = None
     with contextlib.suppress(yaml.YAMLError, ValueError):  # a ValueError: a date as 2026-02-30
         said = yaml.load(match[1] or "", _SafeLoader)  # noqa: S506 -- it is one
-    above = text.count("\n", 0, match.end())
-    return text[match.end() :].split("\n"), said if isinstance(said, dict) else {}, above
+    return text[match.end() :].split("\n"), said if isinstance(said, dict) else {}
 
 
 # The one of libyaml is some ten times as fast, where PyYAML was built with it.

@@ -53,7 +53,7 @@ class Docusaurus:
             if not path.endswith((".md", ".mdx")) or not is_page(path):
                 continue
             try:
-                _, front, _ = front_matter(self.tree.text(path))
+                _, front = front_matter(self.tree.text(path))
             except (OSError, ValueError):
                 front = {}  # `Folder` says why
             if front.get("draft") is True:

@@ -64,11 +64,11 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Unchanged | Chang
     about = f"{_VERSION} {flavour.urls[path]} {flavour.about}"
     try:
         data = flavour.tree.data(path)
-        trail = Trail(about, data, flavour.tree.text, partial(flavour.resolve, path))
+        trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
         if stamp and trail.holds(stamp):
             yield Unchanged(path)
             return
-        trail = Trail(about, data, flavour.tree.text, partial(flavour.resolve, path))
+        trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
         page = flavour.page(path, decode(data), trail)
     except (OSError, ValueError, RecursionError) as error:
         yield Broken(path, _why(error))

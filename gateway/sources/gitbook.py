@@ -78,7 +78,7 @@ class GitBook:
         return target if url is None else addresses.relative(self.urls[path], url + rest)
 
     def page(self, path: str, text: str, trail: Trail) -> Page:
-        body, front, _ = front_matter(text)
+        body, front = front_matter(text)
         lines = list(self._plain(body, trail, (path,)))
         lines, headings = joined_blanks(lines, list(_headings(lines)))
         named = front.get("title")
@@ -91,31 +91,29 @@ class GitBook:
 
     def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
         """The lines of the last file of `above` with GitBook's blocks as plain Markdown."""
-        link = partial(trail.link_in, above[-1], above[0])
+        link = partial(trail.link_in, above[-1])
         lines = retarget("\n".join(lines), link).split("\n")
-        for number, (line, code) in enumerate(zip(lines, fenced(lines), strict=True), 1):
+        for line, code in zip(lines, fenced(lines), strict=True):
             block = None if code else _BLOCK.match(line)
             if code or block is None:
                 yield line if code else _without_details(line)
                 continue
             indent, kind, rest = block.groups()
             if kind == "include":
-                yield from self._included(f"{above[-1]}:{number}", rest, trail, above)
+                yield from self._included(rest.strip(), trail, above)
                 continue
             values = dict(_VALUE.findall(rest))
             if shown := _shown(kind, values):
                 yield f"{indent}{shown}"
             yield ""
 
-    def _included(
-        self, place: str, rest: str, trail: Trail, above: tuple[str, ...]
-    ) -> Iterator[str]:
+    def _included(self, rest: str, trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
         match = _INCLUDE.match(rest)
         name = addresses.beside(above[-1], match[1]) if match else ""
         inside = bool(name) and not name.startswith("..") and name.endswith(".md")
         text = trail.file(name) if inside else None
         if text is None:
-            trail.problems.append(Broken(place, f"{name or rest.strip()} is not there"))
+            trail.missing(above[-1], rest, match[1] if match else rest)
         elif name not in above and len(above) < _DEEPEST:
             yield from ["", *self._plain(front_matter(text)[0], trail, (*above, name)), ""]
 

@@ -19,7 +19,7 @@ def parse(path: str, text: str, site_url: str) -> Page:
         text: the file's content; front matter is read (`title`) and removed.
         site_url: address of the wiki's root.
     """
-    trail = Trail("", b"", _nothing, str)
+    trail = Trail(path, "", b"", _nothing, str)
     return read(path, decode(text.encode()), page_url(path, site_url), _renderer(), trail)
 
 

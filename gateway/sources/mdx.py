@@ -18,7 +18,6 @@ from gateway.sources.commonmark import (
 )
 from gateway.sources.sections import Heading
 from gateway.sources.slugs import GitHubSlugger
-from gateway.sources.source import Broken
 from gateway.sources.trail import Trail
 from gateway.wiki.targets import retarget
 
@@ -56,13 +55,13 @@ def read(
         site_path: where the folder of all pages is in the site: imports may say `@site/docs/...`.
         above: the files that this one is a partial of, the page first.
     """
-    body, _, front_lines = front_matter(text)
+    body, _ = front_matter(text)
     body = _marked_ids(body)
     body = without_comments(without_comments(body, "<!--", "-->"), "{/*", "*/}")
     lines, partials = _without_modules(body)
     lines = _without_tags(lines, partials)
     headings = _headings(lines)
-    lines = retarget("\n".join(lines), partial(trail.link_in, path, (*above, path)[0])).split("\n")
+    lines = retarget("\n".join(lines), partial(trail.link_in, path)).split("\n")
     if not partials:
         return joined_blanks(lines, headings)
     whole: list[str] = []
@@ -78,8 +77,7 @@ def read(
         is_loop = included in (*above, path)
         inner = "" if is_loop else trail.file(included) if included else None
         if inner is None:
-            at = next((n for n, old in enumerate(text.split("\n"), 1) if name in old), front_lines)
-            trail.problems.append(Broken(f"{path}:{at}", f"{name} is not there, and is left out"))
+            trail.missing(path, name, name)
         if not inner or len(above) >= _DEEPEST:
             continue
         parts, below = read(included, inner, trail, site_path, (*above, path))

@@ -96,7 +96,7 @@ def read(
     body, front = meta.get_data(text)
     lines = body.split("\n")
     if snippets:
-        lines = snippets.expand(lines, path, text.count("\n") - body.count("\n"), trail)
+        lines = snippets.expand(lines, path, trail)
     headings = renderer.headings(lines)
     return Page(
         path=path,

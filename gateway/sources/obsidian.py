@@ -57,7 +57,7 @@ class Obsidian:
             if not path.endswith(".md"):
                 continue
             try:
-                _, front, _ = front_matter(self.tree.text(path))
+                _, front = front_matter(self.tree.text(path))
             except (OSError, ValueError):
                 front = {}  # `Folder` says why
             if front.get("publish") is False:
@@ -108,7 +108,7 @@ class Obsidian:
         return target
 
     def page(self, path: str, text: str, trail: Trail) -> Page:
-        body, front, _ = front_matter(text)
+        body, front = front_matter(text)
         lines = list(self._plain(body, trail, (path,)))
         lines, headings = joined_blanks(lines, list(_headings(lines)))
         named = front.get("title")
@@ -131,14 +131,14 @@ class Obsidian:
 
     def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
         """The lines of the last file of `above` with Obsidian's own syntax as plain Markdown."""
-        link = partial(trail.link_in, above[-1], above[0])
+        link = partial(trail.link_in, above[-1])
         lines = retarget("\n".join(lines), link).split("\n")
         lines = without_comments(lines, "%%", "%%")
-        for number, (line, code) in enumerate(zip(lines, fenced(lines), strict=True), 1):
+        for line, code in zip(lines, fenced(lines), strict=True):
             if code:
                 yield line
             elif embed := _EMBED.match(line):
-                yield from self._embedded(embed[1], number, trail, above)
+                yield from self._embedded(embed[1], trail, above)
             else:
                 line = _CALLOUT.sub(_callout, line)
                 yield _BLOCK_ID.sub("", _WIKI.sub(lambda m: self._link(m, above, trail), line))
@@ -168,21 +168,18 @@ class Obsidian:
         found = self.find(above[-1], name)
         return (found or name) + hash_mark + fragment
 
-    def _embedded(
-        self, target: str, number: int, trail: Trail, above: tuple[str, ...]
-    ) -> Iterator[str]:
+    def _embedded(self, target: str, trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
         """The text of a note that another one shows; a picture as such."""
         name, _, fragment = target.partition("|")[0].partition("#")
         found = self.find(above[-1], name)
         link = trail.link(f"[[{found or name}]]")
         if found is None:
-            trail.problems.append(Broken(f"{above[-1]}:{number}", f"{name} is not there"))
-            yield f"![[{target}]]"
+            trail.missing(above[-1], f"![[{target}]]", name)
         elif not found.endswith(".md"):
             yield f"![{posixpath.basename(found)}](<{link}>)"
         elif found not in above and len(above) < _DEEPEST:
             text = trail.file(found) or ""
-            body, _, _ = front_matter(text)
+            body, _ = front_matter(text)
             inner = self._plain(_part(body, fragment), trail, (*above, found))
             yield from ["", *_without_headings(list(inner)), ""]
 

@@ -7,14 +7,20 @@ a mark of characters that no slug keeps, and the headings of the result are know
 import html
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
 from xml.etree import ElementTree
 
 from markdown import Markdown
-from markdown.extensions.toc import TocTreeprocessor, remove_fnrefs, render_inner_html, strip_tags
+from markdown.extensions.toc import (
+    TocTreeprocessor,
+    remove_fnrefs,
+    render_inner_html,
+    strip_tags,
+    unescape,
+    unique,
+)
 from markdown.treeprocessors import Treeprocessor
 
 from gateway.sources.sections import Heading
@@ -32,6 +38,7 @@ _NO_TITLE = re.compile(
     r"\s*(?:$|`{3}|~{3}|///|:::|!!!|\?\?\?|===|\||\{|</?[a-z]|\[[^\]]*\]:|.*-->)"
 )
 _ATTRIBUTES = re.compile(r"[ ]*\{[^{}\n]*\}[ \t]*$")
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _LISTS = ("li", "dd", "blockquote", "td", "th")
 
 
@@ -47,74 +54,99 @@ class Renderer:
                 extensions=list(extensions),
                 extension_configs={name: dict(values) for name, values in options.items()},
             )
-        self._found = _Headings(self._markdown)
+        toc = self._markdown.treeprocessors["toc"]
+        if not isinstance(toc, TocTreeprocessor):
+            raise TypeError(f"toc is {toc}")
+        self._anchors = _Anchors(self._markdown, toc)
         processors = self._markdown.treeprocessors
-        toc = processors["toc"]
-        if isinstance(toc, TocTreeprocessor):
-            toc.slugify = partial(_slug, toc.slugify)
         processors.register(_Bare(self._markdown), "askdocs-bare", 25)  # before `inline`, 20
-        processors.register(self._found, "askdocs-headings", 6)  # `attr_list` is 8, `toc` 5
+        processors.deregister("toc")
+        processors.register(self._anchors, "askdocs-anchors", 5)  # where it was
+        self._serialized = self._markdown.serializer
+        self._markdown.serializer = self._serialize
 
     def headings(self, lines: Sequence[str]) -> list[Heading]:
         """The headings that begin a section: those in quotes, lists and tables do not."""
         with self._lock:
             self._markdown.reset()
-            self._found.found.clear()  # of a page without text nothing is rendered
+            self._anchors.found = {}  # of a page without text nothing is rendered
             self._markdown.convert("\n".join(_marked(lines)))
-            found = list(self._found.found)
+            found = list(self._anchors.found.values())
         headings: list[Heading] = []
-        for element, text in found:
+        for level, text, anchor in found:
             mark = _MARK.search(text)
             if mark is None:
                 continue  # HTML that was written as such
             line = sum(_DIGITS.index(c) << (6 * n) for n, c in enumerate(mark[1]))
             shown = " ".join(_MARK.sub("", text).split())
-            anchor = element.get("id", "")
-            headings.append(Heading(int(element.tag[1]), shown, anchor, line))
+            headings.append(Heading(level, shown, anchor, line))
         # Footnotes are rendered at the end, wherever they stand.
         return sorted(headings, key=lambda heading: heading.line)
 
-
-def _slug(slugify: Callable[[str, str], str], text: str, separator: str) -> str:
-    return slugify(_MARK.sub("", text).strip(), separator)
+    def _serialize(self, element: ElementTree.Element) -> str:
+        # What becomes of the whole page is not asked; of headings it is.
+        return "<div></div>" if element is self._anchors.root else self._serialized(element)
 
 
 class _Bare(Treeprocessor):
-    """Takes out the text in which no heading and no anchor can be: most of the time goes there."""
+    """Takes out all in which no heading and no anchor can be: most of the time goes there."""
 
     def run(self, root: ElementTree.Element) -> None:
-        stack = [root]
-        while stack:
-            element = stack.pop()
-            if element.tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
-                continue
-            if element.text and "{" not in element.text:
-                element.text = None
-            for child in element:
-                if child.tail and "{" not in child.tail:
-                    child.tail = None
-            stack.extend(element)
+        _strip(root)
 
 
-class _Headings(Treeprocessor):
-    """Notes the headings, with their text, before `toc` adds to it."""
+def _strip(element: ElementTree.Element) -> bool:
+    """Strip what is inside of the element; is anything left that matters?"""
+    matters = "id" in element.attrib
+    # Attribute lists: `{#anchor}`.
+    if element.text and "{" in element.text:
+        matters = True
+    else:
+        element.text = None
+    for child in list(element):
+        if child.tail and "{" in child.tail:
+            matters = True
+        else:
+            child.tail = None
+        if child.tag in _HEADINGS or _strip(child) or child.tail:
+            matters = True
+        else:
+            element.remove(child)
+    return matters
 
-    def __init__(self, markdown: Markdown) -> None:
+
+class _Anchors(Treeprocessor):
+    """What `toc` does to headings, with its functions and settings, and no table of contents."""
+
+    def __init__(self, markdown: Markdown, toc: TocTreeprocessor) -> None:
         super().__init__(markdown)
-        self.found: list[tuple[ElementTree.Element, str]] = []
+        self._toc = toc
+        self.root: ElementTree.Element | None = None
+        self.found: dict[ElementTree.Element, tuple[int, str, str]] = {}
+        """Level, text with its mark, and anchor of each heading outside of lists."""
 
     def run(self, root: ElementTree.Element) -> None:
-        self.found = [
-            (element, html.unescape(strip_tags(render_inner_html(remove_fnrefs(element), self.md))))
-            for element in _outside_lists(root)
-        ]
+        self.root = root
+        used = {element.attrib["id"] for element in root.iter() if "id" in element.attrib}
+        outside = set(_outside_lists(root))
+        for element in root.iter():
+            if element.tag not in _HEADINGS:
+                continue
+            rendered = render_inner_html(remove_fnrefs(element), self.md)
+            text = html.unescape(strip_tags(rendered))
+            anchor = element.get("id")
+            if anchor is None:
+                slug = self._toc.slugify(_MARK.sub("", text).strip(), self._toc.sep)
+                anchor = unique(slug, used)
+            if element in outside:
+                self.found[element] = int(element.tag[1]), text, unescape(anchor)
 
 
 def _outside_lists(element: ElementTree.Element) -> Iterator[ElementTree.Element]:
     for child in element:
         if not isinstance(child.tag, str) or child.tag in _LISTS:
             continue
-        if re.fullmatch("h[1-6]", child.tag):
+        if child.tag in _HEADINGS:
             yield child
         else:
             yield from _outside_lists(child)

@@ -11,7 +11,6 @@ from pymdownx.snippets import (  # type: ignore[import-untyped]
     SnippetPreprocessor,
 )
 
-from gateway.sources.source import Broken
 from gateway.sources.trail import Trail
 
 
@@ -36,21 +35,15 @@ class Snippets:
         self._reader = _Reader(config, Markdown())
         self._reader.root = str(root)
 
-    def expand(self, lines: list[str], path: str, above: int, trail: Trail) -> list[str]:
-        """The lines with what they include; what is missing is a problem of `trail`.
-
-        `above` is how many lines of front matter stand above the first one.
-        """
+    def expand(self, lines: list[str], path: str, trail: Trail) -> list[str]:
+        """The lines with what they include; what is missing is a problem of `trail`."""
         if not any("8<" in line for line in lines):
             return lines
         self._reader.trail = trail
         self._reader.missing = []
         expanded: list[str] = self._reader.run(list(lines))
         for name in self._reader.missing:
-            at = next((n for n, line in enumerate(lines, above + 1) if name in line), None)
-            place = f"{path}:{at}" if at else path
-            why = f"the snippet {name} is not there, and is left out"
-            trail.problems.append(Broken(place, why))
+            trail.missing(path, name, f"the snippet {name}")
         return expanded
 
 

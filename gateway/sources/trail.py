@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 from gateway.sources import addresses
 from gateway.sources.source import Broken
+from gateway.sources.tree import decode
 
 Read = Callable[[str], str]
 Resolve = Callable[[str], str]
@@ -19,14 +20,16 @@ class Trail:
     told without parsing it, also after a page it links to has moved.
     """
 
-    def __init__(self, about: str, data: bytes, read: Read, resolve: Resolve) -> None:
+    def __init__(self, path: str, about: str, data: bytes, read: Read, resolve: Resolve) -> None:
         """
         Args:
+            path: of the page's file.
             about: what else the page depends on: its address, and the settings of the site.
             data: the bytes of the page's file.
             read: the text of another file; raises OSError or ValueError.
             resolve: where a link of the page leads.
         """
+        self._path = path
         self._about = about
         self._data = data
         self._read = read
@@ -53,8 +56,20 @@ class Trail:
             self._links[target] = self._resolve(target)
         return self._links[target]
 
-    def link_in(self, file: str, page: str, target: str) -> str:
-        """Where a link leads that is written in `file`, which the file `page` includes."""
+    def missing(self, file: str, written: str, what: str) -> None:
+        """Note that `what` is not there, which the line of `file` that has `written` names.
+
+        `file` is the page's own or one that it includes.
+        """
+        text = decode(self._data) if file == self._path else self.file(file) or ""
+        lines = text.split("\n")
+        line = next((n for n, line in enumerate(lines, 1) if written in line), None)
+        place = f"{file}:{line}" if line else file
+        self.problems.append(Broken(place, f"{what} is not there, and is left out"))
+
+    def link_in(self, file: str, target: str) -> str:
+        """Where a link leads that is written in `file`: the page's own, or one it includes."""
+        page = self._path
         if file == page or addresses.is_elsewhere(target) or target[0] in "/@":
             return self.link(target)
         moved = posixpath.relpath(

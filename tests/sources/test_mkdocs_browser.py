@@ -51,7 +51,8 @@ LINKED = {
     "links/all": """# Links
 
 [one](../plain.md) [two](../plain.md#first "Title") [three](<../a b/c d.md#one>)
-[four](../../guide/) [five](../guide/index.md#in-a-folder) [six](../manual/README.md#in-a-readme) [seven](#own-part)
+[four](../../guide/) [five](../guide/index.md#in-a-folder)
+[six](../manual/README.md#in-a-readme) [seven](#own-part)
 [eight](../%C3%BCber/gr%C3%B6%C3%9Fe.md#eins) [nine][] [ten][nine] [eleven](next.md)
 [up](../index.md) [signs](<../100%25 & more%23x.md#two>) [paper](files/paper.txt)
 ![dot](files/dot.png) <a href="../next/">twelve</a>
