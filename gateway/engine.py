@@ -42,6 +42,16 @@ class Read(NamedTuple):
     """Of these, the ones that it had read before; 0 as well where it does not tell."""
 
 
+class Slot(NamedTuple):
+    """A place in llama.cpp that holds a prompt."""
+
+    id: int
+    task: int
+    """The number of the last task that used it; tasks are numbered in their order. -1: none did."""
+    tokens: int
+    """Of what it holds."""
+
+
 class PrefixCache(NamedTuple):
     """What the engine found of prompts in its cache since it was started, all prompts together."""
 
@@ -182,12 +192,8 @@ class Engine:
             return int((await self._post("/tokenize", asked))["count"])
         return None
 
-    async def read(self, messages: list[dict[str, Any]], slot: int | None = None) -> Read:
+    async def read(self, messages: list[dict[str, Any]]) -> Read:
         """Let the engine read a prompt (one token is generated).
-
-        Args:
-            messages: the prompt.
-            slot: where llama.cpp is to read it; see `save`.
 
         Raises:
             httpx.HTTPError: the engine did not answer with 200.
@@ -198,8 +204,6 @@ class Engine:
             "max_tokens": 1,
             "temperature": 0,
         }
-        if slot is not None:
-            asked["id_slot"] = slot
         if await self.kind() != "llama.cpp":
             reply = await self._http.post(f"{self.url}/chat/completions", json=asked)
             reply.raise_for_status()
@@ -216,11 +220,15 @@ class Engine:
             raise httpx.RemoteProtocolError("the engine broke off while it read")
         return _read(usage)
 
-    async def slots(self) -> int:
-        """Prompts that llama.cpp holds at once. Raises httpx.HTTPError."""
-        reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
+    async def slots(self) -> list[Slot]:
+        """Where llama.cpp holds prompts, longest unused first. Raises httpx.HTTPError."""
+        reply = await self._http.get(f"{self._root}/slots", timeout=self._brief)
         reply.raise_for_status()
-        return int(reply.json()["total_slots"])
+        slots = [
+            Slot(slot["id"], slot.get("id_task", -1), slot.get("n_prompt_tokens", 0))
+            for slot in reply.json()
+        ]
+        return sorted(slots, key=lambda slot: slot.task)
 
     async def save(self, slot: int, file: str) -> int:
         """Let llama.cpp write what it has read in a slot to a file in its folder for that.

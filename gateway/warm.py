@@ -75,11 +75,11 @@ class Warmer:
         self._find = engine
         self._budget = budget
         self._kept = kept
-        self._slot = 0
         self._turn = asyncio.Lock()
         self._engine: Engine | None = None
         self._seen: PrefixCache | None = None
-        self._warm: set[int] = set()  # numbers of pages: a page that has changed has another one
+        # Numbers of pages in the index: a page that has changed has another one.
+        self._warm: set[int | None] = set()
 
     async def run(self) -> None:
         """Warm what is hot, then what has changed, and all again in a new engine; for ever."""
@@ -88,8 +88,7 @@ class Warmer:
             try:
                 engine = await self._find()
                 if engine is not None:
-                    if await self._is_new(engine):
-                        self._warm.clear()
+                    if await self._look_at(engine):
                         done = None
                     generation = await asyncio.to_thread(lambda: self._index.generation)
                     if generation != done:
@@ -109,7 +108,7 @@ class Warmer:
         return await asyncio.to_thread(self._order, urls)
 
     async def warm(self, pages: Sequence[Page]) -> AsyncIterator[Warmed]:
-        """Warm these pages now, as fast as real requests let it.
+        """Warm these pages now, as fast as real requests let it, up to `MOST_TOKENS`.
 
         Raises:
             AskdocsError: no engine of ours answers questions about the wiki.
@@ -121,22 +120,31 @@ class Warmer:
                 "questions about the wiki go to a provider, whose cache cannot be warmed:"
                 " let the alias docs lead to an engine of yours"
             )
+        await self._look_at(engine)
+        left = MOST_TOKENS
         for page in pages:
             began = time.monotonic()
             tokens = sum(await self._grounding.counts(page))
             how: How = "too large"
             if tokens <= self._budget:
+                if tokens > left:
+                    return  # it would drive out what was read first
+                left -= tokens
                 how = await self._warm_page(engine, page, tokens)
             yield Warmed(page, tokens, time.monotonic() - began, how)
 
-    async def _is_new(self, engine: Engine) -> bool:
-        """Is it another engine than before, or the same one, started again?"""
+    async def _look_at(self, engine: Engine) -> bool:
+        """Is it another engine than before, or the same started again? Then nothing is warm."""
         seen, before = await engine.prefix_cache(), self._seen
         if seen is not None:
             self._seen = seen
         changed, self._engine = engine is not self._engine, engine
         # What it counts only grows, unless it begins anew.
-        return changed or (seen is not None and before is not None and seen.asked < before.asked)
+        if seen is not None and before is not None and seen.asked < before.asked:
+            changed = True
+        if changed:
+            self._warm.clear()
+        return changed
 
     async def _round(self, engine: Engine) -> None:
         warm = tokens = read = 0
@@ -148,10 +156,8 @@ class Warmer:
                 break
             warm += 1
             tokens += cost
-            number = await asyncio.to_thread(self._index.number, page)
-            if number is not None and number not in self._warm:
+            if await asyncio.to_thread(self._index.number, page) not in self._warm:
                 await self._warm_page(engine, page, cost)
-                self._warm.add(number)
                 read += 1
         if read:
             say(f"{warm} of {self._index.size} pages are warm: first questions about them are fast")
@@ -168,36 +174,34 @@ class Warmer:
     async def _warm_page(self, engine: Engine, page: Page, tokens: int) -> How:
         excerpts: Sequence[Excerpt] = [Excerpt(page, page.sections, tokens)]
         messages = prompt.render(excerpts, "?")
+        number = await asyncio.to_thread(self._index.number, page)
         async with self._turn:
             await self._traffic.until_idle()
-            states = await self._states(engine)
-            if states is None:
-                read = await self._read(engine, messages, None)
-                return "warm" if read.cached >= KNOWN * read.tokens else "read"
-            # By turns: what a slot holds goes to the engine's memory when another one begins.
-            kept, slots = states
-            self._slot = (self._slot + 1) % slots
+            kept = await self._kept_by(engine)
             key = hashlib.sha256(orjson.dumps(messages)).hexdigest()[:32]
-            restored = key in kept and await _restore(engine, kept, key, self._slot)
-            read = await self._read(engine, messages, self._slot)
+            restored = (
+                kept is not None
+                and number not in self._warm
+                and key in kept
+                and await _restore(engine, kept, key)
+            )
+            read = await self._read(engine, messages)
+            self._warm.add(number)
             known = read.cached >= KNOWN * read.tokens
-            if key not in kept or (restored and not known):
-                await _save(engine, kept, key, self._slot, read.tokens)
+            if kept is not None and (key not in kept or (restored and not known)):
+                await _save(engine, kept, key, read.tokens)
             if not known:
                 return "read"
             return "restored" if restored else "warm"
 
-    async def _states(self, engine: Engine) -> tuple[Kept, int] | None:
-        """Where this engine keeps what it has read, and in how many slots it reads."""
-        if self._kept is None or await engine.kind() != "llama.cpp":
-            return None
-        slots = await engine.slots()
-        return (self._kept, slots) if slots > 1 else None
+    async def _kept_by(self, engine: Engine) -> Kept | None:
+        """What this engine has read, on disk; None for others than our own llama.cpp."""
+        return self._kept if self._kept and await engine.kind() == "llama.cpp" else None
 
-    async def _read(self, engine: Engine, messages: list[prompt.Message], slot: int | None) -> Read:
+    async def _read(self, engine: Engine, messages: list[prompt.Message]) -> Read:
         while True:
             await self._traffic.until_idle()
-            reading = asyncio.ensure_future(engine.read(messages, slot))
+            reading = asyncio.ensure_future(engine.read(messages))
             busy = asyncio.ensure_future(self._traffic.until_busy())
             try:
                 await asyncio.wait({reading, busy}, return_when=asyncio.FIRST_COMPLETED)
@@ -209,23 +213,29 @@ class Warmer:
                 await asyncio.gather(reading, busy, return_exceptions=True)
 
 
-async def _restore(engine: Engine, kept: Kept, key: str, slot: int) -> bool:
+async def _restore(engine: Engine, kept: Kept, key: str) -> bool:
     """Let the engine take back what it has read of a prompt. Raises httpx.HTTPError: it is away."""
     if not await asyncio.to_thread(kept.is_whole, key):
         return False
+    slots = await engine.slots()
+    if len(slots) < 2:
+        return False
     try:
-        await engine.restore(slot, kept.name(key))
+        # When a task begins in a slot, what the others hold goes to the engine's memory; what the
+        # last one holds is nowhere else.
+        await engine.restore(slots[0].id, kept.name(key))
     except httpx.HTTPStatusError as error:
         kept.drop(key, error.response.text)
         return False
     return True
 
 
-async def _save(engine: Engine, kept: Kept, key: str, slot: int, tokens: int) -> None:
-    """Let the engine write down what it has read. Raises httpx.HTTPError: it is away."""
+async def _save(engine: Engine, kept: Kept, key: str, tokens: int) -> None:
+    """Let the engine write down what it has just read. Raises httpx.HTTPError: it is away."""
     try:
+        slot = (await engine.slots())[-1]
         # A question that came in between stands in the slot now, and is nobody's to keep.
-        if await engine.save(slot, kept.part(key)) == tokens:
+        if slot.tokens == tokens and await engine.save(slot.id, kept.part(key)) == tokens:
             await asyncio.to_thread(kept.settle, key)
         else:
             kept.discard(key)
