@@ -122,6 +122,11 @@ class Index:
         with self._reading() as db:
             return [number for (number,) in db.execute("SELECT number FROM page ORDER BY number")]
 
+    def paths(self) -> dict[str, int]:
+        """The number of every page by its path; of the first source that has the path."""
+        with self._reading() as db:
+            return dict(db.execute("SELECT path, number FROM page ORDER BY source DESC"))
+
     def page(self, number: int) -> Page:
         """Raises KeyError: no page has that number (any more)."""
         with self._lock:

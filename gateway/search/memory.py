@@ -19,10 +19,13 @@ from gateway.search.vectors import Floats
 # The answered questions that vote. All numbers here were chosen by leaving out one cluster of the
 # 1,439 answers of a support wiki at a time, see docs/results.md, "The answered-question memory".
 NEIGHBOURS = 60
-# Directions in which a wiki's questions hardly differ are stretched, at most until noise would be.
-EVENNESS = 2.0
+# Whitening: how much noise the directions are taken to have in which questions hardly differ, as a
+# multiple of the usual spread.
+NOISE = 2.0
 # Text scores are told apart down to this place; below it only votes lift a page.
 DEPTH = 50
+
+Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -39,84 +42,91 @@ class Memory:
     """Answered questions, near which a new one is looked up. Safe to use from several threads."""
 
     def __init__(self, vectors: Floats, pages: Sequence[Sequence[int]]) -> None:
-        """Of n answered questions, n > 0, the vectors [n, d], and the numbers of their pages."""
+        """Of n answered questions, n > 0: their vectors [n, d], and the numbers of their pages."""
         self.size = len(pages)
-        self._mean = vectors.mean(axis=0)
-        centred = vectors - self._mean
-        # Whitening. What all questions of a wiki have in common ("Thunderbird", "my mail") says
-        # nothing about the page: without it recall@5 is .025 lower.
-        spread, axes = np.linalg.eigh(centred.T @ centred / self.size)
-        spread = np.maximum(spread, 0)
-        self._axes: Floats = (axes / np.sqrt(spread + EVENNESS * spread.mean() + 1e-12)).astype(
-            np.float32
-        )
-        self._questions = self._seen(vectors)
         self._pages = [tuple(dict.fromkeys(numbers)) for numbers in pages]
         self._counts: dict[int, int] = {}
         for numbers in self._pages:
             for number in numbers:
                 self._counts[number] = self._counts.get(number, 0) + 1
         self._known = frozenset(self._counts)
+        # What all questions of a wiki have in common (its product's name, for one) says nothing
+        # about the page, and is taken out. Without it recall@5 is .025 lower.
+        self._mean = vectors.mean(axis=0)
+        centred = vectors - self._mean
+        spread, axes = np.linalg.eigh(centred.T @ centred / self.size)
+        spread = np.maximum(spread, 0)
+        scale = np.sqrt(spread + NOISE * spread.mean() + 1e-12)
+        self._axes: Floats = (axes / scale).astype(np.float32)
+        self._questions = self._whitened(vectors)
 
-    def votes(self, vector: Floats, without: npt.NDArray[np.int64] | None = None) -> Votes:
+    def votes(self, vector: Floats, without: Places | None = None) -> Votes:
         """The votes for a question.
 
         Args:
             vector: of the question, [d].
-            without: places of answers that are to count as if they had never been given.
+            without: places of answers that count as if they had never been given.
         """
-        nearness = self._questions @ self._seen(vector[None])[0]
-        known: AbstractSet[int] = self._known
-        if without is not None and len(without):
+        nearness = self._questions @ self._whitened(vector[None])[0]
+        if without is not None:
             nearness[without] = 0
-            known = self._known_without(without)
         near = np.arange(self.size)
         if self.size > NEIGHBOURS:
             near = np.sort(np.argpartition(-nearness, NEIGHBOURS)[:NEIGHBOURS])
         counted: dict[int, float] = {}
         for place in near:
-            # Below 0 a question is less like this one than any two of the wiki are.
+            # Two questions taken at random have a nearness of about 0.
             if (weight := float(nearness[place])) > 0:
                 for number in self._pages[place]:
                     counted[number] = counted.get(number, 0.0) + weight * weight
-        most = max(counted.values(), default=1.0)
-        return Votes({number: count / most for number, count in counted.items()}, known)
+        return _shared(counted, self._known if without is None else self._left(without).keys())
 
-    def _known_without(self, without: npt.NDArray[np.int64]) -> AbstractSet[int]:
-        left: dict[int, int] = {}
+    def popularity(self, without: Places) -> Votes:
+        """What the votes would be if every answered question had one, whatever is asked."""
+        left = self._left(without)
+        return _shared(left, left.keys())
+
+    def _left(self, without: Places) -> dict[int, int]:
+        """How often each page has answered, but for the answers at these places."""
+        left = dict(self._counts)
         for place in without:
             for number in self._pages[place]:
-                left[number] = left.get(number, self._counts[number]) - 1
-        return self._known - {number for number, count in left.items() if not count}
+                left[number] -= 1
+                if not left[number]:
+                    del left[number]
+        return left
 
-    def _seen(self, vectors: Floats) -> Floats:
+    def _whitened(self, vectors: Floats) -> Floats:
         moved = (vectors - self._mean) @ self._axes
         length = np.linalg.norm(moved, axis=1, keepdims=True)
         return np.asarray(moved / np.maximum(length, 1e-9), np.float32)
 
 
-def remember(
-    answers: Sequence[Answer], numbers: Mapping[str, int], model: str
-) -> tuple[Memory, list[Answer]] | None:
-    """A memory of the answers that can vote, and these answers in its order; None without any.
+def _shared(counted: Mapping[int, float], known: AbstractSet[int]) -> Votes:
+    most = max(counted.values(), default=1.0)
+    return Votes({number: count / most for number, count in counted.items()}, known)
+
+
+def usable(answers: Sequence[Answer], numbers: Mapping[str, int], model: str) -> list[Answer]:
+    """The answers that can vote, each with only those of its pages that the wiki has.
 
     Args:
         answers: all that are stored.
-        numbers: of every page of the wiki, by path; what an answer says of others is dropped.
-        model: the embedding model of the questions to come; a vector of another is dropped.
+        numbers: of every page of the wiki, by path.
+        model: that embeds the questions to come; vectors of others do not compare with them.
     """
-    usable = [
-        one
-        for one in answers
-        if one.model == model
-        and one.vector is not None
-        and any(path in numbers for path in one.paths)
-    ]
-    if not usable:
-        return None
-    vectors = np.array([one.vector for one in usable], dtype=np.float32)
-    pages = [[numbers[path] for path in one.paths if path in numbers] for one in usable]
-    return Memory(vectors, pages), usable
+    found = []
+    for one in answers:
+        paths = tuple(path for path in one.paths if path in numbers)
+        if paths and one.model == model and one.vector is not None:
+            found.append(Answer(one.id, one.question, paths, one.model, one.vector))
+    return found
+
+
+def of_answers(answers: Sequence[Answer], numbers: Mapping[str, int]) -> Memory:
+    """The memory of `usable` answers, at least one."""
+    vectors = np.array([one.vector for one in answers], dtype=np.float32)
+    return Memory(vectors, [[numbers[path] for path in one.paths] for one in answers])
 
 
 def combine(
@@ -125,38 +135,29 @@ def combine(
     """Pages by their text and their votes, best first: number and score.
 
     Args:
-        text: pages by their text alone, best first: number and score, at least DEPTH of them
-            where there are as many.
+        text: pages by their text alone, best first: number and score above 0, at least DEPTH of
+            them where there are as many.
         votes: of the same question.
         weight: what the most votes weigh against the best text.
 
     Returns:
-        Every page of `text` or with a vote. One that has answered nothing is where it was. Scores
-        are above 0 and fall, or stay the same, from each page to the next.
+        Every page of `text` or with a vote. One that has answered nothing is where it was. The
+        scores are those of the places: how well the wiki answers the question at all is what the
+        text says, votes only say by which page.
     """
     if not text:
-        text = [(number, 0.0) for number in sorted(votes.shares)]
-    best = text[0][1]
-    least = text[min(DEPTH, len(text)) - 1][1]
-    width = best - least
-    total = {
-        number: max(0.0, (score - least) / width) if width > 0 else 1.0 for number, score in text
-    }
-    total |= {number: 0.0 for number in votes.shares if number not in total}
+        return []
+    best, least = text[0][1], text[min(DEPTH, len(text)) - 1][1]
+    width = max(best - least, 1e-9)
+    total = {number: max(0.0, (score - least) / width) for number, score in text}
     for number, share in votes.shares.items():
-        total[number] += weight * share
-    place = {number: rank for rank, (number, _) in enumerate(text)}
-    moving = iter(
-        sorted(
-            (number for number in total if number in votes.known),
-            key=lambda number: (-total[number], place.get(number, len(text)), number),
-        )
-    )
-    staying = {rank: number for number, rank in place.items() if number not in votes.known}
+        total[number] = total.get(number, 0.0) + weight * share
+    # In the order of the text where the totals are the same: sorting is stable.
+    moving = iter(sorted((one for one in total if one in votes.known), key=lambda one: -total[one]))
+    scores = [score for _, score in text]
     result = []
-    score = float("inf")
     for rank in range(len(total)):
-        number = staying[rank] if rank in staying else next(moving)
-        score = min(score, max(total[number], 1e-6))
-        result.append((number, score))
+        stays = rank < len(text) and text[rank][0] not in votes.known
+        number = text[rank][0] if stays else next(moving)
+        result.append((number, scores[min(rank, len(text) - 1)]))
     return result

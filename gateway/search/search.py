@@ -11,6 +11,7 @@ from gateway.search.asked import Asked, asked
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.postings import Weighting
+from gateway.search.remembered import Remembered
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page
@@ -52,6 +53,7 @@ class Search:
         """Without an embedder, or where the index has no vectors yet, words alone decide."""
         self.index = index
         self.embedder = embedder
+        self._remembered = Remembered(index, embedder.model) if embedder else None
 
     def find(
         self,
@@ -72,7 +74,10 @@ class Search:
         sought = asked(question, history)
         vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
         with self.index.snapshot():
-            hits = [Hit(self.index.page(n), score) for n, score in self.ranked(sought, vector)]
+            ranked: Sequence[tuple[int, float]] = self.ranked(sought, vector)
+            if self._remembered is not None and vector is not None:
+                ranked = self._remembered.ranked(ranked, vector)
+            hits = [Hit(self.index.page(number), score) for number, score in ranked]
             current = self.index.by_url(page_url) if page_url else None
         if current is not None:
             hits = _moved_up(hits, current)
