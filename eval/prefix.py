@@ -117,7 +117,7 @@ async def long_pages(docs: Path, url: str, tokens: int, count: int) -> list[Page
 
 
 async def _ask(engine: Engine, excerpt: Excerpt, section: Section, quoting: bool) -> Asked:
-    messages = prompt.render([excerpt], section.heading, focus=beginning(section))
+    messages = prompt.render([excerpt], section.heading, focus=beginning(section, excerpt.tokens))
     body: dict[str, Any] = {
         "model": (await engine.model()).id,
         "messages": messages,
