@@ -1,0 +1,59 @@
+"""What a site adds to the title of every page: its name, before or after a dash or a bar."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+_BREAK = re.compile(r"\s+(?:[|\-–—·•»«:/]|::|»)\s+|:\s+")
+# The start page has another title, and some pages none.
+_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Affixes:
+    """The parts that titles have in common, each with the sign that divides it from the title."""
+
+    prefix: str = ""
+    suffix: str = ""
+    site: str = ""
+    """A name that is taken off at either end."""
+
+    @classmethod
+    def common(cls, titles: Iterable[str]) -> Self:
+        """What most of `titles` begin and end with; nothing for fewer than two."""
+        texts = [title for title in titles if title]
+        prefixes: Counter[str] = Counter()
+        suffixes: Counter[str] = Counter()
+        for text in texts:
+            breaks = list(_BREAK.finditer(text))
+            prefixes.update({text[: found.end()] for found in breaks if found.start()})
+            suffixes.update({text[found.start() :] for found in breaks if found.end() < len(text)})
+        least = max(2, _SHARE * len(texts))
+        return cls(*(_longest(counts, least) for counts in (prefixes, suffixes)))
+
+    def of_site(self, name: str) -> Self:
+        """These, and the name of the site."""
+        return replace(self, site=name)
+
+    def without(self, title: str) -> str:
+        """The title of the page alone. Where the site's name is all there is, it stays."""
+        short = title
+        if self.suffix and short.endswith(self.suffix):
+            short = short.removesuffix(self.suffix)
+        if self.prefix and short.startswith(self.prefix):
+            short = short.removeprefix(self.prefix)
+        if self.site:
+            for found in _BREAK.finditer(short):
+                if short[found.end() :] == self.site:
+                    short = short[: found.start()]
+                    break
+                if short[: found.start()] == self.site:
+                    short = short[found.end() :]
+                    break
+        return short.strip() or title
+
+
+def _longest(counts: Counter[str], least: float) -> str:
+    return max((text for text, count in counts.items() if count >= least), key=len, default="")
