@@ -82,6 +82,7 @@ def engine(
     context: int = 8192,
     parallel: int = 2,
     embeddings: bool = False,
+    states: Path | None = None,
 ) -> Iterator[Engine]:
     """Started, and stopped at the end. `gguf`: another model than the shipped one."""
     port = port or free_port()
@@ -93,6 +94,7 @@ def engine(
         threads=2,
         parallel=parallel,
         embeddings=embeddings,
+        states=states,
     )
     with _process(launch.argv, launch.env, folder / f"engine-{port}.log") as process:
         _until(lambda: _is_up(f"http://127.0.0.1:{port}/health"), process, 60)
