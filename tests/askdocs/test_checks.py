@@ -46,9 +46,9 @@ def taken() -> Iterator[int]:
 
 
 def test_all_is_well_with_a_wiki_and_free_ports(wiki: Path, home: Home) -> None:
-    found = checks.before_start(settings(docs=wiki), home)
+    found = checks.before_start(settings(docs=str(wiki)), home)
     assert failing(found) == []
-    assert Check("wiki", True, f"2 pages in {wiki}") in found
+    assert Check("wiki", True, f"2 Markdown pages in {wiki}") in found
     assert {"machine", "processor", "memory", "disk"} <= {check.name for check in found}
 
 
@@ -91,19 +91,30 @@ def test_an_empty_wiki_names_the_folder_and_the_option(tmp_path: Path, home: Hom
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "notes.txt").touch()
-    (check,) = failing(checks.wiki(settings(docs=empty), home))
+    (check,) = failing(checks.wiki(settings(docs=str(empty)), home))
     assert check.found.startswith(f"{empty} has no Markdown page")
     assert "--docs DIR" in check.fix
 
 
 def test_a_missing_wiki_and_one_that_is_a_file_are_told_apart(tmp_path: Path, home: Home) -> None:
     (tmp_path / "page.md").touch()
-    (missing,) = failing(checks.wiki(settings(docs=tmp_path / "none"), home))
-    (file,) = failing(checks.wiki(settings(docs=tmp_path / "page.md"), home))
+    (missing,) = failing(checks.wiki(settings(docs=str(tmp_path / "none")), home))
+    (file,) = failing(checks.wiki(settings(docs=str(tmp_path / "page.md")), home))
     assert "none does not exist" in missing.found
     assert "page.md is a file" in file.found
     assert "--docs DIR" in missing.fix
     assert "--docs DIR" in file.fix
+
+
+def test_a_folder_of_html_and_a_site_are_wikis_too(tmp_path: Path, home: Home) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    (export / "page.html").write_text("<h1>Page</h1>")
+    assert [*checks.wiki(settings(docs=str(export)), home)] == [
+        Check("wiki", True, f"1 HTML pages in {export}")
+    ]
+    site = "https://wiki.example.com/"
+    assert [*checks.wiki(settings(docs=site), home)] == [Check("wiki", True, f"the site {site}")]
 
 
 @pytest.mark.parametrize("way", ["plain", "dots", "link"])
@@ -111,13 +122,13 @@ def test_a_home_inside_the_wiki_is_refused_however_it_is_written(wiki: Path, way
     docs = {"plain": wiki, "dots": wiki / ".." / "wiki", "link": wiki.with_name("link")}[way]
     if way == "link":
         docs.symlink_to(wiki)
-    (check,) = failing(checks.wiki(settings(docs=docs), Home(wiki / "state")))
+    (check,) = failing(checks.wiki(settings(docs=str(docs)), Home(wiki / "state")))
     assert f"{wiki / 'state'} lies inside the wiki" in check.found
     assert "--home DIR" in check.fix
 
 
 def test_a_home_beside_the_wiki_is_fine(wiki: Path) -> None:
-    assert not failing(checks.wiki(settings(docs=wiki), Home(wiki.with_name("wiki-state"))))
+    assert not failing(checks.wiki(settings(docs=str(wiki)), Home(wiki.with_name("wiki-state"))))
 
 
 def test_too_little_memory_says_how_much_there_is_and_how_much_is_needed(

@@ -59,6 +59,24 @@ def test_a_build_that_did_not_end_is_done_again(wiki: Path, home: Home) -> None:
     assert build(wiki, home)
 
 
+def test_the_site_that_is_shown_is_whole_until_the_new_one_is(wiki: Path, home: Home) -> None:
+    async def watched() -> list[bool]:
+        (wiki / "ports.md").write_text("# Ports\n\nAnother text.\n")
+        building = asyncio.create_task(site.build(wiki, home, "http://127.0.0.1:8000/", WIDGET))
+        there = []
+        while not building.done():
+            there.append((home.site / "ports" / "index.html").is_file())
+            await asyncio.sleep(0.01)
+        assert await building
+        return there
+
+    build(wiki, home)
+    assert all(asyncio.run(watched()))
+    assert "Another text" in (home.site / "ports" / "index.html").read_text()
+    assert not (home.root / "site.new").exists()
+    assert not (home.root / "site.old").exists()
+
+
 def test_a_build_that_is_cancelled_leaves_no_process_and_no_marker(wiki: Path, home: Home) -> None:
     async def cancelled() -> None:
         task = asyncio.create_task(site.build(wiki, home, "http://127.0.0.1:8000/", WIDGET))
@@ -142,12 +160,12 @@ def test_a_page_that_is_not_utf8_is_left_out_and_the_others_are_there(
 def test_a_site_that_mkdocs_cannot_build_is_an_error_with_the_reason_and_the_log(
     wiki: Path, home: Home
 ) -> None:
-    home.site.write_text("a file where the folder should be")
+    (home.root / "site.new").write_text("a file where the folder should be")
     with pytest.raises(AskdocsError) as caught:
         build(wiki, home)
     message = str(caught.value)
     assert message.startswith(f"MkDocs could not build {wiki}: ")
-    assert str(home.site) in message
+    assert str(home.root / "site.new") in message
     assert str(home.logs / "site-build.log") in message
     assert "\n" not in message
 

@@ -1,6 +1,9 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -11,6 +14,9 @@ from starlette.routing import Route
 from askdocs import status
 from askdocs.home import Home, write_json
 from gateway.errors import AskdocsError
+from gateway.search.index import writing
+from gateway.sources.spec import Spec
+from gateway.sources.sync import sync
 from tests.askdocs.conftest import Run
 from tests.widget.stand_in import serve
 
@@ -90,6 +96,25 @@ def test_everything_that_answers_is_healthy(home: Home, running: status.Running)
     assert found["parts"]["gateway"]["pid"] == 11
     assert found["parts"]["gateway"]["log"] == str(home.logs / "gateway.log")
     assert found["key"] == home.key()
+
+
+def test_status_tells_wiki_pages_and_the_last_sync(
+    home: Home, running: status.Running, wiki: Path, askdocs: Run
+) -> None:
+    assert status.health(home)["index"] is None
+    spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
+    sync(spec.open(), partial(writing, home.index), spec=spec.stored)
+    found = status.health(home)["index"]
+    assert found["pages"] == 2
+    assert [one["name"] for one in found["sources"]] == [str(wiki)]
+    shown = askdocs("status", "--home", str(home.root)).stdout
+    assert "index     2 pages of 1 wiki, last sync 20" in shown
+
+
+def test_a_site_on_the_web_is_not_ours_to_look_after(home: Home, running: status.Running) -> None:
+    elsewhere = replace(running, site="https://wiki.example.com/", processes={"gateway": 11})
+    elsewhere.save(home)
+    assert "site" not in status.health(home)["parts"]
 
 
 def test_a_part_that_is_down_makes_the_whole_not_ready(
