@@ -15,7 +15,8 @@ from askdocs.home import Home
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
 from gateway.sources import folder
-from gateway.sources.spec import is_address, is_html
+from gateway.sources.open import is_html
+from gateway.sources.spec import is_address
 
 # Measured with the small model, in GiB: engine 0.6, gateway 0.4, widget, site and this process 0.4.
 MEMORY_GIB = 1.6
@@ -107,8 +108,8 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
         yield Check("wiki", True, f"the site {settings.docs}")
         return
     docs = Path(settings.docs)
-    kind = "HTML" if is_html(docs) else "Markdown"
     try:
+        kind = "HTML" if is_html(docs) else "Markdown"
         files = docs.rglob("*.htm*") if kind == "HTML" else folder.files(docs)
         count = sum(1 for _ in files)
     except AskdocsError as error:

@@ -5,6 +5,7 @@ within two seconds.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -368,7 +369,7 @@ def _by_source(index: "Index", only: str | None = None) -> Iterator[tuple["Store
 
 def _source(index: "Index", name: str) -> "StoredSource | None":
     """The wiki of that name, however its folder is written."""
-    names = (name, str(Path(name).absolute()))
+    names = (name, os.path.abspath(name))
     return next((one for one in index.sources() if one.name in names), None)
 
 

@@ -9,8 +9,9 @@ from askdocs import watch
 from gateway.errors import AskdocsError
 from gateway.search.index import Index
 from gateway.search.store import NoIndex
+from gateway.sources.open import is_html
 from gateway.sources.source import Broken
-from gateway.sources.spec import Spec, is_address, is_html
+from gateway.sources.spec import Spec, is_address
 from gateway.sources.sync import Writing
 from gateway.wiki_index import sync_named
 
@@ -35,6 +36,9 @@ class Wiki:
             index: the file of the index.
             writing: opens it to write to it.
             say: is told what happens.
+
+        Raises:
+            AskdocsError: the folder is neither of Markdown nor of HTML.
         """
         kind = None if is_address(docs) else "html" if is_html(Path(docs)) else "preview"
         self.spec = Spec.named(docs, kind, "" if is_address(docs) else site_url)

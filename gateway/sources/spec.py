@@ -1,16 +1,17 @@
 """A wiki as a person names it, and as the index remembers it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast, get_args
+from typing import Any, Self, get_args
 
 from gateway.errors import AskdocsError
 from gateway.sources.flavour import Kind
+from gateway.sources.open import open_source
 from gateway.sources.source import Source
 
 KINDS = (*get_args(Kind), "html", "site", "preview")
-_HTML = (".html", ".htm", ".xhtml")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Spec:
             raise AskdocsError(f"{text} is not the address of a site: write it with https://")
         if site_url and not is_address(site_url):
             raise AskdocsError(f"the site's address {site_url!r} does not begin with https://")
-        return cls(str(Path(text).absolute()), kind, site_url)
+        # Without `..`, so that a folder has one name; links stay as they are written.
+        return cls(os.path.abspath(text), kind, site_url)
 
     @classmethod
     def remembered(cls, name: str, stored: Mapping[str, Any]) -> Self:
@@ -65,36 +67,9 @@ class Spec:
         return None if self.kind == "site" else Path(self.place)
 
     def open(self) -> Source:
-        """What the wiki is read with."""
-        # Each needs libraries of its own, half a second to import.
-        if self.kind == "site":
-            from gateway.sources.site import Site
-
-            return Site(self.place)
-        folder = Path(self.place)
-        if self.kind == "html" or (self.kind is None and is_html(folder)):
-            from gateway.sources.html import Html
-
-            return Html(folder, self.site_url)
-        from gateway.sources.folder import Folder
-
-        if self.kind == "preview":
-            return Folder.preview(folder, self.site_url)
-        return Folder(folder, self.site_url, cast(Kind | None, self.kind))
+        """What the wiki is read with. Raises AskdocsError as `open_source`."""
+        return open_source(self.place, self.kind, self.site_url)
 
 
 def is_address(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
-
-
-def is_html(folder: Path) -> bool:
-    """Is it a folder of HTML pages, and not of Markdown?"""
-    from gateway.sources.tree import SUFFIXES
-
-    html = False
-    for path in folder.rglob("*"):
-        suffix = path.suffix.lower()
-        if suffix in SUFFIXES:
-            return False
-        html = html or suffix in _HTML
-    return html
