@@ -82,7 +82,7 @@ class Anchors:
         return found
 
     def _near(self, heading: LexborNode, content: LexborNode) -> str:
-        """The anchor of a heading: its own, one inside it, one just before, one that begins there."""
+        """The anchor of a heading: its own, one in or just before it, or one that begins there."""
         if own := self.of(heading):
             return own
         inner = heading.css("[id], a[name]")

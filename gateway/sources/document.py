@@ -25,8 +25,8 @@ _HOPELESS = 5_000
 _TAGS = re.compile(r"<(/?)([a-zA-Z]+)")
 # Elements that never hold another, or that the next of their kind ends.
 _UNNESTED = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source")
-    + ("track", "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "tbody", "thead", "option", "path")
+    """area base br col embed hr img input link meta param source track wbr path
+    p li dt dd tr td th tbody thead option""".split()  # noqa: SIM905
 )
 _HEAD_ENDS = re.compile(rb"<body[\s>]|</head\s*>", re.IGNORECASE)
 _REFRESH = re.compile(r"""\s*(\d+)[\d.]*\s*[;,]?\s*(?:url\s*=)?\s*['"]?([^'"]+)""", re.IGNORECASE)
@@ -78,7 +78,7 @@ def decode(data: bytes, charset: str = "") -> str:
 
 
 def scrubbed(text: str) -> str:
-    """`text` without what no document holds: NUL, lone surrogates, and the marks of this package."""
+    """`text` without what no document holds: NUL, lone surrogates, and this package's marks."""
     return _RESERVED.sub("\ufffd", text)
 
 

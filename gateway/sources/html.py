@@ -100,7 +100,7 @@ def _words(element: LexborNode) -> str:
 
 
 def _lay_out(main: LexborNode) -> None:
-    """Unwrap tables that only arrange, and folded headings: what is in them is not inside a cell."""
+    """Unwrap tables that only arrange, and folded headings: what they hold is in no cell."""
     for table in main.css("table"):
         inner = [part for part in table.css(_ARRANGED) if part.mem_id != table.mem_id]
         if inner or attribute(table, "role") == "presentation":
