@@ -49,14 +49,16 @@ class Folder:
         """
         _require(self.root)
         flavour = self._open()
-        if not flavour.urls:
+        within = _within(self.root, flavour.tree.root)
+        paths = [path for path in flavour.urls if path.startswith(within)]
+        if not paths:
             raise _none_at_all(self.root)
         yield from flavour.problems
         for folder, why in flavour.tree.unreadable.items():
             # Its pages are not gone.
             yield Broken(folder, why)
             yield from (Broken(path, why) for path in known if path.startswith(f"{folder}/"))
-        for path in flavour.urls:
+        for path in paths:
             yield from _read(flavour, path, known.get(path, ""))
 
 
@@ -70,7 +72,7 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Unchanged | Chang
             return
         trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
         page = flavour.page(path, decode(data), trail)
-    except (OSError, ValueError, RecursionError) as error:
+    except Exception as error:  # a page may be what a parser of somebody else's fails on
         yield Broken(path, _why(error))
         return
     if page.sections:
@@ -81,17 +83,19 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Unchanged | Chang
 def _why(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error)
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
     found = detect(root, kind)
-    flavour = _MAKERS[found.kind](found, site_url)
-    content = found.content.absolute()
+    return _MAKERS[found.kind](found, site_url)
+
+
+def _within(root: Path, content: Path) -> str:
+    """What the paths of pages begin with, in a folder that is part of a project's pages."""
     if root != content and root.is_relative_to(content):
-        within = root.relative_to(content).as_posix() + "/"
-        flavour.urls = {p: url for p, url in flavour.urls.items() if p.startswith(within)}
-    return flavour
+        return root.relative_to(content).as_posix() + "/"
+    return ""
 
 
 def _preview(root: Path, site_url: str) -> Flavour:

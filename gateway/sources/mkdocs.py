@@ -79,9 +79,11 @@ def opened(found: Found, site_url: str) -> MkDocs:
         return MkDocs(tree, mkdocs_config.default(found.content), site_url)
     try:
         config = mkdocs_config.load(found.settings)
-    except (OSError, ValueError) as error:
-        raise AskdocsError(f"{found.settings}: {error}: correct it, or choose a --kind") from None
-    return MkDocs(tree, config, site_url or config.site_url)
+        return MkDocs(tree, config, site_url or config.site_url)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        # The last two are what Python-Markdown says of options that an extension does not have.
+        why = " ".join(str(error).strip("'\"").split())
+        raise AskdocsError(f"{found.settings}: {why}: correct it, or choose a --kind") from None
 
 
 def read(

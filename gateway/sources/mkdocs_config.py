@@ -129,7 +129,11 @@ def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
                 " where it changes headings, links to them may lead to the top of the page"
             )
             continue
-        values = {key: _plain(value) for key, value in (values or {}).items()}
+        values = (
+            {key: _plain(value) for key, value in values.items()}
+            if isinstance(values, dict)
+            else {}
+        )
         for key in [key for key, value in values.items() if value is _UNKNOWN]:
             problems.append(f"{name}: {key} names code that is not known here; the default is used")
             del values[key]

@@ -128,6 +128,7 @@ class _Anchors(Treeprocessor):
     def run(self, root: ElementTree.Element) -> None:
         self.root = root
         used = {element.attrib["id"] for element in root.iter() if "id" in element.attrib}
+        counters: dict[str, int] = {}
         outside = set(_outside_lists(root))
         for element in root.iter():
             if element.tag not in _HEADINGS:
@@ -137,7 +138,7 @@ class _Anchors(Treeprocessor):
             anchor = element.get("id")
             if anchor is None:
                 slug = self._toc.slugify(_MARK.sub("", text).strip(), self._toc.sep)
-                anchor = unique(slug, used)
+                anchor = unique(slug, used, counters)
             if element in outside:
                 self.found[element] = int(element.tag[1]), text, unescape(anchor)
 

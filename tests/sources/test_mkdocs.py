@@ -1,0 +1,195 @@
+"""What of mkdocs.yml counts, and what is done with what cannot be read."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import AskdocsError
+from gateway.grounding.links import absolute
+from gateway.sources import mkdocs_config
+from gateway.sources.folder import Folder
+from tests.sources.conftest import SITE, Write, broken, pages, places
+
+
+def anchors(write: Write, settings: str, text: str) -> list[str]:
+    page = pages(write({"mkdocs.yml": settings, "docs/a.md": text}))["a.md"]
+    return [section.anchor for section in page.sections]
+
+
+@pytest.mark.parametrize(
+    ("toc", "anchor"),
+    [
+        ("", "grosse-zahl"),
+        ("separator: _", "grosse_zahl"),
+        ("slugify: !!python/name:markdown.extensions.toc.slugify_unicode", "große-zahl"),
+        (
+            "slugify: !!python/object/apply:pymdownx.slugs.slugify {kwds: {case: none}}",
+            "Große-Zahl",
+        ),
+        ("permalink: '#'\n      anchorlink: true\n      toc_depth: 1", "grosse-zahl"),
+        ("baselevel: 3", "grosse-zahl"),
+    ],
+)
+def test_anchors_follow_the_settings_of_the_table_of_contents(
+    write: Write, toc: str, anchor: str
+) -> None:
+    settings = f"markdown_extensions:\n  - toc:\n      {toc or 'permalink: true'}\n"
+    text = "## Große Zahl" if "ß" in anchor else "## Grosse Zahl"
+    assert anchors(write, settings, text) == [anchor]
+
+
+def test_extensions_may_be_a_mapping_and_have_long_names(write: Write) -> None:
+    settings = "markdown_extensions:\n  markdown.extensions.attr_list: {}\n  toc: {separator: _}"
+    assert anchors(write, settings, "## A b {#own}\n\n## C d") == ["own", "c_d"]
+
+
+def test_without_an_extension_its_marks_are_text(write: Write) -> None:
+    assert anchors(write, "site_name: x", "## A {#own}") == ["a-own"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("markdown_extensions: [os]", "the Markdown extension 'os' is not known here"),
+        ("markdown_extensions: [mdx_math]", "'mdx_math' is not known here"),
+        (
+            "markdown_extensions: [toc: {slugify: !!python/name:os.system }]",
+            "toc: slugify names code",
+        ),
+        ("markdown_extensions: [toc: {slugify: !ENV X}]", "toc: slugify names code"),
+        (
+            "markdown_extensions: [toc: {slugify: !!python/object/apply:os.system [touch ran]}]",
+            "toc: slugify names code",
+        ),
+    ],
+)
+def test_code_is_never_run_and_what_it_would_have_given_is_told(
+    write: Write, settings: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write({"mkdocs.yml": settings, "docs/a.md": "## A b"})
+    monkeypatch.chdir(root)
+    ((path, why),) = broken(root)
+    assert path == "mkdocs.yml"
+    assert told in why
+    assert not (root / "ran").exists()
+
+
+@pytest.mark.parametrize("tag", ["!!python/object:os.x {}", "!ENV [A, b]", "!relative $docs_dir"])
+def test_other_tags_do_no_harm(write: Write, tag: str) -> None:
+    assert anchors(write, f"extra: {tag}\nplugins: [{{x: {tag}}}]", "## A") == ["a"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "just text", "- a", "\ta: b", "a: b: c"),
+        "markdown_extensions: [toc: {nonsense: 1}]",
+        "markdown_extensions: [pymdownx.snippets: {nonsense: 1}]",
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_an_error(write: Write, text: str) -> None:
+    root = write({"mkdocs.yml": text, "docs/a.md": "text"})
+    with pytest.raises(AskdocsError, match=r"mkdocs\.yml: .*correct it, or choose a --kind"):
+        list(Folder(root, SITE).read({}))
+
+
+def test_what_is_inherited_is_merged(write: Write) -> None:
+    base = (
+        "docs_dir: pages\nmarkdown_extensions: {toc: {separator: _}}\nsite_url: https://x.example"
+    )
+    root = write({"base.yml": base, "mkdocs.yml": "INHERIT: base.yml", "pages/a.md": "## A b"})
+    page = pages(root, None, "")["a.md"]
+    assert page.section_url(page.sections[0]) == "https://x.example/a/#a_b"
+
+
+def test_a_configuration_that_inherits_itself_ends(write: Write) -> None:
+    assert anchors(write, "INHERIT: mkdocs.yml\nsite_name: x", "## A") == ["a"]
+
+
+def test_addresses_of_files_instead_of_folders(write: Write) -> None:
+    files = {"docs/a.md": "[b](b/c.md#x) [home](README.md)", "docs/b/c.md": "## X\n\n[a](../a.md)"}
+    root = write({"mkdocs.yml": "use_directory_urls: false", "docs/README.md": "x", **files})
+    read = pages(root)
+    assert {page.url for page in read.values()} == {
+        *(f"{SITE}a.html", f"{SITE}b/c.html", f"{SITE}index.html"),
+    }
+    assert read["a.md"].text == "[b](b/c.html#x) [home](index.html)"
+    assert absolute("[a](../a.html)", read["b/c.md"]) == f"[a]({SITE}a.html)"
+
+
+def test_excluded_pages_and_drafts_are_not_read_and_links_to_them_stay(write: Write) -> None:
+    settings = "exclude_docs: |\n  secret/\n  !secret/open.md\n  *.tmp.md\ndraft_docs: new.md\n"
+    names = ("secret/a.md", "x.tmp.md", "new.md", "templates/t.md")
+    root = write(
+        {
+            "mkdocs.yml": settings,
+            "docs/a.md": "[s](secret/a.md) [n](new.md)",
+            **{f"docs/{name}": "text" for name in names},
+        }
+    )
+    read = pages(root)
+    assert list(read) == ["a.md"]
+    assert read["a.md"].text == "[s](secret/a.md) [n](new.md)"
+
+
+@pytest.mark.parametrize(
+    ("target", "becomes"),
+    [
+        ("b.md", "../guide-b/"),
+        ("./b.md#x", "../guide-b/#x"),
+        ("b.md?q=1#x", "../guide-b/?q=1#x"),
+        ("../index.md", "../../"),
+        ("index.md", "../"),
+        ("a.md#y", "#y"),
+        ("a.md", "./"),
+        ("pic.png", "../pic.png"),
+        ("/other.md", "../../other/"),
+        ("my%20page.md", "../my%20page/"),
+        ("my page.md", "../my%20page/"),
+        ("<my page.md>", "<../my%20page/>"),
+        ("gone.md", "gone.md"),
+        ("../../out.md", "../../out.md"),
+        ("b/", "b/"),
+        ("#here", "#here"),
+        ("https://x.example/b.md", "https://x.example/b.md"),
+        ("//x.example/b.md", "//x.example/b.md"),
+        ("mailto:b.md", "mailto:b.md"),
+        ("http://[", "http://["),
+    ],
+)
+def test_links_are_relative_to_the_pages_address(write: Write, target: str, becomes: str) -> None:
+    target = target.replace("b.md", "guide-b.md") if target[:4] in ("b.md", "./b.") else target
+    names = ("guide/guide-b.md", "guide/index.md", "index.md", "other.md", "guide/my page.md")
+    root = write(
+        {"guide/a.md": f"[it]({target})", **dict.fromkeys(names, "x"), "guide/pic.png": ""}
+    )
+    assert pages(root)["guide/a.md"].text == f"[it]({becomes})"
+
+
+def test_a_snippet_that_is_not_there_is_named_with_the_line(write: Write) -> None:
+    text = '---\ntitle: T\n---\n\ntext\n\n--8<-- "gone.md"\n'
+    root = write({"a.md": text})
+    assert broken(root) == [("a.md:7", "the snippet gone.md is not there, and is left out")]
+
+
+@pytest.mark.parametrize("name", ["../secret.md", "/etc/hostname", "https://x.example/a.md"])
+def test_a_snippet_from_elsewhere_is_not_read(write: Write, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.md").write_text("secret")
+    settings = "markdown_extensions: [pymdownx.snippets: {url_download: true, "
+    settings += "restrict_base_path: false, base_path: docs}]"
+    root = write({"mkdocs.yml": settings, "docs/a.md": f'text\n\n--8<-- "{name}"'})
+    assert len(broken(root)) == 1
+
+
+def test_headings_in_tabs_and_boxes_begin_sections_without_their_indentation(write: Write) -> None:
+    text = '=== "Linux"\n\n    ## On Linux\n\n    Do it:\n\n        code\n\n=== "Mac"\n\n    Text\n'
+    page = pages(write({"a.md": text}))["a.md"]
+    assert places(page) == [("", ""), ("on-linux", "On Linux")]
+    assert page.sections[1].text == '## On Linux\n\nDo it:\n\n    code\n\n=== "Mac"\n\nText'
+
+
+def test_the_extensions_that_are_named_are_those_of_the_site_of_askdocs(tmp_path: Path) -> None:
+    config = mkdocs_config.default(tmp_path)
+    assert "pymdownx.tabbed" in config.extensions
+    assert config.snippets == {"base_path": [str(tmp_path)]}
+    assert config.problems == ()
