@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import fim, relay, room, validate, warming
 from gateway.aliases import Route
-from gateway.chat import wants_grounding
+from gateway.asked import wants_grounding
 from gateway.config import GatewaySettings
 from gateway.dispatch import Call, unknown_model
 from gateway.errors import AskdocsError

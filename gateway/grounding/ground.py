@@ -6,31 +6,28 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from gateway.grounding.confidence import Signals, is_about
 from gateway.grounding.excerpt import Excerpt, excerpt, pieces
 from gateway.grounding.neutral import neutral
+from gateway.search.asked import asked
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, coverage
 from gateway.search.search import Hit, Search
+from gateway.search.spelling import corrected
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems
 
 # The tokens of each text, by the tokenizer of the model that is to read them.
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
 
-# One section of the best pages must have this share of the question's content words, weighed by
-# rarity, or the model is not asked. Up to SHORT words every word counts; longer questions are
-# noisy, and less is asked of them, down to LEAST. On real questions of a support wiki this refuses
-# a good third of those about another product, and a tenth of the others (docs/results.md,
-# "Refusing").
-SHARE = 0.45
-SHORT = 8
-LEAST = 0.08
 # Counts that are kept, by what was counted: a page of ten sections takes half a kB.
 KEPT = 20_000
 # Shorter leftovers than this are not worth a second page.
 WORTHWHILE = 300
 # A further page is read only when it is found nearly as well as the first.
 NEARLY = 0.6
+# The best pages whose sections are compared with the question.
+COMPARED = 3
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,8 @@ class Grounds:
     """Empty when no page answers the question: then the answer is a refusal."""
     best: tuple[Page, ...]
     """The best pages, whether or not they were read."""
+    signals: Signals
+    """How well the pages fit the question."""
 
     @property
     def tokens(self) -> int:
@@ -52,8 +51,8 @@ class Grounding:
 
     def __init__(self, index: Index, count: Count, embedder: Embedder | None = None) -> None:
         self.index = index
-        self.search = Search(index, embedder)
         self.count = count
+        self.search = Search(index, embedder)
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
 
     async def ground(
@@ -70,10 +69,10 @@ class Grounding:
         `count` is used in place of the engine's, and what it says is not kept. `history` is what
         the same person asked before, oldest first.
         """
-        hits = await asyncio.to_thread(self.search.find, question, page_url, history=history)
+        hits, signals = await asyncio.to_thread(self.find, question, page_url, history)
         best = tuple(hit.page for hit in hits[:3])
-        if not hits or not self.answers(question, hits, page_url):
-            return Grounds((), best)
+        if not (hits and (is_about(signals) or self._is_here(question, hits, page_url))):
+            return Grounds((), best, signals)
         chosen: list[Excerpt] = []
         left = budget
         for hit in hits[:max_pages]:
@@ -83,7 +82,7 @@ class Grounding:
             chosen.append(part)
             left -= part.tokens
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
-        return Grounds(tuple(sorted(chosen, key=lambda e: e.page.path)), best)
+        return Grounds(tuple(sorted(chosen, key=lambda e: e.page.path)), best, signals)
 
     async def counts(self, page: Page) -> list[int]:
         """Tokens of each section, with the blank line after it."""
@@ -108,21 +107,45 @@ class Grounding:
                 self._counts.popitem(last=False)
         return self._counts[known]
 
-    def answers(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
-        asked = set(stems(question))
+    def find(
+        self, question: str, page_url: str | None = None, history: Sequence[str] = ()
+    ) -> tuple[list[Hit], Signals]:
+        """The pages for a question, best first, and how well they fit it."""
+        hits = self.search.find(question, page_url, history=history)
+        sought = asked(question, history)
+        wanted = corrected(sought.words, sought.spelt, self.index.rarity)
+        rarity = self.index.rarity(wanted)
+        sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]
+        share = [coverage(rarity, wanted, _words(page, section)) for page, section in sections]
+        heading = [coverage(rarity, wanted, _headings(page, section)) for page, section in sections]
+        second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
+        signals = Signals(
+            words=len(wanted),
+            share=max(share, default=0.0),
+            heading=max(heading, default=0.0),
+            lead=1 - second,
+            likeness=self._likeness(sought.text, hits[:COMPARED]),
+        )
+        return hits, signals
+
+    def _likeness(self, text: str, hits: list[Hit]) -> float | None:
+        embedder, vectors = self.search.embedder, self.index.vectors()
+        if embedder is None or vectors is None or vectors.model != embedder.model:
+            return None
+        numbers = [number for hit in hits if (number := self.index.number(hit.page)) is not None]
+        near = vectors.of(embedder.embed([text])[0], numbers)
+        return max((float(best[0]) for best in near.values()), default=None)
+
+    def _is_here(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
+        """Does the reader's page give the words that the question lacks? "How do I undo this?" """
         here = self.index.by_url(page_url) if page_url else None
         on_page = here is not None and hits[0].page.path == here.path
-        if len(asked) <= 1 and on_page:
-            # "How do I undo this?": the reader's page gives the words that the question lacks.
-            return True
-        rarity = self.index.rarity(asked)
-        share = max(
-            coverage(rarity, asked, _words(hit.page, section))
-            for hit in hits[:3]
-            for section in hit.page.sections
-        )
-        return share >= max(LEAST, SHARE * SHORT / max(SHORT, len(asked)))
+        return on_page and len(set(stems(question))) <= 1
 
 
 def _words(page: Page, section: Section) -> list[str]:
     return stems(f"{page.title} {' '.join(section.path)} {section.text}")
+
+
+def _headings(page: Page, section: Section) -> list[str]:
+    return stems(f"{page.title} {' '.join(section.path)}")

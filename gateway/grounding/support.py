@@ -88,8 +88,18 @@ class SentenceGate:
         self._quoting = quoting
         self._held = ""
         self._said: set[str] = set()
-        self.passed = ""
+        self.support: float | None = None
+        """Of the first sentence."""
+        self.first = 0
+        """Characters of the first sentence, as the model wrote it."""
+        self.sentences: list[str] = []
+        """What has passed."""
         self.stopped = False
+
+    @property
+    def passed(self) -> str:
+        """All that has passed."""
+        return "".join(self.sentences)
 
     @property
     def refused(self) -> bool:
@@ -119,17 +129,24 @@ class SentenceGate:
 
     def _judge(self, sentence: str) -> str:
         self._held = self._held[len(sentence) :]
+        self.first = self.first or len(sentence)
         sentence = restored(sentence)
         plain = " ".join(sentence.split())
         if not self._quoting and _REFUSAL in plain.lower():
             self.stopped = True
             sentence = "" if self.passed.strip() else REFUSAL
-        elif plain and (plain in self._said or self._support.of(sentence) < self._least):
+        elif plain and (plain in self._said or self._measured(sentence) < self._least):
             self.stopped = True
             sentence = ""
         self._said.add(plain)
-        self.passed += sentence
+        if sentence:
+            self.sentences.append(sentence)
         return sentence
+
+    def _measured(self, sentence: str) -> float:
+        support = self._support.of(sentence)
+        self.support = support if self.support is None else self.support
+        return support
 
 
 def _has(text: str, exact: str) -> bool:

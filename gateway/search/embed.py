@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,8 @@ class Embedder:
         self._session = onnxruntime.InferenceSession(
             str(weights), options, providers=["CPUExecutionProvider"]
         )
+        # A question is asked for by the search and by what judges its result.
+        self._recent = lru_cache(maxsize=64)(self._one)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """The vectors of `texts`, [len(texts), 384], each of length 1.
@@ -65,7 +68,7 @@ class Embedder:
         result = np.zeros((len(texts), SIZE), dtype=np.float32)
         for row, text in enumerate(texts):
             # One by one: on a CPU a batch is no faster (measured), and it pays for its padding.
-            result[row] = self._one(text)
+            result[row] = self._recent(text)
         return result
 
     def _one(self, text: str) -> Vectors:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from gateway.chat import Asked, take_apart, text_of, wants_grounding
+from gateway.asked import Asked, take_apart, text_of, wants_grounding
 from gateway.http import ApiError
 
 USER = {"role": "user", "content": "Q?"}

@@ -1,0 +1,432 @@
+"""One answer that stands on pages: what the model is asked, and what of its answer goes out."""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from gateway.aliases import BASE, DOCS
+from gateway.asked import Asked
+from gateway.config import GatewaySettings
+from gateway.dispatch import Call, Opened, stated
+from gateway.exchange import Exchange
+from gateway.fleet import Served
+from gateway.grounding import prompt, quote
+from gateway.grounding.cite import Citations, Span, quoted
+from gateway.grounding.confidence import CAUTION, confidence, mean_logprob
+from gateway.grounding.excerpt import Excerpt, beginning, focus
+from gateway.grounding.ground import Grounding, Grounds
+from gateway.grounding.links import absolute
+from gateway.grounding.support import SentenceGate, Support
+from gateway.http import DONE, broken_off, event, events, parse_object
+from gateway.lane import LaneError
+from gateway.wiki.page import Page, Section
+from gateway.wiki.words import stems
+
+Opening = Callable[[], Awaitable[Opened]]
+
+# The instructions, the delimiters and the chat template around pages and question, in tokens.
+FRAME = 150
+# The engines that tell probabilities, also of tokens that a grammar allowed.
+_TELLING = ("llama.cpp", "vllm")
+_NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+class Choice:
+    """One of the answers to a request, as it comes: what may go out, and what it rests on."""
+
+    def __init__(self, gate: SentenceGate, citations: Citations) -> None:
+        self.gate = gate
+        self._citations = citations
+        self._passed = 0
+        self._begun = False
+        self._logprobs: list[dict[str, Any]] = []
+        self._unsent = 0
+
+    def feed(self, text: str) -> str:
+        """Take more of the answer, return what may go out now."""
+        self.gate.feed(text)
+        return self._out()
+
+    def close(self, cut: bool) -> str:
+        """The answer ends; `cut`: at its greatest length."""
+        self.gate.close(cut)
+        if not self.gate.passed.strip():
+            return prompt.REFUSAL
+        return self._out().rstrip()
+
+    def _out(self) -> str:
+        """The sentences that have passed, with links that work from anywhere."""
+        out = ""
+        for sentence in self.gate.sentences[self._passed :]:
+            rests_on = self._citations.of(sentence) if "](" in sentence else None
+            shown = absolute(sentence, rests_on[0]) if rests_on else sentence
+            shown = shown if self._begun else shown.lstrip()
+            self._begun = self._begun or bool(shown)
+            self._citations.add(sentence, shown)
+            out += shown
+        self._passed = len(self.gate.sentences)
+        return out
+
+    def hear(self, logprobs: Any) -> None:
+        """The probabilities of tokens, as an engine tells them."""
+        content = logprobs.get("content") if isinstance(logprobs, dict) else None
+        if isinstance(content, list):
+            self._logprobs += [token for token in content if isinstance(token, dict)]
+
+    def tell(self) -> dict[str, Any]:
+        """The probabilities that the client has not been told yet."""
+        told, self._unsent = self._logprobs[self._unsent :], len(self._logprobs)
+        return {"content": told}
+
+    @property
+    def logprob(self) -> float | None:
+        """The mean of the first sentence's tokens, in nats."""
+        return mean_logprob(self._logprobs, self.gate.first)
+
+    def spans(self, length: int) -> list[Span]:
+        """What each part of a text of `length` rests on; nothing under a refusal."""
+        return [] if self.gate.refused else self._citations.within(length)
+
+    def sections(self) -> list[tuple[Page, Section]]:
+        """What the answer rests on most, first; nothing under a refusal."""
+        return [] if self.gate.refused else self._citations.sections()
+
+
+class Answer:
+    """One answer that stands on pages."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        grounding: Grounding,
+        asked: Asked,
+        grounds: Grounds,
+        request: dict[str, Any],
+        room: int,
+        exchange: Exchange,
+    ) -> None:
+        self._settings = settings
+        self._asked = asked
+        self._grounds = grounds
+        self._request = request
+        self._room = room
+        self._exchange = exchange
+        rarity = grounding.index.rarity(stems(asked.question))
+        self._focus = focus(grounds.excerpts, asked.question, rarity)
+        quoting = self._focus if self._settings.answers == "quote" else None
+        self._grammar = quote.grammar(quoting) if quoting else ""
+        self._quoted: dict[str, bool] = {}  # by model: an engine may have no grammars
+        self._is_quoting = False
+        self._model = DOCS
+        self._support = Support(grounds.excerpts, asked.question, grounding.index.rarity)
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        self._began = time.monotonic()
+        self._length: dict[int, int] = {}  # characters sent, by choice
+
+    def call(self) -> Call:
+        """The request to the model."""
+        return Call("/chat/completions", self._exchange.scope, self._asked.stream, self._body)
+
+    async def whole(self, opening: Opening) -> dict[str, Any]:
+        """The response of a request without `stream`. Raises ApiError."""
+        self._announce()
+        if not self._grounds.excerpts:
+            return self._refusal()
+        opened = await opening()
+        try:
+            self._begin(opened)
+            response = parse_object(await opened.body())
+        except LaneError:
+            raise broken_off() from None
+        finally:
+            await opened.close()
+        self._count(response.get("usage"))
+        response["model"] = self._model
+        for choice in response.get("choices", []):
+            message = choice.get("message", {})
+            said = self._choice()
+            said.hear(choice.get("logprobs"))
+            self._tell(choice, said)
+            text = said.feed(message.get("content") or "")
+            text += said.close(cut=choice.get("finish_reason") == "length")
+            text = text.strip()
+            message["annotations"] = self._annotations(said, len(text))
+            message["content"] = text + self._doubt(said)
+            response["askdocs"] = self._facts(said)
+        self._report(response.get("askdocs", {}))
+        return response
+
+    async def stream(self, opening: Opening) -> AsyncGenerator[bytes, None]:
+        """The events of a request with `stream`. Raises ApiError."""
+        self._announce()
+        if self._asked.progress:
+            yield event(self._chunk([], askdocs=self._reading()))
+        if not self._grounds.excerpts:
+            for chunk in self._refusal_chunks():
+                yield chunk
+            return
+        try:
+            opened = await opening()
+            try:
+                self._begin(opened)
+                async for chunk in self._streamed(opened):
+                    yield chunk
+            finally:
+                await opened.close()
+        except LaneError:
+            raise broken_off() from None
+
+    async def _streamed(self, opened: Opened) -> AsyncIterator[bytes]:
+        saying: dict[int, Choice] = {}
+        finished: set[int] = set()
+        choices = max(1, self._request.get("n") or 1)
+        usage: dict[str, Any] | None = None
+        tokens = 0
+        async for data in events(opened.chunks()):
+            if data == "[DONE]":
+                break
+            chunk = parse_object(data.encode())
+            if "error" in chunk:
+                raise stated(502, data.encode())
+            self._exchange.measured.chunk()
+            usage = chunk.pop("usage", None) or usage
+            kept = []
+            for choice in chunk.get("choices", []):
+                number = choice.get("index", 0)
+                if number in finished:
+                    continue
+                tokens += 1
+                said = saying.setdefault(number, self._choice())
+                if self._pass(choice, said, chunk):
+                    kept.append(choice)
+                if choice.get("finish_reason"):
+                    finished.add(number)
+            if kept:
+                yield event({**chunk, "model": self._model, "choices": kept})
+            if len(finished) == choices and any(said.gate.stopped for said in saying.values()):
+                break  # the engine would go on; it stops when its client leaves
+        if len(finished) < choices:
+            raise broken_off()
+        usage = usage or self._estimated(tokens)
+        self._count(usage)
+        if self._asked.usage:
+            yield event(self._chunk([], usage=usage))
+        yield DONE
+
+    def _begin(self, opened: Opened) -> None:
+        served = opened.served
+        self._model = served.name
+        self._is_quoting = self._quoted.get(served.name, False)
+        self._exchange.answered_by(served.name, opened.lane, opened.left)
+
+    def _count(self, usage: Any) -> None:
+        self._exchange.used(usage)
+
+    def _estimated(self, completion: int) -> dict[str, int]:
+        """Usage for an answer that was ended before the engine stated it."""
+        spoken = len(self._asked.question) + len(
+            beginning(self._focus, self._grounds.tokens) if self._focus else ""
+        )
+        tokens = self._grounds.tokens + FRAME + spoken // 4
+        return {
+            "prompt_tokens": tokens,
+            "completion_tokens": completion,
+            "total_tokens": tokens + completion,
+        }
+
+    def _pass(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
+        """Put into `choice` what may go out; return whether anything of it has to."""
+        number = choice.get("index", 0)
+        delta = choice.setdefault("delta", {})
+        said.hear(choice.get("logprobs"))
+        text = said.feed(delta.get("content") or "")
+        if choice.get("finish_reason") or said.gate.stopped:
+            text = (text + said.close(cut=choice.get("finish_reason") == "length")).rstrip()
+            choice["finish_reason"] = choice.get("finish_reason") or "stop"
+            length = self._length.pop(number, 0) + len(text)
+            delta["annotations"] = self._annotations(said, length)
+            delta["content"] = text + self._doubt(said)
+            chunk["askdocs"] = self._facts(said)
+            self._tell(choice, said)
+            self._report(chunk["askdocs"])
+            return True
+        delta["content"] = text
+        self._length[number] = self._length.get(number, 0) + len(text)
+        if not (text or delta.get("role")):
+            return False
+        self._tell(choice, said)
+        return True
+
+    def _tell(self, choice: dict[str, Any], said: Choice) -> None:
+        """Probabilities are asked for in any case, and told to those who asked for them."""
+        choice.pop("logprobs", None)
+        if self._asked.logprobs:
+            choice["logprobs"] = said.tell()
+
+    def _choice(self) -> Choice:
+        gate = SentenceGate(self._support, self._settings.support, self._is_quoting)
+        only = self._quoted_section() if self._is_quoting else None
+        return Choice(gate, Citations(self._support, only))
+
+    def _quoted_section(self) -> tuple[Page, Section] | None:
+        """The section that the grammar is of, and its page."""
+        for part in self._grounds.excerpts:
+            if any(section is self._focus for section in part.sections):
+                assert self._focus is not None
+                return part.page, self._focus
+        return None
+
+    async def _body(self, served: Served) -> dict[str, Any]:
+        request = dict(self._request)
+        for name in ("max_tokens", "max_completion_tokens", "metadata"):
+            request.pop(name, None)
+        request.setdefault("temperature", 0)
+        request["max_tokens"] = self._room
+        request["messages"] = prompt.render(
+            self._grounds.excerpts,
+            self._asked.question,
+            self._asked.history,
+            self._asked.client_system,
+            beginning(self._focus, self._grounds.tokens) if self._focus else "",
+        )
+        if self._asked.stream:
+            request["stream_options"] = {"include_usage": True}
+        constraint = await served.engine.constraint(self._grammar) if served.engine else {}
+        self._quoted[served.name] = bool(constraint)
+        if not self._asked.logprobs and served.engine and await served.engine.kind() in _TELLING:
+            # One alternative: without a number llama.cpp sends twenty with every token.
+            request |= {"logprobs": True, "top_logprobs": 1}
+        return {**request, **constraint}
+
+    def _confidence(self, said: Choice) -> float:
+        signals = replace(self._grounds.signals, support=said.gate.support, logprob=said.logprob)
+        return confidence(signals)
+
+    def _doubt(self, said: Choice) -> str:
+        """What is said behind an answer of little confidence, for clients that read only text."""
+        if said.gate.refused or not self._asked.plain or self._confidence(said) >= CAUTION:
+            return ""
+        return f"\n\n{prompt.DOUBT}"
+
+    def _annotations(self, said: Choice, length: int) -> list[dict[str, Any]]:
+        """OpenAI's `url_citation` annotations of a text of `length`; none under a refusal."""
+        return [
+            {
+                "type": "url_citation",
+                "url_citation": {
+                    "url": span.page.section_url(span.section),
+                    "title": span.page.title,
+                    "start_index": span.start,
+                    "end_index": span.end,
+                },
+            }
+            for span in said.spans(length)
+        ]
+
+    def _sources(self, said: Choice) -> list[dict[str, Any]]:
+        return [
+            {
+                "title": page.title,
+                "section": " › ".join(section.path),
+                "url": page.section_url(section),
+                "quote": absolute(quoted(section, page), page),
+            }
+            for page, section in said.sections()
+        ]
+
+    def _facts(self, said: Choice | None) -> dict[str, Any]:
+        refused = said is None or said.gate.refused
+        facts: dict[str, Any] = {
+            "model": self._people_call_it(),
+            "answers": "quote" if self._is_quoting else "write",
+            "refused": refused,
+            "confidence": None,
+            "caution": False,
+            "sources": [] if said is None else self._sources(said),
+            "pages": [_link(page) for page in self._grounds.best],
+        }
+        if said is not None and not refused:
+            sure = self._confidence(said)
+            facts |= {"confidence": round(sure, 2), "caution": sure < CAUTION}
+        return facts
+
+    def _people_call_it(self) -> str:
+        return (self._settings.model_name if self._model in (BASE, DOCS) else None) or self._model
+
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "reading": [
+                {**_link(e.page), "tokens": e.tokens, "whole": e.is_whole}
+                for e in self._grounds.excerpts
+            ],
+            "seconds": self._expected(),
+        }
+
+    def _expected(self) -> float | None:
+        rate = self._settings.prefill_rate
+        return round((self._grounds.tokens + FRAME) / rate, 1) if rate else None
+
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._model,
+            "choices": choices,
+            **more,
+        }
+
+    def _refusal(self) -> dict[str, Any]:
+        message = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
+        facts = self._facts(None)
+        self._report(facts)
+        return {
+            **self._chunk([{"index": 0, "message": message, "finish_reason": "stop"}]),
+            "object": "chat.completion",
+            "usage": _NO_USAGE,
+            "askdocs": facts,
+        }
+
+    def _refusal_chunks(self) -> list[bytes]:
+        delta = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
+        facts = self._facts(None)
+        self._report(facts)
+        last = self._chunk([{"index": 0, "delta": delta, "finish_reason": "stop"}], askdocs=facts)
+        usage = [event(self._chunk([], usage=_NO_USAGE))] if self._asked.usage else []
+        return [event(last), *usage, DONE]
+
+    def _announce(self) -> None:
+        if not self._grounds.excerpts:
+            return
+        names = ", ".join(f"“{e.page.title}”{_part(e)}" for e in self._grounds.excerpts)
+        seconds = self._expected()
+        about = f", at most {seconds:.0f} s" if seconds and seconds >= 1 else ""
+        say(f"reading {names} ({self._grounds.tokens:,} tokens{about})")
+
+    def _report(self, facts: dict[str, Any]) -> None:
+        self._exchange.refused = bool(facts.get("refused"))
+        took = time.monotonic() - self._began
+        if facts.get("refused"):
+            say(f"refused after {took:.1f} s: the pages do not answer it")
+        else:
+            self._exchange.stood_on(e.page.url for e in self._grounds.excerpts)
+            on = f" from {facts['sources'][0]['url']}" if facts.get("sources") else ""
+            say(f"answered in {took:.1f} s{on}")
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; `askdocs up` shows the lines that begin like this."""
+    print(f"» {text}", flush=True)
+
+
+def _part(part: Excerpt) -> str:
+    if part.is_whole:
+        return ""
+    return f", {len(part.sections)} of {len(part.page.sections)} sections"
+
+
+def _link(page: Page) -> dict[str, str]:
+    return {"title": page.title, "url": page.url}

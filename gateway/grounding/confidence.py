@@ -1,0 +1,110 @@
+"""How sure an answer is: is the question about this wiki, and is this the page that answers it?
+
+Two logistic curves over a few signals. `is_about` is asked before the model is: below ABOUT the
+answer is a refusal. `confidence` is the calibrated share of such answers whose first source is the
+page that a person named; below CAUTION the answer says that it is not sure.
+
+The numbers were fitted by
+
+    python -m eval.confidence --wiki DOCS=QUESTIONS.jsonl --wiki docs --split validation --fit
+
+on real questions to a support wiki, on their titles, on the headings of this project's docs, and on
+the questions of each to the other. docs/results.md, "Confidence", has what they are worth.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What is known of a question and what was found for it. Shares are between 0 and 1."""
+
+    words: int
+    """Different content words of the question."""
+    share: float
+    """Of the question's words, weighed by rarity, that one section of the best pages has."""
+    heading: float
+    """The same of one section's title and headings alone."""
+    lead: float
+    """How much better the first page was found than the second: 1 - second / first."""
+    likeness: float | None = None
+    """Cosine of the question and the nearest chunk of the best pages; None without embeddings."""
+    support: float | None = None
+    """Of the answer's first sentence, as `Support.of`; None before there is one."""
+    logprob: float | None = None
+    """Mean log-probability (nats) of the first sentence's tokens; None where no engine tells."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A logistic regression."""
+
+    bias: float
+    weights: Mapping[str, float]
+
+    def of(self, signals: Signals) -> float:
+        """The probability, 0 to 1."""
+        values = features(signals)
+        logit = self.bias + sum(weight * values[name] for name, weight in self.weights.items())
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
+
+
+def features(signals: Signals) -> dict[str, float]:
+    """The numbers that curves weigh."""
+    return {
+        "words": math.log1p(signals.words),
+        "share": signals.share,
+        "heading": signals.heading,
+        "lead": signals.lead,
+        "likeness": signals.likeness or 0.0,
+        "support": signals.support or 0.0,
+        "logprob": signals.logprob or 0.0,
+    }
+
+
+# Is it about this wiki? With embeddings, and without.
+BY_MEANING = Curve(-10.81, {"words": 0.82, "share": 2.54, "heading": 3.58, "likeness": 14.85})
+BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
+# Below it an answer is a refusal: chosen so that some 7 % of real questions are refused wrongly
+# with embeddings, and 11 % without, where words alone tell less.
+ABOUT = 0.3
+ABOUT_BY_WORDS = 0.2
+# Is the first source the right page?
+RIGHT = Curve(
+    -7.56, {"words": 0.90, "share": -0.67, "heading": 5.62, "lead": 8.69, "likeness": 2.54}
+)
+RIGHT_BY_WORDS = Curve(-11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11})
+# Four of five answers above it are right, one of seven below.
+CAUTION = 0.4
+
+
+def is_about(signals: Signals) -> bool:
+    """Is the question about what this wiki is about?"""
+    if signals.likeness is None:
+        return BY_WORDS.of(signals) >= ABOUT_BY_WORDS
+    return BY_MEANING.of(signals) >= ABOUT
+
+
+def confidence(signals: Signals) -> float:
+    """The probability, 0 to 1, that the answer's source is the page that answers the question."""
+    return (RIGHT_BY_WORDS if signals.likeness is None else RIGHT).of(signals)
+
+
+def mean_logprob(tokens: Sequence[Mapping[str, Any]], characters: int) -> float | None:
+    """Mean log-probability (nats) of the tokens that begin an answer, up to `characters`.
+
+    Args:
+        tokens: `logprobs.content` of a choice: objects with `token` and `logprob`.
+        characters: how much of the answer.
+    """
+    seen, values = 0, []
+    for token in tokens:
+        if seen >= characters:
+            break
+        if isinstance(value := token.get("logprob"), int | float):
+            values.append(max(-20.0, float(value)))
+        seen += len(str(token.get("token", "")))
+    return sum(values) / len(values) if values else None
