@@ -13,6 +13,7 @@ from gateway.config import Alias, GatewaySettings, ModelEntry
 from gateway.settings import GLOBALS, Section, variable
 from gateway.sources import folder
 from gateway.sources.markdown import parse
+from gateway.sources.site import SitesSettings
 from gateway.wiki.page import Page
 from scripts import commands_page
 from widget.settings import WidgetSettings
@@ -24,6 +25,7 @@ TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES]
 SETTINGS: dict[type[Section], str] = {
     UpSettings: "configuration.md",
     GatewaySettings: "gateway-settings.md",
+    SitesSettings: "sources-site.md",
     WidgetSettings: "widget-settings.md",
 }
 # Not a setting: what readers of the docs call the key in their own shell and in compose's .env.
