@@ -204,11 +204,13 @@ def restore(
 @app.command()
 def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     """Wikis, pages, vectors, the last sync and what it could not read."""
-    from askdocs import status
+    from askdocs import learning, status
+    from gateway.search import calibration
 
     facts = status.index(index_file(home_dir))
     with _opened(home_dir) as index:
         facts["sections"] = sum(len(page.sections) for page in index.pages())
+        facts["memory"] = learning.memory(calibration.load(index.memory()))
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
@@ -224,6 +226,7 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         print("no wiki: `askdocs docs sync SOURCE` reads one")
     print(f"pages     {facts['pages']:,} with {facts['sections']:,} sections")
     print(f"vectors   {_vectors(facts['vectors'])}")
+    print(f"memory    {facts['memory']}")
     print(f"index     {facts['bytes'] / 1e6:,.1f} MB, {facts['file']}")
 
 
@@ -247,6 +250,29 @@ def warm(
         print(json.dumps(list(events), indent=2, ensure_ascii=False))
     else:
         warming.show(events)
+
+
+@app.command()
+def learn(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Answered questions, an object of JSON a line (default: none new)."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let answered questions vote for pages, where they prove to be good at it."""
+    from askdocs import learning
+    from gateway.search.answered import read_answers
+
+    rows = read_answers(file) if file else []
+    with _opened(home_dir) as index:
+        learned = learning.run(index, _writing(home_dir), rows, dry_run)
+    if as_json:
+        print(json.dumps(learning.facts(learned, dry_run), indent=2, ensure_ascii=False))
+    else:
+        learning.show(learned, dry_run)
 
 
 def index_file(home_dir: Path | None) -> Path:

@@ -17,8 +17,10 @@ import pytest
 
 from askdocs import cli
 from askdocs.home import Home
+from gateway.search import embed
 from gateway.wiki_index import alone
 from tests.askdocs.conftest import COMMAND, Run
+from tests.parts import require
 
 SITE = "https://wiki.example.com/"
 
@@ -215,6 +217,32 @@ def test_a_page_that_is_not_there_says_where_to_look(synced: Path, docs: Docs) -
         assert "nowhere.md: the index has no such page; `askdocs docs list`" in done.stderr
 
 
+def test_search_ranks_pages_with_their_best_section(synced: Path, docs: Docs) -> None:
+    found = told(docs("search", "Which port does the gateway listen on?", "--json"))
+    assert found["refused"] is False
+    assert found["by"] == "words"  # there are no vectors
+    assert found["pages"][0] == {
+        "path": "ports.md",
+        "title": "Ports",
+        "score": found["pages"][0]["score"],
+        "section": "",
+        "url": f"{SITE}ports/#ports",
+    }
+    assert "Ports\n       https://wiki.example.com/ports/" in docs("search", "gateway port").stdout
+    assert len(told(docs("search", "gateway port make", "--limit", "1", "--json"))["pages"]) == 1
+
+
+def test_search_says_when_docs_would_refuse(synced: Path, docs: Docs) -> None:
+    question = "How do I bake bread with yeast in Norway?"
+    assert told(docs("search", question, "--json"))["refused"] is True
+    assert "docs would refuse: no page answers it" in docs("search", question).stdout
+
+
+def test_search_begins_at_the_page_that_the_reader_is_on(synced: Path, docs: Docs) -> None:
+    found = told(docs("search", "What is this?", "--page-url", f"{SITE}install/", "--json"))
+    assert found["pages"][0]["path"] == "install.md"
+
+
 def test_stats_tell_wikis_pages_and_size(synced: Path, docs: Docs, home: Home) -> None:
     facts = told(docs("stats", "--json"))
     assert facts["pages"] == facts["sections"] == 2
@@ -255,6 +283,39 @@ def test_a_wiki_that_was_removed_is_gone_with_its_pages(synced: Path, docs: Docs
     assert told(done) == {"source": str(synced), "path": None, "pages": 2, "changed": True}
     assert paths(docs) == []
     assert told(docs("stats", "--json"))["sources"] == []
+
+
+def test_learn_reads_answered_questions_and_says_whether_they_help(
+    synced: Path, docs: Docs, tmp_path: Path
+) -> None:
+    require(embed.load() is not None, "the embedding model is not installed: run make setup")
+    rows = tmp_path / "qa_pairs.jsonl"
+    rows.write_text(
+        '{"question": "What do I need first?", "context_doc": "install.md"}\n'
+        '{"question": "Where is it?", "context_doc": "nowhere.md"}\n'
+        '{"question": "What is love?", "answerable": false}\n'
+    )
+    dry = told(docs("learn", str(rows), "--dry-run", "--json"))
+    assert (dry["added"], dry["without_page"], dry["on"]) == (1, 1, False)
+    assert dry["unknown"] == [f"{rows}:2: nowhere.md"]
+    assert told(docs("stats", "--json"))["answers"] == 0
+    done = docs("learn", str(rows))
+    assert "1 questions added" in done.stdout
+    assert f"! {rows}:2: nowhere.md: the wiki has no such page" in done.stdout
+    assert "memory off: 1 answered questions can vote, 30 are needed" in done.stdout
+    facts = told(docs("stats", "--json"))
+    assert facts["answers"] == 1
+    assert facts["memory"].startswith("off: 1 answered")
+
+
+def test_a_row_that_cannot_be_learnt_names_file_and_line(
+    synced: Path, docs: Docs, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"question": 7}\n')
+    done = docs("learn", str(rows))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"askdocs: {rows}:1: question is 7")
 
 
 def test_an_index_that_the_settings_name_is_used(wiki: Path, askdocs: Run, tmp_path: Path) -> None:
