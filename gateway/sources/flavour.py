@@ -18,7 +18,7 @@ class Flavour(Protocol):
     urls: dict[str, str]
     """The address of each page that the generator publishes, by the path of its file."""
     problems: list[Broken]
-    """What of the generator's own settings could not be read."""
+    """What the generator's own files name and the folder does not have."""
     about: str
     """The settings that pages depend on."""
 

@@ -4,6 +4,7 @@ Addresses and anchors are the ones that MkDocs gives, by construction: they are 
 and Python-Markdown's own functions, with the settings of mkdocs.yml.
 """
 
+import logging
 import posixpath
 from collections.abc import Iterable
 from functools import cache
@@ -26,6 +27,9 @@ from gateway.wiki.page import Page
 from gateway.wiki.targets import retarget
 
 
+log = logging.getLogger("askdocs.sources")
+
+
 class MkDocs:
     """Implements `gateway.sources.flavour.Flavour`."""
 
@@ -34,7 +38,10 @@ class MkDocs:
         self._config = config
         self._site_url = site_url
         self._excluded = _default_exclude + GitIgnoreSpec.from_lines(config.exclude)
-        self.problems = [Broken(config.name, problem) for problem in config.problems]
+        self.problems: list[Broken] = []
+        for problem in config.problems:
+            # Pages are read all the same, so it is no reason for a sync to fail.
+            log.warning("%s: %s", config.file, problem)
         self.about = config.about
         self.urls = {
             path: page_url(path, site_url, config.use_directory_urls)

@@ -42,10 +42,6 @@ class Config:
     problems: tuple[str, ...] = ()
 
     @property
-    def name(self) -> str:
-        return self.file.name if self.file else "mkdocs.yml"
-
-    @property
     def about(self) -> str:
         """The settings that pages depend on."""
         return repr([self.extensions, _said(self.options), _said(self.snippets)])
