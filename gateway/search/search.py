@@ -1,7 +1,7 @@
 """Finds the pages for a question: by its words and by its meaning, near where the reader is."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urldefrag, urljoin
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from gateway.search.asked import Asked, asked
 from gateway.search.embed import Embedder
+from gateway.search.glossary import readings
 from gateway.search.index import Index
 from gateway.search.postings import Weighting
 from gateway.search.remembered import Remembered
@@ -21,10 +22,14 @@ from gateway.wiki.words import words
 # tried else: docs/results.md, "Finding the page".
 WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
 LEXICAL = 0.75
+# What a question counts that is read with another name for what it names.
+READING = 0.9
 # Of the three chunks of a page that are nearest to the question.
 NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
 # Pages that each of the two ways may propose.
 CANDIDATES = 200
+# Pages that may come up because they are near to where the reader is.
+NEAR = 50
 # A score is above 0, however unlike the page is.
 LEAST = 1e-6
 # How much more the page counts that the reader is on, and those that it links to or that lie in the
@@ -74,17 +79,23 @@ class Search:
         sought = asked(question, history)
         vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
         with self.index.snapshot():
-            ranked: Sequence[tuple[int, float]] = self.ranked(sought, vector)
-            if self._remembered is not None and vector is not None:
-                ranked = self._remembered.ranked(ranked, vector)
-            hits = [Hit(self.index.page(number), score) for number, score in ranked]
+            ranked = self.ranked(sought, vector)
             current = self.index.by_url(page_url) if page_url else None
-        if current is not None:
-            hits = _moved_up(hits, current)
-            few = len(sought.words) <= 2
-            if not hits or (few and not _POINTERS.isdisjoint(words(question))):
-                others = [hit for hit in hits if hit.page.path != current.path]
-                hits = [Hit(current, hits[0].score if hits else LEAST), *others]
+            if current is None:
+                return [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
+            # A page further down would not come up among the first.
+            here = self.index.number(current)
+            near = [
+                scored
+                for place, scored in enumerate(ranked)
+                if place < max(limit, NEAR) or scored[0] == here
+            ]
+            hits = [Hit(self.index.page(number), score) for number, score in near]
+        hits = _moved_up(hits, current)
+        few = len(sought.words) <= 2
+        if not hits or (few and not _POINTERS.isdisjoint(words(question))):
+            others = [hit for hit in hits if hit.page.path != current.path]
+            hits = [Hit(current, hits[0].score if hits else LEAST), *others]
         return hits[:limit]
 
     def ranked(self, sought: Asked, vector: Floats | None) -> list[tuple[int, float]]:
@@ -98,10 +109,10 @@ class Search:
             vector: of its text, [384]; None where it cannot be had.
         """
         stems = corrected(sought.words, sought.spelt, self.index.rarity)
-        rarity = self.index.rarity(stems)
-        most = (WEIGHTING.k1 + 1) * sum(weight * rarity[stem] for stem, weight in stems.items())
-        matched = self.index.match(stems, CANDIDATES, WEIGHTING)
-        share = {number: LEXICAL * score / most for number, score in matched}
+        share = self._share(stems)
+        for reading in readings(stems, self.index.meanings(sought.text)):
+            for number, other in self._share(reading).items():
+                share[number] = max(share.get(number, 0.0), READING * other)
         like = self._likeness(vector, share) if vector is not None else {}
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
@@ -111,6 +122,13 @@ class Search:
             for number in dict.fromkeys([*share, *like])
         }
         return sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
+
+    def _share(self, stems: Mapping[str, float]) -> dict[int, float]:
+        """The weighted share of the words that a page has, of the pages with the most."""
+        rarity = self.index.rarity(stems)
+        most = (WEIGHTING.k1 + 1) * sum(weight * rarity[stem] for stem, weight in stems.items())
+        matched = self.index.match(stems, CANDIDATES, WEIGHTING)
+        return {number: LEXICAL * score / most for number, score in matched}
 
     def _likeness(self, vector: Floats, numbers: Iterable[int]) -> dict[int, float]:
         """Of these pages and of the nearest ones, as far as they have vectors."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from gateway.errors import AskdocsError
-from gateway.search import rows, store
+from gateway.search import glossary, rows, store
 from gateway.search.postings import Postings
 from gateway.search.rows import Answer, PageRow, StoredSource
 from gateway.search.vectors import Floats, Packed, pack
@@ -125,6 +125,7 @@ class FileWriter:
         ).lastrowid
         assert added is not None
         self._postings.add(added, page)
+        glossary.add(self._db, added, page)
         self._changed = True
 
     def restamp(self, number: int, stamp: str) -> None:
@@ -144,6 +145,7 @@ class FileWriter:
         page = self.page(number)
         assert page is not None
         self._postings.remove(number, page)
+        glossary.remove(self._db, number)
         self._db.execute("DELETE FROM page WHERE number = ?", (number,))
         self._db.execute("DELETE FROM vectors WHERE page = ?", (number,))
         self._db.execute("DELETE FROM signs WHERE page = ?", (number,))

@@ -1,0 +1,82 @@
+"""Other names of things, as the wiki gives them."""
+
+import pytest
+
+from gateway.search.glossary import key, links, names
+from gateway.search.index import writing
+from gateway.search.search import Search
+from tests.gateway.conftest import SITE, page
+from tests.gateway.test_search import Make, paths
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        ("Our payment gateway is Stripe.", "payment gateway", "Stripe"),
+        ("We use Stripe as our payment gateway.", "payment gateway", "Stripe"),
+        ("Stripe is our payment gateway and takes cards.", "payment gateway", "Stripe"),
+        ("Our payment gateway (Stripe) takes cards.", "payment gateway", "Stripe"),
+        ("Our payment gateway, [Stripe](stripe.md), is fast.", "payment gateway", "Stripe"),
+        ("Xen, also called the hypervisor, runs guests.", "Xen", "hypervisor"),
+        ("The continuous integration (CI) runs.", "CI", "continuous integration"),
+        ("Ask the CI (continuous integration).", "CI", "continuous integration"),
+        ("PTO stands for paid time off.", "PTO", "paid time off"),
+        ("# Glossary\n\n- **Payment gateway**: Stripe.", "Payment gateway", "Stripe"),
+        ("# Abbreviations\n\n| PTO | paid time off |", "PTO", "paid time off"),
+    ],
+)
+def test_the_wiki_says_what_else_a_thing_is_called(text: str, one: str, other: str) -> None:
+    assert [(key(a), key(b)) for a, b in names(page("a.md", text))] == [(key(one), key(other))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Call the office (Monday to Friday).",
+        "The file is our only copy.",
+        "```\nOur payment gateway is Stripe.\n```",
+        "| Port | 4000 |",
+        "The printer (HP) is on.",
+    ],
+)
+def test_other_sentences_give_no_names(text: str) -> None:
+    assert not list(names(page("a.md", text)))
+
+
+def test_links_to_other_pages_have_words() -> None:
+    found = list(links(page("a.md", f"[pay](../b/#x), [here](#y), ![i](i.png), [out]({SITE}c/)")))
+    assert found == [(f"{SITE}b/", "pay"), (f"{SITE}c/", "out")]
+
+
+def test_a_question_is_also_searched_for_with_the_other_name(indexed: Make) -> None:
+    index = indexed(
+        stripe="# Stripe\n\nRefunds take five days.",
+        cash="# Cash desk\n\nRefunds are paid at once.",
+        about="# Shop\n\nOur payment gateway is Stripe. It was chosen in 2020.",
+    )
+    search = Search(index, None)
+    assert paths(search, "payment gateway refunds")[0] == "stripe.md"
+    assert paths(search, "refunds at the desk")[0] == "cash.md"
+
+
+def test_the_words_of_a_link_are_another_name_of_its_page(indexed: Make) -> None:
+    index = indexed(
+        stripe="# Stripe\n\nRefunds take five days.",
+        cash="# Cash desk\n\nRefunds are paid at once.",
+        about="# Shop\n\nPay by our [payment gateway](../stripe/#fees).",
+    )
+    assert index.meanings("the payment gateway?") == {"payment gatewai": {"stripe"}}
+    assert paths(Search(index, None), "payment gateway refunds")[0] == "stripe.md"
+
+
+def test_a_name_is_forgotten_with_the_page_that_gave_it(indexed: Make) -> None:
+    index = indexed(stripe="# Stripe\n\nCards.", about="# Shop\n\nOur payment gateway is Stripe.")
+    assert index.meanings("payment gateway")
+    with writing(index.file) as writer:
+        writer.put("", page("about.md", "# Shop\n\nWe sell."), "")
+    assert not index.meanings("payment gateway")
+
+
+def test_a_phrase_with_many_meanings_has_none(indexed: Make) -> None:
+    pages = {f"p{n}": f"# Page {n} of us\n\n[settings](../p{(n + 1) % 6}/)" for n in range(6)}
+    assert not indexed(**pages).meanings("settings")
