@@ -1,7 +1,5 @@
 """`askdocs doctor`: the checks that `up` makes, and those of what is there already."""
 
-import sqlite3
-
 from askdocs import checks, model, status
 from askdocs.checks import Check
 from askdocs.home import Home, read_json
@@ -49,8 +47,9 @@ def _state(home: Home) -> list[Check]:
             index = Index(home.index)
             found.append(Check("index", True, f"{index.size} pages"))
             index.close()
-        except sqlite3.Error as error:
-            found.append(Check("index", False, f"{home.index}: {error}", "delete it; up makes it"))
+        except AskdocsError as error:
+            text, _, fix = str(error).rpartition(": ")
+            found.append(Check("index", False, text, fix))
     prefill = read_json(home.prefill)
     if prefill:
         found.append(

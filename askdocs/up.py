@@ -93,7 +93,7 @@ class Up:
         say = partial(self._say, "wiki")
         self._wiki = Wiki(self._settings.docs, local, self._home.index, writing, say)
         # A site on the web is where it is.
-        self._site_url = local if self._wiki.spec.folder else self._settings.docs
+        self._site_url = local if self._wiki.spec.folder else self._wiki.spec.place
         failed = [c for c in checks.before_start(self._settings, self._home) if not c.ok]
         if failed:
             raise AskdocsError("\n".join(check.line() for check in failed))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
+from urllib.parse import urlsplit, urlunsplit
 
 from gateway.errors import AskdocsError
 from gateway.sources.flavour import Kind
@@ -43,7 +44,7 @@ class Spec:
         if is_address(text):
             if kind not in (None, "site"):
                 raise AskdocsError(f"{text} is the address of a site, and no folder of {kind}")
-            return cls(text, "site", "")
+            return cls(_address(text), "site", "")
         if kind == "site":
             raise AskdocsError(f"{text} is not the address of a site: write it with https://")
         if site_url and not is_address(site_url):
@@ -69,6 +70,13 @@ class Spec:
     def open(self) -> Source:
         """What the wiki is read with. Raises AskdocsError as `open_source`."""
         return open_source(self.place, self.kind, self.site_url)
+
+
+def _address(text: str) -> str:
+    """As all ways to write it, so that a site has one name."""
+    parts = urlsplit(text.strip())
+    scheme, host = parts.scheme.lower(), parts.netloc.lower()
+    return urlunsplit((scheme, host, parts.path or "/", parts.query, ""))
 
 
 def is_address(text: str) -> bool:

@@ -39,7 +39,7 @@ class Askdocs:
 
 
 @contextmanager
-def up(home: Path, docs: Path, *options: str, seconds: float = 180) -> Iterator[Askdocs]:
+def up(home: Path, docs: Path | str, *options: str, seconds: float = 180) -> Iterator[Askdocs]:
     """Start, wait for the word ready, and stop with SIGINT at the end."""
     output = home.with_suffix(".out")
     ports = [str(free_port()) for _ in range(3)]

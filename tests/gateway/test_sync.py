@@ -334,6 +334,13 @@ def test_what_is_named_is_what_is_remembered(wiki: Path) -> None:
         assert Spec.remembered(spec.place, spec.stored) == spec
 
 
+def test_a_wiki_has_one_name_however_it_is_written(wiki: Path) -> None:
+    ways = (wiki, f"{wiki}/", wiki / ".." / wiki.name)
+    assert {Spec.named(str(way)).place for way in ways} == {str(wiki)}
+    sites = ("https://wiki.example.com", "HTTPS://Wiki.Example.com/#top")
+    assert {Spec.named(site).place for site in sites} == {"https://wiki.example.com/"}
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "site_url", "message"),
     [
