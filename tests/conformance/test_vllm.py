@@ -118,6 +118,32 @@ def test_json_schema_binds_the_answer(lane: Lane) -> None:
     assert isinstance(json.loads(reply.choices[0].message.content or "")["ok"], bool)
 
 
+def test_a_prompt_that_was_read_before_is_counted_as_cached(lane: Lane) -> None:
+    page = f"{lane.gateway.port} " + "The printer is on floor 2. " * 60  # some blocks of the cache
+    asked: Any = {"model": "base", "max_tokens": 1}
+    for question in ("Where is it?", "Which floor is it on?"):
+        messages: Any = [
+            {"role": "system", "content": page},
+            {"role": "user", "content": question},
+        ]
+        usage = lane.client.chat.completions.create(messages=messages, **asked).usage
+    assert usage is not None
+    assert usage.prompt_tokens_details is not None
+    cached = usage.prompt_tokens_details.cached_tokens or 0
+    assert cached > 0.6 * usage.prompt_tokens
+    shown = httpx.get(f"{lane.gateway.root}/metrics").text
+    assert number(shown, "askdocs_gateway_cached_tokens_total") == cached
+    found = number(httpx.get(f"{lane.engine}/metrics").text, "vllm:prefix_cache_hits_total")
+    assert number(shown, "askdocs_gateway_engine_cached_tokens") == found
+    assert 0 < number(shown, "askdocs_gateway_engine_cache_hit_ratio") < 1
+
+
+def number(metrics: str, name: str) -> float:
+    """The only value of that name."""
+    (value,) = re.findall(rf"^{name}\{{.*\}} (\S+)$", metrics, re.M)
+    return float(value)
+
+
 def test_a_suffix_is_refused(lane: Lane) -> None:
     with pytest.raises(openai.BadRequestError, match="cannot fill in the middle"):
         lane.client.completions.create(model="base", prompt="def f(", suffix="x", max_tokens=4)

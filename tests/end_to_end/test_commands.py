@@ -51,6 +51,40 @@ def test_status_names_addresses_processes_health_and_key(askdocs: Askdocs) -> No
     assert all(part["healthy"] and part["pid"] for part in status["parts"].values())
 
 
+def test_pages_are_warmed_on_command(askdocs: Askdocs) -> None:
+    done = askdocs.cli("docs", "warm", "ports.md", "speed.md", "--json")
+    assert done.returncode == 0, done.stderr
+    total, ports, speed, sums = json.loads(done.stdout)
+    assert total == {"total": 2}
+    assert (ports["page"], speed["page"]) == ("ports.md", "speed.md")
+    assert sums["pages"] == 2
+    assert sums["tokens"] == ports["tokens"] + speed["tokens"]
+    again = askdocs.cli("docs", "warm", "speed.md")
+    assert "speed.md" in again.stdout
+    assert ", warm, " in again.stdout
+    assert "1 of 1 pages" in again.stdout
+    assert (
+        askdocs.cli("docs", "warm", "nothing.md").stderr.count("there is no page 'nothing.md'") == 1
+    )
+
+
+def test_status_tells_how_much_of_prompts_was_cached(askdocs: Askdocs) -> None:
+    for _ in range(2):
+        askdocs.cli("ask", "How do I stop askdocs?")
+    cache = askdocs.status()["prefix_cache"]
+    assert cache["requests"]["prompt_tokens"] > cache["requests"]["cached_tokens"] > 0
+    assert 0 < cache["engines"]["base"]["hit_rate"] < 1
+    assert "  cached    requests " in askdocs.cli("status").stdout
+
+
+def test_only_the_key_of_the_installation_warms_pages(askdocs: Askdocs) -> None:
+    made = json.loads(askdocs.cli("keys", "create", "reader", "--json").stdout)
+    gateway = askdocs.status()["parts"]["gateway"]["url"].removesuffix("/v1")
+    for headers, status in (({}, 401), ({"Authorization": f"Bearer {made['key']}"}, 403)):
+        reply = httpx.post(f"{gateway}/askdocs/warm", json={}, headers=headers)
+        assert reply.status_code == status
+
+
 def test_doctor_finds_a_running_askdocs_well(askdocs: Askdocs) -> None:
     done = askdocs.cli("doctor", "--json")
     checks = json.loads(done.stdout)

@@ -84,6 +84,23 @@ async def test_tokens_are_counted_by_the_model_that_answered() -> None:
     assert await read(metrics, "tokens_total", kind="completion", **labels) == 3
 
 
+async def test_cached_tokens_are_counted_as_far_as_the_engine_tells() -> None:
+    metrics = Metrics()
+    request = metrics.request("/chat/completions")
+    request.alias, request.team = "docs", "it"
+    request.admitted()
+    request.end(200, "docs@v7", 100, 3, 80)
+    ask(metrics)
+    labels = {"alias": "docs", "model": "docs@v7", "team": "it"}
+    assert await read(metrics, "cached_tokens_total", **labels) == 80
+    metrics.prefix_cache("base", 0, 0)
+    assert await read(metrics, "engine_cache_hit_ratio", model="base") == 0
+    metrics.prefix_cache("base", 200, 150)
+    assert await read(metrics, "engine_prompt_tokens", model="base") == 200
+    assert await read(metrics, "engine_cached_tokens", model="base") == 150
+    assert await read(metrics, "engine_cache_hit_ratio", model="base") == 0.75
+
+
 async def test_a_request_is_waiting_until_its_first_byte_and_in_flight_until_its_end() -> None:
     metrics = Metrics()
     request = metrics.request("/completions")
