@@ -20,7 +20,7 @@ from gateway.sources.source import Broken
 from gateway.sources.trail import Trail
 from gateway.sources.tree import Tree
 from gateway.wiki.page import Page
-from gateway.wiki.targets import retarget
+from gateway.wiki.targets import referenced, retarget
 
 _READER = Reader()
 _BLOCK = re.compile(r"(\s*)\{%-?\s*([\w-]+)(.*?)-?%\}\s*$")
@@ -92,7 +92,7 @@ class GitBook:
     def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
         """The lines of the last file of `above` with GitBook's blocks as plain Markdown."""
         link = partial(trail.link_in, above[-1])
-        lines = retarget("\n".join(lines), link).split("\n")
+        lines = retarget(referenced("\n".join(lines)), link).split("\n")
         for line, code in zip(lines, fenced(lines), strict=True):
             block = None if code else _BLOCK.match(line)
             if code or block is None:

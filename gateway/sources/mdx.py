@@ -19,7 +19,7 @@ from gateway.sources.commonmark import (
 from gateway.sources.sections import Heading
 from gateway.sources.slugs import GitHubSlugger
 from gateway.sources.trail import Trail
-from gateway.wiki.targets import retarget
+from gateway.wiki.targets import referenced, retarget
 
 _READER = Reader(mdx=True)
 _MODULE = re.compile(r"(?:import|export)\b(?!\s*$)")
@@ -61,7 +61,7 @@ def read(
     lines, partials = _without_modules(body)
     lines = _without_tags(lines, partials)
     headings = _headings(lines)
-    lines = retarget("\n".join(lines), partial(trail.link_in, path)).split("\n")
+    lines = retarget(referenced("\n".join(lines)), partial(trail.link_in, path)).split("\n")
     if not partials:
         return joined_blanks(lines, headings)
     whole: list[str] = []

@@ -24,8 +24,7 @@ from gateway.sources.source import Broken
 from gateway.sources.trail import Trail
 from gateway.sources.tree import Tree, file_url
 from gateway.wiki.page import Page
-from gateway.wiki.targets import retarget
-
+from gateway.wiki.targets import referenced, retarget
 
 log = logging.getLogger("askdocs.sources")
 
@@ -111,7 +110,9 @@ def read(
         path=path,
         title=sections.title(front.get("title"), headings, path),
         url=url,
-        sections=sections.cut(retarget("\n".join(lines), trail.link).split("\n"), headings),
+        sections=sections.cut(
+            retarget(referenced("\n".join(lines)), trail.link).split("\n"), headings
+        ),
     )
 
 

@@ -25,7 +25,7 @@ from gateway.sources.source import Broken
 from gateway.sources.trail import Trail
 from gateway.sources.tree import Tree, file_url
 from gateway.wiki.page import Page, Section
-from gateway.wiki.targets import retarget
+from gateway.wiki.targets import referenced, retarget
 
 _READER = Reader()
 _WIKI = re.compile(r"(`+).*?(?<!`)\1(?!`)|(!?)\[\[([^\[\]\n]+)\]\]")
@@ -114,10 +114,13 @@ class Obsidian:
         named = front.get("title")
         title = named.strip() if isinstance(named, str) and named.strip() else ""
         found = sections.cut(lines, headings)
-        also = ", ".join(_names(front.get("aliases")) + _names(front.get("alias")))
-        if also and found:
-            # Readers know the page by these names too, so they are searched for.
-            first = Section("", "", (), f"Also called: {also}.")
+        also = _names(front.get("aliases")) + _names(front.get("alias"))
+        tags = _names(front.get("tags")) + _names(front.get("tag"))
+        said = [f"Also called: {', '.join(also)}."] * bool(also)
+        said += [f"Tags: {', '.join(tags)}."] * bool(tags)
+        if said and found:
+            # Readers know the page by these words too, so they are searched for.
+            first = Section("", "", (), " ".join(said))
             if not found[0].heading:
                 first = Section("", "", (), f"{first.text}\n\n{found[0].text}")
                 found = found[1:]
@@ -132,7 +135,7 @@ class Obsidian:
     def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
         """The lines of the last file of `above` with Obsidian's own syntax as plain Markdown."""
         link = partial(trail.link_in, above[-1])
-        lines = retarget("\n".join(lines), link).split("\n")
+        lines = retarget(referenced("\n".join(lines)), link).split("\n")
         lines = without_comments(lines, "%%", "%%")
         for line, code in zip(lines, fenced(lines), strict=True):
             if code:

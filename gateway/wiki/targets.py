@@ -22,6 +22,21 @@ _TARGET = re.compile(
     """,
     re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
+_DEFINITION = re.compile(
+    r"""^[ ]{0,3}\[([^\[\]\n^][^\[\]\n]*)\]:[ \t]*(?:<([^<>\n]*)>|(\S+))"""
+    r"""(?:[ \t]+("[^"\n]*"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*$""",
+    re.MULTILINE,
+)
+_REFERENCE = re.compile(
+    r"""
+    (?P<ticks>(?<!`)`+(?!`)) (?:(?!\n[ \t]*\n)[\s\S])*? (?<!`)(?P=ticks)(?!`)
+    | <!--(?:(?!-->)[\s\S]){0,20000}-->
+    | \\[\[\]]
+    | \[(?P<shown>(?:[^\[\]\\]|\\.|\[[^\[\]]*\]){1,500})\]
+      (?: \[(?P<name>[^\[\]\n]{0,500})\] | (?![\[(:]) )
+    """,
+    re.VERBOSE,
+)
 _GROUPS = ("angled", "spaced", "bare", "defined_angled", "defined", "double", "single")
 
 
@@ -37,6 +52,38 @@ def retarget(text: str, change: Callable[[str], str]) -> str:
         part if is_code else _TARGET.sub(lambda m: _changed(m, change), part)
         for part, is_code in _parts(text)
     )
+
+
+def referenced(text: str) -> str:
+    """`text` with `[link][name]` as `[link](target)`, so that each part of it stands alone.
+
+    The definitions stay where they are. Code is not touched, and no line is added or lost.
+    """
+    if "]:" not in text:
+        return text
+    parts = list(_parts(text))
+    defined: dict[str, str] = {}
+    for part, is_code in parts:
+        for match in () if is_code else _DEFINITION.finditer(part):
+            name, angled, bare, title = match.groups()
+            target = f"<{angled}>" if bare is None else bare
+            defined.setdefault(_label(name), f"{target} {title}" if title else target)
+    if not defined:
+        return text
+    return "".join(
+        part if is_code else _REFERENCE.sub(lambda m: _inline(m, defined), part)
+        for part, is_code in parts
+    )
+
+
+def _inline(match: re.Match[str], defined: dict[str, str]) -> str:
+    shown = match["shown"]
+    target = None if shown is None else defined.get(_label(match["name"] or shown))
+    return match.group() if target is None else f"[{shown}]({target})"
+
+
+def _label(name: str) -> str:
+    return " ".join(name.split()).casefold()
 
 
 def _changed(match: re.Match[str], change: Callable[[str], str]) -> str:

@@ -159,7 +159,7 @@ def test_each_link_in_the_text_leads_where_it_leads_on_the_site(wiki: list[Page]
     text = next(page.text for page in wiki if page.path == "links/all.md")
     assert "`[code](../plain.md)`\n\n    [code](../plain.md)" in text
     assert "[one](../../plain/)" in text
-    assert len(_links(text)) == 16
+    assert len(_links(text)) == 18
 
 
 def _links(text: str) -> list[str]:

@@ -126,6 +126,11 @@ def test_other_names_of_a_note_are_in_its_text(write: Write, said: str) -> None:
     assert read["M.md"].text == "Also called: One, Two.\n\n# H"
 
 
+def test_tags_of_a_note_are_in_its_text(write: Write) -> None:
+    read = pages(write({"N.md": "---\ntags: [a, b/c]\naliases: [One]\n---\ntext"}), "obsidian")
+    assert read["N.md"].text == "Also called: One. Tags: a, b/c.\n\ntext"
+
+
 def test_the_title_is_the_front_matters_or_the_files_name(write: Write) -> None:
     read = pages(write({"my-Note.md": "# H", "b.md": "---\ntitle: T\n---\nx"}), "obsidian")
     assert {path: page.title for path, page in read.items()} == {
