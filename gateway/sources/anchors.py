@@ -68,7 +68,7 @@ class Anchors:
         found: list[Heading] = []
         above = ""
         for element in list(content.traverse()):
-            if element.mem_id == content.mem_id:
+            if element.mem_id == content.mem_id or not element.is_element_node:
                 continue
             if not _is_heading(element) or _is_inside(element, content):
                 above = self.of(element) or above
@@ -168,6 +168,6 @@ def _text(element: LexborNode) -> str:
             parts.append(node.text_content or "")
         elif node.tag == "img":
             parts.append(attribute(node, "alt"))
-        elif node.tag == "br":
+        elif node.tag in ("br", "p", "div"):
             parts.append(" ")
     return " ".join(re.sub("[\u200b\u00ad\ufeff]", "", "".join(parts)).split())

@@ -158,8 +158,8 @@ def _language(block: LexborNode) -> str:
     around: list[LexborNode] = [block] if inner is None else [inner, block]
     parent = block.parent
     for _ in range(3):
-        if parent is None or parent.css_first("pre") != block:
-            break
+        if parent is None or not parent.is_element_node or parent.css_first("pre") != block:
+            break  # not around this block alone
         around.append(parent)
         parent = parent.parent
     for element in around:
