@@ -20,33 +20,28 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import httpx
 import numpy as np
 import numpy.typing as npt
 
+from eval.answering import answer
 from eval.retrieval import read
 from gateway.engine import Engine, estimates
 from gateway.errors import AskdocsError
-from gateway.grounding import prompt, quote
 from gateway.grounding.confidence import (
     CAUTION,
     Signals,
     confidence,
     features,
     is_about,
-    mean_logprob,
 )
-from gateway.grounding.excerpt import beginning, focus
 from gateway.grounding.ground import Grounding
-from gateway.grounding.support import SentenceGate, Support
 from gateway.search import index
 from gateway.search.embed import Embedder, load
 from gateway.search.missing import embed_missing
 from gateway.sources import folder
 from gateway.wiki.page import Page
-from gateway.wiki.words import stems
 
 Floats = npt.NDArray[np.float64]
 
@@ -156,38 +151,14 @@ async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozense
     grounds = await grounding.ground(case.question, BUDGET, 1)
     if not grounds.excerpts:
         return case
-    rarity = grounding.index.rarity(stems(case.question))
-    section = focus(grounds.excerpts, case.question, rarity)
-    if section is None:
-        return case
-    request: dict[str, Any] = {
-        "model": (await asking.engine.model()).id,
-        "messages": prompt.render(grounds.excerpts, case.question, focus=beginning(section)),
-        "max_tokens": 80,
-        "temperature": 0,
-        "logprobs": True,
-    }
-    if asking.quoting:
-        request |= await asking.engine.constraint(quote.grammar(section))
-    async with httpx.AsyncClient(timeout=600) as http:
-        reply = await http.post(f"{asking.engine.url}/chat/completions", json=request)
-    reply.raise_for_status()
-    choice = reply.json()["choices"][0]
-    text = choice["message"]["content"]
-    support = Support(grounds.excerpts, case.question, grounding.index.rarity)
-    gate = SentenceGate(support, 0.6, asking.quoting)
-    gate.feed(text)
-    gate.close()
-    if gate.refused:
-        return replace(case, signals=replace(case.signals, support=0.0), said=prompt.REFUSAL)
-    signals = replace(
-        case.signals,
-        support=gate.support,
-        logprob=mean_logprob(choice["logprobs"]["content"], gate.first),
+    said = await answer(
+        asking.engine, grounds.excerpts, case.question, grounding.index.rarity, asking.quoting
     )
-    best = support.best_section(gate.passed)
-    right = best is not None and _stem(best[0].path) in gold
-    return replace(case, signals=signals, said=text, right=right)
+    if said is None:
+        return case
+    signals = replace(case.signals, support=said.support, logprob=said.logprob)
+    right = said.page is not None and _stem(said.page.path) in gold
+    return replace(case, signals=signals, said=said.text, right=right)
 
 
 def _questions(

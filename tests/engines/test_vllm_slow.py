@@ -14,12 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import jinja2
 import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
 
 from askdocs import environments, model
 from eval import parity
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
+from tests.engines.messages import rendered
 from tests.parts import require
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -172,6 +176,44 @@ def test_the_converted_model_is_the_same_model(left: str, right: str) -> None:
     assert result.differences == []
     assert result.tokens > 300
     assert result.ratio == pytest.approx(1, abs=parity.TOLERANCE)
+
+
+def test_serving_training_and_both_engines_read_the_same_tokens_of_a_prompt(
+    left: str, right: str, folder: Path
+) -> None:
+    """As training makes them: the model's own template and tokenizer files, nothing added."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    template, named = chat_template(folder)
+    start, end = (tokenizer.token_to_id(token) for token in ("<|im_start|>", "<|im_end|>"))
+    for messages in rendered():
+        text = template.render(messages=messages, add_generation_prompt=True, **named)
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        asked = {"model": "base", "messages": messages}
+        assert ids == httpx.post(f"{right}/tokenize", json=asked).json()["tokens"]
+        prompt = httpx.post(f"{left}/apply-template", json=asked).json()["prompt"]
+        asked = {"content": prompt, "add_special": True, "parse_special": True}
+        assert ids == httpx.post(f"{left}/tokenize", json=asked).json()["tokens"]
+        # No text of a page or a person became a control token, and no BOS was doubled.
+        specials = [token for token in ids if token in control_tokens(tokenizer)]
+        assert specials == [start, end] * len(messages) + [start]
+
+
+def chat_template(folder: Path) -> tuple[jinja2.Template, dict[str, str]]:
+    """The template of a model's folder, as transformers compiles it, and the tokens that it names.
+
+    https://github.com/huggingface/transformers/blob/main/src/transformers/utils/chat_template_utils.py
+    """
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    alone = folder / "chat_template.jinja"
+    source = alone.read_text() if alone.exists() else config["chat_template"]
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    named = {name: config[name] for name in ("bos_token", "eos_token") if config.get(name)}
+    return environment.from_string(source), named
+
+
+def control_tokens(tokenizer: Tokenizer) -> set[int]:
+    added = tokenizer.get_added_tokens_decoder()
+    return {number for number, token in added.items() if token.special}
 
 
 def test_parity_says_so_in_its_exit_code(

@@ -1,0 +1,79 @@
+"""An answer as the gateway gives it, of an engine alone: for measures of one step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from gateway.engine import Engine
+from gateway.grounding import prompt, quote
+from gateway.grounding.confidence import mean_logprob
+from gateway.grounding.excerpt import Excerpt, beginning, focus
+from gateway.grounding.support import Rarity, SentenceGate, Support
+from gateway.wiki.page import Page
+from gateway.wiki.words import stems
+
+SUPPORT = 0.6  # what the gateway asks of a sentence unless it is told otherwise
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model said, and what of it would go out."""
+
+    raw: str
+    text: str
+    """The refusal where nothing of it goes out."""
+    refused: bool
+    support: float | None
+    """Of the first sentence."""
+    logprob: float | None
+    """Mean of the first sentence's tokens, in nats."""
+    page: Page | None
+    """The page that the answer rests on most."""
+
+
+async def answer(
+    engine: Engine,
+    excerpts: Sequence[Excerpt],
+    question: str,
+    rarity: Rarity,
+    quoting: bool,
+    max_tokens: int = 80,
+) -> Said | None:
+    """Ask `question` with these pages in front; None where they have no text to stand on.
+
+    Raises:
+        httpx.HTTPError, AskdocsError: the engine is away.
+    """
+    section = focus(excerpts, question, rarity(stems(question)))
+    if section is None:
+        return None
+    request: dict[str, Any] = {
+        "model": (await engine.model()).id,
+        "messages": prompt.render(excerpts, question, focus=beginning(section)),
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "logprobs": True,
+        "top_logprobs": 1,
+    }
+    if quoting:
+        request |= await engine.constraint(quote.grammar(section))
+    async with httpx.AsyncClient(timeout=600) as http:
+        reply = await http.post(f"{engine.url}/chat/completions", json=request)
+    reply.raise_for_status()
+    choice = reply.json()["choices"][0]
+    raw = choice["message"]["content"] or ""
+    support = Support(excerpts, question, rarity)
+    gate = SentenceGate(support, SUPPORT, quoting)
+    gate.feed(raw)
+    gate.close(cut=choice["finish_reason"] == "length")
+    rests_on = None if gate.refused else support.best_section(gate.passed)
+    return Said(
+        raw=raw,
+        text=prompt.REFUSAL if gate.refused else gate.passed,
+        refused=gate.refused,
+        support=gate.support,
+        logprob=mean_logprob(choice["logprobs"]["content"], gate.first),
+        page=rests_on[0] if rests_on else None,
+    )
