@@ -22,13 +22,18 @@ from gateway.sources.trail import Trail
 from gateway.wiki.targets import referenced, retarget
 
 _READER = Reader(mdx=True)
-_MODULE = re.compile(r"(?:import|export)\b(?!\s*$)")
+_MODULE = re.compile(
+    r"""import\s*(?:["'{*]|[\w$]+\s*(?:,|from\b))"""
+    r"|export\s+(?:(?:default|const|let|var|function|class|async)\b|[{*])"
+)
+# Below an empty line, what cannot be inside of a module's code, whatever its brackets say.
+_TEXT_AGAIN = re.compile(r"#{1,6}\s|<|import\b|export\b")
 _PARTIAL = re.compile(r"""import\s+(\w+)\s+from\s+["']([^"'\n]+\.mdx?)["']""")
 _USE = re.compile(r"\s*<([A-Z]\w*)(?:\s[^<>]*)?(?:/>|>\s*</\1>)\s*$")
-_TAGS_ONLY = re.compile(
-    r"\s*(?:</?[A-Za-z][\w.:-]*(?:\s+(?:[^<>{}]|\{[^{}]*\})*)?/?>\s*|</?>\s*)+$"
-)
-_TAG_BEGINS = re.compile(r"\s*<[A-Z][\w.]*(?:\s(?:[^<>{}]|\{[^{}]*\})*)?$")
+# The properties of a tag; braces hold code, with braces of its own.
+_PROPERTIES = r"(?:\s(?:[^<>{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)?"
+_TAGS_ONLY = re.compile(rf"\s*(?:</?[A-Za-z][\w.:-]*{_PROPERTIES}/?>\s*|</?>\s*)+$")
+_TAG_BEGINS = re.compile(rf"\s*<[A-Z][\w.]*{_PROPERTIES}$")
 _LABEL = re.compile(r"""<TabItem\b[^<>]*?\blabel=(?:"([^"]*)"|'([^']*)'|\{["'`]([^"'`]*)["'`]\})""")
 _SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary\b[^<>]*>(.*?)</summary>\s*$", re.I)
 _ADMONITION = re.compile(r"([\s>]*):{3,}\s*([a-z]\w*)\s*(?:\[(.*)\]|\s(.*))?\s*(?:\{.*\})?\s*$")
@@ -113,6 +118,8 @@ def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     inside = False
     before = ""
     for line, code in zip(lines, fenced(lines), strict=True):
+        if inside and not before.strip() and _TEXT_AGAIN.match(line):
+            inside = False
         if not inside and not code and not before.strip() and _MODULE.match(line):
             inside = True
             depth = 0
@@ -126,7 +133,7 @@ def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         if not line.strip() and depth <= 0:
             inside = False
             kept.append(line)
-        before = line if inside else ""
+        before = line
     return kept, partials
 
 
@@ -160,7 +167,7 @@ def _shown(line: str, partials: dict[str, str]) -> str:
         return ""
     if summary := _SUMMARY.match(line):
         return f"**{summary[1].strip()}**\n" if summary[1].strip() else ""
-    if _TAGS_ONLY.match(line):
+    if "<img" not in line and _TAGS_ONLY.match(line):
         label = _LABEL.search(line)
         return f"**{next(filter(None, label.groups()), '')}**\n" if label else ""
     return line

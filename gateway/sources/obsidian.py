@@ -30,7 +30,7 @@ from gateway.wiki.targets import referenced, retarget
 _READER = Reader()
 _WIKI = re.compile(r"(`+).*?(?<!`)\1(?!`)|(!?)\[\[([^\[\]\n]+)\]\]")
 _EMBED = re.compile(r"\s*!\[\[([^\[\]\n]+)\]\]\s*$")
-_CALLOUT = re.compile(r"((?:\s*>)+\s*)\[!([\w-]+)[^\]]*\][-+]?\s*(.*)$")
+_CALLOUT = re.compile(r"^((?:\s*>)+\s*)\[!([\w-]+)[^\]]*\][-+]?\s*(.*)$")
 _BLOCK_ID = re.compile(r"(?:^|\s+)\^([A-Za-z0-9-]+)\s*$")
 _NO_LINK = re.compile(r"[:#|^\\\r\n]|%%|\[\[|\]\]")
 _HASHES = re.compile(r"\s{0,3}#{1,6}\s+(.*?)(?:\s+#+)?\s*$")

@@ -71,6 +71,40 @@ def test_a_partial_that_is_not_there_is_named_with_the_line_of_its_import(write:
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("import the file, then\nexport it", "import the file, then\nexport it"),
+        ("export const a = '{';\n\n## After\n\ntext", "## After\n\ntext"),
+        ("export const a = {\n  b: [\n\n  ],\n};\n\ntext", "text"),
+        ("import A from 'a';\nimport B, {C} from 'b';\nimport 'c';\n\ntext", "text"),
+        ("export default function f() {\n  return 1\n\n}\n\ntext", "text"),
+        ("text\nimport A from 'a'", "text\nimport A from 'a'"),
+        ("```js\nimport A from 'a'\n```", "```js\nimport A from 'a'\n```"),
+    ],
+)
+def test_only_code_of_modules_is_taken_out(write: Write, written: str, left: str) -> None:
+    assert pages(write({"a.mdx": written}), "docusaurus")["a.mdx"].text == left
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("<Tabs values={[{label: 'A', value: 'a'}]}>\n\ntext\n\n</Tabs>", "text"),
+        ('<Box\n  a={1}\n  b="x"\n>\n\ntext\n\n</Box>', "text"),
+        ('<div className="a"><Box>\n\ntext\n\n</Box></div>', "text"),
+        ("<TabItem value='a' label='On A'>\n\ntext\n\n</TabItem>", "**On A**\n\ntext"),
+        ("<>\n\ntext\n\n</>", "text"),
+        ('<img src="a.png" />', '<img src="a.png" />'),
+        ("press <kbd>A</kbd>", "press <kbd>A</kbd>"),
+        ("<details><summary>More</summary>\n\ntext\n\n</details>", "**More**\n\ntext"),
+        ("```jsx\n<Tabs>\n```", "```jsx\n<Tabs>\n```"),
+    ],
+)
+def test_tags_that_only_make_boxes_are_taken_out(write: Write, written: str, left: str) -> None:
+    assert pages(write({"a.mdx": written}), "docusaurus")["a.mdx"].text == left
+
+
 def test_partials_that_include_each_other_end(write: Write) -> None:
     one = "import B from './_b.mdx'\n\n## One\n\n<B />"
     two = "import C from './_c.mdx'\n\n## Two\n\n<C />"
