@@ -50,7 +50,20 @@ markdown_extensions:
         - name: mermaid
           class: mermaid
           format: !!python/name:pymdownx.superfences.fence_code_format
-  - pymdownx.tabbed: {alternate_style: true}
+  - pymdownx.tabbed:
+      alternate_style: true
+      slugify: !!python/object/apply:pymdownx.slugs.slugify {kwds: {case: lower}}
+  - pymdownx.blocks.tab: {alternate_style: true}
+  - pymdownx.blocks.admonition
+  - pymdownx.blocks.details
+  - pymdownx.arithmatex: {generic: true}
+  - pymdownx.betterem
+  - pymdownx.caret
+  - pymdownx.highlight: {anchor_linenums: true}
+  - pymdownx.inlinehilite
+  - pymdownx.keys
+  - pymdownx.mark
+  - pymdownx.tasklist: {custom_checkbox: true}
   - pymdownx.snippets: {base_path: [parts, wiki], auto_append: [terms.md]}
   - pymdownx.emoji:
       emoji_index: !!python/name:material.extensions.emoji.twemoji
@@ -67,6 +80,12 @@ OWN_PAGES = {
     '--8<-- "lines.md:cut"\n\n-8<-\nlines.md:5:5\n-8<-\n\n;--8<-- "part.md"\n\n--8<-- "gone.md"\n\n'
     '    --8<-- "part.md"\n\n## Last',
     "emoji": "## :smile: Happy\n\n## :material-home: Home\n\n## :nothing: here\n\n## HTML",
+    "inline": "## `#!python x = 1` in code\n\n## ++ctrl+c++ keys\n\n## ==marked== and ^^this^^\n\n"
+    '## $x^2$ sum\n\n## H~2~O x^2^ ~~no~~\n\n## www.x.example #12 @name\n\n## -- dash --- "q" ...',
+    "blocks": "/// tab | Linux\n## In a tab\n///\n\n/// tab | Mac\n\n## On Mac\n\n///\n\n"
+    "/// note | Title\n## In a note\n///\n\n/// details | More\n    open: true\n\n"
+    "### In details\n///\n\n"
+    '=== "Linux"\n\n    text\n\n=== "Mac"\n\n    ## Mac\n\n## Linux\n\n- [ ] task\n\n## After',
     "drafts/x": "# Draft",
     "a.secret": "# Secret",
     "templates/x": "# Template",
