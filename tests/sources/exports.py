@@ -111,5 +111,5 @@ MEDIAWIKI = {
 {new_heading("日本語", "日本語", 3)}<p>x</p>{FILLING}""",
     ),
     "Special:Search.html": mediawiki("Search", "<p>Find.</p>"),
-    "Old_name.html": '<html><head><meta http-equiv="refresh" content="0;url=Pump.html"></head></html>',
+    "Old_name.html": '<head><meta http-equiv="refresh" content="0;url=Pump.html"></head>',
 }

@@ -1,5 +1,6 @@
 """An HTML page: what is read of it, and where its sections are."""
 
+import contextlib
 import time
 from urllib.parse import urljoin
 
@@ -95,7 +96,7 @@ def test_the_anchor_of_a_heading_is_its_own_or_the_nearest(heading: str, anchor:
 @pytest.mark.parametrize(
     "heading",
     [
-        '<h2 id=h>The <code>code</code> 🎉 <a href="x">link</a><a class=headerlink href=#h>¶</a></h2>',
+        "<h2 id=h>The <code>code</code> 🎉 <a href=x>link</a><a class=headerlink href=#>¶</a></h2>",
         "<h2 id=h>The <code>code</code> 🎉 link <a href=#h aria-label=x>#</a></h2>",
         "<h2 id=h>The <code>code</code><br>🎉 link<a class=hash-link href=#h>\u200b</a></h2>",
         '<h2 id=h>The <code>code</code> <img alt="🎉" class=emoji src=e.png> link</h2>',
@@ -137,9 +138,9 @@ def test_a_table_that_only_arranges_is_taken_apart_and_one_with_data_stays() -> 
     ("code", "language"),
     [
         ('<pre><code class="language-python">x</code></pre>', "python"),
-        ('<div class="highlight-python notranslate"><div class=highlight><pre>x</pre></div></div>', "python"),
-        ('<div class="highlight-default notranslate"><div class=highlight><pre>x</pre></div></div>', ""),
-        ('<div class="language-bash"><pre class="prism-code language-bash"><code>x</code></pre></div>', "bash"),
+        ("<div class='highlight-c notranslate'><div class=hl><pre>x</pre></div></div>", "c"),
+        ("<div class='highlight-default notranslate'><div class=hl><pre>x</pre></div></div>", ""),
+        ("<div class=language-sh><pre class='prism-code'><code>x</code></pre></div>", "sh"),
         ('<div class="highlight highlight-source-shell"><pre>x</pre></div>', "shell"),
         ('<pre class="brush: java; gutter: false">x</pre>', "java"),
         ('<pre data-lang="go"><code>x</code></pre>', "go"),
@@ -332,38 +333,33 @@ def test_a_page_of_many_megabytes_is_read_whole() -> None:
     assert "| row 19999 |" in page.sections[-1].text
 
 
-TAGS = (
-    "p div h1 h2 h3 a table tr td ul li pre code span b main section article summary details "
-    "template svg math select frameset title base br script style textarea"
-).split()
+TAGS = """p div h1 h2 h3 a table tr td ul li pre code span b main section article summary details
+template svg math select frameset title base br script style textarea""".split()  # noqa: SIM905
+ODD = [
+    "<a href='#x'>", "<a href='http://[x'>", "<h2 id=x>", "<img src=x alt='y'>", "<!--",
+    "<a name=' '>", "&#0;", "&amp;", "\U0010f0000\U0010f001", "<pre class='brush: '>", "<base href='::'>",
+    "<meta charset=utf-16>", "<td colspan=99999>", "<meta http-equiv=refresh content=0;url=//[>",
+]  # fmt: skip
 
 
 @given(
     st.lists(
         st.one_of(
             st.text(max_size=8),
-            st.sampled_from([f"<{tag}>" for tag in TAGS] + [f"</{tag}>" for tag in TAGS]),
-            st.sampled_from(
-                ["<a href='#x'>", "<a href='http://[x'>", "<h2 id=x>", "<img src=x alt='y'>", "<!--",
-                 "<a name=' '>", "&#0;", "&amp;", "\U0010f0000\U0010f001", "<pre class='brush: '>",
-                 "<base href='::'>", "<meta charset=utf-16>", "<td colspan=99999>"]
-            ),
+            st.sampled_from([f"<{tag}>" for tag in TAGS] + [f"</{tag}>" for tag in TAGS] + ODD),
         ),
         max_size=30,
     )
-)  # fmt: skip
+)
 def test_whatever_the_document_it_is_read_or_refused(parts: list[str]) -> None:
     try:
         page = read("".join(parts))
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert all(section.text and "\U0010f000" not in section.text for section in page.sections)
+    except ValueError:
+        return
+    assert all(section.text and "\U0010f000" not in section.text for section in page.sections)
 
 
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_they_are_read_or_refused(data: bytes) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         read(b"<main><h2>a</h2>" + data)
-    except ValueError as error:
-        assert str(error)
