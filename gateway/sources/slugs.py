@@ -40,7 +40,8 @@ def _is_kept(character: str) -> bool:
 class GitBookSlugger:
     """The anchors of one page, as synced GitBooks show them: `#id-1.-what-and-why`.
 
-    Letters lose their accents, `&` is "and", dots stay, and a digit cannot come first.
+    Letters lose their accents, `&` is "and", dots stay, and a digit cannot come first. Other
+    scripts than Latin are dropped; nothing is left of some headings, and they are `undefined`.
     """
 
     def __init__(self) -> None:
@@ -52,8 +53,9 @@ class GitBookSlugger:
         bare = "".join(
             c for c in unicodedata.normalize("NFKD", spelt) if not unicodedata.combining(c)
         )
-        slug = re.sub(r"[^\w\s.~-]", "", bare.lower())
+        slug = re.sub(r"[^\w\s.~-]", "", bare.lower(), flags=re.ASCII)
         slug = re.sub(r"[-\s]+", "-", slug.strip()).strip("-")
+        slug = slug or "undefined"
         if slug[:1].isdigit():
             slug = f"id-{slug}"
         count = self._seen.get(slug, 0)

@@ -72,6 +72,8 @@ def test_without_a_table_of_contents_all_pages_are_published(write: Write) -> No
         ("Làm việc với Đĩa", "lam-viec-voi-dia"),
         ("Straße", "strasse"),
         ("C# / C++", "c-c"),
+        ("배열", "undefined"),
+        ("설치 2.1 OS", "id-2.1-os"),
         ("snake_case v1.2", "snake_case-v1.2"),
         ("`code` and *emph*", "code-and-emph"),
         ('Own <a href="#mine" id="mine"></a>', "mine"),
