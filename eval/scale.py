@@ -1,6 +1,6 @@
 """How the search index bears a large wiki: time to write, size, memory, latency of a search.
 
-    python -m eval.scale --docs DIR [--pages 100000] [--questions FILE.jsonl] [--keep FOLDER]
+    python -m eval.scale --docs DIR [--pages 100000] [--questions FILE.jsonl] [--keep FILE]
                          [--database postgresql://...] [--json]
 
 The pages are made of real ones: sections of the real pages, cut and put together anew. A large wiki
@@ -12,24 +12,29 @@ see the difference. Everything follows from the seed.
 
 import argparse
 import json
+import multiprocessing
 import random
 import re
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from gateway.errors import AskdocsError
 from gateway.search import embed
-from gateway.search.index import Index, writing
+from gateway.search.embed import Embedder
+from gateway.search.index import Index
+from gateway.search.replica import open_writing, refresh
+from gateway.search.search import Search
+from gateway.search.vectors import Exact, Floats, Packed, unpack
 from gateway.sources import folder
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import content_words
@@ -42,8 +47,9 @@ COMMON = 0.03
 # How far the vector of a generated chunk lies from the real one that it is made of. Two chunks of
 # one real page are about as far apart.
 NOISE = 0.7
-BATCH = 5000
+# Questions of a measurement, and pages of a small sync.
 QUESTIONS = 400
+FEW = 10
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
@@ -78,8 +84,8 @@ class Maker:
                     self._localised(text, area),
                 )
             )
-        one, other = chance.choices(self._real, k=2)
-        title = " ".join(one.title.split()[:4] + other.title.split()[-4:])
+        first, last = chance.choices(self._real, k=2)
+        title = " ".join(first.title.split()[:4] + last.title.split()[-4:])
         path = f"area-{area}/page-{number}.md"
         url = f"https://wiki.example.com/area-{area}/page-{number}/"
         return Page(path, self._localised(title, area), url, tuple(sections))
@@ -112,10 +118,29 @@ def _mixed(one: Section, other: Section, chance: random.Random) -> str:
     return "\n\n".join(paragraphs)
 
 
+class Chunks:
+    """The vectors of generated pages: those of real chunks, with noise."""
+
+    def __init__(self, real: Sequence[Page], embedder: Embedder) -> None:
+        of_pages = [embed.chunks(page) for page in real]
+        self._sizes = [len(chunks) for chunks in of_pages]
+        self._vectors = embedder.embed([chunk for chunks in of_pages for chunk in chunks])
+        self._chance = np.random.default_rng(SEED)
+
+    def page(self) -> Floats:
+        """[n, 384], of as many chunks as some real page has."""
+        count = self._chance.choice(self._sizes)
+        like = self._vectors[self._chance.integers(len(self._vectors), size=count)]
+        noise = self._chance.standard_normal(like.shape, np.float32) / np.sqrt(like.shape[1])
+        found: Floats = like + NOISE * noise
+        found /= np.linalg.norm(found, axis=1, keepdims=True)
+        return found
+
+
 def questions(pages: Sequence[Page], count: int) -> list[str]:
     """Long and vague ones: half a title, and pieces of the text with letters missing."""
     chance = random.Random(SEED)  # noqa: S311
-    result = []
+    result: list[str] = []
     while len(result) < count:
         page = chance.choice(pages)
         words = page.text.split()
@@ -128,3 +153,136 @@ def questions(pages: Sequence[Page], count: int) -> list[str]:
             asked[spoilt] = asked[spoilt][1:]
         result.append(" ".join(asked))
     return result
+
+
+class Known:
+    """Stands for the embedder: the vectors of the questions are there already."""
+
+    def __init__(self, model: str, vectors: Mapping[str, Floats]) -> None:
+        self.model = model
+        self._vectors = vectors
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        return np.stack([self._vectors[text] for text in texts])
+
+
+def measure(
+    docs: Path, count: int, file: Path, asked: Sequence[str], database: str | None
+) -> dict[str, Any]:
+    """Make the index and search it. Raises AskdocsError."""
+    real = folder.read(docs, "http://wiki/").pages
+    maker = Maker(real)
+    embedder = embed.load()
+    if embedder is None:
+        raise AskdocsError("the embedding model cannot run here")
+    chunks = Chunks(real, embedder)
+    found: dict[str, Any] = {"pages": count}
+    making = 0.0
+    began = time.monotonic()
+    with open_writing(file, database) as writer:
+        for number in range(count):
+            before = time.monotonic()
+            page = maker.page(number)
+            making += time.monotonic() - before
+            writer.put("scale", page, "1")
+    found["sync_s"] = time.monotonic() - began - making
+    found["bytes_of_words"] = file.stat().st_size
+    making = 0.0
+    began = time.monotonic()
+    with open_writing(file, database) as writer:
+        for number in writer.missing(embedder.model):
+            before = time.monotonic()
+            matrix = chunks.page()
+            making += time.monotonic() - before
+            writer.put_vectors(number, matrix, embedder.model)
+    found["vectors_s"] = time.monotonic() - began - making
+    found["bytes"] = file.stat().st_size
+    if database:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as place:
+            refresh(Path(place) / "copy.db", database)
+        found["copy_s"] = time.monotonic() - began
+    texts = [*asked, *questions([maker.page(n) for n in range(0, count, count // 200)], QUESTIONS)]
+    vectors = dict(zip(texts, embedder.embed(texts), strict=True))
+    # Another process, so that its memory is a reader's.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found |= pool.apply(_read, (file, embedder.model, vectors))
+    began = time.monotonic()
+    with open_writing(file, database) as writer:
+        for number in range(0, count, count // FEW):
+            writer.put("scale", maker.page(number + count), "2")
+    found["small_sync_s"] = time.monotonic() - began
+    return found
+
+
+def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, Any]:
+    """What a reader of the index takes."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    found: dict[str, Any] = {}
+    with closing(Index(file)) as index:
+        for name, embedder in (("words", None), ("words_and_vectors", Known(model, vectors))):
+            search = Search(index, embedder)  # type: ignore[arg-type]
+            took = []
+            for text in vectors:
+                began = time.perf_counter()
+                search.find(text)
+                took.append(1000 * (time.perf_counter() - began))
+            # The first one of a generation reads what is kept in memory.
+            found[f"{name}_first_ms"] = took[0]
+            for share in (50, 99):
+                found[f"{name}_p{share}_ms"] = float(np.percentile(took[1:], share))
+            found[f"{name}_memory"] = process.memory_info().rss - before
+        found["sketch_recall_10"], found["chunks"] = _sketched(index, list(vectors.values())[:100])
+    return found
+
+
+def _sketched(index: Index, queries: Sequence[Floats]) -> tuple[float | None, int]:
+    """The share of the 10 nearest pages that the search by signs finds; and all chunks."""
+    found = index.vectors()
+    if found is None or isinstance(found, Exact):
+        return None, 0 if found is None else len(found.pages)
+    pages = np.unique(found.pages)
+    best = np.full((len(pages), len(queries)), -1.0, np.float32)
+    asked = np.stack(queries).T
+    at = 0
+    for start in range(0, len(pages), 1000):
+        rows = sorted(index._fetch(found.model, pages[start : start + 1000].tolist()))
+        for _, scales, matrix in rows:
+            best[at] = (unpack(Packed(scales, matrix)) @ asked).max(axis=0)
+            at += 1
+    shares = []
+    for column, query in enumerate(queries):
+        right = set(pages[np.argsort(-best[:, column])[:10]].tolist())
+        shares.append(len(right & {number for number, _ in found.best(query, 10)}) / 10)
+    return sum(shares) / len(shares), len(found.pages)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--docs", type=Path, required=True)
+    parser.add_argument("--pages", type=int, default=100_000)
+    parser.add_argument("--questions", type=Path, help="asked beside those that are made")
+    parser.add_argument("--keep", type=Path, help="file for the index; else a temporary one")
+    parser.add_argument("--database", help="an empty PostgreSQL database that shares the index")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    asked: list[str] = []
+    if options.questions:
+        lines = options.questions.read_text(encoding="utf-8").splitlines()
+        asked = [json.loads(line)["question"] for line in lines][:QUESTIONS]
+    with nullcontext() if options.keep else tempfile.TemporaryDirectory() as place:
+        file = options.keep or Path(place or "") / "index.db"
+        try:
+            found = measure(options.docs, options.pages, file, asked, options.database)
+        except AskdocsError as error:
+            sys.exit(f"scale: {error}")
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        print(f"{name:30}{value:,.2f}" if isinstance(value, float) else f"{name:30}{value}")
+
+
+if __name__ == "__main__":
+    main()
