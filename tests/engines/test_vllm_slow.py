@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jinja2
@@ -188,7 +189,7 @@ def test_serving_training_and_both_engines_read_the_same_tokens_of_a_prompt(
     for messages in rendered():
         text = template.render(messages=messages, add_generation_prompt=True, **named)
         ids = tokenizer.encode(text, add_special_tokens=False).ids
-        asked = {"model": "base", "messages": messages}
+        asked: dict[str, Any] = {"model": "base", "messages": messages}
         assert ids == httpx.post(f"{right}/tokenize", json=asked).json()["tokens"]
         prompt = httpx.post(f"{left}/apply-template", json=asked).json()["prompt"]
         asked = {"content": prompt, "add_special": True, "parse_special": True}
