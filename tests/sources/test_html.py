@@ -337,8 +337,8 @@ TAGS = """p div h1 h2 h3 a table tr td ul li pre code span b main section articl
 template svg math select frameset title base br script style textarea""".split()  # noqa: SIM905
 ODD = [
     "<a href='#x'>", "<a href='http://[x'>", "<h2 id=x>", "<img src=x alt='y'>", "<!--",
-    "<a name=' '>", "&#0;", "&amp;", "\U0010f0000\U0010f001", "<pre class='brush: '>", "<base href='::'>",
-    "<meta charset=utf-16>", "<td colspan=99999>", "<meta http-equiv=refresh content=0;url=//[>",
+    "<a name=' '>", "&#0;", "&amp;", "\U0010f0000\U0010f001", "<pre class='brush: '>",
+    "<base href='::'>", "<meta charset=utf-16>", "<td colspan=99999>", "<meta http-equiv=refresh content=0;url=//[>",
 ]  # fmt: skip
 
 
