@@ -289,12 +289,10 @@ def index_file(home_dir: Path | None) -> Path:
 def _writing(home_dir: Path | None) -> "Writing":
     from askdocs.syncing import waiting
     from gateway.config import GatewaySettings
-    from gateway.search.replica import open_writing
     from gateway.settings import load
-    from gateway.wiki_index import shared_url
+    from gateway.wiki_index import opening
 
-    url = shared_url(load(GatewaySettings))
-    return partial(open_writing, index_file(home_dir), url, waiting=waiting)
+    return opening(load(GatewaySettings), index_file(home_dir), waiting)
 
 
 def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":
@@ -340,11 +338,14 @@ def _opened(home_dir: Path | None) -> Iterator["Index"]:
     """Raises AskdocsError: there is no index yet."""
     from gateway.config import GatewaySettings
     from gateway.search.index import Index
-    from gateway.search.replica import refresh
     from gateway.settings import load
-    from gateway.wiki_index import shared_url
+    from gateway.wiki_index import database_url, is_shared
 
-    refresh(index_file(home_dir), shared_url(load(GatewaySettings)))
+    settings = load(GatewaySettings)
+    if is_shared(settings):
+        from gateway.search.replica import refresh
+
+        refresh(index_file(home_dir), database_url(settings))
     index = Index(index_file(home_dir))
     try:
         yield index

@@ -30,7 +30,6 @@ from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
-from gateway.search.replica import open_writing
 from gateway.settings import environment, load
 from widget.settings import WidgetSettings
 
@@ -87,9 +86,7 @@ class Up:
         self._gateway_settings = load(GatewaySettings)
         self._widget_settings = load(WidgetSettings)
         local = f"http://127.0.0.1:{self._settings.site_port}/"
-        writing = partial(
-            open_writing, self._home.index, wiki_index.shared_url(self._gateway_settings)
-        )
+        writing = wiki_index.opening(self._gateway_settings, self._home.index)
         say = partial(self._say, "wiki")
         self._wiki = Wiki(self._settings.docs, local, self._home.index, writing, say)
         # A site on the web is where it is.

@@ -127,7 +127,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         traffic = Traffic()
         base = fleet.base.engine
         assert base is not None
-        stack.enter_context(following(settings.index, wiki_index.shared_url(settings)))
+        stack.enter_context(following(settings.index, wiki_index.database_url(settings)))
         index = await asyncio.to_thread(Index, settings.index)
         stack.callback(index.close)
         embedder = await asyncio.to_thread(embed.load)

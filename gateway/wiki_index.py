@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
-from gateway.search.embed import Embedder
-from gateway.search.index import Index
-from gateway.search.missing import embed_missing
-from gateway.search.replica import open_writing
+from gateway.search.index import Index, writing
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Synced, Writing, sync
 from gateway.traffic import Traffic
+
+if TYPE_CHECKING:
+    from gateway.search.embed import Embedder
 
 log = logging.getLogger("askdocs.gateway")
 Say = Callable[[str], None]
@@ -32,13 +33,27 @@ LOOK = 2.0
 GRACE = 2.0
 
 
-def opening(settings: GatewaySettings) -> Writing:
-    """Opens the index to write to it."""
-    return partial(open_writing, settings.index, shared_url(settings))
+def opening(
+    settings: GatewaySettings,
+    index: Path | None = None,
+    waiting: Callable[[int], None] | None = None,
+) -> Writing:
+    """Opens the index to write to it; `index` is its file, if not the one of the settings."""
+    file = index or settings.index
+    if not is_shared(settings):
+        return partial(writing, file, waiting=waiting)
+    # SQLAlchemy takes 0.3 s to import.
+    from gateway.search.replica import open_writing
+
+    return partial(open_writing, file, database_url(settings), waiting=waiting)
 
 
-def shared_url(settings: GatewaySettings) -> str | None:
-    """The database that may hold the index for several gateways."""
+def is_shared(settings: GatewaySettings) -> bool:
+    """Does a database hold the index for several gateways?"""
+    return (database_url(settings) or "").startswith("postgres")
+
+
+def database_url(settings: GatewaySettings) -> str | None:
     url = settings.database_url
     return url.get_secret_value() if url else None
 
@@ -66,13 +81,13 @@ def named(settings: GatewaySettings) -> Spec | None:
 
 
 def sync_named(
-    spec: Spec, writing: Writing, say: Say, stop: threading.Event | None = None
+    spec: Spec, opened: Writing, say: Say, stop: threading.Event | None = None
 ) -> Synced:
     """Sync the wiki that settings name, in place of one that they named before.
 
     Args:
         spec: the wiki.
-        writing: opens the index.
+        opened: opens the index to write to it.
         say: is told how far it is, every `SAY` seconds.
         stop: ends the sync, once it is set, with Stopped.
 
@@ -89,7 +104,7 @@ def sync_named(
             said = time.monotonic()
             say(f"{spec.place}: {step} pages, {done:,}{f' of {total:,}' if total else ''}")
 
-    return sync(spec.open(), writing, spec=spec.stored, configured=True, progress=progress)
+    return sync(spec.open(), opened, spec=spec.stored, configured=True, progress=progress)
 
 
 def _complain(synced: Synced) -> None:
@@ -130,7 +145,7 @@ class Keeper:
         self,
         settings: GatewaySettings,
         index: Index,
-        embedder: Embedder | None,
+        embedder: "Embedder | None",
         traffic: Traffic,
         say: Say,
     ) -> None:
@@ -187,6 +202,9 @@ class Keeper:
     def _embed(self) -> None:
         if self._embedder is None:
             return
+        # Its libraries are loaded by now, and not needed by who syncs only.
+        from gateway.search.missing import embed_missing
+
         if embed_missing(self._writing, self._embedder, self._stand_back):
             self._say("pages are found by what they mean, too: their vectors are worked out")
 
