@@ -79,7 +79,9 @@ class Search:
         sought = asked(question, history)
         vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
         with self.index.snapshot():
-            ranked = self.ranked(sought, vector)
+            ranked: Sequence[tuple[int, float]] = self.ranked(sought, vector)
+            if self._remembered is not None and vector is not None:
+                ranked = self._remembered.ranked(ranked, vector)
             current = self.index.by_url(page_url) if page_url else None
             if current is None:
                 return [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
