@@ -121,7 +121,7 @@ async def _ask(engine: Engine, excerpt: Excerpt, section: Section, quoting: bool
     body: dict[str, Any] = {
         "model": (await engine.model()).id,
         "messages": messages,
-        "max_tokens": 8,
+        "max_tokens": 1,
         "temperature": 0,
         "stream": True,
         "stream_options": {"include_usage": True},
