@@ -20,8 +20,10 @@ from askdocs.home import Home
 from gateway.search import embed
 from gateway.wiki_index import alone
 from tests.askdocs.conftest import COMMAND, Run
+from tests.gateway.postgres import Postgres, postgres
 from tests.parts import require
 
+__all__ = ["postgres"]  # a fixture
 SITE = "https://wiki.example.com/"
 
 
@@ -325,6 +327,27 @@ def test_an_index_that_the_settings_name_is_used(wiki: Path, askdocs: Run, tmp_p
     )
     assert done.returncode == 0
     assert elsewhere.is_file()
+
+
+@pytest.mark.slow
+def test_a_shared_index_is_synced_once_and_read_by_all(
+    wiki: Path,
+    docs: Docs,
+    postgres: Postgres,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ASKDOCS_DATABASE_URL", postgres.database())
+    assert docs("sync", str(wiki), "--site-url", SITE).returncode == 0
+    monkeypatch.setenv("ASKDOCS_HOME", str(tmp_path / "another machine"))
+    assert paths(docs) == ["install.md", "ports.md"]
+    (wiki / "ports.md").unlink()
+    assert told(docs("sync", "--json"))[0]["removed"] == ["ports.md"]
+    monkeypatch.setenv("ASKDOCS_HOME", str(tmp_path / "home"))
+    assert paths(docs) == ["install.md"]
+    assert docs("remove", "install.md", "--yes").returncode == 0
+    monkeypatch.setenv("ASKDOCS_HOME", str(tmp_path / "another machine"))
+    assert paths(docs) == []
 
 
 @contextmanager
