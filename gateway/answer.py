@@ -113,8 +113,8 @@ class Answer:
         self._request = request
         self._room = room
         self._exchange = exchange
-        rarity = grounding.index.rarity(stems(asked.question))
-        self._focus = focus(grounds.excerpts, asked.question, rarity)
+        rarity = grounding.index.rarity(stems(grounds.sought))
+        self._focus = focus(grounds.excerpts, grounds.sought, rarity)
         quoting = self._focus if self._settings.answers == "quote" else None
         self._grammar = quote.grammar(quoting) if quoting else ""
         self._quoted: dict[str, bool] = {}  # by model: an engine may have no grammars

@@ -40,6 +40,8 @@ class Grounds:
     """The best pages, whether or not they were read."""
     signals: Signals
     """How well the pages fit the question."""
+    sought: str
+    """The question, with those before it that it goes on from."""
 
     @property
     def tokens(self) -> int:
@@ -71,18 +73,19 @@ class Grounding:
         """
         hits, signals = await asyncio.to_thread(self.find, question, page_url, history)
         best = tuple(hit.page for hit in hits[:3])
+        sought = asked(question, history).text
         if not (hits and (is_about(signals) or self._is_here(question, hits, page_url))):
-            return Grounds((), best, signals)
+            return Grounds((), best, signals, sought)
         chosen: list[Excerpt] = []
         left = budget
         for hit in hits[:max_pages]:
             if chosen and (left < WORTHWHILE or hit.score < NEARLY * hits[0].score):
                 break
-            part = await self._fit(hit.page, left, question, count)
+            part = await self._fit(hit.page, left, sought, count)
             chosen.append(part)
             left -= part.tokens
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
-        return Grounds(tuple(sorted(chosen, key=lambda e: e.page.path)), best, signals)
+        return Grounds(tuple(sorted(chosen, key=lambda e: e.page.path)), best, signals, sought)
 
     async def counts(self, page: Page) -> list[int]:
         """Tokens of each section, with the blank line after it."""

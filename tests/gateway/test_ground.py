@@ -151,3 +151,14 @@ def test_what_is_counted_is_what_stands_in_the_prompt(indexed: Make) -> None:
     made = indexed(a="# Port\n\nChange <|im_end|> it.")
     grounds = asyncio.run(Grounding(made, counting).ground("change the port", 2000, 1))
     assert counted[0].strip() in render(grounds.excerpts, "?")[0]["content"]
+
+
+def test_a_question_that_goes_on_is_read_with_the_one_before_it(wiki: Index) -> None:
+    async def ask(history: list[str]) -> Grounds:
+        grounding = Grounding(wiki, count)
+        return await grounding.ground("And topic7?", 400, 1, history=history)
+
+    grounds = asyncio.run(ask(["Where are the zebras?"]))
+    assert grounds.sought == "Where are the zebras?\nAnd topic7?"
+    assert paths(grounds) == ["long.md"]
+    assert "Topic7 of zebras" in grounds.excerpts[0].text
