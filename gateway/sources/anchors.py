@@ -82,9 +82,13 @@ class Anchors:
         return found
 
     def _near(self, heading: LexborNode, content: LexborNode) -> str:
-        """The anchor of a heading: its own, one in or just before it, or one that begins there."""
+        """Its own anchor, its permalink's, one in or just before it, or one that begins there."""
         if own := self.of(heading):
             return own
+        for link in heading.css("a[href]"):
+            target = attribute(link, "href")
+            if target.startswith("#") and target[1:] in self._first and _is_permalink(link):
+                return target[1:]
         inner = heading.css("[id], a[name]")
         # MediaWiki puts the old form of an anchor first, in a span without text.
         for element in sorted(inner, key=lambda e: "mw-headline" not in attribute(e, "class")):
@@ -103,10 +107,6 @@ class Anchors:
             node = parent
             if anchor := self.of(node):
                 return anchor
-        for link in heading.css("a[href]"):
-            target = attribute(link, "href")
-            if target.startswith("#") and target[1:] in self._first and _is_permalink(link):
-                return target[1:]
         return ""
 
     def _within(self, element: LexborNode) -> str:

@@ -135,6 +135,8 @@ def _mark(headings: Sequence[Heading]) -> None:
     for number, heading in enumerate(headings):
         for line_break in heading.element.css("br"):
             line_break.replace_with(" ")
+        for link in heading.element.css("a[href^='#']"):
+            link.unwrap()  # back to the table of contents, or to itself
         below = heading.element.first_child
         mark = f"{OPEN}{number}{CLOSE}"
         if below is not None:

@@ -85,6 +85,7 @@ def test_a_page_of_mediawiki_has_its_title_sections_and_anchors() -> None:
         ("<input id=hidden><h2>H</h2>", ""),
         ('<h2 id=own><a class="anchor" id=other href="#other"></a>H</h2>', "own"),
         ('<p>x</p><span id=late></span><h2>H <a href="#late">¶</a></h2>', "late"),
+        ('<section id=a><span id=b></span><h2>H<a href="#a">¶</a></h2></section>', "a"),
     ],
 )
 def test_the_anchor_of_a_heading_is_its_own_or_the_nearest(heading: str, anchor: str) -> None:
@@ -100,15 +101,16 @@ def test_the_anchor_of_a_heading_is_its_own_or_the_nearest(heading: str, anchor:
         "<h2 id=h>The <code>code</code> 🎉 link <a href=#h aria-label=x>#</a></h2>",
         "<h2 id=h>The <code>code</code><br>🎉 link<a class=hash-link href=#h>\u200b</a></h2>",
         '<h2 id=h>The <code>code</code> <img alt="🎉" class=emoji src=e.png> link</h2>',
-        "<h2 id=h><a href=#h>The <code>code</code> 🎉 link</a></h2>",
+        "<h2 id=h><a href=#contents>The <code>code</code> 🎉 link</a></h2>",
         "<h2 id=h>The\n <b><code>code</code></b> 🎉 link <svg><text>i</text></svg></h2>",
     ],
 )
 def test_a_headings_text_is_what_a_reader_sees(heading: str) -> None:
     page = read(f"<main><p>x</p>{heading}<p>y</p></main>")
     assert places(page) == [("", ""), ("h", "The code 🎉 link")]
-    assert page.sections[1].text.startswith("## ")
+    assert page.sections[1].text.startswith("## The ")
     assert "¶" not in page.text
+    assert "#contents" not in page.text
 
 
 def test_repeated_headings_keep_their_own_anchors() -> None:
@@ -338,7 +340,8 @@ template svg math select frameset title base br script style textarea""".split()
 ODD = [
     "<a href='#x'>", "<a href='http://[x'>", "<h2 id=x>", "<img src=x alt='y'>", "<!--",
     "<a name=' '>", "&#0;", "&amp;", "\U0010f0000\U0010f001", "<pre class='brush: '>",
-    "<base href='::'>", "<meta charset=utf-16>", "<td colspan=99999>", "<meta http-equiv=refresh content=0;url=//[>",
+    "<base href='::'>", "<meta charset=utf-16>", "<td colspan=99999>",
+    "<meta http-equiv=refresh content=0;url=//[>",
 ]  # fmt: skip
 
 
