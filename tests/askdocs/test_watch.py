@@ -1,0 +1,76 @@
+"""When a wiki is to be read again, told by a real file system."""
+
+import queue
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from askdocs import watch
+
+SOON = 20.0  # seconds, on a busy machine
+
+
+@contextmanager
+def watched(folder: Path | None) -> Iterator["queue.Queue[None]"]:
+    """Something comes whenever the wiki is to be read."""
+    stop = threading.Event()
+    told: queue.Queue[None] = queue.Queue()
+
+    def run() -> None:
+        for _ in watch.changes(folder, stop):
+            told.put(None)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield told
+    finally:
+        stop.set()
+        thread.join(SOON)
+        assert not thread.is_alive()
+
+
+def begun(told: "queue.Queue[None]") -> None:
+    """At once, and again when watching has begun."""
+    told.get(timeout=SOON)
+    told.get(timeout=SOON)
+
+
+def test_a_page_that_is_edited_added_or_deleted_is_told(wiki: Path) -> None:
+    with watched(wiki) as told:
+        begun(told)
+        (wiki / "ports.md").write_text("# Ports\n\nOthers.\n")
+        told.get(timeout=SOON)
+        (wiki / "deep").mkdir()
+        told.get(timeout=SOON)
+        (wiki / "deep" / "new.md").write_text("# New\n")
+        told.get(timeout=SOON)
+        (wiki / "ports.md").unlink()
+        told.get(timeout=SOON)
+
+
+def test_a_folder_that_is_made_again_is_told_and_watched_on(wiki: Path) -> None:
+    with watched(wiki) as told:
+        begun(told)
+        copy = wiki.with_name("copy")
+        shutil.copytree(wiki, copy)
+        shutil.rmtree(wiki)
+        copy.rename(wiki)
+        while True:  # what was taken away is told, and then that it is there again
+            try:
+                told.get(timeout=2 * watch.GLANCE / 1000)
+            except queue.Empty:
+                break
+        (wiki / "ports.md").write_text("# Ports\n\nOthers.\n")
+        told.get(timeout=SOON)
+
+
+def test_a_site_is_read_every_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "INTERVAL", 0.1)
+    with watched(None) as told:
+        for _ in range(3):
+            told.get(timeout=SOON)

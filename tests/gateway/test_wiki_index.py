@@ -1,0 +1,189 @@
+"""What a gateway does for its index, before and while it runs."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from gateway.config import GatewaySettings
+from gateway.errors import AskdocsError
+from gateway.search import embed
+from gateway.search.embed import Embedder
+from gateway.search.index import Index
+from gateway.settings import load
+from gateway.traffic import Traffic
+from gateway.wiki_index import Keeper, alone, prepare
+from tests.parts import require
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    loaded = embed.load()
+    require(loaded is not None, "the embedding model is not installed: run make setup")
+    assert loaded is not None
+    return loaded
+
+
+@pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    folder = tmp_path / "wiki"
+    folder.mkdir()
+    (folder / "coffee.md").write_text("# Coffee\n\nThe machine stands on floor 3.\n")
+    (folder / "travel.md").write_text("# Travel\n\nWrite to the travel desk.\n")
+    return folder
+
+
+def settings(tmp_path: Path, **given: str) -> GatewaySettings:
+    return load(GatewaySettings, env={}, index=tmp_path / "home" / "index.db", **given)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[GatewaySettings], Index]]:
+    """The index of a gateway, prepared."""
+    indexes: list[Index] = []
+
+    def open_index(of: GatewaySettings) -> Index:
+        prepare(of, say=lambda text: None)
+        indexes.append(Index(of.index))
+        return indexes[-1]
+
+    yield open_index
+    for index in indexes:
+        index.close()
+
+
+def soon(what: Callable[[], bool], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def keeper(
+    of: GatewaySettings,
+    index: Index,
+    embedder: Embedder | None = None,
+    traffic: Traffic | None = None,
+) -> Keeper:
+    return Keeper(of, index, embedder, traffic or Traffic(), say=lambda text: None)
+
+
+Opened = Callable[[GatewaySettings], Index]
+
+
+def test_without_a_wiki_there_is_an_empty_index(tmp_path: Path, opened: Opened) -> None:
+    index = opened(settings(tmp_path))
+    assert index.size == 0
+    assert index.sources() == []
+
+
+def test_the_folder_of_the_settings_is_read_before_the_gateway_runs(
+    tmp_path: Path, wiki: Path, opened: Opened
+) -> None:
+    index = opened(settings(tmp_path, docs=str(wiki), site_url="https://wiki.example.com/"))
+    assert [page.url for page in index.pages()] == [
+        "https://wiki.example.com/coffee/",
+        "https://wiki.example.com/travel/",
+    ]
+
+
+def test_another_folder_takes_its_place(tmp_path: Path, wiki: Path, opened: Opened) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tea.md").write_text("# Tea\n\nGreen.\n")
+    opened(settings(tmp_path, docs=str(wiki)))
+    index = opened(settings(tmp_path, docs=str(other)))
+    assert [page.path for page in index.pages()] == ["tea.md"]
+
+
+def test_an_empty_variable_names_no_wiki(tmp_path: Path) -> None:
+    assert settings(tmp_path, docs="").docs is None
+
+
+def test_a_folder_without_a_page_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AskdocsError, match="has no Markdown page"):
+        prepare(settings(tmp_path, docs=str(tmp_path / "empty")), say=print)
+
+
+def test_vectors_of_pages_that_come_in_are_worked_out(
+    tmp_path: Path, wiki: Path, opened: Opened, embedder: Embedder
+) -> None:
+    of = settings(tmp_path, docs=str(wiki))
+    index = opened(of)
+    with keeper(of, index, embedder).at_work():
+        assert soon(lambda: index.embedded() == (embedder.model, 2))
+        (wiki / "new.md").write_text("# New\n\nText.\n")
+        prepare(of, say=lambda text: None)
+        assert soon(lambda: index.embedded()[1] == 3)
+
+
+def test_work_stands_back_while_the_worker_answers(
+    tmp_path: Path, wiki: Path, opened: Opened, embedder: Embedder
+) -> None:
+    of = settings(tmp_path, docs=str(wiki))
+    index, traffic = opened(of), Traffic()
+    with traffic.request(), keeper(of, index, embedder, traffic).at_work():
+        assert not soon(lambda: index.embedded()[1] > 0, seconds=1)
+    with keeper(of, index, embedder, traffic).at_work():
+        assert soon(lambda: index.embedded()[1] == 2)
+
+
+def test_one_process_works_and_another_takes_over(
+    tmp_path: Path, wiki: Path, opened: Opened, embedder: Embedder
+) -> None:
+    of = settings(tmp_path, docs=str(wiki))
+    index = opened(of)
+    with ExitStack() as stack:
+        with alone(of.index) as mine:  # as `askdocs docs sync`, while it works vectors out
+            assert mine
+            stack.enter_context(keeper(of, index, embedder).at_work())
+            assert not soon(lambda: index.embedded()[1] > 0, seconds=1)
+        assert soon(lambda: index.embedded()[1] == 2)
+        with alone(of.index) as mine:
+            assert not mine
+
+
+def test_a_site_is_read_while_the_gateway_runs(tmp_path: Path, opened: Opened) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    text = "<h1 id='a'>Alpha</h1><p>All about the first letter of the alphabet.</p>"
+    (folder / "index.html").write_text(f"<html><body><main>{text}</main></body></html>")
+    with shown(folder) as address:
+        of = settings(tmp_path, docs=address)
+        index = opened(of)
+        assert index.size == 0  # nobody waits for a site
+        with keeper(of, index).at_work():
+            assert soon(lambda: index.size == 1)
+    assert index.sources()[0].name == address
+
+
+def test_a_site_that_is_away_keeps_nobody_from_ending(tmp_path: Path, opened: Opened) -> None:
+    of = settings(tmp_path, docs="http://127.0.0.1:1/")
+    index = opened(of)
+    began = time.monotonic()
+    with keeper(of, index).at_work():
+        pass
+    assert time.monotonic() - began < 5
+
+
+@contextmanager
+def shown(folder: Path) -> Iterator[str]:
+    """The address of a site that shows the folder."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
