@@ -1,6 +1,7 @@
 """mkdocs.yml, as far as addresses and anchors depend on it. No code in it is run."""
 
 import importlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -114,36 +115,29 @@ def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
     names = ["toc", "tables", "fenced_code"]
     options: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
-    snippets = None
-    for entry in listed:
-        name, values = (
-            next(iter(entry.items())) if isinstance(entry, dict) and entry else (entry, {})
-        )
+    for name, said in map(_named_options, listed):
         if not isinstance(name, str) or not _OURS.fullmatch(name):
             problems.append(
                 f"the Markdown extension {name!r} is not known here and left out:"
                 " where it changes headings, links to them may lead to the top of the page"
             )
             continue
-        values = (
-            {key: _plain(value) for key, value in values.items()}
-            if isinstance(values, dict)
-            else {}
-        )
+        values = {key: _plain(value) for key, value in said.items()}
         for key in [key for key, value in values.items() if value is _UNKNOWN]:
             problems.append(f"{name}: {key} names code that is not known here; the default is used")
             del values[key]
-        if name == "pymdownx.snippets":
-            snippets = {**values, "base_path": _bases(values.get("base_path", "."), base)}
-            continue
         short = name.removeprefix("markdown.extensions.")
         if short not in names:
             names.append(short)
         options[short] = values
-    if any(
-        "superfences" in name or "highlight" in name or "inlinehilite" in name for name in names
-    ):
-        # Colours take most of the time, and make no difference here.
+    # Snippets are put in before the page is rendered.
+    snippets = options.pop("pymdownx.snippets", None)
+    if snippets is not None:
+        names.remove("pymdownx.snippets")
+        bases = _bases(snippets.get("base_path", "."), base, config.docs_dir or base)
+        snippets = {**snippets, "base_path": bases}
+    # Colours take most of the time, and make no difference here.
+    if any(part in name for name in names for part in ("superfences", "highlight", "inlinehilite")):
         options.setdefault("pymdownx.highlight", {})["use_pygments"] = False
         if "pymdownx.highlight" not in names:
             names.append("pymdownx.highlight")
@@ -158,9 +152,24 @@ def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
     )
 
 
-def _bases(written: Any, base: Path) -> list[str]:
-    bases = written if isinstance(written, list) else [written]
-    return [str((base / str(one)).resolve()) for one in bases]
+def _named_options(entry: Any) -> tuple[Any, dict[str, Any]]:
+    """An entry of the list of extensions: a name, or a mapping of it to its options."""
+    if isinstance(entry, dict) and entry:
+        name, options = next(iter(entry.items()))
+        return name, options if isinstance(options, dict) else {}
+    return entry, {}
+
+
+def _bases(written: Any, base: Path, docs: Path) -> list[str]:
+    """Where snippets are looked for; `!relative $docs_dir/parts` names a place of the project."""
+    bases = []
+    for one in written if isinstance(written, list) else [written]:
+        path = str(one)
+        for name, place in (("$config_dir", base), ("$docs_dir", docs)):
+            if path == name or path.startswith(name + "/"):
+                path = str(place) + path.removeprefix(name)
+        bases.append(os.path.abspath(base / path))
+    return bases
 
 
 def _read(file: Path, above: int = 0) -> dict[str, Any]:
@@ -231,6 +240,12 @@ def _function(name: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
+def _relative(loader: _Loader, node: yaml.Node) -> Any:
+    """A place of the project, for `_bases`. That of the page itself, without a name, is none."""
+    place = loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
+    return place or _UNKNOWN
+
+
 def _unknown(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
     return _UNKNOWN
 
@@ -238,4 +253,5 @@ def _unknown(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("tag:yaml.org,2002:python/name:", _named)
 _Loader.add_multi_constructor("tag:yaml.org,2002:python/object/apply:", _applied)
 _Loader.add_multi_constructor("!", _unknown)
+_Loader.add_constructor("!relative", _relative)
 _Loader.add_multi_constructor("tag:yaml.org,2002:python/", _unknown)

@@ -157,11 +157,8 @@ class Obsidian:
         name, _, fragment = target.partition("#")
         is_picture = bool(match[2]) and not fragment and "." in name
         text = shown.strip() or " > ".join(p.strip() for p in target.split("#") if p.strip())
-        return (
-            f"{'!' if is_picture else ''}[{text}](<{link}>)"
-            if " " in link
-            else (f"{'!' if is_picture else ''}[{text}]({link})")
-        )
+        mark = "!" if is_picture else ""
+        return f"{mark}[{text}](<{link}>)" if " " in link else f"{mark}[{text}]({link})"
 
     def _written(self, target: str, above: tuple[str, ...]) -> str:
         """A link as it would be written on the page that embeds the file it stands in."""

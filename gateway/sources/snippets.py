@@ -55,8 +55,9 @@ class _Reader(SnippetPreprocessor):  # type: ignore[misc]
     def get_snippet_path(self, path: str) -> str | None:
         """Where the snippet is, noted in the trail with the places where it was looked for."""
         for base in self.base_path:
-            name = os.path.normpath(os.path.join(base, path))
-            if not name.startswith(base.rstrip(os.sep) + os.sep):
+            is_file = os.path.isfile(base)  # a base may be the only file that is meant
+            name = os.path.normpath(os.path.join(os.path.dirname(base) if is_file else base, path))
+            if name != base if is_file else not name.startswith(base.rstrip(os.sep) + os.sep):
                 continue
             if self.trail.file(self._known_as(name)) is not None:
                 return name

@@ -185,6 +185,27 @@ def test_a_snippet_from_elsewhere_is_not_read(write: Write, tmp_path: Path, name
     assert len(broken(root)) == 1
 
 
+@pytest.mark.parametrize(
+    ("base", "file"),
+    [
+        ("parts", "parts/p.md"),
+        ("[none, parts]", "parts/p.md"),
+        ("!relative $config_dir/parts", "parts/p.md"),
+        ("[!relative $docs_dir]", "docs/p.md"),
+        ("!relative $docs_dir/in", "docs/in/p.md"),
+        ("parts/p.md", "parts/p.md"),
+    ],
+)
+def test_snippets_are_looked_for_where_the_configuration_says(
+    write: Write, tmp_path: Path, base: str, file: str
+) -> None:
+    settings = f"markdown_extensions:\n  - pymdownx.snippets:\n      base_path: {base}\n"
+    root = write({"mkdocs.yml": settings, "docs/a.md": '--8<-- "p.md"', file: "here"})
+    (tmp_path / "link").symlink_to(root)
+    assert pages(root)["a.md"].text == "here"
+    assert pages(tmp_path / "link" / "docs")["a.md"].text == "here"
+
+
 def test_headings_in_tabs_and_boxes_begin_sections_without_their_indentation(write: Write) -> None:
     text = '=== "Linux"\n\n    ## On Linux\n\n    Do it:\n\n        code\n\n=== "Mac"\n\n    Text\n'
     page = pages(write({"a.md": text}))["a.md"]
