@@ -61,6 +61,8 @@ class Postings:
         self._gone_pages: set[int] = set()
 
     def add(self, number: int, page: Page) -> None:
+        if number in self._gone_pages:
+            self.store()  # a copy of a shared index may get a number back for another page
         lengths, counts = _count(page)
         for term, of_fields in counts.items():
             self._terms.append(self._ids.setdefault(term, len(self._ids)))
@@ -152,9 +154,11 @@ class Lengths:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         numbers, lengths = db.execute("SELECT pages, counts FROM length").fetchone()
-        self.numbers = np.frombuffer(numbers, np.uint32)
+        stored = np.frombuffer(numbers, np.uint32)
+        order = np.argsort(stored, kind="stable")
+        self.numbers = stored[order]
         """[n], ascending"""
-        self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)
+        self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)[order]
 
     def match(
         self, db: sqlite3.Connection, terms: Mapping[str, float], weighting: Weighting

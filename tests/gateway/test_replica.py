@@ -1,0 +1,214 @@
+"""An index in PostgreSQL and its copies in the files of several gateways."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from askdocs.checks import free_port
+from gateway import database
+from gateway.errors import AskdocsError
+from gateway.search import shared
+from gateway.search.index import Answer, Index, StoredSource
+from gateway.search.index import writing as writing_file
+from gateway.search.replica import following, open_writing, pull, refresh
+from gateway.search.writer import Busy
+from tests.gateway.conftest import page
+from tests.gateway.postgres import Postgres, postgres
+
+# A real server, which takes its time.
+pytestmark = pytest.mark.slow
+
+__all__ = ["postgres"]
+
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import sys, time
+from pathlib import Path
+from gateway.search.replica import open_writing
+from tests.gateway.conftest import page
+
+with open_writing(Path(sys.argv[1]), sys.argv[2]) as writer:
+    for n in range(600):
+        writer.put("wiki", page(f"{n}.md", "# Half"), "1")
+    writer.known("wiki")
+    print("put", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    return postgres.database()
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sa.Engine]:
+    engine = database.open(url)
+    yield engine
+    engine.dispose()
+
+
+def put(file: Path, url: str, **texts: str) -> None:
+    with open_writing(file, url) as writer:
+        for name, text in texts.items():
+            writer.put("wiki", page(f"{name}.md", text), "1")
+
+
+def until(done: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def content(file: Path) -> object:
+    with closing(Index(file)) as index:
+        vectors = index.vectors()
+        return (
+            index.sources(),
+            index.numbers(),
+            index.pages(),
+            index.vocabulary(),
+            index.match(["apples", "pears", "half"], 1000),
+            [(a.id, a.question, a.paths) for a in index.answers()],
+            vectors and (vectors.model, vectors.pages.tolist()),
+        )
+
+
+def test_every_copy_is_the_same_and_ranks_the_same(url: str, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.db", tmp_path / "other.db"
+    put(one, url, a="# Apples", b="# Pears and apples")
+    refresh(other, url)
+    with open_writing(other, url) as writer:
+        writer.put_source(StoredSource("wiki", {"folder": "/w"}, None, ("x: broken",)))
+        writer.remove("wiki", "a.md")
+        writer.put("wiki", page("b.md", "# Pears"), "2")
+        writer.put("wiki", page("c.md", "# Apples, pears"), "1")
+        for number in writer.missing("m"):
+            writer.put_vectors(number, np.eye(384, dtype=np.float32)[:2], "m")
+        writer.put_answers([Answer("1", "Which?", ("c.md",))])
+    refresh(one, url)
+    fresh = tmp_path / "fresh.db"
+    refresh(fresh, url)
+    assert content(one) == content(other) == content(fresh)
+
+
+def test_a_gateway_follows_within_seconds(url: str, tmp_path: Path) -> None:
+    here, there = tmp_path / "here.db", tmp_path / "there.db"
+    put(here, url, a="# Apples")
+    refresh(there, url)
+    with following(there, url), closing(Index(there)) as index:
+        put(here, url, b="# Pears")
+        until(lambda: index.size == 2)
+        assert index.match(["pears"], 1)
+
+
+def test_searches_go_on_while_the_database_is_away_and_it_is_followed_again_after(
+    postgres: Postgres, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = tmp_path / "here.db", tmp_path / "there.db"
+    put(here, url, a="# Apples")
+    refresh(there, url)
+    with following(there, url), closing(Index(there)) as index:
+        postgres.stop()
+        try:
+            until(lambda: "stays as it is" in caplog.text)
+            time.sleep(1.5)
+            assert index.match(["apples"], 1)
+            with pytest.raises(database.Unreachable):
+                put(here, url, b="# Pears")
+        finally:
+            postgres.start()
+        assert caplog.text.count("stays as it is") == 1
+        put(here, url, b="# Pears")
+        until(lambda: index.size == 2)
+
+
+def test_a_copy_of_another_database_or_an_index_of_its_own_is_brought_into_line(
+    postgres: Postgres, url: str, tmp_path: Path
+) -> None:
+    file, fresh = tmp_path / "index.db", tmp_path / "fresh.db"
+    with writing_file(file) as writer:
+        writer.put("mine", page("z.md", "# Plums"), "1")
+    put(tmp_path / "x.db", url, a="# Apples")
+    refresh(file, url)
+    refresh(fresh, url)
+    assert content(file) == content(fresh)
+    another = postgres.database()
+    put(tmp_path / "y.db", another, a="# Cherries", b="# Dates")
+    refresh(file, another)
+    with closing(Index(file)) as index:
+        assert [p.title for p in index.pages()] == ["Cherries", "Dates"]
+
+
+def test_a_database_that_was_put_back_from_a_backup_is_followed(
+    url: str, engine: sa.Engine, tmp_path: Path
+) -> None:
+    file, fresh = tmp_path / "index.db", tmp_path / "fresh.db"
+    put(file, url, a="# Apples", b="# Pears")
+    # What a backup of before would bring: the numbers are given out a second time.
+    with database.writing(engine) as connection:
+        connection.execute(sa.delete(shared.page_table))
+        connection.execute(sa.text("ALTER SEQUENCE wiki_pages_number_seq RESTART"))
+        connection.execute(sa.update(shared.state_table).values(token="before"))
+    put(fresh, url, a="# Quinces", b="# Pears")
+    assert pull(engine, file)
+    assert content(file) == content(fresh)
+    assert not pull(engine, file)
+
+
+def test_a_kill_in_the_middle_of_writing_leaves_what_was_there(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "index.db"
+    put(file, url, a="# Apples")
+    before = content(file)
+    child = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "child.db"), url],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == "put\n"
+        told: list[int] = []
+        with (
+            pytest.raises(Busy, match=rf"process {child.pid} on .* is writing"),
+            open_writing(file, url, waiting=told.append, patience=0.3),
+        ):
+            pass
+        assert told == [child.pid]
+        refresh(file, url)
+        assert content(file) == before
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    put(file, url, b="# Pears")
+    with closing(Index(file)) as index:
+        assert [p.path for p in index.pages()] == ["a.md", "b.md"]
+
+
+def test_a_database_that_is_not_there_is_named_and_the_copy_stays(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "index.db"
+    put(file, url, a="# Apples")
+    with pytest.raises(AskdocsError, match="start PostgreSQL, or correct ASKDOCS_DATABASE_URL"):
+        refresh(file, f"postgresql://ann@127.0.0.1:{free_port()}/x")
+    with closing(Index(file)) as index:
+        assert index.size == 1
+
+
+def test_a_sqlite_database_leaves_the_index_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "index.db"
+    refresh(file, f"sqlite:///{tmp_path}/askdocs.db")
+    assert not file.exists()
+    with open_writing(file, f"sqlite:///{tmp_path}/askdocs.db") as writer:
+        writer.put("wiki", page("a.md", "# Apples"), "1")
+    with following(file, None), closing(Index(file)) as index:
+        assert index.size == 1
