@@ -92,8 +92,8 @@ def test_an_empty_wiki_names_the_folder_and_the_option(tmp_path: Path, home: Hom
     empty.mkdir()
     (empty / "notes.txt").touch()
     (check,) = failing(checks.wiki(settings(docs=str(empty)), home))
-    assert check.found.startswith(f"{empty} has 1 files, but no page of Markdown")
-    assert check.fix == "name the folder that holds your wiki's pages"
+    assert check.found.startswith(f"{empty} has no Markdown page")
+    assert "--docs DIR" in check.fix
 
 
 def test_a_missing_wiki_and_one_that_is_a_file_are_told_apart(tmp_path: Path, home: Home) -> None:
