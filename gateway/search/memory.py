@@ -22,6 +22,9 @@ NEIGHBOURS = 60
 # Whitening: how much noise the directions are taken to have in which questions hardly differ, as a
 # multiple of the usual spread.
 NOISE = 2.0
+# By which power of a page's answers its votes are divided. Pages with 3 to 9 answers had .04 less
+# recall@5 with the memory than without; with this no less, and all pages together no less either.
+RARE = 0.15
 # Text scores are told apart down to this place; below it only votes lift a page.
 DEPTH = 50
 
@@ -49,7 +52,6 @@ class Memory:
         for numbers in self._pages:
             for number in numbers:
                 self._counts[number] = self._counts.get(number, 0) + 1
-        self._known = frozenset(self._counts)
         # What all questions of a wiki have in common (its product's name, for one) says nothing
         # about the page, and is taken out. Without it recall@5 is .025 lower.
         self._mean = vectors.mean(axis=0)
@@ -79,7 +81,9 @@ class Memory:
             if (weight := float(nearness[place])) > 0:
                 for number in self._pages[place]:
                     counted[number] = counted.get(number, 0.0) + weight * weight
-        return _shared(counted, self._known if without is None else self._left(without).keys())
+        given = self._counts if without is None else self._left(without)
+        fair = {number: count / (given[number] + 3) ** RARE for number, count in counted.items()}
+        return _shared(fair, given.keys())
 
     def popularity(self, without: Places) -> Votes:
         """What the votes would be if every answered question had one, whatever is asked."""
