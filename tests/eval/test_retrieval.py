@@ -1,0 +1,82 @@
+"""The measure of finding the page: right on a wiki where the answer is known."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from eval import derived
+from eval.rankers import BASELINE, USED
+from eval.retrieval import measure, prepare, read, share, table
+from gateway.errors import AskdocsError
+from gateway.search.index import Index
+from gateway.search.search import Search
+
+PAGES = {
+    "refunds": "# Refunds\n\nMoney is paid back within five days. See [keys](keys.md).",
+    "keys": "# Keys\n\nA key opens the gateway.",
+    "limits": "# Limits\n\nA key may ask ten times a minute.",
+}
+ROWS = [
+    {"question": "When is money paid back?", "context_doc": "docs/refunds.md"},
+    {"question": "What opens the gateway?", "context_docs": ["keys.md", "limits.md"]},
+    {"question": "zebra", "context_doc": "limits.md"},
+    {"question": "unrelated", "answerable": False},
+]
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name, text in PAGES.items():
+        (folder / f"{name}.md").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def file(docs: Path, tmp_path: Path) -> Path:
+    prepare(docs, tmp_path / "index.db", None)
+    return tmp_path / "index.db"
+
+
+def test_a_question_counts_when_one_of_its_pages_is_found(file: Path) -> None:
+    report = measure(file, ROWS, None, variants=False)
+    assert [one.name for one in report.rankers] == [BASELINE, USED]
+    assert report.questions == 3
+    for one in report.rankers:
+        assert one.recall[1].value == pytest.approx(2 / 3)
+        assert one.mrr.value == pytest.approx(2 / 3)
+
+
+def test_variants_have_names_of_their_own_and_a_row_each(file: Path) -> None:
+    report = measure(file, ROWS, None, variants=True)
+    names = [one.name for one in report.rankers]
+    assert len(names) == len(set(names)) > 5
+    assert len(list(table(report))) == len(names) + 2
+
+
+def test_the_interval_of_a_share_holds_it_and_is_narrow_for_many() -> None:
+    few, many = share([0, 1, 1, 0]), share([0, 1, 1, 0] * 200)
+    assert few.low <= few.value == many.value == 0.5 <= few.high
+    assert many.high - many.low < few.high - few.low
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"question": 1}', '{"question": "q"}'])
+def test_a_broken_row_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(ROWS[0]) + "\n" + line)
+    with pytest.raises(AskdocsError, match=r"rows\.jsonl:2: "):
+        list(read(file, None))
+
+
+def test_derived_questions_are_asked_where_they_are_said_to_be(file: Path) -> None:
+    index = Index(file)
+    said: list[str] = []
+    derived.measure(Search(index, None), ROWS[:2], said.append)
+    index.close()
+    found = dict(line.strip("| ").split(" | ", 1) for line in said if " | " in line)
+    assert found["as asked"] == "1.000 | 1.000"
+    assert found["on the page that answers"] == "1.000 | 1.000"
+    assert found["the pronoun alone"] == "0.000 | 0.000"
+    assert found["first line, then a pronoun"] == "1.000 | 1.000"
