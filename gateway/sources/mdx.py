@@ -28,21 +28,25 @@ _MODULE = re.compile(
 )
 # Below an empty line, what cannot be inside of a module's code, whatever its brackets say.
 _TEXT_AGAIN = re.compile(r"#{1,6}\s|<|import\b|export\b")
-_PARTIAL = re.compile(r"""import\s+(\w+)\s+from\s+["']([^"'\n]+\.mdx?)["']""")
+_PARTIAL = re.compile(r"""import\s+(\w+)(?:\s*,\s*\{[^{}]*\})?\s+from\s+["']([^"'\n]+\.mdx?)["']""")
 _USE = re.compile(r"\s*<([A-Z]\w*)(?:\s[^<>]*)?(?:/>|>\s*</\1>)\s*$")
 # The properties of a tag; braces hold code, with braces of its own.
 _PROPERTIES = r"(?:\s(?:[^<>{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)?"
 _TAGS_ONLY = re.compile(rf"\s*(?:</?[A-Za-z][\w.:-]*{_PROPERTIES}/?>\s*|</?>\s*)+$")
-_TAG_BEGINS = re.compile(rf"\s*<[A-Z][\w.]*{_PROPERTIES}$")
+_TAG_BEGINS = re.compile(rf"\s*<[A-Za-z][\w.]*{_PROPERTIES}$")
+# Tags that only MDX has: with code in braces. Not in code.
+_CODED_TAG = re.compile(rf"(`+[^`]*`+)|<[A-Za-z][\w.]*(?=[^<>]*\{{){_PROPERTIES}/?>")
 _LABEL = re.compile(r"""<TabItem\b[^<>]*?\blabel=(?:"([^"]*)"|'([^']*)'|\{["'`]([^"'`]*)["'`]\})""")
 _SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary\b[^<>]*>(.*?)</summary>\s*$", re.I)
 _ADMONITION = re.compile(r"([\s>]*):{3,}\s*([a-z]\w*)\s*(?:\[(.*)\]|\s(.*))?\s*(?:\{.*\})?\s*$")
 _ADMONITION_ENDS = re.compile(r"[\s>]*:{3,}\s*$")
 _HASHES = re.compile(r"[\s>]*#{1,6}\s")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
-_COMMENT_ID = re.compile(
-    r"[ \t]*(?:\{/\*|<!--)[ \t]*#([^\s{}*]+)(?:[ \t][^{}]*?)?(?:\*/\}|-->)[ \t]*$"
-)
+# Zero-width: no anchor keeps it.
+_MARK = "\u2060"
+_MARKED = re.compile(f"{_MARK}[^{_MARK}]*{_MARK}")
+_COMMENT = re.compile(r"\{/\*(.*?)\*/\}|<!--.*?-->")
+_COMMENT_ID = re.compile(r"[ \t]*\{/\*[ \t]*#([^\s{}*]+)(?:[ \t][^{}]*?)?\*/\}[ \t]*$")
 # As Docusaurus' parseMarkdownHeadingId has it.
 _CLASSIC_ID = re.compile(r"\s*\{#((?:(?!\{#|\}).)*.)\}$")
 _DEEPEST = 20
@@ -61,11 +65,12 @@ def read(
         above: the files that this one is a partial of, the page first.
     """
     body, _ = front_matter(text)
-    body = _marked_ids(body)
+    body = _marked(body)
     body = without_comments(without_comments(body, "<!--", "-->"), "{/*", "*/}")
     lines, partials = _without_modules(body)
     lines = _without_tags(lines, partials)
     headings = _headings(lines)
+    lines = [_MARKED.sub("", line) for line in lines]
     lines = retarget(referenced("\n".join(lines)), partial(trail.link_in, path)).split("\n")
     if not partials:
         return joined_blanks(lines, headings)
@@ -101,13 +106,23 @@ def _included(path: str, name: str, site_path: str) -> str:
     return "" if outside else there
 
 
-def _marked_ids(lines: Sequence[str]) -> list[str]:
-    """`## Heading {/* #id */}` as `## Heading {#id}`, before comments are taken out."""
+def _marked(lines: Sequence[str]) -> list[str]:
+    """Comments of headings, before all comments are taken out: they count in anchors.
+
+    `{/* #id */}` at the end names the anchor. What another one says, and the space before it,
+    are part of the text that an anchor is made of.
+    """
     codes = fenced(lines)
     return [
-        _COMMENT_ID.sub(r" {#\1}", line) if not code and _HASHES.match(line) else line
+        _COMMENT.sub(_counted, _COMMENT_ID.sub(r" {#\1}", line))
+        if not code and _HASHES.match(line)
+        else line
         for line, code in zip(lines, codes, strict=True)
     ]
+
+
+def _counted(match: re.Match[str]) -> str:
+    return f"{_MARK}{match[1] or ''}{_MARK}"
 
 
 def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -177,7 +192,7 @@ def _headings(lines: Sequence[str]) -> list[Heading]:
     slugger = GitHubSlugger()
     return [
         Heading(found.level, text, anchor, found.line)
-        for found in _READER.headings(lines)
+        for found in _READER.headings([_CODED_TAG.sub(r"\1", line) for line in lines])
         for text, anchor in [_named(found, slugger)]
         if not found.nested
     ]
@@ -189,6 +204,5 @@ def _named(found: Found, slugger: GitHubSlugger) -> tuple[str, str]:
         return found.text, found.anchor
     text = _FOOTNOTE.sub("", plain(found.children))
     named = _CLASSIC_ID.search(text)
-    if named:
-        return " ".join(text[: named.start()].split()), named[1]
-    return " ".join(text.split()), slugger.slug(text)
+    shown = " ".join(_MARKED.sub("", text[: named.start()] if named else text).split())
+    return shown, named[1] if named else slugger.slug(text)

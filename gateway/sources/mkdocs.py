@@ -7,7 +7,6 @@ and Python-Markdown's own functions, with the settings of mkdocs.yml.
 import logging
 import posixpath
 from collections.abc import Iterable
-from functools import cache
 from urllib.parse import urljoin
 
 from mkdocs.structure.files import File, _default_exclude
@@ -116,7 +115,6 @@ def read(
     )
 
 
-@cache
 def page_url(path: str, site_url: str, use_directory_urls: bool = True) -> str:
     """The page's address on the site that MkDocs makes, for example `.../guide/setup/`."""
     file = File(path, src_dir="", dest_dir="", use_directory_urls=use_directory_urls)

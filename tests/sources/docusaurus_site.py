@@ -55,6 +55,7 @@ sidebar_label: Intro
 ## "Quotes" & 'single' &amp; &lt;tag&gt; &copy;
 ## a\\_b \\# c \\{esc\\}
 ## Comment id {/* #comment-id2 */}
+## {/* #comment-id */} Lead
 ## Math $x^2$ ² ½ Ⅳ ⓐ
 ## https://x.example/auto www.example.com
 ## Footnote[^1]
@@ -152,6 +153,109 @@ Text
 
 <h2 id="raw">Raw heading</h2>
 """,
+    "docs/more.mdx": """import One from '@site/docs/_partial.mdx'
+import Tabs from '@theme/Tabs';
+import TabItem from '@theme/TabItem';
+import Two, {toc as other} from "./parts/_two.md";
+
+## Before
+
+<One></One>
+<Two
+  name="x"
+/>
+
+## Comment <!-- #by-comment -->
+## A <b title="new" data-count={1 + 2} /> badge
+## Reference [text][ref] here
+## Non&nbsp;breaking &#35; entity
+## Escaped \\* and \\_ and \\`
+## ~~gone~~ ***both***
+## Ends with code `x`
+## {1 + 1} two
+
+::::warning
+
+Outer
+
+:::note[With *marks* in it]{.css}
+
+## In the inner box
+
+:::
+
+::::
+
+:::info
+
+- item
+
+  ## In an item
+
+:::
+
+<Tabs values={[{label: 'A', value: 'a'}, {label: 'B', value: 'b'}]} groupId="g">
+<TabItem value="a">
+## Without empty lines
+</TabItem>
+<TabItem
+  value="b"
+  label="Bee"
+>
+
+Text
+
+</TabItem>
+</Tabs>
+
+| a | b |
+| - | - |
+| # x | y |
+
+export const late = () => {
+  return 1;
+};
+
+## After export
+
+* list
+## After list
+
+text
+***
+## After rule
+
+```js title="a.js"
+// ## no
+```
+
+~~~
+## no
+~~~
+
+<div
+  className="x">
+
+### In a div
+
+</div>
+
+<p>
+## Text of a paragraph?
+</p>
+
+[ref]: ./intro.md
+""",
+    "docs/parts/_two.md": "### Second part\n\n[here](../intro.md)\n",
+    "docs/05-numbered/index.mdx": "# Numbered\n",
+    "docs/05-numbered/1_one.md": "---\nslug: ./rel\n---\n# One\n",
+    "docs/05-numbered/2 two.md": "---\nslug: deep/er\n---\n# Two\n",
+    "docs/05-numbered/003--three.md": "# Three\n",
+    "docs/cased/Cased.mdx": "# Same name\n",
+    "docs/cased/ReadMe.md": "---\nslug: readme\n---\n# Read me\n",
+    "docs/cased/UPPER.md": "# Upper\n",
+    "docs/dots/a.b.c.md": "# Dots\n",
+    "docs/dots/ünï.md": "# Umlauts\n",
     "docs/_partial.mdx": "## Partial heading\n\nPartial **text** [up](./guide/setup.md)."
     "\n\n## After partial\n",
     "docs/guide/setup.md": "---\ntitle: Set up\n---\n## First step\n"
@@ -185,7 +289,13 @@ EXPECTED = {
         *("trailing", "my-id", "My_ID.2", "code", "bad--x", "a b"),
         *("smile-emoji-rocket-notanemoji", "-party-", "bold-html", "1-number"),
         *("foo_bar-baz--qux", "-1", "spaces---inside---here", "tabshere", "linebreak"),
-        *("quotes--single--tag-", "a_b--c-esc", "comment-id2", "math-x2---ⅳ-ⓐ"),
+        *(
+            "quotes--single--tag-",
+            "a_b--c-esc",
+            "comment-id2",
+            "-comment-id--lead",
+            "math-x2---ⅳ-ⓐ",
+        ),
         *("httpsxexampleauto-wwwexamplecom", "footnote", "constructor", "tostring"),
         "setext-headingtwo-lines",
     ],
@@ -194,6 +304,21 @@ EXPECTED = {
         *("in-admonition", "in-tip", "in-details", "indented-four", "in-hi", "frontmatterid"),
         *("last-x", "raw"),
     ],
+    "docs/more": [
+        *("before", "partial-heading", "after-partial", "second-part", "comment-", "a--badge"),
+        *("reference-text-here", "nonbreaking--entity", "escaped--and-_-and-", "gone-both"),
+        *("ends-with-code-x", "1--1-two", "in-the-inner-box", "without-empty-lines"),
+        *("after-export", "after-list", "after-rule", "in-a-div", "text-of-a-paragraph"),
+    ],
+    "docs/numbered/": [],
+    "docs/numbered/rel": [],
+    "docs/numbered/deep/er": [],
+    "docs/numbered/three": [],
+    "docs/cased/": [],
+    "docs/cased/readme": [],
+    "docs/cased/UPPER": [],
+    "docs/dots/a.b.c": [],
+    "docs/dots/%C3%BCn%C3%AF": [],
     "docs/guide/setup": ["first-step"],
     "docs/guide/": [],
     "docs/tips/": [],
