@@ -109,6 +109,7 @@ class Postings:
         starts = np.searchsorted(terms[order], np.arange(len(self._ids) + 1))
         pages = np.frombuffer(self._pages, np.uint32)[order]
         counts = np.frombuffer(bytes(self._counts), np.uint8).reshape(-1, 3)[order]
+        self._norms: dict[Weighting, npt.NDArray[np.float32]] = {}
 
         def rows() -> Iterator[tuple[str, bytes, bytes]]:
             for term in sorted(self._ids):  # in the order of the table, which is faster
@@ -159,6 +160,7 @@ class Lengths:
         self.numbers = stored[order]
         """[n], ascending"""
         self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)[order]
+        self._norms: dict[Weighting, npt.NDArray[np.float32]] = {}
 
     def match(
         self, db: sqlite3.Connection, terms: Mapping[str, float], weighting: Weighting
@@ -171,9 +173,7 @@ class Lengths:
         """
         scores = np.zeros(len(self.numbers), np.float32)
         fields = np.array(weighting[:3], np.float32)
-        length = self._lengths.sum(axis=1, dtype=np.float32)
-        mean = length.mean() if len(length) else 1.0
-        norm = weighting.k1 * (1 - weighting.b + weighting.b * length / max(mean, 1.0))
+        norm = self._norm(weighting)
         for term, weight in terms.items():
             row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
             if row is None:
@@ -184,6 +184,16 @@ class Lengths:
             says = weight * idf(len(self.numbers), len(pages)) * (weighting.k1 + 1)
             scores[at] += says * times / (times + norm[at])
         return scores
+
+    def _norm(self, weighting: Weighting) -> npt.NDArray[np.float32]:
+        """How much more often a word must stand in each page, because of its length."""
+        if weighting not in self._norms:
+            length = self._lengths.sum(axis=1, dtype=np.float32)
+            mean = max(float(length.mean()), 1.0) if len(length) else 1.0
+            self._norms[weighting] = weighting.k1 * (
+                1 - weighting.b + weighting.b * length / np.float32(mean)
+            )
+        return self._norms[weighting]
 
 
 def idf(pages: int, having: int) -> float:
