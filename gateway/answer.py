@@ -10,6 +10,7 @@ from gateway.aliases import BASE, DOCS
 from gateway.asked import Asked
 from gateway.config import GatewaySettings
 from gateway.dispatch import Call, Opened, stated
+from gateway.engine import usage_so_far
 from gateway.exchange import Exchange
 from gateway.fleet import Served
 from gateway.grounding import prompt, quote
@@ -192,7 +193,7 @@ class Answer:
             if "error" in chunk:
                 raise stated(502, data.encode())
             self._exchange.measured.chunk()
-            usage = chunk.pop("usage", None) or usage
+            usage = usage_so_far(chunk) or usage
             kept = []
             for choice in chunk.get("choices", []):
                 number = choice.get("index", 0)
@@ -294,6 +295,7 @@ class Answer:
         )
         if self._asked.stream:
             request["stream_options"] = {"include_usage": True}
+            request |= served.engine.telling() if served.engine else {}
         constraint = await served.engine.constraint(self._grammar) if served.engine else {}
         self._quoted[served.name] = bool(constraint)
         if not self._asked.logprobs and served.engine and await served.engine.kind() in _TELLING:

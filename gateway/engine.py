@@ -278,6 +278,18 @@ class Engine:
             return {"structured_outputs": {"grammar": grammar}}
         return {}
 
+    def telling(self) -> dict[str, Any]:
+        """The fields of a streamed request that let the engine state its usage in every chunk.
+
+        So it is known also of an answer that is ended early. Empty for an engine whose kind is not
+        known yet, and for others than llama.cpp and vLLM; `usage_so_far` reads it.
+        """
+        if self._kind == "llama.cpp":
+            return {"timings_per_token": True}
+        if self._kind == "vllm":
+            return {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+        return {}
+
     async def measure_prefill(self, words: int = 700) -> float:
         """Tokens per second that the engine reads now, from one prompt that no cache knows.
 
@@ -345,6 +357,23 @@ class Engine:
         reply = await self._http.post(f"{self._root}{path}", json=body)
         reply.raise_for_status()
         return reply.json()
+
+
+def usage_so_far(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """Takes the usage out of a chunk of a stream, also where llama.cpp calls it timings."""
+    usage, timings = chunk.pop("usage", None), chunk.pop("timings", None)
+    if isinstance(usage, dict):
+        return usage
+    try:
+        cached, read, said = (int(timings[n]) for n in ("cache_n", "prompt_n", "predicted_n"))
+    except (TypeError, KeyError, ValueError):
+        return None
+    return {
+        "prompt_tokens": cached + read,
+        "completion_tokens": said,
+        "total_tokens": cached + read + said,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
 
 
 def _read(usage: Mapping[str, Any]) -> Read:

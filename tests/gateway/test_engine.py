@@ -1,10 +1,12 @@
 """The client of the engine, against the real llama.cpp server."""
 
+import json
+
 import httpx
 import pytest
 
 from askdocs.checks import free_port
-from gateway.engine import Engine
+from gateway.engine import Engine, usage_so_far
 from gateway.errors import AskdocsError
 
 TEXTS = ["", "a", "Hello world.", "Größe 日本語 🎉", "<|im_start|>user\n", "x" * 5000, '"\\\n\t\0']
@@ -44,6 +46,38 @@ async def test_reading_tells_the_prompts_tokens(engine: Engine) -> None:
     again = await engine.read([{"role": "user", "content": "Hi " * 100}])
     assert again.tokens == long.tokens
     assert again.cached > 0.9 * long.tokens
+
+
+async def test_usage_is_told_in_every_chunk_of_a_stream(engine: Engine) -> None:
+    await engine.kind()
+    asked = {
+        "model": "small",
+        "messages": [{"role": "user", "content": "Hi " * 50}],
+        "max_tokens": 3,
+        "stream": True,
+        **engine.telling(),
+    }
+    told = []
+    async with (
+        httpx.AsyncClient(timeout=60) as http,
+        http.stream("POST", f"{engine.url}/chat/completions", json=asked) as reply,
+    ):
+        async for line in reply.aiter_lines():
+            if line.startswith("data: {"):
+                chunk = json.loads(line[6:])
+                told.append(usage_so_far(chunk))
+                assert "timings" not in chunk
+    said = [usage for usage in told if usage]
+    assert len(said) >= 3
+    assert len({usage["prompt_tokens"] for usage in said}) == 1
+    assert said[0]["prompt_tokens"] > 50
+    assert said[-1]["completion_tokens"] == 3
+
+
+def test_a_chunk_without_usage_has_none() -> None:
+    assert usage_so_far({"choices": []}) is None
+    assert usage_so_far({"timings": {"cache_n": None}}) is None
+    assert usage_so_far({"usage": None}) is None
 
 
 async def test_reading_more_than_the_context_is_an_http_error(engine: Engine) -> None:
