@@ -8,9 +8,9 @@ import numpy as np
 
 from gateway.search.asked import asked
 from gateway.search.embed import Embedder
-from gateway.search.index import Index
+from gateway.search.index import WEIGHTING, Index
 from gateway.search.postings import Weighting
-from gateway.search.search import CANDIDATES, LEXICAL, NEAREST, WEIGHTING, Search
+from gateway.search.search import CANDIDATES, LEXICAL, NEAREST, Search
 from gateway.search.vectors import Floats
 from gateway.wiki.words import content_words, stem
 

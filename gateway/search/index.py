@@ -19,28 +19,16 @@ from gateway.search.rows import Answer, StoredSource
 from gateway.search.vectors import Vectors
 from gateway.search.writer import Writer, writing
 from gateway.wiki.page import Page
-from gateway.wiki.words import content_words, stem, words
+from gateway.wiki.words import stem
 
-# A word in the title says more than one in the text. Measured on questions of a support wiki, see
-# docs/results.md, "Finding the page".
-WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=1.2, b=0.75)
-# The page that the reader is on wins over others that match about as well.
-CURRENT_PAGE = 1.5
-# "How do I configure this?" points at that page, whatever else the few words of it match.
-_POINTERS = frozenset(("this", "here", "these"))
+# A word in the title says more than one in the text. Measured: docs/results.md, "Finding the
+# page".
+WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
 # Pages that are kept in memory.
 KEPT = 1000
 
 # Device and inode: which file stands under the name.
 _Inode = tuple[int, int] | None
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A page that was found, best first. `score` is a positive BM25 value."""
-
-    page: Page
-    score: float
 
 
 @dataclass
@@ -257,30 +245,6 @@ class Index:
                 now.answers = [rows.read_answer(*row) for row in db.execute(store.ANSWERS)]
             return now.answers
 
-    def search(self, question: str, page_url: str | None = None, limit: int = 5) -> list[Hit]:
-        """The pages for a question, best first.
-
-        Args:
-            question: as a person wrote it.
-            page_url: address of the page that the reader is on, if it is one of the wiki's. It is
-                moved up where it matches, and is the answer where nothing else matches.
-            limit: the most hits returned.
-        """
-        with self.snapshot():
-            terms = sorted(set(content_words(question)))
-            current = self.by_url(page_url) if page_url else None
-            hits = []
-            for number, score in self.match(terms, max(limit, 50)):
-                page = self.page(number)
-                here = current is not None and page.path == current.path
-                hits.append(Hit(page, score * CURRENT_PAGE if here else score))
-            hits.sort(key=lambda hit: -hit.score)
-        pointed_at = len(terms) <= 2 and not _POINTERS.isdisjoint(words(question))
-        if current is not None and (pointed_at or not hits):
-            others = [hit for hit in hits if hit.page.path != current.path]
-            hits = [Hit(current, hits[0].score if hits else 0.0), *others]
-        return hits[:limit]
-
     def _one(self, query: str, value: str) -> Page | None:
         with self._reading() as db:
             row = db.execute(query + " LIMIT 1", (value,)).fetchone()
@@ -381,7 +345,6 @@ def coverage(rarity: dict[str, float], wanted: Iterable[str], have: Iterable[str
 
 __all__ = [
     "Answer",
-    "Hit",
     "Index",
     "StoredSource",
     "Writer",

@@ -10,17 +10,15 @@ import numpy as np
 from gateway.search.asked import Asked, asked
 from gateway.search.embed import Embedder
 from gateway.search.glossary import readings
-from gateway.search.index import Index
-from gateway.search.postings import Weighting
+from gateway.search.index import WEIGHTING, Index
 from gateway.search.remembered import Remembered
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page
 from gateway.wiki.words import words
 
-# How words count, and what the share of them counts beside the similarity. Measured, with what was
-# tried else: docs/results.md, "Finding the page".
-WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
+# What the share of the question's words counts beside the similarity. Measured, with what was tried
+# else: docs/results.md, "Finding the page".
 LEXICAL = 0.75
 # What a question counts that is read with another name for what it names.
 READING = 0.9

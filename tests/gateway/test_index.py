@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from gateway.search import index
 from gateway.search.index import Index, coverage
@@ -13,6 +11,7 @@ from gateway.wiki.words import stems
 from tests.gateway.conftest import SITE, page
 
 Make = Callable[..., Index]
+
 
 def test_pages_come_back_exactly_as_they_were(tmp_path: Path) -> None:
     pages = [page("a.md", "above\n\n# Ä\n\n## B “q” {#own}\n\n### C\n\n```\n'x';--\n```")]
@@ -30,74 +29,6 @@ def test_a_path_may_have_any_sign(tmp_path: Path, name: str) -> None:
     opened = Index(file)
     assert opened.pages() == pages
     opened.close()
-
-
-def test_a_match_in_the_title_outranks_one_in_the_text(indexed: Make) -> None:
-    found = indexed(
-        a="# Fruit\n\nBackups, backups: make backups of fruit. Backups!",
-        b="# Backups\n\nCopies of everything that is there, made at night.",
-        c="# Other\n\nNothing of the kind.",
-    ).search("How do backups work?")
-    assert [hit.page.path for hit in found] == ["b.md", "a.md"]
-    assert found[0].score > found[1].score > 0
-
-
-def test_words_meet_in_every_form_and_without_accents(indexed: Make) -> None:
-    made = indexed(a="# Café\n\nInstalled by the installer.", b="# B\n\nOther things.")
-    for question in ("installing", "INSTALLS", "cafe", "CAFÉS"):
-        assert [hit.page.path for hit in made.search(question)] == ["a.md"], question
-
-
-def test_the_page_that_the_reader_is_on_wins_among_equals(indexed: Make) -> None:
-    made = indexed(a="# One\n\nSet the port.", b="# Two\n\nSet the port.", c="# X\n\nElse.")
-    for here in ("a", "b"):
-        found = made.search("Which port?", f"{SITE}{here}/#x")
-        assert found[0].page.path == f"{here}.md"
-        assert len(found) == 2
-
-
-def test_the_readers_page_does_not_win_over_a_much_better_one(indexed: Make) -> None:
-    made = indexed(
-        a="# Restore a backup\n\nRestore the backup with the restore command.",
-        b="# Ports\n\nThe port. Long text about many things, once a backup is named. " * 5,
-        c="# Else\n\nOther.",
-    )
-    assert made.search("restore backup", f"{SITE}b/")[0].page.path == "a.md"
-
-
-def test_where_nothing_matches_the_readers_page_is_the_answer(indexed: Make) -> None:
-    made = indexed(a="# A\n\ntext", b="# B\n\ntext")
-    (hit,) = made.search("how do I do this?", f"{SITE}b/")
-    assert (hit.page.path, hit.score) == ("b.md", 0.0)
-    assert made.search("zebra", "https://elsewhere.example/b/") == []
-    assert made.search("zebra") == []
-    assert made.search("") == []
-
-
-def test_no_more_hits_than_asked_for(indexed: Make) -> None:
-    made = indexed(**{f"p{n}": f"# P{n}\n\nthe same apples" for n in range(9)})
-    assert len(made.search("apples")) == 5
-    assert len(made.search("apples", limit=2)) == 2
-
-
-@pytest.mark.parametrize(
-    "question",
-    ['"', '""', '"apples', "AND apples", "apples AND", "NOT", "apples*", "*", "NEAR(", "NEAR(a b)",
-     "title:apples", "^apples", "-apples", "{apples}", "apples + pears", "' OR 1=1 --", ");",
-     "\0apples", "\ud800 apples", "apples\u2028", "(" * 500, "apples " * 2000],
-)  # fmt: skip
-def test_search_syntax_in_a_question_is_only_words(indexed: Make, question: str) -> None:
-    made = indexed(a="# A\n\nApples", b="# B\n\nPears")
-    found = [hit.page.path for hit in made.search(question)]
-    assert ("a.md" in found) == ("apples" in question)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-@given(st.text(), st.text() | st.text().map(lambda path: SITE + path))
-def test_any_question_on_any_page_is_only_a_question(
-    indexed: Make, question: str, page_url: str
-) -> None:
-    indexed(a="# A\n\nApples").search(question, page_url)
 
 
 def test_a_page_is_known_by_its_address_however_it_is_written(indexed: Make) -> None:

@@ -89,6 +89,35 @@ def test_vectors_of_another_model_are_not_compared(
     assert paths(search, "key") == ["b.md"]
 
 
+def test_a_match_in_the_title_outranks_one_in_the_text(by_words: Callable[..., Search]) -> None:
+    found = by_words(
+        a="# Fruit\n\nBackups, backups: make backups of fruit. Backups!",
+        b="# Backups\n\nCopies of everything that is there, made at night.",
+        c="# Other\n\nNothing of the kind.",
+    ).find("How do backups work?")
+    assert [hit.page.path for hit in found] == ["b.md", "a.md"]
+    assert found[0].score > found[1].score > 0
+
+
+def test_words_meet_in_every_form_and_without_accents(by_words: Callable[..., Search]) -> None:
+    made = by_words(a="# Café\n\nInstalled by the installer.", b="# B\n\nOther things.")
+    for question in ("installing", "INSTALLS", "cafe", "CAFÉS"):
+        assert paths(made, question) == ["a.md"], question
+
+
+@pytest.mark.parametrize(
+    "question",
+    ['"', '""', '"apples', "AND apples", "apples AND", "NOT", "apples*", "*", "NEAR(", "NEAR(a b)",
+     "title:apples", "^apples", "-apples", "{apples}", "apples + pears", "' OR 1=1 --", ");",
+     "\0apples", "\ud800 apples", "apples\u2028", "(" * 500, "apples " * 2000],
+)  # fmt: skip
+def test_search_syntax_in_a_question_is_only_words(
+    by_words: Callable[..., Search], question: str
+) -> None:
+    made = by_words(a="# A\n\nApples", b="# B\n\nPears")
+    assert ("a.md" in paths(made, question)) == ("apples" in question)
+
+
 def test_scores_are_positive_and_fall(by_meaning: Callable[..., Search]) -> None:
     search = by_meaning(a="# Apples\n\nFruit", b="# Cars\n\nWheels", c="# Pears\n\nFruit")
     scores = [hit.score for hit in search.find("Which fruit is there?")]

@@ -91,7 +91,7 @@ def test_a_page_that_is_deleted_at_the_source_is_gone(wiki: Path, file: Path) ->
     (wiki / "travel.md").unlink()
     assert synced(wiki, file).removed == ("travel.md",)
     index = Index(file)
-    assert not index.search("travel desk")
+    assert not index.match(["travel", "desk"], 5)
     index.close()
 
 
