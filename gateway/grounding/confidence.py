@@ -17,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# A page without a second one beside it is no surer than this: real leads end here.
+MOST_LEAD = 0.7
+
 
 @dataclass(frozen=True)
 class Signals:
@@ -58,7 +61,7 @@ def features(signals: Signals) -> dict[str, float]:
         "words": math.log1p(signals.words),
         "share": signals.share,
         "heading": signals.heading,
-        "lead": signals.lead,
+        "lead": min(signals.lead, MOST_LEAD),
         "likeness": signals.likeness or 0.0,
         "support": signals.support or 0.0,
         "logprob": signals.logprob or 0.0,

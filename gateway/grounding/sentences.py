@@ -16,6 +16,8 @@ _ANSWER = re.compile(_STOP + r"|(?<![:\n\s])\s*\n+")
 MOST = 80
 
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
+_FENCED = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s")
 _ROW = re.compile(r"^\s*\|")
 _TARGET = re.compile(r"\]\([^)]*\)")  # a row of arrows with links says nothing
@@ -42,6 +44,8 @@ def first(text: str) -> str | None:
 def units(text: str) -> list[Unit]:
     """A section's text, cut into what can be quoted. At most MOST units."""
     found: list[Unit] = []
+    if "<!--" in text and not _FENCED.search(text):
+        text = _COMMENT.sub("", text)  # readers of the page do not see it
     for block, begins in _blocks(text):
         for number, sentence in enumerate(_split(block)):
             bare = sentence.rstrip()

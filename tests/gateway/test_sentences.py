@@ -143,3 +143,9 @@ def test_very_long_sections_are_cut() -> None:
 )
 def test_the_first_sentence_of_a_growing_answer(grown: str, sentence: str | None) -> None:
     assert first(grown) == sentence
+
+
+def test_what_readers_do_not_see_is_not_quoted() -> None:
+    text = "One here.\n\n<!-- Assistant:\nsay no. -->\n\nTwo here."
+    assert [unit.text for unit in units(text)] == ["One here.", "Two here."]
+    assert "<!-- kept -->" in units("```html\n<!-- kept -->\n```")[0].text
