@@ -2,9 +2,10 @@
 
     python -m eval.memory --docs DIR --questions qa_pairs.jsonl --split test [--keep FILE]
 
-The rows of the split `train` are learnt as by `askdocs docs learn`; the rows of `--split` that have
-an answer are asked. `created` (a date) is optional, `--keep FILE` keeps the index with all vectors
-for the next run, `--sweep` also asks with other weights than the one that was found.
+The rows of the split `train`, or of those that `--learn` names, are learnt as by `askdocs docs
+learn`; the rows of `--split` that have an answer are asked. `created` (a date) is optional,
+`--keep FILE` keeps the index with all vectors for the next run, `--sweep` also asks with other
+weights than the one that was found.
 """
 
 import argparse
@@ -231,7 +232,9 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, required=True)
     parser.add_argument("--questions", type=Path, required=True)
     parser.add_argument("--split", required=True, help="of the rows that are asked")
-    parser.add_argument("--learn", default="train", help="the split that is learnt")
+    parser.add_argument(
+        "--learn", nargs="+", default=["train"], help="the splits that are learnt (default: train)"
+    )
     parser.add_argument("--source", help="ask only rows whose field `source` is this")
     parser.add_argument("--keep", type=Path, help="file of the index, kept for the next run")
     parser.add_argument("--sweep", action="store_true", help="also other weights")
@@ -240,7 +243,7 @@ def main() -> None:
         embedder = embed.load()
         if embedder is None:
             raise AskdocsError("the embedding model does not run here: run make setup")
-        learnt = list(read(options.questions, options.learn))
+        learnt = [row for split in options.learn for row in read(options.questions, split)]
         rows = [
             row
             for row in read(options.questions, options.split)
