@@ -24,8 +24,9 @@ Count = Callable[[Sequence[str]], Awaitable[list[int]]]
 KEPT = 20_000
 # Shorter leftovers than this are not worth a second page.
 WORTHWHILE = 300
-# A further page is read only when it is found nearly as well as the first.
-NEARLY = 0.6
+# A further page is read only when it is found nearly as well as the first: below this it answers
+# one question in twenty (docs/results.md, "Several pages").
+NEARLY = 0.85
 # The best pages whose sections are compared with the question.
 COMPARED = 3
 
@@ -137,6 +138,8 @@ class Grounding:
             return None
         numbers = [number for hit in hits if (number := self.index.number(hit.page)) is not None]
         near = vectors.of(embedder.embed([text])[0], numbers)
+        if len(near) < len(numbers):
+            return None  # words alone decide about a page that has just changed
         return max((float(best[0]) for best in near.values()), default=None)
 
     def _is_here(self, question: str, hits: list[Hit], page_url: str | None) -> bool:

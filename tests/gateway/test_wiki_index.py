@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.config import GatewaySettings
+from gateway.engine import estimates
 from gateway.errors import AskdocsError
+from gateway.grounding.ground import Grounding
 from gateway.search import embed
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
@@ -123,6 +125,22 @@ def test_vectors_of_pages_that_come_in_are_worked_out(
         (wiki / "new.md").write_text("# New\n\nText.\n")
         prepare(of, say=lambda text: None)
         assert soon(lambda: index.embedded()[1] == 3)
+
+
+async def test_a_page_that_has_just_changed_is_not_refused_until_its_vectors_are_there(
+    tmp_path: Path, wiki: Path, opened: Opened, embedder: Embedder
+) -> None:
+    of = settings(tmp_path, docs=str(wiki))
+    index = opened(of)
+    with keeper(of, index, embedder).at_work():
+        assert soon(lambda: index.embedded()[1] == 2)
+    page = "# Coffee\n\n## How do I descale the coffee machine?\n\nPress the blue button.\n"
+    (wiki / "coffee.md").write_text(page)
+    prepare(of, say=lambda text: None)
+    assert index.embedded()[1] == 1
+    grounding = Grounding(index, estimates, embedder)
+    grounds = await grounding.ground("How do I descale the coffee machine?", 1000, 1)
+    assert [part.page.path for part in grounds.excerpts] == ["coffee.md"]
 
 
 def test_work_stands_back_while_the_worker_answers(
