@@ -1,0 +1,100 @@
+"""The wiki of `askdocs up`, on real folders and a real index."""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from askdocs.home import Home
+from askdocs.wiki import Wiki
+from gateway.errors import AskdocsError
+from gateway.search.index import Index, writing
+from tests.gateway.conftest import page
+
+SITE = "http://127.0.0.1:8000/"
+
+
+def opened(docs: str, home: Home, said: list[str]) -> Wiki:
+    return Wiki(docs, SITE, home.index, partial(writing, home.index), said.append)
+
+
+def urls(home: Home) -> list[str]:
+    index = Index(home.index)
+    try:
+        return [page.url for page in index.pages()]
+    finally:
+        index.close()
+
+
+def soon(what: Callable[[], bool], seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_folder_of_markdown_is_read_as_the_site_that_up_builds(wiki: Path, home: Home) -> None:
+    (wiki / "docusaurus.config.js").write_text("module.exports = {baseUrl: '/elsewhere/'}")
+    said: list[str] = []
+    up = opened(str(wiki), home, said)
+    up.first()
+    assert up.spec.kind == "preview"
+    assert urls(home) == [f"{SITE}install/", f"{SITE}ports/"]
+    assert said == ["2 pages, 2 added"]
+    assert up.shortest_title() == "Install it"
+    assert up.origins == ()
+
+
+def test_a_folder_of_html_is_read_as_it_is(tmp_path: Path, home: Home) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    (export / "page.html").write_text("<main><h1>Page</h1><p>Text of the page.</p></main>")
+    up = opened(str(export), home, [])
+    up.first()
+    assert up.spec.kind == "html"
+    assert urls(home) == [f"{SITE}page.html"]
+
+
+def test_the_pages_of_a_site_may_show_the_box(home: Home) -> None:
+    up = opened("https://wiki.example.com/docs/", home, [])
+    assert up.spec.folder is None
+    assert up.origins == ("https://wiki.example.com",)
+
+
+def test_a_site_that_the_index_has_is_not_waited_for(home: Home) -> None:
+    site = opened("http://127.0.0.1:1/", home, [])
+    with pytest.raises(AskdocsError):
+        site.first()  # nobody is there, and nothing is known of it
+    with writing(home.index) as writer:
+        writer.put(site.spec.place, page("a.md", "# A\n\nText."), "1")
+    site.first()
+
+
+def test_changes_are_followed_and_errors_said_once(wiki: Path, home: Home) -> None:
+    said: list[str] = []
+    changed: list[int] = []
+    up = opened(str(wiki), home, said)
+    up.first()
+    thread = threading.Thread(target=up.keep, args=(lambda: changed.append(1),))
+    thread.start()
+    try:
+        (wiki / "new.md").write_text("# New\n\nText.\n")
+        assert soon(lambda: "3 pages, 1 added" in said)
+        (wiki / "new.md").write_bytes(b"\xff")
+        assert soon(lambda: any(line.startswith("new.md is left out") for line in said))
+        elsewhere = wiki.rename(wiki.with_name("elsewhere"))
+        time.sleep(1)
+        elsewhere.rename(wiki)
+        (wiki / "ports.md").unlink()
+        assert soon(lambda: "2 pages, 1 removed" in said or "1 pages, 1 removed" in said)
+        assert soon(lambda: len(changed) == 2)
+    finally:
+        up.stop.set()
+        thread.join(20)
+    assert not thread.is_alive()
+    assert len(said) == len(set(said))
