@@ -12,8 +12,7 @@ from urllib.parse import urldefrag
 
 import numpy as np
 
-from gateway.errors import AskdocsError
-from gateway.search import glossary, postings, rows, store, vectors
+from gateway.search import postings, rows, store, vectors
 from gateway.search.postings import Lengths, Weighting
 from gateway.search.rows import Answer, StoredSource
 from gateway.search.vectors import Vectors
@@ -190,17 +189,13 @@ class Index:
         """
         with self._reading() as db:
             size = self._current(db).size
-            asked = {term: rows.clean(term) for term in stems}
+            asked = {term: term if term.isascii() else rows.clean(term) for term in stems}
             having = postings.pages_with(db, list(asked.values()))
+        unknown = postings.idf(size, 0)
         return {
-            term: max(0.1, postings.idf(size, having.get(clean, 0)))
+            term: max(0.1, postings.idf(size, having[clean])) if clean in having else unknown
             for term, clean in asked.items()
         }
-
-    def meanings(self, question: str) -> dict[str, set[str]]:
-        """The other names that the wiki has for what a question names: by phrase, as stems."""
-        with self._reading() as db:
-            return glossary.meanings(db, glossary.phrases(question))
 
     def vocabulary(self) -> dict[str, int]:
         """Every stem of the wiki, and how many pages have it."""
@@ -321,18 +316,6 @@ def build(file: Path, pages: Iterable[Page]) -> None:
             writer.remove("", path)
 
 
-def is_current(file: Path, pages: list[Page]) -> bool:
-    """Does `file` hold an index of exactly these pages?"""
-    try:
-        index = Index(file)
-    except AskdocsError:
-        return False
-    try:
-        return index.pages() == sorted(pages, key=lambda page: page.path)
-    finally:
-        index.close()
-
-
 def coverage(rarity: dict[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
     """The share of the stems `wanted` that `have` holds, each weighed by its rarity; 0 to 1."""
     wanted_set = set(wanted)
@@ -350,6 +333,5 @@ __all__ = [
     "Writer",
     "build",
     "coverage",
-    "is_current",
     "writing",
 ]
