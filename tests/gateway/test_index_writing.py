@@ -220,6 +220,19 @@ def test_answers_come_back_are_replaced_and_go(index: Index, writing: Writing) -
     assert [a.question for a in index.answers()] == ["Which one is green?"]
 
 
+def test_what_answers_are_good_for_is_kept_and_is_a_change(index: Index, writing: Writing) -> None:
+    assert index.memory() is None
+    with writing() as writer:
+        writer.put_memory("measured")
+    generation = index.generation
+    assert index.memory() == "measured"
+    with writing() as writer:
+        writer.put_memory(None)
+        assert writer.memory() is None
+    assert index.memory() is None
+    assert index.generation != generation
+
+
 def test_signs_that_no_database_takes_do_not_stop_a_page(index: Index, writing: Writing) -> None:
     odd = Page("o\0.md", "Odd \ud800", "http://x/\0", (Section("\0", "", ("\ud800",), "odd \0"),))
     with writing() as writer:

@@ -80,6 +80,7 @@ def content(file: Path) -> object:
             index.vocabulary(),
             index.match(["apples", "pears", "half"], 1000),
             [(a.id, a.question, a.paths) for a in index.answers()],
+            index.memory(),
             vectors and (vectors.model, vectors.pages.tolist()),
         )
 
@@ -96,6 +97,7 @@ def test_every_copy_is_the_same_and_ranks_the_same(url: str, tmp_path: Path) -> 
         for number in writer.missing("m"):
             writer.put_vectors(number, np.eye(384, dtype=np.float32)[:2], "m")
         writer.put_answers([Answer("1", "Which?", ("c.md",))])
+        writer.put_memory("measured")
     refresh(one, url)
     fresh = tmp_path / "fresh.db"
     refresh(fresh, url)
