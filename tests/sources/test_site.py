@@ -193,7 +193,7 @@ def test_a_page_that_cannot_be_read_is_reported_and_stays(
     wiki: LiveSite, monkeypatch: pytest.MonkeyPatch, reply: Reply, why: str
 ) -> None:
     monkeypatch.setattr(fetch, "LARGEST", 2**19)
-    monkeypatch.setattr("gateway.sources.fetch.Fetcher.__init__.__defaults__", (0.4,))
+    monkeypatch.setattr(fetch, "TIMEOUT", 0.4)
     known = stamps(read(reader(wiki)))
     wiki.put("/login?next=b", '<form><input type="password"></form>')
     wiki.replies["/docs/b"] = reply

@@ -1,0 +1,180 @@
+"""Asks one site for documents, as politely as its robots.txt wants it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+from protego import Protego
+
+from gateway.errors import AskdocsError
+
+# Sites recognise the first word in their robots.txt, and people in their logs.
+AGENT = "askdocs"
+USER_AGENT = f"{AGENT}/{version('askdocs')} (reads documentation; obeys robots.txt)"
+LARGEST = 16 * 2**20
+# Seconds for one answer to begin, or to go on.
+TIMEOUT = 30.0
+# Seconds in all that a busy site may have us wait for one document.
+PATIENCE = 120.0
+_TRIES = 3
+_HOPS = 5
+_BUSY = (429, 503)
+
+
+class Failed(Exception):
+    """The site did not give the document; the message says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the site said."""
+
+    status: int
+    url: str
+    """Where the document was in the end; outside the site, it has not been asked for."""
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    data: bytes
+    charset: str
+    """The encoding that the server names; empty if it names none."""
+
+    @property
+    def type(self) -> str:
+        """The media type, for example `text/html`."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class Fetcher:
+    """One request at a time to one origin, each so long after the one before."""
+
+    def __init__(self, origin: str, rate: float, headers: Mapping[str, str]) -> None:
+        """
+        Args:
+            origin: scheme and host, for example `https://wiki.example.com`.
+            rate: requests a second at most.
+            headers: sent with every request, none of which leaves the origin.
+        """
+        self.origin = origin
+        self._pause = 1 / rate
+        self._next = 0.0
+        self._client = httpx.Client(
+            headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.1", **headers}
+            | {"User-Agent": USER_AGENT},
+            timeout=TIMEOUT,
+            follow_redirects=False,
+        )
+        self._robots = Protego.parse("")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def read_robots(self) -> list[str]:
+        """Obey the site's robots.txt from now on. Returns the sitemaps that it names.
+
+        Raises:
+            AskdocsError: the site does not answer, or not with a robots.txt or none; no page may be
+                asked for then (RFC 9309, 2.3.1.4).
+        """
+        address = self.origin + "/robots.txt"
+        try:
+            answer = self.get(address)
+        except Failed as error:
+            raise AskdocsError(f"{self.origin} cannot be read: {error}") from None
+        if answer.status >= 500 or answer.status == 429:
+            raise AskdocsError(
+                f"{address} answers {answer.status}, so what may be read is not known: try later"
+            )
+        if answer.status == 200:
+            self._robots = Protego.parse(answer.data.decode("utf-8", "replace"))
+        delay = self._robots.crawl_delay(AGENT) or 0.0
+        if told := self._robots.request_rate(AGENT):
+            delay = max(delay, told.seconds / max(told.requests, 1))
+        self._pause = max(self._pause, delay)
+        return [urljoin(address, sitemap) for sitemap in self._robots.sitemaps]
+
+    def may(self, url: str) -> bool:
+        """Does robots.txt allow us to ask for this address?"""
+        return bool(self._robots.can_fetch(url, AGENT))
+
+    def get(self, url: str, unless: Mapping[str, str] | None = None) -> Answer:
+        """Ask for a document. Redirects are followed inside the origin.
+
+        Args:
+            url: its address.
+            unless: headers of a conditional request.
+
+        Raises:
+            Failed: no answer, a broken one, one that is too large, or endless redirects.
+        """
+        for _ in range(_HOPS + 1):
+            answer = self._patiently(url, unless or {})
+            target = answer.headers.get("location", "")
+            if answer.status not in (301, 302, 303, 307, 308) or not target:
+                return answer
+            try:
+                url = urljoin(url, target)
+                inside = self.is_inside(url)
+            except ValueError:
+                raise Failed(f"redirects to {target!r}, which is no address") from None
+            if not inside or not self.may(url):
+                return Answer(answer.status, url, answer.headers, b"", "")
+        raise Failed(f"redirects more than {_HOPS} times")
+
+    def is_inside(self, url: str) -> bool:
+        """Is it an address of this origin? Raises ValueError if it is no address."""
+        split = urlsplit(url)
+        return f"{split.scheme}://{split.netloc}".lower() == self.origin
+
+    def _patiently(self, url: str, unless: Mapping[str, str]) -> Answer:
+        waited = 0.0
+        for left in reversed(range(_TRIES)):
+            try:
+                answer = self._once(url, unless)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                if left and isinstance(error, httpx.TransportError) and not _is_slow(error):
+                    continue  # a connection that was kept and has been closed meanwhile
+                raise Failed(_why(error)) from None
+            if answer.status not in _BUSY or not left:
+                return answer
+            wait = _retry_after(answer)
+            if waited + wait > PATIENCE:
+                return answer
+            waited += wait
+            self._next = max(self._next, time.monotonic() + wait)
+        raise AssertionError("the last try returns or raises")
+
+    def _once(self, url: str, unless: Mapping[str, str]) -> Answer:
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        self._next = time.monotonic() + self._pause
+        began = time.monotonic()
+        with self._client.stream("GET", url, headers=dict(unless)) as response:
+            data = bytearray()
+            for part in response.iter_bytes():
+                data += part
+                if len(data) > LARGEST:
+                    raise Failed(f"larger than {LARGEST // 2**20} MiB")
+                if time.monotonic() - began > PATIENCE:
+                    raise Failed(f"took longer than {PATIENCE:.0f} s")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            charset = response.charset_encoding or ""
+        return Answer(response.status_code, url, headers, bytes(data), charset)
+
+
+def _is_slow(error: httpx.HTTPError | httpx.InvalidURL) -> bool:
+    return isinstance(error, httpx.TimeoutException)
+
+
+def _why(error: httpx.HTTPError | httpx.InvalidURL) -> str:
+    if _is_slow(error):
+        return "no answer in time"
+    return str(error) or type(error).__name__
+
+
+def _retry_after(answer: Answer) -> float:
+    """Seconds. A date is not worth reading: who sends one is away for long."""
+    told = answer.headers.get("retry-after", "5")
+    return float(told) if told.isdigit() else PATIENCE + 1
