@@ -12,7 +12,7 @@ from urllib.parse import urldefrag
 
 import numpy as np
 
-from gateway.search import postings, rows, store, vectors
+from gateway.search import glossary, postings, rows, store, vectors
 from gateway.search.postings import Lengths, Weighting
 from gateway.search.rows import Answer, StoredSource
 from gateway.search.vectors import Vectors
@@ -196,6 +196,11 @@ class Index:
             term: max(0.1, postings.idf(size, having[clean])) if clean in having else unknown
             for term, clean in asked.items()
         }
+
+    def meanings(self, question: str) -> dict[str, set[str]]:
+        """The other names that the wiki has for what a question names: by phrase, as stems."""
+        with self._reading() as db:
+            return glossary.meanings(db, glossary.phrases(question))
 
     def vocabulary(self) -> dict[str, int]:
         """Every stem of the wiki, and how many pages have it."""
