@@ -29,7 +29,7 @@ LONGEST = 4
 # Other names of one phrase; a phrase with more of them is too common a word.
 MANY = 3
 # Words of a question in which names are looked for.
-WORDS = 200
+WORDS = 60
 
 # A name: up to four words; a proper one has capitals.
 _WORD = r"[\w+#&-]+(?:\.[\w+#&-]+)*"

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 # Shorter words have too many neighbours: "pop" is no misspelt "top".
 SHORTEST = 5
+# Words that are set right, those that count most first. A pasted log has hundreds that no page has.
+MOST = 4
 
 Rarity = Callable[[Iterable[str]], Mapping[str, float]]
 
@@ -26,8 +28,13 @@ def corrected(
     unknown = rarity(["\0"])["\0"]  # no page has this one
     found: dict[str, float] = {}
     says = rarity(stems)
+    wrong = [
+        stem
+        for stem in sorted(stems, key=lambda stem: -stems[stem])
+        if says[stem] >= unknown and len(stem) >= SHORTEST and stem.isalpha()
+    ][:MOST]
     for stem, weight in stems.items():
-        if says[stem] >= unknown and len(stem) >= SHORTEST and stem.isalpha():
+        if stem in wrong:
             near = rarity(_one_away(stem) | _one_away(spelt.get(stem, stem)))
             best = min(near, key=lambda one: (near[one], one))
             stem = best if near[best] < unknown else stem
