@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import AskdocsError
 from gateway.settings import SecretStr
-from gateway.sources import fetch, site, sitemap
+from gateway.sources import fetch, reading, sitemap
 from gateway.sources.open import open_source
 from gateway.sources.site import Site, SitesSettings
 from gateway.sources.source import Broken, Changed, Unchanged
@@ -229,7 +229,7 @@ def test_a_site_that_goes_down_ends_the_sync(wiki: LiveSite) -> None:
         wiki.put(path, drop=True)
     with pytest.raises(AskdocsError, match=r"does not answer any more after 1 pages.*nothing was"):
         read(reader(wiki))
-    assert len({path for path in wiki.paths() if path in paths}) == site._DOWN
+    assert len({path for path in wiki.paths() if path in paths}) == reading.DOWN
 
 
 def test_a_site_that_is_not_there_is_an_error() -> None:
