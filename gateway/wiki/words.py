@@ -21,7 +21,7 @@ STOP_WORDS = frozenset(
 _WORD = re.compile(r"[^\W_]+")
 # All there are in Unicode lie below this; looking through the rest takes 0.1 s at each start.
 _ACCENTS = dict.fromkeys(c for c in range(0x20000) if unicodedata.combining(chr(c)))
-_STEMMER = snowballstemmer.stemmer("porter")  # what FTS5's `porter` tokenizer does
+_STEMMER = snowballstemmer.stemmer("porter")  # another one needs another VERSION of the index
 
 
 def words(text: str) -> list[str]:
