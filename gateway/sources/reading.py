@@ -131,13 +131,16 @@ class Reading:
 
     def _is_wanted(self, url: str) -> bool:
         return (
-            (url.startswith(self._root) or url + "/" == self._root)
+            (url.startswith(self._root) or self._is_root(url))
             and not _FILE.search(urlsplit(url).path)
             and self._fetcher.may(url)
         )
 
+    def _is_root(self, url: str) -> bool:
+        return url in (self._root, self._root.removesuffix("/"))
+
     def _path(self, url: str) -> str:
-        return url.removeprefix(self._root) if url != self._root else "./"
+        return url.removeprefix(self._root) if not self._is_root(url) else "./"
 
     def _page(self, url: str) -> Iterator[Unchanged | Changed | Broken]:
         path = self._path(url)

@@ -367,8 +367,10 @@ def test_the_site_is_the_folder_of_its_start_page(wiki: LiveSite, path: str, roo
     wiki.page("/docs/index.html", "Home", '<a href="/docs/a">A</a>')
     wiki.page("/w/Main", "Main", '<a href="/w/Other">O</a> <a href="/docs/a">no</a>')
     wiki.page("/w/Other", "Other")
-    urls = [page.url for page in pages(read(reader(wiki, path))).values()]
+    found = pages(read(reader(wiki, path)))
+    urls = [page.url for page in found.values()]
     assert len(urls) >= 2
+    assert not [path for path in found if "//" in path]
     assert all(url.startswith(wiki.url + root) or url + "/" == wiki.url + root for url in urls)
 
 
