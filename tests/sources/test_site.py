@@ -118,7 +118,7 @@ def test_where_robots_txt_cannot_be_read_nothing_is_asked_for(wiki: LiveSite) ->
     [
         ("", 10.0, 0.1),
         ("User-agent: *\nCrawl-delay: 0.2\n", 100.0, 0.2),
-        ("User-agent: askdocs\nRequest-rate: 1/1s\nCrawl-delay: 0.1\n", 100.0, 1.0),
+        ("User-agent: askdocs\nRequest-rate: 4/1s\nCrawl-delay: 0.1\n", 100.0, 0.25),
     ],
 )
 def test_requests_are_as_far_apart_as_the_site_and_the_setting_say(
@@ -204,6 +204,7 @@ def test_a_page_that_cannot_be_read_is_reported_and_stays(
     assert {one.path for one in found if isinstance(one, Unchanged)} == {"./", "a", "c.html"}
 
 
+@pytest.mark.slow  # Retry-After counts whole seconds
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_site_is_given_the_time_that_it_asks_for(wiki: LiveSite, status: int) -> None:
     good = wiki.replies["/docs/b"]
