@@ -191,7 +191,7 @@ def test_the_limit_holds(by_words: Callable[..., Search]) -> None:
     assert len(paths(search, "apples", limit=2)) == 2
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(question=st.text(max_size=80), page_url=st.none() | st.text(max_size=30))
 def test_no_question_breaks_the_search(
     by_meaning: Callable[..., Search], question: str, page_url: str | None
