@@ -156,7 +156,7 @@ async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozense
     )
     if said is None:
         return case
-    signals = replace(case.signals, support=said.support, logprob=said.logprob)
+    signals = replace(case.signals, logprob=said.logprob)
     right = said.page is not None and _stem(said.page.path) in gold
     return replace(case, signals=signals, said=said.text, right=right)
 

@@ -304,8 +304,7 @@ class Answer:
         return {**request, **constraint}
 
     def _confidence(self, said: Choice) -> float:
-        signals = replace(self._grounds.signals, support=said.gate.support, logprob=said.logprob)
-        return confidence(signals)
+        return confidence(replace(self._grounds.signals, logprob=said.logprob))
 
     def _doubt(self, said: Choice) -> str:
         """What is said behind an answer of little confidence, for clients that read only text."""

@@ -19,6 +19,8 @@ from typing import Any
 
 # A page without a second one beside it is no surer than this: real leads end here.
 MOST_LEAD = 0.7
+# Nats that a small model gives the tokens of a first sentence in the mean.
+TYPICAL = -0.49
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,6 @@ class Signals:
     """How much better the first page was found than the second: 1 - second / first."""
     likeness: float | None = None
     """Cosine of the question and the nearest chunk of the best pages; None without embeddings."""
-    support: float | None = None
-    """Of the answer's first sentence, as `Support.of`; None before there is one."""
     logprob: float | None = None
     """Mean log-probability (nats) of the first sentence's tokens; None where no engine tells."""
 
@@ -63,8 +63,7 @@ def features(signals: Signals) -> dict[str, float]:
         "heading": signals.heading,
         "lead": min(signals.lead, MOST_LEAD),
         "likeness": signals.likeness or 0.0,
-        "support": signals.support or 0.0,
-        "logprob": signals.logprob or 0.0,
+        "logprob": 0.0 if signals.logprob is None else signals.logprob - TYPICAL,
     }
 
 
@@ -75,11 +74,22 @@ BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
 # with embeddings, and 11 % without, where words alone tell less.
 ABOUT = 0.3
 ABOUT_BY_WORDS = 0.2
-# Is the first source the right page?
+# Is the first source the right page? What the model thinks of its own words tells little beside
+# how the page was found: the weight of logprob is of 30 answers (docs/results.md, "Confidence").
 RIGHT = Curve(
-    -7.56, {"words": 0.90, "share": -0.67, "heading": 5.62, "lead": 8.69, "likeness": 2.54}
+    -7.56,
+    {
+        "words": 0.90,
+        "share": -0.67,
+        "heading": 5.62,
+        "lead": 8.69,
+        "likeness": 2.54,
+        "logprob": 0.12,
+    },
 )
-RIGHT_BY_WORDS = Curve(-11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11})
+RIGHT_BY_WORDS = Curve(
+    -11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11, "logprob": 0.12}
+)
 # Four of five answers above it are right, one of seven below.
 CAUTION = 0.4
 
