@@ -200,7 +200,9 @@ class Gateway:
             text = "only the key of the installation may warm pages"
             raise ApiError(403, text, kind="permission_error", code="not_allowed")
         if not self._parts.has_wiki:
-            raise ApiError(404, "this gateway has no wiki: askdocs docs sync reads one", code="no_wiki")
+            raise ApiError(
+                404, "this gateway has no wiki: askdocs docs sync reads one", code="no_wiki"
+            )
         pages = await warming.chosen(self._parts.warmer, parse_object(body))
         await send_events(send, warming.events(self._parts.warmer, pages))
 
