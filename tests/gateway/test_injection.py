@@ -11,7 +11,7 @@ from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.prompt import render
 from tests.gateway.conftest import page
 
-CHEAP = INJECTIONS[::3]
+CHEAP = INJECTIONS[::4]
 
 
 def test_there_are_many_kinds_of_them() -> None:
