@@ -194,7 +194,7 @@ def test_doctor_lists_what_is_well_and_what_to_mend(askdocs: Run, wiki: Path) ->
     }
     well = askdocs("doctor", ASKDOCS_UP_DOCS=str(wiki), **ports)
     assert well.returncode == 0, well
-    assert "ok   wiki: 2 pages in" in well.stdout
+    assert "ok   wiki: 2 Markdown pages in" in well.stdout
     assert "ok   model: SmolLM2-135M-Instruct on llama.cpp" in well.stdout
     ill = askdocs("doctor", ASKDOCS_UP_DOCS="nowhere", **ports)
     assert ill.returncode == 1

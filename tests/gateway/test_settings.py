@@ -201,7 +201,7 @@ def test_a_child_process_gets_exactly_the_gateways_settings() -> None:
         GatewaySettings,
         env={"ASKDOCS_GATEWAY_KEY": "kéy"},
         port=1234,
-        docs=Path("a b"),
+        docs="a b",
         answers="quote",
         warm=True,
         prefill_rate=12.5,
