@@ -14,6 +14,8 @@ from askdocs import checks
 from askdocs.home import Home
 from tests.askdocs.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., list[str]]
 
 

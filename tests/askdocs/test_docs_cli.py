@@ -23,6 +23,8 @@ from tests.askdocs.conftest import COMMAND, Run
 from tests.gateway.postgres import Postgres, postgres
 from tests.parts import require
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgres"]  # a fixture
 SITE = "https://wiki.example.com/"
 
@@ -329,7 +331,6 @@ def test_an_index_that_the_settings_name_is_used(wiki: Path, askdocs: Run, tmp_p
     assert elsewhere.is_file()
 
 
-@pytest.mark.slow
 def test_a_shared_index_is_synced_once_and_read_by_all(
     wiki: Path,
     docs: Docs,
@@ -391,7 +392,6 @@ def many(folder: Path, count: int) -> None:
         (folder / f"{number:04}.md").write_text(text)
 
 
-@pytest.mark.slow
 def test_a_kill_9_in_the_middle_leaves_the_index_of_before(
     synced: Path, docs: Docs, home: Home
 ) -> None:
@@ -423,7 +423,6 @@ def until_it_writes(index: Path, process: subprocess.Popen[str]) -> None:
             time.sleep(0.002)
 
 
-@pytest.mark.slow
 def test_two_syncs_at_once_leave_one_whole_index(wiki: Path, docs: Docs, home: Home) -> None:
     many(wiki, 300)
     words = ("sync", str(wiki), "--site-url", SITE, "--json")

@@ -15,6 +15,8 @@ from askdocs.home import Home
 from gateway.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 WIDGET = "http://127.0.0.1:8080"
 
 

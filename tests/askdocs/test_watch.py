@@ -11,6 +11,8 @@ import pytest
 
 from askdocs import watch
 
+pytestmark = pytest.mark.slow
+
 SOON = 20.0  # seconds, on a busy machine
 
 

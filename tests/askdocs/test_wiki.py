@@ -14,6 +14,8 @@ from gateway.errors import AskdocsError
 from gateway.search.index import Index, writing
 from tests.gateway.conftest import page
 
+pytestmark = pytest.mark.slow
+
 SITE = "http://127.0.0.1:8000/"
 
 

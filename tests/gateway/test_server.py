@@ -23,6 +23,8 @@ from gateway import server
 from gateway.server import MAX_HEAD, Edge
 from tests.gateway.served_app import echo
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 GET = b"GET /x HTTP/1.1\r\nhost: a\r\n"
 POST = b"POST /x HTTP/1.1\r\nhost: a\r\n"
@@ -272,7 +274,6 @@ def wait_for(port: int, process: "subprocess.Popen[str]") -> Any:
             time.sleep(0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_lets_answers_end_and_exits_cleanly(workers: int) -> None:
     port = free_port()
@@ -288,7 +289,6 @@ def test_a_stop_lets_answers_end_and_exits_cleanly(workers: int) -> None:
     assert process.returncode in (0, -signal.SIGTERM)
 
 
-@pytest.mark.slow
 def test_several_workers_share_the_port_and_one_that_dies_is_replaced() -> None:
     port = free_port()
     with serving("create", 2, port) as process:
@@ -315,7 +315,6 @@ def _serves(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed() -> None:
     port = free_port()
     with serving("create", 2, port) as process:
@@ -326,7 +325,6 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     assert (len(gone), alive) == (2, [])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     ("factory", "why"),
@@ -343,7 +341,6 @@ def test_a_worker_that_cannot_start_ends_the_whole_with_its_error(
     assert "Traceback" not in errors
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_port_that_is_taken_is_named_with_the_fix(workers: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

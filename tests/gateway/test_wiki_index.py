@@ -22,6 +22,8 @@ from gateway.traffic import Traffic
 from gateway.wiki_index import Keeper, alone, prepare
 from tests.parts import require
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
