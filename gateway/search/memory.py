@@ -69,7 +69,7 @@ class Memory:
             vector: of the question, [d].
             without: places of answers that count as if they had never been given.
         """
-        nearness = self._questions @ self._whitened(vector[None])[0]
+        nearness = np.vecdot(self._questions, self._whitened(vector[None])[0])
         if without is not None:
             nearness[without] = 0
         near = np.arange(self.size)

@@ -20,6 +20,12 @@ from gateway.wiki.words import stems
 
 # Postings that the writer holds in memory, 11 bytes each and the words, before it stores them.
 PENDING = 4_000_000
+# A word that more than this share of the pages have takes the longest to unpack, and many questions
+# have it: it is kept unpacked, up to so many bytes of all such words.
+OFTEN = 0.05
+KEPT = 32 * 2**20
+
+Gains = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
 SCHEMA = """
 CREATE TABLE posting (term TEXT PRIMARY KEY, pages BLOB NOT NULL, counts BLOB NOT NULL);
@@ -109,7 +115,6 @@ class Postings:
         starts = np.searchsorted(terms[order], np.arange(len(self._ids) + 1))
         pages = np.frombuffer(self._pages, np.uint32)[order]
         counts = np.frombuffer(bytes(self._counts), np.uint8).reshape(-1, 3)[order]
-        self._norms: dict[Weighting, npt.NDArray[np.float32]] = {}
 
         def rows() -> Iterator[tuple[str, bytes, bytes]]:
             for term in sorted(self._ids):  # in the order of the table, which is faster
@@ -159,8 +164,13 @@ class Lengths:
         order = np.argsort(stored, kind="stable")
         self.numbers = stored[order]
         """[n], ascending"""
+        # Where the page of each number stands in `numbers`: looked up, not searched for.
+        self._places = np.zeros(int(self.numbers[-1]) + 1 if len(order) else 0, np.int32)
+        self._places[self.numbers] = np.arange(len(order), dtype=np.int32)
         self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)[order]
         self._norms: dict[Weighting, npt.NDArray[np.float32]] = {}
+        self._kept: dict[tuple[str, Weighting], Gains] = {}
+        self._kept_bytes = 0
 
     def match(
         self, db: sqlite3.Connection, terms: Mapping[str, float], weighting: Weighting
@@ -172,18 +182,30 @@ class Lengths:
             terms: stems, and how much each counts.
         """
         scores = np.zeros(len(self.numbers), np.float32)
-        fields = np.array(weighting[:3], np.float32)
-        norm = self._norm(weighting)
         for term, weight in terms.items():
-            row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
-            if row is None:
-                continue
-            pages, counts = _without(row, set(), np.uint8)
-            at = np.searchsorted(self.numbers, pages)
-            times = counts.astype(np.float32) @ fields
-            says = weight * idf(len(self.numbers), len(pages)) * (weighting.k1 + 1)
-            scores[at] += says * times / (times + norm[at])
+            places, gains = self._gains(db, term, weighting)
+            if len(places):
+                says = weight * idf(len(self.numbers), len(places)) * (weighting.k1 + 1)
+                scores[places] += np.float32(says) * gains
         return scores
+
+    def _gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
+        """Which pages have a word, by their places in `numbers`, and how well each: 0 to 1."""
+        if found := self._kept.get((term, weighting)):
+            return found
+        row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
+        pages, counts = _without(row or (b"", b""), set(), np.uint8)
+        places = self._places[pages]
+        title, headings, body = counts.T.astype(np.float32)
+        times = weighting.title * title + weighting.headings * headings + weighting.body * body
+        gains = times / (times + self._norm(weighting)[places])
+        if len(places) > OFTEN * len(self.numbers):
+            self._kept_bytes += places.nbytes + gains.nbytes
+            if self._kept_bytes > KEPT:
+                self._kept.clear()
+                self._kept_bytes = places.nbytes + gains.nbytes
+            self._kept[term, weighting] = (places, gains)
+        return places, gains
 
     def _norm(self, weighting: Weighting) -> npt.NDArray[np.float32]:
         """How much more often a word must stand in each page, because of its length."""

@@ -135,7 +135,8 @@ class Search:
         vectors = self.index.vectors()
         if vectors is None or self.embedder is None or vectors.model != self.embedder.model:
             return {}
-        found = dict(vectors.best(vector, CANDIDATES)) | vectors.of(vector, numbers)
+        found = dict(vectors.best(vector, CANDIDATES))
+        found |= vectors.of(vector, [number for number in numbers if number not in found])
         return {number: float(nearest @ NEAREST) for number, nearest in found.items()}
 
 
