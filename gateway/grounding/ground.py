@@ -12,7 +12,7 @@ from gateway.grounding.neutral import neutral
 from gateway.search.asked import asked
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, coverage
-from gateway.search.search import Hit, Search
+from gateway.search.search import Hit, Search, heading_share
 from gateway.search.spelling import corrected
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems
@@ -27,10 +27,6 @@ WORTHWHILE = 300
 # A further page is read only when it is found nearly as well as the first: below this it answers
 # one question in twenty (docs/results.md, "Several pages").
 NEARLY = 0.85
-# What a page's score gains where one heading has all words of the question, and the pages that are
-# looked at for it. It moves recall@1 on the validation questions from .216 to .240.
-HEADING = 0.15
-CANDIDATES = 10
 FOUND = 5
 # The best pages whose sections are compared with the question.
 COMPARED = 3
@@ -123,18 +119,14 @@ class Grounding:
         sought = asked(question, history)
         wanted = corrected(sought.words, sought.spelt, self.index.rarity)
         rarity = self.index.rarity(wanted)
-        found = self.search.find(question, page_url, limit=CANDIDATES, history=history)
-        hits = [Hit(hit.page, hit.score + HEADING * _heading(hit.page, rarity)) for hit in found]
-        if not (hits and page_url and self._is_of(hits[0].page, page_url)):
-            hits = sorted(hits, key=lambda hit: -hit.score)
-        hits = hits[:FOUND]
+        hits = self.search.find(question, page_url, limit=FOUND, history=history)
         sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]
         share = [coverage(rarity, wanted, _words(page, section)) for page, section in sections]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
         signals = Signals(
             words=len(wanted),
             share=max(share, default=0.0),
-            heading=max((_heading(hit.page, rarity) for hit in hits[:COMPARED]), default=0.0),
+            heading=max((heading_share(hit.page, rarity) for hit in hits[:COMPARED]), default=0.0),
             lead=max(0.0, 1 - second),
             likeness=self._likeness(sought.text, hits[:COMPARED]),
         )
@@ -162,10 +154,3 @@ class Grounding:
 
 def _words(page: Page, section: Section) -> list[str]:
     return stems(f"{page.title} {' '.join(section.path)} {section.text}")
-
-
-def _heading(page: Page, rarity: dict[str, float]) -> float:
-    """The share of the words that the title and the headings above one section have at most."""
-    heads = {section.path for section in page.sections}
-    shares = [coverage(rarity, rarity, stems(f"{page.title} {' '.join(path)}")) for path in heads]
-    return max(shares, default=0.0)

@@ -321,7 +321,7 @@ def build(file: Path, pages: Iterable[Page]) -> None:
             writer.remove("", path)
 
 
-def coverage(rarity: dict[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
+def coverage(rarity: Mapping[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
     """The share of the stems `wanted` that `have` holds, each weighed by its rarity; 0 to 1."""
     wanted_set = set(wanted)
     total = sum(rarity[term] for term in wanted_set)

@@ -10,12 +10,12 @@ import numpy as np
 from gateway.search.asked import Asked, asked
 from gateway.search.embed import Embedder
 from gateway.search.glossary import readings
-from gateway.search.index import WEIGHTING, Index
+from gateway.search.index import WEIGHTING, Index, coverage
 from gateway.search.remembered import Remembered
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page
-from gateway.wiki.words import words
+from gateway.wiki.words import stems, words
 
 # What the share of the question's words counts beside the similarity. Measured, with what was tried
 # else: docs/results.md, "Finding the page".
@@ -28,6 +28,9 @@ NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
 CANDIDATES = 200
 # Pages that may come up because they are near to where the reader is.
 NEAR = 50
+# What is added where one heading has all the words of the question, for the first so many pages.
+HEADING = 0.05
+HEADED = 10
 # A score is above 0, however unlike the page is.
 LEAST = 1e-6
 # How much more the page counts that the reader is on, and those that it links to or that lie in the
@@ -121,7 +124,13 @@ class Search:
             number: max(share.get(number, 0.0) + like.get(number, usual), LEAST)
             for number in dict.fromkeys([*share, *like])
         }
-        return sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
+        found = sorted(scores.items(), key=_best_first)
+        rarity = self.index.rarity(stems)
+        headed = [
+            (number, score + HEADING * heading_share(self.index.page(number), rarity))
+            for number, score in found[:HEADED]
+        ]
+        return [*sorted(headed, key=_best_first), *found[HEADED:]]
 
     def _share(self, stems: Mapping[str, float]) -> dict[int, float]:
         """The weighted share of the words that a page has, of the pages with the most."""
@@ -138,6 +147,22 @@ class Search:
         found = dict(vectors.best(vector, CANDIDATES))
         found |= vectors.of(vector, [number for number in numbers if number not in found])
         return {number: float(nearest @ NEAREST) for number, nearest in found.items()}
+
+
+def heading_share(page: Page, rarity: Mapping[str, float]) -> float:
+    """The share of the words that the title and the headings above one section have at most.
+
+    Args:
+        page: a page.
+        rarity: the words, as stems, and how much each says.
+    """
+    heads = {section.path for section in page.sections}
+    shares = [coverage(rarity, rarity, stems(f"{page.title} {' '.join(path)}")) for path in heads]
+    return max(shares, default=0.0)
+
+
+def _best_first(scored: tuple[int, float]) -> tuple[float, int]:
+    return -scored[1], scored[0]
 
 
 def _moved_up(hits: list[Hit], current: Page) -> list[Hit]:
