@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime  # type: ignore[import-untyped]
-from tokenizers import Tokenizer
 
 from gateway.wiki.page import Page, Section
 
@@ -41,7 +39,11 @@ class Embedder:
     """Turns texts into vectors. Safe to use from several threads."""
 
     def __init__(self, weights: Path, tokenizer: Path) -> None:
-        """Raises OSError and what onnxruntime and tokenizers raise where the files do not load."""
+        """Raises ImportError, OSError and what the two libraries raise where they do not load."""
+        # Here, because where a library cannot be loaded at all, words are still searched for.
+        import onnxruntime  # type: ignore[import-untyped]
+        from tokenizers import Tokenizer
+
         self.model = MODEL
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()

