@@ -28,8 +28,10 @@ NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
 CANDIDATES = 200
 # Pages that may come up because they are near to where the reader is.
 NEAR = 50
-# What is added where one heading has all the words of the question, for the first so many pages.
+# What is added for the share of the question's words that one heading has, and for having all of
+# them: who wrote the heading had the question in mind. Of the first so many pages.
 HEADING = 0.05
+ALL = 0.1
 HEADED = 10
 # A score is above 0, however unlike the page is.
 LEAST = 1e-6
@@ -127,7 +129,7 @@ class Search:
         found = sorted(scores.items(), key=_best_first)
         rarity = self.index.rarity(stems)
         headed = [
-            (number, score + HEADING * heading_share(self.index.page(number), rarity))
+            (number, score + _headed(heading_share(self.index.page(number), rarity)))
             for number, score in found[:HEADED]
         ]
         return [*sorted(headed, key=_best_first), *found[HEADED:]]
@@ -159,6 +161,11 @@ def heading_share(page: Page, rarity: Mapping[str, float]) -> float:
     heads = {section.path for section in page.sections}
     shares = [coverage(rarity, rarity, stems(f"{page.title} {' '.join(path)}")) for path in heads]
     return max(shares, default=0.0)
+
+
+def _headed(share: float) -> float:
+    # All of them, or all but one that says very little.
+    return HEADING * share + ALL * share**12
 
 
 def _best_first(scored: tuple[int, float]) -> tuple[float, int]:
