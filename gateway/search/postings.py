@@ -20,12 +20,12 @@ from gateway.wiki.words import stems
 
 # Postings that the writer holds in memory, 11 bytes each and the words, before it stores them.
 PENDING = 4_000_000
-# A word that more than this share of the pages have takes the longest to unpack, and many questions
-# have it: it is kept unpacked, up to so many bytes of all such words.
+# A word that more than this share of the pages have is added to all of them, which is quicker.
 OFTEN = 0.05
-KEPT = 32 * 2**20
-
-Gains = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
+# Bytes of words that are kept unpacked, and what each takes besides its numbers: questions have
+# many words in common, and one question is searched for in several readings.
+KEPT = 64 * 2**20
+ENTRY = 500
 
 SCHEMA = """
 CREATE TABLE posting (term TEXT PRIMARY KEY, pages BLOB NOT NULL, counts BLOB NOT NULL);
@@ -47,6 +47,17 @@ class Weighting(NamedTuple):
     """How much a second occurrence of a word still adds: 0 is nothing."""
     b: float
     """How much a long page must have more of a word: 0 is no more, 1 in proportion."""
+
+
+class Gains(NamedTuple):
+    """How well pages have a word."""
+
+    having: int
+    """The pages that have it."""
+    places: npt.NDArray[np.int32] | slice
+    """Where they stand among all pages; a slice is all of them, also those that do not have it."""
+    gains: npt.NDArray[np.float32]
+    """0 to 1"""
 
 
 class Postings:
@@ -183,29 +194,35 @@ class Lengths:
         """
         scores = np.zeros(len(self.numbers), np.float32)
         for term, weight in terms.items():
-            places, gains = self._gains(db, term, weighting)
-            if len(places):
-                says = weight * idf(len(self.numbers), len(places)) * (weighting.k1 + 1)
-                scores[places] += np.float32(says) * gains
+            found = self._gains(db, term, weighting)
+            if found.having:
+                says = weight * idf(len(self.numbers), found.having) * (weighting.k1 + 1)
+                scores[found.places] += np.float32(says) * found.gains
         return scores
 
     def _gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
-        """Which pages have a word, by their places in `numbers`, and how well each: 0 to 1."""
-        if found := self._kept.get((term, weighting)):
-            return found
+        """How well each page has a word."""
+        if kept := self._kept.get((term, weighting)):
+            return kept
         row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
         pages, counts = _without(row or (b"", b""), set(), np.uint8)
         places = self._places[pages]
         title, headings, body = counts.T.astype(np.float32)
         times = weighting.title * title + weighting.headings * headings + weighting.body * body
         gains = times / (times + self._norm(weighting)[places])
-        if len(places) > OFTEN * len(self.numbers):
-            self._kept_bytes += places.nbytes + gains.nbytes
-            if self._kept_bytes > KEPT:
-                self._kept.clear()
-                self._kept_bytes = places.nbytes + gains.nbytes
-            self._kept[term, weighting] = (places, gains)
-        return places, gains
+        found = Gains(len(pages), places, gains)
+        size = ENTRY + places.nbytes + gains.nbytes
+        if len(pages) > OFTEN * len(self.numbers):
+            of_all = np.zeros(len(self.numbers), np.float32)
+            of_all[places] = gains
+            found = Gains(len(pages), slice(None), of_all)
+            size = ENTRY + of_all.nbytes
+        self._kept_bytes += size
+        if self._kept_bytes > KEPT:
+            self._kept.clear()
+            self._kept_bytes = size
+        self._kept[term, weighting] = found
+        return found
 
     def _norm(self, weighting: Weighting) -> npt.NDArray[np.float32]:
         """How much more often a word must stand in each page, because of its length."""
