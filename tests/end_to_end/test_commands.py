@@ -52,15 +52,19 @@ def test_status_names_addresses_processes_health_and_key(askdocs: Askdocs) -> No
 
 
 def test_pages_are_warmed_on_command(askdocs: Askdocs) -> None:
-    done = askdocs.cli("docs", "warm", "ports.md", "speed.md", "--json")
+    # The shortest ones: what fits the budget depends on how fast this machine reads.
+    done = askdocs.cli("docs", "warm", "privacy.md", "api-key.md", "--json")
     assert done.returncode == 0, done.stderr
-    total, ports, speed, sums = json.loads(done.stdout)
+    total, *pages, sums = json.loads(done.stdout)
     assert total == {"total": 2}
-    assert (ports["page"], speed["page"]) == ("ports.md", "speed.md")
-    assert sums["pages"] == 2
-    assert sums["tokens"] == ports["tokens"] + speed["tokens"]
-    again = askdocs.cli("docs", "warm", "speed.md")
-    assert "speed.md" in again.stdout
+    assert [page["page"] for page in pages] == ["privacy.md", "api-key.md"]
+    fitting = [page for page in pages if page["how"] != "too large"]
+    assert fitting
+    assert sums["pages"] == len(fitting)
+    assert sums["tokens"] == sum(page["tokens"] for page in fitting)
+    name = fitting[0]["page"]
+    again = askdocs.cli("docs", "warm", name)
+    assert name in again.stdout
     assert ", warm, " in again.stdout
     assert "1 of 1 pages" in again.stdout
     assert (
