@@ -31,6 +31,8 @@ class Client:
     url: str
     key: str
     engine: str
+    site: str
+    """With a slash at its end."""
     home: Path
 
     def doc(self, page: str, heading: str, language: str) -> str:
@@ -39,7 +41,8 @@ class Client:
         section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
         found = re.search(rf"^( *)```{language}\n(.*?)^\1```", section, re.M | re.S)
         assert found, f"{page}.md has no {language} under {heading!r}"
-        return textwrap.dedent(found[2]).replace("http://127.0.0.1:4000/v1", self.url)
+        code = textwrap.dedent(found[2]).replace("http://127.0.0.1:4000/v1", self.url)
+        return code.replace("http://127.0.0.1:8000/", self.site)
 
     def run(self, *command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
         """Run it in the home, in an environment without anybody's settings."""
@@ -70,7 +73,7 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str, str]]:
     folder = tmp_path_factory.mktemp("clients")
     for name, text in WIKI.items():
         path = folder / "wiki" / name
@@ -79,11 +82,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
     with up(folder / "home", folder / "wiki") as running:
         status = running.status()
         parts = status["parts"]
-        yield parts["gateway"]["url"], status["key"], parts["engine"]["url"]
+        urls = [parts[name]["url"] for name in ("gateway", "engine", "site")]
+        yield urls[0], status["key"], urls[1], urls[2]
 
 
 @pytest.fixture
-def client(served: tuple[str, str, str], tmp_path: Path) -> Client:
+def client(served: tuple[str, str, str, str], tmp_path: Path) -> Client:
     return Client(*served, tmp_path)
 
 

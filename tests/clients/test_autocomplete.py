@@ -24,10 +24,10 @@ KEY = "ask-autocomplete"
 
 
 @pytest.fixture
-def coder(served: tuple[str, str, str], tmp_path: Path) -> Iterator[Client]:
+def coder(served: tuple[str, str, str, str], tmp_path: Path) -> Iterator[Client]:
     """A gateway whose `base` is the small model, with a code model beside it."""
-    engine = served[2]
-    client = Client(f"http://127.0.0.1:{free_port()}/v1", KEY, engine, tmp_path)
+    engine, site = served[2:]
+    client = Client(f"http://127.0.0.1:{free_port()}/v1", KEY, engine, site, tmp_path)
     with serving_markers(tmp_path, FAMILIES[0].markers) as url:
         settings = client.doc("autocomplete", "How do I set up autocomplete?", "toml")
         (tmp_path / "askdocs.toml").write_text(settings.replace("http://127.0.0.1:8002/v1", url))

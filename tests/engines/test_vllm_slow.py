@@ -342,7 +342,10 @@ def test_the_rope_scaling_of_llama_3_1_is_carried_over(
     with serving_gguf(variant) as url, httpx.Client(base_url=url, timeout=60) as client:
         scaled = parity.llamacpp_logprobs(client, ids)
     log = tmp_path / "log"
-    with serving_folder(python, folder, log) as url, httpx.Client(base_url=url) as client:
+    with (
+        serving_folder(python, folder, log) as url,
+        httpx.Client(base_url=url, timeout=120) as client,
+    ):
         ours = parity.vllm_logprobs(client, "base", ids)
     # On so short a text the scaling moves a token by 0.065 nats on average, about as much as the
     # engines differ anyway: the perplexities are equal with and without it, so each token counts.
