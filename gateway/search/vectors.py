@@ -10,6 +10,7 @@ threads then wait for each other, and that took twice the time (measured on two 
 """
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ def unpack(packed: Packed) -> Floats:
     return np.frombuffer(packed.matrix, np.int8).reshape(-1, WIDTH) * scales[:, None]
 
 
-class Vectors:
+class Vectors(ABC):
     """The vectors of one embedding model, of one generation of the index."""
 
     def __init__(self, model: str, generation: int, pages: Numbers) -> None:
@@ -89,14 +90,14 @@ class Vectors:
         self.pages = pages
         """[n]: the page that each chunk is of, ascending."""
 
+    @abstractmethod
     def best(self, query: Floats, limit: int) -> list[tuple[int, Floats]]:
         """The pages whose nearest chunk is nearest to `query` [384], best first: the number and
         the similarities of its best chunks [3], descending; of a shorter page the last repeats."""
-        raise NotImplementedError
 
+    @abstractmethod
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
         """The same similarities for these pages; those without vectors are left out."""
-        raise NotImplementedError
 
 
 class Exact(Vectors):
