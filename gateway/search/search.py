@@ -114,9 +114,10 @@ class Search:
             vector: of its text, [384]; None where it cannot be had.
         """
         stems = corrected(sought.words, sought.spelt, self.index.rarity)
-        share = self._share(stems)
+        rarity = self.index.rarity(stems)
+        share = self._share(stems, rarity)
         for reading in readings(stems, self.index.meanings(sought.text)):
-            for number, other in self._share(reading).items():
+            for number, other in self._share(reading, self.index.rarity(reading)).items():
                 share[number] = max(share.get(number, 0.0), READING * other)
         like = self._likeness(vector, share) if vector is not None else {}
         # A page whose vectors are not there yet is taken to be like the others with its words.
@@ -127,16 +128,14 @@ class Search:
             for number in dict.fromkeys([*share, *like])
         }
         found = sorted(scores.items(), key=_best_first)
-        rarity = self.index.rarity(stems)
         headed = [
             (number, score + _headed(heading_share(self.index.page(number), rarity)))
             for number, score in found[:HEADED]
         ]
         return [*sorted(headed, key=_best_first), *found[HEADED:]]
 
-    def _share(self, stems: Mapping[str, float]) -> dict[int, float]:
+    def _share(self, stems: Mapping[str, float], rarity: Mapping[str, float]) -> dict[int, float]:
         """The weighted share of the words that a page has, of the pages with the most."""
-        rarity = self.index.rarity(stems)
         most = (WEIGHTING.k1 + 1) * sum(weight * rarity[stem] for stem, weight in stems.items())
         matched = self.index.match(stems, CANDIDATES, WEIGHTING)
         return {number: LEXICAL * score / most for number, score in matched}
