@@ -14,7 +14,7 @@ from gateway.sources import html
 from gateway.sources.document import Head, head_of
 from gateway.sources.source import Broken, Changed, Unchanged
 from gateway.sources.titles import Affixes
-from gateway.sources.tree import Tree, file_url
+from gateway.sources.tree import Tree, file_url, read
 
 SUFFIXES = (".html", ".htm", ".xhtml")
 # Markup is a few times its text, so a page may be larger here than in Markdown.
@@ -70,7 +70,7 @@ class HtmlFolder:
                 continue
             try:
                 page = html.page(
-                    _data(self.root / path),
+                    read(self.root / path, LARGEST),
                     path,
                     export.urls[path],
                     served=file.served,
@@ -105,7 +105,7 @@ class _Export:
             if not path.lower().endswith(SUFFIXES) or _is_no_page(path):
                 continue
             try:
-                data = _data(root / path)
+                data = read(root / path, LARGEST)
                 served = self._served(path)
                 head = head_of(data, served)
             except (OSError, ValueError) as error:
@@ -188,14 +188,6 @@ class _Export:
             for path in [same[0], *others] if others else []:
                 self.urls[path] = self.files[path].served
         return copies
-
-
-def _data(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        data = opened.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ValueError(f"larger than {LARGEST // 2**20} MiB")
-    return data
 
 
 def _is_no_page(path: str) -> bool:

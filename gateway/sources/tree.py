@@ -68,15 +68,25 @@ class Tree:
             OSError: it cannot be read.
             ValueError: it is larger than LARGEST.
         """
-        with (self.root / path).open("rb") as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise ValueError(f"larger than {LARGEST // 2**20} MiB")
-        return data
+        return read(self.root / path, LARGEST)
 
     def text(self, path: str) -> str:
         """The text of a file: see `decode`. Raises as `data`, and ValueError if it is not UTF-8."""
         return decode(self.data(path))
+
+
+def read(file: Path, largest: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger than so many bytes.
+    """
+    with file.open("rb") as opened:
+        data = opened.read(largest + 1)
+    if len(data) > largest:
+        raise ValueError(f"larger than {largest // 2**20} MiB")
+    return data
 
 
 def decode(data: bytes) -> str:
