@@ -4,10 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -121,6 +124,21 @@ def gateway(
         path = "ready" if ready else "health"
         _until(lambda: _is_up(f"http://127.0.0.1:{port}/{path}"), process, 120)
         yield Gateway(process, port, home, folder / f"gateway-{port}.log")
+
+
+@contextmanager
+def shown(folder: Path) -> Iterator[str]:
+    """The address of a site that shows the folder."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager

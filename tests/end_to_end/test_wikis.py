@@ -1,18 +1,15 @@
 """Wikis that change while `askdocs up` runs, and those that are no Markdown."""
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.end_to_end.running import Askdocs, up
+from tests.starting import shown
 
 pytestmark = pytest.mark.slow
 
@@ -86,18 +83,3 @@ def test_a_site_on_the_web_stays_where_it_is(tmp_path: Path, export: Path) -> No
         answered = json.loads(done.stdout)
         assert "40 ml" in answered["answer"]
         assert answered["sources"][0]["url"] == f"{site}kitchen/coffee.html#descale"
-
-
-@contextmanager
-def shown(folder: Path) -> Iterator[str]:
-    """The address at which somebody else shows the folder."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

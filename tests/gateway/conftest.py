@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gateway.engine import Engine
-from gateway.search import index
+from gateway.search import embed, index
+from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page
 from tests import starting
+from tests.parts import require
 
 SITE = "https://wiki.example.com/"
 
@@ -64,3 +66,11 @@ async def engine(engine_url: str) -> AsyncIterator[Engine]:
     engine = Engine(engine_url)
     yield engine
     await engine.close()
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    loaded = embed.load()
+    require(loaded is not None, "the embedding model is not installed: run make setup")
+    assert loaded is not None
+    return loaded

@@ -11,15 +11,6 @@ import pytest
 from gateway.search import embed
 from gateway.search.embed import Embedder, chunks
 from tests.gateway.conftest import page
-from tests.parts import require
-
-
-@pytest.fixture(scope="module")
-def embedder() -> Embedder:
-    loaded = embed.load()
-    require(loaded is not None, "the embedding model is not installed: run make setup")
-    assert loaded is not None
-    return loaded
 
 
 def test_vectors_are_of_length_one(embedder: Embedder) -> None:

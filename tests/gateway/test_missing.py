@@ -6,20 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.search import embed, missing
+from gateway.search import missing
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, build, writing
 from gateway.search.missing import embed_missing
 from tests.gateway.conftest import page
-from tests.parts import require
-
-
-@pytest.fixture(scope="module")
-def embedder() -> Embedder:
-    loaded = embed.load()
-    require(loaded is not None, "the embedding model is not installed: run make setup")
-    assert loaded is not None
-    return loaded
 
 
 @pytest.fixture

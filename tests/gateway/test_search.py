@@ -7,23 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.search import embed
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, writing
 from gateway.search.missing import embed_missing
 from gateway.search.search import Search
 from tests.gateway.conftest import SITE, page
-from tests.parts import require
 
 Make = Callable[..., Index]
-
-
-@pytest.fixture(scope="module")
-def embedder() -> Embedder:
-    loaded = embed.load()
-    require(loaded is not None, "the embedding model is not installed: run make setup")
-    assert loaded is not None
-    return loaded
 
 
 @pytest.fixture

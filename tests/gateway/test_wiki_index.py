@@ -1,11 +1,8 @@
 """What a gateway does for its index, before and while it runs."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,23 +11,14 @@ from gateway.config import GatewaySettings
 from gateway.engine import estimates
 from gateway.errors import AskdocsError
 from gateway.grounding.ground import Grounding
-from gateway.search import embed
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.settings import load
 from gateway.traffic import Traffic
 from gateway.wiki_index import Keeper, alone, prepare
-from tests.parts import require
+from tests.starting import shown
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def embedder() -> Embedder:
-    loaded = embed.load()
-    require(loaded is not None, "the embedding model is not installed: run make setup")
-    assert loaded is not None
-    return loaded
 
 
 @pytest.fixture
@@ -192,18 +180,3 @@ def test_a_site_that_is_away_keeps_nobody_from_ending(tmp_path: Path, opened: Op
     with keeper(of, index).at_work():
         pass
     assert time.monotonic() - began < 5
-
-
-@contextmanager
-def shown(folder: Path) -> Iterator[str]:
-    """The address of a site that shows the folder."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
