@@ -1,5 +1,7 @@
 """`askdocs doctor`: the checks that `up` makes, and those of what is there already."""
 
+from contextlib import closing
+
 from askdocs import checks, model, status
 from askdocs.checks import Check
 from askdocs.home import Home, read_json
@@ -44,9 +46,8 @@ def _state(home: Home) -> list[Check]:
     found = []
     if home.index.is_file():
         try:
-            index = Index(home.index)
-            found.append(Check("index", True, f"{index.size} pages"))
-            index.close()
+            with closing(Index(home.index)) as index:
+                found.append(Check("index", True, f"{index.size} pages"))
         except AskdocsError as error:
             text, _, fix = str(error).rpartition(": ")
             found.append(Check("index", False, text, fix))

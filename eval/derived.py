@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -123,9 +124,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             file = options.keep or Path(place) / "index.db"
             prepare(options.docs, file, embedder)
-            index = Index(file)
-            measure(Search(index, embedder), rows, print)
-            index.close()
+            with closing(Index(file)) as index:
+                measure(Search(index, embedder), rows, print)
     except AskdocsError as error:
         sys.exit(f"derived: {error}")
 

@@ -59,15 +59,19 @@ class Index:
         self._now: _Generation | None = None
         self._vectors: Vectors | None = None
         self._loading = threading.Lock()
-        with self._reading() as db:
-            store.check(db, file)
-            self._current(db)
+        try:
+            with self._reading() as db:
+                store.check(db, file)
+                self._current(db)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         with self._lock:
-            for db in self._idle:
-                db.close()
-            self._idle.clear()
+            while self._idle:
+                self._idle.pop().close()
+            self._inode = None  # so that those in use are closed when they come back
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -294,12 +298,16 @@ class Index:
         return store.connect(self.file), inode
 
     def _give_back(self, db: sqlite3.Connection, inode: _Inode) -> None:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        with self._lock:
-            if inode == self._inode:
-                self._idle.append(db)
-                return
+        try:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            with self._lock:
+                if inode == self._inode:
+                    self._idle.append(db)
+                    return
+        except sqlite3.Error:
+            db.close()
+            raise
         db.close()
 
     def _current(self, db: sqlite3.Connection) -> _Generation:

@@ -309,6 +309,30 @@ def test_when_all_are_closed_nothing_but_the_index_and_its_lock_is_left(file: Pa
     assert {one.name for one in file.parent.iterdir()} == {"index.db", "index.db.lock"}
 
 
+def connections(file: Path) -> int:
+    """How many descriptors of this process are of the file."""
+    found = [os.path.realpath(one) for one in Path("/proc/self/fd").iterdir()]
+    return found.count(str(file.resolve()))
+
+
+def test_an_index_that_is_refused_is_closed(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE diary (day, entry)")
+    with pytest.raises(NoIndex) as refused:
+        Index(file)
+    assert refused.value  # which holds the frames, and all that is in them
+    assert connections(file) == 0
+
+
+def test_what_reads_while_an_index_is_closed_reads_on_and_is_closed_then(file: Path) -> None:
+    put(file, a="# Apples")
+    opened = Index(file)
+    with opened.snapshot():
+        opened.close()
+        assert opened.size == 1
+    assert connections(file) == 0
+
+
 def test_build_makes_an_index_of_exactly_these_pages(file: Path) -> None:
     index.build(file, [page("a.md", "# A"), page("b.md", "# B")])
     index.build(file, [page("b.md", "# B"), page("c.md", "# C")])

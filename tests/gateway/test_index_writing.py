@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -74,8 +74,8 @@ def test_a_changed_page_is_found_by_its_new_words_and_no_longer_by_the_old(
     assert number > before[0]
     assert {n for n, _ in index.match(["ones"], 5)} == set(index.numbers())
     assert index.size == 2
-    with pytest.raises(KeyError):
-        Index(index.file).page(before[0])
+    with closing(Index(index.file)) as other, pytest.raises(KeyError):
+        other.page(before[0])
 
 
 def test_a_removed_page_is_gone_with_its_words_and_vectors(index: Index, writing: Writing) -> None:

@@ -1,5 +1,6 @@
 """Vectors of pages that have none: all of them in the end, whatever happens on the way."""
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def test_every_page_gets_its_vectors_once(file: Path, embedder: Embedder) -> Non
     assert embed_missing(partial(writing, file), embedder, lambda *far: told.append(far)) == 5
     assert told == [(n, 5) for n in range(1, 6)]
     assert embed_missing(partial(writing, file), embedder) == 0
-    vectors = Index(file).vectors()
+    with closing(Index(file)) as index:
+        vectors = index.vectors()
     assert vectors is not None
     assert vectors.model == embedder.model
     assert len(np.unique(vectors.pages)) == 5
@@ -33,11 +35,11 @@ def test_every_page_gets_its_vectors_once(file: Path, embedder: Embedder) -> Non
 
 def test_the_page_of_a_text_is_the_nearest_to_it(file: Path, embedder: Embedder) -> None:
     embed_missing(partial(writing, file), embedder)
-    index = Index(file)
-    vectors = index.vectors()
-    assert vectors is not None
-    ((number, _),) = vectors.best(embedder.embed(["Page 3\nWord3"])[0], 1)
-    assert index.page(number).path == "3.md"
+    with closing(Index(file)) as index:
+        vectors = index.vectors()
+        assert vectors is not None
+        ((number, _),) = vectors.best(embedder.embed(["Page 3\nWord3"])[0], 1)
+        assert index.page(number).path == "3.md"
 
 
 def test_what_was_committed_before_a_stop_is_not_done_again(
