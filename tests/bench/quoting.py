@@ -18,10 +18,11 @@ import httpx
 
 from eval.retrieval import read
 from gateway.engine import Engine
+from gateway.grounding import prompt, quote
 from gateway.grounding.excerpt import Excerpt, beginning, focus
 from gateway.grounding.support import SentenceGate, Support
 from gateway.search import index
-from gateway.sources import folder, prompt, quote
+from gateway.sources import folder
 from gateway.wiki.words import stems
 
 
@@ -60,7 +61,7 @@ async def main() -> None:
             gate = SentenceGate(Support(excerpts, question, found.rarity), 0.6)
             gate.feed(written)
             gate.close()
-            grammar = engine.constraint(quote.grammar(section))
+            grammar = await engine.constraint(quote.grammar(section))
             scores["written"].append(f1(written, gold))
             scores["written, gated"].append(0.0 if gate.refused else f1(gate.passed, gold))
             scores["quoted"].append(f1(answer(options.engine, messages, grammar), gold))

@@ -1,0 +1,160 @@
+"""The rows of a `qa_pairs.jsonl`: questions, their answers, and where the answers stand."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gateway.errors import AskdocsError
+
+# Problems of a file that are told at once.
+TOLD = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """A question and its answer."""
+
+    line: int
+    """Of the file, from 1."""
+    question: str
+    answer: str
+    """Empty where `answerable` is false: the answer is the refusal then."""
+    context: str = ""
+    """The text that the answer stands on, where the row brings it along."""
+    pages: tuple[str, ...] = ()
+    """The pages that it stands on, as the file names them, the best one first."""
+    answerable: bool = True
+    id: str = ""
+    split: str = ""
+    """`train`, `validation` or `test`, where somebody has decided that."""
+    cluster: str = ""
+    """The same for rows that must not be in two splits."""
+    source: str = ""
+    validated_by: str = ""
+
+
+class Problem(NamedTuple):
+    """Why a line is no row."""
+
+    line: int
+    field: str
+    """Empty where it is the line itself."""
+    value: str
+    """What stands there, shortened."""
+    fix: str
+    """What is wrong with it, and what to write instead."""
+
+
+def read(file: Path) -> list[Row]:
+    """The rows of a file.
+
+    Raises:
+        AskdocsError: the file cannot be read, has no rows, or with file and line, rows that are
+            broken.
+    """
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    for found in parse(file):
+        if isinstance(found, Row):
+            rows.append(found)
+        else:
+            problems.append(found)
+    if problems:
+        told = [f"{file}:{problem.line}: {problem.fix}" for problem in problems[:TOLD]]
+        more = len(problems) - TOLD
+        rest = [f"and {more:,} more like that; `askdocs dataset check` lists them"]
+        raise AskdocsError("\n".join(told + (rest if more > 0 else [])))
+    if not rows:
+        raise AskdocsError(f"{file}: there are no rows: write one JSON object a line")
+    return rows
+
+
+def parse(file: Path) -> Iterator[Row | Problem]:
+    """Every line that is not blank, as a row or as the first thing that is wrong with it.
+
+    Raises AskdocsError: the file cannot be read.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise AskdocsError(f"{file}: cannot be read: {error.strerror}") from None
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if line.strip():
+            try:
+                yield _row(number, line)
+            except _Wrong as wrong:
+                yield Problem(number, *wrong.args)
+
+
+class _Wrong(Exception):
+    """Field, value and fix of a problem."""
+
+
+def _row(number: int, line: bytes) -> Row:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        shown = line[max(0, error.start - 10) : error.start + 10]
+        raise _Wrong("", repr(shown), "is not UTF-8: save the file as UTF-8") from None
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        fix = f"is not JSON ({error}): write one object a line"
+        raise _Wrong("", _short(text), fix) from None
+    if not isinstance(row, dict):
+        kind = type(row).__name__
+        raise _Wrong("", _short(row), f"is a JSON {kind}: write an object with question and answer")
+    answerable = row.get("answerable", True)
+    if not isinstance(answerable, bool):
+        fix = f"answerable is {_short(answerable)}: write true or false"
+        raise _Wrong("answerable", _short(answerable), fix)
+    return Row(
+        line=number,
+        question=_text(row, "question", needed=True),
+        answer=_text(row, "answer", needed=answerable),
+        context=_text(row, "context"),
+        pages=_pages(row),
+        answerable=answerable,
+        id=_text(row, "id"),
+        split=_text(row, "split"),
+        cluster=_text(row, "cluster"),
+        source=_text(row, "source"),
+        validated_by=_text(row, "validated_by"),
+    )
+
+
+def _text(row: dict[str, Any], name: str, needed: bool = False) -> str:
+    value = row.get(name)
+    if needed and (value is None or (isinstance(value, str) and not value.strip())):
+        raise _Wrong(name, _short(value), f"{name} is missing or empty: write the {name} as text")
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool) and name in ("id", "cluster"):
+        return str(value)
+    if not isinstance(value, str):
+        raise _Wrong(name, _short(value), f"{name} is {_short(value)}: write it as text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        fix = f"{name} has half a surrogate pair, {_short(value)}: write the whole character"
+        raise _Wrong(name, _short(value), fix) from None
+    return value
+
+
+def _pages(row: dict[str, Any]) -> tuple[str, ...]:
+    """`context_doc` first, then the others of `context_docs`."""
+    first, others = row.get("context_doc") or [], row.get("context_docs") or []
+    names = [first] if isinstance(first, str) else first
+    for name, value in (("context_doc", names), ("context_docs", others)):
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            fix = f"{name} is {_short(value)}: write the path of a page, or a list of them"
+            raise _Wrong(name, _short(value), fix)
+    return tuple(dict.fromkeys(path for name in [*names, *others] if (path := name.strip())))
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=True)
+    text = text.encode("ascii", "backslashreplace").decode() if not text.isprintable() else text
+    return text if len(text) <= 60 else f"{text[:60]}..."
