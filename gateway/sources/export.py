@@ -63,6 +63,7 @@ class HtmlFolder:
                 " and search pages: name the folder that holds your wiki's pages"
             )
         yield from export.broken
+        yield from export.tree.unlisted(known)
         for path, file in export.files.items():
             stamp = export.stamp(file)
             if known.get(path) == stamp:
@@ -99,9 +100,10 @@ class _Export:
 
     def __init__(self, root: Path, site_url: str) -> None:
         self.site_url = site_url
+        self.tree = Tree(root)
         self.broken: list[Broken] = []
         found: dict[str, _File] = {}
-        for path in sorted(Tree(root).files, key=lambda path: path.split("/")):
+        for path in sorted(self.tree.files, key=lambda path: path.split("/")):
             if not path.lower().endswith(SUFFIXES) or _is_no_page(path):
                 continue
             try:

@@ -54,10 +54,7 @@ class Folder:
         if not paths:
             raise _none_at_all(self.root)
         yield from flavour.problems
-        for folder, why in flavour.tree.unreadable.items():
-            # Its pages are not gone.
-            yield Broken(folder, why)
-            yield from (Broken(path, why) for path in known if path.startswith(f"{folder}/"))
+        yield from flavour.tree.unlisted(known)
         for path in paths:
             yield from _read(flavour, path, known.get(path, ""))
 

@@ -41,7 +41,8 @@ class Source(Protocol):
         """Every page of the wiki, once. What is not among them is gone.
 
         Args:
-            known: the stamp of each page that the index has, by path.
+            known: the stamp of each page that the index has, by path; empty where the page is to
+                be read again, whether or not it changed.
 
         Raises:
             AskdocsError: the source is not there, or has no page at all; nothing is gone then.

@@ -139,7 +139,7 @@ def _read(
     broken: list[Broken] = []
     unchanged = 0
     seen: set[str] = set()
-    for item in source.read(had if same else {}):
+    for item in source.read(had if same else dict.fromkeys(had, "")):
         path = item.page.path if isinstance(item, Changed) else item.path
         seen.add(path)
         progress("reading", len(seen), max(len(seen), len(had)) if had else None)

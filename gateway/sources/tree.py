@@ -1,9 +1,12 @@
 """The files of a wiki's folder."""
 
 import os
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
+
+from gateway.sources.source import Broken
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkdn", ".mkd", ".mdx")
 # A page is a document for people; more than this is a log or a dump, and would stall every build.
@@ -60,6 +63,17 @@ class Tree:
             (path for path in self.files if path.lower().endswith(SUFFIXES)),
             key=lambda path: path.split("/"),
         )
+
+    def unlisted(self, known: Iterable[str]) -> Iterator[Broken]:
+        """The folders of `unreadable`, and the known pages in them: they are not gone.
+
+        Args:
+            known: the paths of the pages that the index has.
+        """
+        for folder, why in self.unreadable.items():
+            yield Broken(folder, why)
+            within = f"{folder}/" if folder else ""
+            yield from (Broken(path, why) for path in known if path.startswith(within))
 
     def data(self, path: str) -> bytes:
         """The bytes of a file.

@@ -236,6 +236,20 @@ def test_a_source_that_breaks_off_changes_nothing(file: Path) -> None:
     assert paths(file) == ["a.md", "b.md"]
 
 
+def test_pages_that_cannot_be_read_stay_although_all_are_to_be_read_again(file: Path) -> None:
+    def whole(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        yield Changed(page("a/b.md", "# B\n\nText."), "1")
+
+    def away(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+        yield from (Broken(path, f"away: {stamp!r}") for path, stamp in known.items())
+
+    listed(file, Listed(whole))
+    done = sync(Listed(away), partial(writing, file), spec={"site_url": "https://new.example.com"})
+    assert done.broken == (Broken("a/b.md", "away: ''"),)
+    assert not done.removed
+    assert paths(file) == ["a/b.md"]
+
+
 def test_a_sync_that_was_overtaken_looks_again_and_undoes_nothing(file: Path) -> None:
     """The slow one reads the old text, then a fast one writes the new text."""
     reads: list[dict[str, str]] = []

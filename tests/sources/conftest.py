@@ -1,6 +1,8 @@
 """What the tests of sources share: a folder with pages, and how one is read."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,15 @@ def broken(root: Path, kind: Kind | None = None) -> list[tuple[str, str]]:
 def places(page: Page) -> list[tuple[str, str]]:
     """The anchor and the heading of each section."""
     return [(section.anchor, section.heading) for section in page.sections]
+
+
+@contextmanager
+def unlisted(folder: Path) -> Iterator[None]:
+    """The folder cannot be listed within. Skips the test where that does not stop its user."""
+    folder.chmod(0)
+    try:
+        if os.access(folder, os.R_OK):
+            pytest.skip("root lists everything")
+        yield
+    finally:
+        folder.chmod(0o755)

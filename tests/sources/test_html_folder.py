@@ -13,7 +13,7 @@ from gateway.sources.folder import Folder
 from gateway.sources.open import open_source
 from gateway.sources.source import Broken, Changed, Unchanged
 from gateway.wiki.page import Page
-from tests.sources.conftest import SITE
+from tests.sources.conftest import SITE, unlisted
 from tests.sources.exports import CONFLUENCE, MEDIAWIKI, mediawiki
 
 Write = Callable[[Mapping[str, str]], Path]
@@ -168,6 +168,14 @@ def test_a_broken_page_is_reported_and_the_others_are_read(write: Write) -> None
         "frames.html": "no body: it is a frameset, or no HTML",
     }
     assert [one.page.title for one in found if isinstance(one, Changed)] == ["A", "Größe"]
+
+
+def test_pages_of_a_folder_that_cannot_be_listed_are_not_gone(write: Write) -> None:
+    root = write({"a/b.html": page("B"), "c.html": page("C"), "d.html": page("D")})
+    known = stamps(root)
+    with unlisted(root / "a"):
+        found = list(HtmlFolder(root, SITE).read(known))
+    assert {one.path for one in found if isinstance(one, Broken)} == {"a", "a/b.html"}
 
 
 def test_a_folder_that_is_not_there_or_has_no_page_is_an_error(write: Write) -> None:
