@@ -11,11 +11,12 @@ from pathlib import Path
 from urllib.parse import urldefrag
 
 import numpy as np
+import numpy.typing as npt
 
 from gateway.search import glossary, postings, rows, store, vectors
 from gateway.search.postings import Lengths, Weighting
 from gateway.search.rows import Answer, StoredSource
-from gateway.search.vectors import Vectors
+from gateway.search.vectors import Floats, Vectors
 from gateway.search.writer import Writer, writing
 from gateway.wiki.page import Page
 from gateway.wiki.words import stem
@@ -175,16 +176,22 @@ class Index:
         """
         if not isinstance(terms, Mapping):
             terms = Counter(map(stem, terms))
-        wanted = {rows.clean(term): weight for term, weight in terms.items()}
+        return self.match_each([terms], limit, weighting)[0]
+
+    def match_each(
+        self,
+        readings: Sequence[Mapping[str, float]],
+        limit: int,
+        weighting: Weighting = WEIGHTING,
+    ) -> list[list[tuple[int, float]]]:
+        """What `match` finds for each reading of one question, which share most of their words."""
+        wanted = [
+            {rows.clean(term): weight for term, weight in reading.items()} for reading in readings
+        ]
         with self._reading() as db:
             lengths = self._current(db).lengths
-            scores = lengths.match(db, wanted, weighting)
-        if limit < len(scores):
-            best = np.argpartition(-scores, limit)[:limit]
-        else:
-            best = np.arange(len(scores))
-        best = best[np.lexsort((best, -scores[best]))]
-        return [(int(lengths.numbers[n]), float(scores[n])) for n in best if scores[n] > 0]
+            found = lengths.match(db, wanted, weighting)
+        return [_best(scores, lengths.numbers, limit) for scores in found]
 
     def rarity(self, stems: Iterable[str]) -> dict[str, float]:
         """How much each stem says, as its inverse document frequency over pages (at least 0.1).
@@ -316,6 +323,15 @@ class Index:
         if now is None or now.number != generation:
             now = self._now = _Generation(generation, Lengths(db))
         return now
+
+
+def _best(scores: Floats, numbers: npt.NDArray[np.uint32], limit: int) -> list[tuple[int, float]]:
+    if limit < len(scores):
+        best = np.argpartition(scores, len(scores) - limit)[-limit:]
+    else:
+        best = np.arange(len(scores))
+    best = best[np.lexsort((best, -scores[best]))]
+    return [(int(numbers[n]), float(scores[n])) for n in best if scores[n] > 0]
 
 
 def build(file: Path, pages: Iterable[Page]) -> None:

@@ -7,8 +7,9 @@ question is some additions of arrays; docs/results.md, "A hundred thousand pages
 
 import math
 import sqlite3
+import threading
 from array import array
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ PENDING = 4_000_000
 OFTEN = 0.05
 # Bytes of words that are kept unpacked, and what each takes besides its numbers: questions have
 # many words in common, and one question is searched for in several readings.
-KEPT = 64 * 2**20
+KEPT = 128 * 2**20
 ENTRY = 500
 
 SCHEMA = """
@@ -58,6 +59,11 @@ class Gains(NamedTuple):
     """Where they stand among all pages; a slice is all of them, also those that do not have it."""
     gains: npt.NDArray[np.float32]
     """0 to 1"""
+
+    @property
+    def bytes(self) -> int:
+        places = 0 if isinstance(self.places, slice) else self.places.nbytes
+        return ENTRY + places + self.gains.nbytes
 
 
 class Postings:
@@ -180,49 +186,71 @@ class Lengths:
         self._places[self.numbers] = np.arange(len(order), dtype=np.int32)
         self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)[order]
         self._norms: dict[Weighting, npt.NDArray[np.float32]] = {}
-        self._kept: dict[tuple[str, Weighting], Gains] = {}
+        self._kept: OrderedDict[tuple[str, Weighting], Gains] = OrderedDict()
         self._kept_bytes = 0
+        self._keeping = threading.Lock()
 
     def match(
-        self, db: sqlite3.Connection, terms: Mapping[str, float], weighting: Weighting
-    ) -> npt.NDArray[np.float32]:
+        self, db: sqlite3.Connection, readings: Sequence[Mapping[str, float]], weighting: Weighting
+    ) -> list[npt.NDArray[np.float32]]:
         """The score of every page, in the order of `numbers`: 0 where it has none of the words.
 
         Args:
             db: of the same generation.
-            terms: stems, and how much each counts.
+            readings: of one question; stems, and how much each counts. What all of them have is
+                added up once.
         """
+        common = set.intersection(*(set(reading.items()) for reading in readings))
         scores = np.zeros(len(self.numbers), np.float32)
-        for term, weight in terms.items():
+        self._add(db, [said for said in readings[0].items() if said in common], weighting, scores)
+        found = []
+        for reading in readings:
+            own = scores.copy() if len(readings) > 1 else scores
+            self._add(db, [said for said in reading.items() if said not in common], weighting, own)
+            found.append(own)
+        return found
+
+    def _add(
+        self,
+        db: sqlite3.Connection,
+        terms: Iterable[tuple[str, float]],
+        weighting: Weighting,
+        scores: npt.NDArray[np.float32],
+    ) -> None:
+        for term, weight in terms:
             found = self._gains(db, term, weighting)
             if found.having:
                 says = weight * idf(len(self.numbers), found.having) * (weighting.k1 + 1)
                 scores[found.places] += np.float32(says) * found.gains
-        return scores
 
     def _gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
         """How well each page has a word."""
-        if kept := self._kept.get((term, weighting)):
-            return kept
+        key = term, weighting
+        with self._keeping:
+            if kept := self._kept.get(key):
+                self._kept.move_to_end(key)
+                return kept
+        found = self._read_gains(db, term, weighting)
+        with self._keeping:
+            if key not in self._kept:
+                self._kept[key] = found
+                self._kept_bytes += found.bytes
+            while self._kept_bytes > KEPT:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
+        return found
+
+    def _read_gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
         row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
         pages, counts = _without(row or (b"", b""), set(), np.uint8)
         places = self._places[pages]
         title, headings, body = counts.T.astype(np.float32)
         times = weighting.title * title + weighting.headings * headings + weighting.body * body
         gains = times / (times + self._norm(weighting)[places])
-        found = Gains(len(pages), places, gains)
-        size = ENTRY + places.nbytes + gains.nbytes
-        if len(pages) > OFTEN * len(self.numbers):
-            of_all = np.zeros(len(self.numbers), np.float32)
-            of_all[places] = gains
-            found = Gains(len(pages), slice(None), of_all)
-            size = ENTRY + of_all.nbytes
-        self._kept_bytes += size
-        if self._kept_bytes > KEPT:
-            self._kept.clear()
-            self._kept_bytes = size
-        self._kept[term, weighting] = found
-        return found
+        if len(pages) <= OFTEN * len(self.numbers):
+            return Gains(len(pages), places, gains)
+        of_all = np.zeros(len(self.numbers), np.float32)
+        of_all[places] = gains
+        return Gains(len(pages), slice(None), of_all)
 
     def _norm(self, weighting: Weighting) -> npt.NDArray[np.float32]:
         """How much more often a word must stand in each page, because of its length."""

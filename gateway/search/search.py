@@ -115,10 +115,7 @@ class Search:
         """
         stems = corrected(sought.words, sought.spelt, self.index.rarity)
         rarity = self.index.rarity(stems)
-        share = self._share(stems, rarity)
-        for reading in readings(stems, self.index.meanings(sought.text)):
-            for number, other in self._share(reading, self.index.rarity(reading)).items():
-                share[number] = max(share.get(number, 0.0), READING * other)
+        share = self._share([stems, *readings(stems, self.index.meanings(sought.text))])
         like = self._likeness(vector, share) if vector is not None else {}
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
@@ -134,11 +131,18 @@ class Search:
         ]
         return [*sorted(headed, key=_best_first), *found[HEADED:]]
 
-    def _share(self, stems: Mapping[str, float], rarity: Mapping[str, float]) -> dict[int, float]:
-        """The weighted share of the words that a page has, of the pages with the most."""
-        most = (WEIGHTING.k1 + 1) * sum(weight * rarity[stem] for stem, weight in stems.items())
-        matched = self.index.match(stems, CANDIDATES, WEIGHTING)
-        return {number: LEXICAL * score / most for number, score in matched}
+    def _share(self, readings: Sequence[Mapping[str, float]]) -> dict[int, float]:
+        """The weighted share of the words that a page has, of the pages with the most, in the
+        reading of which it has most. The first reading is the question as it was asked."""
+        rarity = self.index.rarity({stem for reading in readings for stem in reading})
+        share: dict[int, float] = {}
+        matched = self.index.match_each(readings, CANDIDATES)
+        for place, (reading, found) in enumerate(zip(readings, matched, strict=True)):
+            all_of_it = sum(weight * rarity[stem] for stem, weight in reading.items())
+            counts = (READING if place else 1.0) * LEXICAL / (WEIGHTING.k1 + 1)
+            for number, score in found:
+                share[number] = max(share.get(number, 0.0), counts * score / all_of_it)
+        return share
 
     def _likeness(self, vector: Floats, numbers: Iterable[int]) -> dict[int, float]:
         """Of these pages and of the nearest ones, as far as they have vectors."""

@@ -31,6 +31,8 @@ EXACT = 20_000
 # docs/results.md, "A hundred thousand pages".
 NEAR = 8_000
 COMPARED = 400
+# The bits of every byte, [256, 8].
+BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32)
 
 SCHEMA = """
 CREATE TABLE vectors (
@@ -124,7 +126,8 @@ class Sketch(Vectors):
         self, model: str, generation: int, pages: Numbers, signs: Bits, fetch: Fetch
     ) -> None:
         super().__init__(model, generation, pages)
-        self.signs = signs
+        # One after the other in memory: strided they take four times as long.
+        self.signs = np.ascontiguousarray(signs)
         """[6, n]"""
         self._fetch = fetch
 
@@ -137,8 +140,7 @@ class Sketch(Vectors):
         # putting half a million in order.
         within = np.cumsum(np.bincount(differ, minlength=WIDTH + 1))
         near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, len(differ))))
-        packed = np.ascontiguousarray(self.signs[:, near].T).view(np.uint8)
-        rough = np.vecdot(np.unpackbits(packed, axis=1).astype(np.float32), query)
+        rough = _weighed(np.ascontiguousarray(self.signs[:, near].T).view(np.uint8), query)
         pages = self.pages[near[np.argsort(-rough, kind="stable")]]
         _, firsts = np.unique(pages, return_index=True)
         chosen = pages[np.sort(firsts)[: max(COMPARED, limit)]]
@@ -158,6 +160,16 @@ class Sketch(Vectors):
         matrix = np.frombuffer(b"".join(row[2] for row in rows), np.int8)
         similarities = np.vecdot(matrix.reshape(-1, WIDTH).astype(np.float32), query) * scales
         return _by_page(pages, similarities)
+
+
+def _weighed(signs: npt.NDArray[np.uint8], query: Floats) -> Floats:
+    """For each row of bits [n, 48] the sum of the numbers of `query` where they are set."""
+    # What each byte can add: two and a half times as fast as unpacking the bits.
+    sums = query.reshape(-1, 8) @ BITS.T
+    found = np.zeros(len(signs), np.float32)
+    for at, sums_of_byte in enumerate(sums):
+        found += sums_of_byte[signs[:, at]]
+    return found
 
 
 def _by_page(pages: Numbers, similarities: Floats) -> tuple[Numbers, Floats]:
