@@ -40,7 +40,7 @@ alias_table = sa.Table(
 )
 # One row, which every change increments: workers look at it twice a second.
 revision_table = sa.Table(
-    "alias_revision", metadata, sa.Column("revision", sa.Integer, nullable=False)
+    "alias_revision", metadata, sa.Column("revision", sa.BigInteger, nullable=False)
 )
 
 
