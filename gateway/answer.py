@@ -368,7 +368,8 @@ class Answer:
 
     def _expected(self) -> float | None:
         rate = self._settings.prefill_rate
-        return round((self._grounds.tokens + FRAME) / rate, 1) if rate else None
+        tokens = FRAME + (0 if self._grounds.is_warm else self._grounds.tokens)
+        return round(tokens / rate, 1) if rate else None
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         return {

@@ -34,7 +34,8 @@ class Chat:
 
     def bound(self, room: Room) -> Room:
         """The room of a request when the pages are in front of it, too: an upper bound."""
-        return room._replace(prompt=room.prompt + self._settings.page_budget + FRAME + FOCUS)
+        pages = max(self._settings.page_budget, self._settings.warm_page)
+        return room._replace(prompt=room.prompt + pages + FRAME + FOCUS)
 
     async def answer(
         self,
@@ -89,7 +90,7 @@ class Chat:
         texts = [neutral(text) for text in spoken if text]
         fixed = FRAME + sum(await (count or self._grounding.count)(texts))
         length = wanted(request, settings.max_tokens)
-        budget = settings.page_budget
+        budget, warm_page = settings.page_budget, settings.warm_page
         if context is not None:
             # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter of
             # course, and the pages come first.
@@ -103,6 +104,7 @@ class Chat:
                     code="context_length_exceeded",
                     param="messages",
                 )
+            warm_page = min(warm_page, context - fixed - answer)
             length = min(length, answer)
         grounds = await self._grounding.ground(
             asked.question,
@@ -111,5 +113,6 @@ class Chat:
             asked.page_url,
             count,
             [str(turn["content"]) for turn in asked.history if turn["role"] == "user"],
+            warm_page,
         )
         return grounds, length

@@ -156,6 +156,12 @@ class GatewaySettings(Section):
     page_budget: int = Field(
         3000, ge=200, description="Tokens of wiki text that may stand in front of a question."
     )
+    warm_page: int = Field(
+        0,
+        ge=0,
+        description="Tokens of a page that stands whole in front of a question where the engine has"
+        " read it ahead, beyond page_budget.",
+    )
     max_pages: int = Field(
         1, ge=1, le=20, description="Pages in front of a question, as far as the budget reaches."
     )

@@ -141,7 +141,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             _watch(limiter, usage, metrics),
         ]
         answering = partial(_answering, fleet, aliases)
-        budget, kept = settings.page_budget, _kept(settings)
+        budget, kept = max(settings.page_budget, settings.warm_page), _kept(settings)
         warmer = Warmer(grounding, traffic, heat, answering, budget, kept)
         if settings.warm:
             tasks.append(_warm(settings, warmer))

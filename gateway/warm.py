@@ -66,7 +66,8 @@ class Warmer:
     ) -> None:
         """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
 
-        `kept` is where an engine of ours keeps what it has read; other engines have none.
+        `grounding` is told what is warm. `kept` is where an engine of ours keeps what it has read;
+        other engines have none.
         """
         self._grounding = grounding
         self._index = grounding.index
@@ -78,8 +79,6 @@ class Warmer:
         self._turn = asyncio.Lock()
         self._engine: Engine | None = None
         self._seen: PrefixCache | None = None
-        # Numbers of pages in the index: a page that has changed has another one.
-        self._warm: set[int | None] = set()
 
     async def run(self) -> None:
         """Warm what is hot, then what has changed, and all again in a new engine; for ever."""
@@ -143,7 +142,7 @@ class Warmer:
         if seen is not None and before is not None and seen.asked < before.asked:
             changed = True
         if changed:
-            self._warm.clear()
+            self._grounding.warm.clear()
         return changed
 
     async def _round(self, engine: Engine) -> None:
@@ -156,7 +155,7 @@ class Warmer:
                 break
             warm += 1
             tokens += cost
-            if await asyncio.to_thread(self._index.number, page) not in self._warm:
+            if await asyncio.to_thread(self._index.number, page) not in self._grounding.warm:
                 await self._warm_page(engine, page, cost)
                 read += 1
         if read:
@@ -181,12 +180,13 @@ class Warmer:
             key = hashlib.sha256(orjson.dumps(messages)).hexdigest()[:32]
             restored = (
                 kept is not None
-                and number not in self._warm
+                and number not in self._grounding.warm
                 and key in kept
                 and await _restore(engine, kept, key)
             )
             read = await self._read(engine, messages)
-            self._warm.add(number)
+            if number is not None:
+                self._grounding.warm.add(number)
             known = read.cached >= KNOWN * read.tokens
             if kept is not None and (key not in kept or (restored and not known)):
                 await _save(engine, kept, key, read.tokens)

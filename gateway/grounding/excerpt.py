@@ -10,10 +10,10 @@ from gateway.wiki.words import stems
 
 FOCUS = 900  # characters, some 250 tokens: half a second of reading on two cores
 # Beside pages of more than LONG tokens it is shorter: what stands beside the question is read anew
-# for each, and 900 characters took 7 % as long as a page of 4,000 tokens. 250 are as good where
+# for each, and 900 characters took 7 % as long as a page of 4,000 tokens. 100 are as good where
 # answers are quoted, and lose .06 of F1 where a small model writes (docs/results.md).
 LONG = 2500
-SHORT_FOCUS = 250
+SHORT_FOCUS = 100
 PART = 400  # tokens of a part of a section that is too long to be read whole
 CUT = "[This section goes on; it was too long to be read whole.]"
 LATER = "[This section began earlier; it was too long to be read whole.]"

@@ -44,6 +44,8 @@ class Grounds:
     """How well the pages fit the question."""
     sought: str
     """The question, with those before it that it goes on from."""
+    is_warm: bool = False
+    """The engine has read all of it ahead."""
 
     @property
     def tokens(self) -> int:
@@ -57,6 +59,8 @@ class Grounding:
         self.index = index
         self.count = count
         self.search = Search(index, embedder)
+        self.warm: set[int] = set()
+        """Numbers of the pages that the engine has read ahead, each whole and alone."""
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
 
     async def ground(
@@ -67,8 +71,12 @@ class Grounding:
         page_url: str | None = None,
         count: Count | None = None,
         history: Sequence[str] = (),
+        warm_page: int = 0,
     ) -> Grounds:
         """Choose what stands in front of `question`, within `budget` tokens.
+
+        Where the best page does not fit them, and the engine has read it ahead, it stands there
+        whole with up to `warm_page` tokens: it costs no reading.
 
         `count` is used in place of the engine's, and what it says is not kept. `history` is what
         the same person asked before, oldest first.
@@ -78,6 +86,9 @@ class Grounding:
         sought = asked(question, history).text
         if not (hits and (is_about(signals) or self._is_here(question, hits, page_url))):
             return Grounds((), best, signals, sought)
+        is_warm = await asyncio.to_thread(self.index.number, best[0]) in self.warm
+        if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
+            budget = max(budget, warm_page)
         chosen: list[Excerpt] = []
         left = budget
         for hit in hits[:max_pages]:
@@ -87,7 +98,9 @@ class Grounding:
             chosen.append(part)
             left -= part.tokens
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
-        return Grounds(tuple(sorted(chosen, key=lambda e: e.page.path)), best, signals, sought)
+        chosen.sort(key=lambda e: e.page.path)
+        is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
+        return Grounds(tuple(chosen), best, signals, sought, is_warm)
 
     async def counts(self, page: Page) -> list[int]:
         """Tokens of each section, with the blank line after it."""

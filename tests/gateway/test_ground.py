@@ -118,6 +118,26 @@ def test_the_budget_is_kept(wiki: Index, budget: int, question: str) -> None:
     assert len(text) // 4 <= budget
 
 
+@pytest.mark.parametrize(
+    ("warm", "room", "whole"),
+    [(True, 50_000, True), (True, 1000, False), (False, 50_000, False), (True, 0, False)],
+)
+def test_a_page_beyond_the_budget_stands_whole_where_the_engine_has_read_it_ahead(
+    wiki: Index, warm: bool, room: int, whole: bool
+) -> None:
+    grounding = Grounding(wiki, count)
+    (long,) = (page for page in wiki.pages() if page.path == "long.md")
+    number = wiki.number(long)
+    assert number is not None
+    if warm:
+        grounding.warm.add(number)
+    grounds = asyncio.run(grounding.ground("topic7 of zebras", 500, 1, warm_page=room))
+    (part,) = grounds.excerpts
+    assert part.page == long
+    assert (part.is_whole, grounds.is_warm) == (whole, whole)
+    assert whole or part.tokens <= 500
+
+
 def test_leftovers_are_not_filled_with_crumbs(wiki: Index) -> None:
     grounds = ground(wiki, "backup of the server", WORTHWHILE, max_pages=2)
     assert len(grounds.excerpts) == 1

@@ -153,7 +153,7 @@ async def until(it: Warming, *names: str) -> None:
         for name in names:
             one = it.grounding.index.by_path(f"{name}.md")
             assert one is not None
-            while it.grounding.index.number(one) not in it.warmer._warm:  # noqa: ASYNC110
+            while it.grounding.index.number(one) not in it.grounding.warm:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             assert await it.cached(name) > 0.8
 
