@@ -76,36 +76,57 @@ def parse(file: Path) -> Iterator[Row | Problem]:
 
     Raises AskdocsError: the file cannot be read.
     """
+    for number, line in lines(file):
+        fields = parse_object(number, line)
+        yield fields if isinstance(fields, Problem) else parse_row(number, fields)
+
+
+def lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Every line that is not blank, with its number, without its line feed and a byte order mark.
+
+    Raises AskdocsError: the file cannot be read.
+    """
     try:
         data = file.read_bytes()
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read: {error.strerror}") from None
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if line.strip():
-            try:
-                yield _row(number, line)
-            except _Wrong as wrong:
-                yield Problem(number, *wrong.args)
+            yield number, line
+
+
+def parse_object(number: int, line: bytes) -> dict[str, Any] | Problem:
+    """The fields of a line, whatever they are."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        shown = line[max(0, error.start - 10) : error.start + 10]
+        return Problem(number, "", repr(shown), "is not UTF-8: save the file as UTF-8")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        fix = f"is not JSON ({error}): write one object a line"
+        return Problem(number, "", _short(text), fix)
+    if not isinstance(fields, dict):
+        kind = type(fields).__name__
+        fix = f"is a JSON {kind}: write an object with question and answer"
+        return Problem(number, "", _short(fields), fix)
+    return fields
+
+
+def parse_row(number: int, fields: dict[str, Any]) -> Row | Problem:
+    """What the fields of a line say."""
+    try:
+        return _row(number, fields)
+    except _Wrong as wrong:
+        return Problem(number, *wrong.args)
 
 
 class _Wrong(Exception):
     """Field, value and fix of a problem."""
 
 
-def _row(number: int, line: bytes) -> Row:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        shown = line[max(0, error.start - 10) : error.start + 10]
-        raise _Wrong("", repr(shown), "is not UTF-8: save the file as UTF-8") from None
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        fix = f"is not JSON ({error}): write one object a line"
-        raise _Wrong("", _short(text), fix) from None
-    if not isinstance(row, dict):
-        kind = type(row).__name__
-        raise _Wrong("", _short(row), f"is a JSON {kind}: write an object with question and answer")
+def _row(number: int, row: dict[str, Any]) -> Row:
     answerable = row.get("answerable", True)
     if not isinstance(answerable, bool):
         fix = f"answerable is {_short(answerable)}: write true or false"
