@@ -123,7 +123,7 @@ DATASET = Recipe(
     instead="",
     build="",
     lock="dataset.lock",
-    check="import great_expectations, datasketch, detect_secrets, ftfy, gguf, py3langid",
+    check="import great_expectations, datasketch, detect_secrets, ftfy, py3langid",
     pythons=((3, 11), (3, 12), (3, 13)),
     need_gib=1.0,  # 0.3 GB installed, the same again in the installer's cache where disks differ
 )
