@@ -207,14 +207,15 @@ def measure(
         with tempfile.TemporaryDirectory() as place:
             refresh(Path(place) / "copy.db", database)
         found["copy_s"] = time.monotonic() - began[0]
-    texts = [*asked, *questions([maker.page(n) for n in range(0, count, count // 200)], QUESTIONS)]
+    sample = [maker.page(n) for n in range(0, count, max(1, count // 200))]
+    texts = [*asked, *questions(sample, QUESTIONS)]
     vectors = dict(zip(texts, embedder.embed(texts), strict=True))
     # Another process, so that its memory is a reader's.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found |= pool.apply(_read, (file, embedder.model, vectors))
     began = time.monotonic(), time.process_time()
     with open_writing(file, database) as writer:
-        for number in range(0, count, count // FEW):
+        for number in range(0, count, max(1, count // FEW)):
             changed = maker.page(number + count)
             writer.put("scale", replace(changed, path=maker.page(number).path), "2")
     found["small_sync_s"] = time.monotonic() - began[0]

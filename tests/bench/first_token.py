@@ -13,6 +13,7 @@ import json
 import os
 import random
 import statistics
+from contextlib import closing
 from pathlib import Path
 
 from askdocs import client, home, status
@@ -27,7 +28,8 @@ def main() -> None:
     options = parser.parse_args()
     place = home.find(options.home)
     running, key = status.read(place), place.key()
-    pages = Index(place.index).pages()
+    with closing(Index(place.index)) as index:
+        pages = index.pages()
     random.Random(1).shuffle(pages)
     rows = []
     for page in pages[: options.limit]:
