@@ -1,0 +1,57 @@
+"""Rows that must stay together."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.wiki.words import stems
+from training.clusters import clusters
+from training.rows import Row
+
+# Few words, so that many questions are alike; more than five, so that the shortcut is at work.
+WORDS = [f"word{letter}" for letter in "abcdefghijkl"]
+questions = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
+
+
+def rows(asked: Sequence[str], of: Sequence[str] = ()) -> list[Row]:
+    names = [*of, *[""] * (len(asked) - len(of))]
+    return [
+        Row(line=n, question=question, answer="a", cluster=name)
+        for n, (question, name) in enumerate(zip(asked, names, strict=True), start=1)
+    ]
+
+
+def together(groups: list[list[Row]]) -> set[frozenset[int]]:
+    return {frozenset(row.line for row in group) for group in groups}
+
+
+def by_hand(given_rows: Sequence[Row]) -> set[frozenset[int]]:
+    """Compare each with each, and join as long as anything changes."""
+    groups = [{row.line} for row in given_rows]
+    for one in given_rows:
+        for other in given_rows:
+            a, b = set(stems(one.question)), set(stems(other.question))
+            alike = 5 * len(a & b) >= 4 * len(a | b)
+            if alike or (one.cluster and one.cluster == other.cluster):
+                touched = [g for g in groups if one.line in g or other.line in g]
+                groups = [g for g in groups if g not in touched] + [set().union(*touched)]
+    return set(map(frozenset, groups))
+
+
+@given(st.lists(st.tuples(questions, st.sampled_from(["", "", "x", "y"])), max_size=12))
+def test_groups_are_those_of_comparing_each_with_each(
+    asked: list[tuple[str, str]],
+) -> None:
+    made = rows([question for question, _ in asked], [name for _, name in asked])
+    assert together(clusters(made)) == by_hand(made)
+
+
+def test_case_and_punctuation_make_no_other_question() -> None:
+    made = rows(["How do I do it?", "how do I DO it", "What is it?"])
+    assert together(clusters(made)) == {frozenset({1, 2}), frozenset({3})}
+
+
+def test_questions_that_share_half_of_their_words_are_apart() -> None:
+    made = rows(["reset the password of a printer", "reset the clock of a scanner"])
+    assert len(clusters(made)) == 2

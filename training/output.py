@@ -1,0 +1,89 @@
+"""A folder of results that appears whole or not at all."""
+
+import ctypes
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from gateway.errors import AskdocsError
+
+# Of Linux's renameat2: both names stay, and their folders change places.
+_EXCHANGE = 2
+_HERE = -100
+
+
+@contextmanager
+def output(place: Path, force: bool) -> Iterator[Path]:
+    """A new folder to write into; when the block ends without an error it stands at `place`.
+
+    Until then it lies beside it, under a name that begins with a dot. What a killed process left
+    there is removed.
+
+    Args:
+        place: does not exist, or is an empty folder.
+        force: a folder that is there may be replaced.
+
+    Raises:
+        AskdocsError: something is at `place`, or it cannot be written.
+    """
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise AskdocsError(f"{place}: is not a folder: name another --out DIR")
+    if not force and place.is_dir() and any(place.iterdir()):
+        raise AskdocsError(f"{place}: is not empty: name another --out DIR, or add --force")
+    place = place.absolute()
+    new = place.with_name(f".{place.name}.{os.getpid()}.new")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _clean(place)
+        new.mkdir()
+    except OSError as error:
+        raise AskdocsError(f"{place}: cannot be written ({error.strerror})") from None
+    try:
+        yield new
+        _sync(new)
+        _move(new, place)
+    except OSError as error:
+        raise AskdocsError(f"{place}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _clean(place: Path) -> None:
+    for left in place.parent.glob(f".{place.name}.*.new"):
+        pid = left.suffixes[-2].removeprefix(".")
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in [*folder.iterdir(), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def _move(new: Path, place: Path) -> None:
+    """Put `new` at `place`; what was there is at `new` then, or gone."""
+    if not place.exists() or not any(place.iterdir()):
+        new.replace(place)
+    elif not _exchange(new, place):
+        # Between the two renames a kill leaves the old folder under the other name.
+        aside = place.with_name(f"{place.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
+        place.rename(aside)
+        new.rename(place)
+        shutil.rmtree(aside)
+    handle = os.open(place.parent, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step. False where the system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = os.fsencode(one), os.fsencode(other)
+    return rename is not None and rename(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0

@@ -1,0 +1,111 @@
+"""Which questions a model learns from, and which ones only measure it while it learns."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from gateway.errors import AskdocsError
+from training.clusters import clusters, joined
+from training.rows import TOLD, Row
+
+SPLITS = ("train", "validation", "test")
+# Of the rows, to validation.
+SHARE = 0.1
+# Pages are kept whole as long as validation comes this near to its share.
+NEAR = 0.9
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows in the order of the file."""
+
+    train: list[Row]
+    validation: list[Row]
+    test: list[Row]
+    """Marked so, or in a cluster with one that is: a model must not see them."""
+
+
+def split(file: Path, rows: Sequence[Row], random: Random) -> Split:
+    """Divide the rows 90/10.
+
+    Clusters are never divided. A row's own `split` is kept, and its cluster follows it. What is
+    left is dealt out, apart for rows with and without pages: first all rows about one page, and
+    about pages that clusters join to it, go to validation together as long as there is room. So
+    pages with many rows stay in train. If validation is still more than a tenth short, clusters of
+    such pages fill it up.
+
+    Args:
+        file: named in errors.
+        rows: `pages` as the wiki names them.
+        random: deals out.
+
+    Raises:
+        AskdocsError: with file and lines, a `split` that is none or that divides a cluster; or one
+            of the two would be empty.
+    """
+    groups = clusters(rows)
+    _require_apart(file, rows, groups)
+    chosen: dict[int, str] = {}
+    for group in groups:
+        if given := {row.split for row in group if row.split}:
+            chosen.update(dict.fromkeys((row.line for row in group), given.pop()))
+    for having in (True, False):
+        stratum = [group for group in groups if any(map(page_keys, group)) == having]
+        for group in _validation(stratum, chosen, random):
+            chosen.update(dict.fromkeys((row.line for row in group), "validation"))
+    parts = {name: [r for r in rows if chosen.get(r.line, "train") == name] for name in SPLITS}
+    for name in ("train", "validation"):
+        if not parts[name]:
+            raise AskdocsError(
+                f"{file}: its {len(rows):,} rows in {len(groups):,} clusters leave nothing for"
+                f" {name}: write more questions, or give some the split {name!r}"
+            )
+    return Split(**parts)
+
+
+def page_keys(row: Row) -> tuple[Hashable, ...]:
+    """What the row is about: the page that is put in front of it, or its own text."""
+    return row.pages[:1] or ((("context", row.context),) if row.context else ())
+
+
+def _validation(
+    groups: Sequence[list[Row]], chosen: dict[int, str], random: Random
+) -> Iterator[list[Row]]:
+    """The clusters that go to validation, of those that are free."""
+    known = [row for group in groups for row in group if chosen.get(row.line) != "test"]
+    wanted = round(SHARE * len(known))
+    room = wanted - sum(chosen.get(row.line) == "validation" for row in known)
+    free = [group for group in groups if group[0].line not in chosen]
+    names = {row.line: number for number, group in enumerate(groups) for row in group}
+    about = joined(known, [[names[row.line], *page_keys(row)] for row in known])
+    whole = [group for group in about if not any(row.line in chosen for row in group)]
+    taken: set[int] = set()
+    for units, least in ((whole, 0.0), (free, (1 - NEAR) * wanted)):
+        if room <= least:
+            return
+        for unit in random.sample(units, len(units)):
+            if len(unit) <= room and unit[0].line not in taken:
+                taken.update(row.line for row in unit)
+                room -= len(unit)
+                yield unit
+
+
+def _require_apart(file: Path, rows: Sequence[Row], groups: Sequence[list[Row]]) -> None:
+    told = [
+        f"{file}:{row.line}: split is {row.split!r}: write train, validation or test, or leave it"
+        " out"
+        for row in rows
+        if row.split and row.split not in SPLITS
+    ]
+    for group in groups:
+        given = {row.split: row for row in reversed(group) if row.split in SPLITS}
+        if len(given) > 1:
+            one, other = sorted(given.values(), key=lambda row: row.line)[:2]
+            told.append(
+                f"{file}:{one.line}: is in {one.split}, and line {other.line}, of one cluster with"
+                f" it or (almost) the same question, in {other.split}: give them the same split"
+            )
+    if told:
+        more = [f"and {len(told) - TOLD:,} more like that"] if len(told) > TOLD else []
+        raise AskdocsError("\n".join([*told[:TOLD], *more]))
