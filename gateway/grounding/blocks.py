@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 FENCE = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|>\s*)*(`{3,}|~{3,})")
+_SENTENCE = re.compile(r"[.!?][\"')\]*_`]*\s+|[。！？]")
 _RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")  # under a table's head
 
 
@@ -52,7 +53,7 @@ def parts(text: str, most: int) -> list[str]:
     """`text` in parts of at most `most` characters, cut between blocks where that is possible.
 
     A block that is longer is cut between its lines: code is closed and opened again, a table has
-    its head again. Only a line that alone is longer is cut within.
+    its head again. Only a line that alone is longer is cut within: behind a sentence, or a word.
     """
     pieces: list[str] = []
     for block in blocks(text):
@@ -79,14 +80,24 @@ def _split(block: str, most: int) -> Iterator[str]:
     room = most - frame
     kept = ""
     for line in lines:
-        for start in range(0, max(1, len(line)), room):
-            bit = line[start : start + room]
+        for bit in _bits(line, room):
             if kept and len(kept) + 1 + len(bit) > room:
                 yield head + kept + foot
                 kept = bit
             else:
                 kept = f"{kept}\n{bit}" if kept else bit
     yield head + kept + foot
+
+
+def _bits(line: str, room: int) -> Iterator[str]:
+    """A line in pieces of at most `room` characters, of which no piece is needlessly short."""
+    while len(line) > room:
+        ends = [end.end() for end in _SENTENCE.finditer(line, room // 2, room + 1)]
+        at = ends[-1] if ends else line.rfind(" ", 1, room + 1) + 1 or room
+        if piece := line[:at].rstrip():
+            yield piece
+        line = line[at:].lstrip()
+    yield line
 
 
 def _frame(block: str) -> tuple[str, list[str], str]:

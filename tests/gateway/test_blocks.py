@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from gateway.grounding.blocks import beginning, blocks, parts
 
 CODE = "```sh\nfirst\n\nsecond\n\n# a comment\n```"
+LONG = "This is said. " * 40
 TABLE = "| a | b |\n|---|---|\n" + "\n".join(f"| row {n} | {n} |" for n in range(30))
 
 
@@ -70,9 +71,23 @@ def test_only_a_line_that_alone_is_too_long_is_cut_within() -> None:
     assert parts("x" * 250, 100) == ["x" * 100, "x" * 100, "x" * 50]
 
 
+def test_a_long_paragraph_is_cut_behind_a_sentence_and_a_long_sentence_behind_a_word() -> None:
+    sentences = [f"Step {n} takes a while, and is noted down." for n in range(9)]
+    assert parts(" ".join(sentences), 100) == [
+        " ".join(sentences[n : n + 2]) for n in range(0, 9, 2)
+    ]
+    words = [f"word{n}" for n in range(100, 200)]
+    found = parts(" ".join(words), 60)
+    assert all(len(part) <= 60 for part in found)
+    assert " ".join(found).split() == words
+    assert parts("終わりです。" * 20, 40) == ["終わりです。" * 6] * 3 + ["終わりです。" * 2]
+
+
 @given(
     st.lists(
-        st.sampled_from(["word " * 9, CODE, TABLE, "Announced:", "```", "short", "- item", ""]),
+        st.sampled_from(
+            ["word " * 9, LONG, CODE, TABLE, "Announced:", "```", "short", "- item", ""]
+        ),
         max_size=8,
     ),
     st.integers(60, 400),
