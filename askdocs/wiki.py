@@ -102,7 +102,7 @@ class Wiki:
             self._say(f"{synced.pages:,} pages, {did}")
         for one in synced.broken:
             if one not in self._broken:
-                self._say(f"{one.path} is left out: {one.why}")
+                self._say(f"{one.path}: {one.why}")
         self._broken = synced.broken
         return synced.is_different
 

@@ -107,9 +107,16 @@ def decode(data: bytes) -> str:
     """UTF-8 text without byte order mark, with `\\n` as line ends and NUL replaced.
 
     Raises:
-        UnicodeDecodeError: it is not UTF-8.
+        ValueError: it is not UTF-8; the text says where.
     """
-    text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        wrong = error.object[error.start]
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"not UTF-8: line {line} has the byte {wrong:#04x}; save the file as UTF-8"
+        ) from None
     # As CommonMark has it; a NUL would end the grammar of a quotation.
     return text.replace("\0", "\ufffd")
 

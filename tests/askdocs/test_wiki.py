@@ -88,7 +88,7 @@ def test_changes_are_followed_and_errors_said_once(wiki: Path, home: Home) -> No
         (wiki / "new.md").write_text("# New\n\nText.\n")
         assert soon(lambda: "3 pages, 1 added" in said)
         (wiki / "new.md").write_bytes(b"\xff")
-        assert soon(lambda: any(line.startswith("new.md is left out") for line in said))
+        assert soon(lambda: any(line.startswith("new.md: not UTF-8") for line in said))
         elsewhere = wiki.rename(wiki.with_name("elsewhere"))
         time.sleep(1)
         elsewhere.rename(wiki)

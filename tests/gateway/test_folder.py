@@ -70,7 +70,7 @@ def test_a_file_that_is_not_utf8_is_a_problem_and_the_others_are_read(wiki: Path
     assert [page.title for page in reading.pages] == ["Good"]
     assert len(reading.problems) == 1
     assert "latin.md: not read: " in reading.problems[0]
-    assert "utf-8" in reading.problems[0]
+    assert "UTF-8" in reading.problems[0]
 
 
 def test_when_no_file_can_be_read_the_error_says_why_of_the_first(wiki: Path) -> None:
