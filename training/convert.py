@@ -134,16 +134,33 @@ def convert(source: Path, out: Path) -> bool:
     return True
 
 
-def _write_folder(source: Path, folder: Path) -> dict[str, Any]:
-    from importlib.metadata import version
+def tokenizer_json(source: Path) -> str:
+    """The content of the tokenizer.json of a GGUF model. Raises ConversionError."""
+    keys = _keys(_reader(source))
+    try:
+        return _tokenizer(source, keys)["tokenizer.json"]
+    except KeyError as error:
+        raise ConversionError(f"{source}: has no {error.args[0]}; {INSTEAD}") from None
 
+
+def _reader(source: Path) -> Any:
     from gguf import GGUFReader
 
     try:
-        reader = GGUFReader(source)
+        return GGUFReader(source)
     except (ValueError, IndexError, KeyError) as error:
         raise ConversionError(f"{source}: not a readable GGUF file ({error})") from None
-    keys = {name: field.contents() for name, field in reader.fields.items()}
+
+
+def _keys(reader: Any) -> dict[str, Any]:
+    return {name: field.contents() for name, field in reader.fields.items()}
+
+
+def _write_folder(source: Path, folder: Path) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    reader = _reader(source)
+    keys = _keys(reader)
     try:
         config = _config(source, keys, reader.tensors)
         tokenizer = _tokenizer(source, keys)

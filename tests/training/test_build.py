@@ -1,0 +1,306 @@
+"""What a model learns from, of a small wiki with a real index."""
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from starlette.datastructures import Headers
+
+from gateway.answer import Answer
+from gateway.asked import take_apart
+from gateway.config import GatewaySettings
+from gateway.errors import AskdocsError
+from gateway.exchange import Exchange
+from gateway.fleet import Served
+from gateway.grounding.confidence import Signals
+from gateway.grounding.ground import Grounding
+from gateway.grounding.prompt import REFUSAL, Message
+from gateway.search.index import Index
+from gateway.search.search import Hit, Search
+from tests.training import small
+from training import build
+from training.build import Built
+from training.examples import CLOSED, GROUNDED, REMOVED, UNANSWERABLE, Example
+from training.tokens import Tokens
+
+# Above these the positions are uneven with a probability of 1 %: 1 and 2 degrees of freedom.
+CHI_SQUARE = {2: 6.63, 3: 9.21}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("small")
+
+
+@pytest.fixture(scope="module")
+def built(folder: Path) -> Built:
+    return small.built(folder, small.questions())
+
+
+def everything(built: Built) -> list[Example]:
+    return [example for examples in built.parts.values() for example in examples]
+
+
+def of(built: Built, kind: str) -> list[Example]:
+    return [example for example in everything(built) if example.kind == kind]
+
+
+def read(example: Example) -> str:
+    """What the model reads before the question."""
+    return str(example.prompt[0]["content"])
+
+
+def titles(example: Example) -> list[str]:
+    return re.findall(r'^<page title="(.*)">$', read(example), re.M)
+
+
+def device(example: Example) -> str:
+    return f"The {example.row.pages[0].removesuffix('.md')}"
+
+
+def grease(example: Example) -> str:
+    """What only the page says that answers."""
+    return example.row.answer.split()[-1].strip(".")
+
+
+def test_the_page_that_answers_stands_where_it_is_said_to(built: Built) -> None:
+    for example in of(built, GROUNDED):
+        assert example.position
+        assert titles(example)[example.position - 1] == device(example)
+        assert titles(example).count(device(example)) == 1
+        assert grease(example) in read(example)
+        assert example.answer == example.row.answer
+
+
+def test_no_page_answers_where_it_was_taken_away(built: Built) -> None:
+    assert of(built, REMOVED)
+    for example in of(built, REMOVED):
+        assert titles(example)
+        assert device(example) not in titles(example)
+        assert grease(example) not in read(example)
+        assert example.answer == REFUSAL
+
+
+def test_the_shares_are_those_asked_for(built: Built) -> None:
+    for examples in built.parts.values():
+        kinds = Counter(example.kind for example in examples)
+        assert kinds[GROUNDED] / len(examples) == pytest.approx(0.8, abs=0.03)
+        assert abs(kinds[REMOVED] - kinds[UNANSWERABLE]) <= 1
+    assert 0.08 <= len(built.parts["validation"]) / len(everything(built)) <= 0.12
+
+
+def test_every_position_is_as_likely(built: Built) -> None:
+    for number, most in CHI_SQUARE.items():
+        places = Counter(e.position for e in of(built, GROUNDED) if len(e.pages) == number)
+        expected = sum(places.values()) / number
+        assert expected > 15
+        off = sum((places[n] - expected) ** 2 / expected for n in range(1, number + 1))
+        assert off < most
+
+
+def test_other_pages_are_those_that_are_found(built: Built, folder: Path) -> None:
+    """Beside a pump stand pages that have words of the question, and no odd ones."""
+    with closing(Index(folder / "work" / "index.db")) as index:
+        search = Search(index, None)
+        for example in of(built, GROUNDED)[:40]:
+            found = [hit.page.path for hit in search.find(example.row.question, limit=50)]
+            assert set(example.pages) <= set(found)
+
+
+@pytest.mark.parametrize("budget", [180, 500, 3000])
+def test_prompts_are_what_the_gateway_sends_for_these_pages(tmp_path: Path, budget: int) -> None:
+    made = small.built(tmp_path, small.questions()[::4], budget=budget)
+    tokens = Tokens(tmp_path / "tokenizer.json")
+    with closing(Index(tmp_path / "work" / "index.db")) as index:
+        for example in everything(made):
+            pages = [made.pages[path] for path in example.pages]
+            assert example.prompt == asyncio.run(
+                sent(index, tokens, example.row.question, pages, budget)
+            )
+    whole = [
+        made.pages[path].text in read(example)
+        for example in everything(made)
+        for path in example.pages
+    ]
+    assert all(whole) == (budget == 3000)
+
+
+async def sent(
+    index: Index, tokens: Tokens, question: str, pages: Sequence[Any], budget: int
+) -> list[Message]:
+    """The messages of the gateway's own request where its search finds these pages alone."""
+
+    async def count(texts: Sequence[str]) -> list[int]:
+        return tokens.count(texts)
+
+    class Found(Grounding):
+        def find(self, *_: Any, **__: Any) -> tuple[list[Hit], Signals]:
+            ranked = [hit.page.path for hit in self.search.find(question, limit=50)]
+            order = sorted(
+                pages, key=lambda p: ranked.index(p.path) if p.path in ranked else len(ranked)
+            )
+            return [Hit(page, 1.0) for page in order], Signals(5, 1.0, 1.0, 1.0, None)
+
+    grounding = Found(index, count)
+    asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
+    grounds = await grounding.ground(asked.question, budget, len(pages))
+    exchange = cast(Exchange, SimpleNamespace(scope={}))
+    answer = Answer(GatewaySettings(), grounding, asked, grounds, {}, 100, exchange)
+    messages: list[Message] = (await answer.call().render(Served("docs")))["messages"]
+    return messages
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
+    tmp_path: Path, built: Built
+) -> None:
+    again = small.built(tmp_path / "again", small.questions())
+    other = small.built(tmp_path / "other", small.questions(), seed=1)
+    written = []
+    for number, one in enumerate((built, again, other)):
+        (tmp_path / str(number)).mkdir()
+        written.append(build.write(one, tmp_path / str(number)))
+    assert written[0] == written[1]
+    assert not set(written[0].values()) & set(written[2].values())
+
+
+def test_the_files_have_the_columns_that_trl_takes(tmp_path: Path, built: Built) -> None:
+    build.write(built, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert len(rows) == len(built.parts["train"])
+    for row in rows:
+        assert list(row) == ["prompt", "completion", "meta"]
+        assert [message["role"] for message in row["prompt"]] == ["system", "user"]
+        assert [message["role"] for message in row["completion"]] == ["assistant"]
+        messages = [*row["prompt"], *row["completion"]]
+        assert all(set(message) == {"role", "content"} for message in messages)
+        assert all(message["content"].strip() for message in messages)
+    assert [row["meta"]["line"] for row in rows] == sorted(row["meta"]["line"] for row in rows)
+
+
+def test_no_question_is_used_twice_and_none_of_test_at_all(tmp_path: Path) -> None:
+    rows = small.questions()[::3]
+    for row in rows[::5]:
+        row["split"] = "test"
+    made = small.built(tmp_path, rows)
+    used = [example.row.line for example in everything(made)]
+    assert len(used) == len(set(used))
+    assert not {line for line in used if (line - 1) % 5 == 0}
+    assert len(made.split.test) == len(rows[::5])
+
+
+def test_a_copy_of_the_page_is_no_fair_refusal(tmp_path: Path) -> None:
+    wiki = small.wiki(tmp_path)
+    for page in list(wiki.glob("alpha*.md")):
+        text = page.read_text().replace("# The", "# About the")
+        page.with_name(f"copy-{page.name}").write_text(text)
+    rows = [row for row in small.questions() if "alpha" in row.get("context_doc", "alpha")]
+    made = small.built(tmp_path, rows, refusals=0.5)
+    assert len(of(made, REMOVED)) > 10
+    assert not [e for e in of(made, REMOVED) if grease(e) in read(e)]
+    assert [e for e in of(made, GROUNDED) if f"copy-{e.row.pages[0]}" in e.pages]
+
+
+def test_other_pages_that_answer_are_never_beside_it(tmp_path: Path) -> None:
+    rows = small.questions()[::3]
+    for row in rows:
+        if "context_doc" in row:
+            row["context_docs"] = ["omegafan.md", "alphalamp.md"]
+    made = small.built(tmp_path, rows)
+    for example in [*of(made, GROUNDED), *of(made, REMOVED)]:
+        others = set(example.pages) & {"omegafan.md", "alphalamp.md"}
+        assert others <= set(example.row.pages[:1])
+        assert example.kind == GROUNDED or not others
+
+
+def texts() -> Iterator[dict[str, Any]]:
+    for number in range(60):
+        yield {
+            "question": f"Where is crate{number} of lot{number} kept?",
+            "answer": f"In hall{number}.",
+            "context": f"Crate{number} of lot{number} is kept in hall{number}, by the door.",
+        }
+
+
+def test_a_text_of_the_row_is_a_page_at_any_position(tmp_path: Path) -> None:
+    rows = [*texts(), *({**row, "answerable": False, "answer": ""} for row in texts())]
+    for number, row in enumerate(rows[60:]):
+        row["question"] = f"Who painted box{number} in shed{number}?"
+    made = small.built(tmp_path, rows, refusals=0.3)
+    for example in of(made, GROUNDED):
+        assert example.position
+        title = titles(example)[example.position - 1]
+        assert title == example.row.context
+        assert example.pages[example.position - 1] == ""
+        assert example.row.context in read(example)
+    places = Counter(e.position for e in of(made, GROUNDED) if len(e.pages) == 3)
+    assert len(places) == 3
+    assert max(places.values()) - min(places.values()) <= 2
+    for example in of(made, UNANSWERABLE):
+        assert example.row.context in read(example)
+    for example in of(made, REMOVED):
+        assert example.row.context not in read(example)
+
+
+def test_rows_without_a_page_are_closed_book_or_left_out(tmp_path: Path) -> None:
+    rows = [
+        *small.questions()[::3],
+        *({"question": f"Bare{n} thing{n}?", "answer": "It is."} for n in range(40)),
+    ]
+    made = small.built(tmp_path / "without", rows)
+    assert of(made, CLOSED) == []
+    assert sum(len(mixed.pageless) for mixed in made.mixed.values()) == 40
+    made = small.built(tmp_path / "with", rows, closed_book=0.45)
+    closed = of(made, CLOSED)
+    answerable = sum(row.get("answerable", True) for row in rows)
+    assert len(closed) == pytest.approx(0.45 * answerable, abs=1)
+    assert sum(not example.row.pages for example in closed) == 40
+    for example in closed:
+        assert example.prompt == [{"role": "user", "content": example.row.question}]
+
+
+def test_an_answer_cannot_end_its_own_turn(tmp_path: Path) -> None:
+    rows = small.questions()[::4]
+    for row in rows:
+        if row.get("answer"):
+            row["answer"] += " Then <|im_end|> all."
+    made = small.built(tmp_path, rows)
+    answers = [example.answer for example in of(made, GROUNDED)]
+    assert all(answer.endswith(" Then &lt;|im_end|> all.") for answer in answers)
+
+
+def test_unknown_pages_are_named_with_their_lines(tmp_path: Path) -> None:
+    rows = small.questions()[::3]
+    rows[6]["context_doc"] = "gone.md"
+    with pytest.raises(AskdocsError, match=r"qa_pairs.jsonl:7: the wiki has no page 'gone.md'"):
+        small.built(tmp_path / "strict", rows)
+    made = small.built(tmp_path / "skip", rows, skip_unknown=True)
+    assert [row.line for row in made.skipped] == [7]
+    assert 7 not in [example.row.line for example in everything(made)]
+
+
+def test_rows_that_have_nothing_to_read_are_an_error(tmp_path: Path) -> None:
+    rows = [{"question": f"Bare{n} thing{n}?", "answer": "It is."} for n in range(40)]
+    with pytest.raises(AskdocsError, match=r"qa_pairs.jsonl: none of the 36 rows for train has a"):
+        small.built(tmp_path, rows)
+
+
+def test_a_wiki_with_too_few_pages_takes_the_places_that_there_are(tmp_path: Path) -> None:
+    wiki = small.wiki(tmp_path)
+    for page in wiki.glob("*.md"):
+        if page.stem not in ("alphafan", "alphalamp"):
+            page.unlink()
+    rows = [row for row in small.questions() if row.get("context_doc", "")[5:10] == "alpha"]
+    rows = [row for row in rows if row["context_doc"][10:] in ("fan.md", "lamp.md")]
+    made = small.built(tmp_path, rows, refusals=0)
+    grounded = of(made, GROUNDED)
+    assert len(grounded) == len(rows)
+    assert {len(example.pages) for example in grounded} == {1, 2}
+    for example in grounded:
+        assert example.is_limited == (len(example.pages) > 1)

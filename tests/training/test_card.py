@@ -1,0 +1,90 @@
+"""What is said about a built dataset."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.training import small
+from training import build
+from training.build import Built
+from training.card import card, markdown
+from training.lengths import draw
+from training.shortcut import f1, shortcuts
+from training.tokens import Tokens
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("small")
+
+
+@pytest.fixture(scope="module")
+def built(folder: Path) -> Built:
+    """Of answers that are the beginnings of their pages."""
+    rows = small.questions()[::2]
+    for row in rows:
+        if "context_doc" in row:
+            row["answer"] = f"Service the {Path(row['context_doc']).stem} yourself."
+    return small.built(folder, rows)
+
+
+def test_the_card_counts_what_the_files_have(tmp_path: Path, folder: Path, built: Built) -> None:
+    written = build.write(built, tmp_path)
+    facts = card(built, folder / "qa_pairs.jsonl", "wiki", Tokens(folder / "tokenizer.json"))
+    for name, part in facts["splits"].items():
+        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        rows = [json.loads(line)["meta"] for line in lines]
+        assert part["examples"] == len(rows)
+        assert sum(part["kinds"].values()) == len(rows)
+        placed = [f"{row['position']} of {len(row['pages'])}" for row in rows if row["position"]]
+        assert part["positions"] == {place: placed.count(place) for place in set(placed)}
+    digest = hashlib.sha256((tmp_path / "train.jsonl").read_bytes()).hexdigest()
+    assert written["train.jsonl"] == digest
+    facts["sha256"]["outputs"] = written
+    text = markdown(facts)
+    assert f"| train.jsonl | {digest} |" in text
+    assert f"| all | {facts['splits']['train']['examples']} |" in text
+    assert set(facts["sha256"]["pages"]) <= set(built.pages)
+
+
+def test_left_out_and_used_rows_are_all_rows(built: Built, folder: Path) -> None:
+    facts = card(built, folder / "qa_pairs.jsonl", "wiki", Tokens(folder / "tokenizer.json"))
+    used = sum(part["examples"] for part in facts["splits"].values())
+    assert used + sum(facts["left_out"].values()) == len(small.questions()[::2])
+
+
+def test_the_first_page_is_no_better_than_any(built: Built) -> None:
+    found = shortcuts(built.parts["train"])["all"]
+    assert found.examples > 30
+    assert abs(found.first - found.any) < 3 * found.error + 1e-9
+
+
+def test_a_dataset_that_puts_the_answer_first_is_found_out(built: Built) -> None:
+    first = [example for example in built.parts["train"] if example.position == 1]
+    found = shortcuts(first)["all"]
+    assert found.first == found.gold
+    assert found.first > found.any + 3 * found.error
+
+
+def test_f1_counts_words_that_two_texts_share() -> None:
+    assert f1("The pump is red.", "the pump is red") == 1
+    assert f1("pump", "lamp") == f1("", "lamp") == 0
+    assert f1("a b", "b c d e") == pytest.approx(2 * 0.5 * 0.25 / 0.75)
+
+
+def test_lengths_are_drawn_as_bars(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png", [("One", [10] * 99 + [20]), ("Two", list(range(4000)))])
+    picture = Image.open(tmp_path / "a.png").convert("RGB")
+    width = picture.width // 2
+    blue = [
+        (x, y)
+        for x in range(picture.width)
+        for y in range(picture.height)
+        if picture.getpixel((x, y)) == (0x4C, 0x72, 0xB0)
+    ]
+    first, second = [p for p in blue if p[0] < width], [p for p in blue if p[0] >= width]
+    assert len({x for x, _ in first}) < 20  # one bar
+    assert len({x for x, _ in second}) > 200  # all of them

@@ -1,0 +1,184 @@
+"""From a file of questions and a wiki to what a model is trained on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from gateway.errors import AskdocsError
+from gateway.search import index
+from gateway.search.answered import Paths
+from gateway.search.embed import Embedder
+from gateway.search.index import Index
+from gateway.search.missing import embed_missing
+from gateway.search.search import Search
+from gateway.sources.source import Broken
+from gateway.sources.spec import Spec
+from gateway.sources.sync import sync
+from gateway.wiki.page import Page
+from training import lengths
+from training import rows as qa
+from training.distractors import Distractors
+from training.examples import Example, Examples, own_page
+from training.mix import Mix, made, mix
+from training.rows import TOLD, Row
+from training.split import Split, split
+from training.tokens import Tokens
+
+LENGTHS = "lengths.png"
+Progress = Callable[[str, int, int | None], None]
+"""Told the step, how much of it is done, and of how much as far as is known."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is built."""
+
+    seed: int
+    budget: int
+    """Tokens of pages in a prompt."""
+    max_pages: int
+    """From 1 to so many pages, each number as likely."""
+    refusals: float
+    """Share of the examples with pages."""
+    closed_book: float
+    """Share of the answerable rows."""
+    skip_unknown: bool
+    """Is a row that names only pages which the wiki does not have left out?"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """Everything that was made, and what became of the rows that were not used."""
+
+    options: Options
+    parts: Mapping[str, list[Example]]
+    """By split: train and validation."""
+    mixed: Mapping[str, Mix]
+    split: Split
+    skipped: list[Row]
+    """Their pages are not in the wiki."""
+    pages: Mapping[str, Page]
+    """All of the wiki, by path."""
+    broken: Sequence[Broken]
+    """Files of the wiki that could not be read."""
+    embedded: str | None
+    """The model by which distractors were found, beside their words."""
+
+
+def build(
+    file: Path,
+    wiki: Spec,
+    tokens: Tokens,
+    embedder: Embedder | None,
+    options: Options,
+    work: Path,
+    progress: Progress,
+) -> Built:
+    """Read rows and wiki, divide, and make the examples. The same input gives the same examples.
+
+    Args:
+        file: see `training.rows`.
+        wiki: where its pages are.
+        tokens: of the model that is to be trained.
+        embedder: finds distractors by their meaning, too.
+        options: see there.
+        work: a folder for the index.
+        progress: see `Progress`.
+
+    Raises:
+        AskdocsError: a row or the wiki cannot be used; with file and line where it is a row.
+    """
+    rows = qa.read(file)
+    place = work / "index.db"
+    writing = partial(index.writing, place)
+    synced = sync(wiki.open(), writing, spec=wiki.stored, progress=progress)
+    with closing(Index(place)) as opened:
+        pages = {page.path: page for page in opened.pages()}
+        known, skipped = _resolved(file, rows, pages, options.skip_unknown)
+        divided = split(file, known, _random(options, "split"))
+        if embedder:  # only now: what is wrong with rows is said at once
+            embed_missing(writing, embedder, partial(progress, "embedding pages"))
+        parts: dict[str, list[Example]] = {}
+        mixed: dict[str, Mix] = {}
+        for name, chosen in (("train", divided.train), ("validation", divided.validation)):
+            random = _random(options, name)
+            mixed[name] = mix(chosen, options.refusals, options.closed_book, random)
+            distractors = Distractors(Search(opened, embedder), list(pages.values()), random)
+            examples = Examples(
+                opened, pages, distractors, tokens.count, options.budget, options.max_pages, random
+            )
+            say = partial(progress, f"making {name} examples")
+            parts[name] = made(mixed[name], examples, random, say)
+            if not parts[name]:
+                raise AskdocsError(
+                    f"{file}: none of the {len(chosen):,} rows for {name} has a page or text and an"
+                    " answer: add context_doc to rows, or --closed-book 1 to do without"
+                )
+    return Built(
+        options=options,
+        parts=parts,
+        mixed=mixed,
+        split=divided,
+        skipped=skipped,
+        pages=pages,
+        broken=synced.broken,
+        embedded=embedder.model if embedder else None,
+    )
+
+
+def write(built: Built, folder: Path) -> dict[str, str]:
+    """Write a file of JSON lines for each split, and their lengths as a picture.
+
+    Returns the SHA-256 of each file by its name.
+    """
+    everything = [example for examples in built.parts.values() for example in examples]
+    for name, examples in built.parts.items():
+        lines = [json.dumps(one.record(), ensure_ascii=False) + "\n" for one in examples]
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    prompts = [example.tokens for example in everything]
+    answers = [example.answer_tokens for example in everything]
+    drawn = [("Tokens of a prompt", prompts), ("Tokens of an answer", answers)]
+    lengths.draw(folder / LENGTHS, drawn)
+    names = [*(f"{name}.jsonl" for name in built.parts), LENGTHS]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def _random(options: Options, what: str) -> Random:
+    """Each use has numbers of its own, so that one does not change with another."""
+    return Random(f"{options.seed} {what}")  # noqa: S311 -- it deals out, and guards nothing
+
+
+def _resolved(
+    file: Path, rows: Sequence[Row], pages: Mapping[str, Page], skip_unknown: bool
+) -> tuple[list[Row], list[Row]]:
+    """The rows as they are used, with the wiki's own paths of their pages, and those without any.
+
+    Raises AskdocsError: pages are unknown, and are not to be skipped.
+    """
+    paths = Paths(pages)
+    known: list[Row] = []
+    skipped: list[Row] = []
+    told: list[str] = []
+    for row in rows:
+        found = {name: paths.find(name) for name in row.pages}
+        told += [
+            f"{file}:{row.line}: the wiki has no page {name!r}: correct context_doc, or add"
+            " --skip-unknown"
+            for name, path in found.items()
+            if path is None
+        ]
+        there = tuple(dict.fromkeys(path for path in found.values() if path is not None))
+        # A text of white space or comments alone is none.
+        context = row.context if row.context and own_page(row.context).sections else ""
+        into = skipped if row.pages and not there else known
+        question = row.question.strip()  # as the gateway does
+        into.append(replace(row, question=question, pages=there, context=context))
+    if told and not skip_unknown:
+        more = [f"and {len(told) - TOLD:,} more like that"] if len(told) > TOLD else []
+        raise AskdocsError("\n".join([*told[:TOLD], *more]))
+    return known, skipped

@@ -1,0 +1,207 @@
+"""What a built dataset is, for people and for programs."""
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gateway.grounding.prompt import fingerprint
+from training.build import Built
+from training.examples import CLOSED, GROUNDED, KINDS, Example
+from training.shortcut import shortcuts
+from training.tokens import Tokens
+
+QUANTILES = (50, 90, 99, 100)
+
+
+def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
+    """All facts but the hashes of what was written. The same input gives the same card."""
+    everything = [example for examples in built.parts.values() for example in examples]
+    used = sorted({path for example in everything for path in example.pages if path})
+    return {
+        "file": file.name,
+        "wiki": wiki,
+        "options": asdict(built.options),
+        "splits": {name: _split(examples) for name, examples in built.parts.items()},
+        "validation": {
+            "share": _share(len(built.split.validation), built.split.train),
+            "on_pages_of_train": _on_pages_of_train(built),
+        },
+        "left_out": {
+            "test": len(built.split.test),
+            "unknown_page": len(built.skipped),
+            "no_page": sum(len(mixed.pageless) for mixed in built.mixed.values()),
+            "unanswerable": sum(len(mixed.surplus) for mixed in built.mixed.values()),
+        },
+        "wanted_removed": {name: mixed.removed for name, mixed in built.mixed.items()},
+        "shortcuts": {name: one._asdict() for name, one in shortcuts(everything).items()},
+        "lengths": {
+            "prompt": _quantiles([example.tokens for example in everything]),
+            "answer": _quantiles([example.answer_tokens for example in everything]),
+        },
+        "distractors": built.embedded or "words only",
+        "tokenizer": {"name": tokens.name, "sha256": tokens.sha256},
+        "prompt_fingerprint": fingerprint(),
+        "unread": [f"{one.path}: {one.why}" for one in built.broken],
+        "versions": {
+            "python": ".".join(map(str, sys.version_info[:3])),
+            **{name: version(name) for name in ("askdocs", "tokenizers", "onnxruntime")},
+        },
+        "sha256": {
+            "input": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "pages": {
+                path: hashlib.sha256(built.pages[path].text.encode()).hexdigest() for path in used
+            },
+        },
+    }
+
+
+def markdown(card: dict[str, Any]) -> str:
+    """The card for people, as Markdown."""
+    return "\n".join(_lines(card)) + "\n"
+
+
+def _split(examples: Sequence[Example]) -> dict[str, Any]:
+    open_book = [example for example in examples if example.kind != CLOSED]
+    grounded = [example for example in open_book if example.kind == GROUNDED]
+    kinds = Counter(example.kind for example in examples)
+    positions = Counter((len(one.pages), one.position) for one in grounded)
+    return {
+        "examples": len(examples),
+        "kinds": {kind: kinds[kind] for kind in KINDS},
+        "gold_present": round(len(grounded) / max(1, len(open_book)), 4),
+        "refusals": round(1 - len(grounded) / max(1, len(open_book)), 4) if open_book else 0.0,
+        "pages": {str(k): n for k, n in sorted(Counter(len(e.pages) for e in open_book).items())},
+        "positions": {f"{at} of {of}": positions[of, at] for of, at in sorted(positions)},
+        "limited": sum(example.is_limited for example in grounded),
+        "cut": sum(not example.is_whole for example in grounded),
+    }
+
+
+def _share(part: int, rest: Sequence[object]) -> float:
+    return round(part / (part + len(rest)), 4)
+
+
+def _on_pages_of_train(built: Built) -> int:
+    """Rows of validation whose page train has rows about, too."""
+    known = {row.pages[0] for row in built.split.train if row.pages}
+    return sum(bool(row.pages) and row.pages[0] in known for row in built.split.validation)
+
+
+def _quantiles(values: Sequence[int]) -> dict[str, int]:
+    ordered = sorted(values)
+    return {f"p{q}": ordered[(len(ordered) - 1) * q // 100] for q in QUANTILES}
+
+
+def _lines(card: dict[str, Any]) -> Iterator[str]:
+    splits, options, left = card["splits"], card["options"], card["left_out"]
+    yield f"# Dataset of {card['file']}"
+    yield (
+        f"\nMade by `askdocs dataset build` from {card['file']} and {card['wiki']}, by the prompt"
+        f" contract {card['prompt_fingerprint']}. The columns are `prompt`, `completion` and"
+        " `meta`; the lengths are drawn in lengths.png."
+    )
+    yield "\n## Examples\n"
+    names = list(splits)
+    yield from _table(
+        ["", *names],
+        [[kind, *(splits[name]["kinds"][kind] for name in names)] for kind in KINDS]
+        + [
+            ["all", *(splits[name]["examples"] for name in names)],
+            ["page that answers is there", *(f"{splits[n]['gold_present']:.1%}" for n in names)],
+            ["refusals", *(f"{splits[n]['refusals']:.1%}" for n in names)],
+            ["page that answers is cut to fit", *(splits[n]["cut"] for n in names)],
+            ["wiki had too few pages for any position", *(splits[n]["limited"] for n in names)],
+            ["rows wanted without their page", *(card["wanted_removed"][n] for n in names)],
+        ],
+    )
+    yield (
+        f"\nValidation has {card['validation']['share']:.1%} of the rows;"
+        f" {card['validation']['on_pages_of_train']:,} of them are about a page that train has rows"
+        " about, too. Shares are of the examples with pages in front."
+    )
+    yield (
+        f"\nLeft out: {left['test']:,} rows of test or of a cluster with one,"
+        f" {left['unknown_page']:,} whose page the wiki does not have, {left['no_page']:,} without"
+        f" a page or text, {left['unanswerable']:,} unanswerable beyond half of the refusals."
+    )
+    yield "\n## Pages in a prompt\n"
+    numbers = sorted({number for name in names for number in splits[name]["pages"]}, key=int)
+    yield from _counts("pages", numbers, names, {n: splits[n]["pages"] for n in names})
+    yield "\n## Position of the page that answers\n"
+    places = sorted({place for name in names for place in splits[name]["positions"]}, key=_place)
+    yield from _counts("position", places, names, {n: splits[n]["positions"] for n in names})
+    yield "\n## What a reader would score that does not read\n"
+    yield (
+        "Mean token F1 of the answers against the first two sentences of a page, where several are"
+        " in front. A model that learns to take the first page would gain where the first column is"
+        " above the second by more than twice its error.\n"
+    )
+    yield from _table(
+        ["position", "examples", "first page", "any page", "error", "page that answers"],
+        [
+            [name, one["examples"], *(f"{one[k]:.3f}" for k in ("first", "any", "error", "gold"))]
+            for name, one in card["shortcuts"].items()
+        ],
+    )
+    yield "\n## Lengths in tokens\n"
+    yield from _table(
+        ["", *(f"{q} %" for q in QUANTILES)],
+        [[name, *map(_number, found.values())] for name, found in card["lengths"].items()],
+    )
+    yield (
+        f"\nCounted with {card['tokenizer']['name']}, without what the chat template adds. Half of"
+        " the prompts have at most the tokens of the first column, and so on."
+    )
+    yield "\n## Made with\n"
+    yield from _table(
+        ["", ""],
+        [
+            *options.items(),
+            ("distractors found by", card["distractors"]),
+            *card["versions"].items(),
+        ],
+    )
+    if card["unread"]:
+        yield "\nFiles of the wiki that could not be read:\n"
+        yield from (f"- {one}" for one in card["unread"])
+    yield "\n## SHA-256\n"
+    hashes = card["sha256"]
+    yield from _table(
+        ["", ""],
+        [
+            (card["file"], hashes["input"]),
+            ("tokenizer.json", card["tokenizer"]["sha256"]),
+            *hashes["outputs"].items(),
+            *hashes["pages"].items(),
+        ],
+    )
+
+
+def _counts(
+    what: str, rows: Sequence[str], names: Sequence[str], counts: dict[str, dict[str, int]]
+) -> Iterator[str]:
+    yield from _table(
+        [what, *names], [[row, *(counts[name].get(row, 0) for name in names)] for row in rows]
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(_number(cell) for cell in row)} |"
+
+
+def _number(cell: object) -> str:
+    is_count = isinstance(cell, int) and not isinstance(cell, bool)
+    return f"{cell:,}" if is_count else str(cell).replace("|", "\\|")
+
+
+def _place(place: str) -> tuple[int, int]:
+    at, _, of = place.partition(" of ")
+    return int(of), int(at)

@@ -1,0 +1,109 @@
+"""The pages beside the one that answers: what our own search finds, too."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
+from random import Random
+
+from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.sentences import units
+from gateway.grounding.support import Support
+from gateway.search.search import Search
+from gateway.wiki.page import Page
+from training.rows import Row
+
+# Pages that the search is asked for.
+FOUND = 50
+# A page holds an answer when it supports its sentences as far as the gateway asks of what goes out.
+HELD = 0.6
+
+
+class Distractors:
+    """Pages of one wiki for one split. Positions that it gives out are balanced."""
+
+    def __init__(self, search: Search, pages: Sequence[Page], random: Random) -> None:
+        """`pages` are all of the wiki."""
+        self._search = search
+        self._random = random
+        # Where the search finds too few, any page is one that does not answer.
+        self._others = random.sample(pages, len(pages))
+        self._taken: Counter[tuple[int, int]] = Counter()
+
+    def found(self, row: Row) -> list[Page]:
+        """The pages for a question, best first, the row's own among them."""
+        return [hit.page for hit in self._search.find(row.question, limit=FOUND)]
+
+    def beside(self, row: Row, found: Sequence[Page]) -> Iterator[Page]:
+        """Pages that do not answer the row as far as it says itself: best first, then any."""
+        seen = {*_own(row), *(page.path for page in found)}
+        more = (page for page in self._others if page.path not in seen)
+        return chain((page for page in found if page.path not in _own(row)), more)
+
+    def around(
+        self, row: Row, gold: Page, found: Sequence[Page], count: int
+    ) -> tuple[list[Page], int, bool]:
+        """`count` pages with `gold` among them, as they stand in a prompt.
+
+        They stand in the order of their paths, so the distractors decide where `gold` stands: of
+        the places that it can have, at the one that it had least often. Text of the row's own has
+        no path, and can have any.
+
+        Returns the pages, the place of `gold` from 0, and whether the wiki lacks pages for one of
+        the places.
+        """
+        most = count - 1
+        if gold.path:
+            before = self._beside(row, found, most, lambda path: path < gold.path)
+            after = self._beside(row, found, most, lambda path: path > gold.path)
+        else:
+            before = after = self._beside(row, found, most, lambda path: True)
+        places = [n for n in range(count) if n <= len(before) and most - n <= len(after)]
+        place = min(
+            places or [len(before)],
+            key=lambda n: (self._taken[count, n], self._random.random()),
+        )
+        if gold.path:
+            # The best of each side.
+            sides = sorted(before[:place], key=_path), sorted(after[: most - place], key=_path)
+        else:
+            order = sorted(before, key=_path)
+            sides = order[:place], order[place:]
+        return [*sides[0], gold, *sides[1]], place, len(places) < count
+
+    def take(self, count: int, place: int) -> None:
+        """A prompt of `count` pages has the gold page at `place`."""
+        self._taken[count, place] += 1
+
+    def without(self, row: Row, gold: Page, found: Sequence[Page], count: int) -> list[Page]:
+        """At most `count` pages that were found and that do not hold the answer, best first.
+
+        A page holds it that supports the answer as the gateway measures it, or as well as `gold`
+        does: that one may be a copy, or as good.
+        """
+        held = min(HELD, self._support(row, gold))
+        fair = (
+            page for page in found if page.path not in _own(row) and self._support(row, page) < held
+        )
+        return list(islice(fair, count))
+
+    def _beside(
+        self, row: Row, found: Sequence[Page], most: int, fits: Callable[[str], bool]
+    ) -> list[Page]:
+        return list(islice((p for p in self.beside(row, found) if fits(p.path)), most))
+
+    def _support(self, row: Row, page: Page) -> float:
+        """The mean over the answer's sentences."""
+        support = Support(
+            [Excerpt(page, page.sections, 0)], row.question, self._search.index.rarity
+        )
+        shares = [support.of(unit.text) for unit in units(row.answer)]
+        return sum(shares) / max(1, len(shares))
+
+
+def _own(row: Row) -> tuple[str, ...]:
+    """The paths of pages that may answer it; a text of its own has an empty one."""
+    return row.pages or ("",)
+
+
+def _path(page: Page) -> str:
+    return page.path

@@ -1,0 +1,241 @@
+"""A row as a model sees it: the prompt that the gateway would send, and the answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from random import Random
+from typing import Any
+
+from gateway.grounding.excerpt import Excerpt, beginning, excerpt, focus, pieces, spoken
+from gateway.grounding.ground import WORTHWHILE
+from gateway.grounding.neutral import neutral
+from gateway.grounding.prompt import REFUSAL, Message, render
+from gateway.grounding.sentences import units
+from gateway.search.index import Index
+from gateway.sources.markdown import parse
+from gateway.wiki.page import Page, Section
+from gateway.wiki.words import stems
+from training.distractors import Distractors
+from training.rows import Row
+
+GROUNDED = "grounded"
+UNANSWERABLE = "refusal-unanswerable"
+REMOVED = "refusal-gold-removed"
+CLOSED = "closed-book"
+KINDS = (GROUNDED, UNANSWERABLE, REMOVED, CLOSED)
+
+Count = Callable[[Sequence[str]], list[int]]
+# Sentences at the beginning of a page, which a lazy reader would answer with.
+OPENING = 2
+# The file that a row's own text would be, the title that it would have for its name, and the
+# characters of the one that it gets from its first line instead.
+OWN, UNNAMED = "own.md", "Own"
+TITLE = 60
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt and its answer."""
+
+    row: Row
+    kind: str
+    """One of KINDS."""
+    prompt: list[Message]
+    answer: str
+    pages: tuple[str, ...] = ()
+    """Paths of the pages in front of the question, in their order; of text that the row brings
+    along, the empty path."""
+    position: int | None = None
+    """Of the page that answers, among them, from 1."""
+    is_whole: bool = True
+    """Is the page that answers there whole? (Serving cuts what does not fit, too.)"""
+    is_limited: bool = False
+    """Had the wiki too few pages to let it stand at any position?"""
+    openings: tuple[str, ...] = ()
+    """The first sentences of each page."""
+    tokens: int = 0
+    """Of the prompt, without what the chat template adds."""
+    answer_tokens: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """The example as TRL's SFTTrainer takes it, and what it was made from."""
+        return {
+            "prompt": self.prompt,
+            "completion": [{"role": "assistant", "content": self.answer}],
+            "meta": {
+                "line": self.row.line,
+                "kind": self.kind,
+                "gold": self.pages[self.position - 1] if self.position else None,
+                "position": self.position,
+                "pages": list(self.pages),
+                "tokens": self.tokens,
+                "answer_tokens": self.answer_tokens,
+            },
+        }
+
+
+class Examples:
+    """Makes the examples of one split."""
+
+    def __init__(
+        self,
+        index: Index,
+        pages: Mapping[str, Page],
+        distractors: Distractors,
+        count: Count,
+        budget: int,
+        max_pages: int,
+        random: Random,
+    ) -> None:
+        """
+        Args:
+            index: of the wiki.
+            pages: all of it, by path.
+            distractors: of this split.
+            count: the tokens of texts.
+            budget: tokens of pages in a prompt.
+            max_pages: from 1 to so many, each number of pages is as likely.
+            random: draws it.
+        """
+        self._index = index
+        self._pages = pages
+        self._distractors = distractors
+        self._count = count
+        self._budget = budget
+        self._max_pages = max_pages
+        self._random = random
+
+    def grounded(self, row: Row) -> Example:
+        """With the page that answers, and others around it.
+
+        Fewer than drawn, where they do not fit the budget.
+        """
+        found = self._found(row)
+        for count in range(self._drawn(), 0, -1):
+            pages, place, is_limited = self._distractors.around(row, self._gold(row), found, count)
+            excerpts = self._fit(pages, found, row.question)
+            if len(excerpts) == len(pages):
+                break
+        self._distractors.take(len(pages), place)
+        return self._example(
+            row,
+            GROUNDED,
+            excerpts,
+            row.answer,
+            position=place + 1,
+            is_whole=excerpts[place].is_whole,
+            is_limited=is_limited,
+        )
+
+    def removed(self, row: Row) -> Example | None:
+        """Without any page that answers; None where each page that is found may."""
+        found = self._found(row)
+        pages = self._distractors.without(row, self._gold(row), found, self._drawn())
+        if not pages:
+            return None
+        pages.sort(key=lambda page: page.path)
+        return self._example(row, REMOVED, self._fit(pages, found, row.question), REFUSAL)
+
+    def unanswerable(self, row: Row) -> Example:
+        """With the page or the text that the row names, if it does, and others that are found."""
+        found = self._found(row)
+        own = [self._gold(row)] if is_about_something(row) else []
+        others = islice(self._distractors.beside(row, found), self._drawn() - len(own))
+        pages = sorted([*own, *others], key=lambda page: page.path)
+        if pages and not pages[0].path:  # a text of the row's own stands anywhere
+            pages.insert(self._random.randrange(len(pages)), pages.pop(0))
+        return self._example(row, UNANSWERABLE, self._fit(pages, found, row.question), REFUSAL)
+
+    def closed_book(self, row: Row) -> Example:
+        """The question alone, as a client that switches grounding off sends it."""
+        prompt = [{"role": "user", "content": neutral(row.question)}]
+        return self._counted(Example(row, CLOSED, prompt, _answer(row.answer)))
+
+    def _found(self, row: Row) -> list[Page]:
+        """The pages for the question, best first; a text of the row's own before them."""
+        found = self._distractors.found(row)
+        return found if row.pages or not row.context else [self._gold(row), *found]
+
+    def _example(
+        self, row: Row, kind: str, excerpts: list[Excerpt], answer: str, **more: Any
+    ) -> Example:
+        section = focus(excerpts, row.question, self._index.rarity(stems(row.question)))
+        tokens = sum(part.tokens for part in excerpts)
+        beside = beginning(section, tokens) if section else ""
+        example = Example(
+            row,
+            kind,
+            render(excerpts, row.question, focus=beside),
+            _answer(answer),
+            pages=tuple(part.page.path for part in excerpts),
+            openings=tuple(map(opening, excerpts)),
+            **more,
+        )
+        return self._counted(example)
+
+    def _counted(self, example: Example) -> Example:
+        *prompt, answer = self._count([*(m["content"] for m in example.prompt), example.answer])
+        return replace(example, tokens=sum(prompt), answer_tokens=answer)
+
+    def _fit(self, order: Sequence[Page], found: Sequence[Page], question: str) -> list[Excerpt]:
+        """What of each page stands in front of the question, as `Grounding.ground` has it.
+
+        The pages share the budget in the order in which they were found; one that the search did
+        not find comes last. Those for which no room is left are left out.
+        """
+        rank = {page.path: place for place, page in enumerate(found)}
+        fitted: dict[str, Excerpt] = {}
+        left = self._budget
+        for page in sorted(order, key=lambda page: rank.get(page.path, len(rank))):
+            if fitted and left < WORTHWHILE:
+                break
+            sizes = self._written(page.sections)
+            parts = pieces(page, sizes, left)
+            if len(parts) != len(sizes):
+                sizes = self._written([part.section for part in parts])
+            rarity = self._index.rarity(stems(question))
+            fitted[page.path] = excerpt(page, parts, sizes, left, question, rarity)
+            left -= fitted[page.path].tokens
+        return [fitted[page.path] for page in order if page.path in fitted]
+
+    def _written(self, sections: Sequence[Section]) -> list[int]:
+        """The tokens of sections as they stand in a prompt."""
+        return self._count([neutral(section.text) + "\n\n" for section in sections])
+
+    def _drawn(self) -> int:
+        return self._random.randint(1, self._max_pages)
+
+    def _gold(self, row: Row) -> Page:
+        if row.pages:
+            return self._pages[row.pages[0]]
+        return own_page(row.context)
+
+
+def is_about_something(row: Row) -> bool:
+    """Does it name a page, or bring a text along?"""
+    return bool(row.pages or row.context)
+
+
+@lru_cache(maxsize=1000)
+def own_page(text: str) -> Page:
+    """A page of a row's own text. Its title does not tell it from pages of the wiki."""
+    page = parse(OWN, text, "http://wiki/")
+    if page.title == UNNAMED:
+        line = " ".join(text.strip().split("\n", 1)[0].split())
+        heads = [section.heading for section in page.sections if section.heading]
+        short = line if len(line) <= TITLE else line[:TITLE].rpartition(" ")[0] or line[:TITLE]
+        page = replace(page, title=next(iter(heads), short))
+    return replace(page, path="")
+
+
+def opening(part: Excerpt) -> str:
+    """The first sentences under the first heading that has some."""
+    texts = (spoken(section) for section in part.sections)
+    first = next(filter(None, texts), "")
+    return " ".join(unit.text for unit in units(first)[:OPENING])
+
+
+def _answer(text: str) -> str:
+    """As a model has to write it: `gateway.grounding.neutral.restored` is what readers get."""
+    return neutral(text.strip())

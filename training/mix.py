@@ -1,0 +1,82 @@
+"""Which rows become which kind of example."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from training.examples import Example, Examples, is_about_something
+from training.rows import Row
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How many examples of each kind come of the rows of a split."""
+
+    closed: list[Row]
+    answerable: list[Row]
+    """With a page or text of their own."""
+    unanswerable: list[Row]
+    removed: int
+    """So many of `answerable` lose their page."""
+    pageless: list[Row]
+    """Left out: neither a page nor text, and not wanted without."""
+    surplus: list[Row]
+    """Left out: unanswerable ones beyond their share."""
+
+
+def mix(rows: Sequence[Row], refusals: float, closed_book: float, random: Random) -> Mix:
+    """Deal out the rows.
+
+    Of refusals at most half come from unanswerable rows. A model that meets no question whose page
+    is missing learns to refuse by the question alone, and not by what it reads.
+
+    Args:
+        rows: of one split.
+        refusals: their share of the examples with pages.
+        closed_book: the share of the answerable rows that stand without pages; first those that
+            have none.
+        random: deals out.
+    """
+    answerable = [row for row in rows if row.answerable]
+    unanswerable = [row for row in rows if not row.answerable]
+    shuffled = random.sample(answerable, len(answerable))
+    shuffled.sort(key=is_about_something)
+    closed = shuffled[: round(closed_book * len(answerable))]
+    left = shuffled[len(closed) :]
+    with_page = [row for row in left if is_about_something(row)]
+    # Of all that has pages in front, `refusals` are some; half of them are unanswerable rows if
+    # there are enough: n = answerable + half of refusals * n.
+    half = round(refusals * len(with_page) / (1 - refusals / 2) / 2)
+    kept = random.sample(unanswerable, min(half, len(unanswerable)))
+    removed = round(refusals * (len(with_page) + len(kept))) - len(kept)
+    gone = {row.line for row in kept}
+    return Mix(
+        closed=closed,
+        answerable=with_page,
+        unanswerable=kept,
+        removed=max(0, removed),
+        pageless=[row for row in left if not is_about_something(row)],
+        surplus=[row for row in unanswerable if row.line not in gone],
+    )
+
+
+def made(
+    mixed: Mix, examples: Examples, random: Random, progress: Callable[[int, int], None]
+) -> list[Example]:
+    """The examples in the order of the file's lines. `progress` is told how many of how many."""
+    total = len(mixed.answerable) + len(mixed.unanswerable) + len(mixed.closed)
+    done = []
+    for example in _made(mixed, examples, random):
+        done.append(example)
+        progress(len(done), total)
+    return sorted(done, key=lambda example: example.row.line)
+
+
+def _made(mixed: Mix, examples: Examples, random: Random) -> Iterator[Example]:
+    removed = 0
+    for row in random.sample(mixed.answerable, len(mixed.answerable)):
+        example = examples.removed(row) if removed < mixed.removed else None
+        removed += example is not None
+        yield example or examples.grounded(row)
+    yield from map(examples.unanswerable, mixed.unanswerable)
+    yield from map(examples.closed_book, mixed.closed)

@@ -1,0 +1,53 @@
+"""What a reader would score that does not read: it answers with the beginning of a page.
+
+Where the page that answers stands first more often than elsewhere, or answers are the beginnings of
+their pages, a model learns that in place of reading. So a built dataset is measured for it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from gateway.wiki.words import words
+from training.examples import Example
+
+
+class Shortcut(NamedTuple):
+    """Mean token F1 of answers against the first sentences of pages."""
+
+    examples: int
+    first: float
+    """Of the first page."""
+    any: float
+    """Of a page at random: chance."""
+    gold: float
+    """Of the page that answers, wherever it stands."""
+    error: float
+    """Standard error of `first` minus `any`."""
+
+
+def shortcuts(examples: Iterable[Example]) -> dict[str, Shortcut]:
+    """By the position of the page that answers, and over all: only prompts of several pages."""
+    found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    for example in examples:
+        if example.position and len(example.pages) > 1:
+            scores = [f1(example.answer, opening) for opening in example.openings]
+            row = scores[0], fmean(scores), scores[example.position - 1]
+            found[f"{example.position} of {len(example.pages)}"].append(row)
+            found["all"].append(row)
+    return {name: _summed(found[name]) for name in sorted(found)}
+
+
+def f1(answer: str, said: str) -> float:
+    """The harmonic mean of the shares of words that two texts have in common, 0 to 1."""
+    one, other = words(answer), words(said)
+    common = sum((Counter(one) & Counter(other)).values())
+    return 2 * common / (len(one) + len(other)) if common else 0.0
+
+
+def _summed(rows: Sequence[tuple[float, float, float]]) -> Shortcut:
+    first, chance, gold = (fmean(values) for values in zip(*rows, strict=True))
+    ahead = [row[0] - row[1] for row in rows]
+    error = stdev(ahead) / len(rows) ** 0.5 if len(rows) > 1 else 0.0
+    return Shortcut(len(rows), *(round(value, 4) for value in (first, chance, gold, error)))

@@ -1,0 +1,42 @@
+"""How many tokens a text has for the model that is to be trained."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.errors import AskdocsError
+from training.convert import ConversionError, tokenizer_json
+
+
+class Tokens:
+    """A model's tokenizer, as far as it counts."""
+
+    def __init__(self, file: Path) -> None:
+        """`file` is a tokenizer.json, or a GGUF model. Raises AskdocsError: it is neither."""
+        from tokenizers import Tokenizer
+
+        self.name = file.name
+        try:
+            data = file.read_bytes()
+            if data[:4] == b"GGUF":
+                data = tokenizer_json(file).encode()
+            self._tokenizer = Tokenizer.from_str(data.decode())
+        except OSError as error:
+            raise AskdocsError(
+                f"{file}: cannot be read ({error.strerror}): name a tokenizer.json, --tokenizer"
+            ) from None
+        except ConversionError as error:
+            raise AskdocsError(f"{error}; or name the model's tokenizer.json") from None
+        except Exception as error:  # the library raises plain Exception
+            raise AskdocsError(
+                f"{file}: is not a tokenizer ({error}): name a tokenizer.json or a GGUF model"
+            ) from None
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        """Of the tokenizer.json."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text, without any that a chat template adds."""
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [len(one.ids) for one in encoded]
