@@ -46,8 +46,9 @@ from gateway.wiki.page import Page
 Floats = npt.NDArray[np.float64]
 
 BY_WORDS = ("words", "share", "heading")
-BY_MEANING = (*BY_WORDS, "likeness")
-RIGHT = ("words", "share", "heading", "lead", "likeness")
+BY_MEANING = ("words", "share", "likeness")
+RIGHT_BY_WORDS = (*BY_WORDS, "lead")
+RIGHT = ("words", "lead", "likeness")
 BUDGET = 1500  # tokens of pages: about what two cores read in five seconds
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -299,7 +300,7 @@ async def _run(options: argparse.Namespace) -> str:
     if not options.fit:
         return report(cases)
     about = [case for case in cases if is_about(case.signals)]
-    names = [name for name in RIGHT if name != "likeness" or embedder]
+    names = RIGHT if embedder else RIGHT_BY_WORDS
     first = fitted(cases, BY_MEANING if embedder else BY_WORDS, right=False)
     return "\n".join(
         [

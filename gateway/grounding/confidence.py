@@ -6,10 +6,11 @@ page that a person named; below CAUTION the answer says that it is not sure.
 
 The numbers were fitted by
 
-    python -m eval.confidence --wiki DOCS=QUESTIONS.jsonl --wiki docs --split validation --fit
+    python -m eval.confidence --wiki DOCS=QUESTIONS.jsonl ... --split validation --fit
 
-on real questions to a support wiki, on their titles, on the headings of this project's docs, and on
-the questions of each to the other. docs/results.md, "Confidence", has what they are worth.
+on real questions to a support wiki, on their titles, on short questions to five wikis of 13 to 22
+pages, and on the questions of each to the others. docs/results.md, "Confidence", has what they are
+worth. Those by words alone are older: of the support wiki, and of this project's docs.
 """
 
 import math
@@ -36,7 +37,8 @@ class Signals:
     lead: float
     """How much better the first page was found than the second: 1 - second / first."""
     likeness: float | None = None
-    """Cosine of the question and the nearest chunk of the best pages; None without embeddings."""
+    """Cosine of the question and the nearest chunk of the best pages, or before a refusal the
+    nearest section; None without embeddings."""
     logprob: float | None = None
     """Mean log-probability (nats) of the first sentence's tokens; None where no engine tells."""
 
@@ -68,29 +70,20 @@ def features(signals: Signals) -> dict[str, float]:
 
 
 # Is it about this wiki? With embeddings, and without.
-BY_MEANING = Curve(-10.81, {"words": 0.82, "share": 2.54, "heading": 3.58, "likeness": 14.85})
+BY_MEANING = Curve(-5.18, {"words": -0.61, "share": 1.25, "likeness": 14.13})
 BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
-# Below it an answer is a refusal: chosen so that some 7 % of real questions are refused wrongly
-# with embeddings, and 11 % without, where words alone tell less.
-ABOUT = 0.3
-ABOUT_BY_WORDS = 0.2
+# Below it an answer is a refusal. A wiki of hundreds of pages alone would have it higher, but then
+# four of five short questions to a wiki of twenty pages were refused that it does answer.
+ABOUT = 0.35
+ABOUT_BY_WORDS = 0.05
 # Is the first source the right page? What the model thinks of its own words tells little beside
 # how the page was found: the weight of logprob is of 30 answers (docs/results.md, "Confidence").
-RIGHT = Curve(
-    -7.56,
-    {
-        "words": 0.90,
-        "share": -0.67,
-        "heading": 5.62,
-        "lead": 8.69,
-        "likeness": 2.54,
-        "logprob": 0.12,
-    },
-)
+RIGHT = Curve(-2.78, {"words": -0.26, "lead": 6.35, "likeness": 2.56, "logprob": 0.12})
 RIGHT_BY_WORDS = Curve(
     -11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11, "logprob": 0.12}
 )
-# Four of five answers above it are right, one of seven below.
+# Of a small wiki's answers three of four above it are right, two of five below; of a large one's
+# one of three, and one of seven.
 CAUTION = 0.4
 
 

@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.grounding.confidence import Signals, is_about
 from gateway.grounding.excerpt import Excerpt, excerpt, pieces
 from gateway.grounding.neutral import neutral
 from gateway.search.asked import asked
-from gateway.search.embed import Embedder
+from gateway.search.embed import Embedder, plain
 from gateway.search.index import Index, coverage
 from gateway.search.search import Hit, Search, heading_share
 from gateway.search.spelling import corrected
@@ -30,6 +30,11 @@ NEARLY = 0.85
 FOUND = 5
 # The best pages whose sections are compared with the question.
 COMPARED = 3
+# Before a refusal: sections that are compared by meaning, and words of each. A page with many short
+# sections is like none of the questions that one of them answers. More sections or words tell no
+# more (docs/results.md, "Confidence").
+CLOSER = 8
+CLOSER_WORDS = 60
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,18 @@ class Grounding:
             lead=max(0.0, 1 - second),
             likeness=self._likeness(sought.text, hits[:COMPARED]),
         )
+        if signals.likeness is not None and not is_about(signals):
+            told = sorted(zip(share, sections, strict=True), key=lambda one: -one[0])
+            closer = self._closer(sought.text, [place for _, place in told])
+            signals = replace(signals, likeness=max(signals.likeness, closer))
         return hits, signals
+
+    def _closer(self, text: str, sections: Sequence[tuple[Page, Section]]) -> float:
+        """Cosine of the question and the nearest of the first sections; 0 without any."""
+        assert self.search.embedder is not None  # who else has told of likeness?
+        texts = [_beginning(page, section) for page, section in sections if section.body]
+        vectors = self.search.embedder.embed([text, *texts[:CLOSER]])
+        return float(max(vectors[1:] @ vectors[0], default=0.0))
 
     def _likeness(self, text: str, hits: list[Hit]) -> float | None:
         embedder, vectors = self.search.embedder, self.index.vectors()
@@ -163,6 +179,12 @@ class Grounding:
     def _is_of(self, page: Page, url: str) -> bool:
         here = self.index.by_url(url)
         return here is not None and here.path == page.path
+
+
+def _beginning(page: Page, section: Section) -> str:
+    """Headings and first words, in the form of `gateway.search.embed.chunks`."""
+    head = " › ".join(dict.fromkeys([page.title, *section.path]))
+    return f"{head}\n{' '.join(plain(section.body).split()[:CLOSER_WORDS])}"
 
 
 def _words(page: Page, section: Section) -> list[str]:

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
 from gateway.grounding.ground import WORTHWHILE, Grounding, Grounds
 from gateway.grounding.prompt import render
-from gateway.search.index import Index
+from gateway.search.embed import Embedder
+from gateway.search.index import Index, writing
+from gateway.search.missing import embed_missing
 from tests.gateway.conftest import SITE
 
 Make = Callable[..., Index]
@@ -182,3 +185,28 @@ def test_a_question_that_goes_on_is_read_with_the_one_before_it(wiki: Index) -> 
     assert grounds.sought == "Where are the zebras?\nAnd topic7?"
     assert paths(grounds) == ["long.md"]
     assert "Topic7 of zebras" in grounds.excerpts[0].text
+
+
+def test_a_page_of_many_short_sections_answers_what_one_of_them_is_about(
+    indexed: Make, embedder: Embedder
+) -> None:
+    sections = {
+        "Float": "Each till starts with 120 pounds. Count it with a second person.",
+        "Tips": "What is in the jar is shared out each Sunday by hours worked.",
+        "Deliveries": "Refuse cream that arrives warmer than seven degrees.",
+        "Alarm": "Disarm it within forty seconds; every lead has a personal code.",
+        "Printers": "Take the roll out and clean the head with a swab.",
+        "Parking": "The yard is for vans. Bicycles stand behind the flour store.",
+    }
+    text = "\n\n".join(f"## {name}\n\n{body}" for name, body in sections.items())
+    index = indexed(shop=f"# The shop\n\n{text}", oven="# Oven\n\nWarm it up for an hour.")
+    embed_missing(partial(writing, index.file), embedder)
+    grounding = Grounding(index, count, embedder)
+
+    def answered(question: str) -> bool:
+        return bool(asyncio.run(grounding.ground(question, 2000, 1)).excerpts)
+
+    assert answered("who gets the tips?")
+    assert answered("where do I leave my bike?")
+    assert not answered("What is the capital of France?")
+    assert not answered("How do I write a decorator in Python?")
