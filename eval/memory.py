@@ -25,7 +25,6 @@ from eval.retrieval import prepare, read, share
 from gateway.errors import AskdocsError
 from gateway.search import embed, index, memory
 from gateway.search.answered import Answered, Paths
-from gateway.search.asked import asked
 from gateway.search.calibration import WEIGHTS, Calibration, calibrate
 from gateway.search.embed import Embedder
 from gateway.search.learn import learn, question_id
@@ -116,7 +115,7 @@ def read_wiki(
     @cache
     def by_text(question: str) -> Ranked:
         vector = embedder.embed([question])[0]
-        return search.ranked(asked(question), vector)
+        return search.ranked(search.sought(question), vector)
 
     numbers = search.index.paths()
     paths = Paths(numbers)

@@ -113,7 +113,7 @@ def _numbers(scored: Scored) -> Rank:
 
 def _by(search: Search) -> Scored:
     def scored(question: str) -> Ranks:
-        sought = asked(question)
+        sought = search.sought(question)
         embedder = search.embedder
         return search.ranked(sought, embedder.embed([sought.text])[0] if embedder else None)
 

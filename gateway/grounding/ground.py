@@ -13,7 +13,6 @@ from gateway.search.asked import asked
 from gateway.search.embed import Embedder, plain
 from gateway.search.index import Index, coverage
 from gateway.search.search import Hit, Search, heading_share
-from gateway.search.spelling import corrected
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems
 
@@ -134,10 +133,9 @@ class Grounding:
         self, question: str, page_url: str | None = None, history: Sequence[str] = ()
     ) -> tuple[list[Hit], Signals]:
         """The pages for a question, best first, and how well they fit it."""
-        sought = asked(question, history)
-        wanted = corrected(sought.words, sought.spelt, self.index.rarity)
-        rarity = self.index.rarity(wanted)
-        hits = self.search.find(question, page_url, limit=FOUND, history=history)
+        sought = self.search.sought(question, history)
+        wanted, rarity = sought.words, sought.rarity
+        hits = self.search.hits(sought, page_url, FOUND)
         sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]
         share = [coverage(rarity, wanted, _words(page, section)) for page, section in sections]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0

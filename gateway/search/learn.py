@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from gateway.errors import AskdocsError
 from gateway.search import calibration
 from gateway.search.answered import Answered, Paths
-from gateway.search.asked import asked
 from gateway.search.calibration import Calibration, calibrate
 from gateway.search.embed import Embedder
 from gateway.search.missing import embed_missing
@@ -96,7 +95,7 @@ def learn(
             answers,
             search.index.paths(),
             embedder.model,
-            lambda question, vector: search.ranked(asked(question), vector),
+            lambda question, vector: search.ranked(search.sought(question), vector),
             datetime.now(UTC),
             lambda done, total: progress("measuring", done, total),
         )

@@ -7,7 +7,7 @@ from urllib.parse import urldefrag, urljoin
 
 import numpy as np
 
-from gateway.search.asked import Asked, asked
+from gateway.search.asked import asked
 from gateway.search.embed import Embedder
 from gateway.search.glossary import readings
 from gateway.search.index import WEIGHTING, Index, coverage
@@ -54,6 +54,20 @@ class Hit:
     another page has tells how much less likely it is."""
 
 
+@dataclass(frozen=True)
+class Sought:
+    """A question as this wiki is searched for it."""
+
+    question: str
+    """As a person wrote it."""
+    words: Mapping[str, float]
+    """The stems of its content words, spelt as the wiki does, and how much each counts."""
+    rarity: Mapping[str, float]
+    """How much each of them says, see `Index.rarity`."""
+    text: str
+    """What is embedded: the question, with those before it that it goes on from."""
+
+
 class Search:
     """Searches an index. Safe to use from any thread."""
 
@@ -70,16 +84,29 @@ class Search:
         limit: int = 5,
         history: Sequence[str] = (),
     ) -> list[Hit]:
-        """The pages for a question, best first.
+        """The pages for a question, best first: see `sought` and `hits`."""
+        return self.hits(self.sought(question, history), page_url, limit)
+
+    def sought(self, question: str, history: Sequence[str] = ()) -> Sought:
+        """What is searched for.
 
         Args:
             question: as a person wrote it.
+            history: the questions that the reader asked before, oldest first.
+        """
+        found = asked(question, history)
+        words = corrected(found.words, found.spelt, self.index.rarity)
+        return Sought(question, words, self.index.rarity(words), found.text)
+
+    def hits(self, sought: Sought, page_url: str | None = None, limit: int = 5) -> list[Hit]:
+        """The pages, best first.
+
+        Args:
+            sought: what is searched for.
             page_url: address of the page that the reader is on, if it is one of the wiki's. It and
                 its neighbours are moved up, and it is the answer where nothing else matches.
             limit: the most hits returned.
-            history: the questions that the reader asked before, oldest first.
         """
-        sought = asked(question, history)
         vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
         with self.index.snapshot():
             ranked: Sequence[tuple[int, float]] = self.ranked(sought, vector)
@@ -98,24 +125,23 @@ class Search:
             hits = [Hit(self.index.page(number), score) for number, score in near]
         hits = _moved_up(hits, current)
         few = len(sought.words) <= 2
-        if not hits or (few and not _POINTERS.isdisjoint(words(question))):
+        if not hits or (few and not _POINTERS.isdisjoint(words(sought.question))):
             others = [hit for hit in hits if hit.page.path != current.path]
             hits = [Hit(current, hits[0].score if hits else LEAST), *others]
         return hits[:limit]
 
-    def ranked(self, sought: Asked, vector: Floats | None) -> list[tuple[int, float]]:
+    def ranked(self, sought: Sought, vector: Floats | None) -> list[tuple[int, float]]:
         """The candidates by their text, best first: number and score.
 
         The score is the weighted share of the question's words that the page has, and how like the
         question it is.
 
         Args:
-            sought: what the question asks for.
+            sought: what is searched for.
             vector: of its text, [384]; None where it cannot be had.
         """
-        stems = corrected(sought.words, sought.spelt, self.index.rarity)
-        rarity = self.index.rarity(stems)
-        share = self._share([stems, *readings(stems, self.index.meanings(sought.text))])
+        others = readings(sought.words, self.index.meanings(sought.text))
+        share = self._share([sought.words, *others])
         like = self._likeness(vector, share) if vector is not None else {}
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
@@ -126,7 +152,7 @@ class Search:
         }
         found = sorted(scores.items(), key=_best_first)
         headed = [
-            (number, score + _headed(heading_share(self.index.page(number), rarity)))
+            (number, score + _headed(heading_share(self.index.page(number), sought.rarity)))
             for number, score in found[:HEADED]
         ]
         return [*sorted(headed, key=_best_first), *found[HEADED:]]

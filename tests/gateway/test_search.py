@@ -95,6 +95,16 @@ def test_words_meet_in_every_form_and_without_accents(by_words: Callable[..., Se
         assert paths(made, question) == ["a.md"], question
 
 
+def test_what_is_sought_is_spelt_as_the_wiki_spells_it(by_words: Callable[..., Search]) -> None:
+    made = by_words(a="# Calendars\n\nOne for each team.", b="# B\n\nOther things.")
+    sought = made.sought("How is a calender shared?", ["Where do I start?"])
+    assert sought.words == {"calendar": 1.0, "share": 1.0}
+    assert sought.rarity == made.index.rarity(["calendar", "share"])
+    assert sought.text == "How is a calender shared?"
+    (hit,) = made.hits(sought)
+    assert hit.page.path == "a.md"
+
+
 @pytest.mark.parametrize(
     "question",
     ['"', '""', '"apples', "AND apples", "apples AND", "NOT", "apples*", "*", "NEAR(", "NEAR(a b)",
