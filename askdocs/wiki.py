@@ -9,10 +9,12 @@ from askdocs import watch
 from gateway.errors import AskdocsError
 from gateway.search.index import Index
 from gateway.search.store import NoIndex
+from gateway.sources.detect import detect
 from gateway.sources.open import is_html
 from gateway.sources.source import Broken
 from gateway.sources.spec import Spec, is_address
 from gateway.sources.sync import Writing
+from gateway.sources.tree import Tree
 from gateway.wiki_index import sync_named
 
 LOOKED_AT = 100
@@ -41,6 +43,9 @@ class Wiki:
             AskdocsError: the folder is neither of Markdown nor of HTML.
         """
         kind = None if is_address(docs) else "html" if is_html(Path(docs)) else "preview"
+        if kind == "preview" and (pages := _pages(Path(docs))) != Path(docs):
+            say(f"the pages of {docs} are in {pages}")
+            docs = str(pages)
         self.spec = Spec.named(docs, kind, "" if is_address(docs) else site_url)
         self._index = index
         self._writing = writing
@@ -115,3 +120,10 @@ class Wiki:
             return index.count(self.spec.place) > 0
         finally:
             index.close()
+
+
+def _pages(docs: Path) -> Path:
+    """The folder of the pages, where `docs` is a project that has them in a folder of its own."""
+    root = docs.absolute()
+    content = detect(root).content
+    return content if root in content.parents and Tree(content).markdown else docs

@@ -52,6 +52,32 @@ def test_a_folder_of_markdown_is_read_as_the_site_that_up_builds(wiki: Path, hom
     assert up.origins == ()
 
 
+@pytest.mark.parametrize(
+    ("settings", "text", "pages"),
+    [
+        ("mkdocs.yml", "docs_dir: handbook\n", "handbook"),
+        ("docusaurus.config.js", "module.exports = {}\n", "docs"),
+        (".gitbook.yaml", "root: ./book/\n", "book"),
+    ],
+)
+def test_of_a_generators_project_only_the_pages_are_read(
+    tmp_path: Path, home: Home, settings: str, text: str, pages: str
+) -> None:
+    project = tmp_path / "project"
+    (project / pages).mkdir(parents=True)
+    (project / settings).write_text(text)
+    (project / "README.md").write_text("# How to build this site\n\nText.\n")
+    (project / pages / "ports.md").write_text('# Ports\n\n--8<-- "parts/note.md"\n')
+    (project / pages / "parts").mkdir()
+    (project / pages / "parts" / "note.md").write_text("Port 4000.\n")
+    said: list[str] = []
+    up = opened(str(project), home, said)
+    up.first()
+    assert urls(home) == [f"{SITE}parts/note/", f"{SITE}ports/"]
+    assert said == [f"the pages of {project} are in {project / pages}", "2 pages, 2 added"]
+    assert up.spec.folder == project / pages  # of which the site is built, too
+
+
 def test_a_folder_of_html_is_read_as_it_is(tmp_path: Path, home: Home) -> None:
     export = tmp_path / "export"
     export.mkdir()
