@@ -4,12 +4,11 @@ import asyncio
 from typing import Any
 
 from gateway.engine import estimates
-from gateway.grounding.excerpt import Excerpt, focus
+from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding
 from gateway.search import embed
 from gateway.search.index import Index
 from gateway.wiki.page import Page
-from gateway.wiki.words import stems
 
 # More than any page has: what is asked is whether there is an answer, not how much of it fits.
 BUDGET = 10**9
@@ -30,17 +29,16 @@ def find(index: Index, question: str, page_url: str | None, limit: int) -> dict[
                 "path": hit.page.path,
                 "title": hit.page.title,
                 "score": round(float(hit.score), 4),
-                **_best(index, hit.page, question),
+                **_best(grounding, hit.page, grounds.sought),
             }
             for hit in hits
         ],
     }
 
 
-def _best(index: Index, page: Page, question: str) -> dict[str, str]:
+def _best(grounding: Grounding, page: Page, sought: str) -> dict[str, str]:
     """The section of a page that fits the question best."""
-    rarity = index.rarity(stems(question))
-    section = focus([Excerpt(page, page.sections, 0)], question, rarity)
+    section = grounding.focus([Excerpt(page, page.sections, 0)], sought)
     if section is None:
         return {"section": "", "url": page.url}
     return {"section": " › ".join(section.path), "url": page.section_url(section)}

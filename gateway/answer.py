@@ -16,14 +16,13 @@ from gateway.fleet import Served
 from gateway.grounding import prompt, quote
 from gateway.grounding.cite import Citations, Span, quoted
 from gateway.grounding.confidence import CAUTION, confidence, mean_logprob
-from gateway.grounding.excerpt import Excerpt, beginning, focus
+from gateway.grounding.excerpt import Excerpt, beginning
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute
 from gateway.grounding.support import SentenceGate, Support
 from gateway.http import DONE, broken_off, event, events, parse_object
 from gateway.lane import LaneError
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stems
 
 Opening = Callable[[], Awaitable[Opened]]
 
@@ -114,8 +113,7 @@ class Answer:
         self._request = request
         self._room = room
         self._exchange = exchange
-        rarity = grounding.index.rarity(stems(grounds.sought))
-        self._focus = focus(grounds.excerpts, grounds.sought, rarity)
+        self._focus = grounds.focus
         quoting = self._focus if self._settings.answers == "quote" else None
         self._grammar = quote.grammar(quoting) if quoting else ""
         self._quoted: dict[str, bool] = {}  # by model: an engine may have no grammars

@@ -5,12 +5,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gateway.grounding.confidence import Signals, is_about
-from gateway.grounding.excerpt import Excerpt, excerpt, pieces
+from gateway.grounding.excerpt import Excerpt, Like, excerpt, focus, pieces
 from gateway.grounding.neutral import neutral
+from gateway.grounding.sections import Sections
 from gateway.search.asked import asked
-from gateway.search.embed import Embedder, plain
+from gateway.search.embed import Embedder
 from gateway.search.index import Index, coverage
 from gateway.search.search import Hit, Search, heading_share
 from gateway.wiki.page import Page, Section
@@ -29,11 +31,9 @@ NEARLY = 0.85
 FOUND = 5
 # The best pages whose sections are compared with the question.
 COMPARED = 3
-# Before a refusal: sections that are compared by meaning, and words of each. A page with many short
-# sections is like none of the questions that one of them answers. More sections or words tell no
-# more (docs/results.md, "Confidence").
+# Before a refusal: sections that are compared by meaning. A page with many short sections is like
+# none of the questions that one of them answers. More tell no more (docs/results.md, "Confidence").
 CLOSER = 8
-CLOSER_WORDS = 60
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Grounds:
     """The question, with those before it that it goes on from."""
     is_warm: bool = False
     """The engine has read all of it ahead."""
+    focus: Section | None = None
+    """The section that fits the question best; None where no excerpt has text."""
 
     @property
     def tokens(self) -> int:
@@ -63,6 +65,7 @@ class Grounding:
         self.index = index
         self.count = count
         self.search = Search(index, embedder)
+        self._sections = Sections(embedder) if embedder else None
         self.warm: set[int] = set()
         """Numbers of the pages that the engine has read ahead, each whole and alone."""
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
@@ -98,24 +101,35 @@ class Grounding:
         for hit in hits[:max_pages]:
             if chosen and (left < WORTHWHILE or hit.score < NEARLY * hits[0].score):
                 break
-            part = await self._fit(hit.page, left, sought, count)
+            part = await self._fitted(hit.page, left, sought, count)
             chosen.append(part)
             left -= part.tokens
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
-        return Grounds(tuple(chosen), best, signals, sought, is_warm)
+        section = await asyncio.to_thread(self.focus, chosen, sought)
+        return Grounds(tuple(chosen), best, signals, sought, is_warm, section)
+
+    def focus(self, excerpts: Sequence[Excerpt], sought: str) -> Section | None:
+        """The section that fits what is sought best, of those with text under their heading."""
+        return focus(excerpts, sought, self.index.rarity(stems(sought)), self._like(sought))
+
+    def _like(self, sought: str) -> Like | None:
+        return partial(self._sections.likeness, sought) if self._sections else None
 
     async def counts(self, page: Page) -> list[int]:
         """Tokens of each section, with the blank line after it."""
         return await self._counted([section.text for section in page.sections], None)
 
-    async def _fit(self, page: Page, budget: int, question: str, count: Count | None) -> Excerpt:
+    async def _fitted(self, page: Page, budget: int, sought: str, count: Count | None) -> Excerpt:
         sizes = await self._counted([section.text for section in page.sections], count)
         parts = pieces(page, sizes, budget)
         if len(parts) != len(sizes):
             sizes = await self._counted([part.section.text for part in parts], count)
-        return excerpt(page, parts, sizes, budget, question, self.index.rarity(stems(question)))
+        rarity = self.index.rarity(stems(sought))
+        return await asyncio.to_thread(
+            excerpt, page, parts, sizes, budget, sought, rarity, self._like(sought)
+        )
 
     async def _counted(self, texts: list[str], count: Count | None) -> list[int]:
         """Tokens of texts as they stand in a prompt, kept by what they are: pages change."""
@@ -148,16 +162,11 @@ class Grounding:
         )
         if signals.likeness is not None and not is_about(signals):
             told = sorted(zip(share, sections, strict=True), key=lambda one: -one[0])
-            closer = self._closer(sought.text, [place for _, place in told])
-            signals = replace(signals, likeness=max(signals.likeness, closer))
+            closer = [place for _, place in told if place[1].body][:CLOSER]
+            like = self._like(sought.text)
+            likeness = like(closer) if like else ()
+            signals = replace(signals, likeness=max(signals.likeness, *likeness, -1.0))
         return hits, signals
-
-    def _closer(self, text: str, sections: Sequence[tuple[Page, Section]]) -> float:
-        """Cosine of the question and the nearest of the first sections; 0 without any."""
-        assert self.search.embedder is not None  # who else has told of likeness?
-        texts = [_beginning(page, section) for page, section in sections if section.body]
-        vectors = self.search.embedder.embed([text, *texts[:CLOSER]])
-        return float(max(vectors[1:] @ vectors[0], default=0.0))
 
     def _likeness(self, text: str, hits: list[Hit]) -> float | None:
         embedder, vectors = self.search.embedder, self.index.vectors()
@@ -177,12 +186,6 @@ class Grounding:
     def _is_of(self, page: Page, url: str) -> bool:
         here = self.index.by_url(url)
         return here is not None and here.path == page.path
-
-
-def _beginning(page: Page, section: Section) -> str:
-    """Headings and first words, in the form of `gateway.search.embed.chunks`."""
-    head = " › ".join(dict.fromkeys([page.title, *section.path]))
-    return f"{head}\n{' '.join(plain(section.body).split()[:CLOSER_WORDS])}"
 
 
 def _words(page: Page, section: Section) -> list[str]:

@@ -210,3 +210,22 @@ def test_a_page_of_many_short_sections_answers_what_one_of_them_is_about(
     assert answered("where do I leave my bike?")
     assert not answered("What is the capital of France?")
     assert not answered("How do I write a decorator in Python?")
+
+
+def test_the_section_is_found_by_what_it_means_too(indexed: Make, embedder: Embedder) -> None:
+    sections = {
+        "Counterfeit notes": "Keep the note, write down what the person looked like, call 101.",
+        "Cashing up": "Count the drawer with somebody of the shop, and seal the bag.",
+        "Refunds": "Up to twenty pounds anybody may give money back against a receipt.",
+    }
+    text = "\n\n".join(f"## {name}\n\n{body}" for name, body in sections.items())
+    index = indexed(cash=f"# Cash and tills\n\n{text}", oven="# Oven\n\nWarm it up for an hour.")
+    embed_missing(partial(writing, index.file), embedder)
+    grounding = Grounding(index, count, embedder)
+    question = "somebody paid with a fake banknote"
+    whole = asyncio.run(grounding.ground(question, 2000, 1))
+    assert whole.focus is not None
+    assert whole.focus.heading == "Counterfeit notes"
+    part = asyncio.run(grounding.ground(question, 30, 1))
+    assert [section.heading for section in part.excerpts[0].sections] == ["Counterfeit notes"]
+    assert part.focus == part.excerpts[0].sections[0]
