@@ -2,7 +2,12 @@
 
 import typer
 
+from askdocs import dataset_build, dataset_check
+
 app = typer.Typer(
     help="Check questions and answers, and build what a model is trained on.",
     no_args_is_help=True,
 )
+app.command()(dataset_check.check)
+app.command()(dataset_check.fix)
+app.command()(dataset_build.build)

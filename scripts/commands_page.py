@@ -26,8 +26,9 @@ This page is made from `--help`.
 TEAM_TOP = """\
 # Commands for a team
 
-`.venv/bin/askdocs keys`, `aliases` and `bench` have verbs of their own. Each takes `--json`, for
-scripts, and `--home DIR`, the state folder. This page is made from `--help`.
+`.venv/bin/askdocs keys`, `aliases`, `bench` and `dataset` have verbs of their own. Each takes
+`--json`, for scripts, and nearly all `--home DIR`, the state folder. This page is made from
+`--help`.
 """
 WIKI_TOP = """\
 # Commands for wikis
@@ -45,8 +46,8 @@ HEADINGS = {
 END = """\
 ## Which exit codes do the commands have?
 
-0 is success. 1: `doctor` found something to fix. 2: an error, with one line that says what to do.
-3: `status --json` found no running askdocs.
+0 is success. 1: `doctor` or `dataset check` found something to fix. 2: an error, with one line that
+says what to do. 3: `status --json` found no running askdocs.
 
 ## make: which targets are there?
 

@@ -1,0 +1,15 @@
+"""The page of rules says what the check says."""
+
+from pathlib import Path
+
+from training.check.rules import RULES
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "dataset-rules.md"
+
+
+def test_every_rule_has_its_row_with_what_it_is_about_and_its_fix() -> None:
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+    assert lines == [
+        f"| `{rule.name}` | {rule.severity} | {rule.about} | {rule.fix} |"
+        for rule in RULES.values()
+    ]

@@ -1,0 +1,195 @@
+"""Every rule on every row of a file."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.wiki.page import Page
+from gateway.wiki.words import stems, words
+from training.check import libraries, plain
+from training.check.entries import Entry, has_byte_order_mark
+from training.check.libraries import Progress
+from training.check.plain import Place
+from training.check.rules import (
+    ANSWER_TOKENS,
+    FEWEST_TOKENS,
+    REFUSALS,
+    ROW_TOKENS,
+    RULES,
+    SPLITS,
+    Finding,
+    shown,
+)
+from training.rows import Row
+from training.tokens import Tokens
+
+LIMITS = {
+    "fewest": FEWEST_TOKENS,
+    "answer": ANSWER_TOKENS,
+    "row": ROW_TOKENS,
+    "refusals": REFUSALS,
+    "splits": SPLITS,
+}
+
+
+@dataclass(frozen=True)
+class Checker:
+    """What rows are checked with."""
+
+    python: Path
+    """Of the dataset environment."""
+    tokens: Tokens
+    progress: Progress
+
+    def check(
+        self,
+        file: Path,
+        entries: Sequence[Entry],
+        wiki: Sequence[Page] = (),
+        against: Sequence[Sequence[Row]] = (),
+        report: Path | None = None,
+    ) -> list[Finding]:
+        """Every finding, by line.
+
+        Args:
+            file: that the entries are from.
+            entries: its lines.
+            wiki: the pages that its rows may name; none, and they are not looked up.
+            against: the rows of files that a model will be evaluated with.
+            report: an empty folder for the Data Docs.
+
+        Raises:
+            AskdocsError: a library failed.
+        """
+        rows = [entry.row for entry in entries if entry.row]
+        measured = libraries.run(self.python, "measure", _job(entries, against), self.progress)
+        near = nearness(measured)
+        found = [
+            *plain.broken(entries),
+            *plain.nameless(entries),
+            *plain.encoding(entries, has_byte_order_mark(file)),
+            *plain.texts(entries),
+            *plain.duplicates(rows),
+            *plain.contradictions(rows),
+            *plain.leaks(rows, against, near),
+            *plain.near_duplicates(rows, near),
+            *(plain.pages(rows, wiki) if wiki else ()),
+            *plain.prefixes(rows, wiki),
+            *_measured(measured, {row.line: row for row in rows}),
+        ]
+        found += self._expected(file, entries, found, report)
+        return sorted(set(found))
+
+    def _expected(
+        self, file: Path, entries: Sequence[Entry], found: Iterable[Finding], report: Path | None
+    ) -> list[Finding]:
+        by_line: dict[int, dict[str, str]] = defaultdict(dict)
+        for finding in found:
+            by_line[finding.line].setdefault(finding.rule, shown(finding.message))
+        job = {
+            "title": file.name,
+            "rows": self._table(entries, by_line),
+            "rules": {rule.name: rule._asdict() for rule in RULES.values()},
+            "limits": LIMITS,
+            "report": str(report) if report else None,
+        }
+        by_number = {entry.line: entry for entry in entries}
+        broken = {line for line, rules in by_line.items() if rules.keys() & {"unreadable", "field"}}
+        return [
+            _expectation(thing, by_number, file)
+            for thing in libraries.run(self.python, "expect", job, self.progress)
+            if not (thing["rule"] == "field" and thing["line"] in broken)
+            and (thing["line"] or len(broken) < len(entries))
+        ]
+
+    def _table(
+        self, entries: Sequence[Entry], found: Mapping[int, Mapping[str, str]]
+    ) -> list[dict[str, Any]]:
+        texts = [entry.texts() for entry in entries]
+        counts = {
+            field: self.tokens.count([text.get(field, "") for text in texts])
+            for field in ("question", "answer", "context")
+        }
+        table = []
+        for number, entry in enumerate(entries):
+            question, answer, context = (counts[field][number] for field in counts)
+            row = entry.row
+            cells = {
+                **{name: entry.fields.get(name) for name in ("question", "answer")},
+                "answerable": row.answerable if row else None,
+                "split": (row.split if row else "") or None,
+                "id": (row.id if row else "") or None,
+                "question_tokens": question or None,
+                "answer_tokens": answer or None,
+                "row_tokens": question + answer + context,
+                "refusal": int(not row.answerable) if row else None,
+            }
+            table.append({"line": entry.line, "found": found.get(entry.line, {}), **cells})
+        return table
+
+
+def compared(row: Row, file: int = 0) -> dict[str, Any]:
+    """A row as `measure` takes it, to be compared with others and not to be read."""
+    said = stems(row.question) or words(row.question) or row.question.split()
+    split = "" if file else row.split
+    return {"place": (file, row.line), "split": split, "words": sorted(set(said)), "texts": {}}
+
+
+def nearness(measured: Iterable[Mapping[str, Any]]) -> dict[Place, list[Place]]:
+    """To the place of a row, those of rows that ask almost the same."""
+    near: dict[Place, list[Place]] = defaultdict(list)
+    for thing in measured:
+        if thing["kind"] == "near":
+            (file, line), (other_file, other) = thing["place"], thing["other"]
+            near[file, line].append((other_file, other))
+    return near
+
+
+def _job(entries: Sequence[Entry], against: Sequence[Sequence[Row]]) -> dict[str, Any]:
+    read: list[dict[str, Any]] = []
+    for entry in entries:
+        row = compared(entry.row) if entry.row else {"split": "", "words": []}
+        read.append({**row, "place": (0, entry.line), "texts": entry.texts()})
+    others = [compared(row, file) for file, rows in enumerate(against, start=1) for row in rows]
+    return {"rows": read + others}
+
+
+def _measured(measured: Sequence[Mapping[str, Any]], rows: Mapping[int, Row]) -> list[Finding]:
+    languages = Counter(thing["language"] for thing in measured if thing["kind"] == "language")
+    usual = max(languages, key=languages.__getitem__, default="")
+    found = []
+    for thing in measured:
+        line = thing["place"][1]
+        if thing["kind"] == "language" and thing["language"] != usual and line in rows:
+            message = f"is in {thing['language']!r}, most of the file in {usual!r}"
+            found.append(Finding(line, "language", "question", rows[line].question, message))
+        elif thing["kind"] == "mojibake":
+            field, value = thing["field"], thing["value"]
+            found.append(Finding(line, "mojibake", field, value, f"{field}: {shown(value)}"))
+        elif thing["kind"] == "secret":
+            message = f"{thing['field']} has what looks like: {thing['type']}, {thing['value']}..."
+            found.append(Finding(line, "secret", thing["field"], thing["value"], message))
+    return found
+
+
+def _expectation(thing: Mapping[str, Any], entries: Mapping[int, Entry], file: Path) -> Finding:
+    """What Great Expectations found, as a finding."""
+    line, rule, field, value = thing["line"], thing["rule"], thing["field"], thing["value"]
+    if line == 0:
+        rows = [entry.row for entry in entries.values() if entry.row]
+        refusing = sum(not row.answerable for row in rows)
+        message = f"{refusing:,} of {len(rows):,} rows are to be refused"
+        return Finding(0, rule, field, "", message)
+    text = str(entries[line].fields.get(field, ""))
+    messages = (
+        {
+            "long-answer": f"answer has {value:.0f} tokens, more than {ANSWER_TOKENS:,}",
+            "long-row": f"question, answer and context have {value:.0f} tokens",
+            "short": f"{field} has {value:.0f} tokens: {shown(text)}",
+        }
+        if isinstance(value, float)
+        else {}
+    )
+    return Finding(line, rule, field, text, messages.get(rule, f"{field} is {shown(value)!r}"))

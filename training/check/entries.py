@@ -1,0 +1,115 @@
+"""A file of rows as it lies, line by line, under our names for its fields or under its own."""
+
+import codecs
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import AskdocsError
+from training.rows import Problem, Row, lines, parse_object, parse_row
+
+FIELDS = (
+    *("question", "answer", "context", "context_doc", "context_docs", "answerable"),
+    *("id", "split", "cluster", "source", "validated_by"),
+)
+TEXTS = ("question", "answer", "context")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line that is not blank."""
+
+    line: int
+    data: bytes
+    """As it stands in the file, without its line feed."""
+    fields: dict[str, Any]
+    """What it says, with our names beside its own; empty where it is no JSON object."""
+    found: Row | Problem
+
+    @property
+    def row(self) -> Row | None:
+        return self.found if isinstance(self.found, Row) else None
+
+    def texts(self) -> dict[str, str]:
+        """Those of TEXTS that are text here, by field."""
+        return {
+            name: value
+            for name in TEXTS
+            if isinstance(value := self.fields.get(name), str) and value
+        }
+
+
+def read(file: Path, names: Mapping[str, str]) -> list[Entry]:
+    """The lines of a file.
+
+    Args:
+        file: of JSON lines.
+        names: of our fields, the path of each in a line: `{"answer": "answers.0.content"}`.
+
+    Raises:
+        AskdocsError: it cannot be read, or has no lines.
+    """
+    entries = [_entry(number, line, names) for number, line in lines(file)]
+    if not entries:
+        raise AskdocsError(f"{file}: there are no rows: write one JSON object a line")
+    return entries
+
+
+def has_byte_order_mark(file: Path) -> bool:
+    with file.open("rb") as start:
+        return start.read(3) == codecs.BOM_UTF8
+
+
+def named(options: Iterable[str]) -> dict[str, str]:
+    """The `names` that `--field question=content` and the like give. Raises AskdocsError."""
+    names = {}
+    for option in options:
+        name, equals, path = option.partition("=")
+        if name not in FIELDS or not equals or not path:
+            raise AskdocsError(
+                f"--field {option}: write FIELD=PATH, as answer=answers.0.content;"
+                f" FIELD is one of {', '.join(FIELDS)}"
+            )
+        names[name] = path
+    return names
+
+
+def paths(entries: Iterable[Entry], most: int = 20) -> list[str]:
+    """What `--field` can name in these lines: the paths of their texts, the usual ones first."""
+    counts: dict[str, int] = {}
+    for entry in entries:
+        for path in _paths(entry.fields, ""):
+            counts[path] = counts.get(path, 0) + 1
+    return sorted(counts, key=lambda path: -counts[path])[:most]
+
+
+def _entry(number: int, line: bytes, names: Mapping[str, str]) -> Entry:
+    fields = parse_object(number, line)
+    if isinstance(fields, Problem):
+        return Entry(number, line, {}, fields)
+    fields |= {name: _at(fields, path) for name, path in names.items()}
+    return Entry(number, line, fields, parse_row(number, fields))
+
+
+def _at(value: Any, path: str) -> Any:
+    """What stands at a dotted path; None where there is no such place."""
+    for part in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def _paths(value: Any, path: str) -> Iterable[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _paths(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for inner in value[:1]:
+            yield from _paths(inner, f"{path}.0")
+    elif isinstance(value, str):
+        yield path

@@ -1,0 +1,95 @@
+"""What can be mended in a file of rows without asking anybody."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.errors import AskdocsError
+from training.check import plain
+from training.check.entries import Entry
+from training.check.plain import Place
+from training.check.rules import HELD_OUT, RULES, Finding
+from training.check.text import clean
+from training.rows import Row, parse_object, parse_row
+
+Near = Callable[[Sequence[Row]], Mapping[Place, Sequence[Place]]]
+"""Finds rows that ask almost the same; see `plain.leaks`."""
+
+
+class Fixed(NamedTuple):
+    """A file without what was mended."""
+
+    lines: list[bytes]
+    changes: list[Finding]
+    """By line of the file as it was."""
+
+
+def fix(entries: Sequence[Entry], has_mark: bool, near: Near) -> Fixed:
+    """Mend what breaks a safe rule: clean texts, and leave out rows that are broken, said before,
+    or to be trained on though held out. All other fields stay.
+
+    Args:
+        entries: the lines of a file.
+        has_mark: whether it begins with a byte order mark.
+        near: asked only where rows to train on and rows held out are in one file.
+    """
+    changes = [
+        *plain.encoding(entries, has_mark),
+        *(found for found in plain.texts(entries) if RULES[found.rule].safe),
+    ]
+    cleaned = [_cleaned(entry) for entry in entries]
+    changes += plain.broken(cleaned)
+    rows = [entry.row for entry in cleaned if entry.row]
+    doubled = list(plain.duplicates(rows))
+    out = {found.line for found in doubled}
+    rows = [row for row in rows if row.line not in out]
+    splits = {row.split for row in rows}
+    # Leaks need nearness only where there are both sides.
+    alike = near(rows) if "train" in splits and splits & {*HELD_OUT} else {}
+    leaks = [found for found in plain.leaks(rows, (), alike) if RULES[found.rule].safe]
+    out |= {found.line for found in leaks}
+    changes += [*doubled, *leaks]
+    lines = [_line(entry) for entry in cleaned if entry.row and entry.line not in out]
+    return Fixed(lines, sorted(set(changes)))
+
+
+def write(file: Path, lines: Sequence[bytes]) -> None:
+    """Write a new file, whole or not at all. Raises AskdocsError: it exists, or cannot be made."""
+    new = file.with_name(f".{file.name}.{os.getpid()}.new")
+    try:
+        with new.open("xb") as output:
+            output.writelines(line + b"\n" for line in lines)
+            output.flush()
+            os.fsync(output.fileno())
+        refuse_existing(file)
+        new.replace(file)
+    except OSError as error:
+        raise AskdocsError(f"{file}: cannot be written ({error.strerror})") from None
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def refuse_existing(file: Path) -> None:
+    """Raises AskdocsError: something is there."""
+    if file.exists() or file.is_symlink():
+        raise AskdocsError(f"{file}: exists, and is not overwritten: name another --out FILE")
+
+
+def _cleaned(entry: Entry) -> Entry:
+    mended = {name: clean(text) for name, text in entry.texts().items()}
+    fields = entry.fields | mended
+    found = parse_row(entry.line, fields) if entry.fields else entry.found
+    return replace(entry, fields=fields, found=found)
+
+
+def _line(entry: Entry) -> bytes:
+    """As it was, where nothing in it has changed."""
+    if parse_object(entry.line, entry.data) == entry.fields:
+        return entry.data.strip()
+    try:
+        return json.dumps(entry.fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair in a field that is not ours
+        return json.dumps(entry.fields).encode()

@@ -1,0 +1,63 @@
+"""Runs the two programs of the dataset environment: `measure` and `expect`."""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from gateway.errors import AskdocsError
+
+Progress = Callable[[str, int, int | None], None]
+"""Gets a step, how much of it is done, and of how much where that is known."""
+
+
+def run(
+    python: Path, program: Literal["measure", "expect"], job: dict[str, Any], progress: Progress
+) -> list[dict[str, Any]]:
+    """What a program found.
+
+    Args:
+        python: of the dataset environment.
+        program: the module of that name beside this one says what it takes and gives.
+        job: what it takes.
+        progress: gets what it says meanwhile.
+
+    Raises:
+        AskdocsError: it failed.
+    """
+    script = Path(__file__).with_name(f"{program}.py")
+    with tempfile.TemporaryDirectory(prefix="askdocs-") as name:
+        folder = Path(name)
+        given, found, log = folder / "job.json", folder / "found.jsonl", folder / "log"
+        given.write_text(json.dumps(job), encoding="utf-8")
+        with log.open("w") as errors:
+            # -I: neither this folder nor the caller's settings can put another module in the way.
+            process = subprocess.Popen(
+                [str(python), "-I", str(script), str(given), str(found)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "GX_ANALYTICS_ENABLED": "false", "HOME": name},
+            )
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    if line.startswith('{"step":'):
+                        said = json.loads(line)
+                        progress(said["step"], said["done"], said["total"])
+                code = process.wait()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        if code:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            why = lines[-1] if lines else f"exit code {code}"
+            raise AskdocsError(
+                f"{python} {script.name}: failed ({why}): remove {python.parent.parent} and run"
+                " again, which makes it anew"
+            )
+        return [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,183 @@
+"""What can be found in rows by reading them, without further libraries."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from gateway.search.answered import Paths
+from gateway.wiki.page import Page
+from gateway.wiki.words import words
+from training.check import text
+from training.check.entries import Entry, paths
+from training.check.rules import HELD_OUT, Finding, shown
+from training.rows import Problem, Row
+
+Place = tuple[int, int]
+"""Of a row: 0 for the checked file, or from 1 the number of a file of --against; and its line."""
+
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@((?:[\w-]+\.)+[A-Za-z]{2,})")
+# Names that belong to nobody (RFC 2606).
+_NOBODY = re.compile(r"(^|\.)(example(\.(com|net|org))?|test|invalid|localhost)$", re.IGNORECASE)
+_ADDRESS = re.compile(r"\]\([^)\s]*\)")
+# A shorter answer, a name or a number, may well be how its page begins.
+_PREFIX_WORDS = 8
+
+
+def broken(entries: Iterable[Entry]) -> Iterator[Finding]:
+    """Lines that are no rows."""
+    for entry in entries:
+        if isinstance(problem := entry.found, Problem):
+            rule = "field" if problem.field else "unreadable"
+            yield Finding(entry.line, rule, problem.field, problem.value, problem.fix)
+
+
+def nameless(entries: Sequence[Entry]) -> Iterator[Finding]:
+    """Questions or answers that most lines lack: they have another name there."""
+    objects = [entry for entry in entries if entry.fields]
+    for field in ("question", "answer"):
+        if objects and 2 * sum(field not in entry.fields for entry in objects) > len(objects):
+            named = ", ".join(paths(objects))
+            message = (
+                f"most lines have no {field}: name what it is called there,"
+                f" --field {field}=PATH; there are {named}"
+            )
+            yield Finding(0, "field", field, "", message)
+
+
+def encoding(entries: Sequence[Entry], has_mark: bool) -> Iterator[Finding]:
+    first = entries[0].line
+    if has_mark:
+        yield Finding(first, "encoding", "", "", "the file begins with a byte order mark")
+    ends = [entry.line for entry in entries if entry.data.endswith(b"\r")]
+    if ends:
+        message = f"{len(ends):,} lines end with a carriage return"
+        yield Finding(ends[0], "encoding", "", "", message)
+
+
+def texts(entries: Iterable[Entry]) -> Iterator[Finding]:
+    """Control characters, composition, white space, HTML; lost characters; addresses."""
+    for entry in entries:
+        for field, value in entry.texts().items():
+            for rule in text.problems(value):
+                yield Finding(entry.line, rule, field, value, f"{field}: {shown(value)}")
+            if "\ufffd" in value:
+                near = value[max(0, value.index("\ufffd") - 20) :]
+                yield Finding(entry.line, "mojibake", field, near, f"{field}: {shown(near)}")
+            for found in _EMAIL.finditer(value):
+                if not _NOBODY.search(found[1]):
+                    message = f"{field} has {found[0]}"
+                    yield Finding(entry.line, "personal", field, found[0], message)
+
+
+def duplicates(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Rows that say the same as another one of their split: all but the one to be kept."""
+    same: dict[object, list[Row]] = defaultdict(list)
+    for row in rows:
+        said = (_plain(row.question), _plain(row.answer), _plain(row.context))
+        same[said, row.pages, row.answerable, row.split].append(row)
+    for group in same.values():
+        kept = next((row for row in group if row.validated_by), group[0])
+        for row in group:
+            if row is not kept:
+                message = f"says the same as line {kept.line}"
+                yield Finding(row.line, "duplicate", "question", row.question, message)
+
+
+def contradictions(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Questions that an earlier row answers otherwise."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        before = first.setdefault(_plain(row.question), row)
+        if (row.answerable, _plain(row.answer)) != (before.answerable, _plain(before.answer)):
+            other = "says that there is no answer"
+            if before.answerable:
+                other = f"answers {shown(before.answer)!r}"
+            message = f"line {before.line} {other} to the same question"
+            yield Finding(row.line, "contradiction", "question", row.question, message)
+
+
+def leaks(
+    rows: Sequence[Row], against: Sequence[Sequence[Row]], near: Mapping[Place, Sequence[Place]]
+) -> Iterator[Finding]:
+    """Rows that are, or almost are, in another split or in a file to be evaluated with.
+
+    Args:
+        rows: of the checked file.
+        against: the rows of each other file.
+        near: to the place of a row, places of rows with almost the same question; of each split
+            and file that has any, one.
+    """
+    split = {(0, row.line): row.split for row in rows}
+    clusters: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row.cluster:
+            clusters.setdefault((row.cluster, row.split), row)
+    for row in rows:
+        beside = near.get((0, row.line), ())
+        rules = {"train": ("leak", HELD_OUT), "validation": ("leak-held-out", ("test",))}
+        rule, others = rules.get(row.split, ("", ()))
+        here = [line for file, line in beside if file == 0 and split[0, line] in others]
+        for other in others:
+            if (row.cluster, other) in clusters and row.cluster:
+                here.append(clusters[row.cluster, other].line)
+        if here:
+            what = f"is or almost is line {here[0]} of {split[0, here[0]]}, or of its cluster"
+            yield Finding(row.line, rule, "question", row.question, what)
+        there = [place for place in beside if place[0]]
+        if there and row.split != "test":
+            file, line = there[0]
+            what = f"is or almost is line {line} of file {file} of --against"
+            yield Finding(row.line, "leak-against", "question", row.question, what)
+
+
+def near_duplicates(
+    rows: Sequence[Row], near: Mapping[Place, Sequence[Place]]
+) -> Iterator[Finding]:
+    """Rows of a split that almost ask what an earlier one asks. `near` as for `leaks`."""
+    by_line = {row.line: row for row in rows}
+    for row in rows:
+        for file, line in near.get((0, row.line), ()):
+            other = by_line.get(line) if file == 0 else None
+            earlier = other and line < row.line and other.split == row.split
+            # The same question is a duplicate, or a contradiction.
+            if other and earlier and _plain(other.question) != _plain(row.question):
+                message = f"almost asks what line {line} asks"
+                yield Finding(row.line, "near-duplicate", "question", row.question, message)
+
+
+def pages(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
+    """Pages that rows name and the wiki has not."""
+    known = Paths(page.path for page in wiki)
+    for row in rows:
+        for name in row.pages:
+            if known.find(name) is None:
+                yield Finding(row.line, "page", "context_doc", name, f"the wiki has no page {name}")
+
+
+def prefixes(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
+    """Answers that are how their context, or their first page, begins."""
+    known = Paths(page.path for page in wiki)
+    begins: dict[str | None, list[list[str]]] = defaultdict(list)
+    for page in wiki:
+        body = "\n\n".join(section.body for section in page.sections)
+        begins[page.path] = [_spoken(page.text), _spoken(body)]
+    for row in rows:
+        said = _spoken(row.answer)
+        path = known.find(row.pages[0]) if row.pages else None
+        contexts = [("context", _spoken(row.context))] + [(path, b) for b in begins.get(path, [])]
+        if len(said) >= _PREFIX_WORDS:
+            for where, context in contexts:
+                if context[: len(said)] == said:
+                    message = f"answer is how {where} begins"
+                    yield Finding(row.line, "prefix", "answer", row.answer, message)
+                    break
+
+
+def _plain(value: str) -> str:
+    """The same for texts that differ in their white space and capitals alone."""
+    return " ".join(value.split()).casefold()
+
+
+def _spoken(value: str) -> list[str]:
+    """The words of a Markdown text, without addresses."""
+    return words(_ADDRESS.sub("]", value))
