@@ -28,8 +28,15 @@ class Asked:
 
 
 def wants_grounding(request: dict[str, Any], headers: Headers) -> bool:
-    """Is this a question to the wiki? Tool calls and `x-askdocs-grounding: off` are none."""
-    if headers.get("x-askdocs-grounding", "").lower() == "off":
+    """Is this a question to the wiki? Tool calls and `x-askdocs-grounding: off` are none.
+
+    Raises:
+        ApiError: 400, the header has another value.
+    """
+    said = headers.get("x-askdocs-grounding", "on")
+    if said.lower() not in ("on", "off"):
+        raise ApiError(400, f"x-askdocs-grounding: {said!r} is neither on nor off")
+    if said.lower() == "off":
         return False
     messages = request.get("messages")
     if request.get("tools") or request.get("functions") or not isinstance(messages, list):

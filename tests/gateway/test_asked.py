@@ -28,7 +28,9 @@ def test_a_question_to_docs_is_grounded() -> None:
 def test_a_header_turns_grounding_off() -> None:
     assert not grounded({"x-askdocs-grounding": "off"})
     assert not grounded({"X-Askdocs-Grounding": "OFF"})
-    assert grounded({"x-askdocs-grounding": "on"})
+    assert grounded({"x-askdocs-grounding": "On"})
+    with pytest.raises(ApiError, match="x-askdocs-grounding: 'false' is neither on nor off"):
+        grounded({"x-askdocs-grounding": "false"})
 
 
 def test_tools_and_what_they_said_are_the_models_business() -> None:
