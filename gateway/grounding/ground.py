@@ -96,19 +96,30 @@ class Grounding:
         is_warm = await asyncio.to_thread(self.index.number, best[0]) in self.warm
         if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
-        chosen: list[Excerpt] = []
-        left = budget
-        for hit in hits[:max_pages]:
-            if chosen and (left < WORTHWHILE or hit.score < NEARLY * hits[0].score):
-                break
-            part = await self._fitted(hit.page, left, sought, count)
-            chosen.append(part)
-            left -= part.tokens
+        near = [hit.page for hit in hits[:max_pages] if hit.score >= NEARLY * hits[0].score]
+        chosen = await self.fit(near, budget, sought, count)
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
         section = await asyncio.to_thread(self.focus, chosen, sought)
         return Grounds(tuple(chosen), best, signals, sought, is_warm, section)
+
+    async def fit(
+        self, pages: Sequence[Page], budget: int, sought: str, count: Count | None = None
+    ) -> list[Excerpt]:
+        """What of each page stands in front of a question, within `budget` tokens together.
+
+        `pages` are in the order in which they share it; where too little is left, the rest of them
+        is left out.
+        """
+        chosen: list[Excerpt] = []
+        left = budget
+        for page in pages:
+            if chosen and left < WORTHWHILE:
+                break
+            chosen.append(await self._fitted(page, left, sought, count))
+            left -= chosen[-1].tokens
+        return chosen
 
     def focus(self, excerpts: Sequence[Excerpt], sought: str) -> Section | None:
         """The section that fits what is sought best, of those with text under their heading."""
@@ -165,7 +176,7 @@ class Grounding:
             closer = [place for _, place in told if place[1].body][:CLOSER]
             like = self._like(sought.text)
             likeness = like(closer) if like else ()
-            signals = replace(signals, likeness=max(signals.likeness, *likeness, -1.0))
+            signals = replace(signals, likeness=max([signals.likeness, *likeness]))
         return hits, signals
 
     def _likeness(self, text: str, hits: list[Hit]) -> float | None:
