@@ -1,5 +1,6 @@
 """From a file of questions and a wiki to what a model is trained on."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +11,12 @@ from pathlib import Path
 from random import Random
 
 from gateway.errors import AskdocsError
+from gateway.grounding.ground import Grounding
 from gateway.search import index
 from gateway.search.answered import Paths
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.missing import embed_missing
-from gateway.search.search import Search
 from gateway.sources.source import Broken
 from gateway.sources.spec import Spec
 from gateway.sources.sync import sync
@@ -97,20 +98,27 @@ def build(
     place = work / "index.db"
     writing = partial(index.writing, place)
     synced = sync(wiki.open(), writing, spec=wiki.stored, progress=progress)
-    with closing(Index(place)) as opened:
+    with closing(Index(place)) as opened, asyncio.Runner() as runner:
         pages = {page.path: page for page in opened.pages()}
         known, skipped = _resolved(file, rows, pages, options.skip_unknown)
         divided = split(file, known, _random(options, "split"))
         if embedder:  # only now: what is wrong with rows is said at once
             embed_missing(writing, embedder, partial(progress, "embedding pages"))
+        grounding = Grounding(opened, tokens.counts, embedder)
         parts: dict[str, list[Example]] = {}
         mixed: dict[str, Mix] = {}
         for name, chosen in (("train", divided.train), ("validation", divided.validation)):
             random = _random(options, name)
             mixed[name] = mix(chosen, options.refusals, options.closed_book, random)
-            distractors = Distractors(Search(opened, embedder), list(pages.values()), random)
             examples = Examples(
-                opened, pages, distractors, tokens.count, options.budget, options.max_pages, random
+                grounding,
+                runner,
+                pages,
+                Distractors(grounding.search, list(pages.values()), random),
+                tokens.count,
+                options.budget,
+                options.max_pages,
+                random,
             )
             say = partial(progress, f"making {name} examples")
             parts[name] = made(mixed[name], examples, random, say)

@@ -1,5 +1,6 @@
 """A row as a model sees it: the prompt that the gateway would send, and the answer."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -7,15 +8,13 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from gateway.grounding.excerpt import Excerpt, beginning, excerpt, focus, pieces, spoken
-from gateway.grounding.ground import WORTHWHILE
+from gateway.grounding.excerpt import Excerpt, beginning, spoken
+from gateway.grounding.ground import Grounding
 from gateway.grounding.neutral import neutral
 from gateway.grounding.prompt import REFUSAL, Message, render
 from gateway.grounding.sentences import units
-from gateway.search.index import Index
 from gateway.sources.markdown import parse
-from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stems
+from gateway.wiki.page import Page
 from training.distractors import Distractors
 from training.rows import Row
 
@@ -80,7 +79,8 @@ class Examples:
 
     def __init__(
         self,
-        index: Index,
+        grounding: Grounding,
+        runner: asyncio.Runner,
         pages: Mapping[str, Page],
         distractors: Distractors,
         count: Count,
@@ -90,15 +90,17 @@ class Examples:
     ) -> None:
         """
         Args:
-            index: of the wiki.
-            pages: all of it, by path.
+            grounding: as the gateway has it.
+            runner: of what it does asynchronously.
+            pages: the whole wiki, by path.
             distractors: of this split.
             count: the tokens of texts.
             budget: tokens of pages in a prompt.
             max_pages: from 1 to so many, each number of pages is as likely.
             random: draws it.
         """
-        self._index = index
+        self._grounding = grounding
+        self._runner = runner
         self._pages = pages
         self._distractors = distractors
         self._count = count
@@ -160,7 +162,7 @@ class Examples:
     def _example(
         self, row: Row, kind: str, excerpts: list[Excerpt], answer: str, **more: Any
     ) -> Example:
-        section = focus(excerpts, row.question, self._index.rarity(stems(row.question)))
+        section = self._grounding.focus(excerpts, row.question)
         tokens = sum(part.tokens for part in excerpts)
         beside = beginning(section, tokens) if section else ""
         example = Example(
@@ -179,29 +181,15 @@ class Examples:
         return replace(example, tokens=sum(prompt), answer_tokens=answer)
 
     def _fit(self, order: Sequence[Page], found: Sequence[Page], question: str) -> list[Excerpt]:
-        """What of each page stands in front of the question, as `Grounding.ground` has it.
+        """What of each page stands in front of the question, as in service.
 
         The pages share the budget in the order in which they were found; one that the search did
         not find comes last. Those for which no room is left are left out.
         """
         rank = {page.path: place for place, page in enumerate(found)}
-        fitted: dict[str, Excerpt] = {}
-        left = self._budget
-        for page in sorted(order, key=lambda page: rank.get(page.path, len(rank))):
-            if fitted and left < WORTHWHILE:
-                break
-            sizes = self._written(page.sections)
-            parts = pieces(page, sizes, left)
-            if len(parts) != len(sizes):
-                sizes = self._written([part.section for part in parts])
-            rarity = self._index.rarity(stems(question))
-            fitted[page.path] = excerpt(page, parts, sizes, left, question, rarity)
-            left -= fitted[page.path].tokens
-        return [fitted[page.path] for page in order if page.path in fitted]
-
-    def _written(self, sections: Sequence[Section]) -> list[int]:
-        """The tokens of sections as they stand in a prompt."""
-        return self._count([neutral(section.text) + "\n\n" for section in sections])
+        pages = sorted(order, key=lambda page: rank.get(page.path, len(rank)))
+        fitted = self._runner.run(self._grounding.fit(pages, self._budget, question))
+        return sorted(fitted, key=lambda part: order.index(part.page))
 
     def _drawn(self) -> int:
         return self._random.randint(1, self._max_pages)

@@ -40,3 +40,7 @@ class Tokens:
         """The tokens of each text, without any that a chat template adds."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(one.ids) for one in encoded]
+
+    async def counts(self, texts: Sequence[str]) -> list[int]:
+        """The same as `gateway.grounding.ground.Count`."""
+        return self.count(texts)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from gateway.search.embed import Embedder
 from gateway.sources.spec import Spec
 from training import build
 from training.build import Built, Options
@@ -70,8 +71,10 @@ def tokenizer(folder: Path) -> Path:
     return folder / "tokenizer.json"
 
 
-def built(folder: Path, rows: Sequence[dict[str, Any]], **more: Any) -> Built:
-    """Of the wiki that is in `folder`, searched by words alone."""
+def built(
+    folder: Path, rows: Sequence[dict[str, Any]], embedder: Embedder | None = None, **more: Any
+) -> Built:
+    """Of the wiki that is in `folder`, or of a new one; without an embedder by words alone."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "wiki"
     options = Options(
@@ -89,7 +92,7 @@ def built(folder: Path, rows: Sequence[dict[str, Any]], **more: Any) -> Built:
         write(folder / "qa_pairs.jsonl", rows),
         Spec.named(str(place if place.exists() else wiki(folder)), None, SITE),
         Tokens(tokenizer(folder)),
-        None,
+        embedder,
         options,
         folder / "work",
         lambda step, done, total: None,

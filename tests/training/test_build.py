@@ -22,8 +22,12 @@ from gateway.fleet import Served
 from gateway.grounding.confidence import Signals
 from gateway.grounding.ground import Grounding
 from gateway.grounding.prompt import REFUSAL, Message
+from gateway.search import embed
+from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.search import Hit, Search
+from gateway.wiki.page import Page
+from tests.parts import require
 from tests.training import small
 from training import build
 from training.build import Built
@@ -117,13 +121,7 @@ def test_other_pages_are_those_that_are_found(built: Built, folder: Path) -> Non
 @pytest.mark.parametrize("budget", [180, 500, 3000])
 def test_prompts_are_what_the_gateway_sends_for_these_pages(tmp_path: Path, budget: int) -> None:
     made = small.built(tmp_path, small.questions()[::4], budget=budget)
-    tokens = Tokens(tmp_path / "tokenizer.json")
-    with closing(Index(tmp_path / "work" / "index.db")) as index:
-        for example in everything(made):
-            pages = [made.pages[path] for path in example.pages]
-            assert example.prompt == asyncio.run(
-                sent(index, tokens, example.row.question, pages, budget)
-            )
+    require_sent(made, tmp_path, None)
     whole = [
         made.pages[path].text in read(example)
         for example in everything(made)
@@ -132,25 +130,43 @@ def test_prompts_are_what_the_gateway_sends_for_these_pages(tmp_path: Path, budg
     assert all(whole) == (budget == 3000)
 
 
-async def sent(
-    index: Index, tokens: Tokens, question: str, pages: Sequence[Any], budget: int
-) -> list[Message]:
-    """The messages of the gateway's own request where its search finds these pages alone."""
+@pytest.mark.slow
+def test_prompts_are_what_the_gateway_sends_by_meaning_too(tmp_path: Path) -> None:
+    embedder = embed.load()
+    require(embedder is not None, "the embedding model is not installed: run make setup")
+    made = small.built(tmp_path, small.questions()[::8], embedder, budget=500)
+    assert made.embedded
+    require_sent(made, tmp_path, embedder)
 
-    async def count(texts: Sequence[str]) -> list[int]:
-        return tokens.count(texts)
 
-    class Found(Grounding):
-        def find(self, *_: Any, **__: Any) -> tuple[list[Hit], Signals]:
-            ranked = [hit.page.path for hit in self.search.find(question, limit=50)]
-            order = sorted(
-                pages, key=lambda p: ranked.index(p.path) if p.path in ranked else len(ranked)
-            )
-            return [Hit(page, 1.0) for page in order], Signals(5, 1.0, 1.0, 1.0, None)
+def require_sent(made: Built, folder: Path, embedder: Embedder | None) -> None:
+    """Every prompt is the gateway's own."""
+    tokens = Tokens(folder / "tokenizer.json")
+    with closing(Index(folder / "work" / "index.db")) as index:
+        for example in everything(made):
+            pages = [made.pages[path] for path in example.pages]
+            grounding = Found(index, tokens.counts, embedder)
+            grounding.pages = pages
+            sending = sent(grounding, example.row.question, made.options.budget)
+            assert example.prompt == asyncio.run(sending)
 
-    grounding = Found(index, count)
+
+class Found(Grounding):
+    """One whose search finds certain pages, in the order in which it would."""
+
+    pages: Sequence[Page]
+
+    def find(self, question: str, *_: Any, **__: Any) -> tuple[list[Hit], Signals]:
+        ranked = [hit.page.path for hit in self.search.find(question, limit=50)]
+        rank = {path: place for place, path in enumerate(ranked)}
+        order = sorted(self.pages, key=lambda page: rank.get(page.path, len(rank)))
+        return [Hit(page, 1.0) for page in order], Signals(5, 1.0, 1.0, 1.0, None)
+
+
+async def sent(grounding: Found, question: str, budget: int) -> list[Message]:
+    """The messages of the gateway's own request."""
     asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
-    grounds = await grounding.ground(asked.question, budget, len(pages))
+    grounds = await grounding.ground(asked.question, budget, len(grounding.pages))
     exchange = cast(Exchange, SimpleNamespace(scope={}))
     answer = Answer(GatewaySettings(), grounding, asked, grounds, {}, 100, exchange)
     messages: list[Message] = (await answer.call().render(Served("docs")))["messages"]
