@@ -138,8 +138,8 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     yield "\n## What a reader would score that does not read\n"
     yield (
         "Mean token F1 of the answers against the first two sentences of a page, where several are"
-        " in front. A model that learns to take the first page would gain where the first column is"
-        " above the second by more than twice its error.\n"
+        " in front. Position gives answers away if, over all, the first page scores above any page"
+        " by more than twice the error.\n"
     )
     yield from _table(
         ["position", "examples", "first page", "any page", "error", "page that answers"],
