@@ -102,7 +102,7 @@ def test_a_broken_page_is_told_stays_as_it_was_and_stops_nothing(wiki: Path, fil
     done = synced(wiki, file)
     (broken,) = done.broken
     assert broken.path == "coffee.md"
-    assert "utf-8" in broken.why
+    assert "UTF-8" in broken.why
     assert done.added == ("new.md",)
     assert not done.removed
     assert paths(file) == ["coffee.md", "new.md", "travel.md"]
