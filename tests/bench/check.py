@@ -1,6 +1,6 @@
 """How long `askdocs dataset check` takes for many rows.
 
-    .venv/bin/python tests/bench/check.py --home .cache/dataset [--rows 15000]
+    .venv/bin/python -m tests.bench.check --home .cache/dataset [--rows 15000]
 
 The rows are made up: questions of 5 to 60 words, answers of 30 to 200, contexts of up to 300, of
 20,000 words with the frequencies of a language; every twentieth question is nearly an earlier one.
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import accumulate
 from pathlib import Path
 
 COMMAND = Path(sys.executable).with_name("askdocs")
@@ -43,10 +44,10 @@ def write(file: Path, count: int) -> None:
     chance = random.Random(0)
     letters = "etaoinshrdlucmfwypvbgk"
     words = ["".join(chance.choices(letters, k=chance.randint(2, 10))) for _ in range(WORDS)]
-    weights = [1 / place for place in range(1, WORDS + 1)]
+    weights = list(accumulate(1 / place for place in range(1, WORDS + 1)))
 
     def text(least: int, most: int) -> str:
-        return " ".join(chance.choices(words, weights, k=chance.randint(least, most)))
+        return " ".join(chance.choices(words, cum_weights=weights, k=chance.randint(least, most)))
 
     questions: list[str] = []
     with file.open("w", encoding="utf-8") as rows:

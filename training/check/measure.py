@@ -12,8 +12,12 @@ to standard output as JSON lines. Nothing goes to the network.
 """
 
 import json
+import multiprocessing
+import os
+import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 SAME = 0.8
@@ -21,6 +25,8 @@ SAME = 0.8
 # Below SAME, so that hashing overlooks hardly a pair; what it proposes is counted exactly.
 PROPOSED = 0.65
 PERMUTATIONS = 128
+# Rows that a process looks through at once.
+PART = 250
 # What a library says of a shorter or less clear text is no more than a guess.
 LETTERS = 60
 SURE = 0.95
@@ -33,16 +39,11 @@ Row = dict[str, Any]
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as job:
         rows = json.load(job)["rows"]
-    read = [row for row in rows if row["texts"]]
     with open(sys.argv[2], "w", encoding="utf-8") as found:
-        for kind, things in (
-            ("near", near([row for row in rows if row["words"]])),
-            ("language", languages(read)),
-            ("mojibake", mojibake(read)),
-            ("secret", secrets(read)),
-        ):
-            for thing in things:
-                found.write(json.dumps({"kind": kind, **thing}) + "\n")
+        for thing in near([row for row in rows if row["words"]]):
+            found.write(json.dumps({"kind": "near", **thing}) + "\n")
+        for thing in looked_through([row for row in rows if row["texts"]]):
+            found.write(json.dumps(thing) + "\n")
 
 
 def near(rows: list[Row]) -> Iterator[Row]:
@@ -67,9 +68,9 @@ def near(rows: list[Row]) -> Iterator[Row]:
         if (group, words) not in first:
             first[group, words] = number
             tables[group].insert(number, of[words])
-    for number, (words, group) in enumerate(
-        told(zip(sets, groups, strict=True), len(rows), "near")
-    ):
+    for number, (words, group) in enumerate(zip(sets, groups, strict=True)):
+        if number % PART == 0:
+            tell("near questions", number, len(rows))
         if rows[number]["place"][0]:
             continue  # what is compared with is not compared itself
         for other_group, table in tables.items():
@@ -84,59 +85,80 @@ def near(rows: list[Row]) -> Iterator[Row]:
                     break
 
 
-def languages(rows: list[Row]) -> Iterator[Row]:
-    """The language of each row with enough text to tell."""
+def looked_through(rows: list[Row]) -> Iterator[Row]:
+    """What is in the texts, by all cores."""
+    parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
+    with multiprocessing.Pool(min(len(os.sched_getaffinity(0)), len(parts) or 1)) as pool:
+        for number, found in enumerate(pool.imap(look, parts)):
+            tell("languages, secrets", number * PART, len(rows))
+            yield from found
+
+
+def look(rows: list[Row]) -> list[Row]:
+    return [
+        {"kind": kind, "place": row["place"], **thing}
+        for kind, look_at in (("language", language), ("mojibake", mojibake), ("secret", secrets))
+        for row in rows
+        for thing in look_at(row["texts"])
+    ]
+
+
+def language(texts: dict[str, str]) -> Iterator[Row]:
+    """The language of question and answer, where there is enough of them to tell."""
+    text = "\n".join(texts.get(field, "") for field in ("question", "answer"))
+    if sum(character.isalpha() for character in text) >= LETTERS:
+        name, probability = identifier().classify(text)
+        if probability >= SURE:
+            yield {"language": name}
+
+
+@cache
+def identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    for row in told(rows, len(rows), "languages"):
-        text = "\n".join(row["texts"].get(field, "") for field in ("question", "answer"))
-        if sum(character.isalpha() for character in text) >= LETTERS:
-            language, probability = identifier.classify(text)
-            if probability >= SURE:
-                yield {"place": row["place"], "language": language}
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-def mojibake(rows: list[Row]) -> Iterator[Row]:
+def mojibake(texts: dict[str, str]) -> Iterator[Row]:
     """Texts that were decoded wrongly once."""
     from ftfy.badness import BADNESS_RE, is_bad
 
-    for row in rows:
-        for field, text in row["texts"].items():
-            if is_bad(text):
-                start = max(0, BADNESS_RE.search(text).start() - 10)
-                yield {"place": row["place"], "field": field, "value": text[start : start + 40]}
+    for field, text in texts.items():
+        if is_bad(text):
+            start = max(0, BADNESS_RE.search(text).start() - 10)
+            yield {"field": field, "value": text[start : start + 40]}
 
 
-def secrets(rows: list[Row]) -> Iterator[Row]:
+def secrets(texts: dict[str, str]) -> Iterator[Row]:
     """What looks like a key, a token or a password."""
+    from detect_secrets.plugins.keyword import KeywordDetector
+
+    detectors, keyword = plugins()
+    for field, text in texts.items():
+        for line in text.splitlines():
+            for plugin in detectors:
+                # It takes longer than all others, and finds nothing without one of its words.
+                if isinstance(plugin, KeywordDetector) and not keyword.search(line):
+                    continue
+                for secret in plugin.analyze_line(filename="", line=line, line_number=1):
+                    value = secret.secret_value or ""
+                    yield {"field": field, "value": value[:4], "type": secret.type}
+
+
+@cache
+def plugins() -> Any:
+    """The detectors, and the words that the one for keywords needs. Called like this, they ask no
+    service whether a key is real."""
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
-    from detect_secrets.core.scan import scan_line
-    from detect_secrets.settings import transient_settings
+    from detect_secrets.plugins.keyword import DENYLIST
 
-    names = {plugin.__name__ for plugin in get_mapping_from_secret_type_to_class().values()}
-    plugins = [{"name": name} for name in sorted(names - GUESSES)]
-    # Without filters nothing is asked of the services that such keys belong to.
-    with transient_settings({"plugins_used": plugins, "filters_used": []}):
-        for row in told(rows, len(rows), "secrets"):
-            for field, text in row["texts"].items():
-                for line in text.splitlines():
-                    for secret in scan_line(line):
-                        value = secret.secret_value or ""
-                        yield {
-                            "place": row["place"],
-                            "field": field,
-                            "value": value[:4],
-                            "type": secret.type,
-                        }
+    known = get_mapping_from_secret_type_to_class().values()
+    chosen = [plugin() for plugin in known if plugin.__name__ not in GUESSES]
+    return chosen, re.compile("|".join(DENYLIST), re.IGNORECASE)
 
 
-def told(things: Any, total: int, step: str) -> Iterator[Any]:
-    """The things, with a line on standard output now and then."""
-    for done, thing in enumerate(things):
-        if done % 250 == 0:
-            print(json.dumps({"step": step, "done": done, "total": total}), flush=True)
-        yield thing
+def tell(step: str, done: int, total: int) -> None:
+    print(json.dumps({"step": step, "done": done, "total": total}), flush=True)
 
 
 if __name__ == "__main__":
