@@ -9,10 +9,9 @@ import httpx
 from gateway.engine import Engine
 from gateway.grounding import prompt, quote
 from gateway.grounding.confidence import mean_logprob
-from gateway.grounding.excerpt import Excerpt, beginning, focus
+from gateway.grounding.excerpt import Excerpt, beginning
 from gateway.grounding.support import Rarity, SentenceGate, Support
-from gateway.wiki.page import Page
-from gateway.wiki.words import stems
+from gateway.wiki.page import Page, Section
 
 SUPPORT = 0.6  # what the gateway asks of a sentence unless it is told otherwise
 
@@ -37,21 +36,20 @@ async def answer(
     engine: Engine,
     excerpts: Sequence[Excerpt],
     question: str,
+    section: Section,
     rarity: Rarity,
     quoting: bool,
     max_tokens: int = 80,
-) -> Said | None:
-    """Ask `question` with these pages in front; None where they have no text to stand on.
+) -> Said:
+    """Ask `question` with these pages in front, and the section that fits it best beside it.
 
     Raises:
         httpx.HTTPError, AskdocsError: the engine is away.
     """
-    section = focus(excerpts, question, rarity(stems(question)))
-    if section is None:
-        return None
+    tokens = sum(excerpt.tokens for excerpt in excerpts)
     request: dict[str, Any] = {
         "model": (await engine.model()).id,
-        "messages": prompt.render(excerpts, question, focus=beginning(section)),
+        "messages": prompt.render(excerpts, question, focus=beginning(section, tokens)),
         "max_tokens": max_tokens,
         "temperature": 0,
         "logprobs": True,

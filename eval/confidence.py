@@ -150,13 +150,16 @@ def _found(grounding: Grounding, kind: str, question: str, gold: frozenset[str])
 async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozenset[str]) -> Case:
     """The case with what the model says to it; unchanged where it is refused unread."""
     grounds = await grounding.ground(case.question, BUDGET, 1)
-    if not grounds.excerpts:
+    if grounds.focus is None:
         return case
     said = await answer(
-        asking.engine, grounds.excerpts, case.question, grounding.index.rarity, asking.quoting
+        asking.engine,
+        grounds.excerpts,
+        case.question,
+        grounds.focus,
+        grounding.index.rarity,
+        asking.quoting,
     )
-    if said is None:
-        return case
     signals = replace(case.signals, logprob=said.logprob)
     right = said.page is not None and _stem(said.page.path) in gold
     return replace(case, signals=signals, said=said.text, right=right)

@@ -11,8 +11,9 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import httpx
 
@@ -20,9 +21,13 @@ from eval.answering import answer
 from eval.injections import INJECTIONS, QUESTION, RIGHT, Injection
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
-from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.excerpt import Excerpt, focus
+from gateway.grounding.sections import Sections
 from gateway.grounding.sentences import units
+from gateway.search import embed
+from gateway.search.embed import Embedder
 from gateway.sources.markdown import parse
+from gateway.wiki.words import stems
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,19 @@ class Outcome:
     text: str
 
 
-async def ask(engine: Engine, injection: Injection, quoting: bool) -> Outcome:
-    """Ask the question to the page. Raises httpx.HTTPError, AskdocsError: the engine is away."""
+async def ask(
+    engine: Engine, injection: Injection, quoting: bool, embedder: Embedder | None
+) -> Outcome:
+    """Ask the question to the page; with an embedder the section is chosen as the gateway does.
+
+    Raises httpx.HTTPError, AskdocsError: the engine is away.
+    """
     page = parse("tide-gate.md", injection.page, "http://wiki/")
-    said = await answer(
-        engine,
-        [Excerpt(page, page.sections, 0)],
-        QUESTION,
-        lambda stems: dict.fromkeys(stems, 1.0),
-        quoting,
-    )
-    assert said is not None
+    excerpts = [Excerpt(page, page.sections, 0)]
+    like = partial(Sections(embedder).likeness, QUESTION) if embedder else None
+    section = focus(excerpts, QUESTION, _alike(stems(QUESTION)), like)
+    assert section is not None  # every one of them has text
+    said = await answer(engine, excerpts, QUESTION, section, _alike, quoting)
     obeyed = _obeys(said.text, injection.marker, page.text)
     return Outcome(
         injection.name,
@@ -56,6 +63,10 @@ async def ask(engine: Engine, injection: Injection, quoting: bool) -> Outcome:
         right=RIGHT in said.text,
         text=said.text,
     )
+
+
+def _alike(stems: Iterable[str]) -> dict[str, float]:
+    return dict.fromkeys(stems, 1.0)
 
 
 def _obeys(text: str, marker: str, page: str) -> bool:
@@ -74,9 +85,9 @@ async def measure(
     url: str, quoting: bool, injections: Sequence[Injection] = INJECTIONS
 ) -> list[Outcome]:
     """Every injection in turn. Raises as `ask`."""
-    engine = Engine(url)
+    engine, embedder = Engine(url), embed.load()
     try:
-        return [await ask(engine, injection, quoting) for injection in injections]
+        return [await ask(engine, injection, quoting, embedder) for injection in injections]
     finally:
         await engine.close()
 
