@@ -67,7 +67,7 @@ def check(
     from training.tokens import Tokens
 
     read = entries.read(file, entries.named(field or []))
-    others = [rows.read(other) for other in against or []]
+    others = {str(other): rows.read(other) for other in against or []}
     wiki = _pages(docs) if docs else []
     tokens = Tokens(tokenizer or Path(model.shipped().source))
     with _new_folder(report) as pages:

@@ -1,6 +1,9 @@
 """What is found by reading rows alone, and what of it is mended."""
 
 import json
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +46,7 @@ def found(lines: Sequence[Entry], wiki: Sequence[Page] = ()) -> list[Finding]:
         *plain.texts(lines),
         *plain.duplicates(rows),
         *plain.contradictions(rows),
-        *plain.leaks(rows, (), {}),
+        *plain.leaks(rows, {}, {}),
         *(plain.pages(rows, wiki) if wiki else ()),
         *plain.prefixes(rows, wiki),
     ]
@@ -125,8 +128,17 @@ def test_near_rows_of_another_split_or_file_are_leaks() -> None:
     lines = read({**CLEAN, "split": "train"}, {**OTHER, "split": "validation"})
     rows = [entry.row for entry in lines if entry.row]
     near = {(0, 1): [(0, 2), (1, 7)]}
-    said = [(one.rule, one.line) for one in plain.leaks(rows, [rows], near)]
-    assert said == [("leak", 1), ("leak-against", 1)]
+    leak, against = plain.leaks(rows, {"eval.jsonl": rows}, near)
+    assert (leak.rule, leak.line, against.rule, against.line) == ("leak", 1, "leak-against", 1)
+    assert against.message.startswith("is or almost is eval.jsonl:7")
+
+
+def test_rows_of_a_cluster_that_is_evaluated_are_leaks_unless_they_are_of_test() -> None:
+    lines = read(*({**CLEAN, "cluster": "a", "split": split} for split in ("test", "train")))
+    rows = [entry.row for entry in lines if entry.row]
+    evaluated = {"eval.jsonl": rows[:1]}
+    said = [(one.rule, one.line) for one in plain.leaks(rows, evaluated, {})]
+    assert said == [("leak", 2), ("leak-against", 2)]
 
 
 def test_fields_of_an_export_are_read_by_their_paths_and_kept() -> None:
@@ -161,6 +173,22 @@ def test_what_exists_is_never_overwritten(tmp_path: Path) -> None:
         fix.write(file, [b"{}"])
     assert file.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_kill_while_a_file_is_written_leaves_none_at_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    code = f"""
+import os, signal
+from pathlib import Path
+from training.check import fix
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+fix.write(Path({str(file)!r}), [b"{{}}"] * 1000)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not file.exists()
+    fix.write(file, [b"{}"])
+    assert file.read_bytes() == b"{}\n"
 
 
 words = st.sampled_from(

@@ -48,7 +48,7 @@ class Checker:
         file: Path,
         entries: Sequence[Entry],
         wiki: Sequence[Page] = (),
-        against: Sequence[Sequence[Row]] = (),
+        against: Mapping[str, Sequence[Row]] | None = None,
         report: Path | None = None,
     ) -> list[Finding]:
         """Every finding, by line.
@@ -57,12 +57,13 @@ class Checker:
             file: that the entries are from.
             entries: its lines.
             wiki: the pages that its rows may name; none, and they are not looked up.
-            against: the rows of files that a model will be evaluated with.
+            against: the rows of files that a model will be evaluated with, by name.
             report: an empty folder for the Data Docs.
 
         Raises:
             AskdocsError: a library failed.
         """
+        against = against or {}
         rows = [entry.row for entry in entries if entry.row]
         measured = libraries.run(self.python, "measure", _job(entries, against), self.progress)
         near = nearness(measured)
@@ -147,12 +148,14 @@ def nearness(measured: Iterable[Mapping[str, Any]]) -> dict[Place, list[Place]]:
     return near
 
 
-def _job(entries: Sequence[Entry], against: Sequence[Sequence[Row]]) -> dict[str, Any]:
+def _job(entries: Sequence[Entry], against: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     read: list[dict[str, Any]] = []
     for entry in entries:
         row = compared(entry.row) if entry.row else {"split": "", "words": []}
         read.append({**row, "place": (0, entry.line), "texts": entry.texts()})
-    others = [compared(row, file) for file, rows in enumerate(against, start=1) for row in rows]
+    others = [
+        compared(row, file) for file, rows in enumerate(against.values(), start=1) for row in rows
+    ]
     return {"rows": read + others}
 
 

@@ -49,7 +49,7 @@ def fix(entries: Sequence[Entry], has_mark: bool, near: Near) -> Fixed:
     splits = {row.split for row in rows}
     # Leaks need nearness only where there are both sides.
     alike = near(rows) if "train" in splits and splits & {*HELD_OUT} else {}
-    leaks = [found for found in plain.leaks(rows, (), alike) if RULES[found.rule].safe]
+    leaks = [found for found in plain.leaks(rows, {}, alike) if RULES[found.rule].safe]
     out |= {found.line for found in leaks}
     changes += [*doubled, *leaks]
     lines = [_line(entry) for entry in cleaned if entry.row and entry.line not in out]

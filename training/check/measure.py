@@ -30,6 +30,8 @@ PART = 250
 # What a library says of a shorter or less clear text is no more than a guess.
 LETTERS = 60
 SURE = 0.95
+# More characters do not make it surer.
+ENOUGH = 600
 # Looked for by randomness alone, they find every long word and every hash in a text.
 GUESSES = {"Base64HighEntropyString", "HexHighEntropyString", "IPPublicDetector"}
 
@@ -107,7 +109,7 @@ def language(texts: dict[str, str]) -> Iterator[Row]:
     """The language of question and answer, where there is enough of them to tell."""
     text = "\n".join(texts.get(field, "") for field in ("question", "answer"))
     if sum(character.isalpha() for character in text) >= LETTERS:
-        name, probability = identifier().classify(text)
+        name, probability = identifier().classify(text[:ENOUGH])
         if probability >= SURE:
             yield {"language": name}
 
@@ -124,7 +126,7 @@ def mojibake(texts: dict[str, str]) -> Iterator[Row]:
     from ftfy.badness import BADNESS_RE, is_bad
 
     for field, text in texts.items():
-        if is_bad(text):
+        if not text.isascii() and is_bad(text):
             start = max(0, BADNESS_RE.search(text).start() - 10)
             yield {"field": field, "value": text[start : start + 40]}
 
@@ -133,12 +135,14 @@ def secrets(texts: dict[str, str]) -> Iterator[Row]:
     """What looks like a key, a token or a password."""
     from detect_secrets.plugins.keyword import KeywordDetector
 
-    detectors, keyword = plugins()
+    detectors, keywords = plugins()
     for field, text in texts.items():
         for line in text.splitlines():
+            # It takes longer than all others, and finds nothing without one of its words.
+            lower = line.lower()
+            has_keyword = any(word in lower for word in keywords)
             for plugin in detectors:
-                # It takes longer than all others, and finds nothing without one of its words.
-                if isinstance(plugin, KeywordDetector) and not keyword.search(line):
+                if isinstance(plugin, KeywordDetector) and not has_keyword:
                     continue
                 for secret in plugin.analyze_line(filename="", line=line, line_number=1):
                     value = secret.secret_value or ""
@@ -154,7 +158,8 @@ def plugins() -> Any:
 
     known = get_mapping_from_secret_type_to_class().values()
     chosen = [plugin() for plugin in known if plugin.__name__ not in GUESSES]
-    return chosen, re.compile("|".join(DENYLIST), re.IGNORECASE)
+    # Of a pattern such as `api_?key` the end is enough to say that it cannot be there.
+    return chosen, {re.split(r"\W+", pattern)[-1] for pattern in DENYLIST}
 
 
 def tell(step: str, done: int, total: int) -> None:

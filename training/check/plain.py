@@ -97,13 +97,15 @@ def contradictions(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def leaks(
-    rows: Sequence[Row], against: Sequence[Sequence[Row]], near: Mapping[Place, Sequence[Place]]
+    rows: Sequence[Row],
+    against: Mapping[str, Sequence[Row]],
+    near: Mapping[Place, Sequence[Place]],
 ) -> Iterator[Finding]:
     """Rows that are, or almost are, in another split or in a file to be evaluated with.
 
     Args:
         rows: of the checked file.
-        against: the rows of each other file.
+        against: the rows of each other file, by its name.
         near: to the place of a row, places of rows with almost the same question; of each split
             and file that has any, one.
     """
@@ -112,21 +114,28 @@ def leaks(
     for row in rows:
         if row.cluster:
             clusters.setdefault((row.cluster, row.split), row)
+    names = list(against)
+    evaluated: dict[str, str] = {}
+    for name, others in against.items():
+        for other in others:
+            if other.cluster:
+                evaluated.setdefault(other.cluster, f"{name}:{other.line}")
     for row in rows:
         beside = near.get((0, row.line), ())
         rules = {"train": ("leak", HELD_OUT), "validation": ("leak-held-out", ("test",))}
-        rule, others = rules.get(row.split, ("", ()))
-        here = [line for file, line in beside if file == 0 and split[0, line] in others]
-        for other in others:
-            if (row.cluster, other) in clusters and row.cluster:
-                here.append(clusters[row.cluster, other].line)
+        rule, held_out = rules.get(row.split, ("", ()))
+        here = [line for file, line in beside if file == 0 and split[0, line] in held_out]
+        here += [
+            clusters[row.cluster, name].line for name in held_out if (row.cluster, name) in clusters
+        ]
         if here:
             what = f"is or almost is line {here[0]} of {split[0, here[0]]}, or of its cluster"
             yield Finding(row.line, rule, "question", row.question, what)
-        there = [place for place in beside if place[0]]
+        there = [f"{names[file - 1]}:{line}" for file, line in beside if file]
+        if row.cluster in evaluated:
+            there.append(evaluated[row.cluster])
         if there and row.split != "test":
-            file, line = there[0]
-            what = f"is or almost is line {line} of file {file} of --against"
+            what = f"is or almost is {there[0]}, or of its cluster"
             yield Finding(row.line, "leak-against", "question", row.question, what)
 
 

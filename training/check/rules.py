@@ -117,7 +117,7 @@ RULES = {
         Rule(
             "long-answer",
             "error",
-            f"The answer has more than {ANSWER_TOKENS:,} tokens; such answers are not served.",
+            f"The answer has more than {ANSWER_TOKENS:,} tokens: it is several answers in one.",
             "Shorten it, or make several rows of it.",
         ),
         Rule(
@@ -168,7 +168,8 @@ RULES = {
         Rule(
             "leak-against",
             "error",
-            "A row that is not of the test split is, or almost is, in a file of `--against`.",
+            "A row that is not of the test split is, almost is, or shares its cluster with one in a"
+            " file of `--against`.",
             "Take it out, or evaluate on other questions.",
         ),
         Rule(
