@@ -132,6 +132,24 @@ def test_a_file_with_other_names_is_told_so_in_a_few_lines(askdocs: Run, tmp_pat
     assert len(done.stdout.splitlines()) < 12
 
 
+def test_whatever_json_can_hold_is_a_finding_and_no_crash(askdocs: Run, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    lines = [
+        b'{"question": "Half \\ud800 a pair?", "answer": "Yes, it is."}',
+        b'{"question": ["x"], "answer": {"a": 1}, "split": ["a"], "id": {}}',
+        b'{"question": "", "answer": null, "answerable": "no", "context": 7}',
+        b'{"question": "Is $this a {template} %s?", "answer": "It is &amp; $$ ${x}.", "id": "$id"}',
+        b"[" * 100_000,
+        b"\x00",
+        b"\xff\xfe",
+    ]
+    file.write_bytes(b"\n".join(lines))
+    done = askdocs("dataset", "check", str(file), "--report", "report", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    broken = {("unreadable", n) for n in (5, 6, 7)} | {("field", n) for n in (1, 2, 3)}
+    assert checked(done) == {*broken, ("html", 4), ("refusals", 0)}
+
+
 def test_the_report_shows_rules_and_lines_and_nothing_runs_or_loads_in_it(
     askdocs: Run, tmp_path: Path
 ) -> None:

@@ -118,7 +118,7 @@ class Checker:
             question, answer, context = (counts[field][number] for field in counts)
             row = entry.row
             cells = {
-                **{name: entry.fields.get(name) for name in ("question", "answer")},
+                **{name: _cell(entry, name) for name in ("question", "answer")},
                 "answerable": row.answerable if row else None,
                 "split": (row.split if row else "") or None,
                 "id": (row.id if row else "") or None,
@@ -129,6 +129,12 @@ class Checker:
             }
             table.append({"line": entry.line, "found": found.get(entry.line, {}), **cells})
         return table
+
+
+def _cell(entry: Entry, field: str) -> object:
+    """What Great Expectations shall see: text, nothing, or what is there instead of text."""
+    value = entry.fields.get(field)
+    return entry.texts().get(field) if isinstance(value, str) else value
 
 
 def compared(row: Row, file: int = 0) -> dict[str, Any]:

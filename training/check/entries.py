@@ -1,6 +1,7 @@
 """A file of rows as it lies, line by line, under our names for its fields or under its own."""
 
 import codecs
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ FIELDS = (
     *("id", "split", "cluster", "source", "validated_by"),
 )
 TEXTS = ("question", "answer", "context")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,7 @@ class Entry:
     def texts(self) -> dict[str, str]:
         """Those of TEXTS that are text here, by field."""
         return {
-            name: value
-            for name in TEXTS
-            if isinstance(value := self.fields.get(name), str) and value
+            name: value for name in TEXTS if (value := self.fields.get(name)) and _is_text(value)
         }
 
 
@@ -90,6 +90,11 @@ def _entry(number: int, line: bytes, names: Mapping[str, str]) -> Entry:
         return Entry(number, line, {}, fields)
     fields |= {name: _at(fields, path) for name, path in names.items()}
     return Entry(number, line, fields, parse_row(number, fields))
+
+
+def _is_text(value: object) -> bool:
+    """JSON can hold half a surrogate pair, which no library takes for text."""
+    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _at(value: Any, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def run(
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                start_new_session=True,  # so that it can be ended with the processes it started
                 env={**os.environ, "GX_ANALYTICS_ENABLED": "false", "HOME": name},
             )
             try:
@@ -51,7 +53,7 @@ def run(
                 code = process.wait()
             finally:
                 if process.poll() is None:
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
         if code:
             lines = log.read_text(errors="replace").strip().splitlines()
