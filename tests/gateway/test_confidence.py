@@ -28,7 +28,7 @@ def test_a_long_question_may_have_few_of_its_words_in_one_section() -> None:
 
 @pytest.mark.parametrize(
     "worse",
-    [replace(CLEAR, words=9), replace(CLEAR, lead=0.0), replace(CLEAR, likeness=0.3)],
+    [replace(CLEAR, heading=0.0), replace(CLEAR, lead=0.0), replace(CLEAR, likeness=0.3)],
 )
 def test_confidence_falls_with_each_signal(worse: Signals) -> None:
     assert 0 < confidence(worse) < confidence(CLEAR) < 1
