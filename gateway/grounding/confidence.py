@@ -82,8 +82,8 @@ RIGHT = Curve(-4.61, {"heading": 2.31, "lead": 6.41, "likeness": 4.15, "logprob"
 RIGHT_BY_WORDS = Curve(
     -11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11, "logprob": 0.12}
 )
-# Of a small wiki's answers four of five above it are right, nearly half below; to the long questions
-# of a large one a third, and a tenth.
+# Of a small wiki's answers four of five above it are right, nearly half below; to the long
+# questions of a large one a third, and a tenth.
 CAUTION = 0.4
 
 
