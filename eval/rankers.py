@@ -1,6 +1,7 @@
 """Ways to rank the pages of an index, side by side: the one in use, its parts, and what lost."""
 
 import sqlite3
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ def fts5(index: Index, weights: Sequence[float] = (6.0, 2.0, 1.0)) -> Rank:
         )
         return [number for (number,) in found]
 
+    weakref.finalize(rank, db.close)
     return rank
 
 
