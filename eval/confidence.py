@@ -142,7 +142,7 @@ async def gather(
 
 
 def _found(grounding: Grounding, kind: str, question: str, gold: frozenset[str]) -> Case:
-    hits, signals = grounding.find(question)
+    hits, signals = grounding.find(grounding.search.sought(question))
     right = bool(hits) and _stem(hits[0].page.path) in gold
     return Case(kind, question, bool(gold), right, signals)
 

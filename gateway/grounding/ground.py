@@ -11,10 +11,9 @@ from gateway.grounding.confidence import Signals, is_about
 from gateway.grounding.excerpt import Excerpt, Like, excerpt, focus, pieces
 from gateway.grounding.neutral import neutral
 from gateway.grounding.sections import Sections
-from gateway.search.asked import asked
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, coverage
-from gateway.search.search import Hit, Search, heading_share
+from gateway.search.search import Hit, Search, Sought, heading_share
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems
 
@@ -88,9 +87,10 @@ class Grounding:
         `count` is used in place of the engine's, and what it says is not kept. `history` is what
         the same person asked before, oldest first.
         """
-        hits, signals = await asyncio.to_thread(self.find, question, page_url, history)
+        searched = await asyncio.to_thread(self.search.sought, question, history)
+        hits, signals = await asyncio.to_thread(self.find, searched, page_url)
         best = tuple(hit.page for hit in hits[:3])
-        sought = asked(question, history).text
+        sought = searched.text
         if not (hits and (is_about(signals) or self._is_here(question, hits, page_url))):
             return Grounds((), best, signals, sought)
         is_warm = await asyncio.to_thread(self.index.number, best[0]) in self.warm
@@ -154,11 +154,8 @@ class Grounding:
                 self._counts.popitem(last=False)
         return self._counts[known]
 
-    def find(
-        self, question: str, page_url: str | None = None, history: Sequence[str] = ()
-    ) -> tuple[list[Hit], Signals]:
+    def find(self, sought: Sought, page_url: str | None = None) -> tuple[list[Hit], Signals]:
         """The pages for a question, best first, and how well they fit it."""
-        sought = self.search.sought(question, history)
         wanted, rarity = sought.words, sought.rarity
         hits = self.search.hits(sought, page_url, FOUND)
         sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]

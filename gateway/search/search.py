@@ -141,7 +141,7 @@ class Search:
             vector: of its text, [384]; None where it cannot be had.
         """
         others = readings(sought.words, self.index.meanings(sought.text))
-        share = self._share([sought.words, *others])
+        share = self._share([sought.words, *others], sought.rarity)
         like = self._likeness(vector, share) if vector is not None else {}
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
@@ -157,10 +157,14 @@ class Search:
         ]
         return [*sorted(headed, key=_best_first), *found[HEADED:]]
 
-    def _share(self, readings: Sequence[Mapping[str, float]]) -> dict[int, float]:
+    def _share(
+        self, readings: Sequence[Mapping[str, float]], rarity: Mapping[str, float]
+    ) -> dict[int, float]:
         """The weighted share of the words that a page has, of the pages with the most, in the
-        reading of which it has most. The first reading is the question as it was asked."""
-        rarity = self.index.rarity({stem for reading in readings for stem in reading})
+        reading of which it has most. The first reading is the question as it was asked, and
+        `rarity` is of its words."""
+        if others := {stem for reading in readings for stem in reading} - rarity.keys():
+            rarity = {**rarity, **self.index.rarity(others)}
         share: dict[int, float] = {}
         matched = self.index.match_each(readings, CANDIDATES)
         for place, (reading, found) in enumerate(zip(readings, matched, strict=True)):

@@ -25,7 +25,7 @@ from gateway.grounding.prompt import REFUSAL, Message
 from gateway.search import embed
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
-from gateway.search.search import Hit, Search
+from gateway.search.search import Hit, Search, Sought
 from gateway.wiki.page import Page
 from tests.parts import require
 from tests.training import small
@@ -156,8 +156,8 @@ class Found(Grounding):
 
     pages: Sequence[Page]
 
-    def find(self, question: str, *_: Any, **__: Any) -> tuple[list[Hit], Signals]:
-        ranked = [hit.page.path for hit in self.search.find(question, limit=50)]
+    def find(self, sought: Sought, *_: Any) -> tuple[list[Hit], Signals]:
+        ranked = [hit.page.path for hit in self.search.hits(sought, limit=50)]
         rank = {path: place for place, path in enumerate(ranked)}
         order = sorted(self.pages, key=lambda page: rank.get(page.path, len(rank)))
         return [Hit(page, 1.0) for page in order], Signals(5, 1.0, 1.0, 1.0, None)
