@@ -1,5 +1,7 @@
 """Errors that a person can act on. Libraries raise them; the command line prints one line."""
 
+from collections.abc import Sequence
+
 
 class AskdocsError(Exception):
     """What is wrong, with the value, the place and the fix, as one sentence or two."""
@@ -7,3 +9,15 @@ class AskdocsError(Exception):
 
 class SettingsError(AskdocsError):
     """A setting that is unknown, of the wrong type, or in the wrong place."""
+
+
+# Problems that are told at once.
+TOLD = 10
+
+
+def together(problems: Sequence[str], more: str = "more like that") -> AskdocsError:
+    """One error for problems of one kind, a line each; of many the first, and how many `more`."""
+    told = list(problems[:TOLD])
+    if len(problems) > TOLD:
+        told.append(f"and {len(problems) - TOLD:,} {more}")
+    return AskdocsError("\n".join(told))

@@ -3,14 +3,14 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
 
-from gateway.errors import AskdocsError
+from gateway.errors import AskdocsError, together
 from gateway.grounding.ground import Grounding
 from gateway.search import index
 from gateway.search.answered import Paths
@@ -19,20 +19,18 @@ from gateway.search.index import Index
 from gateway.search.missing import embed_missing
 from gateway.sources.source import Broken
 from gateway.sources.spec import Spec
-from gateway.sources.sync import sync
+from gateway.sources.sync import Progress, sync
 from gateway.wiki.page import Page
 from training import lengths
 from training import rows as qa
 from training.distractors import Distractors
 from training.examples import Example, Examples, own_page
 from training.mix import Mix, made, mix
-from training.rows import TOLD, Row
+from training.rows import Row
 from training.split import Split, split
 from training.tokens import Tokens
 
 LENGTHS = "lengths.png"
-Progress = Callable[[str, int, int | None], None]
-"""Told the step, how much of it is done, and of how much as far as is known."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +185,5 @@ def _resolved(
         question = row.question.strip()  # as the gateway does
         into.append(replace(row, question=question, pages=there, context=context))
     if told and not skip_unknown:
-        more = [f"and {len(told) - TOLD:,} more like that"] if len(told) > TOLD else []
-        raise AskdocsError("\n".join([*told[:TOLD], *more]))
+        raise together(told)
     return known, skipped

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.errors import AskdocsError
+from gateway.errors import AskdocsError, together
 
-# Problems of a file that are told at once.
-TOLD = 10
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Row:
     answerable: bool = True
     id: str = ""
     split: str = ""
-    """`train`, `validation` or `test`, where somebody has decided that."""
+    """One of SPLITS, where somebody has decided that."""
     cluster: str = ""
     """The same for rows that must not be in two splits."""
     source: str = ""
@@ -62,10 +61,10 @@ def read(file: Path) -> list[Row]:
         else:
             problems.append(found)
     if problems:
-        told = [f"{file}:{problem.line}: {problem.fix}" for problem in problems[:TOLD]]
-        more = len(problems) - TOLD
-        rest = [f"and {more:,} more like that; `askdocs dataset check` lists them"]
-        raise AskdocsError("\n".join(told + (rest if more > 0 else [])))
+        raise together(
+            [f"{file}:{problem.line}: {problem.fix}" for problem in problems],
+            "more like that; `askdocs dataset check` lists them",
+        )
     if not rows:
         raise AskdocsError(f"{file}: there are no rows: write one JSON object a line")
     return rows

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from gateway.errors import AskdocsError
+from gateway.errors import AskdocsError, together
 from training.clusters import clusters, joined
-from training.rows import TOLD, Row
+from training.rows import SPLITS, Row
 
-SPLITS = ("train", "validation", "test")
 # Of the rows, to validation.
 SHARE = 0.1
 # Pages are kept whole as long as validation comes this near to its share.
@@ -107,5 +106,4 @@ def _require_apart(file: Path, rows: Sequence[Row], groups: Sequence[list[Row]])
                 f" it or (almost) the same question, in {other.split}: give them the same split"
             )
     if told:
-        more = [f"and {len(told) - TOLD:,} more like that"] if len(told) > TOLD else []
-        raise AskdocsError("\n".join([*told[:TOLD], *more]))
+        raise together(told)

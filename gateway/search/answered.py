@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gateway.errors import AskdocsError
-
-# Problems of a file that are told at once.
-TOLD = 10
+from gateway.errors import AskdocsError, together
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,7 @@ def read_answers(file: Path) -> list[Answered]:
             except ValueError as error:
                 problems.append(f"{file}:{number}: {error}")
     if problems:
-        more = len(problems) - TOLD
-        rest = [f"and {more} more rows like that"] if more > 0 else []
-        raise AskdocsError("\n".join([*problems[:TOLD], *rest]))
+        raise together(problems, "more rows like that")
     return found
 
 

@@ -24,7 +24,8 @@ from gateway.wiki.page import Page
 
 Writing = Callable[[], AbstractContextManager[Writer]]
 Progress = Callable[[str, int, int | None], None]
-"""Told "reading" or "writing", the pages so far, and how many there are as far as is known."""
+"""Told what is being done ("reading" or "writing"), how much of it is, and of how much as far as is
+known; here pages."""
 
 # Pages that wait to be written are held in memory up to here, then in a file that has no name.
 IN_MEMORY = 32 * 2**20

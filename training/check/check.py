@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.sources.sync import Progress
 from gateway.wiki.page import Page
 from gateway.wiki.words import stems, words
 from training.check import libraries, plain
 from training.check.entries import Entry, has_byte_order_mark
-from training.check.libraries import Progress
 from training.check.plain import Place
 from training.check.rules import (
     ANSWER_TOKENS,
@@ -18,11 +18,10 @@ from training.check.rules import (
     REFUSALS,
     ROW_TOKENS,
     RULES,
-    SPLITS,
     Finding,
     shown,
 )
-from training.rows import Row
+from training.rows import SPLITS, Row
 from training.tokens import Tokens
 
 LIMITS = {

@@ -5,14 +5,11 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from gateway.errors import AskdocsError
-
-Progress = Callable[[str, int, int | None], None]
-"""Gets a step, how much of it is done, and of how much where that is known."""
+from gateway.sources.sync import Progress
 
 
 def run(

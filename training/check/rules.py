@@ -12,7 +12,6 @@ FEWEST_TOKENS = 3
 REFUSALS = 0.1
 """Share of rows with `answerable` false."""
 
-SPLITS = ("train", "validation", "test")
 HELD_OUT = ("validation", "test")
 
 
