@@ -2,11 +2,9 @@
 mended without asking."""
 
 import json
-import os
-import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,13 +62,15 @@ def check(
     from training import rows
     from training.check import entries
     from training.check.check import Checker
+    from training.output import output
     from training.tokens import Tokens
 
     read = entries.read(file, entries.named(field or []))
     others = {str(other): rows.read(other) for other in against or []}
     wiki = _pages(docs) if docs else []
     tokens = Tokens(tokenizer or Path(model.shipped().source))
-    with _new_folder(report) as pages:
+    otherwise = "it is not overwritten: name another --report DIR"
+    with output(report, False, otherwise) if report else nullcontext() as pages:
         python = environments.ensure(environments.DATASET, home.find(home_dir).root, _say)
         with Bar() as bar:
             checker = Checker(python, tokens, bar.show)
@@ -208,26 +208,6 @@ def _pages(docs: Path) -> list["Page"]:
     pages = [one.page for one in read if isinstance(one, Changed)]
     # One that cannot be read is there all the same.
     return pages + [Page(one.path, "", "", ()) for one in read if isinstance(one, Broken)]
-
-
-@contextmanager
-def _new_folder(place: Path | None) -> Iterator[Path | None]:
-    """An empty folder that stands at `place` when the block ends without an error."""
-    if place is None:
-        yield None
-        return
-    if place.is_symlink() or (place.exists() and not (place.is_dir() and not any(place.iterdir()))):
-        raise AskdocsError(f"--report {place}: exists, and is not overwritten: name another folder")
-    place = place.absolute()
-    new = place.with_name(f".{place.name}.{os.getpid()}.new")
-    try:
-        new.mkdir(parents=True)
-        yield new
-        new.replace(place)
-    except OSError as error:
-        raise AskdocsError(f"--report {place}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def _say(line: str) -> None:

@@ -17,7 +17,9 @@ _HERE = -100
 
 
 @contextmanager
-def output(place: Path, force: bool) -> Iterator[Path]:
+def output(
+    place: Path, force: bool, otherwise: str = "name another --out DIR, or add --force"
+) -> Iterator[Path]:
     """A new folder to write into; when the block ends without an error it stands at `place`.
 
     Until then it lies beside it, under a name that begins with a dot. What a killed process left
@@ -26,14 +28,15 @@ def output(place: Path, force: bool) -> Iterator[Path]:
     Args:
         place: does not exist, or is an empty folder.
         force: a folder that is there may be replaced.
+        otherwise: what to do where it may not, for the error.
 
     Raises:
         AskdocsError: something is at `place`, or it cannot be written.
     """
     if place.is_symlink() or (place.exists() and not place.is_dir()):
-        raise AskdocsError(f"{place}: is not a folder: name another --out DIR")
+        raise AskdocsError(f"{place}: is not a folder: name another")
     if not force and place.is_dir() and any(place.iterdir()):
-        raise AskdocsError(f"{place}: is not empty: name another --out DIR, or add --force")
+        raise AskdocsError(f"{place}: is not empty: {otherwise}")
     place = place.absolute()
     new = place.with_name(f".{place.name}.{os.getpid()}.new")
     try:
