@@ -223,18 +223,22 @@ def _known(model: type[BaseModel], loc: list[str]) -> str:
 
 
 def place(file: Path, *keys: str) -> str:
-    """Where a setting stands, for messages: `askdocs.toml:12: [gateway.aliases.docs] fallback`.
-
-    tomllib keeps no line numbers; this finds the last line that is on the way to the key.
-    """
+    """Where a setting stands, for messages: `askdocs.toml:12: [gateway.aliases.docs] fallback`."""
     shown = f"[{'.'.join(keys[:-1])}] {keys[-1]}" if len(keys) > 1 else f"[{keys[0]}]"
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError:
+    if not file.is_file():
         return shown
+    found = line_of(file, *keys)
+    return f"{file}:{found}: {shown}" if found else f"{file}: {shown}"
+
+
+def line_of(file: Path, *keys: str) -> int:
+    """The line of a TOML file where a key stands, or else what is on the way to it; 0: nothing is.
+
+    tomllib keeps no line numbers.
+    """
     table: list[str] = []
     best, found = 0, 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if header := re.match(r"\s*\[+([^\[\]]+)\]", line):
             table = _path(header[1])
             path = table
@@ -244,7 +248,7 @@ def place(file: Path, *keys: str) -> str:
             continue
         if path == list(keys[: len(path)]) and len(path) > best:
             best, found = len(path), number
-    return f"{file}:{found}: {shown}" if found else f"{file}: {shown}"
+    return found
 
 
 def _path(dotted: str) -> list[str]:

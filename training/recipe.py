@@ -1,0 +1,136 @@
+"""What a training run does, all of it: a TOML file whose every key is known.
+
+The recipes that come along lie in training/recipes/; docs/training-recipes.md explains the keys.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.errors import AskdocsError, together
+from gateway.settings import line_of
+
+FOLDER = Path(__file__).parent / "recipes"
+SUFFIX = ".toml"
+# The seven linear layers of a block of a Llama.
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Lora(_Table):
+    """The adapter that is trained."""
+
+    r: int = Field(64, ge=1, description="Rank of the adapter.")
+    alpha: int = Field(128, ge=1, description="The adapter counts `alpha / r` times.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Share of its inputs that is dropped.")
+    target_modules: tuple[str, ...] = Field(
+        LINEAR, min_length=1, strict=False, description="Layers of a block that get one."
+    )
+
+
+class Recipe(_Table):
+    """Everything that a run is made of beside its dataset. A step is one of the optimiser."""
+
+    base_model: str = Field(
+        min_length=1,
+        description="Model to start from: `SmolLM2-135M-Instruct` (comes along), a GGUF file, a"
+        " Hugging Face folder or a hub id.",
+    )
+    max_length: int = Field(
+        8192, ge=16, description="Tokens of an example at most, prompt and answer together."
+    )
+    epochs: float = Field(3, gt=0, description="How often each example is seen.")
+    max_steps: int | None = Field(None, ge=1, description="End after so many steps at the latest.")
+    batch_size: int = Field(2, ge=1, description="Examples at once, in each process.")
+    gradient_accumulation: int = Field(4, ge=1, description="Batches of a step.")
+    packing: bool = Field(True, description="Put several examples into one row of a batch.")
+    learning_rate: float = Field(2e-4, gt=0, description="At its highest.")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="How the learning rate falls: linear, cosine or constant."
+    )
+    warmup_ratio: float = Field(
+        0.03, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
+    )
+    optimizer: Literal["adamw_torch", "adamw_8bit"] = Field(
+        "adamw_torch", description="adamw_torch, or adamw_8bit on a GPU."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to it.")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="Numbers of the weights and activations: bfloat16 or float32."
+    )
+    load_in_4bit: bool = Field(False, description="Keep the base model in 4 bits (GPU only).")
+    gradient_checkpointing: bool = Field(
+        True, description="Compute activations twice instead of keeping them."
+    )
+    eval_steps: int = Field(
+        50, ge=1, description="Steps between two evaluations; each saves a checkpoint."
+    )
+    eval_rows: int | None = Field(
+        None, ge=1, description="Validation examples that an evaluation takes at most."
+    )
+    patience: int = Field(
+        3, ge=0, description="Evaluations without a lower loss after which it ends; 0: never."
+    )
+    seed: int = Field(0, ge=0, description="Of the adapter, of dropout, of the order of examples.")
+    processes: int = Field(1, ge=1, description="Processes, each with a GPU of its own.")
+    log_to: Literal["none", "tensorboard", "mlflow"] = Field(
+        "none", description="Where curves go beside events.jsonl: none, tensorboard or mlflow."
+    )
+    lora: Lora = Field(Lora(), description="The adapter.")
+
+    @property
+    def examples_per_step(self) -> int:
+        """Rows of batches; with packing a row holds several examples."""
+        return self.batch_size * self.gradient_accumulation * self.processes
+
+
+def names() -> list[str]:
+    """The recipes that come along."""
+    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def load(name: str) -> Recipe:
+    """The recipe that comes along under this name, or of a file (`*.toml`).
+
+    Raises:
+        AskdocsError: there is none, or a key or a value is wrong; with file and line.
+    """
+    file = Path(name) if name.endswith(SUFFIX) else FOLDER / f"{name}{SUFFIX}"
+    if not name.endswith(SUFFIX) and name not in names():
+        raise AskdocsError(
+            f"--recipe {name!r}: no recipe of that name: choose of {', '.join(names())},"
+            f" or name a file (*{SUFFIX})"
+        )
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AskdocsError(
+            f"{file}: cannot be read ({error.strerror}): choose of {', '.join(names())},"
+            " or name another file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AskdocsError(f"{file}: is not TOML: {error}") from None
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise together([_problem(file, one) for one in error.errors()]) from None
+
+
+def _problem(file: Path, error: Any) -> str:
+    keys = [str(part) for part in error["loc"]]
+    line = line_of(file, *keys)
+    where = f"{file}:{line}" if line else str(file)
+    key = ".".join(keys)
+    if error["type"] == "missing":
+        return f"{file}: {key} is missing: add it"
+    if error["type"] == "extra_forbidden":
+        model = Lora if keys[0] == "lora" else Recipe
+        return f"{where}: {key}: no such key; there are {', '.join(model.model_fields)}"
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{where}: {key} = {error['input']!r}: {message}"
