@@ -12,6 +12,8 @@ from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from gateway.aliases import Problem, Table
     from gateway.config import Alias, GatewaySettings
 
@@ -98,7 +100,7 @@ def put(
             fields["first_byte"] = first_byte
         alias = _checked(name, fields)
         new = aliases.Table({**table, name: alias})
-        if problems := asyncio.run(_problems(settings, new)):
+        if problems := asyncio.run(_problems(settings, database, new)):
             raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
         if not dry_run:
             aliases.save(database, name, alias, getpass.getuser())
@@ -130,7 +132,7 @@ def remove(
             )
         del stored[name]
         table = {**aliases.DEFAULT, **settings.aliases, **stored}
-        if problems := asyncio.run(_problems(settings, aliases.Table(table))):
+        if problems := asyncio.run(_problems(settings, database, aliases.Table(table))):
             raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
         if not dry_run:
             aliases.remove(database, name)
@@ -173,15 +175,19 @@ def _checked(name: str, fields: dict[str, Any]) -> "Alias":
         raise AskdocsError("\n".join(f"alias {name}: {text}" for text in texts)) from None
 
 
-async def _problems(settings: "GatewaySettings", table: "Table") -> "list[Problem]":
+async def _problems(
+    settings: "GatewaySettings", database: "sa.Engine", table: "Table"
+) -> "list[Problem]":
     """What the gateway would refuse about `table`; the engines are asked for names not in the file.
 
     A provider's key is the gateway's affair: the one who sets an alias need not have it.
     """
+    from gateway import deployments
     from gateway.fleet import Fleet
 
     env = {entry.key_env: "-" for entry in settings.models.values() if entry.key_env}
     fleet = Fleet(settings, env)
+    fleet.follow(deployments.every(database))
     try:
         return await fleet.problems(table)
     finally:

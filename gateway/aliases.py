@@ -172,16 +172,27 @@ def stored(database: sa.Engine) -> dict[str, Alias]:
 
 def save(database: sa.Engine, name: str, alias: Alias, by: str) -> None:
     """Put an alias into the database: all or nothing, and seen by every worker."""
+    with writing(database) as connection:
+        put(connection, name, alias, by)
+
+
+def put(connection: sa.Connection, name: str, alias: Alias, by: str) -> None:
+    """As `save`, as a part of a transaction."""
     row = {
         "definition": alias.model_dump_json(),
         "updated": datetime.now(UTC),
         "updated_by": by,
     }
-    with writing(database) as connection:
-        here = alias_table.c.name == name
-        if not connection.execute(sa.update(alias_table).where(here).values(row)).rowcount:
-            connection.execute(sa.insert(alias_table).values(name=name, **row))
-        _advance(connection)
+    here = alias_table.c.name == name
+    if not connection.execute(sa.update(alias_table).where(here).values(row)).rowcount:
+        connection.execute(sa.insert(alias_table).values(name=name, **row))
+    _advance(connection)
+
+
+def find(connection: sa.Connection, name: str) -> Alias | None:
+    """The alias that the database holds; nobody else changes it until the transaction ends."""
+    connection.execute(sa.select(revision_table.c.revision).with_for_update())
+    return _rows(connection).get(name)
 
 
 def remove(database: sa.Engine, name: str) -> bool:

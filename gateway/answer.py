@@ -408,6 +408,7 @@ class Answer:
 
     def _report(self, facts: dict[str, Any]) -> None:
         self._exchange.refused = bool(facts.get("refused"))
+        self._exchange.cautious = bool(facts.get("caution"))
         took = time.monotonic() - self._began
         if facts.get("refused"):
             say(f"refused after {took:.1f} s: the pages do not answer it")

@@ -127,7 +127,7 @@ class Gateway:
             raise _not_allowed(exchange, name)
         route = parts.aliases.table.route(name, _user(request, headers))
         first = await self._first(route, exchange)
-        exchange.asked(name, bool(request.get("stream")))
+        exchange.asked(name, route.candidates[0], bool(request.get("stream")))
         exchange.grounded = (
             endpoint == "/chat/completions"
             and route.grounding

@@ -181,7 +181,7 @@ class Dispatch:
                 request |= {"stream": True, "stream_options": {"include_usage": True}}
         except (httpx.HTTPError, AskdocsError):
             raise Failed("unreachable", _away(served)) from None
-        if self._fast and served.lane is not None:
+        if served.lane is not None and (self._fast or not served.place):
             opening = self._over_lane(call, served, request)
         else:
             opening = self._over_litellm(call, served, request)

@@ -15,6 +15,7 @@ from gateway.keys import Key
 from gateway.limits.grant import Grant, LimitReached
 from gateway.limits.limiter import Limiter
 from gateway.metrics import LEFT, Metrics
+from gateway.outcomes import Outcomes
 from gateway.room import Room
 from gateway.usage import Usage
 
@@ -32,6 +33,7 @@ class Books:
     metrics: Metrics
     log: AccessLog
     heat: Heat
+    outcomes: Outcomes
 
 
 class Exchange:
@@ -50,6 +52,9 @@ class Exchange:
         self.stream = False
         self.grounded = False
         self.refused = False
+        self.cautious = False
+        self.first_choice = ""
+        """The model that the alias chose, whichever answered."""
         self.fallback: str | None = None
         self.prompt = ""
         self.answer: list[str] = []
@@ -74,9 +79,10 @@ class Exchange:
         self.key = key
         self.measured.team = key.team
 
-    def asked(self, alias: str, stream: bool) -> None:
+    def asked(self, alias: str, first_choice: str, stream: bool) -> None:
         """It asks for a model that there is."""
         self.alias = alias
+        self.first_choice = first_choice
         self.stream = stream
         self.measured.alias = alias
 
@@ -148,6 +154,9 @@ class Exchange:
             self.prompt_tokens = self.room.prompt // BYTES_PER_TOKEN
         if self.grant is not None:
             self._books.limiter.settle(self.grant, self.prompt_tokens + self.completion_tokens)
+        # Of a translated request, the inner one knows how its answer fared.
+        if self.endpoint == "/chat/completions" and self.first_choice and not self.has_left:
+            self._fared()
         if self.is_inner:
             return
         if self.model:
@@ -163,6 +172,27 @@ class Exchange:
         )
         if self._books.log.is_on:
             self._books.log.write(self._entry(status))
+
+    def _fared(self) -> None:
+        """Note how the answer fared: for the model that gave it, and the one that did not."""
+        outcomes = self._books.outcomes
+        if self.fallback is not None or (not self.model and self.status >= 500):
+            outcomes.count(self.alias, self.first_choice, "failed")
+        if self.refused and not self.model:  # no page was found, and no model asked
+            outcomes.count(self.alias, self.first_choice, "answers", "refused")
+        if not self.model:
+            return
+        if self.status >= 400:
+            outcomes.count(self.alias, self.model, "failed")
+            return
+        outcomes.count(self.alias, self.model, "answers")
+        if self.refused:
+            outcomes.count(self.alias, self.model, "refused")
+        elif self.cautious:
+            outcomes.count(self.alias, self.model, "cautious")
+        outcomes.took(self.alias, self.model, "duration", self.measured.duration)
+        if self.measured.ttft is not None:
+            outcomes.took(self.alias, self.model, "first_token", self.measured.ttft)
 
     def _entry(self, status: int) -> Entry:
         client = self.scope.get("client")

@@ -1,14 +1,15 @@
 """The models that can answer, and where each of them is served.
 
 A model is at an engine of ours (`url`: vLLM, llama.cpp) or at a provider (`litellm`). What an
-engine of ours lists beside its configured name, such as a newly loaded adapter `docs@v8`, is found
-by that name when it is first asked for.
+engine of ours lists beside its configured name, such as an adapter `docs@v8` that somebody has
+loaded into it, is found by that name when it is first asked for. Versions that were promoted come
+and go with the table of deployments.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from gateway.aliases import BASE, Problem, Table
 from gateway.breaker import Breaker
 from gateway.config import GatewaySettings
+from gateway.deployments import Deployment
 from gateway.engine import Engine, PrefixCache
 from gateway.errors import AskdocsError
 from gateway.fim import Fim
@@ -36,7 +38,8 @@ class Served:
     fim: Fim | None = None
     lane: Lane | None = None
     place: str = ""
-    """LiteLLM's name for the engine."""
+    """LiteLLM's name for the engine; empty where it came after the start, when LiteLLM's list was
+    made: such a model is asked over the fast lane in any case."""
     breaker: Breaker = field(default_factory=Breaker)
 
     async def id(self) -> str:
@@ -58,8 +61,11 @@ class Fleet:
         self._places: dict[tuple[str, str | None], str] = {}
         self._served: dict[str, Served] = {}
         self._found: dict[str, Served] = {}
+        self._deployed: dict[str, tuple[Deployment, Served]] = {}
+        self._left: list[Served] = []
         self._looked = 0.0
         self._looking = asyncio.Lock()
+        self._base = (settings.engine_url.rstrip("/"), secret)
         self._own(BASE, settings.engine_url, settings.engine_model, secret)
         self._providers: list[dict[str, Any]] = []
         for name, entry in settings.models.items():
@@ -87,22 +93,51 @@ class Fleet:
 
     def get(self, name: str) -> Served | None:
         """A model that is known already."""
+        if deployed := self._deployed.get(name):
+            return deployed[1]
         return self._served.get(name) or self._found.get(name)
+
+    def follow(self, deployments: Iterable[Deployment]) -> None:
+        """Serve the versions that are deployed now."""
+        new: dict[str, tuple[Deployment, Served]] = {}
+        for one in deployments:
+            if not one.is_served or one.name in self._served:
+                continue  # the settings' word holds
+            assert one.url is not None
+            known = self._deployed.pop(one.name, None)
+            if known and (known[0].url, known[0].model) == (one.url, one.model):
+                new[one.name] = (one, known[1])
+                continue
+            if known:
+                self._left.append(known[1])
+            # An engine of its own has no key: its port is bound to this machine.
+            url = one.url.rstrip("/")
+            where = self._base if url == self._base[0] else (url, None)
+            self._lanes.setdefault(where, Lane(*where))
+            new[one.name] = (one, self._at(one.name, where, one.model))
+        # Answers that have begun there still ask its engine: it is closed in the end.
+        self._left += [served for _, served in self._deployed.values()]
+        self._deployed = new
 
     async def find(self, name: str) -> Served | None:
         """The model of that name; the engines are asked when it is not known yet."""
         return self.get(name) or (await self._look()).get(name)
 
     async def names(self) -> list[str]:
-        """All names: those of the settings, then what else the engines list now."""
-        return [*self._served, *(await self._look(fresh=True))]
+        """All names: those of the settings, the versions, then what else the engines list now."""
+        versions = [name for name, (one, _) in self._deployed.items() if one.state == "ready"]
+        leaving = self._deployed.keys() - versions
+        listed = [name for name in await self._look(fresh=True) if name not in leaving]
+        return list(dict.fromkeys([*self._served, *versions, *listed]))
 
     async def prefix_caches(self) -> dict[str, PrefixCache]:
         """What each engine's prefix cache has saved so far, by a model there; as far as they tell.
 
         An engine that does not answer within a second is left out.
         """
-        one_each = {s.place: s for s in reversed(self._served.values()) if s.engine}
+        deployed = [served for _, served in self._deployed.values()]
+        everywhere = (*deployed, *reversed(self._served.values()))
+        one_each = {s.engine.url: s for s in everywhere if s.engine}
 
         async def asked(served: Served) -> tuple[str, PrefixCache | None]:
             assert served.engine is not None
@@ -145,7 +180,8 @@ class Fleet:
         return models
 
     async def close(self) -> None:
-        for served in (*self._served.values(), *self._found.values()):
+        deployed = [served for _, served in self._deployed.values()]
+        for served in (*self._served.values(), *self._found.values(), *deployed, *self._left):
             if served.engine:
                 await served.engine.close()
         for lane in self._lanes.values():
@@ -159,9 +195,8 @@ class Fleet:
 
     def _at(self, name: str, where: tuple[str, str | None], model: str | None) -> Served:
         engine = Engine(*where, model)
-        return Served(
-            name, engine=engine, fim=Fim(engine), lane=self._lanes[where], place=self._places[where]
-        )
+        place = self._places.get(where, "")
+        return Served(name, engine=engine, fim=Fim(engine), lane=self._lanes[where], place=place)
 
     async def _look(self, fresh: bool = False) -> dict[str, Served]:
         """What the engines list beside the configured names. At most one look a second."""

@@ -4,16 +4,16 @@ import asyncio
 import fcntl
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 import sqlalchemy as sa
 from starlette.types import ASGIApp
 
-from gateway import database, litellm_app, wiki_index
+from gateway import database, deployments, litellm_app, wiki_index
 from gateway.access_log import AccessLog
-from gateway.aliases import DEFAULT, DOCS, Aliases, Problem
+from gateway.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
 from gateway.auth import Keyring
 from gateway.chat import Chat, say
 from gateway.config import GatewaySettings
@@ -29,6 +29,7 @@ from gateway.keys import Keys
 from gateway.limits import limiter as limits
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
+from gateway.outcomes import Outcomes
 from gateway.search import embed
 from gateway.search.index import Index
 from gateway.search.replica import following
@@ -91,6 +92,7 @@ async def prepare(settings: GatewaySettings) -> None:
         fleet = Fleet(settings)
         try:
             table = await asyncio.to_thread(Aliases(settings.aliases, engine).load)
+            fleet.follow(await asyncio.to_thread(deployments.every, engine))
             if problems := await fleet.problems(table):
                 raise AskdocsError("\n".join(_placed(problem, settings) for problem in problems))
         finally:
@@ -119,6 +121,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.push_async_callback(keyring.close)
         aliases = Aliases(settings.aliases, engine)
         aliases.table = await asyncio.to_thread(aliases.load)
+        fleet.follow(await asyncio.to_thread(deployments.every, engine))
         loopback = f"http://{_reachable(settings.host)}:{settings.port}/v1"
         key = settings.key.get_secret_value()
         models = fleet.litellm_models(loopback, key)
@@ -134,15 +137,22 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.enter_context(Keeper(settings, index, embedder, traffic, say).at_work())
         grounding = Grounding(index, base.counts, embedder)
         heat = Heat(engine)
+        outcomes = Outcomes(engine)
         tasks = [
             usage.run(),
             heat.run(),
-            aliases.watch(fleet.problems),
+            outcomes.run(),
+            aliases.watch(partial(_problems, fleet, engine)),
+            _follow(fleet, engine),
             _watch(limiter, usage, metrics),
         ]
         answering = partial(_answering, fleet, aliases)
         budget, kept = max(settings.page_budget, settings.warm_page), _kept(settings)
-        warmer = Warmer(grounding, traffic, heat, answering, budget, kept)
+
+        def kept_by(engine: Engine) -> Kept | None:
+            return kept if engine.url == base.url else None
+
+        warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by)
         if settings.warm:
             tasks.append(_warm(settings, warmer))
         running = [asyncio.create_task(task) for task in tasks]
@@ -151,7 +161,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             settings=settings,
             database=engine,
             keyring=keyring,
-            books=Books(limiter, usage, metrics, access, heat),
+            books=Books(limiter, usage, metrics, access, heat, outcomes),
             fleet=fleet,
             aliases=aliases,
             dispatch=dispatch,
@@ -180,6 +190,20 @@ async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:
             metrics.usage_flush_failed()
         decided, failed = limiter.local_decisions, usage.failures
         await asyncio.sleep(1)
+
+
+async def _problems(fleet: Fleet, engine: sa.Engine, table: Table) -> list[Problem]:
+    """What keeps `table` from being used; the versions that it may be about come first."""
+    fleet.follow(await asyncio.to_thread(deployments.every, engine))
+    return await fleet.problems(table)
+
+
+async def _follow(fleet: Fleet, engine: sa.Engine) -> None:
+    """Serve the versions that `askdocs up` has started; with the database away, those of before."""
+    while True:
+        await asyncio.sleep(INTERVAL)
+        with suppress(AskdocsError):
+            fleet.follow(await asyncio.to_thread(deployments.every, engine))
 
 
 async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:

@@ -62,12 +62,12 @@ class Warmer:
         heat: Heat,
         engine: Callable[[], Awaitable[Engine | None]],
         budget: int,
-        kept: Kept | None = None,
+        kept: Callable[[Engine], Kept | None] = lambda engine: None,
     ) -> None:
         """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
 
-        `grounding` is told what is warm. `kept` is where an engine of ours keeps what it has read;
-        other engines have none.
+        `grounding` is told what is warm. `kept` says where an engine keeps what it has read: what
+        one model has read, another one must not take for its own.
         """
         self._grounding = grounding
         self._index = grounding.index
@@ -196,7 +196,8 @@ class Warmer:
 
     async def _kept_by(self, engine: Engine) -> Kept | None:
         """What this engine has read, on disk; None for others than our own llama.cpp."""
-        return self._kept if self._kept and await engine.kind() == "llama.cpp" else None
+        kept = self._kept(engine)
+        return kept if kept and await engine.kind() == "llama.cpp" else None
 
     async def _read(self, engine: Engine, messages: list[prompt.Message]) -> Read:
         while True:

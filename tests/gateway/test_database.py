@@ -15,7 +15,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import gateway.parts  # noqa: F401 -- has every table
+import gateway.parts
+import gateway.promotions  # noqa: F401 -- has the one table that the parts have not
 from askdocs.checks import free_port
 from gateway import database
 from gateway.errors import AskdocsError

@@ -105,7 +105,7 @@ def warming(tmp_path: Path, stored: sa.Engine) -> Make:
 
         grounding, heat, traffic = Grounding(opened, engine.counts), Heat(stored), Traffic()
         keeping = Kept(kept) if kept else None
-        warmer = Warmer(grounding, traffic, heat, find, 600, keeping)
+        warmer = Warmer(grounding, traffic, heat, find, 600, lambda _: keeping)
         try:
             yield Warming(file, engine, heat, traffic, grounding, warmer)
         finally:

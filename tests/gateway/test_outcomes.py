@@ -1,0 +1,60 @@
+"""Outcomes: counted in memory, added up in the database, and kept while it is away."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import database
+from gateway.outcomes import WIDER, Outcomes, bucket, middle, tally
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
+    database.migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@given(st.floats(0.001, 10_000))
+def test_a_bucket_is_right_to_four_and_a_half_percent(seconds: float) -> None:
+    assert WIDER**-0.5 * 0.999 <= middle(bucket(seconds)) / seconds <= WIDER**0.5 * 1.001
+
+
+async def test_what_several_workers_count_adds_up_by_model(stored: sa.Engine) -> None:
+    for _ in range(2):
+        worker = Outcomes(stored)
+        worker.count("docs", "docs@v7", "answers", "refused")
+        worker.took("docs", "docs@v7", "duration", 1.0)
+        worker.count("docs", "docs@v8", "answers", "up")
+        await worker.flush()
+        worker.count("docs", "docs@v8", "answers")
+        worker.count("other", "docs@v8", "failed")
+        await worker.flush()
+    today = datetime.now(UTC).date()
+    tallies = tally(stored, "docs", today - timedelta(days=1))
+    assert tallies["docs@v7"].counts == {"answers": 2, "refused": 2}
+    assert tallies["docs@v7"].times["duration"] == {bucket(1.0): 2}
+    assert tallies["docs@v8"].counts == {"answers": 4, "up": 2}
+    assert tally(stored, "docs", today + timedelta(days=1)) == {}
+
+
+async def test_with_the_database_away_nothing_is_lost(stored: sa.Engine, tmp_path: Path) -> None:
+    worker = Outcomes(stored)
+    worker.count("docs", "docs@v7", "answers")
+    with stored.connect() as connection:
+        connection.execute(sa.text("ALTER TABLE outcomes RENAME TO away"))
+        connection.commit()
+    await worker.flush()
+    worker.count("docs", "docs@v7", "answers")
+    with stored.connect() as connection:
+        connection.execute(sa.text("ALTER TABLE away RENAME TO outcomes"))
+        connection.commit()
+    await worker.flush()
+    today = datetime.now(UTC).date()
+    assert tally(stored, "docs", today)["docs@v7"].counts == {"answers": 2}
