@@ -26,7 +26,7 @@ from training import rows as qa
 from training.distractors import Distractors
 from training.examples import Example, Examples, own_page
 from training.mix import Mix, made, mix
-from training.rows import Row
+from training.rows import SPLITS, Row
 from training.split import Split, split
 from training.tokens import Tokens
 
@@ -56,7 +56,7 @@ class Built:
 
     options: Options
     parts: Mapping[str, list[Example]]
-    """By split: train and validation."""
+    """By split: train, validation, and test where rows of it can be asked."""
     mixed: Mapping[str, Mix]
     split: Split
     skipped: list[Row]
@@ -105,7 +105,10 @@ def build(
         grounding = Grounding(opened, tokens.counts, embedder)
         parts: dict[str, list[Example]] = {}
         mixed: dict[str, Mix] = {}
-        for name, chosen in (("train", divided.train), ("validation", divided.validation)):
+        for name in SPLITS:
+            chosen = getattr(divided, name)
+            if name == "test" and not chosen:
+                continue
             random = _random(options, name)
             mixed[name] = mix(chosen, options.refusals, options.closed_book, random)
             examples = Examples(
@@ -119,8 +122,10 @@ def build(
                 random,
             )
             say = partial(progress, f"making {name} examples")
-            parts[name] = made(mixed[name], examples, random, say)
-            if not parts[name]:
+            made_of_it = made(mixed[name], examples, random, say)
+            if made_of_it:
+                parts[name] = made_of_it
+            elif name != "test":
                 raise AskdocsError(
                     f"{file}: none of the {len(chosen):,} rows for {name} has a page or text and an"
                     " answer: add context_doc to rows, or --closed-book 1 to do without"

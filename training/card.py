@@ -32,7 +32,6 @@ def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
             "on_pages_of_train": _on_pages_of_train(built),
         },
         "left_out": {
-            "test": len(built.split.test),
             "unknown_page": len(built.skipped),
             "no_page": sum(len(mixed.pageless) for mixed in built.mixed.values()),
             "unanswerable": sum(len(mixed.surplus) for mixed in built.mixed.values()),
@@ -125,9 +124,9 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         " about, too. Shares are of the examples with pages in front."
     )
     yield (
-        f"\nLeft out: {left['test']:,} rows of test or of a cluster with one,"
-        f" {left['unknown_page']:,} whose page the wiki does not have, {left['no_page']:,} without"
-        f" a page or text, {left['unanswerable']:,} unanswerable beyond half of the refusals."
+        f"\nLeft out: {left['unknown_page']:,} rows whose page the wiki does not have,"
+        f" {left['no_page']:,} without a page or text, {left['unanswerable']:,} unanswerable beyond"
+        " half of the refusals."
     )
     yield "\n## Pages in a prompt\n"
     numbers = sorted({number for name in names for number in splits[name]["pages"]}, key=int)

@@ -200,15 +200,25 @@ def test_the_files_have_the_columns_that_trl_takes(tmp_path: Path, built: Built)
     assert [row["meta"]["line"] for row in rows] == sorted(row["meta"]["line"] for row in rows)
 
 
-def test_no_question_is_used_twice_and_none_of_test_at_all(tmp_path: Path) -> None:
+def test_no_question_is_used_twice_and_those_of_test_stay_apart(tmp_path: Path) -> None:
     rows = small.questions()[::3]
     for row in rows[::5]:
         row["split"] = "test"
     made = small.built(tmp_path, rows)
     used = [example.row.line for example in everything(made)]
     assert len(used) == len(set(used))
-    assert not {line for line in used if (line - 1) % 5 == 0}
+    for name, examples in made.parts.items():
+        assert examples
+        assert all(((one.row.line - 1) % 5 == 0) == (name == "test") for one in examples)
     assert len(made.split.test) == len(rows[::5])
+
+
+def test_rows_of_test_without_anything_to_read_are_left_out(tmp_path: Path) -> None:
+    rows = small.questions()[::3]
+    rows += [{"question": "How old is it?", "answer": "Nine years.", "split": "test"}]
+    made = small.built(tmp_path, rows)
+    assert sorted(made.parts) == ["train", "validation"]
+    assert len(made.mixed["test"].pageless) == 1
 
 
 def test_a_copy_of_the_page_is_no_fair_refusal(tmp_path: Path) -> None:
