@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from askdocs import aliases, bench, client, dataset, docs, home, keys, status
+from askdocs import aliases, bench, client, dataset, docs, home, keys, models, status
 from askdocs.options import HomeOption, JsonOption
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
@@ -28,6 +28,7 @@ app.add_typer(aliases.app, name="aliases")
 app.add_typer(docs.app, name="docs")
 app.add_typer(bench.app, name="bench")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(models.app, name="models")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

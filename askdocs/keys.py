@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.cells import cell_len
 
-from askdocs import home, status
+from askdocs import home, status, table
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
@@ -83,7 +82,7 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     if not keys:
         print("no keys: `askdocs keys create NAME` makes one")
         return
-    _print(
+    table.show(
         ["name", "id", "team", "models", "limits", "expires", "state", "last used"],
         [
             [
@@ -189,7 +188,7 @@ def usage(
         print(f"no usage since {first}")
         return
     counts = ("requests", "prompt_tokens", "completion_tokens", "total_tokens")
-    _print(
+    table.show(
         [*groups, *(name.replace("_", " ") for name in counts)],
         [
             [*(row.group[name] or "-" for name in groups)]
@@ -308,14 +307,3 @@ def _address(home_dir: Path | None) -> str:
         return status.read(home.find(home_dir)).gateway
     except AskdocsError:
         return f"http://127.0.0.1:{load(GatewaySettings).port}/v1"
-
-
-def _print(head: list[str], rows: list[list[str]], numbers: int = 0) -> None:
-    """A table as wide as it is, since a cut-off id helps nobody; the last `numbers` are counts."""
-    widths = [max(cell_len(row[place]) for row in [head, *rows]) for place in range(len(head))]
-    for row in [head, *rows]:
-        cells = []
-        for place, (text, width) in enumerate(zip(row, widths, strict=True)):
-            space = " " * (width - cell_len(text))
-            cells.append(space + text if place >= len(head) - numbers else text + space)
-        print("  ".join(cells).rstrip())

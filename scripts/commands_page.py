@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "commands.md"
 TEAM = ROOT / "docs" / "commands-team.md"
 WIKI = ROOT / "docs" / "commands-docs.md"
+MODELS = ROOT / "docs" / "commands-models.md"
 
 TOP = """\
 # Commands
@@ -35,6 +36,13 @@ WIKI_TOP = """\
 
 `.venv/bin/askdocs docs` has verbs for the wikis that answers stand on: see [Sync](sync.md). Each
 takes `--json`, for scripts, and `--home DIR`, the state folder. This page is made from `--help`.
+"""
+MODELS_TOP = """\
+# Commands for versions of models
+
+`.venv/bin/askdocs models` has verbs for the versions that were trained: see
+[Versions](versions.md). Each takes `--json`, for scripts, and `--home DIR`, the state folder. This
+page is made from `--help`.
 """
 # What the help says in a word or two less than a reader of a wiki needs.
 HEADINGS = {
@@ -64,15 +72,16 @@ def pages() -> dict[Path, str]:
     names = ", ".join(f"`{name}`" for name in commands)
     parts = [TOP.format(names=re.sub(", (?=[^,]*$)", " and ", names))]
     team = [TEAM_TOP]
-    wiki = [WIKI_TOP]
+    others = {"docs": [WIKI_TOP], "models": [MODELS_TOP]}
     for name, sub in commands.items():
         if hasattr(sub, "commands"):
-            page = wiki if name == "docs" else team
+            page = others.get(name, team)
             page += [_described(f"{name} {verb}", each) for verb, each in sub.commands.items()]
         else:
             parts.append(_described(name, sub))
     parts.append(END.format(targets=_targets()))
-    return {PAGE: "\n".join(parts), TEAM: "\n".join(team), WIKI: "\n".join(wiki)}
+    made = {PAGE: parts, TEAM: team, WIKI: others["docs"], MODELS: others["models"]}
+    return {path: "\n".join(sections) for path, sections in made.items()}
 
 
 def _described(name: str, command: Any) -> str:

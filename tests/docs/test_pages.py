@@ -16,6 +16,7 @@ from gateway.sources.markdown import parse
 from gateway.sources.site import SitesSettings
 from gateway.wiki.page import Page
 from scripts import commands_page
+from training.settings import TrainingSettings
 from widget.settings import WidgetSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,7 @@ SETTINGS: dict[type[Section], str] = {
     UpSettings: "configuration.md",
     GatewaySettings: "gateway-settings.md",
     SitesSettings: "sources-site.md",
+    TrainingSettings: "versions.md",
     WidgetSettings: "widget-settings.md",
 }
 # Not a setting: what readers of the docs call the key in their own shell and in compose's .env.

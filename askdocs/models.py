@@ -1,0 +1,141 @@
+"""`askdocs models`: the versions of models that were trained, and which of them answers."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs import table
+from askdocs.options import HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from training.versions.store import Store
+
+app = typer.Typer(
+    help="Versions of models that were trained: what they are, and which one answers.",
+    no_args_is_help=True,
+)
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+
+
+def opened_store(home_dir: Path | None) -> "Store":
+    """The store of the settings. Raises AskdocsError."""
+    from askdocs import home
+    from gateway.settings import load
+    from training.settings import TrainingSettings
+    from training.versions.open import open_store
+
+    return open_store(load(TrainingSettings).store, home.find(home_dir).root)
+
+
+def targeted(home_dir: Path | None) -> dict[str, list[str]]:
+    """The aliases that send requests to a model, by the model's name."""
+    from askdocs import home
+    from askdocs.keys import opened
+    from gateway import aliases
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+
+    settings = load(GatewaySettings)
+    table = {**aliases.DEFAULT, **settings.aliases}
+    if settings.database_url or home.find(home_dir).database.exists():
+        with opened(home_dir) as database:
+            table |= aliases.stored(database)
+    found: dict[str, list[str]] = {}
+    for name, alias in sorted(table.items()):
+        for target in (*alias.targets, *alias.fallback):
+            found.setdefault(target, []).append(name)
+    return found
+
+
+@app.command("list")
+def show_all(
+    alias: Annotated[str | None, typer.Option(help="Only the versions of this alias.")] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every version: base model, examples it learnt from, validation loss, and who uses it."""
+    from askdocs.syncing import Bar
+
+    store, used = opened_store(home_dir), targeted(home_dir)
+    with Bar() as bar:
+        names = [name for name in store.names() if alias in (None, name.partition("@")[0])]
+        rows = []
+        for number, name in enumerate(names, 1):
+            rows.append(_facts(store, name, used))
+            bar.show("reading versions", number, len(names))
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        print("no versions: `askdocs train` makes one")
+        return
+    table.show(
+        ["name", "created", "base", "examples", "eval loss", "gate", "artefacts", "used by"],
+        [
+            [
+                row["name"] + (" (retired)" if row["retired"] else ""),
+                row["created"][:16].replace("T", " "),
+                row["base_model"],
+                f"{row['dataset']['examples'].get('train', 0):,}",
+                f"{row['metrics']['eval_loss']:.4f}" if "eval_loss" in row["metrics"] else "-",
+                _passed(row["verdict"]),
+                ", ".join(row["artefacts"]) or "-",
+                ", ".join(row["aliases"]) or "-",
+            ]
+            for row in rows
+        ],
+    )
+
+
+@app.command()
+def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """All that is known of a version: recipe, data, metrics, checks, verdicts, artefacts, files."""
+    store = opened_store(home_dir)
+    facts = _facts(store, name, targeted(home_dir))
+    facts["verdicts"] = [one.model_dump(mode="json") for one in store.verdicts(name)]
+    facts["artefacts"] = {
+        kind: store.artefact(name, kind).model_dump(mode="json") for kind in facts["artefacts"]
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    del facts["verdict"]
+    files = facts.pop("files")
+    for line in flat(facts):
+        print(": ".join(line))
+    for path, file in files.items():
+        print(f"{path}: {file['bytes']:,} bytes, {file['sha256']}")
+
+
+def flat(facts: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Every value under the path of its keys, as recipe.lora.rank; empty ones are left out."""
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            lines += flat(value, f"{above}{key}.")
+        elif isinstance(value, list) and any(isinstance(one, dict) for one in value):
+            lines += flat({str(n): one for n, one in enumerate(value, 1)}, f"{above}{key}.")
+        elif isinstance(value, list):
+            lines += [(f"{above}{key}", ", ".join(map(str, value)))] if value else []
+        elif value is not None:
+            lines.append((f"{above}{key}", str(value)))
+    return lines
+
+
+def _facts(store: "Store", name: str, used: dict[str, list[str]]) -> dict[str, Any]:
+    retired, verdicts = store.retired(name), store.verdicts(name)
+    return {
+        **store.manifest(name).model_dump(mode="json"),
+        "aliases": used.get(name, []),
+        "artefacts": store.artefacts(name),
+        "verdict": verdicts[-1].model_dump(mode="json") if verdicts else None,
+        "retired": retired.isoformat() if retired else None,
+    }
+
+
+def _passed(verdict: dict[str, Any] | None) -> str:
+    if verdict is None:
+        return "-"
+    return "passed" if verdict["passed"] else "failed"

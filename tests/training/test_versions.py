@@ -1,0 +1,282 @@
+"""Versions in a folder: whole or not at all, never changed, and verified when they are used."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import AskdocsError
+from tests.training.versions import FACTS, trained, verdict
+from training.versions import manifest, name
+from training.versions.local import Folder
+from training.versions.manifest import Manifest
+from training.versions.open import open_store
+from training.versions.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Folder(tmp_path / "versions"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return trained(tmp_path / "run")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_version_has_the_files_and_facts_that_it_was_added_with(store: Store, run: Path) -> None:
+    before = everything(run)
+    assert store.add("docs", run, FACTS) == "docs@v1"
+    found = store.manifest("docs@v1")
+    assert (found.name, found.dataset, found.metrics) == ("docs@v1", FACTS.dataset, FACTS.metrics)
+    assert list(found.files) == sorted(before)
+    fetched = everything(store.fetch("docs@v1"))
+    assert fetched.pop("manifest.json") == store.manifest_bytes("docs@v1")
+    assert fetched == before == everything(run)
+
+
+def test_each_alias_counts_its_own_versions(store: Store, run: Path) -> None:
+    assert store.names() == []
+    for _ in range(11):
+        store.add("docs", run, FACTS)
+    assert store.add("hr", run, FACTS) == "hr@v1"
+    assert store.names() == [*(f"docs@v{number}" for number in range(1, 12)), "hr@v1"]
+
+
+def test_versions_that_are_added_at_once_get_numbers_of_their_own(store: Store, run: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda _: store.add("docs", run, FACTS), range(16)))
+    assert sorted(names) == sorted(f"docs@v{number}" for number in range(1, 17))
+    for each in names:
+        assert store.manifest(each).name == each
+        store.fetch(each)
+
+
+# Adds versions until it is killed; the copy is slow enough to be cut in two.
+ADD = """
+import sys, time
+from pathlib import Path
+from training.versions import files, local
+from training.versions.store import Store
+from tests.training.versions import FACTS
+real = files.digest
+def slow(path, count):
+    if str(path).startswith(sys.argv[1]):
+        print(path, flush=True)
+        time.sleep(60)
+    return real(path, count)
+files.digest = slow
+Store(local.Folder(Path(sys.argv[1]))).add("docs", Path(sys.argv[2]), FACTS)
+"""
+
+
+def test_a_kill_while_a_version_is_written_leaves_those_of_before(
+    store: Store, run: Path, tmp_path: Path
+) -> None:
+    store.add("docs", run, FACTS)
+    root = tmp_path / "versions"
+    before = everything(root)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", ADD, root, run],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+    )
+    assert writer.stdout is not None
+    assert writer.stdout.readline().startswith(os.fsencode(root))
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    (left,) = store.place.remains()
+    assert store.names() == ["docs@v1"]
+    assert {path for path in everything(root) if not path.startswith(left)} == set(before)
+    assert not any(path.startswith(left) for path in store.place.list())
+    assert store.add("docs", run, FACTS) == "docs@v2"
+    store.place.remove(left)
+    assert store.place.remains() == {}
+    assert store.names() == ["docs@v1", "docs@v2"]
+
+
+def test_every_file_that_is_not_what_it_was_is_named(store: Store, run: Path) -> None:
+    store.add("docs", run, FACTS)
+    folder = store.fetch("docs@v1")
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    weights.write_text("Weights")
+    (folder / "training.json").unlink()
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+    (folder / "adapter" / "more.bin").write_text("x")
+    with pytest.raises(AskdocsError) as raised:
+        store.fetch("docs@v1")
+    lines = str(raised.value).splitlines()
+    known = store.manifest("docs@v1").files
+    assert lines == [
+        f"{folder}/adapter/more.bin: is not in the manifest: remove it",
+        f"{folder}/adapter/adapter_config.json: has 2 bytes, not 8: put it back from a backup, or"
+        " remove the folder and pull it anew",
+        f"{weights}: has the SHA-256 {manifest.sha256(b'Weights')}, not"
+        f" {known['adapter/adapter_model.safetensors'].sha256}: put it back from a backup, or"
+        " remove the folder and pull it anew",
+        f"{folder}/training.json: is missing, and the manifest names it: put it back from a"
+        " backup, or remove the folder and pull it anew",
+    ]
+
+
+def test_what_is_derived_lies_beside_the_version_and_does_not_change_it(
+    store: Store, run: Path, tmp_path: Path
+) -> None:
+    store.add("docs", run, FACTS)
+    before = everything(store.fetch("docs@v1"))
+    (tmp_path / "gguf").mkdir()
+    (tmp_path / "gguf" / "model.gguf").write_text("GGUF")
+    store.add_artefact("docs@v1", "gguf", tmp_path / "gguf", {"type": "Q8_0"})
+    assert store.artefacts("docs@v1") == ["gguf"]
+    assert store.artefact("docs@v1", "gguf").facts == {"type": "Q8_0"}
+    assert (store.fetch("docs@v1", "gguf") / "model.gguf").read_text() == "GGUF"
+    after = everything(store.fetch("docs@v1"))
+    assert {path: after[path] for path in before} == before
+    with pytest.raises(AskdocsError, match="has an artefact 'gguf' already"):
+        store.add_artefact("docs@v1", "gguf", tmp_path / "gguf", {})
+    with pytest.raises(AskdocsError, match=r"no artefact 'fp8'; there are: gguf"):
+        store.fetch("docs@v1", "fp8")
+    with pytest.raises(AskdocsError, match=r"'\.\./x': cannot be an artefact"):
+        store.add_artefact("docs@v1", "../x", tmp_path / "gguf", {})
+
+
+def test_an_artefact_of_another_version_is_refused(store: Store, run: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        store.add("docs", run, FACTS)
+    store.add_artefact("docs@v1", "merged", run, {})
+    (tmp_path / "versions/docs@v1/artefacts").rename(tmp_path / "versions/docs@v2/artefacts")
+    with pytest.raises(AskdocsError, match=r"docs@v2/artefacts/merged.*belongs to another version"):
+        store.fetch("docs@v2", "merged")
+
+
+def test_verdicts_are_kept_in_the_order_of_time(store: Store, run: Path) -> None:
+    store.add("docs", run, FACTS)
+    said = [verdict("docs@v1", 9, passed=False), verdict("docs@v1", 10)]
+    for one in (said[1], said[0], said[0]):
+        store.add_verdict("docs@v1", one)
+    assert store.verdicts("docs@v1") == said
+    store.fetch("docs@v1")
+    with pytest.raises(AskdocsError, match=r"about docs@v2, not about docs@v1"):
+        store.add_verdict("docs@v1", verdict("docs@v2"))
+
+
+def test_a_retired_version_is_listed_and_not_given_out(store: Store, run: Path) -> None:
+    store.add("docs", run, FACTS)
+    assert store.retired("docs@v1") is None
+    assert store.retire("docs@v1")
+    assert not store.retire("docs@v1")
+    retired = store.retired("docs@v1")
+    assert retired is not None
+    assert datetime.now(UTC) - retired < timedelta(minutes=1)
+    assert store.names() == ["docs@v1"]
+    with pytest.raises(AskdocsError, match="docs@v1: was retired on"):
+        store.fetch("docs@v1")
+    assert store.add("docs", run, FACTS) == "docs@v2"
+
+
+@pytest.mark.parametrize("call", ["manifest", "fetch", "retire"])
+def test_a_version_that_is_not_there_is_told_with_those_that_are(
+    store: Store, run: Path, call: str
+) -> None:
+    store.add("docs", run, FACTS)
+    with pytest.raises(AskdocsError, match=r"docs@v2: no such version .* there are: docs@v1"):
+        getattr(store, call)("docs@v2")
+    with pytest.raises(AskdocsError, match="'docs' is not the name of a version"):
+        getattr(store, call)("docs")
+
+
+@pytest.mark.parametrize("taken", ["manifest.json", "retired.json", "artefacts/a", "verdicts/b"])
+def test_names_that_the_store_needs_are_refused_in_a_version(
+    store: Store, run: Path, taken: str
+) -> None:
+    (run / taken).parent.mkdir(exist_ok=True)
+    (run / taken).write_text("{}")
+    with pytest.raises(AskdocsError, match=f"{taken.split('/')[0]}: a version may not have it"):
+        store.add("docs", run, FACTS)
+
+
+def test_a_folder_without_files_is_no_version(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(AskdocsError, match="nothing: holds no files"):
+        store.add("docs", tmp_path / "nothing", FACTS)
+
+
+def test_an_alias_that_cannot_be_a_name_is_refused(store: Store, run: Path) -> None:
+    for alias in ("", "../x", "docs@v1", "a b", ".x", "x" * 81):
+        with pytest.raises(AskdocsError, match="cannot have versions"):
+            store.add(alias, run, FACTS)
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a//b", "a\\b", ".", ""])
+def test_a_manifest_from_elsewhere_cannot_name_a_file_outside(
+    store: Store, run: Path, tmp_path: Path, path: str
+) -> None:
+    store.add("docs", run, FACTS)
+    place = tmp_path / "versions" / "docs@v1" / "manifest.json"
+    facts: dict[str, Any] = store.manifest("docs@v1").model_dump(mode="json")
+    facts["files"] = {path: facts["files"]["training.json"]}
+    place.write_text(json.dumps(facts))
+    with pytest.raises(AskdocsError, match="is not a path inside the version"):
+        store.fetch("docs@v1")
+
+
+def test_a_manifest_that_is_cut_off_is_named(store: Store, run: Path, tmp_path: Path) -> None:
+    store.add("docs", run, FACTS)
+    place = tmp_path / "versions" / "docs@v1" / "manifest.json"
+    place.write_bytes(place.read_bytes()[:-10])
+    with pytest.raises(AskdocsError, match=r"docs@v1/manifest.json: is not a manifest .*: put it"):
+        store.manifest("docs@v1")
+
+
+def test_a_store_that_cannot_be_written_is_told(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AskdocsError, match=r"file/versions.*: Not a directory: .* \[training\]"):
+        Store(Folder(tmp_path / "file" / "versions")).add("docs", run, FACTS)
+
+
+def test_the_store_lies_in_the_state_folder_unless_the_settings_say_otherwise(
+    tmp_path: Path,
+) -> None:
+    assert str(open_store(None, tmp_path).place) == str(tmp_path / "versions")
+    assert str(open_store(f"{tmp_path}/other", tmp_path).place) == str(tmp_path / "other")
+    with pytest.raises(AskdocsError, match="ftp://x"):
+        open_store("ftp://x", tmp_path)
+
+
+@given(st.from_regex(name.ALIAS, fullmatch=True), st.integers(1, 10**9 - 1))
+def test_a_name_is_read_as_it_is_written(alias: str, number: int) -> None:
+    assert name.parse(str(name.Name(alias, number))) == (alias, number)
+
+
+@given(st.text(max_size=20))
+def test_what_is_no_name_is_an_error_that_shows_it(text: str) -> None:
+    if not name.is_version(text):
+        with pytest.raises(AskdocsError) as raised:
+            name.parse(text)
+        assert repr(text) in str(raised.value)
+
+
+def test_a_manifest_is_read_as_it_was_written(store: Store, run: Path) -> None:
+    store.add("docs", run, FACTS)
+    content = store.manifest_bytes("docs@v1")
+    assert manifest.encode(manifest.decode(Manifest, content, "x")) == content

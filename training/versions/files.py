@@ -1,0 +1,108 @@
+"""The files of a folder: their SHA-256, and whether they are what a manifest says."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gateway.errors import AskdocsError, together
+from gateway.sources.sync import Progress
+from training.versions.manifest import BESIDE, File, total
+
+CHUNK = 4 * 2**20
+MEGABYTE = 1_000_000
+
+Count = Callable[[int], None]
+"""Told how many bytes more are done."""
+
+
+def counter(step: str, total: int, progress: Progress) -> Count:
+    """Tells `progress` of bytes in megabytes; may be called by several threads."""
+    lock = threading.Lock()
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        with lock:
+            done += more
+            progress(f"{step} (MB)", done // MEGABYTE, total // MEGABYTE)
+
+    return count
+
+
+def listed(folder: Path, without: Callable[[str], bool] = lambda name: False) -> dict[str, Path]:
+    """The files under a folder by their path in it, sorted; links count as what they lead to.
+
+    What vanishes meanwhile is not there. Names of which `without` holds are left out, with all
+    that is under them. Raises OSError.
+    """
+    found = {}
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_unless_gone):
+        folders[:] = [name for name in folders if not without(name)]
+        for path in (Path(place, name) for name in names if not without(name)):
+            found[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(found.items()))
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def measure(folder: Path, progress: Progress) -> dict[str, File]:
+    """What a manifest says of every file under a folder.
+
+    Raises:
+        AskdocsError: there is no file, or one that cannot be read.
+    """
+    try:
+        files = listed(folder)
+        if not files:
+            raise AskdocsError(f"{folder}: holds no files: name the folder that a training made")
+        sizes = {name: path.stat().st_size for name, path in files.items()}
+        count = counter(f"reading {folder.name}", sum(sizes.values()), progress)
+        return {
+            name: File(sha256=digest(path, count), bytes=sizes[name])
+            for name, path in files.items()
+        }
+    except OSError as error:
+        raise AskdocsError(f"{error.filename}: cannot be read ({error.strerror})") from None
+
+
+def digest(path: Path, count: Count) -> str:
+    """The SHA-256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            found.update(chunk)
+            count(len(chunk))
+    return found.hexdigest()
+
+
+def verify(folder: Path, files: Mapping[str, File], fix: str, progress: Progress) -> None:
+    """See that a folder holds what a manifest names, and nothing else.
+
+    Args:
+        fix: what to do, for the error.
+
+    Raises:
+        AskdocsError: a line for each file that is missing, different or one too many.
+    """
+    count = counter(f"verifying {folder.name}", total(files), progress)
+    there = listed(folder)
+    problems = [
+        f"{folder / name}: is not in the manifest: remove it"
+        for name in there
+        if name not in files and name.split("/")[0] not in BESIDE
+    ]
+    for name, file in files.items():
+        path = folder / name
+        if name not in there:
+            problems.append(f"{path}: is missing, and the manifest names it: {fix}")
+        elif (size := path.stat().st_size) != file.bytes:
+            problems.append(f"{path}: has {size:,} bytes, not {file.bytes:,}: {fix}")
+        elif (found := digest(path, count)) != file.sha256:
+            problems.append(f"{path}: has the SHA-256 {found}, not {file.sha256}: {fix}")
+    if problems:
+        raise together(problems)

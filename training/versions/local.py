@@ -1,0 +1,169 @@
+"""Versions in a folder of this machine, or one that several share."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.errors import AskdocsError
+from gateway.sources.sync import Progress
+from training.versions import files as hashed
+from training.versions.manifest import MANIFEST, File, total
+from training.versions.place import Entry
+
+# Of what is being written. It begins with a dot, too: an unfinished name is no version's.
+_NEW = ".new"
+FIX = "put it back from a backup, or remove the folder and pull it anew"
+
+
+class Folder:
+    """A `Place`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def list(self, under: str = "") -> dict[str, Entry]:
+        with self._told():
+            found = {}
+            for name, path in hashed.listed(self.root / under, _is_unfinished).items():
+                with suppress(FileNotFoundError):
+                    found[f"{under}/{name}".lstrip("/")] = _entry(path)
+            return found
+
+    def read(self, path: str) -> bytes | None:
+        with self._told():
+            try:
+                return (self.root / path).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def create(self, path: str, content: bytes) -> bool:
+        target = self.root / path
+        new = _beside(target)
+        with self._told():
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _write(new, content)
+                # Unlike a rename, a link fails where there is something.
+                os.link(new, target)
+            except FileExistsError:
+                return False
+            finally:
+                new.unlink(missing_ok=True)
+            _sync(target.parent)
+            return True
+
+    def publish(
+        self,
+        path: str,
+        folder: Path,
+        manifest: bytes,
+        files: Mapping[str, File],
+        progress: Progress,
+    ) -> bool:
+        target = self.root / path
+        if (target / MANIFEST).exists():
+            return False
+        new = _beside(target)
+        count = hashed.counter(f"copying {target.name}", total(files), progress)
+        with self._told():
+            try:
+                new.mkdir(parents=True)
+                for name, file in files.items():
+                    _copy(folder / name, new / name, file, count)
+                _write(new / MANIFEST, manifest)
+                for inner in (*new.rglob("*/"), new):
+                    _sync(inner)
+                # A folder that holds something is never replaced by a rename.
+                new.rename(target)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return False
+                raise
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+            _sync(target.parent)
+            return True
+
+    def fetch(
+        self, path: str, manifest: bytes, files: Mapping[str, File], progress: Progress
+    ) -> Path:
+        folder = self.root / path
+        with self._told():
+            hashed.verify(folder, files, FIX, progress)
+        return folder
+
+    def remains(self) -> dict[str, Entry]:
+        with self._told():
+            sizes: dict[str, list[Entry]] = {}
+            for name, path in hashed.listed(self.root).items():
+                parts = name.split("/")
+                at = next((n for n, part in enumerate(parts) if _is_unfinished(part)), None)
+                if at is not None:
+                    with suppress(FileNotFoundError):
+                        sizes.setdefault("/".join(parts[: at + 1]), []).append(_entry(path))
+            return {
+                path: Entry(sum(e.bytes for e in entries), max(e.modified for e in entries))
+                for path, entries in sizes.items()
+            }
+
+    def remove(self, path: str) -> None:
+        target = self.root / path
+        with self._told():
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            place = error.filename or self.root
+            raise AskdocsError(
+                f"{place}: {error.strerror}: see that there is space and that you may write there,"
+                " or set another store in [training]"
+            ) from None
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}{_NEW}")
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_NEW)
+
+
+def _entry(path: Path) -> Entry:
+    found = path.stat()
+    return Entry(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def _copy(source: Path, target: Path, file: File, count: hashed.Count) -> None:
+    """Raises AskdocsError: it has changed since it was measured."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    _sync(target)
+    if hashed.digest(target, count) != file.sha256:
+        raise AskdocsError(f"{source}: changed while it was copied: do it again when it is still")
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,146 @@
+"""What a version is: its manifest, and that of what is derived from it.
+
+A manifest names the SHA-256 of every file and is written last: where there is one, all is there.
+It is kept byte for byte wherever a version is copied to, so its own SHA-256 names the version.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
+
+from gateway.errors import AskdocsError
+from training.versions import name
+
+MANIFEST = "manifest.json"
+# What stands beside a version's files, and comes after it was made; no manifest covers it.
+ARTEFACTS, VERDICTS, RETIRED = "artefacts", "verdicts", "retired.json"
+BESIDE = (MANIFEST, ARTEFACTS, VERDICTS, RETIRED)
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _inside(path: str) -> str:
+    """A manifest may come from elsewhere: its paths must stay in their folder."""
+    parts = PurePosixPath(path).parts
+    if not parts or path != "/".join(parts) or path[0] == "/" or ".." in parts or "\\" in path:
+        raise ValueError(f"{path!r} is not a path inside the version")
+    if parts[0] in BESIDE:
+        raise ValueError(f"{parts[0]!r} is not for a version's own files")
+    return path
+
+
+def _named(text: str) -> str:
+    if not name.is_version(text):
+        raise ValueError(f"{text!r} is not the name of a version, such as docs@v7")
+    return text
+
+
+Version = Annotated[str, AfterValidator(_named)]
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class File(_Strict):
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+Files = Annotated[dict[Annotated[str, AfterValidator(_inside)], File], Field(min_length=1)]
+
+
+class Dataset(_Strict):
+    """What it learnt from: the folder that `askdocs dataset build` made."""
+
+    file: str
+    """Name of the file of questions and answers."""
+    examples: dict[str, int]
+    """By split: train, validation."""
+    sha256: Sha256
+    """Of card.json, which has the hashes of all else."""
+
+
+class Facts(_Strict):
+    """What whoever adds a version knows about it."""
+
+    base_model: str
+    """Hub id or name of the base model."""
+    dataset: Dataset
+    recipe: dict[str, JsonValue]
+    """Every field of training/recipe.py."""
+    prompt_fingerprint: str
+    """Of gateway/grounding/prompt.py; a gateway with another one does not serve the version."""
+    commit: str
+    """Of the code that trained it, "" where it is not known; "-dirty" follows what differed."""
+    metrics: dict[str, float]
+    """`eval_loss` is the validation loss of the checkpoint that was kept; others as measured."""
+    checks: dict[str, JsonValue]
+    """What was checked before it was added, by name."""
+
+
+class Manifest(Facts):
+    """A version's manifest.json."""
+
+    name: Version
+    created: datetime
+    """In UTC."""
+    files: Files
+    """By path relative to the version's folder."""
+
+
+class Artefact(_Strict):
+    """The manifest.json of what is derived from a version: merged weights, a GGUF, ..."""
+
+    kind: Kind
+    version: Version
+    manifest_sha256: Sha256
+    """Of the version's manifest, as it lies there."""
+    created: datetime
+    facts: dict[str, JsonValue]
+    files: Files
+
+
+M = TypeVar("M", Manifest, Artefact)
+
+
+def encode(manifest: Manifest | Artefact) -> bytes:
+    """As it is written."""
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
+
+
+def decode(model: type[M], content: bytes, place: str) -> M:
+    """The manifest that lies at `place`. Raises AskdocsError: it is not valid."""
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise AskdocsError(
+            f"{place}: is not a manifest ({f'{where}: ' if where else ''}{message}):"
+            " put it back from a backup, or pull the version anew"
+        ) from None
+
+
+def sha256(content: bytes) -> str:
+    """As hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def total(files: Mapping[str, File]) -> int:
+    """Bytes."""
+    return sum(file.bytes for file in files.values())

@@ -1,0 +1,24 @@
+"""Opens the store that the settings name."""
+
+from pathlib import Path
+
+from gateway.errors import AskdocsError
+from training.versions.local import Folder
+from training.versions.store import Store
+
+
+def open_store(setting: str | None, home: Path) -> Store:
+    """The store at a place; nothing is made before a version is added.
+
+    Args:
+        setting: a folder; HOME/versions when None.
+        home: the state folder.
+
+    Raises:
+        AskdocsError: no store is known by such an address.
+    """
+    if setting is None:
+        return Store(Folder(home / "versions"))
+    if "://" in setting:
+        raise AskdocsError(f"{setting}: versions are kept in a folder: name one")
+    return Store(Folder(Path(setting).expanduser().absolute()))

@@ -1,0 +1,197 @@
+"""The versions that there are: adding, reading, and what is written beside them.
+
+    docs@v7/            adapter/, training.json, ...: what the manifest names; it never changes
+    docs@v7/manifest.json
+    docs@v7/artefacts/gguf/     what was derived from it, with a manifest of its own
+    docs@v7/verdicts/           verdicts of the gate
+    docs@v7/retired.json        it is not to be served any more
+
+`training.versions.open` opens the store that the settings name.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from eval.verdict import Verdict
+from gateway.errors import AskdocsError
+from gateway.sources.sync import Progress
+from training.versions import name as names
+from training.versions.files import measure
+from training.versions.manifest import (
+    ARTEFACTS,
+    BESIDE,
+    MANIFEST,
+    RETIRED,
+    VERDICTS,
+    Artefact,
+    Facts,
+    Manifest,
+    decode,
+    encode,
+    sha256,
+)
+from training.versions.place import Place
+
+
+def quiet(step: str, done: int, total: int | None) -> None:
+    """A `Progress` that shows nothing."""
+
+
+class Store:
+    """Versions at a place. Every method raises AskdocsError where the place cannot be used."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def names(self) -> list[str]:
+        """Every version, retired ones too, by alias and number."""
+        folders = {path.split("/")[0] for path in self.place.list() if path.count("/") == 1}
+        found = [folder for folder in folders if names.is_version(folder)]
+        return sorted(
+            (one for one in found if self.place.read(f"{one}/{MANIFEST}")), key=names.parse
+        )
+
+    def manifest(self, name: str) -> Manifest:
+        """Raises AskdocsError: there is no such version, or its manifest is not valid."""
+        return decode(Manifest, self.manifest_bytes(name), f"{self.place}/{name}/{MANIFEST}")
+
+    def manifest_bytes(self, name: str) -> bytes:
+        """As it lies there; its SHA-256 names the version wherever that is copied to."""
+        names.parse(name)
+        content = self.place.read(f"{name}/{MANIFEST}")
+        if content is None:
+            known = ", ".join(self.names()) or "none yet"
+            raise AskdocsError(f"{name}: no such version in {self.place}; there are: {known}")
+        return content
+
+    def add(self, alias: str, folder: Path, facts: Facts, progress: Progress = quiet) -> str:
+        """Make the files of a folder the next version of an alias, and return its name.
+
+        Several may add at once: each gets a number of its own. `folder` stays as it is.
+        """
+        names.check_alias(alias)
+        files = measure(folder, progress)
+        if taken := sorted({path.split("/")[0] for path in files} & set(BESIDE)):
+            raise AskdocsError(f"{folder / taken[0]}: a version may not have it: rename or move it")
+        while True:
+            numbers = [one.number for one in map(names.parse, self.names()) if one.alias == alias]
+            name = str(names.Name(alias, max(numbers, default=0) + 1))
+            created = datetime.now(UTC)
+            manifest = Manifest(name=name, created=created, files=files, **dict(facts))
+            if self.place.publish(name, folder, encode(manifest), files, progress):
+                return name
+
+    def fetch(self, name: str, artefact: str | None = None, progress: Progress = quiet) -> Path:
+        """A folder of this machine with a version's files, or an artefact's, not to be written to.
+
+        Raises:
+            AskdocsError: a file is not what the manifest says, and which.
+        """
+        if artefact is not None:
+            path = f"{name}/{ARTEFACTS}/{artefact}"
+            files = self.artefact(name, artefact).files
+        else:
+            path, files = name, self.manifest(name).files
+        if retired := self.retired(name):
+            raise AskdocsError(
+                f"{name}: was retired on {retired:%Y-%m-%d}, and is not to be used: take another"
+            )
+        content = self.place.read(f"{path}/{MANIFEST}") or b""
+        return self.place.fetch(path, content, files, progress)
+
+    def artefacts(self, name: str) -> list[str]:
+        """The kinds that were derived from a version."""
+        under = f"{name}/{ARTEFACTS}"
+        ends = [path.removeprefix(f"{under}/").split("/") for path in self.place.list(under)]
+        return sorted(end[0] for end in ends if end[1:] == [MANIFEST])
+
+    def artefact(self, name: str, kind: str) -> Artefact:
+        """Raises AskdocsError: there is none, or it was derived from another version."""
+        place = f"{name}/{ARTEFACTS}/{kind}/{MANIFEST}"
+        version = sha256(self.manifest_bytes(name))
+        content = self.place.read(place)
+        if content is None:
+            known = ", ".join(self.artefacts(name)) or "none yet"
+            raise AskdocsError(f"{name}: has no artefact {kind!r}; there are: {known}")
+        found = decode(Artefact, content, f"{self.place}/{place}")
+        if (found.version, found.kind, found.manifest_sha256) != (name, kind, version):
+            raise AskdocsError(
+                f"{self.place}/{place}: belongs to another version"
+                f" ({found.version}, {found.manifest_sha256}): remove the folder and derive it anew"
+            )
+        return found
+
+    def add_artefact(
+        self,
+        name: str,
+        kind: str,
+        folder: Path,
+        facts: dict[str, JsonValue],
+        progress: Progress = quiet,
+    ) -> None:
+        """Put what was derived from a version beside it.
+
+        Raises:
+            AskdocsError: it has an artefact of this kind; the name of the kind is not valid.
+        """
+        version = sha256(self.manifest_bytes(name))
+        files = measure(folder, progress)
+        try:
+            artefact = Artefact(
+                kind=kind,
+                version=name,
+                manifest_sha256=version,
+                created=datetime.now(UTC),
+                facts=facts,
+                files=files,
+            )
+        except ValidationError as error:
+            raise AskdocsError(
+                f"{kind!r}: cannot be an artefact ({error.errors()[0]['msg']}): name it otherwise"
+            ) from None
+        path = f"{name}/{ARTEFACTS}/{kind}"
+        if not self.place.publish(path, folder, encode(artefact), files, progress):
+            raise AskdocsError(f"{name}: has an artefact {kind!r} already, and it never changes")
+
+    def add_verdict(self, name: str, verdict: Verdict) -> None:
+        """Keep what the gate said of a version. Raises AskdocsError: it is about another one."""
+        self.manifest_bytes(name)
+        if verdict.version != name:
+            raise AskdocsError(f"the verdict is about {verdict.version}, not about {name}")
+        content = (verdict.model_dump_json(indent=2) + "\n").encode()
+        # The names sort by time; what is added twice is kept once.
+        made = f"{verdict.made.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
+        self.place.create(f"{name}/{VERDICTS}/{made}-{sha256(content)[:8]}.json", content)
+
+    def verdicts(self, name: str) -> list[Verdict]:
+        """Oldest first."""
+        found = []
+        for path in sorted(self.place.list(f"{name}/{VERDICTS}")):
+            try:
+                found.append(Verdict.model_validate_json(self.place.read(path) or b""))
+            except ValidationError:
+                raise AskdocsError(
+                    f"{self.place}/{path}: is not a verdict: remove it, and ask the gate again"
+                ) from None
+        return found
+
+    def retire(self, name: str) -> bool:
+        """From now on a version is not served. False: it was retired before."""
+        self.manifest_bytes(name)
+        content = json.dumps({"retired": datetime.now(UTC).isoformat()}) + "\n"
+        return self.place.create(f"{name}/{RETIRED}", content.encode())
+
+    def retired(self, name: str) -> datetime | None:
+        """When it was, in UTC."""
+        content = self.place.read(f"{name}/{RETIRED}")
+        if content is None:
+            return None
+        try:
+            return datetime.fromisoformat(json.loads(content)["retired"])
+        except (ValueError, KeyError, TypeError):
+            raise AskdocsError(
+                f"{self.place}/{name}/{RETIRED}: is not valid: remove it, and retire {name} again"
+            ) from None
