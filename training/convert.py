@@ -143,6 +143,15 @@ def tokenizer_json(source: Path) -> str:
         raise ConversionError(f"{source}: has no {error.args[0]}; {INSTEAD}") from None
 
 
+def config_json(source: Path) -> dict[str, Any]:
+    """The content of the config.json of a GGUF model. Raises ConversionError."""
+    reader = _reader(source)
+    try:
+        return _config(source, _keys(reader), reader.tensors)
+    except KeyError as error:
+        raise ConversionError(f"{source}: has no {error.args[0]}; {INSTEAD}") from None
+
+
 def _reader(source: Path) -> Any:
     from gguf import GGUFReader
 

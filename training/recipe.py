@@ -5,9 +5,9 @@ The recipes that come along lie in training/recipes/; docs/training-recipes.md e
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gateway.errors import AskdocsError, together
 from gateway.settings import line_of
@@ -15,7 +15,8 @@ from gateway.settings import line_of
 FOLDER = Path(__file__).parent / "recipes"
 SUFFIX = ".toml"
 # The seven linear layers of a block of a Llama.
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+Linear = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LINEAR: tuple[Linear, ...] = get_args(Linear)
 
 
 class _Table(BaseModel):
@@ -28,9 +29,16 @@ class Lora(_Table):
     r: int = Field(64, ge=1, description="Rank of the adapter.")
     alpha: int = Field(128, ge=1, description="The adapter counts `alpha / r` times.")
     dropout: float = Field(0.05, ge=0, lt=1, description="Share of its inputs that is dropped.")
-    target_modules: tuple[str, ...] = Field(
-        LINEAR, min_length=1, strict=False, description="Layers of a block that get one."
+    target_modules: tuple[Linear, ...] = Field(
+        LINEAR, strict=False, description="Layers of a block that get one."
     )
+
+    @field_validator("target_modules")
+    @classmethod
+    def _not_empty(cls, names: tuple[Linear, ...]) -> tuple[Linear, ...]:
+        if not names:
+            raise ValueError("name at least one layer")
+        return names
 
 
 class Recipe(_Table):
@@ -132,5 +140,6 @@ def _problem(file: Path, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         model = Lora if keys[0] == "lora" else Recipe
         return f"{where}: {key}: no such key; there are {', '.join(model.model_fields)}"
-    message = error["msg"][0].lower() + error["msg"][1:]
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     return f"{where}: {key} = {error['input']!r}: {message}"

@@ -1,0 +1,66 @@
+"""A folder that `askdocs dataset build` made, as a training run takes it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import AskdocsError
+
+CARD = "card.json"
+SPLITS = ("train", "validation")
+# Tokens of an example that the chat template adds to those of its texts, at most: ChatML has 16.
+TEMPLATE = 24
+AGAIN = "build the dataset again"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the card and the rows say."""
+
+    folder: Path
+    card: dict[str, Any]
+    lengths: dict[str, list[int]]
+    """Tokens of each row of each split, chat template included, in the order of the file."""
+    digest: str
+    """SHA-256 of the card, which has those of the splits."""
+
+    @property
+    def longest(self) -> int:
+        return max(max(lengths) for lengths in self.lengths.values())
+
+
+def read(folder: Path) -> Dataset:
+    """Read it, and see that the splits are what the card says.
+
+    Raises:
+        AskdocsError: it is no such folder, a split is empty, or was edited since.
+    """
+    try:
+        data = (folder / CARD).read_bytes()
+        card = json.loads(data)
+        hashes = card["sha256"]["outputs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise AskdocsError(
+            f"--data {folder}: has no {CARD} of a dataset: name a folder that `askdocs dataset"
+            " build` made"
+        ) from None
+    lengths = {name: _lengths(folder / f"{name}.jsonl", hashes) for name in SPLITS}
+    return Dataset(folder, card, lengths, hashlib.sha256(data).hexdigest())
+
+
+def _lengths(file: Path, hashes: dict[str, str]) -> list[int]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise AskdocsError(f"{file}: cannot be read ({error.strerror}): {AGAIN}") from None
+    if hashlib.sha256(data).hexdigest() != hashes.get(file.name):
+        raise AskdocsError(
+            f"{file}: is not what {CARD} says, it was changed after it was built: change the rows"
+            f" that it was built from, and {AGAIN}"
+        )
+    rows = [json.loads(line)["meta"] for line in data.splitlines()]
+    if not rows:
+        raise AskdocsError(f"{file}: is empty: {AGAIN} from more rows")
+    return [row["tokens"] + row["answer_tokens"] + TEMPLATE for row in rows]

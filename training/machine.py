@@ -1,0 +1,53 @@
+"""What there is to compute with."""
+
+import shutil
+import subprocess
+from typing import NamedTuple
+
+import psutil
+
+
+class Gpu(NamedTuple):
+    """An NVIDIA GPU; bytes."""
+
+    name: str
+    memory: int
+    free: int
+
+
+class Machine(NamedTuple):
+    """This machine; bytes."""
+
+    cores: int
+    memory: int
+    """Free for new processes."""
+    gpus: tuple[Gpu, ...]
+
+
+def look() -> Machine:
+    """What is there and free now."""
+    cores = len(psutil.Process().cpu_affinity() or ()) or 1
+    return Machine(cores, psutil.virtual_memory().available, _gpus())
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free"]
+    try:
+        listed = subprocess.run(
+            [*query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return gpus(listed.stdout) if listed.returncode == 0 else ()
+
+
+def gpus(listed: str) -> tuple[Gpu, ...]:
+    """Those that nvidia-smi lists: `name, MiB, MiB free` a line."""
+    rows = [[part.strip() for part in line.rsplit(",", 2)] for line in listed.splitlines()]
+    return tuple(
+        Gpu(name, int(memory) * 2**20, int(free) * 2**20)
+        for name, memory, free in (row for row in rows if len(row) == 3)
+        if memory.isdigit() and free.isdigit()
+    )

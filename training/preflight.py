@@ -1,0 +1,251 @@
+"""What a training run will need, and what would go wrong with it, before anything is computed."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from gateway.grounding.prompt import fingerprint
+from training.dataset import AGAIN, Dataset
+from training.machine import Machine
+from training.memory import GIB, Memory, adapter_parameters, estimate
+from training.recipe import Recipe
+from training.shape import Shape
+
+# Tokens a second times parameters, of a core: two train SmolLM2-135M at 228 tokens/s.
+CORE_RATE = 228 / 2 * 134.5e6
+# An evaluation does not go backwards.
+EVALUATION = 1 / 3
+# Checkpoints that are kept, one that is being written; each has the adapter and both moments.
+CHECKPOINTS, CHECKPOINT = 3, 12
+# The adapter in the run folder, and in the version.
+ADAPTERS, ADAPTER = 2, 4
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is known before a run."""
+
+    parameters: int
+    trainable: int
+    memory: Memory
+    """Of one process."""
+    available: int | None
+    """Bytes for one process; None: the recipe is for a GPU, and there is none."""
+    on_gpu: bool
+    disk: int
+    tokens: int
+    """Of the training examples, once each."""
+    longest: int
+    steps: int
+    """About; fewer with early stopping."""
+    seconds: float | None
+    """About; None where no speed is known."""
+    problems: tuple[str, ...]
+    """Why it cannot run, each with its fix."""
+
+
+def preflight(
+    recipe: Recipe,
+    shape: Shape,
+    data: Dataset,
+    tokenizer: str | None,
+    machine: Machine,
+    disk: int,
+    max_steps: int | None = None,
+) -> Preflight:
+    """Compare what a run needs with what is there.
+
+    Args:
+        tokenizer: SHA-256 of the base model's tokenizer.json; None: not known yet.
+        disk: bytes that are free for the run.
+        max_steps: of the command line.
+    """
+    on_gpu = bool(machine.gpus) or needs_gpu(recipe)
+    memory = estimate(shape, recipe, data.longest, on_gpu)
+    available = _available(recipe, machine)
+    steps = _steps(recipe, data, max_steps)
+    needed = adapter_parameters(shape, recipe) * (CHECKPOINTS * CHECKPOINT + ADAPTERS * ADAPTER)
+    problems = [
+        *_of_dataset(recipe, shape, data, tokenizer),
+        *_of_machine(recipe, machine),
+        *_of_memory(recipe, shape, data, memory, available, on_gpu),
+    ]
+    if needed > disk:
+        problems.append(
+            f"the run writes {needed / GIB:.1f} GiB, {disk / GIB:.1f} GiB are free: free some"
+            " space, or name an --out DIR on another disk"
+        )
+    return Preflight(
+        parameters=shape.parameters,
+        trainable=adapter_parameters(shape, recipe),
+        memory=memory,
+        available=available,
+        on_gpu=on_gpu,
+        disk=needed,
+        tokens=sum(data.lengths["train"]),
+        longest=data.longest,
+        steps=steps,
+        seconds=None if on_gpu else _seconds(recipe, shape, data, machine, steps),
+        problems=tuple(problems),
+    )
+
+
+def needs_gpu(recipe: Recipe) -> bool:
+    return recipe.load_in_4bit or recipe.optimizer == "adamw_8bit"
+
+
+def _available(recipe: Recipe, machine: Machine) -> int | None:
+    if machine.gpus:
+        return min(gpu.free for gpu in machine.gpus[: recipe.processes])
+    return None if needs_gpu(recipe) else machine.memory // recipe.processes
+
+
+def _of_dataset(
+    recipe: Recipe, shape: Shape, data: Dataset, tokenizer: str | None
+) -> Iterator[str]:
+    made_for = data.card.get("prompt_fingerprint")
+    if made_for != fingerprint():
+        yield (
+            f"{data.folder}: its prompts are of the form {made_for}, and the gateway's are"
+            f" {fingerprint()} now: {AGAIN}"
+        )
+    counted = data.card.get("tokenizer", {})
+    if tokenizer and counted.get("sha256") != tokenizer:
+        yield (
+            f"{data.folder}: was counted with another tokenizer ({counted.get('name')}) than that"
+            f" of {recipe.base_model}: {AGAIN} with --tokenizer"
+        )
+    if recipe.max_length > shape.max_position_embeddings:
+        yield (
+            f"max_length = {recipe.max_length}: {recipe.base_model} reads"
+            f" {shape.max_position_embeddings:,} tokens: set"
+            f" max_length = {shape.max_position_embeddings}"
+        )
+    for split, lengths in data.lengths.items():
+        long = [number for number, tokens in enumerate(lengths, 1) if tokens > recipe.max_length]
+        if long:
+            yield (
+                f"{data.folder / split}.jsonl:{long[0]}: {len(long):,} of {len(lengths):,} examples"
+                f" have more tokens than max_length = {recipe.max_length}, chat template included,"
+                " and would lose the end of their answers: set max_length ="
+                f" {data.longest}, or {AGAIN} with a smaller --budget"
+            )
+
+
+def _of_machine(recipe: Recipe, machine: Machine) -> Iterator[str]:
+    count = len(machine.gpus)
+    if not count:
+        if recipe.load_in_4bit:
+            yield (
+                "load_in_4bit = true needs an NVIDIA GPU, and there is none here: train on a"
+                " machine that has one, or set load_in_4bit = false"
+            )
+        if recipe.optimizer == "adamw_8bit":
+            yield (
+                'optimizer = "adamw_8bit" needs an NVIDIA GPU, and there is none here: train on a'
+                ' machine that has one, or set optimizer = "adamw_torch"'
+            )
+    elif recipe.processes > count:
+        batches = recipe.gradient_accumulation * recipe.processes
+        yield (
+            f"processes = {recipe.processes}: there are {count} GPUs, and each takes one: set"
+            f" processes = {count} and gradient_accumulation = {ceil(batches / count)}"
+        )
+
+
+def _of_memory(
+    recipe: Recipe,
+    shape: Shape,
+    data: Dataset,
+    memory: Memory,
+    available: int | None,
+    on_gpu: bool,
+) -> Iterator[str]:
+    if available is None or memory.total <= available:
+        return
+
+    def fits(changed: Recipe) -> bool:
+        return estimate(shape, changed, data.longest, on_gpu).total <= available
+
+    parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in memory._asdict().items())
+    where = _where(recipe, on_gpu)
+    changed = fitting(recipe, data.longest, on_gpu, fits)
+    fix = (
+        f"set {_difference(recipe, changed)}"
+        if changed
+        else ("take a machine with more memory, or a smaller base_model or dataset --budget")
+    )
+    yield (
+        f"it needs about {memory.total / GIB:.1f} GiB{where} ({parts}), and"
+        f" {available / GIB:.1f} GiB are free: {fix}"
+    )
+
+
+def _where(recipe: Recipe, on_gpu: bool) -> str:
+    if on_gpu:
+        return " on the GPU" if recipe.processes == 1 else " on each GPU"
+    return "" if recipe.processes == 1 else " for each process"
+
+
+def fitting(
+    recipe: Recipe, longest: int, on_gpu: bool, fits: Callable[[Recipe], bool]
+) -> Recipe | None:
+    """The recipe with as little changed as makes it fit, the same examples in a step; None: nothing
+    does."""
+
+    def halved(one: Recipe) -> Recipe:
+        batch = max(1, one.batch_size // 2)
+        ratio = one.batch_size / batch
+        return one.model_copy(
+            update={
+                "batch_size": batch,
+                "gradient_accumulation": ceil(one.gradient_accumulation * ratio),
+            }
+        )
+
+    def smaller_batches(one: Recipe) -> Recipe:
+        while one.batch_size > 1 and not fits(one):
+            one = halved(one)
+        return one
+
+    def changing(**update: object) -> Callable[[Recipe], Recipe]:
+        return lambda one: one.model_copy(update=update)
+
+    turns = [smaller_batches, changing(gradient_checkpointing=True)]
+    if on_gpu:
+        turns += [changing(load_in_4bit=True), changing(optimizer="adamw_8bit")]
+    if recipe.packing and longest < recipe.max_length:
+        turns.append(changing(max_length=longest))
+    for turn in turns:
+        if fits(changed := turn(recipe)):
+            return changed
+    for turn in turns:
+        if fits(recipe := turn(recipe)):
+            return recipe
+    return None
+
+
+def _difference(old: Recipe, new: Recipe) -> str:
+    # JSON's numbers, strings and truths are TOML's, too.
+    changed = [f"{key} = {json.dumps(value)}" for key, value in new if value != getattr(old, key)]
+    return " and ".join(changed)
+
+
+def _steps(recipe: Recipe, data: Dataset, max_steps: int | None) -> int:
+    lengths = data.lengths["train"]
+    rows = ceil(sum(lengths) / recipe.max_length) if recipe.packing else len(lengths)
+    whole = ceil(ceil(rows / recipe.examples_per_step) * recipe.epochs)
+    return min([whole, *(limit for limit in (recipe.max_steps, max_steps) if limit)])
+
+
+def _seconds(recipe: Recipe, shape: Shape, data: Dataset, machine: Machine, steps: int) -> float:
+    lengths = data.lengths["train"]
+    mean = recipe.max_length if recipe.packing else sum(lengths) / len(lengths)
+    trained = steps * recipe.examples_per_step * mean
+    once = sum(data.lengths["validation"][: recipe.eval_rows])
+    evaluated = ceil(steps / recipe.eval_steps) * once
+    rate = CORE_RATE * machine.cores / shape.parameters
+    if recipe.gradient_checkpointing:
+        rate /= 1.28
+    return (trained + evaluated * EVALUATION) / rate

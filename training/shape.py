@@ -1,0 +1,111 @@
+"""The sizes of a model, as far as training needs them: read without loading any weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import AskdocsError
+from training.convert import ConversionError, config_json
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model of the Llama architecture, named as in its config.json."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    max_position_embeddings: int
+    tie_word_embeddings: bool
+
+    @property
+    def linear(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each linear layer of a block."""
+        query = self.num_attention_heads * self.head_dim
+        value = self.num_key_value_heads * self.head_dim
+        hidden, inner = self.hidden_size, self.intermediate_size
+        return {
+            "q_proj": (hidden, query),
+            "k_proj": (hidden, value),
+            "v_proj": (hidden, value),
+            "o_proj": (query, hidden),
+            "gate_proj": (hidden, inner),
+            "up_proj": (hidden, inner),
+            "down_proj": (inner, hidden),
+        }
+
+    @property
+    def linear_parameters(self) -> int:
+        """Of all blocks: what 4 bits make smaller."""
+        return self.num_hidden_layers * sum(i * o for i, o in self.linear.values())
+
+    @property
+    def other_parameters(self) -> int:
+        """Embeddings and norms."""
+        embeddings = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
+        return embeddings + self.hidden_size * (2 * self.num_hidden_layers + 1)
+
+    @property
+    def parameters(self) -> int:
+        return self.linear_parameters + self.other_parameters
+
+
+# So that a run can be planned before the terms of a gated model are accepted.
+KNOWN = {
+    "meta-llama/Llama-3.1-8B-Instruct": Shape(
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+        vocab_size=128256,
+        max_position_embeddings=131072,
+        tie_word_embeddings=False,
+    )
+}
+
+
+def of_config(file: Path) -> Shape:
+    """Of a Hugging Face folder's config.json.
+
+    Raises:
+        AskdocsError: it cannot be read, or is of another architecture.
+    """
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AskdocsError(
+            f"{file}: is no model's config ({error}): name another base_model"
+        ) from None
+    return _shape(file, config if isinstance(config, dict) else {})
+
+
+def of_gguf(file: Path) -> Shape:
+    """Of a GGUF model. Raises AskdocsError: it cannot be read, or is of another architecture."""
+    try:
+        return _shape(file, config_json(file))
+    except (OSError, ConversionError) as error:
+        raise AskdocsError(f"base_model: {error}") from None
+
+
+def _shape(file: Path, config: Mapping[str, Any]) -> Shape:
+    given = {key: value for key, value in config.items() if value is not None}
+    heads, hidden = given.get("num_attention_heads", 1), given.get("hidden_size", 0)
+    values = {"num_key_value_heads": heads, "tie_word_embeddings": False, **given}
+    wanted = [field.name for field in fields(Shape)]
+    if "head_dim" not in given and isinstance(heads, int) and isinstance(hidden, int):
+        values["head_dim"] = hidden // max(1, heads)
+    for key in wanted:
+        if not isinstance(values.get(key), int):
+            raise AskdocsError(
+                f"{file}: {key} is {values.get(key)!r}: such a model cannot be trained;"
+                " name a base_model of the Llama family"
+            )
+    return Shape(**{key: values[key] for key in wanted})
