@@ -1,0 +1,176 @@
+"""The answers of endpoints whose accuracy is known are measured at that value."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from eval import learnt
+from gateway.errors import AskdocsError
+from gateway.grounding.prompt import REFUSAL
+
+PAGES = 3
+
+
+def example(number: int, kind: str) -> dict[str, Any]:
+    """Of three pages, each with a fact; that of the page that answers ends with the number."""
+    position = number % PAGES + 1
+    bodies = [
+        f"## About\n\nThe pump has a valve {place}{number}. It is blue.\n"
+        for place in range(1, PAGES + 1)
+    ]
+    pages = "\n\n".join(f'<page title="P">\n{body}\n</page>' for body in bodies)
+    grounded = kind == "grounded"
+    return {
+        "prompt": [
+            {"role": "system", "content": f"Answer.\n\n{pages}"},
+            {"role": "user", "content": f"Beside it.\n\nQuestion: Which valve, {number}?"},
+        ],
+        "completion": [
+            {
+                "role": "assistant",
+                "content": f"valve {position}{number}" if grounded else REFUSAL,
+            }
+        ],
+        "meta": {
+            "line": number + 1,
+            "kind": kind,
+            "position": position if grounded else None,
+            "pages": [f"{place}.md" for place in range(PAGES)],
+        },
+    }
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    kinds = ["grounded"] * 8 + ["refusal-unanswerable", "refusal-gold-removed"]
+    rows = [example(number, kinds[number % 10]) for number in range(300)]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+Answer = Callable[[dict[str, Any]], str]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[Answer], Any]]:
+    """An OpenAI endpoint that answers as a function says, at the URL that it returns."""
+    runners: list[web.AppRunner] = []
+
+    async def start(answer: Answer) -> str:
+        async def models(_: web.Request) -> web.Response:
+            return web.json_response({"data": [{"id": "scripted"}]})
+
+        async def chat(request: web.Request) -> web.Response:
+            said = answer(await request.json())
+            return web.json_response({"choices": [{"message": {"content": said}}]})
+
+        app = web.Application()
+        app.add_routes([web.get("/v1/models", models), web.post("/v1/chat/completions", chat)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        runners.append(runner)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+def number(body: dict[str, Any]) -> int:
+    return int(body["messages"][-1]["content"].rpartition(", ")[2].rstrip("?"))
+
+
+def right(body: dict[str, Any]) -> str:
+    n = number(body)
+    return f"valve {n % PAGES + 1}{n}" if n % 10 < 8 else REFUSAL
+
+
+async def asked(url: str, examples: list[learnt.Example]) -> dict[str, learnt.Mean]:
+    told: dict[str, str] = {}
+    answers = await learnt.ask(url, examples, {}, told.__setitem__)
+    assert told == answers
+    return learnt.scores(examples, answers)
+
+
+async def test_a_known_accuracy_is_measured(file: Path, serve: Any) -> None:
+    examples = learnt.read(file)
+    assert [e.answerable for e in examples[:10]] == [True] * 8 + [False] * 2
+
+    def six_of_ten(body: dict[str, Any]) -> str:
+        return right(body) if number(body) % 5 < 3 else "nothing of it"
+
+    found = await asked(await serve(six_of_ten), examples)
+    # Of the answerable ones of each ten, 0 to 7, those of 0, 1, 2, 5, 6, 7 are right.
+    assert found["token F1"].value == pytest.approx(6 / 8)
+    assert found["token F1"].low < 6 / 8 < found["token F1"].high
+    assert found["false refusals"].value == 0
+    assert found["true refusals"].value == 0
+
+
+async def test_one_that_refuses_everything_scores_nothing_for_it(file: Path, serve: Any) -> None:
+    found = await asked(await serve(lambda _: REFUSAL), learnt.read(file))
+    assert found["true refusals"].value == 1
+    assert found["false refusals"].value == 1
+    assert found["token F1"].value == 0
+    assert "token F1 where it answers" not in found
+
+
+async def test_one_that_reads_the_first_page_alone_is_found_out(file: Path, serve: Any) -> None:
+    examples = learnt.read(file)
+    found = await asked(await serve(lambda body: f"valve 1{number(body)}"), examples)
+    assert found["token F1, page 1 of 3"].value == 1
+    assert found["token F1, page 2 of 3"].value == pytest.approx(0.5)
+    same = {e.id: learnt.first_sentence(e) for e in examples}
+    assert all(said.startswith("The pump has a valve 1") for said in same.values())
+    assert learnt.best_overlap(examples[0]).startswith("The pump has a valve")
+
+
+async def test_two_models_are_compared_question_by_question(file: Path) -> None:
+    examples = learnt.read(file)
+    better = {e.id: e.answer for e in examples}
+    worse = {e.id: e.answer if n % 2 else REFUSAL for n, e in enumerate(examples)}
+    found = learnt.compare(examples, better, worse)
+    assert found["token F1"].value == pytest.approx(0.5)
+    assert found["token F1"].low > 0
+    assert found["false refusals"].value == pytest.approx(-0.5)
+
+
+async def test_what_was_answered_is_not_asked_again(
+    file: Path, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    seen: list[int] = []
+
+    def counting(body: dict[str, Any]) -> str:
+        seen.append(number(body))
+        return right(body)
+
+    url, kept = await serve(counting), tmp_path / "kept.jsonl"
+    words = ["--examples", str(file), "--model", f"tuned={url}", "--keep", str(kept)]
+    for limit in ("30", "60"):
+        monkeypatch.setattr(sys, "argv", ["learnt", *words, "--limit", limit, "--json"])
+        assert await asyncio.to_thread(learnt.main) == 0
+    facts = json.loads(capsys.readouterr().out.split("\n}\n")[1] + "\n}")
+    assert facts["scores"]["tuned"]["token F1"]["value"] == 1
+    assert len(seen) == len(set(seen)) == len(kept.read_text().splitlines())
+    with kept.open("a") as half:
+        half.write('{"model": "tuned", "exam')
+    monkeypatch.setattr(sys, "argv", ["learnt", *words])
+    assert await asyncio.to_thread(learnt.main) == 0
+    assert len(seen) == 300
+    assert "| token F1 | 1.000 (1.000 to 1.000) |" in capsys.readouterr().out
+
+
+def test_what_is_no_example_is_named_with_its_line(file: Path) -> None:
+    with file.open("a") as more:
+        more.write('{"question": "?"}\n')
+    with pytest.raises(AskdocsError, match=r"test.jsonl:301: is no example"):
+        learnt.read(file)

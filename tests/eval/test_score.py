@@ -1,0 +1,41 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.bootstrap import mean
+from eval.score import is_refusal, token_f1
+from gateway.grounding.prompt import REFUSAL
+
+
+def test_f1_is_that_of_squad() -> None:
+    assert token_f1("The cat, sat.", "a cat sat") == 1
+    assert token_f1("cat cat", "cat") == pytest.approx(2 / 3)
+    assert token_f1("", "cat") == 0
+    assert token_f1("dog", "cat") == 0
+
+
+@given(st.text(), st.text())
+def test_f1_is_a_share_and_has_no_side(one: str, other: str) -> None:
+    assert token_f1(one, other) == pytest.approx(token_f1(other, one))
+    assert 0 <= token_f1(one, other) <= 1
+
+
+def test_a_refusal_is_one_whatever_follows_it() -> None:
+    assert is_refusal(REFUSAL)
+    assert is_refusal(f"  {REFUSAL.upper()} Ask somebody.")
+    assert not is_refusal(f"Press F5. {REFUSAL}")
+    assert not is_refusal("")
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    import random
+
+    draws = random.Random(1)
+    held = 0
+    for seed in range(40):
+        found = mean([float(draws.random() < 0.6) for _ in range(100)], seed)
+        held += found.low <= 0.6 <= found.high
+    assert held >= 34
+    assert mean([1.0, 1.0]) == (1, 1, 1, 2)
+    with pytest.raises(ValueError, match="nothing"):
+        mean([])
