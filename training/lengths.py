@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from training.picture import HEIGHT, WIDTH, Plot
 
 BARS = 40
-# Pixels.
-WIDTH, HEIGHT, MARGIN = 480, 300, 50
 # The longest few would press all others together: they share the last bar.
 SHOWN = 0.99
 
@@ -17,34 +17,20 @@ def draw(file: Path, lengths: Sequence[tuple[str, Sequence[int]]]) -> None:
     """Write a PNG with a histogram of each list of lengths beside the other, under its name."""
     picture = Image.new("RGB", (WIDTH * len(lengths), HEIGHT), "white")
     for number, (name, values) in enumerate(lengths):
-        _histogram(ImageDraw.Draw(picture), WIDTH * number, name, sorted(values))
+        _histogram(Plot(ImageDraw.Draw(picture), WIDTH * number), name, sorted(values))
     picture.save(file, "PNG")
 
 
-def _histogram(drawing: ImageDraw.ImageDraw, left: int, name: str, values: list[int]) -> None:
-    font = ImageFont.load_default(13)
+def _histogram(plot: Plot, name: str, values: list[int]) -> None:
     bar, counts = _bars(values)
-    x0, y0 = left + MARGIN, HEIGHT - MARGIN
-    across, up = WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN
-    drawing.text((left + WIDTH / 2, MARGIN / 2), name, "black", font, anchor="mm")
     for number, count in enumerate(counts):
-        x = x0 + number * across / BARS
-        box = (x, y0 - count / max(counts) * up, x + across / BARS - 2, y0)
-        drawing.rectangle(box, fill="#4c72b0")
-    drawing.line((x0, y0, x0 + across, y0), "black")
-    for number in range(0, BARS + 1, BARS // 4):
-        more = "+" if number == BARS and values[-1] > bar * BARS else ""
-        drawing.text(
-            (x0 + number * across / BARS, y0 + 12),
-            f"{number * bar:,}{more}",
-            "black",
-            font,
-            anchor="mm",
-        )
-    for part in (0.5, 1):
-        drawing.text(
-            (x0 - 6, y0 - part * up), f"{part * max(counts):,.0f}", "black", font, anchor="rm"
-        )
+        left, top = plot.at(number / BARS, count / max(counts))
+        right, bottom = plot.at((number + 1) / BARS, 0)
+        plot.drawing.rectangle((left, top, right - 2, bottom), fill="#4c72b0")
+    more = "+" if values[-1] > bar * BARS else ""
+    ticks = range(0, BARS + 1, BARS // 4)
+    across = [(n / BARS, f"{n * bar:,}{more if n == BARS else ''}") for n in ticks]
+    plot.axes(name, across, [(part, f"{part * max(counts):,.0f}") for part in (0.5, 1)])
 
 
 def _bars(values: list[int]) -> tuple[int, list[int]]:
