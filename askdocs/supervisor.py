@@ -92,11 +92,11 @@ class Running:
         process = self._process
         if process is None:
             return
-        _signal_group(process.pid, signal.SIGTERM)
+        signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_ended(process), GRACE)
         # Also when the leader has gone: what it started may still be there.
-        _signal_group(process.pid, signal.SIGKILL)
+        signal_group(process.pid, signal.SIGKILL)
         await _ended(process)
         await self._drained()
 
@@ -109,7 +109,7 @@ class Running:
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **service.env},
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
             limit=2**20,
         )
         self._reader = asyncio.create_task(self._read(self._process))
@@ -140,8 +140,8 @@ class Running:
             code = await _ended(self._process)
             if self._stopping:
                 return
-            _signal_group(self._process.pid, signal.SIGKILL)
-            self._say(self.service.name, f"ended ({_how(code)}); starting it again")
+            signal_group(self._process.pid, signal.SIGKILL)
+            self._say(self.service.name, f"ended ({how(code)}); starting it again")
             await asyncio.sleep(pause)
             began = time.monotonic()
             self.restarts += 1
@@ -181,17 +181,20 @@ async def _ended(process: asyncio.subprocess.Process) -> int:
     return process.returncode
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """For `preexec_fn`: the process gets a SIGTERM when its parent dies, however that is."""
     # Runs between fork and exec: nothing here may allocate much or take a lock.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to all that a group's leader has started; none may be left."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
-def _how(code: int) -> str:
+def how(code: int) -> str:
+    """How a process ended, for people."""
     if code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"

@@ -1,0 +1,106 @@
+"""The process that trains: starts it, reads what it says, and leaves none behind."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+
+from askdocs.supervisor import end_with_parent, how, last_words, signal_group
+from gateway.errors import AskdocsError
+from training.events import Event, parse
+
+LOG = "log.txt"
+# Seconds between SIGTERM and SIGKILL.
+GRACE = 5.0
+# Seconds: how often the process is looked at while it says nothing.
+POLL = 0.5
+
+
+def follow(
+    argv: Sequence[str], folder: Path, keep: Sequence[int] = ()
+) -> Generator[Event, None, None]:
+    """Run it and yield its events as they come; everything else that it prints goes to LOG.
+
+    It is stopped, with all that it started, when the generator is closed, and gets a SIGTERM when
+    this process dies.
+
+    Args:
+        argv: the command, which speaks as `training.events` says.
+        folder: of the run.
+        keep: descriptors that it inherits, such as that of a lock.
+
+    Raises:
+        AskdocsError: it told a problem, or ended without being done.
+    """
+    log = folder / LOG
+    is_done = False
+    problem = None
+    with log.open("ab") as said:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            pass_fds=keep,
+            # Ctrl-C reaches this process alone, which then stops that one in order.
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        try:
+            for line in _lines(child):
+                event = parse(line)
+                if event is None:
+                    said.write(line + b"\n")
+                    said.flush()
+                    continue
+                is_done = is_done or event["event"] == "done"
+                if event["event"] == "problem":
+                    problem = str(event.get("message", ""))
+                yield event
+            code = child.wait()
+        finally:
+            _stop(child)
+    if problem:
+        raise AskdocsError(problem)
+    if code or not is_done:
+        why = "; it may have run out of memory" if code == -signal.SIGKILL else ""
+        raise AskdocsError(
+            f"training ended before it was done ({how(code)}{why}): {last_words(log)} (all of it in"
+            f" {log})"
+        )
+
+
+def _lines(child: "subprocess.Popen[bytes]") -> Iterator[bytes]:
+    """Lines of its output, until that is closed or the process has gone.
+
+    What it started may hold the output open for as long as it likes.
+    """
+    assert child.stdout is not None
+    pipe = child.stdout.fileno()
+    half = b""
+    while True:
+        if select.select([pipe], [], [], POLL)[0]:
+            chunk = os.read(pipe, 65536)
+            if not chunk:
+                break
+            *whole, half = (half + chunk).split(b"\n")
+            yield from whole
+        elif child.poll() is not None:
+            break
+    if half:
+        yield half
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    if child.poll() is None:
+        signal_group(child.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+    # Also when the leader has gone: what it started may still be there.
+    signal_group(child.pid, signal.SIGKILL)
+    child.wait()
+    assert child.stdout is not None
+    child.stdout.close()
