@@ -11,5 +11,7 @@ class TrainingSettings(Section):
     section: ClassVar[str] = "training"
 
     store: str | None = Field(
-        None, description="Folder of the versions; `versions` in the state folder when not set."
+        None,
+        description="Folder or s3://BUCKET/PREFIX of the versions; the state folder's `versions`"
+        " when not set.",
     )

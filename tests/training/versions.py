@@ -37,3 +37,12 @@ def verdict(of: str, hour: int = 0, passed: bool = True) -> Verdict:
         report_sha256="a" * 64,
         made=datetime(2026, 1, 1, hour, tzinfo=UTC),
     )
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """The content of every file under a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

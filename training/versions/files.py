@@ -80,10 +80,19 @@ def digest(path: Path, count: Count) -> str:
     return found.hexdigest()
 
 
-def verify(folder: Path, files: Mapping[str, File], fix: str, progress: Progress) -> None:
+def unchanged(source: Path, copy: Path, file: File, count: Count) -> None:
+    """Raises AskdocsError if a copy is not what its source was when it was measured."""
+    if digest(copy, count) != file.sha256:
+        raise AskdocsError(f"{source}: changed while it was copied: do it again when it is still")
+
+
+def verify(
+    folder: Path, files: Mapping[str, File], place: str, fix: str, progress: Progress
+) -> None:
     """See that a folder holds what a manifest names, and nothing else.
 
     Args:
+        place: what the error says before the path of a file.
         fix: what to do, for the error.
 
     Raises:
@@ -92,17 +101,26 @@ def verify(folder: Path, files: Mapping[str, File], fix: str, progress: Progress
     count = counter(f"verifying {folder.name}", total(files), progress)
     there = listed(folder)
     problems = [
-        f"{folder / name}: is not in the manifest: remove it"
+        f"{place}{name}: is not in the manifest: remove it"
         for name in there
         if name not in files and name.split("/")[0] not in BESIDE
     ]
     for name, file in files.items():
-        path = folder / name
         if name not in there:
-            problems.append(f"{path}: is missing, and the manifest names it: {fix}")
-        elif (size := path.stat().st_size) != file.bytes:
-            problems.append(f"{path}: has {size:,} bytes, not {file.bytes:,}: {fix}")
-        elif (found := digest(path, count)) != file.sha256:
-            problems.append(f"{path}: has the SHA-256 {found}, not {file.sha256}: {fix}")
+            problems.append(missing(place + name, fix))
+        elif (size := there[name].stat().st_size) != file.bytes:
+            problems.append(resized(place + name, size, file, fix))
+        elif (found := digest(there[name], count)) != file.sha256:
+            problems.append(f"{place}{name}: has the SHA-256 {found}, not {file.sha256}: {fix}")
     if problems:
         raise together(problems)
+
+
+def missing(place: str, fix: str) -> str:
+    """What is wrong, in a line."""
+    return f"{place}: is missing, and the manifest names it: {fix}"
+
+
+def resized(place: str, size: int, file: File, fix: str) -> str:
+    """What is wrong, in a line."""
+    return f"{place}: has {size:,} bytes, not {file.bytes:,}: {fix}"

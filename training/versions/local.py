@@ -50,7 +50,8 @@ class Folder:
         with self._told():
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _write(new, content)
+                new.write_bytes(content)
+                _sync(new)
                 # Unlike a rename, a link fails where there is something.
                 os.link(new, target)
             except FileExistsError:
@@ -69,35 +70,23 @@ class Folder:
         progress: Progress,
     ) -> bool:
         target = self.root / path
-        if (target / MANIFEST).exists():
-            return False
-        new = _beside(target)
         count = hashed.counter(f"copying {target.name}", total(files), progress)
         with self._told():
-            try:
-                new.mkdir(parents=True)
-                for name, file in files.items():
-                    _copy(folder / name, new / name, file, count)
-                _write(new / MANIFEST, manifest)
-                for inner in (*new.rglob("*/"), new):
-                    _sync(inner)
-                # A folder that holds something is never replaced by a rename.
-                new.rename(target)
-            except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                    return False
-                raise
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
-            _sync(target.parent)
-            return True
+            if not (target / MANIFEST).exists():
+                with appearing(target) as new:
+                    for name, file in files.items():
+                        (new / name).parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copyfile(folder / name, new / name)
+                        hashed.unchanged(folder / name, new / name, file, count)
+                    (new / MANIFEST).write_bytes(manifest)
+            return self.read(f"{path}/{MANIFEST}") == manifest
 
     def fetch(
         self, path: str, manifest: bytes, files: Mapping[str, File], progress: Progress
     ) -> Path:
         folder = self.root / path
         with self._told():
-            hashed.verify(folder, files, FIX, progress)
+            hashed.verify(folder, files, f"{folder}/", FIX, progress)
         return folder
 
     def remains(self) -> dict[str, Entry]:
@@ -134,6 +123,30 @@ class Folder:
             ) from None
 
 
+@contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """A new folder to write into; when the block ends without an error it stands at `target`.
+
+    If there is something at `target` by then, that stays, and the new folder is gone. Raises
+    OSError.
+    """
+    new = _beside(target)
+    try:
+        new.mkdir(parents=True)
+        yield new
+        for path in (*new.rglob("*"), new):
+            _sync(path)
+        try:
+            # A folder that holds something is never replaced by a rename.
+            new.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
 def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}{_NEW}")
 
@@ -145,20 +158,6 @@ def _is_unfinished(name: str) -> bool:
 def _entry(path: Path) -> Entry:
     found = path.stat()
     return Entry(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
-
-
-def _copy(source: Path, target: Path, file: File, count: hashed.Count) -> None:
-    """Raises AskdocsError: it has changed since it was measured."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    _sync(target)
-    if hashed.digest(target, count) != file.sha256:
-        raise AskdocsError(f"{source}: changed while it was copied: do it again when it is still")
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    _sync(path)
 
 
 def _sync(path: Path) -> None:

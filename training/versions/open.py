@@ -11,7 +11,7 @@ def open_store(setting: str | None, home: Path) -> Store:
     """The store at a place; nothing is made before a version is added.
 
     Args:
-        setting: a folder; HOME/versions when None.
+        setting: a folder or s3://BUCKET/PREFIX; HOME/versions when None.
         home: the state folder.
 
     Raises:
@@ -19,6 +19,11 @@ def open_store(setting: str | None, home: Path) -> Store:
     """
     if setting is None:
         return Store(Folder(home / "versions"))
+    if setting.startswith("s3://"):
+        # boto3 takes a third of a second to import.
+        from training.versions.s3 import Bucket
+
+        return Store(Bucket(setting, home / "cache" / "versions"))
     if "://" in setting:
-        raise AskdocsError(f"{setting}: versions are kept in a folder: name one")
+        raise AskdocsError(f"{setting}: versions are kept in a folder or s3://BUCKET/PREFIX")
     return Store(Folder(Path(setting).expanduser().absolute()))

@@ -35,7 +35,7 @@ class Place(Protocol):
         ...
 
     def create(self, path: str, content: bytes) -> bool:
-        """Write a small file. False: there is one."""
+        """Write a small file. False: there is another one."""
         ...
 
     def publish(
@@ -48,8 +48,8 @@ class Place(Protocol):
     ) -> bool:
         """Copy `files` of `folder` to the folder `path`, and `manifest` last, as manifest.json.
 
-        Returns False if `path` has a manifest. Raises AskdocsError: a file is not what `files`
-        says.
+        Returns False if `path` is taken by another manifest. Raises AskdocsError: a file is not
+        what `files` says.
         """
         ...
 
@@ -67,5 +67,5 @@ class Place(Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """A file, or one of `remains`."""
+        """A file, or one of `remains`; if it is gone, all is well."""
         ...

@@ -48,11 +48,9 @@ class Store:
 
     def names(self) -> list[str]:
         """Every version, retired ones too, by alias and number."""
-        folders = {path.split("/")[0] for path in self.place.list() if path.count("/") == 1}
-        found = [folder for folder in folders if names.is_version(folder)]
-        return sorted(
-            (one for one in found if self.place.read(f"{one}/{MANIFEST}")), key=names.parse
-        )
+        ends = (path.split("/") for path in self.place.list())
+        found = (end[0] for end in ends if end[1:] == [MANIFEST] and names.is_version(end[0]))
+        return sorted(found, key=names.parse)
 
     def manifest(self, name: str) -> Manifest:
         """Raises AskdocsError: there is no such version, or its manifest is not valid."""
@@ -77,12 +75,17 @@ class Store:
         if taken := sorted({path.split("/")[0] for path in files} & set(BESIDE)):
             raise AskdocsError(f"{folder / taken[0]}: a version may not have it: rename or move it")
         while True:
-            numbers = [one.number for one in map(names.parse, self.names()) if one.alias == alias]
-            name = str(names.Name(alias, max(numbers, default=0) + 1))
+            name = str(names.Name(alias, self._last(alias) + 1))
             created = datetime.now(UTC)
             manifest = Manifest(name=name, created=created, files=files, **dict(facts))
             if self.place.publish(name, folder, encode(manifest), files, progress):
                 return name
+
+    def _last(self, alias: str) -> int:
+        """The highest number that is taken, by whatever is there."""
+        folders = {path.split("/")[0] for path in self.place.list()}
+        taken = [names.parse(folder) for folder in folders if names.is_version(folder)]
+        return max((one.number for one in taken if one.alias == alias), default=0)
 
     def fetch(self, name: str, artefact: str | None = None, progress: Progress = quiet) -> Path:
         """A folder of this machine with a version's files, or an artefact's, not to be written to.

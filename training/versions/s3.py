@@ -1,0 +1,236 @@
+"""Versions in a bucket of S3, or of what speaks its protocol.
+
+The files of what is published at PATH lie in PATH/ID/, where ID are the first digits of the SHA-256
+of its manifest; PATH/manifest.json is put last, and only if there is none. So uploads at the same
+time do not disturb each other, and one that was cut off can be done again at once.
+
+Credentials, region and endpoint come from where boto3 looks for them: AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and so on.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import boto3
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+)
+
+from gateway.errors import AskdocsError, together
+from gateway.sources.sync import Progress
+from training.versions import files as hashed
+from training.versions.local import appearing
+from training.versions.manifest import MANIFEST, File, sha256, total
+from training.versions.place import Entry
+
+SCHEME = "s3://"
+PART = 32 * 2**20
+_UPLOADED = re.compile(r"([^/]+(?:/artefacts/[^/]+)?)/([0-9a-f]{16})/")
+# Ends the name of an upload in parts that is not complete.
+_UPLOAD = "?uploadId="
+FIX = "push the version there anew"
+CREDENTIALS = "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"
+
+
+class Bucket:
+    """A `Place`."""
+
+    def __init__(self, address: str, cache: Path) -> None:
+        """`cache` is the folder for what is fetched. Raises AskdocsError: no such address."""
+        self._bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
+        if not address.startswith(SCHEME) or not self._bucket:
+            raise AskdocsError(f"{address!r} is no place in S3: write it as s3://BUCKET/PREFIX")
+        self._prefix = f"{prefix.strip('/')}/".lstrip("/")
+        self._cache = cache
+        with self._told():
+            patient = Config(connect_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+            self._client: Any = boto3.Session().client("s3", config=patient)
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self._bucket}/{self._prefix}".rstrip("/")
+
+    def list(self, under: str = "") -> dict[str, Entry]:
+        prefix = self._prefix + (f"{under}/" if under else "")
+        found = {}
+        with self._told():
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
+                for item in page.get("Contents", ()):
+                    entry = Entry(item["Size"], item["LastModified"])
+                    found[item["Key"].removeprefix(self._prefix)] = entry
+        return found
+
+    def read(self, path: str) -> bytes | None:
+        with self._told():
+            try:
+                content: bytes = self._client.get_object(**self._at(path))["Body"].read()
+            except self._client.exceptions.NoSuchKey:
+                return None
+            return content
+
+    def create(self, path: str, content: bytes) -> bool:
+        with self._told():
+            try:
+                self._client.put_object(
+                    **self._at(path), Body=content, ChecksumAlgorithm="SHA256", IfNoneMatch="*"
+                )
+            except ClientError as error:
+                # 409: another one writes it at this moment.
+                if error.response["Error"]["Code"] not in (
+                    "PreconditionFailed",
+                    "ConditionalRequestConflict",
+                ):
+                    raise
+        # An answer that was lost made boto3 put it twice.
+        return self.read(path) == content
+
+    def publish(
+        self,
+        path: str,
+        folder: Path,
+        manifest: bytes,
+        files: Mapping[str, File],
+        progress: Progress,
+    ) -> bool:
+        there = self.read(f"{path}/{MANIFEST}")
+        if there is not None:
+            return there == manifest
+        count = hashed.counter(f"uploading {path}", total(files), progress)
+        with self._told():
+            for name, file in files.items():
+                self._client.upload_file(
+                    str(folder / name),
+                    **self._at(f"{path}/{_id(manifest)}/{name}"),
+                    ExtraArgs={"ChecksumAlgorithm": "SHA256"},
+                    Config=TransferConfig(multipart_threshold=PART, multipart_chunksize=PART),
+                    Callback=count,
+                )
+                hashed.unchanged(folder / name, folder / name, file, lambda more: None)
+        return self.create(f"{path}/{MANIFEST}", manifest)
+
+    def fetch(
+        self, path: str, manifest: bytes, files: Mapping[str, File], progress: Progress
+    ) -> Path:
+        # Named by the manifest's SHA-256, a copy is that of this version for good.
+        target = self._cache / f"{path.replace('/', '-')}-{_id(manifest)}"
+        if target.exists():
+            with suppress(AskdocsError):
+                hashed.verify(target, files, f"{target}/", FIX, progress)
+                return target
+            shutil.rmtree(target)
+        place = f"{path}/{_id(manifest)}/"
+        self._see_all(place, files)
+        count = hashed.counter(f"downloading {path}", total(files), progress)
+        with self._told(), appearing(target) as new:
+            for name in files:
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
+                self._client.download_file(
+                    **self._at(place + name), Filename=str(new / name), Callback=count
+                )
+            hashed.verify(new, files, f"{self}/{place}", FIX, progress)
+            (new / MANIFEST).write_bytes(manifest)
+        return target
+
+    def remains(self) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        published: dict[str, str | None] = {}
+        for key, entry in self.list().items():
+            if match := _UPLOADED.match(key):
+                path, upload = match.groups()
+                if path not in published:
+                    manifest = self.read(f"{path}/{MANIFEST}")
+                    published[path] = None if manifest is None else _id(manifest)
+                if upload != published[path]:
+                    before = found.get(f"{path}/{upload}", Entry(0, entry.modified))
+                    found[f"{path}/{upload}"] = Entry(
+                        before.bytes + entry.bytes, max(before.modified, entry.modified)
+                    )
+        with self._told():
+            pages = self._client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
+                for item in page.get("Uploads", ()):
+                    path = item["Key"].removeprefix(self._prefix)
+                    upload = {**self._at(path), "UploadId": item["UploadId"]}
+                    parts = self._client.get_paginator("list_parts").paginate(**upload)
+                    size = sum(part["Size"] for page in parts for part in page.get("Parts", ()))
+                    found[f"{path}{_UPLOAD}{item['UploadId']}"] = Entry(size, item["Initiated"])
+        return found
+
+    def remove(self, path: str) -> None:
+        path, _, upload = path.partition(_UPLOAD)
+        with self._told():
+            if upload:
+                with suppress(self._client.exceptions.NoSuchUpload):
+                    self._client.abort_multipart_upload(**self._at(path), UploadId=upload)
+                return
+            for inner in (path, *self.list(path)):
+                self._client.delete_object(**self._at(inner))
+
+    def _at(self, path: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + path}
+
+    def _see_all(self, place: str, files: Mapping[str, File]) -> None:
+        """Before gigabytes are downloaded. Raises AskdocsError: a file is not there, or cut off."""
+        there = self.list(place.rstrip("/"))
+        problems = []
+        for name, file in files.items():
+            entry = there.get(place + name)
+            if entry is None:
+                problems.append(hashed.missing(f"{self}/{place}{name}", FIX))
+            elif entry.bytes != file.bytes:
+                problems.append(hashed.resized(f"{self}/{place}{name}", entry.bytes, file, FIX))
+        if problems:
+            raise together(problems)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise AskdocsError(
+                f"{error.filename or self._cache}: {error.strerror}: see that there is space and"
+                " that you may write there"
+            ) from None
+        except (BotoCoreError, ClientError, S3UploadFailedError) as error:
+            raise AskdocsError(f"{self}: {_explain(error)}") from None
+
+
+def _id(manifest: bytes) -> str:
+    return sha256(manifest)[:16]
+
+
+def _explain(error: Exception) -> str:
+    """What boto3 says, in a line, with the fix."""
+    # boto3 wraps what went wrong with an upload.
+    cause = error.__context__ if isinstance(error, S3UploadFailedError) else error
+    if isinstance(cause, NoCredentialsError):
+        return (
+            "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
+            " AWS_PROFILE"
+        )
+    if isinstance(cause, ConnectionError | HTTPClientError):
+        return f"cannot be reached ({cause}): see to the network and AWS_ENDPOINT_URL"
+    if not isinstance(cause, ClientError):
+        return f"{cause}: see to the AWS_ variables and ~/.aws"
+    code = cause.response["Error"].get("Code", "")
+    if code == "NoSuchBucket":
+        return "there is no such bucket: create it, or name another"
+    if code in CREDENTIALS:
+        return f"the credentials are refused ({code}): renew AWS_ACCESS_KEY_ID and the others"
+    if code in ("AccessDenied", "403"):
+        return (
+            f"{cause.operation_name} is not allowed: these credentials need s3:ListBucket,"
+            " s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload there"
+        )
+    return f"{cause.operation_name} failed ({code or cause}): try again later"
