@@ -25,6 +25,8 @@ PARSERS = {
     "qwen3-coder": "qwen3_coder",
     "deepseek-v3": "deepseek_v3",
 }
+# The largest r of an adapter: what the recipes train. Each place for one takes memory of this rank.
+MAX_RANK = 64
 
 
 def launch(
@@ -37,6 +39,7 @@ def launch(
     gpu: bool,
     threads: int,
     kv_gib: float = 2.0,
+    adapters: int = 0,
 ) -> Launch:
     """The command that serves `model` (a Hugging Face folder or hub id) on 127.0.0.1:`port`.
 
@@ -50,6 +53,7 @@ def launch(
         gpu: whether the environment holds the GPU build.
         threads: CPU cores to use.
         kv_gib: KV cache in GiB, rounded up. CPU only: a GPU gives what is left of its memory.
+        adapters: how many may be loaded at once while it runs, see `gateway.engines.adapters`.
 
     There is no key: the port is bound to loopback and the gateway is the door.
     """
@@ -76,6 +80,13 @@ def launch(
         "VLLM_CACHE_ROOT": str(home / "cache"),  # goes when the environment goes
         "PYTHONSAFEPATH": "1",  # nothing in the working directory shadows its libraries
     }
+    if adapters:
+        # One place more than adapters: the CPU build answers the base model's requests, where they
+        # share a batch with an adapter's, with what lies in the last place, which must stay empty
+        # (vLLM's pull requests 48421 and 49656).
+        argv += ["--enable-lora", "--max-loras", str(adapters + 1)]
+        argv += ["--max-lora-rank", str(MAX_RANK)]
+        env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     if Path(model).is_dir():
         env |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if gpu:

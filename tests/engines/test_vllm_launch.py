@@ -7,7 +7,9 @@ from gateway.engines import vllm
 from gateway.engines.launch import Launch
 
 
-def make(tmp_path: Path, *, model: str = "owner/name", gpu: bool = False) -> Launch:
+def make(
+    tmp_path: Path, *, model: str = "owner/name", gpu: bool = False, adapters: int = 0
+) -> Launch:
     return vllm.launch(
         tmp_path / "env" / "bin" / "python",
         model,
@@ -17,6 +19,7 @@ def make(tmp_path: Path, *, model: str = "owner/name", gpu: bool = False) -> Lau
         gpu=gpu,
         threads=2,
         kv_gib=1.5,
+        adapters=adapters,
     )
 
 
@@ -66,6 +69,20 @@ def test_a_gpu_gets_none_of_the_cpu_settings(tmp_path: Path) -> None:
     assert "--enforce-eager" not in launch.argv
     assert "LD_PRELOAD" not in launch.env
     assert not [name for name in launch.env if name.startswith("VLLM_CPU_")]
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_one_place_for_adapters_stays_empty(tmp_path: Path, gpu: bool) -> None:
+    launch = make(tmp_path, gpu=gpu, adapters=4)
+    assert "--enable-lora" in launch.argv
+    assert option(launch, "--max-loras") == "5"
+    assert launch.env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
+
+
+def test_an_engine_without_adapters_pays_nothing_for_them(tmp_path: Path) -> None:
+    launch = make(tmp_path)
+    assert not [word for word in launch.argv if "lora" in word]
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in launch.env
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,14 @@ def members(group: int) -> list[str]:
 @pytest.mark.parametrize("gpu", [False, True])
 def test_every_option_is_known_to_vllms_own_parser(python: Path, tmp_path: Path, gpu: bool) -> None:
     launch = vllm.launch(
-        python, str(tmp_path), port=1, served_name="base", context=64, gpu=gpu, threads=1
+        python,
+        str(tmp_path),
+        port=1,
+        served_name="base",
+        context=64,
+        gpu=gpu,
+        threads=1,
+        adapters=4,
     )
     code = """
 import sys
