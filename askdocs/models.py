@@ -1,22 +1,33 @@
 """`askdocs models`: the versions of models that were trained, and which of them answers."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askdocs import table
+from askdocs import models_copies, models_keep, table
 from askdocs.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from training.versions.store import Store
 
 app = typer.Typer(
     help="Versions of models that were trained: what they are, and which one answers.",
     no_args_is_help=True,
 )
+app.command()(models_copies.push)
+app.command()(models_copies.pull)
+app.command()(models_keep.verify)
+app.command()(models_keep.retire)
+app.command()(models_keep.gc)
 NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+# What makes one version different from another.
+COMPARED = ["base_model", "dataset", "recipe", "prompt_fingerprint", "commit", "metrics", "checks"]
 
 
 def opened_store(home_dir: Path | None) -> "Store":
@@ -31,22 +42,42 @@ def opened_store(home_dir: Path | None) -> "Store":
 
 def targeted(home_dir: Path | None) -> dict[str, list[str]]:
     """The aliases that send requests to a model, by the model's name."""
-    from askdocs import home
-    from askdocs.keys import opened
     from gateway import aliases
     from gateway.config import GatewaySettings
     from gateway.settings import load
 
-    settings = load(GatewaySettings)
-    table = {**aliases.DEFAULT, **settings.aliases}
-    if settings.database_url or home.find(home_dir).database.exists():
-        with opened(home_dir) as database:
+    table = {**aliases.DEFAULT, **load(GatewaySettings).aliases}
+    with _database(home_dir) as database:
+        if database is not None:
             table |= aliases.stored(database)
     found: dict[str, list[str]] = {}
     for name, alias in sorted(table.items()):
         for target in (*alias.targets, *alias.fallback):
             found.setdefault(target, []).append(name)
     return found
+
+
+def served(home_dir: Path | None) -> list[str]:
+    """The versions that are served, or are to be, whether or not an alias points to them."""
+    from gateway import deployments
+
+    with _database(home_dir) as database:
+        return [] if database is None else [one.name for one in deployments.every(database)]
+
+
+@contextmanager
+def _database(home_dir: Path | None) -> "Iterator[sa.Engine | None]":
+    """The gateway's, if there is one: to look does not make it."""
+    from askdocs import home
+    from askdocs.keys import opened
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+
+    if load(GatewaySettings).database_url or home.find(home_dir).database.exists():
+        with opened(home_dir) as database:
+            yield database
+    else:
+        yield None
 
 
 @app.command("list")
@@ -103,25 +134,50 @@ def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = 
         return
     del facts["verdict"]
     files = facts.pop("files")
-    for line in flat(facts):
-        print(": ".join(line))
+    for key, value in flat(facts).items():
+        print(f"{key}: {value}")
     for path, file in files.items():
         print(f"{path}: {file['bytes']:,} bytes, {file['sha256']}")
 
 
-def flat(facts: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
+@app.command()
+def diff(
+    name: NameArgument,
+    other: Annotated[str, typer.Argument(metavar="VERSION", help="The version beside it.")],
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What differs between two versions: base model, dataset, recipe, metrics, checks."""
+    store = opened_store(home_dir)
+    sides = [
+        flat(store.manifest(one).model_dump(mode="json", include=set(COMPARED)))
+        for one in (name, other)
+    ]
+    keys = dict.fromkeys(key for side in sides for key in side)
+    rows = {key: [side.get(key) for side in sides] for key in keys}
+    found = {key: values for key, values in rows.items() if values[0] != values[1]}
+    if as_json:
+        print(json.dumps({"versions": [name, other], "differences": found}, indent=2))
+    elif not found:
+        print(f"{name} and {other} do not differ in {', '.join(COMPARED)}")
+    else:
+        cells = [[key, *("-" if v is None else v for v in values)] for key, values in found.items()]
+        table.show(["", name, other], cells)
+
+
+def flat(facts: dict[str, Any], above: str = "") -> dict[str, str]:
     """Every value under the path of its keys, as recipe.lora.rank; empty ones are left out."""
-    lines = []
+    found: dict[str, str] = {}
     for key, value in facts.items():
+        if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+            value = {str(number): one for number, one in enumerate(value, 1)}
         if isinstance(value, dict):
-            lines += flat(value, f"{above}{key}.")
-        elif isinstance(value, list) and any(isinstance(one, dict) for one in value):
-            lines += flat({str(n): one for n, one in enumerate(value, 1)}, f"{above}{key}.")
+            found |= flat(value, f"{above}{key}.")
         elif isinstance(value, list):
-            lines += [(f"{above}{key}", ", ".join(map(str, value)))] if value else []
+            found |= {f"{above}{key}": ", ".join(map(str, value))} if value else {}
         elif value is not None:
-            lines.append((f"{above}{key}", str(value)))
-    return lines
+            found[f"{above}{key}"] = str(value)
+    return found
 
 
 def _facts(store: "Store", name: str, used: dict[str, list[str]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`askdocs models`: the command itself, on stores that hold versions."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from askdocs.home import Home
-from gateway import aliases, database
+from gateway import aliases, database, deployments
 from gateway.config import Alias
 from gateway.errors import AskdocsError
-from tests.training.versions import FACTS, trained, verdict
+from tests.training.versions import FACTS, everything, trained, verdict
 from training.versions.local import Folder
 from training.versions.store import Store
 
@@ -105,3 +106,139 @@ def test_the_settings_name_the_store(
 ) -> None:
     monkeypatch.setenv("ASKDOCS_TRAINING_STORE", str(tmp_path / "elsewhere"))
     assert said(home, "list") == []
+
+
+def test_a_difference_is_shown_side_by_side(home: Home, store: Store) -> None:
+    assert "do not differ" in run(home, "diff", "docs@v1", "docs@v2").stdout
+    recipe = {**FACTS.recipe, "lora": {"rank": 16}, "epochs": 2}
+    facts = FACTS.model_copy(update={"recipe": recipe, "metrics": {"eval_loss": 1.0}})
+    store.add("docs", home.root / "one", facts)
+    assert said(home, "diff", "docs@v1", "docs@v3")["differences"] == {
+        "recipe.lora.rank": ["8", "16"],
+        "recipe.lora.modules": ["q_proj, v_proj", None],
+        "metrics.eval_loss": ["1.25", "1.0"],
+        "metrics.tokens_per_second": ["228.0", None],
+        "recipe.epochs": [None, "2"],
+    }
+    lines = run(home, "diff", "docs@v1", "docs@v3").stdout.splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["docs@v1", "docs@v3"],
+        ["recipe.lora.rank", "8", "16"],
+    ]
+
+
+def test_what_is_broken_is_found_by_verify(home: Home, store: Store) -> None:
+    store.add_artefact("docs@v1", "gguf", home.root / "one", {})
+    assert said(home, "verify") == {"docs@v1": [], "docs@v2": []}
+    (home.root / "versions/docs@v1/artefacts/gguf/training.json").unlink()
+    done = run(home, "verify")
+    assert done.exit_code == 1
+    broken, line, fine = done.stdout.splitlines()
+    assert (broken, fine) == ("docs@v1: broken", "docs@v2: ok")
+    assert "docs@v1/artefacts/gguf/training.json: is missing" in line
+    assert run(home, "verify", "docs@v2").exit_code == 0
+
+
+def test_a_version_that_an_alias_uses_is_not_retired(home: Home, store: Store) -> None:
+    target(home, "docs@v2")
+    done = run(home, "retire", "docs@v2", "--yes")
+    assert str(done.exception) == (
+        "docs@v2: the alias docs points to it: promote another version first"
+    )
+    assert store.retired("docs@v2") is None
+    assert said(home, "retire", "docs@v1", "--yes") == {"name": "docs@v1", "changed": True}
+    assert said(home, "retire", "docs@v1", "--yes") == {"name": "docs@v1", "changed": False}
+
+
+def test_a_version_that_is_served_is_not_retired(home: Home, store: Store) -> None:
+    target(home, "base")
+    engine = database.open(f"sqlite:///{home.database}")
+    deployments.want(engine, "docs@v1", str(store.place))
+    engine.dispose()
+    done = run(home, "retire", "docs@v1", "--yes")
+    assert str(done.exception) == "docs@v1: is served: promote another version first"
+
+
+def test_without_a_yes_nothing_is_retired(home: Home, store: Store) -> None:
+    words = ["models", "retire", "docs@v1", "--home", str(home.root)]
+    assert CliRunner().invoke(app, words, input="n\n").exit_code == 1
+    assert run(home, "retire", "docs@v1", "--dry-run").exit_code == 0
+    assert store.retired("docs@v1") is None
+
+
+def test_a_version_goes_to_another_place_and_comes_back_as_it_was(
+    home: Home, store: Store, tmp_path: Path
+) -> None:
+    store.add_verdict("docs@v2", verdict("docs@v2"))
+    store.add_artefact("docs@v2", "gguf", home.root / "one", {})
+    there = tmp_path / "backup"
+    for _ in range(2):
+        said(home, "push", "docs@v2", str(there), "--artefact", "gguf")
+    other = Home(tmp_path / "other")
+    said(other, "pull", "docs@v2", str(there))
+    arrived = Store(Folder(other.root / "versions"))
+    assert arrived.names() == ["docs@v2"]
+    assert everything(arrived.fetch("docs@v2")) == {
+        path: content
+        for path, content in everything(store.fetch("docs@v2")).items()
+        if not path.startswith("artefacts/")
+    }
+    said(other, "pull", "docs@v2", str(there), "--artefact", "gguf")
+    assert everything(arrived.fetch("docs@v2")) == everything(store.fetch("docs@v2"))
+    assert arrived.verdicts("docs@v2") == [verdict("docs@v2")]
+
+
+def test_another_version_of_the_same_name_is_not_overwritten(
+    home: Home, store: Store, tmp_path: Path
+) -> None:
+    elsewhere = Store(Folder(tmp_path / "elsewhere"))
+    elsewhere.add("docs", home.root / "two", FACTS)
+    before = everything(tmp_path / "elsewhere")
+    done = run(home, "push", "docs@v1", str(tmp_path / "elsewhere"))
+    assert str(done.exception).startswith(f"{tmp_path}/elsewhere/docs@v1: is another one, with")
+    assert everything(tmp_path / "elsewhere") == before
+
+
+def test_what_is_broken_is_not_copied(home: Home, store: Store, tmp_path: Path) -> None:
+    (home.root / "versions/docs@v1/training.json").write_text('{"steps": 4}')
+    done = run(home, "push", "docs@v1", str(tmp_path / "backup"))
+    assert "training.json: has the SHA-256" in str(done.exception)
+    assert not (tmp_path / "backup").exists()
+
+
+def test_gc_removes_files_of_retired_versions_and_what_a_kill_left(
+    home: Home, store: Store
+) -> None:
+    versions = home.root / "versions"
+    left = versions / ".docs@v3.0123abcd.new"
+    trained(left)
+    fresh = versions / ".docs@v3.4567abcd.new"
+    trained(fresh)
+    for path in left.rglob("*"):
+        os.utime(path, (0, 0))
+    store.add_artefact("docs@v1", "gguf", home.root / "one", {})
+    store.retire("docs@v1")
+    assert [one["what"] for one in said(home, "gc", "--dry-run")["garbage"]] == [left.name]
+    before = everything(versions)
+    found = said(home, "gc", "--dry-run", "--days", "0")
+    assert [one["what"] for one in found["garbage"]] == [left.name, "docs@v1"]
+    assert everything(versions) == before
+    done = said(home, "gc", "--yes", "--days", "0")
+    after = everything(versions)
+    assert done["bytes"] == sum(map(len, before.values())) - sum(map(len, after.values()))
+    assert not left.exists()
+    assert fresh.exists()
+    assert sorted(path for path in after if path.startswith("docs@v1/")) == [
+        "docs@v1/manifest.json",
+        "docs@v1/retired.json",
+    ]
+    assert store.names() == ["docs@v1", "docs@v2"]
+    store.fetch("docs@v2")
+    assert said(home, "gc", "--dry-run", "--days", "0")["garbage"] == []
+    assert store.add("docs", home.root / "one", FACTS) == "docs@v3"
+
+
+def test_gc_leaves_a_retired_version_that_an_alias_uses(home: Home, store: Store) -> None:
+    store.retire("docs@v1")
+    target(home, "docs@v1")
+    assert said(home, "gc", "--yes", "--days", "0")["garbage"] == []

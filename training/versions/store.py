@@ -56,14 +56,18 @@ class Store:
         """Raises AskdocsError: there is no such version, or its manifest is not valid."""
         return decode(Manifest, self.manifest_bytes(name), f"{self.place}/{name}/{MANIFEST}")
 
-    def manifest_bytes(self, name: str) -> bytes:
-        """As it lies there; its SHA-256 names the version wherever that is copied to."""
+    def manifest_bytes(self, name: str, artefact: str | None = None) -> bytes:
+        """As it lies there; the SHA-256 of a version's names it wherever that is copied to."""
         names.parse(name)
-        content = self.place.read(f"{name}/{MANIFEST}")
-        if content is None:
+        content = self.place.read(f"{_path(name, artefact)}/{MANIFEST}")
+        if content is not None:
+            return content
+        if artefact is None:
             known = ", ".join(self.names()) or "none yet"
             raise AskdocsError(f"{name}: no such version in {self.place}; there are: {known}")
-        return content
+        self.manifest_bytes(name)
+        known = ", ".join(self.artefacts(name)) or "none yet"
+        raise AskdocsError(f"{name}: has no artefact {artefact!r}; there are: {known}")
 
     def add(self, alias: str, folder: Path, facts: Facts, progress: Progress = quiet) -> str:
         """Make the files of a folder the next version of an alias, and return its name.
@@ -81,11 +85,42 @@ class Store:
             if self.place.publish(name, folder, encode(manifest), files, progress):
                 return name
 
-    def _last(self, alias: str) -> int:
-        """The highest number that is taken, by whatever is there."""
-        folders = {path.split("/")[0] for path in self.place.list()}
-        taken = [names.parse(folder) for folder in folders if names.is_version(folder)]
-        return max((one.number for one in taken if one.alias == alias), default=0)
+    def has(self, name: str, artefact: str | None, content: bytes) -> bool:
+        """Is it here already, with this manifest?"""
+        return self.place.read(f"{_path(name, artefact)}/{MANIFEST}") == content
+
+    def put(
+        self,
+        name: str,
+        artefact: str | None,
+        content: bytes,
+        folder: Path,
+        progress: Progress = quiet,
+    ) -> None:
+        """Keep a version that was made elsewhere, or an artefact of one, under its own name.
+
+        Args:
+            content: its manifest, as it lies there.
+            folder: its files.
+
+        Raises:
+            AskdocsError: there is another one of this name; the artefact was derived from another
+                version; a file is not what the manifest says.
+        """
+        place = f"the manifest of {_path(name, artefact)}"
+        if artefact is None:
+            manifest = decode(Manifest, content, place)
+            if manifest.name != name:
+                raise AskdocsError(f"{place}: is that of {manifest.name}")
+            files = manifest.files
+        else:
+            files = self._derived(name, artefact, content, place).files
+        if not self.place.publish(_path(name, artefact), folder, content, files, progress):
+            there = sha256(self.manifest_bytes(name, artefact))
+            raise AskdocsError(
+                f"{self.place}/{_path(name, artefact)}: is another one, with the manifest {there}"
+                f" and not {sha256(content)}: train or derive it anew in one of the two stores"
+            )
 
     def fetch(self, name: str, artefact: str | None = None, progress: Progress = quiet) -> Path:
         """A folder of this machine with a version's files, or an artefact's, not to be written to.
@@ -93,39 +128,23 @@ class Store:
         Raises:
             AskdocsError: a file is not what the manifest says, and which.
         """
-        if artefact is not None:
-            path = f"{name}/{ARTEFACTS}/{artefact}"
-            files = self.artefact(name, artefact).files
-        else:
-            path, files = name, self.manifest(name).files
+        content = self.manifest_bytes(name, artefact)
         if retired := self.retired(name):
             raise AskdocsError(
                 f"{name}: was retired on {retired:%Y-%m-%d}, and is not to be used: take another"
             )
-        content = self.place.read(f"{path}/{MANIFEST}") or b""
-        return self.place.fetch(path, content, files, progress)
+        known = self.manifest(name) if artefact is None else self.artefact(name, artefact)
+        return self.place.fetch(_path(name, artefact), content, known.files, progress)
 
     def artefacts(self, name: str) -> list[str]:
         """The kinds that were derived from a version."""
-        under = f"{name}/{ARTEFACTS}"
-        ends = [path.removeprefix(f"{under}/").split("/") for path in self.place.list(under)]
-        return sorted(end[0] for end in ends if end[1:] == [MANIFEST])
+        paths = (path.split("/") for path in self.place.list(f"{name}/{ARTEFACTS}"))
+        return sorted(path[2] for path in paths if path[3:] == [MANIFEST])
 
     def artefact(self, name: str, kind: str) -> Artefact:
         """Raises AskdocsError: there is none, or it was derived from another version."""
-        place = f"{name}/{ARTEFACTS}/{kind}/{MANIFEST}"
-        version = sha256(self.manifest_bytes(name))
-        content = self.place.read(place)
-        if content is None:
-            known = ", ".join(self.artefacts(name)) or "none yet"
-            raise AskdocsError(f"{name}: has no artefact {kind!r}; there are: {known}")
-        found = decode(Artefact, content, f"{self.place}/{place}")
-        if (found.version, found.kind, found.manifest_sha256) != (name, kind, version):
-            raise AskdocsError(
-                f"{self.place}/{place}: belongs to another version"
-                f" ({found.version}, {found.manifest_sha256}): remove the folder and derive it anew"
-            )
-        return found
+        content = self.manifest_bytes(name, kind)
+        return self._derived(name, kind, content, f"{self.place}/{_path(name, kind)}/{MANIFEST}")
 
     def add_artefact(
         self,
@@ -155,8 +174,7 @@ class Store:
             raise AskdocsError(
                 f"{kind!r}: cannot be an artefact ({error.errors()[0]['msg']}): name it otherwise"
             ) from None
-        path = f"{name}/{ARTEFACTS}/{kind}"
-        if not self.place.publish(path, folder, encode(artefact), files, progress):
+        if not self.place.publish(_path(name, kind), folder, encode(artefact), files, progress):
             raise AskdocsError(f"{name}: has an artefact {kind!r} already, and it never changes")
 
     def add_verdict(self, name: str, verdict: Verdict) -> None:
@@ -198,3 +216,24 @@ class Store:
             raise AskdocsError(
                 f"{self.place}/{name}/{RETIRED}: is not valid: remove it, and retire {name} again"
             ) from None
+
+    def _derived(self, name: str, kind: str, content: bytes, place: str) -> Artefact:
+        """The artefact with this manifest. Raises AskdocsError: it is not of this version."""
+        found = decode(Artefact, content, place)
+        version = sha256(self.manifest_bytes(name))
+        if (found.version, found.kind, found.manifest_sha256) != (name, kind, version):
+            raise AskdocsError(
+                f"{place}: belongs to another version ({found.version}, {found.manifest_sha256}):"
+                " remove it and derive it anew"
+            )
+        return found
+
+    def _last(self, alias: str) -> int:
+        """The highest number that is taken, by whatever is there."""
+        folders = {path.split("/")[0] for path in self.place.list()}
+        taken = [names.parse(folder) for folder in folders if names.is_version(folder)]
+        return max((one.number for one in taken if one.alias == alias), default=0)
+
+
+def _path(name: str, artefact: str | None) -> str:
+    return name if artefact is None else f"{name}/{ARTEFACTS}/{artefact}"

@@ -1,0 +1,53 @@
+"""What a store need not keep: what a write left that was cut off, and files of retired versions."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from training.versions.manifest import MANIFEST, RETIRED, VERDICTS
+from training.versions.store import Store
+
+# What is younger may be a write that goes on.
+CUT_OFF = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Files that can go together."""
+
+    what: str
+    """For people: the version, or the path of what is left."""
+    why: str
+    bytes: int
+    paths: tuple[str, ...]
+    """At the store's place, in the order in which they go."""
+
+
+def find(store: Store, used: Collection[str], now: datetime, days: int) -> Iterator[Garbage]:
+    """What can go.
+
+    Of a retired version its manifest and its verdicts stay: they say what it was, and keep its
+    number.
+
+    Args:
+        used: versions that stay whole, even if they are retired.
+        days: since a version was retired.
+    """
+    for path, entry in sorted(store.place.remains().items()):
+        if entry.modified < now - CUT_OFF:
+            yield Garbage(path, "a write was cut off", entry.bytes, (path,))
+    for name in store.names():
+        retired = store.retired(name)
+        if retired is None or retired > now - timedelta(days=days) or name in used:
+            continue
+        stays = (f"{name}/{MANIFEST}", f"{name}/{RETIRED}", f"{name}/{VERDICTS}/")
+        files = {
+            path: entry.bytes
+            for path, entry in store.place.list(name).items()
+            if not path.startswith(stays)
+        }
+        if files:
+            # An artefact's manifest goes first: without it, what is left is not taken for whole.
+            paths = sorted(files, key=lambda path: not path.endswith(f"/{MANIFEST}"))
+            why = f"retired on {retired:%Y-%m-%d}"
+            yield Garbage(name, why, sum(files.values()), tuple(paths))
