@@ -49,10 +49,12 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         return
     for row in rows:
         print(f"{row['name']}  ({row['from']})")
-        print(f"  targets    {_shares(row['targets'])}")
+        print(f"  targets    {shares(row['targets'])}")
         if row["fallback"]:
             print(f"  fallback   {' -> '.join(row['fallback'])}, after {row['first_byte']:g} s")
         print(f"  grounding  {'on' if row['grounding'] else 'off'}")
+        if row["instructions"]:
+            print(f"  told       {shortened(row['instructions'])}")
 
 
 @app.command("set")
@@ -70,6 +72,13 @@ def put(
     grounding: Annotated[
         bool | None, typer.Option(help="Do answers stand on pages of the wiki?")
     ] = None,
+    instructions: Annotated[
+        Path | None,
+        typer.Option(help="File of what models are told before every question."),
+    ] = None,
+    no_instructions: Annotated[
+        bool, typer.Option("--no-instructions", help="Take them away.")
+    ] = False,
     first_byte: Annotated[
         float | None,
         typer.Option(help="Seconds until the first byte, after which the fallback is asked."),
@@ -82,10 +91,12 @@ def put(
 
     What you do not name stays as it is.
     """
+    from askdocs import instructions as telling
     from askdocs.keys import opened
     from gateway import aliases
 
-    settings = _settings(home_dir)
+    settings = effective(home_dir)
+    told = telling.read(instructions) if instructions else None
     with opened(home_dir) as database:
         table = {**aliases.DEFAULT, **settings.aliases, **aliases.stored(database)}
         before = table.get(name)
@@ -96,20 +107,22 @@ def put(
             fields["fallback"] = tuple(fallback or ())
         if grounding is not None:
             fields["grounding"] = grounding
+        if told or no_instructions:
+            fields["instructions"] = told
         if first_byte is not None:
             fields["first_byte"] = first_byte
         alias = _checked(name, fields)
         new = aliases.Table({**table, name: alias})
-        if problems := asyncio.run(_problems(settings, database, new)):
+        if problems := asyncio.run(problems_of(settings, database, new)):
             raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
         if not dry_run:
             aliases.save(database, name, alias, getpass.getuser())
     if as_json:
         print(json.dumps({"name": name, **alias.model_dump(mode="json"), "changed": not dry_run}))
         return
-    was = f"was {_shares(before.targets)}, " if before else "new, "
+    was = f"was {shares(before.targets)}, " if before else "new, "
     then = " (dry run: nothing was changed)" if dry_run else ""
-    print(f"{name}: {was}is {_shares(alias.targets)}{then}")
+    print(f"{name}: {was}is {shares(alias.targets)}{then}")
 
 
 @app.command()
@@ -123,7 +136,7 @@ def remove(
     from askdocs.keys import opened
     from gateway import aliases
 
-    settings = _settings(home_dir)
+    settings = effective(home_dir)
     with opened(home_dir) as database:
         stored = aliases.stored(database)
         if name not in stored:
@@ -132,7 +145,7 @@ def remove(
             )
         del stored[name]
         table = {**aliases.DEFAULT, **settings.aliases, **stored}
-        if problems := asyncio.run(_problems(settings, database, aliases.Table(table))):
+        if problems := asyncio.run(problems_of(settings, database, aliases.Table(table))):
             raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
         if not dry_run:
             aliases.remove(database, name)
@@ -141,10 +154,10 @@ def remove(
         print(json.dumps({"name": name, "removed": not dry_run, "remains": left is not None}))
         return
     then = " (dry run: nothing was changed)" if dry_run else ""
-    print(f"{name}: {f'is {_shares(left.targets)} again' if left else 'is gone'}{then}")
+    print(f"{name}: {f'is {shares(left.targets)} again' if left else 'is gone'}{then}")
 
 
-def _settings(home_dir: Path | None) -> "GatewaySettings":
+def effective(home_dir: Path | None) -> "GatewaySettings":
     """The gateway's settings, with the engine of the `askdocs up` that runs here, if one does."""
     from askdocs import home, status
     from gateway.config import GatewaySettings
@@ -175,7 +188,7 @@ def _checked(name: str, fields: dict[str, Any]) -> "Alias":
         raise AskdocsError("\n".join(f"alias {name}: {text}" for text in texts)) from None
 
 
-async def _problems(
+async def problems_of(
     settings: "GatewaySettings", database: "sa.Engine", table: "Table"
 ) -> "list[Problem]":
     """What the gateway would refuse about `table`; the engines are asked for names not in the file.
@@ -194,6 +207,12 @@ async def _problems(
         await fleet.close()
 
 
+def shortened(text: str, most: int = 80) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def _weighted(text: str) -> tuple[str, float]:
     name, equals, weight = text.partition("=")
     try:
@@ -202,6 +221,7 @@ def _weighted(text: str) -> tuple[str, float]:
         raise AskdocsError(f"--target {text}: {weight!r} is no weight; write MODEL=90") from None
 
 
-def _shares(targets: dict[str, float]) -> str:
+def shares(targets: dict[str, float]) -> str:
+    """Models and their parts of all requests, for people."""
     total = sum(targets.values())
     return ", ".join(f"{name} {weight / total:.0%}" for name, weight in targets.items())

@@ -34,6 +34,10 @@ def build(
     closed_book: Annotated[
         float, typer.Option(min=0, max=1, help="Share of answerable rows that stand without pages.")
     ] = 0.0,
+    instructions: Annotated[
+        Path | None,
+        typer.Option(help="File of the alias's instructions, as `aliases set` has it."),
+    ] = None,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out rows of pages that are not there.")
     ] = False,
@@ -44,6 +48,7 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a dataset from questions and a wiki: prompts as the gateway sends them, and answers."""
+    from askdocs import instructions as telling
     from askdocs import model
     from askdocs.syncing import Bar
     from gateway.config import GatewaySettings
@@ -65,6 +70,7 @@ def build(
         refusals=refusals,
         closed_book=closed_book,
         skip_unknown=skip_unknown,
+        instructions=telling.read(instructions) if instructions else "",
     )
     with nullcontext() if dry_run else output(out, force) as folder, Bar() as bar:
         tokens = Tokens(tokenizer or Path(model.shipped().source))

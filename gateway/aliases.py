@@ -55,6 +55,8 @@ class Route:
     grounding: bool = False
     first_byte: float = 600.0
     """Seconds until the first byte, after which the next candidate is asked."""
+    instructions: str = ""
+    """What models are told before the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,13 @@ class Table:
             return Route(name, (name,))
         point = _point(user) if user and len(alias.targets) > 1 else random.random()  # noqa: S311
         candidates = dict.fromkeys(self._candidates(name, point))
-        return Route(name, tuple(candidates), alias.grounding, alias.first_byte)
+        return Route(
+            name,
+            tuple(candidates),
+            alias.grounding,
+            alias.first_byte,
+            alias.instructions or "",
+        )
 
     def _candidates(self, name: str, point: float) -> list[str]:
         alias = self.aliases.get(name)

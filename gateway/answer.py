@@ -106,13 +106,16 @@ class Answer:
         request: dict[str, Any],
         room: int,
         exchange: Exchange,
+        instructions: str = "",
     ) -> None:
+        """`instructions` are the alias's."""
         self._settings = settings
         self._asked = asked
         self._grounds = grounds
         self._request = request
         self._room = room
         self._exchange = exchange
+        self._instructions = instructions
         self._focus = grounds.focus
         quoting = self._focus if self._settings.answers == "quote" else None
         self._grammar = quote.grammar(quoting) if quoting else ""
@@ -290,6 +293,7 @@ class Answer:
             self._asked.history,
             self._asked.client_system,
             beginning(self._focus, self._grounds.tokens) if self._focus else "",
+            self._instructions,
         )
         if self._asked.stream:
             request["stream_options"] = {"include_usage": True}

@@ -23,6 +23,7 @@ from gateway.dispatch import Call, unknown_model
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange, request_id
 from gateway.fleet import Served
+from gateway.grounding.prompt import instructed
 from gateway.http import ApiError, parse_object, read_body, send_events, send_json
 from gateway.keys import INSTALLATION
 from gateway.parts import Parts, running
@@ -35,6 +36,8 @@ DIRECT = ("/chat/completions", "/completions", "/embeddings", "/rerank")
 # Translated to chat by LiteLLM, which then asks this gateway.
 TRANSLATED = ("/responses", "/messages")
 ENDPOINTS = (*DIRECT, *TRANSLATED)
+# Whose model is told the alias's instructions.
+CHATS = ("/chat/completions", *TRANSLATED)
 # What a page in a browser may read of a response.
 EXPOSED = [
     "x-request-id",
@@ -135,12 +138,16 @@ class Gateway:
             and parts.has_wiki
         )
         default = parts.settings.max_tokens if exchange.grounded else parts.settings.max_output
-        space = room.bound(endpoint, request, len(body), default)
+        told = len(route.instructions.encode()) if endpoint in CHATS else 0
+        space = room.bound(endpoint, request, len(body) + told, default)
         space = parts.chat.bound(space) if exchange.grounded else room.within(space, first.engine)
+        if endpoint == "/chat/completions" and not exchange.grounded:
+            request["messages"] = instructed(request["messages"], route.instructions)
         with parts.traffic.request():
             if not self._is_inner(exchange, headers):
                 await exchange.admit(space, partial(room.count_nearly, request, first.engine))
             if endpoint in TRANSLATED:
+                # Which asks this gateway: then the model is told the alias's instructions.
                 await relay.translated(parts.litellm, exchange, request, send)
             elif exchange.grounded:
                 assert parts.chat is not None

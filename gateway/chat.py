@@ -53,15 +53,26 @@ class Chat:
             exchange.prompt = asked.question
         try:
             context = (await engine.model()).context
-            grounds, room = await self._ground(asked, request, context)
+            grounds, room = await self._ground(asked, request, route.instructions, context)
         except (httpx.HTTPError, AskdocsError):
             if len(route.candidates) == 1:
                 raise engine_away() from None
             # The one that counts is away, and another one answers: by a rule of thumb, then.
             counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
-            grounds, room = await self._ground(asked, request, context, estimates)
-        answer = Answer(self._settings, self._grounding, asked, grounds, request, room, exchange)
+            grounds, room = await self._ground(
+                asked, request, route.instructions, context, estimates
+            )
+        answer = Answer(
+            self._settings,
+            self._grounding,
+            asked,
+            grounds,
+            request,
+            room,
+            exchange,
+            route.instructions,
+        )
         opening = partial(self._dispatch.open, answer.call(), route)
         if asked.stream:
             await send_events(send, answer.stream(opening))
@@ -72,6 +83,7 @@ class Chat:
         self,
         asked: Asked,
         request: dict[str, Any],
+        instructions: str,
         context: int | None,
         count: Count | None = None,
     ) -> tuple[Grounds, int]:
@@ -85,6 +97,7 @@ class Chat:
         spoken = [
             asked.question,
             asked.client_system,
+            instructions,
             *(str(m["content"]) for m in asked.history),
         ]
         texts = [neutral(text) for text in spoken if text]

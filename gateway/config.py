@@ -10,6 +10,7 @@ from gateway.settings import Section
 
 # "@" is for versions: docs@v7. A slash would be read as a provider by some clients.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$"
+LONGEST = 20_000  # characters of an alias's instructions
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -57,6 +58,11 @@ class Alias(BaseModel):
         (), description="Models or aliases that are asked in this order when the target fails."
     )
     grounding: bool = Field(False, description="Do answers stand on pages of the wiki?")
+    instructions: str | None = Field(
+        None,
+        max_length=LONGEST,
+        description="What models are told before every question, behind the gateway's own words.",
+    )
     first_byte: float = Field(
         30.0,
         gt=0,

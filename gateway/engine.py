@@ -328,7 +328,10 @@ class Engine:
                 " name one of them with --model"
             )
         entry = next(model for model in listed if model["id"] == wanted)
-        return EngineModel(wanted, entry.get("max_model_len") or await self._slot_context())
+        # vLLM tells the context of an adapter at its base model.
+        base = next((model for model in listed if model["id"] == entry.get("parent")), entry)
+        context = entry.get("max_model_len") or base.get("max_model_len")
+        return EngineModel(wanted, context or await self._slot_context())
 
     async def _slot_context(self) -> int | None:
         """llama.cpp tells the context of one slot in /props."""

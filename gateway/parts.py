@@ -152,7 +152,10 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         def kept_by(engine: Engine) -> Kept | None:
             return kept if engine.url == base.url else None
 
-        warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by)
+        def told() -> str:
+            return aliases.table.aliases[DOCS].instructions or ""
+
+        warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by, told)
         if settings.warm:
             tasks.append(_warm(settings, warmer))
         running = [asyncio.create_task(task) for task in tasks]

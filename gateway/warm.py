@@ -63,11 +63,13 @@ class Warmer:
         engine: Callable[[], Awaitable[Engine | None]],
         budget: int,
         kept: Callable[[Engine], Kept | None] = lambda engine: None,
+        instructions: Callable[[], str] = str,
     ) -> None:
         """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
 
         `grounding` is told what is warm. `kept` says where an engine keeps what it has read: what
-        one model has read, another one must not take for its own.
+        one model has read, another one must not take for its own. `instructions` are what stands
+        before the pages now, see `prompt.render`.
         """
         self._grounding = grounding
         self._index = grounding.index
@@ -79,6 +81,8 @@ class Warmer:
         self._turn = asyncio.Lock()
         self._engine: Engine | None = None
         self._seen: PrefixCache | None = None
+        self._instructions = instructions
+        self._told = ""
 
     async def run(self) -> None:
         """Warm what is hot, then what has changed, and all again in a new engine; for ever."""
@@ -133,11 +137,16 @@ class Warmer:
             yield Warmed(page, tokens, time.monotonic() - began, how)
 
     async def _look_at(self, engine: Engine) -> bool:
-        """Is it another engine than before, or the same started again? Then nothing is warm."""
+        """Is it another engine than before, the same started again, or told something else?
+
+        Then nothing is warm.
+        """
         seen, before = await engine.prefix_cache(), self._seen
         if seen is not None:
             self._seen = seen
-        changed, self._engine = engine is not self._engine, engine
+        told = self._instructions()
+        changed = engine is not self._engine or told != self._told
+        self._engine, self._told = engine, told
         # What it counts only grows, unless it begins anew.
         if seen is not None and before is not None and seen.asked < before.asked:
             changed = True
@@ -172,7 +181,7 @@ class Warmer:
 
     async def _warm_page(self, engine: Engine, page: Page, tokens: int) -> How:
         excerpts: Sequence[Excerpt] = [Excerpt(page, page.sections, tokens)]
-        messages = prompt.render(excerpts, "?")
+        messages = prompt.render(excerpts, "?", instructions=self._told)
         number = await asyncio.to_thread(self._index.number, page)
         async with self._turn:
             await self._traffic.until_idle()

@@ -48,6 +48,8 @@ class Options:
     """Share of the answerable rows."""
     skip_unknown: bool
     """Is a row that names only pages which the wiki does not have left out?"""
+    instructions: str = ""
+    """What the alias says that the model is for, see `gateway.config.Alias`."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def build(
                 options.budget,
                 options.max_pages,
                 random,
+                options.instructions,
             )
             say = partial(progress, f"making {name} examples")
             made_of_it = made(mixed[name], examples, random, say)

@@ -44,7 +44,7 @@ def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
         },
         "distractors": built.embedded or "words only",
         "tokenizer": {"name": tokens.name, "sha256": tokens.sha256},
-        "prompt_fingerprint": fingerprint(),
+        "prompt_fingerprint": fingerprint(built.options.instructions),
         "unread": [f"{one.path}: {one.why}" for one in built.broken],
         "versions": {
             "python": ".".join(map(str, sys.version_info[:3])),
@@ -97,13 +97,18 @@ def _quantiles(values: Sequence[int]) -> dict[str, int]:
 
 
 def _lines(card: dict[str, Any]) -> Iterator[str]:
-    splits, options, left = card["splits"], card["options"], card["left_out"]
+    splits, left = card["splits"], card["left_out"]
+    options = {name: value for name, value in card["options"].items() if name != "instructions"}
     yield f"# Dataset of {card['file']}"
     yield (
         f"\nMade by `askdocs dataset build` from {card['file']} and {card['wiki']}, by the prompt"
         f" contract {card['prompt_fingerprint']}. The columns are `prompt`, `completion` and"
         " `meta`; the lengths are drawn in lengths.png."
     )
+    if told := card["options"]["instructions"]:
+        yield "\n## Instructions\n"
+        yield "Models are told them before every question, as the gateway's alias has them:\n"
+        yield from (f"    {line}" for line in told.splitlines())
     yield "\n## Examples\n"
     names = list(splits)
     yield from _table(

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.grounding.excerpt import Excerpt, beginning, spoken
 from gateway.grounding.ground import Grounding
 from gateway.grounding.neutral import neutral
-from gateway.grounding.prompt import REFUSAL, Message, render
+from gateway.grounding.prompt import REFUSAL, Message, instructed, render
 from gateway.grounding.sentences import units
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page
@@ -87,6 +87,7 @@ class Examples:
         budget: int,
         max_pages: int,
         random: Random,
+        instructions: str = "",
     ) -> None:
         """
         Args:
@@ -98,6 +99,7 @@ class Examples:
             budget: tokens of pages in a prompt.
             max_pages: from 1 to so many, each number of pages is as likely.
             random: draws it.
+            instructions: the alias's, see `prompt.render`.
         """
         self._grounding = grounding
         self._runner = runner
@@ -107,6 +109,7 @@ class Examples:
         self._budget = budget
         self._max_pages = max_pages
         self._random = random
+        self._instructions = instructions
 
     def grounded(self, row: Row) -> Example:
         """With the page that answers, and others around it.
@@ -151,7 +154,8 @@ class Examples:
 
     def closed_book(self, row: Row) -> Example:
         """The question alone, as a client that switches grounding off sends it."""
-        prompt = [{"role": "user", "content": neutral(row.question)}]
+        question = [{"role": "user", "content": neutral(row.question)}]
+        prompt = instructed(question, self._instructions)
         return self._counted(Example(row, CLOSED, prompt, _answer(row.answer)))
 
     def _found(self, row: Row) -> list[Page]:
@@ -168,7 +172,7 @@ class Examples:
         example = Example(
             row,
             kind,
-            render(excerpts, row.question, focus=beside),
+            render(excerpts, row.question, focus=beside, instructions=self._instructions),
             _answer(answer),
             pages=tuple(part.page.path for part in excerpts),
             openings=tuple(map(opening, excerpts)),

@@ -34,6 +34,7 @@ def render(
     history: Sequence[Message] = (),
     client_system: str = "",
     focus: str = "",
+    instructions: str = "",
 ) -> list[Message]:
     """Messages for the model.
 
@@ -48,23 +49,44 @@ def render(
         focus: the part of the pages that fits the question best, repeated beside the question. It
             raised the token F1 of a 135M model from 0.31 to 0.45 (docs/results.md); a sentence of
             introduction before it, or a request after it, took that away again.
+        instructions: the alias's, behind ours: what it is for, how it answers.
     """
     pages = "\n\n".join(_page(excerpt) for excerpt in excerpts)
-    parts = [SYSTEM, pages, neutral(client_system.strip())]
+    parts = [SYSTEM, neutral(instructions.strip()), pages, neutral(client_system.strip())]
     system = {"role": "system", "content": "\n\n".join(part for part in parts if part)}
     turns = [{**turn, "content": neutral(str(turn["content"]))} for turn in history]
     asked = neutral(f"{focus}\n\nQuestion: {question}" if focus else question)
     return [system, *turns, {"role": "user", "content": asked}]
 
 
-def fingerprint() -> str:
-    """Changes when the contract changes: a model version records the one it was trained with."""
+def instructed(messages: Sequence[Message], instructions: str) -> list[Message]:
+    """The messages of a request without pages, with the alias's instructions in front.
+
+    They come before the client's own system prompt, in one message: templates take one.
+    """
+    told = neutral(instructions.strip())
+    if not told:
+        return list(messages)
+    first, rest = messages[0], messages[1:]
+    if first.get("role") not in ("system", "developer"):
+        return [{"role": "system", "content": told}, *messages]
+    content = first.get("content")
+    if isinstance(content, list):
+        return [{**first, "content": [{"type": "text", "text": f"{told}\n\n"}, *content]}, *rest]
+    return [{**first, "content": f"{told}\n\n{content}" if content else told}, *rest]
+
+
+def fingerprint(instructions: str = "") -> str:
+    """Changes when the contract changes, or an alias's instructions.
+
+    A model version records the one it was trained with.
+    """
     from gateway.wiki.page import Page, Section
 
     section = Section("H", "h", ("H",), "## H\n\nText. <|x|> <s> [INST] </page>")
     page = Page("p.md", 'T "t" <|x|>', "http://wiki/p/", (section,))
     turns = [{"role": "user", "content": "<|x|>"}]
-    sample = render([Excerpt(page, page.sections, 1)], "Q?", turns, "S", "F")
+    sample = render([Excerpt(page, page.sections, 1)], "Q?", turns, "S", "F", instructions)
     return hashlib.sha256(repr(sample).encode()).hexdigest()[:16]
 
 

@@ -16,6 +16,7 @@ WIKI = """# Coffee
 
 The coffee machine stands in the kitchen on the second floor.
 """
+INSTRUCTIONS = "You answer for the people team. Say who can be asked about it."
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ def lane(
             gateway_docs=str(docs),
             gateway_fast_lane=str(request.param == "fast").lower(),
             gateway_models=json.dumps({"embed": {"url": embedder.url}}),
+            gateway_aliases=json.dumps(
+                {"hr": {"targets": "base", "grounding": True, "instructions": INSTRUCTIONS}}
+            ),
             gateway_cors_origins="https://wiki.example.com",
             gateway_access_log=str(folder / "access.log"),
         ) as gateway,

@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from tests.conformance.conftest import Lane
+from tests.conformance.conftest import INSTRUCTIONS, Lane
 from tests.starting import KEY
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def events(lane: Lane, **body: Any) -> list[str]:
 
 def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> None:
     models = {model.id: model.model_dump() for model in client.models.list().data}
-    assert list(models)[:3] == ["docs", "base", "embed"]
+    assert list(models)[:4] == ["docs", "hr", "base", "embed"]
     assert models["docs"]["max_model_len"] == 8192
     assert models["embed"]["max_model_len"] == 2048
 
@@ -57,6 +57,39 @@ def test_a_chat_answers_under_the_gateways_name_for_the_model(lane: Lane) -> Non
     assert reply.headers["x-askdocs-model"] == "base"
     assert reply.headers["x-request-id"]
     assert 0 < body["usage"]["completion_tokens"] <= 8
+
+
+def test_an_alias_tells_its_model_its_instructions_with_pages_and_without(
+    client: openai.OpenAI, lane: Lane
+) -> None:
+    question: Any = {"role": "user", "content": "Where is the coffee machine?"}
+    brief: Any = {"role": "system", "content": "Be brief."}
+    both: Any = {"role": "system", "content": f"{INSTRUCTIONS}\n\nBe brief."}
+    off = {"x-askdocs-grounding": "off"}
+
+    def tokens(model: str, system: Any, headers: dict[str, str] | None = None) -> int:
+        usage = client.chat.completions.create(
+            model=model, messages=[system, question], max_tokens=4, extra_headers=headers
+        ).usage
+        assert usage is not None
+        return usage.prompt_tokens
+
+    assert tokens("hr", brief, off) == tokens("base", both)
+
+    def counted(text: str) -> int:
+        asked = {"content": text}
+        reply = httpx.post(f"http://127.0.0.1:{lane.engine.port}/tokenize", json=asked)
+        return len(reply.json()["tokens"])
+
+    more = counted(f"Stop.\n\n{INSTRUCTIONS}\n\n<page") - counted("Stop.\n\n<page")
+    grounded = tokens("hr", brief)
+    assert grounded - tokens("docs", brief) == more
+    # Responses is translated to a chat, which is told them once.
+    response = client.responses.create(
+        model="hr", instructions="Be brief.", input=question["content"], max_output_tokens=16
+    )
+    assert response.usage is not None
+    assert response.usage.input_tokens == grounded
 
 
 def test_what_the_engine_calls_its_model_is_a_name_too(client: openai.OpenAI) -> None:

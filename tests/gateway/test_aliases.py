@@ -59,6 +59,19 @@ def test_fallback_is_asked_in_order_through_other_aliases_and_nobody_twice() -> 
     assert one.route("docs").candidates == ("v7", "spare", "base", "cloud")
 
 
+def test_the_instructions_are_those_of_the_alias_that_was_asked_whoever_answers() -> None:
+    one = table(
+        hr=Alias(targets="hr@v1", fallback=("docs",), instructions="Answer for the HR team."),
+        docs=Alias(targets="base", instructions="Answer for everybody."),
+    )
+    route = one.route("hr")
+    assert (route.candidates, route.instructions) == (
+        ("hr@v1", "base"),
+        "Answer for the HR team.",
+    )
+    assert one.route("hr@v1").instructions == ""
+
+
 @given(st.dictionaries(st.text(min_size=1), st.floats(0, 1e6), min_size=1), st.text(min_size=1))
 def test_some_target_with_a_weight_is_always_chosen(weights: dict[str, float], user: str) -> None:
     if not sum(weights.values()):

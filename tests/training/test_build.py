@@ -21,7 +21,7 @@ from gateway.exchange import Exchange
 from gateway.fleet import Served
 from gateway.grounding.confidence import Signals
 from gateway.grounding.ground import Grounding
-from gateway.grounding.prompt import REFUSAL, Message
+from gateway.grounding.prompt import REFUSAL, Message, instructed
 from gateway.search import embed
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
@@ -30,7 +30,7 @@ from gateway.wiki.page import Page
 from tests.parts import require
 from tests.training import small
 from training import build
-from training.build import Built
+from training.build import Built, Options
 from training.examples import CLOSED, GROUNDED, REMOVED, UNANSWERABLE, Example
 from training.tokens import Tokens
 
@@ -139,15 +139,29 @@ def test_prompts_are_what_the_gateway_sends_by_meaning_too(tmp_path: Path) -> No
     require_sent(made, tmp_path, embedder)
 
 
+def test_prompts_are_what_an_alias_with_instructions_sends(tmp_path: Path) -> None:
+    told = "You answer for the workshop.\nName the tool first."
+    made = small.built(
+        tmp_path, small.questions()[::16], instructions=told, closed_book=0.2, max_pages=2
+    )
+    require_sent(made, tmp_path, None)
+    assert all(told in read(example) for example in everything(made))
+    for example in of(made, CLOSED):
+        question = [{"role": "user", "content": example.row.question}]
+        assert example.prompt == instructed(question, told)
+
+
 def require_sent(made: Built, folder: Path, embedder: Embedder | None) -> None:
     """Every prompt is the gateway's own."""
     tokens = Tokens(folder / "tokenizer.json")
     with closing(Index(folder / "work" / "index.db")) as index:
         for example in everything(made):
+            if example.kind == CLOSED:
+                continue
             pages = [made.pages[path] for path in example.pages]
             grounding = Found(index, tokens.counts, embedder)
             grounding.pages = pages
-            sending = sent(grounding, example.row.question, made.options.budget)
+            sending = sent(grounding, example.row.question, made.options)
             assert example.prompt == asyncio.run(sending)
 
 
@@ -163,12 +177,14 @@ class Found(Grounding):
         return [Hit(page, 1.0) for page in order], Signals(5, 1.0, 1.0, 1.0, None)
 
 
-async def sent(grounding: Found, question: str, budget: int) -> list[Message]:
+async def sent(grounding: Found, question: str, options: Options) -> list[Message]:
     """The messages of the gateway's own request."""
     asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
-    grounds = await grounding.ground(asked.question, budget, len(grounding.pages))
+    grounds = await grounding.ground(asked.question, options.budget, len(grounding.pages))
     exchange = cast(Exchange, SimpleNamespace(scope={}))
-    answer = Answer(GatewaySettings(), grounding, asked, grounds, {}, 100, exchange)
+    answer = Answer(
+        GatewaySettings(), grounding, asked, grounds, {}, 100, exchange, options.instructions
+    )
     messages: list[Message] = (await answer.call().render(Served("docs")))["messages"]
     return messages
 

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from gateway.grounding.prompt import fingerprint
 from tests.training import small
 from training import build
 from training.build import Built
@@ -48,6 +50,16 @@ def test_the_card_counts_what_the_files_have(tmp_path: Path, folder: Path, built
     assert f"| train.jsonl | {digest} |" in text
     assert f"| all | {facts['splits']['train']['examples']} |" in text
     assert set(facts["sha256"]["pages"]) <= set(built.pages)
+
+
+def test_the_card_tells_the_instructions_and_their_fingerprint(folder: Path, built: Built) -> None:
+    told = "You answer for the workshop.\nName the tool | first."
+    one = replace(built, options=replace(built.options, instructions=told))
+    facts = card(one, folder / "qa_pairs.jsonl", "wiki", Tokens(folder / "tokenizer.json"))
+    assert facts["prompt_fingerprint"] == fingerprint(told) != fingerprint()
+    assert facts["options"]["instructions"] == told
+    facts["sha256"]["outputs"] = {}
+    assert "\n    Name the tool | first.\n" in markdown(facts)
 
 
 def test_left_out_and_used_rows_are_all_rows(built: Built, folder: Path) -> None:
