@@ -1,17 +1,25 @@
 """`askdocs models push|pull`: copies of versions elsewhere."""
 
 import json
+import os
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from askdocs.options import HomeOption, JsonOption
+from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
+    from training.versions.hub import Hub
     from training.versions.store import Store
 
 NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+PlaceArgument = Annotated[
+    str, typer.Argument(metavar="PLACE", help="A folder, s3://BUCKET/PREFIX or hf://ORG/NAME.")
+]
 ArtefactOption = Annotated[
     list[str] | None,
     typer.Option(help="Copy this artefact, too, as gguf; may be given several times."),
@@ -20,30 +28,69 @@ ArtefactOption = Annotated[
 
 def push(
     name: NameArgument,
-    place: Annotated[str, typer.Argument(metavar="PLACE", help="A folder or s3://BUCKET/PREFIX.")],
+    place: PlaceArgument,
     artefact: ArtefactOption = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="On the hub: let everybody see a new repository.")
+    ] = False,
+    license: Annotated[
+        str | None,
+        typer.Option(help="On the hub: the base model's licence (default: as its card says)."),
+    ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version to another place; every file is verified. What is there is not copied."""
     from askdocs.models import opened_store
+    from askdocs.syncing import Bar
+    from training.versions.transfer import copy
 
-    source, target = opened_store(home_dir), _opened(place, home_dir)
-    _copy(name, source, target, artefact, as_json)
+    source = opened_store(home_dir)
+    with Bar() as bar:
+        if hub := _hub(place, artefact):
+            hub.push(name, source, license, public, bar.show)
+        elif public or license:
+            raise AskdocsError(f"{place}: --public and --license are for the hub: leave them out")
+        else:
+            copy(name, source, _opened(place, home_dir), artefact or [], bar.show)
+    _show(name, str(source.place), place, artefact, as_json)
 
 
 def pull(
     name: NameArgument,
-    place: Annotated[str, typer.Argument(metavar="PLACE", help="A folder or s3://BUCKET/PREFIX.")],
+    place: PlaceArgument,
     artefact: ArtefactOption = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version from another place into the store, under its own name."""
     from askdocs.models import opened_store
+    from askdocs.syncing import Bar
+    from training.versions.transfer import copy
 
-    source, target = _opened(place, home_dir), opened_store(home_dir)
-    _copy(name, source, target, artefact, as_json)
+    target = opened_store(home_dir)
+    with Bar() as bar:
+        if hub := _hub(place, artefact):
+            with TemporaryDirectory() as work:
+                hub.pull(name, target, Path(work), bar.show)
+        else:
+            copy(name, _opened(place, home_dir), target, artefact or [], bar.show)
+    _show(name, place, str(target.place), artefact, as_json)
+
+
+def _hub(place: str, artefacts: list[str] | None) -> "Hub | None":
+    """The repository, if `place` is one."""
+    if not place.startswith("hf://"):
+        return None
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    from training.versions.hub import Hub
+
+    if artefacts:
+        raise AskdocsError(f"{place}: the hub gets the adapter alone: leave --artefact out")
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    return Hub(place, os.environ.get("HF_TOKEN") or None)
 
 
 def _opened(place: str, home_dir: Path | None) -> "Store":
@@ -53,17 +100,10 @@ def _opened(place: str, home_dir: Path | None) -> "Store":
     return open_store(place, home.find(home_dir).root)
 
 
-def _copy(
-    name: str, source: "Store", target: "Store", artefacts: list[str] | None, as_json: bool
-) -> None:
-    from askdocs.syncing import Bar
-    from training.versions.transfer import copy
-
-    with Bar() as bar:
-        copy(name, source, target, artefacts or [], bar.show)
+def _show(name: str, source: str, target: str, artefacts: list[str] | None, as_json: bool) -> None:
     if as_json:
-        facts = {"name": name, "from": str(source.place), "to": str(target.place)}
-        print(json.dumps({**facts, "artefacts": artefacts or []}, indent=2))
+        facts = {"name": name, "from": source, "to": target, "artefacts": artefacts or []}
+        print(json.dumps(facts, indent=2))
     else:
         also = f" with {', '.join(artefacts)}" if artefacts else ""
-        print(f"{name}{also}: from {source.place} to {target.place}")
+        print(f"{name}{also}: from {source} to {target}")

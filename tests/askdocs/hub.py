@@ -45,7 +45,7 @@ class Hub:
         """What a repository holds."""
         repo = "{owner}/{name}".format(**request.path_params)
         if repo not in self.files:
-            return _missing("RepoNotFound", "Repository not found", 404)
+            return missing("RepoNotFound", "Repository not found", 404)
         siblings = [{"rfilename": name} for name in self.files[repo]]
         return JSONResponse(
             {"id": repo, "modelId": repo, "sha": COMMIT, "private": False, "siblings": siblings}
@@ -56,11 +56,11 @@ class Hub:
         repo = "{owner}/{name}".format(**request.path_params)
         name = request.path_params["file"]
         if repo not in self.files:
-            return _missing("RepoNotFound", "Repository not found", 404)
+            return missing("RepoNotFound", "Repository not found", 404)
         if repo in self.gated:
-            return _missing("GatedRepo", f"Access to model {repo} is restricted.", 403)
+            return missing("GatedRepo", f"Access to model {repo} is restricted.", 403)
         if name not in self.files[repo]:
-            return _missing("EntryNotFound", "Entry not found", 404)
+            return missing("EntryNotFound", "Entry not found", 404)
         content = self.files[repo][name]
         headers = {
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
@@ -83,6 +83,7 @@ class Hub:
         return Response(rest, status, headers, "application/octet-stream")
 
 
-def _missing(code: str, message: str, status: int) -> Response:
+def missing(code: str, message: str, status: int) -> Response:
+    """What is not there, as the hub says it."""
     headers = {"X-Error-Code": code, "X-Error-Message": message}
     return JSONResponse({"error": message}, status, headers)

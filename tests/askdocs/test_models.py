@@ -242,3 +242,16 @@ def test_gc_leaves_a_retired_version_that_an_alias_uses(home: Home, store: Store
     store.retire("docs@v1")
     target(home, "docs@v1")
     assert said(home, "gc", "--yes", "--days", "0")["garbage"] == []
+
+
+def test_options_that_do_not_fit_the_place_are_refused(
+    home: Home, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run(home, "push", "docs@v1", str(tmp_path / "backup"), "--public")
+    assert str(done.exception).endswith("--public and --license are for the hub: leave them out")
+    done = run(home, "push", "docs@v1", "hf://team/wiki", "--artefact", "gguf")
+    assert str(done.exception).endswith("the hub gets the adapter alone: leave --artefact out")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    done = run(home, "push", "docs@v1", "hf://team/wiki")
+    assert str(done.exception) == "hf://team/wiki: set HF_TOKEN to a token that may write there"
+    assert not (tmp_path / "backup").exists()

@@ -1,0 +1,172 @@
+"""Versions on the hub: a repository holds the newest that was pushed; a tag, docs@v7, each of them.
+
+The adapter's files lie at the top, where its libraries look for them, all else in askdocs/.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from gateway.errors import AskdocsError
+from gateway.sources.sync import Progress
+from training.versions import files as hashed
+from training.versions.hub_card import card, is_llama, notice
+from training.versions.manifest import MANIFEST, Manifest, decode
+from training.versions.store import Store
+
+SCHEME = "hf://"
+OURS = "askdocs/"
+# The name in recipes of the model that comes along, and its place on the hub.
+SHIPPED = {"SmolLM2-135M-Instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+
+
+class Hub:
+    """A repository of the hub, or of HF_ENDPOINT."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        """Raises AskdocsError: `address` is none, such as hf://org/name."""
+        self.repo = address.removeprefix(SCHEME)
+        if not address.startswith(SCHEME) or self.repo.count("/") != 1:
+            raise AskdocsError(
+                f"{address!r} is no repository of the hub: write it as hf://ORG/NAME"
+            )
+        self._has_token = token is not None
+        # False: the token of whoever is logged in on this machine is not ours to use.
+        self._api = HfApi(token=token or False)
+
+    def __str__(self) -> str:
+        return SCHEME + self.repo
+
+    def push(
+        self, name: str, store: Store, license: str | None, public: bool, progress: Progress
+    ) -> bool:
+        """Put a version there in one commit, with a card, and tag it. False: it is there already.
+
+        Args:
+            license: of the base model, as the hub writes it; None: as the base model's card says.
+            public: may everybody see it? For a repository that is new.
+
+        Raises:
+            AskdocsError: there is another version of this name; the licence is not known, or asks
+                for another name of the repository.
+        """
+        if not self._has_token:
+            raise AskdocsError(f"{self}: set HF_TOKEN to a token that may write there")
+        content, manifest = store.manifest_bytes(name), store.manifest(name)
+        folder = store.fetch(name, None, progress)
+        base = SHIPPED.get(manifest.base_model, manifest.base_model)
+        with self._told():
+            license = license or self._license(base)
+            if is_llama(license) and not self.repo.split("/")[1].lower().startswith("llama"):
+                raise AskdocsError(
+                    f"{self}: the licence of {base} ({license}) asks for a name that begins with"
+                    " Llama: name the repository so"
+                )
+            self._api.create_repo(self.repo, private=not public, exist_ok=True)
+            if name in [tag.name for tag in self._api.list_repo_refs(self.repo).tags]:
+                if Path(self._download(name, OURS + MANIFEST)).read_bytes() == content:
+                    return False
+                raise AskdocsError(f"{self}: has another {name}: name another repository")
+            verdicts = store.verdicts(name)
+            text = card(manifest, self.repo, base, license, verdicts[-1] if verdicts else None)
+            files: dict[str, Path | bytes] = {
+                **{_there(path): folder / path for path in manifest.files},
+                OURS + MANIFEST: content,
+                "README.md": text.encode(),
+            }
+            if asked := notice(license):
+                files["NOTICE"] = asked.encode()
+            self._commit(name, files)
+        return True
+
+    def pull(self, name: str, store: Store, work: Path, progress: Progress) -> None:
+        """Bring a version that was pushed into the store.
+
+        Args:
+            work: an empty folder for what is downloaded.
+
+        Raises:
+            AskdocsError: it is not there; a file is not what the manifest says.
+        """
+        with self._told():
+            content = self._download(name, OURS + MANIFEST).read_bytes()
+            manifest = decode(Manifest, content, f"{self}/{OURS}{MANIFEST}")
+            for number, path in enumerate(manifest.files, 1):
+                progress(f"downloading {name}", number, len(manifest.files))
+                (work / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._download(name, _there(path)), work / path)
+        fix = "push the version there anew"
+        hashed.verify(work, manifest.files, f"{self}@{name}/", fix, progress)
+        store.put(name, None, content, work, progress)
+
+    def _commit(self, name: str, files: Mapping[str, Path | bytes]) -> None:
+        head = self._api.model_info(self.repo)
+        before = {file.rfilename for file in head.siblings or ()} - {".gitattributes"}
+        commit = self._api.create_commit(
+            self.repo,
+            [
+                *(CommitOperationAdd(path, content) for path, content in files.items()),
+                *(CommitOperationDelete(path) for path in sorted(before - files.keys())),
+            ],
+            commit_message=f"Add {name}",
+            # Whoever commits at the same time is not overwritten.
+            parent_commit=head.sha,
+        )
+        self._api.create_tag(self.repo, tag=name, revision=commit.oid)
+
+    def _download(self, name: str, path: str) -> Path:
+        return Path(self._api.hf_hub_download(self.repo, path, revision=name))
+
+    def _license(self, base: str) -> str:
+        """What the base model's card says."""
+        fix = "say which with --license"
+        try:
+            data = self._api.model_info(base).card_data
+        except (HfHubHTTPError, HFValidationError):
+            raise AskdocsError(f"{base}: the hub does not know its licence: {fix}") from None
+        if data is None or not (found := data.get("license_name") or data.get("license")):
+            raise AskdocsError(f"{base}: its card on the hub names no licence: {fix}")
+        return str(found)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except RevisionNotFoundError as error:
+            raise AskdocsError(f"{self}: has no such version ({_status(error)})") from None
+        except RepositoryNotFoundError as error:
+            raise AskdocsError(
+                f"{self}: there is no such repository, or HF_TOKEN may not see it"
+                f" ({_status(error)})"
+            ) from None
+        except RemoteEntryNotFoundError:
+            raise AskdocsError(f"{self}: was not pushed by `askdocs models push`") from None
+        except HFValidationError as error:
+            raise AskdocsError(f"{self}: {error}: name another repository") from None
+        except HfHubHTTPError as error:
+            raise AskdocsError(f"{self}: {_status(error)}: see what HF_TOKEN may do") from None
+        # The library wraps what went wrong with an upload or a download.
+        except (httpx.HTTPError, OSError, RuntimeError) as error:
+            why = error.__cause__ or error
+            raise AskdocsError(f"{self}: {why}: see to the network and HF_ENDPOINT") from None
+
+
+def _there(path: str) -> str:
+    """Where a file of a version lies in a repository, whose own README.md is the card."""
+    top = path.removeprefix("adapter/")
+    return top if top != path and top not in ("README.md", "NOTICE") else OURS + path
+
+
+def _status(error: HfHubHTTPError) -> str:
+    return f"{error.response.status_code} {error.server_message or error.response.reason_phrase}"

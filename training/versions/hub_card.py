@@ -1,0 +1,102 @@
+"""The card of a version on the hub: its README.md, and the NOTICE that a licence asks for."""
+
+import json
+import re
+from collections.abc import Iterator
+
+from huggingface_hub import ModelCardData
+
+from eval.verdict import Verdict
+from training.versions.manifest import Manifest
+
+# Of these the licence wants "Built with Llama", a notice, and a name that begins with Llama.
+_LLAMA = re.compile(r"llama(3\.[1-9]|4)")
+
+
+def is_llama(license: str) -> bool:
+    """Does the licence ask for the name, the notice and "Built with Llama"?"""
+    return _LLAMA.fullmatch(license) is not None
+
+
+def notice(license: str) -> str | None:
+    """The content of NOTICE, if the licence asks for one."""
+    if (llama := _LLAMA.fullmatch(license)) is None:
+        return None
+    title = f"Llama {llama[1]}"
+    return (
+        f"{title} is licensed under the {title} Community License, Copyright © Meta Platforms,"
+        " Inc. All Rights Reserved.\n"
+    )
+
+
+def card(manifest: Manifest, repo: str, base: str, license: str, verdict: Verdict | None) -> str:
+    """README.md, with the metadata that the hub reads.
+
+    Args:
+        repo: where it will be, as org/name.
+        base: hub id of the base model.
+        license: of the base model, as the hub writes it.
+    """
+    data = ModelCardData(
+        base_model=base,
+        license=license,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=["askdocs", "lora", "question-answering"],
+    )
+    lines = _lines(manifest, repo, base, license, verdict)
+    return f"---\n{data.to_yaml()}\n---\n" + "\n".join(lines) + "\n"
+
+
+def _lines(
+    manifest: Manifest, repo: str, base: str, license: str, verdict: Verdict | None
+) -> Iterator[str]:
+    dataset = manifest.dataset
+    yield f"# {repo.split('/')[1]}"
+    yield (
+        f"\nA LoRA adapter for [{base}](https://huggingface.co/{base}) that answers questions about"
+        f" a wiki from its pages, and refuses what they do not answer. It is the version"
+        f" `{manifest.name}` of [askdocs](https://pypi.org/project/askdocs/),"
+        f" trained on {manifest.created:%Y-%m-%d}."
+    )
+    yield "\n## Use it\n"
+    yield f"```sh\naskdocs models pull {manifest.name} hf://{repo}\n```"
+    yield (
+        "\nIts prompts are those of askdocs with the fingerprint"
+        f" `{manifest.prompt_fingerprint}`; other prompts are not what it was trained with."
+    )
+    yield "\n## Data\n"
+    counts = ", ".join(f"{count:,} examples for {use}" for use, count in dataset.examples.items())
+    yield f"`{dataset.file}`: {counts}. The dataset's card has the SHA-256 `{dataset.sha256}`."
+    yield f"\n## Recipe\n\n```json\n{json.dumps(manifest.recipe, indent=2)}\n```"
+    yield "\n## Results\n"
+    if manifest.metrics:
+        yield "| measure | value |\n|---|---|"
+        for name, value in manifest.metrics.items():
+            yield f"| {name.replace('_', ' ')} | {value:.6g} |"
+    if verdict is not None:
+        reasons = f": {'; '.join(verdict.reasons)}" if verdict.reasons else ""
+        yield (
+            f"\nThe gate {'passed' if verdict.passed else 'refused'} it on"
+            f" {verdict.made:%Y-%m-%d}{reasons}. Its report has the SHA-256"
+            f" `{verdict.report_sha256}`."
+        )
+    elif not manifest.metrics:
+        yield "None were measured."
+    if manifest.checks:
+        yield f"\n## Checks\n\n```json\n{json.dumps(manifest.checks, indent=2)}\n```"
+    yield "\n## Licence\n"
+    if (llama := _LLAMA.fullmatch(license)) is not None:
+        title = f"Llama {llama[1]}"
+        address = f"https://www.llama.com/llama{llama[1].replace('.', '_')}/license/"
+        yield (
+            f"**Built with Llama.** The base model is under the [{title} Community"
+            f" License]({address}), which holds for this adapter, too; see NOTICE."
+        )
+    else:
+        yield f"The base model is under the licence `{license}`, which this adapter follows."
+    commit = f" by the commit `{manifest.commit}`" if manifest.commit else ""
+    yield (
+        f"\n## Where it comes from\n\nTrained{commit}. `askdocs/manifest.json` has the SHA-256 of"
+        " every file."
+    )
