@@ -132,6 +132,10 @@ def show_status(home_dir: HomeOption = None, as_json: JsonOption = False) -> Non
         mark = "[green]ok[/green]  " if part["healthy"] else "[red]down[/red]"
         pid = f"  process {part['pid']}" if part["pid"] else ""
         out.print(f"  {mark}  {name:8} {escape(part['url'])}{pid}")
+    for name, version in found["versions"].items():
+        pid = f"  process {version['pid']}" if version["pid"] else ""
+        what = version["message"] or version["url"] or ""
+        out.print(f"  {version['state']:8}  {escape(name)}  {escape(what)}{pid}")
     out.print(f"  model     {escape(found['model'])} ({found['engine']})")
     out.print(f"  wiki      {escape(found['docs'])}")
     if found["index"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askdocs import models_copies, models_keep, table
+from askdocs import models_compare, models_copies, models_keep, models_serve, table
 from askdocs.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ app.command()(models_copies.pull)
 app.command()(models_keep.verify)
 app.command()(models_keep.retire)
 app.command()(models_keep.gc)
+app.command()(models_serve.promote)
+app.command()(models_serve.canary)
+app.command()(models_serve.rollback)
+app.command()(models_compare.compare)
 NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
 # What makes one version different from another.
 COMPARED = ["base_model", "dataset", "recipe", "prompt_fingerprint", "commit", "metrics", "checks"]

@@ -10,6 +10,7 @@ from askdocs.home import Home, read_json, write_json
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
+    from gateway.deployments import Kind
     from gateway.search.index import Index
     from gateway.search.rows import StoredSource
 
@@ -32,6 +33,8 @@ class Running:
     prefill_rate: float | None
     processes: dict[str, int | None]
     ready: bool
+    versions: "Kind"
+    """How versions of a model are served: `gguf`, `merged` or `adapter`."""
 
     def save(self, home: Home) -> None:
         write_json(home.running, asdict(self))
@@ -81,6 +84,7 @@ def health(home: Home) -> dict[str, Any]:
         "prefix_cache": prefix_cache.read(gateway_root),
         "page_budget": running.page_budget,
         "prefill_rate": running.prefill_rate,
+        "versions": _versions(home, running),
         "parts": {
             name: {
                 "url": url,
@@ -91,6 +95,23 @@ def health(home: Home) -> dict[str, Any]:
             for name, (url, ok) in parts.items()
         },
     }
+
+
+def _versions(home: Home, running: Running) -> dict[str, Any]:
+    """The versions of models that are served, or to be served, by name."""
+    from askdocs.keys import opened
+    from gateway import deployments
+
+    with opened(home.root) as database:
+        return {
+            one.name: {
+                "state": one.state,
+                "message": one.message,
+                "url": one.url,
+                "pid": running.processes.get(one.name),
+            }
+            for one in deployments.every(database)
+        }
 
 
 def _index(file: Path) -> dict[str, Any] | None:

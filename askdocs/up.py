@@ -20,12 +20,14 @@ import psutil
 from pydantic import SecretStr
 
 from askdocs import checks, client, model, site, status
+from askdocs.deployed import Deployed, Host
 from askdocs.home import Home, read_json, write_json
 from askdocs.settings import UpSettings
 from askdocs.supervisor import LARGEST_LOG, Running, Say, Service
 from askdocs.wiki import Wiki
-from gateway import wiki_index
+from gateway import database, wiki_index
 from gateway.config import GatewaySettings
+from gateway.deployments import Kind
 from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
@@ -75,6 +77,7 @@ class Up:
         self._threads: list[threading.Thread] = []
         self._build_took = 0.0
         self._kept: Path | None = None
+        self._deployed: Deployed | None = None
 
     async def run(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         """Start all, call `ready` once a real answer came back, run until a signal.
@@ -108,10 +111,16 @@ class Up:
                 await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
                     starting.result()
-                    keeping = asyncio.create_task(self._keep())
+                    assert self._deployed is not None
+                    keeping = [
+                        asyncio.create_task(self._keep()),
+                        asyncio.create_task(self._deployed.follow()),
+                    ]
                     while not (await asyncio.wait({stopping}, timeout=60))[0]:
                         rotate(self._home.logs / "access.log")
-                    keeping.cancel()
+                    for task in keeping:
+                        task.cancel()
+                    await asyncio.gather(*keeping, return_exceptions=True)
                 else:
                     self._stopping = True
                     self._wiki.stop.set()
@@ -147,8 +156,11 @@ class Up:
             prefill_rate=round(rate, 1),
             processes={},
             ready=False,
+            versions=self._kind(served),
         )
         self._save()
+        # Before the gateway: it does not start with an alias that leads nowhere.
+        await self._serve_versions(served)
         self._say("gateway", "starting LiteLLM's proxy (about ten seconds)")
         gateway, widget = self._gateway(served, rate, budget), self._widget()
         services = [self._service(gateway), self._service(widget)]
@@ -181,7 +193,13 @@ class Up:
 
         chosen = await self._in_thread(model.find, settings.model, settings.engine, say)
         port = checks.free_port()
-        launch = await self._launch(chosen, port, say)
+        source = chosen.source
+        if settings.engine == "vllm" and chosen.is_gguf:
+            folder = self._home.models / model.folder_name(chosen)
+            await self._convert(await self._vllm(say), Path(source), folder)
+            source = str(folder)
+        states = None if settings.engine == "vllm" else self._states(Path(source))
+        launch = await self._launch(source, "base", port, say, states)
         url = f"http://127.0.0.1:{port}/v1"
         probe = Engine(url)
         service = Service(
@@ -198,36 +216,74 @@ class Up:
         await probe.close()
         return Served(url, found.id, chosen.name, found.context or settings.context, own=True)
 
-    async def _launch(self, chosen: model.Model, port: int, say: Callable[[str], None]) -> Launch:
+    async def _launch(
+        self,
+        source: str,
+        name: str,
+        port: int,
+        say: Callable[[str], None],
+        states: Path | None = None,
+    ) -> Launch:
+        """The command that serves a model under a name."""
         settings = self._settings
         threads = settings.threads or default_threads()
         if settings.engine == "llama.cpp":
             return llamacpp.launch(
-                Path(chosen.source),
+                Path(source),
                 port=port,
-                served_name="base",
+                served_name=name,
                 context=settings.context,
                 threads=threads,
                 parallel=2 if threads < 8 else 4,
-                states=self._states(Path(chosen.source)),
+                states=states,
             )
         from askdocs import environments
 
-        python = await self._in_thread(environments.ensure_vllm, self._home.root, say)
-        source = chosen.source
-        if chosen.is_gguf:
-            folder_path = self._home.models / model.folder_name(chosen)
-            await self._convert(python, Path(source), folder_path)
-            source = str(folder_path)
         return vllm.launch(
-            python,
+            await self._vllm(say),
             source,
             port=port,
-            served_name="base",
+            served_name=name,
             context=settings.context,
             gpu=environments.has_gpu(),
             threads=threads,
         )
+
+    async def _vllm(self, say: Callable[[str], None]) -> Path:
+        """The interpreter of vLLM's environment, which is made at its first use."""
+        from askdocs import environments
+
+        return await self._in_thread(environments.ensure_vllm, self._home.root, say)
+
+    def _kind(self, served: Served) -> Kind:
+        """How this engine serves the versions of a model."""
+        if not served.own:
+            return "adapter"
+        return "gguf" if self._settings.engine == "llama.cpp" else "merged"
+
+    async def _serve_versions(self, served: Served) -> None:
+        """Serve again what was promoted. Raises AskdocsError: what is in use cannot be."""
+        from askdocs import environments
+
+        async def launch(name: str, source: Path, port: int) -> Launch:
+            return await self._launch(str(source), name, port, partial(self._say, name))
+
+        url = self._database_url().get_secret_value()
+        stored = database.open(url)
+        await asyncio.to_thread(database.migrate, stored)
+        host = Host(
+            kind=self._kind(served),
+            url=served.url,
+            key=None if served.own else self._engine_key(),
+            gpu=not served.own or environments.has_gpu(),
+            launch=launch,
+            timeout=600 if self._settings.engine == "vllm" else 180,
+        )
+        self._deployed = Deployed(stored, host, self._home, self._running, self._say, self._save)
+        await self._deployed.begin(self._gateway_settings.aliases)
+
+    def _database_url(self) -> SecretStr:
+        return self._gateway_settings.database_url or SecretStr(f"sqlite:///{self._home.database}")
 
     def _states(self, gguf: Path) -> Path | None:
         """Where llama.cpp keeps what it has read of pages."""
@@ -309,8 +365,7 @@ class Up:
             GatewaySettings,
             port=settings.gateway_port,
             key=SecretStr(self._home.key()),
-            database_url=self._gateway_settings.database_url
-            or SecretStr(f"sqlite:///{self._home.database}"),
+            database_url=self._database_url(),
             access_log=self._gateway_settings.access_log or str(self._home.logs / "access.log"),
             engine_url=served.url,
             engine_model=served.id,

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from gateway.database import Utc, metadata, reading, writing
 
 State = Literal["wanted", "ready", "failed", "stopping"]
+# A process of its own with a GGUF file or merged weights, or an adapter in an engine that runs.
+Kind = Literal["gguf", "merged", "adapter"]
 
 deployment_table = sa.Table(
     "deployments",
@@ -41,8 +43,8 @@ class Deployment:
     state: State
     message: str
     """What is being done about it, or why it failed."""
-    kind: str | None
-    """`gguf`, `merged` (a process of its own) or `adapter` (loaded into an engine that runs)."""
+    kind: Kind | None
+    """How it is served; None: not yet."""
     url: str | None
     """Base URL of the engine that serves it, with /v1."""
     model: str | None
@@ -86,7 +88,7 @@ def tell(database: sa.Engine, name: str, message: str) -> None:
         _change(connection, name, "wanted", message=message)
 
 
-def ready(database: sa.Engine, name: str, kind: str, url: str, model: str) -> bool:
+def ready(database: sa.Engine, name: str, kind: Kind, url: str, model: str) -> bool:
     """Write where a wanted version answers. Is it wanted still?"""
     with writing(database) as connection:
         place = {"kind": kind, "url": url, "model": model}

@@ -146,6 +146,12 @@ def all_needed(database: sa.Engine, configured: Mapping[str, Alias]) -> set[str]
     return needed(table, {name: history(database, name) for name in table})
 
 
+def in_use(database: sa.Engine, configured: Mapping[str, Alias]) -> dict[str, str]:
+    """The models that aliases lead to now, each with one of them. Raises as `all_needed`."""
+    table = {**aliases.DEFAULT, **configured, **aliases.stored(database)}
+    return {target: name for name, alias in table.items() for target in alias.targets}
+
+
 def main_target(targets: Mapping[str, float], but: Collection[str] = ()) -> str:
     """The model that most requests go to, of those not in `but`."""
     rest = {name: weight for name, weight in targets.items() if name not in but}

@@ -58,6 +58,7 @@ def running(home: Home, parts: Parts) -> Iterator[status.Running]:
             prefill_rate=100.5,
             processes={"gateway": 11, "widget": 12, "site": None, "engine": 14},
             ready=True,
+            versions="gguf",
         )
         state.save(home)
         home.key()

@@ -74,6 +74,7 @@ def running(home: Home, gateway: Gateway) -> Iterator[str]:
             prefill_rate=None,
             processes={},
             ready=True,
+            versions="gguf",
         ).save(home)
         home.key()
         yield url

@@ -1,0 +1,109 @@
+"""`askdocs models compare`: how the answers of two versions fared, side by side."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from askdocs.options import HomeOption, JsonOption
+from gateway.errors import AskdocsError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from eval.compare import Line, Value
+
+
+def compare(
+    first: Annotated[str | None, typer.Argument(help="A version or model, as docs@v7.")] = None,
+    second: Annotated[str | None, typer.Argument(help="The one that it is compared with.")] = None,
+    alias: Annotated[str, typer.Option(help="Only what was asked by this name.")] = "docs",
+    days: Annotated[int, typer.Option(min=1, max=3650, help="As far back; today is one.")] = 30,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How the answers of two versions fared with users: refusals, cautions, failures, votes, times.
+
+    Without names: a canary and what it is compared with, else what answers and what did before.
+    """
+    from dataclasses import asdict
+
+    from askdocs.keys import opened
+    from eval.compare import compare
+    from gateway.outcomes import Tally, tally
+
+    since = (datetime.now(UTC) - timedelta(days=days - 1)).date()
+    with opened(home_dir) as database:
+        names = (first, second) if first and second else _two(database, alias, first)
+        tallies = tally(database, alias, since)
+    one, other = (tallies.get(name, Tally()) for name in names)
+    if not (one.counts or other.counts):
+        known = ", ".join(sorted(tallies)) or "none"
+        raise AskdocsError(
+            f"neither {names[0]} nor {names[1]} was asked as {alias} since {since}: name two of"
+            f" {known}, or more --days"
+        )
+    lines = compare(one, other)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "alias": alias,
+                    "since": str(since),
+                    "models": names,
+                    "answers": [one.counts["answers"], other.counts["answers"]],
+                    "measures": [asdict(line) for line in lines],
+                },
+                indent=2,
+            )
+        )
+        return
+    from askdocs import table
+
+    print(f"asked as {alias} since {since}; intervals of 95 %")
+    counts = [f"{tally.counts['answers']:,}" for tally in (one, other)]
+    rows = [["answers", *counts, ""]]
+    rows += [[line.measure, _shown(line, 0), _shown(line, 1), _said(line, names)] for line in lines]
+    table.show(["", *names, ""], rows)
+
+
+def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str]:
+    """The two that it is natural to compare."""
+    from gateway import aliases, promotions
+    from gateway.config import GatewaySettings
+    from gateway.promotions import main_target
+    from gateway.settings import load
+
+    table = {**aliases.DEFAULT, **load(GatewaySettings).aliases, **aliases.stored(database)}
+    if alias not in table:
+        raise AskdocsError(f"there is no alias {alias!r}: `askdocs aliases list` shows them")
+    now = table[alias].targets
+    names: Sequence[str] = sorted(now, key=lambda name: -now[name])
+    if len(names) == 1:
+        before = promotions.previous(promotions.history(database, alias), now)
+        names = [*names, *([main_target(before)] if before else [])]
+    if first is not None:
+        names = [first, *(name for name in names if name != first)]
+    if len(names) < 2:
+        raise AskdocsError(f"only {names[0]} ever answered for {alias}: name two models to compare")
+    return names[0], names[1]
+
+
+def _shown(line: "Line", which: int) -> str:
+    found: Value | None = (line.first, line.second)[which]
+    if found is None:
+        return "-"
+    if line.unit == "share":
+        return f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
+    return f"{found.value:.2f} s ({found.low:.2f} to {found.high:.2f})"
+
+
+def _said(line: "Line", names: tuple[str, str]) -> str:
+    if line.differs is None or line.first is None or line.second is None:
+        return ""
+    if not line.differs:
+        return "no difference beyond chance"
+    first_is_less = line.first.value < line.second.value
+    return f"{names[0] if first_is_less == line.less_is_better else names[1]} is better"

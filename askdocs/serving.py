@@ -1,0 +1,90 @@
+"""Has a version served by the askdocs that runs here, and asks it something."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from askdocs import home, status
+from gateway import deployments
+from gateway.errors import AskdocsError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+LOOK = 0.2  # seconds between two looks at the table
+PATIENCE = 10.0  # seconds in which the gateways have taken notice of what is served
+
+
+def serve(
+    database: "sa.Engine", name: str, home_dir: Path | None, say: Callable[[str], None] | None
+) -> None:
+    """Return when the running gateway answers by the model of that name; `say` gets the steps.
+
+    Raises:
+        AskdocsError: askdocs does not run here, or cannot serve it, or ended meanwhile.
+    """
+    place = home.find(home_dir)
+    running = status.read(place)
+    one = deployments.find(database, name)
+    is_served = one is None or one.state == "ready"
+    if is_served and _lists(running.gateway, place.key(), name):
+        return  # it was before; or is base, or what somebody else has loaded into an engine
+    from askdocs.deployed import derived
+    from askdocs.models import opened_store
+
+    store = opened_store(home_dir)
+    derived(store, name, running.versions)
+    deployments.want(database, name, str(store.place))
+    said = ""
+    while True:
+        one = deployments.find(database, name)
+        if one is None or one.state == "stopping":
+            # The one that wanted it has given up, or askdocs up was started again.
+            raise AskdocsError(f"{name}: askdocs was started again meanwhile: try once more")
+        if one.state == "failed":
+            raise AskdocsError(one.message)
+        if one.state == "ready":
+            break
+        if not place.is_locked():
+            raise AskdocsError(f"{name}: askdocs has ended meanwhile: start it, and try once more")
+        if say and one.message != said:
+            said = one.message
+            say(f"{name}: {said}")
+        time.sleep(LOOK)
+    _wait(running.gateway, place.key(), name)
+    if say:
+        say(f"{name}: is served, and answers a first question")
+    _ask(running.gateway, place.key(), name)
+
+
+def _wait(gateway: str, key: str, name: str) -> None:
+    """Until the gateway knows the model. Raises AskdocsError."""
+    began = time.monotonic()
+    while not _lists(gateway, key, name):
+        if time.monotonic() - began > PATIENCE:
+            raise AskdocsError(f"{name}: the gateway at {gateway} does not find it: see its log")
+        time.sleep(LOOK)
+
+
+def _lists(gateway: str, key: str, name: str) -> bool:
+    headers = {"Authorization": f"Bearer {key}"}
+    try:
+        reply = httpx.get(f"{gateway}/models/{name}", headers=headers, timeout=10)
+    except httpx.HTTPError as error:
+        raise AskdocsError(
+            f"the gateway at {gateway} does not answer ({error!r}): see `askdocs status`"
+        ) from None
+    return reply.status_code == 200
+
+
+def _ask(gateway: str, key: str, name: str) -> None:
+    """Raises AskdocsError: the model says nothing."""
+    headers = {"Authorization": f"Bearer {key}"}
+    message = {"role": "user", "content": "Say hello."}
+    body = {"model": name, "messages": [message], "max_tokens": 8, "temperature": 0}
+    reply = httpx.post(f"{gateway}/chat/completions", json=body, headers=headers, timeout=120)
+    if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
+        raise AskdocsError(f"{name}: gave no answer: {reply.text[:300]}")

@@ -1,0 +1,104 @@
+"""Two models side by side, by how their answers to real users fared; and what of it may be chance.
+
+Shares have Wilson's interval, and a difference of shares Newcombe's, made of the two (Newcombe
+1998, https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I, method 10).
+A percentile has the interval between the values whose ranks are its own, give or take two standard
+errors; two percentiles differ when their intervals do not meet, which is on the safe side.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.outcomes import Tally, middle
+
+Z = 1.959964  # 95 %
+
+
+class Value(NamedTuple):
+    """A measured value and its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of both models; None where one has nothing to measure."""
+
+    measure: str
+    unit: str
+    """`share` or `seconds`."""
+    first: Value | None
+    second: Value | None
+    differs: bool | None
+    """Is the difference more than chance? None: it cannot be said."""
+    less_is_better: bool
+
+
+def share(part: int, whole: int) -> Value | None:
+    """`part` of `whole`, with Wilson's interval; None: there is no whole."""
+    if not whole:
+        return None
+    p, z2 = part / whole, Z * Z / whole
+    centre = p + z2 / 2
+    half = Z * math.sqrt(p * (1 - p) / whole + z2 / (4 * whole))
+    low, high = (centre - half) / (1 + z2), (centre + half) / (1 + z2)
+    return Value(p, max(0.0, low), min(1.0, high))
+
+
+def shares_differ(one: Value, other: Value) -> bool:
+    """Does Newcombe's interval of the difference leave out 0?"""
+    down = math.hypot(one.value - one.low, other.high - other.value)
+    up = math.hypot(one.high - one.value, other.value - other.low)
+    difference = one.value - other.value
+    return difference - down > 0 or difference + up < 0
+
+
+def percentile(times: "Counter[int]", q: float) -> Value | None:
+    """The time that a share `q` of the answers did not exceed, in seconds; None: no answers."""
+    n = times.total()
+    if not n:
+        return None
+    error = Z * math.sqrt(n * q * (1 - q))
+    low, high = (_ranked(times, n * q - error), _ranked(times, n * q + error))
+    return Value(_ranked(times, n * q), low, high)
+
+
+def _ranked(times: "Counter[int]", rank: float) -> float:
+    """The time of that rank, or of the nearest that there is."""
+    passed = 0
+    for bucket, count in sorted(times.items()):
+        passed += count
+        if passed >= rank:
+            return middle(bucket)
+    return middle(max(times))
+
+
+def compare(first: Tally, second: Tally) -> list[Line]:
+    """Every measure, for both."""
+    lines = []
+
+    def add(measure: str, unit: str, one: Value | None, other: Value | None, less: bool) -> None:
+        differs = None
+        if one is not None and other is not None:
+            meet = one.low <= other.high and other.low <= one.high
+            differs = shares_differ(one, other) if unit == "share" else not meet
+        lines.append(Line(measure, unit, one, other, differs, less))
+
+    for name in ("refused", "cautious"):
+        one, other = (share(t.counts[name], t.counts["answers"]) for t in (first, second))
+        add(name, "share", one, other, less=True)
+    one, other = (
+        share(t.counts["failed"], t.counts["answers"] + t.counts["failed"]) for t in (first, second)
+    )
+    add("failed", "share", one, other, less=True)
+    one, other = (share(t.counts["up"], t.counts["up"] + t.counts["down"]) for t in (first, second))
+    add("votes for", "share", one, other, less=False)
+    for measure, name in (("first_token", "first words"), ("duration", "whole answer")):
+        for q in (0.5, 0.95):
+            one, other = (percentile(t.times[measure], q) for t in (first, second))
+            add(f"{name} p{q * 100:.0f}", "seconds", one, other, less=True)
+    return lines

@@ -1,0 +1,157 @@
+"""Promotions without a running askdocs: what is refused, and what the database then says."""
+
+import json
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from askdocs.deployed import check_memory, derived
+from askdocs.home import Home
+from askdocs.models_compare import compare
+from askdocs.models_serve import canary, promote, rollback
+from eval.verdict import Verdict
+from gateway import aliases, database, promotions
+from gateway.config import Alias
+from gateway.errors import AskdocsError
+from gateway.grounding import prompt
+from gateway.outcomes import Outcomes
+from tests.training.versions import FACTS, trained, verdict
+from training.versions.open import open_store
+from training.versions.store import Store
+
+V1 = {"docs@v1": 1.0}
+
+
+@pytest.fixture
+def store(home: Home, tmp_path: Path) -> Store:
+    """With two versions, of this gateway's prompt and without a verdict."""
+    made = open_store(None, home.root)
+    facts = FACTS.model_copy(update={"prompt_fingerprint": prompt.fingerprint()})
+    for name in ("docs@v1", "docs@v2"):
+        assert made.add("docs", trained(tmp_path / name, content=name), facts) == name
+    return made
+
+
+@pytest.fixture
+def stored(home: Home) -> sa.Engine:
+    engine = database.open(f"sqlite:///{home.database}")
+    database.migrate(engine)
+    return engine
+
+
+def passed(of: str) -> Verdict:
+    return verdict(of).model_copy(update={"prompt_fingerprint": prompt.fingerprint()})
+
+
+def test_the_newest_artefact_of_a_kind_is_served(store: Store, tmp_path: Path) -> None:
+    for kind in ("gguf-q8_0", "gguf-q4_k_m", "merged"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "model.gguf").write_text(kind)
+        store.add_artefact("docs@v1", kind, tmp_path / kind, {})
+    assert derived(store, "docs@v1", "gguf") == "gguf-q4_k_m"
+    assert derived(store, "docs@v1", "merged") == "merged"
+    with pytest.raises(AskdocsError, match="make it with `askdocs models export docs@v2`"):
+        derived(store, "docs@v2", "gguf")
+    with pytest.raises(AskdocsError, match="make it with `askdocs models merge docs@v2`"):
+        derived(store, "docs@v2", "merged")
+
+
+def test_a_model_that_does_not_fit_into_the_free_memory_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    with file.open("wb") as made:
+        made.truncate(3 * 2**30)  # a hole: no disk is used
+    check_memory("docs@v1", file, 4 * 2**30)
+    with pytest.raises(AskdocsError, match=r"needs about 3.5 GiB .* and 3.0 GiB are free"):
+        check_memory("docs@v1", tmp_path, 3 * 2**30)
+
+
+def test_a_version_that_no_engine_serves_is_not_promoted(
+    home: Home, store: Store, stored: sa.Engine
+) -> None:
+    store.add_verdict("docs@v1", passed("docs@v1"))
+    with pytest.raises(AskdocsError, match="there is no model 'docs@v1'"):
+        promote("docs@v1", home_dir=home.root)
+    assert aliases.stored(stored) == {}
+    assert promotions.history(stored, "docs") == []
+
+
+def test_a_dry_run_says_what_would_be_and_changes_nothing(
+    home: Home, store: Store, stored: sa.Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "verdict.json"
+    file.write_text(passed("docs@v1").model_dump_json())
+    promote("docs@v1", verdict=file, dry_run=True, home_dir=home.root)
+    assert "is base 100%, would be docs@v1 100% (dry run" in capsys.readouterr().out
+    canary("docs@v1", 10, verdict=file, dry_run=True, home_dir=home.root)
+    assert "would be base 90%, docs@v1 10%" in capsys.readouterr().out
+    assert store.verdicts("docs@v1") == []
+    assert aliases.stored(stored) == {}
+
+
+@pytest.mark.parametrize(
+    ("targets", "weight", "words"),
+    [
+        (V1, 10, "docs@v1 is all that answers for docs"),
+        ({"base": 90, "docs@v2": 10}, 10, "docs@v2 already has a share of docs"),
+        ({"base": 1}, 0, "docs@v1 has no share of docs"),
+    ],
+)
+def test_a_canary_that_makes_no_sense_is_refused(
+    home: Home,
+    store: Store,
+    stored: sa.Engine,
+    targets: dict[str, float],
+    weight: float,
+    words: str,
+) -> None:
+    store.add_verdict("docs@v1", passed("docs@v1"))
+    aliases.save(stored, "docs", Alias(targets=targets), "ada")
+    with pytest.raises(AskdocsError, match=words):
+        canary("docs@v1", weight, home_dir=home.root)
+
+
+def test_a_retired_version_is_not_promoted(home: Home, store: Store) -> None:
+    store.retire("docs@v1")
+    with pytest.raises(AskdocsError, match="docs@v1 is retired"):
+        promote("docs@v1", force=True, why="x", home_dir=home.root)
+
+
+def test_a_rollback_needs_no_running_askdocs(
+    home: Home, stored: sa.Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(AskdocsError, match="nothing was promoted for 'docs'"):
+        rollback(home_dir=home.root)
+    with pytest.raises(AskdocsError, match="there is no alias 'hr'"):
+        rollback("hr", home_dir=home.root)
+    promotions.write(stored, "promote", "docs", None, aliases.DEFAULT["docs"], V1, "ada")
+    rollback(home_dir=home.root)
+    assert "docs: was docs@v1 100%, is base 100%" in capsys.readouterr().out
+    assert aliases.stored(stored)["docs"] == aliases.DEFAULT["docs"]
+    assert [e.action for e in promotions.history(stored, "docs")] == ["promote", "rollback"]
+
+
+async def test_what_answers_is_compared_with_what_answered_before(
+    home: Home, stored: sa.Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(AskdocsError, match="only base ever answered for docs"):
+        compare(home_dir=home.root)
+    promotions.write(stored, "promote", "docs", None, aliases.DEFAULT["docs"], V1, "ada")
+    with pytest.raises(AskdocsError, match="neither docs@v1 nor base was asked as docs"):
+        compare(home_dir=home.root)
+    outcomes = Outcomes(stored)
+    for number in range(100):
+        outcomes.count("docs", "docs@v1", "answers", *(["refused"] if number < 10 else []))
+        outcomes.count("docs", "base", "answers", *(["refused"] if number < 50 else []))
+        outcomes.took("docs", "base", "duration", 1.0)
+        outcomes.took("docs", "docs@v1", "duration", 1.0)
+    await outcomes.flush()
+    compare(home_dir=home.root)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("refused")] == [
+        "refused           10.0% (5.5% to 17.4%)  50.0% (40.4% to 59.6%)  docs@v1 is better"
+    ]
+    assert any("whole answer p50" in line and "beyond chance" in line for line in lines)
+    compare("base", "docs@v1", as_json=True, home_dir=home.root)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["models"], told["answers"]) == (["base", "docs@v1"], [100, 100])

@@ -1,0 +1,248 @@
+"""Versions of a model, served by the real engine: promoted under load, rolled back, as a canary.
+
+Three models that say only words of their own, so that an answer shows which version gave it.
+"""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import openai
+import pytest
+
+from gateway.grounding import prompt
+from tests import starting
+from tests.end_to_end.running import COMMAND, Askdocs, up
+from tests.engines import gguf_words
+from tests.training.versions import FACTS, trained
+from training.versions.open import open_store
+
+# Three engines and a gateway share two cores with whatever else runs.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+WORDS = {
+    "docs@v1": {"red", "green"},
+    "docs@v2": {"blue", "white"},
+    "docs@v3": {"one", "two"},
+}
+FORCED = ("--force", "--why", "a test")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with three versions: a GGUF file each, and no verdict of the gate."""
+    root = tmp_path_factory.mktemp("promote")
+    store = open_store(None, root / "home")
+    facts = FACTS.model_copy(update={"prompt_fingerprint": prompt.fingerprint()})
+    ggufs = {root / f"gguf-{name}" / "model.gguf": words for name, words in WORDS.items()}
+    for path in ggufs:
+        path.parent.mkdir()
+    gguf_words.make(
+        starting.shipped(),
+        {path: (f"Ġ{min(words)}", f"Ġ{max(words)}") for path, words in ggufs.items()},
+    )
+    for name, path in zip(WORDS, ggufs, strict=True):
+        assert store.add("docs", trained(root / name, content=name), facts) == name
+        store.add_artefact(name, "gguf-q4_1", path.parent, {})
+    return root / "home"
+
+
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wiki") / "docs"
+    folder.mkdir()
+    (folder / "index.md").write_text("# Coffee\n\nThe coffee machine stands on floor 3.\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def askdocs(home: Path, docs: Path) -> Iterator[Askdocs]:
+    with up(home, docs, seconds=400) as running:
+        yield running
+
+
+def models(askdocs: Askdocs, *arguments: str) -> dict[str, object]:
+    done = askdocs.cli("models", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def said_by(words: str) -> str:
+    """The version that said them: each of them, or the test fails."""
+    by = {name for name, own in WORDS.items() if own & set(words.split())} or {"base"}
+    assert len(by) == 1, words
+    (name,) = by
+    assert name == "base" or set(words.split()) <= WORDS[name], words
+    return name
+
+
+@dataclass
+class Client:
+    """Asks the alias, which the wiki is left out of so that the model's own words come."""
+
+    status: dict[str, object] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        self.url = self.status["parts"]["gateway"]["url"]  # type: ignore[index]
+        self._openai = openai.OpenAI(
+            base_url=self.url, api_key=str(self.status["key"]), max_retries=0
+        )
+
+    def stream(self, user: str, model: str = "docs", tokens: int = 24) -> str:
+        """The version that answered, by its words and by the model that every event names."""
+        chunks = list(
+            self._openai.chat.completions.create(
+                model=model,
+                messages=[{"role": "user", "content": "Say something."}],
+                max_tokens=tokens,
+                stream=True,
+                user=user,
+                extra_headers={"x-askdocs-grounding": "off"},
+            )
+        )
+        words = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert chunks[-1].choices[0].finish_reason
+        by = said_by(words)
+        assert {chunk.model for chunk in chunks} == {by}
+        return by
+
+
+@contextmanager
+def load(client: Client, streams: int = 8) -> Iterator[list[str]]:
+    """So many clients that ask without a pause; a failure of any of them fails the test."""
+    answers: list[str] = []
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def run(number: int) -> None:
+        while not over.is_set():
+            try:
+                answers.append(client.stream(f"user-{number}"))
+            except BaseException as error:
+                failures.append(error)
+                return
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(streams)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(60)
+    assert failures == []
+
+
+def until(answers: list[str], version: str, more: int, seconds: float = 60) -> None:
+    """Wait until that many more answers came, all of them from `version`."""
+    deadline = time.monotonic() + seconds
+    while answers.count(version) < more:
+        assert time.monotonic() < deadline, Counter(answers)
+        time.sleep(0.05)
+
+
+def test_a_version_that_the_gate_has_not_passed_stays_outside(askdocs: Askdocs) -> None:
+    done = askdocs.cli("models", "promote", "docs@v1")
+    assert done.returncode == 2
+    assert "the gate has given no verdict on docs@v1" in done.stderr
+    assert models(askdocs, "promote", "docs@v1", *FORCED, "--dry-run")["changed"] is False
+    assert askdocs.status()["versions"] == {}
+    assert Client(askdocs.status()).stream("anybody") == "base"
+
+
+def test_under_load_no_request_fails_and_every_answer_is_wholly_of_one_version(
+    askdocs: Askdocs,
+) -> None:
+    client = Client(askdocs.status())
+    models(askdocs, "promote", "docs@v1", *FORCED)
+    with load(client) as answers:
+        until(answers, "docs@v1", 8)
+        done = models(askdocs, "promote", "docs@v2", *FORCED)
+        assert (done["from"], done["to"]) == ({"docs@v1": 1.0}, {"docs@v2": 1.0})
+        until(answers, "docs@v2", 16)
+    first = answers.index("docs@v2")
+    assert set(answers[:first]) == {"docs@v1"}
+    # A stream that had begun ends where it began: at most one of each client.
+    assert answers[first:].count("docs@v1") <= 8
+
+    told = models(askdocs, "compare", "docs@v1", "docs@v2")
+    assert min(told["answers"]) >= 8  # type: ignore[call-overload]
+    assert {m["first"]["value"] for m in told["measures"] if m["measure"] == "failed"} == {0}  # type: ignore[attr-defined]
+
+    with load(client, streams=2) as answers:
+        until(answers, "docs@v2", 2)
+        began = time.monotonic()
+        models(askdocs, "rollback")
+        took = time.monotonic() - began
+        until(answers, "docs@v1", 8)
+    first = answers.index("docs@v1")
+    assert answers[first:].count("docs@v2") <= 2
+    print(f"rolled back in {took:.1f} s")
+    assert took < 5
+
+
+def test_a_canary_gets_its_share_of_users_who_stay_with_it(askdocs: Askdocs) -> None:
+    client = Client(askdocs.status())
+    models(askdocs, "canary", "docs@v2", "--weight", "10", *FORCED)
+    time.sleep(1)
+    users = [f"person-{number}" for number in range(200)]
+    first = {user: client.stream(user, tokens=2) for user in users}
+    share = Counter(first.values())
+    assert set(share) == {"docs@v1", "docs@v2"}
+    assert 8 <= share["docs@v2"] <= 36  # 20 are expected
+    again = [user for user in users if first[user] == "docs@v2"][:5] + users[:10]
+    assert {user: client.stream(user, tokens=2) for user in again} == {u: first[u] for u in again}
+    models(askdocs, "canary", "docs@v2", "--weight", "0")
+    time.sleep(1)
+    assert {client.stream(user, tokens=2) for user in again} == {"docs@v1"}
+
+
+def test_what_nobody_needs_any_more_is_stopped_and_the_rest_is_not(askdocs: Askdocs) -> None:
+    deadline = time.monotonic() + 30
+    while set(askdocs.status()["versions"]) != {"docs@v1"}:
+        assert time.monotonic() < deadline, askdocs.status()["versions"]
+        time.sleep(0.5)
+    client = Client(askdocs.status())
+    assert client.stream("anybody", model="docs@v1") == "docs@v1"
+    with pytest.raises(openai.NotFoundError, match="docs@v2"):
+        client.stream("anybody", model="docs@v2")
+
+
+def test_a_kill_between_wanted_and_ready_leaves_what_was_and_a_start_serves_it_again(
+    home: Path, docs: Path, askdocs: Askdocs
+) -> None:
+    promoting = subprocess.Popen(
+        [COMMAND, "models", "promote", "docs@v3", *FORCED, "--home", home],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with sqlite3.connect(home / "askdocs.db") as database:
+        row = ("docs@v3", "wanted", "starting")
+        while (
+            database.execute("SELECT name, state, message FROM deployments").fetchall()[-1] != row
+        ):
+            assert promoting.poll() is None
+            time.sleep(0.02)
+    os.kill(askdocs.process.pid, signal.SIGKILL)
+    _, error = promoting.communicate(timeout=60)
+    assert promoting.returncode == 2
+    assert "askdocs has ended meanwhile" in error
+    askdocs.process.wait(10)
+    with up(home, docs, seconds=400) as again:
+        status = again.status()
+        assert [(name, one["state"]) for name, one in status["versions"].items()] == [
+            ("docs@v1", "ready")
+        ]
+        assert Client(status).stream("anybody") == "docs@v1"
+        # All the way back, to what there was before any promotion.
+        assert models(again, "rollback")["to"] == {"base": 1.0}
