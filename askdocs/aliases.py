@@ -53,6 +53,8 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         if row["fallback"]:
             print(f"  fallback   {' -> '.join(row['fallback'])}, after {row['first_byte']:g} s")
         print(f"  grounding  {'on' if row['grounding'] else 'off'}")
+        if row["sources"]:
+            print(f"  sources    {', '.join(row['sources'])}")
         if row["instructions"]:
             print(f"  told       {shortened(row['instructions'])}")
 
@@ -72,6 +74,13 @@ def put(
     grounding: Annotated[
         bool | None, typer.Option(help="Do answers stand on pages of the wiki?")
     ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Wiki that they stand on, by name; several together."),
+    ] = None,
+    all_sources: Annotated[
+        bool, typer.Option("--all-sources", help="They stand on all wikis again.")
+    ] = False,
     instructions: Annotated[
         Path | None,
         typer.Option(help="File of what models are told before every question."),
@@ -92,11 +101,13 @@ def put(
     What you do not name stays as it is.
     """
     from askdocs import instructions as telling
+    from askdocs.docs import names_of
     from askdocs.keys import opened
     from gateway import aliases
 
     settings = effective(home_dir)
     told = telling.read(instructions) if instructions else None
+    sources = names_of(source, home_dir) if source else ()
     with opened(home_dir) as database:
         table = {**aliases.DEFAULT, **settings.aliases, **aliases.stored(database)}
         before = table.get(name)
@@ -107,6 +118,8 @@ def put(
             fields["fallback"] = tuple(fallback or ())
         if grounding is not None:
             fields["grounding"] = grounding
+        if sources or all_sources:
+            fields["sources"] = sources
         if told or no_instructions:
             fields["instructions"] = told
         if first_byte is not None:

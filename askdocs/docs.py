@@ -382,16 +382,27 @@ def _specs(
 
 def _by_source(index: "Index", only: str | None = None) -> Iterator[tuple["StoredSource", "Page"]]:
     """Raises AskdocsError: the wiki is not known."""
-    chosen = _source(index, only) if only is not None else None
-    if only is not None and chosen is None:
-        known = ", ".join(one.name for one in index.sources()) or "none"
-        raise AskdocsError(f"--source {only}: not a wiki of the index; it has {known}")
+    chosen = _known(index, only) if only is not None else None
     with index.snapshot():
         pages = iter(index.pages())
         for stored in index.sources():
             for page in islice(pages, index.count(stored.name)):
                 if chosen is None or stored.name == chosen.name:
                     yield stored, page
+
+
+def names_of(sources: list[str], home_dir: Path | None) -> tuple[str, ...]:
+    """The names of wikis in the index. Raises AskdocsError: one is not there."""
+    with _opened(home_dir) as index:
+        return tuple(_known(index, name).name for name in sources)
+
+
+def _known(index: "Index", name: str) -> "StoredSource":
+    """Raises AskdocsError: the wiki is not known."""
+    if (found := _source(index, name)) is None:
+        known = ", ".join(one.name for one in index.sources()) or "none"
+        raise AskdocsError(f"--source {name}: not a wiki of the index; it has {known}")
+    return found
 
 
 def _source(index: "Index", name: str) -> "StoredSource | None":

@@ -57,6 +57,8 @@ class Route:
     """Seconds until the first byte, after which the next candidate is asked."""
     instructions: str = ""
     """What models are told before the question."""
+    sources: tuple[str, ...] = ()
+    """The wikis that answers stand on; all of them when empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Table:
             alias.grounding,
             alias.first_byte,
             alias.instructions or "",
+            alias.sources,
         )
 
     def _candidates(self, name: str, point: float) -> list[str]:

@@ -53,16 +53,14 @@ class Chat:
             exchange.prompt = asked.question
         try:
             context = (await engine.model()).context
-            grounds, room = await self._ground(asked, request, route.instructions, context)
+            grounds, room = await self._ground(asked, request, route, context)
         except (httpx.HTTPError, AskdocsError):
             if len(route.candidates) == 1:
                 raise engine_away() from None
             # The one that counts is away, and another one answers: by a rule of thumb, then.
             counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
-            grounds, room = await self._ground(
-                asked, request, route.instructions, context, estimates
-            )
+            grounds, room = await self._ground(asked, request, route, context, estimates)
         answer = Answer(
             self._settings,
             self._grounding,
@@ -83,7 +81,7 @@ class Chat:
         self,
         asked: Asked,
         request: dict[str, Any],
-        instructions: str,
+        route: Route,
         context: int | None,
         count: Count | None = None,
     ) -> tuple[Grounds, int]:
@@ -97,7 +95,7 @@ class Chat:
         spoken = [
             asked.question,
             asked.client_system,
-            instructions,
+            route.instructions,
             *(str(m["content"]) for m in asked.history),
         ]
         texts = [neutral(text) for text in spoken if text]
@@ -127,5 +125,6 @@ class Chat:
             count,
             [str(turn["content"]) for turn in asked.history if turn["role"] == "user"],
             warm_page,
+            route.sources,
         )
         return grounds, length

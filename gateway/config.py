@@ -58,6 +58,10 @@ class Alias(BaseModel):
         (), description="Models or aliases that are asked in this order when the target fails."
     )
     grounding: bool = Field(False, description="Do answers stand on pages of the wiki?")
+    sources: tuple[str, ...] = Field(
+        (),
+        description="Wikis that they stand on, by their names in `askdocs docs stats`; else all.",
+    )
     instructions: str | None = Field(
         None,
         max_length=LONGEST,

@@ -78,6 +78,7 @@ class Grounding:
         count: Count | None = None,
         history: Sequence[str] = (),
         warm_page: int = 0,
+        sources: Sequence[str] = (),
     ) -> Grounds:
         """Choose what stands in front of `question`, within `budget` tokens.
 
@@ -85,10 +86,11 @@ class Grounding:
         whole with up to `warm_page` tokens: it costs no reading.
 
         `count` is used in place of the engine's, and what it says is not kept. `history` is what
-        the same person asked before, oldest first.
+        the same person asked before, oldest first. `sources` are the wikis whose pages may stand
+        there; all of them when empty.
         """
         searched = await asyncio.to_thread(self.search.sought, question, history)
-        hits, signals = await asyncio.to_thread(self.find, searched, page_url)
+        hits, signals = await asyncio.to_thread(self.find, searched, page_url, sources)
         best = tuple(hit.page for hit in hits[:3])
         sought = searched.text
         if not (hits and (is_about(signals) or self._is_here(question, hits, page_url))):
@@ -154,10 +156,12 @@ class Grounding:
                 self._counts.popitem(last=False)
         return self._counts[known]
 
-    def find(self, sought: Sought, page_url: str | None = None) -> tuple[list[Hit], Signals]:
+    def find(
+        self, sought: Sought, page_url: str | None = None, sources: Sequence[str] = ()
+    ) -> tuple[list[Hit], Signals]:
         """The pages for a question, best first, and how well they fit it."""
         wanted, rarity = sought.words, sought.rarity
-        hits = self.search.hits(sought, page_url, FOUND)
+        hits = self.search.hits(sought, page_url, FOUND, sources)
         sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]
         share = [coverage(rarity, wanted, _words(page, section)) for page, section in sections]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0

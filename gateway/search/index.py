@@ -4,9 +4,9 @@ import os
 import sqlite3
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -40,6 +40,7 @@ class _Generation:
     vectors: Vectors | None = None
     vectors_read: bool = False
     answers: list[Answer] | None = None
+    of_sources: dict[tuple[str, ...], frozenset[int]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -114,6 +115,17 @@ class Index:
         with self._reading() as db:
             return [number for (number,) in db.execute("SELECT number FROM page ORDER BY number")]
 
+    def of(self, sources: Sequence[str]) -> frozenset[int]:
+        """The numbers of the pages of these sources."""
+        with self._reading() as db:
+            kept = self._current(db).of_sources
+            asked = tuple(sorted(sources))
+            if asked not in kept:
+                query = "SELECT number FROM page WHERE source = ?"
+                rows = (row for name in asked for row in db.execute(query, (name,)))
+                kept[asked] = frozenset(number for (number,) in rows)
+            return kept[asked]
+
     def paths(self) -> dict[str, int]:
         """The number of every page by its path; of the first source that has the path."""
         with self._reading() as db:
@@ -183,14 +195,21 @@ class Index:
         readings: Sequence[Mapping[str, float]],
         limit: int,
         weighting: Weighting = WEIGHTING,
+        within: Collection[int] | None = None,
     ) -> list[list[tuple[int, float]]]:
-        """What `match` finds for each reading of one question, which share most of their words."""
+        """What `match` finds for each reading of one question, which share most of their words.
+
+        `within`: only of these pages.
+        """
         wanted = [
             {rows.clean(term): weight for term, weight in reading.items()} for reading in readings
         ]
         with self._reading() as db:
             lengths = self._current(db).lengths
             found = lengths.match(db, wanted, weighting)
+        if within is not None:
+            inside = np.isin(lengths.numbers, np.fromiter(within, np.int64, len(within)))
+            found = [scores * inside for scores in found]
         return [_best(scores, lengths.numbers, limit) for scores in found]
 
     def rarity(self, stems: Iterable[str]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Finds the pages for a question: by its words and by its meaning, near where the reader is."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urldefrag, urljoin
 
@@ -22,6 +22,8 @@ from gateway.wiki.words import stems, words
 LEXICAL = 0.75
 # What a question counts that is read with another name for what it names.
 READING = 0.9
+# So many pages of the wikis that are asked are compared one by one; of more, the nearest of all.
+FEW = 2000
 # Of the three chunks of a page that are nearest to the question.
 NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
 # Pages that each of the two ways may propose.
@@ -98,7 +100,13 @@ class Search:
         words = corrected(found.words, found.spelt, self.index.rarity)
         return Sought(question, words, self.index.rarity(words), found.text)
 
-    def hits(self, sought: Sought, page_url: str | None = None, limit: int = 5) -> list[Hit]:
+    def hits(
+        self,
+        sought: Sought,
+        page_url: str | None = None,
+        limit: int = 5,
+        sources: Sequence[str] = (),
+    ) -> list[Hit]:
         """The pages, best first.
 
         Args:
@@ -106,13 +114,19 @@ class Search:
             page_url: address of the page that the reader is on, if it is one of the wiki's. It and
                 its neighbours are moved up, and it is the answer where nothing else matches.
             limit: the most hits returned.
+            sources: names of the wikis whose pages may be found; of all of them when empty.
         """
         vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
         with self.index.snapshot():
-            ranked: Sequence[tuple[int, float]] = self.ranked(sought, vector)
+            within = self.index.of(sources) if sources else None
+            ranked: Sequence[tuple[int, float]] = self.ranked(sought, vector, within)
             if self._remembered is not None and vector is not None:
                 ranked = self._remembered.ranked(ranked, vector)
             current = self.index.by_url(page_url) if page_url else None
+            if within is not None:  # pages of other wikis may have been remembered
+                ranked = [scored for scored in ranked if scored[0] in within]
+                if current is not None and self.index.number(current) not in within:
+                    current = None
             if current is None:
                 return [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
             # A page further down would not come up among the first.
@@ -130,7 +144,9 @@ class Search:
             hits = [Hit(current, hits[0].score if hits else LEAST), *others]
         return hits[:limit]
 
-    def ranked(self, sought: Sought, vector: Floats | None) -> list[tuple[int, float]]:
+    def ranked(
+        self, sought: Sought, vector: Floats | None, within: Collection[int] | None = None
+    ) -> list[tuple[int, float]]:
         """The candidates by their text, best first: number and score.
 
         The score is the weighted share of the question's words that the page has, and how like the
@@ -139,10 +155,11 @@ class Search:
         Args:
             sought: what is searched for.
             vector: of its text, [384]; None where it cannot be had.
+            within: only of these pages.
         """
         others = readings(sought.words, self.index.meanings(sought.text))
-        share = self._share([sought.words, *others], sought.rarity)
-        like = self._likeness(vector, share) if vector is not None else {}
+        share = self._share([sought.words, *others], sought.rarity, within)
+        like = self._likeness(vector, share, within) if vector is not None else {}
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
         usual = sum(known) / len(known) if known else 0.0
@@ -158,7 +175,10 @@ class Search:
         return [*sorted(headed, key=_best_first), *found[HEADED:]]
 
     def _share(
-        self, readings: Sequence[Mapping[str, float]], rarity: Mapping[str, float]
+        self,
+        readings: Sequence[Mapping[str, float]],
+        rarity: Mapping[str, float],
+        within: Collection[int] | None,
     ) -> dict[int, float]:
         """The weighted share of the words that a page has, of the pages with the most, in the
         reading of which it has most. The first reading is the question as it was asked, and
@@ -166,7 +186,7 @@ class Search:
         if others := {stem for reading in readings for stem in reading} - rarity.keys():
             rarity = {**rarity, **self.index.rarity(others)}
         share: dict[int, float] = {}
-        matched = self.index.match_each(readings, CANDIDATES)
+        matched = self.index.match_each(readings, CANDIDATES, within=within)
         for place, (reading, found) in enumerate(zip(readings, matched, strict=True)):
             all_of_it = sum(weight * rarity[stem] for stem, weight in reading.items())
             counts = (READING if place else 1.0) * LEXICAL / (WEIGHTING.k1 + 1)
@@ -174,13 +194,19 @@ class Search:
                 share[number] = max(share.get(number, 0.0), counts * score / all_of_it)
         return share
 
-    def _likeness(self, vector: Floats, numbers: Iterable[int]) -> dict[int, float]:
+    def _likeness(
+        self, vector: Floats, numbers: Iterable[int], within: Collection[int] | None
+    ) -> dict[int, float]:
         """Of these pages and of the nearest ones, as far as they have vectors."""
         vectors = self.index.vectors()
         if vectors is None or self.embedder is None or vectors.model != self.embedder.model:
             return {}
-        found = dict(vectors.best(vector, CANDIDATES))
-        found |= vectors.of(vector, [number for number in numbers if number not in found])
+        if within is not None and len(within) <= FEW:
+            found = vectors.of(vector, within)
+        else:
+            best = vectors.best(vector, CANDIDATES)
+            found = {number: near for number, near in best if within is None or number in within}
+            found |= vectors.of(vector, [number for number in numbers if number not in found])
         return {number: float(nearest @ NEAREST) for number, nearest in found.items()}
 
 

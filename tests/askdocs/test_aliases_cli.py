@@ -1,0 +1,95 @@
+"""`askdocs aliases set`: the instructions and the wikis of an alias."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from askdocs import cli
+from askdocs.home import Home
+from gateway.config import LONGEST
+from gateway.search.index import writing
+from gateway.search.rows import StoredSource
+
+Aliases = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def aliases(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Aliases:
+    """The command, in this process: its code, output and errors."""
+    monkeypatch.setenv("ASKDOCS_HOME", str(home.root))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["askdocs", "aliases", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def wikis(home: Home, tmp_path: Path) -> None:
+    """Two in the index."""
+    with writing(home.index) as writer:
+        for name in (str(tmp_path / "hr"), "https://it.example.com/"):
+            writer.put_source(StoredSource(name, {}, datetime.now(UTC), ()))
+
+
+def one(aliases: Aliases, name: str) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = json.loads(aliases("list", "--json")[1])
+    return next(row for row in rows if row["name"] == name)
+
+
+def test_what_a_file_says_and_which_wikis_stay_until_they_are_taken_away(
+    aliases: Aliases, tmp_path: Path
+) -> None:
+    Path("hr.txt").write_text("\nYou answer for the people team.\nBe kind.\n")
+    made = ("set", "hr", "--target", "base", "--instructions", "hr.txt", "--source", "hr")
+    assert aliases(*made)[0] == 0
+    assert aliases("set", "hr", "--grounding")[0] == 0
+    row = one(aliases, "hr")
+    assert row["instructions"] == "You answer for the people team.\nBe kind."
+    assert (row["sources"], row["grounding"]) == ([str(tmp_path / "hr")], True)
+    shown = aliases("list")[1]
+    assert "told       You answer for the people team. Be kind.\n" in shown
+    assert aliases("set", "hr", "--no-instructions", "--all-sources")[0] == 0
+    row = one(aliases, "hr")
+    assert (row["instructions"], row["sources"]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "hr.txt: No such file"),
+        (b" \n", "hr.txt: is empty"),
+        (b"ab\xff", "hr.txt: byte 2 is not UTF-8"),
+        (b"a" * (LONGEST + 1), f"hr.txt: has {LONGEST + 1:,} characters"),
+    ],
+)
+def test_a_file_that_is_no_instructions_is_one_line_and_changes_nothing(
+    aliases: Aliases, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        Path("hr.txt").write_bytes(content)
+    code, _, said = aliases("set", "docs", "--instructions", "hr.txt")
+    assert code == 2
+    assert words in said
+    assert len(said.strip().splitlines()) == 1
+    assert one(aliases, "docs")["instructions"] is None
+
+
+def test_a_wiki_that_is_not_in_the_index_is_named_with_those_that_are(aliases: Aliases) -> None:
+    code, _, said = aliases("set", "docs", "--source", "nowhere")
+    assert code == 2
+    assert "--source nowhere: not a wiki of the index; it has" in said
+    assert "https://it.example.com/" in said
