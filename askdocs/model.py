@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.errors import AskdocsError
 
 SHIPPED = "SmolLM2-135M-Instruct"
-_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(:[\w.-]+)?")
+HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(:[\w.-]+)?")
 # Of several quantisations of one model this is the usual compromise of size and quality.
 PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q8_0")
 HUB_TIMEOUT = 15.0
@@ -67,7 +67,7 @@ def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
         return Model(path.stem, str(path.resolve()))
     if path.is_dir():
         return _from_folder(path, engine)
-    if _HUB_ID.fullmatch(name) and not name.endswith(".gguf"):
+    if HUB_ID.fullmatch(name) and not name.endswith(".gguf"):
         repo, _, quantisation = name.partition(":")
         if engine == "vllm":
             return Model(repo.split("/")[1], repo)

@@ -16,8 +16,8 @@ from training.shape import Shape
 CORE_RATE = 228 / 2 * 134.5e6
 # An evaluation does not go backwards.
 EVALUATION = 1 / 3
-# Checkpoints that are kept, one that is being written; each has the adapter and both moments.
-CHECKPOINTS, CHECKPOINT = 3, 12
+# Checkpoints: three are kept, one is being written; each has the adapter and both moments.
+CHECKPOINTS, CHECKPOINT = 4, 12
 # The adapter in the run folder, and in the version.
 ADAPTERS, ADAPTER = 2, 4
 
@@ -101,21 +101,29 @@ def _available(recipe: Recipe, machine: Machine) -> int | None:
     return None if needs_gpu(recipe) else machine.memory // recipe.processes
 
 
+def other_tokenizer(recipe: Recipe, data: Dataset, tokenizer: str | None) -> list[str]:
+    """Says whether the dataset was counted with another one than the base model's."""
+    counted = data.card.get("tokenizer", {})
+    if tokenizer in (None, counted.get("sha256")):
+        return []
+    return [
+        f"{data.folder}: was counted with another tokenizer ({counted.get('name')}) than that of"
+        f" {recipe.base_model}: {AGAIN} with --tokenizer"
+    ]
+
+
 def _of_dataset(
     recipe: Recipe, shape: Shape, data: Dataset, tokenizer: str | None
 ) -> Iterator[str]:
     made_for = data.card.get("prompt_fingerprint")
-    if made_for != fingerprint():
+    # Which instructions an alias has is its own affair; `models promote` compares them.
+    ours = fingerprint(data.card.get("options", {}).get("instructions", ""))
+    if made_for != ours:
         yield (
             f"{data.folder}: its prompts are of the form {made_for}, and the gateway's are"
-            f" {fingerprint()} now: {AGAIN}"
+            f" {ours} now: {AGAIN}"
         )
-    counted = data.card.get("tokenizer", {})
-    if tokenizer and counted.get("sha256") != tokenizer:
-        yield (
-            f"{data.folder}: was counted with another tokenizer ({counted.get('name')}) than that"
-            f" of {recipe.base_model}: {AGAIN} with --tokenizer"
-        )
+    yield from other_tokenizer(recipe, data, tokenizer)
     if recipe.max_length > shape.max_position_embeddings:
         yield (
             f"max_length = {recipe.max_length}: {recipe.base_model} reads"

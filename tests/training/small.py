@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from gateway.search.embed import Embedder
 from gateway.sources.spec import Spec
-from training import build
+from training import build, card
 from training.build import Built, Options
 from training.tokens import Tokens
 
@@ -72,7 +72,11 @@ def tokenizer(folder: Path) -> Path:
 
 
 def built(
-    folder: Path, rows: Sequence[dict[str, Any]], embedder: Embedder | None = None, **more: Any
+    folder: Path,
+    rows: Sequence[dict[str, Any]],
+    embedder: Embedder | None = None,
+    counting: Path | None = None,
+    **more: Any,
 ) -> Built:
     """Of the wiki that is in `folder`, or of a new one; without an embedder by words alone."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,9 +95,21 @@ def built(
     return build.build(
         write(folder / "qa_pairs.jsonl", rows),
         Spec.named(str(place if place.exists() else wiki(folder)), None, SITE),
-        Tokens(tokenizer(folder)),
+        Tokens(counting or tokenizer(folder)),
         embedder,
         options,
         folder / "work",
         lambda step, done, total: None,
     )
+
+
+def dataset(folder: Path, counting: Path | None = None) -> Path:
+    """The folder of a dataset, as the command makes it, counted with a tokenizer.json."""
+    counting = counting or tokenizer(folder)
+    made = built(folder, questions()[::12], counting=counting)
+    place = folder / "dataset"
+    place.mkdir()
+    facts = card.card(made, folder / "qa_pairs.jsonl", "wiki", Tokens(counting))
+    facts["sha256"]["outputs"] = build.write(made, place)
+    (place / "card.json").write_text(json.dumps(facts))
+    return place

@@ -6,25 +6,14 @@ from typing import Any
 
 import pytest
 
-from askdocs import model
 from gateway.errors import AskdocsError
 from tests.training import small
-from training import build, card, dataset, shape
-from training.tokens import Tokens
+from training import dataset, shape
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A dataset of a made-up wiki, built as the command does."""
-    rows = small.questions()[::12]
-    built = small.built(tmp_path, rows)
-    place = tmp_path / "dataset"
-    place.mkdir()
-    tokens = Tokens(small.tokenizer(tmp_path))
-    facts = card.card(built, tmp_path / "qa_pairs.jsonl", "wiki", tokens)
-    facts["sha256"]["outputs"] = build.write(built, place)
-    (place / "card.json").write_text(json.dumps(facts))
-    return place
+    return small.dataset(tmp_path)
 
 
 def test_a_dataset_is_read_with_the_tokens_of_its_examples(folder: Path) -> None:
@@ -75,11 +64,10 @@ def config(**changes: Any) -> dict[str, Any]:
     return known | changes
 
 
-def test_the_sizes_of_a_folder_and_of_the_model_that_comes_along_are_read(tmp_path: Path) -> None:
+def test_the_sizes_of_a_folder_are_read(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(config()))
     assert shape.of_config(file).parameters == 1_235_814_400
-    assert shape.of_gguf(Path(model.shipped().source)).parameters == 134_515_008
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,11 @@ TOKENIZER = "a" * 64
 
 
 def dataset(train: list[int], validation: list[int] | None = None, **card: Any) -> Dataset:
-    facts = {"prompt_fingerprint": fingerprint(), "tokenizer": {"name": "t", "sha256": TOKENIZER}}
+    facts = {
+        "prompt_fingerprint": fingerprint(),
+        "options": {"instructions": ""},
+        "tokenizer": {"name": "t", "sha256": TOKENIZER},
+    }
     lengths = {"train": train, "validation": validation or train[:1]}
     return Dataset(Path("data"), facts | card, lengths, "d")
 
@@ -174,6 +178,12 @@ def test_a_dataset_of_another_prompt_is_refused() -> None:
     assert f"form 0123, and the gateway's are {fingerprint()} now" in said
 
 
+def test_a_dataset_with_the_instructions_of_an_alias_is_taken() -> None:
+    told, now = {"instructions": "Be brief."}, fingerprint("Be brief.")
+    assert not problems(SMALL, dataset([500], options=told, prompt_fingerprint=now))
+    assert problems(SMALL, dataset([500], options=told))
+
+
 def test_a_dataset_of_another_tokenizer_is_refused() -> None:
     (said,) = problems(SMALL, dataset([500], tokenizer={"name": "other.gguf", "sha256": "b" * 64}))
     assert "another tokenizer (other.gguf)" in said
@@ -187,7 +197,7 @@ def test_what_is_longer_than_the_model_reads_is_refused() -> None:
 
 def test_a_full_disk_is_refused() -> None:
     (said,) = problems(SMALL, dataset([500]), disk=GIB // 10)
-    assert "the run writes 0.8 GiB, 0.1 GiB are free" in said
+    assert "the run writes 1.0 GiB, 0.1 GiB are free" in said
 
 
 def test_the_steps_and_the_time_are_those_of_the_recipe() -> None:

@@ -1,0 +1,166 @@
+"""The folder of a training run: whose it is, and what becomes a version of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from askdocs.home import Home
+from askdocs.run import Run, default_folder
+from gateway.errors import AskdocsError
+from tests.training import small
+from tests.training.versions import FACTS
+from training import dataset
+from training.recipe import Lora, Recipe
+from training.versions.local import Folder
+from training.versions.store import Store
+
+RECIPE = Recipe(base_model="a/b", batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dataset.Dataset:
+    return dataset.read(small.dataset(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture
+def run(tmp_path: Path, data: dataset.Dataset) -> Run:
+    return Run(tmp_path / "run", RECIPE, data, None)
+
+
+def done(run: Run) -> Run:
+    """As the process that trains leaves it."""
+    said: list[dict[str, Any]] = [
+        {"event": "start", "steps": 4},
+        {"event": "step", "step": 1, "loss": 3.0, "tokens": 100, "seconds": 1.0},
+        {"event": "eval", "step": 2, "loss": 2.5},
+        {"event": "saved", "step": 2},
+        {"event": "step", "step": 4, "loss": 2.0, "tokens": 400, "seconds": 4.0},
+        {"event": "eval", "step": 4, "loss": 2.75},
+        {"event": "saved", "step": 4},
+        {"event": "done", "step": 4, "best_step": 2, "stopped": "end", "tokens_per_second": 99.5},
+    ]
+    run.write_job("base", False)
+    (run.folder / "events.jsonl").write_text("".join(json.dumps(one) + "\n" for one in said))
+    (run.folder / "adapter").mkdir()
+    (run.folder / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
+    (run.folder / "training.json").write_text('{"seconds": 4}')
+    (run.folder / "probes.json").write_text("{}")
+    run.draw()
+    return run
+
+
+def test_a_new_run_may_start_and_one_that_was_begun_is_to_be_resumed(run: Run) -> None:
+    run.can_start(False)
+    with run.claimed():
+        run.write_job("base", False)
+    with pytest.raises(AskdocsError, match=r"holds this run, unfinished: add --resume"):
+        run.can_start(False)
+    run.can_start(True)
+
+
+@pytest.mark.parametrize(
+    ("other", "steps", "said"),
+    [
+        (RECIPE.model_copy(update={"batch_size": 3}), None, r"batch_size = 2 there, 3 here"),
+        (RECIPE.model_copy(update={"lora": Lora(r=8)}), None, r"r = 64 there, 8 here"),
+        (RECIPE, 5, r"max_steps = null there, 5 here"),
+    ],
+)
+def test_the_folder_of_another_run_is_refused_by_what_differs(
+    run: Run, data: dataset.Dataset, other: Recipe, steps: int | None, said: str
+) -> None:
+    with run.claimed():
+        run.write_job("base", False)
+    for resume in (False, True):
+        with pytest.raises(AskdocsError, match=said):
+            Run(run.folder, other, data, steps).can_start(resume)
+
+
+def test_the_run_of_another_dataset_is_refused(run: Run, tmp_path: Path) -> None:
+    with run.claimed():
+        run.write_job("base", False)
+    card = json.loads((Path(run.job["data"]) / "card.json").read_text())
+    other = tmp_path / "other"
+    other.mkdir()
+    for split in ("train", "validation"):
+        (other / f"{split}.jsonl").write_bytes(
+            (Path(run.job["data"]) / f"{split}.jsonl").read_bytes()
+        )
+    (other / "card.json").write_text(json.dumps(card | {"wiki": "elsewhere"}))
+    with pytest.raises(AskdocsError, match=r"holds another run \(of another dataset\)"):
+        Run(run.folder, RECIPE, dataset.read(other), None).can_start(True)
+
+
+def test_a_folder_with_something_else_in_it_is_refused(run: Run) -> None:
+    run.folder.mkdir()
+    (run.folder / "notes.txt").write_text("mine")
+    with pytest.raises(AskdocsError, match=r"is not empty, and holds no run: name another --out"):
+        run.can_start(True)
+    assert (run.folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_is_claimed_once_until_the_last_process_of_it_has_gone(run: Run) -> None:
+    with run.claimed() as lock:
+        child = subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock]
+        )
+        with pytest.raises(AskdocsError, match=r"is being trained in by another process"):
+            Run.claimed(run).__enter__()
+    with pytest.raises(AskdocsError, match=r"is being trained in by another process"):
+        Run.claimed(run).__enter__()
+    child.communicate(b"\n")
+    with run.claimed():
+        pass
+
+
+def test_the_same_run_has_the_same_folder_and_another_has_another(
+    run: Run, data: dataset.Dataset, home: Home
+) -> None:
+    again = Run(run.folder / "elsewhere", RECIPE, data, None)
+    fewer = Run(run.folder, RECIPE, data, 9)
+    place = default_folder(home, "docs", run.job)
+    assert place == default_folder(home, "docs", again.job)
+    assert place != default_folder(home, "docs", fewer.job)
+    assert place != default_folder(home, "hr", run.job)
+    assert place.parent == home.root / "training"
+
+
+def test_a_run_that_is_done_becomes_a_version_once(run: Run, tmp_path: Path) -> None:
+    with run.claimed():
+        done(run)
+    store = Store(Folder(tmp_path / "versions"))
+    assert run.known(store, "docs") is None
+    with run.version() as folder:
+        name = store.add("docs", folder, FACTS)
+    assert sorted(store.manifest(name).files) == [
+        "adapter/adapter_model.safetensors",
+        "loss.png",
+        "probes.json",
+        "training.json",
+    ]
+    assert run.known(store, "docs") == name
+    assert run.known(store, "hr") is None
+    assert not list(run.folder.glob("tmp*"))
+
+
+def test_the_metrics_are_those_of_the_best_checkpoint(run: Run) -> None:
+    with run.claimed():
+        done(run)
+    assert run.metrics() == {
+        "eval_loss": 2.5,
+        "train_loss": 2.0,
+        "steps": 4,
+        "best_step": 2,
+        "tokens_per_second": 99.5,
+    }
+
+
+def test_resuming_is_told_with_the_step(run: Run) -> None:
+    with run.claimed():
+        assert run.resumable().endswith("begins again")
+        done(run)
+    assert run.resumable().endswith("goes on from step 4")
