@@ -39,6 +39,12 @@ class UpSettings(Section):
     threads: int | None = Field(
         None, ge=1, description="Compute threads of the engine; the machine's cores when not set."
     )
+    adapters: int | None = Field(
+        None,
+        ge=0,
+        description="Adapters that vLLM holds at once; 4 on a GPU and 0 on a CPU when not set."
+        " 0: versions are served merged, each by a process of its own.",
+    )
     warm: bool = Field(
         True, description="Read the wiki's pages in the background, so that answers begin sooner."
     )

@@ -247,7 +247,17 @@ class Up:
             context=settings.context,
             gpu=environments.has_gpu(),
             threads=threads,
+            # Versions that are merged have none.
+            adapters=self._adapters() if name == "base" else 0,
         )
+
+    def _adapters(self) -> int:
+        """How many vLLM is to hold. On a CPU they are slow: none, unless somebody says so."""
+        from askdocs import environments
+
+        if self._settings.adapters is not None:
+            return self._settings.adapters
+        return 4 if environments.has_gpu() else 0
 
     async def _vllm(self, say: Callable[[str], None]) -> Path:
         """The interpreter of vLLM's environment, which is made at its first use."""
@@ -259,7 +269,9 @@ class Up:
         """How this engine serves the versions of a model."""
         if not served.own:
             return "adapter"
-        return "gguf" if self._settings.engine == "llama.cpp" else "merged"
+        if self._settings.engine == "llama.cpp":
+            return "gguf"
+        return "adapter" if self._adapters() else "merged"
 
     async def _serve_versions(self, served: Served) -> None:
         """Serve again what was promoted. Raises AskdocsError: what is in use cannot be."""
