@@ -65,7 +65,9 @@ class Base:
             return _fetched(self.name, None)
         if self.path.is_dir():
             return self.path
-        out = home.models / model.folder_name(model.Model(self.path.stem, str(self.path)))
+        # Where `askdocs up --engine vllm` has it, too.
+        named = self.name if self.name == model.SHIPPED else self.path.stem
+        out = home.models / model.folder_name(model.Model(named, str(self.path)))
         home.models.mkdir(parents=True, exist_ok=True)
         script = Path(shape.__file__).with_name("convert.py")
         command = [str(python), str(script), str(self.path), str(out)]
@@ -89,7 +91,7 @@ def find(name: str) -> Base:
     path = Path(name).expanduser()
     if path.suffix == ".gguf" or path.is_dir():
         if path.is_file() or (path / "config.json").is_file():
-            return Base(name, path.absolute())
+            return Base(name, path.resolve())
         raise AskdocsError(
             f"base_model {name!r}: no such GGUF file, or a folder without config.json: name another"
         )

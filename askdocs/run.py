@@ -17,13 +17,13 @@ from gateway.errors import AskdocsError
 from training import curve, events
 from training.dataset import Dataset
 from training.recipe import Recipe
+from training.versions.manifest import Dataset as Learnt
+from training.versions.manifest import Facts
 from training.versions.name import parse
 from training.versions.store import Store
 
 JOB, FACTS, PICTURE, ADAPTER = "job.json", "training.json", "loss.png", "adapter"
 PROBES = "probes.json"  # see training/artefacts/
-# What of a job says which run it is; the rest is where things lie, and may move.
-IDENTITY = ("recipe", "max_steps", "data_sha256")
 
 
 class Run:
@@ -31,13 +31,8 @@ class Run:
 
     def __init__(self, folder: Path, recipe: Recipe, data: Dataset, max_steps: int | None) -> None:
         self.folder = folder.absolute()
-        self.job: dict[str, Any] = {
-            "recipe": recipe.model_dump(mode="json"),
-            "max_steps": max_steps,
-            "data": str(data.folder.absolute()),
-            "data_sha256": data.digest,
-            "out": str(self.folder),
-        }
+        self.recipe, self.data = recipe, data
+        self._identity = identity(recipe, data, max_steps)
 
     @property
     def is_done(self) -> bool:
@@ -62,13 +57,13 @@ class Run:
             if there.is_dir() and any(one.name != "lock" for one in there.iterdir()):
                 raise AskdocsError(f"{there}: is not empty, and holds no run: name another --out")
             return
-        for key in IDENTITY:
-            if old.get(key) != self.job[key]:
+        for key, value in self._identity.items():
+            if old.get(key) != value:
                 raise AskdocsError(
-                    f"{there}: holds another run ({_differing(old.get(key), self.job[key], key)}):"
+                    f"{there}: holds another run ({_differing(old.get(key), value, key)}):"
                     " name another --out DIR"
                 )
-        if not resume and not self.is_done:
+        if not resume and not self.is_done and self._saved():
             raise AskdocsError(
                 f"{there}: holds this run, unfinished: add --resume to go on from its last"
                 " checkpoint, or name another --out DIR"
@@ -95,10 +90,10 @@ class Run:
                 ) from None
             yield lock.fileno()
 
-    def write_job(self, base: str, resume: bool) -> Path:
+    def write_job(self, file: Path, base: str, resume: bool) -> None:
         """What finetune.py reads; `base` is the folder of the base model, or its hub id."""
-        write_json(self.folder / JOB, {**self.job, "base": base, "resume": resume})
-        return self.folder / JOB
+        job = {"base": base, "data": str(self.data.folder.absolute()), "out": str(self.folder)}
+        write_json(file, {**self._identity, **job, "resume": resume})
 
     def draw(self) -> None:
         """The losses so far, as a picture in the folder."""
@@ -127,10 +122,30 @@ class Run:
 
     def resumable(self) -> str:
         """What the same command with --resume would do."""
-        saved = [event["step"] for event in self.events if event["event"] == "saved"]
+        saved = self._saved()
         if not saved:
-            return "nothing was saved yet: the same command with --resume begins again"
+            return "nothing was saved yet: the same command begins again"
         return f"the same command with --resume goes on from step {saved[-1]}"
+
+    def _saved(self) -> list[int]:
+        return [event["step"] for event in self.events if event["event"] == "saved"]
+
+    def facts(self, checks: dict[str, Any]) -> Facts:
+        """What its version says of itself."""
+        card = self.data.card
+        return Facts(
+            base_model=self.recipe.base_model,
+            dataset=Learnt(
+                file=card["file"],
+                examples={split: len(lengths) for split, lengths in self.data.lengths.items()},
+                sha256=self.data.digest,
+            ),
+            recipe=self.recipe.model_dump(mode="json"),
+            prompt_fingerprint=card["prompt_fingerprint"],
+            commit=commit(),
+            metrics=self.metrics(),
+            checks=checks,
+        )
 
     def metrics(self) -> dict[str, float]:
         """For the manifest."""
@@ -148,9 +163,20 @@ class Run:
         return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def default_folder(home: Home, name: str, job: dict[str, Any]) -> Path:
+def identity(recipe: Recipe, data: Dataset, max_steps: int | None) -> dict[str, Any]:
+    """What of a job says which run it is; the rest is where things lie, and may move."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "max_steps": max_steps,
+        "data_sha256": data.digest,
+    }
+
+
+def default_folder(
+    home: Home, name: str, recipe: Recipe, data: Dataset, max_steps: int | None
+) -> Path:
     """The same for the same run, so that --resume finds it."""
-    which = json.dumps([job[key] for key in IDENTITY], sort_keys=True)
+    which = json.dumps(identity(recipe, data, max_steps), sort_keys=True)
     return home.root / "training" / f"{name}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
 
 

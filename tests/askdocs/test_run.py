@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from askdocs.home import Home
-from askdocs.run import Run, default_folder
+from askdocs.run import JOB, Run, default_folder
 from gateway.errors import AskdocsError
 from tests.training import small
-from tests.training.versions import FACTS
 from training import dataset
 from training.recipe import Lora, Recipe
 from training.versions.local import Folder
@@ -43,7 +42,7 @@ def done(run: Run) -> Run:
         {"event": "saved", "step": 4},
         {"event": "done", "step": 4, "best_step": 2, "stopped": "end", "tokens_per_second": 99.5},
     ]
-    run.write_job("base", False)
+    run.write_job(run.folder / JOB, "base", False)
     (run.folder / "events.jsonl").write_text("".join(json.dumps(one) + "\n" for one in said))
     (run.folder / "adapter").mkdir()
     (run.folder / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
@@ -53,10 +52,12 @@ def done(run: Run) -> Run:
     return run
 
 
-def test_a_new_run_may_start_and_one_that_was_begun_is_to_be_resumed(run: Run) -> None:
+def test_a_new_run_may_start_and_one_that_saved_something_is_to_be_resumed(run: Run) -> None:
     run.can_start(False)
     with run.claimed():
-        run.write_job("base", False)
+        run.write_job(run.folder / JOB, "base", False)
+    run.can_start(False)  # it ended before its first checkpoint
+    (run.folder / "events.jsonl").write_text('{"event": "saved", "step": 1}\n')
     with pytest.raises(AskdocsError, match=r"holds this run, unfinished: add --resume"):
         run.can_start(False)
     run.can_start(True)
@@ -74,7 +75,7 @@ def test_the_folder_of_another_run_is_refused_by_what_differs(
     run: Run, data: dataset.Dataset, other: Recipe, steps: int | None, said: str
 ) -> None:
     with run.claimed():
-        run.write_job("base", False)
+        run.write_job(run.folder / JOB, "base", False)
     for resume in (False, True):
         with pytest.raises(AskdocsError, match=said):
             Run(run.folder, other, data, steps).can_start(resume)
@@ -82,14 +83,12 @@ def test_the_folder_of_another_run_is_refused_by_what_differs(
 
 def test_the_run_of_another_dataset_is_refused(run: Run, tmp_path: Path) -> None:
     with run.claimed():
-        run.write_job("base", False)
-    card = json.loads((Path(run.job["data"]) / "card.json").read_text())
+        run.write_job(run.folder / JOB, "base", False)
+    card = json.loads((run.data.folder / "card.json").read_text())
     other = tmp_path / "other"
     other.mkdir()
     for split in ("train", "validation"):
-        (other / f"{split}.jsonl").write_bytes(
-            (Path(run.job["data"]) / f"{split}.jsonl").read_bytes()
-        )
+        (other / f"{split}.jsonl").write_bytes((run.data.folder / f"{split}.jsonl").read_bytes())
     (other / "card.json").write_text(json.dumps(card | {"wiki": "elsewhere"}))
     with pytest.raises(AskdocsError, match=r"holds another run \(of another dataset\)"):
         Run(run.folder, RECIPE, dataset.read(other), None).can_start(True)
@@ -118,14 +117,12 @@ def test_a_run_is_claimed_once_until_the_last_process_of_it_has_gone(run: Run) -
 
 
 def test_the_same_run_has_the_same_folder_and_another_has_another(
-    run: Run, data: dataset.Dataset, home: Home
+    data: dataset.Dataset, home: Home
 ) -> None:
-    again = Run(run.folder / "elsewhere", RECIPE, data, None)
-    fewer = Run(run.folder, RECIPE, data, 9)
-    place = default_folder(home, "docs", run.job)
-    assert place == default_folder(home, "docs", again.job)
-    assert place != default_folder(home, "docs", fewer.job)
-    assert place != default_folder(home, "hr", run.job)
+    place = default_folder(home, "docs", RECIPE, data, None)
+    assert place == default_folder(home, "docs", RECIPE.model_copy(), data, None)
+    assert place != default_folder(home, "docs", RECIPE, data, 9)
+    assert place != default_folder(home, "hr", RECIPE, data, None)
     assert place.parent == home.root / "training"
 
 
@@ -135,8 +132,13 @@ def test_a_run_that_is_done_becomes_a_version_once(run: Run, tmp_path: Path) -> 
     store = Store(Folder(tmp_path / "versions"))
     assert run.known(store, "docs") is None
     with run.version() as folder:
-        name = store.add("docs", folder, FACTS)
-    assert sorted(store.manifest(name).files) == [
+        name = store.add("docs", folder, run.facts({"a": True}))
+    manifest = store.manifest(name)
+    assert manifest.recipe == RECIPE.model_dump(mode="json")
+    assert manifest.dataset.sha256 == run.data.digest
+    assert manifest.dataset.examples["train"] == len(run.data.lengths["train"])
+    assert manifest.prompt_fingerprint == run.data.card["prompt_fingerprint"]
+    assert sorted(manifest.files) == [
         "adapter/adapter_model.safetensors",
         "loss.png",
         "probes.json",
