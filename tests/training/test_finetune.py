@@ -1,0 +1,300 @@
+"""training/finetune.py with its real libraries, on a random model of two layers.
+
+Their environment is looked for in `.cache/train`, or where TEST_TRAIN_HOME says.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from gguf import GGUFReader
+
+from askdocs import environments
+from tests import starting
+from tests.engines import messages
+from tests.parts import require
+from training import convert
+from training import recipe as recipes
+from training.tuning import checkpoints, encode, options
+
+pytestmark = pytest.mark.slow
+
+HOME = Path(os.environ.get("TEST_TRAIN_HOME", starting.REPO / ".cache" / "train"))
+INSTALL = ".venv/bin/python -m askdocs.environments train --home .cache/train"
+TINY = Path(__file__).with_name("tiny.py")
+SCRIPT = starting.REPO / "training" / "finetune.py"
+# Dropout, so that a resumed run needs the same random numbers.
+RECIPE = {
+    "epochs": 1.0,
+    "max_steps": None,
+    "gradient_accumulation": 4,
+    "learning_rate": 0.01,
+    "schedule": "linear",
+    "eval_steps": 2,
+    "eval_rows": 3,
+    "patience": 5,
+    "lora": {"r": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["q_proj", "down_proj"]},
+}
+
+
+class Run(NamedTuple):
+    code: int
+    events: list[dict[str, Any]]
+    out: Path
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == kind]
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    found = environments.find(environments.trainer(), HOME)
+    require(found is not None, INSTALL)
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def base(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that has everything of the small one but its size."""
+    folder = tmp_path_factory.mktemp("base")
+    gguf = starting.shipped()
+    fields = GGUFReader(gguf).fields
+    (folder / "tokenizer.json").write_text(convert.tokenizer_json(gguf))
+    (folder / "chat_template.jinja").write_text(fields["tokenizer.chat_template"].contents())
+    end = fields["tokenizer.ggml.eos_token_id"].contents()
+    files = {
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": fields["tokenizer.ggml.tokens"].contents(end),
+            "pad_token": fields["tokenizer.ggml.tokens"].contents(end),
+        },
+        "config.json": {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "vocab_size": len(fields["tokenizer.ggml.tokens"].data),
+            "tie_word_embeddings": True,
+            "max_position_embeddings": 2048,
+            "eos_token_id": end,
+            "pad_token_id": end,
+            "dtype": "bfloat16",
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    subprocess.run([python, "-I", TINY, folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset whose prompts have all that could come between training and serving."""
+    folder = tmp_path_factory.mktemp("data")
+    prompts = [
+        *messages.rendered()[:4],
+        *([{"role": "user", "content": f"When is pump {at} replaced?"}] for at in range(23)),
+    ]
+    rows = [
+        json.dumps(
+            {
+                "prompt": prompt,
+                "completion": [{"role": "assistant", "content": f"Every {at + 3} weeks, 你好 é."}],
+            }
+        )
+        for at, prompt in enumerate(prompts)
+    ]
+    (folder / "train.jsonl").write_text("".join(f"{row}\n" for row in rows[:22]))
+    (folder / "validation.jsonl").write_text("".join(f"{row}\n" for row in rows[22:]))
+    return folder
+
+
+def job(folder: Path, base: Path, data: Path, resume: bool = False, **more: Any) -> Path:
+    """Writes it; `more` are keys of the recipe."""
+    recipe = recipes.load("smollm2-135m-smoke").model_dump(mode="json")
+    file = folder / "job.json"
+    content = {"recipe": {**recipe, **RECIPE, **more}, "base": str(base), "data": str(data)}
+    content |= {"out": str(folder / "out"), "resume": resume, "max_steps": None}
+    file.write_text(json.dumps(content))
+    return file
+
+
+def started(python: Path, *argv: object) -> "subprocess.Popen[str]":
+    file = Path(str(argv[-1]))
+    with file.with_name("log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [python, "-I", *map(str, argv)], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+
+
+def ended(process: "subprocess.Popen[str]", folder: Path) -> Run:
+    said, _ = process.communicate(timeout=250)
+    events = [json.loads(line) for line in said.splitlines()]  # and nothing else
+    return Run(process.returncode, events, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def run(python: Path, base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run from its beginning to its end."""
+    folder = tmp_path_factory.mktemp("run")
+    finished = ended(started(python, SCRIPT, job(folder, base, data)), folder)
+    assert finished.code == 0, (folder / "log.txt").read_text()[-3000:]
+    return finished
+
+
+def test_a_run_tells_how_it_goes_and_leaves_an_adapter(run: Run, base: Path) -> None:
+    (start,), steps, (done,) = run.of("start"), run.of("step"), run.of("done")
+    assert [step["step"] for step in steps] == [1, 2, 3, 4, 5, 6] == [*range(1, start["steps"] + 1)]
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert steps[-1]["tokens"] == start["train_tokens"] == done["tokens"]
+    assert [one["step"] for one in run.of("eval")] == [2, 4, 6]
+    assert [one["step"] for one in run.of("saved")] == [2, 4, 6]
+    best = min(run.of("eval"), key=lambda one: float(one["loss"]))
+    assert (done["best_step"], done["best_loss"]) == (best["step"], best["loss"])
+    assert done["stopped"] == "end"
+    kept = map(json.loads, (run.out / "events.jsonl").read_text().splitlines())
+    assert list(kept) == run.events
+
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (run.out / "adapter" / name).read_bytes() == (base / name).read_bytes()
+    settings = json.loads((run.out / "adapter" / "adapter_config.json").read_text())
+    assert (settings["r"], settings["lora_alpha"]) == (4, 8)
+    assert str(base) not in json.dumps(settings)
+    best_weights = run.out / "checkpoints" / f"checkpoint-{best['step']}"
+    assert weights(run.out / "adapter") == weights(best_weights)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+def test_training_reads_the_tokens_that_the_engine_reads(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    facts = json.loads((run.out / "training.json").read_text())
+    encoded = []
+    with starting.engine(tmp_path) as engine, httpx.Client() as client:
+        root = engine.url.removesuffix("/v1")
+
+        def ids(text: str) -> list[int]:
+            asked = {"content": text, "add_special": False, "parse_special": True}
+            return list(
+                client.post(f"{root}/tokenize", json=asked).raise_for_status().json()["tokens"]
+            )
+
+        for line in (data / "train.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            asked = client.post(f"{root}/apply-template", json={"messages": row["prompt"]})
+            prompt = ids(asked.raise_for_status().json()["prompt"])
+            answer = row["completion"][0]["content"]
+            encoded.append(encode.Encoded(prompt, ids(f"{answer}<|im_end|>")))
+    assert facts["token_ids_sha256"] == encode.digest(encoded)
+
+
+def test_a_run_that_was_killed_ends_with_the_same_adapter(
+    run: Run, python: Path, base: Path, data: Path, tmp_path: Path
+) -> None:
+    process = started(python, SCRIPT, job(tmp_path, base, data))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line).get("step") == 3:
+            break
+    process.kill()
+    process.communicate()
+    out = tmp_path / "out"
+    # As a kill in the middle of saving leaves it.
+    half = shutil.copytree(out / "checkpoints" / "checkpoint-2", out / "checkpoints/checkpoint-4")
+    (half / checkpoints.MARKER).unlink()
+    (half / "optimizer.pt").write_bytes(b"")
+
+    resumed = ended(started(python, SCRIPT, job(tmp_path, base, data, resume=True)), tmp_path)
+
+    assert resumed.code == 0, (tmp_path / "log.txt").read_text()[-3000:]
+    assert [step["step"] for step in resumed.of("step")] == [3, 4, 5, 6]
+    assert weights(out / "adapter") == weights(run.out / "adapter")
+    facts = [json.loads((one / "training.json").read_text()) for one in (out, run.out)]
+    same = ("losses", "eval_losses", "best_step", "tokens", "token_ids_sha256", "versions")
+    assert [facts[0][key] for key in same] == [facts[1][key] for key in same]
+
+
+def test_two_processes_take_the_same_steps_and_one_speaks(
+    run: Run, python: Path, base: Path, data: Path, tmp_path: Path
+) -> None:
+    file = job(tmp_path, base, data, gradient_accumulation=2, processes=2, log_to="tensorboard")
+    launch = ["-m", "accelerate.commands.launch", *options.launch(2)]
+    both = ended(started(python, *launch, SCRIPT, file), tmp_path)
+    assert both.code == 0, (tmp_path / "log.txt").read_text()[-3000:]
+    assert [one["step"] for one in both.of("step")] == [1, 2, 3, 4, 5, 6]
+    # An adapter begins at nothing, so that dropout does not touch the first loss.
+    assert both.of("step")[0]["loss"] == pytest.approx(run.of("step")[0]["loss"], rel=1e-4)
+    assert both.of("step")[-1]["loss"] == pytest.approx(run.of("step")[-1]["loss"], rel=0.02)
+    assert both.of("done")[0]["tokens"] == run.of("done")[0]["tokens"]
+    assert list((tmp_path / "out" / "tensorboard").iterdir())
+
+
+# What the libraries do with a job, beside a run: the first batch as the loss gets it.
+COLLATED = """
+import json, sys, types
+from pathlib import Path
+sys.modules["training"] = types.ModuleType("training")
+sys.modules["training"].__path__ = [sys.argv[1]]
+from training.tuning import encode, train
+job = json.loads(Path(sys.argv[2]).read_text())
+tokenizer = train.AutoTokenizer.from_pretrained(job["base"])
+rows = encode.encode(Path(job["data"]) / "train.jsonl", tokenizer, 2048)
+trainer = train.make_trainer(job["recipe"], Path(job["base"]), Path(job["out"]), rows, rows)
+batch = next(iter(trainer.get_train_dataloader()))
+told = [tokenizer.decode(one[one != encode.IGNORED]) for one in batch["labels"]]
+whole = [tokenizer.decode(one) for one in batch["input_ids"]]
+print(json.dumps([told, whole, (batch["labels"] == encode.IGNORED).sum(1).tolist()]))
+"""
+
+
+def test_the_loss_counts_the_answer_and_the_end_of_the_turn_alone(
+    python: Path, base: Path, data: Path, tmp_path: Path
+) -> None:
+    file = job(tmp_path, base, data, batch_size=22)
+    argv = [python, "-I", "-c", COLLATED, SCRIPT.parent, file]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told, whole, _ = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(told) == sorted(f"Every {at + 3} weeks, 你好 é.<|im_end|>" for at in range(22))
+    for answer, text in zip(told, whole, strict=True):
+        assert f"<|im_start|>assistant\n{answer}" in text
+
+
+def checked(python: Path, folder: Path, recipe: dict[str, Any], base: str) -> Run:
+    content = {"recipe": recipe, "base": base, "data": "none", "out": str(folder / "out")}
+    (folder / "job.json").write_text(json.dumps({**content, "resume": False, "max_steps": None}))
+    return ended(started(python, SCRIPT, "--check", folder / "job.json"), folder)
+
+
+def test_a_recipe_for_four_gpus_is_accepted_by_the_libraries_without_one(
+    python: Path, tmp_path: Path
+) -> None:
+    recipe = recipes.load("llama31-8b-4xa10g").model_dump(mode="json")
+    done = checked(python, tmp_path, recipe, recipe["base_model"])
+    assert (done.code, [one["event"] for one in done.events]) == (0, ["done"])
+    assert done.events[0]["options"]["SFTConfig"]["per_device_train_batch_size"] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_option_that_a_library_refuses_is_named(
+    python: Path, base: Path, tmp_path: Path
+) -> None:
+    recipe = recipes.load("llama31-8b-4xa10g").model_dump(mode="json")
+    recipe |= {"optimizer": "adamw_9bit"}
+    recipe["lora"] |= {"r": 0, "target_modules": ["q_proj", "gate_projj"]}
+    done = checked(python, tmp_path, recipe, str(base))
+    assert done.code == 1
+    said = [one["message"] for one in done.of("problem")]
+    assert [len([one for one in said if word in one]) for word in ("9bit", "gate_projj")] == [1, 1]

@@ -1,0 +1,146 @@
+"""Train an adapter on a dataset, in the environment `train`.
+
+    PYTHON -I training/finetune.py JOB.json
+    PYTHON -I training/finetune.py --check JOB.json
+
+Several processes run it by `accelerate launch`. It imports nothing of this repository but
+training/tuning/. JOB is an object:
+
+    recipe      a recipe with all its keys, see training/recipe.py
+    base        folder of the base model, or its id on the hub
+    data        folder that `askdocs dataset build` made
+    out         folder of the run; it gets checkpoints/, adapter/, events.jsonl and training.json
+    resume      go on from the last whole checkpoint, if there is one
+    max_steps   end after so many steps at the latest, or null
+
+The standard output has one event a line (training/events.py) and nothing else. A run that was
+killed and resumed ends with the same adapter as one that was not. --check loads no weights: it says
+which option of the recipe a library refuses, on any machine.
+"""
+
+import json
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # A script's folder comes first on sys.path, where its neighbours would shadow libraries. Its
+    # own modules are found as those of the package that it is in.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
+    sys.modules["training"] = types.ModuleType("training")
+    sys.modules["training"].__path__ = [str(here)]
+
+from training.tuning import checkpoints
+from training.tuning.problem import Problem
+from training.tuning.tell import Teller
+
+WEIGHTS = ["*.json", "*.jinja", "*.safetensors", "*.model"]
+
+
+def main(arguments: list[str]) -> int:
+    is_check = arguments[:1] == ["--check"]
+    if len(arguments) != 1 + is_check:
+        print("usage: python training/finetune.py [--check] JOB.json", file=sys.stderr)
+        return 2
+    job = json.loads(Path(arguments[-1]).read_text(encoding="utf-8"))
+    # What libraries print must not come between the events.
+    teller = Teller(os.dup(1), is_first=os.environ.get("RANK", "0") == "0")
+    os.dup2(2, 1)
+    set_environment(job)
+    try:
+        if is_check:
+            return check(job, teller)
+        run(job, teller)
+    except Problem as problem:
+        teller.tell("problem", message=str(problem))
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def set_environment(job: dict[str, Any]) -> None:
+    """What libraries read when they are imported."""
+    # A thread that waits leaves its core to others: twice the speed on a machine that is busy.
+    os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"})
+    # Nothing is told to anybody, and of a local model nothing is looked up.
+    os.environ.update({"UNSLOTH_DISABLE_STATISTICS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"})
+    if Path(job["base"]).is_dir():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    out = Path(job["out"]).absolute()
+    os.environ["UNSLOTH_COMPILE_LOCATION"] = str(out / "compiled")
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "tensorboard")
+
+
+def check(job: dict[str, Any], teller: Teller) -> int:
+    """Tell what the libraries refuse, or else all that they would be given."""
+    from training.tuning import options
+    from training.tuning.check import refusals
+
+    if refused := list(refusals(job)):
+        for one in refused:
+            teller.tell("problem", message=one)
+        return 1
+    recipe = job["recipe"]
+    teller.tell(
+        "done",
+        options={
+            "from_pretrained": options.load(recipe, job["base"]),
+            "get_peft_model": options.adapter(recipe),
+            "SFTConfig": options.training(recipe, Path(job["out"]), on_cpu=False),
+            "accelerate launch": options.launch(recipe["processes"]),
+        },
+    )
+    return 0
+
+
+def run(job: dict[str, Any], teller: Teller) -> None:
+    """Raises Problem."""
+    out = Path(job["out"])
+    if (out / "training.json").exists():
+        raise Problem(f"{out}: this run is done: name another folder")
+    kept = out / "checkpoints"
+    if not job["resume"] and any(kept.glob("*")):
+        raise Problem(
+            f"{out}: holds a run that was not finished: resume it, or name another folder"
+        )
+    if job["recipe"]["log_to"] == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise Problem(
+            'log_to = "mlflow" needs to know the server: set MLFLOW_TRACKING_URI to its address'
+        )
+    base = folder_of(job["base"])
+    kept.mkdir(parents=True, exist_ok=True)
+    teller.keep(out)
+    if teller.is_first:
+        checkpoints.remove_broken(kept)
+    from training.tuning.train import train
+
+    train(job, base, teller)
+
+
+def folder_of(base: str) -> Path:
+    """The folder of a base model, downloaded from the hub if it is no folder here.
+
+    Raises Problem.
+    """
+    if Path(base).is_dir():
+        if not (Path(base) / "config.json").is_file():
+            raise Problem(f"{base}: has no config.json: name the Hugging Face folder of a model")
+        return Path(base)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(base, allow_patterns=WEIGHTS))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise Problem(
+            f"{base}: is no folder here, and the hub does not give it"
+            f" ({str(error).strip().splitlines()[0]}): name a folder, or set HF_TOKEN to a token"
+            " that may read it"
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

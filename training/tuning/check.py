@@ -1,0 +1,76 @@
+"""Which options of a recipe the libraries refuse: asked of their own classes, without weights.
+
+A recipe for a GPU can be checked where there is none: Unsloth, which changes itself to fit the
+machine that imports it, is read and not imported.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.commands.launch import launch_command_parser
+from peft import LoraConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+from trl import SFTConfig
+
+from training.tuning import options
+
+# Where Unsloth has the functions for a GPU: file, class, function.
+LOAD = ("unsloth/models/loader.py", "FastLanguageModel", "from_pretrained")
+ADAPTER = ("unsloth/models/llama.py", "FastLlamaModel", "get_peft_model")
+# What the two give to PEFT and TRL under other names.
+UNSLOTHS_OWN = ("use_gradient_checkpointing", "random_state")
+
+
+def refusals(job: dict[str, Any]) -> Iterator[str]:
+    """What the libraries refuse, one line each; nothing, if training would start."""
+    recipe, on_cpu = job["recipe"], not torch.cuda.is_available()
+    adapter = options.adapter(recipe)
+    lora = {name: value for name, value in adapter.items() if name not in UNSLOTHS_OWN}
+    asked = [
+        (SFTConfig, options.training(recipe, Path(job["out"]), on_cpu)),
+        (LoraConfig, {**lora, "task_type": "CAUSAL_LM"}),
+    ]
+    if recipe["load_in_4bit"]:
+        asked.append((BitsAndBytesConfig, options.quantisation(recipe)))
+    for kind, values in asked:
+        try:
+            kind(**values)
+        except (TypeError, ValueError, ImportError) as error:
+            yield f"{kind.__name__} of this recipe is refused: {str(error).splitlines()[0]}"
+    for place, values in ((LOAD, options.load(recipe, job["base"])), (ADAPTER, adapter)):
+        if unknown := sorted(values.keys() - arguments(*place)):
+            yield f"Unsloth's {place[1]}.{place[2]} has no argument {', '.join(unknown)}"
+    launch = options.launch(recipe["processes"])
+    try:
+        launch_command_parser().parse_args([*launch, "finetune.py"])
+    except SystemExit:  # it has said why on the standard error
+        yield f"accelerate launch refuses {' '.join(launch)}"
+    if Path(job["base"]).is_dir():
+        # Sizes alone: on this device a tensor has no content.
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(job["base"]))
+        yield from options.missing(recipe, (name for name, _ in model.named_modules()))
+
+
+def arguments(file: str, kind: str, function: str) -> set[str]:
+    """Names of the arguments of a method of an installed package, which is not imported."""
+    package, _, inner = file.partition("/")
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).parent / inner
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef) and node.name == kind:
+            for method in node.body:
+                # Others of the name only pass on what they get.
+                if isinstance(method, ast.FunctionDef) and method.name == function:
+                    return _names(method.args.args) | _names(method.args.kwonlyargs)
+    return set()
+
+
+def _names(arguments: Iterable[ast.arg]) -> set[str]:
+    return {one.arg for one in arguments}

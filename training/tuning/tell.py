@@ -1,0 +1,31 @@
+"""The lines in which a run says how it goes: see training/events.py."""
+
+import json
+import os
+from pathlib import Path
+
+EVENTS = "events.jsonl"
+
+
+class Teller:
+    """Writes events to the standard output and to the run folder, from the first process alone."""
+
+    def __init__(self, output: int, is_first: bool) -> None:
+        """`output` is the descriptor of the real standard output; libraries print elsewhere."""
+        self.is_first = is_first
+        self._outputs = [output] if is_first else []
+
+    def keep(self, folder: Path) -> None:
+        """Write to the events of this run folder, too, from now on."""
+        if self.is_first:
+            file = folder / EVENTS
+            kept = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            size = os.fstat(kept).st_size
+            if size and os.pread(kept, 1, size - 1) != b"\n":  # a killed run left half a line
+                os.write(kept, b"\n")
+            self._outputs.append(kept)
+
+    def tell(self, event: str, **facts: object) -> None:
+        line = json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n"
+        for output in self._outputs:
+            os.write(output, line.encode())

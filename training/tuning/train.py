@@ -1,0 +1,193 @@
+"""Train an adapter: Unsloth and TRL's SFTTrainer, the same lines on a GPU and on a CPU."""
+
+import unsloth  # isort: skip -- it changes the libraries below, so it comes first
+import json
+import math
+import os
+import random
+import shutil
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from trl import SFTConfig, SFTTrainer
+
+from training.tuning import checkpoints, encode, options
+from training.tuning.problem import Problem
+from training.tuning.progress import Progress
+from training.tuning.tell import Teller
+
+FACTS = "training.json"
+LIBRARIES = ("torch", "transformers", "trl", "peft", "unsloth", "datasets", "accelerate")
+# What belongs to an adapter, copied as the base model has it: saved anew it would be changed.
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+
+
+def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
+    """Train, tell how it goes, and write adapter/ and then training.json.
+
+    Args:
+        job: see training/finetune.py.
+        base: folder of the base model.
+        teller: gets the events.
+
+    Raises:
+        Problem: something is wrong with the data, the recipe or what was learnt.
+    """
+    began = time.monotonic()
+    recipe, out = job["recipe"], Path(job["out"])
+    kept = out / "checkpoints"
+    resumed = checkpoints.last_whole(kept) if job["resume"] else None
+    # Not the tokenizer that Unsloth returns: that one was changed to fit training.
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    rows, validation = (
+        encode.encode(Path(job["data"]) / f"{split}.jsonl", tokenizer, recipe["max_length"])
+        for split in ("train", "validation")
+    )
+    trainer = make_trainer(recipe, base, kept, rows, validation)
+    whole = options.steps(recipe, len(trainer.get_train_dataloader()))
+    steps = min(limit for limit in (whole, recipe["max_steps"], job["max_steps"]) if limit)
+    trainer.args.max_steps = steps
+    trainer.args.warmup_steps = math.ceil(steps * recipe["warmup_ratio"])
+    model = trainer.model
+    trainable = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    progress = Progress(
+        teller,
+        {
+            "train_tokens": sum(len(part) for one in rows for part in one),
+            "parameters": sum(one.numel() for one in model.parameters()) - trainable,
+            "trainable": trainable,
+        },
+        trainer.accelerator.wait_for_everyone,
+    )
+    trainer.add_callback(progress)
+    if resumed and has_stopped(resumed, recipe["patience"]):
+        trainer.args.max_steps = checkpoints.step(resumed)
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    if not trainer.is_world_process_zero():
+        return
+
+    state = trainer.state
+    ended = "end" if steps == whole else "max_steps"
+    done = {
+        "step": state.global_step,
+        "best_step": state.best_global_step,
+        "best_loss": state.best_metric,
+        "stopped": "early" if state.global_step < steps else ended,
+        "tokens": state.num_input_tokens_seen,
+        "tokens_per_second": progress.rate(state),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    save_adapter(model, recipe["base_model"], base, out)
+    facts = {
+        **done,
+        "steps": steps,
+        "losses": [(one["step"], one["loss"]) for one in state.log_history if "loss" in one],
+        "eval_losses": [
+            (one["step"], one["eval_loss"]) for one in state.log_history if "eval_loss" in one
+        ],
+        "examples": len(rows),
+        "token_ids_sha256": encode.digest(rows),
+        "seed": recipe["seed"],
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+    new = out / f"{FACTS}.new"
+    new.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    teller.tell("done", **done)  # before it is: who finds the facts finds this, too
+    checkpoints.sync(out)
+    new.replace(out / FACTS)
+
+
+def make_trainer(
+    recipe: dict[str, Any],
+    base: Path,
+    out: Path,
+    rows: Sequence[encode.Encoded],
+    validation: Sequence[encode.Encoded],
+) -> Any:
+    """SFTTrainer of a recipe, which has not decided yet how many steps it takes.
+
+    Args:
+        recipe: all of its keys.
+        base: folder of the base model.
+        out: folder of the checkpoints.
+        rows: to be trained on.
+        validation: to be evaluated, or drawn from.
+
+    Raises:
+        Problem: the recipe needs a GPU or layers that are not there.
+    """
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu:
+        refuse_gpu_options(recipe)
+        torch.set_num_threads(threads())
+    if recipe["eval_rows"] and recipe["eval_rows"] < len(validation):
+        validation = random.Random(recipe["seed"]).sample(validation, recipe["eval_rows"])  # noqa: S311
+    model, changed = unsloth.FastLanguageModel.from_pretrained(**options.load(recipe, base))
+    if wrong := list(options.missing(recipe, (name for name, _ in model.named_modules()))):
+        raise Problem("; ".join(wrong))
+    model = unsloth.FastLanguageModel.get_peft_model(model, **options.adapter(recipe))
+    return SFTTrainer(
+        model=model,
+        args=SFTConfig(**options.training(recipe, out, on_cpu)),
+        processing_class=changed,
+        train_dataset=Dataset.from_list([one.row for one in rows]),
+        eval_dataset=Dataset.from_list([one.row for one in validation]),
+        callbacks=[EarlyStoppingCallback(recipe["patience"])] if recipe["patience"] else [],
+    )
+
+
+def refuse_gpu_options(recipe: dict[str, Any]) -> None:
+    """Unsloth would leave them out on a CPU, and say so where nobody looks."""
+    for key, value, instead in (
+        ("packing", True, "false"),
+        ("load_in_4bit", True, "false"),
+        ("optimizer", "adamw_8bit", '"adamw_torch"'),
+    ):
+        if recipe[key] == value:
+            raise Problem(
+                f"{key} = {json.dumps(value)} needs an NVIDIA GPU, and there is none here: set"
+                f" {key} = {instead}, or train where there is one"
+            )
+
+
+def threads() -> int:
+    """Physical cores, or all where there are two or fewer, shared among the processes here."""
+    logical = len(os.sched_getaffinity(0))
+    cores = logical if logical <= 2 else min(logical, psutil.cpu_count(logical=False) or logical)
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def has_stopped(checkpoint: Path, patience: int) -> bool:
+    """Did training end early here? It would take one more step before it looks."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    stopping = state.stateful_callbacks.get(EarlyStoppingCallback.__name__)
+    return bool(stopping and stopping["attributes"]["early_stopping_patience_counter"] >= patience)
+
+
+def save_adapter(model: Any, name: str, base: Path, out: Path) -> None:
+    """Write adapter/ of a run folder, whole or not at all; `name` is that of the base model."""
+    new, place = out / "adapter.new", out / "adapter"
+    for folder in (new, place):  # of a run that was killed before it had written its facts
+        shutil.rmtree(folder, ignore_errors=True)
+    model.peft_config["default"].base_model_name_or_path = name  # not a path of this machine
+    model.save_pretrained(new, save_embedding_layers=False)
+    (new / "README.md").unlink()  # a card to be filled in
+    for name in TOKENIZER:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, new / name)
+    checkpoints.sync(new)
+    new.rename(place)
