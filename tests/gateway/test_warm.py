@@ -94,7 +94,9 @@ def stored(tmp_path: Path) -> Iterator[sa.Engine]:
 @pytest.fixture
 def warming(tmp_path: Path, stored: sa.Engine) -> Make:
     @asynccontextmanager
-    async def make(url: str, *pages: Page, kept: Path | None = None) -> AsyncIterator[Warming]:
+    async def make(
+        url: str, *pages: Page, kept: Path | None = None, told: Callable[[], str] = str
+    ) -> AsyncIterator[Warming]:
         file = tmp_path / "index.db"
         index.build(file, pages)
         opened = Index(file)
@@ -105,7 +107,7 @@ def warming(tmp_path: Path, stored: sa.Engine) -> Make:
 
         grounding, heat, traffic = Grounding(opened, engine.counts), Heat(stored), Traffic()
         keeping = Kept(kept) if kept else None
-        warmer = Warmer(grounding, traffic, heat, find, 600, lambda _: keeping)
+        warmer = Warmer(grounding, traffic, heat, find, 600, lambda _: keeping, told)
         try:
             yield Warming(file, engine, heat, traffic, grounding, warmer)
         finally:
@@ -156,6 +158,15 @@ async def until(it: Warming, *names: str) -> None:
             while it.grounding.index.number(one) not in it.grounding.warm:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             assert await it.cached(name) > 0.8
+
+
+async def test_pages_are_read_again_behind_other_instructions(url: str, warming: Make) -> None:
+    told = "Answer for the people team."
+    async with warming(url, *wiki("kitchen"), told=lambda: told) as it:
+        assert await it.warm() == {"kitchen.md": "read"}
+        assert await it.warm() == {"kitchen.md": "warm"}
+        told = "Answer for everybody."
+        assert await it.warm() == {"kitchen.md": "read"}
 
 
 async def test_pages_are_warm_after_a_restart_of_the_engine_and_a_broken_file_is_read_again(
