@@ -133,6 +133,18 @@ TRAIN_CPU = Recipe(
     torch_routes=_CPU_TORCH_ROUTES,
 )
 
+TRAIN_GPU = Recipe(  # not yet run on a machine with a GPU
+    name="train",
+    title="the trainer",
+    wanted_by="askdocs train (gpu build)",
+    instead="",
+    build="gpu",
+    lock="train-gpu.lock",
+    check="import unsloth, trl, peft, bitsandbytes, torch.utils.tensorboard, mlflow, gguf",
+    pythons=((3, 11), (3, 12)),
+    need_gib=20.0,
+)
+
 DATASET = Recipe(
     name="dataset",
     title="the dataset checker",
@@ -166,7 +178,7 @@ def find_vllm(home: Path) -> Path | None:
 
 def trainer() -> Recipe:
     """Of the environment that trains here."""
-    return TRAIN_CPU
+    return TRAIN_GPU if has_gpu() else TRAIN_CPU
 
 
 def find(recipe: Recipe, home: Path) -> Path | None:

