@@ -1,7 +1,4 @@
-"""An S3 of the tests' own: moto's HTTP server, in a process of its own.
-
-`from tests.training.s3_server import bucket, s3_server` makes the fixtures known to a test file.
-"""
+"""An S3 of the tests' own: moto's HTTP server, in a process of its own."""
 
 import itertools
 import os

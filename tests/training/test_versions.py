@@ -9,14 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import AskdocsError
-from tests.training.s3_server import bucket, s3_server
 from tests.training.versions import FACTS, everything, trained, verdict
 from training.versions import manifest, name
 from training.versions.manifest import Manifest
 from training.versions.open import open_store
 from training.versions.store import Store
-
-__all__ = ["bucket", "s3_server"]
 
 
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
@@ -50,13 +47,18 @@ def test_each_alias_counts_its_own_versions(store: Store, run: Path) -> None:
     assert store.names() == [*(f"docs@v{number}" for number in range(1, 12)), "hr@v1"]
 
 
-def test_versions_that_are_added_at_once_get_numbers_of_their_own(store: Store, run: Path) -> None:
+def test_versions_that_are_added_at_once_get_numbers_and_files_of_their_own(
+    store: Store, tmp_path: Path
+) -> None:
+    runs = [trained(tmp_path / f"run{number}", f"weights {number}") for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        names = list(pool.map(lambda _: store.add("docs", run, FACTS), range(6)))
-    assert sorted(names) == sorted(f"docs@v{number}" for number in range(1, 7))
-    for each in names:
-        assert store.manifest(each).name == each
-        store.fetch(each)
+        added = list(pool.map(lambda run: store.add("docs", run, FACTS), runs))
+    assert len(set(added)) == 6
+    assert set(store.names()) == set(added)
+    for run, each in zip(runs, added, strict=True):
+        fetched = everything(store.fetch(each))
+        assert fetched.pop("manifest.json") == store.manifest_bytes(each)
+        assert fetched == everything(run)
 
 
 def test_what_is_derived_lies_beside_the_version_and_does_not_change_it(

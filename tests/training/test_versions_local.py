@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,3 +143,13 @@ def test_the_store_lies_in_the_state_folder_unless_the_settings_say_otherwise(
     assert str(open_store(f"{tmp_path}/other", tmp_path).place) == str(tmp_path / "other")
     with pytest.raises(AskdocsError, match="ftp://x"):
         open_store("ftp://x", tmp_path)
+
+
+def test_a_version_that_was_copied_by_hand_to_another_name_is_refused(
+    store: Store, run: Path, tmp_path: Path
+) -> None:
+    store.add("docs", run, FACTS)
+    shutil.copytree(tmp_path / "versions/docs@v1", tmp_path / "versions/docs@v5")
+    with pytest.raises(AskdocsError, match=r"docs@v5/manifest.json: is that of docs@v1: remove"):
+        store.fetch("docs@v5")
+    assert store.add("docs", run, FACTS) == "docs@v6"

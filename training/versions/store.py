@@ -28,6 +28,7 @@ from training.versions.manifest import (
     VERDICTS,
     Artefact,
     Facts,
+    Files,
     Manifest,
     decode,
     encode,
@@ -54,7 +55,7 @@ class Store:
 
     def manifest(self, name: str) -> Manifest:
         """Raises AskdocsError: there is no such version, or its manifest is not valid."""
-        return decode(Manifest, self.manifest_bytes(name), f"{self.place}/{name}/{MANIFEST}")
+        return self._version(name, self.manifest_bytes(name), f"{self.place}/{name}/{MANIFEST}")
 
     def manifest_bytes(self, name: str, artefact: str | None = None) -> bytes:
         """As it lies there; the SHA-256 of a version's names it wherever that is copied to."""
@@ -107,14 +108,7 @@ class Store:
             AskdocsError: there is another one of this name; the artefact was derived from another
                 version; a file is not what the manifest says.
         """
-        place = f"the manifest of {_path(name, artefact)}"
-        if artefact is None:
-            manifest = decode(Manifest, content, place)
-            if manifest.name != name:
-                raise AskdocsError(f"{place}: is that of {manifest.name}")
-            files = manifest.files
-        else:
-            files = self._derived(name, artefact, content, place).files
+        files = self._files(name, artefact, content, f"the manifest of {_path(name, artefact)}")
         if not self.place.publish(_path(name, artefact), folder, content, files, progress):
             there = sha256(self.manifest_bytes(name, artefact))
             raise AskdocsError(
@@ -133,8 +127,9 @@ class Store:
             raise AskdocsError(
                 f"{name}: was retired on {retired:%Y-%m-%d}, and is not to be used: take another"
             )
-        known = self.manifest(name) if artefact is None else self.artefact(name, artefact)
-        return self.place.fetch(_path(name, artefact), content, known.files, progress)
+        path = _path(name, artefact)
+        files = self._files(name, artefact, content, f"{self.place}/{path}/{MANIFEST}")
+        return self.place.fetch(path, content, files, progress)
 
     def artefacts(self, name: str) -> list[str]:
         """The kinds that were derived from a version."""
@@ -216,6 +211,19 @@ class Store:
             raise AskdocsError(
                 f"{self.place}/{name}/{RETIRED}: is not valid: remove it, and retire {name} again"
             ) from None
+
+    def _files(self, name: str, artefact: str | None, content: bytes, place: str) -> Files:
+        """What a manifest names, if it belongs here. Raises AskdocsError."""
+        if artefact is None:
+            return self._version(name, content, place).files
+        return self._derived(name, artefact, content, place).files
+
+    def _version(self, name: str, content: bytes, place: str) -> Manifest:
+        """The version with this manifest. Raises AskdocsError: it is another one's."""
+        found = decode(Manifest, content, place)
+        if found.name != name:
+            raise AskdocsError(f"{place}: is that of {found.name}: remove the folder {name}")
+        return found
 
     def _derived(self, name: str, kind: str, content: bytes, place: str) -> Artefact:
         """The artefact with this manifest. Raises AskdocsError: it is not of this version."""
