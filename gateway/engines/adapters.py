@@ -12,6 +12,7 @@ once, and must say the same.
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ FILES = ("adapter_config.json", "adapter_model.safetensors")
 PROMPT = "The team's wiki says that the printer is on floor"
 TOKEN = 300
 TOKENS = 8
-# Mean difference of log-probabilities, in nats, that rounding makes in a batch: up to 0.06 with
-# bf16 weights on a CPU. Adapters that differ by less than twice that cannot be told apart.
-TOLERANCE = 0.1
+# Mean difference of log-probabilities, in nats, that is taken for rounding: that made up to 0.06 in
+# a batch with bf16 weights on a CPU (docs/results.md). Adapters that differ by less are not told
+# apart.
+TOLERANCE = 0.15
 
 # How many places there are, and which adapters were at work together at some time since the start.
 _INFO = re.compile(r"^vllm:lora_requests_info\{(.*)\} ", re.MULTILINE)
@@ -70,7 +72,8 @@ async def load(url: str, key: str | None, name: str, folder: Path, *, gpu: bool 
         try:
             await engine.check()
         except BaseException:
-            await engine.unload(name)
+            with suppress(AskdocsError):  # the engine is away, and the adapter with it
+                await engine.unload(name)
             raise
 
 
@@ -83,16 +86,6 @@ async def unload(url: str, key: str | None, name: str) -> None:
     async with _Client(url, key) as engine:
         if name in await engine.listed():
             await engine.unload(name)
-
-
-async def check(url: str, key: str | None) -> None:
-    """Does each model of the engine answer beside the others as it does alone?
-
-    Raises:
-        AskdocsError: one does not, or the engine cannot be asked.
-    """
-    async with _Client(url, key) as engine:
-        await engine.check()
 
 
 def mixed_up(alone: Mapping[str, Logprobs], beside: Mapping[str, Logprobs]) -> list[str]:
@@ -153,6 +146,7 @@ class _Client:
             )
 
     async def check(self) -> None:
+        """Raises AskdocsError: a model answers beside the others not as it does alone."""
         names = [entry["id"] for entry in await self._models()]
         alone = {name: await self._scored(name) for name in names}
         beside = dict(zip(names, await asyncio.gather(*map(self._scored, names)), strict=True))
