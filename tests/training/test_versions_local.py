@@ -153,3 +153,13 @@ def test_a_version_that_was_copied_by_hand_to_another_name_is_refused(
     with pytest.raises(AskdocsError, match=r"docs@v5/manifest.json: is that of docs@v1: remove"):
         store.fetch("docs@v5")
     assert store.add("docs", run, FACTS) == "docs@v6"
+
+
+def test_what_a_kill_left_in_a_version_does_not_make_it_broken(
+    store: Store, run: Path, tmp_path: Path
+) -> None:
+    name = store.add("docs", run, FACTS)
+    left = tmp_path / "versions" / name / ".retired.json.0123abcd.new"
+    left.write_text("{")
+    store.fetch(name)
+    assert list(store.place.remains()) == [f"{name}/{left.name}"]

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from gateway.errors import AskdocsError
 from tests.training.versions import FACTS, trained
+from training.versions import garbage
 from training.versions.open import open_store
 from training.versions.place import Entry
 from training.versions.store import Store
@@ -54,6 +56,7 @@ import sys, time
 from pathlib import Path
 from tests.training.versions import FACTS
 from training.versions import s3
+from training.versions import garbage
 from training.versions.open import open_store
 s3.PART = 5 * 2**20
 def tell(step, done, total):
@@ -87,8 +90,11 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_no_version(
     assert left[parts].bytes < 64 * 2**20
     assert left[whole].bytes == 15  # the two small files that were complete
     next_one = store.add("docs", run, FACTS)
-    for path in store.place.remains():
-        store.place.remove(path)
+    later = datetime.now(UTC) + timedelta(days=2)
+    for one in garbage.find(store, (), later, days=30):
+        assert one.what in left
+        for path in one.paths:
+            store.place.remove(path)
     assert store.place.remains() == {}
     assert store.names() == ["docs@v1", next_one]
     for name in store.names():

@@ -12,6 +12,7 @@ from training.versions.manifest import BESIDE, File, total
 
 CHUNK = 4 * 2**20
 MEGABYTE = 1_000_000
+NEW = ".new"
 
 Count = Callable[[int], None]
 """Told how many bytes more are done."""
@@ -31,16 +32,25 @@ def counter(step: str, total: int, progress: Progress) -> Count:
     return count
 
 
-def listed(folder: Path, without: Callable[[str], bool] = lambda name: False) -> dict[str, Path]:
+def is_unfinished(name: str) -> bool:
+    """Of a file or folder that is being written beside its place, or was when that was cut off."""
+    return name.startswith(".") and name.endswith(NEW)
+
+
+def listed(folder: Path, unfinished: bool = False) -> dict[str, Path]:
     """The files under a folder by their path in it, sorted; links count as what they lead to.
 
-    What vanishes meanwhile is not there. Names of which `without` holds are left out, with all
-    that is under them. Raises OSError.
+    What vanishes meanwhile is not there. Raises OSError.
+
+    Args:
+        unfinished: also what is being written.
     """
     found = {}
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_unless_gone):
-        folders[:] = [name for name in folders if not without(name)]
-        for path in (Path(place, name) for name in names if not without(name)):
+        if not unfinished:
+            folders[:] = [name for name in folders if not is_unfinished(name)]
+            names = [name for name in names if not is_unfinished(name)]
+        for path in (Path(place, name) for name in names):
             found[path.relative_to(folder).as_posix()] = path
     return dict(sorted(found.items()))
 

@@ -15,8 +15,6 @@ from training.versions import files as hashed
 from training.versions.manifest import MANIFEST, File, total
 from training.versions.place import Entry
 
-# Of what is being written. It begins with a dot, too: an unfinished name is no version's.
-_NEW = ".new"
 FIX = "put it back from a backup, or remove the folder and pull it anew"
 
 
@@ -32,7 +30,7 @@ class Folder:
     def list(self, under: str = "") -> dict[str, Entry]:
         with self._told():
             found = {}
-            for name, path in hashed.listed(self.root / under, _is_unfinished).items():
+            for name, path in hashed.listed(self.root / under).items():
                 with suppress(FileNotFoundError):
                     found[f"{under}/{name}".lstrip("/")] = _entry(path)
             return found
@@ -92,12 +90,12 @@ class Folder:
     def remains(self) -> dict[str, Entry]:
         with self._told():
             sizes: dict[str, list[Entry]] = {}
-            for name, path in hashed.listed(self.root).items():
+            for name, path in hashed.listed(self.root, unfinished=True).items():
                 parts = name.split("/")
-                at = next((n for n, part in enumerate(parts) if _is_unfinished(part)), None)
-                if at is not None:
+                at = [n for n, part in enumerate(parts, 1) if hashed.is_unfinished(part)]
+                if at:
                     with suppress(FileNotFoundError):
-                        sizes.setdefault("/".join(parts[: at + 1]), []).append(_entry(path))
+                        sizes.setdefault("/".join(parts[: at[0]]), []).append(_entry(path))
             return {
                 path: Entry(sum(e.bytes for e in entries), max(e.modified for e in entries))
                 for path, entries in sizes.items()
@@ -148,11 +146,7 @@ def appearing(target: Path) -> Iterator[Path]:
 
 
 def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}{_NEW}")
-
-
-def _is_unfinished(name: str) -> bool:
-    return name.startswith(".") and name.endswith(_NEW)
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}{hashed.NEW}")
 
 
 def _entry(path: Path) -> Entry:

@@ -128,7 +128,8 @@ class Bucket:
             with suppress(AskdocsError):
                 hashed.verify(target, files, f"{target}/", FIX, progress)
                 return target
-            shutil.rmtree(target)
+            with self._told():
+                shutil.rmtree(target)
         place = f"{path}/{_id(manifest)}/"
         self._see_all(place, files)
         count = hashed.counter(f"downloading {path}", total(files), progress)
@@ -162,9 +163,11 @@ class Bucket:
                 for item in page.get("Uploads", ()):
                     path = item["Key"].removeprefix(self._prefix)
                     upload = {**self._at(path), "UploadId": item["UploadId"]}
-                    parts = self._client.get_paginator("list_parts").paginate(**upload)
-                    size = sum(part["Size"] for page in parts for part in page.get("Parts", ()))
-                    found[f"{path}{_UPLOAD}{item['UploadId']}"] = Entry(size, item["Initiated"])
+                    listing = self._client.get_paginator("list_parts").paginate(**upload)
+                    # One that goes on may end meanwhile.
+                    with suppress(self._client.exceptions.NoSuchUpload):
+                        size = sum(p["Size"] for parts in listing for p in parts.get("Parts", ()))
+                        found[f"{path}{_UPLOAD}{item['UploadId']}"] = Entry(size, item["Initiated"])
         return found
 
     def remove(self, path: str) -> None:
@@ -231,6 +234,7 @@ def _explain(error: Exception) -> str:
     if code in ("AccessDenied", "403"):
         return (
             f"{cause.operation_name} is not allowed: these credentials need s3:ListBucket,"
-            " s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload there"
+            " s3:GetObject, s3:PutObject, s3:AbortMultipartUpload, and for gc s3:DeleteObject,"
+            " s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts there"
         )
     return f"{cause.operation_name} failed ({code or cause}): try again later"
