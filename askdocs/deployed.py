@@ -251,16 +251,17 @@ class Deployed:
 
 
 def derived(store: Store, name: str, kind: Kind) -> str | None:
-    """The artefact that a version is served from: the newest of its kind; None: it needs none.
+    """The artefact that a version is served from: the newest that the engine reads; None: it needs
+    none.
 
     Raises AskdocsError: it has none.
     """
     if kind == "adapter":
         return None
-    found = [one for one in store.artefacts(name) if one.split("-")[0] == kind]
+    is_gguf = kind == "gguf"
+    found = [one for one in store.artefacts(name) if one.startswith("gguf-") == is_gguf]
     if not found:
-        make = "export" if kind == "gguf" else "merge"
-        engine = "llama.cpp" if kind == "gguf" else "vLLM"
+        make, engine = ("export", "llama.cpp") if is_gguf else ("merge", "vLLM")
         raise AskdocsError(
             f"{name}: has nothing that {engine} can serve: make it with `askdocs models {make}"
             f" {name}`"

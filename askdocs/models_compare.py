@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,8 +28,6 @@ def compare(
 
     Without names: a canary and what it is compared with, else what answers and what did before.
     """
-    from dataclasses import asdict
-
     from askdocs.keys import opened
     from eval.compare import compare
     from gateway.outcomes import Tally, tally
@@ -54,7 +52,7 @@ def compare(
                     "since": str(since),
                     "models": names,
                     "answers": [one.counts["answers"], other.counts["answers"]],
-                    "measures": [asdict(line) for line in lines],
+                    "measures": [_facts(line) for line in lines],
                 },
                 indent=2,
             )
@@ -89,6 +87,11 @@ def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str
     if len(names) < 2:
         raise AskdocsError(f"only {names[0]} ever answered for {alias}: name two models to compare")
     return names[0], names[1]
+
+
+def _facts(line: "Line") -> dict[str, Any]:
+    first, second = (one and one._asdict() for one in (line.first, line.second))
+    return {**vars(line), "first": first, "second": second}
 
 
 def _shown(line: "Line", which: int) -> str:

@@ -45,11 +45,11 @@ def passed(of: str) -> Verdict:
 
 
 def test_the_newest_artefact_of_a_kind_is_served(store: Store, tmp_path: Path) -> None:
-    for kind in ("gguf-q8_0", "gguf-q4_k_m", "merged"):
+    for kind in ("fp8", "gguf-q8_0", "gguf-q4_1", "merged"):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "model.gguf").write_text(kind)
         store.add_artefact("docs@v1", kind, tmp_path / kind, {})
-    assert derived(store, "docs@v1", "gguf") == "gguf-q4_k_m"
+    assert derived(store, "docs@v1", "gguf") == "gguf-q4_1"
     assert derived(store, "docs@v1", "merged") == "merged"
     with pytest.raises(AskdocsError, match="make it with `askdocs models export docs@v2`"):
         derived(store, "docs@v2", "gguf")
@@ -155,3 +155,9 @@ async def test_what_answers_is_compared_with_what_answered_before(
     compare("base", "docs@v1", as_json=True, home_dir=home.root)
     told = json.loads(capsys.readouterr().out)
     assert (told["models"], told["answers"]) == (["base", "docs@v1"], [100, 100])
+    refused = told["measures"][0]
+    assert (refused["measure"], refused["first"]["value"], refused["differs"]) == (
+        "refused",
+        0.5,
+        True,
+    )

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import database
+from gateway.access_log import AccessLog
+from gateway.exchange import Books, Exchange
+from gateway.heat import Heat
+from gateway.limits.limiter import connect
+from gateway.metrics import Metrics
 from gateway.outcomes import WIDER, Outcomes, bucket, middle, tally
+from gateway.usage import Usage
 
 
 @pytest.fixture
@@ -58,3 +64,40 @@ async def test_with_the_database_away_nothing_is_lost(stored: sa.Engine, tmp_pat
     await worker.flush()
     today = datetime.now(UTC).date()
     assert tally(stored, "docs", today)["docs@v7"].counts == {"answers": 2}
+
+
+Told = dict[str, dict[str, int]]
+
+
+@pytest.mark.parametrize(
+    ("known", "counts"),
+    [
+        ({"model": "v8"}, {"v8": {"answers": 1}}),
+        ({"model": "v8", "refused": True}, {"v8": {"answers": 1, "refused": 1}}),
+        ({"model": "v8", "cautious": True}, {"v8": {"answers": 1, "cautious": 1}}),
+        ({"model": "v8", "status": 502}, {"v8": {"failed": 1}}),
+        ({"model": "base", "fallback": "503"}, {"v8": {"failed": 1}, "base": {"answers": 1}}),
+        ({"status": 503}, {"v8": {"failed": 1}}),
+        ({"refused": True}, {"v8": {"answers": 1, "refused": 1}}),  # no page: no model was asked
+        ({"status": 400}, {}),
+        ({"model": "v8", "has_left": True}, {}),
+    ],
+    ids=str,
+)
+async def test_a_request_counts_for_the_model_that_answered_or_did_not(
+    stored: sa.Engine, known: dict[str, object], counts: Told
+) -> None:
+    outcomes = Outcomes(stored)
+    limiter = await connect(None, Usage(stored).month)
+    books = Books(limiter, Usage(stored), Metrics(), AccessLog(None), Heat(stored), outcomes)
+    scope = {"method": "POST", "path": "/", "state": {"request_id": "1"}}
+    exchange = Exchange(scope, "/chat/completions", books)
+    exchange.asked("docs", "v8", stream=False)
+    for name, value in {"status": 200, **known}.items():
+        setattr(exchange, name, value)
+    await exchange.close()
+    await outcomes.flush()
+    tallies = tally(stored, "docs", datetime.now(UTC).date())
+    assert {model: dict(one.counts) for model, one in tallies.items()} == counts
+    answered = [model for model, told in counts.items() if "answers" in told and "model" in known]
+    assert [m for m, one in tallies.items() if one.times["duration"].total() == 1] == answered
