@@ -55,7 +55,18 @@ class Change:
         verdict: "Verdict | None" = None,
         why: str | None = None,
     ) -> None:
-        """Let `targets` answer, and let what nobody needs any more come to its end."""
+        """Let `targets` answer, and let what nobody needs any more come to its end.
+
+        Raises AskdocsError: an engine serves none of them, or somebody else was faster.
+        """
+        try:
+            self._write(action, targets, verdict, why)
+        finally:
+            self.tidy(*targets)
+
+    def _write(
+        self, action: "Action", targets: "Targets", verdict: "Verdict | None", why: str | None
+    ) -> None:
         from askdocs.aliases import effective, problems_of
         from gateway import promotions
         from gateway.aliases import DEFAULT, Table, stored
@@ -76,17 +87,21 @@ class Change:
             verdict=verdict.model_dump(mode="json") if verdict else None,
             why=why,
         )
-        self.tidy()
 
-    def tidy(self) -> None:
-        """Stop what no alias leads to, and no rollback would."""
+    def tidy(self, *tried: str) -> None:
+        """Stop what once answered for the alias, or was `tried`, and is needed no more.
+
+        Somebody else's version, on its way to another alias, is not ours to stop.
+        """
         from gateway import deployments, promotions
         from gateway.config import GatewaySettings
         from gateway.settings import load
 
+        entries = promotions.history(self.database, self.name)
+        ours = {name for entry in entries for name in (*entry.before, *entry.after)} | {*tried}
         needed = promotions.all_needed(self.database, load(GatewaySettings).aliases)
         for one in deployments.every(self.database):
-            if one.name not in needed and one.state != "stopping":
+            if one.name in ours - needed and one.state != "stopping":
                 deployments.stop(self.database, one.name)
 
 
@@ -237,7 +252,7 @@ def _serve(change: Change, version: str, quiet: bool) -> None:
     try:
         serve(change.database, version, change.home_dir, None if quiet else print)
     except BaseException:
-        change.tidy()
+        change.tidy(version)
         raise
 
 
