@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askdocs import models_compare, models_copies, models_keep, models_serve, table
+from askdocs import (
+    models_artefacts,
+    models_compare,
+    models_copies,
+    models_keep,
+    models_serve,
+    table,
+)
 from askdocs.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
@@ -20,6 +27,9 @@ app = typer.Typer(
     help="Versions of models that were trained: what they are, and which one answers.",
     no_args_is_help=True,
 )
+app.command()(models_artefacts.merge)
+app.command()(models_artefacts.export)
+app.command()(models_artefacts.probe)
 app.command()(models_copies.push)
 app.command()(models_copies.pull)
 app.command()(models_keep.verify)

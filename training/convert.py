@@ -276,8 +276,7 @@ def llama3_table(theta: float, head_dim: int, factor: float) -> list[float]:
 
 def _tokenizer(source: Path, keys: dict[str, Any]) -> dict[str, str]:
     """The tokenizer's files by name. Raises ConversionError for a kind that is not listed above."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, processors
-    from tokenizers import pre_tokenizers as pre
+    from tokenizers import AddedToken, processors
 
     kind, name = keys.get("tokenizer.ggml.model"), keys.get("tokenizer.ggml.pre", "default")
     if kind != "gpt2" or name not in PRE_TOKENIZERS:
@@ -286,16 +285,9 @@ def _tokenizer(source: Path, keys: dict[str, Any]) -> dict[str, str]:
             f" (known: gpt2 with {', '.join(PRE_TOKENIZERS)}); {INSTEAD}"
         )
     tokens: list[str] = keys["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ")) for merge in keys["tokenizer.ggml.merges"]]
+    merges = pairs(keys["tokenizer.ggml.merges"])
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    tokenizer = Tokenizer(
-        models.BPE(vocab=vocabulary, merges=merges, ignore_merges=name in LLAMA3_NAMES)
-    )
-    tokenizer.pre_tokenizer = pre.Sequence(
-        [pre.Split(Regex(expression), "isolated") for expression in PRE_TOKENIZERS[name]]
-        + [pre.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = byte_level(name, vocabulary, merges)
     tokenizer.add_tokens(
         [
             AddedToken(token, special=kind == CONTROL, normalized=False)
@@ -335,6 +327,26 @@ def _tokenizer(source: Path, keys: dict[str, Any]) -> dict[str, str]:
     if "tokenizer.chat_template" in keys:
         files["chat_template.jinja"] = keys["tokenizer.chat_template"]
     return files
+
+
+def pairs(merges: list[str]) -> list[tuple[str, str]]:
+    return [(left, right) for left, right in (merge.split(" ") for merge in merges)]
+
+
+def byte_level(name: str, vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Any:
+    """A tokenizer that cuts text as llama.cpp does for this `tokenizer.ggml.pre`."""
+    from tokenizers import Regex, Tokenizer, decoders, models
+    from tokenizers import pre_tokenizers as pre
+
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, ignore_merges=name in LLAMA3_NAMES)
+    )
+    tokenizer.pre_tokenizer = pre.Sequence(
+        [pre.Split(Regex(expression), "isolated") for expression in PRE_TOKENIZERS[name]]
+        + [pre.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def _end_ids(keys: dict[str, Any]) -> list[int]:

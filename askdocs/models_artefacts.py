@@ -1,0 +1,207 @@
+"""`askdocs models merge|export|probe`: what is derived from a version, and is it that one?
+
+Each step makes an artefact beside the version, unless it is there, and probes it in a real engine
+first: what fails is not kept.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.options import HomeOption, JsonOption
+from gateway.errors import AskdocsError
+from gateway.sources.sync import Progress
+
+if TYPE_CHECKING:
+    from askdocs.home import Home
+    from training.artefacts.probe import Result
+    from training.versions.store import Store
+
+VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+MERGED = "merged"
+
+
+class GgufType(StrEnum):
+    """Numbers of the weights in a GGUF file."""
+
+    BF16 = "bf16"
+    Q8_0 = "q8_0"
+    Q4_1 = "q4_1"
+
+
+BITS = {
+    MERGED: 16,
+    **{f"gguf-{kind}": bits for kind, bits in zip(GgufType, (16, 8, 4), strict=True)},
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A version that something is derived from."""
+
+    store: "Store"
+    name: str
+    home: "Home"
+    scratch: Path
+    progress: Progress
+
+    def artefact(self, kind: str, derive: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """The facts of an artefact; made, probed and added now if it is not there.
+
+        Raises:
+            AskdocsError: it could not be made, or fails its probes.
+        """
+        if kind in self.store.artefacts(self.name):
+            return {**self.store.artefact(self.name, kind).facts, "kind": kind, "made": False}
+        folder = self.scratch / kind
+        folder.mkdir()
+        facts = derive(folder)
+        result = self.probe(kind, folder)
+        if not result.passed:
+            why = "; ".join(result.problems)
+            raise AskdocsError(f"{self.name}: {kind} fails its probes and is not kept: {why}")
+        facts = {**facts, "probes": result.facts()}
+        self.store.add_artefact(self.name, kind, folder, facts, self.progress)
+        return {**facts, "kind": kind, "made": True}
+
+    def probe(self, kind: str, folder: Path) -> "Result":
+        """Ask an engine that serves this kind. Merged weights are asked in vLLM where it is there,
+        else in llama.cpp, as a GGUF file of the very same numbers."""
+        from askdocs import environments, probing
+        from training.artefacts import probe
+
+        probes = probe.read(self.store.fetch(self.name) / probe.FILE)
+        python = None
+        if kind == MERGED:
+            python = environments.find_vllm(self.home.root)
+            if python is None:
+                self.export(folder, self.scratch / probing.GGUF, GgufType.BF16)
+                folder = self.scratch
+        return probing.probed(folder, BITS[kind], probes, python, self.progress)
+
+    def merged(self) -> Path:
+        """The folder of the merged model: the artefact, or made for now."""
+        if MERGED in self.store.artefacts(self.name):
+            return self.store.fetch(self.name, MERGED, self.progress)
+        folder = self.scratch / "for-now"
+        self.merge(folder)
+        return folder
+
+    def merge(self, folder: Path) -> dict[str, Any]:
+        from askdocs import base, deriving
+
+        python, version = self.python(), self.store.fetch(self.name, progress=self.progress)
+        model = base.find(self.store.manifest(self.name).base_model)
+        job = {
+            "base": str(model.folder(python, self.home, self.say)),
+            "adapter": str(version / "adapter"),
+            "out": str(folder),
+        }
+        return deriving.derive(python, "merge", job, self.progress)
+
+    def export(self, model: Path, file: Path, kind: GgufType) -> dict[str, Any]:
+        from askdocs import deriving
+
+        job = {"model": str(model), "out": str(file), "type": kind}
+        return deriving.derive(self.python(), "export", job, self.progress)
+
+    def python(self) -> Path:
+        from askdocs import environments
+
+        return environments.ensure(environments.trainer(), self.home.root, self.say)
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+def merge(name: VersionArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Merge a version into its base model, for vLLM without adapters, and probe it."""
+    with _work(name, home_dir) as work:
+        _show(work.artefact(MERGED, work.merge), name, as_json)
+
+
+def export(
+    name: VersionArgument,
+    kind: Annotated[
+        GgufType, typer.Option("--type", help="Numbers of the weights; q4_1 is the smallest.")
+    ] = GgufType.Q8_0,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version as a GGUF file, for llama.cpp, and probe it."""
+    from askdocs.probing import GGUF
+
+    with _work(name, home_dir) as work:
+
+        def derive(folder: Path) -> dict[str, Any]:
+            return work.export(work.merged(), folder / GGUF, kind)
+
+        _show(work.artefact(f"gguf-{kind}", derive), name, as_json)
+
+
+def probe(
+    name: VersionArgument,
+    kinds: Annotated[
+        list[str] | None, typer.Argument(metavar="[KIND]...", help="Artefacts; all if none.")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the artefacts of a version, ask them its probes, and say how they did.
+
+    The exit code is 1 if one failed.
+    """
+    with _work(name, home_dir) as work:
+        results = {
+            kind: work.probe(kind, work.store.fetch(name, kind, work.progress))
+            for kind in kinds or work.store.artefacts(name)
+        }
+    if not results:
+        raise AskdocsError(f"{name}: has no artefact yet: merge or export it")
+    if as_json:
+        print(json.dumps({kind: result.facts() for kind, result in results.items()}, indent=2))
+    else:
+        for kind, result in results.items():
+            print(f"{name} {kind}: {_told(result.facts())}")
+    if not all(result.passed for result in results.values()):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _work(name: str, home_dir: Path | None) -> Iterator[Work]:
+    from askdocs import home
+    from askdocs.models import opened_store
+    from askdocs.syncing import Bar
+
+    place, store = home.find(home_dir), opened_store(home_dir)
+    store.manifest(name)  # before anything is made
+    place.make()
+    # Beside the store, mostly: what is made may be large.
+    with TemporaryDirectory(dir=place.root, prefix=".deriving-") as scratch, Bar() as bar:
+        yield Work(store, name, place, Path(scratch), bar.show)
+
+
+def _show(facts: dict[str, Any], name: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"version": name, **facts}, indent=2))
+        return
+    how = "made" if facts["made"] else "is there already"
+    print(f"{name} {facts['kind']} {how}; its probes: {_told(facts['probes'])}")
+
+
+def _told(probes: dict[str, Any]) -> str:
+    numbers = (
+        f"log-probabilities off by {probes['mean']:.3f} on average and {probes['furthest']:.2f} at"
+        f" most, {probes['agreed']} of {probes['clear']} clear tokens the same,"
+        f" {probes['share']:.0%} of the adapter there"
+    )
+    failed = "; ".join(probes["problems"])
+    return f"FAILED ({failed}); {numbers}" if failed else numbers

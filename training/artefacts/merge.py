@@ -1,0 +1,59 @@
+"""Base and adapter as one model in bf16, for engines that serve no adapters.
+
+The job: {"base": folder, "adapter": folder, "out": new folder}.
+
+PEFT merges, and not Unsloth: the folder of the base is all that it needs, whatever the adapter was
+trained on (4 bits, a GPU), and each weight is rounded once, from the sum in float32.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from training.tuning.problem import Problem
+
+SHARD = "4GB"
+# Of the base, byte by byte: saving them anew would change them.
+COPIED = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+
+
+def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
+    """Write the merged model. Raises Problem."""
+    import torch
+
+    base, out = Path(job["base"]), Path(job["out"])
+    tell("merging", 0, 3)
+    model = load(base, Path(job["adapter"]), torch.bfloat16)
+    tell("merging", 1, 3)
+    merged = model.merge_and_unload()
+    broken = [name for name, w in merged.named_parameters() if not torch.isfinite(w).all()]
+    if broken:
+        raise Problem(f"{job['adapter']}: {broken[0]} is not finite when merged: train it again")
+    tell("merging", 2, 3)
+    merged.save_pretrained(out, max_shard_size=SHARD)
+    for name in COPIED:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, out / name)
+    for path in out.iterdir():
+        path.chmod(0o644)  # safetensors makes them readable for their owner alone
+    tell("merging", 3, 3)
+    return {"dtype": "bfloat16"}
+
+
+def load(base: Path, adapter: Path, dtype: Any) -> Any:
+    """The base with the adapter on it, for inference on the CPU."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+        return PeftModel.from_pretrained(model, adapter).eval()
+    except (ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise Problem(f"{adapter}: does not fit {base} ({first}): name the base it has") from None

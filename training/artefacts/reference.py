@@ -1,0 +1,136 @@
+"""What base and adapter together have to say to a dozen examples, by which engines are measured.
+
+The job: {"base": folder, "adapter": folder, "data": folder that `askdocs dataset build` made,
+"max_length": tokens of an example at most, "seed": number, "out": new file}. What it writes is what
+training/artefacts/probe.py reads: in float32 where the memory allows it, so that what differs is
+the engine's rounding.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from training.artefacts.merge import load
+from training.tuning.encode import Encoded, digest, encode, ids, render
+from training.tuning.problem import Problem
+
+EXAMPLES = 12
+# An engine on a CPU reads some 400 tokens a second, and answers all probes in half a minute.
+SHORT = 1024
+TOP = 20  # as many as vLLM gives
+# Beginnings of an answer after which the next token is asked for: these parts of it.
+PARTS = (0.0, 0.2, 0.5, 0.8)
+# Tokens of at least 1 %, as in training/artefacts/probe.py.
+MATTERS = math.log(0.01)
+
+
+def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
+    """Write the probes, and return the checks that need no engine. Raises Problem."""
+    import torch
+    from transformers import AutoTokenizer
+
+    base, adapter, data = Path(job["base"]), Path(job["adapter"]), Path(job["data"])
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    rows = encode(data / "validation.jsonl", tokenizer, job["max_length"])
+    trained = digest(encode(data / "train.jsonl", tokenizer, job["max_length"]))
+    messages = [
+        json.loads(line)["prompt"]
+        for line in (data / "validation.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    chosen = choose(rows, job["seed"])
+    if not chosen:
+        raise Problem(f"{data / 'validation.jsonl'}: has no example to probe with: build it anew")
+
+    dtype = dtype_for(base)
+    model = load(base, adapter, dtype)
+    probes = []
+    with torch.inference_mode():
+        for done, number in enumerate(chosen):
+            tell("probing the reference", done, len(chosen))
+            row = rows[number]
+            probes.append({"messages": messages[number], **probe(model, row)})
+    tell("probing the reference", len(chosen), len(chosen))
+    content = {
+        "dtype": str(dtype).removeprefix("torch."),
+        "chat_template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
+        "seed": job["seed"],
+        "probes": probes,
+    }
+    Path(job["out"]).write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return {
+        "adapter_effect": effect(probes),
+        "chat_template": tokenizer.chat_template
+        == AutoTokenizer.from_pretrained(adapter).chat_template,
+        "prompt_tokens": own_ids(adapter, messages, chosen) == [rows[n].prompt for n in chosen],
+        "trained_tokens": trained,
+    }
+
+
+def choose(rows: list[Encoded], seed: int) -> list[int]:
+    """Numbers of a dozen examples, drawn among those that an engine reads quickly."""
+    order = Random(seed).sample(range(len(rows)), len(rows))  # noqa: S311
+    order.sort(key=lambda number: len(rows[number].prompt) > SHORT)
+    return sorted(order[:EXAMPLES])
+
+
+def probe(model: Any, row: Encoded) -> dict[str, Any]:
+    """The reference's and the base's log-probabilities at several places of the answer."""
+    import torch
+
+    places = sorted({int(part * len(row.completion)) for part in PARTS})
+    at = [len(row.prompt) - 1 + place for place in places]
+    tokens = torch.tensor([row.prompt + row.completion[: places[-1]]])
+    kept = torch.tensor(at)  # a whole prompt's logits are gigabytes in a large vocabulary
+    tuned = model(tokens, logits_to_keep=kept).logits[0].float().log_softmax(-1)
+    with model.disable_adapter():
+        alone = model(tokens, logits_to_keep=kept).logits[0].float().log_softmax(-1)
+    best = tuned.topk(TOP)
+    return {
+        "prompt": row.prompt,
+        "answer": row.completion[: places[-1]],
+        "places": [
+            {
+                "after": place,
+                "tokens": best.indices[number].tolist(),
+                "logprobs": rounded(best.values[number]),
+                "base": rounded(alone[number, best.indices[number]]),
+            }
+            for number, place in enumerate(places)
+        ],
+    }
+
+
+def rounded(values: Any) -> list[float]:
+    return [round(value, 5) for value in values.tolist()]
+
+
+def effect(probes: list[dict[str, Any]]) -> float:
+    """By how much the adapter moves a log-probability that matters, at most; nats."""
+    moves: list[float] = [
+        abs(one - other)
+        for probe in probes
+        for place in probe["places"]
+        for one, other in zip(place["logprobs"], place["base"], strict=True)
+        if max(one, other) >= MATTERS
+    ]
+    return max(moves)
+
+
+def own_ids(adapter: Path, messages: list[Any], chosen: list[int]) -> list[list[int]]:
+    """The prompts by the tokenizer and the template that lie beside the adapter."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(adapter)
+    return [ids(tokenizer, render(tokenizer, messages[n], True)) for n in chosen]
+
+
+def dtype_for(base: Path) -> Any:
+    """float32 where it fits into the memory that is free, with room for what is computed."""
+    import psutil
+    import torch
+
+    stored = sum(path.stat().st_size for path in base.glob("*.safetensors"))  # in 16 bits
+    return torch.float32 if 2.5 * stored < psutil.virtual_memory().available else torch.bfloat16
