@@ -90,7 +90,7 @@ def serving_gguf(gguf: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving_folder(python: Path, folder: Path, log: Path) -> Iterator[str]:
+def serving_folder(python: Path, folder: Path, log: Path, adapters: int = 0) -> Iterator[str]:
     port = free_port()
     launch = vllm.launch(
         python,
@@ -101,6 +101,7 @@ def serving_folder(python: Path, folder: Path, log: Path) -> Iterator[str]:
         gpu=environments.has_gpu(),
         threads=CORES,
         kv_gib=1,
+        adapters=adapters,
     )
     with running(launch, port, log) as url:
         yield url

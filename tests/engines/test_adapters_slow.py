@@ -1,0 +1,113 @@
+"""Two uses of one model, an adapter and an alias each, in a real vLLM behind a real gateway."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from askdocs import environments
+from gateway.engines import adapters
+from gateway.engines.adapters import TOLERANCE
+from gateway.errors import AskdocsError
+from tests import starting
+from tests.engines import random_adapter
+from tests.engines.test_vllm_slow import convert, gguf, python, serving_folder
+
+__all__ = ["gguf", "python"]  # fixtures
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+GPU = environments.has_gpu()
+USES = {
+    "hr": "You answer for the people team.",
+    "it-triage": "You sort what people report to the IT desk by how urgent it is.",
+}
+QUESTION = {"role": "user", "content": "My laptop does not start."}
+
+
+@dataclass(frozen=True)
+class Uses:
+    engine: str
+    folder: Path
+    """Of the adapters."""
+    gateway: starting.Gateway
+
+
+@pytest.fixture(scope="module")
+def uses(python: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uses]:
+    folder = tmp_path_factory.mktemp("uses")
+    model = convert(python, gguf, folder / "small")
+    for seed, use in enumerate((*USES, "third")):
+        random_adapter.write(folder / use, model, seed=seed)
+    aliases = {
+        use: {"targets": f"{use}@v1", "instructions": told, "fallback": ["base"]}
+        for use, told in USES.items()
+    }
+    with serving_folder(python, model, folder / "log", adapters=len(USES)) as root:
+        for use in USES:
+            asyncio.run(adapters.load(f"{root}/v1", None, f"{use}@v1", folder / use, gpu=GPU))
+        with starting.gateway(
+            folder, gateway_engine_url=f"{root}/v1", gateway_aliases=json.dumps(aliases)
+        ) as gateway:
+            yield Uses(f"{root}/v1", folder, gateway)
+
+
+async def asked(gateway: starting.Gateway, model: str) -> list[float]:
+    """What the model thinks of one token, again and again behind the question."""
+    body = {
+        "model": model,
+        "messages": [QUESTION],
+        "allowed_token_ids": [adapters.TOKEN],
+        "ignore_eos": True,
+        "max_tokens": 4,
+        "temperature": 0,
+        "logprobs": True,
+    }
+    headers = {"Authorization": f"Bearer {starting.KEY}"}
+    async with httpx.AsyncClient(timeout=300) as client:
+        reply = await client.post(f"{gateway.url}/chat/completions", json=body, headers=headers)
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["x-askdocs-model"] == (model if model == "base" else f"{model}@v1")
+    return [token["logprob"] for token in reply.json()["choices"][0]["logprobs"]["content"]]
+
+
+async def test_sixteen_at_once_are_each_answered_by_the_model_of_their_use(uses: Uses) -> None:
+    models = ["base", *USES]
+    alone = {model: await asked(uses.gateway, model) for model in models}
+    mixed = [models[number % len(models)] for number in range(16)]
+    beside = await asyncio.gather(*(asked(uses.gateway, model) for model in mixed))
+    for model, said in zip(mixed, beside, strict=True):
+        far = {name: distance(own, said) for name, own in alone.items()}
+        assert min(far, key=lambda name: far[name]) == model, far
+        assert far[model] < TOLERANCE, far
+
+
+def distance(one: list[float], other: list[float]) -> float:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def test_models_are_listed_with_the_context_of_their_base(uses: Uses) -> None:
+    headers = {"Authorization": f"Bearer {starting.KEY}"}
+    models = httpx.get(f"{uses.gateway.url}/models", headers=headers).json()["data"]
+    listed = {model["id"]: model["max_model_len"] for model in models}
+    base = listed["base"]
+    assert base
+    for use in USES:
+        assert listed[use] == listed[f"{use}@v1"] == base
+    one = httpx.get(f"{uses.gateway.url}/models/hr", headers=headers).json()
+    assert (one["root"], one["max_model_len"]) == ("hr@v1", base)
+
+
+async def test_the_last_place_is_given_to_nobody(uses: Uses) -> None:
+    with pytest.raises(AskdocsError, match=r"third@v1: .* has 2 places .* hr@v1, it-triage@v1"):
+        await adapters.load(uses.engine, None, "third@v1", uses.folder / "third", gpu=GPU)
+
+
+async def test_a_name_stands_for_one_adapter_for_ever(uses: Uses) -> None:
+    await adapters.load(uses.engine, None, "hr@v1", uses.folder / "hr", gpu=GPU)
+    with pytest.raises(AskdocsError, match=r"hr@v1: the engine serves it from .* already"):
+        await adapters.load(uses.engine, None, "hr@v1", uses.folder / "third", gpu=GPU)
