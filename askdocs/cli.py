@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from askdocs import aliases, bench, client, dataset, docs, home, keys, models, status
+from askdocs import aliases, bench, client, dataset, docs, home, keys, models, status, train
 from askdocs.options import HomeOption, JsonOption
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
@@ -230,6 +230,7 @@ def _banner(
 
 
 app.command()(keys.usage)
+app.command()(train.train)
 
 
 def _leave_proxies_out() -> None:

@@ -8,15 +8,47 @@ import subprocess
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
+import training
 from askdocs.supervisor import end_with_parent, how, last_words, signal_group
 from gateway.errors import AskdocsError
 from training.events import Event, parse
+from training.tuning.options import launch
 
+SCRIPT = Path(training.__file__).with_name("finetune.py")
 LOG = "log.txt"
 # Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
 # Seconds: how often the process is looked at while it says nothing.
 POLL = 0.5
+
+
+def command(python: Path, job: Path, processes: int) -> list[str]:
+    """What trains as a job says.
+
+    Args:
+        python: of the environment `train`.
+    """
+    isolated = [str(python), "-I"]
+    if processes > 1:
+        isolated += ["-m", "accelerate.commands.launch", *launch(processes)]
+    return [*isolated, str(SCRIPT), str(job)]
+
+
+def refused(python: Path, job: Path) -> list[str]:
+    """Options of a job that the libraries refuse, by their own classes; loads no weights.
+
+    Raises:
+        AskdocsError: they could not be asked.
+    """
+    checked = subprocess.run(
+        [str(python), "-I", str(SCRIPT), "--check", str(job)], capture_output=True
+    )
+    told = [event for event in map(parse, checked.stdout.splitlines()) if event]
+    problems = [str(event["message"]) for event in told if event["event"] == "problem"]
+    if checked.returncode and not problems:
+        last = checked.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise AskdocsError(f"the options could not be checked ({how(checked.returncode)}): {last}")
+    return problems
 
 
 def follow(

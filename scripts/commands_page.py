@@ -50,12 +50,13 @@ HEADINGS = {
     "ask": "ask: a question in the terminal",
     "status": "status: what runs, and the key",
     "doctor": "doctor: find out what is wrong",
+    "train": "train: a dataset becomes a version of a model",
 }
 END = """\
 ## Which exit codes do the commands have?
 
-0 is success. 1: `doctor` or `dataset check` found something to fix. 2: an error, with one line that
-says what to do. 3: `status --json` found no running askdocs.
+0 is success. 1: `doctor`, `dataset check` or `train --dry-run` found something to fix. 2: an error,
+with one line that says what to do. 3: `status --json` found no running askdocs. 130: Ctrl-C.
 
 ## make: which targets are there?
 
