@@ -37,7 +37,8 @@ class TrainingBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._columns.stop()
+        if self._console.is_terminal:
+            self._columns.stop()
 
     def show(self, event: Event) -> None:
         """As `training.events`."""
