@@ -1,12 +1,19 @@
 """`askdocs train`: what it says when something is wrong."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from gateway.errors import AskdocsError
+from tests.askdocs.test_finetuning import gone
+from tests.training import small
 
 
 def invoke(*words: str) -> Result:
@@ -37,3 +44,55 @@ def test_what_is_wrong_is_said_before_anything_is_made(
     assert isinstance(done.exception, AskdocsError)
     assert said in str(done.exception)
     assert sorted(tmp_path.iterdir()) == before
+
+
+# Plays the process that trains: saves a step, and goes on for a minute.
+PLAYER = """#!{python}
+import json, time
+with open("run/events.jsonl", "a") as kept:
+    for said in ({{"event": "start", "steps": 9}}, {{"event": "saved", "step": 1}}):
+        print(json.dumps(said), flush=True)
+        kept.write(json.dumps(said) + "\\n")
+print(json.dumps({{"event": "eval", "step": 1, "loss": 2.0}}), flush=True)
+time.sleep(60)
+"""
+COMMAND = """
+import typer
+from pathlib import Path
+from askdocs import run, train
+from training import dataset, recipe
+
+def main() -> None:
+    data = dataset.read(Path("dataset"))
+    one = run.Run(Path("run"), recipe.load("smollm2-135m-smoke"), data, None)
+    with one.claimed() as lock:
+        train._train(Path("player").absolute(), one, "base", False, lock)
+
+typer.run(main)
+"""
+
+
+def test_ctrl_c_stops_it_and_says_from_where_it_goes_on(tmp_path: Path) -> None:
+    small.dataset(tmp_path)
+    (tmp_path / "player").write_text(PLAYER.format(python=sys.executable))
+    (tmp_path / "player").chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND], stderr=subprocess.PIPE, cwd=tmp_path, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "loss.png").exists():  # drawn after the evaluation
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        children = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "interrupted; the same command with --resume goes on from step 1" in said
+    assert "Traceback" not in said
+    assert children
+    assert all(gone(child.pid) for child in children)
