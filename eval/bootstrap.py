@@ -17,7 +17,8 @@ class Mean(NamedTuple):
     value: float
     low: float
     high: float
-    count: int
+    size: int
+    """Of the sample."""
 
 
 def mean(values: Sequence[float], seed: int = 0) -> Mean:
