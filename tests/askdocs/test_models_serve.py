@@ -1,6 +1,7 @@
 """Promotions without a running askdocs: what is refused, and what the database then says."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,11 @@ def store(home: Home, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def stored(home: Home) -> sa.Engine:
+def stored(home: Home) -> Iterator[sa.Engine]:
     engine = database.open(f"sqlite:///{home.database}")
     database.migrate(engine)
-    return engine
+    yield engine
+    engine.dispose()
 
 
 def passed(of: str) -> Verdict:
