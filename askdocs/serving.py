@@ -14,6 +14,8 @@ from gateway.errors import AskdocsError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from training.versions.store import Store
+
 LOOK = 0.2  # seconds between two looks at the table
 PATIENCE = 10.0  # seconds in which the gateways have taken notice of what is served
 
@@ -34,6 +36,7 @@ def serve(
         return  # it was before; or is base, or what somebody else has loaded into an engine
     from askdocs.deployed import derived
     from askdocs.models import opened_store
+    from training.artefacts import probe
 
     store = opened_store(home_dir)
     derived(store, name, running.versions)
@@ -56,8 +59,27 @@ def serve(
         time.sleep(LOOK)
     _wait(running.gateway, place.key(), name)
     if say:
-        say(f"{name}: is served, and answers a first question")
+        say(f"{name}: is served, and answers its probes")
+    if probe.FILE in store.manifest(name).files:
+        probed(store, one, running.versions)
     _ask(running.gateway, place.key(), name)
+
+
+def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind") -> None:
+    """Raises AskdocsError: what is served is not the version."""
+    from askdocs.deployed import derived
+    from askdocs.models_artefacts import BITS
+    from askdocs.syncing import Bar
+    from training.artefacts import probe
+
+    artefact = derived(store, one.name, kind)
+    limits = probe.LIMITS[BITS[artefact] if artefact else 16]
+    probes = probe.read(store.fetch(one.name) / probe.FILE)
+    assert one.url is not None
+    with Bar() as bar:
+        result = probe.ask(one.url, one.model or one.name, probes, limits, bar.show)
+    if not result.passed:
+        raise AskdocsError(f"{one.name}: fails its probes: {'; '.join(result.problems)}")
 
 
 def _wait(gateway: str, key: str, name: str) -> None:

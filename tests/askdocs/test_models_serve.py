@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from askdocs import serving
 from askdocs.deployed import check_memory, derived
 from askdocs.home import Home
 from askdocs.models_compare import compare
@@ -14,10 +16,13 @@ from askdocs.models_serve import canary, promote, rollback
 from eval.verdict import Verdict
 from gateway import aliases, database, promotions
 from gateway.config import Alias
+from gateway.deployments import Deployment
 from gateway.errors import AskdocsError
 from gateway.grounding import prompt
 from gateway.outcomes import Outcomes
+from tests import starting
 from tests.training.versions import FACTS, trained, verdict
+from training.artefacts import probe
 from training.versions.open import open_store
 from training.versions.store import Store
 
@@ -66,6 +71,26 @@ def test_a_model_that_does_not_fit_into_the_free_memory_is_refused(tmp_path: Pat
     check_memory("docs@v1", file, 4 * 2**30)
     with pytest.raises(AskdocsError, match=r"needs about 3.5 GiB .* and 3.0 GiB are free"):
         check_memory("docs@v1", tmp_path, 3 * 2**30)
+
+
+@pytest.mark.slow
+def test_an_engine_that_serves_something_else_fails_the_probes(
+    store: Store, tmp_path: Path
+) -> None:
+    # What the model has never said: the first of two tokens, and the other way round its base.
+    place = probe.Place(after=0, tokens=(5, 6), logprobs=(-0.1, -3.0), base=(-3.0, -0.1))
+    asked = probe.Probe(
+        messages=[{"role": "user", "content": "Hello"}], prompt=(1, 2), answer=(), places=(place,)
+    )
+    probes = probe.Probes(dtype="float32", chat_template_sha256="a" * 64, seed=1, probes=(asked,))
+    (trained(tmp_path / "v3") / probe.FILE).write_text(probes.model_dump_json())
+    name = store.add("docs", tmp_path / "v3", FACTS)
+    store.add_artefact(name, "gguf-q4_1", trained(tmp_path / "gguf"), {})
+    with starting.engine(tmp_path) as engine:
+        now = datetime.now(UTC)
+        one = Deployment(name, "", "ready", "", "gguf", engine.url, "base", now)
+        with pytest.raises(AskdocsError, match=f"{name}: fails its probes: .*adapter: 50% of what"):
+            serving.probed(store, one, "gguf")
 
 
 def test_a_version_that_no_engine_serves_is_not_promoted(
