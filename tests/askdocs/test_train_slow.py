@@ -1,0 +1,133 @@
+"""`askdocs train` with its real libraries, on a random model of two layers."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.askdocs.conftest import COMMAND
+from tests.askdocs.test_finetuning import gone
+from tests.training import small
+from tests.training.test_finetune import HOME, base, python  # noqa: F401 -- fixtures
+
+pytestmark = pytest.mark.slow
+
+RECIPE = """
+base_model = "{base}"
+max_length = 2048
+epochs = 1
+batch_size = 1
+gradient_accumulation = 2
+packing = false
+learning_rate = 0.01
+gradient_checkpointing = false
+eval_steps = 1
+eval_rows = 2
+patience = 0
+lora.r = 4
+lora.dropout = 0.0
+"""
+
+
+def sharpened(base: Path, folder: Path) -> Path:  # noqa: F811
+    """A copy whose last norm is eight times as large: to the random one no token is likely, and
+    what an adapter changes would not matter anywhere."""
+    shutil.copytree(base, folder)
+    file = folder / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    head = int.from_bytes(data[:8], "little")
+    begin, end = json.loads(data[8 : 8 + head])["model.norm.weight"]["data_offsets"]
+    eight = bytes.fromhex("0041")  # in bfloat16, little end first
+    data[8 + head + begin : 8 + head + end] = eight * ((end - begin) // 2)
+    file.write_bytes(data)
+    return folder
+
+
+class Place:
+    """A state folder, a dataset and a recipe."""
+
+    def __init__(self, folder: Path, base: Path, dataset: Path) -> None:  # noqa: F811
+        self.home = folder / "home"
+        self.home.mkdir()
+        (self.home / "environments").symlink_to(HOME / "environments")
+        (folder / "mine.toml").write_text(RECIPE.format(base=base))
+        self.words = ["--recipe", str(folder / "mine.toml"), "--data", str(dataset)]
+        self.words += ["--max-steps", "2", "--home", str(self.home)]
+
+    @property
+    def run(self) -> Path:
+        (found,) = (self.home / "training").iterdir()
+        return found
+
+    def said(self, kind: str) -> list[dict[str, Any]]:
+        lines = (self.run / "events.jsonl").read_text().splitlines()
+        return [one for one in map(json.loads, lines) if one["event"] == kind]
+
+    def train(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, "train", *self.words, *words], capture_output=True, text=True, timeout=240
+        )
+
+
+def test_a_run_that_is_killed_goes_on_and_becomes_a_version(
+    tmp_path: Path,
+    base: Path,  # noqa: F811
+) -> None:
+    dataset = small.dataset(tmp_path, base / "tokenizer.json")
+    place = Place(tmp_path, sharpened(base, tmp_path / "base"), dataset)
+    with (tmp_path / "log.txt").open("wb") as log:
+        first = subprocess.Popen([COMMAND, "train", *place.words], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 200
+        while not list(place.home.glob("training/*/events.jsonl")) or not place.said("saved"):
+            assert first.poll() is None, (tmp_path / "log.txt").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        family = psutil.Process(first.pid).children(recursive=True)
+        assert family
+    finally:
+        first.kill()
+        first.wait()
+    assert all(gone(one.pid) for one in family)
+
+    refused = place.train()
+    assert refused.returncode == 2
+    assert "unfinished: add --resume to go on from its last checkpoint" in refused.stderr
+    resumed = place.train("--resume", "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    told = json.loads(resumed.stdout)
+    assert (told["version"], told["new"]) == ("docs@v1", True)
+    assert told["next"] == "askdocs models promote docs@v1"
+    assert [event["step"] for event in place.said("done")] == [2]
+    version = place.home / "versions" / "docs@v1"
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert {"adapter/adapter_model.safetensors", "loss.png", "probes.json"} < {*manifest["files"]}
+    assert manifest["checks"]["adapter_effect"]["passed"]
+    assert manifest["metrics"]["steps"] == 2
+
+    again = place.train()
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("docs@v1 was made of this run before")
+    assert [path.name for path in (place.home / "versions").iterdir()] == ["docs@v1"]
+
+
+def test_a_dry_run_asks_the_libraries_about_a_recipe_for_gpus(
+    tmp_path: Path,
+    python: Path,  # noqa: F811
+) -> None:
+    dataset = small.dataset(tmp_path)
+    place = Place(tmp_path, tmp_path, dataset)
+    words = [*place.words, "--recipe", "llama31-8b-4xa10g", "--dry-run", "--json"]
+    done = subprocess.run([COMMAND, "train", *words], capture_output=True, text=True, timeout=240)
+    told = json.loads(done.stdout)
+    assert told["parameters"] == 8_030_261_248
+    assert told["recipe"]["lora"]["r"] == 64
+    # Where there is no GPU it cannot run, and that is all.
+    assert done.returncode == bool(told["problems"])
+    assert all("needs an NVIDIA GPU" in one for one in told["problems"])
+    assert not (place.home / "training").exists()
