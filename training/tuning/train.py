@@ -186,8 +186,8 @@ def save_adapter(model: Any, name: str, base: Path, out: Path) -> None:
     model.peft_config["default"].base_model_name_or_path = name  # not a path of this machine
     model.save_pretrained(new, save_embedding_layers=False)
     (new / "README.md").unlink()  # a card to be filled in
-    for name in TOKENIZER:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, new / name)
+    for file in TOKENIZER:
+        if (base / file).is_file():
+            shutil.copyfile(base / file, new / file)
     checkpoints.sync(new)
     new.rename(place)
