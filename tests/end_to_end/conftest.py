@@ -9,16 +9,20 @@ from tests.end_to_end.running import REPO, Askdocs, up
 
 @pytest.fixture(scope="session")
 def askdocs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Askdocs]:
-    """The project's own docs, asked on the embedded engine. One for all tests that do no harm."""
-    with up(tmp_path_factory.mktemp("up") / "home", REPO / "docs") as running:
+    """The project's own docs, asked on the embedded engine. One for all tests that do no harm.
+
+    Not warmed by itself: to read all these pages keeps two cores busy for minutes.
+    """
+    home = tmp_path_factory.mktemp("up") / "home"
+    with up(home, REPO / "docs", up_warm="false") as running:
         yield running
 
 
 @pytest.fixture
 def client(askdocs: Askdocs) -> Iterator[openai.OpenAI]:
-    status = askdocs.status()
+    started = askdocs.started
     with openai.OpenAI(
-        base_url=status["parts"]["gateway"]["url"], api_key=status["key"], max_retries=0
+        base_url=started["parts"]["gateway"]["url"], api_key=started["key"], max_retries=0
     ) as client:
         yield client
 

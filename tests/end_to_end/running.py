@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,20 @@ class Askdocs:
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.cli("status", "--json").stdout))
 
+    @cached_property
+    def started(self) -> dict[str, Any]:
+        """The status at first, for what stays as it is: the addresses and the key."""
+        return self.status()
+
     def text(self) -> str:
         return self.output.read_text()
 
 
 @contextmanager
-def up(home: Path, docs: Path | str, *options: str, seconds: float = 180) -> Iterator[Askdocs]:
-    """Start, wait for the word ready, and stop with SIGINT at the end."""
+def up(
+    home: Path, docs: Path | str, *options: str, seconds: float = 180, **variables: str
+) -> Iterator[Askdocs]:
+    """Start with `ASKDOCS_<NAME>` from `variables`, wait for ready; stop with SIGINT at the end."""
     output = home.with_suffix(".out")
     ports = [str(free_port()) for _ in range(3)]
     with output.open("w") as out:
@@ -54,7 +62,10 @@ def up(home: Path, docs: Path | str, *options: str, seconds: float = 180) -> Ite
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            env={k: v for k, v in os.environ.items() if not k.startswith("ASKDOCS_")},
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith("ASKDOCS_")},
+                **{f"ASKDOCS_{name.upper()}": value for name, value in variables.items()},
+            },
         )
     began = time.monotonic()
     try:

@@ -34,7 +34,7 @@ def test_a_reader_opens_the_box_asks_and_sees_a_sourced_answer(
     from playwright.sync_api import Page, expect
 
     assert isinstance(page, Page)
-    site = askdocs.status()["parts"]["site"]["url"]
+    site = askdocs.started["parts"]["site"]["url"]
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(site + "getting-started/")

@@ -25,11 +25,11 @@ def test_ask_json_is_for_scripts(askdocs: Askdocs) -> None:
     answered = json.loads(done.stdout)
     assert "Ctrl-C" in answered["answer"]
     assert answered["refused"] is False
-    assert answered["sources"][0]["url"].startswith(askdocs.status()["parts"]["site"]["url"])
+    assert answered["sources"][0]["url"].startswith(askdocs.started["parts"]["site"]["url"])
 
 
 def test_ask_from_a_page_reads_that_page(askdocs: Askdocs) -> None:
-    page = askdocs.status()["parts"]["site"]["url"] + "widget/"
+    page = askdocs.started["parts"]["site"]["url"] + "widget/"
     done = askdocs.cli("ask", "How do I configure this?", "--page", page, "--json")
     answered = json.loads(done.stdout)
     urls = [source["url"] for source in answered["sources"]] or [answered["pages"][0]["url"]]
@@ -83,7 +83,7 @@ def test_status_tells_how_much_of_prompts_was_cached(askdocs: Askdocs) -> None:
 
 def test_only_the_key_of_the_installation_warms_pages(askdocs: Askdocs) -> None:
     made = json.loads(askdocs.cli("keys", "create", "reader", "--json").stdout)
-    gateway = askdocs.status()["parts"]["gateway"]["url"].removesuffix("/v1")
+    gateway = askdocs.started["parts"]["gateway"]["url"].removesuffix("/v1")
     for headers, status in (({}, 401), ({"Authorization": f"Bearer {made['key']}"}, 403)):
         reply = httpx.post(f"{gateway}/askdocs/warm", json={}, headers=headers)
         assert reply.status_code == status

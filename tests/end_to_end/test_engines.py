@@ -2,8 +2,6 @@
 
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,34 +10,17 @@ import pytest
 
 from askdocs import model
 from askdocs.checks import free_port
-from tests.end_to_end.running import REPO, up
+from tests import starting
+from tests.end_to_end.running import COMMAND, up
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[str]:
+def elsewhere(tmp_path: Path) -> Iterator[str]:
     """The base URL of an OpenAI-compatible server that somebody else has started."""
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gateway.engines.llamacpp", "--served-name", "their-model"),
-            *("--model", model.shipped().source, "--port", str(port)),
-        ],
-        cwd=REPO,
-    )
-    url = f"http://127.0.0.1:{port}/v1"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/models").status_code == 200:
-                break
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    yield url
-    process.terminate()
-    process.wait(10)
+    with starting.engine(tmp_path, name="their-model") as engine:
+        yield engine.url
 
 
 def test_a_server_that_runs_already_answers_and_is_left_running(
@@ -66,8 +47,6 @@ def test_a_server_that_runs_already_answers_and_is_left_running(
 def test_a_model_that_the_server_lacks_is_one_line_with_those_it_has(
     tmp_path: Path, wiki: Path, elsewhere: str
 ) -> None:
-    from tests.end_to_end.running import COMMAND
-
     ports = [str(free_port()) for _ in range(3)]
     done = subprocess.run(
         [
