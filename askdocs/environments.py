@@ -2,6 +2,7 @@
 
     python -m askdocs.environments vllm --home .askdocs
     python -m askdocs.environments train --home .askdocs
+    python -m askdocs.environments quantise --home .askdocs
     python -m askdocs.environments dataset --home .askdocs
 
 The pins of vLLM and of training conflict with each other's and with those of this program, and what
@@ -143,6 +144,19 @@ TRAIN_GPU = Recipe(  # not yet run on a machine with a GPU
     check="import unsloth, trl, peft, bitsandbytes, torch.utils.tensorboard, mlflow, gguf",
     pythons=((3, 11), (3, 12)),
     need_gib=20.0,
+)
+
+QUANTISE = Recipe(  # of CPU builds everywhere: nothing is calibrated or trained
+    name="quantise",
+    title="the quantiser",
+    wanted_by="askdocs models quantise",
+    instead="",
+    build="cpu",
+    lock="quantise.lock",
+    check="import llmcompressor.modifiers.quantization, transformers",
+    pythons=((3, 11), (3, 12), (3, 13)),
+    need_gib=3.0,  # 1.1 GB installed, the same again in the installer's cache where disks differ
+    torch_routes=_CPU_TORCH_ROUTES,
 )
 
 DATASET = Recipe(
@@ -415,7 +429,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="askdocs.environments", description="Set up an environment."
     )
-    parser.add_argument("name", choices=[VLLM_CPU.name, TRAIN_CPU.name, DATASET.name])
+    recipes = {one.name: one for one in (trainer(), QUANTISE, DATASET)}
+    parser.add_argument("name", choices=[VLLM_CPU.name, *recipes])
     parser.add_argument("--home", type=Path, required=True, help="the state home")
     options = parser.parse_args(arguments)
 
@@ -426,8 +441,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.name == VLLM_CPU.name:
             print(ensure_vllm(options.home, say))
         else:
-            recipe = DATASET if options.name == DATASET.name else trainer()
-            print(ensure(recipe, options.home, say))
+            print(ensure(recipes[options.name], options.home, say))
     except AskdocsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

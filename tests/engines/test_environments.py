@@ -211,6 +211,7 @@ def test_every_lock_of_the_real_recipes_is_there_and_hashed() -> None:
         environments.VLLM_GPU,
         environments.TRAIN_CPU,
         environments.TRAIN_GPU,
+        environments.QUANTISE,
         environments.DATASET,
     ):
         for name in [real.lock, *(route.lock for route in real.torch_routes if route.lock)]:

@@ -1,6 +1,6 @@
-"""What is derived from a version by libraries of the environment `train`.
+"""What is derived from a version by libraries of the environment `train`, or `quantise`.
 
-    PYTHON -I training/artefacts/make.py reference|merge|export JOB.json
+    PYTHON -I training/artefacts/make.py reference|merge|export|quantise JOB.json
 
 Imports nothing of this repository but training/convert.py and training/tuning/. The module of that
 name beside this one says what its job is. It speaks as a run that trains does (training/events.py):
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     _package.__path__ = [str(_here.parent)]
     sys.modules["training"] = _package
 
-STEPS = ("reference", "merge", "export")
+STEPS = ("reference", "merge", "export", "quantise")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,70 @@
+"""A merged model with smaller weights, for vLLM: by llm-compressor, without calibration data.
+
+The job: {"model": folder, "out": new folder, "scheme": "fp8" or "w4a16"}.
+
+fp8: weights in 8 bits, and activations where the GPU can (Hopper; on Ampere vLLM computes in 16).
+w4a16: weights in 4 bits by groups of inputs, rounded to the nearest. NOT YET RUN ON A GPU.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from training.artefacts.merge import COPIED
+from training.tuning.problem import Problem
+
+# Inputs that share a scale: smaller groups are more exact, and vLLM's kernels take these.
+GROUPS = (128, 64, 32)
+
+
+def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
+    """Write the quantised model. Raises Problem."""
+    import torch
+    from llmcompressor import oneshot
+    from transformers import AutoModelForCausalLM
+
+    folder, out = Path(job["model"]), Path(job["out"])
+    tell("quantising", 0, 2)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    modifier, facts = chosen(job["scheme"], model)
+    oneshot(model=model, recipe=modifier)
+    tell("quantising", 1, 2)
+    model.save_pretrained(out, save_compressed=True)
+    for name in COPIED:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / name)
+    for path in out.iterdir():
+        path.chmod(0o644)
+    tell("quantising", 2, 2)
+    return facts
+
+
+def chosen(scheme: str, model: Any) -> tuple[Any, dict[str, Any]]:
+    """llm-compressor's modifier, and what is to be known of it. Raises Problem."""
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+
+    # The output layer chooses the token, and is the embedding in small models.
+    ignore = ["lm_head"]
+    if scheme == "fp8":
+        modifier = QuantizationModifier(targets="Linear", scheme="FP8_DYNAMIC", ignore=ignore)
+        return modifier, {"scheme": scheme}
+    widths = {
+        layer.in_features
+        for name, layer in model.named_modules()
+        if hasattr(layer, "in_features") and name not in ignore
+    }
+    group = next((size for size in GROUPS if all(w % size == 0 for w in widths)), None)
+    if group is None:
+        raise Problem(
+            f"{model.name_or_path}: layers of {sorted(widths)} inputs cannot be cut into groups of"
+            f" {', '.join(map(str, GROUPS))}: take --scheme fp8"
+        )
+    weights = QuantizationArgs(
+        num_bits=4, type="int", symmetric=True, strategy="group", group_size=group
+    )
+    config = {"4 bits": QuantizationScheme(targets=["Linear"], weights=weights)}
+    return (
+        QuantizationModifier(config_groups=config, ignore=ignore),
+        {"scheme": scheme, "group_size": group},
+    )
