@@ -135,10 +135,11 @@ class _Client:
         places = int(told[0]["max_lora"]) - 1
         kept = set(there)
         if not gpu:
+            # One that comes back takes another place.
             kept |= {
                 one for labels in told for one in labels["running_lora_adapters"].split(",") if one
             }
-        if len(kept - {name}) >= places:
+        if len(kept) >= places:
             fix = "unload one" if gpu else "start it again, as a CPU frees no place before"
             raise AskdocsError(
                 f"{name}: the engine at {self._url} has {places} places for adapters, taken by"

@@ -2,20 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from askdocs import environments
+from askdocs.deployed import Deployed, Host
+from askdocs.home import Home
+from gateway import database as gateway_database
+from gateway import deployments
 from gateway.engines import adapters
 from gateway.engines.adapters import TOLERANCE
+from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
 from tests import starting
 from tests.engines import random_adapter
 from tests.engines.test_vllm_slow import convert, gguf, python, serving_folder
+from tests.training.versions import FACTS
+from training.versions.open import open_store
 
 __all__ = ["gguf", "python"]  # fixtures
 
@@ -36,6 +45,10 @@ class Uses:
     """Of the adapters."""
     gateway: starting.Gateway
 
+    @property
+    def home(self) -> Home:
+        return Home(self.gateway.home)
+
 
 @pytest.fixture(scope="module")
 def uses(python: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uses]:
@@ -47,7 +60,7 @@ def uses(python: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         use: {"targets": f"{use}@v1", "instructions": told, "fallback": ["base"]}
         for use, told in USES.items()
     }
-    with serving_folder(python, model, folder / "log", adapters=len(USES)) as root:
+    with serving_folder(python, model, folder / "log", adapters=len(USES) + 1) as root:
         for use in USES:
             asyncio.run(adapters.load(f"{root}/v1", None, f"{use}@v1", folder / use, gpu=GPU))
         with starting.gateway(
@@ -58,6 +71,13 @@ def uses(python: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 async def asked(gateway: starting.Gateway, model: str) -> list[float]:
     """What the model thinks of one token, again and again behind the question."""
+    served, logprobs = await answered(gateway, model)
+    assert served == (model if model == "base" else f"{model}@v1")
+    return logprobs
+
+
+async def answered(gateway: starting.Gateway, model: str) -> tuple[str, list[float]]:
+    """Which model answered, and its log-probabilities."""
     body = {
         "model": model,
         "messages": [QUESTION],
@@ -71,8 +91,8 @@ async def asked(gateway: starting.Gateway, model: str) -> list[float]:
     async with httpx.AsyncClient(timeout=300) as client:
         reply = await client.post(f"{gateway.url}/chat/completions", json=body, headers=headers)
     assert reply.status_code == 200, reply.text
-    assert reply.headers["x-askdocs-model"] == (model if model == "base" else f"{model}@v1")
-    return [token["logprob"] for token in reply.json()["choices"][0]["logprobs"]["content"]]
+    tokens = reply.json()["choices"][0]["logprobs"]["content"]
+    return reply.headers["x-askdocs-model"], [token["logprob"] for token in tokens]
 
 
 async def test_sixteen_at_once_are_each_answered_by_the_model_of_their_use(uses: Uses) -> None:
@@ -102,8 +122,59 @@ def test_models_are_listed_with_the_context_of_their_base(uses: Uses) -> None:
     assert (one["root"], one["max_model_len"]) == ("hr@v1", base)
 
 
+async def test_a_version_is_loaded_when_it_is_wanted_and_taken_away_when_it_is_not(
+    uses: Uses, database: sa.Engine
+) -> None:
+    store = open_store(None, uses.home.root)
+    shutil.copytree(uses.folder / "third", uses.folder / "run" / "adapter")
+    version = store.add("docs", uses.folder / "run", FACTS)
+    host = Host("adapter", uses.engine, None, GPU, launch=no_process, timeout=60)
+    said: list[str] = []
+    deployed = Deployed(
+        database, host, uses.home, {}, lambda name, text: said.append(f"{name} {text}"), said.clear
+    )
+    following = asyncio.create_task(deployed.follow())
+    try:
+        deployments.want(database, version, str(store.place))
+        await until(lambda: state(database, version) in ("ready", "failed"))
+        assert state(database, version) == "ready", said
+        assert (await answered(uses.gateway, version))[0] == version
+        deployments.stop(database, version)
+        await until(lambda: state(database, version) is None)
+        async with httpx.AsyncClient() as client:
+            while version in (await client.get(f"{uses.engine}/models", timeout=60)).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+@pytest.fixture
+def database(uses: Uses) -> Iterator[sa.Engine]:
+    engine = gateway_database.open(uses.gateway.database)
+    yield engine
+    engine.dispose()
+
+
+async def no_process(name: str, model: Path, port: int) -> Launch:
+    raise AssertionError(f"{name} needs no process")
+
+
+def state(database: sa.Engine, version: str) -> str | None:
+    one = deployments.find(database, version)
+    return one.state if one else None
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(300):
+        while not is_so():  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.skipif(GPU, reason="a GPU frees a place when it unloads")
 async def test_the_last_place_is_given_to_nobody(uses: Uses) -> None:
-    with pytest.raises(AskdocsError, match=r"third@v1: .* has 2 places .* hr@v1, it-triage@v1"):
+    taken = r"third@v1: .* has 3 places .* docs@v1, hr@v1, it-triage@v1"
+    with pytest.raises(AskdocsError, match=taken):
         await adapters.load(uses.engine, None, "third@v1", uses.folder / "third", gpu=GPU)
 
 
