@@ -250,6 +250,12 @@ class Deployed:
         await asyncio.to_thread(deployments.tell, self._database, name, message)
 
 
+def derivatives(store: Store, name: str, kind: Kind) -> list[str]:
+    """The artefacts of a version that an engine of this kind serves."""
+    is_gguf = kind == "gguf"
+    return [one for one in store.artefacts(name) if one.startswith("gguf-") == is_gguf]
+
+
 def derived(store: Store, name: str, kind: Kind) -> str | None:
     """The artefact that a version is served from: the newest that the engine reads; None: it needs
     none.
@@ -258,10 +264,9 @@ def derived(store: Store, name: str, kind: Kind) -> str | None:
     """
     if kind == "adapter":
         return None
-    is_gguf = kind == "gguf"
-    found = [one for one in store.artefacts(name) if one.startswith("gguf-") == is_gguf]
+    found = derivatives(store, name, kind)
     if not found:
-        make, engine = ("export", "llama.cpp") if is_gguf else ("merge", "vLLM")
+        make, engine = ("export", "llama.cpp") if kind == "gguf" else ("merge", "vLLM")
         raise AskdocsError(
             f"{name}: has nothing that {engine} can serve: make it with `askdocs models {make}"
             f" {name}`"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -128,6 +128,15 @@ class Work:
         job = {"model": str(model), "out": str(file), "type": kind}
         return deriving.derive(self.python(), "export", job, self.progress)
 
+    def gguf(self, kind: GgufType) -> dict[str, Any]:
+        """The facts of the artefact, as `artefact` gives them."""
+        from askdocs.probing import GGUF
+
+        def derive(folder: Path) -> dict[str, Any]:
+            return self.export(self.merged(), folder / GGUF, kind)
+
+        return self.artefact(f"gguf-{kind}", derive)
+
     def quantise(self, folder: Path, scheme: Scheme) -> dict[str, Any]:
         from askdocs import deriving, environments
 
@@ -142,6 +151,19 @@ class Work:
 
     def say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
+
+
+def make(name: str, kind: Literal["gguf", "merged"], home_dir: Path | None) -> None:
+    """Derive from a version what llama.cpp (gguf) or vLLM (merged) serves, and probe it.
+
+    Raises:
+        AskdocsError: it could not be made, or fails its probes.
+    """
+    with _work(name, home_dir) as work:
+        if kind == "gguf":
+            work.gguf(GgufType.Q8_0)
+        else:
+            work.artefact(MERGED, work.merge)
 
 
 def merge(name: VersionArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -159,14 +181,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write a version as a GGUF file, for llama.cpp, and probe it."""
-    from askdocs.probing import GGUF
-
     with _work(name, home_dir) as work:
-
-        def derive(folder: Path) -> dict[str, Any]:
-            return work.export(work.merged(), folder / GGUF, kind)
-
-        _show(work.artefact(f"gguf-{kind}", derive), name, as_json)
+        _show(work.gguf(kind), name, as_json)
 
 
 def quantise(

@@ -34,12 +34,16 @@ def serve(
     is_served = one is None or one.state == "ready"
     if is_served and _lists(running.gateway, place.key(), name):
         return  # it was before; or is base, or what somebody else has loaded into an engine
-    from askdocs.deployed import derived
+    from askdocs import models_artefacts
+    from askdocs.deployed import derivatives
     from askdocs.models import opened_store
     from training.artefacts import probe
 
     store = opened_store(home_dir)
-    derived(store, name, running.versions)
+    if running.versions != "adapter" and not derivatives(store, name, running.versions):
+        if say:
+            say(f"{name}: making what the engine can serve")
+        models_artefacts.make(name, running.versions, home_dir)
     deployments.want(database, name, str(store.place))
     said = ""
     while True:
