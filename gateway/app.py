@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import fim, relay, room, validate, warming
+from gateway import fim, relay, room, validate, votes, warming
 from gateway.aliases import Route
 from gateway.asked import wants_grounding
 from gateway.config import GatewaySettings
@@ -95,6 +95,9 @@ class Gateway:
                 body = await read_body(receive, self._parts.settings.max_body)
                 watching = asyncio.ensure_future(_leave(receive, task, exchange))
                 await self._warm(exchange, body, sender)
+            elif path == votes.PATH and scope["method"] == "POST":
+                body = await read_body(receive, self._parts.settings.max_body)
+                await self._vote(exchange, body, sender)
             elif endpoint == "/models" and scope["method"] == "GET":
                 await self._models(exchange, sender)
             elif endpoint.startswith("/models/") and scope["method"] == "GET":
@@ -212,6 +215,18 @@ class Gateway:
             )
         pages = await warming.chosen(self._parts.warmer, parse_object(body))
         await send_events(send, warming.events(self._parts.warmer, pages))
+
+    async def _vote(self, exchange: Exchange, body: bytes, send: Send) -> None:
+        """Count a reader's vote."""
+        alias, model, vote = votes.read(parse_object(body))
+        if not exchange.key.allows(alias):
+            raise _not_allowed(exchange, alias)
+        if alias not in self._parts.aliases.table.aliases:
+            raise await self._unknown_model(alias, exchange)
+        if await self._parts.fleet.find(model) is None:
+            raise await self._unknown_model(model, exchange)
+        self._parts.books.outcomes.count(alias, model, vote)
+        await send_json(send, 200, {"counted": True})
 
     async def _models(self, exchange: Exchange, send: Send) -> None:
         names = dict.fromkeys(

@@ -1,7 +1,9 @@
 """What an OpenAI client relies on, the same over both lanes."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -339,6 +341,35 @@ def test_a_page_of_an_allowed_origin_may_call_from_a_browser(lane: Lane) -> None
     other = {"origin": "https://evil.example.com"}
     refused = httpx.options(url, headers={**other, **asking})
     assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_vote_counts_for_the_model_that_answered(lane: Lane) -> None:
+    def vote(**body: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {KEY}"}
+        return httpx.post(f"{lane.gateway.root}/askdocs/vote", json=body, headers=headers)
+
+    for direction in ("up", "up", "down"):
+        assert vote(alias="hr", model="base", vote=direction).json() == {"counted": True}
+    wrong: list[tuple[dict[str, Any], int, str]] = [
+        ({"alias": "hr", "model": "base", "vote": 1}, 400, "vote"),
+        ({"alias": "hr", "vote": "up"}, 400, "model"),
+        ({"alias": "nobody", "model": "base", "vote": "up"}, 404, "model"),
+        ({"alias": "hr", "model": "hr@v9", "vote": "up"}, 404, "model"),
+    ]
+    for body, status, param in wrong:
+        reply = vote(**body)
+        assert (reply.status_code, reply.json()["error"]["param"]) == (status, param)
+    deadline = time.monotonic() + 10
+    while votes(lane) != (2, 1):
+        assert time.monotonic() < deadline, votes(lane)
+        time.sleep(0.1)
+
+
+def votes(lane: Lane) -> tuple[int, int]:
+    with closing(sqlite3.connect(lane.gateway.home / "askdocs.db")) as database:
+        query = "SELECT measure, sum(count) FROM outcomes WHERE alias = 'hr' GROUP BY measure"
+        counts = dict(database.execute(query).fetchall())
+    return counts.get("up", 0), counts.get("down", 0)
 
 
 def test_usage_is_recorded_whether_or_not_the_client_asked(lane: Lane) -> None:
