@@ -74,14 +74,18 @@ def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind"
     from askdocs.deployed import derived
     from askdocs.models_artefacts import BITS
     from askdocs.syncing import Bar
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
     from training.artefacts import probe
 
     artefact = derived(store, one.name, kind)
     limits = probe.LIMITS[BITS[artefact] if artefact else 16]
     probes = probe.read(store.fetch(one.name) / probe.FILE)
+    secret = load(GatewaySettings).engine_key
+    key = secret.get_secret_value() if secret else None
     assert one.url is not None
     with Bar() as bar:
-        result = probe.ask(one.url, one.model or one.name, probes, limits, bar.show)
+        result = probe.ask(one.url, one.model or one.name, probes, limits, bar.show, key)
     if not result.passed:
         raise AskdocsError(f"{one.name}: fails its probes: {'; '.join(result.problems)}")
 

@@ -113,7 +113,14 @@ def read(file: Path) -> Probes:
         raise AskdocsError(f"{file}: cannot be read ({first}): verify the version") from None
 
 
-def ask(url: str, model: str, probes: Probes, limits: Limits, progress: Progress) -> Result:
+def ask(
+    url: str,
+    model: str,
+    probes: Probes,
+    limits: Limits,
+    progress: Progress,
+    key: str | None = None,
+) -> Result:
     """Probe an engine.
 
     Args:
@@ -122,6 +129,7 @@ def ask(url: str, model: str, probes: Probes, limits: Limits, progress: Progress
         probes: of the version.
         limits: what it may differ by.
         progress: see `Progress`.
+        key: the engine's API key, if it wants one.
 
     Raises:
         AskdocsError: it does not answer, or not as such an engine answers.
@@ -129,7 +137,8 @@ def ask(url: str, model: str, probes: Probes, limits: Limits, progress: Progress
     problems: list[str] = []
     pairs: list[tuple[float, float, float]] = []
     clear = agreed = 0
-    with httpx.Client(base_url=f"{url.rstrip('/')}/", timeout=TIMEOUT) as client:
+    base, headers = f"{url.rstrip('/')}/", {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(base_url=base, headers=headers, timeout=TIMEOUT) as client:
         for number, probe in enumerate(probes.probes):
             progress("probing", number, len(probes.probes))
             for place in probe.places:
