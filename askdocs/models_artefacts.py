@@ -4,10 +4,12 @@ Each step makes an artefact beside the version, unless it is there, and probes i
 first: what fails is not kept.
 """
 
+import fcntl
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
 MERGED = "merged"
+SCRATCH, LOCK = ".deriving-", "lock"
 
 
 class GgufType(StrEnum):
@@ -236,9 +239,26 @@ def _work(name: str, home_dir: Path | None) -> Iterator[Work]:
     place, store = home.find(home_dir), opened_store(home_dir)
     store.manifest(name)  # before anything is made
     place.make()
-    # Beside the store, mostly: what is made may be large.
-    with TemporaryDirectory(dir=place.root, prefix=".deriving-") as scratch, Bar() as bar:
-        yield Work(store, name, place, Path(scratch), bar.show)
+    with scratch(place.root) as folder, Bar() as bar:
+        yield Work(store, name, place, folder, bar.show)
+
+
+@contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """A folder for what is on the way, beside the store, mostly: it may be large.
+
+    What a killed process left of one is removed first.
+    """
+    for left in root.glob(f"{SCRATCH}*/{LOCK}"):
+        with left.open() as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    with (
+        TemporaryDirectory(dir=root, prefix=SCRATCH) as folder,
+        (Path(folder) / LOCK).open("w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(folder)
 
 
 def _show(facts: dict[str, Any], name: str, as_json: bool) -> None:
