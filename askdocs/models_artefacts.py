@@ -20,10 +20,10 @@ import typer
 
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
-from gateway.sources.sync import Progress
 
 if TYPE_CHECKING:
     from askdocs.home import Home
+    from gateway.sources.sync import Progress
     from training.artefacts.probe import Result
     from training.versions.store import Store
 
@@ -64,7 +64,7 @@ class Work:
     name: str
     home: "Home"
     scratch: Path
-    progress: Progress
+    progress: "Progress"
 
     def artefact(self, kind: str, derive: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """The facts of an artefact; made, probed and added now if it is not there.
