@@ -282,7 +282,7 @@ def test_too_long_a_prompt_is_400_with_both_numbers(client: openai.OpenAI) -> No
 
 
 def test_an_unknown_model_is_404_and_the_known_ones_are_named(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match=r"gpt-9.*docs, base") as caught:
+    with pytest.raises(openai.NotFoundError, match=r"gpt-9.*docs, hr, base") as caught:
         client.chat.completions.create(model="gpt-9", messages=HELLO)
     assert caught.value.code == "model_not_found"
     assert caught.value.request_id
