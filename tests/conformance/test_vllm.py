@@ -13,10 +13,7 @@ import pytest
 
 from tests import starting
 from tests.conformance.test_openai import HELLO, TOOL
-from tests.engines.test_vllm_slow import convert, gguf, python, serving_folder
 from tests.starting import KEY
-
-__all__ = ["gguf", "python"]  # fixtures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -34,26 +31,19 @@ class Lane:
         return int(float(found[1]))
 
 
-@pytest.fixture(scope="module")
-def engine(python: Any, gguf: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = convert(python, gguf, tmp_path_factory.mktemp("models") / "small")
-    with serving_folder(python, folder, tmp_path_factory.mktemp("vllm") / "log") as url:
-        yield url
-
-
 @pytest.fixture(scope="module", params=["fast", "litellm"])
 def lane(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: str
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, vllm_url: str
 ) -> Iterator[Lane]:
     with (
         starting.gateway(
             tmp_path_factory.mktemp(request.param),
-            gateway_engine_url=f"{engine}/v1",
+            gateway_engine_url=f"{vllm_url}/v1",
             gateway_fast_lane=str(request.param == "fast").lower(),
         ) as gateway,
         openai.OpenAI(base_url=gateway.url, api_key=KEY, max_retries=0, timeout=120) as client,
     ):
-        yield Lane(gateway, engine, client)
+        yield Lane(gateway, vllm_url, client)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -22,11 +22,9 @@ from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
 from tests import starting
 from tests.engines import random_adapter
-from tests.engines.test_vllm_slow import convert, gguf, python, serving_folder
 from tests.training.versions import FACTS
+from tests.vllm_serving import serving_folder
 from training.versions.open import open_store
-
-__all__ = ["gguf", "python"]  # fixtures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -51,16 +49,17 @@ class Uses:
 
 
 @pytest.fixture(scope="module")
-def uses(python: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uses]:
+def uses(
+    vllm_python: Path, small_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Uses]:
     folder = tmp_path_factory.mktemp("uses")
-    model = convert(python, gguf, folder / "small")
     for seed, use in enumerate((*USES, "third")):
-        random_adapter.write(folder / use, model, seed=seed)
+        random_adapter.write(folder / use, small_folder, seed=seed)
     aliases = {
         use: {"targets": f"{use}@v1", "instructions": told, "fallback": ["base"]}
         for use, told in USES.items()
     }
-    with serving_folder(python, model, folder / "log", adapters=len(USES) + 1) as root:
+    with serving_folder(vllm_python, small_folder, folder / "log", adapters=len(USES) + 1) as root:
         for use in USES:
             asyncio.run(adapters.load(f"{root}/v1", None, f"{use}@v1", folder / use, gpu=GPU))
         with starting.gateway(

@@ -1,16 +1,9 @@
-"""The real vLLM, in its real environment, beside the real llama.cpp.
-
-The environment is looked for in `.cache/vllm`, or where TEST_VLLM_HOME says.
-"""
+"""The real vLLM, in its real environment, beside the real llama.cpp."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,185 +13,72 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from askdocs import environments, model
 from eval import parity
-from gateway.engines import llamacpp, vllm
-from gateway.engines.launch import Launch
+from gateway.engines import vllm
 from tests.engines.messages import rendered
-from tests.parts import require
+from tests.vllm_serving import CONVERT, ROOT, convert, serving_folder, serving_gguf
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parent.parent.parent
-CONVERT = ROOT / "training" / "convert.py"
 VARIANT = Path(__file__).with_name("gguf_variant.py")
-INSTALL = ".venv/bin/python -m askdocs.environments vllm --home .cache/vllm"
-CORES = len(os.sched_getaffinity(0))
-CONTEXT = 2048
 
 
 @pytest.fixture(scope="module")
-def python() -> Path:
-    home = Path(os.environ.get("TEST_VLLM_HOME", ROOT / ".cache" / "vllm"))
-    found = environments.find_vllm(home)
-    require(found is not None, INSTALL)
-    assert found is not None
-    return found
-
-
-@pytest.fixture(scope="module")
-def gguf() -> Path:
-    return Path(model.shipped().source)
-
-
-@pytest.fixture(scope="module")
-def folder(python: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return convert(python, gguf, tmp_path_factory.mktemp("models") / "small")
-
-
-@pytest.fixture(scope="module")
-def left(gguf: Path) -> Iterator[str]:
-    with serving_gguf(gguf) as url:
+def left(small_gguf: Path) -> Iterator[str]:
+    with serving_gguf(small_gguf) as url:
         yield url
 
 
-@pytest.fixture(scope="module")
-def right(python: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving_folder(python, folder, tmp_path_factory.mktemp("vllm") / "log") as url:
-        yield url
-
-
-def convert(python: Path, gguf: Path, out: Path) -> Path:
-    subprocess.run([python, CONVERT, gguf, out], check=True)
-    return out
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@contextmanager
-def serving_gguf(gguf: Path) -> Iterator[str]:
-    port = free_port()
-    launch = llamacpp.launch(
-        gguf, port=port, served_name="base", context=CONTEXT, threads=CORES, parallel=1
-    )
-    with running(launch, port, gguf.parent / os.devnull) as url:
-        yield url
-
-
-@contextmanager
-def serving_folder(python: Path, folder: Path, log: Path, adapters: int = 0) -> Iterator[str]:
-    port = free_port()
-    launch = vllm.launch(
-        python,
-        str(folder),
-        port=port,
-        served_name="base",
-        context=CONTEXT,
-        gpu=environments.has_gpu(),
-        threads=CORES,
-        kv_gib=1,
-        adapters=adapters,
-    )
-    with running(launch, port, log) as url:
-        yield url
-
-
-@contextmanager
-def running(launch: Launch, port: int, log: Path) -> Iterator[str]:
-    """The base URL of the engine once it is ready; afterwards nothing of it is left."""
-    url = f"http://127.0.0.1:{port}"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            launch.argv,
-            env={**os.environ, **launch.env},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=ROOT,
+def test_every_option_is_known_to_vllms_own_parser(vllm_python: Path, tmp_path: Path) -> None:
+    def options(gpu: bool) -> list[str]:
+        launch = vllm.launch(
+            vllm_python,
+            str(tmp_path),
+            port=1,
+            served_name="base",
+            context=2048,
+            gpu=gpu,
+            threads=1,
+            adapters=4,
         )
-    try:
-        deadline = time.monotonic() + 300
-        while not is_ready(url):
-            assert process.poll() is None, log.read_text()[-3000:]
-            assert time.monotonic() < deadline, log.read_text()[-3000:]
-            time.sleep(0.2)
-        yield url
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        deadline = time.monotonic() + 10
-        while members(process.pid):
-            assert time.monotonic() < deadline, members(process.pid)
-            time.sleep(0.1)
+        return launch.argv[3:]
 
-
-def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def members(group: int) -> list[str]:
-    """The processes of this process group that are still running."""
-    listing = subprocess.check_output(["ps", "-eo", "pgid=,stat=,args="], text=True)
-    rows = [line.split(None, 2) for line in listing.splitlines()]
-    return [row[2] for row in rows if row[0] == str(group) and not row[1].startswith("Z")]
-
-
-@pytest.mark.parametrize("gpu", [False, True])
-def test_every_option_is_known_to_vllms_own_parser(python: Path, tmp_path: Path, gpu: bool) -> None:
-    launch = vllm.launch(
-        python,
-        str(tmp_path),
-        port=1,
-        served_name="base",
-        context=64,
-        gpu=gpu,
-        threads=1,
-        adapters=4,
-    )
     code = """
-import sys
+import json, sys
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
-validate_parsed_serve_args(make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:]))
+for options in json.loads(sys.argv[1]):
+    parser = make_arg_parser(FlexibleArgumentParser())
+    try:
+        validate_parsed_serve_args(parser.parse_args(options))
+        print("known")
+    except SystemExit as refused:
+        print(refused.code)
 """
-    options = launch.argv[3:]
-    subprocess.run([python, "-c", code, *options], check=True, env={**os.environ, **launch.env})
-    bad = subprocess.run([python, "-c", code, *options, "--no-such-option"], capture_output=True)
-    assert bad.returncode == 2
+    asked = json.dumps([options(False), options(True), [*options(False), "--no-such-option"]])
+    said = subprocess.check_output([vllm_python, "-c", code, asked], text=True)
+    assert said.split()[-3:] == ["known", "known", "2"]
 
 
-def test_the_converted_model_is_the_same_model(left: str, right: str) -> None:
-    result = parity.compare(left, right)
+def test_the_converted_model_is_the_same_model(left: str, vllm_url: str) -> None:
+    result = parity.compare(left, vllm_url)
     assert result.differences == []
     assert result.tokens > 300
     assert result.ratio == pytest.approx(1, abs=parity.TOLERANCE)
 
 
 def test_serving_training_and_both_engines_read_the_same_tokens_of_a_prompt(
-    left: str, right: str, folder: Path
+    left: str, vllm_url: str, small_folder: Path
 ) -> None:
     """As training makes them: the model's own template and tokenizer files, nothing added."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    template, named = chat_template(folder)
+    tokenizer = Tokenizer.from_file(str(small_folder / "tokenizer.json"))
+    template, named = chat_template(small_folder)
     start, end = (tokenizer.token_to_id(token) for token in ("<|im_start|>", "<|im_end|>"))
     for messages in rendered():
         text = template.render(messages=messages, add_generation_prompt=True, **named)
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         asked: dict[str, Any] = {"model": "base", "messages": messages}
-        assert ids == httpx.post(f"{right}/tokenize", json=asked).json()["tokens"]
+        assert ids == httpx.post(f"{vllm_url}/tokenize", json=asked).json()["tokens"]
         prompt = httpx.post(f"{left}/apply-template", json=asked).json()["prompt"]
         asked = {"content": prompt, "add_special": True, "parse_special": True}
         assert ids == httpx.post(f"{left}/tokenize", json=asked).json()["tokens"]
@@ -226,27 +106,31 @@ def control_tokens(tokenizer: Tokenizer) -> set[int]:
 
 
 def test_parity_says_so_in_its_exit_code(
-    left: str, right: str, capsys: pytest.CaptureFixture[str]
+    left: str, vllm_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert parity.main(["--llamacpp", left, "--vllm", right, "--json"]) == 0
+    assert parity.main(["--llamacpp", left, "--vllm", vllm_url, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["same"] is True
-    assert parity.main(["--llamacpp", right, "--vllm", left]) == 2
+    assert parity.main(["--llamacpp", vllm_url, "--vllm", left]) == 2
     assert capsys.readouterr().err.startswith("error: http://127.0.0.1")
 
 
 def test_parity_tells_another_model_apart(
-    python: Path, gguf: Path, right: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    vllm_python: Path,
+    small_gguf: Path,
+    vllm_url: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = tmp_path / "other.gguf"  # the same weights, but runs of digits stay together
-    subprocess.run([python, VARIANT, gguf, other, "gpt-2"], check=True)
+    subprocess.run([vllm_python, VARIANT, small_gguf, other, "gpt-2"], check=True)
     with serving_gguf(other) as url:
-        assert parity.main(["--llamacpp", url, "--vllm", right]) == 1
+        assert parity.main(["--llamacpp", url, "--vllm", vllm_url]) == 1
     assert "DIFFERENT TOKENS" in capsys.readouterr().out
 
 
-def test_it_answers_and_ends_where_llama_cpp_ends(left: str, right: str) -> None:
+def test_it_answers_and_ends_where_llama_cpp_ends(left: str, vllm_url: str) -> None:
     question = "Reply with one short greeting."
-    for url in (left, right):
+    for url in (left, vllm_url):
         body = {
             "model": "base",
             "messages": [{"role": "user", "content": question}],
@@ -260,25 +144,25 @@ def test_it_answers_and_ends_where_llama_cpp_ends(left: str, right: str) -> None
 
 
 def test_a_second_conversion_does_nothing_and_a_touched_file_only_its_hash(
-    python: Path, gguf: Path, folder: Path, tmp_path: Path
+    vllm_python: Path, small_gguf: Path, small_folder: Path, tmp_path: Path
 ) -> None:
-    weights = folder / "model.safetensors"
+    weights = small_folder / "model.safetensors"
     before = weights.stat()
-    convert(python, gguf, folder)
+    convert(vllm_python, small_gguf, small_folder)
     copy = tmp_path / "copy.gguf"
-    copy.write_bytes(gguf.read_bytes())
-    convert(python, copy, folder)
+    copy.write_bytes(small_gguf.read_bytes())
+    convert(vllm_python, copy, small_folder)
     assert weights.stat() == before
-    assert not folder.with_name(folder.name + ".partial").exists()
+    assert not small_folder.with_name(small_folder.name + ".partial").exists()
 
 
 def test_what_cannot_be_converted_is_refused_in_one_line(
-    python: Path, gguf: Path, tmp_path: Path
+    vllm_python: Path, small_gguf: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.gguf"
-    broken.write_bytes(gguf.read_bytes()[:5_000])
+    broken.write_bytes(small_gguf.read_bytes()[:5_000])
     unknown = tmp_path / "unknown.gguf"
-    subprocess.run([python, VARIANT, gguf, unknown, "tekken"], check=True)
+    subprocess.run([vllm_python, VARIANT, small_gguf, unknown, "tekken"], check=True)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "letter.txt").touch()
@@ -286,10 +170,10 @@ def test_what_cannot_be_converted_is_refused_in_one_line(
         (tmp_path / "none.gguf", tmp_path / "out", "no such file"),
         (broken, tmp_path / "out", "not a readable GGUF file"),
         (unknown, tmp_path / "out", "tokenizer 'gpt2'/'tekken' is not converted"),
-        (gguf, foreign, "not a folder made by this converter"),
+        (small_gguf, foreign, "not a folder made by this converter"),
     ]
     for source, out, words in cases:
-        run = subprocess.run([python, CONVERT, source, out], capture_output=True, text=True)
+        run = subprocess.run([vllm_python, CONVERT, source, out], capture_output=True, text=True)
         assert run.returncode == 1
         assert words in run.stderr
         assert len(run.stderr.strip().splitlines()) == 1
@@ -298,28 +182,28 @@ def test_what_cannot_be_converted_is_refused_in_one_line(
 
 
 def test_a_killed_conversion_leaves_nothing_that_counts(
-    python: Path, gguf: Path, tmp_path: Path
+    vllm_python: Path, small_gguf: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    child = subprocess.Popen([python, CONVERT, gguf, out])
+    child = subprocess.Popen([vllm_python, CONVERT, small_gguf, out])
     while not (tmp_path / "out.partial" / "tokenizer.json").exists():
         assert child.poll() is None
         time.sleep(0.01)
     child.kill()
     child.wait()
     assert not out.exists()
-    convert(python, gguf, out)
+    convert(vllm_python, small_gguf, out)
     assert (out / "conversion.json").is_file()
     assert not (tmp_path / "out.partial").exists()
 
 
 @pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe", "qwen2"])
 def test_other_tokenizers_give_llama_cpps_ids_too(
-    python: Path, gguf: Path, tmp_path: Path, pre: str
+    vllm_python: Path, small_gguf: Path, tmp_path: Path, pre: str
 ) -> None:
     variant = tmp_path / "variant.gguf"
-    subprocess.run([python, VARIANT, gguf, variant, pre], check=True)
-    folder = convert(python, variant, tmp_path / "folder")
+    subprocess.run([vllm_python, VARIANT, small_gguf, variant, pre], check=True)
+    folder = convert(vllm_python, variant, tmp_path / "folder")
     code = """
 import json, sys
 from transformers import AutoTokenizer
@@ -328,7 +212,9 @@ print(json.dumps([tokenizer(text)["input_ids"] for text in json.load(sys.stdin)]
 """
     texts = [*parity.TRICKY_TEXTS, parity.PROSE]
     ours = json.loads(
-        subprocess.check_output([python, "-c", code, folder], input=json.dumps(texts), text=True)
+        subprocess.check_output(
+            [vllm_python, "-c", code, folder], input=json.dumps(texts), text=True
+        )
     )
     with serving_gguf(variant) as url, httpx.Client(base_url=url, timeout=60) as client:
         for text, ids in zip(texts, ours, strict=True):
@@ -336,14 +222,14 @@ print(json.dumps([tokenizer(text)["input_ids"] for text in json.load(sys.stdin)]
 
 
 def test_the_rope_scaling_of_llama_3_1_is_carried_over(
-    python: Path, gguf: Path, left: str, tmp_path: Path
+    vllm_python: Path, small_gguf: Path, left: str, tmp_path: Path
 ) -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
     code += "from training.convert import llama3_table; print(*llama3_table(1e5, 64, 8))"
-    table = subprocess.check_output([python, "-c", code], text=True).split()
+    table = subprocess.check_output([vllm_python, "-c", code], text=True).split()
     variant = tmp_path / "scaled.gguf"
-    subprocess.run([python, VARIANT, gguf, variant, "smollm", *table], check=True)
-    folder = convert(python, variant, tmp_path / "folder")
+    subprocess.run([vllm_python, VARIANT, small_gguf, variant, "smollm", *table], check=True)
+    folder = convert(vllm_python, variant, tmp_path / "folder")
     with httpx.Client(base_url=left, timeout=60) as client:
         ids = parity.llamacpp_ids(client, parity.PROSE)
         plain = parity.llamacpp_logprobs(client, ids)
@@ -351,7 +237,7 @@ def test_the_rope_scaling_of_llama_3_1_is_carried_over(
         scaled = parity.llamacpp_logprobs(client, ids)
     log = tmp_path / "log"
     with (
-        serving_folder(python, folder, log) as url,
+        serving_folder(vllm_python, folder, log) as url,
         httpx.Client(base_url=url, timeout=120) as client,
     ):
         ours = parity.vllm_logprobs(client, "base", ids)
