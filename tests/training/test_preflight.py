@@ -65,7 +65,7 @@ def test_the_adapter_costs_itself_its_gradient_and_two_moments() -> None:
 
 
 def test_logits_are_computed_in_parts_of_four_gib() -> None:
-    assert memory.estimate(SMOL, SMALL, 1000, False).logits == 1000 * 49152 * 16
+    assert memory.estimate(SMOL, SMALL, 1000, True).logits == 1000 * 49152 * 16
     assert memory.estimate(LLAMA, LARGE, 8192, True).logits == 4 * GIB
 
 
