@@ -56,6 +56,10 @@ BITS = {
 }
 
 
+class ProbesFailed(AskdocsError):
+    """What was derived is not the version."""
+
+
 @dataclass(frozen=True)
 class Work:
     """A version that something is derived from."""
@@ -70,7 +74,8 @@ class Work:
         """The facts of an artefact; made, probed and added now if it is not there.
 
         Raises:
-            AskdocsError: it could not be made, or fails its probes.
+            AskdocsError: it could not be made.
+            ProbesFailed: it is not the version.
         """
         if kind in self.store.artefacts(self.name):
             return {**self.store.artefact(self.name, kind).facts, "kind": kind, "made": False}
@@ -80,7 +85,7 @@ class Work:
         result = self.probe(kind, folder)
         if not result.passed:
             why = "; ".join(result.problems)
-            raise AskdocsError(f"{self.name}: {kind} fails its probes and is not kept: {why}")
+            raise ProbesFailed(f"{self.name}: {kind} fails its probes and is not kept: {why}")
         facts = {**facts, "probes": result.facts()}
         self.store.add_artefact(self.name, kind, folder, facts, self.progress)
         return {**facts, "kind": kind, "made": True}
@@ -110,7 +115,8 @@ class Work:
         if MERGED in self.store.artefacts(self.name):
             return self.store.fetch(self.name, MERGED, self.progress)
         folder = self.scratch / "for-now"
-        self.merge(folder)
+        if not folder.exists():
+            self.merge(folder)
         return folder
 
     def merge(self, folder: Path) -> dict[str, Any]:
@@ -159,14 +165,20 @@ class Work:
 def make(name: str, kind: Literal["gguf", "merged"], home_dir: Path | None) -> None:
     """Derive from a version what llama.cpp (gguf) or vLLM (merged) serves, and probe it.
 
+    For llama.cpp in 8 bits; where those round away what the version has learnt, in 16.
+
     Raises:
         AskdocsError: it could not be made, or fails its probes.
     """
     with _work(name, home_dir) as work:
-        if kind == "gguf":
-            work.gguf(GgufType.Q8_0)
-        else:
+        if kind == "merged":
             work.artefact(MERGED, work.merge)
+            return
+        try:
+            work.gguf(GgufType.Q8_0)
+        except ProbesFailed as error:
+            work.say(f"{error}; trying 16 bits")
+            work.gguf(GgufType.BF16)
 
 
 def merge(name: VersionArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
