@@ -1,6 +1,7 @@
 """`askdocs models compare`: how the answers of two versions fared, side by side."""
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,7 @@ def compare(
 ) -> None:
     """How the answers of two versions fared with users: refusals, cautions, failures, votes, times.
 
-    Without names: a canary and what it is compared with, else what answers and what did before.
+    Without names: a canary and what it is compared with, else what answers and what did last.
     """
     from askdocs.keys import opened
     from eval.compare import compare
@@ -80,8 +81,9 @@ def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str
     now = table[alias].targets
     names: Sequence[str] = sorted(now, key=lambda name: -now[name])
     if len(names) == 1:
-        before = promotions.previous(promotions.history(database, alias), now)
-        names = [*names, *([main_target(before)] if before else [])]
+        changes = reversed(promotions.history(database, alias))
+        others = (main_target(one) for entry in changes for one in (entry.before, entry.after))
+        names = [*names, *(name for name in others if name != names[0])]
     if first is not None:
         names = [first, *(name for name in names if name != first)]
     if len(names) < 2:
@@ -90,8 +92,11 @@ def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str
 
 
 def _facts(line: "Line") -> dict[str, Any]:
-    first, second = (one and one._asdict() for one in (line.first, line.second))
-    return {**vars(line), "first": first, "second": second}
+    def facts(value: "Value | None") -> dict[str, float | None] | None:
+        # JSON knows no infinity.
+        return value and {k: v if math.isfinite(v) else None for k, v in value._asdict().items()}
+
+    return {**vars(line), "first": facts(line.first), "second": facts(line.second)}
 
 
 def _shown(line: "Line", which: int) -> str:
@@ -100,7 +105,8 @@ def _shown(line: "Line", which: int) -> str:
         return "-"
     if line.unit == "share":
         return f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
-    return f"{found.value:.2f} s ({found.low:.2f} to {found.high:.2f})"
+    high = f"{found.high:.2f}" if math.isfinite(found.high) else "?"
+    return f"{found.value:.2f} s ({found.low:.2f} to {high})"
 
 
 def _said(line: "Line", names: tuple[str, str]) -> str:

@@ -17,7 +17,7 @@ Z = 1.959964  # 95 %
 
 
 class Value(NamedTuple):
-    """A measured value and its interval of 95 %."""
+    """A measured value and its interval of 95 %: to infinity where little is known."""
 
     value: float
     low: float
@@ -63,12 +63,16 @@ def percentile(times: "Counter[int]", q: float) -> Value | None:
     if not n:
         return None
     error = Z * math.sqrt(n * q * (1 - q))
-    low, high = (_ranked(times, n * q - error), _ranked(times, n * q + error))
-    return Value(_ranked(times, n * q), low, high)
+    below, above = n * q - error, n * q + error
+    return Value(
+        _ranked(times, n * q),
+        _ranked(times, below) if below >= 1 else 0.0,
+        _ranked(times, above) if above <= n else math.inf,
+    )
 
 
 def _ranked(times: "Counter[int]", rank: float) -> float:
-    """The time of that rank, or of the nearest that there is."""
+    """The time of that rank, which is at most the number of times."""
     passed = 0
     for bucket, count in sorted(times.items()):
         passed += count

@@ -1,5 +1,6 @@
 """Two models side by side: intervals as published, and no difference where there is none."""
 
+import math
 import random
 from collections import Counter
 
@@ -68,16 +69,18 @@ def test_the_interval_of_a_percentile_holds_the_true_one_nearly_always() -> None
     assert held >= 186
 
 
+def of(answers: int, refused: int, seconds: float) -> Tally:
+    one = Tally()
+    one.counts.update(answers=answers, refused=refused)
+    one.times["duration"].update({bucket(seconds): answers})
+    return one
+
+
+def lines(one: Tally, other: Tally) -> dict[str, Line]:
+    return {line.measure: line for line in compare(one, other)}
+
+
 def test_a_slower_and_more_refusing_model_is_seen_and_noise_is_not() -> None:
-    def of(answers: int, refused: int, seconds: float) -> Tally:
-        one = Tally()
-        one.counts.update(answers=answers, refused=refused)
-        one.times["duration"].update({bucket(seconds): answers})
-        return one
-
-    def lines(one: Tally, other: Tally) -> dict[str, Line]:
-        return {line.measure: line for line in compare(one, other)}
-
     found = lines(of(400, 40, 1.0), of(400, 90, 3.0))
     assert found["refused"].differs
     assert found["whole answer p95"].differs
@@ -86,3 +89,11 @@ def test_a_slower_and_more_refusing_model_is_seen_and_noise_is_not() -> None:
     found = lines(of(400, 40, 1.0), of(40, 5, 1.0))
     assert found["refused"].differs is False
     assert found["whole answer p50"].differs is False
+
+
+def test_a_single_answer_of_each_tells_nothing() -> None:
+    found = lines(of(1, 0, 1.0), of(1, 0, 3.0))
+    one = found["whole answer p50"].first
+    assert one is not None
+    assert (one.low, one.high) == (0.0, math.inf)
+    assert not any(line.differs for line in found.values())
