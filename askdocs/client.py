@@ -30,11 +30,16 @@ class Answered:
 Event = tuple[str, Any]
 
 
+class Unavailable(AskdocsError):
+    """No model answers just now: it may in a second."""
+
+
 def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> Iterator[Event]:
     """Ask `docs` and yield what comes: ("reading", {...}), ("text", str), ("done", Answered).
 
     Raises:
         AskdocsError: the gateway cannot be reached, refuses, or breaks off.
+        Unavailable: no model answers just now.
     """
     began = time.monotonic()
     result = Answered()
@@ -56,7 +61,8 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
         ):
             if reply.status_code != 200:
                 reply.read()
-                raise AskdocsError(f"the gateway answered {reply.status_code}: {_said(reply)}")
+                kind = Unavailable if reply.status_code == 503 else AskdocsError
+                raise kind(f"the gateway answered {reply.status_code}: {_said(reply)}")
             for line in reply.iter_lines():
                 if not line.startswith("data: ") or line == "data: [DONE]":
                     continue

@@ -45,6 +45,8 @@ SEVERAL_PAGES = 6000
 FOR_READING = 0.7
 # Tokens that are read beside the pages: instructions, question, and the section repeated with it.
 BESIDE = 300
+# Seconds in which a machine that is busy with the start may say that no model answers.
+ANSWER = 30.0
 # Seconds: a site that takes longer to build is not built while a wiki is edited.
 QUICK = 20.0
 
@@ -521,7 +523,15 @@ class Up:
         assert self._state is not None
         url, key = self._state.gateway, self._home.key()
         title = await asyncio.to_thread(self._wiki.shortest_title)
-        return await asyncio.to_thread(_ask_once, url, key, f"What is {title}?")
+        until = time.monotonic() + ANSWER
+        while True:
+            try:
+                return await asyncio.to_thread(_ask_once, url, key, f"What is {title}?")
+            except client.Unavailable:
+                # An engine that is slow to take a connection counts as away for a while.
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(1)
 
     def _replace(self, **changes: Any) -> status.Running:
         assert self._state is not None

@@ -70,6 +70,8 @@ def test_a_wrong_key_is_told_with_the_status_and_the_gateways_words() -> None:
 
 @pytest.mark.parametrize("body", [{"detail": "starting"}, ["starting"], "starting", {"error": "x"}])
 def test_an_error_in_another_form_is_told_as_it_came(body: object) -> None:
+    with pytest.raises(client.Unavailable):
+        ask(Reply(503, body=body))
     said = refusal(Reply(503, body=body))
     assert said.startswith("the gateway answered 503: ")
     assert "x" in said or "starting" in said
