@@ -188,7 +188,10 @@ class _Sink:
     def _open(self) -> int:
         # Not to block: opening a pipe would wait for its reader.
         how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        return os.open(self._path, how, 0o640)
+        opened = os.open(self._path, how, 0o640)
+        if _is_cut(self._path):
+            os.write(opened, b"\n")
+        return opened
 
     def _follow(self) -> None:
         """Begin a new file when the old one was renamed or removed."""
@@ -218,6 +221,16 @@ class _Sink:
                 continue
             rest = rest[count:]
             self._is_torn = bool(rest)
+
+
+def _is_cut(path: str) -> bool:
+    """Does a file end in the middle of a line? A kill -9 may end a write at a page of memory."""
+    if not os.path.isfile(path):
+        return False  # a pipe, a terminal
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read(1) not in (b"", b"\n")
 
 
 def _parts(lines: list[bytes]) -> list[list[bytes]]:

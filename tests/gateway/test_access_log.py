@@ -300,7 +300,7 @@ def test_a_dash_is_standard_output() -> None:
     assert ids == [f"a-{number}" for number in range(500)]
 
 
-def test_a_killed_worker_leaves_whole_lines(tmp_path: Path) -> None:
+def test_a_killed_worker_leaves_whole_lines_but_for_the_last(tmp_path: Path) -> None:
     path = tmp_path / "log"
     worker = start(str(path), 10_000_000, "a")
     assert worker.stderr
@@ -308,9 +308,19 @@ def test_a_killed_worker_leaves_whole_lines(tmp_path: Path) -> None:
     until(lambda: path.stat().st_size > 100_000)
     worker.send_signal(signal.SIGKILL)
     worker.communicate()
-    text = path.read_bytes()
-    assert text.endswith(b"}\n")
-    assert len(lines(path)) > 100
+    *whole, last = path.read_bytes().split(b"\n")
+    assert len([json.loads(line) for line in whole]) > 100
+    assert last == b"" or last.startswith(b'{"time":')
+
+
+def test_a_line_that_a_kill_cut_off_is_ended_before_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b'{"time":"2026-11-25T17:14:04')
+    worker = start(str(path), 3, "a")
+    worker.communicate()
+    cut, *whole = path.read_bytes().splitlines()
+    assert cut == b'{"time":"2026-11-25T17:14:04'
+    assert [json.loads(line)["request_id"] for line in whole] == ["a-0", "a-1", "a-2"]
 
 
 def test_a_line_costs_microseconds(tmp_path: Path) -> None:
