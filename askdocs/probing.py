@@ -1,16 +1,15 @@
 """Starts an engine with what was derived from a version, and probes it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import httpx
 
 from askdocs import environments
 from askdocs.checks import free_port
 from askdocs.supervisor import Running, Service
 from askdocs.up import default_threads
+from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
 from gateway.sources.sync import Progress
@@ -61,29 +60,18 @@ def probed(
         return probe.ask(f"{url}/v1", NAME, probes, probe.LIMITS[bits], progress)
 
     progress("starting the engine", 0, 1)
-    return asyncio.run(_while_running(launch, _ready(url), ask))
+    return asyncio.run(_while_running(launch, f"{url}/v1", ask))
 
 
-async def _while_running(
-    launch: Launch, ready: Callable[[], Awaitable[bool]], ask: Callable[[], probe.Result]
-) -> probe.Result:
+async def _while_running(launch: Launch, url: str, ask: Callable[[], probe.Result]) -> probe.Result:
+    engine = Engine(url)
     with TemporaryDirectory(prefix="askdocs-") as logs:
         log = Path(logs) / "engine.log"
-        service = Service("engine", launch.argv, log, ready, START, launch.env)
+        service = Service("engine", launch.argv, log, engine.is_ready, START, launch.env)
         running = Running(service, lambda *_: None, lambda: None)
         try:
             await running.start()
             return await asyncio.to_thread(ask)
         finally:
             await running.stop()
-
-
-def _ready(url: str) -> Callable[[], Awaitable[bool]]:
-    async def ready() -> bool:
-        try:
-            async with httpx.AsyncClient(timeout=5) as client:
-                return (await client.get(f"{url}/health")).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    return ready
+            await engine.close()

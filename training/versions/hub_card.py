@@ -56,7 +56,7 @@ def _lines(
     yield (
         f"\nA LoRA adapter for [{base}](https://huggingface.co/{base}) that answers questions about"
         f" a wiki from its pages, and refuses what they do not answer. It is the version"
-        f" `{manifest.name}` of [askdocs](https://pypi.org/project/askdocs/),"
+        f" `{manifest.name}` of askdocs,"
         f" trained on {manifest.created:%Y-%m-%d}."
     )
     yield "\n## Use it\n"
