@@ -59,7 +59,7 @@ def check(
     """Say what is wrong with rows, with line and fix; exit code 1 if any is an error."""
     from askdocs import environments, model
     from askdocs.syncing import Bar
-    from training import rows
+    from eval import rows
     from training.check import entries
     from training.check.check import Checker
     from training.output import output
@@ -93,11 +93,11 @@ def fix(
     """Write a new file without what can be mended safely, and say what that was."""
     from askdocs import environments
     from askdocs.syncing import Bar
+    from eval.rows import Row
     from training.check import entries, libraries
     from training.check import fix as fixing
     from training.check.check import compared, nearness
     from training.check.plain import Place
-    from training.rows import Row
 
     fixing.refuse_existing(out)
     read = entries.read(file, entries.named(field or []))

@@ -79,6 +79,7 @@ def check_run(python: Path, run: Path, base: Path, progress: Progress) -> dict[s
             "adapter": str(run / "adapter"),
             "data": job["data"],
             "max_length": recipe["max_length"],
+            "refusals": recipe["refusals"],
             "seed": recipe["seed"],
             "out": str(new),
         },

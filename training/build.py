@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from eval import rows as qa
+from eval.rows import SPLITS, Row
 from gateway.errors import AskdocsError, together
 from gateway.grounding.ground import Grounding
 from gateway.search import index
@@ -22,11 +24,9 @@ from gateway.sources.spec import Spec
 from gateway.sources.sync import Progress, sync
 from gateway.wiki.page import Page
 from training import lengths
-from training import rows as qa
 from training.distractors import Distractors
 from training.examples import Example, Examples, own_page
 from training.mix import Mix, made, mix
-from training.rows import SPLITS, Row
 from training.split import Split, split
 from training.tokens import Tokens
 
@@ -83,7 +83,7 @@ def build(
     """Read rows and wiki, divide, and make the examples. The same input gives the same examples.
 
     Args:
-        file: see `training.rows`.
+        file: see `eval.rows`.
         wiki: where its pages are.
         tokens: of the model that is to be trained.
         embedder: finds distractors by their meaning, too.

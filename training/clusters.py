@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+from eval.rows import Row
 from gateway.wiki.words import stems, words
-from training.rows import Row
 
 
 def clusters(rows: Sequence[Row]) -> list[list[Row]]:

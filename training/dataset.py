@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import AskdocsError
+from training.recipe import Recipe
+from training.tuning.thin import thin
 
 CARD = "card.json"
 SPLITS = ("train", "validation")
@@ -23,12 +25,19 @@ class Dataset:
     card: dict[str, Any]
     lengths: dict[str, list[int]]
     """Tokens of each row of each split, chat template included, in the order of the file."""
+    kinds: list[str]
+    """Of each row of train."""
     digest: str
     """SHA-256 of the card, which has those of the splits."""
 
     @property
     def longest(self) -> int:
         return max(max(lengths) for lengths in self.lengths.values())
+
+    def trained(self, recipe: Recipe) -> list[int]:
+        """Tokens of each example that a run trains on."""
+        lengths = self.lengths["train"]
+        return [lengths[place] for place in thin(self.kinds, recipe.refusals, recipe.seed)]
 
 
 def read(folder: Path) -> Dataset:
@@ -46,11 +55,16 @@ def read(folder: Path) -> Dataset:
             f"--data {folder}: has no {CARD} of a dataset: name a folder that `askdocs dataset"
             " build` made"
         ) from None
-    lengths = {name: _lengths(folder / f"{name}.jsonl", hashes) for name in SPLITS}
-    return Dataset(folder, card, lengths, hashlib.sha256(data).hexdigest())
+    metas = {name: _metas(folder / f"{name}.jsonl", hashes) for name in SPLITS}
+    lengths = {
+        name: [row["tokens"] + row["answer_tokens"] + TEMPLATE for row in rows]
+        for name, rows in metas.items()
+    }
+    kinds = [row["kind"] for row in metas["train"]]
+    return Dataset(folder, card, lengths, kinds, hashlib.sha256(data).hexdigest())
 
 
-def _lengths(file: Path, hashes: dict[str, str]) -> list[int]:
+def _metas(file: Path, hashes: dict[str, str]) -> list[dict[str, Any]]:
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -63,4 +77,4 @@ def _lengths(file: Path, hashes: dict[str, str]) -> list[int]:
     rows = [json.loads(line)["meta"] for line in data.splitlines()]
     if not rows:
         raise AskdocsError(f"{file}: is empty: {AGAIN} from more rows")
-    return [row["tokens"] + row["answer_tokens"] + TEMPLATE for row in rows]
+    return rows

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from random import Random
 
+from eval.rows import Row
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.sentences import units
 from gateway.grounding.support import Support
 from gateway.search.search import Search
 from gateway.wiki.page import Page
-from training.rows import Row
 
 # Pages that the search is asked for.
 FOUND = 50

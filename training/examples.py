@@ -8,6 +8,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
+from eval.rows import Row
 from gateway.grounding.excerpt import Excerpt, beginning, spoken
 from gateway.grounding.ground import Grounding
 from gateway.grounding.neutral import neutral
@@ -16,7 +17,6 @@ from gateway.grounding.sentences import units
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page
 from training.distractors import Distractors
-from training.rows import Row
 
 GROUNDED = "grounded"
 UNANSWERABLE = "refusal-unanswerable"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from eval.rows import Row
 from training.examples import Example, Examples, is_about_something
-from training.rows import Row
 
 
 @dataclass(frozen=True)

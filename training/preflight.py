@@ -83,7 +83,7 @@ def preflight(
         available=available,
         on_gpu=on_gpu,
         disk=needed,
-        tokens=sum(data.lengths["train"]),
+        tokens=sum(data.trained(recipe)),
         longest=data.longest,
         steps=steps,
         seconds=None if on_gpu else _seconds(recipe, shape, data, machine, steps),
@@ -241,18 +241,18 @@ def _difference(old: Recipe, new: Recipe) -> str:
 
 
 def _steps(recipe: Recipe, data: Dataset, max_steps: int | None) -> int:
-    lengths = data.lengths["train"]
+    lengths = data.trained(recipe)
     rows = ceil(sum(lengths) / recipe.max_length) if recipe.packing else len(lengths)
     whole = ceil(ceil(rows / recipe.examples_per_step) * recipe.epochs)
     return min([whole, *(limit for limit in (recipe.max_steps, max_steps) if limit)])
 
 
 def _seconds(recipe: Recipe, shape: Shape, data: Dataset, machine: Machine, steps: int) -> float:
-    lengths = data.lengths["train"]
+    lengths = data.trained(recipe)
     mean = recipe.max_length if recipe.packing else sum(lengths) / len(lengths)
     trained = steps * recipe.examples_per_step * mean
     once = sum(data.lengths["validation"][: recipe.eval_rows])
-    evaluated = ceil(steps / recipe.eval_steps) * once
+    evaluated = (1 + ceil(steps / recipe.eval_steps)) * once
     rate = CORE_RATE * machine.cores / shape.parameters
     if recipe.gradient_checkpointing:
         rate /= 1.28

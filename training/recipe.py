@@ -52,6 +52,13 @@ class Recipe(_Table):
     max_length: int = Field(
         8192, ge=16, description="Tokens of an example at most, prompt and answer together."
     )
+    refusals: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Refusals among the examples of training at most, a share; 1.0: all that the"
+        " dataset has.",
+    )
     epochs: float = Field(3, gt=0, description="How often each example is seen.")
     max_steps: int | None = Field(None, ge=1, description="End after so many steps at the latest.")
     batch_size: int = Field(2, ge=1, description="Examples at once, in each process.")

@@ -89,7 +89,7 @@ def example(base: Path, row: dict[str, Any]) -> encode.Encoded:
     ids = [
         tokenizer.encode(t, add_special_tokens=False).ids for t in (prompt, answer, "<|im_end|>")
     ]
-    return encode.Encoded(ids[0], ids[1] + ids[2])
+    return encode.Encoded(ids[0], ids[1] + ids[2], "grounded")
 
 
 def said(answer: str) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.rows import Row
 from gateway.errors import AskdocsError
 from gateway.wiki.page import Page, Section
 from training.check import entries, fix, plain
 from training.check.entries import Entry
 from training.check.rules import RULES, Finding
-from training.rows import Row
 
 ANSWER = "Press the green button for five seconds until the lamp is on, then let go of it."
 CLEAN = {

@@ -196,7 +196,7 @@ def test_training_reads_the_tokens_that_the_engine_reads(
             asked = client.post(f"{root}/apply-template", json={"messages": row["prompt"]})
             prompt = ids(asked.raise_for_status().json()["prompt"])
             answer = row["completion"][0]["content"]
-            encoded.append(encode.Encoded(prompt, ids(f"{answer}<|im_end|>")))
+            encoded.append(encode.Encoded(prompt, ids(f"{answer}<|im_end|>"), "grounded"))
     assert facts["token_ids_sha256"] == encode.digest(encoded)
 
 

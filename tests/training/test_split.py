@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.rows import Row
 from gateway.errors import AskdocsError
 from training.clusters import clusters
-from training.rows import Row
 from training.split import Split, split
 
 FILE = Path("qa_pairs.jsonl")

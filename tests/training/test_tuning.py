@@ -18,6 +18,7 @@ from training.recipe import Recipe
 from training.tuning import checkpoints, encode, options
 from training.tuning.problem import Problem
 from training.tuning.tell import Teller
+from training.tuning.thin import thin
 
 SCRIPT = Path(encode.__file__).parents[1] / "finetune.py"
 CHATML = (
@@ -69,6 +70,7 @@ def row(question: str, answer: str) -> dict[str, Any]:
     return {
         "prompt": [{"role": "user", "content": question}],
         "completion": [{"role": "assistant", "content": answer}],
+        "meta": {"kind": "grounded"},
     }
 
 
@@ -126,7 +128,9 @@ def test_a_template_that_no_answer_can_follow_is_refused(template: str | None, s
     st.lists(st.tuples(st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9))), max_size=4),
 )
 def test_only_the_same_examples_have_the_same_digest(left: list[Any], right: list[Any]) -> None:
-    digests = {encode.digest([encode.Encoded(*one) for one in some]) for some in (left, right)}
+    digests = {
+        encode.digest([encode.Encoded(*one, "grounded") for one in some]) for some in (left, right)
+    }
     assert (len(digests) == 1) == (left == right)
 
 
@@ -149,9 +153,31 @@ def test_every_key_of_a_recipe_reaches_a_library() -> None:
     options.adapter(recipe)
     options.training(recipe, Path("out"), True)
     # These are read by train() itself, or by what starts it.
-    elsewhere = {"base_model", "max_steps", "warmup_ratio", "eval_rows", "patience", "processes"}
+    elsewhere = {
+        *("base_model", "max_steps", "warmup_ratio", "eval_rows", "patience", "processes"),
+        "refusals",
+    }
     assert recipe.read | elsewhere == set(Recipe.model_fields)
     assert lora.read == set(recipes.Lora.model_fields)
+
+
+@given(
+    kinds=st.lists(st.sampled_from(["grounded", "closed-book", "refusal-unanswerable"])),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 9),
+)
+def test_no_more_than_their_share_are_refusals_and_every_answer_stays(
+    kinds: list[str], share: float, seed: int
+) -> None:
+    stay = thin(kinds, share, seed)
+    assert stay == sorted(set(stay))
+    refusals = [place for place in stay if kinds[place].startswith("refusal-")]
+    answers = [place for place, kind in enumerate(kinds) if not kind.startswith("refusal-")]
+    assert sorted({*refusals, *answers}) == stay
+    assert len(refusals) <= share * len(stay) + 1e-9
+    whole = sum(kind.startswith("refusal-") for kind in kinds)
+    # One more would be too many, or there is none left.
+    assert len(refusals) == whole or len(refusals) + 1 > share * (len(stay) + 1)
 
 
 @given(

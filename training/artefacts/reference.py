@@ -1,9 +1,9 @@
 """What base and adapter together have to say to a dozen examples, by which engines are measured.
 
 The job: {"base": folder, "adapter": folder, "data": folder that `askdocs dataset build` made,
-"max_length": tokens of an example at most, "seed": number, "out": new file}. What it writes is what
-training/artefacts/probe.py reads: in float32 where the memory allows it, so that what differs is
-the engine's rounding.
+"max_length": tokens of an example at most, "refusals": as in the recipe, "seed": number, "out": new
+file}. What it writes is what training/artefacts/probe.py reads: in float32 where the memory allows
+it, so that what differs is the engine's rounding.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Any
 from training.artefacts.merge import load
 from training.tuning.encode import Encoded, digest, encode, ids, render
 from training.tuning.problem import Problem
+from training.tuning.thin import thin
 
 EXAMPLES = 12
 # An engine on a CPU reads some 400 tokens a second, and answers all probes in half a minute.
@@ -35,7 +36,9 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     base, adapter, data = Path(job["base"]), Path(job["adapter"]), Path(job["data"])
     tokenizer = AutoTokenizer.from_pretrained(base)
     rows = encode(data / "validation.jsonl", tokenizer, job["max_length"])
-    trained = digest(encode(data / "train.jsonl", tokenizer, job["max_length"]))
+    train = encode(data / "train.jsonl", tokenizer, job["max_length"])
+    stay = thin([one.kind for one in train], job["refusals"], job["seed"])
+    trained = digest(train[place] for place in stay)
     messages = [
         json.loads(line)["prompt"]
         for line in (data / "validation.jsonl").read_text(encoding="utf-8").splitlines()

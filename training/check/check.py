@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.rows import SPLITS, Row
 from gateway.sources.sync import Progress
 from gateway.wiki.page import Page
 from gateway.wiki.words import stems, words
@@ -21,7 +22,6 @@ from training.check.rules import (
     Finding,
     shown,
 )
-from training.rows import SPLITS, Row
 from training.tokens import Tokens
 
 LIMITS = {

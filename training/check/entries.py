@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.rows import Problem, Row, lines, parse_object, parse_row
 from gateway.errors import AskdocsError
-from training.rows import Problem, Row, lines, parse_object, parse_row
 
 FIELDS = (
     *("question", "answer", "context", "context_doc", "context_docs", "answerable"),

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from eval.rows import Row, parse_object, parse_row
 from gateway.errors import AskdocsError
 from training.check import plain
 from training.check.entries import Entry
 from training.check.plain import Place
 from training.check.rules import HELD_OUT, RULES, Finding
 from training.check.text import clean
-from training.rows import Row, parse_object, parse_row
 
 Near = Callable[[Sequence[Row]], Mapping[Place, Sequence[Place]]]
 """Finds rows that ask almost the same; see `plain.leaks`."""

@@ -23,6 +23,12 @@ class Encoded(NamedTuple):
 
     prompt: list[int]
     completion: list[int]
+    kind: str
+    """As `dataset build` names it."""
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt) + len(self.completion)
 
     @property
     def row(self) -> dict[str, list[int]]:
@@ -60,8 +66,12 @@ def encode(file: Path, tokenizer: Any, max_length: int) -> list[Encoded]:
                     f"{place}: the chat template does not render the answer as it is"
                     f" ({answer[:40]!r}): take space away from its ends, or another base model"
                 )
-            one = Encoded(ids(tokenizer, prompt), ids(tokenizer, answer) + ids(tokenizer, end))
-            if (length := len(one.prompt) + len(one.completion)) > max_length:
+            one = Encoded(
+                ids(tokenizer, prompt),
+                ids(tokenizer, answer) + ids(tokenizer, end),
+                row["meta"]["kind"],
+            )
+            if (length := one.tokens) > max_length:
                 raise Problem(
                     f"{place}: has {length:,} tokens, and would lose the end of its answer: set"
                     f" max_length = {length} or more, or build the dataset with a smaller --budget"
@@ -109,6 +119,6 @@ def digest(examples: Iterable[Encoded]) -> str:
     """SHA-256 of all their token ids as 32-bit integers, each list after its length."""
     hashed = hashlib.sha256()
     for example in examples:
-        for part in example:
+        for part in (example.prompt, example.completion):
             hashed.update(array("I", [len(part), *part]).tobytes())
     return hashed.hexdigest()

@@ -23,6 +23,7 @@ from training.tuning import checkpoints, encode, options
 from training.tuning.problem import Problem
 from training.tuning.progress import Progress
 from training.tuning.tell import Teller
+from training.tuning.thin import thin
 
 FACTS = "training.json"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "unsloth", "datasets", "accelerate")
@@ -56,7 +57,11 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         encode.encode(Path(job["data"]) / f"{split}.jsonl", tokenizer, recipe["max_length"])
         for split in ("train", "validation")
     )
+    stay = thin([one.kind for one in rows], recipe["refusals"], recipe["seed"])
+    rows = [rows[place] for place in stay]
     trainer = make_trainer(recipe, base, kept, rows, validation)
+    # The loss of the base model, where the curve begins.
+    trainer.args.eval_on_start = resumed is None
     whole = options.steps(recipe, len(trainer.get_train_dataloader()))
     steps = min(limit for limit in (whole, recipe["max_steps"], job["max_steps"]) if limit)
     trainer.args.max_steps = steps
@@ -66,7 +71,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     progress = Progress(
         teller,
         {
-            "train_tokens": sum(len(part) for one in rows for part in one),
+            "train_tokens": sum(one.tokens for one in rows),
             "parameters": sum(one.numel() for one in model.parameters()) - trainable,
             "trainable": trainable,
         },

@@ -1,0 +1,57 @@
+"""An answer of a contender to a question, with all that is measured while it is given.
+
+A run appends each one to a file as soon as it is there. Whoever is killed in the middle of a line
+loses that line, and asks its question again.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+FILE = "answers.jsonl"
+
+
+class Answer(BaseModel):
+    """What one contender said to one question."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contender: str
+    question: str
+    """Its id."""
+    text: str = ""
+    error: str = ""
+    """Why there is no answer: it counts as a wrong one, and a resumed run asks again."""
+    prompt_pages: tuple[str, ...] = ()
+    """Paths of the pages of which something was in the prompt, the best one first."""
+    found_pages: tuple[str, ...] = ()
+    """Paths of the pages that were found, the best one first: at least those of the prompt."""
+    cited_pages: tuple[str, ...] = ()
+    """Paths of the pages that the answer names as its sources."""
+    confidence: float | None = None
+    """0 to 1, as the contender itself has it: of the model's own tokens, the geometric mean."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    extra_prompt_tokens: int = 0
+    """Of requests before the one that answers: expansion of the question, and the like."""
+    extra_completion_tokens: int = 0
+    retrieval_s: float = 0.0
+    """From the question to the request that answers it."""
+    first_token_s: float | None = None
+    """From the question to the first words of the answer, retrieval included (TTFT)."""
+    total_s: float = 0.0
+    """From the question to the end of the answer."""
+
+
+def read(run: Path) -> Iterator[Answer]:
+    """The answers of a run, in the order in which they came. Half a line is passed over."""
+    try:
+        data = (run / FILE).read_bytes()
+    except FileNotFoundError:
+        return
+    for line in data.splitlines():
+        try:
+            yield Answer.model_validate_json(line)
+        except ValidationError:
+            continue
