@@ -10,7 +10,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from askdocs import aliases, bench, client, dataset, docs, home, keys, models, status, train
+from askdocs import (
+    aliases,
+    bench,
+    client,
+    dataset,
+    docs,
+    evaluate,
+    home,
+    keys,
+    models,
+    status,
+    train,
+)
 from askdocs.options import HomeOption, JsonOption
 from askdocs.settings import UpSettings
 from gateway.errors import AskdocsError
@@ -29,6 +41,7 @@ app.add_typer(docs.app, name="docs")
 app.add_typer(bench.app, name="bench")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="eval")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

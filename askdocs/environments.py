@@ -4,11 +4,12 @@
     python -m askdocs.environments train --home .askdocs
     python -m askdocs.environments quantise --home .askdocs
     python -m askdocs.environments dataset --home .askdocs
+    python -m askdocs.environments eval --home .askdocs
 
-The pins of vLLM and of training conflict with each other's and with those of this program, and what
-checks datasets is larger than all of it, so each gets an environment of its own. The GPU builds of
-vLLM and of training are chosen where there is an NVIDIA GPU (not yet run there), the CPU builds
-elsewhere.
+The pins of vLLM, of training and of evaluation conflict with each other's and with those of this
+program, and what checks datasets is larger than all of it, so each gets an environment of its own.
+The GPU builds of vLLM and of training are chosen where there is an NVIDIA GPU (not yet run there),
+the CPU builds elsewhere.
 
 Making it can be stopped at any point, kill -9 included, and run again: the marker is written last,
 torch and the rest are stages of their own, and what was downloaded whole stays in the cache of the
@@ -169,6 +170,18 @@ DATASET = Recipe(
     check="import great_expectations, datasketch, detect_secrets, ftfy, py3langid",
     pythons=((3, 11), (3, 12), (3, 13)),
     need_gib=1.0,  # 0.3 GB installed, the same again in the installer's cache where disks differ
+)
+
+EVAL = Recipe(
+    name="eval",
+    title="the evaluator",
+    wanted_by="askdocs eval",
+    instead="",
+    build="",
+    lock="eval.lock",
+    check="import inspect_ai, lancedb, onnxruntime, tokenizers",
+    pythons=((3, 11), (3, 12), (3, 13)),
+    need_gib=2.0,  # 0.8 GB installed, the same again in the installer's cache where disks differ
 )
 
 
@@ -429,7 +442,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="askdocs.environments", description="Set up an environment."
     )
-    recipes = {one.name: one for one in (trainer(), QUANTISE, DATASET)}
+    recipes = {one.name: one for one in (trainer(), QUANTISE, DATASET, EVAL)}
     parser.add_argument("name", choices=[VLLM_CPU.name, *recipes])
     parser.add_argument("--home", type=Path, required=True, help="the state home")
     options = parser.parse_args(arguments)

@@ -213,6 +213,7 @@ def test_every_lock_of_the_real_recipes_is_there_and_hashed() -> None:
         environments.TRAIN_GPU,
         environments.QUANTISE,
         environments.DATASET,
+        environments.EVAL,
     ):
         for name in [real.lock, *(route.lock for route in real.torch_routes if route.lock)]:
             text = (folder / name).read_text()
