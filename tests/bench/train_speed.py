@@ -75,6 +75,7 @@ def write(folder: Path) -> None:
                 {"role": "user", "content": f"How often is pump {at} cleaned?"},
             ],
             "completion": [{"role": "assistant", "content": "Every week, as the page says."}],
+            "meta": {"kind": "grounded"},
         }
         for at in range(STEPS * ACCUMULATION)
     ]

@@ -66,13 +66,17 @@ def run(python: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     data = folder / "data"
     data.mkdir()
     rows = [
-        {"prompt": render([page(n, answer)], question), "completion": [said(answer)]}
+        {
+            "prompt": render([page(n, answer)], question),
+            "completion": [said(answer)],
+            "meta": {"kind": "grounded"},
+        }
         for n, (question, answer) in enumerate(FACTS)
     ]
     for split in ("train", "validation"):
         lines = [json.dumps(row) + "\n" for row in rows]
         (data / f"{split}.jsonl").write_text("".join(lines))
-    job = {"data": str(data), "recipe": {"max_length": 1024, "seed": 0}}
+    job = {"data": str(data), "recipe": {"max_length": 1024, "refusals": 1.0, "seed": 0}}
     (folder / "job.json").write_text(json.dumps(job))
     digest = encode.digest([example(base, row) for row in rows])
     (folder / "training.json").write_text(json.dumps({"token_ids_sha256": digest}))

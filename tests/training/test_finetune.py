@@ -30,6 +30,7 @@ TINY = Path(__file__).with_name("tiny.py")
 SCRIPT = starting.REPO / "training" / "finetune.py"
 # Dropout, so that a resumed run needs the same random numbers.
 RECIPE = {
+    "refusals": 0.0,
     "epochs": 1.0,
     "max_steps": None,
     "gradient_accumulation": 4,
@@ -109,11 +110,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {
                 "prompt": prompt,
                 "completion": [{"role": "assistant", "content": f"Every {at + 3} weeks, 你好 é."}],
+                "meta": {"kind": "grounded"},
             }
         )
         for at, prompt in enumerate(prompts)
     ]
-    (folder / "train.jsonl").write_text("".join(f"{row}\n" for row in rows[:22]))
+    surplus = json.dumps({**json.loads(rows[5]), "meta": {"kind": "refusal-unanswerable"}})
+    (folder / "train.jsonl").write_text("".join(f"{row}\n" for row in [surplus, *rows[:22]]))
     (folder / "validation.jsonl").write_text("".join(f"{row}\n" for row in rows[22:]))
     return folder
 
@@ -156,7 +159,7 @@ def test_a_run_tells_how_it_goes_and_leaves_an_adapter(run: Run, base: Path) -> 
     assert [step["step"] for step in steps] == [1, 2, 3, 4, 5, 6] == [*range(1, start["steps"] + 1)]
     assert steps[-1]["loss"] < steps[0]["loss"]
     assert steps[-1]["tokens"] == start["train_tokens"] == done["tokens"]
-    assert [one["step"] for one in run.of("eval")] == [2, 4, 6]
+    assert [one["step"] for one in run.of("eval")] == [0, 2, 4, 6]
     assert [one["step"] for one in run.of("saved")] == [2, 4, 6]
     best = min(run.of("eval"), key=lambda one: float(one["loss"]))
     assert (done["best_step"], done["best_loss"]) == (best["step"], best["loss"])
@@ -191,8 +194,8 @@ def test_training_reads_the_tokens_that_the_engine_reads(
                 client.post(f"{root}/tokenize", json=asked).raise_for_status().json()["tokens"]
             )
 
-        for line in (data / "train.jsonl").read_text().splitlines():
-            row = json.loads(line)
+        _surplus, *lines = (data / "train.jsonl").read_text().splitlines()
+        for row in map(json.loads, lines):
             asked = client.post(f"{root}/apply-template", json={"messages": row["prompt"]})
             prompt = ids(asked.raise_for_status().json()["prompt"])
             answer = row["completion"][0]["content"]
@@ -250,7 +253,7 @@ sys.modules["training"].__path__ = [sys.argv[1]]
 from training.tuning import encode, train
 job = json.loads(Path(sys.argv[2]).read_text())
 tokenizer = train.AutoTokenizer.from_pretrained(job["base"])
-rows = encode.encode(Path(job["data"]) / "train.jsonl", tokenizer, 2048)
+_surplus, *rows = encode.encode(Path(job["data"]) / "train.jsonl", tokenizer, 2048)
 trainer = train.make_trainer(job["recipe"], Path(job["base"]), Path(job["out"]), rows, rows)
 batch = next(iter(trainer.get_train_dataloader()))
 told = [tokenizer.decode(one[one != encode.IGNORED]) for one in batch["labels"]]
