@@ -25,6 +25,30 @@ def token_f1(answer: str, gold: str) -> float:
     return 2 * common / (len(said) + len(wanted)) if common else 0.0
 
 
+def containment(answer: str, gold: str) -> bool:
+    """Does the answer hold the words of `gold`, as SQuAD compares them, one behind the other?"""
+    said, wanted = normalised(answer), normalised(gold)
+    return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(said)} "
+
+
+# Of the words that an answer and the written one have, about half in common.
+NEAR = 0.5
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+def is_right(answer: str, gold: str) -> bool:
+    """Is it near enough to the written answer, as far as words can tell?
+
+    It holds the written one, or has a token F1 of at least `NEAR` and every number of it: "in 30
+    days" has most words of "in 10 days". Another name in a long answer is not noticed, and the same
+    thing in other words is not believed: a judge sees both, see eval/scoring/judge.py.
+    """
+    if containment(answer, gold):
+        return True
+    missing = set(_NUMBER.findall(gold)) - set(_NUMBER.findall(answer))
+    return not missing and token_f1(answer, gold) >= NEAR
+
+
 def is_refusal(answer: str) -> bool:
     """Does it say that the pages do not answer, and nothing before it?"""
     return answer.strip().lower().startswith(REFUSAL.rstrip(".").lower())

@@ -4,12 +4,12 @@ Where the page that answers stands first more often than elsewhere, or answers a
 their pages, a model learns that in place of reading. So a built dataset is measured for it.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from gateway.wiki.words import words
+from eval.score import token_f1
 from training.examples import Example
 
 
@@ -32,18 +32,11 @@ def shortcuts(examples: Iterable[Example]) -> dict[str, Shortcut]:
     found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for example in examples:
         if example.position and len(example.pages) > 1:
-            scores = [f1(example.answer, opening) for opening in example.openings]
+            scores = [token_f1(example.answer, opening) for opening in example.openings]
             row = scores[0], fmean(scores), scores[example.position - 1]
             found[f"{example.position} of {len(example.pages)}"].append(row)
             found["all"].append(row)
     return {name: _summed(found[name]) for name in sorted(found)}
-
-
-def f1(answer: str, said: str) -> float:
-    """The harmonic mean of the shares of words that two texts have in common, 0 to 1."""
-    one, other = words(answer), words(said)
-    common = sum((Counter(one) & Counter(other)).values())
-    return 2 * common / (len(one) + len(other)) if common else 0.0
 
 
 def _summed(rows: Sequence[tuple[float, float, float]]) -> Shortcut:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.bootstrap import mean
-from eval.score import is_refusal, token_f1
+from eval.score import containment, is_refusal, is_right, token_f1
 from gateway.grounding.prompt import REFUSAL
 
 
@@ -18,6 +18,21 @@ def test_f1_is_that_of_squad() -> None:
 def test_f1_is_a_share_and_has_no_side(one: str, other: str) -> None:
     assert token_f1(one, other) == pytest.approx(token_f1(other, one))
     assert 0 <= token_f1(one, other) <= 1
+
+
+def test_an_answer_holds_the_written_one_only_word_by_word() -> None:
+    assert containment("It listens on the port 4000, always.", "Port 4000")
+    assert not containment("It listens on port 40001.", "port 4000")
+    assert not containment("port, then 4000", "4000 port")
+    assert not containment("anything", "...")
+
+
+def test_an_answer_is_right_that_is_near_the_written_one_and_has_its_numbers() -> None:
+    gold = "You can send a bike back within 30 days of its arrival."
+    assert is_right("A bike can go back within 30 days of its arrival.", gold)
+    assert not is_right("A bike can go back within 10 days of its arrival.", gold)
+    assert not is_right("30", gold)
+    assert is_right("Within 30 days: You can send a bike back within 30 days of its arrival!", gold)
 
 
 def test_a_refusal_is_one_whatever_follows_it() -> None:

@@ -14,7 +14,7 @@ from training import build
 from training.build import Built
 from training.card import card, markdown
 from training.lengths import draw
-from training.shortcut import f1, shortcuts
+from training.shortcut import shortcuts
 from training.tokens import Tokens
 
 
@@ -79,12 +79,6 @@ def test_a_dataset_that_puts_the_answer_first_is_found_out(built: Built) -> None
     found = shortcuts(first)["all"]
     assert found.first == found.gold
     assert found.first > found.any + 3 * found.error
-
-
-def test_f1_counts_words_that_two_texts_share() -> None:
-    assert f1("The pump is red.", "the pump is red") == 1
-    assert f1("pump", "lamp") == f1("", "lamp") == 0
-    assert f1("a b", "b c d e") == pytest.approx(2 * 0.5 * 0.25 / 0.75)
 
 
 def test_lengths_are_drawn_as_bars(tmp_path: Path) -> None:
