@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -132,6 +133,13 @@ class Gateway:
         if not exchange.key.allows(name):
             raise _not_allowed(exchange, name)
         route = parts.aliases.table.route(name, _user(request, headers))
+        if wanted := headers.get("x-askdocs-model"):
+            # As the alias would answer if it led there, and nowhere else.
+            if not exchange.key.allows(wanted):
+                raise _not_allowed(exchange, wanted)
+            if await parts.fleet.find(wanted) is None:
+                raise await self._unknown_model(wanted, exchange)
+            route = replace(route, candidates=(wanted,))
         first = await self._first(route, exchange)
         exchange.asked(name, route.candidates[0], bool(request.get("stream")))
         exchange.grounded = (

@@ -10,12 +10,15 @@ import httpx
 import openai
 import pytest
 
+from gateway import database
+from gateway.keys import Keys
 from tests.conformance.conftest import INSTRUCTIONS, Lane
 from tests.starting import KEY
 
 pytestmark = pytest.mark.slow
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
+COFFEE: Any = [{"role": "user", "content": "Where is the coffee machine?"}]
 TOOL: Any = {
     "type": "function",
     "function": {
@@ -97,6 +100,24 @@ def test_an_alias_tells_its_model_its_instructions_with_pages_and_without(
 def test_what_the_engine_calls_its_model_is_a_name_too(client: openai.OpenAI) -> None:
     reply = client.chat.completions.create(model="small-llama", messages=HELLO, max_tokens=4)
     assert reply.choices[0].message.content
+
+
+def test_an_alias_answers_by_another_model_that_the_key_may_use(lane: Lane) -> None:
+    _, narrow = Keys(database.open(lane.gateway.database)).create("narrow", models=["hr"])
+
+    def asked(model: str, key: str) -> httpx.Response:
+        return httpx.post(
+            f"{lane.gateway.url}/chat/completions",
+            json={"model": "hr", "messages": COFFEE, "max_tokens": 16},
+            headers={"authorization": f"Bearer {key}", "x-askdocs-model": model},
+            timeout=120,
+        )
+
+    reply = asked("small-llama", KEY)
+    assert reply.headers["x-askdocs-model"] == "small-llama"
+    assert reply.json()["askdocs"]["pages"]  # on pages, as the alias answers
+    assert asked("docs@v9", KEY).json()["error"]["code"] == "model_not_found"
+    assert asked("small-llama", narrow).json()["error"]["code"] == "model_not_allowed"
 
 
 def test_a_stream_is_chunks_and_done(client: openai.OpenAI, lane: Lane) -> None:
