@@ -1,18 +1,24 @@
-"""How sure a mean is: percentile bootstrap (Efron & Tibshirani 1993, chapter 13)."""
+"""How sure a number is: bootstrap intervals (Efron & Tibshirani 1993, chapters 13 and 14)."""
 
+import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 SAMPLES = 10_000
-# Of the means that are drawn, this share lies in the interval.
+# Percentiles are drawn less often, since each draw sorts: their intervals are wide anyway.
+SAMPLES_OF_PERCENTILES = 2_000
+# Of the numbers that are drawn, this share lies in the interval.
 COVERED = 0.95
 _DRAWN = 1_000_000  # values that are drawn at once: 8 MB
 
+Floats = npt.NDArray[np.float64]
 
-class Mean(NamedTuple):
-    """A mean and its interval."""
+
+class Estimate(NamedTuple):
+    """A number and its interval."""
 
     value: float
     low: float
@@ -21,21 +27,83 @@ class Mean(NamedTuple):
     """Of the sample."""
 
 
-def mean(values: Sequence[float], seed: int = 0) -> Mean:
-    """Of independent `values`, with its interval. Raises ValueError when there are none.
+class Drawn(NamedTuple):
+    """An estimate, and what it would have been on samples drawn from the sample."""
 
-    For a paired comparison, give the differences of the pairs.
+    estimate: Estimate
+    others: Floats
+
+
+def mean(values: Sequence[float], seed: int = 0) -> Estimate:
+    """Of independent `values`, with its BCa interval. Raises ValueError when there are none.
+
+    Values that are all the same have an interval without width; for shares take
+    `eval.statistics.share`, which knows better.
     """
+    return drawn_mean(values, seed).estimate
+
+
+def drawn_mean(values: Sequence[float], seed: int = 0) -> Drawn:
+    """As `mean`. For a paired comparison, give the differences of the pairs."""
+    data = _checked(values)
+    return _drawn((data,), lambda one, axis: one.mean(axis), "BCa", SAMPLES, seed)
+
+
+def percentile(values: Sequence[float], q: float, seed: int = 0) -> Estimate:
+    """The value that a share `q` of `values` does not exceed. Raises ValueError without values.
+
+    In so many values as are beyond it, the interval ends at the largest that was seen.
+    """
+
+    def statistic(one: Floats, axis: int) -> Any:
+        return np.quantile(one, q, axis=axis)
+
+    data = _checked(values)
+    return _drawn((data,), statistic, "percentile", SAMPLES_OF_PERCENTILES, seed).estimate
+
+
+def drawn_percentiles(
+    one: Sequence[float], other: Sequence[float], q: float, seed: int = 0
+) -> Drawn:
+    """The percentile of `one` minus that of `other`, whose values are pairs."""
+
+    def statistic(first: Floats, second: Floats, axis: int) -> Any:
+        return np.quantile(first, q, axis=axis) - np.quantile(second, q, axis=axis)
+
+    data = (_checked(one), _checked(other))
+    return _drawn(data, statistic, "percentile", SAMPLES_OF_PERCENTILES, seed)
+
+
+def _checked(values: Sequence[float]) -> Floats:
     if not values:
-        raise ValueError("there is nothing to take the mean of")
-    data = np.asarray(values, dtype=float)
-    random = np.random.default_rng(seed)
-    at_once = max(1, _DRAWN // len(data))
-    means = np.concatenate(
-        [
-            data[random.integers(0, len(data), (min(at_once, SAMPLES - done), len(data)))].mean(1)
-            for done in range(0, SAMPLES, at_once)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - COVERED) / 2, (1 + COVERED) / 2])
-    return Mean(float(data.mean()), float(low), float(high), len(data))
+        raise ValueError("there is nothing to take the mean or a percentile of")
+    return np.asarray(values, dtype=float)
+
+
+def _drawn(data: tuple[Floats, ...], statistic: Any, method: str, samples: int, seed: int) -> Drawn:
+    size = len(data[0])
+    value = float(statistic(*data, axis=-1))
+    if all(np.ptp(one) == 0 for one in data):
+        return Drawn(Estimate(value, value, value, size), np.full(samples, value))
+    # Here, because it takes a second to load.
+    from scipy import stats
+
+    def drawn(method: str) -> Any:
+        return stats.bootstrap(
+            data,
+            statistic,
+            n_resamples=samples,
+            batch=max(1, _DRAWN // size),
+            paired=True,
+            confidence_level=COVERED,
+            method=method,
+            rng=np.random.default_rng(seed),
+        )
+
+    with warnings.catch_warnings(action="ignore"):  # it warns where it has no BCa interval
+        found = drawn(method)
+        low, high = found.confidence_interval
+        if not np.isfinite([low, high]).all():
+            found = drawn("percentile")
+            low, high = found.confidence_interval
+    return Drawn(Estimate(value, float(low), float(high), size), found.bootstrap_distribution)

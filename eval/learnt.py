@@ -24,7 +24,7 @@ from typing import Any
 
 import httpx
 
-from eval.bootstrap import Mean, mean
+from eval.bootstrap import Estimate, mean
 from eval.score import is_refusal, token_f1
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
@@ -165,7 +165,7 @@ async def ask(
     return answers
 
 
-def scores(examples: Sequence[Example], answers: Answers) -> dict[str, Mean]:
+def scores(examples: Sequence[Example], answers: Answers) -> dict[str, Estimate]:
     """Each number by its name, with its interval."""
     found: dict[str, list[float]] = {}
 
@@ -189,7 +189,7 @@ def scores(examples: Sequence[Example], answers: Answers) -> dict[str, Mean]:
     return {name: mean(values) for name, values in sorted(found.items())}
 
 
-def compare(examples: Sequence[Example], one: Answers, other: Answers) -> dict[str, Mean]:
+def compare(examples: Sequence[Example], one: Answers, other: Answers) -> dict[str, Estimate]:
     """`one` minus `other`, question by question."""
 
     def differences(
@@ -274,7 +274,7 @@ def _interval(one: Mapping[str, float]) -> str:
     return f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
 
 
-def _plain(means: Mapping[str, Mean]) -> dict[str, dict[str, float]]:
+def _plain(means: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: {k: round(v, 4) for k, v in one._asdict().items()} for name, one in means.items()}
 
 

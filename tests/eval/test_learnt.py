@@ -94,7 +94,7 @@ def right(body: dict[str, Any]) -> str:
     return f"valve {n % PAGES + 1}{n}" if n % 10 < 8 else REFUSAL
 
 
-async def asked(url: str, examples: list[learnt.Example]) -> dict[str, learnt.Mean]:
+async def asked(url: str, examples: list[learnt.Example]) -> dict[str, learnt.Estimate]:
     told: dict[str, str] = {}
     answers = await learnt.ask(url, examples, {}, told.__setitem__)
     assert told == answers

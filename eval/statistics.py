@@ -1,0 +1,100 @@
+"""What may be chance: intervals of shares, paired tests, and what a sample is too small to show.
+
+Two contenders answer the same questions, so they are compared question by question. Shares by
+McNemar's exact test (McNemar 1947, https://doi.org/10.1007/BF02295996), all else by the bootstrap
+of the differences, centred (Efron & Tibshirani 1993, chapter 16). Where several are compared with
+one, p-values are corrected together by Holm's method (Holm 1979,
+https://www.jstor.org/stable/4615733).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from eval import compare
+from eval.bootstrap import Drawn, Estimate, drawn_mean, drawn_percentiles
+
+SIGNIFICANT = 0.05
+POWER = 0.8
+# Standard errors between nothing and the smallest difference that is found with this power.
+_ERRORS = 1.959964 + 0.841621
+
+
+class Difference(NamedTuple):
+    """Of two contenders on the same questions: the first minus the second."""
+
+    value: float
+    low: float
+    high: float
+    size: int
+    """Questions that both were measured on."""
+    p: float
+    """That chance alone makes such a difference, or a larger one."""
+    detectable: float
+    """The smallest true difference that so many questions show four times out of five."""
+
+
+def share(values: Sequence[float]) -> Estimate:
+    """Of those that are 1, the others being 0, with Wilson's interval.
+
+    By bootstrap nothing of 40 would be nothing for sure. Raises ValueError when there are none.
+    """
+    found = compare.share(round(sum(values)), len(values))
+    if found is None:
+        raise ValueError("there is nothing to take a share of")
+    return Estimate(*found, len(values))
+
+
+def shares(one: Sequence[float], other: Sequence[float]) -> Difference:
+    """The difference of two shares of pairs, by McNemar's exact test."""
+    differences = np.subtract(one, other)
+    better, worse = int((differences > 0).sum()), int((differences < 0).sum())
+    drawn = drawn_mean(list(differences))
+    # Pairs that never differed do not prove that none does: the next one might.
+    spread = math.sqrt((better + worse + 1) / len(differences))
+    return _difference(drawn, spread, mcnemar(better, worse))
+
+
+def means(one: Sequence[float], other: Sequence[float]) -> Difference:
+    """The difference of two means of pairs."""
+    differences = np.subtract(one, other)
+    drawn = drawn_mean(list(differences))
+    return _difference(drawn, float(np.sqrt(np.mean(np.square(differences)))), _p(drawn))
+
+
+def percentiles(one: Sequence[float], other: Sequence[float], q: float) -> Difference:
+    """The difference of two percentiles of pairs."""
+    drawn = drawn_percentiles(one, other, q)
+    return Difference(*drawn.estimate, _p(drawn), _ERRORS * float(np.std(drawn.others)))
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """The two-sided exact p-value of pairs of which so many differ in each direction."""
+    from scipy import stats
+
+    return min(1.0, 2 * float(stats.binom.cdf(min(better, worse), better + worse, 0.5)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Each p-value, corrected for its being one of several."""
+    corrected = [0.0] * len(p)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
+        corrected[place] = highest
+    return corrected
+
+
+def _p(drawn: Drawn) -> float:
+    value = drawn.estimate.value
+    if value == 0:
+        return 1.0
+    beyond = int((np.abs(drawn.others - value) >= abs(value) * (1 - 1e-9)).sum())
+    return (beyond + 1) / (len(drawn.others) + 1)
+
+
+def _difference(drawn: Drawn, spread: float, p: float) -> Difference:
+    detectable = _ERRORS * spread / math.sqrt(drawn.estimate.size)
+    return Difference(*drawn.estimate, p, detectable)

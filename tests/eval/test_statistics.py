@@ -1,0 +1,122 @@
+"""Intervals that hold the truth as often as they say, and tests that find what is there."""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval import bootstrap, statistics
+from eval.bootstrap import Estimate
+
+P = st.floats(0, 1)
+
+
+def held(
+    estimate: Callable[[list[float]], Estimate],
+    draw: Callable[[np.random.Generator], float],
+    truth: float,
+    size: int = 80,
+    times: int = 40,
+) -> float:
+    """How often the interval of a sample holds the truth."""
+    chance = np.random.default_rng(5)
+    found = [estimate([float(draw(chance)) for _ in range(size)]) for _ in range(times)]
+    return sum(one.low <= truth <= one.high for one in found) / times
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bootstrap, "SAMPLES", 500)
+    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 300)
+    assert held(bootstrap.mean, lambda chance: chance.exponential(2), 2) >= 0.87
+    assert held(bootstrap.mean, lambda chance: chance.beta(0.5, 2), 0.2) >= 0.87
+    assert held(statistics.share, lambda chance: chance.random() < 0.03, 0.03) >= 0.9
+    middle = held(lambda v: bootstrap.percentile(v, 0.5), lambda c: c.exponential(1), np.log(2))
+    assert middle >= 0.87
+
+
+def test_an_interval_leaves_the_truth_out_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "SAMPLES", 500)
+    assert held(bootstrap.mean, lambda chance: chance.normal(), 0, size=30, times=200) < 0.99
+
+
+def test_nothing_of_forty_is_not_nothing_for_sure() -> None:
+    found = statistics.share([0.0] * 40)
+    assert (found.value, found.low) == (0, 0)
+    assert 0.05 < found.high < 0.1
+    assert found.size == 40
+
+
+def test_values_that_are_all_the_same_have_an_interval_without_width() -> None:
+    assert bootstrap.mean([2.0, 2.0]) == (2, 2, 2, 2)
+    assert bootstrap.percentile([2.0], 0.99) == (2, 2, 2, 1)
+    with pytest.raises(ValueError, match="nothing"):
+        bootstrap.percentile([], 0.5)
+    with pytest.raises(ValueError, match="nothing"):
+        statistics.share([])
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "p"),
+    # scipy.stats.binomtest(5, 23, 0.5), and by hand.
+    [
+        (18, 5, 0.010622),
+        (5, 18, 0.010622),
+        (0, 0, 1),
+        (3, 3, 1),
+        (5, 0, 0.0625),
+        (900, 700, 6.4e-7),
+    ],
+)
+def test_mcnemar_is_the_exact_binomial_test(better: int, worse: int, p: float) -> None:
+    assert statistics.mcnemar(better, worse) == pytest.approx(p, rel=0.02)
+
+
+@given(st.lists(P, min_size=1, max_size=12))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p: list[float]) -> None:
+    corrected = statistics.holm(p)
+    assert all(before <= after <= 1 for before, after in zip(p, corrected, strict=True))
+    pairs = sorted(zip(p, corrected, strict=True))
+    assert [after for _, after in pairs] == sorted(corrected)
+    assert min(corrected) == min(1.0, len(p) * min(p))
+
+
+def test_holm_is_the_published_procedure() -> None:
+    # statsmodels.stats.multitest.multipletests([.01, .04, .03, .005], method="holm")
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(P, P), min_size=2, max_size=30))
+def test_a_difference_has_two_sides(pairs: list[tuple[float, float]]) -> None:
+    one, other = zip(*pairs, strict=True)
+    forth, back = statistics.means(one, other), statistics.means(other, one)
+    assert forth.value == pytest.approx(-back.value)
+    assert forth.detectable == pytest.approx(back.detectable)
+    assert 0 < forth.p <= 1
+
+
+def test_a_true_difference_is_found_and_none_is_not() -> None:
+    chance = random.Random(3)
+    base = [chance.random() for _ in range(200)]
+    noisy = [value + chance.gauss(0, 0.3) for value in base]
+    better = [value + 0.1 for value in noisy]
+    assert statistics.means(better, base).p < 0.01
+    assert statistics.means(noisy, base).p > 0.05
+    assert statistics.percentiles(better, base, 0.5).size == 200
+    assert statistics.percentiles(base, base, 0.95) == (0, 0, 0, 200, 1, 0)
+
+
+def test_the_detectable_difference_is_detected_four_times_out_of_five() -> None:
+    chance = np.random.default_rng(11)
+    true = statistics.means(list(chance.normal(0, 1, 100)), [0.0] * 100).detectable
+    found = [
+        abs(data.mean()) / (data.std() / 10) > 1.96
+        for data in (chance.normal(true, 1, 100) for _ in range(400))
+    ]
+    assert 0.7 < np.mean(found) < 0.9
+    assert statistics.shares([1.0] * 50, [1.0] * 50).detectable > 0.05
