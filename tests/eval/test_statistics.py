@@ -19,7 +19,7 @@ def held(
     draw: Callable[[np.random.Generator], float],
     truth: float,
     size: int = 80,
-    times: int = 60,
+    times: int = 150,
 ) -> float:
     """How often the interval of a sample holds the truth."""
     chance = np.random.default_rng(5)
@@ -30,8 +30,8 @@ def held(
 def test_intervals_hold_the_truth_about_as_often_as_they_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bootstrap, "SAMPLES", 500)
-    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 300)
+    monkeypatch.setattr(bootstrap, "SAMPLES", 400)
+    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 200)
     assert held(bootstrap.mean, lambda chance: chance.exponential(2), 2) >= 0.87
     assert held(bootstrap.mean, lambda chance: chance.beta(0.5, 2), 0.2) >= 0.87
     assert held(statistics.share, lambda chance: chance.random() < 0.03, 0.03) >= 0.9
@@ -40,7 +40,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(
 
 
 def test_an_interval_leaves_the_truth_out_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "SAMPLES", 500)
+    monkeypatch.setattr(bootstrap, "SAMPLES", 400)
     assert held(bootstrap.mean, lambda chance: chance.normal(), 0, size=30, times=200) < 0.99
 
 
