@@ -1,0 +1,50 @@
+"""Groups of questions that are looked at apart: by type, page length, gold position, leak."""
+
+from collections.abc import Iterator, Sequence
+
+from eval.scoring.mark import Mark
+
+# Tokens: a page that fits any prompt, one that fills it, and one of which only a part fits.
+LENGTHS = (500, 1_500, 4_000)
+
+
+def groups(marks: Sequence[Mark]) -> dict[str, dict[str, list[Mark]]]:
+    """The marks of answerable questions, by what they are grouped by, and by group.
+
+    The position is that of the page that answers, among the pages in this contender's own prompt.
+    """
+    found: dict[str, dict[_Group, list[Mark]]] = {}
+    for mark in marks:
+        if mark.question.answerable:
+            for by, group in _places(mark):
+                found.setdefault(by, {}).setdefault(group, []).append(mark)
+    return {
+        by: {name: inner[rank, name] for rank, name in sorted(inner)} for by, inner in found.items()
+    }
+
+
+_Group = tuple[int, str]
+"""Its rank among others, and its name."""
+
+
+def _places(mark: Mark) -> Iterator[tuple[str, _Group]]:
+    yield "type", (0, mark.question.type)
+    yield "page", _length(mark.question.page_tokens)
+    if mark.answer.prompt_pages:
+        yield "position", _position(mark.position)
+    yield "leaked", (0, "yes" if mark.question.leaked else "no")
+
+
+def _length(tokens: int | None) -> _Group:
+    if tokens is None:
+        return len(LENGTHS) + 1, "unknown"
+    for rank, top in enumerate(LENGTHS):
+        if tokens <= top:
+            return rank, f"up to {top:,} tokens"
+    return len(LENGTHS), f"over {LENGTHS[-1]:,} tokens"
+
+
+def _position(position: int | None) -> _Group:
+    if position is None:
+        return 7, "not in the prompt"
+    return (position, str(position)) if position <= 5 else (6, "6 or later")

@@ -1,0 +1,111 @@
+"""The marks of an answer: everything about it that is counted."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.exam import answer, question
+from eval.exam.answer import Answer
+from eval.exam.question import Question
+from eval.score import containment, is_refusal, is_right, token_f1
+from gateway.errors import AskdocsError
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An answer beside its question. A refusal, or no answer at all, is no good answer."""
+
+    question: Question
+    answer: Answer
+    refused: bool
+    f1: float
+    """With the written answer, 0 to 1; 0 where no page answers."""
+    contained: bool
+    """Does it hold the written answer, word by word?"""
+    near: bool
+    """Is it near enough to the written answer; see `eval.score.is_right`."""
+    similar: float | None = None
+    """The cosine of its meaning and that of the written answer; None where nobody asked."""
+    judged: bool | None = None
+    """Is it right, as the judge has it? None where no judge was asked, or it did not say."""
+
+    @property
+    def answered(self) -> bool:
+        """Did it say something other than that the pages do not answer?"""
+        return not self.refused and not self.answer.error
+
+    @property
+    def position(self) -> int | None:
+        """Of the first page in the prompt that answers, from 1; None where there is none."""
+        return _first(self.answer.prompt_pages, self.question.pages)
+
+    @property
+    def cites_right(self) -> bool:
+        return _first(self.answer.cited_pages, self.question.pages) is not None
+
+
+Similar = Callable[[str, str], float]
+"""The cosine of the meanings of two texts."""
+Judged = Callable[[Question, Answer], bool | None]
+"""What the judge said of an answer."""
+
+
+def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
+    """The questions of a run, and by contender the answers to them, by the question's id.
+
+    Of several answers to one question the last one counts: those before it failed.
+
+    Raises:
+        AskdocsError: the folder is no run, or nothing was answered yet.
+    """
+    questions = question.read(run)
+    known = {one.id for one in questions}
+    answers: dict[str, dict[str, Answer]] = {}
+    for one in answer.read(run):
+        if one.question in known:
+            answers.setdefault(one.contender, {})[one.question] = one
+    if not answers:
+        raise AskdocsError(
+            f"{run / answer.FILE}: has no answers: `askdocs eval run --resume` asks the questions"
+        )
+    return questions, answers
+
+
+def mark(
+    asked: Question, given: Answer, similar: Similar | None = None, judged: Judged | None = None
+) -> Mark:
+    """The marks of one answer. `similar` and `judged` are not asked of refusals."""
+    refused = not given.error and is_refusal(given.text)
+    scored = asked.answerable and not refused and not given.error
+    said, gold = given.text if scored else "", asked.answer
+    return Mark(
+        question=asked,
+        answer=given,
+        refused=refused,
+        f1=token_f1(said, gold),
+        contained=scored and containment(said, gold),
+        near=scored and is_right(said, gold),
+        similar=(similar(said, gold) if scored else 0.0) if similar and asked.answerable else None,
+        judged=(judged(asked, given) if scored else False) if judged and asked.answerable else None,
+    )
+
+
+def marks(
+    questions: Sequence[Question],
+    answers: Mapping[str, Mapping[str, Answer]],
+    similar: Similar | None = None,
+    judged: Judged | None = None,
+) -> dict[str, list[Mark]]:
+    """By contender, in the order of the questions; of those that it was asked."""
+    return {
+        contender: [
+            mark(asked, given[asked.id], similar, judged)
+            for asked in questions
+            if asked.id in given
+        ]
+        for contender, given in answers.items()
+    }
+
+
+def _first(pages: Iterable[str], wanted: Sequence[str]) -> int | None:
+    return next((rank for rank, page in enumerate(pages, 1) if page in wanted), None)

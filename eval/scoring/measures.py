@@ -1,0 +1,155 @@
+"""What is measured of a contender: for each measure, what it counts of an answer, and how."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from eval import statistics
+from eval.bootstrap import Estimate, mean, percentile
+from eval.scoring.mark import Mark
+from eval.statistics import Difference
+
+Of = Callable[[Mark], float | None]
+"""What an answer counts; None: it is left out."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a contender."""
+
+    name: str
+    title: str
+    unit: Literal["share", "score", "seconds", "tokens"]
+    better: Literal["more", "less", ""]
+    of: Of
+    q: float | None = None
+    """It is this percentile; None: it is the mean."""
+    needs: Callable[[Mark], bool] = lambda mark: True
+    """It is measured where this holds for one answer of the contender at least."""
+    compared: bool = False
+    """Are contenders compared by it?"""
+
+    def values(self, marks: Iterable[Mark]) -> list[float]:
+        """Without what is left out. Empty where it is not measured at all."""
+        found = [value for mark in marks if (value := self.of(mark)) is not None]
+        return found if any(map(self.needs, marks)) else []
+
+    def estimate(self, marks: Sequence[Mark]) -> Estimate | None:
+        """None where nothing of it was measured."""
+        values = self.values(marks)
+        if not values:
+            return None
+        if self.q is not None:
+            return percentile(values, self.q)
+        return statistics.share(values) if self.unit == "share" else mean(values)
+
+    def difference(self, pairs: Sequence[tuple[Mark, Mark]]) -> Difference | None:
+        """Of two contenders, by the answers to the same questions; None: there are none."""
+        if not all(any(map(self.needs, side)) for side in zip(*pairs, strict=True)) or not pairs:
+            return None
+        counted = ((self.of(one), self.of(other)) for one, other in pairs)
+        both = [(a, b) for a, b in counted if a is not None and b is not None]
+        if not both:
+            return None
+        one, other = zip(*both, strict=True)
+        if self.q is not None:
+            return statistics.percentiles(one, other, self.q)
+        return (statistics.shares if self.unit == "share" else statistics.means)(one, other)
+
+
+def _answerable(of: Of) -> Of:
+    return lambda mark: of(mark) if mark.question.answerable else None
+
+
+def _unanswerable(of: Of) -> Of:
+    return lambda mark: None if mark.question.answerable else of(mark)
+
+
+def _answered(of: Of) -> Of:
+    return lambda mark: of(mark) if mark.answered else None
+
+
+def _given(of: Of) -> Of:
+    """What failed took a time, too, but not that of an answer."""
+    return lambda mark: None if mark.answer.error else of(mark)
+
+
+def _recall(k: int) -> Of:
+    return _answerable(lambda mark: float(mark.position is not None and mark.position <= k))
+
+
+def _brier(mark: Mark) -> float | None:
+    if mark.answer.confidence is None:
+        return None
+    return (mark.answer.confidence - right(mark)) ** 2
+
+
+def right(mark: Mark) -> bool:
+    """As the judge has it, else as far as words can tell."""
+    return mark.near if mark.judged is None else mark.judged
+
+
+def _judged(mark: Mark) -> float | None:
+    return None if mark.judged is None else float(mark.judged)
+
+
+def _reads(mark: Mark) -> bool:
+    return bool(mark.answer.prompt_pages)
+
+
+ACCURACY, JUDGED, F1 = "accuracy", "judged", "token_f1"
+FALSE_REFUSALS, TRUE_REFUSALS, HALLUCINATED = "false_refusals", "true_refusals", "hallucinated"
+
+MEASURES = [
+    Measure(ACCURACY, "right, as far as words tell", "share", "more",
+            _answerable(lambda m: float(m.near)), compared=True),
+    Measure(JUDGED, "right, as the judge has it", "share", "more",
+            _answerable(_judged), compared=True),
+    Measure(F1, "token F1", "score", "more", _answerable(lambda m: m.f1), compared=True),
+    Measure("token_f1_answered", "token F1 where it answers", "score", "more",
+            _answerable(_answered(lambda m: m.f1))),
+    Measure("containment", "holds the written answer", "share", "more",
+            _answerable(lambda m: float(m.contained)), compared=True),
+    Measure("similarity", "like the written answer in meaning", "score", "more",
+            _answerable(lambda m: m.similar), compared=True),
+    Measure("answered", "answered", "share", "", lambda m: float(m.answered)),
+    Measure(FALSE_REFUSALS, "false refusals", "share", "less",
+            _answerable(lambda m: float(m.refused)), compared=True),
+    Measure(TRUE_REFUSALS, "true refusals", "share", "more",
+            _unanswerable(lambda m: float(m.refused))),
+    Measure(HALLUCINATED, "hallucinated where no page answers", "share", "less",
+            _unanswerable(lambda m: float(m.answered)), compared=True),
+    Measure("errors", "no answer for an error", "share", "less",
+            lambda m: float(bool(m.answer.error))),
+    Measure("cited_right", "cites a page that answers", "share", "more",
+            _answerable(_answered(lambda m: float(m.cites_right))),
+            needs=lambda m: bool(m.answer.cited_pages)),
+    *(Measure(f"recall_{k}", f"recall@{k} of the prompt", "share", "more", _recall(k), needs=_reads)
+      for k in (1, 3, 5)),
+    Measure("brier", "Brier score of its confidence", "score", "less", _answered(_brier)),
+    *(Measure(f"first_token_p{q}", f"first words, p{q}", "seconds", "less",
+              _given(lambda m: m.answer.first_token_s), q / 100, compared=q < 99)
+      for q in (50, 95, 99)),
+    *(Measure(f"total_p{q}", f"whole answer, p{q}", "seconds", "less",
+              _given(lambda m: m.answer.total_s), q / 100, compared=True)
+      for q in (50, 95, 99)),
+    Measure("retrieval_p50", "before the model is asked, p50", "seconds", "less",
+            _given(lambda m: m.answer.retrieval_s), 0.5, needs=lambda m: m.answer.retrieval_s > 0),
+    Measure("prompt_tokens", "tokens read", "tokens", "less",
+            _given(lambda m: m.answer.prompt_tokens + m.answer.extra_prompt_tokens),
+            needs=lambda m: m.answer.prompt_tokens > 0),
+    Measure("completion_tokens", "tokens written", "tokens", "less",
+            _given(lambda m: m.answer.completion_tokens + m.answer.extra_completion_tokens),
+            needs=lambda m: m.answer.completion_tokens > 0),
+]  # fmt: skip
+BY_NAME = {measure.name: measure for measure in MEASURES}
+
+
+def pairs(one: Iterable[Mark], other: Iterable[Mark]) -> list[tuple[Mark, Mark]]:
+    """The answers to the same questions: of the same id, text and written answer."""
+
+    def key(mark: Mark) -> tuple[str, str, str]:
+        return mark.question.id, mark.question.text, mark.question.answer
+
+    others = {key(mark): mark for mark in other}
+    return [(mark, others[key(mark)]) for mark in one if key(mark) in others]
