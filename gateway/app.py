@@ -27,6 +27,7 @@ from gateway.fleet import Served
 from gateway.grounding.prompt import instructed
 from gateway.http import ApiError, parse_object, read_body, send_events, send_json
 from gateway.keys import INSTALLATION
+from gateway.local import CONTEXT
 from gateway.parts import Parts, running
 from gateway.settings import load
 
@@ -256,7 +257,7 @@ class Gateway:
         """A model as `/v1/models` lists it. Continue reads `max_model_len`, as vLLM writes it."""
         target = self._parts.aliases.table.route(name).candidates[0]
         served = await self._parts.fleet.find(target)
-        context = None
+        context = CONTEXT if served and served.local else None
         if served and served.engine:
             with suppress(AskdocsError):
                 context = (await served.engine.model()).context
@@ -267,6 +268,7 @@ class Gateway:
             "owned_by": "askdocs",
             "root": target,
             "max_model_len": context,
+            **({"mode": served.local.mode} if served and served.local else {}),
         }
 
     @asynccontextmanager

@@ -1,7 +1,8 @@
 """Sends a request to the first of its candidates that answers.
 
-A candidate at an engine of ours is asked over the fast lane, which relays bytes; everything else,
-and with the fast lane off all of it, goes through LiteLLM's app in this process. Until the first
+A candidate at an engine of ours is asked over the fast lane, which relays bytes; a model of this
+process is called; everything else, and with the fast lane off the engines too, goes through
+LiteLLM's app in this process. Until the first
 byte of the answer nothing has reached the client, so that the next candidate can be asked instead
 and the client notices nothing.
 """
@@ -53,7 +54,7 @@ class Opened:
 
     served: Served
     lane: str
-    """fast or litellm."""
+    """fast, litellm, or local for a model of this process."""
     is_stream: bool
     first: bytes
     rest: AsyncIterator[bytes]
@@ -181,7 +182,9 @@ class Dispatch:
                 request |= {"stream": True, "stream_options": {"include_usage": True}}
         except (httpx.HTTPError, AskdocsError):
             raise Failed("unreachable", _away(served)) from None
-        if served.lane is not None and (self._fast or not served.place):
+        if served.local is not None:
+            opening = self._here(call, served, request)
+        elif served.lane is not None and (self._fast or not served.place):
             opening = self._over_lane(call, served, request)
         else:
             opening = self._over_litellm(call, served, request)
@@ -195,6 +198,14 @@ class Dispatch:
         except TimeoutError:
             text = f"{served.name} sent no byte in {patience:g} s; ask again"
             raise Failed("slow", unavailable(text, 3), timed_out=True) from None
+
+    async def _here(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
+        assert served.local is not None
+        try:
+            response = await served.local.open(call.path, request)
+        except AskdocsError as error:
+            raise Failed("unreachable", unavailable(str(error), 60)) from None
+        return await self._begun(call, served, "local", response, served.name)
 
     async def _over_lane(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
         assert served.lane is not None

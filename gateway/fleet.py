@@ -1,9 +1,10 @@
 """The models that can answer, and where each of them is served.
 
-A model is at an engine of ours (`url`: vLLM, llama.cpp) or at a provider (`litellm`). What an
-engine of ours lists beside its configured name, such as an adapter `docs@v8` that somebody has
-loaded into it, is found by that name when it is first asked for. Versions that were promoted come
-and go with the table of deployments.
+A model is at an engine of ours (`url`: vLLM, llama.cpp), at a provider (`litellm`), or in this
+process (`gateway.local`), where the settings give its name to no other. What an engine of ours
+lists beside its configured name, such as an adapter `docs@v8` that somebody has loaded into it, is
+found by that name when it is first asked for. Versions that were promoted come and go with the
+table of deployments.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway import embeddings, rerank
 from gateway.aliases import BASE, Problem, Table
 from gateway.breaker import Breaker
 from gateway.config import GatewaySettings
@@ -22,6 +24,7 @@ from gateway.engine import Engine, PrefixCache
 from gateway.errors import AskdocsError
 from gateway.fim import Fim
 from gateway.lane import Lane
+from gateway.local import Local, Reader
 
 LOOPBACK = "askdocs"  # LiteLLM's name for this gateway's own chat endpoint
 
@@ -37,6 +40,8 @@ class Served:
     engine: Engine | None = None
     fim: Fim | None = None
     lane: Lane | None = None
+    local: Local | None = None
+    """The model itself, where it is in this process."""
     place: str = ""
     """LiteLLM's name for the engine; empty where it came after the start, when LiteLLM's list was
     made: such a model is asked over the fast lane in any case."""
@@ -53,14 +58,24 @@ class Served:
 class Fleet:
     """All of them. Use it in one event loop, and `close` it there."""
 
-    def __init__(self, settings: GatewaySettings, env: Mapping[str, str] | None = None) -> None:
-        """Raises AskdocsError for a key that the environment does not have."""
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        env: Mapping[str, str] | None = None,
+        reader: Reader | None = None,
+    ) -> None:
+        """Without a `reader` the models of this process are known, and cannot be asked.
+
+        Raises AskdocsError for a key that the environment does not have.
+        """
         env = os.environ if env is None else env
         secret = settings.engine_key.get_secret_value() if settings.engine_key else None
         self._lanes: dict[tuple[str, str | None], Lane] = {}
         self._places: dict[tuple[str, str | None], str] = {}
         self._served: dict[str, Served] = {}
         self._found: dict[str, Served] = {}
+        own = [make(reader or Reader(None)) for make in (embeddings.model, rerank.model)]
+        self._local = {one.name: Served(one.name, local=one) for one in own}
         self._deployed: dict[str, tuple[Deployment, Served]] = {}
         self._left: list[Served] = []
         self._looked = 0.0
@@ -95,7 +110,7 @@ class Fleet:
         """A model that is known already."""
         if deployed := self._deployed.get(name):
             return deployed[1]
-        return self._served.get(name) or self._found.get(name)
+        return self._served.get(name) or self._found.get(name) or self._local.get(name)
 
     def follow(self, deployments: Iterable[Deployment]) -> None:
         """Serve the versions that are deployed now."""
@@ -124,11 +139,12 @@ class Fleet:
         return self.get(name) or (await self._look()).get(name)
 
     async def names(self) -> list[str]:
-        """All names: those of the settings, the versions, then what else the engines list now."""
+        """All names: those of the settings, the versions, what else the engines list now, and the
+        models of this process."""
         versions = [name for name, (one, _) in self._deployed.items() if one.state == "ready"]
         leaving = self._deployed.keys() - versions
         listed = [name for name in await self._look(fresh=True) if name not in leaving]
-        return list(dict.fromkeys([*self._served, *versions, *listed]))
+        return list(dict.fromkeys([*self._served, *versions, *listed, *self._local]))
 
     async def prefix_caches(self) -> dict[str, PrefixCache]:
         """What each engine's prefix cache has saved so far, by a model there; as far as they tell.

@@ -28,6 +28,7 @@ from gateway.kept import Kept
 from gateway.keys import Keys
 from gateway.limits import limiter as limits
 from gateway.limits.limiter import Limiter
+from gateway.local import Reader
 from gateway.metrics import Metrics
 from gateway.outcomes import Outcomes
 from gateway.search import embed
@@ -108,7 +109,10 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         engine = database.open(database_url(settings))
         stack.callback(engine.dispose)
-        fleet = Fleet(settings)
+        embedder = await asyncio.to_thread(embed.load)
+        reader = Reader(embedder)
+        stack.callback(reader.close)
+        fleet = Fleet(settings, reader=reader)
         stack.push_async_callback(fleet.close)
         metrics = Metrics()
         usage = Usage(engine)
@@ -133,7 +137,6 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.enter_context(following(settings.index, wiki_index.database_url(settings)))
         index = await asyncio.to_thread(Index, settings.index)
         stack.callback(index.close)
-        embedder = await asyncio.to_thread(embed.load)
         stack.enter_context(Keeper(settings, index, embedder, traffic, say).at_work())
         grounding = Grounding(index, base.counts, embedder)
         heat = Heat(engine)

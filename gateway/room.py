@@ -14,6 +14,8 @@ from gateway.http import ApiError, dump
 
 # The template around the messages, beside the role names that the JSON spells out.
 TEMPLATE = 64
+# Where a request has what its model reads.
+_SAID = ("messages", "prompt", "input", "tools", "query", "documents")
 
 
 class Room(NamedTuple):
@@ -96,7 +98,7 @@ async def count_nearly(request: dict[str, Any], engine: Engine | None) -> int:
     counted = await count(request, engine) if engine else None
     if counted is not None:
         return counted
-    said = [request[name] for name in ("messages", "prompt", "input", "tools") if name in request]
+    said = [request[name] for name in _SAID if name in request]
     return await estimate(dump(said).decode()) + TEMPLATE
 
 

@@ -73,10 +73,17 @@ class Embedder:
             result[row] = self._recent(text)
         return result
 
-    def _one(self, text: str) -> Vectors:
+    def windows(self, text: str) -> list[list[int]]:
+        """The tokens of a text in pieces that the model can read: at most 256, two of them marks
+        of its begin and end. An empty text has one, of the marks alone."""
         # A lone surrogate is no character, and the tokenizer refuses it.
         clean = text.encode("utf-8", "replace").decode()
-        ids = np.array([self._tokenizer.encode(clean).ids], dtype=np.int64)
+        first = self._tokenizer.encode(clean)
+        return [first.ids, *(more.ids for more in first.overflowing)]
+
+    def read(self, window: Sequence[int]) -> Vectors:
+        """What the model makes of each token of a window, [len(window), 384]."""
+        ids = np.array([window], dtype=np.int64)
         (hidden,) = self._session.run(
             None,
             {
@@ -85,8 +92,18 @@ class Embedder:
                 "token_type_ids": np.zeros_like(ids),
             },
         )
-        mean: Vectors = hidden[0].mean(axis=0)
-        return mean / max(float(np.linalg.norm(mean)), 1e-9)
+        read: Vectors = hidden[0]
+        return read
+
+    def _one(self, text: str) -> Vectors:
+        return unit(self.read(self.windows(text)[0]).mean(axis=0))
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The same directions with length 1; along the last axis."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    result: Vectors = vectors / np.maximum(length, 1e-9)
+    return result
 
 
 def load() -> Embedder | None:

@@ -48,7 +48,16 @@ def events(lane: Lane, **body: Any) -> list[str]:
 
 def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> None:
     models = {model.id: model.model_dump() for model in client.models.list().data}
-    assert list(models)[:4] == ["docs", "hr", "base", "embed"]
+    assert list(models) == [
+        "docs",
+        "hr",
+        "base",
+        "embed",
+        "small-llama",
+        "small-embed",
+        "minilm",
+        "local",
+    ]
     assert models["docs"]["max_model_len"] == 8192
     assert models["embed"]["max_model_len"] == 2048
 
@@ -229,6 +238,37 @@ def test_embeddings_come_from_the_embedding_model(client: openai.OpenAI) -> None
     assert len(reply.data[0].embedding) == len(reply.data[1].embedding) > 100
     assert reply.usage.prompt_tokens > 0
     assert reply.model == "embed"
+
+
+def test_the_gateways_own_model_embeds(client: openai.OpenAI, lane: Lane) -> None:
+    texts = ["kitchen", "coffee"]
+    reply = client.embeddings.create(model="minilm", input=texts)  # the SDK asks for base64
+    plain = client.embeddings.create(model="minilm", input=texts, encoding_format="float")
+    assert [one.index for one in reply.data] == [0, 1]
+    assert [one.embedding for one in reply.data] == [one.embedding for one in plain.data]
+    assert len(reply.data[0].embedding) == 384
+    assert (reply.model, reply.usage.prompt_tokens) == ("minilm", 6)
+    raw = post(lane, "/embeddings", model="minilm", input=texts)
+    assert raw.headers["x-askdocs-model"] == "minilm"
+
+
+def test_the_gateways_own_model_sorts_documents(lane: Lane) -> None:
+    documents = ["Refunds take five days.", "The coffee machine is in the kitchen."]
+    reply = post(
+        lane, "/rerank", model="local", query="Where is the coffee machine?", documents=documents
+    )
+    assert reply.status_code == 200, reply.text
+    assert [one["index"] for one in reply.json()["results"]] == [1, 0]
+    assert reply.headers["x-askdocs-model"] == "local"
+
+
+@pytest.mark.parametrize("model", ["minilm", "local"])
+def test_what_the_gateways_own_models_do_not_do_is_said(client: openai.OpenAI, model: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=rf"{model} is for /v1/") as caught:
+        client.chat.completions.create(model=model, messages=HELLO)
+    assert caught.value.code == "model_not_supported"
+    with pytest.raises(openai.BadRequestError, match=rf"{model} is for /v1/"):
+        client.responses.create(model=model, input="Hello")
 
 
 def test_embeddings_of_a_chat_model_are_a_clear_error(client: openai.OpenAI) -> None:

@@ -100,10 +100,10 @@ async def test_the_fleet_serves_what_is_ready_and_keeps_it_while_it_ends(fleet: 
     assert served.engine.url == one
     assert served.place == ""  # LiteLLM's list was made before it came
     assert fleet.get("docs@v8") is None
-    assert await fleet.names() == ["base", "docs@v7"]
+    assert await fleet.names() == ["base", "docs@v7", "minilm", "local"]
     fleet.follow([at("docs@v7", one, "stopping")])
     assert fleet.get("docs@v7") is served
-    assert await fleet.names() == ["base"]
+    assert await fleet.names() == ["base", "minilm", "local"]
     fleet.follow([])
     assert fleet.get("docs@v7") is None
     assert not served.engine._http.is_closed  # an answer may still be under way

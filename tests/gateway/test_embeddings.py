@@ -1,0 +1,163 @@
+"""Vectors and order by the models in the gateway's own process, in OpenAI's and Cohere's words."""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from gateway import embeddings, rerank
+from gateway.errors import AskdocsError
+from gateway.http import ApiError
+from gateway.local import CONTEXT, Reader
+from gateway.search.embed import Embedder
+
+Body = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def reader(embedder: Embedder) -> Iterator[Reader]:
+    reader = Reader(embedder)
+    yield reader
+    reader.close()
+
+
+async def embed(reader: Reader, given: Any, **more: Any) -> Body:
+    body = {"model": "minilm", "input": given, **more}
+    opened = await embeddings.model(reader).open("/embeddings", body)
+    answer: Body = orjson.loads(b"".join([chunk async for chunk in opened.chunks()]))
+    return answer
+
+
+async def sort(reader: Reader, query: str, *documents: Any, **more: Any) -> Body:
+    body = {"model": "local", "query": query, "documents": list(documents), **more}
+    opened = await rerank.model(reader).open("/rerank", body)
+    answer: Body = orjson.loads(b"".join([chunk async for chunk in opened.chunks()]))
+    return answer
+
+
+async def test_a_text_has_the_vector_that_the_search_gives_it(
+    reader: Reader, embedder: Embedder
+) -> None:
+    texts = ["Where is the coffee machine?", "In the kitchen."]
+    answer = await embed(reader, texts)
+    assert [one["index"] for one in answer["data"]] == [0, 1]
+    vectors = [one["embedding"] for one in answer["data"]]
+    assert np.allclose(vectors, embedder.embed(texts), atol=1e-6)
+    alone = await embed(reader, texts[0])
+    assert alone["data"][0]["embedding"] == vectors[0]
+    # 6 words and a question mark, 3 words and a full stop, and two marks each.
+    assert answer["usage"] == {"prompt_tokens": 14, "total_tokens": 14}
+
+
+async def test_base64_is_the_same_numbers(reader: Reader) -> None:
+    plain = (await embed(reader, "kitchen", encoding_format="float"))["data"][0]["embedding"]
+    coded = (await embed(reader, "kitchen", encoding_format="base64"))["data"][0]["embedding"]
+    assert np.frombuffer(base64.b64decode(coded), "<f4").tolist() == plain
+
+
+async def test_nothing_of_a_long_text_is_left_out(reader: Reader) -> None:
+    beginning = "The coffee machine stands in the kitchen. " * 50
+    long = beginning + "Refunds are paid within five days. " * 50
+    answer = await embed(reader, [beginning, long, "When are refunds paid?"])
+    short, whole, asked = (np.array(one["embedding"]) for one in answer["data"])
+    assert whole @ asked > short @ asked + 0.2
+    assert np.linalg.norm(whole) == pytest.approx(1)
+
+
+async def test_a_text_beyond_the_limit_is_refused_by_its_place(reader: Reader) -> None:
+    for text, size in (("word " * CONTEXT, r"8,2\d\d tokens"), ("x" * 300_000, "300,000 characters")):
+        with pytest.raises(ApiError, match=rf"input\[1\] has {size}.*8,192 tokens") as caught:
+            await embed(reader, ["fine", text])
+        assert caught.value.body["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"input": [1, 2, 3]}, "send text"),
+        ({"input": [[1, 2], [3]]}, "check_embedding_ctx_length=False"),
+        ({"input": ["x"] * 2049}, "2,049 texts: send at most 2,048"),
+        ({"input": "x", "dimensions": 256}, r"must be 384 \(it is 256\)"),
+    ],
+)
+async def test_what_this_model_cannot_do_is_said(reader: Reader, fields: Body, words: str) -> None:
+    with pytest.raises(ApiError, match=words) as caught:
+        await embeddings.model(reader).answer(fields)
+    assert caught.value.status == 400
+
+
+async def test_its_own_number_of_dimensions_may_be_asked_for(reader: Reader) -> None:
+    answer = await embed(reader, "x", dimensions=384)
+    assert len(answer["data"][0]["embedding"]) == 384
+
+
+async def test_a_long_list_holds_up_nobody_and_ends_with_its_client(reader: Reader) -> None:
+    long = asyncio.create_task(embed(reader, [f"text number {n} " * 20 for n in range(500)]))
+    await asyncio.sleep(0.05)
+    await embed(reader, "a question")
+    assert not long.done()
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    await asyncio.wait_for(embed(reader, "another"), 2)
+
+
+async def test_the_document_that_answers_comes_first(reader: Reader) -> None:
+    documents = [
+        "Refunds are paid within five days.",
+        {"text": "The coffee machine stands in the kitchen on the second floor."},
+        "",
+        "The kitchen is cleaned on Fridays.",
+    ]
+    answer = await sort(reader, "Where is the coffee machine?", *documents)
+    results = answer["results"]
+    assert results[0]["index"] == 1
+    assert sorted(one["index"] for one in results) == [0, 1, 2, 3]
+    scores = [one["relevance_score"] for one in results]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert "document" not in results[0]
+    tokens = answer["usage"]["prompt_tokens"]
+    assert answer["meta"]["tokens"]["input_tokens"] == tokens > 40
+
+
+async def test_the_best_few_come_with_their_texts_where_that_is_asked(reader: Reader) -> None:
+    more: Body = {"top_n": 2, "return_documents": True}
+    answer = await sort(reader, "coffee", "tea", {"text": "coffee"}, "cocoa", **more)
+    assert len(answer["results"]) == 2
+    assert answer["results"][0]["document"] == {"text": "coffee"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"query": " ", "documents": ["a"]}, "query"),
+        ({"query": "a", "documents": ["a", {"title": "b"}]}, "documents[1]"),
+        ({"query": "a", "documents": ["a"] * 1001}, "documents"),
+        ({"query": "a", "documents": ["a", "word " * 9000]}, "documents[1]"),
+    ],
+)
+async def test_what_cannot_be_sorted_is_said_by_its_place(
+    reader: Reader, fields: Body, param: str
+) -> None:
+    with pytest.raises(ApiError) as caught:
+        await rerank.model(reader).answer(fields)
+    assert (caught.value.status, caught.value.body["error"]["param"]) == (400, param)
+
+
+async def test_each_model_answers_its_own_endpoint_alone(reader: Reader) -> None:
+    with pytest.raises(ApiError, match="minilm is for /v1/embeddings"):
+        await embeddings.model(reader).open("/rerank", {})
+    with pytest.raises(ApiError, match="local is for /v1/rerank"):
+        await rerank.model(reader).open("/chat/completions", {})
+
+
+async def test_without_the_model_they_say_how_to_get_it() -> None:
+    reader = Reader(None)
+    with pytest.raises(AskdocsError, match="make setup"):
+        await embed(reader, "x")
+    reader.close()
