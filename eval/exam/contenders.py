@@ -1,0 +1,49 @@
+"""The contenders of an exam: ways to answer a question, each with the base or the tuned model."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, cast
+
+from gateway.errors import AskdocsError
+
+Role = Literal["base", "tuned"]
+Method = Literal[
+    "closed", "pages", "rag", "oracle", "first-sentence", "best-overlap", "always-refuse"
+]
+
+ROLES: tuple[Role, ...] = ("base", "tuned")
+METHODS: tuple[Method, ...] = ("closed", "pages", "rag", "oracle")
+TRIVIAL: tuple[Method, ...] = ("first-sentence", "best-overlap", "always-refuse")
+NAMES = (*(f"{role}-{method}" for method in METHODS for role in ROLES), *TRIVIAL)
+
+
+class Contender(NamedTuple):
+    """A way to answer."""
+
+    name: str
+    method: Method
+    role: Role | None
+    """Of its model; None: it has none."""
+
+
+def parse(names: Sequence[str]) -> tuple[Contender, ...]:
+    """The contenders of these names, each once, in the order of NAMES.
+
+    Raises:
+        AskdocsError: no contender has that name, or there is none at all.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise AskdocsError(
+                f"--contenders: there is no {name!r}; there are {', '.join(NAMES)}: name some of"
+                " them, with commas"
+            )
+    if not names:
+        raise AskdocsError(f"--contenders: name some of {', '.join(NAMES)}, with commas")
+    return tuple(_parsed(name) for name in NAMES if name in names)
+
+
+def _parsed(name: str) -> Contender:
+    role, _, method = name.partition("-")
+    if role in ROLES:
+        return Contender(name, cast(Method, method), role)
+    return Contender(name, cast(Method, name), None)

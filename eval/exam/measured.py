@@ -1,0 +1,47 @@
+"""What a run has measured beside its answers."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gateway.errors import AskdocsError
+
+FILE = "measured.json"
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class Took(BaseModel):
+    """The time of one contender, in seconds. What a killed run has asked is not in it."""
+
+    model_config = _STRICT
+
+    questions: int
+    wall_s: float
+    """From its first question to its last answer."""
+    engine_s: float
+    """What the requests alone took, one after the other as many at once as were asked at once: the
+    rest of `wall_s` is what the exam itself costs."""
+
+
+class Measured(BaseModel):
+    """Times, and bytes of memory."""
+
+    model_config = _STRICT
+
+    took: dict[str, Took] = {}
+    """By contender."""
+    engine_bytes: dict[str, int] = {}
+    """The most that an engine held, by the model; only of engines on this machine."""
+    index_bytes: dict[str, int] = {}
+    """Of `pages`, the search index, and of `rag`, the vector store."""
+
+
+def read(run: Path) -> Measured:
+    """Nothing where nothing was measured yet. Raises AskdocsError: the file was damaged."""
+    file = run / FILE
+    try:
+        return Measured.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return Measured()
+    except (OSError, ValidationError):
+        raise AskdocsError(f"{file}: was damaged: delete it, its numbers are lost") from None
