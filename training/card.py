@@ -12,7 +12,7 @@ from typing import Any
 from gateway.grounding.prompt import fingerprint
 from training.build import Built
 from training.examples import CLOSED, GROUNDED, KINDS, Example
-from training.shortcut import shortcuts
+from training.shortcut import Openings, openings, shortcuts
 from training.tokens import Tokens
 
 QUANTILES = (50, 90, 99, 100)
@@ -38,6 +38,7 @@ def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
         },
         "wanted_removed": {name: mixed.removed for name, mixed in built.mixed.items()},
         "shortcuts": {name: one._asdict() for name, one in shortcuts(everything).items()},
+        "openings": openings(built.parts["train"])._asdict(),
         "lengths": {
             "prompt": _quantiles([example.tokens for example in everything]),
             "answer": _quantiles([example.answer_tokens for example in everything]),
@@ -152,6 +153,17 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
             for name, one in card["shortcuts"].items()
         ],
     )
+    first = Openings(**card["openings"])
+    yield (
+        f"\nOf what train says, {first.refusal:.1%} are refusals, which all begin alike;"
+        f" {first.answer:.1%} are answers that begin with `{first.word}`, and none begins more"
+        " often."
+    )
+    if first.refuses_always:
+        yield (
+            "A model that cannot tell which questions the pages answer refuses them all by greedy"
+            " decoding. Small ones need a recipe whose `refusals` is lower."
+        )
     yield "\n## Lengths in tokens\n"
     yield from _table(
         ["", *(f"{q} %" for q in QUANTILES)],

@@ -1,16 +1,19 @@
-"""What a reader would score that does not read: it answers with the beginning of a page.
+"""What a reader would score that does not read.
 
-Where the page that answers stands first more often than elsewhere, or answers are the beginnings of
-their pages, a model learns that in place of reading. So a built dataset is measured for it.
+One answers with the beginning of a page: where the page that answers stands first more often than
+elsewhere, or answers are the beginnings of their pages, a model learns that in place of reading.
+Another says what is said most often. All refusals are one sentence, so its first word may be the
+likeliest of all where four answers of five are none; by greedy decoding it is what is said, always.
+A built dataset is measured for both.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from eval.score import token_f1
-from training.examples import Example
+from training.examples import CLOSED, GROUNDED, Example
 
 
 class Shortcut(NamedTuple):
@@ -37,6 +40,34 @@ def shortcuts(examples: Iterable[Example]) -> dict[str, Shortcut]:
             found[f"{example.position} of {len(example.pages)}"].append(row)
             found["all"].append(row)
     return {name: _summed(found[name]) for name in sorted(found)}
+
+
+class Openings(NamedTuple):
+    """Shares of the examples."""
+
+    refusal: float
+    """Refusals."""
+    answer: float
+    """Answers that begin with the word with which most of them begin."""
+    word: str
+    """It; empty where there are no answers."""
+
+    @property
+    def refuses_always(self) -> bool:
+        """Would a model that cannot tell which questions the pages answer refuse them all?"""
+        return self.refusal > self.answer
+
+
+def openings(examples: Sequence[Example]) -> Openings:
+    """Of the examples with pages in front."""
+    open_book = [example for example in examples if example.kind != CLOSED]
+    answers = [example for example in open_book if example.kind == GROUNDED]
+    if not answers:
+        return Openings(float(bool(open_book)), 0.0, "")
+    words = Counter(example.answer.split(maxsplit=1)[0] for example in answers)
+    word, count = words.most_common(1)[0]
+    refusals = len(open_book) - len(answers)
+    return Openings(round(refusals / len(open_book), 4), round(count / len(open_book), 4), word)
 
 
 def _summed(rows: Sequence[tuple[float, float, float]]) -> Shortcut:

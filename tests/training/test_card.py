@@ -14,7 +14,7 @@ from training import build
 from training.build import Built
 from training.card import card, markdown
 from training.lengths import draw
-from training.shortcut import shortcuts
+from training.shortcut import openings, shortcuts
 from training.tokens import Tokens
 
 
@@ -79,6 +79,32 @@ def test_a_dataset_that_puts_the_answer_first_is_found_out(built: Built) -> None
     found = shortcuts(first)["all"]
     assert found.first == found.gold
     assert found.first > found.any + 3 * found.error
+
+
+def test_the_card_says_when_one_word_would_be_always_right_enough_to_be_said(
+    folder: Path, built: Built
+) -> None:
+    # All answers of the fixture begin with one word, so that a refusal is not what is likeliest.
+    alike = openings(built.parts["train"])
+    assert alike.word == "Service"
+    assert alike.answer + alike.refusal == pytest.approx(1, abs=1e-3)
+    assert not alike.refuses_always
+
+    other = [
+        replace(one, answer=f"{number} {one.answer}") if one.position else one
+        for number, one in enumerate(built.parts["train"])
+    ]
+    unlike = openings(other)
+    assert unlike.refusal == alike.refusal > unlike.answer == round(1 / len(other), 4)
+    assert unlike.refuses_always
+    facts = card(
+        replace(built, parts={**built.parts, "train": other}),
+        folder / "qa_pairs.jsonl",
+        "wiki",
+        Tokens(folder / "tokenizer.json"),
+    )
+    facts["sha256"]["outputs"] = {}
+    assert "refuses them all" in markdown(facts)
 
 
 def test_lengths_are_drawn_as_bars(tmp_path: Path) -> None:
