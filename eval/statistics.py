@@ -14,7 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from eval import compare
-from eval.bootstrap import Drawn, Estimate, drawn_mean, drawn_percentiles
+from eval.bootstrap import (
+    Drawn,
+    Estimate,
+    difference_of_shares,
+    drawn_mean,
+    drawn_percentiles,
+)
 
 SIGNIFICANT = 0.05
 POWER = 0.8
@@ -51,17 +57,18 @@ def shares(one: Sequence[float], other: Sequence[float]) -> Difference:
     """The difference of two shares of pairs, by McNemar's exact test."""
     differences = np.subtract(one, other)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
-    drawn = drawn_mean(list(differences))
+    estimate = difference_of_shares(better, worse, len(differences))
     # Pairs that never differed do not prove that none does: the next one might.
     spread = math.sqrt((better + worse + 1) / len(differences))
-    return _difference(drawn, spread, mcnemar(better, worse))
+    return _difference(estimate, spread, mcnemar(better, worse))
 
 
 def means(one: Sequence[float], other: Sequence[float]) -> Difference:
     """The difference of two means of pairs."""
     differences = np.subtract(one, other)
     drawn = drawn_mean(list(differences))
-    return _difference(drawn, float(np.sqrt(np.mean(np.square(differences)))), _p(drawn))
+    spread = float(np.sqrt(np.mean(np.square(differences))))
+    return _difference(drawn.estimate, spread, _p(drawn))
 
 
 def percentiles(one: Sequence[float], other: Sequence[float], q: float) -> Difference:
@@ -95,6 +102,5 @@ def _p(drawn: Drawn) -> float:
     return (beyond + 1) / (len(drawn.others) + 1)
 
 
-def _difference(drawn: Drawn, spread: float, p: float) -> Difference:
-    detectable = _ERRORS * spread / math.sqrt(drawn.estimate.size)
-    return Difference(*drawn.estimate, p, detectable)
+def _difference(estimate: Estimate, spread: float, p: float) -> Difference:
+    return Difference(*estimate, p, _ERRORS * spread / math.sqrt(estimate.size))

@@ -40,7 +40,7 @@ def read(run: Path) -> list[Question]:
     """
     file = run / FILE
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_bytes().splitlines()  # a text's would split at U+2028, too
     except OSError as error:
         raise AskdocsError(
             f"{file}: cannot be read ({error.strerror}): name a folder that `askdocs eval run` made"

@@ -56,7 +56,7 @@ class Judge:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._said: dict[str, bool | None] = {}
         if self._file.is_file():
-            for line in self._file.read_text(encoding="utf-8").splitlines():
+            for line in self._file.read_bytes().splitlines():
                 try:
                     row = json.loads(line)
                     self._said[row["texts"]] = row["correct"]

@@ -22,7 +22,7 @@ class Similarity:
         self._embedder = embedder
         self._kept: dict[str, float] = {}
         if self._file.is_file():
-            for line in self._file.read_text(encoding="utf-8").splitlines():
+            for line in self._file.read_bytes().splitlines():
                 try:
                     row = json.loads(line)
                     self._kept[row["texts"]] = float(row["similarity"])

@@ -1,0 +1,147 @@
+"""What questions cost a month: on a GPU of one's own, and from hosted services by the token.
+
+Both follow from the tokens that were read and written, which do not depend on the machine that the
+exam ran on. Prices and assumptions are those of prices.toml, or a file like it.
+"""
+
+import math
+import tomllib
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.errors import AskdocsError
+
+FILE = Path(__file__).with_name("prices.toml")
+DAYS, HOURS = 365 / 12, 8760 / 12  # of a month
+
+
+class Price(BaseModel):
+    """In US dollars."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usd: float = Field(ge=0)
+    read: date
+    """The day on which somebody read it there."""
+    source: str
+
+
+class Assumptions(BaseModel):
+    """What the prices are multiplied with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    questions_a_day: float = Field(gt=0)
+    utilisation: float = Field(gt=0, le=1)
+    """Of a GPU, on average over the day."""
+    prompt_tokens_a_second: float = Field(gt=0)
+    answer_tokens_a_second: float = Field(gt=0)
+    question_tokens: float = Field(ge=0)
+    """That are embedded of a question."""
+    read_units: float = Field(ge=0)
+    """Of the vector store, for a question."""
+    store_gb: float = Field(ge=0)
+
+
+class Prices(BaseModel):
+    """All prices, and the assumptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpu_hour: Price
+    prompt_mtokens: Price
+    answer_mtokens: Price
+    embedding_mtokens: Price
+    rerank_thousand: Price
+    store_mreads: Price
+    store_gb_month: Price
+    store_month: Price
+    """The least that is paid for the store."""
+    assumptions: Assumptions
+
+
+class Cost(BaseModel):
+    """In US dollars."""
+
+    model_config = ConfigDict(frozen=True)
+
+    month: float
+    thousand: float
+    """For 1,000 questions."""
+    gpus: int = 0
+    """Of one's own."""
+
+
+def read(file: Path = FILE, assume: Sequence[str] = ()) -> Prices:
+    """The prices of a file, with some assumptions as `NAME=VALUE` says.
+
+    Raises AskdocsError: the file cannot be read, a price is missing or not valid.
+    """
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AskdocsError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise AskdocsError(f"{file}: is not TOML ({error})") from None
+    assumptions = found.get("assumptions", {})
+    for given in assume:
+        name, _, value = given.partition("=")
+        if name not in Assumptions.model_fields:
+            known = ", ".join(Assumptions.model_fields)
+            raise AskdocsError(f"--assume {given}: write NAME=VALUE, where NAME is one of {known}")
+        assumptions[name] = value
+    try:
+        return Prices.model_validate(found)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise AskdocsError(
+            f"{file}: {where} = {problem['input']!r}: {problem['msg']}: see {FILE.name} of askdocs"
+        ) from None
+
+
+def own(prompt_tokens: float, answer_tokens: float, prices: Prices) -> Cost:
+    """On as many GPUs of one's own as the questions keep busy, paid around the clock.
+
+    Args:
+        prompt_tokens: read for a question, on average.
+        answer_tokens: written for a question, on average.
+    """
+    assumed = prices.assumptions
+    seconds = (
+        prompt_tokens / assumed.prompt_tokens_a_second
+        + answer_tokens / assumed.answer_tokens_a_second
+    )
+    busy = assumed.questions_a_day * seconds / 86_400
+    gpus = max(1, math.ceil(busy / assumed.utilisation))
+    return _cost(gpus * HOURS * prices.gpu_hour.usd, assumed, gpus)
+
+
+def hosted(prompt_tokens: float, answer_tokens: float, retrieves: bool, prices: Prices) -> Cost:
+    """From services by the token; with embeddings, a vector store and rerank if it `retrieves`."""
+    assumed = prices.assumptions
+    questions = assumed.questions_a_day * DAYS
+    month = questions * (
+        prompt_tokens * prices.prompt_mtokens.usd + answer_tokens * prices.answer_mtokens.usd
+    )
+    store = 0.0
+    if retrieves:
+        month += questions * assumed.question_tokens * prices.embedding_mtokens.usd
+        month += questions * 1_000 * prices.rerank_thousand.usd
+        reads = questions * assumed.read_units / 1e6 * prices.store_mreads.usd
+        kept = assumed.store_gb * prices.store_gb_month.usd
+        store = max(prices.store_month.usd, reads + kept)
+    return _cost(month / 1e6 + store, assumed)
+
+
+def at(prices: Prices, questions_a_day: float) -> Prices:
+    """The same prices for another number of questions."""
+    assumed = prices.assumptions.model_copy(update={"questions_a_day": questions_a_day})
+    return prices.model_copy(update={"assumptions": assumed})
+
+
+def _cost(month: float, assumed: Assumptions, gpus: int = 0) -> Cost:
+    return Cost(month=month, thousand=month / (assumed.questions_a_day * DAYS) * 1_000, gpus=gpus)
