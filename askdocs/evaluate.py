@@ -1,13 +1,225 @@
 """`askdocs eval`: how well versions of a model, and other ways to answer, do on questions."""
 
+import json
+import subprocess
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+from rich.console import Console
+
+from askdocs import home
+from askdocs.options import HomeOption, JsonOption
+from gateway.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from askdocs.exam_plan import Plan
 
 app = typer.Typer(
     help="Measure models and RAG on the same questions, and decide what may be promoted.",
     no_args_is_help=True,
 )
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps a command one of its own while it is the only one."""
+@app.command("run")
+def run_exam(
+    questions: Annotated[
+        Path, typer.Option(metavar="FILE", help="Questions and answers, one JSON object a line.")
+    ],
+    docs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the wiki.")],
+    contenders: Annotated[
+        str | None, typer.Option(help="Who answers, with commas (default: all).")
+    ] = None,
+    base: Annotated[str, typer.Option(metavar="MODEL", help="The model as it was.")] = "base",
+    tuned: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model that is measured, or its alias.")
+    ] = "docs",
+    split: Annotated[
+        str | None, typer.Option(help="Rows of this split (default: test, where there are splits).")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="So many questions, in the file's shares.")
+    ] = None,
+    answerable: Annotated[
+        int | None, typer.Option(min=0, help="So many questions that a page answers.")
+    ] = None,
+    unanswerable: Annotated[
+        int | None, typer.Option(min=0, help="So many questions that none answers.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws the questions.")] = 0,
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rows that the tuned model learnt from, to mark leaks (default: of its version).",
+        ),
+    ] = None,
+    rag: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings of RAG, as `eval sweep` has them.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer at most.")] = 160,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, help="Questions at the same time (default: as the engine takes)."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Base URL of a gateway, with /v1 (default: the one of `askdocs up`)."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Key for it (default: the home's).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the run (default: in the state folder)."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Ask what has no answer yet, or only an error.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what is asked, and stop.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let contenders answer questions. Ctrl-C, then --resume goes on."""
+    from askdocs import exam, exam_place
+    from askdocs.exam_plan import Options, plan
+    from eval.exam import contenders as known
+    from eval.rag import settings
+
+    names = contenders.split(",") if contenders is not None else known.NAMES
+    options = Options(
+        questions=questions,
+        docs=docs,
+        contenders=known.parse([name.strip() for name in names]),
+        named={"base": base, "tuned": tuned},
+        split=split,
+        limit=limit,
+        answerable=answerable,
+        unanswerable=unanswerable,
+        seed=seed,
+        trained=trained,
+        rag=settings.load(rag) if rag else settings.RagSettings(),
+        max_tokens=max_tokens,
+        at_once=at_once,
+    )
+    state = home.find(home_dir)
+    found = plan(options, exam_place.find(state, url, key), home_dir)
+    folder = (out or exam.default_folder(state, found.run)).absolute()
+    exam.can_start(folder, found.run, resume)
+    for note in found.notes:
+        _say(f"note: {note}")
+    if not as_json:
+        _show(found, folder)
+    if dry_run:
+        if as_json:
+            print(found.run.model_dump_json(indent=2))
+        else:
+            print("dry run: nothing was asked")
+        return
+    with exam.claimed(folder) as lock:
+        exam.begin(folder, found.run, found.asked)
+        _ask(found, folder, state, lock)
+    _tell(found, folder, as_json)
+
+
+@app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    port: Annotated[int, typer.Option(help="Port of the viewer.")] = 7575,
+    home_dir: HomeOption = None,
+) -> None:
+    """Show each answer of a run in the browser, by the viewer of inspect-ai, until Ctrl-C."""
+    from askdocs import environments
+    from eval.exam import run as runs
+    from eval.exam.sit import LOGS
+
+    runs.read(folder)
+    python = environments.ensure(environments.EVAL, home.find(home_dir).root, _say)
+    logs = ["--log-dir", str((folder / LOGS).absolute()), "--port", str(port)]
+    with suppress(KeyboardInterrupt):
+        done = subprocess.run([str(python.with_name("inspect")), "view", "start", *logs])
+        if done.returncode:
+            raise AskdocsError(f"the viewer ended: is port {port} free? choose another --port")
+
+
+def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
+    """Run the process that asks, with bars, and keep what is measured meanwhile."""
+    from askdocs import environments
+    from askdocs.exam_bar import ExamBar
+    from askdocs.exam_meter import Meter
+    from askdocs.finetuning import follow
+    from eval.exam import answer, sit
+
+    python = environments.ensure(environments.EVAL, state.root, _say)
+    total = len(found.run.contenders) * len(found.asked)
+    kept = sum(not one.error for one in answer.latest(folder).values())
+    with TemporaryDirectory() as work:
+        job = Path(work) / "job.json"
+        home.write_json(job, found.job(folder, state.root / "evals" / "rag"))
+        argv = [str(python), "-I", sit.__file__, str(job)]
+        secret = f"{found.place.key}\n".encode()
+        running = follow(argv, folder, [lock], "the exam", secret)
+        try:
+            with (
+                Meter(folder, found.place.processes, found.index) as meter,
+                ExamBar(err, kept, total) as bar,
+                closing(running) as events,
+            ):
+                for event in events:
+                    bar.show(event)
+                    meter.hear(event)
+        except AskdocsError as error:
+            raise AskdocsError(f"{error}; the same command with --resume goes on") from None
+        except KeyboardInterrupt:
+            _say("interrupted; the same command with --resume goes on where this one stopped")
+            raise typer.Exit(130) from None
+
+
+def _show(found: "Plan", folder: Path) -> None:
+    run, asked = found.run, found.asked
+    answerable = sum(one.answerable for one in asked)
+    leaked = sum(one.leaked for one in asked)
+    print(
+        f"questions   {len(asked):,} of {run.questions.file}: {answerable:,} answerable,"
+        f" {len(asked) - answerable:,} not; {leaked:,} leaked"
+    )
+    print(f"wiki        {run.wiki.pages:,} pages of {run.wiki.name}")
+    for role, model in run.models.items():
+        alias = f" ({model.named})" if model.named != model.name else ""
+        print(f"{role:11} {model.name}{alias}")
+    print(f"contenders  {', '.join(run.contenders)}")
+    print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages at most")
+    print(f"run         {folder}")
+
+
+def _tell(found: "Plan", folder: Path, as_json: bool) -> None:
+    from eval.exam import answer, measured
+
+    latest = answer.latest(folder)
+    took = measured.read(folder).took
+    facts: dict[str, Any] = {"run": str(folder), "contenders": {}}
+    for name in found.run.contenders:
+        mine = [one for (contender, _), one in latest.items() if contender == name]
+        failed = [one.error for one in mine if one.error]
+        facts["contenders"][name] = {
+            "answers": len(mine) - len(failed),
+            "errors": len(failed),
+            "took": took[name].model_dump() if name in took else None,
+        }
+        if failed and not as_json:
+            print(f"{name}: {len(failed):,} errors, the first: {failed[0]}")
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    errors = sum(one["errors"] for one in facts["contenders"].values())
+    print(f"{len(latest) - errors:,} answers, {errors:,} errors")
+    if errors:
+        print("again       the same command with --resume asks them once more")
+    print(f"next        askdocs eval report {folder}")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

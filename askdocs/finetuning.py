@@ -1,4 +1,5 @@
-"""The process that trains: starts it, reads what it says, and leaves none behind."""
+"""Processes of other environments, first of all the one that trains: starts them, reads what they
+say, and leaves none behind."""
 
 import contextlib
 import os
@@ -52,7 +53,11 @@ def refused(python: Path, job: Path) -> list[str]:
 
 
 def follow(
-    argv: Sequence[str], folder: Path, keep: Sequence[int] = ()
+    argv: Sequence[str],
+    folder: Path,
+    keep: Sequence[int] = (),
+    what: str = "training",
+    stdin: bytes = b"",
 ) -> Generator[Event, None, None]:
     """Run it and yield its events as they come; everything else that it prints goes to LOG.
 
@@ -63,6 +68,8 @@ def follow(
         argv: the command, which speaks as `training.events` says.
         folder: of the run.
         keep: descriptors that it inherits, such as that of a lock.
+        what: it does, for people.
+        stdin: what it reads; at most some kB.
 
     Raises:
         AskdocsError: it told a problem, or ended without being done.
@@ -73,7 +80,7 @@ def follow(
     with log.open("ab") as said:
         child = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
             pass_fds=keep,
@@ -82,6 +89,10 @@ def follow(
             preexec_fn=end_with_parent,
         )
         try:
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(stdin)
+                child.stdin.close()
             for line in _lines(child):
                 event = parse(line)
                 if event is None:
@@ -100,7 +111,7 @@ def follow(
     if code or not is_done:
         why = "; it may have run out of memory" if code == -signal.SIGKILL else ""
         raise AskdocsError(
-            f"training ended before it was done ({how(code)}{why}): {last_words(log)} (all of it in"
+            f"{what} ended before it was done ({how(code)}{why}): {last_words(log)} (all of it in"
             f" {log})"
         )
 

@@ -60,7 +60,7 @@ class Run:
         for key, value in self._identity.items():
             if old.get(key) != value:
                 raise AskdocsError(
-                    f"{there}: holds another run ({_differing(old.get(key), value, key)}):"
+                    f"{there}: holds another run ({differing(old.get(key), value, key)}):"
                     " name another --out DIR"
                 )
         if not resume and not self.is_done and self._saved():
@@ -198,9 +198,9 @@ def commit() -> str:
     return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
 
 
-def _differing(old: Any, new: Any, key: str) -> str:
+def differing(old: Any, new: Any, key: str) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         inner = next(name for name in {**old, **new} if old.get(name) != new.get(name))
-        return _differing(old.get(inner), new.get(inner), inner)
-    shown = {"data_sha256": "of another dataset"}
+        return differing(old.get(inner), new.get(inner), inner)
+    shown = {"data_sha256": "of another dataset", "ids": "of other questions"}
     return shown.get(key, f"{key} = {json.dumps(old)} there, {json.dumps(new)} here")

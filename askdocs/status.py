@@ -35,6 +35,8 @@ class Running:
     ready: bool
     versions: "Kind"
     """How versions of a model are served: `gguf`, `merged` or `adapter`."""
+    max_pages: int = 1
+    """In front of a question."""
 
     def save(self, home: Home) -> None:
         write_json(home.running, asdict(self))

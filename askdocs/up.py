@@ -375,6 +375,9 @@ class Up:
         answers = settings.answers
         if answers == "auto":
             answers = "quote" if served.own and settings.model is None else "write"
+        # A quotation is of one section; more pages only make it easier to pick the wrong one.
+        max_pages = 1 if budget < SEVERAL_PAGES or answers == "quote" else 3
+        self._state = self._replace(max_pages=max_pages)
         configured = load(
             GatewaySettings,
             port=settings.gateway_port,
@@ -388,8 +391,7 @@ class Up:
             index=self._home.index,
             page_budget=budget,
             warm_page=warm_page(rate, settings.first_token, served.context),
-            # A quotation is of one section; more pages only make it easier to pick the wrong one.
-            max_pages=1 if budget < SEVERAL_PAGES or answers == "quote" else 3,
+            max_pages=max_pages,
             prefill_rate=rate,
             answers=answers,
             warm=served.own and settings.warm,

@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "commands.md"
 TEAM = ROOT / "docs" / "commands-team.md"
 WIKI = ROOT / "docs" / "commands-docs.md"
 MODELS = ROOT / "docs" / "commands-models.md"
+EVAL = ROOT / "docs" / "commands-eval.md"
 
 TOP = """\
 # Commands
@@ -43,6 +44,13 @@ MODELS_TOP = """\
 `.venv/bin/askdocs models` has verbs for the versions that were trained: see
 [Versions](versions.md). Each takes `--json`, for scripts, and `--home DIR`, the state folder. This
 page is made from `--help`.
+"""
+EVAL_TOP = """\
+# Commands for evaluation
+
+`.venv/bin/askdocs eval` has verbs for measuring: see [Evaluation](evaluation.md). Each takes
+`--home DIR`, the state folder, and nearly all `--json`, for scripts. This page is made from
+`--help`.
 """
 # What the help says in a word or two less than a reader of a wiki needs.
 HEADINGS = {
@@ -73,7 +81,7 @@ def pages() -> dict[Path, str]:
     names = ", ".join(f"`{name}`" for name in commands)
     parts = [TOP.format(names=re.sub(", (?=[^,]*$)", " and ", names))]
     team = [TEAM_TOP]
-    others = {"docs": [WIKI_TOP], "models": [MODELS_TOP]}
+    others = {"docs": [WIKI_TOP], "models": [MODELS_TOP], "eval": [EVAL_TOP]}
     for name, sub in commands.items():
         if hasattr(sub, "commands"):
             page = others.get(name, team)
@@ -81,7 +89,8 @@ def pages() -> dict[Path, str]:
         else:
             parts.append(_described(name, sub))
     parts.append(END.format(targets=_targets()))
-    made = {PAGE: parts, TEAM: team, WIKI: others["docs"], MODELS: others["models"]}
+    made = {PAGE: parts, TEAM: team}
+    made |= {WIKI: others["docs"], MODELS: others["models"], EVAL: others["eval"]}
     return {path: "\n".join(sections) for path, sections in made.items()}
 
 

@@ -4,7 +4,9 @@ A run appends each one to a file as soon as it is there. Whoever is killed in th
 loses that line, and asks its question again.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -55,3 +57,25 @@ def read(run: Path) -> Iterator[Answer]:
             yield Answer.model_validate_json(line)
         except ValidationError:
             continue
+
+
+def latest(run: Path) -> dict[tuple[str, str], Answer]:
+    """The last answer of each contender to each question, by the two: after an error, the one that
+    a resumed run got."""
+    return {(one.contender, one.question): one for one in read(run)}
+
+
+@contextmanager
+def appending(run: Path) -> Iterator[Callable[[Answer], None]]:
+    """Writes answers behind those that are there, each at once."""
+    with (run / FILE).open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # half a line of a run that was killed
+                file.write(b"\n")
+
+        def append(one: Answer) -> None:
+            file.write(one.model_dump_json().encode() + b"\n")
+            file.flush()
+
+        yield append

@@ -22,6 +22,13 @@ class Took(BaseModel):
     """What the requests alone took, one after the other as many at once as were asked at once: the
     rest of `wall_s` is what the exam itself costs."""
 
+    def __add__(self, other: "Took") -> "Took":
+        return Took(
+            questions=self.questions + other.questions,
+            wall_s=self.wall_s + other.wall_s,
+            engine_s=self.engine_s + other.engine_s,
+        )
+
 
 class Measured(BaseModel):
     """Times, and bytes of memory."""

@@ -1,0 +1,156 @@
+"""The gateway that an exam asks, its models, the engine behind it, and the machine."""
+
+import asyncio
+import importlib.metadata
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import psutil
+
+from askdocs import environments, status
+from askdocs.home import Home
+from askdocs.run import commit
+from eval.exam.contenders import Role
+from eval.exam.run import Model, Provenance
+from gateway.config import GatewaySettings
+from gateway.engine import Engine
+from gateway.errors import AskdocsError
+from gateway.settings import load
+from training.machine import look
+
+# Questions at the same time where the engine does not tell how many it takes.
+AT_ONCE = 8
+# Tokens of a prompt beside its pages: instructions, template, question, and what stands beside it.
+BESIDE = 1000
+
+
+class Place(NamedTuple):
+    """A gateway that answers, and what is known of the engine behind it."""
+
+    url: str
+    key: str
+    engine: str | None
+    """Base URL of an engine that can be asked without a key."""
+    model: str
+    """What the engine serves as `base`, for people."""
+    processes: dict[str, int]
+    """Of engines on this machine, by their model."""
+    page_budget: int
+    max_pages: int
+
+
+def find(home: Home, url: str | None, key: str | None) -> Place:
+    """The gateway at `url`, else the one of `askdocs up`. Raises AskdocsError: none runs."""
+    if url is not None:
+        if key is None:
+            raise AskdocsError("--url: the gateway wants a key: add --key")
+        settings = load(GatewaySettings)
+        budget = settings.page_budget
+        return Place(url.rstrip("/"), key, None, "", {}, budget, settings.max_pages)
+    running = status.read(home)
+    found = key or home.existing_key()
+    if found is None:
+        raise AskdocsError(f"{home.root}: has no key: start `askdocs up` again, or add --key")
+    pids = {
+        "base" if name == "engine" else name: pid
+        for name, pid in running.processes.items()
+        if pid and (name == "engine" or "@" in name)
+    }
+    # One that was not started here may want a key, which is the gateway's to know.
+    engine = running.engine_url if "base" in pids else None
+    budget, pages = running.page_budget, running.max_pages
+    return Place(running.gateway, found, engine, running.model, pids, budget, pages)
+
+
+def models(place: Place, named: Mapping[Role, str]) -> dict[str, Model]:
+    """The models of these names at the gateway, by role.
+
+    Raises:
+        AskdocsError: it cannot be reached, refuses the key, or has no such model.
+    """
+    headers = {"Authorization": f"Bearer {place.key}"}
+    try:
+        with httpx.Client(trust_env=False, timeout=30) as http:
+            reply = http.get(f"{place.url}/models", headers=headers)
+        if reply.status_code != 200:
+            raise AskdocsError(
+                f"the gateway at {place.url} answers {reply.status_code}: correct --key or --url"
+            )
+        listed = {entry["id"]: entry for entry in reply.json()["data"]}
+    except httpx.HTTPError as error:
+        raise AskdocsError(
+            f"no gateway answers at {place.url} ({error}): start `askdocs up`, or correct --url,"
+            " which ends with /v1"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise AskdocsError(f"{place.url} is no gateway of askdocs: correct --url") from None
+    found: dict[str, Model] = {}
+    for role, name in named.items():
+        if name not in listed:
+            raise AskdocsError(
+                f"--{role} {name}: the gateway has no such model; it has {', '.join(listed)}"
+            )
+        entry = listed[name]
+        found[role] = Model(
+            named=name, name=entry.get("root") or name, context=entry.get("max_model_len")
+        )
+    return found
+
+
+def engine_facts(place: Place) -> tuple[str, int]:
+    """The kind of the engine, "" where it cannot be asked; and how many questions it takes at
+    once."""
+
+    async def asked(url: str) -> tuple[str, int]:
+        engine = Engine(url)
+        try:
+            kind = await engine.kind()
+            return kind, len(await engine.slots()) if kind == "llama.cpp" else AT_ONCE
+        except (httpx.HTTPError, AskdocsError):
+            return "", AT_ONCE
+        finally:
+            await engine.close()
+
+    return asyncio.run(asked(place.engine)) if place.engine else ("", AT_ONCE)
+
+
+def budget(page_budget: int, answer: int, models: Sequence[Model]) -> int:
+    """Tokens of pages in a prompt, such that the answer has room beside them."""
+    room = [one.context - answer - BESIDE for one in models if one.context is not None]
+    return max(200, min([page_budget, *room]))
+
+
+def provenance(place: Place, kind: str) -> Provenance:
+    lock = (environments.requirements() / environments.EVAL.lock).read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
+    versions = {name: pins[name] for name in ("inspect-ai", "lancedb")}
+    own = {"python": platform.python_version(), "askdocs": importlib.metadata.version("askdocs")}
+    return Provenance(
+        made=datetime.now(UTC),
+        commit=commit(),
+        versions={**own, **versions},
+        engine=kind,
+        engine_model=place.model,
+        machine=_machine(),
+    )
+
+
+def _machine() -> dict[str, str | int | list[str]]:
+    found = look()
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": named[1] if named else platform.machine(),
+        "cores": found.cores,
+        "memory": psutil.virtual_memory().total,
+        "gpus": [gpu.name for gpu in found.gpus],
+    }

@@ -1,0 +1,199 @@
+"""From the options of `askdocs eval run` to all that decides its answers."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from askdocs import exam_place
+from askdocs.docs import index_file
+from askdocs.exam_place import Place
+from askdocs.models import opened_store
+from eval import rows
+from eval.exam import draw
+from eval.exam.contenders import ROLES, Contender, Role
+from eval.exam.question import Question
+from eval.exam.run import Asked, Run
+from eval.exam.run import Wiki as Known
+from eval.exam.wiki import Wiki
+from eval.rag.settings import RagSettings
+from gateway.aliases import DOCS
+from gateway.errors import AskdocsError
+from gateway.grounding import prompt
+from gateway.search import embed
+from gateway.search.index import Index
+from gateway.wiki.page import Page
+from training.leaks import leaked, trained
+from training.versions.name import is_version
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was said on the command line."""
+
+    questions: Path
+    docs: Path
+    contenders: tuple[Contender, ...]
+    named: dict[Role, str]
+    """Models by role."""
+    split: str | None
+    limit: int | None
+    answerable: int | None
+    unanswerable: int | None
+    seed: int
+    trained: Path | None
+    rag: RagSettings
+    max_tokens: int
+    at_once: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that may begin."""
+
+    run: Run
+    asked: list[Question]
+    place: Place
+    index: Path
+    source: str
+    """The wiki's name in the index."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever reads the results should know."""
+
+    def job(self, folder: Path, vectors: Path) -> dict[str, str | None]:
+        """For eval/exam/sit.py: the run in `folder`, and where the vectors of RAG are.
+
+        Raises:
+            AskdocsError: RAG needs a tokenizer, and it is not installed.
+        """
+        weights: str | None = None
+        tokenizer: str | None = None
+        try:
+            weights, tokenizer = str(embed.weights_file()), str(embed.tokenizer_file())
+        except OSError as error:
+            if self.run.rag:
+                raise AskdocsError(f"RAG cannot cut pages: {error}") from None
+        return {
+            "run": str(folder),
+            "gateway": self.place.url,
+            "index": str(self.index.absolute()),
+            "source": self.source,
+            "engine": self.place.engine,
+            "weights": weights,
+            "tokenizer": tokenizer,
+            "rag": str(vectors),
+        }
+
+
+def plan(options: Options, place: Place, home_dir: Path | None) -> Plan:
+    """Check everything.
+
+    Raises:
+        AskdocsError: the rows are wrong, the gateway is away or lacks a model, or has another wiki.
+    """
+    file, chosen = options.questions, options.contenders
+    of_split, split = draw.of_split(file, rows.read(file), options.split)
+    drawn = draw.draw(
+        file, of_split, options.seed, options.limit, options.answerable, options.unanswerable
+    )
+    roles = {one.role for one in chosen if one.role}
+    named = {role: options.named[role] for role in ROLES if role in roles}
+    models = exam_place.models(place, named)
+    kind, slots = exam_place.engine_facts(place)
+    notes = []
+    if len({one.name for one in models.values()}) < len(models):
+        name = models["base"].name
+        notes.append(f"base and tuned are the same model, {name}: name another with --tuned")
+    learnt = None
+    if "tuned" in models:
+        learnt = options.trained or _learnt(file, models["tuned"].name, home_dir)
+        if learnt is None:
+            notes.append("no leaks are marked: name the rows of the training with --trained")
+    known = [] if learnt is None else trained(rows.read(learnt))
+    index = index_file(home_dir)
+    source, pages = _source(index, options.docs)
+    lines = leaked(drawn, known)
+    asked = draw.questions(file, drawn, (page.path for page in pages), lines)
+    run = Run(
+        questions=Asked(
+            file=file.name,
+            sha256=_sha256(file),
+            split=split,
+            seed=options.seed,
+            ids=tuple(one.id for one in asked),
+            trained_sha256=None if learnt is None else _sha256(learnt),
+        ),
+        wiki=_wiki(source, pages),
+        contenders=tuple(one.name for one in chosen),
+        models=models,
+        alias=DOCS,
+        page_budget=exam_place.budget(place.page_budget, options.max_tokens, list(models.values())),
+        max_pages=place.max_pages,
+        max_tokens=options.max_tokens,
+        at_once=options.at_once or slots,
+        rag=options.rag if any(one.method == "rag" for one in chosen) else None,
+        prompt_fingerprint=prompt.fingerprint(),
+        provenance=exam_place.provenance(place, kind),
+    )
+    counted = asyncio.run(_counted(asked, index, source, place.engine))
+    return Plan(run, counted, place, index, source, notes)
+
+
+def _learnt(file: Path, model: str, home_dir: Path | None) -> Path | None:
+    """The rows that a version learnt from, where they lie beside the questions."""
+    if not is_version(model):
+        return None
+    try:
+        name = opened_store(home_dir).manifest(model).dataset.file
+    except AskdocsError:
+        return None  # it is of another store
+    found = file.with_name(name)
+    return found if found.is_file() else None
+
+
+def _source(file: Path, docs: Path) -> tuple[str, list[Page]]:
+    """The name of a wiki in the index, and its pages.
+
+    Raises:
+        AskdocsError: the folder is not there, or the gateway does not have it.
+    """
+    if not docs.is_dir():
+        raise AskdocsError(f"--docs {docs}: is no folder: name the folder of the wiki")
+    folder = Path(os.path.abspath(docs))
+    with closing(Index(file)) as index:
+        names = [stored.name for stored in index.sources()]
+        for name in names:
+            # What stands around the pages, such as mkdocs.yml, may be named in their place.
+            if Path(name) == folder or folder in Path(name).parents:
+                return name, [index.page(number) for number in sorted(index.of([name]))]
+    raise AskdocsError(
+        f"--docs {docs}: the gateway does not answer from it; its index has"
+        f" {', '.join(names) or 'no wiki'}: name that, or run `askdocs docs sync {docs}`"
+    )
+
+
+def _wiki(name: str, pages: Sequence[Page]) -> Known:
+    digest = hashlib.sha256()
+    for page in sorted(pages, key=lambda page: page.path):
+        digest.update(json.dumps([page.path, page.title, page.text]).encode())
+    return Known(name=Path(name).name, pages=len(pages), sha256=digest.hexdigest())
+
+
+async def _counted(
+    asked: Sequence[Question], index: Path, source: str, engine: str | None
+) -> list[Question]:
+    """With the tokens of their pages."""
+    wiki = Wiki(index, source, None, engine)
+    try:
+        paths = dict.fromkeys(one.pages[0] for one in asked if one.pages)
+        return draw.counted(asked, {path: await wiki.tokens(path) for path in paths})
+    finally:
+        await wiki.close()
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,204 @@
+"""Ask the questions of a run that have no answer yet, in the environment `eval`.
+
+    PYTHON -I eval/exam/sit.py JOB.json < KEY
+
+The standard input is the gateway's key. JOB is an object:
+
+    run         folder of the run, with run.json and questions.jsonl
+    gateway     base URL of the gateway's API, with /v1
+    index       file of the search index
+    source      the wiki's name in it
+    engine      base URL of the engine that counts tokens, or null: they are estimated
+    weights     of the embedder, and
+    tokenizer   its tokenizer, or null: pages are found by their words
+    rag         folder of vector stores
+
+It appends to answers.jsonl, and writes inspect-ai's logs to logs/. The standard output has an
+object of JSON a line, and nothing else:
+
+    {"event": "step", "name": "embedding chunks", "done": 32, "total": 901}
+    {"event": "contender", "name": "base-rag", "done": 120, "total": 200}
+    {"event": "answered", "name": "base-rag", "error": ""}
+    {"event": "over", "name": "base-rag", "questions": 80, "wall_s": 91.2, "engine_s": 90.4}
+    {"event": "index", "name": "rag", "bytes": 4123000}
+    {"event": "problem", "message": "..."}
+    {"event": "done"}
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # Last, because in an installation the libraries of another environment lie beside it.
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from eval.exam import answer, question, run
+from eval.exam.answer import Answer
+from eval.exam.asker import Asker
+from eval.exam.client import Client
+from eval.exam.contenders import Contender, parse
+from eval.exam.wiki import Wiki
+from gateway.errors import AskdocsError
+from gateway.search.embed import Embedder
+
+LOGS = "logs"
+
+
+class Teller:
+    """Writes events."""
+
+    def __init__(self, output: int) -> None:
+        self._output = output
+
+    def tell(self, event: str, **facts: object) -> None:
+        line = json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n"
+        os.write(self._output, line.encode())
+
+    def step(self, name: str, done: int, total: int | None) -> None:
+        self.tell("step", name=name, done=done, total=total)
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python eval/exam/sit.py JOB.json < KEY", file=sys.stderr)
+        return 2
+    job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    key = sys.stdin.readline().strip()
+    # What libraries print must not come between the events.
+    teller = Teller(os.dup(1))
+    os.dup2(2, 1)
+    try:
+        asyncio.run(sit(job, key, teller))
+    except AskdocsError as problem:
+        teller.tell("problem", message=str(problem))
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    teller.tell("done")
+    return 0
+
+
+async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
+    """Raises AskdocsError: the run cannot go on."""
+    folder = Path(job["run"])
+    of = run.read(folder)
+    async with AsyncExitStack() as stack:
+        client = Client(job["gateway"], key, of.max_tokens, of.at_once)
+        await stack.enter_async_context(client)
+        files = [job["weights"], job["tokenizer"]]
+        embedder = Embedder(*map(Path, files)) if all(files) else None
+        wiki = Wiki(Path(job["index"]), job["source"], embedder, job["engine"])
+        stack.push_async_callback(wiki.close)
+        rag = None
+        if of.rag:
+            from eval.rag.pipeline import Rag
+
+            place = Path(job["rag"])
+            arguments = (wiki.pages, place, job["gateway"], key, Path(job["tokenizer"]))
+            rag = await Rag.open(of.rag, *arguments, teller.step)
+            await stack.enter_async_context(rag)
+            teller.tell("index", name="rag", bytes=_size(place))
+        exam = Exam(folder, of.at_once, client, Asker(of, client, wiki, rag), teller)
+        for contender in parse(of.contenders):
+            await exam.hold(contender)
+
+
+class Exam:
+    """Lets contenders answer, one after the other, and keeps every answer at once."""
+
+    def __init__(
+        self, folder: Path, at_once: int, client: Client, asker: Asker, teller: Teller
+    ) -> None:
+        self._folder = folder
+        self._at_once = at_once
+        self._client = client
+        self._asker = asker
+        self._teller = teller
+        self._questions = question.read(folder)
+        self._kept = answer.latest(folder)
+
+    async def hold(self, contender: Contender) -> None:
+        """Ask one contender what it has not answered. Raises AskdocsError."""
+        from inspect_ai import eval_async
+        from inspect_ai.util._display import init_display_type
+
+        from eval.exam.tasks import task
+
+        name = contender.name
+        by_id = {one.id: one for one in self._questions}
+        kept = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
+        kept = {id: one for id, one in kept.items() if not one.error}
+        facts = {"done": len(kept), "total": len(by_id)}
+        self._teller.tell("contender", name=name, **facts)
+        if len(kept) == len(by_id) and self._is_logged(name):
+            return
+        self._forget(name)
+        failed: list[AskdocsError] = []
+
+        with answer.appending(self._folder) as append:
+
+            async def answering(id: str) -> Answer:
+                if id in kept:
+                    return kept[id]
+                try:
+                    found = await self._asker.answer(contender, by_id[id])
+                except AskdocsError as error:
+                    failed.append(error)
+                    raise
+                append(found)
+                self._teller.tell("answered", name=name, error=found.error)
+                return found
+
+            init_display_type("none")
+            began, busy = time.monotonic(), self._client.busy_s
+            logs = await eval_async(
+                task(name, self._questions, answering),
+                model=None,
+                log_dir=str(self._folder / LOGS),
+                max_samples=self._at_once,
+                log_realtime=False,
+                ctl_server=False,
+            )
+        if failed:
+            raise failed[0]
+        if logs[0].status != "success":
+            why = logs[0].error.message if logs[0].error else logs[0].status
+            raise AskdocsError(f"{name} did not end: {why}")
+        self._teller.tell(
+            "over",
+            name=name,
+            questions=len(by_id) - len(kept),
+            wall_s=time.monotonic() - began,
+            engine_s=(self._client.busy_s - busy) / self._at_once,
+        )
+
+    def _is_logged(self, name: str) -> bool:
+        """Is there a whole log of its task?"""
+        from inspect_ai.log import read_eval_log
+
+        logs = (read_eval_log(file, header_only=True) for file in self._logs(name))
+        return any(log.status == "success" for log in logs)
+
+    def _forget(self, name: str) -> None:
+        """Remove the logs of its task: the next one has all its answers."""
+        for file in self._logs(name):
+            Path(file).unlink()
+
+    def _logs(self, name: str) -> list[str]:
+        from inspect_ai.log import list_eval_logs
+
+        found = list_eval_logs(str(self._folder / LOGS))
+        return [info.name.removeprefix("file://") for info in found if info.task == name]
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

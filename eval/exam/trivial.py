@@ -1,0 +1,28 @@
+"""Readers that understand nothing: whoever is no better than they has learnt nothing."""
+
+from collections.abc import Iterable, Iterator
+
+from gateway.grounding.sentences import units
+from gateway.wiki.words import content_words
+
+
+def first_sentence(texts: Iterable[str], question: str) -> str:
+    """Of the first text, under its first heading that has one; else empty."""
+    return next(_sentences(list(texts)[:1]), "")
+
+
+def best_overlap(texts: Iterable[str], question: str) -> str:
+    """The sentence of any text that shares most words with the question; else empty."""
+    asked = set(content_words(question))
+
+    def shared(sentence: str) -> int:
+        return len(asked.intersection(content_words(sentence)))
+
+    return max(_sentences(texts), key=shared, default="")
+
+
+def _sentences(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for unit in units(text):
+            if not unit.text.lstrip().startswith("#"):
+                yield unit.text

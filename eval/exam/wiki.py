@@ -1,0 +1,90 @@
+"""The pages of an exam, as the gateway itself has them: its index, its search, its excerpts."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urldefrag
+
+from gateway.engine import Engine, estimates
+from gateway.errors import AskdocsError
+from gateway.grounding.excerpt import Excerpt, beginning
+from gateway.grounding.ground import Grounding, Grounds
+from gateway.grounding.prompt import Message, render
+from gateway.grounding.support import Support
+from gateway.search.embed import Embedder
+from gateway.search.index import Index
+from gateway.wiki.page import Page
+
+
+class Wiki:
+    """An index, opened. `close` it in the event loop that it is used in."""
+
+    def __init__(
+        self, file: Path, source: str, embedder: Embedder | None, engine: str | None
+    ) -> None:
+        """
+        Args:
+            file: of the index.
+            source: the name of the wiki in it.
+            embedder: as the gateway has it.
+            engine: base URL of the engine that counts tokens; None: they are estimated.
+
+        Raises AskdocsError: there is no index, or it is damaged.
+        """
+        self._index = Index(file)
+        self._engine = Engine(engine) if engine else None
+        count = self._engine.counts if self._engine else estimates
+        self._grounding = Grounding(self._index, count, embedder)
+        found = (self._index.page(number) for number in sorted(self._index.of([source])))
+        self._by_path = {page.path: page for page in found}
+
+    async def close(self) -> None:
+        self._index.close()
+        if self._engine:
+            await self._engine.close()
+
+    @property
+    def pages(self) -> list[Page]:
+        return list(self._by_path.values())
+
+    async def found(self, question: str, budget: int, max_pages: int) -> Grounds:
+        """What the product puts in front of a question, within `budget` tokens."""
+        return await self._grounding.ground(question, budget, max_pages)
+
+    async def whole(self, path: str, question: str, budget: int) -> list[Excerpt]:
+        """A page, or what of it fits into `budget` tokens, chosen as the product chooses it."""
+        return await self._grounding.fit([self._by_path[path]], budget, question)
+
+    async def tokens(self, path: str) -> int:
+        """Of the whole page."""
+        return sum(await self._grounding.counts(self._by_path[path]))
+
+    def prompt(self, excerpts: Sequence[Excerpt], question: str) -> list[Message]:
+        """As the product asks: the part that fits best is repeated beside the question."""
+        section = self._grounding.focus(excerpts, question)
+        tokens = sum(excerpt.tokens for excerpt in excerpts)
+        return render(excerpts, question, focus=beginning(section, tokens) if section else "")
+
+    def cited(self, excerpts: Sequence[Excerpt], question: str, answer: str) -> tuple[str, ...]:
+        """The page that an answer rests on most, found as the product finds its sources."""
+        support = Support(excerpts, question, self._index.rarity)
+        best = support.best_section(answer)
+        return (best[0].path,) if best else ()
+
+    def paths(self, links: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+        """Of pages, by the `url` that a gateway gives them.
+
+        Raises:
+            AskdocsError: the index has no such page.
+        """
+        found = []
+        for link in links:
+            url = urldefrag(str(link.get("url"))).url
+            page = self._index.by_url(url)
+            if page is None:
+                raise AskdocsError(
+                    f"the gateway answers from {url}, which is not in {self._index.file}: it stands"
+                    " on another wiki; name its --home, or sync this one with `askdocs docs sync`"
+                )
+            found.append(page.path)
+        return tuple(dict.fromkeys(found))
