@@ -115,7 +115,7 @@ def plan(options: Options, place: Place, home_dir: Path | None) -> Plan:
             notes.append("no leaks are marked: name the rows of the training with --trained")
     known = [] if learnt is None else trained(rows.read(learnt))
     index = index_file(home_dir)
-    source, pages = _source(index, options.docs)
+    source, pages = source_of(index, options.docs)
     lines = leaked(drawn, known)
     asked = draw.questions(file, drawn, (page.path for page in pages), lines)
     run = Run(
@@ -155,7 +155,7 @@ def _learnt(file: Path, model: str, home_dir: Path | None) -> Path | None:
     return found if found.is_file() else None
 
 
-def _source(file: Path, docs: Path) -> tuple[str, list[Page]]:
+def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
     """The name of a wiki in the index, and its pages.
 
     Raises:

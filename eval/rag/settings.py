@@ -79,7 +79,6 @@ def load(file: Path) -> RagSettings:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
+        what = problem["msg"].removeprefix("Value error, ")
         known = f" (known keys: {', '.join(RagSettings.model_fields)})" if where else ""
-        raise AskdocsError(
-            f"{file}: {f'{where}: ' if where else ''}{problem['msg']}{known}"
-        ) from None
+        raise AskdocsError(f"{file}: {f'{where}: ' if where else ''}{what}{known}") from None

@@ -1,0 +1,112 @@
+"""The settings of RAG, their file, and what a sweep tries."""
+
+from pathlib import Path
+
+import pytest
+
+from eval.rag import measure, sweep, table
+from eval.rag.measure import Found, Result
+from eval.rag.settings import RagSettings, load
+from gateway.errors import AskdocsError
+
+GRID = {
+    "chunk_tokens": [256, 2048],
+    "overlap": [0, 128, 200],
+    "k": [3, 10],
+    "rerank": [False, True],
+    "expand": [False],
+    "hyde": [False, True],
+}
+
+
+def found(*pages: str, tokens: int = 100) -> Found:
+    return Found(question="q", pages=pages, tokens=tokens, seconds=0.5)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    settings = RagSettings(
+        chunk_tokens=1024, overlap=0, mmr_lambda=0.5, rerank=False, chat_model='say "a\\b"'
+    )
+    file = tmp_path / "rag.toml"
+    file.write_text(settings.toml())
+    assert load(file) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("chunk_token = 512", "chunk_token: .*known keys: chunk_tokens"),
+        ("k = 'many'", "k: .*integer"),
+        ("k = ", "is not TOML"),
+        ("overlap = 300", "overlap 300 is more than half of chunk_tokens 512"),
+        ("keep = 21", "keep 21 is more than k 20"),
+        ("store = 'faiss'", "store: .*'lancedb' or 'pinecone'"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "rag.toml"
+    file.write_text(text)
+    with pytest.raises(AskdocsError, match=rf"rag\.toml: {told}") as raised:
+        load(file)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AskdocsError, match=r"none\.toml: cannot be read"):
+        load(tmp_path / "none.toml")
+
+
+def test_a_sweep_tries_what_fits_together() -> None:
+    base = RagSettings()
+    sizes = [(s.chunk_tokens, s.overlap, s.rerank) for s in sweep.first(base, GRID)]
+    assert sizes == [(256, 0, False), (256, 128, False)] + [
+        (2048, overlap, False) for overlap in (0, 128, 200)
+    ]
+    assert [(s.k, s.rerank) for s in sweep.second(base, GRID)] == [(10, False), (10, True)]
+    assert [(s.expand, s.hyde) for s in sweep.third(base, GRID)] == [(False, False), (False, True)]
+
+
+def test_the_best_settings_find_more_then_higher_then_with_less() -> None:
+    gold = [("a",), ("b",)]
+    results = [
+        Result(settings=RagSettings(k=20 + n), found=one)
+        for n, one in enumerate(
+            [
+                (found("a"), found("x")),
+                (found("x", "a"), found("b")),
+                (found("a"), found("b")),
+                (found("a"), found("b", tokens=90)),
+            ]
+        )
+    ]
+    ranked = sorted(results, key=lambda result: result.rank(gold))
+    assert ranked == results
+
+
+def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
+    gold = [("a",)] * 40
+    base, better = RagSettings(), RagSettings(k=40)
+    results = [
+        Result(settings=base, found=(found("x", "a"),) * 20 + (found("x"),) * 20),
+        Result(settings=better, found=(found("x", "a"),) * 35 + (found("x"),) * 5),
+    ]
+    first, second, own = table.rows(results, gold, base, {"own": [found("a")] * 40})
+    assert [first.way, second.way] == ["512/64, k 40, rerank", "512/64, k 20, rerank"]
+    assert (first.recall.value, second.recall.value) == (35 / 40, 20 / 40)
+    assert first.recall.low < 35 / 40 < first.recall.high
+    assert first.first.value == 0
+    assert own.first.value == 1
+    assert first.difference.value == 15 / 40
+    assert first.difference.p < 0.001
+    assert second.difference.p == 1
+    lines = list(table.markdown([first, second, own]))
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_half_a_line_of_a_killed_sweep_is_passed_over(tmp_path: Path) -> None:
+    result = Result(settings=RagSettings(), found=(found("a"),))
+    file = tmp_path / measure.FILE
+    file.write_text(result.model_dump_json() + "\n" + result.model_dump_json()[:50])
+    assert measure.read(tmp_path) == [result]
+    sweep._append(file, result)
+    assert measure.read(tmp_path) == [result, result]
