@@ -1,0 +1,213 @@
+"""The gate: may what an exam has measured answer people?
+
+It looks at the report alone, from which leaked questions are left out. A test is passed only where
+something was measured: silence is no consent.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eval.compare import Value, shares_differ
+from eval.report.report import Comparison, Contender, Number, Report
+from eval.scoring.measures import BY_NAME, F1, FALSE_REFUSALS, HALLUCINATED, TRUE_REFUSALS
+from eval.statistics import SIGNIFICANT
+from gateway.errors import AskdocsError
+
+FILE = Path(__file__).with_name("thresholds.toml")
+SLOW, SLOWEST = "total_p95", "total_p99"
+
+
+class Thresholds(BaseModel):
+    """What is asked; each one is explained in thresholds.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answerable: int = Field(ge=1)
+    unanswerable: int = Field(ge=1)
+    detectable: float = Field(gt=0, le=1)
+    errors: float = Field(ge=0, le=1)
+    false_refusals_rise: float = Field(ge=0, le=1)
+    hallucinated_rise: float = Field(ge=0, le=1)
+    slower: float = Field(ge=1)
+    p99_s: float = Field(gt=0)
+    baselines: tuple[str, ...]
+
+
+class Check(NamedTuple):
+    """One of the things that the gate asks."""
+
+    asks: str
+    passed: bool
+    found: str
+    """What was measured, with its interval."""
+
+
+class Reference(NamedTuple):
+    """What answers now, or would without this version."""
+
+    name: str
+    numbers: Contender
+    comparisons: Sequence[Comparison]
+    """Of the subject with it."""
+    same_machine: bool
+    """If not, times say nothing."""
+
+
+def read(file: Path = FILE) -> Thresholds:
+    """Raises AskdocsError: the file cannot be read, or a threshold is missing or not valid."""
+    try:
+        return Thresholds.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise AskdocsError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise AskdocsError(
+            f"{file}: {where}: {problem['msg']}: see {FILE.name} of askdocs, which has all of them"
+        ) from None
+    except ValueError as error:
+        raise AskdocsError(f"{file}: is not TOML ({error})") from None
+
+
+def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Check]:
+    """Every check, in the order in which people would ask. It passes if all of them do.
+
+    Args:
+        report: of the run; its subject is what is decided on.
+        reference: what the subject is compared with.
+        asked: the thresholds.
+    """
+    subject = report.contender(report.subject)
+    if subject is None:
+        raise AskdocsError(
+            f"the report has no {report.subject}: make it anew by `askdocs eval report`"
+        )
+    against = {one.measure: one for one in reference.comparisons}
+    return [
+        *_enough(report, subject, against, asked),
+        *_no_loss(report, reference, against),
+        _no_rise(FALSE_REFUSALS, asked.false_refusals_rise, reference, against),
+        _no_rise(HALLUCINATED, asked.hallucinated_rise, reference, against),
+        _refuses_with_reason(subject),
+        *(_beats(report, baseline) for baseline in asked.baselines),
+        *_fast(subject, reference, against, asked),
+    ]
+
+
+def _enough(
+    report: Report, subject: Contender, against: dict[str, Comparison], asked: Thresholds
+) -> list[Check]:
+    there = report.questions
+    every = there["answerable"] + there["unanswerable"]
+    errors = subject.measures.get("errors")
+    accuracy = against.get(report.accuracy)
+    return [
+        Check(
+            f"at least {asked.answerable} answerable and {asked.unanswerable} unanswerable"
+            " questions that did not leak",
+            there["answerable"] >= asked.answerable and there["unanswerable"] >= asked.unanswerable,
+            f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} leaked)",
+        ),
+        Check(
+            "every question was asked", subject.answers == every, f"{subject.answers} of {every}"
+        ),
+        Check(
+            f"errors at most {asked.errors:.0%}",
+            errors is not None and errors.value <= asked.errors,
+            _shown(errors, "share"),
+        ),
+        Check(
+            f"a loss in accuracy of {asked.detectable:.0%} would be noticed",
+            accuracy is not None and accuracy.detectable <= asked.detectable,
+            "not measured" if accuracy is None else f"one of {accuracy.detectable:.1%} would be",
+        ),
+    ]
+
+
+def _no_loss(report: Report, reference: Reference, against: dict[str, Comparison]) -> list[Check]:
+    checks = []
+    for name in (report.accuracy, F1):
+        found = against.get(name)
+        # Not corrected for several comparisons: for a loss that is the safe side.
+        lost = found is None or (found.value < 0 and found.p < SIGNIFICANT)
+        asks = f"{BY_NAME[name].title}: no significant loss against {reference.name}"
+        checks.append(Check(asks, not lost, _change(found, BY_NAME[name].unit)))
+    return checks
+
+
+def _no_rise(name: str, most: float, reference: Reference, against: dict[str, Comparison]) -> Check:
+    found = against.get(name)
+    rose = found is None or found.value > most or (found.value > 0 and found.p < SIGNIFICANT)
+    return Check(
+        f"{BY_NAME[name].title}: no significant rise against {reference.name}, and none above"
+        f" {most:.0%}",
+        not rose,
+        _change(found, "share"),
+    )
+
+
+def _refuses_with_reason(subject: Contender) -> Check:
+    true, false = subject.measures.get(TRUE_REFUSALS), subject.measures.get(FALSE_REFUSALS)
+    asks = "it refuses where no page answers more readily than where one does"
+    if true is None or false is None:
+        return Check(asks, False, "not measured")
+    readily = true.value > false.value and shares_differ(_value(true), _value(false))
+    return Check(asks, readily, f"{_shown(true, 'share')} and {_shown(false, 'share')}")
+
+
+def _beats(report: Report, baseline: str) -> Check:
+    found = report.comparison(baseline, report.accuracy)
+    return Check(
+        f"significantly more accurate than {baseline}",
+        found is not None and found.says == "better",
+        f"{baseline} was not asked" if found is None else _change(found, "share"),
+    )
+
+
+def _fast(
+    subject: Contender, reference: Reference, against: dict[str, Comparison], asked: Thresholds
+) -> list[Check]:
+    slowest = subject.measures.get(SLOWEST)
+    checks = [
+        Check(
+            f"99 of 100 answers within {asked.p99_s:g} s",
+            slowest is not None and slowest.value <= asked.p99_s,
+            _shown(slowest, "seconds"),
+        )
+    ]
+    if reference.same_machine:
+        one, other = subject.measures.get(SLOW), reference.numbers.measures.get(SLOW)
+        change = against.get(SLOW)
+        asks = f"p95 of the whole answer at most {asked.slower:g} times that of {reference.name}"
+        if one is None or other is None or change is None:
+            checks.append(Check(asks, False, "not measured"))
+        else:
+            slower = one.value > asked.slower * other.value and change.low > 0
+            found = f"{_shown(one, 'seconds')} against {_shown(other, 'seconds')}"
+            checks.append(Check(asks, not slower, found))
+    return checks
+
+
+def _value(one: Number) -> Value:
+    return Value(one.value, one.low, one.high)
+
+
+def _shown(one: Number | None, unit: str) -> str:
+    if one is None:
+        return "not measured"
+    if unit == "seconds":
+        return f"{one.value:.2f} s ({one.low:.2f} to {one.high:.2f})"
+    return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})"
+
+
+def _change(one: Comparison | None, unit: str) -> str:
+    if one is None:
+        return "not measured"
+    many = 100 if unit == "share" else 1
+    digits, name = (1, " points") if unit == "share" else (3, "")
+    value, low, high = (f"{many * x:+.{digits}f}" for x in (one.value, one.low, one.high))
+    return f"{value}{name} ({low} to {high}, p = {one.p:.3f}, {one.n} questions)"

@@ -1,0 +1,190 @@
+"""A report from the files of a run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+from eval import cost, statistics
+from eval.cost import Prices
+from eval.exam.contenders import METHODS, parse
+from eval.report.claim import RAG
+from eval.report.comparison import compare
+from eval.report.report import Agreement, Bin, Case, Contender, Number, Report, Said, number
+from eval.scoring.agreement import Labels, agreement
+from eval.scoring.groups import groups
+from eval.scoring.mark import Mark
+from eval.scoring.measures import ACCURACY, BY_NAME, F1, JUDGED, MEASURES, right
+from eval.scoring.scored import Scored
+
+WORST = 20
+BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+Progress = Callable[[str, int, int], None]
+"""Gets what is done, and how much of how much."""
+
+
+def report(
+    scored: Scored,
+    prices: Prices,
+    subject: str | None = None,
+    judge: str | None = None,
+    labels: Labels | None = None,
+    told: Progress = lambda *_: None,
+) -> Report:
+    """Every number of a run.
+
+    Args:
+        scored: the run.
+        prices: of prices.toml, or a file like it.
+        subject: the contender that the others are compared with.
+        judge: the model that has judged the answers.
+        labels: by hand, which the judge's and the words' are compared with.
+        told: gets how far it is.
+    """
+    name, fair = scored.subject(subject), scored.fair
+    contenders = []
+    for done, (contender, found) in enumerate(fair.items(), 1):
+        contenders.append(_contender(scored, contender, found, prices))
+        told("measuring", done, len(fair))
+    sides = [((name, fair[name]), (other, fair[other])) for other in fair if other != name]
+    asked = [one for one in scored.questions if not one.leaked]
+    judged = [mark.judged for found in fair.values() for mark in found if mark.question.answerable]
+    return Report(
+        run=scored.folder.resolve().name,
+        questions={
+            "answerable": sum(one.answerable for one in asked),
+            "unanswerable": sum(not one.answerable for one in asked),
+            "leaked": len(scored.questions) - len(asked),
+        },
+        subject=name,
+        accuracy=ACCURACY if None in judged or not judged else JUDGED,
+        contenders=contenders,
+        comparisons=compare(sides, lambda done, all_: told("comparing", done, all_)),
+        worst=_worst(fair, name),
+        judge=judge,
+        agreements=_agreements(scored.marks, labels, judge) if labels else [],
+        prices=prices,
+        measured=scored.measured,
+        provenance=scored.run,
+    )
+
+
+def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices) -> Contender:
+    estimates = {measure.name: measure.estimate(found) for measure in MEASURES}
+    numbers = {key: number(one) for key, one in estimates.items() if one is not None}
+    grouped = {**groups(found), "leaked": groups(scored.marks[name]).get("leaked", {})}
+    (contender,) = parse([name])
+    reads, writes = numbers.get("prompt_tokens"), numbers.get("completion_tokens")
+    own = hosted = None
+    if contender.method in METHODS and reads and writes:
+        own = cost.own(reads.value, writes.value, prices)
+        if contender.role == "base":
+            retrieves = contender.method == "rag"
+            hosted = cost.hosted(reads.value, writes.value, retrieves, prices)
+    return Contender(
+        name=name,
+        answers=len(found),
+        measures=numbers,
+        groups={
+            by: {group: _in_short(inside) for group, inside in inner.items()}
+            for by, inner in grouped.items()
+        },
+        calibration=_calibration(found),
+        memory=_memory(scored, name),
+        own=own,
+        hosted=hosted,
+    )
+
+
+def _in_short(found: Sequence[Mark]) -> dict[str, Number]:
+    estimates = {name: BY_NAME[name].estimate(found) for name in (ACCURACY, F1)}
+    return {name: number(one) for name, one in estimates.items() if one is not None}
+
+
+def _memory(scored: Scored, name: str) -> int | None:
+    (contender,) = parse([name])
+    model = scored.run.models.get(contender.role or "")
+    engine = scored.measured.engine_bytes.get(model.name) if model else None
+    index = scored.measured.index_bytes.get(contender.method, 0)
+    return None if engine is None else engine + index
+
+
+def _calibration(found: Sequence[Mark]) -> list[Bin]:
+    bins = []
+    sure = [
+        (mark.answer.confidence, float(right(mark)))
+        for mark in found
+        if mark.answered and mark.answer.confidence is not None
+    ]
+    for low, high in pairwise(BINS):
+        inside = [one for one in sure if low <= one[0] < high or high == one[0] == 1.0]
+        if inside:
+            said, true = zip(*inside, strict=True)
+            estimate = statistics.share(true)
+            bins.append(Bin(confidence=sum(said) / len(said), right=number(estimate)))
+    return bins
+
+
+def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
+    """What the subject got wrong: answers before refusals, and the surest of the worst first.
+
+    Beside it stand what its model would say untrained, and RAG.
+    """
+
+    def badness(mark: Mark) -> tuple[bool, float, float, int]:
+        good = mark.f1 if mark.similar is None else mark.similar
+        return mark.refused, good, -(mark.answer.confidence or 0), mark.question.line
+
+    wrong = [
+        mark
+        for mark in fair[subject]
+        if (not right(mark) if mark.question.answerable else mark.answered)
+    ]
+    beside = dict.fromkeys([subject.replace("tuned-", "base-"), RAG])
+    others = {
+        name: {mark.question.id: mark for mark in fair[name]}
+        for name in beside
+        if name in fair and name != subject
+    }
+    cases = []
+    for mark in sorted(wrong, key=badness)[:WORST]:
+        again = (found.get(mark.question.id) for found in others.values())
+        cases.append(
+            Case(
+                question=mark.question.text,
+                line=mark.question.line,
+                gold=mark.question.answer,
+                pages=mark.question.pages,
+                said=[_said(one) for one in (mark, *again) if one is not None],
+            )
+        )
+    return cases
+
+
+def _said(mark: Mark) -> Said:
+    return Said(
+        contender=mark.answer.contender,
+        text=mark.answer.text or mark.answer.error,
+        right=right(mark) if mark.question.answerable else mark.refused,
+        f1=mark.f1,
+        confidence=mark.answer.confidence,
+        cited=mark.answer.cited_pages,
+    )
+
+
+def _agreements(
+    found: Mapping[str, Sequence[Mark]], labels: Labels, judge: str | None
+) -> list[Agreement]:
+    """Of labels with the words, and with the judge."""
+    everything = [mark for inner in found.values() for mark in inner]
+    sides = {"the words": {_place(mark): mark.near for mark in everything}}
+    if judge:
+        sides[judge] = {_place(m): m.judged for m in everything if m.judged is not None}
+    agreed = {who: agreement(labels, said) for who, said in sides.items()}
+    return [
+        Agreement(who=who, kappa=a.kappa, low=a.low, high=a.high, n=a.size, share=a.share)
+        for who, a in agreed.items()
+        if a is not None
+    ]
+
+
+def _place(mark: Mark) -> tuple[str, str]:
+    return mark.answer.contender, mark.question.id

@@ -1,0 +1,116 @@
+"""The table of the claim: what others published of both ways, and what this run measured."""
+
+from typing import NamedTuple
+
+from eval.exam.contenders import Contender as Kind
+from eval.exam.contenders import Method, Role, parse
+from eval.report.report import Contender, Number, Report
+
+RAG = "base-rag"
+COLUMNS = ("RAG 2.0, published", "tuned, published")
+"""Of the article that made the claim; a dash: it does not say."""
+DASH = "–"
+
+
+class Row(NamedTuple):
+    """One line: the published cells, and a measured one for each contender of `beside`."""
+
+    what: str
+    published: tuple[str, str]
+    measured: list[str]
+
+
+def beside(report: Report) -> list[Contender]:
+    """The contenders of the measured columns: RAG with the base model, and the subject."""
+    names = dict.fromkeys([RAG, report.subject])
+    return [one for name in names if (one := report.contender(name)) is not None]
+
+
+def rows(report: Report) -> list[Row]:
+    """For `beside` contenders."""
+    ours = beside(report)
+    kinds = [parse([one.name])[0] for one in ours]
+
+    def measure(name: str) -> list[Number | None]:
+        return [one.measures.get(name) for one in ours]
+
+    return [
+        Row("accuracy", ("59 %", "89 %"), [share(n) for n in measure(report.accuracy)]),
+        Row("p99 of an answer", ("2,100 ms", "1,200 ms"), [ms(n) for n in measure("total_p99")]),
+        Row("cost a month, own GPU", (DASH, DASH), [_dollars(one.own) for one in ours]),
+        Row("cost a month, hosted", (DASH, DASH), [_dollars(one.hosted) for one in ours]),
+        Row("memory", (DASH, "16 GB"), [gib(one.memory) for one in ours]),
+        Row(
+            "tokens read for a question",
+            (DASH, DASH),
+            [tokens(n) for n in measure("prompt_tokens")],
+        ),
+        Row("context window", (DASH, "131k tokens"), [_context(report, kind) for kind in kinds]),
+        Row("set-up", (DASH, DASH), [_setup(kind) for kind in kinds]),
+        Row("maintenance", (DASH, DASH), [_maintenance(kind) for kind in kinds]),
+    ]
+
+
+def share(one: Number | None) -> str:
+    if one is None:
+        return DASH
+    return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f})"
+
+
+def score(one: Number | None) -> str:
+    return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" if one else DASH
+
+
+def ms(one: Number | None) -> str:
+    if one is None:
+        return DASH
+    value, low, high = (f"{1000 * x:,.0f}" for x in (one.value, one.low, one.high))
+    return f"{value} ms ({low} to {high})"
+
+
+def tokens(one: Number | None) -> str:
+    return f"{one.value:,.0f} ({one.low:,.0f} to {one.high:,.0f})" if one else DASH
+
+
+SHOWN = {"share": share, "score": score, "seconds": ms, "tokens": tokens}
+"""A number with its interval, by the unit of its measure."""
+
+
+def gib(size: int | None) -> str:
+    return DASH if size is None else f"{size / 2**30:.2f} GiB"
+
+
+def _dollars(cost: object) -> str:
+    month = getattr(cost, "month", None)
+    return DASH if month is None else f"${month:,.0f}"
+
+
+def _context(report: Report, kind: Kind) -> str:
+    model = report.provenance.models.get(kind.role or "")
+    return f"{model.context:,} tokens" if model and model.context else DASH
+
+
+_READS: dict[Method, str] = {
+    "rag": "chunks, their vectors in a store, rerank",
+    "pages": "a search index of whole pages",
+    "oracle": "somebody who knows the page",
+    "closed": "nothing beside the model",
+}
+_AGAIN: dict[Method, str] = {
+    "rag": "embed changed pages again",
+    "pages": "index changed pages again",
+    "closed": "nothing is read of changed pages",
+}
+
+
+def _setup(kind: Kind) -> str:
+    return _joined(kind.role, _READS.get(kind.method, DASH), "a training run")
+
+
+def _maintenance(kind: Kind) -> str:
+    more = "train again to learn them" if kind.method == "closed" else "train again when it helps"
+    return _joined(kind.role, _AGAIN.get(kind.method, DASH), more)
+
+
+def _joined(role: Role | None, text: str, tuned: str) -> str:
+    return f"{text}; {tuned}" if role == "tuned" else text

@@ -1,0 +1,54 @@
+"""Contenders side by side: what differs between them, and what of it may be chance."""
+
+from collections.abc import Callable, Sequence
+
+from eval.report.report import Comparison, Says
+from eval.scoring.mark import Mark
+from eval.scoring.measures import MEASURES, pairs
+from eval.statistics import SIGNIFICANT, Difference, holm
+
+Side = tuple[str, Sequence[Mark]]
+"""A contender's name, and its answers."""
+
+
+def compare(
+    sides: Sequence[tuple[Side, Side]], told: Callable[[int, int], None] = lambda *_: None
+) -> list[Comparison]:
+    """Each first with its second, by every measure that contenders are compared by.
+
+    All of one measure are one family for Holm's correction. `told` gets how many of how many
+    measures are done.
+    """
+    found: list[Comparison] = []
+    both = [pairs(one[1], other[1]) for one, other in sides]
+    compared = [measure for measure in MEASURES if measure.compared]
+    for done, measure in enumerate(compared, 1):
+        differences = [
+            (one[0], other[0], difference)
+            for (one, other), paired in zip(sides, both, strict=True)
+            if (difference := measure.difference(paired)) is not None
+        ]
+        corrected = holm([difference.p for *_, difference in differences])
+        for (first, second, difference), p in zip(differences, corrected, strict=True):
+            found.append(
+                Comparison(
+                    first=first,
+                    second=second,
+                    measure=measure.name,
+                    n=difference.size,
+                    holm=p,
+                    says=_says(difference, p, measure.better == "more"),
+                    **{key: getattr(difference, key) for key in _SAME},
+                )
+            )
+        told(done, len(compared))
+    return found
+
+
+_SAME = ("value", "low", "high", "p", "detectable")
+
+
+def _says(difference: Difference, p: float, more_is_better: bool) -> Says:
+    if p >= SIGNIFICANT:
+        return "within noise"
+    return "better" if (difference.value > 0) == more_is_better else "worse"

@@ -1,0 +1,36 @@
+"""report.html: one file that needs nothing else, for reading and for handing on."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from eval.report import tables
+from eval.report.plots import plots
+from eval.report.report import Report
+
+TEMPLATE = "report.html.j2"
+
+
+def html(report: Report) -> str:
+    """The whole page. All that models and wikis have written is escaped in it."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        summary=tables.summary(report),
+        claim=tables.claim(report),
+        plots=plots(report),
+        measured=tables.measured(report),
+        compared=tables.compared(report.comparisons),
+        groups=tables.groups(report),
+        agreed=tables.agreed(report),
+        cost=tables.cost(report),
+        assumptions=tables.assumptions(report),
+        prices=tables.prices(report),
+        provenance=tables.provenance(report),
+    )

@@ -1,0 +1,52 @@
+"""report.md: the numbers of a report, for a wiki or a pull request.
+
+It quotes neither answers nor pages: those are in report.html, and belong to whoever wrote them.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from eval.report import tables
+from eval.report.report import Report
+from eval.report.tables import Table
+
+_SPECIAL = re.compile(r"([\\|`*\[\]<>#])")
+
+
+def markdown(report: Report) -> str:
+    """The whole page."""
+    return "\n".join(_page(report))
+
+
+def table(found: Table) -> str:
+    """Of cells in which nothing is Markdown."""
+    lines: list[Sequence[str]] = [found.head, ["---"] * len(found.head), *found.body]
+    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
+
+
+def _page(report: Report) -> Iterator[str]:
+    yield f"# Report of {_plain(report.run)}\n\n{_plain(tables.summary(report))}\n"
+    yield f"## The claim\n\n{table(tables.claim(report))}\n"
+    yield f"## Every contender\n\n{table(tables.measured(report))}\n"
+    yield (
+        f"## {report.subject} beside the others\n\nOn the same questions. Shares by McNemar's exact"
+        " test, all else by paired bootstrap; p is corrected by Holm for all that are compared by"
+        " one measure. Detectable is the smallest true difference that so many questions show four"
+        " times out of five.\n"
+    )
+    yield f"{table(tables.compared(report.comparisons))}\n"
+    yield f"## Groups of questions, {report.subject}\n\n{table(tables.groups(report))}\n"
+    if report.agreements:
+        yield f"## Agreement with labels by hand\n\n{table(tables.agreed(report))}\n"
+    yield f"## Cost\n\n{table(tables.cost(report))}\n"
+    yield f"{table(Table(['assumed', ''], tables.assumptions(report)))}\n"
+    head = ["price", "US dollars", "read on", "where"]
+    yield f"{table(Table(head, tables.prices(report)))}\n"
+    yield f"## Where it comes from\n\n{table(Table(['', ''], tables.provenance(report)))}\n"
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is Markdown or HTML, in one line."""
+    if text == "---":
+        return text
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()).replace("&", "&amp;"))

@@ -1,0 +1,222 @@
+"""The plots of a report, as SVG that takes its colours from the page around it."""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from eval import cost
+from eval.exam.contenders import parse
+from eval.report.claim import RAG
+from eval.report.report import Contender, Report
+
+# What stands in the SVG is replaced by variables of the page, which has a light and a dark side.
+_INK, _LINE, _BASE, _TUNED, _NONE = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {_INK: "ink", _LINE: "line", _BASE: "base", _TUNED: "tuned", _NONE: "quiet"}
+_MARKERS = {"closed": "o", "pages": "s", "rag": "^", "oracle": "D"}
+QUESTIONS_A_DAY = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+
+
+class Plot(NamedTuple):
+    """One figure."""
+
+    name: str
+    """Its title has the id NAME-title in the page."""
+    title: str
+    says: str
+    """What it shows, for those who cannot see it, too."""
+    svg: str
+
+
+def plots(report: Report) -> list[Plot]:
+    """Those for which there are numbers."""
+    return [plot for draw in (_accuracy, _refusals, _calibration, _cost) for plot in draw(report)]
+
+
+def _accuracy(report: Report) -> Iterator[Plot]:
+    points = [
+        (one, one.measures["total_p50"], one.measures[report.accuracy])
+        for one in report.contenders
+        if {"total_p50", report.accuracy} <= one.measures.keys() and _method(one) in _MARKERS
+    ]
+    if points:
+
+        def draw(axes: Any) -> None:
+            for one, x, y in points:
+                _point(axes, one, (x.value, x.low, x.high), (y.value, y.low, y.high))
+            axes.set(xlabel="seconds for an answer, p50", ylabel="accuracy", ylim=(0, 1))
+            axes.set_xlim(left=0)
+            _label(axes, [(one.name, x.value, y.value) for one, x, y in points])
+
+        yield Plot(
+            "accuracy",
+            "Accuracy against latency",
+            "Left is faster, up is better. Bars are intervals of 95 %.",
+            _svg("accuracy", draw),
+        )
+
+
+def _refusals(report: Report) -> Iterator[Plot]:
+    points = [
+        (one, one.measures["false_refusals"], one.measures["true_refusals"])
+        for one in report.contenders
+        if {"false_refusals", "true_refusals"} <= one.measures.keys()
+    ]
+    if points:
+
+        def draw(axes: Any) -> None:
+            axes.plot([0, 1], [0, 1], color=_LINE, linestyle="--", linewidth=1)
+            for one, x, y in points:
+                _point(axes, one, (x.value, x.low, x.high), (y.value, y.low, y.high))
+            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+            axes.set(xlabel="false refusals", ylabel="true refusals")
+            _label(axes, [(one.name, x.value, y.value) for one, x, y in points])
+
+        yield Plot(
+            "refusals",
+            "Refusals",
+            "Up and left is better. On the dashed line it refuses without looking.",
+            _svg("refusals", draw),
+        )
+
+
+def _calibration(report: Report) -> Iterator[Plot]:
+    subject = report.contender(report.subject)
+    if subject and subject.calibration:
+
+        def draw(axes: Any) -> None:
+            axes.plot([0, 1], [0, 1], color=_LINE, linestyle="--", linewidth=1)
+            for bin_ in subject.calibration:
+                right = bin_.right
+                axes.errorbar(
+                    bin_.confidence,
+                    right.value,
+                    yerr=[[right.value - right.low], [right.high - right.value]],
+                    color=_TUNED,
+                    marker="o",
+                    linewidth=1,
+                )
+                axes.annotate(
+                    f"{right.n}",
+                    (bin_.confidence, right.value),
+                    xytext=(6, -3),
+                    textcoords="offset points",
+                )
+            axes.set(xlim=(0, 1), ylim=(-0.03, 1.03))
+            axes.set(xlabel="its confidence", ylabel="share that is right")
+
+        yield Plot(
+            "calibration",
+            f"Calibration of {report.subject}",
+            "On the dashed line it is right as often as it says. Beside each point the number of"
+            " answers.",
+            _svg("calibration", draw),
+        )
+
+
+def _cost(report: Report) -> Iterator[Plot]:
+    lines: list[tuple[str, str, str, list[float]]] = []
+    for name in dict.fromkeys([RAG, report.subject]):
+        one = report.contender(name)
+        if one is None or one.own is None:
+            continue
+        reads, writes = (one.measures[f"{what}_tokens"].value for what in ("prompt", "completion"))
+        many = [cost.at(report.prices, questions) for questions in QUESTIONS_A_DAY]
+        months = [cost.own(reads, writes, prices).month for prices in many]
+        lines.append((f"{name}, own GPU", _colour(one), "-", months))
+        if one.hosted:
+            rag = _method(one) == "rag"
+            hosted = [cost.hosted(reads, writes, rag, prices).month for prices in many]
+            lines.append((f"{name}, hosted", _colour(one), ":", hosted))
+    if lines:
+
+        def draw(axes: Any) -> None:
+            for label, colour, style, months in lines:
+                axes.plot(QUESTIONS_A_DAY, months, style, color=colour, label=label)
+            axes.set(xscale="log", yscale="log", xlabel="questions a day", ylabel="dollars a month")
+            axes.legend(frameon=False, labelcolor=_INK)
+
+        yield Plot(
+            "cost",
+            "Cost against questions a day",
+            "A GPU of one's own costs the same until it is busy; services cost by the token.",
+            _svg("cost", draw),
+        )
+
+
+def _point(
+    axes: Any, one: Contender, x: tuple[float, float, float], y: tuple[float, float, float]
+) -> None:
+    axes.errorbar(
+        x[0],
+        y[0],
+        xerr=[[max(0, x[0] - x[1])], [max(0, x[2] - x[0])]],
+        yerr=[[max(0, y[0] - y[1])], [max(0, y[2] - y[0])]],
+        color=_colour(one),
+        marker=_MARKERS.get(_method(one), "x"),
+        elinewidth=0.7,
+    )
+
+
+def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
+    """Names beside points, moved up where they would lie on each other."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    placed: list[tuple[float, float]] = []
+    for name, x, y in sorted(points, key=lambda point: point[2]):
+        right, up = to_axes.transform((x, y))
+        right = min(right + 0.015, 1 - _LABEL[0])
+        while any(abs(right - a) < _LABEL[0] and abs(up - b) < _LABEL[1] for a, b in placed):
+            up += 0.01
+        placed.append((right, up))
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(right, up),
+            textcoords="axes fraction",
+            arrowprops={"arrowstyle": "-", "color": _LINE, "linewidth": 0.5},
+        )
+
+
+_LABEL = 0.22, 0.055
+"""Width and height of a name, as shares of the axes."""
+
+
+def _method(one: Contender) -> str:
+    return parse([one.name])[0].method
+
+
+def _colour(one: Contender) -> str:
+    return {"base": _BASE, "tuned": _TUNED}.get(parse([one.name])[0].role or "", _NONE)
+
+
+def _svg(name: str, draw: Callable[[Any], None]) -> str:
+    """A figure as an element of a page: its ids are its own, its colours the page's."""
+    # Here, because it takes seconds to load.
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    # Text stays text, in the page's own font.
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "axes.edgecolor": _LINE}
+    settings |= dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], _INK)
+    with rc_context(settings):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        file = io.StringIO()
+        nothing = dict.fromkeys(["Date", "Creator", "Format", "Type"])
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'^<svg [^>]*viewBox="([^"]*)"[^>]*>', _opened(name), svg)
+    svg = re.sub(r" font-family: [^;\"]*;", "", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg
+
+
+def _opened(name: str) -> str:
+    """`xlink` is what matplotlib's markers use; in HTML it needs no declaration."""
+    return rf'<svg viewBox="\1" role="img" aria-labelledby="{name}-title">'

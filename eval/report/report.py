@@ -1,0 +1,157 @@
+"""What report.json says: every number of a run, with its interval, and where it comes from."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eval.bootstrap import Estimate
+from eval.cost import Cost, Prices
+from eval.exam.measured import Measured
+from eval.exam.run import Run
+from gateway.errors import AskdocsError
+
+FILE = "report.json"
+Says = Literal["better", "worse", "within noise"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Number(_Part):
+    """A measured value and its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """What it was measured on."""
+
+
+class Comparison(_Part):
+    """Two contenders by one measure, on the questions that both answered."""
+
+    first: str
+    second: str
+    measure: str
+    value: float
+    """The first's minus the second's."""
+    low: float
+    high: float
+    n: int
+    p: float
+    holm: float
+    """The p-value, corrected for all that were compared by this measure."""
+    detectable: float
+    """The smallest true difference that so many questions show four times out of five."""
+    says: Says
+    """Is the first one better? Within noise: the corrected p-value is 0.05 or more."""
+
+
+class Bin(_Part):
+    """Answers of about the same confidence."""
+
+    confidence: float
+    right: Number
+
+
+class Contender(_Part):
+    """One way to answer."""
+
+    name: str
+    answers: int
+    """To questions that did not leak."""
+    measures: dict[str, Number]
+    groups: dict[str, dict[str, dict[str, Number]]]
+    """Accuracy and token F1, by what questions are grouped by, and by group."""
+    calibration: list[Bin]
+    memory: int | None
+    """The most bytes that its engine and its index held; None: they were not measured."""
+    own: Cost | None
+    """On a GPU of one's own; None: nothing is known of its tokens."""
+    hosted: Cost | None
+    """From services; None also for a tuned model, which they do not have."""
+
+
+class Said(_Part):
+    """What a contender said to a question."""
+
+    contender: str
+    text: str
+    right: bool
+    f1: float
+    confidence: float | None
+    cited: tuple[str, ...]
+
+
+class Case(_Part):
+    """A question for a writer to look at."""
+
+    question: str
+    line: int
+    gold: str
+    pages: tuple[str, ...]
+    said: list[Said]
+
+
+class Agreement(_Part):
+    """With labels by hand."""
+
+    who: str
+    kappa: float
+    low: float
+    high: float
+    n: int
+    share: float
+
+
+class Report(_Part):
+    """All of it."""
+
+    run: str
+    """The name of its folder."""
+    questions: dict[str, int]
+    """How many: answerable, unanswerable, leaked (left out of all but the group of that name)."""
+    subject: str
+    """The contender that the others are compared with."""
+    accuracy: str
+    """The measure that is called accuracy here: that of the judge, if every answer was judged."""
+    contenders: list[Contender]
+    comparisons: list[Comparison]
+    worst: list[Case]
+    """Of the subject."""
+    judge: str | None
+    agreements: list[Agreement]
+    prices: Prices
+    measured: Measured
+    provenance: Run
+
+    def contender(self, name: str) -> Contender | None:
+        return next((one for one in self.contenders if one.name == name), None)
+
+    def comparison(self, second: str, measure: str) -> Comparison | None:
+        """Of the subject with another."""
+        found = (one for one in self.comparisons if (one.second, one.measure) == (second, measure))
+        return next(found, None)
+
+
+def number(estimate: Estimate) -> Number:
+    return Number(value=estimate.value, low=estimate.low, high=estimate.high, n=estimate.size)
+
+
+def read(run: Path) -> Report:
+    """Raises AskdocsError: there is none, or it is not valid."""
+    file = run / FILE
+    try:
+        return Report.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise AskdocsError(
+            f"{file}: cannot be read ({error.strerror}): `askdocs eval report {run}` makes it"
+        ) from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "its beginning"
+        raise AskdocsError(
+            f"{file}: {where}: {problem['msg']}: make it anew by `askdocs eval report {run}`"
+        ) from None

@@ -1,0 +1,140 @@
+"""The tables of a report, as plain text in cells: for report.md and report.html."""
+
+from typing import NamedTuple
+
+from eval.report.claim import COLUMNS, DASH, SHOWN, beside, rows
+from eval.report.report import Comparison, Report
+from eval.scoring.measures import ACCURACY, BY_NAME, F1, MEASURES
+
+
+class Table(NamedTuple):
+    """Heads of the columns, and lines whose first cell says what they are about."""
+
+    head: list[str]
+    body: list[list[str]]
+
+
+def summary(report: Report) -> str:
+    """What was asked, and what the numbers mean, in a paragraph."""
+    asked, run = report.questions, report.provenance
+    by = "the judge tells" if report.accuracy == "judged" else "words tell"
+    leaked = f" {asked['leaked']} more had leaked into training, and are left out."
+    unknown = " Whether questions had leaked into training was not looked at."
+    looked = run.questions.trained_sha256 is not None
+    return (
+        f"{asked['answerable']} answerable and {asked['unanswerable']} unanswerable questions of"
+        f" {run.questions.file}, about {run.wiki.pages} pages."
+        f"{leaked if asked['leaked'] else '' if looked else unknown}"
+        f" Accuracy is of answerable questions, as far as {by}; a refusal is wrong there."
+        " In brackets the interval of 95 %."
+    )
+
+
+def claim(report: Report) -> Table:
+    head = ["", *COLUMNS, *(f"{one.name}, measured" for one in beside(report))]
+    return Table(head, [[row.what, *row.published, *row.measured] for row in rows(report)])
+
+
+def measured(report: Report) -> Table:
+    """Every measure of every contender."""
+    body = []
+    for measure in MEASURES:
+        numbers = [one.measures.get(measure.name) for one in report.contenders]
+        if any(numbers):
+            body.append([measure.title, *(SHOWN[measure.unit](number) for number in numbers)])
+    return Table(["", *(one.name for one in report.contenders)], body)
+
+
+def compared(comparisons: list[Comparison]) -> Table:
+    body = [
+        [
+            BY_NAME[one.measure].title,
+            f"{one.first} minus {one.second}",
+            f"{_change(one, one.value)} ({_change(one, one.low)} to {_change(one, one.high)})",
+            "< 0.001" if one.holm < 0.001 else f"{one.holm:.3f}",
+            one.says,
+            _change(one, one.detectable, ""),
+        ]
+        for one in comparisons
+    ]
+    return Table(["measure", "of", "difference", "p", "", "detectable"], body)
+
+
+def groups(report: Report) -> Table:
+    """Of the subject."""
+    subject = report.contender(report.subject)
+    body = [
+        [by, group, *(SHOWN[BY_NAME[name].unit](one) for name, one in numbers.items()), n]
+        for by, inner in (subject.groups if subject else {}).items()
+        for group, numbers in inner.items()
+        for n in [str(next(iter(numbers.values())).n)]
+    ]
+    heads = [BY_NAME[name].title for name in (ACCURACY, F1)]
+    return Table(["by", "group", *heads, "questions"], body)
+
+
+def agreed(report: Report) -> Table:
+    body = [
+        [a.who, f"{a.kappa:.2f} ({a.low:.2f} to {a.high:.2f})", f"{100 * a.share:.1f} %", f"{a.n}"]
+        for a in report.agreements
+    ]
+    return Table(["", "Cohen's kappa", "agree", "answers"], body)
+
+
+def cost(report: Report) -> Table:
+    body = []
+    for one in report.contenders:
+        if one.own:
+            cells = [one.name]
+            for found in (one.own, one.hosted):
+                values = (found.month, found.thousand) if found else ()
+                cells += [f"${value:,.2f}" for value in values] or [DASH, DASH]
+            body.append(cells)
+    thousand = "1,000 questions"
+    return Table(["", "own GPU: a month", thousand, "hosted: a month", thousand], body)
+
+
+def assumptions(report: Report) -> list[list[str]]:
+    found = report.prices.assumptions.model_dump()
+    return [[key.replace("_", " "), f"{value:,g}"] for key, value in found.items()]
+
+
+def prices(report: Report) -> list[list[str]]:
+    """Name, dollars, day and address of each."""
+    found = report.prices.model_dump(exclude={"assumptions"})
+    return [
+        [key.replace("_", " "), f"{one['usd']:,.3f}", f"{one['read']}", one["source"]]
+        for key, one in found.items()
+    ]
+
+
+def provenance(report: Report) -> list[list[str]]:
+    """Names and values."""
+    run = report.provenance
+    made = run.provenance
+    return [
+        ["made", f"{made.made:%Y-%m-%d %H:%M} UTC"],
+        ["commit", made.commit or "not a checkout"],
+        ["questions, SHA-256", run.questions.sha256],
+        ["drawn", f"{len(run.questions.ids)} by seed {run.questions.seed}"],
+        ["wiki, SHA-256", run.wiki.sha256],
+        ["prompt", run.prompt_fingerprint],
+        *([f"model, {role}", one.name] for role, one in run.models.items()),
+        ["engine", f"{made.engine} {made.engine_model}".strip()],
+        ["decoding", f"temperature {run.temperature:g}, at most {run.max_tokens} tokens"],
+        ["asked at once", f"{run.at_once}"],
+        ["pages in a prompt", f"{run.max_pages}, {run.page_budget} tokens at most"],
+        *(["RAG", f"{run.rag.model_dump(mode='json')}"] for _ in [0] if run.rag),
+        *([name, version] for name, version in made.versions.items()),
+        *([name, f"{value}"] for name, value in made.machine.items()),
+        *(["judge", report.judge] for _ in [0] if report.judge),
+    ]
+
+
+def _change(one: Comparison, value: float, sign: str = "+") -> str:
+    unit = BY_NAME[one.measure].unit
+    if unit == "share":
+        return f"{100 * value:{sign}.1f} points"
+    if unit == "seconds":
+        return f"{1000 * value:{sign},.0f} ms"
+    return f"{value:{sign}.3f}"

@@ -1,0 +1,59 @@
+"""A run of an exam, with marks for its answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.exam import measured, run
+from eval.exam.contenders import TRIVIAL, parse
+from eval.exam.measured import Measured
+from eval.exam.question import Question
+from eval.exam.run import Run
+from eval.scoring.mark import Judged, Mark, Similar, marks, read
+from gateway.errors import AskdocsError
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run whose answers have their marks."""
+
+    folder: Path
+    run: Run
+    measured: Measured
+    questions: list[Question]
+    marks: dict[str, list[Mark]]
+    """By contender."""
+
+    @property
+    def fair(self) -> dict[str, list[Mark]]:
+        """Without the questions that leaked into training."""
+        return {
+            name: [mark for mark in found if not mark.question.leaked]
+            for name, found in self.marks.items()
+        }
+
+    def subject(self, wanted: str | None = None) -> str:
+        """The contender that the report is about: the product with the tuned model, if it is there.
+
+        Raises AskdocsError: the one that is wanted answered nothing.
+        """
+        if wanted is not None:
+            parse([wanted])
+            if wanted not in self.marks:
+                raise AskdocsError(
+                    f"{self.folder}: {wanted} answered nothing; there are {', '.join(self.marks)}"
+                )
+            return wanted
+        order = [f"{role}-{way}" for role in ("tuned", "base") for way in _BEST_FIRST]
+        return next(name for name in (*order, *TRIVIAL) if name in self.marks)
+
+
+_BEST_FIRST = ("pages", "rag", "closed", "oracle")
+
+
+def score(folder: Path, similar: Similar | None = None, judged: Judged | None = None) -> Scored:
+    """Raises AskdocsError: the folder is no run, or nothing was answered yet."""
+    questions, answers = read(folder)
+    of = run.read(folder)
+    ordered = {name: answers[name] for name in of.contenders if name in answers}
+    found = marks(questions, ordered, similar, judged)
+    return Scored(folder, of, measured.read(folder), questions, found)

@@ -1,0 +1,157 @@
+"""Runs of an exam whose contenders do as they are told, as `askdocs eval run` leaves them."""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eval.exam.answer import Answer
+from eval.exam.measured import Measured, Took
+from eval.exam.question import Question
+from eval.exam.run import Asked, Model, Provenance, Run, Wiki
+from gateway.grounding.prompt import REFUSAL, fingerprint
+
+TYPES = ("how", "what", "where", "yes-no")
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a contender does."""
+
+    accuracy: float = 0.6
+    """Of what it does not refuse."""
+    false_refusals: float = 0.05
+    true_refusals: float = 0.7
+    leaked_accuracy: float | None = None
+    """On leaked questions; None: as on all others."""
+    seconds: float = 1.0
+    """Of an answer, in the middle."""
+    first_sentence: bool = False
+    """It says what `first-sentence` says."""
+    fails: float = 0.0
+
+
+def questions(answerable: int = 150, unanswerable: int = 60, leaked: int = 0) -> list[Question]:
+    """The leaked ones come on top of the answerable ones."""
+    found = []
+    for number in range(answerable + unanswerable + leaked):
+        there = number < answerable or number >= answerable + unanswerable
+        found.append(
+            Question(
+                id=f"q{number}",
+                line=number + 1,
+                text=f"How is valve {number} opened?",
+                answer=f"Turn the valve {number} left until it clicks {number * 7} times."
+                if there
+                else "",
+                answerable=there,
+                pages=(f"valve-{number}.md",) if there else (),
+                type=TYPES[number % len(TYPES)],
+                page_tokens=200 * (number % 30) if there else None,
+                leaked=number >= answerable + unanswerable,
+            )
+        )
+    return found
+
+
+def answer(name: str, asked: Question, does: Behaviour, luck: random.Random) -> Answer:
+    """What it says, with all that is measured of it."""
+    draw = [luck.random() for _ in range(6)]
+    accuracy = does.accuracy
+    if asked.leaked and does.leaked_accuracy is not None:
+        accuracy = does.leaked_accuracy
+    refuses = draw[0] < (does.false_refusals if asked.answerable else does.true_refusals)
+    # Hard questions are hard for everyone: half of the answers of two contenders go together.
+    hard = random.Random(asked.id).random() if draw[1] < 0.5 else draw[2]
+    right = asked.answerable and hard < accuracy
+    text = f"Nobody could say which lever {luck.random()} belongs here."
+    if does.first_sentence:
+        common = random.Random(f"first {asked.id}").random() < 0.3
+        text = asked.answer if asked.answerable and common else f"Welcome to page {asked.id}."
+    elif refuses:
+        text = REFUSAL
+    elif right:
+        text = f"Certainly. {asked.answer}"
+    other = f"valve-{int(draw[2] * 1000) + 1000}.md"
+    pages = (asked.pages[0], other) if asked.pages and draw[3] < 0.5 else (other, *asked.pages)
+    seconds = does.seconds * (0.5 + draw[4]) * (1 if draw[5] < 0.97 else 3)
+    failed = luck.random() < does.fails
+    trivial = name in ("first-sentence", "best-overlap", "always-refuse")
+    return Answer(
+        contender=name,
+        question=asked.id,
+        text="" if failed else text,
+        error="the engine went away" if failed else "",
+        prompt_pages=pages if "closed" not in name else (),
+        found_pages=pages if "closed" not in name else (),
+        cited_pages=pages[:1] if "closed" not in name and text != REFUSAL else (),
+        confidence=None if trivial else min(1.0, 0.35 + 0.4 * right + 0.2 * draw[2]),
+        prompt_tokens=0 if trivial else 1200,
+        completion_tokens=0 if trivial else 60,
+        retrieval_s=0.02,
+        first_token_s=None if trivial else seconds * 0.4,
+        total_s=0.001 if trivial else seconds,
+    )
+
+
+def write(
+    folder: Path,
+    contenders: Mapping[str, Behaviour],
+    asked: list[Question] | None = None,
+    seed: int = 1,
+    tuned: str = "docs@v1",
+    change: Callable[[Answer], Answer] = lambda one: one,
+) -> Path:
+    """A whole run in a folder. `change` may rewrite each answer."""
+    asked = questions() if asked is None else asked
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "questions.jsonl").write_text(
+        "".join(one.model_dump_json() + "\n" for one in asked), encoding="utf-8"
+    )
+    with (folder / "answers.jsonl").open("w", encoding="utf-8") as file:
+        for name, does in contenders.items():
+            luck = random.Random(f"{seed} {name}")
+            for one in asked:
+                file.write(change(answer(name, one, does, luck)).model_dump_json() + "\n")
+    models = {role: Model(named=role, name=name, context=8192)
+              for role, name in (("base", "base"), ("tuned", tuned))}  # fmt: skip
+    run = Run(
+        questions=Asked(
+            file="qa_pairs.jsonl",
+            sha256="a" * 64,
+            split="test",
+            seed=seed,
+            ids=tuple(one.id for one in asked),
+        ),
+        wiki=Wiki(name="valves", pages=len(asked), sha256="b" * 64),
+        contenders=tuple(contenders),
+        models=models,
+        alias="docs",
+        page_budget=1500,
+        max_pages=3,
+        max_tokens=200,
+        at_once=2,
+        rag=None,
+        prompt_fingerprint=fingerprint(),
+        provenance=Provenance(
+            made=datetime(2026, 1, 2, tzinfo=UTC),
+            commit="c" * 40,
+            versions={"python": "3.11", "inspect-ai": "0.3"},
+            engine="llama.cpp",
+            engine_model="<tiny> & co",
+            machine={"system": "Linux", "cores": 2, "memory": 2**34, "gpus": []},
+        ),
+    )
+    (folder / "run.json").write_text(run.model_dump_json(), encoding="utf-8")
+    took = {name: Took(questions=len(asked), wall_s=10.0, engine_s=9.8) for name in contenders}
+    measured = Measured(took=took, engine_bytes={"base": 2**30}, index_bytes={"pages": 2**20})
+    (folder / "measured.json").write_text(measured.model_dump_json(), encoding="utf-8")
+    return folder
+
+
+def labels(file: Path, rows: list[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file

@@ -1,0 +1,176 @@
+"""The gate against runs that would fool a naive one."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from eval import bootstrap, cost, gate
+from eval.exam.answer import Answer
+from eval.gate import Check, Reference
+from eval.report.build import report
+from eval.report.comparison import compare
+from eval.report.report import Report
+from eval.scoring.scored import score
+from gateway.errors import AskdocsError
+from tests.eval import runs
+from tests.eval.runs import Behaviour
+
+BASE = Behaviour(accuracy=0.5)
+TRIVIAL = {
+    "first-sentence": Behaviour(first_sentence=True),
+    "best-overlap": Behaviour(accuracy=0.2, false_refusals=0, true_refusals=0),
+    "always-refuse": Behaviour(accuracy=0, false_refusals=1, true_refusals=1),
+}
+SUBJECT = "tuned-pages"
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "SAMPLES", 400)
+    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 200)
+
+
+def measured(folder: Path, does: Behaviour, base: Behaviour = BASE, **how: int) -> Report:
+    contenders = {SUBJECT: does, "base-pages": base, **TRIVIAL}
+    run = runs.write(folder, contenders, runs.questions(**how))
+    return report(score(run), cost.read())
+
+
+def failed(found: Report, against: str = "base-pages") -> list[str]:
+    """What the gate is not content with."""
+    numbers = found.contender(against)
+    assert numbers is not None
+    compared = [one for one in found.comparisons if one.second == against]
+    checks = gate.decide(found, Reference(against, numbers, compared, True), gate.read())
+    assert all(check.found for check in checks)
+    return [check.asks for check in checks if not check.passed]
+
+
+def about(words: str, failures: list[str]) -> bool:
+    return any(words in failure for failure in failures)
+
+
+def test_a_better_model_passes(tmp_path: Path) -> None:
+    assert failed(measured(tmp_path, Behaviour(accuracy=0.75))) == []
+
+
+def test_a_model_that_is_as_good_passes(tmp_path: Path) -> None:
+    assert failed(measured(tmp_path, Behaviour(accuracy=0.55))) == []
+
+
+def test_one_that_always_refuses_is_found_out(tmp_path: Path) -> None:
+    failures = failed(measured(tmp_path, Behaviour(false_refusals=1, true_refusals=1)))
+    assert about("false refusals", failures)
+    assert about("no significant loss", failures)
+    assert about("more readily", failures)
+    assert about("accurate than always-refuse", failures)
+    assert not about("hallucinated", failures)
+
+
+def test_one_that_refuses_at_random_is_found_out(tmp_path: Path) -> None:
+    never = Behaviour(accuracy=0.5, false_refusals=0.5, true_refusals=0.5)
+    failures = failed(measured(tmp_path, Behaviour(0.9, 0.5, 0.5), never))
+    assert failures == ["it refuses where no page answers more readily than where one does"]
+
+
+def test_one_that_copies_the_first_sentence_is_found_out(tmp_path: Path) -> None:
+    copied = Behaviour(first_sentence=True)
+    failures = failed(measured(tmp_path, copied, Behaviour(accuracy=0.2)))
+    assert about("accurate than first-sentence", failures)
+    assert about("more readily", failures)
+
+
+def test_one_that_is_better_on_leaked_questions_alone_is_found_out(tmp_path: Path) -> None:
+    knows = Behaviour(accuracy=0.3, leaked_accuracy=1)
+    found = measured(tmp_path, knows, leaked=150)
+    assert about("no significant loss", failed(found))
+    subject = found.contender(SUBJECT)
+    assert subject is not None
+    assert subject.answers == 210
+    assert found.questions["leaked"] == 150
+    leaked = subject.groups["leaked"]
+    assert leaked["yes"]["accuracy"].value > 0.9 > leaked["no"]["accuracy"].value
+
+
+def test_most_questions_leaked_leaves_too_few(tmp_path: Path) -> None:
+    found = measured(tmp_path, Behaviour(accuracy=0.8), answerable=30, leaked=300)
+    assert about("that did not leak", failed(found))
+
+
+def test_one_that_is_better_by_luck_is_found_out(tmp_path: Path) -> None:
+    lucky = Behaviour(accuracy=1, false_refusals=0, true_refusals=1)
+    failures = failed(measured(tmp_path, lucky, answerable=8, unanswerable=4))
+    assert about("at least 100 answerable", failures)
+    assert about("would be noticed", failures)
+
+
+def test_one_that_answers_everything_is_found_out(tmp_path: Path) -> None:
+    bold = Behaviour(accuracy=0.8, false_refusals=0, true_refusals=0)
+    failures = failed(measured(tmp_path, bold))
+    assert about("hallucinated", failures)
+    assert about("more readily", failures)
+    assert not about("no significant loss", failures)
+    # Even where what answers now is no better.
+    nothing_new = failed(measured(tmp_path / "2", bold, Behaviour(0.5, 0, 0)))
+    assert nothing_new == ["it refuses where no page answers more readily than where one does"]
+
+
+def test_one_that_is_accurate_but_slow_is_found_out(tmp_path: Path) -> None:
+    failures = failed(measured(tmp_path, Behaviour(accuracy=0.9, seconds=3)))
+    assert len(failures) == 1
+    assert about("p95", failures)
+    failures = failed(measured(tmp_path / "2", Behaviour(0.9, seconds=40), Behaviour(seconds=40)))
+    assert failures == ["99 of 100 answers within 30 s"]
+
+
+def test_one_that_fails_now_and_then_is_found_out(tmp_path: Path) -> None:
+    assert "errors at most 1%" in failed(measured(tmp_path, Behaviour(accuracy=0.9, fails=0.05)))
+
+
+def test_silence_is_no_consent(tmp_path: Path) -> None:
+    """A run without baselines, cut off in the middle, with half of the answers."""
+    run = runs.write(tmp_path, {SUBJECT: Behaviour(accuracy=0.9), "base-pages": BASE})
+    lines = (run / "answers.jsonl").read_text().splitlines(keepends=True)
+    of = [Answer.model_validate_json(line) for line in lines]
+    kept = [line for line, one in zip(lines, of, strict=True) if one.question < "q2"]
+    (run / "answers.jsonl").write_text("".join(kept) + lines[-1][:40])
+    failures = failed(report(score(run), cost.read()))
+    assert "every question was asked" in failures
+    assert sum("more accurate than" in failure for failure in failures) == 3
+
+
+def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
+    found = measured(tmp_path, Behaviour(accuracy=0.8, seconds=3))
+    before = score(runs.write(tmp_path / "before", {SUBJECT: BASE}, seed=2))
+    now = score(tmp_path)
+    sides = [((SUBJECT, now.fair[SUBJECT]), ("before", before.fair[SUBJECT]))]
+    numbers = report(before, cost.read()).contender(SUBJECT)
+    assert numbers is not None
+
+    def checks(same_machine: bool) -> list[Check]:
+        reference = Reference("before", numbers, compare(sides), same_machine)
+        return gate.decide(found, reference, gate.read())
+
+    assert all(check.passed for check in checks(False))
+    assert [c.asks for c in checks(True) if not c.passed] == [
+        "p95 of the whole answer at most 1.25 times that of before"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("answerable = 0", "answerable: Input should be greater than or equal to 1"),
+        ("speed = 3", "speed: Extra inputs are not permitted"),
+        ("answerable = ", "is not TOML"),
+    ],
+)
+def test_a_broken_threshold_is_named(tmp_path: Path, line: str, says: str) -> None:
+    file = tmp_path / "thresholds.toml"
+    key = line.split(" ")[0]
+    others = [one for one in gate.FILE.read_text().splitlines() if not one.startswith(f"{key} =")]
+    file.write_text("\n".join([*others, line]))
+    with pytest.raises(AskdocsError, match=says):
+        gate.read(file)
+    assert set(tomllib.loads(gate.FILE.read_text())) == set(gate.Thresholds.model_fields)
