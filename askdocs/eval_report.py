@@ -1,0 +1,317 @@
+"""`askdocs eval report|compare|gate`: what a run has shown, and whether it may be promoted."""
+
+import asyncio
+import hashlib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.home import write
+from askdocs.options import HomeOption, JsonOption
+from askdocs.syncing import Bar
+from gateway.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from eval.gate import Reference
+    from eval.report.report import Report
+    from eval.scoring.mark import Similar
+    from eval.scoring.scored import Scored
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder that `askdocs eval run` made.")
+]
+ContenderOption = Annotated[
+    str | None,
+    typer.Option(help="The one that others are compared with (default: tuned-pages, if there)."),
+]
+VERDICT = "verdict.json"
+
+
+def report(
+    run: RunArgument,
+    contender: ContenderOption = None,
+    judge_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Let this model judge answers, too.")
+    ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Its OpenAI endpoint, with /v1; OPENAI_API_KEY is used."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Labels by hand: question, contender, correct."),
+    ] = None,
+    similarity: Annotated[
+        bool, typer.Option(help="Compare answers by meaning, too: some 20 ms each, once.")
+    ] = True,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Prices (default: eval/prices.toml).")
+    ] = None,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of the costs, as questions_a_day=5000."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a run: report.html, report.md and report.json in its folder."""
+    from eval import cost
+    from eval.scoring import agreement
+
+    if (judge_model is None) != (judge_url is None):
+        raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
+    costs = cost.read(prices or cost.FILE, assume or ())
+    by_hand = agreement.read(labels) if labels else None
+    with Bar() as bar:
+        scored = _scored(run, bar, similarity, judge_model, judge_url)
+        made = _report(scored, bar, costs, contender, judge_model, by_hand)
+    if as_json:
+        print(made.model_dump_json(indent=2))
+        return
+    from askdocs import table
+    from eval.report import tables
+
+    print(f"{tables.summary(made)}\n")
+    table.show(*tables.claim(made))
+    accuracy = [one for one in made.comparisons if one.measure == made.accuracy]
+    print()
+    table.show(*tables.compared(accuracy))
+    print(f"\n{run / 'report.html'}")
+
+
+def compare(
+    first: RunArgument,
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="The one beside it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Two runs, contender by contender, on the questions that both asked."""
+    from eval.report.comparison import compare
+    from eval.scoring.measures import pairs
+    from eval.scoring.scored import score
+
+    one, other = score(first), score(second)
+    both = [name for name in one.fair if name in other.fair]
+    if not both:
+        raise AskdocsError(
+            f"{first} and {second} have no contender in common: the first has"
+            f" {', '.join(one.marks)}, the second {', '.join(other.marks)}"
+        )
+    with Bar() as bar:
+        found = compare(
+            [((n, one.fair[n]), (f"{n} of {second.name}", other.fair[n])) for n in both],
+            lambda done, total: bar.show("comparing", done, total),
+        )
+    shared = {name: len(pairs(one.fair[name], other.fair[name])) for name in both}
+    if not any(shared.values()):
+        raise AskdocsError(f"{first} and {second} have no question in common: draw with one --seed")
+    facts: dict[str, Any] = {
+        "shared": shared,
+        "alone": {
+            str(folder): {name: len(side.fair[name]) - shared[name] for name in both}
+            for folder, side in ((first, one), (second, other))
+        },
+        "contenders_alone": sorted(one.marks.keys() ^ other.marks.keys()),
+        "same_wiki": one.run.wiki.sha256 == other.run.wiki.sha256,
+        "same_machine": _machine(one) == _machine(other),
+        "comparisons": [each.model_dump() for each in found],
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    from askdocs import table
+    from eval.report import tables
+
+    table.show(*tables.compared(found))
+    for folder, alone in facts["alone"].items():
+        if any(alone.values()):
+            print(f"only in {folder}: {max(alone.values())} questions, which are left out")
+    if facts["contenders_alone"]:
+        print(f"only in one of them: {', '.join(facts['contenders_alone'])}")
+    if not facts["same_wiki"]:
+        print("the wiki has changed between them")
+    if not facts["same_machine"]:
+        print("they were made on two machines: times cannot be compared")
+
+
+def gate(
+    run: RunArgument,
+    thresholds: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Default: eval/thresholds.toml.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="The run of what is in use (default: the base model)."),
+    ] = None,
+    contender: ContenderOption = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """May it answer people? Exit code 0: yes, 1: no, with the reasons, 2: it cannot be said.
+
+    The verdict on a version is kept beside it, for `askdocs models promote`.
+    """
+    from eval import gate
+
+    asked = gate.read(thresholds or gate.FILE)
+    with Bar() as bar:
+        found = _fresh(run, contender, bar)
+        checks = gate.decide(found, _reference(run, found, against, bar), asked)
+    failed = [f"{one.asks}: {one.found}" for one in checks if not one.passed]
+    kept = _keep_verdict(run, found, failed, home_dir)
+    if as_json:
+        facts = {
+            "passed": not failed,
+            "contender": found.subject,
+            "checks": [one._asdict() for one in checks],
+            "verdict": kept,
+        }
+        print(json.dumps(facts, indent=2))
+    else:
+        for one in checks:
+            print(f"{'ok    ' if one.passed else 'FAILED'}  {one.asks}: {one.found}")
+        print(f"\n{found.subject} {'may not answer people' if failed else 'may answer people'}")
+        print(f"verdict     {kept or 'none: its model is no version'}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _scored(
+    run: Path, bar: Bar, similarity: bool, judge_model: str | None, judge_url: str | None
+) -> "Scored":
+    from eval.scoring import mark, scored
+    from eval.scoring.judge import Judge
+
+    judge = None
+    if judge_model and judge_url:
+        judge = Judge(run, judge_model, judge_url, os.environ.get("OPENAI_API_KEY"))
+        questions, answers = mark.read(run)
+        plain = mark.marks(questions, answers)
+        pairs = (
+            (one.question, one.answer)
+            for found in plain.values()
+            for one in found
+            if one.question.answerable and one.answered
+        )
+        asyncio.run(judge.ask(pairs, lambda done, total: bar.show("judging", done, total)))
+    return scored.score(run, _similar(run, bar) if similarity else None, judge)
+
+
+def _similar(run: Path, bar: Bar) -> "Similar | None":
+    """None, with the reason logged, where the embedder cannot run."""
+    from eval.scoring.similarity import Similarity
+    from gateway.search.embed import load
+
+    embedder = load()
+    if embedder is None:
+        return None
+    similarity, done = Similarity(run, embedder), 0
+
+    def similar(one: str, other: str) -> float:
+        nonlocal done
+        done += 1
+        bar.show("comparing meanings", done, None)
+        return similarity(one, other)
+
+    return similar
+
+
+def _report(
+    scored: "Scored",
+    bar: Bar,
+    prices: Any,
+    contender: str | None,
+    judge: str | None = None,
+    labels: Any = None,
+) -> "Report":
+    """Made and written."""
+    from eval.report import build, html, markdown
+    from eval.report.report import FILE
+
+    made = build.report(scored, prices, contender, judge, labels, bar.show)
+    write(scored.folder / "report.html", html.html(made))
+    write(scored.folder / "report.md", markdown.markdown(made))
+    # The last, since its presence means that all are there.
+    write(scored.folder / FILE, made.model_dump_json(indent=2) + "\n")
+    return made
+
+
+def _fresh(run: Path, contender: str | None, bar: Bar) -> "Report":
+    """The report of a run; made where there is none, or answers came after it."""
+    from eval import cost
+    from eval.exam import answer
+    from eval.report import report
+    from eval.scoring.scored import score
+
+    file, answers = run / report.FILE, run / answer.FILE
+    if file.is_file() and answers.is_file() and answers.stat().st_mtime <= file.stat().st_mtime:
+        found = report.read(run)
+        if contender in (None, found.subject):
+            return found
+    return _report(score(run), bar, cost.read(), contender)
+
+
+def _reference(run: Path, found: "Report", against: Path | None, bar: Bar) -> "Reference":
+    """What the subject is compared with: the same in another run, or with the base model."""
+    from eval.gate import Reference
+    from eval.report.comparison import compare
+    from eval.scoring.judge import Judge
+    from eval.scoring.scored import score
+
+    name = found.subject
+    if against is None:
+        base = name.replace("tuned-", "base-")
+        numbers = found.contender(base)
+        if base == name or numbers is None:
+            raise AskdocsError(
+                f"{run}: there is nothing to compare {name} with: run the exam with"
+                f" --contenders {base},{name},... or name --against RUN of what is in use"
+            )
+        comparisons = [one for one in found.comparisons if one.second == base]
+        return Reference(base, numbers, comparisons, True)
+    numbers = _fresh(against, name, bar).contender(name)
+    assert numbers is not None
+
+    def scored(folder: Path) -> "Scored":
+        return score(folder, judged=Judge(folder, found.judge, "") if found.judge else None)
+
+    now, before = scored(run), scored(against)
+    label = f"{name} of {against.name}"
+    comparisons = compare([((name, now.fair[name]), (label, before.fair[name]))])
+    return Reference(label, numbers, comparisons, _machine(now) == _machine(before))
+
+
+def _keep_verdict(
+    run: Path, found: "Report", failed: list[str], home_dir: Path | None
+) -> str | None:
+    """Where the verdict lies; None where what was measured is no version of a model."""
+    from askdocs.models import opened_store
+    from eval.report.report import FILE
+    from eval.verdict import Verdict
+    from training.versions.name import is_version
+
+    model = found.provenance.models.get("tuned")
+    if model is None or not found.subject.startswith("tuned-") or not is_version(model.name):
+        return None
+    verdict = Verdict(
+        version=model.name,
+        prompt_fingerprint=found.provenance.prompt_fingerprint,
+        passed=not failed,
+        reasons=tuple(failed),
+        report_sha256=hashlib.sha256((run / FILE).read_bytes()).hexdigest(),
+        made=datetime.now(UTC),
+    )
+    file = run / VERDICT
+    write(file, verdict.model_dump_json(indent=2) + "\n")
+    store = opened_store(home_dir)
+    if model.name not in store.names():
+        return f"{file} ({model.name} is not in {store.place}: add it there by --verdict)"
+    store.add_verdict(model.name, verdict)
+    return f"{file}, and beside {model.name}"
+
+
+def _machine(scored: "Scored") -> tuple[dict[str, Any], str]:
+    made = scored.run.provenance
+    return made.machine, made.engine
