@@ -184,7 +184,10 @@ class Dispatch:
             raise Failed("unreachable", _away(served)) from None
         if served.local is not None:
             opening = self._here(call, served, request)
-        elif served.lane is not None and (self._fast or not served.place):
+        elif served.lane is not None and (
+            # LiteLLM does not ask servers like OpenAI's to rerank.
+            self._fast or not served.place or call.path == "/rerank"
+        ):
             opening = self._over_lane(call, served, request)
         else:
             opening = self._over_litellm(call, served, request)

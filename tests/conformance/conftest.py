@@ -9,6 +9,8 @@ import openai
 import pytest
 
 from tests import starting
+from tests.conformance import providers as stand_in
+from tests.conformance.providers import Providers
 
 WIKI = """# Coffee
 
@@ -26,6 +28,7 @@ class Lane:
     name: str
     gateway: starting.Gateway
     engine: starting.Engine
+    providers: Providers
     client: openai.OpenAI
 
 
@@ -43,12 +46,21 @@ def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[starting.Engi
         yield engine
 
 
+@pytest.fixture(scope="session")
+def providers() -> Iterator[Providers]:
+    with stand_in.providers() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEST_PROVIDER_KEY", stand_in.KEY)
+        patch.setenv("TEST_WRONG_KEY", "wrong")
+        yield server
+
+
 @pytest.fixture(scope="session", params=["fast", "litellm"])
 def lane(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     engine: starting.Engine,
     embedder: starting.Engine,
+    providers: Providers,
 ) -> Iterator[Lane]:
     folder: Path = tmp_path_factory.mktemp(request.param)
     docs = folder / "docs"
@@ -60,7 +72,7 @@ def lane(
             gateway_engine_url=engine.url,
             gateway_docs=str(docs),
             gateway_fast_lane=str(request.param == "fast").lower(),
-            gateway_models=json.dumps({"embed": {"url": embedder.url}}),
+            gateway_models=json.dumps({"embed": {"url": embedder.url}, **providers.models}),
             gateway_aliases=json.dumps(
                 {"hr": {"targets": "base", "grounding": True, "instructions": INSTRUCTIONS}}
             ),
@@ -71,7 +83,7 @@ def lane(
             base_url=gateway.url, api_key=starting.KEY, max_retries=0, timeout=120
         ) as client,
     ):
-        yield Lane(request.param, gateway, engine, client)
+        yield Lane(request.param, gateway, engine, providers, client)
 
 
 @pytest.fixture

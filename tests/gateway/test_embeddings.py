@@ -69,7 +69,8 @@ async def test_nothing_of_a_long_text_is_left_out(reader: Reader) -> None:
 
 
 async def test_a_text_beyond_the_limit_is_refused_by_its_place(reader: Reader) -> None:
-    for text, size in (("word " * CONTEXT, r"8,2\d\d tokens"), ("x" * 300_000, "300,000 characters")):
+    long = ("word " * CONTEXT, "x" * 300_000)
+    for text, size in zip(long, (r"8,2\d\d tokens", "300,000 characters"), strict=True):
         with pytest.raises(ApiError, match=rf"input\[1\] has {size}.*8,192 tokens") as caught:
             await embed(reader, ["fine", text])
         assert caught.value.body["error"]["code"] == "context_length_exceeded"

@@ -1,0 +1,109 @@
+"""Cohere and Claude behind the gateway, in their own words on the wire, alike over both lanes."""
+
+import json
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.conformance.conftest import Lane
+from tests.conformance.test_openai import HELLO, post
+
+pytestmark = pytest.mark.slow
+
+DOCUMENTS = ["Refunds take five days.", "Nothing.", "The coffee machine is in the kitchen."]
+
+
+def sent(lane: Lane, path: str) -> dict[str, Any]:
+    """The body of the last request that the provider got there."""
+    return next(body for where, body in reversed(lane.providers.asked) if where == path)
+
+
+def test_cohere_embeds(client: openai.OpenAI, lane: Lane) -> None:
+    texts = ["kitchen", "coffee"]
+    reply = client.embeddings.create(model="cohere-embed", input=texts)  # base64
+    assert [one.embedding[0] for one in reply.data] == [7 / 8, 6 / 8]
+    assert len(reply.data[0].embedding) == 1536
+    assert reply.usage.prompt_tokens == 7
+    assert reply.model == "cohere-embed"
+    asked = sent(lane, "/v2/embed")
+    assert (asked["model"], asked["texts"]) == ("embed-v4.0", texts)
+    assert asked["input_type"] == "search_document"
+
+
+def test_cohere_is_told_what_is_a_query(client: openai.OpenAI, lane: Lane) -> None:
+    reply = client.embeddings.create(
+        model="cohere-embed",
+        input="coffee",
+        dimensions=256,
+        encoding_format="float",
+        extra_body={"input_type": "search_query"},
+    )
+    assert len(reply.data[0].embedding) == 256
+    assert sent(lane, "/v2/embed")["input_type"] == "search_query"
+
+
+def test_cohere_sorts_documents(lane: Lane) -> None:
+    asked: Any = {"query": "Where is the coffee machine", "documents": DOCUMENTS, "top_n": 2}
+    reply = post(lane, "/rerank", model="cohere-rerank", **asked)
+    assert reply.status_code == 200, reply.text
+    results = reply.json()["results"]
+    assert [one["index"] for one in results] == [2, 0]
+    assert results[0]["relevance_score"] == pytest.approx(4 / 5)
+    assert reply.headers["x-askdocs-model"] == "cohere-rerank"
+    assert sent(lane, "/v2/rerank")["model"] == "rerank-v3.5"
+
+
+def test_a_reranker_of_ones_own_is_asked_as_it_is(lane: Lane) -> None:
+    asked: Any = {"query": "coffee", "documents": DOCUMENTS, "top_n": 1}
+    reply = post(lane, "/rerank", model="reranker", **asked)
+    assert reply.status_code == 200, reply.text
+    assert [one["index"] for one in reply.json()["results"]] == [2]
+    assert (reply.json()["model"], reply.json()["usage"]["prompt_tokens"]) == ("reranker", 9)
+    assert sent(lane, "/v1/rerank")["model"] == "bge-reranker"
+
+
+def test_claude_answers_whole(client: openai.OpenAI, lane: Lane) -> None:
+    reply = client.chat.completions.create(
+        model="claude", messages=[{"role": "system", "content": "Be brief."}, *HELLO], max_tokens=50
+    )
+    assert reply.choices[0].message.content == "Hello."
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.model == "claude"
+    assert reply.usage is not None
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (12, 5)
+    asked = sent(lane, "/v1/messages")
+    assert (asked["model"], asked["max_tokens"]) == ("claude-sonnet-4-5", 50)
+    assert "Be brief." in json.dumps(asked["system"])
+    assert [message["role"] for message in asked["messages"]] == ["user"]
+
+
+def test_claude_answers_as_a_stream(client: openai.OpenAI) -> None:
+    stream = client.chat.completions.create(
+        model="claude", messages=HELLO, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    parts = [c.choices[0].delta.content for c in chunks if c.choices]
+    assert "".join(part or "" for part in parts) == "Hello."
+    assert {chunk.model for chunk in chunks} == {"claude"}
+    usages = [chunk.usage for chunk in chunks if chunk.usage]
+    assert [(one.prompt_tokens, one.completion_tokens) for one in usages] == [(12, 5)]
+
+
+def test_claude_can_be_asked_in_its_own_words(lane: Lane) -> None:
+    body = post(lane, "/messages", model="claude", max_tokens=16, messages=HELLO).json()
+    assert body["content"][0]["text"] == "Hello."
+    assert body["usage"]["output_tokens"] == 5
+
+
+def test_what_a_provider_refuses_is_told_without_its_key(lane: Lane) -> None:
+    refused = post(lane, "/chat/completions", model="claude", messages=HELLO, max_tokens=13)
+    assert refused.status_code == 400
+    assert "bad luck" in refused.json()["error"]["message"]
+    locked = post(lane, "/chat/completions", model="claude-locked", messages=HELLO)
+    assert locked.status_code == 401
+    assert "invalid x-api-key" in locked.json()["error"]["message"]
+    none: httpx.Response = post(lane, "/embeddings", model="cohere-embed", input=["x"] * 97)
+    assert none.status_code == 400
+    assert "provider-secret" not in refused.text + locked.text + none.text
