@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from askdocs import eval_sweep, home
+from askdocs import eval_report, eval_sweep, home
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
@@ -21,6 +21,9 @@ app = typer.Typer(
     help="Measure models and RAG on the same questions, and decide what may be promoted.",
     no_args_is_help=True,
 )
+app.command()(eval_report.report)
+app.command()(eval_report.compare)
+app.command()(eval_report.gate)
 app.command()(eval_sweep.sweep)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
