@@ -210,4 +210,5 @@ def _change(one: Comparison | None, unit: str) -> str:
     many = 100 if unit == "share" else 1
     digits, name = (1, " points") if unit == "share" else (3, "")
     value, low, high = (f"{many * x:+.{digits}f}" for x in (one.value, one.low, one.high))
-    return f"{value}{name} ({low} to {high}, p = {one.p:.3f}, {one.n} questions)"
+    p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+    return f"{value}{name} ({low} to {high}, {p}, {one.n} questions)"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 
 from gateway.search.embed import Embedder
@@ -12,14 +13,15 @@ FILE = "similar.jsonl"
 class Similarity:
     """A `Similar` of eval.scoring.mark that keeps what it has worked out with the run.
 
-    It is the reference answer's vector (all-MiniLM-L6-v2, which reads 256 tokens) times the
-    answer's, as BERTScore and the like do in the large (Reimers & Gurevych 2019,
+    The vectors are those of all-MiniLM-L6-v2, which reads 256 tokens (Reimers & Gurevych 2019,
     https://arxiv.org/abs/1908.10084).
     """
 
     def __init__(self, run: Path, embedder: Embedder) -> None:
         self._file = run / FILE
         self._embedder = embedder
+        # Of written answers, with which those of all contenders are compared.
+        self._vector = lru_cache(maxsize=None)(lambda text: embedder.embed([text])[0])
         self._kept: dict[str, float] = {}
         if self._file.is_file():
             for line in self._file.read_bytes().splitlines():
@@ -33,8 +35,8 @@ class Similarity:
         texts = [self._embedder.model, one, other]
         key = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:32]
         if key not in self._kept:
-            first, second = self._embedder.embed([one, other])
-            self._kept[key] = round(float(first @ second), 4)
+            (first,) = self._embedder.embed([one])
+            self._kept[key] = round(float(first @ self._vector(other)), 4)
             with self._file.open("a", encoding="utf-8") as file:
                 row = {"texts": key, "similarity": self._kept[key]}
                 file.write(json.dumps(row) + "\n")

@@ -1,0 +1,260 @@
+"""Marks of answers, what is measured of them, and what a judge and a person say."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval import bootstrap
+from eval.exam.answer import Answer
+from eval.exam.question import Question
+from eval.scoring import agreement, mark
+from eval.scoring.groups import groups
+from eval.scoring.judge import Judge
+from eval.scoring.mark import Mark
+from eval.scoring.measures import BY_NAME, MEASURES, pairs
+from eval.scoring.scored import score
+from eval.scoring.similarity import Similarity
+from gateway.errors import AskdocsError
+from gateway.grounding.prompt import REFUSAL
+from gateway.search.embed import Embedder, load
+from tests.eval import runs
+from tests.eval.runs import Behaviour
+from tests.parts import require
+
+GOLD = "Press F5 to reload the page."
+ASKED = Question(
+    id="q", line=1, text="How do I reload?", answer=GOLD, answerable=True, pages=("keys.md",),
+    type="how", page_tokens=700,
+)  # fmt: skip
+NOTHING = Question(id="n", line=2, text="Why?", answer="", answerable=False, type="why")
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "SAMPLES", 200)
+    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 100)
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    found = load()
+    require(found is not None, "make setup-dev")
+    assert found is not None
+    return found
+
+
+def said(text: str, asked: Question = ASKED, **facts: Any) -> Mark:
+    return mark.mark(asked, Answer(contender="base-pages", question=asked.id, text=text, **facts))
+
+
+def value(name: str, *found: Mark) -> float | None:
+    estimate = BY_NAME[name].estimate(found)
+    return None if estimate is None else estimate.value
+
+
+def test_a_refusal_is_a_wrong_answer_where_a_page_answers_and_a_right_one_where_none_does() -> None:
+    wrong, right = said(REFUSAL), said(REFUSAL, NOTHING)
+    assert (wrong.f1, wrong.near, wrong.answered) == (0, False, False)
+    assert value("false_refusals", wrong, right) == 1
+    assert value("true_refusals", wrong, right) == 1
+    assert value("hallucinated", wrong, right) == 0
+    assert value("accuracy", wrong, right) == 0
+
+
+def test_an_error_is_neither_an_answer_nor_a_refusal() -> None:
+    lost = said("", error="away", total_s=600.0)
+    assert value("accuracy", lost) == 0
+    assert value("false_refusals", lost) == 0
+    assert value("answered", lost) == 0
+    assert value("errors", lost) == 1
+    assert value("total_p99", lost) is None
+    assert value("true_refusals", said("", NOTHING, error="away")) == 0
+    assert value("hallucinated", said("", NOTHING, error="away")) == 0
+
+
+def test_words_about_nothing_are_made_up() -> None:
+    assert value("hallucinated", said("Because of the rain.", NOTHING), said(GOLD)) == 1
+
+
+def test_pages_are_counted_where_they_stand() -> None:
+    second = said(GOLD, prompt_pages=("a.md", "keys.md"), cited_pages=("keys.md",))
+    missed = said(GOLD, prompt_pages=("a.md",), cited_pages=("a.md",))
+    assert second.position == 2
+    assert value("recall_1", second, missed) == 0
+    assert value("recall_3", second, missed) == 0.5
+    assert value("cited_right", second, missed) == 0.5
+    assert value("recall_1", said(GOLD)) is None, "without pages there is no recall"
+    assert value("cited_right", said(GOLD)) is None
+
+
+def test_the_last_answer_counts_and_half_a_line_none(tmp_path: Path) -> None:
+    run = runs.write(tmp_path, {"base-pages": Behaviour()}, runs.questions(2, 0))
+    first = Answer(contender="base-pages", question="q0", error="away")
+    stray = Answer(contender="base-pages", question="of another run", text="x")
+    last = Answer(contender="base-pages", question="q0", text="at last")
+    lines = [one.model_dump_json() for one in (first, stray, last)]
+    (run / "answers.jsonl").write_text("\n".join([*lines, lines[2][:30]]))
+    (found,) = score(run).marks["base-pages"]
+    assert found.answer.text == "at last"
+    (run / "answers.jsonl").write_text("")
+    with pytest.raises(AskdocsError, match="has no answers"):
+        score(run)
+    with pytest.raises(AskdocsError, match=r"questions\.jsonl: cannot be read"):
+        score(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("accuracy", [0.6, 0.9])
+def test_a_set_accuracy_is_measured(tmp_path: Path, accuracy: float) -> None:
+    asked = runs.questions(50, 20)
+
+    def told(given: Answer) -> Answer:
+        number = int(given.question[1:])
+        right = asked[number].answer if number < accuracy * 50 else "Nobody could say that."
+        return given.model_copy(update={"text": right if number < 50 else REFUSAL})
+
+    found = score(runs.write(tmp_path, {"base-pages": Behaviour()}, asked, change=told))
+    for name, truth in (("accuracy", accuracy), ("true_refusals", 1), ("false_refusals", 0)):
+        estimate = BY_NAME[name].estimate(found.marks["base-pages"])
+        assert estimate is not None
+        assert estimate.value == pytest.approx(truth)
+        assert estimate.low <= truth <= estimate.high
+        assert estimate.high - estimate.low > 0.06
+
+
+def test_every_measure_is_made_of_a_whole_run(tmp_path: Path, embedder: Embedder) -> None:
+    run = runs.write(tmp_path, {"tuned-pages": Behaviour()}, runs.questions(20, 10))
+    found = score(run, Similarity(run, embedder), lambda asked, given: True).marks["tuned-pages"]
+    assert {m.name for m in MEASURES if m.estimate(found) is None} == set()
+    assert len({m.title for m in MEASURES}) == len(MEASURES)
+
+
+def test_leaked_questions_are_a_group_and_nothing_else(tmp_path: Path) -> None:
+    found = score(runs.write(tmp_path, {"base-rag": Behaviour()}, runs.questions(40, 10, 7)))
+    assert len(found.marks["base-rag"]) == 57
+    assert len(found.fair["base-rag"]) == 50
+    split = groups(found.marks["base-rag"])
+    assert {name: len(inside) for name, inside in split["leaked"].items()} == {"no": 40, "yes": 7}
+    assert next(iter(split["page"])) == "up to 500 tokens"
+    assert set(split["position"]) == {"1", "2"}
+    assert sum(len(inside) for inside in split["type"].values()) == 47
+
+
+def test_only_the_same_questions_are_pairs() -> None:
+    other = ASKED.model_copy(update={"answer": "Another one."})
+    assert len(pairs([said(GOLD)], [said("x")])) == 1
+    assert pairs([said(GOLD)], [said("x", other)]) == []
+
+
+def test_meanings_are_compared_once(tmp_path: Path, embedder: Embedder) -> None:
+    first = Similarity(tmp_path, embedder)
+    like, unlike = first("Reload with F5.", GOLD), first("The harvest was poor.", GOLD)
+    assert like > 0.6 > 0.3 > unlike
+    assert first(GOLD, GOLD) == pytest.approx(1, abs=1e-3)
+    kept = (tmp_path / "similar.jsonl").read_text()
+    (tmp_path / "similar.jsonl").write_text(kept + '{"texts": "half')
+    assert Similarity(tmp_path, embedder)("Reload with F5.", GOLD) == like
+    assert (tmp_path / "similar.jsonl").read_text().startswith(kept)
+
+
+class Endpoint(ThreadingHTTPServer):
+    """A judge that takes an answer for right that holds "F5"; and what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.status = 200
+        super().__init__(("127.0.0.1", 0), _Handler)
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(body)
+        given = json.loads(body["messages"][1]["content"])["answer"]
+        reply = json.dumps({"correct": "F5" in given, "reason": 'It says "so".'})
+        text = "I cannot say." if "mumble" in given else f"```json\n{reply}\n```"
+        content = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+        self.send_response(self.server.status)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    server = Endpoint()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def answers(*texts: str) -> list[tuple[Question, Answer]]:
+    return [(ASKED, Answer(contender=f"c{n}", question="q", text=t)) for n, t in enumerate(texts)]
+
+
+async def test_a_judge_is_asked_once_for_each_text(tmp_path: Path, endpoint: Endpoint) -> None:
+    asked = answers("Press F5.", "Turn it off.", "Press F5.", 'mumble "}\n{"correct": true}')
+    judge, told = Judge(tmp_path, "j", endpoint.url), []
+    await judge.ask(asked, lambda done, total: told.append((done, total)))
+    assert [judge(*one) for one in asked] == [True, False, True, None]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert "Reply with one JSON object" in endpoint.asked[0]["messages"][0]["content"]
+    with (tmp_path / "judged.jsonl").open("a") as file:
+        file.write('{"texts": "cut')
+    again = Judge(tmp_path, "j", endpoint.url)
+    await again.ask([*asked, *answers("F5!")], lambda *_: None)
+    assert len(endpoint.asked) == 4
+    assert [again(*one) for one in asked] == [True, False, True, None]
+    assert Judge(tmp_path, "another", endpoint.url)(*asked[0]) is None
+
+
+async def test_what_was_judged_is_kept_when_the_judge_goes(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    judge = Judge(tmp_path, "j", endpoint.url)
+    await judge.ask(answers("F5"), lambda *_: None)
+    endpoint.status = 503
+    with pytest.raises(AskdocsError, match=r"'j' at http.* answers 503 .*is kept"):
+        await judge.ask(answers("F5", "F6"), lambda *_: None)
+    assert Judge(tmp_path, "j", "")(*answers("F5")[0]) is True
+    with pytest.raises(AskdocsError, match=r"does not answer .*--judge-url"):
+        await Judge(tmp_path, "j", "http://127.0.0.1:9/v1").ask(answers("F7"), lambda *_: None)
+
+
+def test_kappa_is_the_published_one() -> None:
+    # The example of https://en.wikipedia.org/wiki/Cohen%27s_kappa: 20, 5, 10, 15; 0.4.
+    told = [(True, True)] * 20 + [(True, False)] * 5 + [(False, True)] * 10 + [(False, False)] * 15
+    labels = {("c", str(n)): one for n, (one, _) in enumerate(told)}
+    judged = {("c", str(n)): other for n, (_, other) in enumerate(told)}
+    found = agreement.agreement(labels, judged)
+    assert found is not None
+    assert found.kappa == pytest.approx(0.4)
+    assert found.low < 0.4 < found.high
+    assert (found.size, found.share) == (50, 0.7)
+    same = agreement.agreement(labels, labels)
+    assert same is not None
+    assert same[:3] == (1, 1, 1)
+    assert agreement.agreement(labels, {}) is None
+
+
+def test_a_label_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
+    row = {"question": "q0", "contender": "base-pages", "correct": True}
+    file = runs.labels(tmp_path / "labels.jsonl", [row, {**row, "correct": "yes"}])
+    with pytest.raises(AskdocsError, match=r"labels.jsonl:2: is no label"):
+        agreement.read(file)
+    assert agreement.read(runs.labels(file, [row])) == {("base-pages", "q0"): True}
+    with pytest.raises(AskdocsError, match="no labels"):
+        agreement.read(runs.labels(file, []))
