@@ -47,17 +47,18 @@ class ExamBar:
         """As eval/exam/sit.py tells them."""
         kind, name = event["event"], event.get("name", "")
         if kind in ("step", "contender"):
-            self._at(name, event["total"])
+            if name not in self._tasks:
+                task = self._progress.add_task(name, total=event["total"], said="")
+                self._tasks[name] = task
             self._progress.update(self._tasks[name], completed=event["done"])
+            if kind == "step":
+                self._tell(f"{name}: {event['done']:,} of {event['total']:,}")
         elif kind == "answered":
             self._done += 1
             self._errors[name] = self._errors.get(name, 0) + bool(event["error"])
-            self._progress.update(self._tasks[name], advance=1, said=self.said(name))
-            if not self._console.is_terminal and time.monotonic() - self._told > TELL:
-                self._told = time.monotonic()
-                self._console.print(
-                    f"{name}: {self._done:,} of {self._total:,} answers, {self.said(name)}"
-                )
+            said = self.said(name)
+            self._progress.update(self._tasks[name], advance=1, said=said)
+            self._tell(f"{name}: {self._done:,} of {self._total:,} answers, {said}")
 
     def said(self, name: str) -> str:
         """How long the rest will take, and what went wrong."""
@@ -68,6 +69,7 @@ class ExamBar:
             parts.append(f"{errors:,} errors")
         return ", ".join(parts)
 
-    def _at(self, name: str, total: int | None) -> None:
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, said="")
+    def _tell(self, line: str) -> None:
+        if not self._console.is_terminal and time.monotonic() - self._told > TELL:
+            self._told = time.monotonic()
+            self._console.print(line)

@@ -1,0 +1,75 @@
+"""A gateway with a queue of replies, on a real socket: each request takes the next one."""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+
+class Reply(NamedTuple):
+    """What a request gets."""
+
+    chunks: Sequence[dict[str, Any]] = ()
+    """Of a stream, which ends with them."""
+    status: int = 200
+    body: str = ""
+    """Where the status is no success."""
+
+
+def words(*texts: str, **more: Any) -> list[dict[str, Any]]:
+    """A stream that says these, the last one with the fields of `more`."""
+    said = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    ended: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 40, "completion_tokens": len(texts)}
+    return [*said, {"choices": [ended], **more}, {"choices": [], "usage": usage}]
+
+
+class Queued(ThreadingHTTPServer):
+    """The gateway."""
+
+    daemon_threads = True
+
+    def __init__(self, replies: Sequence[Reply]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.replies = list(replies)
+        self.asked: list[tuple[dict[str, Any], dict[str, str]]] = []
+        """Bodies and headers, in their order."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Queued
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append((body, dict(self.headers)))
+        reply = self.server.replies.pop(0)
+        self.send_response(reply.status)
+        self.end_headers()
+        if reply.status != 200:
+            self.wfile.write(reply.body.encode())
+            return
+        for chunk in reply.chunks:
+            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+
+
+@contextmanager
+def queued(*replies: Reply) -> Iterator[Queued]:
+    """Started, and stopped at the end."""
+    server = Queued(replies)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,173 @@
+"""How each contender asks, on a real index and over a real socket."""
+
+import math
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.exam.answer import Answer
+from eval.exam.asker import Asker
+from eval.exam.client import Client
+from eval.exam.contenders import parse
+from eval.exam.question import Question
+from eval.exam.run import Asked, Model, Provenance, Run
+from eval.exam.run import Wiki as Known
+from eval.exam.wiki import Wiki
+from gateway.errors import AskdocsError
+from gateway.grounding.prompt import DOUBT, REFUSAL, SYSTEM
+from gateway.search import index
+from gateway.sources.markdown import parse as markdown
+from tests.eval.queued import Reply, queued, words
+
+SITE = "https://wiki.example.com/"
+PAGES = {
+    "coffee.md": "# Coffee\n\n## How do I descale it?\n\nPress the blue button. Pour acid into it.",
+    "train.md": "# Train\n\nThe train leaves at nine. Book the train two days before it leaves.",
+}
+DESCALE = Question(
+    id="q1",
+    line=1,
+    text="How do I descale the coffee machine?",
+    answer="Press the blue button.",
+    answerable=True,
+    pages=("coffee.md",),
+    type="how",
+)
+CAPITAL = Question(
+    id="q2", line=2, text="What is the capital of France?", answer="", answerable=False, type="what"
+)
+PROVENANCE = Provenance(
+    made=datetime(2026, 1, 1, tzinfo=UTC),
+    commit="",
+    versions={},
+    engine="",
+    engine_model="",
+    machine={},
+)
+RUN = Run(
+    questions=Asked(file="q.jsonl", sha256="", split="", seed=0, ids=("q1", "q2")),
+    wiki=Known(name="docs", pages=2, sha256=""),
+    contenders=("base-pages",),
+    models={
+        "base": Model(named="base", name="base", context=8192),
+        "tuned": Model(named="docs", name="docs@v2", context=8192),
+    },
+    alias="docs",
+    page_budget=500,
+    max_pages=1,
+    max_tokens=60,
+    at_once=1,
+    rag=None,
+    prompt_fingerprint="",
+    provenance=PROVENANCE,
+)
+
+
+@pytest.fixture
+async def wiki(tmp_path: Path) -> AsyncIterator[Wiki]:
+    file = tmp_path / "index.db"
+    index.build(file, [markdown(path, text, SITE) for path, text in PAGES.items()])
+    opened = index.Index(file)
+    (source,) = opened.sources()
+    opened.close()
+    wiki = Wiki(file, source.name, None, None)
+    yield wiki
+    await wiki.close()
+
+
+async def answered(
+    wiki: Wiki, name: str, question: Question, *replies: Reply
+) -> tuple[Answer, list[tuple[dict[str, Any], dict[str, str]]]]:
+    """The answer of a contender, and what it has asked."""
+    with queued(*replies) as gateway:
+        async with Client(gateway.url, "secret", 60, 1) as client:
+            (contender,) = parse([name])
+            answer = await Asker(RUN, client, wiki, None).answer(contender, question)
+        return answer, gateway.asked
+
+
+async def test_closed_book_is_the_question_alone(wiki: Wiki) -> None:
+    chunks = words("Try", " acid.")
+    chunks[0]["choices"][0]["logprobs"] = {"content": [{"token": "Try acid.", "logprob": -0.5}]}
+    answer, ((body, headers),) = await answered(wiki, "tuned-closed", DESCALE, Reply(chunks))
+    assert body["model"] == "docs@v2"
+    assert body["messages"] == [{"role": "user", "content": DESCALE.text}]
+    assert "x-askdocs-model" not in headers
+    assert (answer.contender, answer.question, answer.text) == ("tuned-closed", "q1", "Try acid.")
+    assert answer.confidence == pytest.approx(math.exp(-0.5))
+    assert answer.prompt_pages == answer.cited_pages == ()
+
+
+async def test_the_product_is_asked_as_its_users_ask_and_tells_its_pages(wiki: Wiki) -> None:
+    coffee = {"url": f"{SITE}coffee/", "title": "Coffee"}
+    facts = {
+        "confidence": 0.3,
+        "sources": [{"url": f"{SITE}coffee/#how-do-i-descale-it"}],
+        "pages": [coffee, {"url": f"{SITE}train/"}],
+    }
+    reading = {"choices": [], "askdocs": {"reading": [coffee]}}
+    chunks = [reading, *words("Press it.", f"\n\n{DOUBT}", askdocs=facts)]
+    answer, ((body, headers),) = await answered(wiki, "tuned-pages", DESCALE, Reply(chunks))
+    assert (body["model"], headers["x-askdocs-model"]) == ("docs", "docs@v2")
+    assert answer.text == "Press it."
+    assert answer.confidence == 0.3
+    assert answer.prompt_pages == answer.cited_pages == ("coffee.md",)
+    assert answer.found_pages == ("coffee.md", "train.md")
+    assert 0 < answer.retrieval_s <= answer.total_s
+
+
+async def test_a_page_that_the_index_does_not_have_ends_the_run(wiki: Wiki) -> None:
+    reading = {"choices": [], "askdocs": {"reading": [{"url": "https://other.example.com/"}]}}
+    with pytest.raises(AskdocsError, match=r"other\.example\.com/, which is not in .*another wiki"):
+        await answered(wiki, "base-pages", DESCALE, Reply([reading, *words("No.")]))
+
+
+async def test_the_oracle_has_the_right_page_in_front_and_cites_it(wiki: Wiki) -> None:
+    reply = Reply(words("Press the blue button."))
+    answer, ((body, _),) = await answered(wiki, "base-oracle", DESCALE, reply)
+    system, user = body["messages"]
+    assert system["content"].startswith(SYSTEM)
+    assert PAGES["coffee.md"].partition("\n\n")[2] in system["content"]
+    assert user["content"] == (
+        f"Press the blue button. Pour acid into it.\n\nQuestion: {DESCALE.text}"
+    )
+    assert answer.prompt_pages == answer.found_pages == answer.cited_pages == ("coffee.md",)
+
+
+async def test_what_refuses_cites_nothing(wiki: Wiki) -> None:
+    answer, _ = await answered(wiki, "base-oracle", DESCALE, Reply(words(REFUSAL)))
+    assert answer.text == REFUSAL
+    assert answer.cited_pages == ()
+
+
+async def test_nothing_is_asked_where_there_is_nothing_to_read(wiki: Wiki) -> None:
+    answer, asked = await answered(wiki, "base-oracle", CAPITAL)
+    assert (answer.text, asked) == (REFUSAL, [])
+    assert answer.first_token_s == answer.total_s
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("first-sentence", "Press the blue button."),
+        ("best-overlap", "Press the blue button."),
+        ("always-refuse", REFUSAL),
+    ],
+)
+async def test_readers_that_understand_nothing_read_what_the_product_finds(
+    wiki: Wiki, name: str, text: str
+) -> None:
+    answer, asked = await answered(wiki, name, DESCALE)
+    assert (answer.text, asked) == (text, [])
+    assert answer.prompt_pages == ("coffee.md",)
+    assert answer.cited_pages == (() if text == REFUSAL else ("coffee.md",))
+
+
+async def test_an_error_of_one_question_is_kept_with_it(wiki: Wiki) -> None:
+    refused = Reply(status=400, body='{"error": {"message": "too long"}}')
+    answer, _ = await answered(wiki, "base-closed", DESCALE, refused)
+    assert answer.error == "400: too long"
+    assert answer.text == ""
