@@ -277,6 +277,10 @@ class _Worker:
         """Run it with its output in the log; None if it succeeded, else its last line."""
         started = told = time.monotonic()
         self.say(what)
+        # The first import leaves compiled files beside the libraries, also where an image says that
+        # none are to be written: every start would compile them again.
+        environment = os.environ.copy()
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with self.log.open("a+", encoding="utf-8", errors="replace") as output:
             begin = output.seek(0, os.SEEK_END)
             child = subprocess.Popen(
@@ -285,6 +289,7 @@ class _Worker:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(self.lock,),
+                env=environment,
             )
             try:
                 while child.poll() is None:

@@ -121,6 +121,7 @@ def test_a_contender_that_does_not_start_is_named_with_its_words(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_one_run_measures_the_gateway_beside_the_others(tmp_path: Path) -> None:
     require(HERE.with_name("litellm").is_file(), "make setup")
     options = ["--seconds", "0.5", "--rounds", "1", "--clients", "1,4", "--json"]

@@ -15,7 +15,7 @@ from tests import starting
 from tests.conformance.faulty import Faulty, black_hole, faulty
 from tests.starting import KEY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 AUTH = {"authorization": f"Bearer {KEY}"}

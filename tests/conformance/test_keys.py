@@ -22,7 +22,7 @@ from tests.conformance.faulty import Faulty, faulty
 from tests.gateway.redis_server import RedisServer
 from tests.parts import require
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 ASKDOCS = Path(sys.executable).with_name("askdocs")

@@ -30,7 +30,7 @@ from tests.gateway.redis_server import RedisServer, need_redis, redis
 from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, edges, key, nothing
 
 # Real servers, which take their time.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 __all__ = ["redis"]
 
