@@ -14,6 +14,7 @@ half of what aiohttp's client costs per request (docs/benchmarks.md).
 
 import asyncio
 import ssl
+import time
 from asyncio import AbstractEventLoop, Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import cast
@@ -24,6 +25,7 @@ import httptools
 from gateway.errors import AskdocsError
 
 CONNECT_S = 0.25
+LATE_S = 0.05  # that a timer runs out late at most where this process is not held up
 TLS_S = 1.0  # to connect and shake hands; an engine behind TLS is seldom next door
 MAX_HEAD = 65536  # bytes of a response's headers, and of its trailers
 HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is made to wait
@@ -109,18 +111,29 @@ class Lane:
             connection.abort()
 
     async def _connect(self) -> "_Connection":
-        loop = asyncio.get_running_loop()
+        patience = TLS_S if self._tls else CONNECT_S
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(TLS_S if self._tls else CONNECT_S):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(loop, self._idle, self._open),
-                    self._host,
-                    self._port,
-                    ssl=self._tls,
-                )
+            try:
+                return await self._connect_within(patience)
+            except TimeoutError:
+                # A late timer says that it was this process that got no time, not the engine.
+                if time.monotonic() - began < patience + LATE_S:
+                    raise
+                return await self._connect_within(patience)
         except (OSError, TimeoutError) as error:
             reason = "no connection in time" if isinstance(error, TimeoutError) else error
             raise Unreachable(f"{self._host}:{self._port}: {reason}") from None
+
+    async def _connect_within(self, seconds: float) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(seconds):
+            _, connection = await loop.create_connection(
+                lambda: _Connection(loop, self._idle, self._open),
+                self._host,
+                self._port,
+                ssl=self._tls,
+            )
         return connection
 
 

@@ -306,6 +306,7 @@ async def test_an_engine_that_refuses_is_unreachable(lanes: Callable[..., Lane])
         await ask(lanes(url))
 
 
+@pytest.mark.alone
 async def test_an_engine_that_does_not_accept_is_given_up_after_250_ms(
     lanes: Callable[..., Lane],
 ) -> None:
@@ -317,6 +318,14 @@ async def test_an_engine_that_does_not_accept_is_given_up_after_250_ms(
         with pytest.raises(Unreachable, match="no connection in time"):
             await ask(lanes(f"http://127.0.0.1:{listener.getsockname()[1]}/v1"))
         assert 0.2 < time.monotonic() - began < 0.35
+
+
+async def test_a_process_that_was_held_up_does_not_take_its_engine_for_away(
+    lanes: Callable[..., Lane],
+) -> None:
+    async with running(says(PLAIN)) as engine:
+        asyncio.get_running_loop().call_soon(time.sleep, 0.4)  # while it connects
+        assert await ask(lanes(engine.url)) == (200, b"ok")
 
 
 async def test_a_lane_error_is_not_taken_for_a_client_that_left() -> None:
