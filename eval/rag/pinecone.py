@@ -27,7 +27,8 @@ class Windows:
         self._namespace = namespace
         with self._told():
             client = Pinecone()
-            self._dimension = client.indexes.describe(index).dimension
+            # An index with several vectors has none of its own.
+            self._dimension = getattr(client.indexes.describe(index), "dimension", None)
             self._index = client.index(name=index)
 
     def fill(self, owners: Sequence[int], vectors: Vectors) -> None:
