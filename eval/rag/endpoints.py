@@ -127,10 +127,8 @@ class Endpoints:
         except ValueError:
             answer = None
         if response.status_code != 200 or not isinstance(answer, dict):
-            raise AskdocsError(
-                f"{address}: model {body['model']!r}: {response.status_code}"
-                f" {_message(answer) or response.text[:200]}"
-            )
+            why = " ".join((_message(answer) or response.text[:200]).split())
+            raise AskdocsError(f"{address}: model {body['model']!r}: {response.status_code} {why}")
         return answer
 
     def _strange(self, path: str, what: object) -> AskdocsError:
@@ -140,7 +138,7 @@ class Endpoints:
 def _floats(embedding: Any) -> Vectors:
     """Servers that do not know base64 answer with numbers."""
     if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding), dtype="<f4")
+        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
     return np.asarray(embedding, dtype=np.float32)
 
 
