@@ -3,32 +3,50 @@
 https://docs.cohere.com/v1/reference/rerank; `model` and `usage` stand beside it, as Jina has them.
 """
 
+import hashlib
 import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
+from gateway.embeddings import embedded
 from gateway.local import RERANK, Local, Reader, refused
-from gateway.search.relevance import Text, relevance
+from gateway.search.embed import Vectors
+from gateway.search.relevance import Text, relevance, spans
 
 DOCUMENTS = 1000  # in one request, as Cohere advises
+# Spans of texts that were read before, which the next question most often brings again: 31 MB.
+KEPT = 20_000
+
+
+class _Read(NamedTuple):
+    """What the model made of a text."""
+
+    tokens: int
+    spans: Vectors
 
 
 def model(reader: Reader) -> Local:
+    memory = _Memory(reader)
+
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
         documents = _documents(request)
-        query, *texts = [
-            await _read(reader, place, text)
-            for place, text in [("query", request["query"]), *documents.items()]
-        ]
-        scores = relevance(query, texts)
+        question: str = request["query"]
+        windows = await reader.windows("query", question)
+        tokens = sum(map(len, windows))
+        vector = await embedded(reader, windows)
+        texts = []
+        for place, text in documents.items():
+            read = await memory.read(place, text)
+            tokens += read.tokens
+            texts.append(Text(text, read.spans))
+        scores = relevance(question, vector, texts)
         ranked = sorted(range(len(texts)), key=lambda index: (-scores[index], index))
         results: list[dict[str, Any]] = [
-            {"index": index, "relevance_score": float(scores[index])}
+            {"index": index, "relevance_score": scores[index]}
             for index in ranked[: request.get("top_n")]
         ]
         if request.get("return_documents"):
             for result in results:
                 result["document"] = {"text": texts[result["index"]].text}
-        tokens = query.tokens + sum(text.tokens for text in texts)
         return {
             "id": str(uuid.uuid4()),
             "model": RERANK,
@@ -44,9 +62,30 @@ def model(reader: Reader) -> Local:
     return Local(RERANK, "/rerank", "rerank", answer)
 
 
-async def _read(reader: Reader, place: str, text: str) -> Text:
-    windows = await reader.windows(place, text)
-    return Text(text, [await reader.read(window) for window in windows])
+class _Memory:
+    """Reads texts, and remembers those that came last."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._read: dict[bytes, _Read] = {}
+        self._spans = 0
+
+    async def read(self, place: str, text: str) -> _Read:
+        """Raises as `Reader.windows`."""
+        key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+        found = self._read.pop(key, None)
+        if found is None:
+            windows = await self._reader.windows(place, text)
+            read = [await self._reader.read(window) for window in windows]
+            found = _Read(sum(map(len, windows)), spans(read))
+            # Another request may have read it at the same time.
+            twin = self._read.pop(key, None)
+            self._spans += len(found.spans) - (len(twin.spans) if twin else 0)
+        self._read[key] = found  # to the end
+        while self._spans > KEPT:
+            oldest = self._read.pop(next(iter(self._read)))
+            self._spans -= len(oldest.spans)
+        return found
 
 
 def _documents(request: dict[str, Any]) -> dict[str, str]:

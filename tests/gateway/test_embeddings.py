@@ -13,7 +13,7 @@ from gateway import embeddings, rerank
 from gateway.errors import AskdocsError
 from gateway.http import ApiError
 from gateway.local import CONTEXT, Reader
-from gateway.search.embed import Embedder
+from gateway.search.embed import Embedder, Vectors
 
 Body = dict[str, Any]
 
@@ -131,6 +131,33 @@ async def test_the_best_few_come_with_their_texts_where_that_is_asked(reader: Re
     answer = await sort(reader, "coffee", "tea", {"text": "coffee"}, "cocoa", **more)
     assert len(answer["results"]) == 2
     assert answer["results"][0]["document"] == {"text": "coffee"}
+
+
+async def test_a_word_that_only_one_document_has_counts(reader: Reader) -> None:
+    asked = "What does error TB-4711 mean?"
+    texts = [f"Error TB-{number} means that the server is busy." for number in (3141, 4711, 2718)]
+    answer = await sort(reader, asked, *texts)
+    assert answer["results"][0]["index"] == 1
+
+
+async def test_a_document_that_comes_again_is_not_read_again(embedder: Embedder) -> None:
+    class Counting(Reader):
+        read_windows = 0
+
+        async def read(self, window: list[int]) -> Vectors:
+            self.read_windows += 1
+            return await super().read(window)
+
+    counting = Counting(embedder)
+    rerank_model = rerank.model(counting)
+    asked: Body = {"query": "tea", "documents": ["a pot of tea", "a cup of coffee"]}
+    first, second = await asyncio.gather(rerank_model.answer(asked), rerank_model.answer(asked))
+    before = counting.read_windows
+    third = await rerank_model.answer(asked)
+    assert counting.read_windows == before + 1  # the question
+    assert first["results"] == second["results"] == third["results"]
+    assert first["usage"] == third["usage"]
+    counting.close()
 
 
 @pytest.mark.parametrize(
