@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from eval import cost
 from eval.exam.contenders import parse
 from eval.report.claim import RAG
-from eval.report.report import Contender, Report
+from eval.report.report import Contender, Number, Report
 
 # What stands in the SVG is replaced by variables of the page, which has a light and a dark side.
 _INK, _LINE, _BASE, _TUNED, _NONE = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -43,7 +43,7 @@ def _accuracy(report: Report) -> Iterator[Plot]:
 
         def draw(axes: Any) -> None:
             for one, x, y in points:
-                _point(axes, one, (x.value, x.low, x.high), (y.value, y.low, y.high))
+                _point(axes, one, x, y)
             axes.set(xlabel="seconds for an answer, p50", ylabel="accuracy", ylim=(0, 1))
             axes.set_xlim(left=0)
             _label(axes, [(one.name, x.value, y.value) for one, x, y in points])
@@ -67,7 +67,7 @@ def _refusals(report: Report) -> Iterator[Plot]:
         def draw(axes: Any) -> None:
             axes.plot([0, 1], [0, 1], color=_LINE, linestyle="--", linewidth=1)
             for one, x, y in points:
-                _point(axes, one, (x.value, x.low, x.high), (y.value, y.low, y.high))
+                _point(axes, one, x, y)
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             axes.set(xlabel="false refusals", ylabel="true refusals")
             _label(axes, [(one.name, x.value, y.value) for one, x, y in points])
@@ -91,7 +91,7 @@ def _calibration(report: Report) -> Iterator[Plot]:
                 axes.errorbar(
                     bin_.confidence,
                     right.value,
-                    yerr=[[right.value - right.low], [right.high - right.value]],
+                    yerr=_bars(right),
                     color=_TUNED,
                     marker="o",
                     linewidth=1,
@@ -144,18 +144,21 @@ def _cost(report: Report) -> Iterator[Plot]:
         )
 
 
-def _point(
-    axes: Any, one: Contender, x: tuple[float, float, float], y: tuple[float, float, float]
-) -> None:
+def _point(axes: Any, one: Contender, x: Number, y: Number) -> None:
     axes.errorbar(
-        x[0],
-        y[0],
-        xerr=[[max(0, x[0] - x[1])], [max(0, x[2] - x[0])]],
-        yerr=[[max(0, y[0] - y[1])], [max(0, y[2] - y[0])]],
+        x.value,
+        y.value,
+        xerr=_bars(x),
+        yerr=_bars(y),
         color=_colour(one),
         marker=_MARKERS.get(_method(one), "x"),
         elinewidth=0.7,
     )
+
+
+def _bars(one: Number) -> list[list[float]]:
+    """Down and up. An interval need not hold its value: that of a skewed sample may not."""
+    return [[max(0.0, one.value - one.low)], [max(0.0, one.high - one.value)]]
 
 
 def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:

@@ -27,8 +27,8 @@ SUBJECT = "tuned-pages"
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "SAMPLES", 400)
-    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 200)
+    monkeypatch.setattr(bootstrap, "SAMPLES", 150)
+    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 60)
 
 
 def measured(folder: Path, does: Behaviour, base: Behaviour = BASE, **how: int) -> Report:

@@ -1,0 +1,142 @@
+"""`askdocs eval report|compare|gate` on whole runs, and what `models promote` gets of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from askdocs.cli import app
+from askdocs.home import Home
+from eval import bootstrap
+from gateway.errors import AskdocsError
+from gateway.grounding.prompt import fingerprint
+from tests.eval import runs
+from tests.eval.runs import Behaviour
+from tests.training.versions import FACTS, trained
+from training.promote import objections
+from training.versions.local import Folder
+from training.versions.store import Store
+
+CONTENDERS = {
+    "base-pages": Behaviour(accuracy=0.5),
+    "tuned-pages": Behaviour(accuracy=0.75),
+    "first-sentence": Behaviour(first_sentence=True),
+    "best-overlap": Behaviour(accuracy=0.2, false_refusals=0, true_refusals=0),
+    "always-refuse": Behaviour(accuracy=0, false_refusals=1, true_refusals=1),
+}
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "SAMPLES", 150)
+    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 60)
+
+
+@pytest.fixture
+def store(home: Home) -> Store:
+    """The home's store, with docs@v1, which the runs have measured."""
+    store = Store(Folder(home.root / "versions"))
+    store.add("docs", trained(home.root / "one", "one"), FACTS)
+    return store
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(app, ["eval", *words])
+
+
+def said(*words: str, code: int = 0) -> Any:
+    done = call(*words, "--json")
+    assert done.exit_code == code, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return json.loads(done.stdout)
+
+
+def test_a_report_is_three_files(tmp_path: Path) -> None:
+    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(30, 10))
+    done = call("report", str(run), "--no-similarity", "--assume", "questions_a_day=50")
+    assert done.exit_code == 0
+    assert "59 %" in done.stdout
+    assert "report.html" in done.stdout
+    report = json.loads((run / "report.json").read_text())
+    assert report["prices"]["assumptions"]["questions_a_day"] == 50
+    assert report["subject"] == "tuned-pages"
+    assert (run / "report.md").read_text().startswith("# Report of run")
+    assert not list(run.glob("*.new"))
+    other = said("report", str(run), "--no-similarity", "--contender", "base-pages")
+    assert other["subject"] == "base-pages"
+
+
+def test_the_gate_passes_a_version_that_promote_takes(
+    home: Home, store: Store, tmp_path: Path
+) -> None:
+    run = runs.write(tmp_path / "run", CONTENDERS)
+    found = said("gate", str(run), "--home", str(home.root))
+    assert found["passed"]
+    assert all(check["passed"] for check in found["checks"])
+    (verdict,) = store.verdicts("docs@v1")
+    assert verdict.passed
+    manifest = store.manifest("docs@v1").model_copy(update={"prompt_fingerprint": fingerprint()})
+    assert objections(manifest, verdict, fingerprint()) == []
+    assert said("gate", str(run), "--home", str(home.root))["passed"]
+    digests = {one.report_sha256 for one in store.verdicts("docs@v1")}
+    assert digests == {verdict.report_sha256}, "a report is made anew only after new answers"
+
+
+def test_the_gate_refuses_with_reasons_that_promote_tells(
+    home: Home, store: Store, tmp_path: Path
+) -> None:
+    worse = {**CONTENDERS, "tuned-pages": Behaviour(0.5, false_refusals=0.6, true_refusals=0.6)}
+    run = runs.write(tmp_path / "run", worse)
+    done = call("gate", str(run), "--home", str(home.root))
+    assert done.exit_code == 1
+    assert "FAILED  false refusals: no significant rise" in done.stdout
+    assert "tuned-pages may not answer people" in done.stdout
+    (verdict,) = store.verdicts("docs@v1")
+    told = objections(store.manifest("docs@v1"), verdict, fingerprint())
+    assert any("the gate refused docs@v1: " in one and "false refusals" in one for one in told)
+
+
+def test_the_gate_compares_with_the_version_in_use(home: Home, tmp_path: Path) -> None:
+    run = runs.write(tmp_path / "run", CONTENDERS)
+    better = {**CONTENDERS, "tuned-pages": Behaviour(accuracy=0.95)}
+    before = runs.write(tmp_path / "before", better, seed=2, tuned="docs@v7")
+    words = ["gate", str(run), "--home", str(home.root), "--against", str(before)]
+    found = said(*words, code=1)
+    failed = [check["asks"] for check in found["checks"] if not check["passed"]]
+    assert "token F1: no significant loss against tuned-pages of before" in failed
+    assert "is not in" in found["verdict"], "the store has no such version"
+
+
+def test_what_is_no_version_gets_no_verdict(home: Home, tmp_path: Path) -> None:
+    run = runs.write(tmp_path / "run", CONTENDERS, tuned="some-model")
+    assert said("gate", str(run), "--home", str(home.root))["verdict"] is None
+    alone = runs.write(tmp_path / "alone", {"tuned-pages": Behaviour()})
+    done = call("gate", str(alone), "--home", str(home.root))
+    assert isinstance(done.exception, AskdocsError)
+    assert "nothing to compare tuned-pages with" in str(done.exception)
+
+
+def test_two_runs_are_compared_on_what_both_asked(tmp_path: Path) -> None:
+    few = {name: CONTENDERS[name] for name in ("base-pages", "tuned-pages")}
+    one = runs.write(tmp_path / "one", CONTENDERS, runs.questions(40, 10))
+    other = runs.write(tmp_path / "other", few, runs.questions(40, 10)[5:], seed=2)
+    found = said("compare", str(one), str(other))
+    assert found["shared"] == {"base-pages": 45, "tuned-pages": 45}
+    assert found["alone"][str(one)] == {"base-pages": 5, "tuned-pages": 5}
+    assert found["contenders_alone"] == ["always-refuse", "best-overlap", "first-sentence"]
+    assert not found["same_wiki"] or found["same_machine"]
+    compared = {(each["first"], each["second"]) for each in found["comparisons"]}
+    assert ("tuned-pages", "tuned-pages of other") in compared
+    shown = call("compare", str(one), str(other)).stdout
+    assert "only in one of them: always-refuse" in shown
+    stranger = runs.write(tmp_path / "stranger", {"base-rag": Behaviour()})
+    done = call("compare", str(one), str(stranger))
+    assert "no contender in common" in str(done.exception)
+
+
+def test_half_a_judge_is_none(tmp_path: Path) -> None:
+    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(3, 1))
+    done = call("report", str(run), "--judge-model", "j")
+    assert "both --judge-model and --judge-url" in str(done.exception)

@@ -1,0 +1,255 @@
+"""A report: true to its run, whole in itself, and safe to open whatever models and wikis wrote."""
+
+import json
+import re
+import shutil
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from eval import bootstrap, cost
+from eval.exam.answer import Answer
+from eval.report import report as reports
+from eval.report import tables
+from eval.report.build import WORST, report
+from eval.report.html import html
+from eval.report.markdown import markdown
+from eval.report.report import Report
+from eval.scoring.scored import score
+from gateway.errors import AskdocsError
+from tests.eval import runs
+from tests.eval.runs import Behaviour
+from tests.parts import require
+
+EVIL = "</p></script><script>alert(1)</script>| **x** [y](javascript:1) <img src=//evil.example>"
+CONTENDERS = {
+    "base-closed": Behaviour(accuracy=0.1),
+    "base-pages": Behaviour(accuracy=0.4),
+    "tuned-pages": Behaviour(accuracy=0.7),
+    "base-rag": Behaviour(accuracy=0.45, seconds=2),
+    "first-sentence": Behaviour(first_sentence=True),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Of a run whose questions, written answers, answers and page names want to break out."""
+    folder = tmp_path_factory.mktemp("run") / "evil <b>& run"
+    asked = [
+        one.model_copy(
+            update={
+                "text": one.text + EVIL,
+                "answer": one.answer and one.answer + EVIL,
+                "pages": one.pages and (one.pages[0] + EVIL,),
+            }
+        )
+        for one in runs.questions(60, 20, 5)
+    ]
+
+    def change(one: Answer) -> Answer:
+        cited = tuple(f"{page}{EVIL}" for page in one.cited_pages)
+        return one.model_copy(update={"text": one.text + EVIL, "cited_pages": cited})
+
+    run = runs.write(folder, CONTENDERS, asked, change=change)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "SAMPLES", 300)
+        patch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 150)
+        return report(score(run), cost.read())
+
+
+@pytest.fixture(scope="module")
+def page(made: Report) -> str:
+    return html(made)
+
+
+class _Read(HTMLParser):
+    """What stands in a page: tags with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_needs_nothing_else_and_runs_nothing(page: str) -> None:
+    tags = _Read(page).tags
+    names = {name for name, _ in tags}
+    assert not names & {"script", "img", "iframe", "link", "object", "form", "b"}
+    for _, attributes in tags:
+        for key, value in attributes.items():
+            assert not key.startswith("on"), key
+            if key in ("href", "src", "xlink:href"):
+                assert value is not None
+                assert value.startswith("#")
+    assert not re.search(r"url\((?!#)|@import", page)
+    assert EVIL not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_the_page_can_be_read_without_seeing_it(page: str) -> None:
+    tags = _Read(page).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for name, attributes in tags:
+        if label := attributes.get("aria-labelledby"):
+            assert label in ids
+        if name == "th":
+            assert attributes["scope"] in ("col", "row")
+        if name == "svg":
+            assert attributes["role"] == "img"
+        if name == "a":
+            assert (attributes["href"] or "").removeprefix("#") in ids
+    count = [name for name, _ in tags].count
+    assert count("table") == count("caption") >= 6
+    assert count("svg") == count("figcaption") == 4
+    assert ("html", {"lang": "en"}) in tags
+
+
+def test_the_plots_take_their_colours_from_the_page(page: str) -> None:
+    drawn = re.findall(r"<svg.*?</svg>", page, re.S)
+    labels = [re.findall(r'aria-labelledby="(\w+)-title"', svg) for svg in drawn]
+    assert labels == [["accuracy"], ["refusals"], ["calibration"], ["cost"]]
+    for svg in drawn:
+        used = set(re.findall(r"var\(--(\w+)\)", svg))
+        assert "ink" in used
+        assert all(f"--{name}: #" in page for name in used)
+        assert not re.search(r"#0\d0\d0\d|<metadata|font-family|http", svg)
+    assert "tuned-pages</text>" in drawn[0]
+
+
+def test_markdown_quotes_nobody_and_holds_its_tables(made: Report) -> None:
+    text = markdown(made)
+    assert "alert" not in text
+    assert "# Report of evil \\<b\\>&amp; run" in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(cells) == 1
+    assert "59 %" in text
+    assert "within noise" in text
+
+
+def test_a_report_comes_back_from_its_file(made: Report, tmp_path: Path) -> None:
+    file = tmp_path / reports.FILE
+    with pytest.raises(AskdocsError, match="eval report"):
+        reports.read(tmp_path)
+    file.write_text(made.model_dump_json())
+    assert reports.read(tmp_path) == made
+    file.write_text('{"run": 3}')
+    with pytest.raises(AskdocsError, match=r"report\.json: .*make it anew"):
+        reports.read(tmp_path)
+
+
+def test_everything_is_compared_with_the_product(made: Report) -> None:
+    assert made.subject == "tuned-pages"
+    assert {one.first for one in made.comparisons} == {"tuned-pages"}
+    best = made.comparison("base-closed", "accuracy")
+    assert best is not None
+    assert best.says == "better"
+    assert all(one.p <= one.holm <= 1 for one in made.comparisons)
+    slow = made.comparison("base-rag", "total_p50")
+    assert slow is not None
+    assert slow.says == "better", "less is better"
+    assert slow.value < 0
+    assert made.questions == {"answerable": 60, "unanswerable": 20, "leaked": 5}
+    for one in made.contenders:
+        for number in one.measures.values():
+            assert number.low - 1e-9 <= number.value <= number.high + 1e-9
+
+
+def test_the_worst_answers_are_wrong_ones_beside_the_others(made: Report) -> None:
+    assert 0 < len(made.worst) <= WORST
+    for case in made.worst:
+        names = [said.contender for said in case.said]
+        assert names == ["tuned-pages", "base-pages", "base-rag"]
+        assert not case.said[0].right
+
+
+def test_what_has_no_model_costs_nothing_and_a_tuned_one_is_not_hosted(made: Report) -> None:
+    costs = {one.name: (one.own, one.hosted) for one in made.contenders}
+    assert costs["first-sentence"] == (None, None)
+    own, hosted = costs["tuned-pages"]
+    assert own is not None
+    assert hosted is None
+    rag, pages = costs["base-rag"][1], costs["base-pages"][1]
+    assert rag is not None
+    assert pages is not None
+    assert rag.month > pages.month
+
+
+def test_costs_are_what_one_works_out_by_hand() -> None:
+    prices = cost.read(assume=["questions_a_day=1000", "utilisation=0.5"])
+    own = cost.own(2400, 490, prices)  # 2 s each: 2,000 s a day
+    assert own.gpus == 1
+    assert own.month == pytest.approx(730 * 1.006)
+    assert cost.own(2400, 490, cost.at(prices, 43_200)).gpus == 2
+    hosted = cost.hosted(1000, 100, False, prices)
+    assert hosted.thousand == pytest.approx(3.0 + 1.5)
+    assert hosted.month == pytest.approx(4.5 * 365 / 12)
+    rag = cost.hosted(1000, 100, True, prices)
+    assert rag.month - hosted.month == pytest.approx((2 + 0.0048) * 365 / 12 + 50)
+
+
+def test_every_price_says_when_and_where_it_was_read() -> None:
+    prices = cost.read()
+    for name in cost.Prices.model_fields:
+        if name != "assumptions":
+            price = getattr(prices, name)
+            assert price.source.startswith("https://")
+            assert date(2026, 1, 1) < price.read
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("questions=3", "NAME is one of questions_a_day"),
+        ("utilisation=2", "assumptions.utilisation = '2': Input should be less than or equal to 1"),
+        ("questions_a_day", "questions_a_day = ''"),
+    ],
+)
+def test_a_wrong_assumption_is_named(given: str, says: str) -> None:
+    with pytest.raises(AskdocsError) as error:
+        cost.read(assume=[given])
+    assert says in str(error.value)
+
+
+def test_a_price_that_is_missing_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text(cost.FILE.read_text().replace("[gpu_hour]", "[cpu_hour]"))
+    with pytest.raises(AskdocsError, match="gpu_hour"):
+        cost.read(file)
+
+
+def test_the_summary_says_whether_leaks_were_looked_for(made: Report) -> None:
+    assert "5 more had leaked" in tables.summary(made)
+    none = made.model_copy(update={"questions": {**made.questions, "leaked": 0}})
+    assert "was not looked at" in tables.summary(none)
+
+
+@pytest.mark.slow
+def test_the_page_fits_a_phone_and_asks_nobody(page: str, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    require(bool(chromium), "sudo apt-get install chromium")
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        inks = []
+        for scheme in ("light", "dark"):
+            size = {"width": 390, "height": 844}
+            opened = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
+            problems: list[str] = []
+            opened.on("console", lambda message, found=problems: found.append(message.text))
+            opened.on("request", lambda request, found=problems: found.append(request.url))
+            opened.goto(file.as_uri())
+            assert problems == [file.as_uri()]
+            assert opened.evaluate("document.documentElement.scrollWidth") == 390
+            label = "getComputedStyle(document.querySelector('svg text')).fill"
+            inks.append(json.dumps(opened.evaluate(label)))
+        browser.close()
+    assert len(set(inks)) == 2
