@@ -110,3 +110,18 @@ def test_half_a_line_of_a_killed_sweep_is_passed_over(tmp_path: Path) -> None:
     assert measure.read(tmp_path) == [result]
     sweep._append(file, result)
     assert measure.read(tmp_path) == [result, result]
+
+
+def test_the_page_about_rag_has_every_setting_with_default_and_meaning() -> None:
+    page = Path(__file__).parents[2] / "docs" / "evaluation-rag.md"
+    lines = page.read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    fields = RagSettings.model_fields.items()
+    assert rows == [
+        [
+            f"`{name}`",
+            f"`{str(field.default).lower() if field.annotation is bool else field.default}`",
+            field.description,
+        ]
+        for name, field in fields
+    ]
