@@ -21,6 +21,9 @@ const messages = [{ role: "user", content: "How do I stop askdocs?" }];
 const reply = await client.chat.completions.create({ model: "docs", messages });
 facts.text = reply.choices[0].message.content;
 facts.source = reply.choices[0].message.annotations[0].url_citation.url;
+const input = "Where is the coffee machine?";
+const embedded = await client.embeddings.create({ model: "minilm", input });
+facts.embedding = embedded.data[0].embedding.length;
 try {
   await new OpenAI({ ...settings, apiKey: "ask-wrong" }).models.list();
 } catch (error) {
@@ -48,7 +51,8 @@ def test_the_sdk_lists_models_answers_and_raises_typed_errors(
     done = client.run(*node(client, modules, FACTS), client.url)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert facts["models"] == ["docs", "base"]
+    assert facts["models"] == ["docs", "base", "minilm", "local"]
+    assert facts["embedding"] == 384
     assert facts["text"] == ANSWER
     assert facts["source"].endswith("/stopping/#how-do-i-stop-askdocs")
     assert facts["error"] == ["AuthenticationError", 401, "invalid_api_key", True]

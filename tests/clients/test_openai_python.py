@@ -56,12 +56,19 @@ def test_the_sdk_lists_models_streams_completes_and_raises_typed_errors(
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["version"].startswith(programs.parents[1].name[-1] + ".")
-    assert facts["models"] == ["docs", "base"]
+    assert facts["models"] == ["docs", "base", "minilm", "local"]
     assert facts["async"] == ANSWER
     assert facts["usage"] > 0
     assert facts["text"]
     assert facts["error"] == [401, "invalid_api_key", True]
     assert facts["missing"] == ["model_not_found", "model"]
+
+
+def test_the_docs_code_embeds(client: Client, programs: Path) -> None:
+    code = client.doc("embeddings", "How do I get embeddings from Python?", "python")
+    done = client.run(programs / "python", "-c", f"{code}print(len(vectors), len(vectors[0]))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "384"]
 
 
 def test_the_docs_code_prints_answer_and_source(client: Client, programs: Path) -> None:

@@ -20,9 +20,9 @@ def ask(text: str) -> list[openai.types.chat.ChatCompletionMessageParam]:
     return [{"role": "user", "content": text}]
 
 
-def test_models_are_docs_and_base_with_their_context(client: openai.OpenAI) -> None:
+def test_models_are_listed_with_their_context(client: openai.OpenAI) -> None:
     models = client.models.list().data
-    assert [model.id for model in models] == ["docs", "base"]
+    assert [model.id for model in models] == ["docs", "base", "minilm", "local"]
     assert models[0].model_dump()["max_model_len"] == 8192
     assert client.models.retrieve("docs").id == "docs"
 
