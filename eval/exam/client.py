@@ -129,6 +129,7 @@ class Client:
                 raise _error(reply)
             async for line in reply.aiter_lines():
                 if not line.startswith("data: {"):
+                    ended = ended or line == "data: [DONE]"
                     continue
                 chunk = orjson.loads(line[6:])
                 if "error" in chunk:
@@ -146,7 +147,6 @@ class Client:
                         said.text += text
                     said.logprobs += (choice.get("logprobs") or {}).get("content") or ()
                     if choice.get("finish_reason"):
-                        ended = True
                         said.facts = facts
         if not ended:
             raise httpx.RemoteProtocolError("it broke off in the middle")

@@ -17,7 +17,7 @@ class Took(BaseModel):
 
     questions: int
     wall_s: float
-    """From its first question to its last answer."""
+    """Of all its questions, with what is logged."""
     engine_s: float
     """What the requests alone took, one after the other as many at once as were asked at once: the
     rest of `wall_s` is what the exam itself costs."""

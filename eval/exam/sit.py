@@ -139,6 +139,7 @@ class Exam:
             return
         self._forget(name)
         failed: list[AskdocsError] = []
+        free = asyncio.Semaphore(self._at_once)
 
         with answer.appending(self._folder) as append:
 
@@ -146,7 +147,8 @@ class Exam:
                 if id in kept:
                     return kept[id]
                 try:
-                    found = await self._asker.answer(contender, by_id[id])
+                    async with free:
+                        found = await self._asker.answer(contender, by_id[id])
                 except AskdocsError as error:
                     failed.append(error)
                     raise
@@ -160,7 +162,8 @@ class Exam:
                 task(name, self._questions, answering),
                 model=None,
                 log_dir=str(self._folder / LOGS),
-                max_samples=self._at_once,
+                # While the last ones are logged, the next ones are asked: the engine is never idle.
+                max_samples=2 * self._at_once,
                 log_realtime=False,
                 ctl_server=False,
             )

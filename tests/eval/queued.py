@@ -12,7 +12,7 @@ class Reply(NamedTuple):
     """What a request gets."""
 
     chunks: Sequence[dict[str, Any]] = ()
-    """Of a stream, which ends with them."""
+    """Of a stream, which breaks off after them where none ends it."""
     status: int = 200
     body: str = ""
     """Where the status is no success."""
@@ -59,6 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for chunk in reply.chunks:
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        if reply.chunks and "usage" in reply.chunks[-1]:
+            self.wfile.write(b"data: [DONE]\n\n")
 
 
 @contextmanager
