@@ -1,0 +1,57 @@
+"""A made-up wiki of which everything is known: a page for each pump, who cleans it, how often."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_BIRDS = (
+    *("Kestrel", "Heron", "Plover", "Osprey", "Wren", "Bittern", "Curlew", "Dunlin", "Gannet"),
+    *("Jackdaw", "Linnet", "Merlin"),
+)
+_PLACES = ("cellar", "harbour", "orchard", "quarry", "tower")
+_CREWS = ("night shift", "apprentices", "harbour master", "canteen staff")
+_ELSEWHERE = ("volcano", "submarine", "theatre", "glacier")
+
+
+class Fact(NamedTuple):
+    """A question with its answer; one that no page answers has neither page nor answer."""
+
+    question: str
+    answer: str
+    page: str | None
+
+
+def facts() -> list[Fact]:
+    """60 that the wiki answers and 40 that it does not."""
+    found = []
+    for number, (bird, place) in enumerate(itertools.product(_BIRDS, _PLACES)):
+        name, crew = f"{bird} pump in the {place}", _CREWS[number % len(_CREWS)]
+        answer = f"The {name} is cleaned every {number + 3} weeks by the {crew}."
+        found.append(
+            Fact(f"How often is the {name} cleaned?", answer, f"{bird}-{place}.md".lower())
+        )
+    for bird, place in itertools.product(_BIRDS[:10], _ELSEWHERE):
+        found.append(
+            Fact(f"Which composer visited the {bird} exhibition near the {place}?", "", None)
+        )
+    return found
+
+
+def write(folder: Path) -> tuple[Path, Path]:
+    """Folder of the wiki, and file of its questions; all of them are for the test."""
+    docs, file = folder / "wiki", folder / "questions.jsonl"
+    docs.mkdir()
+    rows: list[dict[str, Any]] = []
+    for number, fact in enumerate(facts()):
+        row = {"id": f"q{number}", "question": fact.question, "answer": fact.answer}
+        rows.append({**row, "answerable": fact.page is not None, "split": "test"})
+        if fact.page:
+            rows[-1]["context_doc"] = fact.page
+            title = fact.answer.removeprefix("The ").partition(" is cleaned")[0]
+            (docs / fact.page).write_text(
+                f"# {title}\n\nIt was built by hand from local parts.\n\n"
+                f"## Cleaning\n\n{fact.answer}\n\n## Noise\n\nIt hums at {number + 200} hertz.\n"
+            )
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return docs, file

@@ -1,0 +1,143 @@
+"""An engine whose models are as good as it was told, to see whether an exam measures that.
+
+It speaks HTTP on a real socket, in a thread. What a model knows is decided by the question alone,
+whatever stands in the prompt.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from gateway.grounding.prompt import REFUSAL
+
+WRONG = "Nobody could possibly know, so please look elsewhere tomorrow."
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a model says."""
+
+    right: frozenset[str]
+    """Questions that it answers as they were answered."""
+    refused: frozenset[str] = frozenset()
+    """Questions that it refuses; to all others it says something wrong."""
+
+
+def share(questions: Sequence[str], part: float, seed: str) -> frozenset[str]:
+    """So many of the questions, exactly, drawn by a seed."""
+    ranked = sorted(questions, key=lambda q: hashlib.sha256(f"{seed}:{q}".encode()).digest())
+    return frozenset(ranked[: round(part * len(ranked))])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: "Scripted"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/v1/models":
+            models = [{"id": name, "max_model_len": 8192} for name in self.server.models]
+            self._json(200, {"object": "list", "data": models})
+        else:
+            self._json(200 if self.path == "/health" else 404, {})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path != "/v1/chat/completions":
+            self._json(404, {})
+            return
+        text = self.server.answer(body["model"], body["messages"])
+        head = {"id": "x", "created": 1, "model": body["model"]}
+        read = sum(len(str(message["content"]).split()) for message in body["messages"])
+        usage = {"prompt_tokens": read, "completion_tokens": len(text.split())}
+        usage["total_tokens"] = sum(usage.values())
+        if not body.get("stream"):
+            message = {"role": "assistant", "content": text}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
+            self._json(200, whole)
+            return
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        chunk = {**head, "object": "chat.completion.chunk"}
+        for word in text.split(" "):
+            delta = {"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}
+            self._event({**chunk, "choices": [delta]})
+        self._event({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        self._event({**chunk, "choices": [], "usage": usage})
+        self._chunk(b"data: [DONE]\n\n")
+        self._chunk(b"")
+
+    def _event(self, data: object) -> None:
+        self._chunk(b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n")
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _json(self, status: int, body: object) -> None:
+        data = json.dumps(body, separators=(",", ":")).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class Scripted(ThreadingHTTPServer):
+    """The engine. `counts` says how often each model was asked each question."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, scripts: Mapping[str, Script], answers: Mapping[str, str]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.scripts, self.answers = scripts, answers
+        self.models = list(scripts)
+        self.counts: dict[tuple[str, str], int] = {}
+        self._counting = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *_: object) -> None:
+        pass  # a client that leaves
+
+    def answer(self, model: str, messages: Sequence[Mapping[str, Any]]) -> str:
+        last = str(messages[-1]["content"])
+        # Longest first, so that no question is taken for another one that it contains.
+        asked = next((q for q in sorted(self.answers, key=len, reverse=True) if q in last), None)
+        if asked is None:
+            return WRONG
+        with self._counting:
+            self.counts[model, asked] = self.counts.get((model, asked), 0) + 1
+        known = self.answers[asked]
+        script = self.scripts[model]
+        if asked in script.right:
+            return known
+        return REFUSAL if asked in script.refused else WRONG
+
+
+@contextmanager
+def scripted(scripts: Mapping[str, Script], answers: Mapping[str, str]) -> Iterator[Scripted]:
+    """Served until the end. `answers`: of every question, empty where there is none."""
+    with Scripted(scripts, answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
