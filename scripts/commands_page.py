@@ -48,9 +48,8 @@ page is made from `--help`.
 EVAL_TOP = """\
 # Commands for evaluation
 
-`.venv/bin/askdocs eval` has verbs for measuring: see [Evaluation](evaluation.md). Each takes
-`--home DIR`, the state folder, and nearly all `--json`, for scripts. This page is made from
-`--help`.
+`.venv/bin/askdocs eval` has verbs for measuring: see [Evaluation](evaluation.md). Nearly all take
+`--json`, for scripts, and `--home DIR`, the state folder. This page is made from `--help`.
 """
 # What the help says in a word or two less than a reader of a wiki needs.
 HEADINGS = {

@@ -14,7 +14,7 @@ from eval.exam.answer import Answer
 from eval.exam.question import Question
 from eval.scoring import agreement, mark
 from eval.scoring.groups import groups
-from eval.scoring.judge import Judge
+from eval.scoring.judge import RUBRIC, Judge
 from eval.scoring.mark import Mark
 from eval.scoring.measures import BY_NAME, MEASURES, pairs
 from eval.scoring.scored import score
@@ -232,6 +232,11 @@ async def test_what_was_judged_is_kept_when_the_judge_goes(
     assert Judge(tmp_path, "j", "")(*answers("F5")[0]) is True
     with pytest.raises(AskdocsError, match=r"does not answer .*--judge-url"):
         await Judge(tmp_path, "j", "http://127.0.0.1:9/v1").ask(answers("F7"), lambda *_: None)
+
+
+def test_the_rubric_is_published() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "evaluation-report.md"
+    assert f"```text\n{RUBRIC}\n```" in page.read_text(encoding="utf-8")
 
 
 def test_kappa_is_the_published_one() -> None:
