@@ -1,0 +1,217 @@
+"""`askdocs eval run` up to its first question: what it finds, and what it refuses."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from askdocs import exam
+from askdocs.checks import free_port
+from askdocs.cli import app
+from askdocs.exam_bar import ExamBar
+from askdocs.exam_meter import Meter, memory
+from askdocs.home import Home
+from eval.exam import answer, measured, question, run
+from eval.exam.answer import Answer
+from eval.exam.run import Run
+from gateway.errors import AskdocsError
+from gateway.search.index import writing
+from gateway.sources.spec import Spec
+from gateway.sources.sync import sync
+from tests.eval.scripted import Script, Scripted, scripted
+
+ROWS: list[dict[str, Any]] = [
+    {"question": "Which port is it?", "answer": "4000", "context_doc": "docs/ports.md"},
+    {"question": "What does it need?", "answer": "Python", "context_doc": "install.md"},
+    {"question": "Who won the cup?", "answer": "", "answerable": False},
+]
+Exam = Callable[..., Result]
+
+
+@pytest.fixture
+def gateway() -> Iterator[Scripted]:
+    nothing = Script(frozenset())
+    with scripted({"base": nothing, "docs@v2": nothing}, {}) as server:
+        yield server
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return file
+
+
+@pytest.fixture
+def examine(
+    gateway: Scripted,
+    rows: Path,
+    wiki: Path,
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Exam:
+    """Runs the command, dry, on a wiki that is in the index."""
+    monkeypatch.setenv("ASKDOCS_GATEWAY_INDEX", str(home.index))
+    spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
+    sync(spec.open(), partial(writing, home.index), spec=spec.stored)
+
+    def call(**changed: str | None) -> Result:
+        options: dict[str, str | None] = {
+            "questions": str(rows),
+            "docs": str(wiki),
+            "base": "base",
+            "tuned": "docs@v2",
+            "url": gateway.url,
+            "key": "ask-secret",
+            "home": str(home.root),
+            **changed,
+        }
+        words = [word for name, value in options.items() if value for word in (f"--{name}", value)]
+        return CliRunner().invoke(app, ["eval", "run", *words, "--dry-run", "--json"])
+
+    return call
+
+
+def test_a_dry_run_tells_all_that_decides_the_answers(examine: Exam, home: Home) -> None:
+    result = examine()
+    assert result.exit_code == 0, result.output
+    found = Run.model_validate_json(result.stdout)
+    assert len(found.questions.ids) == 3
+    assert found.wiki.pages == 2
+    assert {role: model.name for role, model in found.models.items()} == {
+        "base": "base",
+        "tuned": "docs@v2",
+    }
+    assert found.provenance.versions["inspect-ai"]
+    assert not (home.root / "evals").exists()
+    assert "no leaks are marked" in result.stderr
+    assert "ask-secret" not in result.output
+
+
+def test_the_folder_around_the_pages_names_the_wiki_too(examine: Exam) -> None:
+    assert examine(docs=".").exit_code == 0
+
+
+def test_models_and_leaks_are_only_those_of_the_contenders(examine: Exam) -> None:
+    result = examine(contenders="base-closed,always-refuse")
+    found = Run.model_validate_json(result.stdout)
+    assert list(found.models) == ["base"]
+    assert found.rag is None
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"contenders": "base-rga"}, "--contenders: there is no 'base-rga'; there are base-clo"),
+        ({"tuned": "docs@v9"}, "--tuned docs@v9: the gateway has no such model; it has base, doc"),
+        ({"docs": "elsewhere"}, "--docs elsewhere: is no folder"),
+        ({"key": None}, "--url: the gateway wants a key: add --key"),
+        ({"url": None}, "askdocs does not run in "),
+        ({"url": f"http://127.0.0.1:{free_port()}/v1"}, "no gateway answers at http://127.0.0.1"),
+        ({"questions": "gone.jsonl"}, "gone.jsonl: cannot be read: No such file"),
+        ({"split": "validation"}, "no row has split = 'validation'"),
+        ({"answerable": "3"}, "rows.jsonl: has 2 answerable rows: lower --answerable 3"),
+        ({"trained": "gone.jsonl"}, "gone.jsonl: cannot be read: No such file"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_asked(
+    examine: Exam, changed: dict[str, str | None], told: str
+) -> None:
+    result = examine(**changed)
+    assert isinstance(result.exception, AskdocsError)
+    assert told in str(result.exception)
+
+
+def test_a_wiki_that_the_gateway_does_not_have_is_refused(examine: Exam, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    result = examine(docs="other")
+    assert "--docs other: the gateway does not answer from it; its index has /" in str(
+        result.exception
+    )
+
+
+def test_rows_of_pages_that_are_not_there_are_told_by_line(examine: Exam, rows: Path) -> None:
+    lost = {"question": "Where?", "answer": "There.", "context_doc": "lost.md"}
+    rows.write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(lost) + "\n")
+    result = examine()
+    assert f"{rows}:2: the wiki has no page 'lost.md'" in str(result.exception)
+
+
+@pytest.fixture
+def known(examine: Exam) -> Run:
+    return Run.model_validate_json(examine().stdout)
+
+
+def test_a_folder_takes_one_run_and_goes_on_with_that_alone(known: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    exam.can_start(folder, known, resume=False)
+    with exam.claimed(folder):
+        exam.begin(folder, known, [])
+        with (
+            pytest.raises(AskdocsError, match="another process asks its questions"),
+            exam.claimed(folder),
+        ):
+            pass
+    with pytest.raises(AskdocsError, match="holds this run already: add --resume"):
+        exam.can_start(folder, known, resume=False)
+    exam.can_start(folder, known, resume=True)
+    longer = known.model_copy(update={"max_tokens": 17})
+    with pytest.raises(AskdocsError, match=r"another run \(max_tokens = 160 there, 17 here\)"):
+        exam.can_start(folder, longer, resume=True)
+    assert run.read(folder) == known
+    assert question.read(folder) == []
+
+
+def test_a_folder_with_something_else_is_left_alone(known: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(AskdocsError, match="is not empty, and holds no run: name another --out"):
+        exam.can_start(tmp_path, known, resume=True)
+    with pytest.raises(AskdocsError, match="notes: is not a folder"):
+        exam.can_start(tmp_path / "notes", known, resume=True)
+
+
+def test_the_last_answer_counts_and_half_a_line_is_asked_again(tmp_path: Path) -> None:
+    first = Answer(contender="base-rag", question="q1", error="too long")
+    with answer.appending(tmp_path) as append:
+        append(first)
+    with (tmp_path / answer.FILE).open("ab") as file:
+        file.write(b'{"contender":"base-rag","que')
+    second = first.model_copy(update={"error": "", "text": "Yes."})
+    with answer.appending(tmp_path) as append:
+        append(second)
+    assert list(answer.read(tmp_path)) == [first, second]
+    assert answer.latest(tmp_path) == {("base-rag", "q1"): second}
+
+
+def test_what_is_measured_adds_up_over_the_parts_of_a_run(tmp_path: Path) -> None:
+    index = tmp_path / "index.db"
+    index.write_bytes(b"1234")
+    over = {"event": "over", "name": "base-rag", "questions": 5, "wall_s": 2.0, "engine_s": 1.5}
+    for _ in range(2):
+        with Meter(tmp_path, {"base": os.getpid()}, index) as meter:
+            meter.hear({"event": "index", "name": "rag", "bytes": 77})
+            meter.hear(over)
+    found = measured.read(tmp_path)
+    assert (found.took["base-rag"].questions, found.took["base-rag"].wall_s) == (10, 4.0)
+    assert found.index_bytes == {"pages": 4, "rag": 77}
+    assert found.engine_bytes["base"] > 10e6
+    assert memory(2**22 + 1) == 0  # no process has that number
+
+
+def test_the_bar_knows_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    clock = iter([0.0, *[10.0] * 99])
+    monkeypatch.setattr("askdocs.exam_bar.time.monotonic", lambda: next(clock))
+    bar = ExamBar(Console(), kept=4, total=14)
+    bar.show({"event": "contender", "name": "base-rag", "done": 4, "total": 14})
+    bar.show({"event": "answered", "name": "base-rag", "error": ""})
+    bar.show({"event": "answered", "name": "base-rag", "error": "too long"})
+    assert bar.said("base-rag") == "40 s left, 1 errors"
