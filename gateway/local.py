@@ -44,7 +44,7 @@ class Reader:
         """
         tokens = None
         if len(text) <= CHARACTERS:
-            windows = await self._run(partial(self._model.windows, text))
+            windows = await self.run(partial(self._model.windows, text))
             tokens = sum(map(len, windows))
             if tokens <= CONTEXT:
                 return windows
@@ -58,7 +58,7 @@ class Reader:
 
     async def read(self, window: list[int]) -> Vectors:
         """A vector for each token, see `Embedder.read`."""
-        return await self._run(partial(self._model.read, window))
+        return await self.run(partial(self._model.read, window))
 
     @property
     def _model(self) -> Embedder:
@@ -66,7 +66,8 @@ class Reader:
             raise AskdocsError("the embedding model is not installed: run make setup")
         return self._embedder
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which is done when it is its turn."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ https://docs.cohere.com/v1/reference/rerank; `model` and `usage` stand beside it
 
 import hashlib
 import uuid
+from functools import partial
 from typing import Any, NamedTuple
 
 from gateway.embeddings import embedded
@@ -38,7 +39,7 @@ def model(reader: Reader) -> Local:
             read = await memory.read(place, text)
             tokens += read.tokens
             texts.append(Text(text, read.spans))
-        scores = relevance(question, vector, texts)
+        scores = await reader.run(partial(relevance, question, vector, texts))
         ranked = sorted(range(len(texts)), key=lambda index: (-scores[index], index))
         results: list[dict[str, Any]] = [
             {"index": index, "relevance_score": scores[index]}
