@@ -44,18 +44,6 @@ def mean(values: Sequence[float], seed: int = 0) -> Estimate:
     return drawn_mean(values, seed).estimate
 
 
-def difference_of_shares(better: int, worse: int, size: int, seed: int = 0) -> Estimate:
-    """Of pairs, of which so many differ for the better, and so many for the worse.
-
-    To draw pairs is to draw how many of each kind come, so nothing needs to be drawn one by one.
-    """
-    odds = [better / size, worse / size, (size - better - worse) / size]
-    counts = np.random.default_rng(seed).multinomial(size, odds, SAMPLES)
-    drawn = (counts[:, 0] - counts[:, 1]) / size
-    low, high = np.quantile(drawn, [(1 - COVERED) / 2, (1 + COVERED) / 2])
-    return Estimate((better - worse) / size, float(low), float(high), size)
-
-
 def drawn_mean(values: Sequence[float], seed: int = 0) -> Drawn:
     """As `mean`. For a paired comparison, give the differences of the pairs."""
     data = _checked(values)

@@ -17,15 +17,15 @@ from eval import compare
 from eval.bootstrap import (
     Drawn,
     Estimate,
-    difference_of_shares,
     drawn_mean,
     drawn_percentiles,
 )
 
 SIGNIFICANT = 0.05
 POWER = 0.8
+_Z = 1.959964  # 95 %
 # Standard errors between nothing and the smallest difference that is found with this power.
-_ERRORS = 1.959964 + 0.841621
+_ERRORS = _Z + 0.841621
 
 
 class Difference(NamedTuple):
@@ -54,12 +54,19 @@ def share(values: Sequence[float]) -> Estimate:
 
 
 def shares(one: Sequence[float], other: Sequence[float]) -> Difference:
-    """The difference of two shares of pairs, by McNemar's exact test."""
+    """The difference of two shares of pairs, by McNemar's exact test.
+
+    The interval is that of Bonett & Price 2012, https://doi.org/10.3102/1076998611411915, which
+    adds a pair of each kind: pairs that never differed do not prove that none does.
+    """
     differences = np.subtract(one, other)
+    size = len(differences)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
-    estimate = difference_of_shares(better, worse, len(differences))
-    # Pairs that never differed do not prove that none does: the next one might.
-    spread = math.sqrt((better + worse + 1) / len(differences))
+    up, down = (better + 1) / (size + 2), (worse + 1) / (size + 2)
+    half = _Z * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
+    low, high = max(-1.0, up - down - half), min(1.0, up - down + half)
+    estimate = Estimate((better - worse) / size, low, high, size)
+    spread = math.sqrt((better + worse + 1) / size)
     return _difference(estimate, spread, mcnemar(better, worse))
 
 

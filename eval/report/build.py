@@ -14,6 +14,7 @@ from eval.scoring.groups import groups
 from eval.scoring.mark import Mark
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, JUDGED, MEASURES, right
 from eval.scoring.scored import Scored
+from gateway.errors import AskdocsError
 
 WORST = 20
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -46,7 +47,6 @@ def report(
         told("measuring", done, len(fair))
     sides = [((name, fair[name]), (other, fair[other])) for other in fair if other != name]
     asked = [one for one in scored.questions if not one.leaked]
-    judged = [mark.judged for found in fair.values() for mark in found if mark.question.answerable]
     return Report(
         run=scored.folder.resolve().name,
         questions={
@@ -55,7 +55,7 @@ def report(
             "leaked": len(scored.questions) - len(asked),
         },
         subject=name,
-        accuracy=ACCURACY if None in judged or not judged else JUDGED,
+        accuracy=JUDGED if judge else ACCURACY,
         contenders=contenders,
         comparisons=compare(sides, lambda done, all_: told("comparing", done, all_)),
         worst=_worst(fair, name),
@@ -179,6 +179,11 @@ def _agreements(
     if judge:
         sides[judge] = {_place(m): m.judged for m in everything if m.judged is not None}
     agreed = {who: agreement(labels, said) for who, said in sides.items()}
+    if not any(agreed.values()):
+        raise AskdocsError(
+            f"none of the {len(labels)} labels is about an answer of this run: write the ids of its"
+            " questions.jsonl, and names of its contenders"
+        )
     return [
         Agreement(who=who, kappa=a.kappa, low=a.low, high=a.high, n=a.size, share=a.share)
         for who, a in agreed.items()

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from eval.cost import Cost
 from eval.exam.contenders import Contender as Kind
 from eval.exam.contenders import Method, Role, parse
 from eval.report.report import Contender, Number, Report
@@ -80,9 +81,8 @@ def gib(size: int | None) -> str:
     return DASH if size is None else f"{size / 2**30:.2f} GiB"
 
 
-def _dollars(cost: object) -> str:
-    month = getattr(cost, "month", None)
-    return DASH if month is None else f"${month:,.0f}"
+def _dollars(cost: Cost | None) -> str:
+    return f"${cost.month:,.0f}" if cost else DASH
 
 
 def _context(report: Report, kind: Kind) -> str:

@@ -35,17 +35,18 @@ def compare(
                     first=first,
                     second=second,
                     measure=measure.name,
+                    value=difference.value,
+                    low=difference.low,
+                    high=difference.high,
                     n=difference.size,
+                    p=difference.p,
                     holm=p,
+                    detectable=difference.detectable,
                     says=_says(difference, p, measure.better == "more"),
-                    **{key: getattr(difference, key) for key in _SAME},
                 )
             )
         told(done, len(compared))
     return found
-
-
-_SAME = ("value", "low", "high", "p", "detectable")
 
 
 def _says(difference: Difference, p: float, more_is_better: bool) -> Says:

@@ -202,8 +202,8 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "axes.edgecolor": _LINE}
     settings |= dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], _INK)
     with rc_context(settings):
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(6.4, 4.2))
+        axes = figure.add_axes((0.1, 0.12, 0.88, 0.85))
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes)
         file = io.StringIO()

@@ -116,7 +116,7 @@ class Report(_Part):
     subject: str
     """The contender that the others are compared with."""
     accuracy: str
-    """The measure that is called accuracy here: that of the judge, if every answer was judged."""
+    """The measure that is called accuracy here: the judge's, if there is one, else the words'."""
     contenders: list[Contender]
     comparisons: list[Comparison]
     worst: list[Case]

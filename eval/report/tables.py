@@ -50,10 +50,10 @@ def compared(comparisons: list[Comparison]) -> Table:
         [
             BY_NAME[one.measure].title,
             f"{one.first} minus {one.second}",
-            f"{_change(one, one.value)} ({_change(one, one.low)} to {_change(one, one.high)})",
+            _difference(one),
             "< 0.001" if one.holm < 0.001 else f"{one.holm:.3f}",
             one.says,
-            _change(one, one.detectable, ""),
+            _in_unit(one, f"{_scaled(one, one.detectable):.{_digits(one)}f}"),
         ]
         for one in comparisons
     ]
@@ -131,10 +131,20 @@ def provenance(report: Report) -> list[list[str]]:
     ]
 
 
-def _change(one: Comparison, value: float, sign: str = "+") -> str:
-    unit = BY_NAME[one.measure].unit
-    if unit == "share":
-        return f"{100 * value:{sign}.1f} points"
-    if unit == "seconds":
-        return f"{1000 * value:{sign},.0f} ms"
-    return f"{value:{sign}.3f}"
+def _difference(one: Comparison) -> str:
+    value, low, high = (
+        f"{_scaled(one, number):+,.{_digits(one)}f}" for number in (one.value, one.low, one.high)
+    )
+    return f"{_in_unit(one, value)} ({low} to {high})"
+
+
+def _scaled(one: Comparison, value: float) -> float:
+    return value * {"share": 100, "seconds": 1000}.get(BY_NAME[one.measure].unit, 1)
+
+
+def _digits(one: Comparison) -> int:
+    return {"share": 1, "seconds": 0}.get(BY_NAME[one.measure].unit, 3)
+
+
+def _in_unit(one: Comparison, value: str) -> str:
+    return value + {"share": " points", "seconds": " ms"}.get(BY_NAME[one.measure].unit, "")

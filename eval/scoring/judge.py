@@ -38,6 +38,8 @@ _VERDICT = re.compile(r'"correct"\s*:\s*(true|false)')
 _REASON = re.compile(r'"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
 AT_ONCE = 4
 SECONDS = 120.0
+# Of its verdicts, so many may be missing.
+SILENT = 0.05
 
 
 class Judge:
@@ -73,10 +75,11 @@ class Judge:
         """Judge what was not judged yet. `told` gets how many of how many are done.
 
         Raises:
-            AskdocsError: the endpoint is away, refuses, or answers with something else. What was
-                judged before is kept.
+            AskdocsError: the endpoint is away, refuses, or answers with something else; or the
+                model often gives no verdict. What was judged is kept.
         """
-        todo = {key: pair for pair in pairs if (key := self._key(*pair)) not in self._said}
+        every = {self._key(*pair): pair for pair in pairs}
+        todo = {key: pair for key, pair in every.items() if key not in self._said}
         done, gate = 0, asyncio.Semaphore(AT_ONCE)
         async with httpx.AsyncClient(timeout=SECONDS, headers=self._headers) as http:
 
@@ -94,6 +97,12 @@ class Judge:
                         group.create_task(one(key, asked, given))
             except* AskdocsError as errors:
                 raise AskdocsError(str(errors.exceptions[0])) from None
+        silent = sum(self._said[key] is None for key in every)
+        if silent > SILENT * len(every):
+            raise AskdocsError(
+                f"the judge {self.model!r} gave no verdict on {silent} of {len(every)} answers:"
+                f" take one that keeps to the rubric; what it said is in {self._file}"
+            )
 
     async def _asked(self, http: httpx.AsyncClient, asked: Question, given: Answer) -> str:
         body = {"question": asked.text, "reference": asked.answer, "answer": given.text}

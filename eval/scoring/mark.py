@@ -61,9 +61,9 @@ def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
     questions = question.read(run)
     known = {one.id for one in questions}
     answers: dict[str, dict[str, Answer]] = {}
-    for one in answer.read(run):
-        if one.question in known:
-            answers.setdefault(one.contender, {})[one.question] = one
+    for (contender, asked), one in answer.latest(run).items():
+        if asked in known:
+            answers.setdefault(contender, {})[asked] = one
     if not answers:
         raise AskdocsError(
             f"{run / answer.FILE}: has no answers: `askdocs eval run --resume` asks the questions"

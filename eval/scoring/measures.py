@@ -45,7 +45,7 @@ class Measure:
 
     def difference(self, pairs: Sequence[tuple[Mark, Mark]]) -> Difference | None:
         """Of two contenders, by the answers to the same questions; None: there are none."""
-        if not all(any(map(self.needs, side)) for side in zip(*pairs, strict=True)) or not pairs:
+        if not all(any(self.needs(pair[side]) for pair in pairs) for side in (0, 1)):
             return None
         counted = ((self.of(one), self.of(other)) for one, other in pairs)
         both = [(a, b) for a, b in counted if a is not None and b is not None]

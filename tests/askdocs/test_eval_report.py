@@ -136,6 +136,17 @@ def test_two_runs_are_compared_on_what_both_asked(tmp_path: Path) -> None:
     assert "no contender in common" in str(done.exception)
 
 
+def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
+    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
+    row = {"question": "q1", "contender": "tuned-pages", "correct": True}
+    labels = runs.labels(tmp_path / "labels.jsonl", [row])
+    found = said("report", str(run), "--no-similarity", "--labels", str(labels))
+    assert [(one["who"], one["n"]) for one in found["agreements"]] == [("the words", 1)]
+    runs.labels(labels, [{**row, "question": "of another"}])
+    done = call("report", str(run), "--no-similarity", "--labels", str(labels))
+    assert "none of the 1 labels is about an answer" in str(done.exception)
+
+
 def test_half_a_judge_is_none(tmp_path: Path) -> None:
     run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(3, 1))
     done = call("report", str(run), "--judge-model", "j")

@@ -206,19 +206,27 @@ def answers(*texts: str) -> list[tuple[Question, Answer]]:
 
 
 async def test_a_judge_is_asked_once_for_each_text(tmp_path: Path, endpoint: Endpoint) -> None:
-    asked = answers("Press F5.", "Turn it off.", "Press F5.", 'mumble "}\n{"correct": true}')
+    asked = answers("Press F5.", "Turn it off.", "Press F5.")
     judge, told = Judge(tmp_path, "j", endpoint.url), []
     await judge.ask(asked, lambda done, total: told.append((done, total)))
-    assert [judge(*one) for one in asked] == [True, False, True, None]
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert [judge(*one) for one in asked] == [True, False, True]
+    assert told == [(1, 2), (2, 2)]
     assert "Reply with one JSON object" in endpoint.asked[0]["messages"][0]["content"]
     with (tmp_path / "judged.jsonl").open("a") as file:
         file.write('{"texts": "cut')
     again = Judge(tmp_path, "j", endpoint.url)
     await again.ask([*asked, *answers("F5!")], lambda *_: None)
-    assert len(endpoint.asked) == 4
-    assert [again(*one) for one in asked] == [True, False, True, None]
+    assert len(endpoint.asked) == 3
+    assert [again(*one) for one in asked] == [True, False, True]
     assert Judge(tmp_path, "another", endpoint.url)(*asked[0]) is None
+
+
+async def test_a_judge_that_does_not_say_is_no_judge(tmp_path: Path, endpoint: Endpoint) -> None:
+    asked = answers("F5", 'mumble "}\n{"correct": true}')
+    judge = Judge(tmp_path, "j", endpoint.url)
+    with pytest.raises(AskdocsError, match="no verdict on 1 of 2 answers"):
+        await judge.ask(asked, lambda *_: None)
+    assert [judge(*one) for one in asked] == [True, None]
 
 
 async def test_what_was_judged_is_kept_when_the_judge_goes(

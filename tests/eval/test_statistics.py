@@ -76,6 +76,22 @@ def test_mcnemar_is_the_exact_binomial_test(better: int, worse: int, p: float) -
     assert statistics.mcnemar(better, worse) == pytest.approx(p, rel=0.02)
 
 
+def test_pairs_that_never_differ_leave_a_doubt() -> None:
+    found = statistics.shares([1.0] * 40, [1.0] * 40)
+    assert found.value == 0
+    assert -0.1 < found.low < -0.05
+    assert found.high == pytest.approx(-found.low)
+    # (12 - 3) / 60, by hand: 0.1452 +- 1.96 sqrt((13 / 62 + 4 / 62 - 0.1452^2) / 62)
+    one, other = [1.0] * 12 + [0.0] * 48, [0.0] * 12 + [1.0] * 3 + [0.0] * 45
+    found = statistics.shares(one, other)
+    assert found.value == pytest.approx(0.15)
+    assert (found.low, found.high) == (
+        pytest.approx(0.0200, abs=5e-4),
+        pytest.approx(0.2703, abs=5e-4),
+    )
+    assert found.p == pytest.approx(statistics.mcnemar(12, 3))
+
+
 @given(st.lists(P, min_size=1, max_size=12))
 def test_holm_never_lowers_a_p_value_and_keeps_their_order(p: list[float]) -> None:
     corrected = statistics.holm(p)
