@@ -162,7 +162,7 @@ def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
     kept = sum(not one.error for one in answer.latest(folder).values())
     with TemporaryDirectory() as work:
         job = Path(work) / "job.json"
-        home.write_json(job, found.job(folder, state.root / "evals" / "rag"))
+        home.write_json(job, found.job(folder, state.root / "evals"))
         argv = [str(python), "-I", sit.__file__, str(job)]
         secret = f"{found.place.key}\n".encode()
         running = follow(argv, folder, [lock], "the exam", secret)

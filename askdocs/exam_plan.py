@@ -64,8 +64,8 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     """What whoever reads the results should know."""
 
-    def job(self, folder: Path, vectors: Path) -> dict[str, str | None]:
-        """For eval/exam/sit.py: the run in `folder`, and where the vectors of RAG are.
+    def job(self, folder: Path, shared: Path) -> dict[str, str | None]:
+        """For eval/exam/sit.py: the run in `folder`, and in `shared` what runs have in common.
 
         Raises:
             AskdocsError: RAG needs a tokenizer, and it is not installed.
@@ -85,7 +85,8 @@ class Plan:
             "engine": self.place.engine,
             "weights": weights,
             "tokenizer": tokenizer,
-            "rag": str(vectors),
+            "rag": str(shared / "rag"),
+            "inspect": str(shared / "inspect"),
         }
 
 

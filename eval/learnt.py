@@ -25,12 +25,10 @@ from typing import Any
 import httpx
 
 from eval.bootstrap import Estimate, mean
+from eval.exam.trivial import Reader, always_refuse, best_overlap, first_sentence
 from eval.score import is_refusal, token_f1
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
-from gateway.grounding.prompt import REFUSAL
-from gateway.grounding.sentences import units
-from gateway.wiki.words import content_words
 
 _PAGE = re.compile(r'<page title="[^"]*">\n(.*?)\n</page>', re.DOTALL)
 ASIDE = "Question: "
@@ -67,26 +65,7 @@ Answers = dict[str, str]
 """By the id of the example."""
 
 
-def first_sentence(example: Example) -> str:
-    """Of the first page, under its first heading that has one."""
-    return next(_sentences(example.texts[:1]), "")
-
-
-def best_overlap(example: Example) -> str:
-    """The sentence of any page that shares most words with the question."""
-    asked = set(content_words(example.question))
-
-    def shared(sentence: str) -> int:
-        return len(asked.intersection(content_words(sentence)))
-
-    return max(_sentences(example.texts), key=shared, default="")
-
-
-def always_refuse(example: Example) -> str:
-    return REFUSAL
-
-
-BASELINES: Mapping[str, Callable[[Example], str]] = {
+BASELINES: Mapping[str, Reader] = {
     "first sentence": first_sentence,
     "best-overlap sentence": best_overlap,
     "always refuse": always_refuse,
@@ -209,13 +188,6 @@ def compare(examples: Sequence[Example], one: Answers, other: Answers) -> dict[s
     return {name: mean(values) for name, values in found.items() if values}
 
 
-def _sentences(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        for unit in units(text):
-            if not unit.text.lstrip().startswith("#"):
-                yield unit.text
-
-
 def _kept(file: Path | None) -> dict[str, Answers]:
     kept: dict[str, Answers] = {}
     if file and file.is_file():
@@ -250,7 +222,7 @@ def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str
 
         found[name] = asyncio.run(ask(url.rstrip("/"), examples, known, told))
     for name, reader in BASELINES.items():
-        found[name] = {example.id: reader(example) for example in examples}
+        found[name] = {e.id: reader(e.texts, e.question) for e in examples}
     return found
 
 

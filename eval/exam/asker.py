@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from eval.exam.answer import Answer
 from eval.exam.client import Client, Refused, Said
-from eval.exam.contenders import TRIVIAL, Contender
+from eval.exam.contenders import Contender
 from eval.exam.question import Question
 from eval.exam.run import Run
-from eval.exam.trivial import best_overlap, first_sentence
+from eval.exam.trivial import Reader, always_refuse, best_overlap, first_sentence
 from eval.exam.wiki import Wiki
 from eval.score import is_refusal
 from gateway.grounding.excerpt import Excerpt
@@ -20,7 +20,11 @@ from gateway.grounding.prompt import DOUBT, REFUSAL
 if TYPE_CHECKING:
     from eval.rag.pipeline import Rag
 
-_READERS = {"first-sentence": first_sentence, "best-overlap": best_overlap}
+_READERS = {
+    "first-sentence": first_sentence,
+    "best-overlap": best_overlap,
+    "always-refuse": always_refuse,
+}
 
 
 class Asker:
@@ -41,8 +45,8 @@ class Asker:
         """
         began = time.monotonic()
         try:
-            if contender.method in TRIVIAL:
-                found = await self._trivial(contender, question, began)
+            if reader := _READERS.get(contender.method):
+                found = await self._trivial(reader, question, began)
             elif contender.method == "closed":
                 found = await self._closed(contender, question)
             elif contender.method == "pages":
@@ -113,15 +117,12 @@ class Asker:
             return await self._wiki.whole(question.pages[0], question.text, room)
         return (await self._wiki.found(question.text, room, 1)).excerpts
 
-    async def _trivial(
-        self, contender: Contender, question: Question, began: float
-    ) -> dict[str, object]:
+    async def _trivial(self, reader: Reader, question: Question, began: float) -> dict[str, object]:
         """Of the pages that the product finds."""
         run = self._run
         found = await self._wiki.found(question.text, run.page_budget, run.max_pages)
         texts = [excerpt.text for excerpt in found.excerpts]
-        reader = _READERS.get(contender.method)
-        text = (reader(texts, question.text) if reader else "") or REFUSAL
+        text = reader(texts, question.text) or REFUSAL
         pages = _paths(found.excerpts)
         took = time.monotonic() - began
         return {

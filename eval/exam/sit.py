@@ -12,6 +12,7 @@ The standard input is the gateway's key. JOB is an object:
     weights     of the embedder, and
     tokenizer   its tokenizer, or null: pages are found by their words
     rag         folder of vector stores
+    inspect     folder for what inspect-ai keeps beside its logs
 
 It appends to answers.jsonl, and writes inspect-ai's logs to logs/. The standard output has an
 object of JSON a line, and nothing else:
@@ -70,6 +71,8 @@ def main(arguments: list[str]) -> int:
         return 2
     job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     key = sys.stdin.readline().strip()
+    # Else it would write to the home of whoever runs this.
+    os.environ["XDG_DATA_HOME"] = job["inspect"]
     # What libraries print must not come between the events.
     teller = Teller(os.dup(1))
     os.dup2(2, 1)

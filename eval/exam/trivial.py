@@ -1,14 +1,22 @@
 """Readers that understand nothing: whoever is no better than they has learnt nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from gateway.grounding.prompt import REFUSAL
 from gateway.grounding.sentences import units
 from gateway.wiki.words import content_words
+
+Reader = Callable[[Iterable[str], str], str]
+"""From the texts of pages and a question to an answer, which is empty where there is none."""
 
 
 def first_sentence(texts: Iterable[str], question: str) -> str:
     """Of the first text, under its first heading that has one; else empty."""
     return next(_sentences(list(texts)[:1]), "")
+
+
+def always_refuse(texts: Iterable[str], question: str) -> str:
+    return REFUSAL
 
 
 def best_overlap(texts: Iterable[str], question: str) -> str:

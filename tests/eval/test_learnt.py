@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from eval import learnt
+from eval.exam.trivial import best_overlap, first_sentence
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import REFUSAL
 
@@ -129,9 +130,9 @@ async def test_one_that_reads_the_first_page_alone_is_found_out(file: Path, serv
     found = await asked(await serve(lambda body: f"valve 1{number(body)}"), examples)
     assert found["token F1, page 1 of 3"].value == 1
     assert found["token F1, page 2 of 3"].value == pytest.approx(0.5)
-    same = {e.id: learnt.first_sentence(e) for e in examples}
+    same = {e.id: first_sentence(e.texts, e.question) for e in examples}
     assert all(said.startswith("The pump has a valve 1") for said in same.values())
-    assert learnt.best_overlap(examples[0]).startswith("The pump has a valve")
+    assert best_overlap(examples[0].texts, examples[0].question).startswith("The pump has a valve")
 
 
 async def test_two_models_are_compared_question_by_question(file: Path) -> None:
