@@ -14,6 +14,8 @@ from eval.report.report import Contender, Number, Report
 _INK, _LINE, _BASE, _TUNED, _NONE = "#010101", "#020202", "#030303", "#040404", "#050505"
 _VARIABLES = {_INK: "ink", _LINE: "line", _BASE: "base", _TUNED: "tuned", _NONE: "quiet"}
 _MARKERS = {"closed": "o", "pages": "s", "rag": "^", "oracle": "D"}
+# Width and height of a name, as shares of the axes.
+_LABEL = 0.26, 0.06
 QUESTIONS_A_DAY = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 
 
@@ -180,10 +182,6 @@ def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
         )
 
 
-_LABEL = 0.22, 0.055
-"""Width and height of a name, as shares of the axes."""
-
-
 def _method(one: Contender) -> str:
     return parse([one.name])[0].method
 
@@ -202,8 +200,8 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "axes.edgecolor": _LINE}
     settings |= dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], _INK)
     with rc_context(settings):
-        figure = Figure(figsize=(6.4, 4.2))
-        axes = figure.add_axes((0.1, 0.12, 0.88, 0.85))
+        figure = Figure(figsize=(5.4, 3.8))
+        axes = figure.add_axes((0.12, 0.14, 0.86, 0.83))
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes)
         file = io.StringIO()

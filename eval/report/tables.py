@@ -20,13 +20,19 @@ def summary(report: Report) -> str:
     by = "the judge tells" if report.accuracy == "judged" else "words tell"
     leaked = f" {asked['leaked']} more had leaked into training, and are left out."
     unknown = " Whether questions had leaked into training was not looked at."
+    every = asked["answerable"] + asked["unanswerable"]
+    short = [
+        f" Not finished: {one.name} answered {one.answers} of {every}."
+        for one in report.contenders
+        if one.answers < every
+    ]
     looked = run.questions.trained_sha256 is not None
     return (
         f"{asked['answerable']} answerable and {asked['unanswerable']} unanswerable questions of"
         f" {run.questions.file}, about {run.wiki.pages} pages."
         f"{leaked if asked['leaked'] else '' if looked else unknown}"
         f" Accuracy is of answerable questions, as far as {by}; a refusal is wrong there."
-        " In brackets the interval of 95 %."
+        f" In brackets the interval of 95 %.{''.join(short)}"
     )
 
 

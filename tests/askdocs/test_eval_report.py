@@ -13,6 +13,7 @@ from eval import bootstrap
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import fingerprint
 from tests.eval import runs
+from tests.eval.judging import Endpoint
 from tests.eval.runs import Behaviour
 from tests.training.versions import FACTS, trained
 from training.promote import objections
@@ -145,6 +146,23 @@ def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
     runs.labels(labels, [{**row, "question": "of another"}])
     done = call("report", str(run), "--no-similarity", "--labels", str(labels))
     assert "none of the 1 labels is about an answer" in str(done.exception)
+
+
+def test_a_judge_decides_what_accuracy_is(tmp_path: Path) -> None:
+    """It takes no answer of these for right, and the words take many."""
+    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
+    endpoint = Endpoint()
+    words = ["report", str(run), "--no-similarity", "--judge-model", "j", "--judge-url"]
+    found = said(*words, endpoint.url)
+    asked = len(endpoint.asked)
+    assert found["accuracy"] == "judged"
+    assert found["judge"] == "j"
+    subject = next(one for one in found["contenders"] if one["name"] == "tuned-pages")
+    assert subject["measures"]["judged"]["value"] == 0 < subject["measures"]["accuracy"]["value"]
+    assert said(*words, endpoint.url) == found
+    assert len(endpoint.asked) == asked > 0
+    endpoint.shutdown()
+    endpoint.server_close()
 
 
 def test_half_a_judge_is_none(tmp_path: Path) -> None:

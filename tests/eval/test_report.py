@@ -227,6 +227,10 @@ def test_a_price_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_the_summary_says_whether_leaks_were_looked_for(made: Report) -> None:
     assert "5 more had leaked" in tables.summary(made)
+    one, *others = made.contenders
+    short = [one.model_copy(update={"answers": 7}), *others]
+    told = tables.summary(made.model_copy(update={"contenders": short}))
+    assert told.endswith("Not finished: base-closed answered 7 of 80.")
     none = made.model_copy(update={"questions": {**made.questions, "leaked": 0}})
     assert "was not looked at" in tables.summary(none)
 

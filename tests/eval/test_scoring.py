@@ -1,9 +1,6 @@
 """Marks of answers, what is measured of them, and what a judge and a person say."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from gateway.errors import AskdocsError
 from gateway.grounding.prompt import REFUSAL
 from gateway.search.embed import Embedder, load
 from tests.eval import runs
+from tests.eval.judging import Endpoint
 from tests.eval.runs import Behaviour
 from tests.parts import require
 
@@ -159,38 +157,6 @@ def test_meanings_are_compared_once(tmp_path: Path, embedder: Embedder) -> None:
     (tmp_path / "similar.jsonl").write_text(kept + '{"texts": "half')
     assert Similarity(tmp_path, embedder)("Reload with F5.", GOLD) == like
     assert (tmp_path / "similar.jsonl").read_text().startswith(kept)
-
-
-class Endpoint(ThreadingHTTPServer):
-    """A judge that takes an answer for right that holds "F5"; and what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.status = 200
-        super().__init__(("127.0.0.1", 0), _Handler)
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Endpoint
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.asked.append(body)
-        given = json.loads(body["messages"][1]["content"])["answer"]
-        reply = json.dumps({"correct": "F5" in given, "reason": 'It says "so".'})
-        text = "I cannot say." if "mumble" in given else f"```json\n{reply}\n```"
-        content = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
-        self.send_response(self.server.status)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""A judge behind a real OpenAI endpoint, whose taste is known."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Endpoint(ThreadingHTTPServer):
+    """A judge that takes an answer for right that holds "F5"; and what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.status = 200
+        super().__init__(("127.0.0.1", 0), _Handler)
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(body)
+        given = json.loads(body["messages"][1]["content"])["answer"]
+        reply = json.dumps({"correct": "F5" in given, "reason": 'It says "so".'})
+        text = "I cannot say." if "mumble" in given else f"```json\n{reply}\n```"
+        content = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+        self.send_response(self.server.status)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
