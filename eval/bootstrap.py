@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-# Twice what Efron & Tibshirani, section 14.3, ask for.
+# Twice as many as Efron & Tibshirani draw for BCa.
 SAMPLES = 4_000
 # Percentiles are drawn less often, since each draw sorts: their intervals are wide anyway.
 SAMPLES_OF_PERCENTILES = 1_000

@@ -34,6 +34,8 @@ def containment(answer: str, gold: str) -> bool:
 # Of the words that an answer and the written one have, about half in common.
 NEAR = 0.5
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+# Numbers in them are none of the answer: steps of a list, addresses, targets of links.
+_ASIDE = re.compile(r"^\s*\d+[.)]\s|https?://\S+|\]\([^)\s]*\)", re.MULTILINE)
 
 
 def is_right(answer: str, gold: str) -> bool:
@@ -45,7 +47,7 @@ def is_right(answer: str, gold: str) -> bool:
     """
     if containment(answer, gold):
         return True
-    missing = set(_NUMBER.findall(gold)) - set(_NUMBER.findall(answer))
+    missing = set(_NUMBER.findall(_ASIDE.sub(" ", gold))) - set(_NUMBER.findall(answer))
     return not missing and token_f1(answer, gold) >= NEAR
 
 

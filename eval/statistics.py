@@ -102,11 +102,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _p(drawn: Drawn) -> float:
-    value = drawn.estimate.value
+    value, size = drawn.estimate.value, drawn.estimate.size
     if value == 0:
         return 1.0
     beyond = int((np.abs(drawn.others - value) >= abs(value) * (1 - 1e-9)).sum())
-    return (beyond + 1) / (len(drawn.others) + 1)
+    # So few pairs could all have fallen on one side by chance, however alike they are.
+    return max((beyond + 1) / (len(drawn.others) + 1), 2.0 ** (1 - size))
 
 
 def _difference(estimate: Estimate, spread: float, p: float) -> Difference:

@@ -39,6 +39,9 @@ def report(
         judge: the model that has judged the answers.
         labels: by hand, which the judge's and the words' are compared with.
         told: gets how far it is.
+
+    Raises:
+        AskdocsError: the subject answered nothing, or no label is about this run.
     """
     name, fair = scored.subject(subject), scored.fair
     contenders = []

@@ -235,6 +235,26 @@ def test_the_summary_says_whether_leaks_were_looked_for(made: Report) -> None:
     assert "was not looked at" in tables.summary(none)
 
 
+@pytest.mark.parametrize(
+    ("does", "how"),
+    [
+        (Behaviour(), {"answerable": 0, "unanswerable": 0, "leaked": 3}),
+        (Behaviour(0, 1, 1), {"answerable": 1, "unanswerable": 0}),
+        (Behaviour(fails=1.1), {"answerable": 3, "unanswerable": 3}),
+    ],
+)
+def test_a_run_that_shows_nothing_is_reported_too(
+    tmp_path: Path, does: Behaviour, how: dict[str, int]
+) -> None:
+    asked = runs.questions(**how)
+    run = runs.write(tmp_path, {"tuned-pages": does, "base-pages": does}, asked)
+    found = report(score(run), cost.read())
+    assert Report.model_validate_json(found.model_dump_json()) == found
+    assert "tuned-pages beside the others" in html(found)
+    assert markdown(found)
+    assert {one.says for one in found.comparisons} <= {"within noise"}
+
+
 @pytest.mark.slow
 def test_the_page_fits_a_phone_and_asks_nobody(page: str, tmp_path: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")

@@ -35,6 +35,16 @@ def test_an_answer_is_right_that_is_near_the_written_one_and_has_its_numbers() -
     assert is_right("Within 30 days: You can send a bike back within 30 days of its arrival!", gold)
 
 
+def test_steps_and_addresses_are_no_numbers_of_an_answer() -> None:
+    answer = "Open the settings of your account, choose General there, and wait."
+    gold = (
+        "1. Open the settings of your account.\n"
+        "2) Choose [General](kb/12.md), see https://x.example/99, and wait"
+    )
+    assert is_right(answer, f"{gold} there.")
+    assert not is_right(answer, f"{gold} 5 minutes.")
+
+
 def test_a_refusal_is_one_whatever_follows_it() -> None:
     assert is_refusal(REFUSAL)
     assert is_refusal(f"  {REFUSAL.upper()} Ask somebody.")

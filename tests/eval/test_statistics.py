@@ -127,6 +127,13 @@ def test_a_true_difference_is_found_and_none_is_not() -> None:
     assert statistics.percentiles(base, base, 0.95) == (0, 0, 0, 200, 1, 0)
 
 
+def test_a_few_pairs_that_agree_prove_nothing() -> None:
+    assert statistics.means([1.0], [0.0]).p == 1
+    assert statistics.means([1.0] * 4, [0.0] * 4).p == pytest.approx(0.125)
+    assert statistics.percentiles([3.0, 3.0], [1.0, 1.0], 0.5).p == 0.5
+    assert statistics.means([1.0] * 30, [0.0] * 30).p < 0.001
+
+
 def test_the_detectable_difference_is_detected_four_times_out_of_five() -> None:
     chance = np.random.default_rng(11)
     true = statistics.means(list(chance.normal(0, 1, 100)), [0.0] * 100).detectable
