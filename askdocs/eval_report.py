@@ -46,7 +46,7 @@ def report(
         typer.Option(metavar="FILE", help="Labels by hand: question, contender, correct."),
     ] = None,
     similarity: Annotated[
-        bool, typer.Option(help="Compare answers by meaning, too: some 20 ms each, once.")
+        bool, typer.Option(help="Compare answers by meaning, too: 20 to 45 ms each, once.")
     ] = True,
     prices: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Prices (default: eval/prices.toml).")
