@@ -12,7 +12,7 @@ lock pyproject.toml --group dev -c requirements/askdocs.lock -o requirements/dev
 lock requirements/setup.in -o requirements/setup.lock
 lock requirements/bench.in -o requirements/bench.lock
 lock requirements/dataset.in -o requirements/dataset.lock
-lock --excludes requirements/eval-excludes.txt requirements/eval.in -o requirements/eval.lock
+lock requirements/eval.in -o requirements/eval.lock
 lock --no-deps requirements/model.in -o requirements/model.lock
 lock --no-deps requirements/train.in -o requirements/train.lock
 lock --no-deps requirements/quantise.in -o requirements/quantise.lock
