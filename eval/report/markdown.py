@@ -27,6 +27,8 @@ def table(found: Table) -> str:
 def _page(report: Report) -> Iterator[str]:
     yield f"# Report of {_plain(report.run)}\n\n{_plain(tables.summary(report))}\n"
     yield f"## The claim\n\n{table(tables.claim(report))}\n"
+    if words := tables.in_words(report):
+        yield f"{_plain(words)}\n"
     yield f"## Every contender\n\n{table(tables.measured(report))}\n"
     yield (
         f"## {report.subject} beside the others\n\nOn the same questions. Shares by McNemar's exact"

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from eval.report.claim import COLUMNS, DASH, SHOWN, beside, rows
+from eval.report.claim import COLUMNS, DASH, RAG, SHOWN, beside, rows
 from eval.report.report import Comparison, Report
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, MEASURES
 
@@ -39,6 +39,21 @@ def summary(report: Report) -> str:
 def claim(report: Report) -> Table:
     head = ["", *COLUMNS, *(f"{one.name}, measured" for one in beside(report))]
     return Table(head, [[row.what, *row.published, *row.measured] for row in rows(report)])
+
+
+def in_words(report: Report) -> str:
+    """What the claim's table comes to: the subject beside RAG; empty where one of them is not."""
+    found = [report.comparison(RAG, name) for name in (report.accuracy, "total_p99")]
+    told = [
+        f"{BY_NAME[one.measure].title}: {_difference(one)}, {_says(one)}" for one in found if one
+    ]
+    return f"{report.subject} beside {RAG}: {'; '.join(told)}." if told else ""
+
+
+def _says(one: Comparison) -> str:
+    if one.says == "within noise":
+        return f"which is within noise (p = {one.holm:.2f})"
+    return f"which is {one.says}"
 
 
 def measured(report: Report) -> Table:

@@ -134,6 +134,18 @@ def test_markdown_quotes_nobody_and_holds_its_tables(made: Report) -> None:
     assert "within noise" in text
 
 
+def test_the_claim_is_told_in_words(made: Report) -> None:
+    told = tables.in_words(made)
+    assert told.startswith("tuned-pages beside base-rag: right, as far as words tell: +")
+    assert ", which is better" in told
+    noise = [
+        one.model_copy(update={"says": "within noise", "holm": 0.4}) for one in made.comparisons
+    ]
+    told = tables.in_words(made.model_copy(update={"comparisons": noise}))
+    assert told.count("which is within noise (p = 0.40)") == 2
+    assert tables.in_words(made.model_copy(update={"comparisons": []})) == ""
+
+
 def test_a_report_comes_back_from_its_file(made: Report, tmp_path: Path) -> None:
     file = tmp_path / reports.FILE
     with pytest.raises(AskdocsError, match="eval report"):
