@@ -229,6 +229,22 @@ def test_a_run_that_was_killed_ends_with_the_same_adapter(
     assert [facts[0][key] for key in same] == [facts[1][key] for key in same]
 
 
+def test_a_run_that_was_killed_at_its_end_takes_no_further_step(
+    run: Run, python: Path, base: Path, data: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(run.out, tmp_path / "out"))
+    (out / "training.json").unlink()
+    (out / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+    file = job(tmp_path, base, data, resume=True)
+    ends = ended(started(python, SCRIPT, file), tmp_path)
+    assert ends.code == 0, (tmp_path / "log.txt").read_text()[-3000:]
+    assert [one["event"] for one in ends.events] == ["done"]
+    assert weights(out / "adapter") == weights(run.out / "adapter")
+    facts = [json.loads((one / "training.json").read_text()) for one in (out, run.out)]
+    same = ("losses", "eval_losses", "best_step", "step", "stopped", "tokens", "token_ids_sha256")
+    assert [facts[0][key] for key in same] == [facts[1][key] for key in same]
+
+
 def test_two_processes_take_the_same_steps_and_one_speaks(
     run: Run, python: Path, base: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import torch
 from datasets import Dataset
+from peft import load_peft_weights, set_peft_model_state_dict
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
@@ -78,9 +79,13 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         trainer.accelerator.wait_for_everyone,
     )
     trainer.add_callback(progress)
-    if resumed and has_stopped(resumed, recipe["patience"]):
-        trainer.args.max_steps = checkpoints.step(resumed)
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    if resumed and (checkpoints.step(resumed) >= steps or has_stopped(resumed, recipe["patience"])):
+        # It was killed between its last checkpoint and its end; train() would take another step.
+        trainer.state = TrainerState.load_from_json(str(resumed / TRAINER_STATE_NAME))
+        best = load_peft_weights(trainer.state.best_model_checkpoint, "cpu")
+        set_peft_model_state_dict(model, best)
+    else:
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     if not trainer.is_world_process_zero():
         return
 
@@ -177,7 +182,7 @@ def threads() -> int:
 
 
 def has_stopped(checkpoint: Path, patience: int) -> bool:
-    """Did training end early here? It would take one more step before it looks."""
+    """Did training end early here?"""
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     stopping = state.stateful_callbacks.get(EarlyStoppingCallback.__name__)
     return bool(stopping and stopping["attributes"]["early_stopping_patience_counter"] >= patience)
