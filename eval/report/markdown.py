@@ -49,6 +49,4 @@ def _page(report: Report) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Text in which nothing is Markdown or HTML, in one line."""
-    if text == "---":
-        return text
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()).replace("&", "&amp;"))

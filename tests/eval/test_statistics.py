@@ -19,7 +19,7 @@ def held(
     draw: Callable[[np.random.Generator], float],
     truth: float,
     size: int = 80,
-    times: int = 150,
+    times: int = 100,
 ) -> float:
     """How often the interval of a sample holds the truth."""
     chance = np.random.default_rng(5)
