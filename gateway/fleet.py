@@ -74,7 +74,8 @@ class Fleet:
         self._places: dict[tuple[str, str | None], str] = {}
         self._served: dict[str, Served] = {}
         self._found: dict[str, Served] = {}
-        own = [make(reader or Reader(None)) for make in (embeddings.model, rerank.model)]
+        reader = reader or Reader(None)
+        own = [embeddings.model(reader), rerank.model(reader)]
         self._local = {one.name: Served(one.name, local=one) for one in own}
         self._deployed: dict[str, tuple[Deployment, Served]] = {}
         self._left: list[Served] = []

@@ -441,13 +441,31 @@ def test_usage_is_recorded_whether_or_not_the_client_asked(lane: Lane) -> None:
         timeout=60,
     )
     assert '"usage"' not in reply.text
-    deadline = time.monotonic() + 5
-    while not (lines := [line for line in log(lane) if line["request_id"] == name]):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    line = lines[0]
+    line = logged(lane, name)
     assert (line["completion_tokens"], line["lane"], line["model"]) == (5, lane.name, "base")
     assert line["prompt_tokens"] > 0
+
+
+def test_what_the_gateways_own_models_read_is_recorded(lane: Lane) -> None:
+    name = f"embedded-{lane.name}"
+    reply = httpx.post(
+        f"{lane.gateway.url}/embeddings",
+        json={"model": "minilm", "input": "kitchen"},
+        headers={"authorization": f"Bearer {KEY}", "x-request-id": name},
+    )
+    assert reply.status_code == 200
+    line = logged(lane, name)
+    told = (line["model"], line["lane"], line["prompt_tokens"], line["completion_tokens"])
+    assert told == ("minilm", "local", 3, 0)  # the word and its two marks
+
+
+def logged(lane: Lane, request_id: str) -> dict[str, Any]:
+    """The request's line in the access log, which comes when it has ended."""
+    deadline = time.monotonic() + 5
+    while not (lines := [line for line in log(lane) if line["request_id"] == request_id]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return lines[0]
 
 
 def log(lane: Lane) -> list[dict[str, Any]]:
