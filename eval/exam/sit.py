@@ -105,7 +105,7 @@ async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
             arguments = (wiki.pages, place, job["gateway"], key, Path(job["tokenizer"]))
             rag = await Rag.open(of.rag, *arguments, teller.step)
             await stack.enter_async_context(rag)
-            teller.tell("index", name="rag", bytes=_size(place))
+            teller.tell("index", name="rag", bytes=_size(rag.stored.folder))
         exam = Exam(folder, of.at_once, client, Asker(of, client, wiki, rag), teller)
         for contender in parse(of.contenders):
             await exam.hold(contender)

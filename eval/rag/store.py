@@ -53,6 +53,8 @@ class Stored:
     parts: Nearest
     most: int
     """Parts of one chunk."""
+    folder: Path
+    """Of its files; the vectors of parts may be elsewhere."""
 
     def match(self, question: str, n: int) -> list[int]:
         return self.texts.match(question, n)
@@ -104,7 +106,8 @@ async def stored(
                 lance.Texts.build(new, shown, _means(vectors, owners, len(chunks)))
                 if not parts:
                     lance.Windows.build(new, owners, vectors)
-    return Stored(lance.Texts(place), parts or lance.Windows(place), max(map(len, windows)))
+    most = max(map(len, windows))
+    return Stored(lance.Texts(place), parts or lance.Windows(place), most, place)
 
 
 def _name(settings: RagSettings, chunks: Sequence[Chunk], windows: Sequence[Sequence[str]]) -> str:
