@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OUT = "rag.toml"
 SWEEP = "sweep.json"
-SIZES, OVERLAPS, KS = "256,512,1024,2048", "0,64,128", "10,20,40"
+SIZES, OVERLAPS, KS, LAMBDAS = "256,512,1024,2048", "0,64,128", "10,20,40", "0.7,1"
 
 
 def sweep(
@@ -40,7 +40,10 @@ def sweep(
     ] = None,
     chunk_tokens: Annotated[str, typer.Option(help="Sizes of chunks.")] = SIZES,
     overlap: Annotated[str, typer.Option(help="Tokens that chunks share.")] = OVERLAPS,
-    k: Annotated[str, typer.Option(help="Numbers of chunks that are reranked.")] = KS,
+    k: Annotated[str, typer.Option(help="Numbers of chunks that MMR chooses.")] = KS,
+    mmr_lambda: Annotated[
+        str, typer.Option(help="Weights of relevance in MMR; 1 is the order of relevance.")
+    ] = LAMBDAS,
     expand: Annotated[bool, typer.Option("--expand", help="Also try other wordings.")] = False,
     hyde: Annotated[bool, typer.Option("--hyde", help="Also try HyDE.")] = False,
     url: Annotated[
@@ -65,6 +68,7 @@ def sweep(
     from eval import rows
     from eval.exam import draw
     from eval.rag import measure, settings, table
+    from eval.rag import sweep as script
     from gateway.search import embed
     from gateway.search.index import Index
 
@@ -73,10 +77,11 @@ def sweep(
             "--split test: settings that were chosen on test are not measured by it any more:"
             " choose on validation, or add --force"
         )
-    grid = {
+    grid: dict[str, list[Any]] = {
         "chunk_tokens": _numbers("--chunk-tokens", chunk_tokens),
         "overlap": _numbers("--overlap", overlap),
         "k": _numbers("--k", k),
+        "mmr_lambda": _numbers("--mmr-lambda", mmr_lambda, float),
         "rerank": [False, True],
         "expand": [False, True] if expand else [False],
         "hyde": [False, True] if hyde else [False],
@@ -84,6 +89,8 @@ def sweep(
     state = home.find(home_dir)
     place = exam_place.find(state, url, key)
     base = settings.load(rag) if rag else settings.RagSettings(budget=place.page_budget)
+    # What is not possible is said now, and not after an hour.
+    _ = script.first(base, grid), script.second(base, grid)
     index = index_file(home_dir)
     source, pages = source_of(index, docs)
     of_split, _ = draw.of_split(questions, rows.read(questions), split)
@@ -141,9 +148,9 @@ def sweep(
     print(f"\n{len(asked):,} questions, {len(pages):,} pages; the best settings: {folder / OUT}")
 
 
-def _numbers(option: str, text: str) -> list[int]:
+def _numbers(option: str, text: str, kind: type[int] | type[float] = int) -> list[float]:
     try:
-        return sorted({int(part) for part in text.split(",")})
+        return sorted({kind(part) for part in text.split(",")})
     except ValueError:
         raise AskdocsError(f"{option} {text}: write numbers with commas, such as 10,20") from None
 

@@ -115,6 +115,9 @@ class Endpoints:
             try:
                 response = await self.http.post(address, json=body, headers=headers)
             except httpx.HTTPError as error:
+                # A connection that was kept is closed while the next question goes out on it.
+                if isinstance(error, httpx.ReadError | httpx.RemoteProtocolError) and trial == 0:
+                    continue
                 raise AskdocsError(
                     f"{address}: cannot be reached ({type(error).__name__}: {error}): is the"
                     " gateway running? `askdocs up` starts it"

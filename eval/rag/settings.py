@@ -25,7 +25,7 @@ class RagSettings(BaseModel):
         0.7, ge=0, le=1, description="Weight of relevance in MMR; the rest is difference."
     )
     keep: int = Field(5, ge=1, le=50, description="Chunks in the prompt at most.")
-    budget: int = Field(3000, ge=256, description="Tokens of chunks in the prompt at most.")
+    budget: int = Field(3000, ge=200, description="Tokens of chunks in the prompt at most.")
     rerank: bool = Field(True, description="Order what MMR chose by the rerank model.")
     expand: bool = Field(False, description="Search for other wordings of the question, too.")
     hyde: bool = Field(False, description="Search for the vector of an answer that is made up.")

@@ -7,7 +7,7 @@ The standard input is the gateway's key. JOB is an object:
     out         folder of the sweep, with the results that are there already
     questions   objects with id, text, and pages: paths of those that answer
     settings    what is the same in all that is tried, see settings.py
-    grid        lists of chunk_tokens, overlap, k, rerank, expand, hyde
+    grid        lists of chunk_tokens, overlap, k, mmr_lambda, rerank, expand, hyde
     gateway     base URL of its API, with /v1
     index       file of the search index
     source      the wiki's name in it
@@ -15,9 +15,10 @@ The standard input is the gateway's key. JOB is an object:
     stores      folder of vector stores
 
 First come the settings as they are; then all sizes of chunks with all overlaps, without reranking;
-then, with the best of these, all k with and without reranking; then, where they are asked for,
-other wordings and HyDE with the best of those. Each result is appended to results.jsonl. The
-standard output has events, a line each: step (name, done, total), problem (message), done.
+then, with the best of these, all k and lambdas of MMR, with and without reranking; then, where they
+are asked for, other wordings and HyDE with the best of those. Each result is appended to
+results.jsonl. The standard output has events, a line each: step (name, done, total), problem
+(message), done.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
+from pydantic import ValidationError
 
 from eval.exam.sit import Teller
 from eval.rag import measure
@@ -83,10 +85,10 @@ def first(base: RagSettings, grid: Grid) -> list[RagSettings]:
 
 
 def second(best: RagSettings, grid: Grid) -> list[RagSettings]:
-    """Every k that keeps enough, with and without reranking."""
+    """Every k that keeps enough, with every lambda, with and without reranking."""
     return [
-        _with(best, k=k, rerank=rerank)
-        for k, rerank in product(grid["k"], grid["rerank"])
+        _with(best, k=k, mmr_lambda=weight, rerank=rerank)
+        for k, weight, rerank in product(grid["k"], grid["mmr_lambda"], grid["rerank"])
         if k >= best.keep
     ]
 
@@ -113,7 +115,8 @@ async def sweep(job: dict[str, Any], key: str, teller: Teller) -> None:
                 result = await _measured(settings, job, pages, key, memory, teller)
                 _append(folder / measure.FILE, result)
             results.append(result)
-        best = max(results, key=lambda result: result.rank(gold)).settings
+        if results:
+            best = max(results, key=lambda result: result.rank(gold)).settings
 
 
 async def _measured(
@@ -150,7 +153,15 @@ async def _measured(
 
 
 def _with(settings: RagSettings, **changed: object) -> RagSettings:
-    return RagSettings.model_validate({**settings.model_dump(), **changed})
+    """Raises AskdocsError: no such settings are possible."""
+    try:
+        return RagSettings.model_validate({**settings.model_dump(), **changed})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"]))
+        raise AskdocsError(
+            f"{name} = {problem['input']} cannot be tried: {problem['msg']}"
+        ) from None
 
 
 def _append(file: Path, result: Result) -> None:

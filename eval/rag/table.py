@@ -78,7 +78,7 @@ def _hits(found: Sequence[Found], gold: Gold) -> list[float]:
 def _way(settings: RagSettings) -> str:
     more = [name for name in ("rerank", "expand", "hyde") if getattr(settings, name)]
     size = f"{settings.chunk_tokens}/{settings.overlap}"
-    return ", ".join([size, f"k {settings.k}", *more])
+    return ", ".join([size, f"k {settings.k}", f"λ {settings.mmr_lambda:g}", *more])
 
 
 def _cell(estimate: Estimate) -> str:

@@ -1,5 +1,6 @@
 """What RAG asks of a gateway, in the words of its API, and what it makes of the answers."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from typing import Any
@@ -131,6 +132,28 @@ async def test_a_full_gateway_is_asked_again_when_it_says(
     gateway.answers = [Response(status_code=429, headers={"retry-after": "0"}), vectors([1.0])]
     await endpoints(http).embed(["a"], "search_query")
     assert len(gateway.asked) == 2
+
+
+async def test_a_connection_that_breaks_is_tried_once_more() -> None:
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            await reader.readuntil(b"\r\n\r\n")
+            body = b'{"data": [{"index": 0, "embedding": [1]}]}'
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with server, httpx.AsyncClient() as http:
+        asking = Endpoints(RagSettings(), url, http)
+        assert (await asking.embed(["a"], "search_query")).tolist() == [[1]]
+        with pytest.raises(AskdocsError, match="cannot be reached"):
+            await asking.embed(["a"], "search_query")
 
 
 async def test_no_gateway_is_said_to_be_away() -> None:

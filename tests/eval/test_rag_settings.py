@@ -13,6 +13,7 @@ GRID = {
     "chunk_tokens": [256, 2048],
     "overlap": [0, 128, 200],
     "k": [3, 10],
+    "mmr_lambda": [0.5, 1.0],
     "rerank": [False, True],
     "expand": [False],
     "hyde": [False, True],
@@ -62,8 +63,14 @@ def test_a_sweep_tries_what_fits_together() -> None:
     assert sizes == [(256, 0, False), (256, 128, False)] + [
         (2048, overlap, False) for overlap in (0, 128, 200)
     ]
-    assert [(s.k, s.rerank) for s in sweep.second(base, GRID)] == [(10, False), (10, True)]
+    chosen = [(s.k, s.mmr_lambda, s.rerank) for s in sweep.second(base, GRID)]
+    assert chosen == [(10, 0.5, False), (10, 0.5, True), (10, 1, False), (10, 1, True)]
     assert [(s.expand, s.hyde) for s in sweep.third(base, GRID)] == [(False, False), (False, True)]
+
+
+def test_numbers_that_are_impossible_are_told_before_anything_is_tried() -> None:
+    with pytest.raises(AskdocsError, match=r"chunk_tokens = 100 cannot be tried: .* 256"):
+        sweep.first(RagSettings(), {**GRID, "chunk_tokens": [100]})
 
 
 def test_the_best_settings_find_more_then_higher_then_with_less() -> None:
@@ -91,7 +98,7 @@ def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
         Result(settings=better, found=(found("x", "a"),) * 35 + (found("x"),) * 5),
     ]
     first, second, own = table.rows(results, gold, base, {"own": [found("a")] * 40})
-    assert [first.way, second.way] == ["512/64, k 40, rerank", "512/64, k 20, rerank"]
+    assert [first.way, second.way] == ["512/64, k 40, λ 0.7, rerank", "512/64, k 20, λ 0.7, rerank"]
     assert (first.recall.value, second.recall.value) == (35 / 40, 20 / 40)
     assert first.recall.low < 35 / 40 < first.recall.high
     assert first.first.value == 0

@@ -35,6 +35,7 @@ GRID = {
     "chunk_tokens": [512],
     "overlap": [64],
     "k": [10],
+    "mmr_lambda": [0.7],
     "rerank": [True],
     "expand": [False],
     "hyde": [False],
