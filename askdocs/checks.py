@@ -2,10 +2,12 @@
 
 import ctypes
 import platform
+import secrets
 import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,10 +161,16 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])
+    """A port that nobody listens on now, and that none gets who asks Linux for any.
+
+    Such ports, and those of connections, are from 32768 on (ip(7), ip_local_port_range): one of
+    them may be another's before the process that it is meant for has started.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 def _user_of(port: int) -> str:

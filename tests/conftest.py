@@ -1,29 +1,48 @@
 """Fixtures of several folders, where one engine serves them all, and what runs side by side."""
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.vllm_serving import small_folder, small_gguf, vllm_python, vllm_url
 
 __all__ = ["small_folder", "small_gguf", "vllm_python", "vllm_url"]
 
-SHARED = ("small_folder", "served", "own_docs")
-"""Fixtures that take long and serve several files: their tests run in one process, and first."""
+TOGETHER = {
+    "tests/conformance/test_vllm.py": "vllm",
+    "tests/engines/test_adapters_slow.py": "vllm",
+    "tests/engines/test_vllm_slow.py": "vllm",
+    "tests/end_to_end/test_box.py": "own docs",
+    "tests/end_to_end/test_commands.py": "own docs",
+    "tests/end_to_end/test_gateway.py": "own docs",
+}
+"""Files that share what takes long to start, as all tests of clients do."""
+
+
+def group(nodeid: str) -> str:
+    """What one process runs: a file, or some that share what they start."""
+    file = nodeid.split("::")[0]
+    return "clients" if file.startswith("tests/clients/") else TOGETHER.get(file, file)
+
+
+class Grouped(LoadScopeScheduling):
+    """A scope of pytest-xdist is a group. Its own --dist loadgroup does nothing with pytest 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Grouped | None:
+    return Grouped(config) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let each process of pytest-xdist take whole files, those that take long before the others."""
-    if not hasattr(config, "workerinput"):
-        return
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
-    ranks = {group: len(SHARED) + (group not in slow) for group in groups.values()}
-    ranks |= {name: rank for rank, name in enumerate(SHARED)}
-    items.sort(key=lambda item: ranks[groups[item]])
+    """Begin with what takes long, so that both processes end at the same time."""
+    if hasattr(config, "workerinput"):
+        shared = {"clients", *TOGETHER.values()}
+        slow = {group(item.nodeid) for item in items if item.get_closest_marker("slow")}
 
+        def order(item: pytest.Item) -> tuple[bool, bool]:
+            name = group(item.nodeid)
+            return name not in shared, name not in slow
 
-def _group(item: pytest.Item) -> str:
-    """A shared fixture, else the file."""
-    names = getattr(item, "fixturenames", ())
-    return next((name for name in SHARED if name in names), item.nodeid.split("::")[0])
+        items.sort(key=order)

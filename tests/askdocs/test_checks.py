@@ -79,6 +79,13 @@ def test_a_port_that_was_just_let_go_is_free() -> None:
     assert checks.is_free(port)
 
 
+def test_a_free_port_is_none_that_linux_gives_to_who_asks_for_any() -> None:
+    with socket.socket() as anyone:
+        anyone.bind(("127.0.0.1", 0))
+        given = anyone.getsockname()[1]
+    assert max(checks.free_port() for _ in range(100)) < min(given, 32768)
+
+
 def test_two_equal_ports_name_both_wishes() -> None:
     port = checks.free_port()
     (check,) = failing(checks.ports(settings(gateway_port=port, site_port=port)))

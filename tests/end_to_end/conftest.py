@@ -8,7 +8,7 @@ from tests.end_to_end.running import REPO, Askdocs, up
 
 
 @pytest.fixture(scope="session")
-def own_docs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Askdocs]:
+def askdocs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Askdocs]:
     """The project's own docs, asked on the embedded engine. One for all tests that do no harm.
 
     Not warmed by itself: to read all these pages keeps two cores busy for minutes.
@@ -16,11 +16,6 @@ def own_docs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Askdocs]:
     home = tmp_path_factory.mktemp("up") / "home"
     with up(home, REPO / "docs", up_warm="false") as running:
         yield running
-
-
-@pytest.fixture
-def askdocs(own_docs: Askdocs) -> Askdocs:
-    return own_docs
 
 
 @pytest.fixture
