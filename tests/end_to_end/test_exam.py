@@ -1,0 +1,100 @@
+"""An exam on the real engine: all contenders, killed in the middle, and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from askdocs import environments
+from eval.exam import answer, measured, run
+from eval.exam.contenders import NAMES
+from tests.end_to_end.running import COMMAND, REPO, Askdocs, up
+from tests.parts import require
+
+pytestmark = pytest.mark.slow
+
+HOME = Path(os.environ.get("TEST_EVAL_HOME", REPO / ".cache" / "eval"))
+INSTALL = ".venv/bin/python -m askdocs.environments eval --home .cache/eval"
+ROWS = [
+    {
+        "question": "How do I descale the coffee machine?",
+        "answer": "Press the blue button for 7 seconds.",
+        "context_doc": "docs/coffee.md",
+    },
+    {
+        "question": "How do I book a train?",
+        "answer": "Write to the travel desk.",
+        "context_doc": "travel.md",
+    },
+    {"question": "What is the capital of France?", "answer": "", "answerable": False},
+]
+
+
+@pytest.fixture
+def running(wiki: Path, tmp_path: Path) -> Iterator[Askdocs]:
+    require(environments.find(environments.EVAL, HOME) is not None, INSTALL)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "environments").symlink_to(HOME / "environments")
+    with up(home, wiki, up_warm="false") as askdocs:
+        yield askdocs
+
+
+def test_an_exam_that_was_killed_goes_on_and_asks_nothing_twice(
+    running: Askdocs, wiki: Path, tmp_path: Path
+) -> None:
+    rows, folder = tmp_path / "rows.jsonl", tmp_path / "run"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    words = ["eval", "run", "--questions", str(rows), "--docs", str(wiki), "--json"]
+    words += ["--max-tokens", "16", "--out", str(folder)]
+
+    argv = [COMMAND, *words, "--home", running.home]
+    killed = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list(answer.read(folder))) < 7:
+        assert killed.poll() is None, killed.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    before = list(answer.read(folder))
+    assert len(before) < len(NAMES) * len(ROWS)
+    with (folder / answer.FILE).open("ab") as file:
+        file.write(b'{"contender":"base-pa')  # half a line, as a kill may leave it
+
+    refused = running.cli(*words)
+    assert refused.returncode == 2
+    assert "add --resume" in refused.stderr
+    resumed = running.cli(*words, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+
+    told = json.loads(resumed.stdout)["contenders"]
+    assert {name: (one["answers"], one["errors"]) for name, one in told.items()} == {
+        name: (len(ROWS), 0) for name in NAMES
+    }
+    answers = list(answer.read(folder))
+    assert answers[: len(before)] == before
+    asked = Counter((one.contender, one.question) for one in answers)
+    assert len(asked) == len(NAMES) * len(ROWS)
+    assert set(asked.values()) == {1}
+    latest = {
+        (one.contender, run.read(folder).questions.ids.index(one.question)): one for one in answers
+    }
+    for name in ("base-closed", "base-rag", "base-oracle"):
+        one = latest[name, 0]
+        assert one.text
+        assert one.confidence is not None
+        assert one.prompt_tokens > 0
+        assert one.first_token_s is not None
+    assert latest["tuned-oracle", 0].prompt_pages == ("coffee.md",)
+    assert latest["base-pages", 0].found_pages
+    found = measured.read(folder)
+    assert found.engine_bytes["base"] > 50e6
+    assert set(found.index_bytes) == {"pages", "rag"}
+    assert len(list((folder / "logs").glob("*.eval"))) == len(NAMES)
