@@ -30,7 +30,7 @@ async def relay(opened: Opened, exchange: Exchange, request: dict[str, Any], sen
     exchange.answered_by(opened.served.name, opened.lane, opened.left)
     if exchange.wants_text:
         asked = request.get("messages", request.get("prompt", request.get("input")))
-        exchange.prompt = orjson.dumps(asked).decode()
+        exchange.prompt = dump(asked).decode()  # it may have half a surrogate pair
     try:
         if exchange.stream and opened.is_stream:
             await _stream(opened, exchange, request, send)
