@@ -1,6 +1,7 @@
 """Fixtures of several folders, where one engine serves them all, and what runs side by side."""
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.vllm_serving import small_folder, small_gguf, vllm_python, vllm_url
@@ -31,8 +32,8 @@ class Grouped(LoadScopeScheduling):
         return group(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> Grouped | None:
-    return Grouped(config) if config.getoption("dist") == "loadscope" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped | None:
+    return Grouped(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
