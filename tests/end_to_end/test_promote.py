@@ -34,6 +34,7 @@ WORDS = {
     "docs@v2": {"blue", "white"},
     "docs@v3": {"one", "two"},
 }
+LIVE = 2.0  # seconds after which every gateway has heard of a change
 FORCED = ("--force", "--why", "a test")
 
 
@@ -165,6 +166,7 @@ def test_under_load_no_request_fails_and_every_answer_is_wholly_of_one_version(
 ) -> None:
     client = Client(askdocs.status())
     models(askdocs, "promote", "docs@v1", *FORCED)
+    time.sleep(LIVE)
     with load(client) as answers:
         until(answers, "docs@v1", 8)
         done = models(askdocs, "promote", "docs@v2", *FORCED)
@@ -196,7 +198,7 @@ def test_under_load_no_request_fails_and_every_answer_is_wholly_of_one_version(
 def test_a_canary_gets_its_share_of_users_who_stay_with_it(askdocs: Askdocs) -> None:
     client = Client(askdocs.status())
     models(askdocs, "canary", "docs@v2", "--weight", "10", *FORCED)
-    time.sleep(1)
+    time.sleep(LIVE)
     users = [f"person-{number}" for number in range(200)]
     first = {user: client.stream(user, tokens=2) for user in users}
     share = Counter(first.values())
@@ -205,7 +207,7 @@ def test_a_canary_gets_its_share_of_users_who_stay_with_it(askdocs: Askdocs) -> 
     again = [user for user in users if first[user] == "docs@v2"][:5] + users[:10]
     assert {user: client.stream(user, tokens=2) for user in again} == {u: first[u] for u in again}
     models(askdocs, "canary", "docs@v2", "--weight", "0")
-    time.sleep(1)
+    time.sleep(LIVE)
     assert {client.stream(user, tokens=2) for user in again} == {"docs@v1"}
 
 
