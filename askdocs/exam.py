@@ -1,6 +1,5 @@
 """The folder of a run of an exam."""
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from askdocs.home import Home, read_json, write
+from askdocs.run import claimed as run_claimed
 from askdocs.run import differing
 from eval.exam import question
 from eval.exam.question import Question
@@ -59,16 +59,6 @@ def claimed(folder: Path) -> Iterator[int]:
 
     After a kill -9 it is held until that process has gone, too. Raises AskdocsError: taken.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
-    except OSError as error:
-        raise AskdocsError(f"{folder}: cannot be written ({error.strerror})") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AskdocsError(
-                f"{folder}: another process asks its questions: wait for it, or name another --out"
-            ) from None
-        yield lock.fileno()
+    taken = "another process asks its questions: wait for it, or name another --out"
+    with run_claimed(folder, taken) as lock:
+        yield lock

@@ -75,20 +75,9 @@ class Run:
 
         After a kill -9 it is held until that process has gone, too. Raises AskdocsError: taken.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("a+")
-        except OSError as error:
-            raise AskdocsError(f"{self.folder}: cannot be written ({error.strerror})") from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AskdocsError(
-                    f"{self.folder}: is being trained in by another process: wait for it, or name"
-                    " another --out DIR"
-                ) from None
-            yield lock.fileno()
+        taken = "is being trained in by another process: wait for it, or name another --out DIR"
+        with claimed(self.folder, taken) as lock:
+            yield lock
 
     def write_job(self, file: Path, base: str, resume: bool) -> None:
         """What finetune.py reads; `base` is the folder of the base model, or its hub id."""
@@ -161,6 +150,25 @@ class Run:
             "tokens_per_second": done.get("tokens_per_second"),
         }
         return {name: float(value) for name, value in found.items() if value is not None}
+
+
+@contextmanager
+def claimed(folder: Path, taken: str) -> Iterator[int]:
+    """Make the folder and lock it; yields the lock's descriptor, for a process to inherit.
+
+    Raises AskdocsError: it cannot be written; or, with `taken`, another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a+")
+    except OSError as error:
+        raise AskdocsError(f"{folder}: cannot be written ({error.strerror})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AskdocsError(f"{folder}: {taken}") from None
+        yield lock.fileno()
 
 
 def identity(recipe: Recipe, data: Dataset, max_steps: int | None) -> dict[str, Any]:

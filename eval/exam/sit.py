@@ -27,7 +27,6 @@ object of JSON a line, and nothing else:
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -44,6 +43,7 @@ from eval.exam.answer import Answer
 from eval.exam.asker import Asker
 from eval.exam.client import Client
 from eval.exam.contenders import Contender, parse
+from eval.exam.teller import Teller, work
 from eval.exam.wiki import Wiki
 from gateway.errors import AskdocsError
 from gateway.search.embed import Embedder
@@ -51,43 +51,10 @@ from gateway.search.embed import Embedder
 LOGS = "logs"
 
 
-class Teller:
-    """Writes events."""
-
-    def __init__(self, output: int) -> None:
-        self._output = output
-
-    def tell(self, event: str, **facts: object) -> None:
-        line = json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n"
-        os.write(self._output, line.encode())
-
-    def step(self, name: str, done: int, total: int | None) -> None:
-        self.tell("step", name=name, done=done, total=total)
-
-
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python eval/exam/sit.py JOB.json < KEY", file=sys.stderr)
-        return 2
-    job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    key = sys.stdin.readline().strip()
-    # Else it would write to the home of whoever runs this.
-    os.environ["XDG_DATA_HOME"] = job["inspect"]
-    # What libraries print must not come between the events.
-    teller = Teller(os.dup(1))
-    os.dup2(2, 1)
-    try:
-        asyncio.run(sit(job, key, teller))
-    except AskdocsError as problem:
-        teller.tell("problem", message=str(problem))
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    teller.tell("done")
-    return 0
-
-
 async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
     """Raises AskdocsError: the run cannot go on."""
+    # Else it would write to the home of whoever runs this.
+    os.environ["XDG_DATA_HOME"] = job["inspect"]
     folder = Path(job["run"])
     of = run.read(folder)
     async with AsyncExitStack() as stack:
@@ -207,4 +174,4 @@ def _size(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(work("eval/exam/sit.py", sit))

@@ -22,7 +22,6 @@ results.jsonl. The standard output has events, a line each: step (name, done, to
 """
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -39,7 +38,7 @@ if __name__ == "__main__":
 import numpy as np
 from pydantic import ValidationError
 
-from eval.exam.sit import Teller
+from eval.exam.teller import Teller, work
 from eval.rag import measure
 from eval.rag.endpoints import Endpoints
 from eval.rag.fusion import Vectors
@@ -176,24 +175,5 @@ def _append(file: Path, result: Result) -> None:
         os.fsync(results.fileno())
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python eval/rag/sweep.py JOB.json < KEY", file=sys.stderr)
-        return 2
-    job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    key = sys.stdin.readline().strip()
-    # What libraries print must not come between the events.
-    teller = Teller(os.dup(1))
-    os.dup2(2, 1)
-    try:
-        asyncio.run(sweep(job, key, teller))
-    except AskdocsError as problem:
-        teller.tell("problem", message=str(problem))
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    teller.tell("done")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(work("eval/rag/sweep.py", sweep))
