@@ -9,38 +9,33 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from tests.speaking import Handler
 
 MODELS = ("fine", "refusing", "busy", "slow", "breaking", "silent")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def log_message(self, *_: object) -> None:
-        pass
-
+class _Handler(Handler):
     def do_GET(self) -> None:
         if self.path == "/v1/models":
             models = [{"id": name, "max_model_len": 8192} for name in MODELS]
-            self._json(200, {"object": "list", "data": models})
+            self.json(200, {"object": "list", "data": models})
         else:
-            self._json(200 if self.path == "/health" else 404, {})
+            self.json(200 if self.path == "/health" else 404, {})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if not self.path.startswith("/v1/"):
-            self._json(404, {})
+            self.json(404, {})
             return
         model = body["model"]
         asked: list[str] = self.server.asked  # type: ignore[attr-defined]
         asked.append(model)
         if model == "refusing":
-            self._json(500, {"error": {"message": "out of memory", "type": "server_error"}})
+            self.json(500, {"error": {"message": "out of memory", "type": "server_error"}})
         elif model == "busy":
-            self._json(429, {"error": {"message": "queue full", "type": "server_error"}})
+            self.json(429, {"error": {"message": "queue full", "type": "server_error"}})
         elif model == "silent":
             self.close_connection = True
         elif body.get("stream"):
@@ -50,18 +45,15 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(5)
             message = {"role": "assistant", "content": "Hello."}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            self._json(200, {**self._head(model, "chat.completion"), "choices": [choice]})
+            self.json(200, {**self._head(model, "chat.completion"), "choices": [choice]})
 
     def _stream(self, model: str) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
+        self.stream()
         if model == "slow":
             time.sleep(5)
         for part in ("Hel", "lo."):
             delta = {"index": 0, "delta": {"content": part}, "finish_reason": None}
-            self._event({**self._head(model, "chat.completion.chunk"), "choices": [delta]})
+            self.event({**self._head(model, "chat.completion.chunk"), "choices": [delta]})
             if model == "breaking":
                 time.sleep(0.1)
                 self.close_connection = True
@@ -70,28 +62,13 @@ class _Handler(BaseHTTPRequestHandler):
         last = {"index": 0, "delta": {}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
         head = self._head(model, "chat.completion.chunk")
-        self._event({**head, "choices": [last]})
-        self._event({**head, "choices": [], "usage": usage})
-        self._chunk(b"data: [DONE]\n\n")
-        self._chunk(b"")
+        self.event({**head, "choices": [last]})
+        self.event({**head, "choices": [], "usage": usage})
+        self.chunk(b"data: [DONE]\n\n")
+        self.chunk(b"")
 
     def _head(self, model: str, kind: str) -> dict[str, object]:
         return {"id": "x", "object": kind, "created": 1, "model": model}
-
-    def _event(self, data: object) -> None:
-        self._chunk(b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n")
-
-    def _chunk(self, data: bytes) -> None:
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-        self.wfile.flush()
-
-    def _json(self, status: int, body: object) -> None:
-        data = json.dumps(body, separators=(",", ":")).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
 
 
 class Faulty(ThreadingHTTPServer):

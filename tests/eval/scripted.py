@@ -10,10 +10,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 from gateway.grounding.prompt import REFUSAL
+from tests.speaking import Handler
 
 WRONG = "Nobody could possibly know, so please look elsewhere tomorrow."
 
@@ -34,26 +35,20 @@ def share(questions: Sequence[str], part: float, seed: str) -> frozenset[str]:
     return frozenset(ranked[: round(part * len(ranked))])
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
+class _Handler(Handler):
     server: "Scripted"
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
             models = [{"id": name, "max_model_len": 8192} for name in self.server.models]
-            self._json(200, {"object": "list", "data": models})
+            self.json(200, {"object": "list", "data": models})
         else:
-            self._json(200 if self.path == "/health" else 404, {})
+            self.json(200 if self.path == "/health" else 404, {})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path != "/v1/chat/completions":
-            self._json(404, {})
+            self.json(404, {})
             return
         text = self.server.answer(body["model"], body["messages"])
         head = {"id": "x", "created": 1, "model": body["model"]}
@@ -64,35 +59,17 @@ class _Handler(BaseHTTPRequestHandler):
             message = {"role": "assistant", "content": text}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
-            self._json(200, whole)
+            self.json(200, whole)
             return
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
+        self.stream()
         chunk = {**head, "object": "chat.completion.chunk"}
         for word in text.split(" "):
             delta = {"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}
-            self._event({**chunk, "choices": [delta]})
-        self._event({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        self._event({**chunk, "choices": [], "usage": usage})
-        self._chunk(b"data: [DONE]\n\n")
-        self._chunk(b"")
-
-    def _event(self, data: object) -> None:
-        self._chunk(b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n")
-
-    def _chunk(self, data: bytes) -> None:
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-        self.wfile.flush()
-
-    def _json(self, status: int, body: object) -> None:
-        data = json.dumps(body, separators=(",", ":")).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+            self.event({**chunk, "choices": [delta]})
+        self.event({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        self.event({**chunk, "choices": [], "usage": usage})
+        self.chunk(b"data: [DONE]\n\n")
+        self.chunk(b"")
 
 
 class Scripted(ThreadingHTTPServer):
