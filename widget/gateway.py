@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -103,20 +103,37 @@ class Gateway:
         """Close the connections."""
         await self.client.aclose()
 
-    async def ask(self, question: str, page: str) -> AsyncIterator[Reading | str | Outcome]:
+    async def ask(
+        self,
+        question: str,
+        page: str,
+        *,
+        history: Sequence[tuple[str, str]] = (),
+        quote: str = "",
+        model: str | None = None,
+        user: str = "",
+    ) -> AsyncIterator[Reading | str | Outcome]:
         """What is read, then pieces of the answer, then the outcome.
 
-        Closing the iterator closes the connection, which makes the gateway stop.
+        `history` are earlier questions with their answers, `quote` is text of the page that the
+        question is about, `model` another alias than the box's, `user` who asks: a canary is
+        sticky by it. Closing the iterator closes the connection, which makes the gateway stop.
 
         Raises:
             Failure: there is no answer, or no more of it.
         """
-        body = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": question}],
+        messages = []
+        for earlier, answer in history:
+            messages += [_message("user", earlier), _message("assistant", answer)]
+        messages.append(_message("user", quoting(question, quote)))
+        body: dict[str, Any] = {
+            "model": model or self.model,
+            "messages": messages,
             "stream": True,
             "metadata": {"page_url": page} if page else {},
         }
+        if user:
+            body["user"] = user
         try:
             async with self.client.stream("POST", self.url, json=body) as response:
                 if response.status_code != 200:
@@ -139,6 +156,16 @@ class Gateway:
         except httpx.HTTPError as error:
             log.warning("gateway: %r", error)
             raise Failure(BROKEN) from error
+
+
+def quoting(question: str, quote: str) -> str:
+    """The question, behind the words that the reader has selected, as Markdown quotes them."""
+    quoted = "\n".join(f"> {line}" for line in quote.strip().splitlines())
+    return f"{quoted}\n\n{question}" if quoted else question
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
 
 
 async def _parts(response: httpx.Response) -> AsyncIterator[Reading | str | Outcome]:
