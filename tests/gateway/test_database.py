@@ -16,7 +16,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import gateway.parts
-import gateway.promotions  # noqa: F401 -- has the one table that the parts have not
+import gateway.promotions  # noqa: F401 -- has a table that the parts have not
+import widget.store  # noqa: F401 -- has others
 from askdocs.checks import free_port
 from gateway import database
 from gateway.errors import AskdocsError

@@ -1,0 +1,266 @@
+"""The questions that people asked, the answers they got, and what they say of them.
+
+Tables on the gateway's database (`gateway/migrations/versions/v0005_questions.py`). All methods are
+synchronous; async code calls them through `asyncio.to_thread`. Each is one transaction: it is
+stored, or `gateway.database.Unreachable` is raised and nothing is.
+"""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+import sqlalchemy as sa
+
+from gateway.database import Utc, metadata, reading, writing
+from gateway.errors import AskdocsError
+
+Channel = Literal["box", "slack", "mcp"]
+State = Literal["asked", "answered", "refused", "failed", "stopped"]
+Direction = Literal["up", "down", ""]
+Reason = Literal["wrong", "incomplete", "outdated", "off-topic", "unclear"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+TURNS = 3  # earlier questions of a conversation that a new one is asked with
+
+question_table = sa.Table(
+    "questions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("conversation", sa.Text, nullable=False, index=True),
+    sa.Column("at", Utc, nullable=False, index=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("alias", sa.Text, nullable=False),
+    sa.Column("question", sa.Text, nullable=False),
+    sa.Column("quote", sa.Text, nullable=False),
+    sa.Column("page", sa.Text, nullable=False),
+    sa.Column("visitor", sa.Text, nullable=False, index=True),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("team", sa.Text, nullable=False),
+    sa.Column("lang", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("outcome", sa.JSON, nullable=False),
+    sa.Column("confidence", sa.Float),
+    sa.Column("first_token", sa.Float),
+    sa.Column("duration", sa.Float),
+    sa.Column("shared", sa.Text, unique=True),
+)
+
+vote_table = sa.Table(
+    "votes",
+    metadata,
+    sa.Column("question", sa.ForeignKey(question_table.c.id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("vote", sa.Text, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("visitor", sa.Text, nullable=False),
+)
+
+
+class Unknown(AskdocsError):
+    """No such question is stored."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, before it is answered."""
+
+    id: str
+    question: str
+    conversation: str
+    channel: Channel = "box"
+    alias: str = "docs"
+    quote: str = ""
+    """Text of the page that the reader had selected."""
+    page: str = ""
+    """Address of the page that the reader was on."""
+    visitor: str = ""
+    """A pseudonym, which `forget` takes."""
+    person: str = ""
+    """Who asked, where the team's sign-in says so."""
+    team: str = ""
+    lang: str = ""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What became of a question."""
+
+    state: State
+    answer: str = ""
+    model: str = ""
+    """The model as the gateway names it, such as docs@v7."""
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """`sources` and `pages` as widget.gateway.Outcome has them."""
+    confidence: float | None = None
+    first_token: float | None = None
+    """Seconds until the first words."""
+    duration: float | None = None
+    """Seconds until the last ones."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What a reader says of an answer. An empty `vote` takes an earlier one back."""
+
+    vote: Direction
+    reasons: tuple[Reason, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored question with what became of it."""
+
+    asked: Asked
+    answered: Answered
+    at: datetime
+    vote: Vote | None
+
+
+class Store:
+    """Questions and votes in a database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    def asked(self, asked: Asked, at: datetime | None = None) -> None:
+        """Keep a question. Raises Unreachable."""
+        row = {**asdict(asked), **asdict(Answered("asked")), "at": at or datetime.now(UTC)}
+        with writing(self.engine) as connection:
+            connection.execute(question_table.insert(), row)
+
+    def answered(self, id: str, answered: Answered) -> None:
+        """Keep what became of a question. Raises Unreachable, Unknown."""
+        update = question_table.update().where(question_table.c.id == id)
+        with writing(self.engine) as connection:
+            if not connection.execute(update, asdict(answered)).rowcount:
+                raise _unknown(id)
+
+    def get(self, id: str) -> Kept:
+        """Raises Unknown, Unreachable."""
+        for kept in self._select(question_table.c.id == id):
+            return kept
+        raise _unknown(id)
+
+    def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
+        """Keep a vote in place of an earlier one; returns the question as it was before.
+
+        Raises Unknown, Unreachable.
+        """
+        with writing(self.engine) as connection:
+            found = connection.execute(_joined().where(question_table.c.id == id)).first()
+            if found is None:
+                raise _unknown(id)
+            connection.execute(vote_table.delete().where(vote_table.c.question == id))
+            if vote.vote:
+                row = {**asdict(vote), "reasons": list(vote.reasons)}
+                at = datetime.now(UTC)
+                connection.execute(
+                    vote_table.insert(), {"question": id, "at": at, "visitor": visitor, **row}
+                )
+        return _kept(found._mapping)
+
+    def history(self, conversation: str) -> list[tuple[str, str]]:
+        """The last questions of a conversation with their answers, oldest first.
+
+        Refusals and failures are left out: they say nothing that a new question could mean.
+        Raises Unreachable.
+        """
+        c = question_table.c
+        query = (
+            sa.select(c.question, c.answer)
+            .where(c.conversation == conversation, c.state == "answered")
+            .order_by(c.at.desc())
+            .limit(TURNS)
+        )
+        with reading(self.engine) as connection:
+            return [(q, a) for q, a in connection.execute(query)][::-1]
+
+    def share(self, id: str) -> str:
+        """The token under which the answer can be read; the same each time.
+
+        Raises Unknown, Unreachable.
+        """
+        c = question_table.c
+        with writing(self.engine) as connection:
+            token = connection.execute(sa.select(c.shared).where(c.id == id)).first()
+            if token is None:
+                raise _unknown(id)
+            if token[0]:
+                return str(token[0])
+            made = secrets.token_urlsafe(12)
+            connection.execute(question_table.update().where(c.id == id).values(shared=made))
+            return made
+
+    def shared(self, token: str) -> Kept:
+        """Raises Unknown, Unreachable."""
+        for kept in self._select(question_table.c.shared == token):
+            return kept
+        raise Unknown("This answer is no longer kept, or the link is not complete.")
+
+    def most_asked(self, count: int, since: datetime) -> list[str]:
+        """Questions that were asked most often and answered, by their words. Raises Unreachable."""
+        c = question_table.c
+        # What only one visitor asked may say who that is.
+        visitors = sa.func.count(c.visitor.distinct())
+        query = (
+            sa.select(sa.func.min(c.question))
+            .where(c.state == "answered", c.at >= since, sa.func.length(c.question) <= 100)
+            .group_by(sa.func.lower(c.question))
+            .having(visitors > 1)
+            .order_by(visitors.desc(), sa.func.lower(c.question))
+            .limit(count)
+        )
+        with reading(self.engine) as connection:
+            return [str(question) for question in connection.execute(query).scalars()]
+
+    def forget(
+        self,
+        *,
+        visitor: str | None = None,
+        person: str | None = None,
+        before: datetime | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Delete the questions of a visitor, of a person, or from before a moment, votes included.
+
+        All conditions that are given must hold; returns how many questions. Raises Unreachable.
+        """
+        c = question_table.c
+        conditions = [] if visitor is None else [c.visitor == visitor]
+        conditions += [] if person is None else [c.person == person]
+        conditions += [] if before is None else [c.at < before]
+        if not conditions:
+            raise ValueError("forget needs a condition")
+        with writing(self.engine) as connection:
+            found = sa.select(sa.func.count()).select_from(question_table).where(*conditions)
+            count = connection.execute(found).scalar_one()
+            if not dry_run:
+                connection.execute(question_table.delete().where(*conditions))
+        return int(count)
+
+    def _select(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Kept]:
+        with reading(self.engine) as connection:
+            for row in connection.execute(_joined().where(*conditions)):
+                yield _kept(row._mapping)
+
+
+def _joined() -> sa.Select[Any]:
+    votes = [vote_table.c[name] for name in ("vote", "reasons", "text")]
+    return sa.select(question_table, *votes).outerjoin(vote_table)
+
+
+def _kept(row: Any) -> Kept:
+    asked = {name: row[name] for name in Asked.__dataclass_fields__}
+    answered = {name: row[name] for name in Answered.__dataclass_fields__}
+    vote = Vote(row["vote"], tuple(row["reasons"]), row["text"]) if row["vote"] else None
+    return Kept(Asked(**asked), Answered(**answered), row["at"], vote)
+
+
+def _unknown(id: str) -> Unknown:
+    return Unknown(f"no question {id[:80]!r} is stored")
