@@ -49,6 +49,14 @@ class Source(Page):
     quote: str = ""
 
 
+class Citation(Page):
+    """A part of the answer and the page it rests on, as OpenAI's `url_citation` has it."""
+
+    start_index: int = 0
+    end_index: int = 0
+    """Characters of the answer, half open."""
+
+
 class Outcome(BaseModel):
     """What the gateway says about a finished answer."""
 
@@ -58,6 +66,7 @@ class Outcome(BaseModel):
     refused: bool = False
     sources: tuple[Source, ...] = ()
     pages: tuple[Page, ...] = ()
+    citations: tuple[Citation, ...] = ()
 
 
 class Failure(Exception):
@@ -185,15 +194,18 @@ async def _parts(response: httpx.Response) -> AsyncIterator[Reading | str | Outc
         if isinstance(text, str) and text:
             length += len(text)
             yield text
+        cited = _cited(delta.get("annotations"))
         extra = chunk.get("askdocs")
         if isinstance(extra, dict) and "reading" in extra:
             if reading := _read(Reading, extra):
                 yield reading
         elif isinstance(extra, dict):
             if outcome := _read(Outcome, extra):
-                yield outcome
-        elif delta.get("annotations"):
-            yield Outcome(sources=_cited(delta["annotations"]))
+                yield outcome.model_copy(update={"citations": cited})
+        elif cited:
+            # A gateway that says no more than OpenAI's annotations.
+            found = {cite.url: Source(title=cite.title, url=cite.url) for cite in cited}
+            yield Outcome(sources=tuple(found.values()), citations=cited)
         finished = finished or bool(choice.get("finish_reason"))
         if length > MAX_ANSWER:
             log.warning("gateway: the answer is longer than %d characters; cut", MAX_ANSWER)
@@ -212,14 +224,11 @@ def _choice(chunk: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return choice, delta if isinstance(delta, dict) else {}
 
 
-def _cited(annotations: object) -> tuple[Source, ...]:
-    """Sources from OpenAI's annotations alone, for a gateway that says no more than those."""
-    found: dict[str, Source] = {}
-    for item in annotations if isinstance(annotations, list) else []:
-        citation = item.get("url_citation") if isinstance(item, dict) else None
-        if isinstance(citation, dict) and (source := _read(Source, citation)):
-            found.setdefault(source.url, source)
-    return tuple(found.values())
+def _cited(annotations: object) -> tuple[Citation, ...]:
+    items = annotations if isinstance(annotations, list) else []
+    cited = [item.get("url_citation") for item in items if isinstance(item, dict)]
+    read = [_read(Citation, citation) for citation in cited if isinstance(citation, dict)]
+    return tuple(citation for citation in read if citation)
 
 
 def _read(model: type[M], value: dict[str, Any]) -> M | None:
