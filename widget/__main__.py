@@ -40,6 +40,7 @@ def main() -> None:
         port=settings.port,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # the app reads them, from trusted proxies
         timeout_graceful_shutdown=GRACE,
     )
     Server(config, app.state.asks).run()

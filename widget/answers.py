@@ -4,10 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from contextlib import aclosing
 
-from widget.asks import Ask, Phase, Stop
-from widget.gateway import WRONG, Failure, Gateway, Outcome, Reading
+from widget import store
+from widget.asks import Ask, Stop
+from widget.gateway import WRONG, Failure, Gateway
+from widget.journal import Journal
+from widget.states import Done, End, Failed, Partial, Quiet, State
+from widget.store import Answered
 
 log = logging.getLogger(__name__)
 
@@ -18,98 +22,99 @@ GOING_AWAY = "The box is being restarted. Please try again in a moment."
 EMPTY = "The model gave no answer. Please try again, or ask in other words."
 
 
-@dataclass(frozen=True)
-class Partial:
-    """The answer so far."""
+class Answers:
+    """Writes answers, and shows them to whoever follows."""
 
-    text: str
+    def __init__(self, gateway: Gateway, journal: Journal) -> None:
+        self._gateway = gateway
+        self._journal = journal
 
+    async def follow(self, ask: Ask) -> AsyncGenerator[State]:
+        """What to show, beginning with what there is; the last state is Done or Failed.
 
-@dataclass(frozen=True)
-class Done:
-    """The whole answer, or as much of it as there was when the reader stopped it."""
+        The first reader makes the answer begin. When the iterator is closed and nobody else
+        follows, the answer is given up a while later, and the gateway stops.
+        """
+        if ask.task is None and ask.end is None:
+            ask.task = asyncio.create_task(self._write(ask))
+        ask.join()
+        try:
+            async with aclosing(_states(ask)) as states:
+                async for state in states:
+                    yield state
+        finally:
+            ask.leave()
 
-    text: str
-    outcome: Outcome
-    stopped: bool = False
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A sentence for the reader, and as much of the answer as came."""
-
-    sentence: str
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Quiet:
-    """Nothing has happened for a while."""
-
-
-State = Reading | Partial | Done | Failed | Quiet
-
-
-async def follow(ask: Ask, gateway: Gateway) -> AsyncGenerator[State]:
-    """Ask the gateway and yield what to show; the last state is Done or Failed.
-
-    Closing the iterator stops the gateway too.
-    """
-    pump = asyncio.create_task(_pump(ask, gateway))
-    text = ""
-    outcome = Outcome()
-    shown = True
-    due = 0.0
-    try:
-        while True:
-            if not shown and time.monotonic() >= due:
-                shown = True
-                began = time.monotonic()
-                yield Partial(text)
-                ended = time.monotonic()
-                # Long answers take longer to render: never more than a fifth of the time.
-                due = ended + max(PACE, 4 * (ended - began))
-            try:
-                async with asyncio.timeout(QUIET if shown else max(0, due - time.monotonic())):
-                    letter = await ask.mailbox.get()
-            except TimeoutError:
-                if shown:
-                    yield Quiet()
-                continue
-            match letter:
-                case Reading():
-                    yield letter
-                case str():
-                    text += letter
-                    shown = False
-                case Outcome():
-                    outcome = letter
-                case Failure():
-                    yield Failed(letter.sentence, text)
-                    return
-                case Stop.SHUTDOWN:
-                    yield Failed(GOING_AWAY, text)
-                    return
-                case Stop.READER:
-                    yield Done(text, outcome, stopped=True)
-                    return
-                case None:
-                    empty = not text.strip() and not outcome.refused
-                    yield Failed(EMPTY) if empty else Done(text, outcome)
-                    return
-    finally:
-        ask.phase = Phase.ENDED
-        pump.cancel()
-        await asyncio.wait([pump])
+    async def _write(self, ask: Ask) -> None:
+        began = time.monotonic()
+        first: float | None = None
+        asked = ask.asked
+        end: End
+        try:
+            history = await self._journal.history(asked.conversation)
+            parts = self._gateway.ask(
+                asked.question,
+                asked.page,
+                history=history,
+                quote=asked.quote,
+                user=asked.visitor,
+            )
+            async with aclosing(parts):
+                async for part in parts:
+                    if first is None and isinstance(part, str):
+                        first = time.monotonic() - began
+                    ask.take(part)
+            empty = not ask.text.strip() and not ask.outcome.refused
+            end = Failed(EMPTY) if empty else Done(ask.text, ask.outcome)
+        except asyncio.CancelledError:
+            shutdown = ask.stopped in (Stop.SHUTDOWN, None)
+            end = Failed(GOING_AWAY, ask.text) if shutdown else Done(ask.text, ask.outcome, True)
+        except Failure as failure:
+            end = Failed(failure.sentence, ask.text)
+        except Exception:
+            log.exception("an answer failed")
+            end = Failed(WRONG, ask.text)
+        await self._journal.answered(ask, _answered(ask, end, first, time.monotonic() - began))
+        ask.finish(end)
 
 
-async def _pump(ask: Ask, gateway: Gateway) -> None:
-    try:
-        async for part in gateway.ask(ask.question, ask.page):
-            ask.mailbox.put_nowait(part)
-        ask.mailbox.put_nowait(None)
-    except Failure as failure:
-        ask.mailbox.put_nowait(failure)
-    except Exception:
-        log.exception("an answer failed")
-        ask.mailbox.put_nowait(Failure(WRONG))
+async def _states(ask: Ask) -> AsyncGenerator[State]:
+    told, shown, due = None, 0, 0.0
+    while ask.end is None:
+        waits = len(ask.text) > shown
+        if ask.reading is not told and not ask.text:
+            told = ask.reading
+            if told is not None:
+                yield told
+        elif waits and time.monotonic() >= due:
+            shown = len(ask.text)
+            began = time.monotonic()
+            yield Partial(ask.text)
+            ended = time.monotonic()
+            # Long answers take longer to render: never more than a fifth of the time.
+            due = ended + max(PACE, 4 * (ended - began))
+        else:
+            pause = max(0.0, due - time.monotonic()) if waits else QUIET
+            if not await ask.change(pause) and not waits:
+                yield Quiet()
+    yield ask.end
+
+
+def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answered:
+    outcome = ask.outcome
+    state: store.State
+    if isinstance(end, Failed):
+        state = "failed"
+    elif end.stopped:
+        state = "stopped"
+    else:
+        state = "refused" if outcome.refused else "answered"
+    return Answered(
+        state=state,
+        answer=ask.text,
+        model=outcome.served or outcome.model,
+        outcome=outcome.model_dump(include={"sources", "pages", "model", "answers"}, mode="json"),
+        confidence=outcome.confidence,
+        first_token=first,
+        duration=duration,
+    )

@@ -1,50 +1,84 @@
 """The widget: a box that readers ask, served into a frame on the pages of a wiki."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from typing import Annotated
-from urllib.parse import parse_qs
+import asyncio
+import ipaddress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware import Middleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from gateway import database
 from widget import assets, sse
-from widget.answers import Done, Failed, Partial, Quiet, follow
-from widget.asks import MAX_QUESTION, Ask, Asks, BadQuestion, Full, Phase
+from widget.answers import Answers
+from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id
+from widget.forms import NAME, form, name
 from widget.gateway import Gateway, Reading
-from widget.origins import web_address
+from widget.identity import COOKIE, BadIdentity, new_cookie
+from widget.journal import Journal
+from widget.limits import TooMany
+from widget.origins import web_address, within
+from widget.proxies import OnlyTrusted
 from widget.security import SecurityHeaders, is_own_post
 from widget.settings import WidgetSettings
+from widget.states import Done, Failed, Partial, Quiet
+from widget.store import Asked, Store
 from widget.streams import Stream
+from widget.tokens import BadToken, Tokens
 from widget.views import Views
+from widget.visitors import Visitors
 
-MAX_FORM = 65_536  # bytes; 2,000 characters and an address, percent-encoded, need half of it
 CROWDED = "Many people are asking right now. Please try again in a moment."
 ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
 LOST = "The connection was lost. Please try again."
+STALE = "This page has been open for long. Please send the question again."
+OFTEN = "You have asked many questions. Please try again in {seconds} seconds."
 
-AskId = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{8,64}$")]
+AskId = Annotated[str, Path(pattern=f"^{NAME}$")]
 
 
 def create_app(settings: WidgetSettings) -> FastAPI:
-    """The application. `app.state.asks.close()` ends every open stream."""
+    """The application. `app.state.asks.close()` ends every open stream.
+
+    Raises AskdocsError: the database cannot be opened.
+    """
     files = assets.load()
     views = Views(settings, files)
     asks = Asks()
     gateway = Gateway(settings)
+    journal = Journal(asks, _store(settings), settings.retention_days)
+    answers = Answers(gateway, journal)
+    visitors = Visitors(settings)
+    tokens = Tokens(visitors.secret)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await visitors.open()
+        keeping = asyncio.create_task(journal.run())
         yield
         asks.close()
+        keeping.cancel()
+        # What has just ended is still written down.
+        writing = [ask.task for ask in asks.items.values() if ask.task is not None]
+        await asyncio.gather(keeping, *writing, return_exceptions=True)
         await gateway.close()
+        await visitors.close()
+        journal.close()
 
+    proxies = [ipaddress.ip_network(proxy) for proxy in settings.trusted_proxies]
+    headers = (settings.person_header, settings.team_header, settings.identity_header)
     app = FastAPI(
         title="askdocs widget",
         openapi_url=None,
         lifespan=lifespan,
-        middleware=[Middleware(SecurityHeaders, origins=settings.origins)],
+        middleware=[
+            Middleware(OnlyTrusted, trusted=proxies, headers=headers),
+            Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies)),
+            Middleware(SecurityHeaders, origins=settings.origins),
+        ],
     )
     app.state.asks = asks
 
@@ -71,94 +105,148 @@ def create_app(settings: WidgetSettings) -> FastAPI:
 
     @app.get("/box")
     async def box(request: Request) -> HTMLResponse:
-        return HTMLResponse(views.box(request.query_params))
+        response = HTMLResponse(await _box(request, request.query_params))
+        if settings.visitors == "cookie" and COOKIE not in request.cookies:
+            secure = request.url.scheme == "https"
+            response.set_cookie(
+                COOKIE,
+                new_cookie(),
+                max_age=settings.retention_days * 86_400,
+                httponly=True,
+                secure=secure,
+                # In a frame of another site only such a cookie comes back, and each site gets its
+                # own: https://developer.mozilla.org/docs/Web/Privacy/Guides/Partitioned_cookies
+                samesite="none" if secure else "lax",
+                partitioned=secure,
+            )
+        return response
+
+    @app.post("/token")
+    async def token(request: Request) -> Response:
+        if not is_own_post(request):
+            return JSONResponse({"error": ELSEWHERE}, 403)
+        with suppress(BadQuestion):
+            sent = await form(request)
+            return JSONResponse({"token": tokens.make(_page(request, sent))})
+        return JSONResponse({"error": "this form cannot be read"}, 422)
 
     @app.post("/asks")
     async def ask(request: Request) -> Response:
         if not is_own_post(request):
-            return _refused(request, {}, ELSEWHERE, 403)
-        form: dict[str, str] = {}
+            return await _refused(request, {}, ELSEWHERE, 403)
+        sent: dict[str, str] = {}
         try:
-            form = await _form(request)
-            asked = asks.add(form.get("question", ""), web_address(form.get("page", "")))
+            sent = await form(request)
+            asked = await _asked(request, sent)
+            ask = asks.add(asked)
         except BadQuestion as error:
-            return _refused(request, form, str(error), 422)
+            return await _refused(request, sent, str(error), 422)
+        except BadToken:
+            return await _refused(request, sent, STALE, 403)
+        except BadIdentity as error:
+            return await _refused(request, sent, str(error), 401)
+        except TooMany as error:
+            return await _refused(request, sent, OFTEN.format(seconds=error.seconds), 429)
         except Full:
-            return _refused(request, form, CROWDED, 503)
+            return await _refused(request, sent, CROWDED, 503)
+        await journal.asked(asked)
         if "hx-request" in request.headers:
-            return HTMLResponse(views.article(asked))
-        asks.start(asked.id)
-        return Stream(_whole_page(asked, form), "text/html; charset=utf-8")
+            return HTMLResponse(views.article(ask))
+        page = await _box(request, sent, article=f"<!--{ask.id}-->")
+        return Stream(_whole_page(ask, page), "text/html; charset=utf-8")
 
     @app.get("/asks/{id}/events")
-    async def events(id: AskId) -> Stream:
-        return Stream(_events(id), "text/event-stream; charset=utf-8")
+    async def events(request: Request, id: AskId) -> Stream:
+        seen = request.headers.get("last-event-id", "")
+        return Stream(_events(id, seen), "text/event-stream; charset=utf-8")
 
     @app.post("/asks/{id}/stop")
     async def stop(request: Request, id: AskId) -> Response:
         if not is_own_post(request):
-            return _refused(request, {}, ELSEWHERE, 403)
+            return await _refused(request, {}, ELSEWHERE, 403)
         asks.stop(id)
         return Response(status_code=204)
 
-    def _refused(request: Request, form: dict[str, str], sentence: str, status: int) -> Response:
+    async def _asked(request: Request, sent: Mapping[str, str]) -> Asked:
+        """The question of a form. Raises BadQuestion, BadToken, BadIdentity, TooMany."""
+        question = checked(sent.get("question", ""))
+        page = _page(request, sent)
+        tokens.read(sent.get("token", ""), page)
+        who = visitors.of(request, sent.get("identity", ""))
+        await visitors.count(who)
+        id = new_id()
+        return Asked(
+            id=id,
+            question=question,
+            conversation=name(sent.get("conversation", "")) or id,
+            alias=settings.model,
+            quote=sent.get("quote", "").replace("\0", "").strip()[:2000],
+            page=page,
+            visitor=who.id,
+            person=who.person,
+            team=who.team,
+            lang=sent.get("lang", "")[:20],
+        )
+
+    def _page(request: Request, sent: Mapping[str, str]) -> str:
+        """The reader's page, if it is one of a wiki that may embed the box, or of our own."""
+        page = web_address(sent.get("page", ""))
+        return page if within(page, (*settings.origins, str(request.base_url).rstrip("/"))) else ""
+
+    async def _box(request: Request, sent: Mapping[str, str], **more: Any) -> str:
+        page = _page(request, sent)
+        params = {**sent, "page": page, "token": tokens.make(page)}
+        return views.box(params, **more)
+
+    async def _refused(
+        request: Request, sent: dict[str, str], sentence: str, status: int
+    ) -> Response:
         if "hx-request" in request.headers:
             headers = {"hx-retarget": "#problem", "hx-reswap": "innerHTML"}
-            return HTMLResponse(views.problem(sentence), status, headers)
-        page = views.box(form, question=form.get("question", ""), problem=sentence)
+            fresh = tokens.make(_page(request, sent))
+            return HTMLResponse(views.problem(sentence, token=fresh), status, headers)
+        page = await _box(request, sent, question=sent.get("question", ""), problem=sentence)
         return HTMLResponse(page, status)
 
-    async def _events(id: str) -> AsyncGenerator[str]:
-        asked = asks.start(id)
-        if asked is None:
-            # A browser that lost the stream comes back by itself. It must not ask again, and an
-            # answer that it has must not be replaced.
-            known = asks.get(id)
-            if known is None or known.phase is not Phase.ENDED or not known.delivered:
-                yield sse.event("failed", views.outcome(id, Failed(LOST)))
-            yield sse.event("end", "")
-            return
-        async with aclosing(follow(asked, gateway)) as states:
-            async for state in states:
-                match state:
-                    case Reading():
-                        yield sse.event("reading", views.reading(state))
-                    case Partial():
-                        yield sse.event("answer", views.answer(state.text))
-                    case Quiet():
-                        yield sse.KEEP_ALIVE
-                    case Done():
-                        yield sse.event("done", views.outcome(id, state))
-                    case Failed():
-                        yield sse.event("failed", views.outcome(id, state))
-        asked.delivered = True
+    async def _events(id: str, seen: str) -> AsyncGenerator[str]:
+        ask = asks.get(id)
+        if ask is None:
+            yield sse.event("failed", views.outcome(id, Failed(LOST)))
+        # A browser that lost the stream comes back by itself, and says what it has.
+        elif ask.end is None or seen != str(ask.version):
+            async with aclosing(answers.follow(ask)) as states:
+                async for state in states:
+                    match state:
+                        case Reading():
+                            yield sse.event("reading", views.reading(state), ask.version)
+                        case Partial():
+                            yield sse.event("answer", views.answer(state.text), ask.version)
+                        case Quiet():
+                            yield sse.KEEP_ALIVE
+                        case Done():
+                            yield sse.event("done", views.outcome(id, state), ask.version)
+                        case Failed():
+                            yield sse.event("failed", views.outcome(id, state), ask.version)
         yield sse.event("end", "")
 
-    async def _whole_page(asked: Ask, form: dict[str, str]) -> AsyncGenerator[str]:
+    async def _whole_page(ask: Ask, page: str) -> AsyncGenerator[str]:
         # The page's beginning goes out at once, the answer follows when it is whole.
-        mark = f"<!--{asked.id}-->"
-        head, _, tail = views.box(form, article=mark).partition(mark)
+        head, _, tail = page.partition(f"<!--{ask.id}-->")
         yield head
-        async with aclosing(follow(asked, gateway)) as states:
+        async with aclosing(answers.follow(ask)) as states:
             async for state in states:
                 if isinstance(state, Quiet):
                     yield " "
                 elif isinstance(state, Done | Failed):
-                    yield views.finished(asked, state)
+                    yield views.finished(ask, state)
         yield tail
 
     return app
 
 
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form of ours; htmx and browsers send them urlencoded. Raises BadQuestion."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM:
-            raise BadQuestion(f"The question is too long; {MAX_QUESTION:,} characters is the most.")
-    try:
-        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10)
-    except ValueError:
-        raise BadQuestion("The question could not be read. Please type it again.") from None
-    return {name: values[0] for name, values in fields.items()}
+def _store(settings: WidgetSettings) -> Store | None:
+    if settings.database_url is None or not settings.store:
+        return None
+    engine = database.open(settings.database_url.get_secret_value())
+    database.migrate(engine)
+    return Store(engine)

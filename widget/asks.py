@@ -1,7 +1,7 @@
 """Questions that were asked and wait for, or are getting, their answer.
 
-They live in memory and for minutes: a question is stored by the POST and answered on the event
-stream that the browser opens next.
+They live in memory and for minutes. An answer is written by a task of its own, so that a reader
+whose connection is lost finds it again; the task ends when nobody comes back for it.
 """
 
 import asyncio
@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from widget.gateway import Failure, Outcome, Reading
+from widget.gateway import Outcome, Reading
+from widget.states import Done, End
+from widget.store import Asked
 
 LIFETIME = 600.0
 CAPACITY = 1000
 MAX_QUESTION = 2000
+GRACE = 20.0  # seconds that an answer goes on while nobody reads it
 
 
 class BadQuestion(ValueError):
@@ -26,42 +29,116 @@ class Full(Exception):
     """Every place is taken by an answer that is being written."""
 
 
-class Phase(Enum):
-    """Where a question is. It goes forward only."""
-
-    WAITING = 1
-    RUNNING = 2
-    ENDED = 3
-
-
 class Stop(Enum):
     """Why an answer ends early."""
 
     READER = "reader"
     SHUTDOWN = "shutdown"
-
-
-Letter = Reading | str | Outcome | Failure | Stop | None
+    LEFT = "left"
 
 
 @dataclass
 class Ask:
-    """One question. Its mailbox takes parts, a failure or a stop; None ends the answer."""
+    """One question and what there is of its answer."""
 
-    id: str
-    question: str
-    page: str
+    asked: Asked
     made: float
-    phase: Phase = Phase.WAITING
-    stopped: bool = False
-    delivered: bool = False  # the reader has the end of the answer
-    mailbox: asyncio.Queue[Letter] = field(default_factory=asyncio.Queue)
+    text: str = ""
+    reading: Reading | None = None
+    outcome: Outcome = field(default_factory=Outcome)
+    end: End | None = None
+    version: int = 0
+    """Grows with every change."""
+    task: asyncio.Task[None] | None = None
+    """Writes the answer."""
+    stopped: Stop | None = None
+    readers: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _leaving: asyncio.TimerHandle | None = None
+
+    # The templates read these.
+    @property
+    def id(self) -> str:
+        return self.asked.id
+
+    @property
+    def question(self) -> str:
+        return self.asked.question
+
+    @property
+    def page(self) -> str:
+        return self.asked.page
+
+    @property
+    def quote(self) -> str:
+        return self.asked.quote
+
+    @property
+    def conversation(self) -> str:
+        return self.asked.conversation
+
+    @property
+    def is_running(self) -> bool:
+        return self.task is not None and self.end is None
+
+    @property
+    def has_answer(self) -> bool:
+        """Did the docs answer, to the end?"""
+        return isinstance(self.end, Done) and not self.end.stopped and not self.outcome.refused
+
+    def take(self, part: Reading | str | Outcome) -> None:
+        """Add what the gateway has sent."""
+        match part:
+            case Reading():
+                self.reading = part
+            case Outcome():
+                self.outcome = part
+            case str():
+                self.text += part
+        self.touch()
+
+    def finish(self, end: End) -> None:
+        """Nothing follows."""
+        self.end = end
+        self.touch()
+
+    def touch(self) -> None:
+        """Wake who waits for a change."""
+        self.version += 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def change(self, seconds: float) -> bool:
+        """Wait for the next change, at most so long; whether there was one."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def stop(self, why: Stop) -> None:
         """End the answer with what there is of it. Only the first reason counts."""
-        if not self.stopped:
-            self.stopped = True
-            self.mailbox.put_nowait(why)
+        if self.end is None and self.stopped is None:
+            self.stopped = why
+            if self.task is not None:
+                self.task.cancel()
+            else:
+                self.finish(Done("", self.outcome, stopped=True))
+
+    def join(self) -> None:
+        """Somebody reads."""
+        self.readers += 1
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def leave(self) -> None:
+        """Somebody no longer reads; the last one has a while to come back."""
+        self.readers -= 1
+        if not self.readers and self.end is None:
+            loop = asyncio.get_running_loop()
+            self._leaving = loop.call_later(GRACE, self.stop, Stop.LEFT)
 
 
 class Asks:
@@ -78,16 +155,10 @@ class Asks:
         self.clock = clock
         self.items: dict[str, Ask] = {}  # oldest first
 
-    def add(self, question: str, page: str) -> Ask:
-        """Store a question.
-
-        Raises:
-            BadQuestion: it is empty or too long.
-            Full: there is no place and none can be made.
-        """
-        question = checked(question)
+    def add(self, asked: Asked) -> Ask:
+        """Take a question. Raises Full: there is no place and none can be made."""
         self._make_room()
-        ask = Ask(secrets.token_urlsafe(16), question, page, self.clock())
+        ask = Ask(asked, self.clock())
         self.items[ask.id] = ask
         return ask
 
@@ -95,14 +166,6 @@ class Asks:
         """The question, unless it is unknown or has expired."""
         self._expire()
         return self.items.get(id)
-
-    def start(self, id: str) -> Ask | None:
-        """The question, the first time it is asked for; None ever after."""
-        ask = self.get(id)
-        if ask is None or ask.phase is not Phase.WAITING:
-            return None
-        ask.phase = Phase.RUNNING
-        return ask
 
     def stop(self, id: str) -> None:
         """End the answer to this question with what there is of it, at the reader's wish."""
@@ -119,7 +182,7 @@ class Asks:
         for ask in list(self.items.values()):
             if ask.made > oldest:
                 break
-            if ask.phase is not Phase.RUNNING:
+            if not ask.is_running:
                 del self.items[ask.id]
 
     def _make_room(self) -> None:
@@ -127,10 +190,15 @@ class Asks:
         if len(self.items) < self.capacity:
             return
         for ask in self.items.values():
-            if ask.phase is not Phase.RUNNING:
+            if not ask.is_running:
                 del self.items[ask.id]
                 return
         raise Full
+
+
+def new_id() -> str:
+    """A name that nobody guesses: who knows it may read, stop and vote."""
+    return secrets.token_urlsafe(16)
 
 
 def checked(question: str) -> str:

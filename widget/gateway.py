@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -61,9 +61,14 @@ class Outcome(BaseModel):
     """What the gateway says about a finished answer."""
 
     model: str = ""
+    """For people."""
+    served: str = ""
+    """As the gateway counts it, such as docs@v7."""
     answers: str = ""
     """`quote` when the model may only say sentences of the page."""
     refused: bool = False
+    confidence: float | None = None
+    caution: bool = False
     sources: tuple[Source, ...] = ()
     pages: tuple[Page, ...] = ()
     citations: tuple[Citation, ...] = ()
@@ -95,7 +100,9 @@ class Gateway:
     """Asks the gateway's OpenAI endpoint. One connection pool, closed by `close`."""
 
     def __init__(self, settings: WidgetSettings) -> None:
-        self.url = settings.gateway_url.rstrip("/") + "/chat/completions"
+        base = settings.gateway_url.rstrip("/")
+        self.url = f"{base}/chat/completions"
+        self.vote_url = f"{base.removesuffix('/v1')}/askdocs/vote"
         self.model = settings.model
         headers = {"x-askdocs-progress": "on", "accept": "text/event-stream"}
         if settings.gateway_key:
@@ -112,6 +119,18 @@ class Gateway:
         """Close the connections."""
         await self.client.aclose()
 
+    async def vote(self, alias: str, model: str, vote: str) -> None:
+        """Count a vote for the model that answered. Raises Failure."""
+        body = {"alias": alias, "model": model, "vote": vote}
+        try:
+            response = await self.client.post(self.vote_url, json=body, timeout=10)
+        except httpx.HTTPError as error:
+            log.warning("gateway: %r", error)
+            raise Failure(UNREACHABLE) from error
+        if response.status_code != 200:
+            log.warning("gateway: %s %s", response.status_code, response.text[:500])
+            raise Failure(WRONG)
+
     async def ask(
         self,
         question: str,
@@ -121,7 +140,7 @@ class Gateway:
         quote: str = "",
         model: str | None = None,
         user: str = "",
-    ) -> AsyncIterator[Reading | str | Outcome]:
+    ) -> AsyncGenerator[Reading | str | Outcome]:
         """What is read, then pieces of the answer, then the outcome.
 
         `history` are earlier questions with their answers, `quote` is text of the page that the
@@ -153,7 +172,10 @@ class Gateway:
                         _error(_object(response.text)),
                         response.headers.get("retry-after", ""),
                     )
+                served = response.headers.get("x-askdocs-model", "")
                 async for part in _parts(response):
+                    if isinstance(part, Outcome):
+                        part = part.model_copy(update={"served": served})
                     yield part
         except httpx.TimeoutException as error:
             log.warning("gateway: %r", error)

@@ -1,16 +1,21 @@
 """The `[widget]` section of the settings."""
 
+import ipaddress
 import re
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
 from gateway.settings import Section
+from widget.origins import web_address
 
 # What a CSP source may look like; a path or a trailing slash would make it match nothing, silently.
 ORIGIN = re.compile(
     r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?"
 )
+
+
+MAIL = re.compile(r"[A-Za-z0-9.!#$%'*+/=^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 class WidgetSettings(Section):
@@ -31,6 +36,77 @@ class WidgetSettings(Section):
         (), description="Origins (scheme://host:port) of the wikis that may embed the box."
     )
     title: str = Field("Ask the docs", description="Heading of the box.")
+    examples: tuple[str, ...] = Field(
+        (), description="Questions that the empty box offers; `asked` stands for the most asked."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Where questions and votes are kept: sqlite:///FILE or postgresql://."
+        " Without one nothing is. Environment only.",
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis for limits that hold across processes. Environment only."
+    )
+    secret: SecretStr | None = Field(
+        None, description="Signs the tokens of boxes; made from gateway_key. Environment only."
+    )
+    store: bool = Field(True, description="Keep questions, answers and votes in the database?")
+    retention_days: int = Field(
+        90, ge=1, le=36_500, description="Days after which they are deleted."
+    )
+    visitors: Literal["address", "cookie"] = Field(
+        "address", description="How strangers are told apart: by address for a day, or a cookie."
+    )
+    asks_per_minute: int = Field(
+        20, ge=1, le=10_000, description="Questions of one visitor in any 60 seconds; votes, too."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses or networks of proxies whose headers are believed.",
+    )
+    person_header: str = Field(
+        "", description="Header in which a trusted proxy says who asks, such as x-forwarded-email."
+    )
+    team_header: str = Field("", description="Header in which it says which team that is.")
+    identity_key: SecretStr | None = Field(
+        None, description="Secret or public key (PEM) of JWTs that say who asks. Environment only."
+    )
+    identity_header: str = Field(
+        "", description="Header that brings such a JWT; a page can give it by data-identity."
+    )
+    identity_audience: str = Field("", description="The audience (aud) that a JWT must have.")
+    identity_required: bool = Field(False, description="Answer only to people who are known?")
+    handoff_mail: str = Field("", description="Address for questions that the docs do not answer.")
+    handoff_channel: str = Field("", description="Web address of a chat channel for them.")
+    handoff_webhook: SecretStr | None = Field(
+        None, description="Address that gets them as JSON, such as a ticket's. Environment only."
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    f"{proxy!r} is not an address or a network, like 10.0.0.7 or 10.0.0.0/8"
+                ) from None
+        return proxies
+
+    @field_validator("handoff_channel")
+    @classmethod
+    def _is_web(cls, channel: str) -> str:
+        if channel and not web_address(channel):
+            raise ValueError(f"{channel!r} is not a web address; copy the link of the channel")
+        return channel
+
+    @field_validator("handoff_mail")
+    @classmethod
+    def _is_mail(cls, mail: str) -> str:
+        if mail and not MAIL.fullmatch(mail):
+            raise ValueError(f"{mail!r} is not a mail address, like docs@example.com")
+        return mail
 
     @field_validator("origins")
     @classmethod

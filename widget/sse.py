@@ -45,7 +45,11 @@ async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         yield rest.removesuffix(b"\r")
 
 
-def event(name: str, text: str) -> str:
-    """One event for the browser. Line breaks in the text become `data` lines."""
+def event(name: str, text: str, id: int | None = None) -> str:
+    """One event for the browser. Line breaks in the text become `data` lines.
+
+    The browser names the last `id` when it comes back after a lost connection (Last-Event-ID).
+    """
     lines = "".join(f"data: {line}\n" for line in _BREAK.split(text))
-    return f"event: {name}\n{lines}\n"
+    number = "" if id is None else f"id: {id}\n"
+    return f"event: {name}\n{number}{lines}\n"

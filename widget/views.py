@@ -8,12 +8,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from widget import dialect, markdown
-from widget.answers import Done, Failed
 from widget.asks import MAX_QUESTION, Ask
 from widget.assets import Asset
 from widget.gateway import Outcome, Reading, Source
 from widget.origins import web_address
 from widget.settings import WidgetSettings
+from widget.states import Done, Failed
 
 TEMPLATES = Path(__file__).parent / "templates"
 MODES = ("page", "panel", "inline")
@@ -59,6 +59,7 @@ class Views:
             title=params.get("title", "")[:MAX_LABEL].strip() or self.settings.title,
             placeholder=params.get("placeholder", "")[:MAX_LABEL].strip() or "Ask a question",
             page=web_address(params.get("page", "")),
+            token=params.get("token", ""),
             mode=mode if mode in MODES else "page",
             scheme=scheme if scheme in SCHEMES else "",
             article=Markup(article),  # noqa: S704  # rendered by `article` below
@@ -110,9 +111,9 @@ class Views:
             images=True,
         )
 
-    def problem(self, sentence: str) -> str:
-        """Why a question was not taken."""
-        return self._render("problem.html", problem=sentence)
+    def problem(self, sentence: str, token: str = "") -> str:
+        """Why a question was not taken, and a fresh token for the next try."""
+        return self._render("problem.html", problem=sentence, token=token)
 
     def _render(self, name: str, **values: object) -> str:
         return self.env.get_template(name).render(**values)

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.widget.stand_in import Reply, StandIn, serve
@@ -19,16 +21,30 @@ class Box:
         self.url = url
         self.gateway = gateway
 
+    def token(self, page: str = "") -> str:
+        """A fresh token, as box.js fetches it."""
+        response = httpx.post(f"{self.url}/token", data={"page": page})
+        assert response.status_code == 200, response.text
+        return str(response.json()["token"])
+
+    def post(self, path: str, headers: dict[str, str], **fields: str) -> httpx.Response:
+        """Send a form as the box does, with a token."""
+        form = {"page": "", **fields}
+        form = {"token": self.token(form["page"]), **form}
+        return httpx.post(f"{self.url}/{path}", data=form, headers=headers)
+
 
 @pytest.fixture
 def box() -> Iterator[Callable[..., Box]]:
     """Start a widget whose gateway gives these replies."""
     with ExitStack() as stack:
 
-        def start(*replies: Reply, origins: tuple[str, ...] = (WIKI,)) -> Box:
+        def start(*replies: Reply, origins: tuple[str, ...] = (WIKI,), **settings: Any) -> Box:
             gateway = StandIn(*replies)
             url = stack.enter_context(serve(gateway.app)) + "/v1"
-            settings = WidgetSettings(gateway_url=url, gateway_key="ask-test", origins=origins)
-            return Box(stack.enter_context(serve(create_app(settings))), gateway)
+            app = create_app(
+                WidgetSettings(gateway_url=url, gateway_key="ask-test", origins=origins, **settings)
+            )
+            return Box(stack.enter_context(serve(app)), gateway)
 
         yield start

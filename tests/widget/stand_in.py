@@ -120,7 +120,12 @@ class StandIn:
 def serve(app: ASGIApp, port: int = 0) -> Iterator[str]:
     """Serve an app in a thread; yields its base URL."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="critical",
+        timeout_graceful_shutdown=1,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -1,12 +1,13 @@
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer, chunk, data, reading, serve
-from widget import answers
+from widget import answers, asks, tokens
 from widget.app import create_app
 from widget.settings import WidgetSettings
 
@@ -24,9 +25,7 @@ Start = Callable[..., Box]
 
 def ask(box: Box, question: str = "How do I start?", page: str = "") -> str:
     """Post a question; returns its id."""
-    response = httpx.post(
-        f"{box.url}/asks", data={"question": question, "page": page}, headers=HTMX
-    )
+    response = box.post("asks", HTMX, question=question, page=page)
     assert response.status_code == 200, response.text
     found = re.search(r'sse-connect="asks/([\w-]+)/events"', response.text)
     assert found
@@ -76,6 +75,8 @@ def test_an_answer_streams_and_ends_with_its_sources(box: Start) -> None:
     assert "Getting started › Install › Linux" in text(done)
     assert f'<a href="{WIKI}/ports/" target="_top"' in done
     assert "Answered by SmolLM2-135M-Instruct" in done
+    # A pseudonym, by which a canary is sticky.
+    assert re.fullmatch("[0-9a-f]{20}", running.gateway.requests[0].pop("user"))
     assert running.gateway.requests == [
         {
             "model": "docs",
@@ -160,7 +161,7 @@ def test_hostile_content_is_only_text(box: Start) -> None:
     page = {"title": HOSTILE, "url": HOSTILE, "tokens": 5}
     chunks = [reading(page), *answer(HOSTILE, model=HOSTILE, sources=[source])]
     running = box(Reply(chunks=chunks, pause=0.15))
-    response = httpx.post(f"{running.url}/asks", data={"question": HOSTILE}, headers=HTMX)
+    response = running.post("asks", HTMX, question=HOSTILE)
     everything = response.text
     id = re.findall(r"asks/([\w-]+)/events", everything)[0]
     everything += "".join(html for _, html in events(running, id))
@@ -170,8 +171,7 @@ def test_hostile_content_is_only_text(box: Start) -> None:
 
 def test_without_javascript_the_form_gets_a_whole_page(box: Start) -> None:
     running = box(Reply(chunks=answer("It is **easy**.", sources=[SOURCE])))
-    form = {"question": "How?", "page": f"{WIKI}/start/"}
-    response = httpx.post(f"{running.url}/asks", data=form)
+    response = running.post("asks", {}, question="How?", page=f"{WIKI}/start/")
     assert response.status_code == 200
     assert response.text.startswith("<!doctype html>")
     assert response.text.rstrip().endswith("</html>")
@@ -206,6 +206,12 @@ def test_stop_keeps_what_there_is_and_stops_the_gateway(box: Start) -> None:
     assert running.gateway.left.wait(5)
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asks, "GRACE", 0.3)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_a_reader_who_leaves_stops_the_gateway(box: Start) -> None:
     running = box(Reply(chunks=answer("More. " * 100), pause=0.2))
     stream = events(running, ask(running))
@@ -214,24 +220,128 @@ def test_a_reader_who_leaves_stops_the_gateway(box: Start) -> None:
     assert running.gateway.left.wait(5)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_reader_without_javascript_who_leaves_stops_the_gateway(box: Start) -> None:
     running = box(Reply(chunks=answer("More. " * 100), pause=0.2))
-    with httpx.stream("POST", f"{running.url}/asks", data={"question": "How?"}) as response:
+    form = {"question": "How?", "token": running.token()}
+    with httpx.stream("POST", f"{running.url}/asks", data=form) as response:
         pieces = response.iter_text()  # held: httpx closes the response with its iterator
         assert "<header>" in next(pieces)
         assert running.gateway.began.wait(5)
     assert running.gateway.left.wait(5)
 
 
-def test_a_browser_that_reconnects_does_not_ask_again(box: Start) -> None:
-    running = box(Reply(chunks=answer("Yes.")))
+def test_a_browser_that_reconnects_finds_the_answer_and_does_not_ask_again(box: Start) -> None:
+    running = box(Reply(chunks=answer("One. Two. Three. Four. "), pause=0.3))
     id = ask(running)
-    assert [name for name, _ in events(running, id)][-2:] == ["done", "end"]
-    assert list(events(running, id)) == [("end", "")]
+    stream = events(running, id)
+    assert text(next(stream)[1]) == "One."
+    stream.close()  # type: ignore[attr-defined]
+    seen = list(events(running, id))
+    assert text(seen[0][1]).startswith("One.")
+    assert [name for name, _ in seen][-2:] == ["done", "end"]
+    assert "One. Two. Three. Four." in text(seen[-2][1])
+    assert len(running.gateway.requests) == 1
+
+
+def test_a_browser_that_has_the_answer_gets_only_its_end(box: Start) -> None:
+    running = box(Reply(chunks=answer("Yes.")))
+    address = f"{running.url}/asks/{ask(running)}/events"
+    last = re.findall(r"^id: (\d+)$", httpx.get(address).text, re.MULTILINE)[-1]
+    again = httpx.get(address, headers={"last-event-id": last}).text
+    assert again == "event: end\ndata: \n\n"
+    assert "event: done" in httpx.get(address).text
+    assert len(running.gateway.requests) == 1
+
+
+def test_two_readers_of_one_answer_both_get_it(box: Start) -> None:
+    running = box(Reply(chunks=answer("One. Two. Three. "), pause=0.2))
+    id = ask(running)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: list(events(running, id)), range(2)))
+    assert [text(seen[-2][1])[:16] for seen in both] == ["One. Two. Three."] * 2
+    assert len(running.gateway.requests) == 1
+
+
+def test_an_unknown_answer_is_a_lost_connection(box: Start) -> None:
+    running = box(Reply())
     name, html = next(events(running, "unknown-id-000"))
     assert (name, "connection was lost" in html) == ("failed", True)
     assert 'form="again-unknown-id-000"' in html
-    assert len(running.gateway.requests) == 1
+
+
+def test_a_conversation_is_asked_with_what_was_said(box: Start) -> None:
+    running = box(Reply(chunks=answer("It is blue. ")))
+    first = running.post("asks", HTMX, question="What colour?")
+    id = re.findall(r"asks/([\w-]+)/events", first.text)[0]
+    list(events(running, id))
+    quote = "two\nlines"
+    second = running.post("asks", HTMX, question="Why?", conversation=id, quote=quote)
+    list(events(running, re.findall(r"asks/([\w-]+)/events", second.text)[0]))
+    assert running.gateway.requests[1]["messages"] == [
+        {"role": "user", "content": "What colour?"},
+        {"role": "assistant", "content": "It is blue. "},
+        {"role": "user", "content": "> two\n> lines\n\nWhy?"},
+    ]
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+@pytest.mark.parametrize("token", ["", "made.up", "eyJ9.aaaa.bbbb"])
+def test_without_a_token_of_ours_nothing_is_asked(
+    box: Start, headers: dict[str, str], token: str
+) -> None:
+    running = box(Reply(chunks=answer("Yes.")))
+    response = running.post("asks", headers, question="Kept?", token=token)
+    assert response.status_code == 403
+    assert "Please send the question again" in response.text
+    # The form that comes back can be sent as it is.
+    fresh = re.findall(r'name="token" value="([^"]+)"', response.text)[0]
+    assert running.post("asks", headers, question="Kept?", token=fresh).status_code == 200
+    assert headers or ">Kept?</textarea>" in response.text
+
+
+def test_a_token_is_of_one_wiki_and_of_a_quarter_of_an_hour(
+    box: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = box(Reply(chunks=answer("Yes.")), origins=(WIKI, "https://other.example.com"))
+    token = running.token(f"{WIKI}/a")
+    for page, status in [
+        (f"{WIKI}/b", 200),
+        ("https://other.example.com/", 403),
+        ("", 403),
+        ("https://stranger.example.com/", 403),
+    ]:
+        response = running.post("asks", HTMX, question="How?", page=page, token=token)
+        assert (page, response.status_code) == (page, status)
+    monkeypatch.setattr(tokens, "LIFETIME", -1)
+    assert running.post("asks", HTMX, question="How?", page=f"{WIKI}/b").status_code == 403
+
+
+def test_a_page_that_may_not_embed_the_box_is_not_told_to_the_gateway(box: Start) -> None:
+    running = box(Reply(chunks=answer("Yes.")))
+    list(events(running, ask(running, page="https://stranger.example.com/x")))
+    assert running.gateway.requests[0]["metadata"] == {}
+
+
+def test_a_visitor_who_asks_too_often_waits_and_others_do_not(box: Start) -> None:
+    running = box(Reply(chunks=answer("Yes.")), asks_per_minute=2, trusted_proxies=("127.0.0.1",))
+    one = {**HTMX, "x-forwarded-for": "203.0.113.1"}
+    other = {**HTMX, "x-forwarded-for": "203.0.113.2"}
+    statuses = [running.post("asks", one, question="How?").status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    assert re.search(r"try again in \d+ seconds", running.post("asks", one, question="How?").text)
+    assert running.post("asks", other, question="How?").status_code == 200
+
+
+def test_an_address_that_a_stranger_claims_is_not_believed(box: Start) -> None:
+    running = box(Reply(chunks=answer("Yes.")), asks_per_minute=1, trusted_proxies=())
+    statuses = [
+        running.post(
+            "asks", {**HTMX, "x-forwarded-for": f"203.0.113.{n}"}, question="?"
+        ).status_code
+        for n in range(2)
+    ]
+    assert statuses == [200, 429]
 
 
 def test_a_quiet_stream_is_kept_alive(box: Start, monkeypatch: pytest.MonkeyPatch) -> None:

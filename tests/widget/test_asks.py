@@ -1,6 +1,10 @@
+import asyncio
+
 import pytest
 
-from widget.asks import Asks, BadQuestion, Full, Phase
+from widget.asks import Asks, BadQuestion, Full, checked
+from widget.states import Failed
+from widget.store import Asked
 
 
 class Clock:
@@ -10,48 +14,54 @@ class Clock:
         return self.now
 
 
-def test_a_question_is_started_once() -> None:
-    asks = Asks()
-    ask = asks.add("  How?\r\nNow ", "")
-    assert ask.question == "How?\nNow"
-    assert asks.start(ask.id) is ask
-    assert asks.start(ask.id) is None
-    assert asks.get(ask.id) is ask
+def question(id: str) -> Asked:
+    return Asked(id, "How?", id)
 
 
-def test_questions_expire_unless_they_are_being_answered() -> None:
+async def forever() -> None:
+    await asyncio.sleep(60)
+
+
+async def test_questions_expire_unless_they_are_being_answered() -> None:
     clock = Clock()
     asks = Asks(lifetime=600, clock=clock)
-    old, running = asks.add("old", ""), asks.add("running", "")
-    asks.start(running.id)
+    old, running = asks.add(question("old")), asks.add(question("running"))
+    running.task = asyncio.create_task(forever())
     clock.now = 601
-    young = asks.add("young", "")
+    young = asks.add(question("young"))
     assert asks.get(old.id) is None
     assert asks.get(running.id) is running
     assert asks.get(young.id) is young
+    running.task.cancel()
 
 
-def test_the_store_is_bounded_and_never_drops_a_running_answer() -> None:
+async def test_the_memory_is_bounded_and_never_drops_a_running_answer() -> None:
     asks = Asks(capacity=2)
-    first, second = asks.add("1", ""), asks.add("2", "")
-    asks.start(first.id)
-    third = asks.add("3", "")
+    first, second = asks.add(question("1")), asks.add(question("2"))
+    first.task = asyncio.create_task(forever())
+    third = asks.add(question("3"))
     assert list(asks.items) == [first.id, third.id]
     assert asks.get(second.id) is None
-    asks.start(third.id)
+    third.task = asyncio.create_task(forever())
     with pytest.raises(Full):
-        asks.add("4", "")
-    first.phase = Phase.ENDED
-    assert asks.add("4", "")
+        asks.add(question("4"))
+    first.finish(Failed("over"))
+    assert asks.add(question("4"))
+    first.task.cancel()
+    third.task.cancel()
+
+
+def test_a_question_is_tidied() -> None:
+    assert checked("  How?\r\nNow\0 ") == "How?\nNow"
 
 
 @pytest.mark.parametrize("question", ["", "  \n\t", "\0"])
 def test_an_empty_question_is_refused(question: str) -> None:
     with pytest.raises(BadQuestion, match="type a question"):
-        Asks().add(question, "")
+        checked(question)
 
 
 def test_a_long_question_is_refused_with_both_numbers() -> None:
-    Asks().add("x" * 2000, "")
+    checked("x" * 2000)
     with pytest.raises(BadQuestion, match=r"2,001 characters long; 2,000 is the most"):
-        Asks().add("x" * 2001, "")
+        checked("x" * 2001)

@@ -1,0 +1,34 @@
+"""The forms that boxes send: small, urlencoded, and taken from our own pages only."""
+
+import re
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+
+from widget.asks import MAX_QUESTION, BadQuestion
+
+MAX_FORM = 65_536  # bytes; 2,000 characters and an address, percent-encoded, need half of it
+NAME = "[A-Za-z0-9_-]{8,64}"
+
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a form of ours, each once. Raises BadQuestion."""
+    return {field: values[0] for field, values in (await fields(request)).items()}
+
+
+async def fields(request: Request) -> dict[str, list[str]]:
+    """The fields with all their values. Raises BadQuestion: too long, or not a form."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM:
+            raise BadQuestion(f"The question is too long; {MAX_QUESTION:,} characters is the most.")
+    try:
+        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=30)
+    except ValueError:
+        raise BadQuestion("The question could not be read. Please type it again.") from None
+
+
+def name(text: str) -> str:
+    """The text when it can be an id of ours, else an empty string."""
+    return text if re.fullmatch(NAME, text) else ""

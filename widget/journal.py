@@ -1,0 +1,135 @@
+"""What the widget remembers: of the last minutes in memory, and in the database if it stores.
+
+A question is answered whether it can be stored or not. A vote is stored, or its reader is told
+that it is not.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from gateway.errors import AskdocsError
+from widget.asks import Ask, Asks
+from widget.store import TURNS, Answered, Asked, Kept, Store, Unknown, Vote
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PATIENCE = 1.0  # seconds that an answer waits for the database
+AWAY = 5.0  # seconds for which a database that failed is not asked again
+HOURLY = 3600.0
+
+
+class NotKept(Exception):
+    """The database did not take it, with a sentence for the reader."""
+
+
+NOT_STORED = "This could not be stored just now. Please try again in a moment."
+NOTHING_STORED = "This box stores nothing, so there is nothing to keep it in."
+GONE = "This answer is no longer kept."
+
+
+class Journal:
+    """Questions, answers and votes, in memory and in the store."""
+
+    def __init__(self, asks: Asks, store: Store | None, retention_days: int) -> None:
+        self.store = store
+        self._asks = asks
+        self._retention = timedelta(days=retention_days)
+        self._away_until = 0.0
+        # Few, and its own: a locked database must not hold up what else runs in threads.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="journal")
+
+    async def asked(self, asked: Asked) -> None:
+        """Keep a question, if that is possible now."""
+        if store := self.store:
+            await self._patiently(lambda: store.asked(asked))
+
+    async def answered(self, ask: Ask, answered: Answered) -> None:
+        """Keep what became of it, if that is possible now."""
+        if store := self.store:
+            await self._patiently(lambda: store.answered(ask.id, answered))
+
+    async def history(self, conversation: str) -> list[tuple[str, str]]:
+        """The last questions of a conversation with their answers, oldest first."""
+        known = [
+            (ask.question, ask.text)
+            for ask in self._asks.items.values()
+            if ask.conversation == conversation and ask.end is not None and ask.has_answer
+        ]
+        if not known and (store := self.store):
+            known = await self._patiently(lambda: store.history(conversation)) or []
+        return known[-TURNS:]
+
+    async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
+        """Store a vote; returns the question as it was before. Raises NotKept."""
+        return await self._surely(lambda store: store.vote(id, vote, visitor))
+
+    async def share(self, id: str) -> str:
+        """The token of the answer's link. Raises NotKept."""
+        return await self._surely(lambda store: store.share(id))
+
+    async def shared(self, token: str) -> Kept:
+        """Raises NotKept."""
+        return await self._surely(lambda store: store.shared(token))
+
+    async def get(self, id: str) -> Kept:
+        """Raises NotKept."""
+        return await self._surely(lambda store: store.get(id))
+
+    async def most_asked(self, count: int) -> list[str]:
+        """What is asked most often, of the last 90 days; empty when nobody knows."""
+        if not (store := self.store):
+            return []
+        since = datetime.now(UTC) - timedelta(days=90)
+        return await self._patiently(lambda: store.most_asked(count, since)) or []
+
+    async def run(self) -> None:
+        """Delete, now and every hour, what has been kept long enough; until cancelled."""
+        while store := self.store:
+            if count := await self._patiently(partial(self._purge, store)):
+                log.info("deleted %d questions that were kept long enough", count)
+            await asyncio.sleep(HOURLY)
+
+    def _purge(self, store: Store) -> int:
+        return store.forget(before=datetime.now(UTC) - self._retention)
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._threads.shutdown()
+        if self.store:
+            self.store.engine.dispose()
+
+    async def _patiently(self, call: Callable[[], T]) -> T | None:
+        """The result, or None when the database does not answer at once. It is written even so."""
+        if time.monotonic() < self._away_until:
+            return None
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self._tried, call)
+        done, _ = await asyncio.wait({running}, timeout=PATIENCE)
+        return running.result() if done else None
+
+    def _tried(self, call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except AskdocsError as error:
+            self._away_until = time.monotonic() + AWAY
+            log.warning("not stored: %s", error)
+            return None
+
+    async def _surely(self, call: Callable[[Store], T]) -> T:
+        if not (store := self.store):
+            raise NotKept(NOTHING_STORED)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, call, store)
+        except Unknown as error:
+            raise NotKept(GONE) from error
+        except AskdocsError as error:
+            log.warning("not stored: %s", error)
+            raise NotKept(NOT_STORED) from error

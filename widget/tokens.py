@@ -1,0 +1,55 @@
+"""The token that a frame carries: short-lived, signed, bound to the origin of the wiki.
+
+It is no secret of the reader's: it says which wiki's page the box was opened in, so that what is
+asked is counted there, and that a captcha was solved, if there is one. A token is taken for
+`LIFETIME`; the box fetches a new one before it asks.
+"""
+
+import hashlib
+from urllib.parse import urlsplit
+
+from itsdangerous import BadData, URLSafeTimedSerializer
+from pydantic import BaseModel, ValidationError
+
+LIFETIME = 900  # seconds
+
+
+class Claims(BaseModel):
+    """What a token says."""
+
+    origin: str = ""
+    """Of the page that the box is in; empty for a box on a page of its own."""
+    human: bool = False
+    """Was a captcha solved?"""
+
+
+class BadToken(Exception):
+    """Not signed by us, too old, or of another origin."""
+
+
+class Tokens:
+    """Signs and reads tokens with one secret."""
+
+    def __init__(self, secret: str) -> None:
+        key = hashlib.sha256(f"askdocs box {secret}".encode()).hexdigest()
+        self._signer = URLSafeTimedSerializer(key, salt="box")
+
+    def make(self, page: str, *, human: bool = False) -> str:
+        """A token for the box in this page."""
+        return self._signer.dumps(Claims(origin=origin(page), human=human).model_dump())
+
+    def read(self, token: str, page: str) -> Claims:
+        """What the token says. Raises BadToken."""
+        try:
+            claims = Claims.model_validate(self._signer.loads(token, max_age=LIFETIME))
+        except (BadData, ValidationError) as error:
+            raise BadToken from error
+        if claims.origin != origin(page):
+            raise BadToken
+        return claims
+
+
+def origin(page: str) -> str:
+    """Scheme and host of an address; empty for none."""
+    parts = urlsplit(page)
+    return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
