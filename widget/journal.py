@@ -63,8 +63,10 @@ class Journal:
             for ask in self._asks.items.values()
             if ask.conversation == conversation and ask.end is not None and ask.has_answer
         ]
-        if not known and (store := self.store):
-            known = await self._patiently(lambda: store.history(conversation)) or []
+        if len(known) < TURNS and (store := self.store):
+            # It has what was said before a restart, or more than ten minutes ago.
+            stored = await self._patiently(lambda: store.history(conversation)) or []
+            known = max(known, stored, key=len)
         return known[-TURNS:]
 
     async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:

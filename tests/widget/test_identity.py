@@ -1,0 +1,109 @@
+"""Who asks: by a trusted proxy's header, by a JWT, or nobody that is known."""
+
+import base64
+import hashlib
+import hmac
+import time
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.requests import Request
+
+from widget.identity import BadIdentity, Identities, Identity
+from widget.settings import WidgetSettings
+from widget.visitors import Visitor, Visitors
+
+SECRET = "a secret of at least thirty-two bytes"
+
+
+def request(client: str = "203.0.113.9", **headers: str) -> Request:
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "headers": pairs, "client": (client, 1)})
+
+
+def token(key: Any = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
+    claims = {"exp": time.time() + 60, "sub": "u1", "email": "jo@example.com", **claims}
+    return jwt.encode(
+        {name: value for name, value in claims.items() if value is not None}, key, algorithm
+    )
+
+
+def identities(**settings: Any) -> Identities:
+    return Identities(WidgetSettings(**settings))
+
+
+def test_a_proxys_headers_name_a_person_and_their_team() -> None:
+    reader = identities(person_header="X-Forwarded-Email", team_header="X-Team")
+    asked = request(x_forwarded_email="jo@example.com", x_team="red")
+    assert reader.of(asked) == Identity("jo@example.com", "red")
+    assert reader.of(request()) == Identity()
+    assert identities().of(asked) == Identity()
+
+
+def test_a_token_names_a_person_and_their_team() -> None:
+    reader = identities(identity_key=SECRET, identity_header="Cf-Jwt")
+    assert reader.of(request(), token(team="red")) == Identity("jo@example.com", "red")
+    assert reader.of(request(cf_jwt=f"Bearer {token(email=None)}")) == Identity("u1")
+    assert reader.of(request()) == Identity()
+
+
+def test_a_public_key_verifies_and_is_never_taken_as_a_secret() -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = (
+        private.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+    # As an environment variable has it, on one line.
+    reader = identities(identity_key=public.replace("\n", "\\n"))
+    assert reader.of(request(), token(private, "ES256")).person == "jo@example.com"
+    header, body, _ = token().split(".")
+    signature = hmac.digest(public.encode(), f"{header}.{body}".encode(), hashlib.sha256)
+    forged = f"{header}.{body}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+    with pytest.raises(BadIdentity):
+        reader.of(request(), forged)
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (token(exp=time.time() - 120), "has expired"),
+        (token(exp=None), "was not accepted"),
+        (token("another secret of at least thirty-two"), "was not accepted"),
+        (token(aud="others"), "was not accepted"),
+        (jwt.encode({"sub": "u1", "exp": 9e9}, "", "none"), "was not accepted"),
+        ("nonsense", "was not accepted"),
+    ],
+)
+def test_a_token_that_is_not_valid_is_refused_in_a_sentence(bad: str, sentence: str) -> None:
+    reader = identities(identity_key=SECRET, identity_audience="askdocs")
+    with pytest.raises(BadIdentity, match=sentence):
+        reader.of(request(), bad)
+
+
+def test_strangers_can_be_kept_out() -> None:
+    reader = identities(identity_key=SECRET, identity_required=True)
+    with pytest.raises(BadIdentity, match="sign in"):
+        reader.of(request())
+    assert reader.of(request(), token()).person == "jo@example.com"
+
+
+def test_visitors_are_pseudonyms_of_person_cookie_or_address() -> None:
+    named = Visitors(WidgetSettings(secret="s", person_header="x-email"))
+    jo = named.of(request(x_email="jo@example.com"))
+    assert jo == Visitor(jo.id, "jo@example.com")
+    assert jo.id == named.of(request("198.51.100.1", x_email="jo@example.com")).id
+    strange = Visitors(WidgetSettings(secret="s", visitors="cookie"))
+    one = strange.of(request(cookie="askdocs_visitor=abc"))
+    assert one == strange.of(request("198.51.100.1", cookie="askdocs_visitor=abc"))
+    assert one != strange.of(request(cookie="askdocs_visitor=abd"))
+    address = strange.of(request())
+    assert address == strange.of(request())
+    assert address != strange.of(request("198.51.100.1"))
+    assert address != strange.of(request(user_agent="Other"))
+    assert len({jo.id, one.id, address.id}) == 3
+    assert Visitors(WidgetSettings(secret="t")).of(request()).id != address.id
+    assert "203.0.113.9" not in address.id

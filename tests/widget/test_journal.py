@@ -1,0 +1,137 @@
+"""What the widget remembers, and what it does when the database does not."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway import database
+from widget import journal as journal_module
+from widget.asks import Asks
+from widget.gateway import Outcome
+from widget.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotKept
+from widget.states import Done
+from widget.store import Answered, Asked, Store, Unknown, Vote
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(database, "BUSY", 1.5)
+    engine = database.open(f"sqlite:///{tmp_path}/askdocs.db")
+    database.migrate(engine)
+    return Store(engine)
+
+
+@pytest.fixture
+async def journal(store: Store) -> AsyncIterator[Journal]:
+    journal = Journal(Asks(), store, 90)
+    yield journal
+    await asyncio.to_thread(journal.close)
+
+
+@contextmanager
+def locked(store: Store) -> Iterator[None]:
+    connection = sqlite3.connect(str(store.engine.url.database), isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+def asked(id: str, conversation: str = "c") -> Asked:
+    return Asked(id, f"question {id}", conversation)
+
+
+async def test_a_locked_database_holds_an_answer_up_for_a_second_and_keeps_it_later(
+    journal: Journal, store: Store
+) -> None:
+    began = asyncio.get_running_loop().time()
+    with locked(store):
+        await journal.asked(asked("a"))
+        waited = asyncio.get_running_loop().time() - began
+    assert 0.9 < waited < 1.4
+    for _ in range(50):
+        await asyncio.sleep(0.05)
+        try:
+            assert store.get("a").answered.state == "asked"
+            return
+        except Unknown:
+            continue
+    pytest.fail("the question was not kept once the lock was gone")
+
+
+async def test_a_database_that_failed_is_left_alone_for_a_while(
+    journal: Journal, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "PATIENCE", 5.0)
+    with locked(store):
+        await journal.asked(asked("a"))  # gives up after BUSY
+        began = asyncio.get_running_loop().time()
+        await journal.asked(asked("b"))
+        assert asyncio.get_running_loop().time() - began < 0.2
+    monkeypatch.setattr(journal_module, "AWAY", 0.0)
+    journal._away_until = 0.0
+    await journal.asked(asked("c"))
+    assert store.get("c")
+
+
+async def test_a_vote_that_cannot_be_stored_is_said_to_be_lost(
+    journal: Journal, store: Store
+) -> None:
+    await journal.asked(asked("a"))
+    with locked(store), pytest.raises(NotKept, match=NOT_STORED):
+        await journal.vote("a", Vote("up"), "v")
+    assert store.get("a").vote is None
+    await journal.vote("a", Vote("up"), "v")
+    assert store.get("a").vote == Vote("up")
+    with pytest.raises(NotKept, match=GONE):
+        await journal.vote("unknown", Vote("up"), "v")
+
+
+async def test_without_a_store_nothing_is_kept_and_that_is_said() -> None:
+    journal = Journal(Asks(), None, 90)
+    await journal.asked(asked("a"))
+    assert await journal.history("c") == []
+    assert await journal.most_asked(3) == []
+    await journal.run()  # has nothing to delete, ever
+    with pytest.raises(NotKept, match=NOTHING_STORED):
+        await journal.vote("a", Vote("up"), "v")
+    journal.close()
+
+
+async def test_a_conversation_goes_on_from_memory_and_after_a_restart_from_the_store(
+    journal: Journal, store: Store
+) -> None:
+    await journal.asked(asked("a"))
+    store.answered("a", Answered("answered", "stored"))
+    assert await journal.history("c") == [("question a", "stored")]
+    ask = journal._asks.add(asked("b"))
+    ask.text = "remembered"
+    assert await journal.history("c") == [("question a", "stored")]  # not answered yet
+    ask.finish(Done("remembered", Outcome()))
+    store.forget(visitor="")
+    assert await journal.history("c") == [("question b", "remembered")]
+
+
+async def test_what_was_kept_long_enough_is_deleted(store: Store) -> None:
+    now = datetime.now(UTC)
+    store.asked(asked("old"), now - timedelta(days=8))
+    store.asked(asked("young"), now - timedelta(days=6))
+    journal = Journal(Asks(), store, 7)
+    running = asyncio.create_task(journal.run())
+    while True:
+        await asyncio.sleep(0.02)
+        try:
+            store.get("old")
+        except Unknown:
+            break
+    assert store.get("young")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    journal.close()
