@@ -163,7 +163,7 @@ class Store:
                 connection.execute(
                     vote_table.insert(), {"question": id, "at": at, "visitor": visitor, **row}
                 )
-        return _kept(found._mapping)
+        return read_kept(found._mapping)
 
     def history(self, conversation: str) -> list[tuple[str, str]]:
         """The last questions of a conversation with their answers, oldest first.
@@ -247,7 +247,7 @@ class Store:
     def _select(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Kept]:
         with reading(self.engine) as connection:
             for row in connection.execute(_joined().where(*conditions)):
-                yield _kept(row._mapping)
+                yield read_kept(row._mapping)
 
 
 def _joined() -> sa.Select[Any]:
@@ -255,7 +255,8 @@ def _joined() -> sa.Select[Any]:
     return sa.select(question_table, *votes).outerjoin(vote_table)
 
 
-def _kept(row: Any) -> Kept:
+def read_kept(row: Any) -> Kept:
+    """A row of questions with its vote."""
     asked = {name: row[name] for name in Asked.__dataclass_fields__}
     answered = {name: row[name] for name in Answered.__dataclass_fields__}
     vote = Vote(row["vote"], tuple(row["reasons"]), row["text"]) if row["vote"] else None

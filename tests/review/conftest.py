@@ -1,0 +1,76 @@
+"""A database with questions, on SQLite and, slowly, on PostgreSQL."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import database
+from tests.gateway.postgres import Postgres, postgres
+from widget.store import Answered, Asked, Store, Vote
+
+__all__ = ["postgres"]
+
+NOW = datetime.now(UTC)
+Ask = Callable[..., str]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    engine = database.open(f"sqlite:///{tmp_path}/askdocs.db")
+    database.migrate(engine)
+    yield Store(engine)
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store on each of the two databases."""
+    url = f"sqlite:///{tmp_path}/askdocs.db"
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.database()
+    engine = database.open(url)
+    database.migrate(engine)
+    yield Store(engine)
+    engine.dispose()
+
+
+numbers = itertools.count(1)
+
+
+def ask(
+    store: Store,
+    question: str,
+    *,
+    state: str = "refused",
+    answer: str = "",
+    confidence: float | None = None,
+    outcome: dict[str, Any] | None = None,
+    vote: str = "",
+    reasons: tuple[str, ...] = (),
+    text: str = "",
+    days: float = 0,
+    duration: float | None = 2.0,
+    **more: Any,
+) -> str:
+    """Store a question with what became of it, asked so many days ago; returns its id."""
+    id = f"question-{next(numbers)}"
+    asked = Asked(id, question, **{"conversation": id, "visitor": id, **more})
+    store.asked(asked, NOW - timedelta(days=days))
+    answered = Answered(
+        state,  # type: ignore[arg-type]
+        answer,
+        "docs@v1",
+        outcome or {},
+        confidence,
+        0.5,
+        duration,
+    )
+    store.answered(id, answered)
+    if vote:
+        store.vote(id, Vote(vote, reasons, text), "v")  # type: ignore[arg-type]
+    return id

@@ -1,0 +1,194 @@
+"""Puts questions that ask the same into one cluster, so that a writer answers once.
+
+A question joins the cluster whose first question is nearest to it in meaning, or begins one. So a
+cluster is never renumbered and never grows from neighbour to neighbour into a topic.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from gateway.database import reading, writing
+from gateway.search import embed
+from gateway.wiki.words import stems, words
+from widget.review.tables import (
+    CONCERN,
+    cluster_table,
+    member_table,
+    review_table,
+    with_votes,
+)
+from widget.store import Unknown, question_table
+
+Vectors = npt.NDArray[np.float32]
+
+# Cosine from which two questions are the same. Looked at on 2,189 titles of Thunderbird's forum:
+# pairs from .9 have one answer ("forgot primary password", "Reset primary password"); from .88
+# there are "IMAP to POP3" and "imap vs pop3", from .86 "Can't send message" and "Cannot receive
+# messages", from .8 how to import and how to export. The memory of answers counts the same.
+SAME = 0.9
+# Questions that are embedded between two transactions: two seconds of work.
+BATCH = 200
+# Any number, as long as nothing else in the same database locks it.
+LOCK = 4_708_159_227
+BY_WORDS = "words/1"
+
+Progress = Callable[[int, int], None]
+
+
+class Sorter:
+    """Finds the clusters of questions. Several processes may do so at once."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._ids: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._vectors: Vectors = np.zeros((0, embed.SIZE), np.float32)
+
+    @cached_property
+    def _embedder(self) -> embed.Embedder | None:
+        return embed.load()
+
+    @property
+    def _model(self) -> str:
+        return self._embedder.model if self._embedder else BY_WORDS
+
+    def sort(self, progress: Progress = lambda done, total: None) -> int:
+        """Give every question that is a concern its cluster; returns how many were new.
+
+        `progress` is told how many are done, and of how many. Raises Unreachable.
+        """
+        waiting = (
+            sa.select(question_table.c.id, question_table.c.question)
+            .select_from(with_votes.outerjoin(member_table, _is_member))
+            .where(member_table.c.question.is_(None), CONCERN)
+            .order_by(question_table.c.at)
+        )
+        with reading(self._engine) as connection:
+            found = [(str(id), str(text)) for id, text in connection.execute(waiting)]
+        for start in range(0, len(found), BATCH):
+            progress(start, len(found))
+            self._assign(found[start : start + BATCH])
+        if found:
+            progress(len(found), len(found))
+        self._tidy()
+        return len(found)
+
+    def apart(self, question: str) -> int:
+        """Move a question, and those of its cluster with the same words, to a cluster of its own.
+
+        Returns the new cluster. Raises Unknown, Unreachable.
+        """
+        q, m = question_table.c, member_table.c
+        of_one = sa.select(q.question, m.cluster).join_from(member_table, question_table)
+        with reading(self._engine) as connection:
+            found = connection.execute(of_one.where(q.id == question)).first()
+        if found is None:
+            raise Unknown(f"no question {question[:80]!r} is in a cluster any more")
+        text, cluster = found
+        vector = self._embed([text])[0]
+        with self._alone() as connection:
+            members = connection.execute(
+                sa.select(q.id, q.question)
+                .join_from(member_table, question_table)
+                .where(m.cluster == cluster)
+            )
+            same = [id for id, other in members if words(other) == words(text)]
+            made = self._make(connection, vector)
+            connection.execute(
+                member_table.update().where(m.question.in_(same)).values(cluster=made)
+            )
+        return made
+
+    def _assign(self, questions: Sequence[tuple[str, str]]) -> None:
+        distinct = list(dict.fromkeys(text for _, text in questions))
+        vectors = dict(zip(distinct, self._embed(distinct), strict=True))
+        with self._alone() as connection:
+            self._refresh(connection)
+            clusters = {
+                text: self._nearest(vector) or self._make(connection, vector)
+                for text, vector in vectors.items()
+            }
+            ids = [id for id, _ in questions]
+            # Meanwhile another process may have been as far, or a visitor been forgotten.
+            still = sa.select(question_table.c.id).select_from(
+                question_table.outerjoin(member_table)
+            )
+            still = still.where(question_table.c.id.in_(ids), member_table.c.question.is_(None))
+            there = set(connection.execute(still).scalars())
+            rows = [
+                {"question": id, "cluster": clusters[text]} for id, text in questions if id in there
+            ]
+            if rows:
+                connection.execute(member_table.insert(), rows)
+
+    @contextmanager
+    def _alone(self) -> Iterator[sa.Connection]:
+        """A transaction in which nobody else makes clusters."""
+        with writing(self._engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+            yield connection
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        if self._embedder:
+            return self._embedder.embed(texts)
+        vectors = np.zeros((len(texts), embed.SIZE), np.float32)
+        for row, text in enumerate(texts):
+            for word in stems(text) or words(text) or [text]:
+                vectors[row, zlib.crc32(word.encode()) % embed.SIZE] += 1
+        return embed.unit(vectors)
+
+    def _refresh(self, connection: sa.Connection) -> None:
+        """Know the clusters that there are now."""
+        c = cluster_table.c
+        ids = connection.execute(sa.select(c.id).where(c.model == self._model)).scalars().all()
+        kept = np.isin(self._ids, ids)
+        self._ids, self._vectors = self._ids[kept], self._vectors[kept]
+        # A number is never given twice, so what is new comes after what is known.
+        last = int(self._ids.max(initial=0))
+        new = sa.select(c.id, c.vector).where(c.model == self._model, c.id > last)
+        rows = connection.execute(new)
+        self._add([(id, np.frombuffer(vector, np.float16)) for id, vector in rows])
+
+    def _nearest(self, vector: Vectors) -> int | None:
+        if not len(self._ids):
+            return None
+        likeness = self._vectors @ vector
+        best = int(likeness.argmax())
+        return int(self._ids[best]) if likeness[best] >= SAME else None
+
+    def _make(self, connection: sa.Connection, vector: Vectors) -> int:
+        half = vector.astype(np.float16)
+        row = {"at": datetime.now(UTC), "model": self._model, "vector": half.tobytes()}
+        insert = cluster_table.insert().values(row).returning(cluster_table.c.id)
+        made = int(connection.execute(insert).scalar_one())
+        self._add([(made, half)])
+        return made
+
+    def _add(self, clusters: Sequence[tuple[int, npt.NDArray[np.float16]]]) -> None:
+        if clusters:
+            ids, vectors = zip(*clusters, strict=True)
+            self._ids = np.append(self._ids, ids)
+            self._vectors = np.vstack([self._vectors, np.array(vectors, np.float32)])
+
+    def _tidy(self) -> None:
+        """Drop clusters whose questions were all forgotten, unless a writer has worked on them."""
+        c = cluster_table.c
+        used = [
+            sa.exists().where(table.c.cluster == c.id) for table in (member_table, review_table)
+        ]
+        unused = sa.select(c.id).where(*(~one for one in used))
+        with reading(self._engine) as connection:
+            if connection.execute(unused.limit(1)).first() is None:
+                return
+        with writing(self._engine) as connection:
+            connection.execute(cluster_table.delete().where(c.id.in_(unused)))
+
+
+_is_member = member_table.c.question == question_table.c.id

@@ -1,0 +1,195 @@
+"""The questions that a writer should look at, by cluster, most asked first."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+import sqlalchemy as sa
+
+from gateway.database import reading
+from widget.review.reviews import Review, State
+from widget.review.tables import (
+    CONCERN,
+    KINDS,
+    Kind,
+    clustered,
+    current_review,
+    member_table,
+)
+from widget.store import Kept, question_table, read_kept, vote_table
+
+PAGE = 50  # clusters on a page of the queue
+SHOWN = 200  # questions on the page of a cluster
+STATES: tuple[State, ...] = get_args(State)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which clusters are shown."""
+
+    state: State | Literal["all"] = "open"
+    kind: Kind | Literal["all"] = "all"
+    channel: str = ""
+    alias: str = ""
+    words: str = ""
+    """That a question has, as they stand there."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A cluster in the queue."""
+
+    cluster: int
+    question: str
+    """As the writer has put it, else as most readers did."""
+    asked: int
+    down: int
+    refused: int
+    unsure: int
+    last: datetime
+    state: State
+
+
+class Queue:
+    """Clusters with a reason to look at them."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def items(self, wanted: Wanted, start: int = 0) -> tuple[list[Item], int]:
+        """At most PAGE clusters from place `start` on, and how many there are.
+
+        Raises Unreachable.
+        """
+        q = question_table.c
+        state = sa.func.coalesce(current_review.c.state, "open")
+        conditions = [CONCERN if wanted.kind == "all" else KINDS[wanted.kind]]
+        if wanted.state != "all":
+            conditions.append(state == wanted.state)
+        if wanted.channel:
+            conditions.append(q.channel == wanted.channel)
+        if wanted.alias:
+            conditions.append(q.alias == wanted.alias)
+        if wanted.words:
+            conditions.append(q.question.icontains(wanted.words, autoescape=True))
+        asked = sa.func.count()
+        query = (
+            sa.select(
+                member_table.c.cluster,
+                asked.label("asked"),
+                *(_count(KINDS[kind]).label(kind) for kind in get_args(Kind)),
+                sa.func.max(q.at).label("last"),
+                state.label("state"),
+                sa.func.coalesce(current_review.c.question, "").label("question"),
+                sa.func.count().over().label("clusters"),
+            )
+            .select_from(_with_reviews)
+            .where(*conditions)
+            .group_by(member_table.c.cluster, state, current_review.c.question)
+            .order_by(asked.desc(), sa.desc("last"), member_table.c.cluster)
+            .limit(PAGE)
+            .offset(start)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).mappings().all()
+            usual = usual_questions(connection, [row["cluster"] for row in rows])
+        items = [
+            Item(
+                question=row["question"] or usual[row["cluster"]],
+                **{name: row[name] for name in Item.__dataclass_fields__ if name != "question"},
+            )
+            for row in rows
+        ]
+        return items, rows[0]["clusters"] if rows else 0
+
+    def counts(self) -> Mapping[str, int]:
+        """How many clusters there are of each state. Raises Unreachable."""
+        state = sa.func.coalesce(current_review.c.state, "open")
+        query = (
+            sa.select(state, sa.func.count(member_table.c.cluster.distinct()))
+            .select_from(_with_reviews)
+            .where(CONCERN)
+            .group_by(state)
+        )
+        with reading(self._engine) as connection:
+            found = {str(state): int(count) for state, count in connection.execute(query)}
+        return {state: found.get(state, 0) for state in STATES}
+
+    def choices(self) -> dict[str, list[str]]:
+        """The channels and aliases that questions came by. Raises Unreachable."""
+        with reading(self._engine) as connection:
+            return {
+                name: sorted(
+                    connection.execute(sa.select(question_table.c[name]).distinct()).scalars()
+                )
+                for name in ("channel", "alias")
+            }
+
+    def questions(self, cluster: int) -> tuple[list[Kept], int]:
+        """The questions of a cluster, newest first, at most SHOWN; and how many there are.
+
+        Raises Unreachable.
+        """
+        votes = [vote_table.c[name] for name in ("vote", "reasons", "text")]
+        query = sa.select(question_table, *votes).select_from(clustered)
+        query = query.where(member_table.c.cluster == cluster)
+        count = sa.select(sa.func.count()).where(member_table.c.cluster == cluster)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(question_table.c.at.desc()).limit(SHOWN))
+            kept = [read_kept(row._mapping) for row in rows]
+            return kept, connection.execute(count).scalar_one()
+
+    def usual_question(self, cluster: int) -> str:
+        """As most readers have put it; empty when none is kept. Raises Unreachable."""
+        with reading(self._engine) as connection:
+            return usual_questions(connection, [cluster]).get(cluster, "")
+
+
+def usual_questions(connection: sa.Connection, clusters: Sequence[int]) -> dict[int, str]:
+    """Of each cluster the question as most readers have put it, the shortest of equals."""
+    q, m = question_table.c, member_table.c
+    query = (
+        sa.select(m.cluster, q.question, sa.func.count())
+        .join_from(member_table, question_table)
+        .where(m.cluster.in_(clusters))
+        .group_by(m.cluster, q.question)
+    )
+    said: dict[int, Counter[str]] = {}
+    for cluster, question, count in connection.execute(query):
+        said.setdefault(cluster, Counter())[question] = count
+    return {
+        cluster: min(counts, key=lambda text: (-counts[text], len(text), text))
+        for cluster, counts in said.items()
+    }
+
+
+def closest_pages(kept: Sequence[Kept], most: int = 3) -> list[dict[str, str]]:
+    """The pages, title and url, that answers to these questions stood on or came closest."""
+    found: Counter[str] = Counter()
+    titles: dict[str, str] = {}
+    for one in kept:
+        outcome: dict[str, Any] = one.answered.outcome
+        for page in {
+            page.get("url", "").partition("#")[0]: page
+            for page in (*outcome.get("sources", ()), *outcome.get("pages", ()))
+        }.values():
+            url = page.get("url", "").partition("#")[0]
+            found[url] += 1
+            titles.setdefault(url, page.get("title", ""))
+    return [{"url": url, "title": titles[url] or url} for url, _ in found.most_common(most) if url]
+
+
+def title_of(review: Review, usual: str) -> str:
+    """What a cluster is called."""
+    return review.draft.question or usual or f"Cluster {review.cluster}"
+
+
+def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+_with_reviews = clustered.outerjoin(
+    current_review, current_review.c.cluster == member_table.c.cluster
+)

@@ -1,0 +1,96 @@
+"""The tables of the review, on the gateway's database (`v0006_review.py`), and what counts as a
+reason to look at a question.
+
+A cluster is no more than a vector: what was asked stands in `questions` alone, so that forgetting a
+visitor forgets it here, too. `reviews` is added to and never changed: its last version is what
+holds, the others are the history.
+"""
+
+from typing import Literal
+
+import sqlalchemy as sa
+
+from gateway.database import Utc, metadata
+from gateway.grounding.confidence import CAUTION
+from widget.store import question_table, vote_table
+
+Kind = Literal["down", "refused", "unsure"]
+"""Why a writer should look: voted down, refused, or answered with little confidence."""
+
+cluster_table = sa.Table(
+    "clusters",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,  # else the number of a deleted cluster would come back
+)
+member_table = sa.Table(
+    "members",
+    metadata,
+    sa.Column("question", sa.ForeignKey(question_table.c.id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("cluster", sa.ForeignKey(cluster_table.c.id), nullable=False, index=True),
+)
+review_table = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("cluster", sa.ForeignKey(cluster_table.c.id), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("question", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("page", sa.Text, nullable=False),
+    sa.Column("section", sa.Text, nullable=False),
+    sa.Column("answerable", sa.Boolean, nullable=False),
+    sa.Column("approved", sa.JSON, nullable=False),
+)
+digest_table = sa.Table(
+    "digests",
+    metadata,
+    sa.Column("week", sa.Date, primary_key=True),
+    sa.Column("claimed", Utc, nullable=False),
+    sa.Column("sent", Utc),
+)
+
+_vote = sa.func.coalesce(vote_table.c.vote, "")
+KINDS: dict[Kind, sa.ColumnElement[bool]] = {
+    "down": _vote == "down",
+    "refused": question_table.c.state == "refused",
+    # Whoever voted for an answer was sure enough of it.
+    "unsure": sa.and_(
+        question_table.c.state == "answered",
+        sa.func.coalesce(question_table.c.confidence, 1) < CAUTION,
+        _vote != "up",
+    ),
+}
+CONCERN = sa.or_(*KINDS.values())
+# A writer corrects an answer that is wrong; what is missing is a gap of the wiki.
+GAP = sa.or_(
+    KINDS["refused"],
+    KINDS["unsure"],
+    sa.and_(KINDS["down"], sa.cast(vote_table.c.reasons, sa.Text).like('%"incomplete"%')),
+)
+
+with_votes = question_table.outerjoin(vote_table)
+clustered = member_table.join(question_table).outerjoin(
+    vote_table, vote_table.c.question == question_table.c.id
+)
+last_version = (
+    sa.select(review_table.c.cluster, sa.func.max(review_table.c.version).label("version"))
+    .group_by(review_table.c.cluster)
+    .subquery("last_version")
+)
+"""The version of each review that holds."""
+current_review = (
+    sa.select(review_table)
+    .join(
+        last_version,
+        (last_version.c.cluster == review_table.c.cluster)
+        & (last_version.c.version == review_table.c.version),
+    )
+    .subquery("current_review")
+)
