@@ -1,17 +1,35 @@
-// Puts the "Ask the docs" box into a page: <script src="…/embed.js" defer></script>
-// Options: data-title, data-button, data-placeholder, data-color-scheme, data-shortcut="off".
-// All styles are set through the CSSOM, so that a page's strict style-src is no obstacle.
+// Puts the "Ask the docs" box into a page: <script src="…/embed.js" data-… defer></script>
+// docs/widget-options.md says what each data-… does. All styles are set through the CSSOM, so that a
+// page's strict style-src is no obstacle.
 (() => {
   "use strict";
   const script = document.currentScript || document.querySelector('script[src*="/embed.js"]');
   // Evaluated again (by a page that loads its content itself), it is already at work.
   if (!script || window.askdocs) return;
 
-  const base = new URL(".", script.src);
-  const option = (name, otherwise) => script.dataset[name] || otherwise;
-  const title = option("title", "Ask the docs");
+  const source = new URL(script.src);
+  const base = new URL(".", source);
+  const html = document.documentElement;
   const mac = /Mac|iP(hone|ad|od)/.test(navigator.platform);
-  const shortcut = option("shortcut") !== "off";
+
+  // Where a wiki's settings take an address but no attributes, options stand in the address.
+  const option = (name) => script.getAttribute(`data-${name}`) ?? source.searchParams.get(name) ?? "";
+  const wrong = (name, fix) =>
+    console.warn(`askdocs: data-${name}="${option(name)}" is not used: write ${fix}`);
+
+  // What is said before the frame is there: the button, and why there is no frame.
+  const words = {
+    en: ["Ask the docs", "The box cannot be shown: {box} does not answer, or does not list {page} among its origins."],
+    de: ["Frag die Doku", "Die Box kann nicht gezeigt werden: {box} antwortet nicht, oder lässt {page} nicht zu."],
+    es: ["Pregunta a la documentación", "No se puede mostrar la caja: {box} no responde, o no admite {page}."],
+    fr: ["Interroger la documentation", "Impossible d’afficher la boîte : {box} ne répond pas, ou n’admet pas {page}."],
+    ja: ["ドキュメントに質問", "表示できません。{box} が応答しないか、{page} を許可していません。"],
+    zh: ["询问文档", "无法显示：{box} 没有响应，或者不允许 {page}。"],
+  };
+  const wanted = option("lang") || html.lang;
+  const tag = wanted.slice(0, 2).toLowerCase();
+  const lang = words[tag] ? tag : "en";
+  const title = option("title") || words[lang][0];
 
   const make = (name, properties, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
@@ -26,39 +44,119 @@
     }
   };
 
-  const here = () => location.href.split("#")[0];
-
-  const scheme = () => {
-    const html = document.documentElement;
-    for (const element of [script, html, document.body]) {
-      const { colorScheme, mdColorScheme, theme } = element.dataset;
-      const name = colorScheme || mdColorScheme || theme;
-      if (name && !/auto|system/.test(name)) return /dark|slate|night|black/.test(name) ? "dark" : "light";
-    }
-    if (html.classList.contains("dark")) return "dark";
-    return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const aria = (element, states) => {
+    for (const [name, value] of Object.entries(states)) element.setAttribute(`aria-${name}`, value);
   };
+
+  // Without what was asked by the address, which is no part of the page's own.
+  const here = () => {
+    const address = new URL(location);
+    address.hash = "";
+    if (address.searchParams.has("ask")) address.searchParams.delete("ask");
+    return address.href;
+  };
+
+  // Of the page's tree, but without a size; it also lets the browser reckon with colours.
+  const host = make("askdocs-box", { lang });
+  style(host, {
+    all: "initial", position: "fixed", "z-index": "2147483000", right: "0", bottom: "0",
+    "color-scheme": "inherit", background: "Canvas",
+  });
+
+  // Three components in that colour space and the alpha, of any colour that CSS knows.
+  const components = (colour, space, names) => {
+    style(host, { color: "#000" });
+    style(host, { color: `color(from ${colour} ${space} ${names} / alpha)` });
+    const parts = getComputedStyle(host).color.split(" ");
+    return [1, 2, 3, 5].map((index) => parseFloat(parts[index] || 1));
+  };
+
+  // White has more contrast than black on a colour whose luminance is below this (WCAG 2).
+  const isDark = (colour) => components(colour, "xyz-d65", "x y z")[1] < 0.179;
+
+  // Whatever a wiki calls its modes, the reader sees the ground that its text stands on.
+  const scheme = () => {
+    if (/^(light|dark)$/.test(option("color-scheme"))) return option("color-scheme");
+    let element = document.querySelector("main, [role=main]") || document.body;
+    const colour = () => getComputedStyle(element || host).backgroundColor;
+    while (element && components(colour(), "srgb", "r g b")[3] < 0.5) element = element.parentElement;
+    return isDark(colour()) ? "dark" : "light";
+  };
+
+  let accent = option("accent");
+  if (accent && !CSS.supports("color", accent)) {
+    wrong("accent", "a colour as in CSS, like #0a7f5a");
+    accent = "";
+  }
+  const ground = accent || "#2f4fc4";
+
+  // mod is Command on a Mac and Control elsewhere.
+  let shortcut = option("shortcut").toLowerCase() || "mod+k";
+  if (!/^((mod|ctrl|alt|shift|meta)\+)*[^\s+]+$/.test(shortcut)) {
+    wrong("shortcut", "mod+k, /, or off");
+    shortcut = "off";
+  }
+  const held = shortcut.replace("mod", mac ? "meta" : "ctrl").split("+");
+  const key = held.pop();
+  const named = { ctrl: "Control", alt: "Alt", shift: "Shift", meta: "Meta" };
+  const keyshortcuts = [...held.map((name) => named[name]), key[1] ? key : key.toUpperCase()].join("+");
+
+  const isShortcut = (event) => {
+    // Of a keyboard that has no Latin letters, the place of the key counts.
+    const pressed = event.key > "~" ? event.code.replace("Key", "") : event.key;
+    if (pressed?.toLowerCase() !== key || event.isComposing) return false;
+    // Some keyboards need Shift for a sign, like / on a German one.
+    const checked = /^[a-z0-9]/.test(key) ? ["ctrl", "alt", "meta", "shift"] : ["ctrl", "alt", "meta"];
+    return checked.every((name) => event[`${name}Key`] === held.includes(name));
+  };
+
+  const isField = (element) =>
+    element?.isContentEditable || /^(input|textarea|select)$/i.test(element?.tagName);
+
+  const selected = () =>
+    isField(document.activeElement) ? "" : String(getSelection()).trim().slice(0, 2000);
 
   // Frames, and what each of them reported.
   const frames = new Map();
 
   const tell = (frame, state) =>
-    frame.contentWindow?.postMessage({ askdocs: { scheme: scheme(), page: here(), ...state } }, base.origin);
+    frame.contentWindow?.postMessage(
+      { askdocs: { scheme: scheme(), page: here(), identity: option("identity"), ...state } }, base.origin);
+
+  // Questions and quotes are not put into the frame's address: it would be too long, and be logged.
+  const deliver = (frame, report) => {
+    tell(frame, report.later);
+    report.later = {};
+  };
+
+  const enter = (frame, state) => {
+    const report = frames.get(frame);
+    if (!report) return;
+    Object.assign(report.later, { focus: true, ...state });
+    if (report.ready) deliver(frame, report);
+    frame.focus();
+  };
 
   const frameFor = (mode, onMessage, onMissing) => {
     const address = new URL("box", base);
+    const [red, green, blue] = components(ground, "srgb", "r g b")
+      .map((part) => Math.round(Math.min(1, Math.max(0, part)) * 255).toString(16).padStart(2, "0"));
     address.search = new URLSearchParams({ mode, page: here(), scheme: scheme() });
-    for (const name of ["title", "placeholder"]) {
-      if (option(name)) address.searchParams.set(name, option(name));
+    const options = { lang: wanted, accent: accent && red + green + blue, shortcut };
+    for (const name of ["title", "placeholder", "examples"]) options[name] = option(name);
+    for (const [name, value] of Object.entries(options)) {
+      if (value) address.searchParams.set(name, value);
     }
-    const frame = make("iframe", { title, src: address.href });
-    const report = { onMessage, ready: false };
+    // The widget learns which wiki it is in, whatever that wiki's own referrer policy is.
+    const frame = make("iframe", {
+      title, src: address.href, allow: "clipboard-write", referrerPolicy: "origin",
+    });
+    const report = { onMessage, ready: false, later: {} };
     const check = () => {
       if (report.ready || !frames.has(frame) || !frame.isConnected) return;
       frames.delete(frame);
-      onMissing(make("p", {
-        textContent: `The box cannot be shown: ${base.host} does not answer, or does not list ${location.origin} among its origins.`,
-      }));
+      const sentence = words[lang][1].replace("{box}", base.host).replace("{page}", location.origin);
+      onMissing(make("p", { textContent: sentence }));
     };
     // A frame that was refused loads too, with an error page; a server that hangs never does.
     frame.addEventListener("load", () => setTimeout(check, 1000));
@@ -71,88 +169,95 @@
     if (event.origin !== base.origin || !event.data?.askdocs) return;
     for (const [frame, report] of frames) {
       if (frame.contentWindow !== event.source) continue;
-      if (event.data.askdocs === "ready") report.ready = true;
+      if (event.data.askdocs === "ready") {
+        report.ready = true;
+        deliver(frame, report);
+      }
       report.onMessage(event.data.askdocs, frame);
     }
   });
 
   // The launcher and its panel, in a shadow tree that the page's stylesheets do not reach.
+  const side = /^(left|right)$/.test(option("position")) ? option("position") : "inset-inline-end";
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
-    :host { color-scheme: light }
-    :host([data-scheme=dark]) { color-scheme: dark }
-    button { all: unset; box-sizing: border-box; position: fixed; right: 20px; bottom: 20px;
-      padding: 11px 18px; border-radius: 999px; cursor: pointer; background: #2f4fc4; color: #fff;
-      font: 600 15px/1.4 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
-      box-shadow: 0 2px 6px #0003, 0 6px 20px #0003 }
-    button:hover { background: #2743a8 }
-    button:focus-visible { outline: 3px solid #fff; box-shadow: 0 0 0 6px #2f4fc4 }
-    div { position: fixed; right: 20px; bottom: 76px; width: 420px; height: min(680px, 100vh - 96px);
-      height: min(680px, 100dvh - 96px); overflow: hidden; border-radius: 14px; background: light-dark(#fff, #16181d);
-      border: 1px solid light-dark(#dcdfe5, #343a45); box-shadow: 0 12px 48px #0005 }
-    div[hidden] { display: none }
+    button { all: unset; box-sizing: border-box; position: fixed; ${side}: 20px; bottom: 20px;
+      padding: 11px 18px; border: 1px solid #0000; border-radius: 999px; cursor: pointer; user-select: none;
+      background: var(--accent); color: var(--on-accent); box-shadow: 0 2px 6px #0003, 0 6px 20px #0003;
+      font: 600 15px/1.4 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
+    button[hidden] { display: none }
+    button:hover { box-shadow: 0 2px 8px #0006, 0 6px 24px #0006 }
+    button:focus-visible { outline: 3px solid var(--on-accent); box-shadow: 0 0 0 6px var(--accent) }
+    dialog { position: fixed; inset: auto; ${side}: 20px; bottom: 76px; width: 420px; max-width: none;
+      height: min(680px, 100vh - 96px); height: min(680px, 100dvh - 96px); max-height: none;
+      margin: 0; padding: 0; overflow: hidden; border-radius: 14px; color-scheme: light; background: #fff;
+      border: 1px solid #dcdfe5; box-shadow: 0 12px 48px #0005 }
+    .dark { color-scheme: dark; background: #16181d; border-color: #343a45 }
     iframe { display: block; width: 100%; height: 100%; border: 0 }
-    p { margin: 20px; font: 15px/1.5 system-ui, sans-serif; color: light-dark(#1c2027, #e6e8ec) }
-    div:has(p) { height: auto; max-width: calc(100vw - 42px) }
+    p { margin: 20px; font: 15px/1.5 system-ui, sans-serif; color: CanvasText }
+    dialog:has(p) { height: auto; max-width: calc(100vw - 42px) }
     @media (max-width: 520px) {
-      div:not(:has(p)) { inset: 0; width: 100%; height: 100%; border: 0; border-radius: 0 }
+      dialog:not(:has(p)) { inset: 0; width: 100%; height: 100%; border: 0; border-radius: 0 }
     }
     @media (prefers-reduced-motion: no-preference) {
-      div { animation: rise .16s ease-out }
+      dialog { animation: rise .16s ease-out }
       @keyframes rise { from { opacity: 0; transform: translateY(12px) } }
     }
     @media print { :host { display: none !important } }`);
 
-  const host = make("askdocs-box");
-  style(host, { all: "initial", position: "fixed", "z-index": "2147483000", right: "0", bottom: "0" });
-  const panel = make("div", { id: "panel", hidden: true, role: "dialog" });
-  const launcher = make("button", {
-    type: "button", textContent: option("button", title),
-  });
-  const aria = (element, states) => {
-    for (const [name, value] of Object.entries(states)) element.setAttribute(`aria-${name}`, value);
-  };
+  const panel = make("dialog", { id: "panel" });
+  const launcher = make("button", { type: "button", textContent: option("button") || title });
+  style(launcher, { "--accent": ground });
   aria(panel, { label: title });
   aria(launcher, { expanded: false, haspopup: "dialog", controls: "panel" });
-  if (shortcut) aria(launcher, { keyshortcuts: mac ? "Meta+K" : "Control+K" });
+  if (shortcut !== "off") aria(launcher, { keyshortcuts });
   const shadow = host.attachShadow({ mode: "open" });
   shadow.adoptedStyleSheets = [sheet];
   shadow.append(launcher, panel);
 
+  const small = matchMedia("(max-width: 520px)");
   let frame;
-  let before;
 
-  const open = () => {
-    before = document.activeElement;
-    panel.hidden = false;
+  // Over the whole of a small screen it is modal: Tab stays inside, and the page is out of reach.
+  const show = () => (small.matches ? panel.showModal() : panel.show());
+
+  const open = ({ ask, quote } = {}) => {
+    const state = {};
+    if (ask) state.ask = ask;
+    if (quote ??= selected()) state.quote = quote.slice(0, 2000);
+    if (launcher.hidden) return enter([...frames.keys()].find((each) => each !== frame), state);
+    if (!panel.open) show();
     aria(launcher, { expanded: true });
-    if (frames.has(frame)) {
-      tell(frame, { focus: true });
-    } else {
-      frame = frameFor("panel", (message, from) => {
-        if (message === "ready" && !panel.hidden) tell(from, { focus: true });
+    if (!frames.has(frame)) {
+      frame = frameFor("panel", (message) => {
         if (message === "close") close();
-        if (message === "toggle" && shortcut) toggle();
+        if (message === "toggle" && shortcut !== "off") toggle();
       }, (sentence) => panel.replaceChildren(sentence));
       panel.replaceChildren(frame);
     }
-    frame.focus();
+    enter(frame, state);
   };
 
-  const close = () => {
-    if (panel.hidden) return;
-    panel.hidden = true;
+  const close = () => panel.close();
+
+  // The dialog itself gives the focus back to what had it, if something had.
+  panel.addEventListener("close", () => {
+    if (panel.open) return;
     aria(launcher, { expanded: false });
-    // Opened by the button or from nowhere: the button. Else what had the focus then.
-    const known = before && before !== host && before !== document.body && before.isConnected;
-    (known ? before : launcher).focus();
-  };
+    if ([document.body, host].includes(document.activeElement)) launcher.focus();
+  });
 
-  const toggle = () => (panel.hidden ? open() : close());
+  small.addEventListener("change", () => {
+    if (!panel.open) return;
+    close();
+    show();
+    enter(frame);
+  });
+
+  const toggle = () => (panel.open ? close() : open());
 
   const mount = (place) => {
     const inline = frameFor("inline", (message, from) => {
-      if (message === "ready") tell(from, {});
       if (message.height) style(from, { height: `${message.height}px` });
     }, (sentence) => place.replaceChildren(sentence));
     style(inline, {
@@ -166,52 +271,53 @@
   // Pages that swap their content (instant navigation) may drop ours or bring a new place for it.
   const places = new WeakMap();
   const place = () => {
+    if (!host.isConnected) html.append(host); // not into the body, which such pages replace
     const found = document.querySelectorAll("[data-askdocs]:not(script)");
     for (const element of found) {
       if (!places.has(element)) places.set(element, mount(element));
     }
-    if (found.length) {
-      close();
-      host.remove();
-    } else if (!host.isConnected) {
-      document.body.append(host);
-    }
+    launcher.hidden = found.length > 0;
+    if (launcher.hidden && panel.open) close();
     for (const known of frames.keys()) if (!known.isConnected) frames.delete(known);
   };
 
-  const recolour = () => {
-    host.dataset.scheme = scheme();
-    for (const known of frames.keys()) tell(known, {});
+  const attributes = new MutationObserver(() => refresh());
+  let body;
+  let known;
+  const refresh = () => {
+    place();
+    if (body !== document.body) attributes.observe((body = document.body), { attributes: true });
+    const now = scheme();
+    style(launcher, { "--on-accent": isDark(ground) ? "#fff" : "#000" });
+    panel.className = now;
+    if (known === (known = now + here())) return;
+    for (const each of frames.keys()) tell(each, {});
   };
 
+  launcher.addEventListener("mousedown", (event) => event.preventDefault()); // keeps what is selected
   launcher.addEventListener("click", toggle);
   shadow.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
   addEventListener("keydown", (event) => {
-    const command = mac ? event.metaKey : event.ctrlKey;
-    if (!shortcut || !command || event.shiftKey || event.altKey || event.key.toLowerCase() !== "k") return;
+    // What the page has done with the key counts, and so does a reader who is writing.
+    if (event.defaultPrevented || !isShortcut(event)) return;
+    if (isField(event.composedPath()[0]) && !(event.ctrlKey || event.metaKey || event.altKey)) return;
     event.preventDefault();
-    if (host.isConnected) return toggle();
-    for (const known of frames.keys()) {
-      known.focus();
-      return tell(known, { focus: true });
-    }
+    toggle();
   });
 
   const start = () => {
-    place();
-    recolour();
+    refresh();
     let waiting = false;
     new MutationObserver(() => {
       if (waiting) return;
       waiting = true;
-      requestAnimationFrame(() => { waiting = false; place(); });
-    }).observe(document.documentElement, { childList: true, subtree: true });
-    const names = ["class", "data-color-scheme", "data-md-color-scheme", "data-theme"];
-    const colours = new MutationObserver(recolour);
-    for (const element of [document.documentElement, document.body, script]) {
-      colours.observe(element, { attributes: true, attributeFilter: names });
-    }
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+      requestAnimationFrame(() => { waiting = false; refresh(); });
+    }).observe(html, { childList: true, subtree: true });
+    attributes.observe(html, { attributes: true });
+    addEventListener("transitionend", (event) => { if (/color/.test(event.propertyName)) refresh(); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
+    const ask = new URLSearchParams(location.search).get("ask");
+    if (ask) open({ ask, quote: "" });
   };
 
   window.askdocs = { open, close };

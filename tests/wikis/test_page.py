@@ -1,0 +1,285 @@
+"""What a page can tell the box: every option, on a page that makes it as hard as it can."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, expect
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from tests.wikis.host import Host, host
+
+pytestmark = pytest.mark.slow
+
+HOSTILE_CSS = """
+* { color: red !important; font: 40px cursive !important; box-sizing: content-box !important; }
+div, dialog, iframe, askdocs-box { display: none !important; position: static !important; }
+button, iframe { width: 3px !important; opacity: 0.1 !important; color-scheme: dark !important; }
+"""
+
+
+class Strict:
+    """Pages with a stylesheet that hides all, and a policy that allows next to nothing."""
+
+    def __init__(self) -> None:
+        self.html = "<html lang=en>"
+        self.head = ""
+        self.body = "<h1>A wiki</h1><p>Some words of it.</p><input id=search aria-label=Search>"
+        self.attributes = ""
+        self.query = ""
+        self.css = HOSTILE_CSS
+        self.box_url = ""
+        routes = [Route("/page.css", self._stylesheet), Route("/{path:path}", self._page)]
+        self.app = Starlette(routes=routes)
+
+    async def _stylesheet(self, _request: Request) -> Response:
+        return Response(self.css, media_type="text/css")
+
+    async def _page(self, _request: Request) -> Response:
+        html = f"""<!doctype html>{self.html}<head><title>Wiki</title>{self.head}
+            <link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head>
+            <body>{self.body}<script src="{self.box_url}/embed.js{self.query}" {self.attributes}
+            defer></script></body></html>"""
+        policy = (
+            f"default-src 'none'; script-src {self.box_url}; style-src 'self';"
+            f" frame-src {self.box_url}; img-src data:; require-trusted-types-for 'script';"
+            " trusted-types 'none'"
+        )
+        return HTMLResponse(html, headers={"content-security-policy": policy})
+
+
+Open = Callable[..., tuple[Host, Strict]]
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Open]:
+    """Show a page with these attributes of the script."""
+    with ExitStack() as stack:
+
+        def start(attributes: str = "", path: str = "/guide/", **more: str) -> tuple[Host, Strict]:
+            strict = Strict()
+            strict.attributes = attributes
+            for name, value in more.items():
+                setattr(strict, name, value)
+            shown = stack.enter_context(host(browser, strict.app))
+            strict.box_url = shown.box_url
+            shown.page.goto(shown.url + path)
+            return shown, strict
+
+        yield start
+
+
+def options(shown: Host) -> dict[str, str]:
+    """What the frame's address says."""
+    address = shown.page.locator("iframe").get_attribute("src") or ""
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def contrast(shown: Host) -> float:
+    """Of the launcher's text and ground, as the browser paints them."""
+    script = """(button) => {
+        const context = Object.assign(document.createElement("canvas"), {width: 1, height: 1})
+            .getContext("2d");
+        const style = getComputedStyle(button);
+        return ["backgroundColor", "color"].map((name) => {
+            context.fillStyle = style[name];
+            context.fillRect(0, 0, 1, 1);
+            const parts = [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) =>
+                part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+        });
+    }"""
+    darker, lighter = sorted(shown.launcher.evaluate(script))
+    return float((lighter + 0.05) / (darker + 0.05))
+
+
+def test_a_script_without_options_speaks_the_language_of_the_page(page: Open) -> None:
+    shown, _ = page(html="<html lang=de-AT>")
+    expect(shown.launcher).to_have_text("Frag die Doku")
+    expect(shown.launcher).to_be_in_viewport()
+    expect(shown.launcher).to_have_attribute("aria-keyshortcuts", "Control+K")
+    shown.launcher.click()
+    expect(shown.page.get_by_role("dialog", name="Frag die Doku")).to_be_in_viewport()
+    expect(shown.question).to_be_focused()
+    assert options(shown) == {
+        "mode": "panel",
+        "page": f"{shown.url}/guide/",
+        "scheme": "light",
+        "lang": "de-AT",
+        "shortcut": "mod+k",
+    }
+    shown.check_clean()
+
+
+def test_every_option_reaches_the_box(page: Open) -> None:
+    shown, _ = page(
+        'data-title="Wiki help" data-button="Help?" data-placeholder="What is…" data-lang="fr"'
+        ' data-color-scheme="dark" data-accent="rebeccapurple" data-shortcut="mod+shift+i"'
+        ' data-position="left" data-examples="How? | Why?"'
+    )
+    expect(shown.launcher).to_have_text("Help?")
+    expect(shown.launcher).to_have_attribute("aria-keyshortcuts", "Control+Shift+I")
+    expect(shown.launcher).to_have_css("background-color", "rgb(102, 51, 153)")
+    area = shown.launcher.bounding_box()
+    assert area
+    assert area["x"] == 20
+    shown.page.keyboard.press("Control+Shift+I")
+    expect(shown.question).to_be_focused()
+    area = shown.dialog.bounding_box()
+    assert area
+    assert area["x"] == 20
+    assert options(shown) == {
+        "mode": "panel",
+        "page": f"{shown.url}/guide/",
+        "scheme": "dark",
+        "lang": "fr",
+        "accent": "663399",
+        "shortcut": "mod+shift+i",
+        "title": "Wiki help",
+        "placeholder": "What is…",
+        "examples": "How? | Why?",
+    }
+    expect(shown.box.get_by_role("heading", name="Wiki help")).to_be_visible()
+    assert shown.colours == "dark"
+    shown.check_clean()
+
+
+def test_options_may_stand_in_the_address_of_the_script(page: Open) -> None:
+    shown, _ = page(query="?button=Help&amp;accent=%23c00&amp;shortcut=off")
+    expect(shown.launcher).to_have_text("Help")
+    expect(shown.launcher).to_have_css("background-color", "rgb(204, 0, 0)")
+    assert shown.launcher.get_attribute("aria-keyshortcuts") is None
+    shown.page.keyboard.press("Control+k")
+    expect(shown.dialog).to_have_count(0)
+
+
+def test_a_wrong_option_is_named_with_its_fix_and_the_box_works(page: Open) -> None:
+    shown, _ = page('data-accent="reddish" data-shortcut="mod k"')
+    assert shown.warnings == [
+        'askdocs: data-accent="reddish" is not used: write a colour as in CSS, like #0a7f5a',
+        'askdocs: data-shortcut="mod k" is not used: write mod+k, /, or off',
+    ]
+    shown.launcher.click()
+    expect(shown.question).to_be_focused()
+    assert "accent" not in options(shown)
+
+
+def test_the_text_on_any_brand_colour_can_be_read(page: Open) -> None:
+    shown, strict = page()
+    colours = ("#ffd400", "#888", "oklch(0.7 0.2 140)", "hsl(210 90% 45%)", "navy", "#767676")
+    for colour in colours:
+        strict.attributes = f'data-accent="{colour}"'
+        shown.page.reload()
+        shown.launcher.hover()
+        assert contrast(shown) >= 4.5, colour
+
+
+def test_a_page_from_right_to_left_has_the_box_at_its_left(page: Open) -> None:
+    shown, strict = page(html='<html lang=ar dir="rtl">')
+    area = shown.launcher.bounding_box()
+    assert area
+    assert area["x"] == 20
+    strict.attributes = 'data-position="right"'
+    shown.page.reload()
+    area = shown.launcher.bounding_box()
+    assert area
+    assert area["x"] + area["width"] == 980
+
+
+def test_a_shortcut_of_one_sign_is_not_stolen_from_those_who_write(page: Open) -> None:
+    shown, _ = page('data-shortcut="/"', css="")
+    expect(shown.launcher).to_have_attribute("aria-keyshortcuts", "/")
+    search = shown.page.locator("#search")
+    search.focus()
+    shown.page.keyboard.type("and/or")
+    expect(search).to_have_value("and/or")
+    expect(shown.dialog).to_have_count(0)
+    search.blur()
+    shown.page.keyboard.press("/")
+    expect(shown.question).to_be_focused()
+    expect(shown.question).to_have_value("")
+    shown.page.keyboard.press("Escape")
+    expect(shown.dialog).to_have_count(0)
+    # The page's own search has the same key: the page was first.
+    shown.page.evaluate("void (document.onkeydown = (event) => event.key !== '/')")
+    shown.page.keyboard.press("/")
+    expect(shown.dialog).to_have_count(0)
+
+
+def test_a_shortcut_with_a_modifier_works_in_fields_and_on_every_keyboard(page: Open) -> None:
+    shown, _ = page(css="")
+    search = shown.page.locator("#search")
+    search.focus()
+    shown.page.keyboard.press("Control+Shift+k")
+    expect(shown.dialog).to_have_count(0)
+    shown.page.keyboard.press("Control+k")
+    expect(shown.question).to_be_focused()
+    shown.page.keyboard.press("Escape")
+    expect(search).to_be_focused()
+    # A Russian keyboard has another letter on that key.
+    shown.page.evaluate(
+        "dispatchEvent(new KeyboardEvent('keydown', {key: 'л', code: 'KeyK', ctrlKey: true}))"
+    )
+    expect(shown.question).to_be_focused()
+    shown.check_clean()
+
+
+def test_the_colours_are_those_of_the_ground_that_the_page_is_read_on(page: Open) -> None:
+    css = """
+    .night body { background: #202122 } .lit main { background: oklch(0.95 0.02 250) }
+    .slow body { background: #000; transition: background-color 0.3s }
+    .own { color-scheme: light dark } pre { background: #000 }
+    """
+    shown, _ = page(css=css, body="<pre>code</pre><main>A wiki</main>")
+    shown.page.emulate_media(color_scheme="dark")
+    shown.launcher.click()
+    root = shown.box.locator("html")
+    for classes, scheme in [
+        ("", "light"),  # without a ground of its own a page is white, whatever the system prefers
+        ("night", "dark"),
+        ("night lit", "light"),
+        ("own", "dark"),
+        ("", "light"),
+        ("slow", "dark"),
+    ]:
+        shown.page.evaluate(f"document.documentElement.className = '{classes}'")
+        expect(root).to_have_attribute("data-scheme", scheme)
+    shown.check_clean()
+
+
+def test_on_a_phone_the_box_is_modal(page: Open) -> None:
+    shown, _ = page(css="", body="<main><input id=search><a href=/x>Link</a></main>")
+    shown.page.set_viewport_size({"width": 390, "height": 800})
+    shown.page.locator("#search").focus()
+    shown.page.keyboard.press("Control+k")
+    expect(shown.question).to_be_focused()
+    assert shown.dialog.evaluate("dialog => dialog.matches(':modal')")
+    assert shown.dialog.bounding_box() == {"x": 0, "y": 0, "width": 390, "height": 800}
+    for key in ["Tab"] * 6 + ["Shift+Tab"] * 6:
+        shown.page.keyboard.press(key)
+        assert shown.page.evaluate("document.activeElement.tagName") in ("ASKDOCS-BOX", "BODY")
+    # Turned to its side, the phone shows the page beside the box.
+    shown.page.set_viewport_size({"width": 800, "height": 390})
+    expect(shown.question).to_be_focused()
+    assert not shown.dialog.evaluate("dialog => dialog.matches(':modal')")
+    shown.page.keyboard.press("Escape")
+    expect(shown.page.locator("#search")).to_be_focused()
+    shown.check_clean()
+
+
+def test_a_conversation_survives_a_page_that_swaps_its_body(page: Open) -> None:
+    shown, _ = page(css="")
+    shown.launcher.click()
+    shown.ask("How?")
+    shown.page.evaluate("""
+        history.pushState(null, "", "/other/");
+        document.body = Object.assign(document.createElement("body"), {innerText: "Other"});
+    """)
+    expect(shown.box.locator("article")).to_have_count(1)
+    shown.ask("And now?")
+    assert shown.asked()[1] == f"{shown.url}/other/"
+    shown.check_clean()
