@@ -4,13 +4,15 @@ Raw HTML is not understood by the parser, links are judged one by one, and what 
 sanitised once more by an allow-list, so that a mistake in one layer is caught by the next.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urljoin, urlsplit
 
 import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -22,6 +24,7 @@ MAX_HIGHLIGHTED = 10_000  # characters; colouring is not worth more than a few m
 
 TAGS = {
     *("p", "br", "hr", "blockquote", "pre", "code", "span", "em", "strong", "s", "a", "img"),
+    "sup",
     *("ul", "ol", "li", "h3", "h4", "h5", "h6"),
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
@@ -32,6 +35,7 @@ ATTRIBUTES = {
     "code": {"class"},
     "span": {"class"},
     "pre": {"tabindex"},
+    "sup": {"class"},
     "table": {"tabindex"},
     "th": {"class"},
     "td": {"class"},
@@ -40,30 +44,63 @@ ATTRIBUTES = {
 # The paths of a wiki's source files, which are not addresses of its pages.
 SOURCE_FILES = (".md", ".mdx", ".markdown", ".rst")
 
+# The number of a source on its way through the parser. The brackets are punctuation, so that they
+# end no emphasis; brackets of the text itself are replaced before.
+_CITE = re.compile("⁅(\\d+)⁆")
+_STRAY = re.compile("(?:⁅|%E2%81%85)\\d+(?:⁆|%E2%81%86)")
+_BRACKETS = str.maketrans("⁅⁆", "()")
+# Lines that mean something else with a mark behind them: fences, rules, the line below table heads.
+_SYNTAX = re.compile(r"\n[ >]*(?:`{3,}|~{3,}|[ |:*_=-]+)$")
+
 
 def render(
-    text: str, *, origins: Sequence[str] = (), base: str = "", images: bool = False
+    text: str,
+    *,
+    origins: Sequence[str] = (),
+    base: str = "",
+    images: bool = False,
+    cites: Sequence[tuple[int, int]] = (),
+    mark: Callable[[str], Markup] = escape,
 ) -> Markup:
     """HTML for the text.
 
     `base` is the address that relative links start from; without one they become plain text.
     Links into `origins` replace the wiki page, others open a tab. Images are shown only where
     the text comes from a page, or the image from one of the origins: a model's image may be an
-    address made up to carry the question to a stranger.
+    address made up to carry the question to a stranger. `cites` are pairs: a place in the text and
+    the number of the source that is named there; `mark` makes the HTML of a number.
     """
-    tokens = _parser.parse(text)
-    _adjust(tokens, tuple(origins), base, images)
+    tokens = _parser.parse(_marked(text.translate(_BRACKETS), cites))
+    tokens = list(_adjusted(tokens, tuple(origins), base, images))
     html = _parser.renderer.render(tokens, _parser.options, {})
-    return Markup(  # noqa: S704  # sanitised here
-        nh3.clean(
-            html,
-            tags=TAGS,
-            attributes=ATTRIBUTES,
-            url_schemes={"http", "https", "mailto"},
-            url_relative="deny",
-            link_rel="noopener nofollow",
-        )
+    safe = nh3.clean(
+        html,
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        url_schemes={"http", "https", "mailto"},
+        url_relative="deny",
+        link_rel="noopener nofollow",
     )
+    # What is matched cannot stand in an attribute, where quotes are escaped, nor come from the
+    # text, where tags are.
+    marked = re.sub(
+        r'(?<=<sup class="cite">)\d+(?=</sup>)', lambda it: mark(it[0]), _STRAY.sub("", safe)
+    )
+    return Markup(marked)  # noqa: S704  # sanitised here
+
+
+def paragraphs(text: str) -> list[str]:
+    """The prose of a Markdown text as readers see it: no headings, tables or blocks of code."""
+    tokens = _parser.parse(text)
+    return [
+        "".join(_seen(child) for child in token.children or ()).strip()
+        for before, token in itertools.pairwise(tokens)
+        if before.type == "paragraph_open"
+    ]
+
+
+def _seen(token: Token) -> str:
+    return " " if token.type.endswith("break") else "" if token.type == "image" else token.content
 
 
 def target(url: str, origins: Sequence[str]) -> str:
@@ -87,8 +124,24 @@ _parser = MarkdownIt("commonmark", {"html": False, "highlight": _highlighted}).e
 )
 
 
-def _adjust(tokens: list[Token], origins: tuple[str, ...], base: str, images: bool) -> None:
+def _marked(text: str, cites: Sequence[tuple[int, int]]) -> str:
+    for end, number in sorted(cites, reverse=True):
+        end += len(text[end:]) - len(text[end:].lstrip("`~*_|"))  # not within a fence or emphasis
+        before = text[:end].rstrip()
+        while syntax := _SYNTAX.search(before):
+            before = before[: syntax.start()].rstrip()
+        row = before.rpartition("\n")[2].strip()
+        if len(row) > 1 and row.startswith("|") and row.endswith("|"):
+            before = before[:-1]
+        text = f"{before}⁅{number}⁆{text[len(before) :]}"
+    return text
+
+
+def _adjusted(
+    tokens: list[Token], origins: tuple[str, ...], base: str, images: bool
+) -> Iterator[Token]:
     for token in tokens:
+        numbers: list[str] = []
         if token.type in ("heading_open", "heading_close"):
             # The question is the h2 that these stand under.
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
@@ -99,8 +152,23 @@ def _adjust(tokens: list[Token], origins: tuple[str, ...], base: str, images: bo
             style = str(token.attrs.pop("style", ""))
             if style:
                 token.attrSet("class", style.removeprefix("text-align:"))
+        elif token.type in ("fence", "code_block"):
+            numbers = _CITE.findall(token.content)
+            token.content = _CITE.sub("", token.content)
         elif token.children:
             token.children = list(_inline(token.children, origins, base, images))
+        yield token
+        if numbers:
+            yield Token("paragraph_open", "p", 1, block=True)
+            for number in numbers:
+                yield from _cite(number)
+            yield Token("paragraph_close", "p", -1, block=True)
+
+
+def _cite(number: str) -> Iterator[Token]:
+    yield Token("sup_open", "sup", 1, attrs={"class": "cite"})
+    yield Token("text", "", 0, content=number)
+    yield Token("sup_close", "sup", -1)
 
 
 def _inline(
@@ -120,6 +188,12 @@ def _inline(
                 yield token
         elif token.type == "image":
             yield from _image(token, origins, base, images, inside_link=any(links))
+        elif token.type == "text" and not any(links):
+            for position, part in enumerate(_CITE.split(token.content)):
+                if position % 2:
+                    yield from _cite(part)
+                else:
+                    yield Token("text", "", 0, content=part)
         else:
             yield token
 

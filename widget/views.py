@@ -1,8 +1,14 @@
-"""Everything the widget shows, from Jinja templates. Whatever is not Markup is escaped."""
+"""Everything the widget shows, from Jinja templates. Whatever is not Markup is escaped.
 
-from collections.abc import Mapping
+All of it is in the language of the request, see `language.py`. Forms that htmx sends get the token
+of the page; without JavaScript they carry their own, so what may be part of a whole page takes one.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -10,16 +16,29 @@ from markupsafe import Markup
 from widget import dialect, markdown
 from widget.asks import MAX_QUESTION, Ask
 from widget.assets import Asset
+from widget.colour import accent
 from widget.gateway import Outcome, Reading, Source
+from widget.language import current
 from widget.origins import web_address
+from widget.passage import highlighting
 from widget.settings import WidgetSettings
-from widget.states import Done, Failed
+from widget.states import Done, End, Failed
+from widget.store import REASONS
 
 TEMPLATES = Path(__file__).parent / "templates"
 MODES = ("page", "panel", "inline")
 SCHEMES = ("light", "dark")
 MAX_LABEL = 100
+MAX_EXAMPLES = 6
 MAX_QUOTE = 16_000  # characters of a quoted section
+MAX_SELECTION = 2000  # characters of the reader's page that a question is about
+# What the box says by itself, in box.js.
+SPOKEN = ("copy_code", "copied", "lost_server", "reconnecting", "slow", "retry")
+# What a box that starts over keeps of its address.
+KEPT = (
+    *("page", "title", "placeholder", "scheme", "mode", "lang", "accent", "shortcut", "examples"),
+)
+SHORTCUT = re.compile(r"((mod|ctrl|alt|shift|meta)\+)*(?!off$)[^\s+]{1,20}")
 
 
 class Views:
@@ -27,6 +46,7 @@ class Views:
 
     def __init__(self, settings: WidgetSettings, assets: Mapping[str, Asset]) -> None:
         self.settings = settings
+        self.assets = assets
         self.env = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -34,9 +54,10 @@ class Views:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.env.globals["asset"] = lambda name: assets[name].address
-        self.env.globals["max_question"] = MAX_QUESTION
+        self.env.globals["asset"] = lambda name: assets[name].address  # of the pages at the root
+        self.env.globals["settings"] = settings
         self.env.filters["web_address"] = web_address
+        self.env.filters["highlighting"] = highlighting
         self.env.filters["target"] = lambda url: markdown.target(url, settings.origins)
 
     def index(self, script: str) -> str:
@@ -50,31 +71,55 @@ class Views:
         article: str = "",
         question: str = "",
         problem: str = "",
+        examples: Sequence[str] = (),
+        root: str = "",
     ) -> str:
-        """The page in the frame. `params` come from the address and are not trusted."""
+        """The page in the frame.
+
+        `params` come from the address, or from the form of a browser without JavaScript, and are
+        not trusted: page, title, placeholder, scheme, mode, accent, shortcut, examples, quote, ask
+        (a question that is asked at once), conversation, and the token, which the server puts
+        there. `examples` are offered where the page has none of its own. `root` leads from the
+        page's address to that of the box, like `../../` for `asks/ID/handoff`.
+        """
         mode = params.get("mode", "")
         scheme = params.get("scheme", "")
+        asked = params.get("ask", "")[:MAX_QUESTION].strip()
+        kept = {name: params[name] for name in KEPT if params.get(name)}
+        language = current()
+        shortcut = params.get("shortcut", "mod+k").lower()
         return self._render(
             "box.html",
-            title=params.get("title", "")[:MAX_LABEL].strip() or self.settings.title,
-            placeholder=params.get("placeholder", "")[:MAX_LABEL].strip() or "Ask a question",
+            root,
+            title=_label(params, "title") or self._title(),
+            placeholder=_label(params, "placeholder") or language.words["placeholder"],
             page=web_address(params.get("page", "")),
             token=params.get("token", ""),
+            conversation=params.get("conversation", ""),
             mode=mode if mode in MODES else "page",
             scheme=scheme if scheme in SCHEMES else "",
+            accent=accent(params.get("accent", "")),
+            fresh=f"{root}box?{urlencode(kept)}",
+            # What is answered already is not asked again.
+            quote="" if article else params.get("quote", "")[:MAX_SELECTION].strip(),
+            question=question or asked,
+            now=bool(asked) and not question and not article,
+            shortcut=shortcut if SHORTCUT.fullmatch(shortcut) else "",
+            examples=[*_examples(params)] or examples,
             article=Markup(article),  # noqa: S704  # rendered by `article` below
-            question=question,
-            problem=problem,
+            problem=language.sentence(problem),
+            renewed="",
+            spoken={key: language.words[key] for key in SPOKEN},
         )
 
-    def article(self, ask: Ask) -> str:
-        """A question, and the place where its answer will appear."""
-        return self._render("article.html", ask=ask, outcome="")
+    def article(self, ask: Ask, token: str = "") -> str:
+        """A question, the place where its answer will appear, and a token for the next one."""
+        return self._render("article.html", ask=ask, outcome="", token="", renewed=token)
 
-    def finished(self, ask: Ask, state: Done | Failed) -> str:
+    def finished(self, ask: Ask, state: End, token: str = "") -> str:
         """A question with its answer, for a browser without JavaScript."""
-        outcome = Markup(self.outcome(ask.id, state))  # noqa: S704
-        return self._render("article.html", ask=ask, outcome=outcome)
+        outcome = Markup(self.outcome(ask.id, state, ask=ask, token=token, live=False))  # noqa: S704
+        return self._render("article.html", ask=ask, outcome=outcome, token=token, renewed="")
 
     def reading(self, reading: Reading) -> str:
         """What the model reads now, in a sentence."""
@@ -82,27 +127,105 @@ class Views:
         tokens = sum(page.tokens for page in reading.reading)
         return self._render("reading.html", pages=reading.reading, tokens=tokens, seconds=seconds)
 
-    def answer(self, text: str, outcome: Outcome | None = None) -> Markup:
-        """The answer as HTML. Its relative links are those of the page it was written from."""
-        base = outcome.sources[0].url if outcome and outcome.sources else ""
-        return markdown.render(text, origins=self.settings.origins, base=web_address(base))
+    def answer(self, text: str, outcome: Outcome | None = None, anchor: str = "") -> Markup:
+        """The answer as HTML. Its relative links are those of the page it was written from.
 
-    def outcome(self, id: str, state: Done | Failed) -> str:
-        """What stands under the question when all is over."""
+        Numbers in it lead to the sources, whose ids begin with `anchor`.
+        """
+        sources = outcome.sources if outcome else ()
+        numbers = {source.url: number for number, source in reversed([*enumerate(sources, 1)])}
+        cites = [
+            (citation.end_index, numbers[citation.url])
+            for citation in (outcome.citations if outcome else ())
+            if citation.url in numbers and 0 < citation.end_index <= len(text)
+        ]
+        return markdown.render(
+            text,
+            origins=self.settings.origins,
+            base=web_address(sources[0].url) if sources else "",
+            cites=cites,
+            mark=lambda number: _mark(number, f"{anchor}-{number}"),
+        )
+
+    def outcome(
+        self, id: str, state: End, *, ask: Ask | None = None, token: str = "", live: bool = True
+    ) -> str:
+        """What stands under the question when all is over.
+
+        `ask` is missing where the question is not known any more; a refusal then offers no person.
+        `live`: the status line of a page that is there is told, too.
+        """
         if isinstance(state, Failed):
             return self._render(
-                "failed.html", id=id, sentence=state.sentence, answer=self.answer(state.text)
+                "failed.html",
+                id=id,
+                sentence=current().sentence(state.sentence),
+                answer=self.answer(state.text),
+                live=live,
             )
         return self._render(
             "done.html",
-            id=id,
-            answer=self.answer(state.text, state.outcome),
-            outcome=state.outcome,
+            **(self._answered(id, state) | _vote(id, "", token=token)),
+            ask=ask,
+            mail=self._mail(ask) if ask else "",
             stopped=state.stopped,
-            sources=[(source, self.quote(source)) for source in state.outcome.sources],
+            live=live,
         )
 
-    def quote(self, source: Source) -> Markup:
+    def shared(self, question: str, state: Done) -> str:
+        """The page of an answer that was shared, one level below the box."""
+        return self._render(
+            "shared.html",
+            "../",
+            **self._answered("shared", state),
+            ask=None,
+            title=question[:MAX_LABEL],
+            question=question,
+            stopped=state.stopped,
+            mode="page shared",
+            scheme="",
+            accent="",
+            shortcut="",
+        )
+
+    def share(self, token: str) -> str:
+        """The link to a shared answer, for who shares it."""
+        return self._render("share.html", address=f"shared/{token}")
+
+    def vote(
+        self,
+        id: str,
+        vote: str,
+        reasons: Collection[str] = (),
+        text: str = "",
+        *,
+        problem: str = "",
+        token: str = "",
+    ) -> str:
+        """What can be said of an answer, and what was said.
+
+        After a bare `down` the reasons are asked for. `problem` tells that nothing was stored;
+        what was typed is then still there.
+        """
+        return self._render("vote.html", **_vote(id, vote, reasons, text, problem, token))
+
+    def handed_off(self, sentence: str) -> str:
+        """That a person was asked, or why not; in the place of the buttons."""
+        return self._render("handed_off.html", sentence=current().sentence(sentence))
+
+    def problem(self, sentence: str, token: str = "") -> str:
+        """Why a question was not taken, and a fresh token for the next try."""
+        return self._render("problem.html", problem=current().sentence(sentence), renewed=token)
+
+    def _answered(self, id: str, state: Done) -> dict[str, object]:
+        return {
+            "id": id,
+            "answer": self.answer(state.text, state.outcome, f"source-{id}"),
+            "outcome": state.outcome,
+            "sources": [(source, self._quote(source)) for source in state.outcome.sources],
+        }
+
+    def _quote(self, source: Source) -> Markup:
         """The quoted section as HTML."""
         return markdown.render(
             dialect.plain(source.quote[:MAX_QUOTE]),
@@ -111,9 +234,65 @@ class Views:
             images=True,
         )
 
-    def problem(self, sentence: str, token: str = "") -> str:
-        """Why a question was not taken, and a fresh token for the next try."""
-        return self._render("problem.html", problem=sentence, token=token)
+    def _mail(self, ask: Ask) -> str:
+        """The address that opens a mail with the question in it: RFC 6068."""
+        if not self.settings.handoff_mail:
+            return ""
+        text = f"{ask.question}\n\n{ask.page}".strip()
+        subject = " ".join(ask.question.split())[:MAX_LABEL]
+        fields = urlencode({"subject": subject, "body": text}, quote_via=quote)
+        return f"mailto:{quote(self.settings.handoff_mail, safe='@')}?{fields}"
 
-    def _render(self, name: str, **values: object) -> str:
-        return self.env.get_template(name).render(**values)
+    def _title(self) -> str:
+        is_default = self.settings.title == WidgetSettings.model_fields["title"].default
+        return current().words["title"] if is_default else self.settings.title
+
+    def _render(self, template: str, root: str = "", /, **values: object) -> str:
+        language = current()
+        return self.env.get_template(template).render(
+            t=language.say,
+            language=language,
+            url=lambda path: f"{root}{path}{language.query}",
+            file=lambda name: root + self.assets[name].address,
+            **values,
+        )
+
+
+def _mark(number: str, id: str) -> Markup:
+    name = current().say("source", number=number)
+    return Markup('<a href="#{}" aria-label="{}">{}</a>').format(id, name, number)
+
+
+def _label(params: Mapping[str, str], name: str) -> str:
+    return params.get(name, "")[:MAX_LABEL].strip()
+
+
+def _examples(params: Mapping[str, str]) -> Iterator[str]:
+    """The questions of a page; a line or a stroke parts them."""
+    for example in re.split(r"[|\n]", params.get("examples", ""))[:MAX_EXAMPLES]:
+        if example.strip():
+            yield example.strip()[:MAX_LABEL]
+
+
+def _vote(
+    id: str,
+    vote: str,
+    reasons: Collection[str] = (),
+    text: str = "",
+    problem: str = "",
+    token: str = "",
+) -> dict[str, object]:
+    said = bool(reasons or text)
+    return {
+        "id": id,
+        "vote": vote,
+        "reasons": reasons,
+        "text": text,
+        "problem": current().sentence(problem),
+        "known": REASONS,
+        "asking": vote == "down" and (bool(problem) or not said),
+        "said": current().words["thanks"] if vote and not problem else "",
+        "hidden": Markup('<input type="hidden" name="token" value="{}">').format(token)
+        if token
+        else "",
+    }

@@ -71,7 +71,8 @@ def test_an_answer_streams_and_ends_with_its_sources(box: Start) -> None:
     assert text(seen[0][1]) == "Reading Getting started — 1,204 tokens, about 3 s"
     assert [text(html) for _, html in seen[1:3]] == ["One.", "One. Two."]
     done = seen[3][1]
-    assert f'<a href="{WIKI}/start/#linux" target="_top" rel="noopener nofollow">' in done
+    passage = "#linux:~:text=Run%20make%20run.%20See%20ports."
+    assert f'<a href="{WIKI}/start/{passage}" target="_top" rel="noopener nofollow">' in done
     assert "Getting started › Install › Linux" in text(done)
     assert f'<a href="{WIKI}/ports/" target="_top"' in done
     assert "Answered by SmolLM2-135M-Instruct" in done

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from tests.parts import require
 from tests.widget.stand_in import Reply, StandIn, answer, chunk, reading, serve
 from tests.widget.test_markdown import PAYLOADS
+from widget import asks
 from widget.app import create_app
 from widget.settings import WidgetSettings
 
@@ -50,7 +51,9 @@ class Wiki:
         self.gateway = StandIn(*replies)
         gateway_url = stack.enter_context(serve(self.gateway.app)) + "/v1"
         origins = (self.url,) if listed else ()
-        self.settings = WidgetSettings(gateway_url=gateway_url, origins=origins)
+        self.settings = WidgetSettings(
+            gateway_url=gateway_url, gateway_key="ask-test", origins=origins
+        )
         # Apart from the rest, so that a test can end it.
         self.box_server = stack.enter_context(ExitStack())
         self.box_url = self.box_server.enter_context(serve(create_app(self.settings)))
@@ -165,7 +168,7 @@ def test_asking_under_a_strict_policy_and_a_hostile_stylesheet(wiki: Callable[..
 
     host.launcher.press("Enter")  # what was asked is still there
     source.click()
-    page.wait_for_url(host.url + "/start/#linux")
+    page.wait_for_url(host.url + "/start/#linux:~:text=**")
     host.check_clean()
 
 
@@ -237,7 +240,10 @@ def test_a_lost_server_is_said_and_the_question_is_asked_again_with_one_click(
     expect(host.box.get_by_role("heading", name="How do I start?")).to_be_visible()
 
 
-def test_closing_the_page_stops_the_gateway(wiki: Callable[..., Wiki]) -> None:
+def test_closing_the_page_stops_the_gateway(
+    wiki: Callable[..., Wiki], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asks, "GRACE", 0.5)
     host = wiki(Reply(chunks=[chunk("A beginning. ")] * 100, pause=0.2))
     host.page.goto(host.url)
     host.launcher.click()

@@ -1,19 +1,27 @@
 // The page in the frame. Asking and streaming is htmx' work; this adds the keyboard, the focus,
-// and the few words spoken with embed.js on the host page.
+// copying, and the few words spoken with embed.js on the host page.
 (() => {
   "use strict";
   const byId = (id) => document.getElementById(id);
   const root = document.documentElement;
   const form = byId("ask");
   const question = byId("question");
+  const words = JSON.parse(document.body.dataset.words);
   const framed = window.parent !== window;
   const mac = /Mac|iP(hone|ad|od)/.test(navigator.platform);
+
+  const make = (name, properties, ...children) => {
+    const element = Object.assign(document.createElement(name), properties);
+    element.append(...children);
+    return element;
+  };
 
   // What is said holds no secret, and only pages listed in frame-ancestors can be listening.
   const tell = (message) => framed && window.parent.postMessage({ askdocs: message }, "*");
   const say = (text) => { byId("status").textContent = text; };
-
   const focusQuestion = () => question.focus({ preventScroll: true });
+
+  if (root.dataset.accent) root.style.setProperty("--accent", root.dataset.accent);
 
   question.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -22,49 +30,161 @@
     }
   });
 
+  // As embed.js has it on the host page, which hears no keys while the focus is in here.
+  const held = (root.dataset.shortcut ?? "").replace("mod", mac ? "meta" : "ctrl").split("+");
+  const key = held.pop();
+  const isShortcut = (event) => {
+    // Of a keyboard that has no Latin letters, the place of the key counts.
+    const pressed = event.key > "~" ? event.code.replace("Key", "") : event.key;
+    const typing = event.target.matches("textarea") && !held.some((name) => name !== "shift");
+    const names = /^[a-z0-9]/.test(key) ? ["ctrl", "alt", "meta", "shift"] : ["ctrl", "alt", "meta"];
+    return key && pressed.toLowerCase() === key && !event.isComposing && !typing
+      && names.every((name) => event[`${name}Key`] === held.includes(name));
+  };
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !event.isComposing) tell("close");
-    const command = mac ? event.metaKey : event.ctrlKey;
-    if (framed && command && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "k") {
+    if (framed && isShortcut(event)) {
       event.preventDefault();
       tell("toggle");
     }
   });
 
-  form.addEventListener("htmx:afterRequest", (event) => {
-    if (event.target === form && event.detail.successful) form.reset();
+  // The text of the host page that the question is about.
+  const quote = (text) => {
+    form.elements.quote.value = text;
+    byId("quoted").querySelector(".about").textContent = text;
+    byId("quoted").hidden = !text;
+  };
+  byId("unquote").addEventListener("click", (event) => {
+    event.preventDefault();
+    quote("");
+    focusQuestion();
   });
 
-  // The widget itself is not there: the question stays in the field.
-  document.addEventListener("htmx:sendError", () => {
-    const sentence = document.createElement("p");
-    sentence.className = "note bad";
-    sentence.setAttribute("role", "alert");
-    sentence.textContent = "The box has lost its server. Please try again in a moment.";
-    byId("problem").replaceChildren(sentence);
-  });
-
-  document.addEventListener("htmx:sseError", (event) => {
-    const line = event.target.querySelector(".live .reading");
-    const sentence = "The connection was lost. Trying again…";
-    if (line && line.textContent !== sentence) {
-      line.textContent = sentence;
-      say(sentence);
+  document.addEventListener("htmx:afterRequest", ({ target, detail }) => {
+    if (target === form && detail.successful) {
+      question.value = "";
+      quote("");
     }
   });
 
-  document.addEventListener("htmx:load", (event) => {
-    if (event.target.matches?.("article")) event.target.scrollIntoView({ block: "start" });
+  // A token lasts for minutes, an open page for days.
+  const TEN_MINUTES = 600_000;
+  let renewed = Date.now();
+  document.addEventListener("htmx:confirm", (event) => {
+    const { verb, issueRequest } = event.detail;
+    if (verb !== "post" || Date.now() - renewed < TEN_MINUTES) return;
+    event.preventDefault();
+    renewed = Date.now();
+    const { page, token } = form.elements;
+    const body = new URLSearchParams({ page: page.value, token: token.value });
+    fetch("token", { method: "POST", body })
+      .then((response) => response.json())
+      .then((fresh) => { byId("token").value = fresh.token; })
+      .catch(() => { renewed = 0; }) // what is asked now then fails with a sentence
+      .finally(() => issueRequest(true));
+  });
+
+  // The widget itself is not there: what was typed stays, and one click tries again.
+  const lost = ({ target, detail }) => {
+    const again = make("button", { type: "button", textContent: words.retry });
+    again.addEventListener("click", () => {
+      byId("problem").replaceChildren();
+      if (target.matches("form")) target.requestSubmit(detail.requestConfig.triggeringEvent?.submitter);
+      else target.click();
+    });
+    const sentence = make("p", { className: "note bad", textContent: words.lost_server }, " ", again);
+    sentence.setAttribute("role", "alert");
+    byId("problem").replaceChildren(sentence);
+  };
+  document.addEventListener("htmx:sendError", lost);
+  document.addEventListener("htmx:timeout", lost);
+
+  const progress = (answer, sentence) => {
+    const line = answer.querySelector(".live .reading");
+    if (!line || line.textContent === sentence) return;
+    line.dataset.before ??= line.textContent;
+    line.textContent = sentence;
+    say(sentence);
+  };
+  document.addEventListener("htmx:sseError", ({ target }) => progress(target, words.reconnecting));
+  document.addEventListener("htmx:sseOpen", ({ target }) => {
+    const line = target.querySelector(".live .reading");
+    if (line?.dataset.before) line.textContent = line.dataset.before;
+  });
+
+  // The marks in an answer lead to its cards, in the page as it is.
+  document.addEventListener("click", (event) => {
+    const mark = event.target.closest(".cite a");
+    const card = mark && byId(mark.hash.slice(1));
+    if (!card) return;
+    event.preventDefault();
+    for (const passage of card.querySelectorAll("details")) passage.open = true;
+    card.scrollIntoView({ block: "nearest" });
+    card.focus({ preventScroll: true });
+  });
+
+  // Frames may write to the clipboard only where the host page lets them; selecting always works.
+  const copy = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const before = document.activeElement;
+      const field = make("textarea", { value: text, className: "unseen" });
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+      before?.focus();
+    }
+    say(words.copied);
+  };
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-copy]");
+    if (!button) return;
+    const source = button.parentElement.querySelector("pre, a");
+    copy(source.href ?? source.textContent);
+  });
+  const addCopying = (element) => {
+    for (const pre of element.querySelectorAll("article pre, .text > pre")) {
+      if (pre.closest(".live, .code")) continue;
+      const button = make("button", { type: "button", textContent: "⧉", title: words.copy_code });
+      button.setAttribute("aria-label", words.copy_code);
+      button.dataset.copy = "code";
+      const frame = make("div", { className: "code" });
+      pre.replaceWith(frame);
+      frame.append(pre, button);
+    }
+  };
+
+  const SLOW = 20_000;
+  document.addEventListener("htmx:load", ({ target }) => {
+    addCopying(target);
+    if (!target.matches?.("article")) return;
+    byId("restart").hidden = false;
+    target.scrollIntoView({ block: "start" });
+    setTimeout(() => {
+      if (!target.querySelector(".live .text")?.childElementCount) progress(target, words.slow);
+    }, SLOW);
   });
 
   // A button that had the focus may be gone with the state it belonged to.
   let holder;
   const remember = () => { holder = document.activeElement; };
-  const restore = () => { if (holder && !holder.isConnected) focusQuestion(); };
+  const restore = () => {
+    const free = document.activeElement === document.body;
+    if (holder && !holder.isConnected && free) focusQuestion();
+  };
   document.addEventListener("htmx:beforeSwap", remember);
   document.addEventListener("htmx:afterSwap", restore);
   document.addEventListener("htmx:sseBeforeMessage", remember);
   document.addEventListener("htmx:sseMessage", restore);
+
+  if ("now" in form.dataset) {
+    // htmx is ready by then: its script stands before this one.
+    document.addEventListener("DOMContentLoaded", () => form.requestSubmit());
+  }
+  addCopying(document);
 
   if (!framed) {
     focusQuestion();
@@ -78,8 +198,18 @@
     const state = event.source === window.parent && event.data?.askdocs;
     if (!state) return;
     if (state.scheme) root.dataset.scheme = state.scheme;
-    if (state.page) form.elements.page.value = state.page;
+    if (state.page) {
+      for (const field of document.querySelectorAll("#ask [name=page], .start [name=page]")) {
+        field.value = state.page;
+      }
+    }
+    if (state.identity) form.elements.identity.value = state.identity;
+    if (state.quote) quote(state.quote.slice(0, 2000));
     if (state.focus) focusQuestion();
+    if (state.ask) {
+      question.value = state.ask;
+      form.requestSubmit();
+    }
   });
 
   if (root.classList.contains("inline")) {

@@ -1,0 +1,110 @@
+"""The language that the box speaks with a reader; each is a file in `strings/`.
+
+A request is answered in one language, so it is set once, by `SpeakLanguage`, and not handed through
+all that is rendered. English sentences of the server (why a question was not taken, why an answer
+failed) are looked up as they are, so that the code which says them knows of no languages.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+FOLDER = Path(__file__).parent / "strings"
+ENGLISH = "en"
+
+
+@dataclass(frozen=True)
+class Language:
+    """What the box says."""
+
+    code: str
+    words: Mapping[str, str]
+    sentences: Mapping[str, str]
+    """By the English sentence; `{}` stands for what differs, like a number."""
+    query: str = ""
+    """What every address of the box carries, where the reader's page asked for a language."""
+
+    def say(self, key: str, **values: object) -> Markup:
+        """The string of that key. Values that are not Markup are escaped."""
+        return escape(self.words[key]).format(**values)
+
+    def sentence(self, english: str) -> str:
+        """A sentence of the server in this language; in English where it is not translated."""
+        if english in self.sentences:
+            return self.sentences[english]
+        for pattern, translation in self.sentences.items():
+            if "{}" not in pattern:
+                continue
+            parts = (re.escape(part) for part in pattern.split("{}"))
+            if found := re.fullmatch("(.+?)".join(parts), english, re.DOTALL):
+                # What stands in the gap may be a sentence's part itself: "in {} seconds".
+                return translation.format(*(self.sentence(part) for part in found.groups()))
+        return english
+
+    def number(self, value: int) -> str:
+        """With the thousands set apart."""
+        return f"{value:,}".replace(",", self.words["thousands"])
+
+
+@cache
+def languages(folder: Path) -> dict[str, Language]:
+    """Every language, by its code."""
+    files = ((path.stem, tomllib.loads(path.read_text())) for path in folder.glob("*.toml"))
+    return {
+        code: Language(code, content["words"], content.get("sentences", {}))
+        for code, content in files
+    }
+
+
+def choose(wanted: str, accepted: str) -> Language:
+    """The language that the page wants, else the first one that the browser accepts, else English.
+
+    `wanted` is a tag like `pt-BR`, `accepted` an Accept-Language header. Neither is trusted.
+    """
+    known = languages(FOLDER)
+    for tag in (wanted, *_accepted(accepted)):
+        code = tag.strip().lower().split("-")[0]
+        if code in known:
+            query = f"?lang={code}" if tag is wanted else ""
+            return Language(code, known[code].words, known[code].sentences, query)
+    return known[ENGLISH]
+
+
+def _accepted(header: str) -> Iterator[str]:
+    """The tags, the most wanted first: RFC 9110, section 12.5.4."""
+    weighed = []
+    for item in header.split(","):
+        tag, _, weight = item.partition(";")
+        found = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", weight) if weight else None
+        weighed.append((float(found[1]) if found else 1.0, tag))
+    return (tag for weight, tag in sorted(weighed, key=lambda item: -item[0]) if weight)
+
+
+_current: ContextVar[Language] = ContextVar("language")
+
+
+def current() -> Language:
+    """The language of the request that is being answered."""
+    return _current.get(None) or choose("", "")
+
+
+class SpeakLanguage:
+    """Sets the language of each request, by `lang` in its address and by Accept-Language."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            wanted = request.query_params.get("lang", "")
+            _current.set(choose(wanted, request.headers.get("accept-language", "")))
+        await self.app(scope, receive, send)
