@@ -19,6 +19,7 @@ from widget.forms import NAME, form, name
 from widget.gateway import Gateway, Reading
 from widget.identity import COOKIE, BadIdentity, new_cookie
 from widget.journal import Journal
+from widget.language import SpeakLanguage
 from widget.limits import TooMany
 from widget.origins import web_address, within
 from widget.proxies import OnlyTrusted
@@ -78,6 +79,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
             Middleware(OnlyTrusted, trusted=proxies, headers=headers),
             Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies)),
             Middleware(SecurityHeaders, origins=settings.origins),
+            Middleware(SpeakLanguage),
         ],
     )
     app.state.asks = asks
