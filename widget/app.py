@@ -15,6 +15,8 @@ from gateway import database
 from widget import assets, sse
 from widget.answers import Answers
 from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id
+from widget.captcha import Captcha, NotHuman
+from widget.feedback import ELSEWHERE, Feedback
 from widget.forms import NAME, form, name
 from widget.gateway import Gateway, Reading
 from widget.identity import COOKIE, BadIdentity, new_cookie
@@ -33,7 +35,7 @@ from widget.views import Views
 from widget.visitors import Visitors
 
 CROWDED = "Many people are asking right now. Please try again in a moment."
-ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
+EXAMPLES = 4
 LOST = "The connection was lost. Please try again."
 STALE = "This page has been open for long. Please send the question again."
 OFTEN = "You have asked many questions. Please try again in {seconds} seconds."
@@ -54,6 +56,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     answers = Answers(gateway, journal)
     visitors = Visitors(settings)
     tokens = Tokens(visitors.secret)
+    captcha = _captcha(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -78,7 +81,11 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         middleware=[
             Middleware(OnlyTrusted, trusted=proxies, headers=headers),
             Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies)),
-            Middleware(SecurityHeaders, origins=settings.origins),
+            Middleware(
+                SecurityHeaders,
+                origins=settings.origins,
+                captcha=captcha.service.hosts if captcha else "",
+            ),
             Middleware(SpeakLanguage),
         ],
     )
@@ -129,7 +136,8 @@ def create_app(settings: WidgetSettings) -> FastAPI:
             return JSONResponse({"error": ELSEWHERE}, 403)
         with suppress(BadQuestion):
             sent = await form(request)
-            return JSONResponse({"token": tokens.make(_page(request, sent))})
+            fresh = tokens.renew(sent.get("token", ""), _page(request, sent))
+            return JSONResponse({"token": fresh})
         return JSONResponse({"error": "this form cannot be read"}, 422)
 
     @app.post("/asks")
@@ -145,6 +153,8 @@ def create_app(settings: WidgetSettings) -> FastAPI:
             return await _refused(request, sent, str(error), 422)
         except BadToken:
             return await _refused(request, sent, STALE, 403)
+        except NotHuman as error:
+            return await _refused(request, sent, str(error), 403)
         except BadIdentity as error:
             return await _refused(request, sent, str(error), 401)
         except TooMany as error:
@@ -152,10 +162,12 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         except Full:
             return await _refused(request, sent, CROWDED, 503)
         await journal.asked(asked)
+        if captcha:
+            sent["token"] = tokens.make(asked.page, human=True)
         if "hx-request" in request.headers:
-            return HTMLResponse(views.article(ask))
+            return HTMLResponse(views.article(ask, sent["token"]))
         page = await _box(request, sent, article=f"<!--{ask.id}-->")
-        return Stream(_whole_page(ask, page), "text/html; charset=utf-8")
+        return Stream(_whole_page(ask, page, sent["token"]), "text/html; charset=utf-8")
 
     @app.get("/asks/{id}/events")
     async def events(request: Request, id: AskId) -> Stream:
@@ -173,9 +185,11 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         """The question of a form. Raises BadQuestion, BadToken, BadIdentity, TooMany."""
         question = checked(sent.get("question", ""))
         page = _page(request, sent)
-        tokens.read(sent.get("token", ""), page)
+        claims = tokens.read(sent.get("token", ""), page)
         who = visitors.of(request, sent.get("identity", ""))
         await visitors.count(who)
+        if captcha and not claims.human:
+            await captcha.check(sent, request.client.host if request.client else "")
         id = new_id()
         return Asked(
             id=id,
@@ -197,15 +211,23 @@ def create_app(settings: WidgetSettings) -> FastAPI:
 
     async def _box(request: Request, sent: Mapping[str, str], **more: Any) -> str:
         page = _page(request, sent)
-        params = {**sent, "page": page, "token": tokens.make(page)}
-        return views.box(params, **more)
+        params = {**sent, "page": page, "token": tokens.renew(sent.get("token", ""), page)}
+        return views.box(params, examples=await _examples(), **more)
+
+    async def _examples() -> list[str]:
+        """Questions that the empty box offers."""
+        found = list(settings.examples)
+        if "asked" in found:
+            at = found.index("asked")
+            found[at : at + 1] = await journal.most_asked(EXAMPLES)
+        return found
 
     async def _refused(
         request: Request, sent: dict[str, str], sentence: str, status: int
     ) -> Response:
         if "hx-request" in request.headers:
             headers = {"hx-retarget": "#problem", "hx-reswap": "innerHTML"}
-            fresh = tokens.make(_page(request, sent))
+            fresh = tokens.renew(sent.get("token", ""), _page(request, sent))
             return HTMLResponse(views.problem(sentence, token=fresh), status, headers)
         page = await _box(request, sent, question=sent.get("question", ""), problem=sentence)
         return HTMLResponse(page, status)
@@ -226,12 +248,13 @@ def create_app(settings: WidgetSettings) -> FastAPI:
                         case Quiet():
                             yield sse.KEEP_ALIVE
                         case Done():
-                            yield sse.event("done", views.outcome(id, state), ask.version)
+                            html = views.outcome(id, state, ask=ask)
+                            yield sse.event("done", html, ask.version)
                         case Failed():
                             yield sse.event("failed", views.outcome(id, state), ask.version)
         yield sse.event("end", "")
 
-    async def _whole_page(ask: Ask, page: str) -> AsyncGenerator[str]:
+    async def _whole_page(ask: Ask, page: str, token: str) -> AsyncGenerator[str]:
         # The page's beginning goes out at once, the answer follows when it is whole.
         head, _, tail = page.partition(f"<!--{ask.id}-->")
         yield head
@@ -240,10 +263,18 @@ def create_app(settings: WidgetSettings) -> FastAPI:
                 if isinstance(state, Quiet):
                     yield " "
                 elif isinstance(state, Done | Failed):
-                    yield views.finished(ask, state)
+                    yield views.finished(ask, state, token)
         yield tail
 
+    app.include_router(Feedback(settings, views, asks, journal, visitors, gateway, _box).router)
     return app
+
+
+def _captcha(settings: WidgetSettings) -> Captcha | None:
+    if not settings.captcha:
+        return None
+    assert settings.captcha_secret is not None
+    return Captcha(settings.captcha, settings.captcha_site_key, settings.captcha_secret)
 
 
 def _store(settings: WidgetSettings) -> Store | None:

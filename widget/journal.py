@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds that an answer waits for the database
 AWAY = 5.0  # seconds for which a database that failed is not asked again
+MINUTE = 60.0
 HOURLY = 3600.0
 
 
@@ -43,6 +44,8 @@ class Journal:
         self._asks = asks
         self._retention = timedelta(days=retention_days)
         self._away_until = 0.0
+        self._most_asked: list[str] = []
+        self._most_asked_until = 0.0
         # Few, and its own: a locked database must not hold up what else runs in threads.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="journal")
 
@@ -87,10 +90,12 @@ class Journal:
 
     async def most_asked(self, count: int) -> list[str]:
         """What is asked most often, of the last 90 days; empty when nobody knows."""
-        if not (store := self.store):
-            return []
-        since = datetime.now(UTC) - timedelta(days=90)
-        return await self._patiently(lambda: store.most_asked(count, since)) or []
+        if (store := self.store) and time.monotonic() >= self._most_asked_until:
+            self._most_asked_until = time.monotonic() + MINUTE
+            since = datetime.now(UTC) - timedelta(days=90)
+            found = await self._patiently(lambda: store.most_asked(count, since))
+            self._most_asked = found or self._most_asked
+        return self._most_asked
 
     async def run(self) -> None:
         """Delete, now and every hour, what has been kept long enough; until cancelled."""

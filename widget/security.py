@@ -8,16 +8,20 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-def policy(origins: Sequence[str]) -> str:
-    """The content security policy of every page: our own files only, framed by the wikis only."""
+def policy(origins: Sequence[str], captcha: str = "") -> str:
+    """The content security policy of every page: our own files only, framed by the wikis only.
+
+    `captcha`: hosts of the captcha's service, if there is one.
+    """
     wikis = "".join(f" {origin}" for origin in origins)
+    captcha = captcha and f" {captcha}"
     return "; ".join(
         (
             "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "connect-src 'self'",
-            "frame-src 'self'",
+            f"script-src 'self'{captcha}",
+            f"style-src 'self'{captcha}",
+            f"connect-src 'self'{captcha}",
+            f"frame-src 'self'{captcha}",
             # Quoted sections show the pages' pictures; a wiki without TLS has them on http.
             f"img-src 'self' https: data:{wikis}",
             f"frame-ancestors 'self'{wikis}",
@@ -30,10 +34,10 @@ def policy(origins: Sequence[str]) -> str:
 class SecurityHeaders:
     """Sets the same headers on every response."""
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str], captcha: str = "") -> None:
         self.app = app
         self.headers = {
-            "content-security-policy": policy(origins),
+            "content-security-policy": policy(origins, captcha),
             # Not `no-referrer`: with it a browser sends `Origin: null` with our own forms.
             "referrer-policy": "same-origin",
             "x-content-type-options": "nosniff",

@@ -2,9 +2,10 @@
 
 import ipaddress
 import re
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from gateway.settings import Section
 from widget.origins import web_address
@@ -76,11 +77,41 @@ class WidgetSettings(Section):
     )
     identity_audience: str = Field("", description="The audience (aud) that a JWT must have.")
     identity_required: bool = Field(False, description="Answer only to people who are known?")
+    captcha: Literal["", "turnstile", "hcaptcha"] = Field(
+        "", description="Service that checks for people before the first question; empty: none."
+    )
+    captcha_site_key: str = Field("", description="The key that this service gives to pages.")
+    captcha_secret: SecretStr | None = Field(
+        None, description="The key that it gives to servers. Environment only."
+    )
     handoff_mail: str = Field("", description="Address for questions that the docs do not answer.")
     handoff_channel: str = Field("", description="Web address of a chat channel for them.")
     handoff_webhook: SecretStr | None = Field(
         None, description="Address that gets them as JSON, such as a ticket's. Environment only."
     )
+
+    reviewers: tuple[str, ...] = Field(
+        (), description="Who may review: names as the sign-in has them, or `@team`."
+    )
+    second_approval: bool = Field(
+        False, description="Must another person approve what one has approved?"
+    )
+    index: Path | None = Field(
+        None, description="Index of the gateway, from which reviewers choose pages."
+    )
+    digest_webhook: SecretStr | None = Field(
+        None,
+        description="Address that gets the gaps of each week, such as Slack's. Environment only.",
+    )
+
+    @model_validator(mode="after")
+    def _has_both_keys(self) -> Self:
+        if self.captcha and not (self.captcha_site_key and self.captcha_secret):
+            raise ValueError(
+                "captcha needs captcha_site_key, and ASKDOCS_WIDGET_CAPTCHA_SECRET in the"
+                " environment"
+            )
+        return self
 
     @field_validator("trusted_proxies")
     @classmethod

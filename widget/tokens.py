@@ -12,6 +12,8 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from pydantic import BaseModel, ValidationError
 
 LIFETIME = 900  # seconds
+# Seconds in which an old one is worth a new one that says as much.
+RENEWABLE = 12 * 3600
 
 
 class Claims(BaseModel):
@@ -40,8 +42,18 @@ class Tokens:
 
     def read(self, token: str, page: str) -> Claims:
         """What the token says. Raises BadToken."""
+        return self._read(token, page, LIFETIME)
+
+    def renew(self, token: str, page: str) -> str:
+        """A new one in place of `token`, which may be too old, or none at all."""
         try:
-            claims = Claims.model_validate(self._signer.loads(token, max_age=LIFETIME))
+            return self.make(page, human=self._read(token, page, RENEWABLE).human)
+        except BadToken:
+            return self.make(page)
+
+    def _read(self, token: str, page: str, lifetime: int) -> Claims:
+        try:
+            claims = Claims.model_validate(self._signer.loads(token, max_age=lifetime))
         except (BadData, ValidationError) as error:
             raise BadToken from error
         if claims.origin != origin(page):

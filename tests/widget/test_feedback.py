@@ -1,0 +1,215 @@
+"""Votes, shared answers and the hand-off, over HTTP, with a database."""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway import database
+from tests.widget.conftest import WIKI, Box
+from tests.widget.stand_in import Reply, answer, serve
+from widget.store import Kept, Store, Vote
+
+HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
+SOURCE = {"title": "Start", "section": "", "url": f"{WIKI}/start/", "quote": "Run it."}
+
+Start = Callable[..., Box]
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(database, "BUSY", 0.5)
+    return f"sqlite:///{tmp_path}/askdocs.db"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    engine = database.open(url)
+    yield Store(engine)
+    engine.dispose()
+
+
+def asked(box: Box, **fields: str) -> str:
+    """Ask, wait for the answer; returns the question's id."""
+    response = box.post("asks", HTMX, **{"question": "How?", **fields})
+    id = re.findall(r"asks/([\w-]+)/events", response.text)[0]
+    assert "event: done" in httpx.get(f"{box.url}/asks/{id}/events").text
+    return str(id)
+
+
+def test_a_question_is_kept_with_its_answer(box: Start, url: str, store: Store) -> None:
+    running = box(Reply(chunks=answer("Yes. ", sources=[SOURCE])), database_url=url)
+    kept = store.get(asked(running, page=f"{WIKI}/x", quote="this", lang="de"))
+    assert kept.asked.question == "How?"
+    assert (kept.asked.page, kept.asked.quote, kept.asked.lang) == (f"{WIKI}/x", "this", "de")
+    assert kept.asked.conversation == kept.asked.id
+    assert kept.answered.state == "answered"
+    assert kept.answered.answer == "Yes. "
+    assert kept.answered.outcome["sources"][0]["url"] == f"{WIKI}/start/"
+    assert 0 <= (kept.answered.first_token or -1) <= (kept.answered.duration or -1)
+
+
+def test_who_asks_is_kept_where_a_proxy_says_it(box: Start, url: str, store: Store) -> None:
+    running = box(
+        Reply(chunks=answer("Yes. ")), database_url=url, person_header="x-email", team_header="x-t"
+    )
+    who = {**HTMX, "x-email": "jo@example.com", "x-t": "red"}
+    response = running.post("asks", who, question="How?")
+    kept = store.get(re.findall(r"asks/([\w-]+)/events", response.text)[0])
+    assert (kept.asked.person, kept.asked.team) == ("jo@example.com", "red")
+    stranger = box(
+        Reply(), database_url=url, person_header="x-email", trusted_proxies=("10.0.0.1",)
+    )
+    response = stranger.post("asks", who, question="How?")
+    kept = store.get(re.findall(r"asks/([\w-]+)/events", response.text)[0])
+    assert kept.asked.person == ""
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_a_vote_is_stored_changed_and_taken_back(
+    box: Start, url: str, store: Store, headers: dict[str, str]
+) -> None:
+    running = box(Reply(chunks=answer("Yes. ")), database_url=url)
+    id = asked(running)
+
+    def vote(**fields: Any) -> Kept:
+        response = httpx.post(f"{running.url}/votes", data={"ask": id, **fields}, headers=headers)
+        assert response.status_code == 200, response.text
+        assert ("<!doctype" in response.text) is not bool(headers)
+        assert headers or "<h2>How?</h2>" in response.text
+        return store.get(id)
+
+    assert vote(vote="up").vote == Vote("up")
+    reasons = {"reason": ["outdated", "wrong", "nonsense"], "text": " No.\0 "}
+    assert vote(vote="down", **reasons).vote == Vote("down", ("wrong", "outdated"), "No.")
+    assert vote(vote="").vote is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "sentence"),
+    [
+        ({"vote": "sideways"}, 422, "was not understood"),
+        ({"vote": "down", "text": "x" * 2001}, 422, "longer than 2,000"),
+        ({"vote": "up", "ask": "unknown-id-000"}, 404, "no longer kept"),
+        ({"vote": "up", "ask": "../../etc"}, 404, "no longer kept"),
+    ],
+)
+def test_a_bad_vote_is_a_sentence(
+    box: Start, url: str, fields: dict[str, str], status: int, sentence: str
+) -> None:
+    running = box(Reply(chunks=answer("Yes. ")), database_url=url)
+    form = {"ask": asked(running), **fields}
+    response = httpx.post(f"{running.url}/votes", data=form, headers=HTMX)
+    assert response.status_code == status
+    assert sentence in response.text
+    elsewhere = {"sec-fetch-site": "cross-site"}
+    assert httpx.post(f"{running.url}/votes", data=form, headers=elsewhere).status_code == 403
+
+
+def test_a_vote_that_is_not_stored_is_said_not_to_be(
+    box: Start, url: str, store: Store, tmp_path: Path
+) -> None:
+    running = box(Reply(chunks=answer("Yes. ")), database_url=url)
+    form = {"ask": asked(running), "vote": "down", "text": "It is wrong."}
+    locking = sqlite3.connect(tmp_path / "askdocs.db", isolation_level=None)
+    locking.execute("BEGIN IMMEDIATE")
+    response = httpx.post(f"{running.url}/votes", data=form, headers=HTMX)
+    locking.execute("ROLLBACK")
+    locking.close()
+    assert response.status_code == 503
+    assert "could not be stored" in response.text
+    assert "It is wrong.</textarea>" in response.text  # kept, to be sent again
+    assert store.get(form["ask"]).vote is None
+    assert httpx.post(f"{running.url}/votes", data=form, headers=HTMX).status_code == 200
+
+
+def test_a_box_that_stores_nothing_says_so(box: Start, url: str) -> None:
+    running = box(Reply(chunks=answer("Yes. ")), database_url=url, store=False)
+    response = httpx.post(
+        f"{running.url}/votes", data={"ask": asked(running), "vote": "up"}, headers=HTMX
+    )
+    assert response.status_code == 503
+    assert "stores nothing" in response.text
+
+
+def test_a_shared_answer_is_a_page_of_its_own(box: Start, url: str, store: Store) -> None:
+    running = box(Reply(chunks=answer("It is **so**. ", sources=[SOURCE])), database_url=url)
+    id = asked(running)
+    made = httpx.post(f"{running.url}/asks/{id}/share", headers=HTMX)
+    link = re.findall(r'href="(shared/[\w-]+)"', made.text)[0]
+    assert httpx.post(f"{running.url}/asks/{id}/share", headers=HTMX).text == made.text
+    page = httpx.get(f"{running.url}/{link}")
+    assert page.status_code == 200
+    assert "How?" in page.text
+    assert "<strong>so</strong>" in page.text
+    assert f"{WIKI}/start/" in page.text
+    assert id not in page.text  # who knows it may vote
+    assert httpx.get(f"{running.url}/{link}x").status_code == 404
+    store.forget(visitor=store.get(id).asked.visitor)
+    gone = httpx.get(f"{running.url}/{link}")
+    assert gone.status_code == 404
+    assert "no longer kept" in gone.text
+
+
+class Tickets:
+    """A webhook."""
+
+    def __init__(self) -> None:
+        self.posted: list[Any] = []
+        self.status = 200
+        self.app = Starlette(routes=[Route("/hook", self.take, methods=["POST"])])
+
+    async def take(self, request: Request) -> Response:
+        self.posted.append(await request.json())
+        return Response(status_code=self.status)
+
+
+def test_a_question_is_handed_on_once_and_a_failure_is_said(
+    box: Start, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tickets = Tickets()
+    with serve(tickets.app) as hook:
+        running = box(
+            Reply(chunks=answer("No.", refused=True)),
+            database_url=url,
+            handoff_webhook=f"{hook}/hook?secret=1",
+        )
+        id = asked(running, question="<!channel> How & why?", page=f"{WIKI}/x")
+        address = f"{running.url}/asks/{id}/handoff"
+        tickets.status = 500
+        assert httpx.post(address, headers=HTMX).status_code == 502
+        assert "secret=1" not in caplog.text
+        tickets.status = 200
+        for _ in range(2):
+            response = httpx.post(address, headers=HTMX)
+            assert (response.status_code, "was handed on" in response.text) == (200, True)
+    assert len(tickets.posted) == 2
+    body = tickets.posted[1]
+    assert body["question"] == "<!channel> How & why?"
+    assert body["page"] == f"{WIKI}/x"
+    assert "> &lt;!channel&gt; How &amp; why?" in body["text"]
+
+
+def test_without_a_webhook_there_is_nothing_to_hand_on_to(box: Start, url: str) -> None:
+    running = box(Reply(chunks=answer("No.", refused=True)), database_url=url)
+    address = f"{running.url}/asks/{asked(running)}/handoff"
+    assert httpx.post(address, headers=HTMX).status_code == 404
+
+
+def test_an_old_answer_is_shared_and_voted_on_after_a_restart(
+    box: Start, url: str, store: Store
+) -> None:
+    id = asked(box(Reply(chunks=answer("Yes. ")), database_url=url))
+    again = box(Reply(), database_url=url)
+    vote = httpx.post(f"{again.url}/votes", data={"ask": id, "vote": "up"})
+    assert vote.status_code == 200
+    assert "Yes." in vote.text
+    assert store.get(id).vote == Vote("up")

@@ -1,0 +1,83 @@
+"""A captcha before the first question of a box, by a service that the team chooses.
+
+https://developers.cloudflare.com/turnstile/ and https://docs.hcaptcha.com/ work alike: a script
+puts a field into the form, whose value the server shows to the service.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+from pydantic import SecretStr
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 10.0
+FIRST = "Please confirm below the question that you are a person, and send it again."
+AWAY = "The check that you are a person cannot be made just now. Please try again in a moment."
+
+
+class NotHuman(Exception):
+    """The captcha is not solved, with a sentence for the reader."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One provider of captchas."""
+
+    script: str
+    hosts: str
+    """For the content security policy."""
+    mark: str
+    """Class of the element that the script fills."""
+    field: str
+    verify: str
+
+
+SERVICES: Mapping[str, Service] = {
+    "turnstile": Service(
+        "https://challenges.cloudflare.com/turnstile/v0/api.js",
+        "https://challenges.cloudflare.com",
+        "cf-turnstile",
+        "cf-turnstile-response",
+        "https://challenges.cloudflare.com/turnstile/v0/siteverify",
+    ),
+    "hcaptcha": Service(
+        "https://js.hcaptcha.com/1/api.js",
+        "https://hcaptcha.com https://*.hcaptcha.com",
+        "h-captcha",
+        "h-captcha-response",
+        "https://api.hcaptcha.com/siteverify",
+    ),
+}
+
+
+class Captcha:
+    """Shows what a form brought to the service."""
+
+    def __init__(self, name: str, site_key: str, secret: SecretStr) -> None:
+        self.service = SERVICES[name]
+        self.site_key = site_key
+        self._secret = secret
+
+    async def check(self, form: Mapping[str, str], address: str) -> None:
+        """Raises NotHuman: not solved, or the service cannot be asked."""
+        answer = form.get(self.service.field, "")
+        if not answer:
+            raise NotHuman(FIRST)
+        fields = {
+            "secret": self._secret.get_secret_value(),
+            "response": answer,
+            "remoteip": address,
+        }
+        try:
+            async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+                response = await client.post(self.service.verify, data=fields)
+                said = response.raise_for_status().json()
+        except (httpx.HTTPError, ValueError) as error:
+            log.warning("the captcha's service cannot be asked: %r", error)
+            raise NotHuman(AWAY) from None
+        if not isinstance(said, dict) or said.get("success") is not True:
+            log.info("a captcha was not solved: %.200r", said)
+            raise NotHuman(FIRST)

@@ -1,0 +1,222 @@
+"""What readers do with an answer: vote on it, share it, hand its question on to people."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, get_args
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import ValidationError
+
+from widget import handoff
+from widget.asks import Ask, Asks, BadQuestion
+from widget.forms import NAME, fields, name
+from widget.gateway import Failure, Gateway, Outcome
+from widget.handoff import NotSent
+from widget.identity import BadIdentity
+from widget.journal import GONE, Journal, NotKept
+from widget.limits import TooMany
+from widget.security import is_own_post
+from widget.settings import WidgetSettings
+from widget.states import Done
+from widget.store import REASONS, Asked, Direction, Kept, Reason, Vote
+from widget.views import Views
+from widget.visitors import Visitor, Visitors
+
+log = logging.getLogger(__name__)
+
+MAX_TEXT = 2000
+ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
+LONG = "The text is longer than 2,000 characters. Please shorten it."
+OFTEN = "You have sent a lot. Please try again in {seconds} seconds."
+SENT = "Your question was handed on. Thank you."
+
+AskId = Annotated[str, Path(pattern=f"^{NAME}$")]
+
+
+class Refused(Exception):
+    """Why something is not done, as a status and a sentence for the reader."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class Feedback:
+    """The routes under an answer."""
+
+    def __init__(
+        self,
+        settings: WidgetSettings,
+        views: Views,
+        asks: Asks,
+        journal: Journal,
+        visitors: Visitors,
+        gateway: Gateway,
+        page: Callable[..., Awaitable[str]],
+    ) -> None:
+        """`page` renders the whole box, for browsers without JavaScript."""
+        self._settings = settings
+        self._views = views
+        self._asks = asks
+        self._journal = journal
+        self._visitors = visitors
+        self._gateway = gateway
+        self._page = page
+        self._handed: set[str] = set()
+        self.router = APIRouter()
+        self.router.add_api_route("/votes", self.vote, methods=["POST"])
+        self.router.add_api_route("/asks/{id}/share", self.share, methods=["POST"])
+        self.router.add_api_route("/asks/{id}/handoff", self.hand_off, methods=["POST"])
+        self.router.add_api_route("/shared/{token}", self.shared, methods=["GET"])
+
+    async def vote(self, request: Request) -> Response:
+        """Keep a vote, or say that it is not kept."""
+        sent: dict[str, list[str]] = {}
+        reasons: tuple[Reason, ...] = ()
+        id = vote = text = ""
+        status, problem = 200, ""
+        try:
+            sent = await self._form(request)
+            id, vote, text = (_first(sent, field) for field in ("ask", "vote", "text"))
+            reasons = tuple(reason for reason in REASONS if reason in sent.get("reason", []))
+            said = _vote(vote, reasons, text)
+            who = await self._who(request, sent)
+            before = await self._kept(self._journal.vote(name(id), said, who.id))
+            await self._count(before, said)
+        except Refused as refused:
+            status, problem = refused.status, refused.sentence
+        token = _first(sent, "token")
+        fragment = self._views.vote(id, vote, reasons, text, problem=problem, token=token)
+        return await self._reply(request, sent, id, fragment, status)
+
+    async def share(self, request: Request, id: AskId) -> Response:
+        """Make the link under which the answer can be read."""
+        sent: dict[str, list[str]] = {}
+        status = 200
+        try:
+            sent = await self._form(request)
+            await self._who(request, sent)
+            fragment = self._views.share(await self._kept(self._journal.share(id)))
+        except Refused as refused:
+            status, fragment = refused.status, self._views.handed_off(refused.sentence)
+        return await self._reply(request, sent, id, fragment, status, "../../")
+
+    async def hand_off(self, request: Request, id: AskId) -> Response:
+        """Send the question to the webhook, once."""
+        sent: dict[str, list[str]] = {}
+        status, sentence = 200, SENT
+        try:
+            sent = await self._form(request)
+            await self._who(request, sent)
+            if self._settings.handoff_webhook is None:
+                raise Refused(404, GONE)
+            asked, answer = await self._question(id)
+            if id not in self._handed:
+                self._handed.add(id)
+                try:
+                    await handoff.send(self._settings.handoff_webhook, asked, answer)
+                except NotSent as error:
+                    self._handed.discard(id)
+                    raise Refused(502, str(error)) from None
+        except Refused as refused:
+            status, sentence = refused.status, refused.sentence
+        fragment = self._views.handed_off(sentence)
+        return await self._reply(request, sent, id, fragment, status, "../../")
+
+    async def shared(self, request: Request, token: str) -> Response:
+        """The page of a shared answer."""
+        try:
+            kept = await self._journal.shared(token)
+        except NotKept as error:
+            page = await self._page(request, {}, problem=str(error), root="../")
+            return HTMLResponse(page, 404)
+        _, done = _recall(kept)
+        return HTMLResponse(self._views.shared(kept.asked.question, done))
+
+    async def _form(self, request: Request) -> dict[str, list[str]]:
+        if not is_own_post(request):
+            raise Refused(403, ELSEWHERE)
+        try:
+            return await fields(request)
+        except BadQuestion:
+            raise Refused(422, LONG) from None
+
+    async def _who(self, request: Request, sent: Mapping[str, list[str]]) -> Visitor:
+        try:
+            who = self._visitors.of(request, _first(sent, "identity"))
+            await self._visitors.count(who)
+        except BadIdentity as error:
+            raise Refused(401, str(error)) from None
+        except TooMany as error:
+            raise Refused(429, OFTEN.format(seconds=error.seconds)) from None
+        return who
+
+    async def _kept(self, keeping: Awaitable[Any]) -> Any:
+        try:
+            return await keeping
+        except NotKept as error:
+            raise Refused(404 if str(error) == GONE else 503, str(error)) from None
+
+    async def _question(self, id: str) -> tuple[Asked, str]:
+        if (ask := self._asks.get(id)) is not None:
+            return ask.asked, ask.text
+        kept: Kept = await self._kept(self._journal.get(id))
+        return kept.asked, kept.answered.answer
+
+    async def _count(self, before: Kept, vote: Vote) -> None:
+        """Count the first vote on an answer for its model, as `askdocs models compare` shows."""
+        if before.vote is None and vote.vote and before.answered.model:
+            try:
+                await self._gateway.vote(before.asked.alias, before.answered.model, vote.vote)
+            except Failure:
+                log.warning("a vote is stored, but not counted for %s", before.answered.model)
+
+    async def _reply(
+        self,
+        request: Request,
+        sent: Mapping[str, list[str]],
+        id: str,
+        fragment: str,
+        status: int,
+        root: str = "",
+    ) -> Response:
+        if "hx-request" in request.headers:
+            return HTMLResponse(fragment, status)
+        form = {field: values[0] for field, values in sent.items()}
+        article = ""
+        if (ask := self._asks.get(name(id))) is not None and isinstance(ask.end, Done):
+            article = self._views.finished(ask, ask.end, _first(sent, "token"))
+        elif id:
+            try:
+                ask, done = _recall(await self._journal.get(name(id)))
+                article = self._views.finished(ask, done, _first(sent, "token"))
+            except NotKept:
+                pass
+        page = await self._page(request, form, article=article + fragment, root=root)
+        return HTMLResponse(page, status)
+
+
+def _first(sent: Mapping[str, list[str]], field: str) -> str:
+    return sent.get(field, [""])[0]
+
+
+def _vote(vote: str, reasons: tuple[Reason, ...], text: str) -> Vote:
+    if len(text) > MAX_TEXT:
+        raise Refused(422, LONG)
+    for direction in get_args(Direction):
+        if direction == vote:
+            return Vote(direction, reasons, text.replace("\0", "").strip())
+    raise Refused(422, "This vote was not understood. Please load the page again.")
+
+
+def _recall(kept: Kept) -> tuple[Ask, Done]:
+    """A stored question as it was answered."""
+    told: dict[str, Any] = {**kept.answered.outcome, "refused": kept.answered.state == "refused"}
+    try:
+        outcome = Outcome.model_validate(told)
+    except ValidationError:  # of a newer askdocs
+        outcome = Outcome(refused=told["refused"])
+    done = Done(kept.answered.answer, outcome, kept.answered.state == "stopped")
+    return Ask(kept.asked, 0.0, text=done.text, outcome=outcome, end=done), done
