@@ -16,6 +16,7 @@ from markupsafe import Markup
 from widget import dialect, markdown
 from widget.asks import MAX_QUESTION, Ask
 from widget.assets import Asset
+from widget.captcha import SERVICES
 from widget.colour import accent
 from widget.gateway import Outcome, Reading, Source
 from widget.language import current
@@ -56,6 +57,7 @@ class Views:
         )
         self.env.globals["asset"] = lambda name: assets[name].address  # of the pages at the root
         self.env.globals["settings"] = settings
+        self.env.globals["captcha"] = SERVICES.get(settings.captcha)
         self.env.filters["web_address"] = web_address
         self.env.filters["highlighting"] = highlighting
         self.env.filters["target"] = lambda url: markdown.target(url, settings.origins)

@@ -61,6 +61,7 @@ def test_the_first_question_needs_a_captcha_and_the_next_ones_do_not(
     response = running.post("asks", HTMX, question="How?", **{field: "right"})
     assert response.status_code == 200
     assert service.asked[-1] == {"secret": "shh", "response": "right", "remoteip": "127.0.0.1"}
+    assert '<div id="captcha" hx-swap-oob="delete">' in response.text
     token = re.findall(r'name="token" value="([^"]+)"', response.text)[0]
     assert running.post("asks", HTMX, question="And?", token=token).status_code == 200
     # Renewed, it still says so; of another page, it does not.
@@ -78,7 +79,10 @@ def test_a_service_that_is_away_is_said_to_be(box: Callable[..., Box], service: 
 
 
 def test_the_policy_allows_the_service_and_nobody_else(box: Callable[..., Box]) -> None:
-    policy = httpx.get(f"{box(Reply(), **SETTINGS).url}/box").headers["content-security-policy"]
+    page = httpx.get(f"{box(Reply(), **SETTINGS).url}/box")
+    assert 'class="cf-turnstile" data-sitekey="site"' in page.text
+    assert "https://challenges.cloudflare.com/turnstile/v0/api.js" in page.text
+    policy = page.headers["content-security-policy"]
     assert "script-src 'self' https://challenges.cloudflare.com;" in policy
     assert "frame-src 'self' https://challenges.cloudflare.com;" in policy
 
