@@ -19,6 +19,7 @@ from askdocs import (
     evaluate,
     home,
     keys,
+    mcp,
     models,
     status,
     train,
@@ -244,6 +245,7 @@ def _banner(
 
 app.command()(keys.usage)
 app.command()(train.train)
+app.command()(mcp.mcp)
 
 
 def _leave_proxies_out() -> None:

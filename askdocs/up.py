@@ -478,6 +478,7 @@ class Up:
         if await site.build(folder, self._home, self._site_url, widget):
             self._build_took = time.monotonic() - began
             self._say("site", f"built in {self._build_took:.0f} s")
+        await self._in_thread(self._wiki.write_texts, self._home.site)
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As asyncio.to_thread, in a thread that does not hold up the end of the process."""

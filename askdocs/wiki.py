@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from askdocs import watch
+from gateway.agents import llms
 from gateway.errors import AskdocsError
 from gateway.search.index import Index
 from gateway.search.store import NoIndex
@@ -88,6 +89,22 @@ class Wiki:
         finally:
             index.close()
         return min(pages, key=lambda page: len(page.text)).title
+
+    def write_texts(self, site: Path) -> None:
+        """llms.txt and llms-full.txt of this wiki into the folder of its site.
+
+        Raises AskdocsError: they cannot be written.
+        """
+        index = Index(self._index)
+        try:
+            llms.write(site, index, [self.spec.place])
+        except OSError as error:
+            raise AskdocsError(
+                f"{site}: llms.txt cannot be written ({error.strerror}): free the disk, or choose"
+                " another --home DIR"
+            ) from None
+        finally:
+            index.close()
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import fim, relay, room, validate, votes, warming
+from gateway.agents import door
+from gateway.agents.door import Door
 from gateway.aliases import Route
 from gateway.asked import wants_grounding
 from gateway.config import GatewaySettings
@@ -64,6 +66,7 @@ class Gateway:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._parts: Parts  # from its start on
+        self._door: Door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -88,7 +91,10 @@ class Gateway:
         task = asyncio.current_task()
         assert task is not None
         try:
-            exchange.known(await self._parts.keyring.identify(headers))
+            if path in door.TEXTS and self._settings.llms_public:
+                exchange.known(door.ANYBODY)
+            else:
+                exchange.known(await self._parts.keyring.identify(headers))
             if endpoint in ENDPOINTS and scope["method"] == "POST":
                 body = await read_body(receive, self._parts.settings.max_body)
                 watching = asyncio.ensure_future(_leave(receive, task, exchange))
@@ -100,6 +106,15 @@ class Gateway:
             elif path == votes.PATH and scope["method"] == "POST":
                 body = await read_body(receive, self._parts.settings.max_body)
                 await self._vote(exchange, body, sender)
+            elif path == door.MCP:
+                if scope["method"] != "POST":
+                    raise _only_posted(scope)
+                body = await read_body(receive, self._parts.settings.max_body)
+                watching = asyncio.ensure_future(_leave(receive, task, exchange))
+                await self._door.mcp(exchange, body, sender)
+            elif path in door.TEXTS and scope["method"] == "GET":
+                watching = asyncio.ensure_future(_leave(receive, task, exchange))
+                await self._door.text(exchange, path, sender)
             elif endpoint == "/models" and scope["method"] == "GET":
                 await self._models(exchange, sender)
             elif endpoint.startswith("/models/") and scope["method"] == "GET":
@@ -274,7 +289,9 @@ class Gateway:
     @asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:
         async with running(self._settings) as self._parts:
-            yield
+            self._door = Door(self, self._parts)
+            async with self._door.open():
+                yield
 
 
 class _Sender:
@@ -370,6 +387,16 @@ def _not_served(scope: Scope) -> ApiError:
         404,
         f"{scope['method']} {scope['path'][:200]} is not served here; there are {known}",
         code="not_found",
+    )
+
+
+def _only_posted(scope: Scope) -> ApiError:
+    return ApiError(
+        405,
+        f"{scope['method']} {scope['path'][:200]}: there are no sessions here, so only POST is"
+        " served",
+        code="method_not_allowed",
+        headers={"allow": "POST"},
     )
 
 

@@ -184,6 +184,11 @@ class GatewaySettings(Section):
     max_output: int = Field(
         4096, ge=16, description="Length of any other answer, in tokens, when none is named."
     )
+    llms_public: bool = Field(
+        False,
+        description="Serve /llms.txt and /llms-full.txt without a key, with all that docs stands"
+        " on: for wikis that everybody may read.",
+    )
     support: float = Field(
         0.6,
         ge=0,

@@ -37,6 +37,7 @@ ENDPOINTS = frozenset(
         "/messages",
         "/rerank",
         "/models",
+        "/mcp",
     )
 )
 OTHER = "other"

@@ -57,6 +57,7 @@ HEADINGS = {
     "ask": "ask: a question in the terminal",
     "status": "status: what runs, and the key",
     "doctor": "doctor: find out what is wrong",
+    "mcp": "mcp: the wiki as tools for an agent",
     "train": "train: a dataset becomes a version of a model",
 }
 END = """\

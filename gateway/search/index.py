@@ -161,6 +161,27 @@ class Index:
         """The page of that path; of the first source that has one."""
         return self._one("SELECT number FROM page WHERE path = ? ORDER BY source", rows.clean(path))
 
+    def at(self, source: str, path: str) -> Page | None:
+        """The page of that path in that source."""
+        query = "SELECT number FROM page WHERE source = ? AND path = ?"
+        return self._one(query, rows.clean(source), rows.clean(path))
+
+    def after(
+        self, source: str, path: str, limit: int, in_folder: bool | None = None
+    ) -> list[Page]:
+        """The first pages of a source behind that path, by path: of all of them, a few at a time.
+
+        Paths are in the order of their bytes, so that those of one folder are side by side.
+        `in_folder`: only pages that lie in a folder, or only those that do not.
+        """
+        query = (
+            "SELECT path, title, url, sections FROM page WHERE source = ? AND path > ?"
+            " AND (? IS NULL OR (instr(path, '/') > 0) = ?) ORDER BY path LIMIT ?"
+        )
+        values = (rows.clean(source), rows.clean(path), in_folder, in_folder, limit)
+        with self._reading() as db:
+            return [rows.read_page(*row) for row in db.execute(query, values)]
+
     def by_url(self, url: str) -> Page | None:
         """The page at an address, whatever its query and fragment."""
         try:
@@ -275,9 +296,9 @@ class Index:
                 now.answers = [rows.read_answer(*row) for row in db.execute(store.ANSWERS)]
             return now.answers
 
-    def _one(self, query: str, value: str) -> Page | None:
+    def _one(self, query: str, *values: str) -> Page | None:
         with self._reading() as db:
-            row = db.execute(query + " LIMIT 1", (value,)).fetchone()
+            row = db.execute(query + " LIMIT 1", values).fetchone()
             return self.page(row[0]) if row else None
 
     def _fetch(self, model: str, numbers: Sequence[int]) -> list[tuple[int, bytes, bytes]]:

@@ -52,6 +52,22 @@ def test_a_folder_of_markdown_is_read_as_the_site_that_up_builds(wiki: Path, hom
     assert up.origins == ()
 
 
+def test_the_site_of_a_folder_has_the_wiki_as_text(wiki: Path, home: Home) -> None:
+    up = opened(str(wiki), home, [])
+    up.first()
+    with writing(home.index) as writer:
+        writer.put("another", page("secret.md", "# Secret\n\nOf another wiki.\n"), "")
+    with pytest.raises(AskdocsError, match=r"site: llms\.txt cannot be written \(No such file"):
+        up.write_texts(home.site)
+    home.site.mkdir()
+    up.write_texts(home.site)
+    assert sorted(file.name for file in home.site.iterdir()) == ["llms-full.txt", "llms.txt"]
+    assert f"- [Install it]({SITE}install/)" in (home.site / "llms.txt").read_text()
+    whole = (home.site / "llms-full.txt").read_text()
+    assert whole.count("</page>\n") == 2
+    assert "Secret" not in whole
+
+
 @pytest.mark.parametrize(
     ("settings", "text", "pages"),
     [

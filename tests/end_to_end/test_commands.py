@@ -36,6 +36,14 @@ def test_ask_from_a_page_reads_that_page(askdocs: Askdocs) -> None:
     assert urls[0].startswith(page)
 
 
+def test_the_site_has_the_wiki_as_text(askdocs: Askdocs) -> None:
+    site = askdocs.started["parts"]["site"]["url"]
+    reply = httpx.get(f"{site}llms.txt")
+    assert reply.headers["content-type"].startswith("text/plain")
+    assert f"- [Ports]({site}ports/): " in reply.text
+    assert "<page " in httpx.get(f"{site}llms-full.txt").text
+
+
 def test_the_cited_heading_exists_on_the_site(askdocs: Askdocs) -> None:
     done = askdocs.cli("ask", "Where are the logs?", "--json")
     url, _, anchor = json.loads(done.stdout)["sources"][0]["url"].partition("#")

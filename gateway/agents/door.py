@@ -1,0 +1,198 @@
+"""Where agents come in: /mcp, and the wiki as text at /llms.txt and /llms-full.txt.
+
+A search or a page counts as one request of its key. A question is asked of this gateway as any
+client asks it, with the same key, so that models, limits, usage and logs hold by themselves.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Send
+
+from gateway.agents import llms, tools
+from gateway.agents.pages import Pages
+from gateway.agents.results import Answer, Link, Source
+from gateway.aliases import DOCS
+from gateway.config import Alias
+from gateway.exchange import Exchange
+from gateway.http import ApiError, Reply, dump, parse_object, send_start
+from gateway.keys import Key
+from gateway.parts import Parts
+from gateway.room import Room
+
+MCP = "/mcp"
+TEXTS = {"/llms.txt": llms.overview, "/llms-full.txt": llms.whole}
+PIECE = 65536  # bytes of a text that are sent at once
+# What answers where no model does: in usage and logs.
+INDEX = "index"
+# Whoever reads /llms.txt without a key, where that is allowed: what `docs` stands on.
+ANYBODY = Key("public", "public", "", datetime.fromtimestamp(0, UTC), models=(DOCS,))
+_KEYS = (b"authorization", b"x-api-key", b"api-key", b"x-request-id", b"user-agent")
+
+
+class Reach(NamedTuple):
+    """What a key may know of the wikis."""
+
+    alias: str
+    """Who answers its questions."""
+    sources: tuple[str, ...]
+    """The wikis; all of them when empty."""
+
+
+def reach(key: Key, aliases: Mapping[str, Alias]) -> Reach:
+    """The wikis that the aliases of a key stand on: what it could ask for, it may read.
+
+    Raises:
+        ApiError: 403, it may use no alias that answers from a wiki.
+    """
+    grounded = {n: alias for n, alias in aliases.items() if alias.grounding and key.allows(n)}
+    if not grounded:
+        raise ApiError(
+            403,
+            f"this key may use {', '.join(key.models)}, which do not answer from the wiki: use a"
+            f" key that may use {DOCS!r} (askdocs keys create NAME --models {DOCS})",
+            kind="permission_error",
+            code="model_not_allowed",
+        )
+    alias = DOCS if DOCS in grounded else next(iter(grounded))
+    if any(not one.sources for one in grounded.values()):
+        return Reach(alias, ())
+    return Reach(alias, tuple(dict.fromkeys(s for one in grounded.values() for s in one.sources)))
+
+
+class Door:
+    """Answers agents, in one worker."""
+
+    def __init__(self, gateway: ASGIApp, parts: Parts) -> None:
+        """`gateway` is asked the questions."""
+        self._gateway = gateway
+        self._parts = parts
+        # Without sessions: any worker answers any request. Who has the key is no page in a browser
+        # that was led astray, so the host's name needs no check (DNS rebinding).
+        self._mcp = StreamableHTTPSessionManager(
+            tools.server(_desk_of),
+            stateless=True,
+            max_request_body_size=parts.settings.max_body,
+        )
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """It answers until the block is left."""
+        async with self._mcp.run():
+            yield
+
+    async def mcp(self, exchange: Exchange, body: bytes, send: Send) -> None:
+        """A message of the Model Context Protocol."""
+        desk = _Desk(self._gateway, self._parts, exchange)
+        scope = {**exchange.scope, "state": {**exchange.scope["state"], "desk": desk}}
+        sent = False
+
+        async def receive() -> Message:
+            nonlocal sent
+            if sent:  # the gateway itself sees when the client leaves
+                await asyncio.Event().wait()
+            sent = True
+            return {"type": "http.request", "body": body}
+
+        await self._mcp.handle_request(scope, receive, send)
+
+    async def text(self, exchange: Exchange, path: str, send: Send) -> None:
+        """The wiki as text, as it is read from the index. Raises ApiError."""
+        desk = _Desk(self._gateway, self._parts, exchange)
+        sources = (await desk.reached(path.removeprefix("/"))).sources
+        chunks = TEXTS[path](self._parts.grounding.index, sources)
+        await send_start(send, 200, "text/plain; charset=utf-8")
+        while some := await asyncio.to_thread(_some, chunks):
+            await send({"type": "http.response.body", "body": some, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _desk_of(context: tools.Context) -> "_Desk":
+    assert context.request is not None
+    desk = context.request.scope["state"]["desk"]
+    assert isinstance(desk, _Desk)
+    return desk
+
+
+class _Desk:
+    """Serves one request of an agent."""
+
+    def __init__(self, gateway: ASGIApp, parts: Parts, exchange: Exchange) -> None:
+        self._gateway = gateway
+        self._parts = parts
+        self._exchange = exchange
+
+    async def pages(self, purpose: str) -> Pages:
+        return Pages(self._parts.grounding, (await self.reached(purpose)).sources)
+
+    async def reached(self, purpose: str) -> Reach:
+        """What the key may read; this is counted as a request of it."""
+        found = self._reach()
+        exchange = self._exchange
+        exchange.asked(purpose, INDEX, stream=False)
+        await exchange.admit(Room(0, None), _nothing)
+        exchange.model = INDEX
+        return found
+
+    async def ask(self, question: str) -> Answer:
+        alias = self._reach().alias
+        body = {"model": alias, "messages": [{"role": "user", "content": question}]}
+        reply = await Reply.open(self._gateway, self._scope(), dump(body))
+        try:
+            status, said = reply.status, parse_object(await reply.body())
+        finally:
+            await reply.close()
+        if status != 200:
+            raise ApiError(status, str(said["error"]["message"]))
+        facts = said["askdocs"]
+        return Answer(
+            answered=not facts["refused"],
+            answer=said["choices"][0]["message"]["content"],
+            caution=facts["caution"],
+            sources=[Source.model_validate(one) for one in facts["sources"]],
+            related=[Link.model_validate(one) for one in facts["pages"]],
+        )
+
+    def _reach(self) -> Reach:
+        if not self._parts.has_wiki:
+            raise ApiError(
+                404,
+                "this gateway has no wiki: whoever runs it reads one with askdocs docs sync",
+                code="no_wiki",
+            )
+        return reach(self._exchange.key, self._parts.aliases.table.aliases)
+
+    def _scope(self) -> dict[str, Any]:
+        """A chat request of the same client."""
+        scope = self._exchange.scope
+        headers = [(k, v) for k, v in Headers(scope=scope).raw if k in _KEYS]
+        path = "/v1/chat/completions"
+        # Without the server's own way to write: this response is not the client's.
+        return {
+            **scope,
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers,
+            "extensions": {},
+        }
+
+
+async def _nothing() -> int:
+    return 0
+
+
+def _some(chunks: Iterator[str]) -> bytes:
+    """The next `PIECE` bytes or a few more; none at the end."""
+    some = bytearray()
+    for chunk in chunks:
+        some += chunk.encode()
+        if len(some) >= PIECE:
+            break
+    return bytes(some)
