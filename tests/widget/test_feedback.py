@@ -25,8 +25,7 @@ Start = Callable[..., Box]
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(database, "BUSY", 0.5)
+def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/askdocs.db"
 
 
@@ -115,8 +114,9 @@ def test_a_bad_vote_is_a_sentence(
 
 
 def test_a_vote_that_is_not_stored_is_said_not_to_be(
-    box: Start, url: str, store: Store, tmp_path: Path
+    box: Start, url: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database, "BUSY", 0.5)
     running = box(Reply(chunks=answer("Yes. ")), database_url=url)
     form = {"ask": asked(running), "vote": "down", "text": "It is wrong."}
     locking = sqlite3.connect(tmp_path / "askdocs.db", isolation_level=None)
