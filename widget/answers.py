@@ -113,7 +113,9 @@ def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answe
         state=state,
         answer=ask.text,
         model=outcome.served or outcome.model,
-        outcome=outcome.model_dump(include={"sources", "pages", "model", "answers"}, mode="json"),
+        outcome=outcome.model_dump(
+            include={"sources", "citations", "pages", "model", "answers"}, mode="json"
+        ),
         confidence=outcome.confidence,
         first_token=first,
         duration=duration,

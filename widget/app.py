@@ -162,6 +162,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         except Full:
             return await _refused(request, sent, CROWDED, 503)
         await journal.asked(asked)
+        sent["conversation"] = asked.conversation
         if captcha:
             sent["token"] = tokens.make(asked.page, human=True)
         if "hx-request" in request.headers:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
 from widget import handoff
@@ -98,7 +98,10 @@ class Feedback:
         try:
             sent = await self._form(request)
             await self._who(request, sent)
-            fragment = self._views.share(await self._kept(self._journal.share(id)))
+            token = await self._kept(self._journal.share(id))
+            if "hx-request" not in request.headers:
+                return RedirectResponse(f"../../shared/{token}", 303)
+            fragment = self._views.share(token)
         except Refused as refused:
             status, fragment = refused.status, self._views.handed_off(refused.sentence)
         return await self._reply(request, sent, id, fragment, status, "../../")
@@ -185,13 +188,13 @@ class Feedback:
         if "hx-request" in request.headers:
             return HTMLResponse(fragment, status)
         form = {field: values[0] for field, values in sent.items()}
-        article = ""
+        token, article = _first(sent, "token"), ""
         if (ask := self._asks.get(name(id))) is not None and isinstance(ask.end, Done):
-            article = self._views.finished(ask, ask.end, _first(sent, "token"))
+            article = self._views.finished(ask, ask.end, token, root)
         elif id:
             try:
                 ask, done = _recall(await self._journal.get(name(id)))
-                article = self._views.finished(ask, done, _first(sent, "token"))
+                article = self._views.finished(ask, done, token, root)
             except NotKept:
                 pass
         page = await self._page(request, form, article=article + fragment, root=root)

@@ -34,7 +34,7 @@ MAX_EXAMPLES = 6
 MAX_QUOTE = 16_000  # characters of a quoted section
 MAX_SELECTION = 2000  # characters of the reader's page that a question is about
 # What the box says by itself, in box.js.
-SPOKEN = ("copy_code", "copied", "lost_server", "reconnecting", "slow", "retry")
+SPOKEN = ("copied", "lost_server", "reconnecting", "slow", "retry")
 # What a box that starts over keeps of its address.
 KEPT = (
     *("page", "title", "placeholder", "scheme", "mode", "lang", "accent", "shortcut", "examples"),
@@ -118,10 +118,11 @@ class Views:
         """A question, the place where its answer will appear, and a token for the next one."""
         return self._render("article.html", ask=ask, outcome="", token="", renewed=token)
 
-    def finished(self, ask: Ask, state: End, token: str = "") -> str:
+    def finished(self, ask: Ask, state: End, token: str = "", root: str = "") -> str:
         """A question with its answer, for a browser without JavaScript."""
-        outcome = Markup(self.outcome(ask.id, state, ask=ask, token=token, live=False))  # noqa: S704
-        return self._render("article.html", ask=ask, outcome=outcome, token=token, renewed="")
+        html = self.outcome(ask.id, state, ask=ask, token=token, root=root, live=False)
+        outcome = Markup(html)  # noqa: S704  # rendered by a template
+        return self._render("article.html", root, ask=ask, outcome=outcome, token=token, renewed="")
 
     def reading(self, reading: Reading) -> str:
         """What the model reads now, in a sentence."""
@@ -150,7 +151,14 @@ class Views:
         )
 
     def outcome(
-        self, id: str, state: End, *, ask: Ask | None = None, token: str = "", live: bool = True
+        self,
+        id: str,
+        state: End,
+        *,
+        ask: Ask | None = None,
+        token: str = "",
+        root: str = "",
+        live: bool = True,
     ) -> str:
         """What stands under the question when all is over.
 
@@ -160,6 +168,7 @@ class Views:
         if isinstance(state, Failed):
             return self._render(
                 "failed.html",
+                root,
                 id=id,
                 sentence=current().sentence(state.sentence),
                 answer=self.answer(state.text),
@@ -167,6 +176,7 @@ class Views:
             )
         return self._render(
             "done.html",
+            root,
             **(self._answered(id, state) | _vote(id, "", token=token)),
             ask=ask,
             mail=self._mail(ask) if ask else "",

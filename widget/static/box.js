@@ -148,12 +148,9 @@
   const addCopying = (element) => {
     for (const pre of element.querySelectorAll("article pre, .text > pre")) {
       if (pre.closest(".live, .code")) continue;
-      const button = make("button", { type: "button", textContent: "⧉", title: words.copy_code });
-      button.setAttribute("aria-label", words.copy_code);
-      button.dataset.copy = "code";
       const frame = make("div", { className: "code" });
       pre.replaceWith(frame);
-      frame.append(pre, button);
+      frame.append(pre, byId("copying").content.cloneNode(true));
     }
   };
 
