@@ -60,7 +60,7 @@ class Pages:
                     title=page.title,
                     section=_named(section) if section else "",
                     url=page.section_url(section) if section else page.url,
-                    excerpt=neutral(absolute(text, page)),
+                    excerpt=absolute(text, page),
                     score=round(hit.score, 2),
                 )
             )
@@ -171,7 +171,7 @@ def _under(page: Page, wanted: str) -> tuple[Section, ...]:
                 return sections[number:end]
     raise AskdocsError(
         f"{wanted[:200]!r}: {page.title!r} has no such section: leave it out for the whole page,"
-        f" or take one of: {', '.join(_names(page))}"
+        f" or take one of: <page>{neutral(', '.join(_names(page)))}</page>"
     )
 
 

@@ -1,11 +1,20 @@
 """What agents are told: structured, and as text in which the wiki's words are marked as such."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from gateway.grounding.neutral import neutral
 
 
-class Found(BaseModel):
+class Told(BaseModel):
+    """Words for a model: nothing of a page can pass for a turn of the conversation."""
+
+    @field_validator("*")
+    @classmethod
+    def _neutral(cls, value: object) -> object:
+        return neutral(value) if isinstance(value, str) else value
+
+
+class Found(Told):
     """A page that was found."""
 
     title: str = Field(description="Title of the page.")
@@ -20,7 +29,7 @@ class Found(BaseModel):
     )
 
 
-class Search(BaseModel):
+class Search(Told):
     """What `search_docs` answers."""
 
     results: list[Found] = Field(description="Pages, best first.")
@@ -35,7 +44,7 @@ class Search(BaseModel):
         return "\n\n".join(shown)
 
 
-class Read(BaseModel):
+class Read(Told):
     """What `read_page` answers."""
 
     title: str = Field(description="Title of the page.")
@@ -55,14 +64,15 @@ class Read(BaseModel):
         if self.parts == 1:
             return shown
         more = f"; the next one is part={self.part + 1}" if self.part < self.parts else ""
-        names = "\n".join(f"- {neutral(name)}" for name in self.sections)
+        names = "\n".join(f"- {name}" for name in self.sections)
         return (
             f"{shown}\n\nThis is part {self.part} of {self.parts}, each of at most"
-            f" {self.max_tokens:,} tokens{more}. The sections of the page:\n{names}"
+            f" {self.max_tokens:,} tokens{more}. The sections of the page:\n"
+            f"{delimited(names, self.title)}"
         )
 
 
-class Link(BaseModel):
+class Link(Told):
     """A page."""
 
     title: str
@@ -76,7 +86,7 @@ class Source(Link):
     quote: str = Field(description="Its words, as Markdown.")
 
 
-class Answer(BaseModel):
+class Answer(Told):
     """What `ask_docs` answers."""
 
     answered: bool = Field(description="False: the documentation does not answer the question.")
@@ -86,20 +96,20 @@ class Answer(BaseModel):
     related: list[Link] = Field(description="The pages that are nearest to the question.")
 
     def text(self) -> str:
-        related = "\n".join(f"- {one.title}: {one.url}" for one in self.related)
         if not self.answered:
-            near = f" The nearest pages:\n{neutral(related)}" if related else ""
+            related = "\n".join(f"- {one.title}: {one.url}" for one in self.related)
+            near = f" The nearest pages:\n{delimited(related)}" if related else ""
             return f"The documentation does not answer this.{near}"
         sources = [
             f"{one.url}\n{delimited(one.quote, one.title, section=one.section)}"
             for one in self.sources
         ]
         doubt = "This may be wrong: read the sources." if self.caution else ""
-        shown = [neutral(self.answer), doubt, "Sources:" if sources else "", *sources]
+        shown = [self.answer, doubt, "Sources:" if sources else "", *sources]
         return "\n\n".join(part for part in shown if part)
 
 
-def delimited(text: str, title: str, url: str = "", section: str = "") -> str:
+def delimited(text: str, title: str = "", url: str = "", section: str = "") -> str:
     """Words of the wiki, between marks that they cannot close: see `gateway.grounding.prompt`."""
     values = {"title": title, "section": section, "url": url}
     marks = "".join(f' {name}="{_plain(value)}"' for name, value in values.items() if value)

@@ -1,5 +1,6 @@
 """What agents find, read and list; the real server and the SDK's client, in one process."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,6 +41,8 @@ The old secret ends at once.
 A key ends on its day.
 """
 LIMITS = "# Limits\n\nA key may ask sixty times a minute.\n"
+# What would end a turn of the conversation, for some model.
+LEAVING = re.compile(r"<[|｜]|\[/?INST\]|<(start|end)_of_turn>|</?s>")
 Indexed = Callable[..., Index]
 
 
@@ -194,7 +197,11 @@ async def test_a_section_longer_than_a_part_is_cut_between_its_blocks(indexed: I
         ("read_page", {"page": "http://["}, "'http://[': no page has"),
         ("read_page", {"page": "docs://nowhere/keys.md"}, "no page has"),
         ("read_page", {"page": "keys.md", "section": "X"}, "'X': 'Keys' has no such section"),
-        ("read_page", {"page": "keys.md", "section": "X"}, "one of: Rotation, Rotation › After"),
+        (
+            "read_page",
+            {"page": "keys.md", "section": "X"},
+            "one of: <page>Rotation, Rotation › After a leak, Expiry</page>",
+        ),
         ("read_page", {}, "page: Field required"),
         ("search_docs", {"query": "a", "limit": 99}, "limit: Input should be less than or equal"),
         ("search_docs", {"query": " "}, "query: String should match pattern"),
@@ -224,11 +231,16 @@ async def test_no_page_leaves_its_marks(indexed: Indexed) -> None:
     opened = indexed(**pages)
     async with client(opened) as agent:
         for name, text in pages.items():
-            shown.append(said(await agent.call_tool("read_page", {"page": f"{name}.md"})))
-            shown.append(said(await agent.call_tool("search_docs", {"query": text[:200]})))
+            for result in (
+                await agent.call_tool("read_page", {"page": f"{name}.md"}),
+                await agent.call_tool("read_page", {"page": f"{name}.md", "section": "?"}),
+                await agent.call_tool("search_docs", {"query": text[:200]}),
+            ):
+                shown.append(said(result))
+                assert not LEAVING.search(json.dumps(result.structured_content))
     for text in [*shown, "".join(llms.whole(opened)).partition("\n")[2]]:
-        assert len(re.findall(r"</\s*page", text, re.I)) == len(re.findall(r"^<page ", text, re.M))
-        assert not re.search(r"<[|｜]|\[/?INST\]|<(start|end)_of_turn>|</?s>", text)
+        assert len(re.findall(r"</\s*page", text, re.I)) == len(re.findall(r"<page\b", text, re.M))
+        assert not LEAVING.search(text)
 
 
 async def test_pages_are_resources_listed_a_few_at_a_time(indexed: Indexed) -> None:
