@@ -21,6 +21,7 @@ from askdocs import (
     keys,
     mcp,
     models,
+    slack,
     status,
     train,
 )
@@ -43,6 +44,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(slack.app, name="slack")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -58,6 +58,7 @@ HEADINGS = {
     "status": "status: what runs, and the key",
     "doctor": "doctor: find out what is wrong",
     "mcp": "mcp: the wiki as tools for an agent",
+    "slack": "slack: answers in Slack",
     "train": "train: a dataset becomes a version of a model",
 }
 END = """\
@@ -85,6 +86,9 @@ def pages() -> dict[Path, str]:
     for name, sub in commands.items():
         if hasattr(sub, "commands"):
             page = others.get(name, team)
+            if sub.invoke_without_command:  # it is a command itself, too
+                page = parts
+                page.append(_described(name, sub))
             page += [_described(f"{name} {verb}", each) for verb, each in sub.commands.items()]
         else:
             parts.append(_described(name, sub))

@@ -18,6 +18,7 @@ from gateway.wiki.page import Page
 from scripts import commands_page
 from training.settings import TrainingSettings
 from widget.settings import WidgetSettings
+from widget.slack.settings import SlackSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -29,6 +30,7 @@ SETTINGS: dict[type[Section], str] = {
     SitesSettings: "sources-site.md",
     TrainingSettings: "versions.md",
     WidgetSettings: "widget-settings.md",
+    SlackSettings: "slack-settings.md",
 }
 # Not a setting: what readers of the docs call the key in their own shell and in compose's .env.
 KEY = "ASKDOCS_KEY"

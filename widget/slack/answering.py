@@ -1,0 +1,141 @@
+"""The course of an answer in Slack: from a question to the last edit of a message."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from widget.gateway import WRONG, Failure, Gateway, Outcome, Reading
+from widget.slack import messages
+from widget.slack.messages import Message
+from widget.slack.record import Record, Turns
+from widget.slack.replies import Pace, Reply
+from widget.slack.unfinished import Open, Unfinished
+from widget.store import Answered, Asked
+
+log = logging.getLogger(__name__)
+
+GRACE = 3.0  # seconds that Slack has to take the last edits when we are told to stop
+
+EMPTY = "The model gave no answer. Please try again, or ask in other words."
+GOING_AWAY = "askdocs is being restarted, and the answer broke off. Please try again in a moment."
+BROKE_OFF = "askdocs was restarted, and this answer broke off. Please try again."
+
+
+@dataclass
+class Growing:
+    """An answer while it comes."""
+
+    text: str = ""
+    reading: Reading | None = None
+    outcome: Outcome = field(default_factory=Outcome)
+    first_token: float | None = None
+    changed: bool = False
+
+    async def read(self, parts: AsyncIterator[Reading | str | Outcome]) -> None:
+        """Take all parts. Raises Failure."""
+        began = time.monotonic()
+        async for part in parts:
+            match part:
+                case str():
+                    self.first_token = self.first_token or time.monotonic() - began
+                    self.text += part
+                    self.changed = True
+                case Reading():
+                    self.reading = part
+                    self.changed = True
+                case Outcome():
+                    self.outcome = part
+
+    def kept(self, failed: bool, duration: float) -> Answered:
+        """What the store keeps of it."""
+        outcome = self.outcome
+        return Answered(
+            "failed" if failed else "refused" if outcome.refused else "answered",
+            answer=self.text,
+            model=outcome.served or outcome.model,
+            outcome=outcome.model_dump(mode="json", include={"sources", "pages"}),
+            confidence=outcome.confidence,
+            first_token=self.first_token,
+            duration=duration,
+        )
+
+    def shown(self) -> Message:
+        """What there is to see of it now."""
+        self.changed = False
+        if self.text.strip():
+            return messages.partial(self.text)
+        return messages.reading(self.reading) if self.reading else messages.looking()
+
+
+class Answering:
+    """Answers questions, each in a task of its own."""
+
+    def __init__(
+        self, gateway: Gateway, record: Record, unfinished: Unfinished, pace: Pace
+    ) -> None:
+        self.gateway, self.record = gateway, record
+        self.unfinished, self.pace = unfinished, pace
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, asked: Asked, turns: Turns, reply: Reply, human: bool) -> None:
+        """Answer a question in a message that is there; `human`: offer to ask one.
+
+        Raises OSError: the folder of open answers cannot be written.
+        """
+        one = Open(reply.channel, reply.ts, asked.id, asked.question)
+        self.unfinished.begin(one)
+        task = asyncio.create_task(self._run(asked, turns, reply, human, one))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End every answer; each says that it broke off."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _run(self, asked: Asked, turns: Turns, reply: Reply, human: bool, one: Open) -> None:
+        growing, began, patience = Growing(), time.monotonic(), None
+        try:
+            with self.pace.writing():
+                await self._grow(asked, turns, reply, growing)
+            sentence = "" if growing.text.strip() or growing.outcome.refused else EMPTY
+        except Failure as failure:
+            sentence = failure.sentence
+        except asyncio.CancelledError:
+            sentence, patience = GOING_AWAY, GRACE
+        except Exception:
+            log.exception("an answer failed")
+            sentence = WRONG
+        # First, so that the next question of the thread knows of it, and votes find it.
+        kept = growing.kept(bool(sentence), time.monotonic() - began)
+        await self.record.answered(asked, kept, turns)
+        if sentence:
+            message = messages.failed(asked.id, asked.question, sentence, growing.text)
+        else:
+            message = messages.done(asked.id, asked.question, growing.text, growing.outcome, human)
+        try:
+            async with asyncio.timeout(patience):
+                await reply.finish(message)
+            self.unfinished.end(one)
+        except OSError as error:
+            # The file stays: the next start says that the answer broke off.
+            log.warning("slack: the end of an answer was not shown: %r", error)
+
+    async def _grow(self, asked: Asked, turns: Turns, reply: Reply, growing: Growing) -> None:
+        parts = self.gateway.ask(
+            asked.question, "", history=turns, model=asked.alias, user=asked.visitor
+        )
+        reader = asyncio.create_task(growing.read(parts))
+        try:
+            while not reader.done():
+                await asyncio.wait([reader], timeout=self.pace.pause())
+                if growing.changed and not reader.done():
+                    await reply.show(growing.shown())
+            reader.result()
+        finally:
+            reader.cancel()
+            await asyncio.wait([reader])

@@ -1,0 +1,135 @@
+"""How a question of a person in Slack becomes an answer in a thread."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from widget.slack import messages
+from widget.slack.answering import GRACE, Answering
+from widget.slack.messages import Message
+from widget.slack.places import Places
+from widget.slack.record import Duplicate, Turns
+from widget.slack.replies import Reply
+from widget.slack.settings import SlackSettings
+from widget.store import Answered, Asked
+
+log = logging.getLogger(__name__)
+
+
+class Asking:
+    """Asks in somebody's name. `client` and `eager` are those of `Reply`."""
+
+    def __init__(
+        self,
+        settings: SlackSettings,
+        client: AsyncWebClient,
+        eager: AsyncWebClient,
+        answering: Answering,
+        team: str,
+        bot: str,
+    ) -> None:
+        self.settings, self.answering = settings, answering
+        self.record = answering.record
+        self.client, self.eager = client, eager
+        self.team, self.bot = team, bot
+        self.places = Places(client, settings)
+        token = settings.bot_token
+        self._key = (token.get_secret_value() if token else "").encode()
+        self._entering = 0
+
+    async def ask(
+        self,
+        id: str,
+        question: str,
+        channel: str,
+        thread: str,
+        user: str,
+        alias: str = "",
+        message: str = "",
+    ) -> None:
+        """Answer in a thread: in a new message, or in one of ours that is there.
+
+        Without an `alias` that of the place is asked. An `id` that is known already is not asked
+        again.
+        """
+        conversation = self.name("thread", channel, thread)
+        earlier = await self.record.earlier(conversation)
+        if not alias:
+            # The thread below a /ask is a direct message, and stays with the channel's alias.
+            alias = await self.places.alias(channel)
+            alias = earlier.alias if channel.startswith("D") and earlier.alias else alias
+        asked = Asked(
+            id=id,
+            question=question,
+            conversation=conversation,
+            channel="slack",
+            alias=alias,
+            visitor=self.name("person", user),
+            person=user if self.settings.people else "",
+        )
+        try:
+            with self._counted():
+                await self.record.asked(asked)
+                await self._begin(asked, earlier.turns, thread, channel, message)
+        except Duplicate:
+            return
+        except (SlackApiError, OSError) as error:
+            log.error("slack: a question in %s cannot be answered: %r", channel, error)
+            await self.record.answered(asked, Answered("failed"))
+
+    async def _begin(
+        self, asked: Asked, turns: Turns, thread: str, channel: str, message: str
+    ) -> None:
+        if not message:
+            message = (await self.post(channel, messages.looking(), thread=thread))["ts"]
+        reply = Reply(self.client, self.eager, self.answering.pace, channel, message)
+        # A user group is not in a direct message, and cannot be called into it.
+        alone = channel.startswith("D") and self.settings.group
+        human = bool(self.settings.humans) and not alone
+        self.answering.begin(asked, turns, reply, human)
+
+    async def settled(self) -> None:
+        """Wait until what has been asked is being answered, or for `GRACE` seconds."""
+        until = time.monotonic() + GRACE
+        while self._entering and time.monotonic() < until:  # noqa: ASYNC110  # seldom any
+            await asyncio.sleep(0.02)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._entering += 1
+        try:
+            yield
+        finally:
+            self._entering -= 1
+
+    async def post(self, channel: str, message: Message, thread: str | None = None) -> Any:
+        """Post a message. Raises SlackApiError, OSError.
+
+        Links are not unfolded: Slack would fetch what a model has made up.
+        """
+        return await self.client.chat_postMessage(
+            channel=channel,
+            text=message.text,
+            blocks=message.blocks,
+            thread_ts=thread,
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+
+    async def address(self, channel: str, ts: str) -> str:
+        """Where people find a message. Raises SlackApiError, OSError."""
+        found = await self.client.chat_getPermalink(channel=channel, message_ts=ts)
+        return str(found["permalink"])
+
+    def name(self, *parts: str) -> str:
+        """A name that says nothing about what it stands for."""
+        text = "\0".join((self.team, *parts)).encode()
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:24]

@@ -1,0 +1,237 @@
+"""What people see in Slack: messages and one dialog, as Block Kit.
+
+https://docs.slack.dev/reference/block-kit. What comes from a model, a page or a person is in rich
+text or plain text, which are literal, or escaped.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from widget.gateway import Outcome, Page, Reading, Source
+from widget.origins import web_address
+from widget.slack.richtext import Element, block, link, literal, rich_text, section
+from widget.store import REASONS
+
+UP, DOWN, HUMAN, RETRY, OPEN = "up", "down", "human", "retry", "open"
+DIALOG = "reasons"
+MAX_TEXT = 3_000  # characters of what notifications and screen readers are told
+MAX_LABEL = 75  # characters of a button
+MAX_CARRIED = 900  # characters of a question in a button; 2,000 is all that a button may carry
+MAX_SOURCES = 5
+MAX_COMMENT = 2_000
+
+LOOKING = "Looking into the docs …"
+NOT_IN_THE_DOCS = "Not in the docs"
+CLOSEST = "These pages do not answer that. The closest ones are:"
+NONE_CLOSE = "These pages do not answer that, and no page comes close."
+
+_LABELS = {
+    "wrong": "It is wrong",
+    "incomplete": "Something is missing",
+    "outdated": "It is out of date",
+    "off-topic": "It answers something else",
+    "unclear": "It is hard to understand",
+}
+_REFERENCE = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
+
+
+class Message(NamedTuple):
+    """A message: the blocks, and what stands for them where blocks are not shown."""
+
+    text: str
+    blocks: list[Element]
+
+
+def escaped(text: str) -> str:
+    """The text where Slack would read mrkdwn: no mention, no link comes of it.
+
+    https://docs.slack.dev/messaging/formatting-message-text#escaping
+    """
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def typed(text: str, bot: str) -> str:
+    """What somebody typed, as a model reads it: no mention of the bot, links as their text."""
+
+    def plain(found: re.Match[str]) -> str:
+        kind, target, label = found[1], found[2], found[3]
+        if kind == "@" and target == bot:
+            return ""
+        if kind == "!":
+            return label or f"@{target.partition('^')[0]}"
+        if kind:
+            return f"{kind}{label or target}"
+        return f"{label} ({target})" if label and label not in target else target
+
+    text = _REFERENCE.sub(plain, text)
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
+
+
+def looking() -> Message:
+    """Before anything is known."""
+    return Message(LOOKING, [_note(LOOKING)])
+
+
+def reading(reading: Reading) -> Message:
+    """What the model reads."""
+    titles = " and ".join(page.title or "a page" for page in reading.reading) or "the question"
+    about = f", about {max(1, round(reading.seconds))} s" if reading.seconds else ""
+    text = f"Reading {titles[:1_000]}{about} …"
+    return Message(escaped(text), [_note(text)])
+
+
+def partial(text: str) -> Message:
+    """The answer so far."""
+    return Message(_fallback(text), [block(text), _note("… still writing")])
+
+
+def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Message:
+    """The whole answer with its sources, or what there is instead of one."""
+    base = web_address(outcome.sources[0].url) if outcome.sources else ""
+    if outcome.refused:
+        said = CLOSEST if outcome.pages else NONE_CLOSE
+        text = f"{NOT_IN_THE_DOCS}. {said}"
+        blocks = [
+            rich_text(section(literal(NOT_IN_THE_DOCS, bold=True), literal(f"\n{said}"))),
+            *_links(outcome.pages),
+        ]
+    else:
+        blocks = [block(text, base), *_links(outcome.sources)]
+    if outcome.model:
+        quoting = outcome.answers == "quote" and not outcome.refused
+        blocks.append(
+            _note(f"Answered by {outcome.model}{' in the page’s own words' if quoting else ''}")
+        )
+    buttons = [_button(UP, "👍", value=id), _button(DOWN, "👎", value=id)]
+    if human:
+        buttons.append(_button(HUMAN, "Ask a human", value=carried(id, question)))
+    return Message(_fallback(text), [*blocks, {"type": "actions", "elements": buttons}])
+
+
+def failed(id: str, question: str, sentence: str, text: str = "") -> Message:
+    """Why there is no answer, and as much of it as came; one press asks again."""
+    again = _button(RETRY, "Try again", value=carried(id, question))
+    blocks = [block(text)] if text.strip() else []
+    blocks += [rich_text(section(literal(sentence)))]
+    return Message(escaped(sentence), [*blocks, {"type": "actions", "elements": [again]}])
+
+
+def bare(message: Message) -> Message:
+    """The message with no more than its text: for a message whose blocks Slack does not take."""
+    return Message(message.text, [])
+
+
+def said(*elements: Element, text: str) -> Message:
+    """A line of running text."""
+    return Message(escaped(text), [rich_text(section(*elements))])
+
+
+def repeated(question: str) -> Message:
+    """What stands above the answer to a /ask, which Slack itself does not show."""
+    return Message(
+        _fallback(question), [rich_text(section(literal("You asked:")), _quoted(question))]
+    )
+
+
+def handed(user: str, question: str, thread: str) -> Message:
+    """A question for the humans' channel; `thread` is the address of the thread it comes from."""
+    way = (
+        link(thread, "Answer in the thread")
+        if thread
+        else literal("It was asked in a direct message: please answer there.")
+    )
+    return Message(
+        _fallback(f"Can you help? {question}"),
+        [
+            rich_text(
+                section(_person(user), literal(" asks, and the docs are not enough:")),
+                _quoted(question),
+                section(literal("\n"), way),
+            )
+        ],
+    )
+
+
+def called(user: str, group: str) -> Message:
+    """Calls a user group into the thread."""
+    text = " can you help? The docs are not enough for "
+    group_itself = {"type": "usergroup", "usergroup_id": group}
+    return said(group_itself, literal(text), _person(user), literal("."), text=text)
+
+
+def dialog(id: str) -> dict[str, Any]:
+    """The view that asks what was wrong with an answer."""
+    options = [{"text": _plain(_LABELS[reason]), "value": reason} for reason in REASONS]
+    return {
+        "type": "modal",
+        "callback_id": DIALOG,
+        "private_metadata": id,
+        "title": _plain("What was wrong?"),
+        "submit": _plain("Send"),
+        "close": _plain("Skip"),
+        "blocks": [
+            {
+                "type": "input",
+                "block_id": "reasons",
+                "optional": True,
+                "label": _plain("The answer"),
+                "element": {"type": "checkboxes", "action_id": "reasons", "options": options},
+            },
+            {
+                "type": "input",
+                "block_id": "text",
+                "optional": True,
+                "label": _plain("What should it have said?"),
+                "element": {
+                    "type": "plain_text_input",
+                    "action_id": "text",
+                    "multiline": True,
+                    "max_length": MAX_COMMENT,
+                },
+            },
+        ],
+    }
+
+
+def carried(id: str, question: str) -> str:
+    """What a button brings back. Buttons outlive this process, so they say all that is needed."""
+    return json.dumps({"id": id, "question": question[:MAX_CARRIED]}, ensure_ascii=False)
+
+
+def _links(pages: Sequence[Page]) -> list[Element]:
+    buttons: dict[str, Element] = {}
+    for page in pages:
+        if url := web_address(page.url):
+            title = page.title
+            if isinstance(page, Source) and page.section not in ("", title):
+                title = f"{title} › {page.section}"
+            buttons.setdefault(url, _button(f"{OPEN}-{len(buttons)}", title or url, url=url))
+    shown = list(buttons.values())[:MAX_SOURCES]
+    return [{"type": "actions", "elements": shown}] if shown else []
+
+
+def _button(action: str, label: str, **what: str) -> Element:
+    label = label if len(label) <= MAX_LABEL else label[: MAX_LABEL - 1] + "…"
+    return {"type": "button", "action_id": action, "text": _plain(label), **what}
+
+
+def _plain(text: str) -> Element:
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def _note(text: str) -> Element:
+    return {"type": "context", "elements": [_plain(text)]}
+
+
+def _person(user: str) -> Element:
+    return {"type": "user", "user_id": user}
+
+
+def _quoted(text: str) -> Element:
+    return {"type": "rich_text_quote", "elements": [literal(text)]}
+
+
+def _fallback(text: str) -> str:
+    return escaped(text[:MAX_TEXT])

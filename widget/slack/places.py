@@ -1,0 +1,52 @@
+"""Which alias is asked in which channel."""
+
+import logging
+import time
+from typing import NamedTuple
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from widget.slack.settings import SlackSettings
+
+log = logging.getLogger(__name__)
+
+FRESH = 600.0  # seconds for which a channel's name is taken to be still its name
+
+
+class Name(NamedTuple):
+    """The name of a channel, and until when it is believed."""
+
+    name: str
+    until: float
+
+
+class Places:
+    """Knows the aliases of channels. Events have a channel's id alone, settings may have its name.
+
+    Names are asked for only where the settings have some.
+    """
+
+    def __init__(self, client: AsyncWebClient, settings: SlackSettings) -> None:
+        self.client, self.settings = client, settings
+        self._names: dict[str, Name] = {}
+
+    async def alias(self, channel: str) -> str:
+        """The alias that is asked in a channel."""
+        listed = self.settings.channels
+        if channel in listed or not listed or channel.startswith("D"):
+            return listed.get(channel, self.settings.model)
+        return listed.get(await self._name(channel), self.settings.model)
+
+    async def _name(self, channel: str) -> str:
+        known = self._names.get(channel)
+        if known and time.monotonic() < known.until:
+            return known.name
+        try:
+            told = await self.client.conversations_info(channel=channel)
+        except (SlackApiError, OSError) as error:
+            log.warning("slack: the name of channel %s is not known: %r", channel, error)
+            return known.name if known else ""
+        name = str(told["channel"].get("name", ""))
+        self._names[channel] = Name(name, time.monotonic() + FRESH)
+        return name

@@ -1,0 +1,121 @@
+"""What Slack's questions leave in the store, and the last turns of each conversation.
+
+A question is answered whether it can be stored or not; a vote is stored, or its giver is told.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import sqlalchemy as sa
+
+from gateway.database import Unreachable, reading
+from gateway.errors import AskdocsError
+from widget.store import TURNS, Answered, Asked, Kept, Store, Unknown, Vote, question_table
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Turns = Sequence[tuple[str, str]]
+
+PATIENCE = 2.0  # seconds that an answer waits for the database
+REMEMBERED = 1_000  # conversations whose last turns are known without the database
+
+NOT_STORED = "Your vote could not be stored just now. Please try again in a moment."
+NOTHING_STORED = "Nothing is stored here, so your vote cannot be kept."
+GONE = "This answer is no longer kept, so your vote cannot be."
+
+
+class NotKept(Exception):
+    """A vote was not stored, with a sentence for who gave it."""
+
+
+class Duplicate(Exception):
+    """The question was asked before: Slack has delivered it twice."""
+
+
+class Earlier(NamedTuple):
+    """What a conversation had before: the alias that was asked, questions with their answers."""
+
+    alias: str = ""
+    turns: Turns = ()
+
+
+class Record:
+    """The store, asked patiently; without one the last conversations are known all the same."""
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+        self._earlier: OrderedDict[str, Earlier] = OrderedDict()
+        # Its own: a locked database must not hold up what else runs in threads.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="slack")
+
+    async def asked(self, asked: Asked) -> None:
+        """Keep a question, if that is possible now. Raises Duplicate."""
+        if store := self._store:
+            await self._patiently(lambda: store.asked(asked))
+
+    async def answered(self, asked: Asked, answered: Answered, turns: Turns = ()) -> None:
+        """Keep what became of it, if that is possible now; `turns` are those before it."""
+        if answered.state == "answered":
+            turns = (*turns, (asked.question, answered.answer))[-TURNS:]
+            self._remember(asked.conversation, Earlier(asked.alias, turns))
+        if store := self._store:
+            await self._patiently(lambda: store.answered(asked.id, answered))
+
+    async def earlier(self, conversation: str) -> Earlier:
+        """The last turns of a conversation, oldest first."""
+        known = self._earlier.get(conversation)
+        if known is None and (store := self._store):
+            known = await self._patiently(lambda: _stored(store, conversation))
+        return known or Earlier()
+
+    async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
+        """Store a vote; returns the question as it was before. Raises NotKept."""
+        if not (store := self._store):
+            raise NotKept(NOTHING_STORED)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, store.vote, id, vote, visitor)
+        except Unknown as error:
+            raise NotKept(GONE) from error
+        except Unreachable as error:
+            log.warning("not stored: %s", error)
+            raise NotKept(NOT_STORED) from error
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._threads.shutdown()
+
+    def _remember(self, conversation: str, earlier: Earlier) -> None:
+        self._earlier[conversation] = earlier
+        self._earlier.move_to_end(conversation)
+        if len(self._earlier) > REMEMBERED:
+            self._earlier.popitem(last=False)
+
+    async def _patiently(self, call: Callable[[], T]) -> T | None:
+        """The result, or None when the database does not answer soon. It is written even so."""
+        running = asyncio.get_running_loop().run_in_executor(self._threads, _tried, call)
+        done, _ = await asyncio.wait({running}, timeout=PATIENCE)
+        return running.result() if done else None
+
+
+def _tried(call: Callable[[], T]) -> T | None:
+    try:
+        return call()
+    except sa.exc.IntegrityError as error:
+        raise Duplicate from error
+    except AskdocsError as error:
+        log.warning("not stored: %s", error)
+        return None
+
+
+def _stored(store: Store, conversation: str) -> Earlier:
+    c = question_table.c
+    query = sa.select(c.alias).where(c.conversation == conversation).limit(1)
+    with reading(store.engine) as connection:
+        alias = connection.execute(query).scalar()
+    return Earlier(alias or "", store.history(conversation))

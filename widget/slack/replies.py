@@ -1,0 +1,103 @@
+"""A message of ours that is edited while the answer grows.
+
+By chat.update and not by chat.startStream, whose Markdown Slack itself reads, mentions included,
+and which can only be added to: a refusal could not take back what was streamed.
+https://docs.slack.dev/reference/methods/chat.update
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from widget.slack.messages import Message, bare
+
+log = logging.getLogger(__name__)
+
+# Seconds. Slack allows 50 edits a minute for all messages of a workspace together (tier 3).
+EDIT = 1.2
+RATE_LIMITED = 429
+
+
+class Pace:
+    """How often messages are edited: as often as Slack allows, shared by all open answers."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.open = 0
+        self.held_until = 0.0
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One more answer is being written."""
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+    def pause(self) -> float:
+        """Seconds until the next edit of a message that was just edited."""
+        return max(EDIT * self.open, self.held_until - self.clock())
+
+    async def free(self) -> None:
+        """Wait for as long as Slack wants no edit."""
+        await asyncio.sleep(max(0.0, self.held_until - self.clock()))
+
+    def hold(self, seconds: float) -> None:
+        """Slack wants no edit for so long."""
+        self.held_until = max(self.held_until, self.clock() + seconds)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A message that stands in Slack.
+
+    `client` waits when Slack says so (Retry-After), and tries again; `eager` does neither.
+    """
+
+    client: AsyncWebClient
+    eager: AsyncWebClient
+    pace: Pace
+    channel: str
+    ts: str
+
+    async def show(self, message: Message) -> None:
+        """Show more of an answer, unless Slack does not let us: there will be more."""
+        try:
+            await self._edit(self.eager, message)
+        except SlackApiError as error:
+            if error.response.status_code == RATE_LIMITED:
+                self.pace.hold(float(error.response.headers.get("Retry-After", 30)))
+            else:
+                log.warning("slack: chat.update: %s", error.response.get("error"))
+        except OSError as error:  # aiohttp's are, and so is TimeoutError
+            log.warning("slack: chat.update: %r", error)
+
+    async def finish(self, message: Message) -> None:
+        """Show the end. Raises OSError: Slack cannot be reached."""
+        await self.pace.free()
+        try:
+            await self._edit(self.client, message)
+        except SlackApiError as error:
+            log.warning("slack: chat.update: %s; without blocks again", error.response.get("error"))
+            try:
+                await self._edit(self.client, bare(message))
+            except SlackApiError as error:
+                # The message was deleted, or the channel archived: nobody waits for it.
+                log.warning("slack: chat.update: %s", error.response.get("error"))
+
+    async def _edit(self, client: AsyncWebClient, message: Message) -> None:
+        await client.chat_update(
+            channel=self.channel,
+            ts=self.ts,
+            text=message.text,
+            blocks=message.blocks,
+            parse="none",  # chat.update alone would look for names of people and channels
+            link_names=False,
+        )

@@ -1,0 +1,214 @@
+"""The parts of askdocs in Slack, put together, and how they are told of events."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import uvicorn
+from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry.builtin_async_handlers import (
+    AsyncConnectionErrorRetryHandler,
+    AsyncRateLimitErrorRetryHandler,
+    AsyncServerErrorRetryHandler,
+)
+from slack_sdk.web.async_client import AsyncWebClient
+
+from gateway.errors import AskdocsError
+from gateway.settings import variable
+from widget.gateway import Gateway
+from widget.settings import WidgetSettings
+from widget.slack import messages, web
+from widget.slack.answering import BROKE_OFF, Answering
+from widget.slack.asking import Asking
+from widget.slack.listening import create_app
+from widget.slack.record import Record
+from widget.slack.replies import Pace, Reply
+from widget.slack.settings import SlackSettings
+from widget.slack.unfinished import Unfinished
+from widget.store import Store
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = aiohttp.ClientTimeout(total=30)
+TRIES = 5  # of a call that Slack limits or that does not arrive
+GRACE = 3  # seconds that open requests have when the server is told to stop
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Who we are, as Slack sees it."""
+
+    team: str
+    team_id: str
+    bot: str
+    user_id: str
+    scopes: frozenset[str]
+
+
+async def workspace(client: AsyncWebClient) -> Workspace:
+    """Who the bot token belongs to. Raises AskdocsError: it does not work."""
+    try:
+        told = await client.auth_test()
+    except SlackApiError as error:
+        raise _refused(
+            "bot_token",
+            error,
+            "copy the Bot User OAuth Token (xoxb-...) from the app's OAuth & Permissions",
+        ) from None
+    except OSError as error:
+        raise _unreachable(client, error) from None
+    scopes = frozenset(told.headers.get("x-oauth-scopes", "").replace(" ", "").split(","))
+    return Workspace(told["team"], told["team_id"], told["user"], told["user_id"], scopes)
+
+
+def bot_client(settings: SlackSettings, session: aiohttp.ClientSession) -> AsyncWebClient:
+    """Raises AskdocsError: there is no bot token."""
+    if settings.bot_token is None:
+        raise _missing("bot_token", "the Bot User OAuth Token (xoxb-...)")
+    return AsyncWebClient(
+        settings.bot_token.get_secret_value(),
+        base_url=settings.api_url,
+        session=session,
+        retry_handlers=[],
+    )
+
+
+@asynccontextmanager
+async def parts(
+    settings: SlackSettings,
+    widget: WidgetSettings,
+    store: Store | None,
+    folder: Path,
+    say: Callable[[str], None],
+) -> AsyncIterator[AsyncApp]:
+    """A Bolt app that answers. What an earlier process left unfinished is told to have broken off.
+
+    Args:
+        folder: for the answers that are open; no other process has it.
+        say: takes a line for who started us.
+
+    Raises:
+        AskdocsError: Slack does not take the bot token.
+    """
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        client, eager = bot_client(settings, session), bot_client(settings, session)
+        client.retry_handlers.extend(
+            (
+                AsyncRateLimitErrorRetryHandler(TRIES),
+                AsyncConnectionErrorRetryHandler(TRIES),
+                AsyncServerErrorRetryHandler(TRIES),
+            )
+        )
+        us = await workspace(eager)
+        gateway, record, pace = Gateway(widget), Record(store), Pace()
+        answering = Answering(gateway, record, Unfinished(folder), pace)
+        await _broke_off(answering, client, eager)
+        asking = Asking(settings, client, eager, answering, us.team_id, us.user_id)
+        try:
+            say(f"connected to {us.team} as @{us.bot}")
+            yield create_app(asking)
+        finally:
+            await asking.settled()
+            await answering.close()
+            await gateway.close()
+            await asyncio.to_thread(record.close)
+
+
+async def by_http(app: AsyncApp, settings: SlackSettings, say: Callable[[str], None]) -> None:
+    """Let Slack send events to our address, until SIGINT or SIGTERM."""
+    if settings.signing_secret is None:
+        raise _missing("signing_secret", "the Signing Secret from the app's Basic Information")
+    config = uvicorn.Config(
+        web.create_app(app),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    place = f"{settings.host}:{settings.port}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listening = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise AskdocsError(f"{place}: cannot listen ({error.strerror}): give a --port") from None
+    # uvicorn repeats the signal that stopped it, which would kill us before answers are ended.
+    _stopped()
+    with listening:
+        say(f"listening at http://{place}{web.PATH}; Ctrl-C stops")
+        await uvicorn.Server(config).serve(sockets=[listening])
+
+
+async def socket_address(client: AsyncWebClient, settings: SlackSettings) -> str:
+    """Where Socket Mode connects to. Raises AskdocsError: the app token is missing or wrong."""
+    if settings.app_token is None:
+        raise _missing(
+            "app_token", "an App-Level Token (xapp-...) with connections:write, or use --http"
+        )
+    try:
+        told = await client.apps_connections_open(app_token=settings.app_token.get_secret_value())
+    except SlackApiError as error:
+        raise _refused(
+            "app_token",
+            error,
+            "make an App-Level Token with connections:write on the app's Basic Information, and"
+            " switch Socket Mode on",
+        ) from None
+    except OSError as error:
+        raise _unreachable(client, error) from None
+    return str(told["url"])
+
+
+async def by_socket(app: AsyncApp, settings: SlackSettings, say: Callable[[str], None]) -> None:
+    """Fetch events by Socket Mode, until SIGINT or SIGTERM; no address of ours is needed."""
+    # Asked for here, because the client itself would try a token that is wrong for ever.
+    address = await socket_address(app.client, settings)
+    assert settings.app_token is not None
+    handler = AsyncSocketModeHandler(app, settings.app_token.get_secret_value())
+    handler.client.wss_uri = address
+    stopped = _stopped()
+    try:
+        await handler.connect_async()  # type: ignore[no-untyped-call]
+        say("listening by Socket Mode; Ctrl-C stops")
+        await stopped.wait()
+    finally:
+        await handler.close_async()  # type: ignore[no-untyped-call]
+
+
+async def _broke_off(answering: Answering, client: AsyncWebClient, eager: AsyncWebClient) -> None:
+    unfinished = answering.unfinished
+    for one in unfinished.left():
+        reply = Reply(client, eager, answering.pace, one.channel, one.ts)
+        try:
+            await reply.finish(messages.failed(one.id, one.question, BROKE_OFF))
+            unfinished.end(one)
+        except OSError as error:
+            log.warning("slack: %s: not told that it broke off: %r", one.channel, error)
+
+
+def _stopped() -> asyncio.Event:
+    """Set by the signals that tell us to stop."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
+
+
+def _refused(key: str, error: SlackApiError, fix: str) -> AskdocsError:
+    said = error.response.get("error")
+    return AskdocsError(f"{variable(SlackSettings, key)}: Slack says {said!r}: {fix}")
+
+
+def _unreachable(client: AsyncWebClient, error: OSError) -> AskdocsError:
+    return AskdocsError(f"{client.base_url}: Slack cannot be reached ({error}): try again later")
+
+
+def _missing(key: str, what: str) -> AskdocsError:
+    return AskdocsError(f"{variable(SlackSettings, key)} is not set: set it to {what}")

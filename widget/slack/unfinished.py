@@ -1,0 +1,56 @@
+"""Answers that are being written, a small file each.
+
+A kill leaves the files, and the next start says in Slack that these answers broke off.
+"""
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Open:
+    """A message of ours that waits for its end."""
+
+    channel: str
+    ts: str
+    id: str
+    question: str
+
+
+class Unfinished:
+    """The files, in a folder that one process has for itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, one: Open) -> None:
+        """Remember it, whole or not at all. Raises OSError."""
+        path = self._path(one)
+        new = path.with_suffix(".new")
+        with new.open("w", encoding="utf-8") as file:
+            json.dump(asdict(one), file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+
+    def end(self, one: Open) -> None:
+        """Forget it: its end is shown."""
+        self._path(one).unlink(missing_ok=True)
+
+    def left(self) -> list[Open]:
+        """What another process has left, oldest first."""
+        found = []
+        for path in sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
+            try:
+                found.append(Open(**json.loads(path.read_text(encoding="utf-8"))))
+            except (ValueError, TypeError) as error:
+                log.warning("%s: not understood, left where it is: %s", path, error)
+        return found
+
+    def _path(self, one: Open) -> Path:
+        return self.folder / f"{one.channel}-{one.ts}.json"

@@ -1,0 +1,44 @@
+"""The HTTP side: one address for events, buttons, dialogs and commands."""
+
+import logging
+
+from slack_bolt.adapter.starlette.async_handler import (
+    to_async_bolt_request,
+    to_starlette_response,
+)
+from slack_bolt.async_app import AsyncApp
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+log = logging.getLogger(__name__)
+
+PATH = "/slack/events"
+MAX_BODY = 1_048_576  # bytes; a press of a button brings the whole message along
+
+
+def create_app(app: AsyncApp) -> Starlette:
+    """The application; Bolt checks the signature of every request."""
+
+    async def events(request: Request) -> Response:
+        # Before there is a signature to check, so nothing here may fail or grow.
+        if not request.headers.get("x-slack-request-timestamp", "").isdecimal():
+            return JSONResponse({"error": "invalid request"}, 401)
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                return JSONResponse({"error": "too large"}, 413)
+        try:
+            asked = to_async_bolt_request(request, body)
+        except ValueError:
+            return JSONResponse({"error": "invalid request"}, 400)
+        return to_starlette_response(await app.async_dispatch(asked))
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    return Starlette(
+        routes=[Route(PATH, events, methods=["POST"]), Route("/health", health)],
+    )
