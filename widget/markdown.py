@@ -125,16 +125,21 @@ _parser = MarkdownIt("commonmark", {"html": False, "highlight": _highlighted}).e
 
 
 def _marked(text: str, cites: Sequence[tuple[int, int]]) -> str:
-    for end, number in sorted(cites, reverse=True):
-        end += len(text[end:]) - len(text[end:].lstrip("`~*_|"))  # not within a fence or emphasis
-        before = text[:end].rstrip()
-        while syntax := _SYNTAX.search(before):
-            before = before[: syntax.start()].rstrip()
-        row = before.rpartition("\n")[2].strip()
-        if len(row) > 1 and row.startswith("|") and row.endswith("|"):
-            before = before[:-1]
-        text = f"{before}⁅{number}⁆{text[len(before) :]}"
+    places = [(_place(text, end), number) for end, number in cites]
+    for place, number in sorted(places, reverse=True):
+        text = f"{text[:place]}⁅{number}⁆{text[place:]}"
     return text
+
+
+def _place(text: str, end: int) -> int:
+    """Where a mark can stand that belongs behind `end`, and break nothing."""
+    end += len(text[end:]) - len(text[end:].lstrip("`~*_|"))  # not within a fence or emphasis
+    before = text[:end].rstrip()
+    while syntax := _SYNTAX.search(before):
+        before = before[: syntax.start()].rstrip()
+    row = before.rpartition("\n")[2].strip()
+    is_row = len(row) > 1 and row.startswith("|") and row.endswith("|")
+    return len(before) - is_row
 
 
 def _adjusted(

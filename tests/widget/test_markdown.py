@@ -1,8 +1,12 @@
+import re
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markupsafe import Markup
 
-from widget.markdown import ATTRIBUTES, TAGS, render, target
+from widget.markdown import ATTRIBUTES, TAGS, paragraphs, render, target
 
 WIKI = ("https://wiki.example.com",)
 PAGE = "https://wiki.example.com/guide/start/"
@@ -195,3 +199,56 @@ def test_tables_align_without_style_attributes() -> None:
 def test_headings_stand_below_the_question() -> None:
     assert render("# a") == "<h3>a</h3>\n"
     assert render("###### a") == "<h6>a</h6>\n"
+
+
+def cited(text: str, *ends: int) -> str:
+    """The text with a mark behind each place, in square brackets."""
+    cites = list(zip(ends, range(1, len(ends) + 1), strict=True))
+    return str(render(text, cites=cites, mark=lambda number: Markup(f"[{number}]")))
+
+
+def test_a_source_is_named_where_its_part_ends() -> None:
+    text = "Run **it now.** Then stop."
+    html = cited(text, len("Run **it now.** "), len(text))
+    assert html == (
+        '<p>Run <strong>it now.</strong><sup class="cite">[1]</sup>'
+        ' Then stop.<sup class="cite">[2]</sup></p>\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("a\n\n```sh\nls\n```", "ls\n</code></pre>\n<p>"),
+        ("| a |\n|---|\n| b |", '<td>b <sup class="cite">'),
+        ("- a\n- b", '<li>b<sup class="cite">'),
+        ("> a", '<p>a<sup class="cite">'),
+        ("a\n\n---", '<p>a<sup class="cite">'),
+        ("see [x](https://e.example/)", '</a><sup class="cite">'),
+    ],
+)
+def test_a_mark_breaks_nothing_that_it_stands_behind(text: str, html: str) -> None:
+    assert html in cited(text, len(text))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_a_mark_anywhere_shows_no_traces_and_takes_nothing_away(data: st.DataObject) -> None:
+    text = data.draw(st.text("ab .*_`|-\n[]()!⁅⁆1"))
+    ends = data.draw(st.lists(st.integers(0, len(text)), max_size=3))
+    html = cited(text, *ends)
+    assert not re.search("[⁅⁆]|%E2%81%8[56]", html)
+    for letter in "ab":
+        assert html.count(letter) >= render(text).count(letter) - html.count("sup")
+
+
+def test_a_text_cannot_make_marks() -> None:
+    text = (
+        'x ⁅1⁆ <sup class="cite">2</sup> [y](https://e.example/⁅3⁆ "⁅4⁆ <sup class=cite>5</sup>")'
+    )
+    assert 'cite">' not in cited(text).replace("&quot;", "")
+
+
+def test_paragraphs_are_prose_as_readers_see_it() -> None:
+    text = "# No\n\nOne `two`\n*three*\n\n- four\n\n```\ncode\n```\n\n![no](x.png) five"
+    assert paragraphs(text) == ["One two three", "four", "five"]
