@@ -70,7 +70,7 @@ def render(
     address made up to carry the question to a stranger. `cites` are pairs: a place in the text and
     the number of the source that is named there; `mark` makes the HTML of a number.
     """
-    tokens = _parser.parse(marked(text.translate(_BRACKETS), cites))
+    tokens = _parser.parse(with_marks(text.translate(_BRACKETS), cites))
     tokens = list(_adjusted(tokens, tuple(origins), base, images))
     html = _parser.renderer.render(tokens, _parser.options, {})
     safe = nh3.clean(
@@ -124,7 +124,7 @@ _parser = MarkdownIt("commonmark", {"html": False, "highlight": _highlighted}).e
 )
 
 
-def marked(text: str, cites: Sequence[tuple[int, int]]) -> str:
+def with_marks(text: str, cites: Sequence[tuple[int, int]]) -> str:
     """The text with ⁅numbers⁆ at these places, or close by where Markdown bears one."""
     places = [(_place(text, end), number) for end, number in cites]
     for place, number in sorted(places, reverse=True):
