@@ -48,19 +48,23 @@ def python(name: str, say: Say) -> Path:
     return _once(name, lock.read_bytes() + version.encode(), make, say) / "venv" / "bin"
 
 
-def node(name: str, say: Say) -> Path:
-    """The `node_modules` of a Node environment, by its lock file; no script of a package is run."""
+def node(name: str, say: Say, source: Path | None = None, *, optional: bool = False) -> Path:
+    """The `node_modules` of a Node environment, by its lock file; no script of a package is run.
+
+    `source` holds the lock file, `optional` takes what a package can do without on some machine.
+    """
     require(shutil.which("node") is not None and shutil.which("npm") is not None, NODE)
-    source = HERE / "node" / name
+    folder = source or HERE / "node" / name
     files = ("package.json", "package-lock.json")
 
-    def make(folder: Path) -> None:
+    def make(target: Path) -> None:
         for file in files:
-            shutil.copy(source / file, folder)
+            shutil.copy(folder / file, target)
         quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-        run(["npm", "ci", "--ignore-scripts", "--omit=optional", *quiet], cwd=folder)
+        omitted = [] if optional else ["--omit=optional"]
+        run(["npm", "ci", "--ignore-scripts", *omitted, *quiet], cwd=target)
 
-    lock = b"".join((source / file).read_bytes() for file in files)
+    lock = b"".join((folder / file).read_bytes() for file in files)
     return _once(name, lock, make, say) / "node_modules"
 
 

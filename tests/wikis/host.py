@@ -58,7 +58,7 @@ class Host:
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.problems.append(message.text)
+            self.problems.append(f"{message.text} {message.location['url']}")
         if message.type == "warning":
             self.warnings.append(message.text)
 
@@ -104,7 +104,7 @@ class Host:
         """No script failed and no policy was violated, in any frame."""
         for frame in self.page.frames:
             self.problems += frame.evaluate("window.violations || []")
-        assert self.problems == []
+        assert not self.problems, self.problems
 
 
 @contextmanager
