@@ -10,15 +10,19 @@ from gateway.agents.results import Found, Read, Search
 from gateway.engine import CHARACTERS_PER_TOKEN
 from gateway.errors import AskdocsError
 from gateway.grounding import blocks
-from gateway.grounding.excerpt import Excerpt, spoken
+from gateway.grounding.excerpt import Excerpt, focus, spoken
 from gateway.grounding.ground import Grounding
 from gateway.grounding.links import absolute
 from gateway.grounding.neutral import neutral
 from gateway.wiki.page import Page, Section
+from gateway.wiki.words import stems
 
 # Tokens of a part of a page. Claude Code warns of what a tool says beyond 10,000.
 LIMIT = 8000
 EXCERPT = 500  # characters of a section that are shown of what was found
+# Of so many pages the section is chosen by meaning, too: a section that was not met before takes
+# some 10 ms, and up to 12 of a page are compared.
+COMPARED = 3
 LISTED = 100  # pages in one answer that lists them
 NAMED = 60  # sections that are named of a page
 SCHEME = "docs"
@@ -49,11 +53,15 @@ class Pages:
         """The pages for a query, each with the section that fits it best."""
         search = self._grounding.search
         sought = search.sought(query)
+        rarity = self._index.rarity(stems(sought.text))
         found = []
-        for hit in search.hits(sought, None, limit, self._sources):
+        for place, hit in enumerate(search.hits(sought, None, limit, self._sources)):
             page = hit.page
-            whole = Excerpt(page, page.sections, 0)
-            section = self._grounding.focus([whole], sought.text)
+            whole = [Excerpt(page, page.sections, 0)]
+            if place < COMPARED:
+                section = self._grounding.focus(whole, sought.text)
+            else:
+                section = focus(whole, sought.text, rarity)
             text = blocks.beginning(spoken(section), EXCERPT) if section else ""
             found.append(
                 Found(
