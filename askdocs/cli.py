@@ -17,6 +17,7 @@ from askdocs import (
     dataset,
     docs,
     evaluate,
+    feedback,
     home,
     keys,
     mcp,
@@ -42,6 +43,7 @@ app.add_typer(aliases.app, name="aliases")
 app.add_typer(docs.app, name="docs")
 app.add_typer(bench.app, name="bench")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(slack.app, name="slack")

@@ -2,7 +2,7 @@
 
 import typer
 
-from askdocs import dataset_build, dataset_check
+from askdocs import dataset_build, dataset_check, dataset_pull
 
 app = typer.Typer(
     help="Check questions and answers, and build what a model is trained on.",
@@ -11,3 +11,4 @@ app = typer.Typer(
 app.command()(dataset_check.check)
 app.command()(dataset_check.fix)
 app.command()(dataset_build.build)
+app.command()(dataset_pull.pull)

@@ -173,7 +173,7 @@ def usage(
     for name in groups:
         if name not in GROUPS:
             raise AskdocsError(f"--by {by}: {name!r} is none of {', '.join(GROUPS)}")
-    first = _day(since)
+    first = day(since)
     with opened(home_dir) as engine:
         rows = report(engine, groups, first)
     if as_json:
@@ -231,7 +231,7 @@ def _duration(option: str, text: str) -> timedelta:
     return found
 
 
-def _day(text: str) -> date:
+def day(text: str) -> date:
     """The day in UTC that `--since` means."""
     try:
         return date.fromisoformat(text)

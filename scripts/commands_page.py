@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "commands.md"
 TEAM = ROOT / "docs" / "commands-team.md"
 WIKI = ROOT / "docs" / "commands-docs.md"
 MODELS = ROOT / "docs" / "commands-models.md"
+DATA = ROOT / "docs" / "commands-data.md"
 EVAL = ROOT / "docs" / "commands-eval.md"
 
 TOP = """\
@@ -28,9 +29,8 @@ This page is made from `--help`.
 TEAM_TOP = """\
 # Commands for a team
 
-`.venv/bin/askdocs keys`, `aliases`, `bench` and `dataset` have verbs of their own. Each takes
-`--json`, for scripts, and nearly all `--home DIR`, the state folder. This page is made from
-`--help`.
+`.venv/bin/askdocs keys`, `aliases` and `bench` have verbs of their own. Each takes `--json`, for
+scripts, and nearly all `--home DIR`, the state folder. This page is made from `--help`.
 """
 WIKI_TOP = """\
 # Commands for wikis
@@ -44,6 +44,13 @@ MODELS_TOP = """\
 `.venv/bin/askdocs models` has verbs for the versions that were trained: see
 [Versions](versions.md). Each takes `--json`, for scripts, and `--home DIR`, the state folder. This
 page is made from `--help`.
+"""
+DATA_TOP = """\
+# Commands for feedback and datasets
+
+`.venv/bin/askdocs feedback` has verbs for what readers asked and said, see [Review](review.md), and
+`dataset` for what a model learns from. Each takes `--json`, for scripts, and nearly all `--home
+DIR`, the state folder. This page is made from `--help`.
 """
 EVAL_TOP = """\
 # Commands for evaluation
@@ -82,7 +89,9 @@ def pages() -> dict[Path, str]:
     names = ", ".join(f"`{name}`" for name in commands)
     parts = [TOP.format(names=re.sub(", (?=[^,]*$)", " and ", names))]
     team = [TEAM_TOP]
+    data = [DATA_TOP]
     others = {"docs": [WIKI_TOP], "models": [MODELS_TOP], "eval": [EVAL_TOP]}
+    others |= {"dataset": data, "feedback": data}
     for name, sub in commands.items():
         if hasattr(sub, "commands"):
             page = others.get(name, team)
@@ -93,7 +102,7 @@ def pages() -> dict[Path, str]:
         else:
             parts.append(_described(name, sub))
     parts.append(END.format(targets=_targets()))
-    made = {PAGE: parts, TEAM: team}
+    made = {PAGE: parts, TEAM: team, DATA: data}
     made |= {WIKI: others["docs"], MODELS: others["models"], EVAL: others["eval"]}
     return {path: "\n".join(sections) for path, sections in made.items()}
 

@@ -25,6 +25,7 @@ from widget.language import SpeakLanguage
 from widget.limits import TooMany
 from widget.origins import web_address, within
 from widget.proxies import OnlyTrusted
+from widget.review.pages import router as review
 from widget.security import SecurityHeaders, is_own_post
 from widget.settings import WidgetSettings
 from widget.states import Done, Failed, Partial, Quiet
@@ -268,6 +269,8 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         yield tail
 
     app.include_router(Feedback(settings, views, asks, journal, visitors, gateway, _box).router)
+    engine = journal.store.engine if journal.store else None
+    app.include_router(review(settings, files, engine))
     return app
 
 

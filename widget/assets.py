@@ -15,6 +15,7 @@ SERVED = (
     "box.js",
     "embed.js",
     "index.css",
+    "review.css",
     "vendor/htmx.min.js",
     "vendor/htmx-ext-sse.min.js",
 )

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from gateway import database
 from tests.gateway.postgres import Postgres, postgres
+from widget.app import create_app
+from widget.review.clusters import Sorter
+from widget.settings import WidgetSettings
 from widget.store import Answered, Asked, Store, Vote
 
 __all__ = ["postgres"]
 
 NOW = datetime.now(UTC)
-Ask = Callable[..., str]
+PORTS = {"title": "Ports", "url": "https://wiki.example.com/ports/"}
+Start = Callable[..., TestClient]
 
 
 @pytest.fixture
@@ -37,6 +42,21 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     database.migrate(engine)
     yield Store(engine)
     engine.dispose()
+
+
+@pytest.fixture
+def start(store: Store) -> Start:
+    """A client of a widget with these settings, and with one question to review."""
+    ask(store, "How do I print?", outcome={"pages": [PORTS]})
+    Sorter(store.engine).sort()
+
+    def begin(**settings: object) -> TestClient:
+        url = str(store.engine.url)
+        given = WidgetSettings(**{"database_url": url, "gateway_key": "ask-test", **settings})  # type: ignore[arg-type]
+        app = create_app(given)
+        return TestClient(app, follow_redirects=False, client=("127.0.0.1", 50_000))
+
+    return begin
 
 
 numbers = itertools.count(1)

@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 
 from gateway import database
-from gateway.search import embed
 from tests.review.conftest import ask
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
@@ -108,9 +107,8 @@ def test_forgetting_leaves_no_cluster_behind_but_what_a_writer_wrote(store: Stor
     assert found[new] > max(item.cluster for item in items)
 
 
-def test_without_the_embedder_words_decide(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed, "load", lambda: None)
+def test_without_the_embedder_words_decide(store: Store) -> None:
     same = [ask(store, text) for text in ("How do I print a letter?", "printing letters", "Print!")]
-    Sorter(store.engine).sort()
+    Sorter(store.engine, lambda: None).sort()
     found = clusters(store)
     assert found[same[0]] == found[same[1]] != found[same[2]]

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -41,18 +41,25 @@ BY_WORDS = "words/1"
 
 Progress = Callable[[int, int], None]
 
+shared = cache(embed.load)
+"""The embedder, which takes half a second to load, once for the process."""
+
 
 class Sorter:
     """Finds the clusters of questions. Several processes may do so at once."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(
+        self, engine: sa.Engine, load: Callable[[], embed.Embedder | None] = shared
+    ) -> None:
+        """`load` gives the embedder; without one, questions with the same words are the same."""
         self._engine = engine
+        self._load = load
         self._ids: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._vectors: Vectors = np.zeros((0, embed.SIZE), np.float32)
 
     @cached_property
     def _embedder(self) -> embed.Embedder | None:
-        return embed.load()
+        return self._load()
 
     @property
     def _model(self) -> str:
@@ -76,7 +83,7 @@ class Sorter:
             self._assign(found[start : start + BATCH])
         if found:
             progress(len(found), len(found))
-        self._tidy()
+        self.tidy()
         return len(found)
 
     def apart(self, question: str) -> int:
@@ -104,6 +111,22 @@ class Sorter:
                 member_table.update().where(m.question.in_(same)).values(cluster=made)
             )
         return made
+
+    def tidy(self) -> None:
+        """Drop clusters whose questions were all forgotten, unless a writer has worked on them.
+
+        Raises Unreachable.
+        """
+        c = cluster_table.c
+        used = [
+            sa.exists().where(table.c.cluster == c.id) for table in (member_table, review_table)
+        ]
+        unused = sa.select(c.id).where(*(~one for one in used))
+        with reading(self._engine) as connection:
+            if connection.execute(unused.limit(1)).first() is None:
+                return
+        with writing(self._engine) as connection:
+            connection.execute(cluster_table.delete().where(c.id.in_(unused)))
 
     def _assign(self, questions: Sequence[tuple[str, str]]) -> None:
         distinct = list(dict.fromkeys(text for _, text in questions))
@@ -176,19 +199,6 @@ class Sorter:
             ids, vectors = zip(*clusters, strict=True)
             self._ids = np.append(self._ids, ids)
             self._vectors = np.vstack([self._vectors, np.array(vectors, np.float32)])
-
-    def _tidy(self) -> None:
-        """Drop clusters whose questions were all forgotten, unless a writer has worked on them."""
-        c = cluster_table.c
-        used = [
-            sa.exists().where(table.c.cluster == c.id) for table in (member_table, review_table)
-        ]
-        unused = sa.select(c.id).where(*(~one for one in used))
-        with reading(self._engine) as connection:
-            if connection.execute(unused.limit(1)).first() is None:
-                return
-        with writing(self._engine) as connection:
-            connection.execute(cluster_table.delete().where(c.id.in_(unused)))
 
 
 _is_member = member_table.c.question == question_table.c.id

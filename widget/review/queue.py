@@ -12,13 +12,14 @@ from gateway.database import reading
 from widget.review.reviews import Review, State
 from widget.review.tables import (
     CONCERN,
+    KEPT,
     KINDS,
     Kind,
     clustered,
     current_review,
     member_table,
 )
-from widget.store import Kept, question_table, read_kept, vote_table
+from widget.store import Kept, question_table, read_kept
 
 PAGE = 50  # clusters on a page of the queue
 SHOWN = 200  # questions on the page of a cluster
@@ -132,9 +133,7 @@ class Queue:
 
         Raises Unreachable.
         """
-        votes = [vote_table.c[name] for name in ("vote", "reasons", "text")]
-        query = sa.select(question_table, *votes).select_from(clustered)
-        query = query.where(member_table.c.cluster == cluster)
+        query = sa.select(*KEPT).select_from(clustered).where(member_table.c.cluster == cluster)
         count = sa.select(sa.func.count()).where(member_table.c.cluster == cluster)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(question_table.c.at.desc()).limit(SHOWN))

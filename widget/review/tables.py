@@ -76,6 +76,8 @@ GAP = sa.or_(
 )
 
 with_votes = question_table.outerjoin(vote_table)
+KEPT = [*question_table.c, *(vote_table.c[name] for name in ("vote", "reasons", "text"))]
+"""The columns that `widget.store.read_kept` reads."""
 clustered = member_table.join(question_table).outerjoin(
     vote_table, vote_table.c.question == question_table.c.id
 )

@@ -1,0 +1,75 @@
+"""Who may review, over HTTP."""
+
+from tests.review.conftest import Start
+from widget.review import access
+from widget.settings import WidgetSettings
+
+
+def test_the_link_of_the_machine_lets_its_owner_in_once_and_for_all(start: Start) -> None:
+    client = start()
+    assert "link to the review that `askdocs up` prints" in client.get("/review").text
+    assert client.get("/review").status_code == 401
+    wrong = client.get("/review", params={"key": "x"})
+    assert wrong.status_code == 403
+    assert not client.cookies
+    key = access.key(WidgetSettings(gateway_key="ask-test"))
+    entered = client.get("/review", params={"key": key})
+    assert entered.status_code == 303
+    assert entered.headers["location"] == "review"
+    cookie = entered.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "ask-test" not in cookie
+    queue = client.get("/review")
+    assert queue.status_code == 200
+    assert "How do I print?" in queue.text
+    assert queue.headers["cache-control"] == "no-store"
+
+
+def test_a_cookie_of_another_installation_is_not_taken(start: Start) -> None:
+    client, other = start(), start(gateway_key="ask-other")
+    client.get("/review", params={"key": access.key(WidgetSettings(gateway_key="ask-test"))})
+    other.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
+    assert other.get("/review").status_code == 401
+
+
+def test_people_are_let_in_by_name_or_team(start: Start) -> None:
+    client = start(
+        person_header="x-person", team_header="x-team", reviewers=("ann@example.com", "@writers")
+    )
+    key = {"key": access.key(WidgetSettings(gateway_key="ask-test"))}
+    nobody = client.get("/review", params=key)
+    assert nobody.status_code == 401
+    assert "person_header" in nobody.text
+    assert client.get("/review", headers={"x-person": "ann@example.com"}).status_code == 200
+    bob = {"x-person": "bob@example.com", "x-team": "sales"}
+    refused = client.get("/review", headers=bob)
+    assert refused.status_code == 403
+    assert "bob@example.com" in refused.text
+    assert "@sales" in refused.text
+    assert client.get("/review", headers={**bob, "x-team": "writers"}).status_code == 200
+
+
+def test_every_page_wants_a_reviewer(start: Start) -> None:
+    client = start()
+    for path in ("", "/1", "/gaps", "/gaps.csv", "/analytics", "/analytics.json", "/pages"):
+        assert client.get(f"/review{path}").status_code == 401, path
+    for path in ("/1", "/1/apart", "/preview"):
+        assert client.post(f"/review{path}", data={"answer": "x"}).status_code == 401, path
+
+
+def test_other_pages_can_neither_post_here_nor_frame_it(start: Start) -> None:
+    client = start(person_header="x-person", reviewers=("ann",))
+    ann = {"x-person": "ann"}
+    cross = {**ann, "sec-fetch-site": "cross-site"}
+    assert client.post("/review/1", data={"action": "dismiss"}, headers=cross).status_code == 403
+    framed = {**ann, "sec-fetch-dest": "iframe"}
+    assert client.get("/review", headers=framed).status_code == 403
+    assert "<strong>to do</strong>" in client.get("/review/1", headers=ann).text
+
+
+def test_without_a_database_the_page_says_what_to_set(start: Start) -> None:
+    client = start(database_url=None, person_header="x-person", reviewers=("ann",))
+    answer = client.get("/review", headers={"x-person": "ann"})
+    assert answer.status_code == 503
+    assert "ASKDOCS_DATABASE_URL" in answer.text

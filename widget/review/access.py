@@ -1,0 +1,117 @@
+"""Who may review: people that the team's sign-in names, or the one person at the machine.
+
+With `reviewers` in the settings, whoever the sign-in of the box knows (`widget.identity`) and is
+listed there, by name or as `@team`. Without any sign-in, whoever has opened the link once that
+`askdocs up` prints: it has a key, which becomes a cookie.
+"""
+
+import hashlib
+import hmac
+
+from itsdangerous import BadData, URLSafeTimedSerializer
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from widget.identity import BadIdentity, Identities
+from widget.settings import WidgetSettings
+
+COOKIE = "askdocs_review"
+LIFETIME = 30 * 86_400  # seconds
+OWNER = "owner"
+"""The name of the one person at the machine in the history of reviews."""
+
+
+class Refused(Exception):
+    """Why a page is not shown, with a status and a sentence that has the fix."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class Entered(Exception):
+    """The key in the address is right: the page is loaded again without it, and with a cookie."""
+
+    def __init__(self, cookie: str) -> None:
+        super().__init__("entered")
+        self.cookie = cookie
+
+    def response(self, request: Request) -> Response:
+        """Redirects to the queue."""
+        response = RedirectResponse("review", 303)
+        response.set_cookie(
+            COOKIE,
+            self.cookie,
+            max_age=LIFETIME,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return response
+
+
+def key(settings: WidgetSettings) -> str:
+    """The key in the link of the one person at the machine; empty where nothing signs."""
+    own = settings.secret or settings.gateway_key
+    if own is None:
+        return ""
+    # One way: who sees the link does not learn the key of the gateway.
+    return hmac.new(own.get_secret_value().encode(), b"askdocs review", hashlib.sha256).hexdigest()
+
+
+class Access:
+    """Lets reviewers in."""
+
+    def __init__(self, settings: WidgetSettings) -> None:
+        self._settings = settings
+        self._identities = Identities(settings)
+        self._key = key(settings)
+        self._cookies = URLSafeTimedSerializer(self._key or "-", salt="review")
+
+    def reviewer(self, request: Request) -> str:
+        """The name of who reviews. Raises Refused, Entered."""
+        # Our pages may be framed by wikis; these must not, or a click there could be led here.
+        if request.headers.get("sec-fetch-dest") in ("iframe", "frame", "embed", "object"):
+            raise Refused(403, "Please open this page in a window of its own.")
+        settings = self._settings
+        if settings.reviewers or settings.person_header or settings.identity_key:
+            return self._person(request)
+        if not self._key:
+            raise Refused(
+                403,
+                "Nobody may review yet: list people in `reviewers` of the [widget] settings, and"
+                " say by `person_header` or `identity_key` how they sign in.",
+            )
+        if given := request.query_params.get("key"):
+            if hmac.compare_digest(given.encode(), self._key.encode()):
+                raise Entered(self._cookies.dumps(OWNER))
+            raise Refused(403, "This link is of another installation, or not complete.")
+        try:
+            return str(self._cookies.loads(request.cookies.get(COOKIE, ""), max_age=LIFETIME))
+        except BadData:
+            raise Refused(
+                401, "Please open the link to the review that `askdocs up` prints when it is ready."
+            ) from None
+
+    def _person(self, request: Request) -> str:
+        try:
+            found = self._identities.of(request)
+        except BadIdentity as error:
+            raise Refused(401, str(error)) from error
+        if not found.person:
+            raise Refused(
+                401,
+                "Nobody is signed in. Reviewers are known by the header of a proxy"
+                " (`person_header`) or a signed token (`identity_header`) of the [widget]"
+                " settings.",
+            )
+        allowed = self._settings.reviewers
+        if found.person in allowed or (found.team and f"@{found.team}" in allowed):
+            return found.person
+        team = f" or {'@' + found.team!r}" if found.team else ""
+        raise Refused(
+            403,
+            f"You are signed in as {found.person!r}, who may not review: add that name{team} to"
+            " `reviewers` of the [widget] settings.",
+        )

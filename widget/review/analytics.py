@@ -1,0 +1,144 @@
+"""How much is asked, and how it goes: by day, page, channel and alias."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from gateway.database import reading
+from widget.review import weeks
+from widget.review.tables import with_votes
+from widget.store import question_table, vote_table
+
+PAGES = 50  # pages that are told, the most asked ones
+
+
+@dataclass
+class Counts:
+    """Questions and what became of them. Answers that readers stopped are none of the three."""
+
+    asked: int = 0
+    answered: int = 0
+    refused: int = 0
+    failed: int = 0
+    up: int = 0
+    down: int = 0
+
+    @property
+    def rate(self) -> float | None:
+        """The share that was answered, of what was answered, refused or failed."""
+        ended = self.answered + self.refused + self.failed
+        return self.answered / ended if ended else None
+
+    def add(self, other: "Counts") -> None:
+        """Count these, too."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds until an answer was whole: half and 95 of 100 were faster; None without answers."""
+
+    p50: float | None = None
+    p95: float | None = None
+
+
+@dataclass(frozen=True)
+class Analytics:
+    """The days from `first` to `last`, both included."""
+
+    first: date
+    last: date
+    total: Counts = field(default_factory=Counts)
+    times: Times = field(default_factory=Times)
+    days: dict[str, Counts] = field(default_factory=dict)
+    """Each day, those without a question included."""
+    day_times: dict[str, Times] = field(default_factory=dict)
+    pages: dict[str, Counts] = field(default_factory=dict)
+    """By address of the page that readers were on, most asked first; at most PAGES."""
+    channels: dict[str, Counts] = field(default_factory=dict)
+    aliases: dict[str, Counts] = field(default_factory=dict)
+
+
+def measure(engine: sa.Engine, first: date, last: date) -> Analytics:
+    """Raises Unreachable."""
+    q = question_table.c
+    day = _day(engine)
+    within = (q.at >= weeks.begin(first), q.at < weeks.begin(last + timedelta(days=1)))
+    found = Analytics(first, last)
+    for number in range((last - first).days + 1):
+        found.days[(first + timedelta(days=number)).isoformat()] = Counts()
+    counts = [_sum(condition) for condition in _CONDITIONS]
+    groups = sa.select(day, q.channel, q.alias, sa.func.count(), *counts)
+    groups = groups.select_from(with_votes).where(*within).group_by(day, q.channel, q.alias)
+    pages = sa.select(q.page, sa.func.count(), *counts).select_from(with_votes)
+    pages = pages.where(*within, q.page != "").group_by(q.page)
+    pages = pages.order_by(sa.func.count().desc(), q.page).limit(PAGES)
+    took = sa.select(day, q.duration).where(*within, q.state.in_(("answered", "refused")))
+    with reading(engine) as connection:
+        for when, channel, alias, *numbers in connection.execute(groups):
+            for counted in (
+                found.total,
+                found.days[when],
+                found.channels.setdefault(channel, Counts()),
+                found.aliases.setdefault(alias, Counts()),
+            ):
+                counted.add(Counts(*numbers))
+        for page, *numbers in connection.execute(pages):
+            found.pages[page] = Counts(*numbers)
+        seconds: defaultdict[str, list[float]] = defaultdict(list)
+        for when, duration in connection.execute(took.where(q.duration.is_not(None))):
+            seconds[when].append(duration)
+    everything = [duration for one in seconds.values() for duration in one]
+    day_times = {when: _times(seconds.get(when, ())) for when in found.days}
+    return replace(found, times=_times(everything), day_times=day_times)
+
+
+def facts(found: Analytics) -> dict[str, Any]:
+    """The same for JSON."""
+    groups = ("days", "pages", "channels", "aliases")
+    return {
+        "first": found.first.isoformat(),
+        "last": found.last.isoformat(),
+        "total": {**_facts(found.total), "seconds": asdict(found.times)},
+        **{
+            group: {name: _facts(counts) for name, counts in getattr(found, group).items()}
+            for group in groups
+        },
+        "day_seconds": {day: asdict(times) for day, times in found.day_times.items()},
+    }
+
+
+def _facts(counts: Counts) -> dict[str, Any]:
+    return {**asdict(counts), "rate": counts.rate}
+
+
+def _times(seconds: Iterable[float]) -> Times:
+    values = np.fromiter(seconds, np.float64)
+    if not len(values):
+        return Times()
+    p50, p95 = np.percentile(values, (50, 95))
+    return Times(float(p50), float(p95))
+
+
+def _day(engine: sa.Engine) -> sa.ColumnElement[str]:
+    """The day in UTC of a question, as text."""
+    at = question_table.c.at
+    if engine.dialect.name == "sqlite":
+        return sa.func.substr(at, 1, 10, type_=sa.Text)
+    return sa.func.to_char(sa.func.timezone("UTC", at), "YYYY-MM-DD", type_=sa.Text)
+
+
+def _sum(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
+    return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+_CONDITIONS = (
+    *(question_table.c.state == state for state in ("answered", "refused", "failed")),
+    *(vote_table.c.vote == vote for vote in ("up", "down")),
+)

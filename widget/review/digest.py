@@ -1,0 +1,126 @@
+"""The gaps of a week, as a message to a webhook; once for each week, whoever sends it."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from gateway.database import writing
+from gateway.errors import AskdocsError
+from widget.review import gaps, weeks
+from widget.review.clusters import Sorter
+from widget.review.tables import digest_table
+
+TOLD = 10  # gaps in a message
+TIMEOUT = 10.0
+# A process that was killed while it sent gives its turn up after so long.
+TURN = timedelta(minutes=10)
+
+
+class NotSent(AskdocsError):
+    """The webhook did not take the message."""
+
+
+def text_of(found: gaps.Gaps) -> str:
+    """The message, in Slack's mrkdwn, which reads well as plain text, too.
+
+    https://docs.slack.dev/messaging/formatting-message-text: three characters are escaped, so that
+    a question cannot mention anybody.
+    """
+    week = weeks.name(found.first_days[-1])
+    this = [gap for gap in found.gaps if gap.weeks[-1]]
+    if not this:
+        return f"*{week}: no gaps.* Nothing was asked that the docs did not answer."
+    this.sort(key=lambda gap: (-gap.weeks[-1], gap.cluster))
+    asked = sum(gap.weeks[-1] for gap in this)
+    lines = [f"*{week}: what the docs do not answer* ({asked:,} questions, {len(this):,} gaps)"]
+    for gap in this[:TOLD]:
+        change = f", {gap.trend:+,} on the week before" if gap.trend else ""
+        near = "".join(f" — near <{page['url']}|{_safe(page['title'])}>" for page in gap.pages[:1])
+        lines.append(f"• {gap.weeks[-1]:,} × {_safe(gap.question, 200)}{change}{near}")
+    if len(this) > TOLD:
+        lines.append(f"and {len(this) - TOLD:,} more: see the gaps in the review")
+    return "\n".join(lines)
+
+
+def message(found: gaps.Gaps, webhook: str) -> dict[str, Any]:
+    """What is posted: for Slack the text alone, for others the numbers, too."""
+    text = {"text": text_of(found)}
+    if (urlsplit(webhook).hostname or "").endswith("slack.com"):
+        return text
+    listed = [
+        {
+            "question": gap.question,
+            "asked": gap.weeks[-1],
+            "trend": gap.trend,
+            "pages": list(gap.pages),
+        }
+        for gap in found.gaps
+        if gap.weeks[-1]
+    ]
+    return {**text, "week": weeks.name(found.first_days[-1]), "gaps": listed}
+
+
+def send(engine: sa.Engine, webhook: str, week: date) -> bool:
+    """Send the digest of the week that begins at `week`, unless it was; returns whether it was now.
+
+    Raises:
+        NotSent: the webhook could not be reached or refused; it can be tried again.
+        Unreachable: the database does not answer.
+    """
+    if not _claim(engine, week):
+        return False
+    sent = False
+    try:
+        Sorter(engine).sort()
+        _post(webhook, message(gaps.find(engine, week, 2), webhook))
+        sent = True
+    finally:
+        c = digest_table.c
+        with writing(engine) as connection:
+            if sent:
+                update = digest_table.update().where(c.week == week)
+                connection.execute(update.values(sent=datetime.now(UTC)))
+            else:
+                connection.execute(digest_table.delete().where(c.week == week))
+    return True
+
+
+def _claim(engine: sa.Engine, week: date) -> bool:
+    """Is it this process that sends it?"""
+    c, now = digest_table.c, datetime.now(UTC)
+    given_up = digest_table.delete().where(c.sent.is_(None), c.claimed < now - TURN)
+    try:
+        with writing(engine) as connection:
+            connection.execute(given_up)
+            connection.execute(digest_table.insert(), {"week": week, "claimed": now})
+    except IntegrityError:
+        return False
+    return True
+
+
+def _post(webhook: str, body: dict[str, Any]) -> None:
+    # The address is a secret: only its host is named.
+    host = urlsplit(webhook).hostname or ""
+    try:
+        response = httpx.post(webhook, json=body, timeout=TIMEOUT)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        kind = type(error).__name__
+        raise NotSent(
+            f"the digest webhook at {host!r} cannot be reached ({kind}): check"
+            " ASKDOCS_WIDGET_DIGEST_WEBHOOK"
+        ) from None
+    if not response.is_success:
+        raise NotSent(
+            f"the digest webhook at {host!r} answered {response.status_code}"
+            f" {response.text[:100]!r}: check ASKDOCS_WIDGET_DIGEST_WEBHOOK"
+        )
+
+
+def _safe(text: str, most: int = 100) -> str:
+    text = " ".join(text.split())
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

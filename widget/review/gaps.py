@@ -1,0 +1,122 @@
+"""What the wiki does not answer: clusters of questions that were refused, answered with little
+confidence, or voted incomplete, by week."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import date
+
+import sqlalchemy as sa
+
+from gateway.database import reading
+from widget.review import sheet, weeks
+from widget.review.queue import closest_pages, usual_questions
+from widget.review.tables import (
+    GAP,
+    KEPT,
+    clustered,
+    current_review,
+    member_table,
+    with_votes,
+)
+from widget.store import question_table, read_kept
+
+MOST = 100  # gaps that are told, the most asked ones
+LOOKED_AT = 5  # latest questions of a gap whose pages are looked at
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A cluster that the wiki does not answer."""
+
+    cluster: int
+    question: str
+    asked: int
+    """In all weeks."""
+    weeks: tuple[int, ...]
+    """In each, oldest first."""
+    pages: tuple[dict[str, str], ...]
+    """Title and url of the pages that came closest."""
+    state: str
+    """Of its review."""
+
+    @property
+    def trend(self) -> int:
+        """How many more than the week before were asked in the last one."""
+        return self.weeks[-1] - (self.weeks[-2] if len(self.weeks) > 1 else 0)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The gaps of some weeks, most asked first; those that a writer dismissed are left out."""
+
+    first_days: tuple[date, ...]
+    """Of each week, oldest first."""
+    gaps: tuple[Gap, ...]
+    """At most MOST."""
+    count: int
+    """How many there are."""
+    asked: int
+    """Questions in all of them."""
+
+
+def find(engine: sa.Engine, last: date, count: int) -> Gaps:
+    """The gaps of `count` weeks, the last of which begins at `last`. Raises Unreachable."""
+    q, m = question_table.c, member_table.c
+    first_days = tuple(last - number * weeks.WEEK for number in range(count))[::-1]
+    state = sa.func.coalesce(current_review.c.state, "open")
+    with_reviews = clustered.outerjoin(current_review, current_review.c.cluster == m.cluster)
+    query = (
+        sa.select(m.cluster, q.id, q.at, state.label("state"), current_review.c.question)
+        .select_from(with_reviews)
+        .where(
+            GAP,
+            state != "dismissed",
+            q.at >= weeks.begin(first_days[0]),
+            q.at < weeks.begin(last + weeks.WEEK),
+        )
+        .order_by(q.at.desc())
+    )
+    by_week: defaultdict[int, Counter[date]] = defaultdict(Counter)
+    latest: defaultdict[int, list[str]] = defaultdict(list)
+    reviewed: dict[int, tuple[str, str]] = {}
+    with reading(engine) as connection:
+        for cluster, id, at, its_state, question in connection.execute(query):
+            by_week[cluster][weeks.monday(at.date())] += 1
+            reviewed[cluster] = its_state, question or ""
+            if len(latest[cluster]) < LOOKED_AT:
+                latest[cluster].append(id)
+        told = sorted(by_week, key=lambda one: (-by_week[one].total(), one))[:MOST]
+        usual = usual_questions(connection, told)
+        ids = [id for cluster in told for id in latest[cluster]]
+        looked_at = sa.select(*KEPT).select_from(with_votes).where(q.id.in_(ids))
+        rows = connection.execute(looked_at)
+        kept = {row.id: read_kept(row._mapping) for row in rows}
+    gaps = tuple(
+        Gap(
+            cluster=cluster,
+            question=reviewed[cluster][1] or usual[cluster],
+            asked=by_week[cluster].total(),
+            weeks=tuple(by_week[cluster][day] for day in first_days),
+            pages=tuple(closest_pages([kept[id] for id in latest[cluster]])),
+            state=reviewed[cluster][0],
+        )
+        for cluster in told
+    )
+    asked = sum(counts.total() for counts in by_week.values())
+    return Gaps(first_days, gaps, len(by_week), asked)
+
+
+def sheet_of(found: Gaps) -> str:
+    """The gaps as CSV."""
+    head = ["question", "asked", *map(weeks.name, found.first_days), "closest pages", "state"]
+    rows = (
+        [
+            gap.question,
+            gap.asked,
+            *gap.weeks,
+            " ".join(page["url"] for page in gap.pages),
+            gap.state,
+        ]
+        for gap in found.gaps
+    )
+    return sheet.write(head, rows)

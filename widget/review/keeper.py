@@ -1,0 +1,57 @@
+"""What the review does in the background: new questions are clustered, the digest is sent."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from gateway.errors import AskdocsError
+from widget.review import digest, weeks
+from widget.review.clusters import Sorter
+
+log = logging.getLogger(__name__)
+
+LOOK = 15.0  # seconds between two looks for new questions
+HOUR = 3600.0
+# The digest of a week is sent on the Monday after it, from this hour on (UTC).
+FROM = 7
+
+
+class Keeper:
+    """One in each process; several do no harm."""
+
+    def __init__(self, engine: sa.Engine, webhook: str | None) -> None:
+        self._engine = engine
+        self._webhook = webhook
+        self._sorter = Sorter(engine)
+        self._due = 0.0
+        self._complained = ""
+
+    async def run(self) -> None:
+        """Work until cancelled. What fails is tried again, and said once."""
+        while True:
+            await asyncio.sleep(LOOK)
+            await asyncio.to_thread(self._tried, self._sorter.sort)
+            if self._webhook and time.monotonic() >= self._due:
+                self._due = time.monotonic() + HOUR
+                await asyncio.to_thread(self._tried, self._digest)
+
+    def _tried(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except AskdocsError as error:
+            if str(error) != self._complained:
+                self._complained = str(error)
+                log.warning("%s", error)
+
+    def _digest(self) -> None:
+        now = datetime.now(UTC)
+        week = weeks.monday(now.date()) - weeks.WEEK
+        if now.weekday() == 0 and now.hour < FROM:
+            return
+        assert self._webhook is not None
+        if digest.send(self._engine, self._webhook, week):
+            log.info("sent the digest of %s", weeks.name(week))

@@ -1,0 +1,266 @@
+"""The pages of the review: the queue, a cluster, the gaps, the analytics."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, get_args
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.routing import APIRoute
+
+from gateway.database import Unreachable
+from widget.asks import BadQuestion
+from widget.assets import Asset
+from widget.forms import form
+from widget.review import analytics, gaps, weeks
+from widget.review.access import Access, Entered, Refused
+from widget.review.clusters import Sorter
+from widget.review.keeper import Keeper
+from widget.review.queue import PAGE, STATES, Queue, Wanted, closest_pages
+from widget.review.reviews import Action, Conflict, Draft, Reviews, Unfit, clean
+from widget.review.tables import Kind
+from widget.review.views import Views
+from widget.review.wiki import Wiki
+from widget.security import is_own_post
+from widget.settings import WidgetSettings
+from widget.store import Unknown
+
+WEEKS = 8  # that the page of gaps shows
+DAYS = 30  # that the analytics show, unless asked otherwise
+MOST_DAYS = 366
+ELSEWHERE = "This form was not sent from the review itself, so it was not taken."
+NO_STORE = (
+    "This widget stores nothing, so there is nothing to review: set ASKDOCS_DATABASE_URL to the"
+    " database of the gateway, and leave `store` of the [widget] settings on."
+)
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def router(
+    settings: WidgetSettings, assets: Mapping[str, Asset], engine: sa.Engine | None
+) -> APIRouter:
+    """The routes under /review, with what works for them in the background."""
+    views = Views(settings, assets)
+    access = Access(settings)
+
+    class Explained(APIRoute):
+        """Shows what is refused, missing or out of reach as a page."""
+
+        def get_route_handler(self) -> Handler:
+            handler = super().get_route_handler()
+
+            async def explained(request: Request) -> Response:
+                try:
+                    return await handler(request)
+                except Entered as entered:
+                    return entered.response(request)
+                except Refused as error:
+                    status, sentence = error.status, error.sentence
+                except Unknown as error:
+                    status, sentence = 404, f"Not found: {error}."
+                except Unreachable as error:
+                    status, sentence = 503, f"Nothing was changed: {error}."
+                return HTMLResponse(views.problem(request, sentence), status)
+
+            return explained
+
+    if engine is None:
+        return _without_store(access, Explained)
+    queue, sorter = Queue(engine), Sorter(engine)
+    reviews = Reviews(engine, second_approval=settings.second_approval)
+    wiki = Wiki(settings.index)
+    webhook = settings.digest_webhook.get_secret_value() if settings.digest_webhook else None
+
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        keeping = asyncio.create_task(Keeper(engine, webhook).run())
+        yield
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+        wiki.close()
+
+    routes = APIRouter(prefix="/review", route_class=Explained, lifespan=lifespan)
+
+    async def posted(request: Request) -> dict[str, str]:
+        if not is_own_post(request):
+            raise Refused(403, ELSEWHERE)
+        try:
+            return await form(request)
+        except BadQuestion as error:
+            raise Refused(422, str(error)) from error
+
+    Who = Annotated[str, Depends(access.reviewer)]
+    Posted = Annotated[dict[str, str], Depends(posted)]
+
+    @routes.get("")
+    def show_queue(request: Request, who: Who) -> Response:
+        wanted, start = _wanted(request.query_params), _number(request, "start", 0, 10**9)
+        items, count = queue.items(wanted, start)
+        return views.page(
+            request,
+            "queue.html",
+            who=who,
+            wanted=wanted,
+            items=items,
+            count=count,
+            start=start,
+            size=PAGE,
+            states=queue.counts(),
+            choices=queue.choices(),
+        )
+
+    @routes.get("/gaps")
+    def show_gaps(request: Request, who: Who) -> Response:
+        return views.page(request, "gaps.html", who=who, found=_gaps(engine))
+
+    @routes.get("/gaps.csv")
+    def gaps_csv(who: Who) -> Response:
+        found = _gaps(engine)
+        name = f"gaps-{weeks.name(found.first_days[-1])}.csv"
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(gaps.sheet_of(found), 200, headers, "text/csv; charset=utf-8")
+
+    @routes.get("/analytics")
+    def show_analytics(request: Request, who: Who) -> Response:
+        found = _measure(engine, _number(request, "days", DAYS, MOST_DAYS))
+        return views.page(request, "analytics.html", who=who, found=found)
+
+    @routes.get("/analytics.json")
+    def analytics_json(request: Request, who: Who) -> Response:
+        return JSONResponse(
+            analytics.facts(_measure(engine, _number(request, "days", DAYS, MOST_DAYS)))
+        )
+
+    @routes.get("/pages")
+    def pages(request: Request, who: Who) -> Response:
+        text = request.query_params.get("page", "")[:200]
+        return views.page(
+            request,
+            "pages.html",
+            who=who,
+            pages=wiki.like(text) if text else [],
+            page=wiki.find(text),
+        )
+
+    @routes.post("/preview")
+    def preview(request: Request, who: Who, sent: Posted) -> Response:
+        draft = _draft(sent)
+        return views.page(request, "preview.html", who=who, draft=draft, page=wiki.find(draft.page))
+
+    @routes.get("/{cluster:int}")
+    def show_cluster(request: Request, who: Who, cluster: int) -> Response:
+        return _cluster(request, who, cluster)
+
+    @routes.post("/{cluster:int}")
+    def change(request: Request, who: Who, cluster: int, sent: Posted) -> Response:
+        actions: tuple[Action, ...] = get_args(Action)
+        action: Action = next((name for name in actions if name == sent.get("action")), "save")
+        version = _whole(sent.get("version", ""))
+        try:
+            if action == "undo":
+                reviews.undo(cluster, version, who, _whole(sent.get("to", "")))
+            else:
+                draft = wiki.checked(_draft(sent)) if "answer" in sent else None
+                reviews.change(cluster, version, who, action, draft)
+        except (Unfit, Conflict) as error:
+            return _cluster(request, who, cluster, sent, error)
+        return RedirectResponse(f"{cluster}?did={action}", 303)
+
+    @routes.post("/{cluster:int}/apart")
+    def apart(who: Who, cluster: int, sent: Posted) -> Response:
+        sorter.apart(sent.get("question", ""))
+        return RedirectResponse(f"../{cluster}?did=apart", 303)
+
+    def _cluster(
+        request: Request,
+        who: str,
+        cluster: int,
+        sent: dict[str, str] | None = None,
+        problem: Unfit | Conflict | None = None,
+    ) -> Response:
+        review = problem.current if isinstance(problem, Conflict) else reviews.current(cluster)
+        kept, count = queue.questions(cluster)
+        usual = queue.usual_question(cluster)
+        draft = review.draft if review.version else Draft(usual)
+        if sent is not None:
+            draft = _draft(sent)
+        return views.page(
+            request,
+            "cluster.html",
+            status=409 if isinstance(problem, Conflict) else 422 if problem else 200,
+            who=who,
+            review=review,
+            draft=draft,
+            kept=kept,
+            count=count,
+            usual=usual,
+            page=wiki.find(draft.page),
+            has_wiki=wiki.is_there,
+            closest=[(wiki.find(page["url"]), page) for page in closest_pages(kept, most=5)],
+            history=reviews.history(cluster),
+            second=settings.second_approval,
+            problem=str(problem or ""),
+            conflict=isinstance(problem, Conflict),
+            did=request.query_params.get("did", "") if problem is None else "",
+        )
+
+    return routes
+
+
+def _without_store(access: Access, route_class: type[APIRoute]) -> APIRouter:
+    routes = APIRouter(prefix="/review", route_class=route_class)
+
+    @routes.get("", dependencies=[Depends(access.reviewer)])
+    def nothing() -> Response:
+        raise Refused(503, NO_STORE)
+
+    return routes
+
+
+def _gaps(engine: sa.Engine) -> gaps.Gaps:
+    return gaps.find(engine, weeks.monday(datetime.now(UTC).date()), WEEKS)
+
+
+def _measure(engine: sa.Engine, days: int) -> analytics.Analytics:
+    today = datetime.now(UTC).date()
+    return analytics.measure(engine, today - timedelta(days=max(1, days) - 1), today)
+
+
+def _wanted(params: Mapping[str, str]) -> Wanted:
+    """The filters of an address; what is not one of the choices is not set."""
+    state, kind = params.get("state", ""), params.get("kind", "")
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    return Wanted(
+        state="all" if state == "all" else next((one for one in STATES if one == state), "open"),
+        kind=next((one for one in kinds if one == kind), "all"),
+        channel=params.get("channel", "")[:50],
+        alias=params.get("alias", "")[:200],
+        words=params.get("words", "").strip()[:200],
+    )
+
+
+def _draft(sent: Mapping[str, str]) -> Draft:
+    return clean(
+        Draft(
+            question=sent.get("question", ""),
+            answer=sent.get("answer", ""),
+            page=sent.get("page", ""),
+            section=sent.get("section", ""),
+            answerable="unanswerable" not in sent,
+        )
+    )
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name, "")
+    return min(_whole(text), most) if text else default
+
+
+def _whole(text: str) -> int:
+    """The number, or 0 for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -1,0 +1,99 @@
+"""What writers have approved, as rows of a `qa_pairs.jsonl` that `askdocs dataset check` passes."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.database import reading
+from gateway.wiki.words import words
+from widget.review.reviews import Draft, Review, Reviews, cleaned
+from widget.review.tables import member_table
+from widget.store import question_table
+
+SOURCE = "askdocs-review"
+LONGEST = 400  # characters of a reader's question; longer ones are logs and letters
+# Readers paste addresses, keys and links; a writer's own words are not looked through.
+PRIVATE = re.compile(
+    r"@|://|\S{40,}|(?=\S*[0-9])(?=\S*[A-Za-z])[\w+/=.-]{16,}"
+    r"|(passwor[dt]|passphrase|pwd|secret|token|api[ _-]?key)\W*[:=]\s*\S",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that is not pulled."""
+
+    cluster: int
+    question: str
+    why: str
+
+
+def pull(engine: sa.Engine, since: datetime | None = None) -> Iterator[dict[str, Any] | LeftOut]:
+    """The rows, by cluster, the writer's question first, then how readers have put it.
+
+    `since` leaves out what was approved before. Raises Unreachable.
+    """
+    # Two answers to one question are a contradiction: the cluster that came first has its own.
+    answered: dict[str, int] = {}
+    for review in Reviews(engine).approved(since):
+        draft = review.draft
+        key = _plain(draft.question)
+        if first := answered.get(key):
+            why = f"cluster {first} has an answer to the same question: dismiss one of the two"
+            yield LeftOut(review.cluster, draft.question, why)
+            continue
+        answered[key] = review.cluster
+        yield _row(review, draft.question, "")
+        for id, text in _said(engine, review.cluster):
+            if PRIVATE.search(text) or len(text) > LONGEST or not words(text):
+                yield LeftOut(review.cluster, text, "may be private or is no question by itself")
+            elif (key := _plain(text)) not in answered:
+                answered[key] = review.cluster
+                yield _row(review, text, f"-{id}")
+
+
+def _row(review: Review, question: str, suffix: str) -> dict[str, Any]:
+    return {
+        "id": f"review-{review.cluster}{suffix}",
+        "question": question,
+        **_facts(review.draft),
+        "cluster": f"review-{review.cluster}",
+        "source": SOURCE,
+        "validated_by": ", ".join(review.approved),
+    }
+
+
+def _facts(draft: Draft) -> dict[str, Any]:
+    """Where the answer stands; a question without an answer has no page."""
+    if not draft.answerable:
+        return {"answer": "", "answerable": False}
+    section = {"section": draft.section} if draft.section else {}
+    return {
+        "answer": draft.answer,
+        "context_doc": draft.page,
+        **section,
+        "answerable": True,
+    }
+
+
+def _said(engine: sa.Engine, cluster: int) -> list[tuple[str, str]]:
+    """The questions of a cluster, oldest first."""
+    q = question_table.c
+    query = (
+        sa.select(q.id, q.question)
+        .join_from(member_table, question_table)
+        .where(member_table.c.cluster == cluster)
+        .order_by(q.at, q.id)
+    )
+    with reading(engine) as connection:
+        return [(str(id), cleaned(text)) for id, text in connection.execute(query)]
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split()).casefold()

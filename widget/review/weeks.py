@@ -1,0 +1,35 @@
+"""Calendar weeks of ISO 8601, in UTC: they begin on Monday."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+
+from gateway.errors import AskdocsError
+
+WEEK = timedelta(days=7)
+
+
+def monday(day: date) -> date:
+    """The first day of the week that `day` lies in."""
+    return day - timedelta(days=day.weekday())
+
+
+def begin(day: date) -> datetime:
+    """The moment at which a day begins."""
+    return datetime.combine(day, time(), UTC)
+
+
+def name(first: date) -> str:
+    """Such as `2026-W48`."""
+    year, week, _ = first.isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def parse(text: str) -> date:
+    """The first day of the week of that name. Raises AskdocsError."""
+    found = re.fullmatch(r"([0-9]{4})-W([0-9]{2})", text)
+    try:
+        if found:
+            return date.fromisocalendar(int(found[1]), int(found[2]), 1)
+    except ValueError:
+        pass
+    raise AskdocsError(f"--week {text}: write a week as 2026-W48 (year and ISO week)")

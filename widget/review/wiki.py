@@ -1,0 +1,78 @@
+"""The pages of the wiki, for a writer to choose from, read from the gateway's index."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.search.index import Index
+from gateway.search.store import NoIndex
+from gateway.wiki.page import Page
+from gateway.wiki.words import words
+from widget.review.reviews import Draft, Unfit
+
+OFFERED = 20
+
+
+class Wiki:
+    """The index where there is one. Safe to use from any thread."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._index: Index | None = None
+
+    def close(self) -> None:
+        """Close the index."""
+        if self._index is not None:
+            self._index.close()
+
+    @property
+    def is_there(self) -> bool:
+        """Can pages be looked up?"""
+        return self._open() is not None
+
+    def find(self, name: str) -> Page | None:
+        """The page of that path or address. Raises AskdocsError: the index is damaged."""
+        if (index := self._open()) is None or not name:
+            return None
+        return index.by_url(name) if "://" in name else index.by_path(name)
+
+    def checked(self, draft: Draft) -> Draft:
+        """The draft with the path of its page, which may be given by its address.
+
+        Raises Unfit: the wiki has no such page, or the page no such section.
+        """
+        if not draft.page or not self.is_there:
+            return draft
+        page = self.find(draft.page)
+        if page is None:
+            raise Unfit(
+                f"The wiki has no page {draft.page!r}: choose one from the list, or sync the wiki."
+            )
+        if draft.section and draft.section not in headings(page):
+            raise Unfit(
+                f"{page.path} has no section {draft.section!r}: choose one from the list, or leave"
+                " the field empty for the whole page."
+            )
+        return replace(draft, page=page.path)
+
+    def like(self, text: str) -> list[Page]:
+        """Pages that have the text in their path, then those with its words; at most OFFERED."""
+        if (index := self._open()) is None:
+            return []
+        with index.snapshot():
+            paths = index.paths()
+            numbers = [number for path, number in sorted(paths.items()) if text in path][:OFFERED]
+            numbers += [number for number, _ in index.match(words(text), OFFERED)]
+            return [index.page(number) for number in dict.fromkeys(numbers)][:OFFERED]
+
+    def _open(self) -> Index | None:
+        if self._index is None and self._file is not None:
+            try:
+                self._index = Index(self._file)
+            except NoIndex:  # it may come yet
+                return None
+        return self._index
+
+
+def headings(page: Page | None) -> list[str]:
+    """The headings of a page, in its order."""
+    return [section.heading for section in page.sections if section.heading] if page else []
