@@ -104,7 +104,9 @@ async def team(tmp_path: Path, empty: Path, gateways: Gateways) -> AsyncIterator
         engine = database.open(f"sqlite:///{tmp_path / empty.name}")
         stack.callback(engine.dispose)
 
-        async def start(*answers: Reply, stored: bool = True, **settings: Any) -> Team:
+        async def start(
+            *answers: Reply, stored: bool = True, asks_per_minute: int = 100, **settings: Any
+        ) -> Team:
             gateway = StandIn(*answers)
             url = gateways.add(gateway)
             store = Store(engine)
@@ -117,7 +119,7 @@ async def team(tmp_path: Path, empty: Path, gateways: Gateways) -> AsyncIterator
                         api_url=f"{slack.url}/api/",
                         **settings,
                     ),
-                    WidgetSettings(gateway_url=url),
+                    WidgetSettings(gateway_url=url, asks_per_minute=asks_per_minute),
                     store if stored else None,
                     tmp_path,
                     lambda line: None,

@@ -1,4 +1,7 @@
 import asyncio
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -6,10 +9,11 @@ import pytest
 
 from gateway.database import Unreachable
 from tests.slack.conftest import Start
-from tests.slack.stand_in import BOT, DM, GENERAL, HELP, HR, LITERAL, USER, leaves
-from tests.widget.stand_in import Reply, answer, chunk, reading
+from tests.slack.stand_in import BOT, DM, GENERAL, HELP, HR, LITERAL, OTHER, USER, leaves
+from tests.widget.stand_in import Reply, answer, chunk, data, reading
 from widget.slack import replies
 from widget.slack.replies import Pace
+from widget.store import Asked, Store, Unknown
 
 WIKI = "https://wiki.example.com"
 PAGE = {"title": "Getting started", "url": f"{WIKI}/start/", "tokens": 1204}
@@ -36,7 +40,7 @@ async def test_a_mention_is_answered_in_its_thread_with_growing_text_and_sources
     texts = [edit["text"] for edit in message.edits[1:]]
     assert all(b.startswith(a.rstrip()) for a, b in pairwise(texts))
     assert message.words.startswith("One. Two. Three. Four.")
-    opened = message.buttons["open-0"]
+    opened = message.buttons["open-1"]
     assert opened["url"] == f"{WIKI}/start/#linux"
     assert opened["text"]["text"] == "Getting started › Linux"
     assert {"up", "down"} <= message.buttons.keys()
@@ -44,6 +48,31 @@ async def test_a_mention_is_answered_in_its_thread_with_growing_text_and_sources
     assert running.gateway.requests[0]["messages"] == [
         {"role": "user", "content": "How do I start?"}
     ]
+
+
+async def test_what_a_sentence_rests_on_is_marked_and_the_buttons_have_its_number(
+    team: Start,
+) -> None:
+    other = {**SOURCE, "url": f"{WIKI}/ports/#all", "title": "Ports", "section": ""}
+    text = "Run `make run`. It has **three** ports."
+    chunks = answer(text, sources=[SOURCE, other, SOURCE])
+    last = json.loads(chunks[-2].removeprefix(b"data: "))
+    ends = {f"{WIKI}/ports/#all": len(text), f"{WIKI}/start/#linux": 15, "https://no.example/": 3}
+    last["choices"][0]["delta"]["annotations"] = [
+        {"type": "url_citation", "url_citation": {"url": url, "start_index": 0, "end_index": end}}
+        for url, end in ends.items()
+    ]
+    running = await team(Reply(chunks=[*chunks[:-2], data(last), chunks[-1]]))
+    await running.event(running.slack.mention("How?"))
+    message = await running.slack.ended()
+    assert message.words.startswith("Run make run.[1] It has three ports.[2]")
+    links = [leaf for leaf in leaves(message.now["blocks"][0]) if leaf["type"] == "link"]
+    assert [(leaf["text"], leaf["url"]) for leaf in links] == [
+        ("[1]", f"{WIKI}/start/#linux"),
+        ("[2]", f"{WIKI}/ports/#all"),
+    ]
+    labels = [message.buttons[name]["text"]["text"] for name in ("open-1", "open-2")]
+    assert labels == ["1  Getting started › Linux", "2  Ports"]
 
 
 async def test_a_thread_is_a_conversation_and_another_one_is_not(team: Start) -> None:
@@ -128,8 +157,8 @@ async def test_a_refusal_names_the_closest_pages(team: Start) -> None:
     await running.event(running.slack.mention("What is the weather?"))
     message = await running.slack.ended()
     assert message.words.startswith("Not in the docs\nThese pages do not answer that.")
-    assert message.buttons["open-0"]["url"] == f"{WIKI}/price/"
-    assert "open-1" not in message.buttons
+    assert message.buttons["open-1"]["url"] == f"{WIKI}/price/"
+    assert "open-2" not in message.buttons
     assert "enough" not in message.words
 
 
@@ -225,7 +254,7 @@ async def test_an_answer_longer_than_a_message_is_cut_and_says_so(team: Start) -
     await running.event(running.slack.mention("How?"))
     message = await running.slack.ended()
     assert "longer than a message can be" in message.words
-    assert message.buttons.keys() >= {"open-0", "up"}
+    assert message.buttons.keys() >= {"open-1", "up"}
 
 
 async def test_blocks_that_slack_does_not_take_leave_the_text(
@@ -264,6 +293,58 @@ def test_edits_share_what_slack_allows_a_workspace(monkeypatch: pytest.MonkeyPat
         assert pace.pause() == 30
         now += 29.5
         assert pace.pause() == 1.2
+
+
+async def test_who_asks_too_often_is_told_when_to_ask_again(team: Start) -> None:
+    running = await team(good(), asks_per_minute=1)
+    await running.event(running.slack.mention("One?"))
+    await running.slack.ended()
+    await running.event(running.slack.mention("Two?"))
+    often = await running.slack.ended(count=2)
+    assert "You have asked many questions. Please try again in" in often.words
+    assert often.buttons.keys() == {"retry"}
+    await running.event(running.slack.mention("Three?", user=OTHER))
+    assert (await running.slack.ended(count=3)).words.startswith("To start")
+
+
+async def test_a_long_question_is_asked_again_as_a_whole(team: Start) -> None:
+    question = "How " + '"very" ' * 240 + "long?"
+    running = await team(Reply(503, body={"error": {}}), good())
+    await running.event(running.slack.mention(question))
+    failed = await running.slack.ended()
+    await running.interact(running.slack.press(failed, "retry"))
+    await running.slack.until(lambda: "up" in failed.buttons)
+    assert running.gateway.requests[1]["messages"][0]["content"] == question
+
+
+async def test_an_end_that_slack_did_not_hear_of_is_shown_later(
+    team: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("widget.slack.answering.AGAIN", 0.1)
+    monkeypatch.setattr("widget.slack.running.TRIES", 0)
+    running = await team(good())
+    running.slack.cut["chat.update"] = 3
+    await running.event(running.slack.mention("How?"))
+    assert (await running.slack.ended()).words.startswith("To start")
+    assert running.slack.cut["chat.update"] == 0
+
+
+async def test_questions_are_deleted_after_their_days(team: Start) -> None:
+    running = await team(good())
+    old = Asked("old-question", "How?", "c", "slack")
+    running.store.asked(old, datetime.now(UTC) - timedelta(days=91))
+    running.store.asked(replace(old, id="new-question"))
+    again = await team(good())
+    await again.slack.until(lambda: _is_gone(running.store, "old-question"))
+    assert running.store.get("new-question")
+
+
+def _is_gone(store: Store, id: str) -> bool:
+    try:
+        store.get(id)
+    except Unknown:
+        return True
+    return False
 
 
 async def test_a_question_is_kept_with_its_answer_under_a_pseudonym(team: Start) -> None:

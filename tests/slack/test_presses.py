@@ -142,4 +142,4 @@ async def test_opening_a_page_is_acknowledged(team: Start) -> None:
     running = await team(Reply(chunks=answer("Yes. ", sources=[page])))
     await running.event(running.slack.mention("How?"))
     message = await running.slack.ended()
-    assert (await running.interact(running.slack.press(message, "open-0"))).status_code == 200
+    assert (await running.interact(running.slack.press(message, "open-1"))).status_code == 200

@@ -10,12 +10,13 @@ from widget.gateway import WRONG, Failure, Gateway, Outcome, Reading
 from widget.slack import messages
 from widget.slack.messages import Message
 from widget.slack.record import Record, Turns
-from widget.slack.replies import Pace, Reply
+from widget.slack.replies import UNREACHED, Pace, Reply
 from widget.slack.unfinished import Open, Unfinished
 from widget.store import Answered, Asked
 
 log = logging.getLogger(__name__)
 
+AGAIN = 20.0  # seconds until an end is shown again that Slack did not hear of
 GRACE = 3.0  # seconds that Slack has to take the last edits when we are told to stop
 
 EMPTY = "The model gave no answer. Please try again, or ask in other words."
@@ -79,13 +80,13 @@ class Answering:
         self.unfinished, self.pace = unfinished, pace
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, asked: Asked, turns: Turns, reply: Reply, human: bool) -> None:
+    async def begin(self, asked: Asked, turns: Turns, reply: Reply, human: bool) -> None:
         """Answer a question in a message that is there; `human`: offer to ask one.
 
         Raises OSError: the folder of open answers cannot be written.
         """
         one = Open(reply.channel, reply.ts, asked.id, asked.question)
-        self.unfinished.begin(one)
+        await asyncio.to_thread(self.unfinished.begin, one)
         task = asyncio.create_task(self._run(asked, turns, reply, human, one))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -117,13 +118,23 @@ class Answering:
             message = messages.failed(asked.id, asked.question, sentence, growing.text)
         else:
             message = messages.done(asked.id, asked.question, growing.text, growing.outcome, human)
+        ended = await self._ended(reply, message, one, patience)
+        while not ended and patience is None:
+            await asyncio.sleep(AGAIN)
+            ended = await self._ended(reply, message, one, patience)
+
+    async def _ended(
+        self, reply: Reply, message: Message, one: Open, patience: float | None
+    ) -> bool:
+        """Whether the end could be shown. If not, the file stays, and the next start tells."""
         try:
             async with asyncio.timeout(patience):
                 await reply.finish(message)
-            self.unfinished.end(one)
-        except OSError as error:
-            # The file stays: the next start says that the answer broke off.
-            log.warning("slack: the end of an answer was not shown: %r", error)
+        except UNREACHED as error:
+            log.warning("slack: the end of an answer is not shown yet: %r", error)
+            return False
+        self.unfinished.end(one)
+        return True
 
     async def _grow(self, asked: Asked, turns: Turns, reply: Reply, growing: Growing) -> None:
         parts = self.gateway.ask(

@@ -12,16 +12,19 @@ from typing import Any
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from widget.limits import Limits, TooMany
 from widget.slack import messages
 from widget.slack.answering import GRACE, Answering
 from widget.slack.messages import Message
 from widget.slack.places import Places
 from widget.slack.record import Duplicate, Turns
-from widget.slack.replies import Reply
+from widget.slack.replies import UNREACHED, Reply
 from widget.slack.settings import SlackSettings
 from widget.store import Answered, Asked
 
 log = logging.getLogger(__name__)
+
+OFTEN = "You have asked many questions. Please try again in {seconds} seconds."
 
 
 class Asking:
@@ -33,11 +36,12 @@ class Asking:
         client: AsyncWebClient,
         eager: AsyncWebClient,
         answering: Answering,
+        limits: Limits,
         team: str,
         bot: str,
     ) -> None:
         self.settings, self.answering = settings, answering
-        self.record = answering.record
+        self.record, self.limits = answering.record, limits
         self.client, self.eager = client, eager
         self.team, self.bot = team, bot
         self.places = Places(client, settings)
@@ -81,7 +85,7 @@ class Asking:
                 await self._begin(asked, earlier.turns, thread, channel, message)
         except Duplicate:
             return
-        except (SlackApiError, OSError) as error:
+        except (SlackApiError, *UNREACHED) as error:
             log.error("slack: a question in %s cannot be answered: %r", channel, error)
             await self.record.answered(asked, Answered("failed"))
 
@@ -91,10 +95,17 @@ class Asking:
         if not message:
             message = (await self.post(channel, messages.looking(), thread=thread))["ts"]
         reply = Reply(self.client, self.eager, self.answering.pace, channel, message)
+        try:
+            await self.limits.count(asked.visitor)
+        except TooMany as error:
+            often = OFTEN.format(seconds=error.seconds)
+            await reply.finish(messages.failed(asked.id, asked.question, often))
+            await self.record.answered(asked, Answered("failed"))
+            return
         # A user group is not in a direct message, and cannot be called into it.
         alone = channel.startswith("D") and self.settings.group
         human = bool(self.settings.humans) and not alone
-        self.answering.begin(asked, turns, reply, human)
+        await self.answering.begin(asked, turns, reply, human)
 
     async def settled(self) -> None:
         """Wait until what has been asked is being answered, or for `GRACE` seconds."""
@@ -111,7 +122,7 @@ class Asking:
             self._entering -= 1
 
     async def post(self, channel: str, message: Message, thread: str | None = None) -> Any:
-        """Post a message. Raises SlackApiError, OSError.
+        """Post a message. Raises SlackApiError or one of UNREACHED.
 
         Links are not unfolded: Slack would fetch what a model has made up.
         """
@@ -125,7 +136,7 @@ class Asking:
         )
 
     async def address(self, channel: str, ts: str) -> str:
-        """Where people find a message. Raises SlackApiError, OSError."""
+        """Where people find a message. Raises SlackApiError or one of UNREACHED."""
         found = await self.client.chat_getPermalink(channel=channel, message_ts=ts)
         return str(found["permalink"])
 

@@ -17,6 +17,7 @@ from widget.slack import messages
 from widget.slack.asking import Asking
 from widget.slack.once import Once
 from widget.slack.presses import Presses
+from widget.slack.replies import UNREACHED
 from widget.slack.richtext import link, literal
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Questions:
         except BadQuestion as error:
             await respond(str(error))
             return
-        except (SlackApiError, OSError) as error:
+        except (SlackApiError, *UNREACHED) as error:
             log.warning("slack: /ask: %r", error)
             await respond(NO_MESSAGE)
             return

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from widget.gateway import Outcome, Page, Reading, Source
+from widget.markdown import with_marks
 from widget.origins import web_address
 from widget.slack.richtext import Element, block, link, literal, rich_text, section
 from widget.store import REASONS
@@ -63,6 +64,7 @@ def typed(text: str, bot: str) -> str:
             return label or f"@{target.partition('^')[0]}"
         if kind:
             return f"{kind}{label or target}"
+        target = target.removeprefix("mailto:")
         return f"{label} ({target})" if label and label not in target else target
 
     text = _REFERENCE.sub(plain, text)
@@ -89,7 +91,6 @@ def partial(text: str) -> Message:
 
 def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Message:
     """The whole answer with its sources, or what there is instead of one."""
-    base = web_address(outcome.sources[0].url) if outcome.sources else ""
     if outcome.refused:
         said = CLOSEST if outcome.pages else NONE_CLOSE
         text = f"{NOT_IN_THE_DOCS}. {said}"
@@ -98,7 +99,17 @@ def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Me
             *_links(outcome.pages),
         ]
     else:
-        blocks = [block(text, base), *_links(outcome.sources)]
+        cited = list(dict.fromkeys(source.url for source in outcome.sources))
+        cites = [
+            (citation.end_index, cited.index(citation.url) + 1)
+            for citation in outcome.citations
+            if citation.url in cited and 0 < citation.end_index <= len(text)
+        ]
+        base = web_address(cited[0]) if cited else ""
+        blocks = [
+            block(with_marks(text, cites), base, cited),
+            *_links(outcome.sources, numbered=bool(cites)),
+        ]
     if outcome.model:
         quoting = outcome.answers == "quote" and not outcome.refused
         blocks.append(
@@ -200,15 +211,19 @@ def carried(id: str, question: str) -> str:
     return json.dumps({"id": id, "question": question[:MAX_CARRIED]}, ensure_ascii=False)
 
 
-def _links(pages: Sequence[Page]) -> list[Element]:
-    buttons: dict[str, Element] = {}
-    for page in pages:
-        if url := web_address(page.url):
-            title = page.title
-            if isinstance(page, Source) and page.section not in ("", title):
-                title = f"{title} › {page.section}"
-            buttons.setdefault(url, _button(f"{OPEN}-{len(buttons)}", title or url, url=url))
-    shown = list(buttons.values())[:MAX_SOURCES]
+def _links(pages: Sequence[Page], numbered: bool = False) -> list[Element]:
+    """Buttons that open the pages; `numbered` as the marks in the text are."""
+    buttons = []
+    different = {page.url: page for page in reversed(pages)}
+    for number, url in enumerate(dict.fromkeys(page.url for page in pages), 1):
+        page = different[url]
+        title = page.title or url
+        if isinstance(page, Source) and page.section not in ("", title):
+            title = f"{title} › {page.section}"
+        if url := web_address(url):
+            label = f"{number}  {title}" if numbered else title
+            buttons.append(_button(f"{OPEN}-{number}", label, url=url))
+    shown = buttons[:MAX_SOURCES]
     return [{"type": "actions", "elements": shown}] if shown else []
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from widget.slack.replies import UNREACHED
 from widget.slack.settings import SlackSettings
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Places:
             return known.name
         try:
             told = await self.client.conversations_info(channel=channel)
-        except (SlackApiError, OSError) as error:
+        except (SlackApiError, *UNREACHED) as error:
             log.warning("slack: the name of channel %s is not known: %r", channel, error)
             return known.name if known else ""
         name = str(told["channel"].get("name", ""))

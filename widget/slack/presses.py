@@ -14,6 +14,7 @@ from widget.slack.asking import Asking
 from widget.slack.messages import Message
 from widget.slack.once import Once
 from widget.slack.record import NotKept
+from widget.slack.replies import UNREACHED
 from widget.slack.richtext import link, literal
 from widget.store import REASONS, Reason, Vote
 
@@ -47,7 +48,7 @@ class Presses:
                 await self.asking.client.views_open(
                     trigger_id=body["trigger_id"], view=messages.dialog(action["value"])
                 )
-            except (SlackApiError, OSError) as error:
+            except (SlackApiError, *UNREACHED) as error:
                 log.warning("slack: views.open: %r", error)
         told = THANKS if up else NOTED
         try:
@@ -83,8 +84,9 @@ class Presses:
             await self._whisper(body, respond, ALREADY)
             return
         try:
-            told = await self._hand_on(carried["question"], channel, ts, body)
-        except (SlackApiError, OSError) as error:
+            question = await self._question(carried)
+            told = await self._hand_on(question, channel, ts, body)
+        except (SlackApiError, *UNREACHED) as error:
             log.warning("slack: not handed on to %s: %r", self.asking.settings.humans, error)
             self.once.forget("human", channel, ts, carried["id"])
             await self._whisper(body, respond, NOT_PASSED_ON)
@@ -100,7 +102,7 @@ class Presses:
             return
         await self.asking.ask(
             secrets.token_urlsafe(16),
-            carried["question"],
+            await self._question(carried),
             channel,
             _thread(body),
             body["user"]["id"],
@@ -112,7 +114,7 @@ class Presses:
         await ack()
 
     async def _hand_on(self, question: str, channel: str, ts: str, body: dict[str, Any]) -> Message:
-        """Ask the humans; returns what to say about it. Raises SlackApiError, OSError."""
+        """Ask the humans; returns what to say. Raises SlackApiError or one of UNREACHED."""
         user, group = body["user"]["id"], self.asking.settings.group
         if group:
             return messages.called(user, group)
@@ -125,6 +127,11 @@ class Presses:
         return messages.said(
             literal(f"{PASSED_ON} "), link(there, "See it there"), text=f"{PASSED_ON} {there}"
         )
+
+    async def _question(self, carried: dict[str, str]) -> str:
+        """The whole question; a button can carry only its beginning."""
+        kept = await self.asking.record.question(carried["id"])
+        return kept or carried["question"]
 
     async def _vote(self, id: str, vote: Vote, user: str) -> None:
         """Store a vote; the first on an answer counts for its model. Raises NotKept."""

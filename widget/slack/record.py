@@ -8,6 +8,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ T = TypeVar("T")
 Turns = Sequence[tuple[str, str]]
 
 PATIENCE = 2.0  # seconds that an answer waits for the database
+HOURLY = 3600.0
 REMEMBERED = 1_000  # conversations whose last turns are known without the database
 
 NOT_STORED = "Your vote could not be stored just now. Please try again in a moment."
@@ -73,6 +75,20 @@ class Record:
             known = await self._patiently(lambda: _stored(store, conversation))
         return known or Earlier()
 
+    async def question(self, id: str) -> str:
+        """A question as it was asked, or an empty string when that is not known."""
+        if store := self._store:
+            kept = await self._patiently(lambda: store.get(id))
+            return kept.asked.question if kept else ""
+        return ""
+
+    async def run(self, days: int) -> None:
+        """Delete, now and every hour, what has been kept for so long; until cancelled."""
+        while store := self._store:
+            before = datetime.now(UTC) - timedelta(days=days)
+            await self._patiently(lambda: store.forget(before=before))  # noqa: B023
+            await asyncio.sleep(HOURLY)
+
     async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
         """Store a vote; returns the question as it was before. Raises NotKept."""
         if not (store := self._store):
@@ -109,7 +125,7 @@ def _tried(call: Callable[[], T]) -> T | None:
     except sa.exc.IntegrityError as error:
         raise Duplicate from error
     except AskdocsError as error:
-        log.warning("not stored: %s", error)
+        log.warning("the database: %s", error)
         return None
 
 

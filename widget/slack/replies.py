@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -19,6 +20,8 @@ from widget.slack.messages import Message, bare
 
 log = logging.getLogger(__name__)
 
+# Slack could not be reached; the first has TimeoutError in it, and much of aiohttp's.
+UNREACHED = (OSError, aiohttp.ClientError)
 # Seconds. Slack allows 50 edits a minute for all messages of a workspace together (tier 3).
 EDIT = 1.2
 RATE_LIMITED = 429
@@ -76,11 +79,11 @@ class Reply:
                 self.pace.hold(float(error.response.headers.get("Retry-After", 30)))
             else:
                 log.warning("slack: chat.update: %s", error.response.get("error"))
-        except OSError as error:  # aiohttp's are, and so is TimeoutError
+        except UNREACHED as error:
             log.warning("slack: chat.update: %r", error)
 
     async def finish(self, message: Message) -> None:
-        """Show the end. Raises OSError: Slack cannot be reached."""
+        """Show the end. Raises one of UNREACHED."""
         await self.pace.free()
         try:
             await self._edit(self.client, message)

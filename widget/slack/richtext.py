@@ -7,6 +7,7 @@ https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -26,33 +27,52 @@ CUT = "… The answer goes on: it is longer than a message can be."
 
 DEEPEST = 8  # levels of a list that Slack indents
 
+_MARK = re.compile(r"⁅(\d{1,3})⁆")
 _STYLES = {"strong": "bold", "em": "italic", "s": "strike"}
 _parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 
 
-def block(text: str, base: str = "") -> Element:
+def block(text: str, base: str = "", cited: Sequence[str] = ()) -> Element:
     """A rich_text block with the text, cut where Slack would refuse it.
 
     `base` is the address that relative links start from; without one they become plain text.
+    `cited` are the addresses to which the marks of `widget.markdown.with_marks` lead, from 1 on.
     """
     whole = len(text) <= 2 * LIMIT  # no more of it could be shown, so no more is read
-    made = _block(text := text[: 2 * LIMIT], base)
+    made = _block(text := text[: 2 * LIMIT], base, cited)
     while (size := len(json.dumps(made, ensure_ascii=False))) > LIMIT:
         whole = False
         shorter = text[: len(text) * LIMIT // size - 1]
         text = shorter.rpartition("\n")[0] or shorter
-        made = _block(text, base)
+        made = _block(text, base, cited)
     if not whole:
         made["elements"].append(section(literal(CUT, italic=True)))
     return made
 
 
-def _block(text: str, base: str) -> Element:
+def _block(text: str, base: str, cited: Sequence[str]) -> Element:
     writer = _Writer(base)
     for node in Node(_parser.parse(text)).children:
         writer.write(node)
     writer.flush()
-    return rich_text(*writer.elements)
+    return _with_links(rich_text(*writer.elements), cited)
+
+
+def _with_links(element: Element, cited: Sequence[str]) -> Element:
+    """The element with links in place of its marks."""
+    if "elements" not in element:
+        return element
+    found: list[Element] = []
+    for inner in element["elements"]:
+        if inner["type"] != "text" or "⁅" not in inner["text"]:
+            found.append(_with_links(inner, cited))
+            continue
+        for number, part in enumerate(_MARK.split(inner["text"])):
+            if number % 2 == 0:
+                _add(found, {**inner, "text": part})
+            elif 0 < int(part) <= len(cited) and (url := web_address(cited[int(part) - 1])):
+                _add(found, link(url, f"[{part}]"))
+    return {**element, "elements": found or [literal(" ")]}
 
 
 def rich_text(*elements: Element) -> Element:

@@ -24,13 +24,14 @@ from slack_sdk.web.async_client import AsyncWebClient
 from gateway.errors import AskdocsError
 from gateway.settings import variable
 from widget.gateway import Gateway
+from widget.limits import Limits
 from widget.settings import WidgetSettings
 from widget.slack import messages, web
 from widget.slack.answering import BROKE_OFF, Answering
 from widget.slack.asking import Asking
 from widget.slack.listening import create_app
 from widget.slack.record import Record
-from widget.slack.replies import Pace, Reply
+from widget.slack.replies import UNREACHED, Pace, Reply
 from widget.slack.settings import SlackSettings
 from widget.slack.unfinished import Unfinished
 from widget.store import Store
@@ -63,7 +64,7 @@ async def workspace(client: AsyncWebClient) -> Workspace:
             error,
             "copy the Bot User OAuth Token (xoxb-...) from the app's OAuth & Permissions",
         ) from None
-    except OSError as error:
+    except UNREACHED as error:
         raise _unreachable(client, error) from None
     scopes = frozenset(told.headers.get("x-oauth-scopes", "").replace(" ", "").split(","))
     return Workspace(told["team"], told["team_id"], told["user"], told["user_id"], scopes)
@@ -108,16 +109,22 @@ async def parts(
             )
         )
         us = await workspace(eager)
-        gateway, record, pace = Gateway(widget), Record(store), Pace()
-        answering = Answering(gateway, record, Unfinished(folder), pace)
+        gateway, record, limits = Gateway(widget), Record(store), Limits(widget.asks_per_minute)
+        redis = widget.redis_url
+        await limits.open(redis.get_secret_value() if redis else None)
+        answering = Answering(gateway, record, Unfinished(folder), Pace())
         await _broke_off(answering, client, eager)
-        asking = Asking(settings, client, eager, answering, us.team_id, us.user_id)
+        asking = Asking(settings, client, eager, answering, limits, us.team_id, us.user_id)
+        deleting = asyncio.create_task(record.run(widget.retention_days))
         try:
             say(f"connected to {us.team} as @{us.bot}")
             yield create_app(asking)
         finally:
+            deleting.cancel()
+            await asyncio.wait([deleting])
             await asking.settled()
             await answering.close()
+            await limits.close()
             await gateway.close()
             await asyncio.to_thread(record.close)
 
@@ -161,7 +168,7 @@ async def socket_address(client: AsyncWebClient, settings: SlackSettings) -> str
             "make an App-Level Token with connections:write on the app's Basic Information, and"
             " switch Socket Mode on",
         ) from None
-    except OSError as error:
+    except UNREACHED as error:
         raise _unreachable(client, error) from None
     return str(told["url"])
 
@@ -189,7 +196,7 @@ async def _broke_off(answering: Answering, client: AsyncWebClient, eager: AsyncW
         try:
             await reply.finish(messages.failed(one.id, one.question, BROKE_OFF))
             unfinished.end(one)
-        except OSError as error:
+        except UNREACHED as error:
             log.warning("slack: %s: not told that it broke off: %r", one.channel, error)
 
 
@@ -206,7 +213,7 @@ def _refused(key: str, error: SlackApiError, fix: str) -> AskdocsError:
     return AskdocsError(f"{variable(SlackSettings, key)}: Slack says {said!r}: {fix}")
 
 
-def _unreachable(client: AsyncWebClient, error: OSError) -> AskdocsError:
+def _unreachable(client: AsyncWebClient, error: Exception) -> AskdocsError:
     return AskdocsError(f"{client.base_url}: Slack cannot be reached ({error}): try again later")
 
 
