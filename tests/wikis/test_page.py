@@ -283,3 +283,60 @@ def test_a_conversation_survives_a_page_that_swaps_its_body(page: Open) -> None:
     shown.ask("And now?")
     assert shown.asked()[1] == f"{shown.url}/other/"
     shown.check_clean()
+
+
+def test_a_link_with_a_question_opens_the_box_and_asks_it(page: Open) -> None:
+    shown, _ = page(path="/guide/?a=b&ask=How+do+I+start%3F#part")
+    expect(shown.box.locator("article h2")).to_have_text("How do I start?")
+    expect(shown.box.get_by_text("Yes, it is so.")).to_be_visible()
+    assert shown.asked() == ("How do I start?", f"{shown.url}/guide/?a=b")
+    assert "ask" not in options(shown)  # addresses are logged, questions are not
+    shown.check_clean()
+
+
+def test_selected_text_goes_along_with_the_question(page: Open) -> None:
+    shown, _ = page(css="")
+    select = "getSelection().selectAllChildren(document.querySelector('p'))"
+    shown.page.evaluate(select)
+    shown.launcher.click()
+    expect(shown.box.locator("#quoted .about")).to_have_text("Some words of it.")
+    shown.ask("Why?")
+    assert shown.asked()[0] == "> Some words of it.\n\nWhy?"
+    expect(shown.box.locator("#quoted")).to_be_hidden()
+    # What is selected in a field is what somebody writes, and no passage of the page.
+    shown.page.keyboard.press("Escape")
+    shown.page.evaluate("getSelection().removeAllRanges()")
+    shown.page.locator("#search").fill("secret")
+    shown.page.locator("#search").select_text()
+    shown.page.keyboard.press("Control+k")
+    shown.ask("And now?")
+    assert shown.asked()[0] == "And now?"
+    shown.check_clean()
+
+
+def test_a_script_of_the_page_opens_the_box_with_a_passage_and_asks(page: Open) -> None:
+    shown, _ = page('data-identity="a.jwt.of-it"')
+    shown.page.evaluate("askdocs.open({ quote: 'Words. ' + 'x'.repeat(3000) })")
+    expect(shown.question).to_be_focused()
+    expect(shown.box.locator("#quoted .about")).to_contain_text("Words.")
+    assert shown.box.locator("[name=identity]").input_value() == "a.jwt.of-it"
+    shown.page.evaluate("askdocs.close()")
+    expect(shown.dialog).to_have_count(0)
+    shown.page.evaluate("askdocs.open({ ask: 'How?' })")
+    expect(shown.box.get_by_text("Yes, it is so.")).to_be_visible()
+    question, _ = shown.asked()
+    assert question.startswith("> Words. xxx")
+    assert len(question) == len("> ") + 2000 + len("\n\nHow?")
+    shown.check_clean()
+
+
+def test_a_box_in_the_page_takes_the_key_the_link_and_the_passage(page: Open) -> None:
+    shown, _ = page(path="/?ask=How%3F", css="", body="<p>Words.</p><div data-askdocs></div>")
+    expect(shown.box.get_by_text("Yes, it is so.")).to_be_visible()
+    expect(shown.launcher).to_be_hidden()
+    shown.page.locator("p").dblclick(position={"x": 9, "y": 9})  # selects the word
+    shown.page.keyboard.press("Control+k")
+    expect(shown.question).to_be_focused()
+    shown.ask("Why?")
+    assert shown.asked() == ("> Words\n\nWhy?", f"{shown.url}/")
+    shown.check_clean()

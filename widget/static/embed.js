@@ -22,9 +22,9 @@
     en: ["Ask the docs", "The box cannot be shown: {box} does not answer, or does not list {page} among its origins."],
     de: ["Frag die Doku", "Die Box kann nicht gezeigt werden: {box} antwortet nicht, oder lässt {page} nicht zu."],
     es: ["Pregunta a la documentación", "No se puede mostrar la caja: {box} no responde, o no admite {page}."],
-    fr: ["Interroger la documentation", "Impossible d’afficher la boîte : {box} ne répond pas, ou n’admet pas {page}."],
+    fr: ["Demander à la doc", "Impossible d’afficher la boîte : {box} ne répond pas, ou n’admet pas {page}."],
     ja: ["ドキュメントに質問", "表示できません。{box} が応答しないか、{page} を許可していません。"],
-    zh: ["询问文档", "无法显示：{box} 没有响应，或者不允许 {page}。"],
+    zh: ["向文档提问", "无法显示：{box} 没有响应，或者不允许 {page}。"],
   };
   const wanted = option("lang") || html.lang;
   const tag = wanted.slice(0, 2).toLowerCase();

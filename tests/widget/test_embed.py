@@ -1,0 +1,39 @@
+"""The script that pages load: small, and in all languages of the box."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.widget.conftest import WIKI
+from widget import assets
+from widget.app import create_app
+from widget.language import FOLDER
+from widget.settings import WidgetSettings
+
+EMBED = (assets.FOLDER / "embed.js").read_text(encoding="utf-8")
+OPTIONS = Path(__file__).resolve().parents[2] / "docs" / "widget-options.md"
+
+
+async def test_it_is_at_most_6_kb_as_it_is_served() -> None:
+    transport = httpx.ASGITransport(app=create_app(WidgetSettings(origins=(WIKI,))))
+    async with httpx.AsyncClient(transport=transport, base_url="http://box.example") as http:
+        response = await http.get("/embed.js", headers={"accept-encoding": "gzip"})
+    assert response.headers["content-encoding"] == "gzip"
+    assert int(response.headers["content-length"]) <= 6000
+    assert response.text == EMBED
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.toml")), ids=lambda file: file.stem)
+def test_its_button_says_what_the_box_is_called(file: Path) -> None:
+    title = tomllib.loads(file.read_text(encoding="utf-8"))["words"]["title"]
+    assert f'{file.stem}: ["{title}", "' in EMBED
+
+
+def test_every_option_is_documented_and_no_other() -> None:
+    used = set(re.findall(r'option\("([\w-]+)"\)', EMBED))
+    used |= set(re.findall(r'"(\w+)"', EMBED.split("for (const name of [")[1].split("]")[0]))
+    rows = re.findall(r"^\| `data-([\w-]+)`", OPTIONS.read_text(encoding="utf-8"), re.M)
+    assert set(rows) == used
