@@ -139,13 +139,17 @@ def _server(forward: Forward) -> "Server[Any]":
     async def list_tools(_: Any, params: types.PaginatedRequestParams | None) -> Any:
         return await passed(lambda session: session.list_tools(params=_paged(params)))
 
-    async def call_tool(_: Any, params: types.CallToolRequestParams) -> Any:
+    async def call_tool(context: Any, params: types.CallToolRequestParams) -> Any:
         wanted = types.CallToolRequestParams(name=params.name, arguments=params.arguments)
         request = types.CallToolRequest(params=wanted)
         try:
             return await forward.ask(
                 # Not `session.call_tool`, which lists the tools to check the result.
-                lambda session: session.send_request(request, types.CallToolResult)
+                lambda session: session.send_request(
+                    request,
+                    types.CallToolResult,
+                    progress_callback=context.session.report_progress,
+                )
             )
         except AskdocsError as error:  # as a result, which the agent's model reads
             content: list[types.ContentBlock] = [types.TextContent(text=str(error))]

@@ -106,7 +106,7 @@ class Gateway:
             elif path == votes.PATH and scope["method"] == "POST":
                 body = await read_body(receive, self._parts.settings.max_body)
                 await self._vote(exchange, body, sender)
-            elif path == door.MCP:
+            elif endpoint == door.MCP:
                 if scope["method"] != "POST":
                     raise _only_posted(scope)
                 body = await read_body(receive, self._parts.settings.max_body)
@@ -382,7 +382,7 @@ def _not_allowed(exchange: Exchange, name: str) -> ApiError:
 
 
 def _not_served(scope: Scope) -> ApiError:
-    known = ", ".join(f"/v1{path}" for path in ("/models", *ENDPOINTS))
+    known = ", ".join([*(f"/v1{path}" for path in ("/models", *ENDPOINTS)), door.MCP])
     return ApiError(
         404,
         f"{scope['method']} {scope['path'][:200]} is not served here; there are {known}",

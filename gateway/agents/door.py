@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Send
 
 from gateway.agents import llms, tools
@@ -20,7 +19,16 @@ from gateway.agents.results import Answer, Link, Source
 from gateway.aliases import DOCS
 from gateway.config import Alias
 from gateway.exchange import Exchange
-from gateway.http import ApiError, Reply, dump, parse_object, send_start
+from gateway.grounding.neutral import neutral
+from gateway.http import (
+    ApiError,
+    Reply,
+    broken_off,
+    dump,
+    events,
+    parse_object,
+    send_start,
+)
 from gateway.keys import Key
 from gateway.parts import Parts
 from gateway.room import Room
@@ -32,7 +40,7 @@ PIECE = 65536  # bytes of a text that are sent at once
 INDEX = "index"
 # Whoever reads /llms.txt without a key, where that is allowed: what `docs` stands on.
 ANYBODY = Key("public", "public", "", datetime.fromtimestamp(0, UTC), models=(DOCS,))
-_KEYS = (b"authorization", b"x-api-key", b"api-key", b"x-request-id", b"user-agent")
+_KEYS = (b"authorization", b"x-api-key", b"api-key")
 
 
 class Reach(NamedTuple):
@@ -139,20 +147,34 @@ class _Desk:
         exchange.model = INDEX
         return found
 
-    async def ask(self, question: str) -> Answer:
-        alias = self._reach().alias
-        body = {"model": alias, "messages": [{"role": "user", "content": question}]}
+    async def ask(self, question: str, tell: tools.Tell) -> Answer:
+        messages = [{"role": "user", "content": question}]
+        body = {"model": self._reach().alias, "messages": messages, "stream": True}
         reply = await Reply.open(self._gateway, self._scope(), dump(body))
+        text, facts = "", None
         try:
-            status, said = reply.status, parse_object(await reply.body())
+            if reply.status != 200:
+                raise _refused(parse_object(await reply.body()))
+            async for data in events(reply.chunks()):
+                chunk = {} if data == "[DONE]" else parse_object(data.encode())
+                if "error" in chunk:
+                    raise _refused(chunk)
+                said = chunk.get("askdocs", {})
+                if "reading" in said:
+                    titles = ", ".join(neutral(page["title"]) for page in said["reading"])
+                    await tell(f"Reading {titles}")
+                elif said:
+                    facts = said
+                for choice in chunk.get("choices", []):
+                    text += choice["delta"].get("content") or ""
+                    await tell("Answering")
         finally:
             await reply.close()
-        if status != 200:
-            raise ApiError(status, str(said["error"]["message"]))
-        facts = said["askdocs"]
+        if facts is None:
+            raise broken_off()
         return Answer(
             answered=not facts["refused"],
-            answer=said["choices"][0]["message"]["content"],
+            answer=text,
             caution=facts["caution"],
             sources=[Source.model_validate(one) for one in facts["sources"]],
             related=[Link.model_validate(one) for one in facts["pages"]],
@@ -170,7 +192,10 @@ class _Desk:
     def _scope(self) -> dict[str, Any]:
         """A chat request of the same client."""
         scope = self._exchange.scope
-        headers = [(k, v) for k, v in Headers(scope=scope).raw if k in _KEYS]
+        headers = [(k, v) for k, v in scope["headers"] if k in _KEYS]
+        # One id for both lines of the log.
+        headers.append((b"x-request-id", self._exchange.request_id.encode()))
+        headers.append((b"x-askdocs-progress", b"on"))
         path = "/v1/chat/completions"
         # Without the server's own way to write: this response is not the client's.
         return {
@@ -182,6 +207,10 @@ class _Desk:
             "headers": headers,
             "extensions": {},
         }
+
+
+def _refused(said: dict[str, Any]) -> ApiError:
+    return ApiError(502, str(said["error"]["message"]))
 
 
 async def _nothing() -> int:

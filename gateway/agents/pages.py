@@ -90,9 +90,7 @@ class Pages:
         chosen = _under(page, wanted) if wanted else page.sections
         texts = _parts([neutral(absolute(one.text, page)) for one in chosen])
         if part > len(texts):
-            raise AskdocsError(
-                f"part {part}: there are {len(texts)} of {page.title!r}: ask for one of these"
-            )
+            raise AskdocsError(f"part {part}: the last one is {len(texts)}")
         text = texts[part - 1]
         return Read(
             title=page.title,
@@ -178,7 +176,7 @@ def _under(page: Page, wanted: str) -> tuple[Section, ...]:
                     end += 1
                 return sections[number:end]
     raise AskdocsError(
-        f"{wanted[:200]!r}: {page.title!r} has no such section: leave it out for the whole page,"
+        f"{wanted[:200]!r}: the page has no such section: leave it out for the whole page,"
         f" or take one of: <page>{neutral(', '.join(_names(page)))}</page>"
     )
 

@@ -7,6 +7,7 @@ error of the protocol.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 from mcp import types
@@ -83,14 +84,18 @@ class AskDocs(BaseModel):
     )
 
 
+# Tells the person who waits what is being done.
+Tell = Callable[[str], Awaitable[None]]
+
+
 class Desk(Protocol):
     """Who serves one request."""
 
     async def pages(self, purpose: str) -> Pages:
         """What the client may read. Raises AskdocsError, ApiError: nothing, or not now."""
 
-    async def ask(self, question: str) -> Answer:
-        """Raises AskdocsError, ApiError: there is no answer."""
+    async def ask(self, question: str, tell: Tell) -> Answer:
+        """`tell` hears how far it is. Raises AskdocsError, ApiError: there is no answer."""
 
 
 class _Tool(NamedTuple):
@@ -98,7 +103,7 @@ class _Tool(NamedTuple):
     title: str
     wants: type[BaseModel]
     gives: type[BaseModel]
-    do: Callable[[Desk, Any], Awaitable[Search | Read | Answer]]
+    do: Callable[[Desk, Any, Tell], Awaitable[Search | Read | Answer]]
 
     def described(self) -> types.Tool:
         return types.Tool(
@@ -113,18 +118,18 @@ class _Tool(NamedTuple):
         )
 
 
-async def _search(desk: Desk, wanted: SearchDocs) -> Search:
+async def _search(desk: Desk, wanted: SearchDocs, _: Tell) -> Search:
     pages = await desk.pages("search_docs")
     return await asyncio.to_thread(pages.search, wanted.query, wanted.limit)
 
 
-async def _read(desk: Desk, wanted: ReadPage) -> Read:
+async def _read(desk: Desk, wanted: ReadPage, _: Tell) -> Read:
     pages = await desk.pages("read_page")
     return await asyncio.to_thread(pages.read, wanted.page, wanted.section, wanted.part)
 
 
-async def _ask(desk: Desk, wanted: AskDocs) -> Answer:
-    return await desk.ask(wanted.question)
+async def _ask(desk: Desk, wanted: AskDocs, tell: Tell) -> Answer:
+    return await desk.ask(wanted.question, tell)
 
 
 TOOLS = {
@@ -150,7 +155,7 @@ def server(desk: Callable[[Context], Desk]) -> Server[Any]:
             raise MCPError(types.INVALID_PARAMS, text)
         try:
             wanted = tool.wants.model_validate(params.arguments or {})
-            result = await tool.do(desk(context), wanted)
+            result = await tool.do(desk(context), wanted, _teller(context))
         except ValidationError as error:
             return _failed(_explained(tool, error))
         except (AskdocsError, ApiError) as error:
@@ -198,11 +203,23 @@ def server(desk: Callable[[Context], Desk]) -> Server[Any]:
     )
 
 
+def _teller(context: Context) -> Tell:
+    """Progress of the request; many clients wait longer when there is some."""
+    steps = count(1)
+
+    async def tell(text: str) -> None:
+        await context.session.report_progress(next(steps), message=text)
+
+    return tell
+
+
 async def _answered(work: Awaitable[Any]) -> Any:
     """What is no tool has no result to say it in: here a refusal is an error of the protocol."""
     try:
         return await work
-    except (AskdocsError, ApiError) as error:
+    except ApiError as error:
+        raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+    except AskdocsError as error:
         raise MCPError(types.INVALID_PARAMS, str(error)) from None
 
 

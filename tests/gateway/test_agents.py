@@ -55,7 +55,7 @@ class Desk:
     async def pages(self, purpose: str) -> Pages:
         return self._pages
 
-    async def ask(self, question: str) -> Answer:
+    async def ask(self, question: str, tell: tools.Tell) -> Answer:
         raise ApiError(503, "the engine is starting or away; ask again in a few seconds")
 
 
@@ -172,7 +172,7 @@ async def test_a_long_page_comes_in_parts_of_whole_sections(indexed: Indexed) ->
     assert "part=2" in said(first)
     assert "- Part 11" in said(first)
     assert beyond.is_error
-    assert f"there are {len(parts)}" in said(beyond)
+    assert f"the last one is {len(parts)}" in said(beyond)
 
 
 async def test_a_section_longer_than_a_part_is_cut_between_its_blocks(indexed: Indexed) -> None:
@@ -196,7 +196,7 @@ async def test_a_section_longer_than_a_part_is_cut_between_its_blocks(indexed: I
         ("read_page", {"page": "kays.md"}, "'kays.md': no page has this address or path: search"),
         ("read_page", {"page": "http://["}, "'http://[': no page has"),
         ("read_page", {"page": "docs://nowhere/keys.md"}, "no page has"),
-        ("read_page", {"page": "keys.md", "section": "X"}, "'X': 'Keys' has no such section"),
+        ("read_page", {"page": "keys.md", "section": "X"}, "'X': the page has no such section"),
         (
             "read_page",
             {"page": "keys.md", "section": "X"},
@@ -366,5 +366,5 @@ def test_an_index_without_pages_has_an_llms_txt(indexed: Indexed) -> None:
 
 
 def test_a_part_beyond_the_last_is_refused(index: Index) -> None:
-    with pytest.raises(AskdocsError, match="part 2: there are 1 of 'Limits'"):
+    with pytest.raises(AskdocsError, match="part 2: the last one is 1"):
         Pages(Grounding(index, estimates)).read("limits.md", part=2)

@@ -133,7 +133,15 @@ async def _use(agent: Client) -> None:
     assert long.structured_content["parts"] == 2
     assert long.structured_content["markdown"].startswith("## Step")
 
-    asked = await agent.call_tool("ask_docs", {"question": QUESTION})
+    steps: list[str | None] = []
+
+    async def hear(_: float, __: float | None, message: str | None) -> None:
+        steps.append(message)
+
+    question = {"question": QUESTION}
+    asked = await agent.call_tool("ask_docs", question, progress_callback=hear)
+    assert steps[0] == "Reading Coffee machine"
+    assert "Answering" in steps
     answer = asked.structured_content
     assert answer["answered"]
     assert ANSWER in answer["answer"]
