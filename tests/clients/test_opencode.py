@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def test_a_wrong_key_is_shown_with_the_gateways_words(client: Client, opencode: 
     done = client.run(*command(client, opencode), ASKDOCS_KEY=WRONG, **OFFLINE)
     assert done.returncode == 1
     assert REFUSAL in done.stdout + done.stderr
+
+
+def test_the_wiki_is_connected_as_tools(client: Client, opencode: Path) -> None:
+    settings = client.doc("mcp", "How do I use my wiki in opencode?", "json")
+    root = client.url.removesuffix("/v1")
+    (client.home / "opencode.json").write_text(settings.replace("http://127.0.0.1:4000", root))
+    shown = client.run(opencode, "mcp", "list", **OFFLINE).stdout
+    assert re.search(r"✓ wiki .*connected", shown)
+    refused = client.run(opencode, "mcp", "list", ASKDOCS_KEY=WRONG, **OFFLINE).stdout
+    assert re.search(r"✗ wiki .*failed", refused)
