@@ -258,10 +258,10 @@
 
   const mount = (place) => {
     const inline = frameFor("inline", (message, from) => {
-      if (message.height) style(from, { height: `${message.height}px` });
+      if (message.height) style(from, { height: `${message.height + 2}px` }); // and the borders
     }, (sentence) => place.replaceChildren(sentence));
     style(inline, {
-      all: "initial", display: "block", width: "100%", height: "170px",
+      all: "initial", display: "block", "box-sizing": "border-box", width: "100%", height: "170px",
       border: "1px solid #8884", "border-radius": "14px",
     });
     place.replaceChildren(inline);
