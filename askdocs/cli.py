@@ -22,6 +22,7 @@ from askdocs import (
     keys,
     mcp,
     models,
+    plan,
     slack,
     status,
     train,
@@ -250,6 +251,7 @@ def _banner(
 app.command()(keys.usage)
 app.command()(train.train)
 app.command()(mcp.mcp)
+app.command()(plan.plan)
 
 
 def _leave_proxies_out() -> None:

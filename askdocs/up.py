@@ -20,6 +20,7 @@ import psutil
 from pydantic import SecretStr
 
 from askdocs import checks, client, model, site, status
+from askdocs.capacity import here
 from askdocs.deployed import Deployed, Host
 from askdocs.home import Home, read_json, write_json
 from askdocs.settings import UpSettings
@@ -33,6 +34,7 @@ from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
 from gateway.settings import environment, load
+from training import machine
 from widget.settings import WidgetSettings
 
 P = ParamSpec("P")
@@ -200,6 +202,11 @@ class Up:
             folder = self._home.models / model.folder_name(chosen)
             await self._convert(await self._vllm(say), Path(source), folder)
             source = str(folder)
+        if settings.engine == "vllm":
+            gpus = (await self._in_thread(machine.look)).gpus
+            await self._in_thread(
+                here.before, source, settings.context, self._adapters(), gpus, say
+            )
         states = None if settings.engine == "vllm" else self._states(Path(source))
         launch = await self._launch(source, "base", port, say, states)
         url = f"http://127.0.0.1:{port}/v1"
@@ -216,6 +223,8 @@ class Up:
         await self._service(service)
         found = await probe.model()
         await probe.close()
+        if settings.engine == "vllm":
+            await self._in_thread(here.after, url, settings.context, say)
         return Served(url, found.id, chosen.name, found.context or settings.context, own=True)
 
     async def _launch(

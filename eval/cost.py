@@ -52,6 +52,8 @@ class Prices(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gpu_hour: Price
+    gpu_hours: dict[str, Price] = {}
+    """Of other GPUs, by the names that `askdocs plan` has for them."""
     prompt_mtokens: Price
     answer_mtokens: Price
     embedding_mtokens: Price

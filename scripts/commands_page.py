@@ -29,8 +29,9 @@ This page is made from `--help`.
 TEAM_TOP = """\
 # Commands for a team
 
-`.venv/bin/askdocs keys`, `aliases` and `bench` have verbs of their own. Each takes `--json`, for
-scripts, and nearly all `--home DIR`, the state folder. This page is made from `--help`.
+`.venv/bin/askdocs plan` plans GPUs; `keys`, `aliases` and `bench` have verbs of their own. Each
+takes `--json`, for scripts, and nearly all `--home DIR`, the state folder. This page is made from
+`--help`.
 """
 WIKI_TOP = """\
 # Commands for wikis
@@ -64,6 +65,7 @@ HEADINGS = {
     "ask": "ask: a question in the terminal",
     "status": "status: what runs, and the key",
     "doctor": "doctor: find out what is wrong",
+    "plan": "plan: GPUs for a model and a team",
     "mcp": "mcp: the wiki as tools for an agent",
     "slack": "slack: answers in Slack",
     "train": "train: a dataset becomes a version of a model",
@@ -100,7 +102,8 @@ def pages() -> dict[Path, str]:
                 page.append(_described(name, sub))
             page += [_described(f"{name} {verb}", each) for verb, each in sub.commands.items()]
         else:
-            parts.append(_described(name, sub))
+            page = team if name == "plan" else parts
+            page.append(_described(name, sub))
     parts.append(END.format(targets=_targets()))
     made = {PAGE: parts, TEAM: team, DATA: data}
     made |= {WIKI: others["docs"], MODELS: others["models"], EVAL: others["eval"]}

@@ -122,7 +122,7 @@ def assumptions(report: Report) -> list[list[str]]:
 
 def prices(report: Report) -> list[list[str]]:
     """Name, dollars, day and address of each."""
-    found = report.prices.model_dump(exclude={"assumptions"})
+    found = report.prices.model_dump(exclude={"assumptions", "gpu_hours"})
     return [
         [key.replace("_", " "), f"{one['usd']:,.3f}", f"{one['read']}", one["source"]]
         for key, one in found.items()

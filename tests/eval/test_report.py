@@ -209,11 +209,12 @@ def test_costs_are_what_one_works_out_by_hand() -> None:
 
 def test_every_price_says_when_and_where_it_was_read() -> None:
     prices = cost.read()
-    for name in cost.Prices.model_fields:
-        if name != "assumptions":
-            price = getattr(prices, name)
-            assert price.source.startswith("https://")
-            assert date(2026, 1, 1) < price.read
+    named = [getattr(prices, name) for name in cost.Prices.model_fields]
+    single = [price for price in named if isinstance(price, cost.Price)]
+    assert len(single) == len(named) - 2  # the assumptions, and a table of GPUs
+    for price in [*single, *prices.gpu_hours.values()]:
+        assert price.source.startswith("https://")
+        assert date(2026, 1, 1) < price.read
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""What a plan takes for granted. Each one can be changed: `--assume NAME=VALUE`, or a file."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from askdocs.capacity.gpus import GPUS, Gpu
+from gateway.errors import AskdocsError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Assumptions(BaseModel):
+    """The defaults, each with where it comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpu_memory_utilization: float = Field(
+        0.90, gt=0, le=1, description="Share of the GPU's memory that vLLM takes."
+    )
+    max_num_batched_tokens: int | None = Field(
+        None, ge=1, description="Tokens of a step; vLLM's default for the GPU when not set."
+    )
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="Answers at once; vLLM's default for the GPU when not set."
+    )
+    block_size: int = Field(16, ge=1, description="Tokens of a block of the cache; vLLM's default.")
+    weight_bits: float | None = Field(
+        None, gt=0, description="Of a weight of the blocks; as the config says when not set."
+    )
+    other_gib: float = Field(
+        0.1, ge=0, description="CUDA's own memory, outside of PyTorch; logs of vLLM have 0.05."
+    )
+    nccl_gib: float = Field(
+        0.5, ge=0, description="The same for talking to other GPUs, where several share a model."
+    )
+    graph_mib: float = Field(
+        14.8,
+        ge=0,
+        description="CUDA graphs, for each layer: 0.52 GiB of Qwen3-8B's 36 in vLLM 0.21"
+        " (github.com/LMCache/LMCache/issues/3430).",
+    )
+    logit_bytes: float = Field(
+        8, ge=0, description="While sampling, for each answer and word of the vocabulary."
+    )
+    lora_rank: int = Field(64, ge=1, description="Of each place for an adapter.")
+    bandwidth_efficiency: float = Field(
+        0.75, gt=0, le=1, description="Of the memory's bandwidth, while answers are written."
+    )
+    compute_efficiency: float = Field(
+        0.5, gt=0, le=1, description="Of the tensor cores' peak, while prompts are read."
+    )
+    tensor_parallel_efficiency: float = Field(
+        0.8, gt=0, le=1, description="Of each GPU's speed, where several share a model."
+    )
+    prompt_tokens: int = Field(
+        4000, ge=1, description="Of a typical question with its pages; `eval report` has yours."
+    )
+    answer_tokens: int = Field(250, ge=1, description="Of a typical answer.")
+    cached: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of prompts in the prefix cache; `askdocs status` has yours.",
+    )
+    stream_rate: float = Field(
+        10, gt=0, description="Tokens a second that every reader gets at the least; people read 5."
+    )
+    utilisation: float = Field(
+        0.7, gt=0, le=1, description="Of the highest rate, so that queues stay short."
+    )
+    questions_a_day: float = Field(10, gt=0, description="Of each user.")
+    busy_hours: float = Field(8, gt=0, le=24, description="Of a day, in which they are asked.")
+    peak: float = Field(3, ge=1, description="The busiest minutes over the average of those hours.")
+    parallel: int = Field(2, ge=1, description="Answers at once of the embedded engine.")
+
+
+def read(given: Sequence[str] = (), file: Path | None = None) -> tuple[Assumptions, dict[str, Gpu]]:
+    """The assumptions, and the GPUs, with what a file and `NAME=VALUE` change.
+
+    Raises AskdocsError: an unknown name, a value that is not valid, a file that cannot be read.
+    """
+    values: dict[str, Any] = {}
+    gpus = dict(GPUS)
+    if file is not None:
+        values = _tables(file)
+        for name, facts in values.pop("gpus", {}).items():
+            before = gpus[name].model_dump() if name in gpus else {}
+            gpus[name] = _valid(Gpu, {**before, **facts}, f"{file}: gpus.{name}.")
+        values = _valid(Assumptions, values, f"{file}: ").model_dump(exclude_unset=True)
+    for one in given:
+        name, _, value = one.partition("=")
+        values[name.strip()] = value.strip()
+    return _valid(Assumptions, values, "--assume "), gpus
+
+
+def _tables(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AskdocsError(f"{file}: cannot be read ({error.strerror}): name another") from None
+    except ValueError as error:
+        raise AskdocsError(f"{file}: is not TOML ({error}): mend it") from None
+
+
+def _valid(model: type[M], values: dict[str, Any], where: str) -> M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        known = ", ".join(model.model_fields)
+        said = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            said = f"no such name: they are {known}"
+        raise AskdocsError(f"{where}{name} = {problem['input']!r}: {said}") from None

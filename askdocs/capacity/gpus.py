@@ -1,0 +1,64 @@
+"""Facts about GPUs, from gpus.toml."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.errors import AskdocsError
+
+FILE = Path(__file__).with_name("gpus.toml")
+
+
+class Gpu(BaseModel):
+    """One GPU."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory_gib: float = Field(gt=0)
+    """As CUDA reports it."""
+    bandwidth_gbs: float = Field(gt=0)
+    """Of its memory, 10^9 bytes a second."""
+    tflops: dict[str, float]
+    """Dense, by the type of weights and activations."""
+    capability: float
+    """CUDA's."""
+    seen: str
+    """A part of the name that nvidia-smi shows."""
+    read: date
+    source: str
+
+    @property
+    def memory(self) -> int:
+        """Bytes."""
+        return int(self.memory_gib * 2**30)
+
+    @property
+    def dtype(self) -> str:
+        """What vLLM computes in: bfloat16, or float16 where the GPU has no bfloat16."""
+        return "bf16" if "bf16" in self.tflops else "fp16"
+
+
+GPUS = {
+    name: Gpu.model_validate(facts)
+    for name, facts in tomllib.loads(FILE.read_text(encoding="utf-8")).items()
+}
+
+
+def find(name: str, gpus: Mapping[str, Gpu]) -> Gpu:
+    """Raises AskdocsError: it is not known."""
+    if name not in gpus:
+        raise AskdocsError(
+            f"--gpu {name}: not known, they are {', '.join(gpus)};"
+            " another one: --assumptions FILE with a table [gpus.NAME]"
+        )
+    return gpus[name]
+
+
+def seen(device: str) -> str | None:
+    """Which of them nvidia-smi calls so: the longest name that is a part of it."""
+    names = [name for name, gpu in GPUS.items() if re.search(rf"\b{gpu.seen}\b", device)]
+    return max(names, key=lambda name: len(GPUS[name].seen), default=None)

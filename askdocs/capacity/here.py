@@ -1,0 +1,60 @@
+"""What `askdocs up --engine vllm` asks before and after it starts vLLM.
+
+Before was not yet run on a GPU; after is tested with vLLM's CPU build.
+"""
+
+from collections.abc import Callable, Sequence
+
+from askdocs.capacity import models, plan, reported
+from askdocs.capacity.assumptions import Assumptions
+from askdocs.capacity.gpus import GPUS, seen
+from askdocs.capacity.setup import Setup
+from gateway.errors import AskdocsError
+from training.machine import Gpu
+
+
+def before(
+    source: str, context: int, adapters: int, gpus: Sequence[Gpu], say: Callable[[str], None]
+) -> None:
+    """Refuse what cannot fit, before minutes pass. What is not known is left to vLLM.
+
+    Args:
+        source: folder or name on the hub.
+        gpus: of this machine; vLLM is started on the first of them.
+
+    Raises:
+        AskdocsError: it does not fit.
+    """
+    if not gpus:
+        return
+    name = seen(gpus[0].name)
+    if name is None:
+        say(f"{gpus[0].name} is not among the GPUs of askdocs plan: vLLM finds out what fits")
+        return
+    try:
+        shape = models.find(source, online=False).shape
+    except AskdocsError as error:
+        say(f"{error}; vLLM finds out what fits")
+        return
+    setup = Setup(shape, GPUS[name], 1, None, "auto", context, adapters, Assumptions())
+    why = plan.refusal(setup)
+    if why:
+        raise AskdocsError(
+            f"{source} with [up] context = {context} and {adapters} adapters {why}"
+            " (options of askdocs plan; start such a vLLM yourself and name it with --engine-url)"
+        )
+
+
+def after(url: str, context: int, say: Callable[[str], None]) -> None:
+    """Compare the cache that vLLM reports with the context.
+
+    Raises AskdocsError: it holds less.
+    """
+    try:
+        found = reported.read(url)
+    except AskdocsError as error:
+        say(str(error))
+        return
+    if why := reported.refusal(found, context):
+        raise AskdocsError(why)
+    say(f"its cache holds {found.tokens:,} tokens, {found.tokens / context:.1f} whole contexts")

@@ -1,0 +1,106 @@
+"""Where the sizes of a model come from: a file, a folder, the hub's cache, our table, the hub."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from askdocs.capacity.shape import Shape, of_config
+from gateway.errors import AskdocsError
+
+FILE = Path(__file__).with_name("models.toml")
+HUB_TIMEOUT = 10.0
+
+
+class Found(NamedTuple):
+    """A model, and where its sizes were read."""
+
+    shape: Shape
+    where: str
+
+
+def known() -> dict[str, dict[str, Any]]:
+    """Configs in the table, by the model's name on the hub."""
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+
+
+def find(
+    name: str, config: Path | None = None, bits: float | None = None, online: bool = True
+) -> Found:
+    """The sizes of a model.
+
+    Args:
+        name: a folder with a config.json, or a name on the hub.
+        config: another file to read.
+        bits: of a weight; None: as the config says.
+        online: whether the hub may be asked.
+
+    Raises:
+        AskdocsError: no config is found, or it cannot be planned.
+    """
+    if config is None and Path(name).is_dir():
+        config = Path(name) / "config.json"
+    if config is not None:
+        return _of_file(config, bits)
+    cached = _cached(name)
+    if cached is not None:
+        return _of_file(cached, bits)
+    table = known()
+    if name in table:
+        where = f"{FILE.name} of askdocs: {name}"
+        return Found(of_config(table[name], where, bits), where)
+    if not online:
+        raise _unknown(name, "it is neither in the hub's cache nor known to askdocs")
+    return _of_file(_download(name), bits)
+
+
+def _of_file(file: Path, bits: float | None) -> Found:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AskdocsError(
+            f"{file}: cannot be read ({error.strerror}): name a model's config.json"
+        ) from None
+    except ValueError as error:
+        raise AskdocsError(f"{file}: is not JSON ({error}): name a model's config.json") from None
+    if not isinstance(config, dict):
+        raise AskdocsError(f"{file}: holds no object: name a model's config.json")
+    return Found(of_config(config, str(file), bits), str(file))
+
+
+def _cached(name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        raise AskdocsError(
+            f"--model {name!r} is no folder here, and no name on the hub (owner/name)"
+        ) from None
+    return Path(found) if isinstance(found, str) else None
+
+
+def _download(name: str) -> Path:
+    import httpx
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        return Path(hf_hub_download(name, "config.json", etag_timeout=HUB_TIMEOUT))
+    except GatedRepoError:
+        why = "the hub wants its terms accepted and HF_TOKEN set"
+    except RepositoryNotFoundError:
+        why = "the hub has no such repository, or shows it only with HF_TOKEN"
+    except (EntryNotFoundError, HfHubHTTPError, OSError, httpx.HTTPError) as error:
+        why = f"the hub gave no config.json ({type(error).__name__})"
+    raise _unknown(name, why)
+
+
+def _unknown(name: str, why: str) -> AskdocsError:
+    return AskdocsError(f"{name}: {why}: name its config.json with --config FILE")

@@ -1,0 +1,241 @@
+"""How many GPUs a model needs for so many questions, what they cost, and how vLLM is started."""
+
+import dataclasses
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from askdocs.capacity import memory, speed
+from askdocs.capacity.setup import GIB, Setup
+from eval.cost import HOURS
+from gateway.engines import vllm
+from gateway.errors import AskdocsError
+
+# GPUs that may share a model: what machines have.
+SHARING = (1, 2, 4, 8)
+# A context that is proposed is a multiple of this.
+ROUND = 1024
+
+
+class DoesNotFit(AskdocsError):
+    """There is not enough memory; says what would do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A way to serve a model that fits."""
+
+    setup: Setup
+    why: str
+    """Why one GPU is not enough to hold it; empty when it is."""
+    memory: memory.Memory
+    cache: int
+    """Bytes of the cache on each GPU."""
+    load: speed.Load
+    """Of one copy, at its best."""
+    replicas: int
+    qps: float | None
+    """Questions a second that were asked for."""
+
+    @property
+    def kv_tokens(self) -> int:
+        return memory.tokens(self.setup, self.cache)
+
+    @property
+    def gpus(self) -> int:
+        return self.setup.gpus * self.replicas
+
+    def month(self, gpu_hour: float) -> float:
+        """US dollars, paid around the clock."""
+        return self.gpus * gpu_hour * HOURS
+
+
+def make(setup: Setup, gpus: int | None, qps: float | None) -> Plan:
+    """Plan for the model of `setup`, with a typical question no longer than its context.
+
+    Args:
+        setup: its `gpus` are not looked at.
+        gpus: that share one copy; None: as few as hold it.
+        qps: questions a second in the busiest minutes; None: one copy.
+
+    Raises:
+        DoesNotFit: with what would.
+        AskdocsError: it cannot be served so at all.
+    """
+    _check(setup)
+    setup = _typical(setup)
+    asked = _on(setup, gpus or 1)
+    why = refusal(asked)
+    chosen = asked
+    if why:
+        more = [each for each in _sizes(setup) if not refusal(each)]
+        if gpus or not more:
+            raise DoesNotFit(why)
+        chosen = more[0]
+    taken = memory.taken(chosen)
+    cache = memory.available(chosen) - taken.total
+    typical = chosen.assumed.prompt_tokens + chosen.assumed.answer_tokens
+    load = speed.busiest(chosen, memory.at_once(chosen, cache, typical))
+    rate = load.questions * chosen.assumed.utilisation
+    replicas = max(1, ceil(qps / rate)) if qps else 1
+    return Plan(chosen, why, taken, cache, load, replicas, qps)
+
+
+def memory_left(setup: Setup) -> int:
+    """Bytes that are free on each GPU beside one request of the whole context; below 0: too few."""
+    return memory.available(setup) - memory.needed(setup)
+
+
+def refusal(setup: Setup) -> str:
+    """Why it does not fit, and what would; empty when it fits."""
+    if memory_left(setup) >= 0:
+        return ""
+    taken, need = memory.taken(setup), memory.needed(setup)
+    count = f"{setup.gpus} GPU" + ("s" if setup.gpus > 1 else "")
+    parts = (
+        f"weights {taken.weights / GIB:.1f}, one request of {setup.context:,} tokens"
+        f" {(need - taken.total) / GIB:.1f}, the rest {(taken.total - taken.weights) / GIB:.1f}"
+    )
+    fixes = [*_smaller(setup), *_shorter(setup), *_more(setup)]
+    use = (
+        f"use {', '.join(fixes[:-1])}{', or ' if fixes[1:] else ''}{fixes[-1]}"
+        if fixes
+        else ("use a larger --gpu, or a smaller --model")
+    )
+    return (
+        f"does not fit on {count}: needs {need / GIB:.1f} of"
+        f" {memory.available(setup) / GIB:.1f} GiB{' each' if setup.gpus > 1 else ''}"
+        f" ({parts}); {use}"
+    )
+
+
+def demand(users: float, setup: Setup) -> float:
+    """Questions a second in the busiest minutes of so many users."""
+    assumed = setup.assumed
+    return users * assumed.questions_a_day / (assumed.busy_hours * 3600) * assumed.peak
+
+
+def notes(setup: Setup) -> list[str]:
+    """What a plan of this kind does not tell by its numbers."""
+    said = []
+    if setup.quantization == "int4":
+        said.append(
+            "the weights must have been quantised: askdocs models quantise --scheme w4a16, or a"
+            " repository that has them"
+        )
+    if setup.bits == 8 and "fp8" not in setup.gpu.tflops:
+        said.append("8-bit weights do not speed up reading here: the GPU computes in 16 bits")
+    if setup.kv_dtype == "fp8" and setup.gpu.capability < 8.9:
+        said.append(
+            "an 8-bit cache is fragile on this GPU:"
+            " https://github.com/vllm-project/vllm/issues/26431"
+        )
+    return said
+
+
+def command(setup: Setup, model: str, port: int = 8001) -> tuple[list[str], dict[str, str]]:
+    """vLLM's command line, the one of `askdocs up` with what the plan adds, and its variables."""
+    started = vllm.launch(
+        Path("python"),
+        model,
+        port=port,
+        served_name="base",
+        context=setup.context,
+        gpu=True,
+        threads=1,
+        adapters=setup.adapters,
+    )
+    assumed, argv = setup.assumed, started.argv
+    share = argv.index("--gpu-memory-utilization") + 1
+    argv[share] = f"{assumed.gpu_memory_utilization:.2f}"
+    if setup.gpus > 1:
+        argv += ["--tensor-parallel-size", str(setup.gpus)]
+    if setup.quantization == "fp8":
+        argv += ["--quantization", "fp8"]  # 4 bits are in the files, and found there
+    if setup.kv_dtype != "auto":
+        argv += ["--kv-cache-dtype", setup.kv_dtype]
+    if setup.gpu.dtype == "fp16":
+        argv += ["--dtype", "half"]
+    for name in ("max_num_batched_tokens", "max_num_seqs"):
+        if value := getattr(assumed, name):
+            argv += [f"--{name.replace('_', '-')}", str(value)]
+    if "block_size" in assumed.model_fields_set:
+        argv += ["--block-size", str(assumed.block_size)]
+    env = {name: value for name, value in started.env.items() if name != "VLLM_CACHE_ROOT"}
+    return argv, env
+
+
+def _check(setup: Setup) -> None:
+    shape = setup.shape
+    if setup.context > shape.context:
+        raise AskdocsError(
+            f"--context {setup.context}: the model reads at most {shape.context:,} tokens: use less"
+        )
+    if setup.quantization and shape.bits < 16:
+        raise AskdocsError(
+            f"--quantization {setup.quantization}: the model's weights have {shape.bits:.3g} bits"
+            " already: leave it out"
+        )
+    if setup.adapters and shape.experts[0] > 1:
+        raise AskdocsError(
+            f"--adapters {setup.adapters}: cannot be planned for a model with experts: leave it out"
+        )
+
+
+def _typical(setup: Setup) -> Setup:
+    """With a typical prompt that leaves room for its answer."""
+    assumed = setup.assumed
+    room = setup.context - assumed.answer_tokens
+    if room >= assumed.prompt_tokens:
+        return setup
+    if room < 1 or "prompt_tokens" in assumed.model_fields_set:
+        raise AskdocsError(
+            f"--context {setup.context}: too short for prompts of {assumed.prompt_tokens} and"
+            f" answers of {assumed.answer_tokens} tokens: use more, or --assume prompt_tokens=N"
+        )
+    shorter = assumed.model_copy(update={"prompt_tokens": room})
+    return dataclasses.replace(setup, assumed=shorter)
+
+
+def _on(setup: Setup, gpus: int) -> Setup:
+    if setup.shape.heads % gpus:
+        raise AskdocsError(
+            f"--gpus {gpus}: cannot share {setup.shape.heads} attention heads evenly: use"
+            f" {' or '.join(str(each.gpus) for each in _sizes(setup))}"
+        )
+    return dataclasses.replace(setup, gpus=gpus)
+
+
+def _sizes(setup: Setup) -> list[Setup]:
+    """On as many GPUs as can share it, the fewest first."""
+    fair = [gpus for gpus in SHARING if setup.shape.heads % gpus == 0]
+    return [dataclasses.replace(setup, gpus=gpus) for gpus in fair]
+
+
+def _smaller(setup: Setup) -> list[str]:
+    """Smaller numbers with which it fits: the first way that does."""
+    kept: list[str | None] = ["fp8", "int4"]
+    if setup.quantization or setup.shape.bits < 16:
+        kept = [setup.quantization]
+    ways = [(weights, kv) for weights in kept for kv in dict.fromkeys((setup.kv_dtype, "fp8"))]
+    for weights, kv in ways:
+        tried = dataclasses.replace(setup, quantization=weights, kv_dtype=kv)
+        if memory_left(tried) >= 0:
+            said = [f"--quantization {weights}"] if weights != setup.quantization else []
+            said += [f"--kv-cache-dtype {kv}"] if kv != setup.kv_dtype else []
+            return [" ".join(said)]
+    return []
+
+
+def _shorter(setup: Setup) -> list[str]:
+    """The longest context that fits."""
+    for context in range(setup.context // ROUND * ROUND, 0, -ROUND):
+        if memory_left(dataclasses.replace(setup, context=context)) >= 0:
+            return [f"--context {context}"]
+    return []
+
+
+def _more(setup: Setup) -> list[str]:
+    """The fewest GPUs that hold it together."""
+    enough = [each for each in _sizes(setup) if each.gpus > setup.gpus and memory_left(each) >= 0]
+    return [f"{enough[0].gpus} GPUs (--gpus {enough[0].gpus})"] if enough else []

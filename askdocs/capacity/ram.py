@@ -1,0 +1,91 @@
+"""Does a GGUF file fit into main memory, with the embedded engine?"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gateway.engines.llamacpp import CACHE_MIB
+from gateway.errors import AskdocsError
+
+GIB = 2**30
+# Python and llama.cpp themselves: 0.06 GiB and 0.02 after the first question (SmolLM2-135M).
+PROCESS = 0.08 * GIB
+# Tokens that it reads at once, and bytes of a number in main memory: gateway/engines/llamacpp.py.
+BATCH, FLOAT = 512, 4
+KEPT = 2  # bytes of a number of the cache
+
+
+class Ram(NamedTuple):
+    """Bytes of main memory."""
+
+    weights: int
+    """The file, which is mapped into memory."""
+    cache: int
+    """Of all contexts that are answered at once."""
+    compute: int
+    prompts: int
+    """What it keeps of prompts at most, once it has read that many."""
+    context: int
+    """Tokens that the model can read."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.cache + self.compute + self.prompts
+
+
+def of_file(file: Path, context: int, parallel: int) -> Ram:
+    """What a GGUF file needs. Takes some seconds: the reader reads its vocabulary, too.
+
+    Args:
+        context: tokens of each request.
+        parallel: requests at once.
+
+    Raises:
+        AskdocsError: it is no GGUF file, or lacks a size.
+    """
+    from gguf import GGUFReader
+
+    try:
+        fields = GGUFReader(file).fields
+    except (OSError, ValueError, IndexError) as error:
+        raise AskdocsError(f"{file}: is not a readable GGUF file ({error}): name another") from None
+    kind = fields["general.architecture"].contents() if "general.architecture" in fields else ""
+
+    def value(key: str, default: Any = None) -> Any:
+        field = fields.get(f"{kind}.{key}")
+        found = field.contents() if field else default
+        if found is None:
+            raise AskdocsError(f"{file}: has no {kind}.{key}: cannot be planned")
+        return found
+
+    layers, hidden = value("block_count"), value("embedding_length")
+    heads = value("attention.head_count")
+    head = hidden // max(heads if isinstance(heads, list) else [heads])
+    keys = value("attention.key_length", head) + value("attention.value_length", head)
+    kept = value("attention.head_count_kv", heads)
+    kept = sum(kept) if isinstance(kept, list) else layers * kept
+    inner = value("feed_forward_length")
+    inner = max(inner) if isinstance(inner, list) else inner
+    return Ram(
+        weights=file.stat().st_size,
+        cache=context * parallel * kept * keys * KEPT,
+        compute=int(PROCESS + BATCH * (4 * hidden + 3 * inner) * FLOAT),
+        prompts=CACHE_MIB * 2**20,
+        context=value("context_length"),
+    )
+
+
+def refusal(need: Ram, context: int, free: int) -> str:
+    """Why it cannot be served here, with the fix; empty when it can.
+
+    Args:
+        free: bytes of main memory that are free.
+    """
+    if context > need.context:
+        return f"--context {context}: the model reads at most {need.context:,} tokens: use less"
+    if need.total <= free:
+        return ""
+    return (
+        f"does not fit into main memory: needs {need.total / GIB:.1f} of {free / GIB:.1f} GiB that"
+        f" are free (weights {need.weights / GIB:.1f}, contexts {need.cache / GIB:.1f}); use a"
+        " smaller --context, a file of fewer bits, or --assume parallel=1"
+    )

@@ -1,0 +1,59 @@
+"""The size of the cache as a running vLLM reports it."""
+
+from typing import NamedTuple
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.errors import AskdocsError
+
+
+class Reported(NamedTuple):
+    """vLLM's cache."""
+
+    blocks: int
+    block_size: int
+    """Tokens of a block."""
+    tokens: int
+    """That fit in requests of the longest context; what vLLM logs as "KV cache size"."""
+
+
+def read(url: str) -> Reported:
+    """Ask the engine at this root, or base URL with /v1, for its metrics.
+
+    Raises AskdocsError: nobody answers there, or it is not vLLM.
+    """
+    root = url.rstrip("/").removesuffix("/v1")
+    try:
+        reply = httpx.get(f"{root}/metrics", timeout=10)
+        reply.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise AskdocsError(
+            f"{root}/metrics does not answer ({error}): name the address of a running vLLM"
+        ) from None
+    found = parse(reply.text)
+    if found is None:
+        raise AskdocsError(f"{root}/metrics tells no cache size: name the address of a vLLM")
+    return found
+
+
+def parse(metrics: str) -> Reported | None:
+    """From the text of its metrics: the labels of `vllm:cache_config_info`."""
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            if sample.name == "vllm:cache_config_info":
+                names = ("num_gpu_blocks", "block_size", "kv_cache_size_tokens")
+                values = [sample.labels.get(name, "") for name in names]
+                if all(value.isdigit() for value in values):
+                    return Reported(*map(int, values))
+    return None
+
+
+def refusal(found: Reported, context: int) -> str:
+    """Why a context is longer than what the engine holds, with the fix; empty when it holds it."""
+    if found.tokens >= context:
+        return ""
+    return (
+        f"the engine's cache holds {found.tokens:,} tokens, fewer than the context of {context:,}:"
+        " use a smaller --context, smaller weights or a smaller cache (askdocs plan says which)"
+    )

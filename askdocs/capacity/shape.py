@@ -1,0 +1,213 @@
+"""The sizes of a model, as far as serving it depends on them: from its config.json alone.
+
+How vLLM reads the same file: vllm/transformers_utils/model_arch_config_convertor.py.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+from gateway.errors import AskdocsError
+
+# Decoders whose blocks are attention and a gated MLP (gate, up, down), or experts that are such.
+DENSE = {
+    *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3"),
+    *("granite", "olmo2", "smollm3"),
+}
+EXPERTS = {"mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3"}
+# Every second layer of Gemma 2, all but each sixth of Gemma 3 see a window only. Newer configs list
+# their layers (`layer_types`).
+PATTERN = {"gemma2": 2, "gemma3_text": 6}
+# Bits of a weight and its share of the scales: 4 bits in groups of 128 with a scale in 16 bits and
+# a zero point in 4; 8 bits with a scale for each output.
+BITS = {"fp8": 8.0, "int4": 4 + 20 / 128}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Parameters are counted in ones, not in bytes."""
+
+    layers: int
+    hidden: int
+    inner: int
+    """Width of the MLP that a token passes: of all experts that it is sent to."""
+    heads: int
+    kv_heads: int
+    head_dim: int
+    latent: int
+    """Numbers that multi-head latent attention (MLA) keeps of a token in a layer; 0: keys and
+    values of each head are kept."""
+    windows: tuple[int, ...]
+    """Of each layer, in tokens; 0: it sees the whole context."""
+    linear: int
+    """Parameters of all blocks: what quantisation makes smaller."""
+    active: int
+    """Of these, what a token passes."""
+    experts: tuple[int, int]
+    """How many there are in a layer, and how many a token is sent to; (1, 1) without experts."""
+    vocab: int
+    tied: bool
+    """Do embedding and output share their weights?"""
+    context: int
+    """Tokens that it can read."""
+    bits: float
+    """Of a weight of the blocks, as the model lies there."""
+
+    @property
+    def other(self) -> int:
+        """Parameters beside the blocks: embedding, output, norms."""
+        return self.vocab * self.hidden * (1 if self.tied else 2) + (2 * self.layers + 1) * (
+            self.hidden
+        )
+
+    @property
+    def parameters(self) -> int:
+        return self.linear + self.other
+
+    def kept(self, gpus: int = 1) -> int:
+        """Numbers that one layer keeps of a token on each of `gpus` that share the model.
+
+        vLLM keeps at least one head on each GPU, and the whole of a latent.
+        """
+        return self.latent or 2 * max(1, self.kv_heads // gpus) * self.head_dim
+
+
+def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) -> Shape:
+    """Read a config.json.
+
+    Args:
+        where: the file, for errors.
+        bits: of a weight of the blocks; None: as the config says.
+
+    Raises:
+        AskdocsError: an architecture that is not known here, or a size that is missing.
+    """
+    read = _Reader(config, where)
+    kind = config.get("model_type")
+    if "text_config" in config or kind not in DENSE | EXPERTS:
+        read.refuse(f"model_type {kind!r} (known: {', '.join(sorted(DENSE | EXPERTS))})")
+    hidden, heads = read.size("hidden_size"), read.size("num_attention_heads")
+    layers = read.size("num_hidden_layers")
+    kv_heads = read.size("num_key_value_heads", heads)
+    head_dim = read.size("head_dim", hidden // heads)
+    attention, latent = 2 * hidden * (heads + kv_heads) * head_dim, 0
+    if config.get("kv_lora_rank"):
+        attention, latent = _latent(read, hidden, heads)
+    mlp = _mlp(read, hidden, layers)
+    return Shape(
+        layers=layers,
+        hidden=hidden,
+        inner=mlp.inner,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        latent=latent,
+        windows=_windows(read, layers),
+        linear=layers * attention + mlp.total,
+        active=layers * attention + mlp.active,
+        experts=mlp.experts,
+        vocab=read.size("vocab_size"),
+        tied=bool(config.get("tie_word_embeddings", str(kind).startswith("gemma"))),
+        context=read.size("max_position_embeddings"),
+        bits=bits or _bits(read),
+    )
+
+
+class _Reader:
+    def __init__(self, config: Mapping[str, Any], where: str) -> None:
+        self.config = config
+        self.where = where
+
+    def size(self, key: str, default: int | None = None) -> int:
+        value = self.config.get(key)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise AskdocsError(
+                f"{self.where}: {key} is {value!r}, not a whole number of at least 1: mend it"
+            )
+        return value
+
+    def refuse(self, what: str) -> NoReturn:
+        raise AskdocsError(
+            f"{self.where}: {what} cannot be planned; start it and read what vLLM reports"
+        )
+
+
+def _latent(read: _Reader, hidden: int, heads: int) -> tuple[int, int]:
+    """Parameters of an attention with latents, and the numbers that it keeps of a token.
+
+    https://arxiv.org/abs/2405.04434, section 2.1
+    """
+    rank, rope = read.size("kv_lora_rank"), read.size("qk_rope_head_dim")
+    nope, value = read.size("qk_nope_head_dim"), read.size("v_head_dim")
+    queries = heads * (nope + rope)
+    low = read.config.get("q_lora_rank")
+    asking = low * (hidden + queries) if low else hidden * queries
+    keeping = hidden * (rank + rope) + rank * heads * (nope + value)
+    return asking + keeping + heads * value * hidden, rank + rope
+
+
+class _Mlp(NamedTuple):
+    total: int
+    """Parameters, of all layers."""
+    active: int
+    inner: int
+    experts: tuple[int, int]
+
+
+def _mlp(read: _Reader, hidden: int, layers: int) -> _Mlp:
+    inner = read.size("intermediate_size")
+    if read.config["model_type"] in DENSE:
+        total = layers * 3 * hidden * inner
+        return _Mlp(total, total, inner, (1, 1))
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    count = read.size(next((name for name in names if read.config.get(name)), names[0]))
+    chosen, shared = read.size("num_experts_per_tok"), read.config.get("n_shared_experts") or 0
+    width = read.size("moe_intermediate_size", inner)
+    dense = read.config.get("first_k_dense_replace") or 0
+    router = (layers - dense) * hidden * count
+    each = (layers - dense) * 3 * hidden * width
+    beside = dense * 3 * hidden * inner + router + each * shared
+    return _Mlp(
+        total=beside + each * count,
+        active=beside + each * chosen,
+        inner=width * (chosen + shared),
+        experts=(count, chosen),
+    )
+
+
+def _windows(read: _Reader, layers: int) -> tuple[int, ...]:
+    kind, listed = read.config["model_type"], read.config.get("layer_types")
+    if listed:
+        other = set(listed) - {"full_attention", "sliding_attention"}
+        if other or len(listed) != layers:
+            read.refuse(f"layer_types of {', '.join(sorted(other)) or f'{len(listed)} layers'}")
+        narrow = [name == "sliding_attention" for name in listed]
+    elif kind in PATTERN:
+        each = read.size("sliding_window_pattern", PATTERN[kind])
+        narrow = [(number + 1) % each != 0 for number in range(layers)]
+    else:
+        narrow = [kind == "mistral" and bool(read.config.get("sliding_window"))] * layers
+    return tuple(read.size("sliding_window") if one else 0 for one in narrow)
+
+
+def _bits(read: _Reader) -> float:
+    """Bits of a weight as the files have it, with its share of the scales."""
+    how = read.config.get("quantization_config") or read.config.get("compression_config")
+    if not how:
+        return 16.0
+    method = str(how.get("quant_method", "")).replace("_", "-")
+    if method == "fp8":
+        return BITS["fp8"]
+    if method in ("awq", "gptq"):
+        return float(how.get("bits", 4)) + 20 / float(how.get("group_size", 128))
+    groups = [group["weights"] for group in how.get("config_groups", {}).values()]
+    if method == "compressed-tensors" and groups:
+        widest = max(groups, key=lambda weights: int(weights["num_bits"]))
+        return int(widest["num_bits"]) + 16 / (widest.get("group_size") or math.inf)
+    raise AskdocsError(
+        f"{read.where}: quantization_config of {method or 'no method'!r} is not known:"
+        " say --assume weight_bits=N"
+    )

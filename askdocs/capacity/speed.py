@@ -1,0 +1,97 @@
+"""How fast a model answers at best, by the roofline: https://doi.org/10.1145/1498765.1498785
+
+Reading a prompt is bound by the tensor cores, writing an answer by the memory's bandwidth: each
+step reads all weights once for all answers, and each answer's cache.
+"""
+
+from typing import NamedTuple
+
+from askdocs.capacity.setup import KV, Setup
+
+
+class Load(NamedTuple):
+    """One copy of the model at work, without a pause."""
+
+    answers: int
+    """Being written at once."""
+    questions: float
+    """Read and answered a second."""
+    stream: float
+    """Tokens a second of each answer."""
+
+    def tokens(self, answer: int) -> float:
+        """Of answers, a second, all together."""
+        return self.questions * answer
+
+
+def reading(setup: Setup, prompt: int) -> float:
+    """Seconds from a prompt to the first token of its answer, while nothing else is asked.
+
+    Args:
+        prompt: tokens that are not in the cache.
+    """
+    shape = setup.shape
+    seen = sum(min(prompt, window or prompt) for window in shape.windows)
+    attention = 2 * shape.heads * shape.head_dim * prompt * seen
+    return (2 * shape.active * prompt + attention) / _flops(setup) + step(setup, 1, prompt)
+
+
+def step(setup: Setup, answers: int, length: int) -> float:
+    """Seconds for the next token of so many answers.
+
+    Args:
+        length: tokens before it, of each.
+    """
+    shape, gpus = setup.shape, setup.gpus
+    count, chosen = shape.experts
+    # Experts that at least one of the answers is sent to, beyond those of the first.
+    more = count * (1 - (1 - chosen / count) ** answers) - chosen
+    blocks = shape.active + (shape.linear - shape.active) * more / max(1, count - chosen)
+    head = shape.vocab * shape.hidden
+    weights = (blocks * setup.bits / 8 + head * 2) / gpus
+    seen = sum(min(length, window or length) for window in shape.windows)
+    cache = answers * seen * shape.kept(gpus) * KV[setup.kv_dtype]
+    attention = 4 * shape.heads * shape.head_dim * seen
+    computing = answers * (2 * (shape.active + head) + attention) / _flops(setup)
+    return max((weights + cache) / _bandwidth(setup), computing)
+
+
+def busiest(setup: Setup, most: int) -> Load:
+    """With as many typical questions at once as keep every answer fast enough to read.
+
+    Args:
+        most: answers that fit into the cache.
+    """
+    assumed = setup.assumed
+    new = max(1, round(assumed.prompt_tokens * (1 - assumed.cached)))
+    length = assumed.prompt_tokens + assumed.answer_tokens // 2
+    read = reading(setup, new) - step(setup, 1, new)
+
+    def load(answers: int) -> Load:
+        # While each of them is written, as many others are read.
+        written = assumed.answer_tokens * step(setup, answers, length) + answers * read
+        return Load(answers, answers / written, assumed.answer_tokens / written)
+
+    best = load(1)
+    for answers in range(2, min(most, setup.seqs) + 1):
+        more = load(answers)
+        if more.stream < assumed.stream_rate:
+            break
+        best = more
+    return best
+
+
+def _flops(setup: Setup) -> float:
+    """Floating-point operations a second of one GPU's share of the work, all GPUs together."""
+    gpu = setup.gpu
+    dtype = "fp8" if setup.bits == 8 and "fp8" in gpu.tflops else gpu.dtype
+    return gpu.tflops[dtype] * 1e12 * setup.assumed.compute_efficiency * setup.gpus * _shared(setup)
+
+
+def _bandwidth(setup: Setup) -> float:
+    """Bytes a second of each GPU."""
+    return setup.gpu.bandwidth_gbs * 1e9 * setup.assumed.bandwidth_efficiency * _shared(setup)
+
+
+def _shared(setup: Setup) -> float:
+    return setup.assumed.tensor_parallel_efficiency if setup.gpus > 1 else 1.0

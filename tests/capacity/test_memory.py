@@ -1,0 +1,101 @@
+"""What fits: against the table that this project starts from, and logs of vLLM on real GPUs."""
+
+import pytest
+
+from askdocs.capacity import memory
+from askdocs.capacity.setup import GIB, Setup
+from tests.capacity.sizes import setup
+
+
+def cache(of: Setup) -> int:
+    return memory.available(of) - memory.taken(of).total
+
+
+def kv_tokens(of: Setup) -> int:
+    return memory.tokens(of, cache(of))
+
+
+# Llama 3.1 8B on one A10G: GiB of weights, thousands of tokens of 16-bit and of 8-bit cache, worked
+# out by hand with 0.4 GiB for all the rest. vLLM has counted CUDA graphs, too, since 0.21; so 3 to
+# 10 % fewer tokens are planned, never more.
+@pytest.mark.parametrize(
+    ("quantization", "weights", "plain", "small"),
+    [(None, 14.96, 37, 74), ("fp8", 8.46, 90, 181), ("int4", 5.33, 116, 232)],
+)
+def test_the_table_of_one_a10g(
+    quantization: str | None, weights: float, plain: int, small: int
+) -> None:
+    of = setup(quantization=quantization)
+    assert memory.taken(of).weights / GIB == pytest.approx(weights, abs=0.01)
+    assert 0.90 * plain <= kv_tokens(of) / 1000 <= plain
+    assert 0.90 * small <= kv_tokens(setup(quantization=quantization, kv="fp8")) / 1000 <= small
+
+
+def test_an_a10g_with_llama_3_1_8b_before_vllm_counted_graphs() -> None:
+    """A log of vLLM 0.6: 22.07 GiB x 0.90, weights 14.99, activations 0.22, 37,696 tokens.
+
+    github.com/oracle-samples/oci-data-science-ai-samples, ai-quick-actions/troubleshooting-tips.md
+    """
+    of = setup(graph_mib=0)
+    assert memory.taken(of).activations / GIB == pytest.approx(0.22, abs=0.04)
+    assert kv_tokens(of) == pytest.approx(37_696, rel=0.02)
+
+
+def test_an_rtx_4090_with_qwen3_8b() -> None:
+    """A log of vLLM 0.21: graphs 0.52 GiB, 46,368 tokens; github.com/LMCache/LMCache/issues/3430"""
+    of = setup("Qwen/Qwen3-8B", "rtx-4090", context=16_384, gpu_memory_utilization=0.9764)
+    assert memory.taken(of).graphs / GIB == pytest.approx(0.52, abs=0.01)
+    assert kv_tokens(of) == pytest.approx(46_368, rel=0.07)
+
+
+def test_a_cache_that_four_h100_share() -> None:
+    """A log of vLLM: 8.11 GiB are 178,880 tokens; github.com/vllm-project/vllm/issues/21348"""
+    of = setup("Qwen/Qwen3-235B-A22B-FP8", "h100", gpus=4, context=40_960)
+    assert memory.tokens(of, int(8.11 * GIB)) == pytest.approx(178_880, rel=0.015)
+
+
+def test_weights_are_shared_evenly() -> None:
+    """A log of vLLM 0.6: 14.96 GiB on one GPU, 7.48 on each of two; its pull request 10511"""
+    weights = memory.taken(setup(gpu="a100-80g", gpus=2)).weights
+    assert weights / GIB == pytest.approx(7.48, abs=0.01)
+
+
+def test_places_for_adapters_take_memory_and_one_of_them_stays_empty() -> None:
+    of = setup(adapters=4)
+    # Rank 64 on all linear layers is 167.8 million parameters (docs/training-memory.md).
+    layers = 64 * (memory.lora_width(of.shape) - 2 * (of.shape.hidden + of.shape.vocab))
+    assert layers == pytest.approx(167.8e6, rel=0.001)
+    assert memory.taken(of).adapters >= 5 * layers * 2
+    assert memory.taken(setup()).adapters == 0
+
+
+def test_layers_with_a_window_keep_no_more_than_it_and_what_is_under_way() -> None:
+    """By hand: 4 layers see all, 22 a window of 512; groups of 4, so 6 of them have windows."""
+    of = setup("google/gemma-3-1b-it", context=32_768, max_num_batched_tokens=2048)
+    assert of.page == 4 * 16 * (2 * 256) * 2
+    assert of.blocks(32_768) == 2048 + 6 * (288 + 1)  # (511 + 2 * 2048) / 16, rounded up
+    assert of.blocks(16) == 1 + 6 * 2
+    whole = setup("Qwen/Qwen3-8B")
+    assert whole.blocks(32_768) == 2048
+    # Nearly as many of one kind as of the other: one is padded, they are not split.
+    assert setup("google/gemma-2-9b-it", context=8192).page == 21 * 16 * (2 * 8 * 256) * 2
+
+
+def test_a_longer_context_of_a_model_with_windows_fits_more_tokens() -> None:
+    long, short = (setup("google/gemma-3-1b-it", context=length) for length in (32_768, 2_048))
+    assert memory.tokens(long, GIB) > 2 * memory.tokens(short, GIB)
+    assert memory.at_once(long, GIB, 32_768) == memory.tokens(long, GIB) // 32_768
+
+
+def test_nothing_fits_into_a_cache_of_less_than_nothing() -> None:
+    of = setup()
+    assert memory.tokens(of, -GIB) == 0
+    assert memory.at_once(of, -GIB, 100) == 0
+
+
+@pytest.mark.parametrize(
+    ("gpu", "step", "answers"), [("a10g", 2048, 256), ("a100-80g", 2048, 256), ("h100", 8192, 1024)]
+)
+def test_a_step_is_as_large_as_vllm_makes_it(gpu: str, step: int, answers: int) -> None:
+    assert (setup(gpu=gpu).step, setup(gpu=gpu).seqs) == (step, answers)
+    assert setup(gpu=gpu, max_num_batched_tokens=512).step == 512
