@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from gateway import database
@@ -71,11 +73,12 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Gateways:
-    """Gateways behind one port, each below a path of its own."""
+    """Gateways behind one port, each below a path of its own; they count votes together."""
 
     def __init__(self) -> None:
         self.url = ""
         self.gateways: list[StandIn] = []
+        self.votes: list[dict[str, str]] = []
 
     def add(self, gateway: StandIn) -> str:
         """Its base URL."""
@@ -85,6 +88,10 @@ class Gateways:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             _, number, path = scope["path"].split("/", 2)
+            if path == "askdocs/vote":
+                self.votes.append(await Request(scope, receive).json())
+                await JSONResponse({"counted": True})(scope, receive, send)
+                return
             await self.gateways[int(number)].app({**scope, "path": f"/{path}"}, receive, send)
 
 

@@ -19,6 +19,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import WSMsgType, web
+from slack_sdk.errors import SlackObjectFormationError
+from slack_sdk.models.blocks import Block
+from slack_sdk.models.views import View
 
 BOT_TOKEN, APP_TOKEN, SECRET = "xoxb-1", "xapp-1", "s3cret"
 TEAM, BOT, USER, OTHER = "T1", "UBOT", "UANNA", "UBEN"
@@ -242,7 +245,9 @@ class Slack:
     def _views_open(self, args: dict[str, Any]) -> dict[str, Any]:
         view = args["view"]
         view = json.loads(view) if isinstance(view, str) else view
-        assert len(view["title"]["text"]) <= 24
+        parsed = View(**view)
+        parsed.validate_json()
+        assert parsed.to_dict() == view
         self.views.append(view)
         return {"view": view}
 
@@ -323,33 +328,18 @@ def checked(args: dict[str, Any]) -> None:
 
 
 def _is_well_formed(block: dict[str, Any]) -> bool:
-    elements = block["elements"]
-    if not elements:
+    """By the SDK's own rules (lengths and values of elements), and by some that it leaves out."""
+    parsed = Block.parse(block)
+    try:
+        parsed.validate_json()  # type: ignore[union-attr]
+    except SlackObjectFormationError:
         return False
-    match block["type"]:
-        case "context":
-            return len(elements) <= 10 and all(_is_plain(one, 2_000) for one in elements)
-        case "actions":
-            actions = [one["action_id"] for one in elements]
-            return (
-                len(elements) <= 25
-                and len(set(actions)) == len(actions)
-                and all(
-                    one["type"] == "button"
-                    and _is_plain(one["text"], 75)
-                    and len(one.get("value", "x")) <= 2_000
-                    and len(one.get("url", "")) <= 3_000
-                    and one.get("url", "http://").startswith("http")
-                    for one in elements
-                )
-            )
-        case "rich_text":
-            return all(one["text"] != "" for one in leaves(block) if one["type"] in LITERAL)
-    return False
-
-
-def _is_plain(text: dict[str, Any], longest: int) -> bool:
-    return text["type"] == "plain_text" and 0 < len(text["text"]) <= longest
+    known = parsed is not None and parsed.to_dict() == block
+    ends = list(leaves(block))
+    actions = [end["action_id"] for end in ends if "action_id" in end]
+    texts = [end["text"] for end in ends if "text" in end]
+    said = [text["text"] if isinstance(text, dict) else text for text in texts]
+    return known and bool(ends) and all(said) and len(actions) == len(set(actions))
 
 
 def leaves(block: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from gateway import database
 from gateway.database import Unreachable
-from tests.slack.conftest import Start, Team
+from tests.slack.conftest import Gateways, Start, Team
 from tests.slack.stand_in import GENERAL, HELP, OTHER, USER, Message, leaves
 from tests.widget.stand_in import Reply, answer
 from widget.store import Vote
@@ -26,7 +27,10 @@ async def answered(team: Start) -> Callable[..., Any]:
     return ask
 
 
-async def test_a_vote_is_kept_and_can_be_changed(answered: Callable[..., Any]) -> None:
+async def test_a_vote_is_kept_and_can_be_changed(
+    answered: Callable[..., Any], gateways: Gateways
+) -> None:
+    gateways.votes.clear()
     running, message = await answered()
     id = message.buttons["up"]["value"]
     press = running.slack.press(message, "up")
@@ -48,6 +52,8 @@ async def test_a_vote_is_kept_and_can_be_changed(answered: Callable[..., Any]) -
     await running.interact(running.slack.press(message, "up"))
     await running.slack.until(lambda: len(running.slack.whispers) == 3)
     assert running.store.get(id).vote == Vote("up")
+    first = {"alias": "docs", "model": "SmolLM2-135M-Instruct", "vote": "up"}
+    assert gateways.votes == [first]  # of an answer the first one counts for its model
 
 
 async def test_a_vote_that_is_not_stored_says_so_and_keeps_what_was_typed(
@@ -66,6 +72,17 @@ async def test_a_vote_that_is_not_stored_says_so_and_keeps_what_was_typed(
     told = (await running.interact(dialog)).json()
     assert told["response_action"] == "errors"  # the dialog stays open
     assert "could not be stored just now" in told["errors"]["text"]
+
+
+async def test_a_vote_that_takes_too_long_to_store_does_not_keep_slack_waiting(
+    answered: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("widget.slack.record.PATIENCE", 0.2)
+    running, message = await answered()
+    with database.writing(running.store.engine):  # somebody else has the lock
+        await running.interact(running.slack.press(message, "up"))
+        await running.slack.until(lambda: running.slack.whispers)
+    assert "could not be stored just now" in running.slack.whispers[0]["text"]
 
 
 async def test_a_vote_where_nothing_is_stored_says_so(answered: Callable[..., Any]) -> None:

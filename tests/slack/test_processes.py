@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway import database
 from tests.slack.conftest import PROXIES
 from tests.slack.stand_in import (
     APP_TOKEN,
@@ -26,6 +27,7 @@ from tests.slack.stand_in import (
     signed,
 )
 from tests.widget.stand_in import Reply, StandIn, answer, serve
+from widget.store import Store
 
 pytestmark = pytest.mark.slow
 COMMAND = Path(sys.executable).with_name("askdocs")
@@ -129,7 +131,11 @@ async def test_a_kill_is_told_by_the_next_start_and_the_question_is_kept(
         process.kill()
     async with here.started(*options):
         assert "was restarted, and this answer broke off" in message.words
-        assert json.loads(message.buttons["retry"]["value"])["question"] == "How do I start?"
+        store = Store(database.open(f"sqlite:///{here.env['ASKDOCS_HOME']}/askdocs.db"))
+        asked = json.loads(message.buttons["retry"]["value"])
+        assert store.get(asked["id"]).answered.state == "failed"
+        store.engine.dispose()
+        assert asked["question"] == "How do I start?"
         await here.deliver(here.slack.mention("And now?"))
         assert (await here.slack.ended(count=2)).words.startswith("Run it.")
     edits = len(message.edits)

@@ -16,6 +16,7 @@ from widget.store import Answered, Asked
 
 log = logging.getLogger(__name__)
 
+KEPT = {"sources", "citations", "pages", "model", "answers"}  # of an outcome
 AGAIN = 20.0  # seconds until an end is shown again that Slack did not hear of
 GRACE = 3.0  # seconds that Slack has to take the last edits when we are told to stop
 
@@ -56,7 +57,7 @@ class Growing:
             "failed" if failed else "refused" if outcome.refused else "answered",
             answer=self.text,
             model=outcome.served or outcome.model,
-            outcome=outcome.model_dump(mode="json", include={"sources", "pages"}),
+            outcome=outcome.model_dump(mode="json", include=KEPT),
             confidence=outcome.confidence,
             first_token=self.first_token,
             duration=duration,

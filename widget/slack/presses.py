@@ -16,7 +16,7 @@ from widget.slack.once import Once
 from widget.slack.record import NotKept
 from widget.slack.replies import UNREACHED
 from widget.slack.richtext import link, literal
-from widget.store import REASONS, Reason, Vote
+from widget.store import REASONS, Kept, Reason, Vote
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +45,19 @@ class Presses:
         if not up:
             # At once: Slack takes a dialog for three seconds after the press only.
             try:
-                await self.asking.client.views_open(
+                await self.asking.eager.views_open(
                     trigger_id=body["trigger_id"], view=messages.dialog(action["value"])
                 )
             except (SlackApiError, *UNREACHED) as error:
                 log.warning("slack: views.open: %r", error)
-        told = THANKS if up else NOTED
+        vote = Vote("up" if up else "down")
         try:
-            await self._vote(action["value"], Vote("up" if up else "down"), body["user"]["id"])
+            before = await self._vote(action["value"], vote, body)
         except NotKept as error:
-            told = str(error)
-        await self._whisper(body, respond, told)
+            await self._whisper(body, respond, str(error))
+            return
+        await self._whisper(body, respond, THANKS if up else NOTED)
+        await self._count(before, vote)
 
     async def reasoned(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Somebody said what was wrong. If it cannot be stored, the dialog stays with its text."""
@@ -64,14 +66,14 @@ class Presses:
         picked = {option["value"] for option in chosen}
         reasons: tuple[Reason, ...] = tuple(reason for reason in REASONS if reason in picked)
         text = (values["text"]["text"].get("value") or "")[: messages.MAX_COMMENT]
+        vote = Vote("down", reasons, text)
         try:
-            await self._vote(
-                view["private_metadata"], Vote("down", reasons, text), body["user"]["id"]
-            )
+            before = await self._vote(view["private_metadata"], vote, body)
         except NotKept as error:
             await ack(response_action="errors", errors={"text": str(error)})
             return
         await ack()
+        await self._count(before, vote)
 
     async def wanted_human(
         self, ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], respond: AsyncRespond
@@ -86,12 +88,11 @@ class Presses:
         try:
             question = await self._question(carried)
             told = await self._hand_on(question, channel, ts, body)
+            await self.asking.post(channel, told, thread=_thread(body))
         except (SlackApiError, *UNREACHED) as error:
             log.warning("slack: not handed on to %s: %r", self.asking.settings.humans, error)
             self.once.forget("human", channel, ts, carried["id"])
             await self._whisper(body, respond, NOT_PASSED_ON)
-            return
-        await self.asking.post(channel, told, thread=_thread(body))
 
     async def retried(self, ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Somebody asks the same again; the answer takes the place of the failure."""
@@ -133,14 +134,17 @@ class Presses:
         kept = await self.asking.record.question(carried["id"])
         return kept or carried["question"]
 
-    async def _vote(self, id: str, vote: Vote, user: str) -> None:
-        """Store a vote; the first on an answer counts for its model. Raises NotKept."""
-        asking = self.asking
-        before = await asking.record.vote(id, vote, asking.name("person", user))
-        if before.vote is None and vote.vote and before.answered.model:
-            alias, model = before.asked.alias, before.answered.model
+    async def _vote(self, id: str, vote: Vote, body: dict[str, Any]) -> Kept:
+        """Store a vote; returns the question as it was before. Raises NotKept."""
+        visitor = self.asking.name("person", body["user"]["id"])
+        return await self.asking.record.vote(id, vote, visitor)
+
+    async def _count(self, before: Kept, vote: Vote) -> None:
+        """Count the first vote on an answer for its model, as `askdocs models compare` shows."""
+        alias, model = before.asked.alias, before.answered.model
+        if before.vote is None and model:
             try:
-                await asking.answering.gateway.vote(alias, model, vote.vote)
+                await self.asking.answering.gateway.vote(alias, model, vote.vote)
             except Failure:
                 log.warning("a vote is stored, but not counted for %s", model)
 

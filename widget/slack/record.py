@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Turns = Sequence[tuple[str, str]]
 
-PATIENCE = 2.0  # seconds that an answer waits for the database
+PATIENCE = 2.0  # seconds that an answer or a vote waits for the database
 HOURLY = 3600.0
 REMEMBERED = 1_000  # conversations whose last turns are known without the database
 
@@ -71,9 +71,18 @@ class Record:
     async def earlier(self, conversation: str) -> Earlier:
         """The last turns of a conversation, oldest first."""
         known = self._earlier.get(conversation)
-        if known is None and (store := self._store):
-            known = await self._patiently(lambda: _stored(store, conversation))
+        if store := self._store:
+            found = await self._patiently(lambda: _stored(store, conversation))
+            if found and (found.turns or known is None):
+                return found
         return known or Earlier()
+
+    async def broke_off(self, id: str) -> None:
+        """Keep that a question got no answer, unless it has one."""
+        if store := self._store:
+            kept = await self._patiently(lambda: store.get(id))
+            if kept and kept.answered.state == "asked":
+                await self._patiently(lambda: store.answered(id, Answered("failed")))
 
     async def question(self, id: str) -> str:
         """A question as it was asked, or an empty string when that is not known."""
@@ -90,12 +99,19 @@ class Record:
             await asyncio.sleep(HOURLY)
 
     async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
-        """Store a vote; returns the question as it was before. Raises NotKept."""
+        """Store a vote; returns the question as it was before. Raises NotKept.
+
+        What takes longer than Slack waits for a dialog counts as not stored.
+        """
         if not (store := self._store):
             raise NotKept(NOTHING_STORED)
         loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._threads, store.vote, id, vote, visitor)
+        done, _ = await asyncio.wait({running}, timeout=PATIENCE)
+        if not done:
+            raise NotKept(NOT_STORED)
         try:
-            return await loop.run_in_executor(self._threads, store.vote, id, vote, visitor)
+            return running.result()
         except Unknown as error:
             raise NotKept(GONE) from error
         except Unreachable as error:

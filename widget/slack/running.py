@@ -196,6 +196,7 @@ async def _broke_off(answering: Answering, client: AsyncWebClient, eager: AsyncW
         try:
             await reply.finish(messages.failed(one.id, one.question, BROKE_OFF))
             unfinished.end(one)
+            await answering.record.broke_off(one.id)
         except UNREACHED as error:
             log.warning("slack: %s: not told that it broke off: %r", one.channel, error)
 
