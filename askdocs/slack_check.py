@@ -11,6 +11,7 @@ from askdocs.checks import Check
 from gateway.errors import AskdocsError
 from widget.settings import WidgetSettings
 from widget.slack.manifest import SCOPES
+from widget.slack.replies import refusal
 from widget.slack.running import TIMEOUT, bot_client, socket_address, workspace
 from widget.slack.settings import SlackSettings
 
@@ -66,7 +67,7 @@ async def _humans(client: AsyncWebClient, humans: str) -> Check:
     except SlackApiError as error:
         if not humans.startswith(("C", "G")) or not humans.isupper():
             return Check("humans", True, f"#{humans}, by name: not looked up")
-        return Check("humans", False, f"{humans}: Slack says {error.response.get('error')!r}", fix)
+        return Check("humans", False, f"{humans}: Slack says {refusal(error)!r}", fix)
     channel = told["channel"]
     member = bool(channel.get("is_member"))
     what = "the app is a member" if member else "the app is not a member"

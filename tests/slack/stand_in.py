@@ -67,14 +67,15 @@ class Refused(Exception):
 
 
 class Slack:
-    """The stand-in. `limits` has methods that answer 429, with the seconds and how many times."""
+    """The stand-in. `limits` has methods that answer 429, with the seconds of each time."""
 
     def __init__(self) -> None:
         self.url = ""
         self.messages: dict[tuple[str, str], Message] = {}
         self.calls: dict[str, list[float]] = defaultdict(list)
-        self.limits: dict[str, list[float]] = {}
-        self.cut: dict[str, int] = {}  # how often the connection is cut instead of an answer
+        self.limits: dict[str, list[int]] = {}
+        self.cut: dict[str, list[int]] = {}  # methods at which the connection is cut
+        self.down: dict[str, list[int]] = {}  # methods at which something else answers
         self.views: list[dict[str, Any]] = []
         self.whispers: list[dict[str, Any]] = []
         self.scopes = SCOPES
@@ -188,13 +189,16 @@ class Slack:
         args = dict(await request.post()) if form else await request.json()
         args = {**request.query, **args}
         self.calls[method].append(time.monotonic())
+        if self.down.get(method):
+            self.down[method].pop()
+            return web.Response(status=502, text="<h1>Bad Gateway</h1>", content_type="text/html")
         if self.cut.get(method):
-            self.cut[method] -= 1
+            self.cut[method].pop()
             assert request.transport
             request.transport.abort()
             return web.Response()
         if waits := self.limits.get(method):
-            headers = {"retry-after": str(int(waits.pop(0)))}
+            headers = {"retry-after": str(waits.pop(0))}
             error = {"ok": False, "error": "ratelimited"}
             return web.json_response(error, status=429, headers=headers)
         try:

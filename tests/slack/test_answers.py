@@ -317,16 +317,17 @@ async def test_a_long_question_is_asked_again_as_a_whole(team: Start) -> None:
     assert running.gateway.requests[1]["messages"][0]["content"] == question
 
 
+@pytest.mark.parametrize("how", ["cut", "down", "limits"])
 async def test_an_end_that_slack_did_not_hear_of_is_shown_later(
-    team: Start, monkeypatch: pytest.MonkeyPatch
+    team: Start, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr("widget.slack.answering.AGAIN", 0.1)
     monkeypatch.setattr("widget.slack.running.TRIES", 0)
     running = await team(good())
-    running.slack.cut["chat.update"] = 3
+    getattr(running.slack, how)["chat.update"] = [0, 0, 0]
     await running.event(running.slack.mention("How?"))
     assert (await running.slack.ended()).words.startswith("To start")
-    assert running.slack.cut["chat.update"] == 0
+    assert getattr(running.slack, how)["chat.update"] == []
 
 
 async def test_questions_are_deleted_after_their_days(team: Start) -> None:

@@ -92,10 +92,10 @@ def partial(text: str) -> Message:
 def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Message:
     """The whole answer with its sources, or what there is instead of one."""
     if outcome.refused:
-        said = CLOSEST if outcome.pages else NONE_CLOSE
-        text = f"{NOT_IN_THE_DOCS}. {said}"
+        closest = CLOSEST if outcome.pages else NONE_CLOSE
+        text = f"{NOT_IN_THE_DOCS}. {closest}"
         blocks = [
-            rich_text(section(literal(NOT_IN_THE_DOCS, bold=True), literal(f"\n{said}"))),
+            rich_text(section(literal(NOT_IN_THE_DOCS, bold=True), literal(f"\n{closest}"))),
             *_links(outcome.pages),
         ]
     else:
@@ -115,7 +115,10 @@ def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Me
         blocks.append(
             _note(f"Answered by {outcome.model}{' in the page’s own words' if quoting else ''}")
         )
-    buttons = [_button(UP, "👍", value=id), _button(DOWN, "👎", value=id)]
+    buttons = [
+        _button(UP, "👍", value=id, accessibility_label="This helped"),
+        _button(DOWN, "👎", value=id, accessibility_label="This did not help"),
+    ]
     if human:
         buttons.append(_button(HUMAN, "Ask a human", value=carried(id, question)))
     return Message(_fallback(text), [*blocks, {"type": "actions", "elements": buttons}])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from widget.slack.messages import Message, bare
 
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 UNREACHED = (OSError, aiohttp.ClientError)
 # Seconds. Slack allows 50 edits a minute for all messages of a workspace together (tier 3).
 EDIT = 1.2
-RATE_LIMITED = 429
+OK, RATE_LIMITED = 200, 429
+WAIT = 30  # seconds, when Slack does not say how many
 
 
 class Pace:
@@ -75,25 +77,26 @@ class Reply:
         try:
             await self._edit(self.eager, message)
         except SlackApiError as error:
-            if error.response.status_code == RATE_LIMITED:
-                self.pace.hold(float(error.response.headers.get("Retry-After", 30)))
+            if status(error) == RATE_LIMITED:
+                seconds = error.response.headers.get("Retry-After", "")
+                self.pace.hold(int(seconds) if seconds.isdecimal() else WAIT)
             else:
-                log.warning("slack: chat.update: %s", error.response.get("error"))
+                log.warning("slack: chat.update: %s", refusal(error))
         except UNREACHED as error:
             log.warning("slack: chat.update: %r", error)
 
     async def finish(self, message: Message) -> None:
         """Show the end. Raises one of UNREACHED."""
         await self.pace.free()
-        try:
-            await self._edit(self.client, message)
-        except SlackApiError as error:
-            log.warning("slack: chat.update: %s; without blocks again", error.response.get("error"))
+        for shown in (message, bare(message)):
             try:
-                await self._edit(self.client, bare(message))
+                await self._edit(self.client, shown)
+                return
             except SlackApiError as error:
-                # The message was deleted, or the channel archived: nobody waits for it.
-                log.warning("slack: chat.update: %s", error.response.get("error"))
+                if status(error) != OK:
+                    raise ConnectionError(f"Slack says {status(error)}") from error
+                log.warning("slack: chat.update: %s", refusal(error))
+        # The message was deleted, or the channel archived: nobody waits for the end.
 
     async def _edit(self, client: AsyncWebClient, message: Message) -> None:
         await client.chat_update(
@@ -104,3 +107,14 @@ class Reply:
             parse="none",  # chat.update alone would look for names of people and channels
             link_names=False,
         )
+
+
+def status(error: SlackApiError) -> int:
+    """The status of Slack's answer: 200 for what Slack itself refuses, 0 for a proxy's page."""
+    return error.response.status_code if isinstance(error.response, AsyncSlackResponse) else 0
+
+
+def refusal(error: SlackApiError) -> str:
+    """The word that Slack has for why it refuses."""
+    known = isinstance(error.response, AsyncSlackResponse)
+    return str(error.response.get("error")) if known else str(error)

@@ -31,7 +31,7 @@ from widget.slack.answering import BROKE_OFF, Answering
 from widget.slack.asking import Asking
 from widget.slack.listening import create_app
 from widget.slack.record import Record
-from widget.slack.replies import UNREACHED, Pace, Reply
+from widget.slack.replies import UNREACHED, Pace, Reply, refusal
 from widget.slack.settings import SlackSettings
 from widget.slack.unfinished import Unfinished
 from widget.store import Store
@@ -210,8 +210,7 @@ def _stopped() -> asyncio.Event:
 
 
 def _refused(key: str, error: SlackApiError, fix: str) -> AskdocsError:
-    said = error.response.get("error")
-    return AskdocsError(f"{variable(SlackSettings, key)}: Slack says {said!r}: {fix}")
+    return AskdocsError(f"{variable(SlackSettings, key)}: Slack says {refusal(error)!r}: {fix}")
 
 
 def _unreachable(client: AsyncWebClient, error: Exception) -> AskdocsError:
