@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
 
@@ -164,6 +165,8 @@ def show_status(home_dir: HomeOption = None, as_json: JsonOption = False) -> Non
 
         out.print(f"  cached    {escape(prefix_cache.summary(found['prefix_cache']))}")
     out.print(f"  key       {found['key']}")
+    running = status.read(place)
+    out.print(f"  review    {_review(running, found['key'])}")
 
 
 @app.command()
@@ -235,6 +238,7 @@ def _banner(
         f" the first answer took {answered.seconds:.1f} s\n"
         f"\n  Your wiki, with the box   [bold]{state.site}[/bold]"
         f"\n  The box alone             {state.widget}"
+        f"\n  Review, for writers       {_review(state, key)}"
         f"\n  OpenAI API (base_url)     {state.gateway}"
         f"\n  Key                       {key}"
         f"\n  Model                     docs  ({escape(state.model)} on {state.engine};"
@@ -246,6 +250,13 @@ def _banner(
         f' "content": "How do I get started?"}}]}}\'\n'
         f"{larger}\nLogs are in {place.logs}. Ctrl-C stops everything.\n"
     )
+
+
+def _review(state: status.Running, key: str) -> str:
+    from widget.review import access
+    from widget.settings import WidgetSettings
+
+    return access.link(load(WidgetSettings, gateway_key=SecretStr(key)), state.widget)
 
 
 app.command()(keys.usage)

@@ -430,6 +430,7 @@ class Up:
             gateway_url=f"http://127.0.0.1:{settings.gateway_port}/v1",
             gateway_key=SecretStr(self._home.key()),
             database_url=self._database_url(),
+            index=self._widget_settings.index or self._home.index,
             origins=(*self._widget_settings.origins, *ours, *self._wiki.origins),
         )
         return Service(

@@ -60,6 +60,17 @@ def key(settings: WidgetSettings) -> str:
     return hmac.new(own.get_secret_value().encode(), b"askdocs review", hashlib.sha256).hexdigest()
 
 
+def has_sign_in(settings: WidgetSettings) -> bool:
+    """Are reviewers known by the team's sign-in, and not by the link of the machine?"""
+    return bool(settings.reviewers or settings.person_header or settings.identity_key)
+
+
+def link(settings: WidgetSettings, widget: str) -> str:
+    """The address of the review, with the key where one lets in; `widget` is where it is served."""
+    found = "" if has_sign_in(settings) else key(settings)
+    return f"{widget}/review?key={found}" if found else f"{widget}/review"
+
+
 class Access:
     """Lets reviewers in."""
 
@@ -74,8 +85,7 @@ class Access:
         # Our pages may be framed by wikis; these must not, or a click there could be led here.
         if request.headers.get("sec-fetch-dest") in ("iframe", "frame", "embed", "object"):
             raise Refused(403, "Please open this page in a window of its own.")
-        settings = self._settings
-        if settings.reviewers or settings.person_header or settings.identity_key:
+        if has_sign_in(self._settings):
             return self._person(request)
         if not self._key:
             raise Refused(

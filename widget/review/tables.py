@@ -56,6 +56,12 @@ digest_table = sa.Table(
     sa.Column("sent", Utc),
 )
 
+# Analytics read these of every question, and not the answers beside them: a third of the time.
+sa.Index(
+    "ix_questions_measured",
+    *(question_table.c[name] for name in ("at", "channel", "alias", "state", "duration", "id")),
+)
+
 _vote = sa.func.coalesce(vote_table.c.vote, "")
 KINDS: dict[Kind, sa.ColumnElement[bool]] = {
     "down": _vote == "down",

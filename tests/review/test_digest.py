@@ -1,0 +1,126 @@
+"""The weekly message, sent to a real HTTP server."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from gateway.database import reading, writing
+from tests.review.conftest import PORTS, ask
+from tests.review.test_gaps import days_before
+from tests.widget.stand_in import serve
+from widget.review import digest, gaps, keeper, weeks
+from widget.review.clusters import Sorter
+from widget.review.tables import digest_table
+from widget.store import Store
+
+WEEK = weeks.monday(datetime.now(UTC).date()) - weeks.WEEK
+
+
+class Hook:
+    """Takes messages, or refuses them with a status."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.got: list[dict[str, Any]] = []
+        self.app = Starlette(routes=[Route("/hook", self.take, methods=["POST"])])
+        self.url = ""
+        self.called = threading.Event()
+
+    async def take(self, request: Request) -> Response:
+        if self.status == 200:
+            self.got.append(await request.json())
+            self.called.set()
+            await asyncio.sleep(0.2)  # others come while it is sent
+        return PlainTextResponse("no_service", self.status)
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    found = Hook()
+    with serve(found.app) as url:
+        found.url = f"{url}/hook"
+        yield found
+
+
+@pytest.fixture
+def gap(store: Store) -> Store:
+    """A store with gaps of the last week."""
+    for question in ("How do I <print>?", "how do I <print>", "Where & when?"):
+        ask(store, question, days=days_before(WEEK), outcome={"pages": [PORTS]})
+    return store
+
+
+def test_a_week_is_sent_once_by_many(gap: Store, hook: Hook) -> None:
+    outcomes: list[bool] = []
+
+    def send() -> None:
+        outcomes.append(digest.send(gap.engine, hook.url, WEEK))
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == [False, False, False, True]
+    assert digest.send(gap.engine, hook.url, WEEK) is False
+    assert len(hook.got) == 1
+    message = hook.got[0]
+    assert message["week"] == weeks.name(WEEK)
+    assert [(one["asked"], one["trend"]) for one in message["gaps"]] == [(2, 2), (1, 1)]
+    assert "3 questions, 2 gaps" in message["text"]
+    assert "• 2 × how do I &lt;print&gt;, +2 on the week before" in message["text"]
+    assert f"near <{PORTS['url']}|Ports>" in message["text"]
+    assert "Where &amp; when?" in message["text"]
+
+
+def test_what_was_refused_can_be_sent_again_and_the_address_is_not_told(
+    gap: Store, hook: Hook
+) -> None:
+    hook.status = 404
+    with pytest.raises(digest.NotSent, match="answered 404 'no_service'") as caught:
+        digest.send(gap.engine, hook.url, WEEK)
+    assert "/hook" not in str(caught.value)
+    with pytest.raises(digest.NotSent, match="cannot be reached"):
+        digest.send(gap.engine, "http://127.0.0.1:9/secret", WEEK)
+    hook.status = 200
+    assert digest.send(gap.engine, hook.url, WEEK) is True
+
+
+def test_the_turn_of_a_process_that_was_killed_ends(gap: Store, hook: Hook) -> None:
+    for minutes, sends in ((9, False), (11, True)):
+        claimed = datetime.now(UTC) - timedelta(minutes=minutes)
+        with writing(gap.engine) as connection:
+            connection.execute(digest_table.delete())
+            connection.execute(digest_table.insert(), {"week": WEEK, "claimed": claimed})
+        assert digest.send(gap.engine, hook.url, WEEK) is sends
+    with reading(gap.engine) as connection:
+        assert connection.execute(digest_table.select()).one().sent is not None
+
+
+def test_slack_gets_the_text_alone(gap: Store) -> None:
+    Sorter(gap.engine).sort()
+    found = gaps.find(gap.engine, WEEK, 2)
+    assert digest.message(found, "https://hooks.slack.com/services/T/B/x").keys() == {"text"}
+    nothing = gaps.find(gap.engine, WEEK - 9 * weeks.WEEK, 2)
+    assert "no gaps" in digest.text_of(nothing)
+
+
+async def test_the_widget_clusters_and_sends_by_itself(
+    gap: Store, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "LOOK", 0.05)
+    monkeypatch.setattr(keeper, "FROM", 0)
+    keeping = asyncio.create_task(keeper.Keeper(gap.engine, hook.url).run())
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(hook.called.wait)
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert len(hook.got) == 1
