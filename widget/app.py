@@ -214,11 +214,12 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     async def _box(request: Request, sent: Mapping[str, str], **more: Any) -> str:
         page = _page(request, sent)
         params = {**sent, "page": page, "token": tokens.renew(sent.get("token", ""), page)}
-        return views.box(params, examples=await _examples(), **more)
+        own = [example.strip() for example in sent.get("examples", "").split("|")]
+        return views.box(params, examples=await _examples("asked" in own), **more)
 
-    async def _examples() -> list[str]:
-        """Questions that the empty box offers."""
-        found = list(settings.examples)
+    async def _examples(asked: bool) -> list[str]:
+        """Questions that the empty box offers; the page can want the most asked, too."""
+        found = [*settings.examples, *(("asked",) if asked else ())]
         if "asked" in found:
             at = found.index("asked")
             found[at : at + 1] = await journal.most_asked(EXAMPLES)

@@ -181,7 +181,7 @@
   const side = /^(left|right)$/.test(option("position")) ? option("position") : "inset-inline-end";
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
-    button { all: unset; box-sizing: border-box; position: fixed; ${side}: 20px; bottom: 20px;
+    button { all: unset; box-sizing: border-box; position: fixed; z-index: 1; ${side}: 20px; bottom: 20px;
       padding: 11px 18px; border: 1px solid #0000; border-radius: 999px; cursor: pointer; user-select: none;
       background: var(--accent); color: var(--on-accent); box-shadow: 0 2px 6px #0003, 0 6px 20px #0003;
       font: 600 15px/1.4 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
