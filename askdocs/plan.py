@@ -68,6 +68,11 @@ def plan(
     _among("--quantization", quantization, QUANTIZATIONS)
     _among("--kv-cache-dtype", kv_cache_dtype, KV_DTYPES)
     if Path(model).suffix == ".gguf":
+        if gpu is not None:
+            raise AskdocsError(
+                f"--gpu {gpu}: GGUF files are planned for main memory: leave it out, or name the"
+                " model that the file was made of"
+            )
         _ram(Path(model), context, assumed, as_json)
         return
     if gpu is None:
@@ -153,7 +158,7 @@ def _facts(
         "gpu_facts": setup.gpu.model_dump(mode="json"),
         "context": setup.context,
         "fits": True,
-        "fits_on_one": not made.why,
+        "fits_on_one": made.fits_on_one,
         "why": made.why,
         "gpus": made.gpus,
         "tensor_parallel": setup.gpus,
@@ -194,6 +199,7 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
     taken, used = facts["assumptions"], size["available"] - size["cache"]
     typical = f"{taken['prompt_tokens']:,} + {taken['answer_tokens']:,} tokens"
     shared = f", {facts['tensor_parallel']} share a copy" if facts["tensor_parallel"] > 1 else ""
+    copies = f", {facts['replicas']} copies" if facts["replicas"] > 1 else ""
     asked = f" for {facts['qps']:g} questions/s" if facts["qps"] is not None else ""
     price = facts["price"]
     cost = (
@@ -212,7 +218,7 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
     rows = {
         "model": f"{facts['model']}, {facts['parameters'] / 1e9:.2f} billion parameters,"
         f" {facts['weight_bits']:g} bits ({facts['sizes_from']})",
-        "GPUs": f"{facts['gpus']} {facts['gpu']}{shared}{asked}",
+        "GPUs": f"{facts['gpus']} {facts['gpu']}{shared}{copies}{asked}",
         "memory": f"{used:.1f} of {size['available']:.1f} GiB a GPU before the cache: {parts}",
         "cache": f"{facts['kv_tokens']:,} tokens in {size['cache']:.1f} GiB",
         "at once": f"{facts['requests_at_context']} of {facts['context']:,} tokens,"

@@ -83,7 +83,7 @@ def _cached(name: str) -> Path | None:
 
 def _download(name: str) -> Path:
     import httpx
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -92,7 +92,9 @@ def _download(name: str) -> Path:
     )
 
     try:
-        return Path(hf_hub_download(name, "config.json", etag_timeout=HUB_TIMEOUT))
+        # Asked first because hf_hub_download tries a hub that cannot be reached for 25 s, loudly.
+        HfApi().model_info(name, timeout=HUB_TIMEOUT)
+        return Path(hf_hub_download(name, "config.json"))
     except GatedRepoError:
         why = "the hub wants its terms accepted and HF_TOKEN set"
     except RepositoryNotFoundError:

@@ -27,7 +27,7 @@ class Plan:
 
     setup: Setup
     why: str
-    """Why one GPU is not enough to hold it; empty when it is."""
+    """Why one GPU does not hold it, where the number was left open; empty when it does."""
     memory: memory.Memory
     cache: int
     """Bytes of the cache on each GPU."""
@@ -44,6 +44,10 @@ class Plan:
     @property
     def gpus(self) -> int:
         return self.setup.gpus * self.replicas
+
+    @property
+    def fits_on_one(self) -> bool:
+        return memory_left(dataclasses.replace(self.setup, gpus=1)) >= 0
 
     def month(self, gpu_hour: float) -> float:
         """US dollars, paid around the clock."""
@@ -97,11 +101,9 @@ def refusal(setup: Setup) -> str:
         f" {(need - taken.total) / GIB:.1f}, the rest {(taken.total - taken.weights) / GIB:.1f}"
     )
     fixes = [*_smaller(setup), *_shorter(setup), *_more(setup)]
-    use = (
-        f"use {', '.join(fixes[:-1])}{', or ' if fixes[1:] else ''}{fixes[-1]}"
-        if fixes
-        else ("use a larger --gpu, or a smaller --model")
-    )
+    if not fixes:
+        fixes = ["a larger --gpu", "a smaller --model"]
+    use = f"use {', '.join(fixes[:-1])}{', or ' if fixes[1:] else ''}{fixes[-1]}"
     return (
         f"does not fit on {count}: needs {need / GIB:.1f} of"
         f" {memory.available(setup) / GIB:.1f} GiB{' each' if setup.gpus > 1 else ''}"

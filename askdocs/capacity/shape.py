@@ -57,9 +57,8 @@ class Shape:
     @property
     def other(self) -> int:
         """Parameters beside the blocks: embedding, output, norms."""
-        return self.vocab * self.hidden * (1 if self.tied else 2) + (2 * self.layers + 1) * (
-            self.hidden
-        )
+        rows = self.vocab * (1 if self.tied else 2) + 2 * self.layers + 1
+        return rows * self.hidden
 
     @property
     def parameters(self) -> int:

@@ -56,6 +56,8 @@ def test_what_one_gpu_does_not_hold_is_planned_for_more_and_says_so() -> None:
     text = run("plan", "--gpu", "a10g", "--model", LLAMA, "--context", "131072")
     assert text.startswith("One a10g: does not fit on 1 GPU: needs 31.8 of 19.9 GiB")
     assert "2 a10g, 2 share a copy" in text
+    facts = planned("--context", "131072", "--gpus", "4")
+    assert (facts["fits"], facts["fits_on_one"], facts["gpus"]) == (True, False, 4)
 
 
 def test_a_refusal_is_json_for_scripts_and_an_error_for_people() -> None:
@@ -87,6 +89,7 @@ def test_a_gpu_without_a_price_says_how_to_give_one() -> None:
         ([*A10G, "--kv-cache-dtype", "fp4"], "--kv-cache-dtype fp4: use one of auto, fp8"),
         ([*A10G, "--qps", "1", "--users", "5"], "--qps 1 and --users 5: give one of them"),
         ([*A10G, "--running", "http://127.0.0.1:9"], "name the address of a running vLLM"),
+        (["plan", "--model", "x.gguf", "--gpu", "l4"], "--gpu l4: GGUF files are planned for main"),
         (["plan", "--model", "none.gguf"], "--model none.gguf: no such file"),
     ],
 )

@@ -1,0 +1,125 @@
+"""The plan beside the real vLLM, and the real llama.cpp: what they report, and what they take."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from askdocs.capacity import here, memory, models, ram, reported
+from askdocs.capacity.assumptions import Assumptions
+from askdocs.capacity.gpus import GPUS
+from askdocs.capacity.plan import command
+from askdocs.capacity.setup import GIB, Setup
+from askdocs.cli import app
+from gateway.errors import AskdocsError
+from tests.capacity.sizes import LLAMA, setup
+from tests.starting import engine, shipped
+from tests.vllm_serving import CONTEXT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_the_cache_of_a_running_vllm_is_what_was_planned_for_its_memory(
+    vllm_url: str, small_folder: Path
+) -> None:
+    shape = models.find(str(small_folder)).shape
+    # As tests/vllm_serving.py starts it: a cache of 1 GiB, and blocks of 32 tokens.
+    of = Setup(shape, GPUS["t4"], 1, None, "auto", CONTEXT, 0, Assumptions(block_size=32))
+    found = reported.read(f"{vllm_url}/v1")
+    assert found.block_size == 32
+    assert found.blocks == GIB // of.page
+    assert found.tokens == memory.tokens(of, GIB)
+
+
+def test_the_cache_of_a_running_vllm_is_checked_against_the_context(vllm_url: str) -> None:
+    said: list[str] = []
+    here.after(f"{vllm_url}/v1", CONTEXT, said.append)
+    assert "its cache holds 46," in said[0]
+    with pytest.raises(AskdocsError, match="fewer than the context of 131,072"):
+        here.after(vllm_url, 131_072, said.append)
+    options = ["plan", "--gpu", "a10g", "--model", LLAMA, "--running", vllm_url]
+    shown = CliRunner().invoke(app, [*options, "--context", "2048"], catch_exceptions=False)
+    assert "vLLM says   46," in shown.stdout
+    long = ["--context", "131072", "--quantization", "fp8", "--kv-cache-dtype", "fp8"]
+    with pytest.raises(AskdocsError, match="the engine's cache holds 46,"):
+        CliRunner().invoke(app, [*options, *long], catch_exceptions=False)
+
+
+def test_an_engine_that_is_not_vllm_is_told_apart(tmp_path: Path) -> None:
+    with engine(tmp_path) as other, pytest.raises(AskdocsError, match="tells no cache size"):
+        reported.read(other.url)
+
+
+PLANS = [
+    setup(),
+    setup(gpus=2, quantization="fp8", kv="fp8", adapters=4),
+    setup(gpu="t4", max_num_seqs=8, max_num_batched_tokens=512, block_size=32),
+]
+CACHES = [
+    setup("Qwen/Qwen3-8B"),
+    setup("google/gemma-3-1b-it"),  # 4 layers see all, 22 have windows
+    setup("google/gemma-3-1b-it", context=2048),  # shorter than what is under way
+    setup("google/gemma-2-9b-it", context=8192),
+]
+
+
+@pytest.fixture(scope="module")
+def vllm_says(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """vLLM's parser about the commands of `PLANS`, and its arithmetic about `CACHES`."""
+    folder = tmp_path_factory.mktemp("model")
+    config = models.known()["HuggingFaceTB/SmolLM2-135M-Instruct"] | {
+        "architectures": ["LlamaForCausalLM"],
+        "max_position_embeddings": 131_072,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    commands = [command(of, LLAMA)[0][3:] for of in PLANS]
+    caches = [
+        {
+            "context": of.context,
+            "block_size": of.assumed.block_size,
+            "in_flight": 2 * of.step,
+            "num_kv_heads": of.shape.kv_heads,
+            "head_size": of.shape.head_dim,
+            "windows": of.shape.windows,
+            "memory": 20 * GIB,
+        }
+        for of in CACHES
+    ]
+    asked = [json.dumps([*commands, [*commands[0], "--no-such-option"]]), json.dumps(caches)]
+    out = folder / "said.json"
+    program = Path(__file__).with_name("vllm_says.py")
+    subprocess.run([vllm_python, program, out, folder, *asked], check=True)
+    return json.loads(out.read_text())
+
+
+def test_every_command_is_known_to_vllms_own_parser(vllm_says: Any) -> None:
+    assert vllm_says["parsed"] == [
+        [1, None, "auto", "auto"],
+        [2, "fp8", "fp8", "auto"],
+        [1, None, "auto", "half"],
+        2,
+    ]
+
+
+def test_blocks_and_tokens_are_those_of_vllms_own_arithmetic(vllm_says: Any) -> None:
+    assert vllm_says["planned"] == [
+        [20 * GIB // of.page, memory.tokens(of, 20 * GIB)] for of in CACHES
+    ]
+
+
+@pytest.mark.parametrize(("context", "parallel"), [(2048, 1), (8192, 4)])
+def test_the_embedded_engine_takes_the_memory_that_was_planned(
+    context: int, parallel: int, tmp_path: Path
+) -> None:
+    need = ram.of_file(shipped(), context, parallel)
+    with engine(tmp_path, context=context, parallel=parallel) as started:
+        body = {"model": "base", "max_tokens": 4, "messages": [{"role": "user", "content": "Hi"}]}
+        httpx.post(f"{started.url}/chat/completions", json=body, timeout=60).raise_for_status()
+        taken = psutil.Process(started.process.pid).memory_info().rss
+    # The prompts that it keeps, and buffers for long ones, come later.
+    assert 0.85 < taken / (need.total - need.prompts) < 1
