@@ -240,6 +240,7 @@ def _banner(
         f"\n  The box alone             {state.widget}"
         f"\n  Review, for writers       {_review(state, key)}"
         f"\n  OpenAI API (base_url)     {state.gateway}"
+        f"\n  Agents (MCP)              {state.gateway.removesuffix('/v1')}/mcp"
         f"\n  Key                       {key}"
         f"\n  Model                     docs  ({escape(state.model)} on {state.engine};"
         f" reads at most {state.page_budget:,} tokens of a page)\n"

@@ -4,8 +4,9 @@ import json
 
 import httpx
 import pytest
+from mcp import Client, StdioServerParameters
 
-from tests.end_to_end.running import Askdocs
+from tests.end_to_end.running import COMMAND, Askdocs
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +43,15 @@ def test_the_site_has_the_wiki_as_text(askdocs: Askdocs) -> None:
     assert reply.headers["content-type"].startswith("text/plain")
     assert f"- [Ports]({site}ports/): " in reply.text
     assert "<page " in httpx.get(f"{site}llms-full.txt").text
+
+
+async def test_an_agent_on_this_machine_needs_no_settings(askdocs: Askdocs) -> None:
+    command = StdioServerParameters(
+        command=str(COMMAND), args=["mcp", "--home", str(askdocs.home.absolute())], cwd="/"
+    )
+    async with Client(command) as agent:
+        answered = await agent.call_tool("ask_docs", {"question": "How do I stop askdocs?"})
+    assert "Ctrl-C" in answered.structured_content["answer"]
 
 
 def test_the_cited_heading_exists_on_the_site(askdocs: Askdocs) -> None:
