@@ -112,7 +112,7 @@ def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answe
     return Answered(
         state=state,
         answer=ask.text,
-        model=outcome.served or outcome.model,
+        model=outcome.served,
         outcome=outcome.model_dump(
             include={"sources", "citations", "pages", "model", "answers"}, mode="json"
         ),

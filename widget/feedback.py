@@ -170,11 +170,12 @@ class Feedback:
 
     async def _count(self, before: Kept, vote: Vote) -> None:
         """Count the first vote on an answer for its model, as `askdocs models compare` shows."""
-        if before.vote is None and vote.vote and before.answered.model:
+        if before.vote is None and vote.vote:
+            alias, model = before.asked.alias, before.answered.model
             try:
-                await self._gateway.vote(before.asked.alias, before.answered.model, vote.vote)
+                await self._gateway.vote(alias, model, vote.vote)
             except Failure:
-                log.warning("a vote is stored, but not counted for %s", before.answered.model)
+                log.warning("a vote is stored, but not counted for %s", model)
 
     async def _reply(
         self,

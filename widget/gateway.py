@@ -63,7 +63,7 @@ class Outcome(BaseModel):
     model: str = ""
     """For people."""
     served: str = ""
-    """As the gateway counts it, such as docs@v7."""
+    """As the gateway counts it, such as docs@v7; the alias itself where no model was asked."""
     answers: str = ""
     """`quote` when the model may only say sentences of the page."""
     refused: bool = False
@@ -120,7 +120,9 @@ class Gateway:
         await self.client.aclose()
 
     async def vote(self, alias: str, model: str, vote: str) -> None:
-        """Count a vote for the model that answered. Raises Failure."""
+        """Count a vote for the model that answered, if one did. Raises Failure."""
+        if model in ("", alias):
+            return
         body = {"alias": alias, "model": model, "vote": vote}
         try:
             response = await self.client.post(self.vote_url, json=body, timeout=10)
@@ -172,10 +174,7 @@ class Gateway:
                         _error(_object(response.text)),
                         response.headers.get("retry-after", ""),
                     )
-                served = response.headers.get("x-askdocs-model", "")
                 async for part in _parts(response):
-                    if isinstance(part, Outcome):
-                        part = part.model_copy(update={"served": served})
                     yield part
         except httpx.TimeoutException as error:
             log.warning("gateway: %r", error)
@@ -223,7 +222,8 @@ async def _parts(response: httpx.Response) -> AsyncIterator[Reading | str | Outc
                 yield reading
         elif isinstance(extra, dict):
             if outcome := _read(Outcome, extra):
-                yield outcome.model_copy(update={"citations": cited})
+                served = str(chunk.get("model") or "")
+                yield outcome.model_copy(update={"citations": cited, "served": served})
         elif cited:
             # A gateway that says no more than OpenAI's annotations.
             found = {cite.url: Source(title=cite.title, url=cite.url) for cite in cited}

@@ -52,7 +52,7 @@ async def test_a_vote_is_kept_and_can_be_changed(
     await running.interact(running.slack.press(message, "up"))
     await running.slack.until(lambda: len(running.slack.whispers) == 3)
     assert running.store.get(id).vote == Vote("up")
-    first = {"alias": "docs", "model": "SmolLM2-135M-Instruct", "vote": "up"}
+    first = {"alias": "docs", "model": "docs@v7", "vote": "up"}
     assert gateways.votes == [first]  # of an answer the first one counts for its model
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +41,13 @@ def data(value: object) -> bytes:
 
 def chunk(content: str | None, **extra: Any) -> bytes:
     """One chunk of the answer."""
-    delta = {} if content is None else {"content": content}
+    delta: dict[str, Any] = {} if content is None else {"content": content}
+    if annotations := extra.pop("annotations", None):
+        delta["annotations"] = annotations
     choice = {"index": 0, "delta": delta, "finish_reason": extra.pop("finish_reason", None)}
-    return data({"object": "chat.completion.chunk", "choices": [choice], **extra})
+    return data(
+        {"object": "chat.completion.chunk", "model": "docs@v7", "choices": [choice], **extra}
+    )
 
 
 def reading(*pages: dict[str, Any], seconds: float | None = None) -> bytes:
@@ -58,8 +62,12 @@ def answer(
     refused: bool = False,
     sources: list[dict[str, Any]] | None = None,
     pages: list[dict[str, Any]] | None = None,
+    rests_on: Sequence[tuple[str, str]] = (),
 ) -> list[bytes]:
-    """A whole stream, a chunk for each sentence."""
+    """A whole stream, a chunk for each sentence.
+
+    `rests_on` are parts of the text and the addresses that they rest on, for marks in it.
+    """
     sentences = text.replace(". ", ". \0").split("\0")
     outcome = {
         "model": model,
@@ -69,8 +77,23 @@ def answer(
     }
     return [
         *(chunk(sentence) for sentence in sentences),
-        chunk(None, finish_reason="stop", askdocs=outcome),
+        chunk(None, finish_reason="stop", askdocs=outcome, annotations=cited(text, rests_on)),
         b"data: [DONE]\n\n",
+    ]
+
+
+def cited(text: str, rests_on: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """OpenAI's annotations."""
+    return [
+        {
+            "type": "url_citation",
+            "url_citation": {
+                "url": url,
+                "start_index": text.index(part),
+                "end_index": text.index(part) + len(part),
+            },
+        }
+        for part, url in rests_on
     ]
 
 
@@ -83,9 +106,18 @@ class StandIn:
         self.headers: list[dict[str, str]] = []
         self.began = threading.Event()  # a stream has begun
         self.left = threading.Event()  # somebody closed a stream before its end
+        self.votes: list[dict[str, Any]] = []
         self.app = Starlette(
-            routes=[Route("/v1/chat/completions", self.complete, methods=["POST"])]
+            routes=[
+                Route("/v1/chat/completions", self.complete, methods=["POST"]),
+                Route("/askdocs/vote", self.vote, methods=["POST"]),
+            ]
         )
+
+    async def vote(self, request: Request) -> Response:
+        """POST /askdocs/vote."""
+        self.votes.append(await request.json())
+        return JSONResponse({"counted": True})
 
     async def complete(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
@@ -200,7 +232,9 @@ class ByQuestion(StandIn):
             {"title": "Ports", "section": "", "quote": "The box is on 8080.", "url": self.wiki},
         ]
         pause = 1.5 if "slow" in question else 0.25
-        return Reply(chunks=[first, b": hello\n\n", *answer(TEXT, sources=sources)], pause=pause)
+        rests_on = [(TEXT[: TEXT.index("Ports")], sources[0]["url"]), (TEXT, self.wiki)]
+        stream = answer(TEXT, sources=sources, rests_on=rests_on)
+        return Reply(chunks=[first, b": hello\n\n", *stream], pause=pause)
 
 
 if __name__ == "__main__":

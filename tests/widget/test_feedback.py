@@ -50,7 +50,7 @@ def test_a_question_is_kept_with_its_answer(box: Start, url: str, store: Store) 
     assert kept.asked.question == "How?"
     assert (kept.asked.page, kept.asked.quote, kept.asked.lang) == (f"{WIKI}/x", "this", "de")
     assert kept.asked.conversation == kept.asked.id
-    assert kept.answered.state == "answered"
+    assert (kept.answered.state, kept.answered.model) == ("answered", "docs@v7")
     assert kept.answered.answer == "Yes. "
     assert kept.answered.outcome["sources"][0]["url"] == f"{WIKI}/start/"
     assert 0 <= (kept.answered.first_token or -1) <= (kept.answered.duration or -1)
@@ -90,6 +90,9 @@ def test_a_vote_is_stored_changed_and_taken_back(
     reasons = {"reason": ["outdated", "wrong", "nonsense"], "text": " No.\0 "}
     assert vote(vote="down", **reasons).vote == Vote("down", ("wrong", "outdated"), "No.")
     assert vote(vote="").vote is None
+    # For the model that answered, once, however often it is changed.
+    assert running.gateway.votes[0] == {"alias": "docs", "model": "docs@v7", "vote": "up"}
+    assert len(running.gateway.votes) == 1
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Growing:
         return Answered(
             "failed" if failed else "refused" if outcome.refused else "answered",
             answer=self.text,
-            model=outcome.served or outcome.model,
+            model=outcome.served,
             outcome=outcome.model_dump(mode="json", include=KEPT),
             confidence=outcome.confidence,
             first_token=self.first_token,

@@ -142,7 +142,7 @@ class Presses:
     async def _count(self, before: Kept, vote: Vote) -> None:
         """Count the first vote on an answer for its model, as `askdocs models compare` shows."""
         alias, model = before.asked.alias, before.answered.model
-        if before.vote is None and model:
+        if before.vote is None:
             try:
                 await self.asking.answering.gateway.vote(alias, model, vote.vote)
             except Failure:
