@@ -41,8 +41,13 @@ def mcp(
     key = os.environ.get("ASKDOCS_KEY")
     if not key and url is not None:
         raise AskdocsError(f"ASKDOCS_KEY is not set: {url} asks for a key of its own")
-    gateway = url or _running(place)
-    asyncio.run(_serve(Forward(gateway, key or place.key())))
+    key = key or place.existing_key()
+    if not key:
+        raise AskdocsError(
+            f"{place.root}: no askdocs has run here: name its folder with --home, or a gateway"
+            " with --url and its key in ASKDOCS_KEY"
+        )
+    asyncio.run(_serve(Forward(url or _running(place), key)))
 
 
 def _running(place: home.Home) -> str:
@@ -111,7 +116,8 @@ class Forward:
                 f"{self._root} is no gateway of askdocs: correct --url, which may end with /v1"
             ) from None
         if said:
-            raise AskdocsError(f"the gateway at {self._root} says: {said} (in ASKDOCS_KEY)")
+            fix = ": correct ASKDOCS_KEY" if reply.status_code == 401 else ""
+            raise AskdocsError(f"the gateway at {self._root} says: {said}{fix}")
 
 
 async def _serve(forward: Forward) -> None:

@@ -98,8 +98,9 @@ def _names(index: Index, sources: Sequence[str]) -> list[str]:
 
 
 def _front(index: Index, source: str) -> Page | None:
-    found = (index.at(source, path) for path in FRONT)
-    return next((page for page in found if page), None) or index.by_url(source)
+    there = index.by_url(source)  # of a site, whose name is its address
+    found = (index.at(source, path) for path in (*FRONT, there.path if there else ""))
+    return next((page for page in found if page), None)
 
 
 def _title(index: Index, source: str, folder: str) -> str:

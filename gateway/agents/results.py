@@ -11,6 +11,8 @@ class Told(BaseModel):
     @field_validator("*")
     @classmethod
     def _neutral(cls, value: object) -> object:
+        if isinstance(value, list):
+            return [cls._neutral(one) for one in value]
         return neutral(value) if isinstance(value, str) else value
 
 

@@ -171,6 +171,7 @@ async def test_a_long_page_comes_in_parts_of_whole_sections(indexed: Indexed) ->
     assert f"part 1 of {len(parts)}" in said(first)
     assert "part=2" in said(first)
     assert "- Part 11" in said(first)
+    assert first.structured_content["sections"] == [f"Part {n}" for n in range(12)]
     assert beyond.is_error
     assert f"the last one is {len(parts)}" in said(beyond)
 
