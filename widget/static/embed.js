@@ -278,7 +278,7 @@
     }
     launcher.hidden = found.length > 0;
     if (launcher.hidden && panel.open) close();
-    for (const known of frames.keys()) if (!known.isConnected) frames.delete(known);
+    for (const each of frames.keys()) if (!each.isConnected) frames.delete(each);
   };
 
   const attributes = new MutationObserver(() => refresh());
