@@ -11,7 +11,9 @@ from urllib.parse import urljoin, urlsplit
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup, escape
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -141,6 +143,18 @@ def _place(text: str, end: int) -> int:
     row = before.rpartition("\n")[2].strip()
     is_row = len(row) > 1 and row.startswith("|") and row.endswith("|")
     return len(before) - is_row
+
+
+def _block_of_code(
+    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
+) -> str:
+    kind = renderer.fence if tokens[index].type == "fence" else renderer.code_block
+    html = kind(tokens, index, options, env)
+    return '<pre tabindex="0">' + html.removeprefix("<pre>")  # wide ones scroll, by keyboard too
+
+
+for _kind in ("fence", "code_block"):
+    _parser.add_render_rule(_kind, _block_of_code)
 
 
 def _adjusted(

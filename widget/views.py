@@ -81,7 +81,7 @@ class Views:
         `params` come from the address, or from the form of a browser without JavaScript, and are
         not trusted: page, title, placeholder, scheme, mode, accent, shortcut, examples, quote, ask
         (a question that is asked at once), conversation, and the token, which the server puts
-        there. `examples` are offered where the page has none of its own. `root` leads from the
+        there. `examples` are offered behind the page's own. `root` leads from the
         page's address to that of the box, like `../../` for `asks/ID/handoff`.
         """
         mode = params.get("mode", "")
@@ -107,7 +107,7 @@ class Views:
             question=question or asked,
             now=bool(asked) and not question and not article,
             shortcut=shortcut if SHORTCUT.fullmatch(shortcut) else "",
-            examples=[*_examples(params)] or examples,
+            examples=[*_examples(params), *examples][:MAX_EXAMPLES],
             article=Markup(article),  # noqa: S704  # rendered by `article` below
             problem=language.sentence(problem),
             renewed="",
@@ -194,7 +194,7 @@ class Views:
             title=question[:MAX_LABEL],
             question=question,
             stopped=state.stopped,
-            mode="page shared",
+            mode="page",
             scheme="",
             accent="",
             shortcut="",
@@ -280,9 +280,9 @@ def _label(params: Mapping[str, str], name: str) -> str:
 
 
 def _examples(params: Mapping[str, str]) -> Iterator[str]:
-    """The questions of a page; a line or a stroke parts them."""
-    for example in re.split(r"[|\n]", params.get("examples", ""))[:MAX_EXAMPLES]:
-        if example.strip():
+    """The questions of a page, with strokes between them; `asked` is the server's to fill in."""
+    for example in params.get("examples", "").split("|"):
+        if example.strip() not in ("", "asked"):
             yield example.strip()[:MAX_LABEL]
 
 
