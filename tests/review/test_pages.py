@@ -106,7 +106,7 @@ def test_a_change_is_undone_by_its_button(start: Start, store: Store) -> None:
     current = Reviews(store.engine).current(1)
     assert (current.state, current.who, current.draft.answer) == ("open", "bob", FORM["answer"])
     page = client.get("/review/1", headers=ANN).text
-    assert page.count("Back to this") == 2
+    assert page.count(">Back to this<") == 2
     assert "Undo this change" in page
 
 
