@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,12 +14,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from gateway.database import reading, writing
+from gateway.search import embed
 from tests.review.conftest import PORTS, ask
 from tests.review.test_gaps import days_before
 from tests.widget.stand_in import serve
-from widget.review import digest, gaps, keeper, weeks
+from widget.review import clusters, digest, gaps, keeper, weeks
 from widget.review.clusters import Sorter
-from widget.review.tables import digest_table
+from widget.review.tables import digest_table, member_table
 from widget.store import Store
 
 WEEK = weeks.monday(datetime.now(UTC).date()) - weeks.WEEK
@@ -55,6 +57,7 @@ def gap(store: Store) -> Store:
     """A store with gaps of the last week."""
     for question in ("How do I <print>?", "how do I <print>", "Where & when?"):
         ask(store, question, days=days_before(WEEK), outcome={"pages": [PORTS]})
+    Sorter(store.engine).sort()
     return store
 
 
@@ -106,7 +109,6 @@ def test_the_turn_of_a_process_that_was_killed_ends(gap: Store, hook: Hook) -> N
 
 
 def test_slack_gets_the_text_alone(gap: Store) -> None:
-    Sorter(gap.engine).sort()
     found = gaps.find(gap.engine, WEEK, 2)
     assert digest.message(found, "https://hooks.slack.com/services/T/B/x").keys() == {"text"}
     nothing = gaps.find(gap.engine, WEEK - 9 * weeks.WEEK, 2)
@@ -114,13 +116,45 @@ def test_slack_gets_the_text_alone(gap: Store) -> None:
 
 
 async def test_the_widget_clusters_and_sends_by_itself(
-    gap: Store, hook: Hook, monkeypatch: pytest.MonkeyPatch
+    store: Store, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "LOOK", 0.05)
     monkeypatch.setattr(keeper, "FROM", 0)
-    keeping = asyncio.create_task(keeper.Keeper(gap.engine, hook.url).run())
-    async with asyncio.timeout(10):
-        await asyncio.to_thread(hook.called.wait)
+    ask(store, "How do I print?", days=days_before(WEEK))
+    keeping = asyncio.create_task(keeper.Keeper(store.engine, hook.url).run())
+    assert await asyncio.to_thread(hook.called.wait, 20)
     keeping.cancel()
     await asyncio.wait([keeping])
+    assert [gap["question"] for gap in hook.got[0]["gaps"]] == ["How do I print?"]
     assert len(hook.got) == 1
+
+
+async def test_a_widget_that_stops_does_not_wait_for_a_long_queue(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "LOOK", 0.01)
+    monkeypatch.setattr(clusters, "BATCH", 1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        """An embedder that takes its time."""
+
+        model = "slow"
+
+        def embed(self, texts: list[str]) -> embed.Vectors:
+            begun.set()
+            go_on.wait(20)
+            return embed.unit(np.ones((len(texts), embed.SIZE), np.float32))
+
+    for number in range(5):
+        ask(store, f"Question {number}?")
+    keeping = keeper.Keeper(store.engine, None)
+    keeping.sorter = clusters.Sorter(store.engine, Slow)  # type: ignore[arg-type]
+    running = asyncio.create_task(keeping.run())
+    assert await asyncio.to_thread(begun.wait, 20)
+    running.cancel()
+    await asyncio.wait([running])
+    go_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    with reading(store.engine) as connection:
+        assert len(connection.execute(member_table.select()).all()) == 1

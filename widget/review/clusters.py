@@ -33,8 +33,9 @@ Vectors = npt.NDArray[np.float32]
 # there are "IMAP to POP3" and "imap vs pop3", from .86 "Can't send message" and "Cannot receive
 # messages", from .8 how to import and how to export. The memory of answers counts the same.
 SAME = 0.9
-# Questions that are embedded between two transactions: two seconds of work.
-BATCH = 200
+# Questions that are embedded between two transactions: a second of work, after which a widget that
+# is to stop can do so.
+BATCH = 100
 # Any number, as long as nothing else in the same database locks it.
 LOCK = 4_708_159_227
 BY_WORDS = "words/1"

@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 from gateway.database import writing
 from gateway.errors import AskdocsError
 from widget.review import gaps, weeks
-from widget.review.clusters import Sorter
 from widget.review.tables import digest_table
 
 TOLD = 10  # gaps in a message
@@ -75,7 +74,6 @@ def send(engine: sa.Engine, webhook: str, week: date) -> bool:
         return False
     sent = False
     try:
-        Sorter(engine).sort()
         _post(webhook, message(gaps.find(engine, week, 2), webhook))
         sent = True
     finally:

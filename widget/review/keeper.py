@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -20,24 +22,41 @@ HOUR = 3600.0
 FROM = 7
 
 
+class Stopped(Exception):
+    """Work that is given up, because the widget stops."""
+
+
 class Keeper:
     """One in each process; several do no harm."""
 
     def __init__(self, engine: sa.Engine, webhook: str | None) -> None:
         self._engine = engine
         self._webhook = webhook
-        self._sorter = Sorter(engine)
+        self.sorter = Sorter(engine)
+        self._stopping = threading.Event()
         self._due = 0.0
         self._complained = ""
 
     async def run(self) -> None:
         """Work until cancelled. What fails is tried again, and said once."""
-        while True:
-            await asyncio.sleep(LOOK)
-            await asyncio.to_thread(self._tried, self._sorter.sort)
-            if self._webhook and time.monotonic() >= self._due:
-                self._due = time.monotonic() + HOUR
-                await asyncio.to_thread(self._tried, self._digest)
+        try:
+            while True:
+                await asyncio.sleep(LOOK)
+                await asyncio.to_thread(self._tried, self._sort)
+                if self._webhook and time.monotonic() >= self._due:
+                    self._due = time.monotonic() + HOUR
+                    await asyncio.to_thread(self._tried, self._digest)
+        finally:
+            # The end of the process waits for its threads, which cannot be cancelled.
+            self._stopping.set()
+
+    def _sort(self) -> None:
+        def go_on(done: int, total: int) -> None:
+            if self._stopping.is_set():
+                raise Stopped
+
+        with suppress(Stopped):
+            self.sorter.sort(go_on)
 
     def _tried(self, work: Callable[[], object]) -> None:
         try:
