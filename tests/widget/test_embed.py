@@ -6,12 +6,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from gateway import database
 from tests.widget.conftest import WIKI
 from widget import assets
 from widget.app import create_app
 from widget.language import FOLDER
 from widget.settings import WidgetSettings
+from widget.store import Answered, Asked, Store
 
 EMBED = (assets.FOLDER / "embed.js").read_text(encoding="utf-8")
 OPTIONS = Path(__file__).resolve().parents[2] / "docs" / "widget-options.md"
@@ -30,6 +33,22 @@ async def test_it_is_at_most_6_kb_as_it_is_served() -> None:
 def test_its_button_says_what_the_box_is_called(file: Path) -> None:
     title = tomllib.loads(file.read_text(encoding="utf-8"))["words"]["title"]
     assert f'{file.stem}: ["{title}", "' in EMBED
+
+
+async def test_a_page_can_want_the_most_asked_beside_its_own_examples(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'askdocs.db'}"
+    app = create_app(WidgetSettings(database_url=SecretStr(url), examples=("Who?",)))
+    store = Store(database.open(url))
+    for visitor in ("one", "another"):
+        store.asked(Asked(id=visitor, question="How?", conversation=visitor, visitor=visitor))
+        store.answered(visitor, Answered("answered"))
+    store.engine.dispose()
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://box.example") as http:
+        page = (await http.get("/box", params={"examples": "Why? | asked"})).text
+        none = (await http.get("/box")).text
+    assert re.findall(r'name="question" value="(.*?)"', page) == ["Why?", "Who?", "How?"]
+    assert re.findall(r'name="question" value="(.*?)"', none) == ["Who?"]
 
 
 def test_every_option_is_documented_and_no_other() -> None:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from tests.clients import environments
 from tests.wikis.host import Host, host
 
 pytestmark = pytest.mark.slow
@@ -340,3 +341,25 @@ def test_a_box_in_the_page_takes_the_key_the_link_and_the_passage(page: Open) ->
     shown.ask("Why?")
     assert shown.asked() == ("> Words\n\nWhy?", f"{shown.url}/")
     shown.check_clean()
+
+
+@pytest.mark.parametrize("width", [1000, 390])
+def test_axe_finds_nothing_in_a_page_with_the_box(browser: Browser, width: int) -> None:
+    axe = (environments.node("axe", print) / "axe-core" / "axe.min.js").read_text()
+    strict = Strict()
+    strict.css = "body { font: 16px sans-serif; background: #111; color: #eee }"
+    strict.body = "<main><h1>A wiki</h1></main>"
+    strict.attributes = 'data-accent="#ffd400"'
+    with host(browser, strict.app) as shown:
+        strict.box_url = shown.box_url
+        page = browser.new_page(viewport={"width": width, "height": 800}, bypass_csp=True)
+        for address in (f"{shown.url}/", f"{shown.box_url}/"):
+            page.goto(address)
+            launcher = page.locator("askdocs-box button")
+            if launcher.is_visible():
+                launcher.click()
+            expect(page.frame_locator("iframe").locator("#question")).to_be_visible()
+            page.evaluate(axe)
+            found = page.evaluate("axe.run().then((result) => result.violations)")
+            assert [violation["id"] for violation in found] == [], address
+        page.close()
