@@ -217,6 +217,10 @@ def test_what_is_not_there_is_said_in_a_page(start: Start) -> None:
     assert gone.status_code == 404
     assert "no cluster 77" in gone.text
     assert client.post("/review/77", data=FORM, headers=ANN).status_code == 404
+    for path in ("99999999999", "0", "9" * 30):
+        assert client.get(f"/review/{path}", headers=ANN).status_code == 404, path
+    assert client.get("/review?words=%00&state=x&kind=y&start=z", headers=ANN).status_code == 200
+    assert client.post("/review/1/apart", data={"question": "\0"}, headers=ANN).status_code == 404
     broken = client.post("/review/1", content=b"version=\xff", headers=ANN)
     assert broken.status_code == 422
     assert post(client, version="x").status_code == 303  # 0: nobody has worked on it

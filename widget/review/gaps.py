@@ -94,10 +94,10 @@ def find(engine: sa.Engine, last: date, count: int) -> Gaps:
     gaps = tuple(
         Gap(
             cluster=cluster,
-            question=reviewed[cluster][1] or usual[cluster],
+            question=reviewed[cluster][1] or usual.get(cluster, ""),
             asked=by_week[cluster].total(),
             weeks=tuple(by_week[cluster][day] for day in first_days),
-            pages=tuple(closest_pages([kept[id] for id in latest[cluster]])),
+            pages=tuple(closest_pages([kept[id] for id in latest[cluster] if id in kept])),
             state=reviewed[cluster][0],
         )
         for cluster in told

@@ -7,14 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_args
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from gateway.database import Unreachable
 from widget.asks import BadQuestion
 from widget.assets import Asset
-from widget.forms import form
+from widget.forms import form, name
 from widget.review import analytics, gaps, weeks
 from widget.review.access import Access, Entered, Refused
 from widget.review.clusters import Sorter
@@ -37,6 +38,8 @@ NO_STORE = (
     " database of the gateway, and leave `store` of the [widget] settings on."
 )
 
+# As many as the database can count.
+Cluster = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -62,6 +65,8 @@ def router(
                     status, sentence = error.status, error.sentence
                 except Unknown as error:
                     status, sentence = 404, f"Not found: {error}."
+                except RequestValidationError:
+                    status, sentence = 404, f"Not found: {request.url.path[:100]} is no page."
                 except Unreachable as error:
                     status, sentence = 503, f"Nothing was changed: {error}."
                 return HTMLResponse(views.problem(request, sentence), status)
@@ -121,8 +126,8 @@ def router(
     @routes.get("/gaps.csv")
     def gaps_csv(who: Who) -> Response:
         found = _gaps(engine)
-        name = f"gaps-{weeks.name(found.first_days[-1])}.csv"
-        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        file = f"gaps-{weeks.name(found.first_days[-1])}.csv"
+        headers = {"content-disposition": f'attachment; filename="{file}"'}
         return Response(gaps.sheet_of(found), 200, headers, "text/csv; charset=utf-8")
 
     @routes.get("/analytics")
@@ -153,13 +158,13 @@ def router(
         return views.page(request, "preview.html", who=who, draft=draft, page=wiki.find(draft.page))
 
     @routes.get("/{cluster:int}")
-    def show_cluster(request: Request, who: Who, cluster: int) -> Response:
+    def show_cluster(request: Request, who: Who, cluster: Cluster) -> Response:
         return _cluster(request, who, cluster)
 
     @routes.post("/{cluster:int}")
-    def change(request: Request, who: Who, cluster: int, sent: Posted) -> Response:
+    def change(request: Request, who: Who, cluster: Cluster, sent: Posted) -> Response:
         actions: tuple[Action, ...] = get_args(Action)
-        action: Action = next((name for name in actions if name == sent.get("action")), "save")
+        action: Action = next((one for one in actions if one == sent.get("action")), "save")
         version = _whole(sent.get("version", ""))
         try:
             if action == "undo":
@@ -172,8 +177,8 @@ def router(
         return RedirectResponse(f"{cluster}?did={action}", 303)
 
     @routes.post("/{cluster:int}/apart")
-    def apart(who: Who, cluster: int, sent: Posted) -> Response:
-        sorter.apart(sent.get("question", ""))
+    def apart(who: Who, cluster: Cluster, sent: Posted) -> Response:
+        sorter.apart(name(sent.get("question", "")))
         return RedirectResponse(f"../{cluster}?did=apart", 303)
 
     def _cluster(
@@ -235,12 +240,16 @@ def _wanted(params: Mapping[str, str]) -> Wanted:
     """The filters of an address; what is not one of the choices is not set."""
     state, kind = params.get("state", ""), params.get("kind", "")
     kinds: tuple[Kind, ...] = get_args(Kind)
+    channel, alias, words = (
+        params.get(name, "").replace("\0", "").strip()[:200]
+        for name in ("channel", "alias", "words")
+    )
     return Wanted(
         state="all" if state == "all" else next((one for one in STATES if one == state), "open"),
         kind=next((one for one in kinds if one == kind), "all"),
-        channel=params.get("channel", "")[:50],
-        alias=params.get("alias", "")[:200],
-        words=params.get("words", "").strip()[:200],
+        channel=channel,
+        alias=alias,
+        words=words,
     )
 
 

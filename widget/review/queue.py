@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import sqlalchemy as sa
 
 from gateway.database import reading
-from widget.review.reviews import Review, State
+from widget.review.reviews import State
 from widget.review.tables import (
     CONCERN,
     KEPT,
@@ -98,7 +98,7 @@ class Queue:
             usual = usual_questions(connection, [row["cluster"] for row in rows])
         items = [
             Item(
-                question=row["question"] or usual[row["cluster"]],
+                question=row["question"] or usual.get(row["cluster"], ""),
                 **{name: row[name] for name in Item.__dataclass_fields__ if name != "question"},
             )
             for row in rows
@@ -178,11 +178,6 @@ def closest_pages(kept: Sequence[Kept], most: int = 3) -> list[dict[str, str]]:
             found[url] += 1
             titles.setdefault(url, page.get("title", ""))
     return [{"url": url, "title": titles[url] or url} for url, _ in found.most_common(most) if url]
-
-
-def title_of(review: Review, usual: str) -> str:
-    """What a cluster is called."""
-    return review.draft.question or usual or f"Cluster {review.cluster}"
 
 
 def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

@@ -184,8 +184,8 @@ def clean(draft: Draft) -> Draft:
         draft,
         question=cleaned(draft.question),
         answer=cleaned(draft.answer),
-        page=" ".join(draft.page.split()),
-        section=" ".join(draft.section.split()),
+        page=" ".join(cleaned(draft.page).split()),
+        section=" ".join(cleaned(draft.section).split()),
     )
 
 
