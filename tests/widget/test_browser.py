@@ -167,8 +167,11 @@ def test_asking_under_a_strict_policy_and_a_hostile_stylesheet(wiki: Callable[..
     expect(host.launcher).to_have_attribute("aria-expanded", "false")
 
     host.launcher.press("Enter")  # what was asked is still there
+    # The page has no such anchor: what the reader is led to is the passage.
+    host.body = "<p>Begins.</p>" + "<br>" * 99 + "<p>First, run <b>make</b> run. It is so.</p>"
     source.click()
     page.wait_for_url(host.url + "/start/#linux:~:text=**")
+    expect(page.get_by_text("First, run make run.")).to_be_in_viewport()
     host.check_clean()
 
 
