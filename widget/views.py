@@ -37,7 +37,8 @@ MAX_SELECTION = 2000  # characters of the reader's page that a question is about
 SPOKEN = ("copied", "lost_server", "reconnecting", "slow", "retry")
 # What a box that starts over keeps of its address.
 KEPT = (
-    *("page", "title", "placeholder", "scheme", "mode", "lang", "accent", "shortcut", "examples"),
+    *("page", "title", "placeholder", "examples", "lang"),
+    *("mode", "scheme", "accent", "shortcut"),
 )
 SHORTCUT = re.compile(r"((mod|ctrl|alt|shift|meta)\+)*(?!off$)[^\s+]{1,20}")
 

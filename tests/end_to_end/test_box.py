@@ -1,6 +1,7 @@
 """A reader in a real browser: the wiki's page, the box, a streamed answer with its source."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,5 +52,5 @@ def test_a_reader_opens_the_box_asks_and_sees_a_sourced_answer(
         page.wait_for_timeout(500)
         page.screenshot(path=os.environ["TEST_SCREENSHOT"])
     source.click()
-    page.wait_for_url("**/getting-started/#how-do-i-stop-askdocs:~:text=**")
+    page.wait_for_url(re.compile("/getting-started/#how-do-i-stop-askdocs"))
     assert complaints == []
