@@ -14,13 +14,13 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from gateway import database
 from widget import assets, sse
 from widget.answers import Answers
-from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id
+from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id, recalled
 from widget.captcha import Captcha, NotHuman
 from widget.feedback import ELSEWHERE, Feedback
 from widget.forms import NAME, form, name
 from widget.gateway import Gateway, Reading
 from widget.identity import COOKIE, BadIdentity, new_cookie
-from widget.journal import Journal
+from widget.journal import Journal, NotKept
 from widget.language import SpeakLanguage
 from widget.limits import TooMany
 from widget.origins import web_address, within
@@ -236,7 +236,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         return HTMLResponse(page, status)
 
     async def _events(id: str, seen: str) -> AsyncGenerator[str]:
-        ask = asks.get(id)
+        ask = asks.get(id) or await _stored(id)
         if ask is None:
             yield sse.event("failed", views.outcome(id, Failed(LOST)))
         # A browser that lost the stream comes back by itself, and says what it has.
@@ -256,6 +256,14 @@ def create_app(settings: WidgetSettings) -> FastAPI:
                         case Failed():
                             yield sse.event("failed", views.outcome(id, state), ask.version)
         yield sse.event("end", "")
+
+    async def _stored(id: str) -> Ask | None:
+        """An answer that was whole before a restart."""
+        with suppress(NotKept):
+            kept = await journal.get(id)
+            if kept.answered.state in ("answered", "refused"):
+                return recalled(kept)[0]
+        return None
 
     async def _whole_page(ask: Ask, page: str, token: str) -> AsyncGenerator[str]:
         # The page's beginning goes out at once, the answer follows when it is whole.

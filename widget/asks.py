@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
+
+from pydantic import ValidationError
 
 from widget.gateway import Outcome, Reading
 from widget.states import Done, End
-from widget.store import Asked
+from widget.store import Asked, Kept
 
 LIFETIME = 600.0
 CAPACITY = 1000
@@ -212,3 +215,14 @@ def checked(question: str) -> str:
             f" {MAX_QUESTION:,} is the most. Please shorten it."
         )
     return question
+
+
+def recalled(kept: Kept) -> tuple[Ask, Done]:
+    """A stored question as it was answered."""
+    told: dict[str, Any] = {**kept.answered.outcome, "refused": kept.answered.state == "refused"}
+    try:
+        outcome = Outcome.model_validate(told)
+    except ValidationError:  # of a newer askdocs
+        outcome = Outcome(refused=told["refused"])
+    done = Done(kept.answered.answer, outcome, kept.answered.state == "stopped")
+    return Ask(kept.asked, 0.0, text=done.text, outcome=outcome, end=done), done

@@ -6,12 +6,11 @@ from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import ValidationError
 
 from widget import handoff
-from widget.asks import Ask, Asks, BadQuestion
+from widget.asks import Asks, BadQuestion, recalled
 from widget.forms import NAME, fields, name
-from widget.gateway import Failure, Gateway, Outcome
+from widget.gateway import Failure, Gateway
 from widget.handoff import NotSent
 from widget.identity import BadIdentity
 from widget.journal import GONE, Journal, NotKept
@@ -135,7 +134,7 @@ class Feedback:
         except NotKept as error:
             page = await self._page(request, {}, problem=str(error), root="../")
             return HTMLResponse(page, 404)
-        _, done = _recall(kept)
+        _, done = recalled(kept)
         return HTMLResponse(self._views.shared(kept.asked.question, done))
 
     async def _form(self, request: Request) -> dict[str, list[str]]:
@@ -194,7 +193,7 @@ class Feedback:
             article = self._views.finished(ask, ask.end, token, root)
         elif id:
             try:
-                ask, done = _recall(await self._journal.get(name(id)))
+                ask, done = recalled(await self._journal.get(name(id)))
                 article = self._views.finished(ask, done, token, root)
             except NotKept:
                 pass
@@ -213,14 +212,3 @@ def _vote(vote: str, reasons: tuple[Reason, ...], text: str) -> Vote:
         if direction == vote:
             return Vote(direction, reasons, text.replace("\0", "").strip())
     raise Refused(422, "This vote was not understood. Please load the page again.")
-
-
-def _recall(kept: Kept) -> tuple[Ask, Done]:
-    """A stored question as it was answered."""
-    told: dict[str, Any] = {**kept.answered.outcome, "refused": kept.answered.state == "refused"}
-    try:
-        outcome = Outcome.model_validate(told)
-    except ValidationError:  # of a newer askdocs
-        outcome = Outcome(refused=told["refused"])
-    done = Done(kept.answered.answer, outcome, kept.answered.state == "stopped")
-    return Ask(kept.asked, 0.0, text=done.text, outcome=outcome, end=done), done

@@ -207,11 +207,14 @@ def test_without_a_webhook_there_is_nothing_to_hand_on_to(box: Start, url: str) 
     assert httpx.post(address, headers=HTMX).status_code == 404
 
 
-def test_an_old_answer_is_shared_and_voted_on_after_a_restart(
+def test_an_old_answer_is_there_and_can_be_voted_on_after_a_restart(
     box: Start, url: str, store: Store
 ) -> None:
     id = asked(box(Reply(chunks=answer("Yes. ")), database_url=url))
     again = box(Reply(), database_url=url)
+    stream = httpx.get(f"{again.url}/asks/{id}/events").text
+    assert "event: done" in stream
+    assert "Yes." in stream
     vote = httpx.post(f"{again.url}/votes", data={"ask": id, "vote": "up"})
     assert vote.status_code == 200
     assert "Yes." in vote.text
