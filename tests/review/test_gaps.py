@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from gateway.errors import AskdocsError
-from tests.review.conftest import PORTS, ask
+from tests.review.conftest import NOW, PORTS, ask
 from widget.review import analytics, gaps, weeks
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
@@ -105,6 +105,6 @@ def test_a_day_is_one_of_utc(both: Store) -> None:
     midnight = weeks.begin(MONDAY)
     for minutes in (-1, 1):
         then = midnight + timedelta(minutes=minutes)
-        ask(both, "q", state="answered", days=(datetime.now(UTC) - then) / timedelta(days=1))
+        ask(both, "q", state="answered", days=(NOW - then) / timedelta(days=1))
     found = analytics.measure(both.engine, MONDAY - timedelta(days=1), MONDAY)
     assert [counts.asked for counts in found.days.values()] == [1, 1]

@@ -25,7 +25,7 @@ def request(client: str = "203.0.113.9", **headers: str) -> Request:
 
 
 def token(key: Any = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    claims = {"exp": time.time() + 60, "sub": "u1", "email": "jo@example.com", **claims}
+    claims = {"exp": time.time() + 3600, "sub": "u1", "email": "jo@example.com", **claims}
     return jwt.encode(
         {name: value for name, value in claims.items() if value is not None}, key, algorithm
     )
