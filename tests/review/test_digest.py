@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from gateway.database import reading, writing
 from gateway.search import embed
-from tests.review.conftest import PORTS, ask
+from tests.review.conftest import NOW, PORTS, ask
 from tests.review.test_gaps import days_before
 from tests.widget.stand_in import serve
 from widget.review import clusters, digest, gaps, keeper, weeks
@@ -23,7 +23,7 @@ from widget.review.clusters import Sorter
 from widget.review.tables import digest_table, member_table
 from widget.store import Store
 
-WEEK = weeks.monday(datetime.now(UTC).date()) - weeks.WEEK
+WEEK = weeks.monday(NOW.date()) - weeks.WEEK
 
 
 class Hook:

@@ -1,6 +1,6 @@
 """Gaps by week, and how answers fare, on both databases."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -12,14 +12,14 @@ from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.store import Store
 
-MONDAY = weeks.monday(datetime.now(UTC).date())
+MONDAY = weeks.monday(NOW.date())
 KEYS = {"title": "Keys", "url": "https://wiki.example.com/keys/"}
 
 
 def days_before(monday: date, days: float = 0) -> float:
     """How many days ago noon of that Monday was."""
     then = weeks.begin(monday) + timedelta(hours=12) - timedelta(days=days)
-    return (datetime.now(UTC) - then) / timedelta(days=1)
+    return (NOW - then) / timedelta(days=1)
 
 
 def test_gaps_are_refused_incomplete_or_unsure_by_week_with_the_closest_pages(both: Store) -> None:
@@ -70,7 +70,7 @@ def test_weeks_begin_on_monday_also_at_the_end_of_a_year() -> None:
 
 
 def test_analytics_count_by_day_page_channel_and_alias(both: Store) -> None:
-    today = datetime.now(UTC).date()
+    today = NOW.date()
     noon = days_before(today)
     page = "https://wiki.example.com/a"
     for number, state in enumerate(("answered", "answered", "answered", "refused", "failed")):
