@@ -113,9 +113,7 @@ def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answe
         state=state,
         answer=ask.text,
         model=outcome.served,
-        outcome=outcome.model_dump(
-            include={"sources", "citations", "pages", "model", "answers"}, mode="json"
-        ),
+        outcome=outcome.stored(),
         confidence=outcome.confidence,
         first_token=first,
         duration=duration,

@@ -22,7 +22,7 @@ from widget.gateway import Gateway, Reading
 from widget.identity import COOKIE, BadIdentity, new_cookie
 from widget.journal import Journal, NotKept
 from widget.language import SpeakLanguage
-from widget.limits import TooMany
+from widget.limits import OFTEN, TooMany
 from widget.origins import web_address, within
 from widget.proxies import OnlyTrusted
 from widget.review.pages import router as review
@@ -39,7 +39,6 @@ CROWDED = "Many people are asking right now. Please try again in a moment."
 EXAMPLES = 4
 LOST = "The connection was lost. Please try again."
 STALE = "This page has been open for long. Please send the question again."
-OFTEN = "You have asked many questions. Please try again in {seconds} seconds."
 
 AskId = Annotated[str, Path(pattern=f"^{NAME}$")]
 

@@ -1,6 +1,5 @@
 """What readers do with an answer: vote on it, share it, hand its question on to people."""
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, get_args
 
@@ -10,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from widget import handoff
 from widget.asks import Asks, BadQuestion, recalled
 from widget.forms import NAME, fields, name
-from widget.gateway import Failure, Gateway
+from widget.gateway import Gateway
 from widget.handoff import NotSent
 from widget.identity import BadIdentity
 from widget.journal import GONE, Journal, NotKept
@@ -21,8 +20,6 @@ from widget.states import Done
 from widget.store import REASONS, Asked, Direction, Kept, Reason, Vote
 from widget.views import Views
 from widget.visitors import Visitor, Visitors
-
-log = logging.getLogger(__name__)
 
 MAX_TEXT = 2000
 ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
@@ -83,7 +80,7 @@ class Feedback:
             said = _vote(vote, reasons, text)
             who = await self._who(request, sent)
             before = await self._kept(self._journal.vote(name(id), said, who.id))
-            await self._count(before, said)
+            await self._gateway.count(before, said)
         except Refused as refused:
             status, problem = refused.status, refused.sentence
         token = _first(sent, "token")
@@ -166,15 +163,6 @@ class Feedback:
             return ask.asked, ask.text
         kept: Kept = await self._kept(self._journal.get(id))
         return kept.asked, kept.answered.answer
-
-    async def _count(self, before: Kept, vote: Vote) -> None:
-        """Count the first vote on an answer for its model, as `askdocs models compare` shows."""
-        if before.vote is None and vote.vote:
-            alias, model = before.asked.alias, before.answered.model
-            try:
-                await self._gateway.vote(alias, model, vote.vote)
-            except Failure:
-                log.warning("a vote is stored, but not counted for %s", model)
 
     async def _reply(
         self,

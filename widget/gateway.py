@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from widget import sse
 from widget.settings import WidgetSettings
+from widget.store import Kept, Vote
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,11 @@ class Outcome(BaseModel):
     pages: tuple[Page, ...] = ()
     citations: tuple[Citation, ...] = ()
 
+    def stored(self) -> dict[str, Any]:
+        """What the store keeps of it."""
+        kept = {"sources", "citations", "pages", "model", "answers"}
+        return self.model_dump(mode="json", include=kept)
+
 
 class Failure(Exception):
     """Why there is no (whole) answer, as a sentence for the reader."""
@@ -119,19 +125,20 @@ class Gateway:
         """Close the connections."""
         await self.client.aclose()
 
-    async def vote(self, alias: str, model: str, vote: str) -> None:
-        """Count a vote for the model that answered, if one did. Raises Failure."""
-        if model in ("", alias):
+    async def count(self, before: Kept, vote: Vote) -> None:
+        """Count the first vote on an answer for its model, as `askdocs models compare` shows.
+
+        It is stored already: where it cannot be counted, that is logged and no more.
+        """
+        alias, model = before.asked.alias, before.answered.model
+        if before.vote is not None or not vote.vote or model in ("", alias):
             return
-        body = {"alias": alias, "model": model, "vote": vote}
+        body = {"alias": alias, "model": model, "vote": vote.vote}
         try:
             response = await self.client.post(self.vote_url, json=body, timeout=10)
+            response.raise_for_status()
         except httpx.HTTPError as error:
-            log.warning("gateway: %r", error)
-            raise Failure(UNREACHABLE) from error
-        if response.status_code != 200:
-            log.warning("gateway: %s %s", response.status_code, response.text[:500])
-            raise Failure(WRONG)
+            log.warning("a vote is stored, but not counted for %s: %r", model, error)
 
     async def ask(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from widget.mrkdwn import escaped
 from widget.store import Asked
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,10 @@ async def send(webhook: SecretStr, asked: Asked, answer: str) -> None:
 
 def _body(asked: Asked, answer: str) -> dict[str, Any]:
     who = asked.person or "a reader"
-    quoted = [f"> {_plain(line)}" for line in asked.question.split("\n")]
-    lines = [f"The docs do not answer {_plain(who)}:", *quoted]
+    quoted = [f"> {escaped(line)}" for line in asked.question.split("\n")]
+    lines = [f"The docs do not answer {escaped(who)}:", *quoted]
     if asked.page:
-        lines.append(f"Asked on {_plain(asked.page)}")
+        lines.append(f"Asked on {escaped(asked.page)}")
     return {
         "text": "\n".join(lines),
         "id": asked.id,
@@ -56,8 +57,3 @@ def _body(asked: Asked, answer: str) -> dict[str, Any]:
         "person": asked.person,
         "team": asked.team,
     }
-
-
-def _plain(text: str) -> str:
-    """Without what Slack would take as a link or as a call to everybody (`<!channel>`)."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -7,6 +7,8 @@ from gateway import keys
 from gateway.limits.grant import LimitReached
 from gateway.limits.limiter import Limiter, connect
 
+OFTEN = "You have asked many questions. Please try again in {seconds} seconds."
+
 
 class TooMany(Exception):
     """The visitor asks too often; `seconds` until the next question is taken."""

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.database import writing
 from gateway.errors import AskdocsError
+from widget.mrkdwn import escaped
 from widget.review import gaps, weeks
 from widget.review.tables import digest_table
 
@@ -121,4 +122,4 @@ def _post(webhook: str, body: dict[str, Any]) -> None:
 def _safe(text: str, most: int = 100) -> str:
     text = " ".join(text.split())
     text = text if len(text) <= most else f"{text[: most - 1]}…"
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return escaped(text)

@@ -16,7 +16,6 @@ from widget.store import Answered, Asked
 
 log = logging.getLogger(__name__)
 
-KEPT = {"sources", "citations", "pages", "model", "answers"}  # of an outcome
 AGAIN = 20.0  # seconds until an end is shown again that Slack did not hear of
 GRACE = 3.0  # seconds that Slack has to take the last edits when we are told to stop
 
@@ -57,7 +56,7 @@ class Growing:
             "failed" if failed else "refused" if outcome.refused else "answered",
             answer=self.text,
             model=outcome.served,
-            outcome=outcome.model_dump(mode="json", include=KEPT),
+            outcome=outcome.stored(),
             confidence=outcome.confidence,
             first_token=self.first_token,
             duration=duration,

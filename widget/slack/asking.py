@@ -12,7 +12,7 @@ from typing import Any
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from widget.limits import Limits, TooMany
+from widget.limits import OFTEN, Limits, TooMany
 from widget.slack import messages
 from widget.slack.answering import GRACE, Answering
 from widget.slack.messages import Message
@@ -23,8 +23,6 @@ from widget.slack.settings import SlackSettings
 from widget.store import Answered, Asked
 
 log = logging.getLogger(__name__)
-
-OFTEN = "You have asked many questions. Please try again in {seconds} seconds."
 
 
 class Asking:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from widget.gateway import Outcome, Page, Reading, Source
 from widget.markdown import with_marks
+from widget.mrkdwn import escaped
 from widget.origins import web_address
 from widget.slack.richtext import Element, block, link, literal, rich_text, section
 from widget.store import REASONS
@@ -43,14 +44,6 @@ class Message(NamedTuple):
 
     text: str
     blocks: list[Element]
-
-
-def escaped(text: str) -> str:
-    """The text where Slack would read mrkdwn: no mention, no link comes of it.
-
-    https://docs.slack.dev/messaging/formatting-message-text#escaping
-    """
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def typed(text: str, bot: str) -> str:

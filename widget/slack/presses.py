@@ -8,7 +8,6 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncRespond
 from slack_sdk.errors import SlackApiError
 
-from widget.gateway import Failure
 from widget.slack import messages
 from widget.slack.asking import Asking
 from widget.slack.messages import Message
@@ -57,7 +56,7 @@ class Presses:
             await self._whisper(body, respond, str(error))
             return
         await self._whisper(body, respond, THANKS if up else NOTED)
-        await self._count(before, vote)
+        await self.asking.answering.gateway.count(before, vote)
 
     async def reasoned(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Somebody said what was wrong. If it cannot be stored, the dialog stays with its text."""
@@ -73,7 +72,7 @@ class Presses:
             await ack(response_action="errors", errors={"text": str(error)})
             return
         await ack()
-        await self._count(before, vote)
+        await self.asking.answering.gateway.count(before, vote)
 
     async def wanted_human(
         self, ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], respond: AsyncRespond
@@ -138,15 +137,6 @@ class Presses:
         """Store a vote; returns the question as it was before. Raises NotKept."""
         visitor = self.asking.name("person", body["user"]["id"])
         return await self.asking.record.vote(id, vote, visitor)
-
-    async def _count(self, before: Kept, vote: Vote) -> None:
-        """Count the first vote on an answer for its model, as `askdocs models compare` shows."""
-        alias, model = before.asked.alias, before.answered.model
-        if before.vote is None:
-            try:
-                await self.asking.answering.gateway.vote(alias, model, vote.vote)
-            except Failure:
-                log.warning("a vote is stored, but not counted for %s", model)
 
     async def _whisper(self, body: dict[str, Any], respond: AsyncRespond, text: str) -> None:
         """Tell something to the person who pressed a button, and to nobody else."""
