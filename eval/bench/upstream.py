@@ -12,17 +12,13 @@ import argparse
 import asyncio
 import json
 import time
-from typing import cast
 
-import httptools
 import uvloop
+
+from eval.bench.wire import Connection, chunk, whole
 
 MODEL = "bench"
 CONTENT = " token"
-_EVENTS = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-    b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
-)
 _COMMON = {"id": "chatcmpl-bench", "created": 1700000000, "model": MODEL}
 
 
@@ -35,18 +31,6 @@ def _delta(delta: dict[str, str], finish: str | None = None) -> bytes:
     return _event([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}])
 
 
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def _json(data: object) -> bytes:
-    body = json.dumps(data, separators=(",", ":")).encode()
-    return (
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        % len(body)
-    ) + body
-
-
 class Answers:
     """What the engine says, made once."""
 
@@ -54,102 +38,66 @@ class Answers:
         usage = {"prompt_tokens": 12, "completion_tokens": chunks, "total_tokens": 12 + chunks}
         message = {"role": "assistant", "content": CONTENT * chunks}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        self.plain = _json(
+        self.plain = whole(
             {**_COMMON, "object": "chat.completion", "choices": [choice], "usage": usage}
         )
-        first = _chunk(_delta({"role": "assistant", "content": CONTENT}))
-        middle = _chunk(_delta({"content": CONTENT}))
-        last = _chunk(_delta({"content": CONTENT}, "stop"))
+        first = chunk(_delta({"role": "assistant", "content": CONTENT}))
+        middle = chunk(_delta({"content": CONTENT}))
+        last = chunk(_delta({"content": CONTENT}, "stop"))
         self.chunks = [first, *[middle] * (chunks - 2), last]
-        self.usage = _chunk(_event([], usage=usage))
-        self.end = _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+        self.usage = chunk(_event([], usage=usage))
+        self.end = chunk(b"data: [DONE]\n\n")
         model = {"id": MODEL, "object": "model", "created": 0, "max_model_len": 8192}
-        self.models = _json({"object": "list", "data": [model]})
+        self.models = whole({"object": "list", "data": [model]})
         before, after = _delta({"content": "@"}).split(b"@")
         self.stamped = (before, after)
 
 
-class Engine(asyncio.Protocol):
+class Engine(Connection):
     """One connection to the fake engine."""
 
     def __init__(self, answers: Answers, gap: float, apart: bool) -> None:
+        super().__init__()
         self._answers = answers
         self._gap = gap
         self._apart = apart
-        self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
-        self._body = b""
-        self._url = b""
-        self._open = True
-        self._keep = True
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._open = False
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._transport.abort()
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_body(self, body: bytes) -> None:
-        self._body += body
-
-    def on_message_complete(self) -> None:
-        url, body, self._url, self._body = self._url, self._body, b"", b""
-        self._keep = self._parser.should_keep_alive()
+    def answer(self, url: bytes, body: bytes) -> None:
         usage = b'"include_usage"' in body
         if b"/completions" not in url:
-            self._end(self._answers.models)
+            self.end(self._answers.models)
         elif b'"stream":true' not in body and b'"stream": true' not in body:
-            self._end(self._answers.plain)
+            self.end(self._answers.plain)
         else:
-            self._transport.write(self._head(_EVENTS))
+            self.begin()
             if self._gap or self._apart:
-                self._step(0, self._loop.time(), usage)
+                self._step(0, self.loop.time(), usage)
                 return
-            for chunk in self._answers.chunks:
-                self._transport.write(chunk)
+            for data in self._answers.chunks:
+                self.write(data)
             self._last(usage)
-
-    def _head(self, data: bytes) -> bytes:
-        """With the client's wish to close said back: it must not send another request here."""
-        return data if self._keep else data.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
-
-    def _end(self, data: bytes) -> None:
-        self._transport.write(self._head(data))
-        if not self._keep:
-            self._transport.close()
 
     def _last(self, usage: bool) -> None:
         if usage:
-            self._transport.write(self._answers.usage)
-        self._transport.write(self._answers.end)
-        if not self._keep:
-            self._transport.close()
+            self.write(self._answers.usage)
+        self.last(self._answers.end)
 
     def _step(self, index: int, began: float, usage: bool) -> None:
         """Write one chunk, and plan the next."""
-        if not self._open:
+        if not self.is_open:
             return
         if index == len(self._answers.chunks):
             self._last(usage)
             return
         if self._gap:
             before, after = self._answers.stamped
-            data = _chunk(b"%b%d%b" % (before, time.monotonic_ns(), after))
+            data = chunk(b"%b%d%b" % (before, time.monotonic_ns(), after))
             due = began + (index + 1) * self._gap
-            self._loop.call_at(due, self._step, index + 1, began, usage)
+            self.loop.call_at(due, self._step, index + 1, began, usage)
         else:
             data = self._answers.chunks[index]
-            self._loop.call_soon(self._step, index + 1, began, usage)
-        self._transport.write(data)
+            self.loop.call_soon(self._step, index + 1, began, usage)
+        self.write(data)
 
 
 async def main() -> None:

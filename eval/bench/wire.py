@@ -1,0 +1,86 @@
+"""HTTP/1.1 of the benchmark's fake engines, as thin as it can be: they share the cores."""
+
+import asyncio
+import json
+from typing import cast
+
+import httptools
+
+EVENTS = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+    b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+
+
+def chunk(data: bytes) -> bytes:
+    """A part of a body whose length is not known."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def whole(data: object) -> bytes:
+    """A response with this as JSON."""
+    body = json.dumps(data, separators=(",", ":")).encode()
+    return (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        % len(body)
+    ) + body
+
+
+class Connection(asyncio.Protocol):
+    """A connection to a fake engine; `answer` is called for each request."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.is_open = True
+        self._parser = httptools.HttpRequestParser(self)
+        self._body = b""
+        self._url = b""
+        self._keep = True
+
+    def answer(self, url: bytes, body: bytes) -> None:
+        """Write the answer, now or later: by `end`, or by `begin`, `write` and `last`."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.write = self._transport.write
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open = False
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._transport.abort()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        url, body, self._url, self._body = self._url, self._body, b"", b""
+        self._keep = self._parser.should_keep_alive()
+        self.answer(url, body)
+
+    def begin(self) -> None:
+        """Write the head of a stream of events."""
+        self.write(self._head(EVENTS))
+
+    def last(self, data: bytes) -> None:
+        """Write the end of such a stream."""
+        self.write(data + b"0\r\n\r\n")
+        if not self._keep:
+            self._transport.close()
+
+    def end(self, data: bytes) -> None:
+        """Write a whole response."""
+        self.write(self._head(data))
+        if not self._keep:
+            self._transport.close()
+
+    def _head(self, data: bytes) -> bytes:
+        """With the client's wish to close said back: it must not send another request here."""
+        return data if self._keep else data.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
