@@ -236,11 +236,13 @@ class Reply:
         return self.headers.get(name.decode(), "").encode("latin-1")
 
     async def close(self) -> None:
-        """End the call; the app sees that its client has gone."""
-        self._gone.set()
+        """End the call; the app sees that its client has gone, and only then that it is cancelled."""
         assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self._task.add_done_callback(_retrieved)
+        self._gone.set()
+        asyncio.get_running_loop().call_soon(self._task.cancel)
+        # Not gather: cancelled itself, it would cancel the call before the app is told.
+        await asyncio.wait([self._task])
 
     async def chunks(self) -> AsyncIterator[bytes]:
         while (message := await self._messages.get()) is not None:
@@ -266,6 +268,12 @@ class Reply:
             return {"type": "http.request", "body": body, "more_body": False}
         await self._gone.wait()
         return {"type": "http.disconnect"}
+
+
+def _retrieved(task: "asyncio.Task[None]") -> None:
+    """Nobody waits for what a call that was ended raises."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:

@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs import exam
-from askdocs.checks import free_port
 from askdocs.cli import app
 from askdocs.exam_bar import ExamBar
 from askdocs.exam_meter import Meter, memory
@@ -114,7 +113,7 @@ def test_models_and_leaks_are_only_those_of_the_contenders(examine: Exam) -> Non
         ({"docs": "elsewhere"}, "--docs elsewhere: is no folder"),
         ({"key": None}, "--url: the gateway wants a key: add --key"),
         ({"url": None}, "askdocs does not run in "),
-        ({"url": f"http://127.0.0.1:{free_port()}/v1"}, "no gateway answers at http://127.0.0.1"),
+        ({"url": "http://127.0.0.1:9/v1"}, "no gateway answers at http://127.0.0.1:9"),
         ({"questions": "gone.jsonl"}, "gone.jsonl: cannot be read: No such file"),
         ({"split": "validation"}, "no row has split = 'validation'"),
         ({"answerable": "3"}, "rows.jsonl: has 2 answerable rows: lower --answerable 3"),

@@ -374,7 +374,7 @@ def test_when_the_client_leaves_the_engine_is_idle_within_a_second(
                 began = time.monotonic()
                 # An answer to docs may have ended already: a page that is known is read at once.
                 while not lane.engine.busy() and model == "base":
-                    assert time.monotonic() - began < 5
+                    assert time.monotonic() - began < 30
         else:
             with pytest.raises(httpx.ReadTimeout):
                 http.post(url, json=body, headers=headers, timeout=httpx.Timeout(60, read=1.5))

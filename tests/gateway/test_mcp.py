@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -239,20 +240,26 @@ async def test_an_answer_that_nobody_waits_for_is_stopped(
         "authorization": f"Bearer {starting.KEY}",
         "accept": "application/json, text/event-stream",
     }
+    in_flight = 'askdocs_gateway_requests_in_flight{alias="docs",team=""} 1.0'
     async with httpx.AsyncClient(trust_env=False) as http:
-        asking = asyncio.create_task(
-            http.post(f"{gateway.root}/mcp", json=message, headers=headers, timeout=60)
-        )
-        while not await asyncio.to_thread(engine.busy):
-            assert not asking.done(), asking.result().text
-            await asyncio.sleep(0.01)
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+        # Halted, the engine cannot have answered before the client leaves.
+        engine.process.send_signal(signal.SIGSTOP)
+        try:
+            asking = asyncio.create_task(
+                http.post(f"{gateway.root}/mcp", json=message, headers=headers, timeout=60)
+            )
+            while in_flight not in (await http.get(f"{gateway.root}/metrics")).text:
+                assert not asking.done(), asking.result().text
+                await asyncio.sleep(0.05)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        finally:
+            engine.process.send_signal(signal.SIGCONT)
     log = gateway.home.parent / "access.log"
     left: set[str] = set()
     deadline = time.monotonic() + 10
     while len(left) < 2 or await asyncio.to_thread(engine.busy):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, log.read_text()
         await asyncio.sleep(0.05)
         lines = map(json.loads, log.read_text().splitlines())
         left = {line["path"] for line in lines if line["status"] == LEFT}
