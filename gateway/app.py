@@ -216,7 +216,10 @@ class Gateway:
         elif path == "/health":
             await send_json(send, 200, {"status": "ok"}, tag)
         elif path == "/metrics":
-            for model, cache in (await self._parts.fleet.prefix_caches()).items():
+            caches, _ = await asyncio.gather(
+                self._parts.fleet.prefix_caches(), self._parts.condition.look()
+            )
+            for model, cache in caches.items():
                 self._parts.books.metrics.prefix_cache(model, *cache)
             shown = await self._parts.books.metrics.expose(headers.get("accept", ""))
             kind = (b"content-type", shown.content_type.encode())
@@ -250,6 +253,7 @@ class Gateway:
         if await self._parts.fleet.find(model) is None:
             raise await self._unknown_model(model, exchange)
         self._parts.books.outcomes.count(alias, model, vote)
+        self._parts.books.metrics.voted(alias, model, vote)
         await send_json(send, 200, {"counted": True})
 
     async def _models(self, exchange: Exchange, send: Send) -> None:

@@ -14,7 +14,7 @@ from gateway.heat import Heat
 from gateway.keys import Key
 from gateway.limits.grant import Grant, LimitReached
 from gateway.limits.limiter import Limiter
-from gateway.metrics import LEFT, Metrics
+from gateway.metrics import LEFT, Metrics, Outcome
 from gateway.outcomes import Outcomes
 from gateway.room import Room
 from gateway.usage import Usage
@@ -176,6 +176,9 @@ class Exchange:
     def _fared(self) -> None:
         """Note how the answer fared: for the model that gave it, and the one that did not."""
         outcomes = self._books.outcomes
+        if outcome := self._outcome():
+            answering = self.model or self.first_choice
+            self._books.metrics.answered(self.alias, answering, outcome)
         if self.fallback is not None or (not self.model and self.status >= 500):
             outcomes.count(self.alias, self.first_choice, "failed")
         if self.refused and not self.model:  # no page was found, and no model asked
@@ -193,6 +196,14 @@ class Exchange:
         outcomes.took(self.alias, self.model, "duration", self.measured.duration)
         if self.measured.ttft is not None:
             outcomes.took(self.alias, self.model, "first_token", self.measured.ttft)
+
+    def _outcome(self) -> Outcome | None:
+        """How the answer fared for who asked; None: there was none, by the client's mistake."""
+        if self.refused:
+            return "refused"
+        if self.status >= 400 or not self.model:
+            return "failed" if self.status >= 500 else None
+        return "cautious" if self.cautious else "answered"
 
     def _entry(self, status: int) -> Entry:
         client = self.scope.get("client")

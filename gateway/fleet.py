@@ -152,9 +152,6 @@ class Fleet:
 
         An engine that does not answer within a second is left out.
         """
-        deployed = [served for _, served in self._deployed.values()]
-        everywhere = (*deployed, *reversed(self._served.values()))
-        one_each = {s.engine.url: s for s in everywhere if s.engine}
 
         async def asked(served: Served) -> tuple[str, PrefixCache | None]:
             assert served.engine is not None
@@ -163,8 +160,26 @@ class Fleet:
                     return served.name, await served.engine.prefix_cache()
             return served.name, None
 
-        told = await asyncio.gather(*map(asked, one_each.values()))
+        told = await asyncio.gather(*map(asked, self._one_each()))
         return {name: cache for name, cache in told if cache is not None}
+
+    async def ready(self) -> dict[str, bool]:
+        """Whether each engine answers now, within a second, by a model there."""
+
+        async def asked(served: Served) -> tuple[str, bool]:
+            assert served.engine is not None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    return served.name, await served.engine.is_ready()
+            return served.name, False
+
+        return dict(await asyncio.gather(*map(asked, self._one_each())))
+
+    def _one_each(self) -> Iterable[Served]:
+        """A model of each engine."""
+        deployed = [served for _, served in self._deployed.values()]
+        everywhere = (*deployed, *reversed(self._served.values()))
+        return {s.engine.url: s for s in everywhere if s.engine}.values()
 
     async def problems(self, table: Table) -> list[Problem]:
         """What keeps `table` from being used here."""

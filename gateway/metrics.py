@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -53,6 +53,9 @@ DURATION = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600
 
 # The age of each series as a series of its own would double the output; rate() needs none of it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+Outcome = Literal["answered", "cautious", "refused", "failed"]
 
 
 class Exposition(NamedTuple):
@@ -139,6 +142,15 @@ class Metrics:
             registry=own,
             multiprocess_mode="livesum",
         )
+        self._answers = counter(
+            "answers_total",
+            "Chat answers, by outcome: answered, cautious, refused, failed. Model: the one that"
+            " answered, or was to.",
+            *("alias", "model", "outcome"),
+        )
+        self._votes = counter(
+            "votes_total", "Votes of readers on answers.", *("alias", "model", "vote")
+        )
         self._limited = counter(
             "limit_rejections_total",
             "Requests refused with 429, by the kind of the limit.",
@@ -197,10 +209,26 @@ class Metrics:
             "access_log_dropped_lines_total", "Lines of the access log that were not written."
         )
         self._series: dict[tuple[str, str], _Series] = {}
+        self._outcomes: dict[tuple[str, str, Outcome], Counter] = {}
 
     def request(self, endpoint: str) -> "Request":
         """A request that has just come. `endpoint` is its path without `/v1`."""
         return Request(self, endpoint if endpoint in ENDPOINTS else OTHER)
+
+    def answered(self, alias: str, model: str, outcome: Outcome) -> None:
+        """A chat answer has ended."""
+        if (alias, model, outcome) not in self._outcomes:
+            # All of them at once: Prometheus does not see a series rise that begins at one, and
+            # refusals and votes are rare.
+            for each in get_args(Outcome):
+                self._outcomes[alias, model, each] = self._answers.labels(alias, model, each)
+            for vote in ("up", "down"):
+                self._votes.labels(alias, model, vote)
+        self._outcomes[alias, model, outcome].inc()
+
+    def voted(self, alias: str, model: str, vote: str) -> None:
+        """A reader says of an answer `up` or `down`."""
+        self._votes.labels(alias, model, vote).inc()
 
     def upstream_error(self, model: str, reason: str) -> None:
         self._upstream_errors.labels(model, reason).inc()
@@ -226,6 +254,10 @@ class Metrics:
 
     def log_lines_dropped(self, lines: int) -> None:
         self._log_drops.inc(lines)
+
+    def add(self, collector: Collector) -> None:
+        """Expose what `collector` says, too: by the worker that is asked, for none but itself."""
+        self._registry.register(collector)
 
     async def expose(self, accept: str = "") -> Exposition:
         """All metrics of all workers, in the format that the `Accept` header asks for.

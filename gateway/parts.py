@@ -16,6 +16,7 @@ from gateway.access_log import AccessLog
 from gateway.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
 from gateway.auth import Keyring
 from gateway.chat import Chat, say
+from gateway.condition import Condition
 from gateway.config import GatewaySettings
 from gateway.dispatch import Dispatch
 from gateway.engine import Engine
@@ -59,6 +60,7 @@ class Parts:
     grounding: Grounding
     chat: Chat
     warmer: Warmer
+    condition: Condition
 
     @property
     def has_wiki(self) -> bool:
@@ -139,6 +141,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.callback(index.close)
         stack.enter_context(Keeper(settings, index, embedder, traffic, say).at_work())
         grounding = Grounding(index, base.counts, embedder)
+        condition = Condition(fleet, index, settings.index.parent)
+        metrics.add(condition)
         heat = Heat(engine)
         outcomes = Outcomes(engine)
         tasks = [
@@ -177,6 +181,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             chat=Chat(settings, dispatch, grounding),
             warmer=warmer,
         )
+            condition=condition,
 
 
 async def _stop(tasks: list["asyncio.Task[None]"]) -> None:

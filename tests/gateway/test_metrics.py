@@ -101,6 +101,17 @@ async def test_cached_tokens_are_counted_as_far_as_the_engine_tells() -> None:
     assert await read(metrics, "engine_cache_hit_ratio", model="base") == 0.75
 
 
+async def test_rare_outcomes_and_votes_are_there_before_they_are_counted() -> None:
+    metrics = Metrics()
+    metrics.answered("docs", "docs@v7", "answered")
+    assert await read(metrics, "answers_total", outcome="answered") == 1
+    for outcome in ("cautious", "refused", "failed"):
+        assert await read(metrics, "answers_total", model="docs@v7", outcome=outcome) == 0
+    assert await read(metrics, "votes_total", model="docs@v7", vote="down") == 0
+    metrics.voted("docs", "docs@v7", "down")
+    assert await read(metrics, "votes_total", model="docs@v7", vote="down") == 1
+
+
 async def test_a_request_is_waiting_until_its_first_byte_and_in_flight_until_its_end() -> None:
     metrics = Metrics()
     request = metrics.request("/completions")
@@ -313,6 +324,8 @@ def test_promtool_finds_nothing_to_criticise() -> None:
     request.fallback("docs@v7", "base", "timeout")
     metrics.upstream_error("docs@v7", "timeout")
     metrics.circuit("docs@v7", 2)
+    metrics.answered("docs", "docs@v7", "refused")
+    metrics.voted("docs", "docs@v7", "down")
     result = subprocess.run(
         [str(promtool), "check", "metrics"],
         input=asyncio.run(metrics.expose()).body,

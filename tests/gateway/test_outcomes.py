@@ -70,26 +70,31 @@ Told = dict[str, dict[str, int]]
 
 
 @pytest.mark.parametrize(
-    ("known", "counts"),
+    ("known", "counts", "outcome"),
     [
-        ({"model": "v8"}, {"v8": {"answers": 1}}),
-        ({"model": "v8", "refused": True}, {"v8": {"answers": 1, "refused": 1}}),
-        ({"model": "v8", "cautious": True}, {"v8": {"answers": 1, "cautious": 1}}),
-        ({"model": "v8", "status": 502}, {"v8": {"failed": 1}}),
-        ({"model": "base", "fallback": "503"}, {"v8": {"failed": 1}, "base": {"answers": 1}}),
-        ({"status": 503}, {"v8": {"failed": 1}}),
-        ({"refused": True}, {"v8": {"answers": 1, "refused": 1}}),  # no page: no model was asked
-        ({"status": 400}, {}),
-        ({"model": "v8", "has_left": True}, {}),
+        ({"model": "v8"}, {"v8": {"answers": 1}}, "answered"),
+        ({"model": "v8", "refused": True}, {"v8": {"answers": 1, "refused": 1}}, "refused"),
+        ({"model": "v8", "cautious": True}, {"v8": {"answers": 1, "cautious": 1}}, "cautious"),
+        ({"model": "v8", "status": 502}, {"v8": {"failed": 1}}, "failed"),
+        (
+            {"model": "base", "fallback": "503"},
+            {"v8": {"failed": 1}, "base": {"answers": 1}},
+            "answered",
+        ),
+        ({"status": 503}, {"v8": {"failed": 1}}, "failed"),
+        # No page: no model was asked.
+        ({"refused": True}, {"v8": {"answers": 1, "refused": 1}}, "refused"),
+        ({"status": 400}, {}, ""),
+        ({"model": "v8", "has_left": True}, {}, ""),
     ],
     ids=str,
 )
 async def test_a_request_counts_for_the_model_that_answered_or_did_not(
-    stored: sa.Engine, known: dict[str, object], counts: Told
+    stored: sa.Engine, known: dict[str, object], counts: Told, outcome: str
 ) -> None:
-    outcomes = Outcomes(stored)
+    outcomes, metrics = Outcomes(stored), Metrics()
     limiter = await connect(None, Usage(stored).month)
-    books = Books(limiter, Usage(stored), Metrics(), AccessLog(None), Heat(stored), outcomes)
+    books = Books(limiter, Usage(stored), metrics, AccessLog(None), Heat(stored), outcomes)
     scope = {"method": "POST", "path": "/", "state": {"request_id": "1"}}
     exchange = Exchange(scope, "/chat/completions", books)
     exchange.asked("docs", "v8", stream=False)
@@ -99,5 +104,11 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
     await outcomes.flush()
     tallies = tally(stored, "docs", datetime.now(UTC).date())
     assert {model: dict(one.counts) for model, one in tallies.items()} == counts
+    exposed = (await metrics.expose()).body.decode().splitlines()
+    answering = known.get("model", "v8")
+    labels = f'alias="docs",model="{answering}",outcome="{outcome}"'
+    said = [line for line in exposed if line.startswith("askdocs_gateway_answers_total{")]
+    counted = [line for line in said if not line.endswith(" 0.0")]
+    assert counted == ([f"askdocs_gateway_answers_total{{{labels}}} 1.0"] if outcome else [])
     answered = [model for model, told in counts.items() if "answers" in told and "model" in known]
     assert [m for m, one in tallies.items() if one.times["duration"].total() == 1] == answered
