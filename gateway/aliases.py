@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from pydantic import ValidationError
 
+from gateway import audit
 from gateway.config import Alias
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
@@ -185,6 +186,9 @@ def save(database: sa.Engine, name: str, alias: Alias, by: str) -> None:
     """Put an alias into the database: all or nothing, and seen by every worker."""
     with writing(database) as connection:
         put(connection, name, alias, by)
+        facts = alias.model_dump(mode="json", exclude={"instructions"}, exclude_defaults=True)
+        facts["instructions"] = len(alias.instructions or "")
+        audit.record(connection, "alias.set", name, **facts)
 
 
 def put(connection: sa.Connection, name: str, alias: Alias, by: str) -> None:
@@ -211,6 +215,8 @@ def remove(database: sa.Engine, name: str) -> bool:
     with writing(database) as connection:
         gone = connection.execute(sa.delete(alias_table).where(alias_table.c.name == name)).rowcount
         _advance(connection)
+        if gone:
+            audit.record(connection, "alias.remove", name)
     return bool(gone)
 
 

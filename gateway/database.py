@@ -1,4 +1,4 @@
-"""The database: keys, usage and aliases, in a SQLite file or in PostgreSQL.
+"""The database: keys, usage, aliases and the rest, in a SQLite file or in PostgreSQL.
 
 SQLAlchemy Core, synchronous; async code calls it through `asyncio.to_thread`. Each module keeps its
 own tables on `metadata`; `gateway/migrations` makes them.
@@ -23,14 +23,31 @@ metadata = sa.MetaData()
 MIGRATIONS = Path(__file__).with_name("migrations")
 # The newest of them. Written here, because Alembic takes half a second to import, and a database
 # that is up to date does not need it.
-HEAD = "0006"
+HEAD = "0007"
 # Any number, as long as nothing else in the same database locks it.
 LOCK = 4_708_159_226
 BUSY = 10  # seconds that a SQLite writer waits for another one
+# Behind the name of a SQLite file: says that a backup is being put into its place.
+RESTORING = ".restoring"
+# Seconds that looking for damage may take; a large file is not read to its end at every start.
+LOOKING = 2.0
+
+
+# One row. Migrations only add, so that while a team upgrades one process after the other, those of
+# the release before go on with the new schema; one that does more raises this.
+reach_table = sa.Table(
+    "schema_reach",
+    metadata,
+    sa.Column("oldest", sa.String(32), nullable=False),
+)
 
 
 class Unreachable(AskdocsError):
     """The database did not answer, or answered with an error."""
+
+
+class Damaged(Unreachable):
+    """The database is there, and what it holds cannot be read."""
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -121,14 +138,18 @@ def migrate(engine: sa.Engine) -> None:
     Processes that call it at once wait for each other. A kill in the middle leaves the old schema,
     because all steps are one transaction.
 
+    A newer schema that this code can work with stays as it is: see `reach_table`.
+
     Raises:
         Unreachable: the database cannot be reached or written.
-        AskdocsError: it belongs to a newer askdocs.
+        Damaged: it cannot be read.
+        AskdocsError: it belongs to a newer askdocs; a restore was cut off in the middle.
     """
     if engine.dialect.name == "sqlite":
         _make_file(engine)
     with reading(engine) as connection:
-        if _revision(connection) == HEAD:
+        found = _revision(connection)
+        if found == HEAD or _reaches(connection, found):
             return
     from alembic import command
     from alembic.config import Config
@@ -136,7 +157,10 @@ def migrate(engine: sa.Engine) -> None:
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-        _refuse_newer(engine, _revision(connection))
+        found = _revision(connection)
+        if _reaches(connection, found):
+            return
+        _refuse_newer(engine, found)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
@@ -144,15 +168,43 @@ def migrate(engine: sa.Engine) -> None:
 
 
 def check(engine: sa.Engine) -> None:
-    """Raises AskdocsError unless the schema is the one of this code; changes nothing."""
+    """Raises AskdocsError unless this code can work with the schema; changes nothing."""
     with reading(engine) as connection:
         found = _revision(connection)
-    if found != HEAD:
+        reaches = _reaches(connection, found)
+    if found != HEAD and not reaches:
         _refuse_newer(engine, found)
         raise AskdocsError(
             f"{shown(engine)}: the database is {'older than this askdocs' if found else 'empty'}:"
             " start the gateway, or run `askdocs keys list`, which brings it up to date"
         )
+
+
+def look_for_damage(engine: sa.Engine) -> None:
+    """Read through a SQLite file, for LOOKING seconds at most; PostgreSQL has checksums for that.
+
+    SQLite sees pages that are lost or mixed up, not a letter of a text that is another one.
+
+    Raises Damaged, Unreachable.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with reading(engine) as connection:
+        driver: Any = connection.connection.driver_connection
+        deadline = time.monotonic() + LOOKING
+        driver.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        try:
+            (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if "interrupted" not in str(error):
+                raise Damaged(_damaged(shown(engine), str(error))) from None
+            return
+        except sqlite3.DatabaseError as error:
+            raise Damaged(_damaged(shown(engine), str(error))) from None
+        finally:
+            driver.set_progress_handler(None, 0)
+    if found != "ok":
+        raise Damaged(_damaged(shown(engine), " ".join(found.split())))
 
 
 def ping(engine: sa.Engine) -> None:
@@ -186,6 +238,8 @@ def _explained(engine: sa.Engine) -> Iterator[None]:
     except SQLAlchemyError as error:
         # Without SQL, parameters and links, which SQLAlchemy's own text carries.
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        if is_damage(reason):
+            raise Damaged(_damaged(shown(engine), reason)) from error
         fix = (
             "free the file and its disk, or name another one"
             if engine.dialect.name == "sqlite"
@@ -194,6 +248,19 @@ def _explained(engine: sa.Engine) -> Iterator[None]:
         raise Unreachable(
             f"{shown(engine)}: the database does not answer ({reason}): {fix}"
         ) from error
+
+
+def is_damage(reason: str) -> bool:
+    """Does SQLite or PostgreSQL say so when what is stored cannot be read?"""
+    words = ("malformed", "not a database", "invalid page", "could not read block")
+    return any(word in reason for word in words)
+
+
+def _damaged(place: str, reason: str) -> str:
+    return (
+        f"{place}: the database is damaged ({reason}): stop askdocs, and put a backup back with"
+        " `askdocs restore FILE --only database`"
+    )
 
 
 def _connect_sqlite(connection: Any, _: Any) -> None:
@@ -214,6 +281,11 @@ def _make_file(engine: sa.Engine) -> None:
     https://www.sqlite.org/wal.html
     """
     path = Path(str(engine.url.database))
+    if path.with_name(path.name + RESTORING).exists():
+        raise AskdocsError(
+            f"{path}: a restore was cut off in the middle: finish it with `askdocs restore"
+            " --resume`, or start `askdocs up`, which does"
+        )
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
@@ -231,9 +303,12 @@ def _make_file(engine: sa.Engine) -> None:
                 driver.execute("PRAGMA journal_mode = WAL")
                 return
         except (OperationalError, sqlite3.Error) as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            reason = str(getattr(error, "orig", None) or error)
+            if is_damage(reason):
+                raise Damaged(f"{_damaged(shown(engine), reason)}, or name another file") from None
+            if "locked" not in reason or time.monotonic() > deadline:
                 raise Unreachable(
-                    f"{shown(engine)}: not usable as a database ({error}): name another file"
+                    f"{shown(engine)}: not usable as a database ({reason}): name another file"
                 ) from None
             time.sleep(0.02)
 
@@ -243,6 +318,21 @@ def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _reaches(connection: sa.Connection, found: str | None) -> bool:
+    """Is this a schema of a newer askdocs that says that this one can work with it?"""
+    if found is None or not is_newer(found):
+        return False
+    if not sa.inspect(connection).has_table(reach_table.name):
+        return False
+    oldest = connection.execute(sa.select(reach_table.c.oldest)).scalar()
+    return oldest is not None and oldest <= HEAD
+
+
+def is_newer(revision: str) -> bool:
+    """Revisions are numbers of four digits, which sort as texts."""
+    return len(revision) == len(HEAD) and revision.isdigit() and revision > HEAD
 
 
 def _refuse_newer(engine: sa.Engine, found: str | None) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from gateway import audit
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
 
@@ -150,6 +151,7 @@ class Keys:
                 values = {**row, **asdict(limits), "models": list(key.models)}
                 connection.execute(sa.insert(key_table).values(values))
                 text = _add_secret(connection, key)
+                _record(connection, "create", key, team=team, models=list(key.models))
         except IntegrityError:
             raise AskdocsError(
                 f"a key named {name!r} exists: choose another name, or end that one with"
@@ -178,6 +180,7 @@ class Keys:
             now = datetime.now(UTC)
             this = key_table.c.id == key.id
             connection.execute(sa.update(key_table).where(this).values(revoked=now))
+            _record(connection, "revoke", key)
             return _get(connection, key.id)
 
     def rotate(self, id_or_name: str, grace: timedelta) -> tuple[Key, str]:
@@ -203,6 +206,7 @@ class Keys:
                 .where(here, sa.or_(until.is_(None), until > now + grace))
                 .values(valid_until=now + grace)
             )
+            _record(connection, "rotate", key, grace_seconds=round(grace.total_seconds()))
             return key, _add_secret(connection, key)
 
     def find(self, id: str) -> Found | None:
@@ -235,6 +239,10 @@ def _add_secret(connection: sa.Connection, key: Key) -> str:
     return f"ask-{key.id}-{secret}"
 
 
+def _record(connection: sa.Connection, verb: str, key: Key, **details: object) -> None:
+    audit.record(connection, f"key.{verb}", key.name, id=key.id, **details)
+
+
 def _get(connection: sa.Connection, id_or_name: str) -> Key:
     named = (key_table.c.name == id_or_name) & key_table.c.revoked.is_(None)
     rows = connection.execute(
@@ -245,6 +253,11 @@ def _get(connection: sa.Connection, id_or_name: str) -> Key:
     revoked = connection.execute(sa.select(key_table.c.id).filter_by(name=id_or_name)).scalars()
     if ids := ", ".join(revoked):
         raise AskdocsError(f"every key named {id_or_name!r} is revoked; by id they are {ids}")
+    if id_or_name == INSTALLATION:
+        raise AskdocsError(
+            "the installation's own key is no key of the database: docs/api-key.md says how to"
+            " replace it"
+        )
     raise AskdocsError(f"no key has the name or the id {id_or_name!r}: see `askdocs keys list`")
 
 

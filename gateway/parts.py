@@ -92,6 +92,7 @@ async def prepare(settings: GatewaySettings) -> None:
     try:
         await asyncio.to_thread(database.migrate, engine)
         await asyncio.to_thread(wiki_index.prepare, settings, say)
+        await asyncio.to_thread(database.look_for_damage, engine)
         fleet = Fleet(settings)
         try:
             table = await asyncio.to_thread(Aliases(settings.aliases, engine).load)

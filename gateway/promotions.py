@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from gateway import aliases
+from gateway import aliases, audit
 from gateway.config import Alias
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
@@ -103,6 +103,8 @@ def write(
             "why": why,
         }
         connection.execute(sa.insert(promotion_table).values(row))
+        facts = {"before": before.targets, "after": targets, "why": why}
+        audit.record(connection, f"version.{action}", name, **facts)
 
 
 def previous(entries: Sequence[Entry], current: Targets) -> Targets | None:

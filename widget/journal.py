@@ -105,7 +105,8 @@ class Journal:
             await asyncio.sleep(HOURLY)
 
     def _purge(self, store: Store) -> int:
-        return store.forget(before=datetime.now(UTC) - self._retention)
+        before = datetime.now(UTC) - self._retention
+        return store.forget(before=before, action="questions.expire")
 
     def close(self) -> None:
         """Wait for what is being written."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 
+from gateway import audit
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
 
@@ -226,10 +227,12 @@ class Store:
         person: str | None = None,
         before: datetime | None = None,
         dry_run: bool = False,
+        action: str = "questions.forget",
     ) -> int:
         """Delete the questions of a visitor, of a person, or from before a moment, votes included.
 
-        All conditions that are given must hold; returns how many questions. Raises Unreachable.
+        All conditions that are given must hold; returns how many questions. `action` is what the
+        audit log calls it. Raises Unreachable.
         """
         c = question_table.c
         conditions = [] if visitor is None else [c.visitor == visitor]
@@ -240,8 +243,12 @@ class Store:
         with writing(self.engine) as connection:
             found = sa.select(sa.func.count()).select_from(question_table).where(*conditions)
             count = connection.execute(found).scalar_one()
-            if not dry_run:
+            if count and not dry_run:
                 connection.execute(question_table.delete().where(*conditions))
+                # Not of whom: the log would keep what is to be forgotten.
+                given = {"visitor": visitor, "person": person, "before": before}
+                by = [name for name, value in given.items() if value is not None]
+                audit.record(connection, action, f"{count:,}", by=by)
         return int(count)
 
     def _select(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Kept]:

@@ -117,6 +117,7 @@ def test_a_database_of_a_newer_askdocs_is_refused_and_left_alone(engine: sa.Engi
     database.migrate(engine)
     with database.writing(engine) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("UPDATE schema_reach SET oldest = '9999'"))
     for use in (database.migrate, database.check):
         with pytest.raises(AskdocsError, match=r"belongs to a newer askdocs.*'9999'.*upgrade"):
             use(engine)

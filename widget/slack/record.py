@@ -95,7 +95,7 @@ class Record:
         """Delete, now and every hour, what has been kept for so long; until cancelled."""
         while store := self._store:
             before = datetime.now(UTC) - timedelta(days=days)
-            await self._patiently(lambda: store.forget(before=before))  # noqa: B023
+            await self._patiently(lambda: store.forget(before=before, action="questions.expire"))  # noqa: B023
             await asyncio.sleep(HOURLY)
 
     async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:

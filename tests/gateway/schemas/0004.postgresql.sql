@@ -1,0 +1,205 @@
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+SET default_tablespace = '';
+SET default_table_access_method = heap;
+CREATE TABLE public.alembic_version (
+    version_num character varying(32) NOT NULL
+);
+CREATE TABLE public.alias_revision (
+    revision bigint NOT NULL
+);
+CREATE TABLE public.aliases (
+    name text NOT NULL,
+    definition text NOT NULL,
+    updated timestamp with time zone NOT NULL,
+    updated_by text NOT NULL
+);
+CREATE TABLE public.deployments (
+    name text NOT NULL,
+    source text NOT NULL,
+    state text NOT NULL,
+    message text NOT NULL,
+    kind text,
+    url text,
+    model text,
+    updated timestamp with time zone NOT NULL
+);
+CREATE TABLE public.key_secrets (
+    digest bytea NOT NULL,
+    key_id character varying(32) NOT NULL,
+    created timestamp with time zone NOT NULL,
+    valid_until timestamp with time zone
+);
+CREATE TABLE public.keys (
+    id character varying(32) NOT NULL,
+    name character varying(100) NOT NULL,
+    team character varying(100) NOT NULL,
+    models json NOT NULL,
+    rpm bigint,
+    tpm bigint,
+    max_parallel bigint,
+    monthly_tokens bigint,
+    created timestamp with time zone NOT NULL,
+    expires timestamp with time zone,
+    revoked timestamp with time zone
+);
+CREATE TABLE public.outcomes (
+    day date NOT NULL,
+    alias text NOT NULL,
+    model text NOT NULL,
+    measure text NOT NULL,
+    bucket integer NOT NULL,
+    count bigint NOT NULL
+);
+CREATE TABLE public.page_heat (
+    url text NOT NULL,
+    heat double precision NOT NULL
+);
+CREATE TABLE public.promotions (
+    number integer NOT NULL,
+    at timestamp with time zone NOT NULL,
+    by text NOT NULL,
+    alias text NOT NULL,
+    action text NOT NULL,
+    before text NOT NULL,
+    after text NOT NULL,
+    verdict text,
+    why text
+);
+CREATE SEQUENCE public.promotions_number_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+ALTER SEQUENCE public.promotions_number_seq OWNED BY public.promotions.number;
+CREATE TABLE public.usage (
+    key_id character varying(32) NOT NULL,
+    day date NOT NULL,
+    team text NOT NULL,
+    alias text NOT NULL,
+    model text NOT NULL,
+    requests bigint NOT NULL,
+    prompt_tokens bigint NOT NULL,
+    completion_tokens bigint NOT NULL
+);
+CREATE TABLE public.wiki_answers (
+    number integer NOT NULL,
+    id text NOT NULL,
+    question text NOT NULL,
+    paths text NOT NULL,
+    model text,
+    vector bytea,
+    digest bigint NOT NULL
+);
+CREATE SEQUENCE public.wiki_answers_number_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+ALTER SEQUENCE public.wiki_answers_number_seq OWNED BY public.wiki_answers.number;
+CREATE TABLE public.wiki_pages (
+    number integer NOT NULL,
+    source text NOT NULL,
+    path text NOT NULL,
+    stamp text NOT NULL,
+    title text NOT NULL,
+    url text NOT NULL,
+    digest bigint NOT NULL,
+    sections bytea NOT NULL
+);
+CREATE SEQUENCE public.wiki_pages_number_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+ALTER SEQUENCE public.wiki_pages_number_seq OWNED BY public.wiki_pages.number;
+CREATE TABLE public.wiki_sources (
+    name text NOT NULL,
+    spec text NOT NULL,
+    synced text,
+    problems text NOT NULL
+);
+CREATE TABLE public.wiki_state (
+    token character varying(32) NOT NULL,
+    memory text
+);
+CREATE TABLE public.wiki_vectors (
+    page integer NOT NULL,
+    model text NOT NULL,
+    scales bytea NOT NULL,
+    matrix bytea NOT NULL
+);
+ALTER TABLE ONLY public.promotions ALTER COLUMN number SET DEFAULT nextval('public.promotions_number_seq'::regclass);
+ALTER TABLE ONLY public.wiki_answers ALTER COLUMN number SET DEFAULT nextval('public.wiki_answers_number_seq'::regclass);
+ALTER TABLE ONLY public.wiki_pages ALTER COLUMN number SET DEFAULT nextval('public.wiki_pages_number_seq'::regclass);
+INSERT INTO public.alembic_version VALUES ('0004');
+INSERT INTO public.alias_revision VALUES (2);
+INSERT INTO public.aliases VALUES ('hr', '{"targets":{"base":90.0,"spare":10.0},"fallback":[],"grounding":true,"sources":[],"instructions":null,"first_byte":30.0}', '2026-11-26 04:33:07.74454+00', 'ann');
+INSERT INTO public.aliases VALUES ('docs', '{"targets":{"docs@v1":1.0},"fallback":[],"grounding":true,"sources":[],"instructions":null,"first_byte":30.0}', '2026-11-26 04:33:10.398961+00', 'ann');
+INSERT INTO public.deployments VALUES ('docs@v1', '/srv/versions', 'ready', '', 'gguf', 'http://127.0.0.1:9001/v1', 'docs@v1', '2026-11-26 04:33:10.370412+00');
+INSERT INTO public.key_secrets VALUES ('\xb0679324228c35931acdfa8a487f94873c05094138a477994a5bdba6d6c24a56', 'vakktewbv5', '2026-11-26 04:33:07.669968+00', NULL);
+INSERT INTO public.key_secrets VALUES ('\x8a652abf7512959a7ecf7abe32a2bb4634c0b03fc93008b0365ed67933bff00c', 'ajrsdk9dnb', '2026-11-26 04:33:07.689883+00', NULL);
+INSERT INTO public.keys VALUES ('vakktewbv5', 'ci', 'red', '["docs"]', 60, NULL, 4, 9000, '2026-11-26 04:33:07.645975+00', NULL, NULL);
+INSERT INTO public.keys VALUES ('ajrsdk9dnb', 'old', '', '[]', NULL, NULL, NULL, NULL, '2026-11-26 04:33:07.681954+00', NULL, '2026-11-26 04:33:07.706729+00');
+INSERT INTO public.outcomes VALUES ('2026-11-26', 'docs', 'docs@v1', 'answered', 0, 1);
+INSERT INTO public.page_heat VALUES ('https://wiki.example.com/vpn/', 2.5);
+INSERT INTO public.promotions VALUES (1, '2026-11-26 04:33:10.400482+00', 'ann', 'docs', 'promote', '{"base": 1.0}', '{"docs@v1": 1.0}', NULL, NULL);
+INSERT INTO public.usage VALUES ('vakktewbv5', '2026-11-26', 'red', 'docs', 'base', 1, 1200, 80);
+INSERT INTO public.wiki_pages VALUES (1, 'wiki', 'vpn.md', '1', 'VPN', 'https://wiki.example.com/vpn/', -6947684021126071892, '\x78018b8e560a0bf053d251502a2bc80352d1b140a6b202502c262f262f242315c454c84b4d4d2956485428c9cf4ecdd3538a8d0500ac781040');
+INSERT INTO public.wiki_sources VALUES ('wiki', '{}', NULL, '[]');
+INSERT INTO public.wiki_state VALUES ('cce1b6bed42e43fab1c706fcaff002b3', NULL);
+SELECT pg_catalog.setval('public.promotions_number_seq', 1, true);
+SELECT pg_catalog.setval('public.wiki_answers_number_seq', 1, false);
+SELECT pg_catalog.setval('public.wiki_pages_number_seq', 1, true);
+ALTER TABLE ONLY public.alembic_version
+    ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+ALTER TABLE ONLY public.aliases
+    ADD CONSTRAINT aliases_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.key_secrets
+    ADD CONSTRAINT key_secrets_pkey PRIMARY KEY (digest);
+ALTER TABLE ONLY public.keys
+    ADD CONSTRAINT keys_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.outcomes
+    ADD CONSTRAINT outcomes_pkey PRIMARY KEY (day, alias, model, measure, bucket);
+ALTER TABLE ONLY public.page_heat
+    ADD CONSTRAINT page_heat_pkey PRIMARY KEY (url);
+ALTER TABLE ONLY public.promotions
+    ADD CONSTRAINT promotions_pkey PRIMARY KEY (number);
+ALTER TABLE ONLY public.usage
+    ADD CONSTRAINT usage_pkey PRIMARY KEY (key_id, day, team, alias, model);
+ALTER TABLE ONLY public.wiki_answers
+    ADD CONSTRAINT wiki_answers_id_key UNIQUE (id);
+ALTER TABLE ONLY public.wiki_answers
+    ADD CONSTRAINT wiki_answers_pkey PRIMARY KEY (number);
+ALTER TABLE ONLY public.wiki_pages
+    ADD CONSTRAINT wiki_pages_path UNIQUE (source, path);
+ALTER TABLE ONLY public.wiki_pages
+    ADD CONSTRAINT wiki_pages_pkey PRIMARY KEY (number);
+ALTER TABLE ONLY public.wiki_sources
+    ADD CONSTRAINT wiki_sources_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.wiki_vectors
+    ADD CONSTRAINT wiki_vectors_pkey PRIMARY KEY (page);
+CREATE INDEX ix_key_secrets_key_id ON public.key_secrets USING btree (key_id);
+CREATE UNIQUE INDEX keys_name_in_use ON public.keys USING btree (name) WHERE (revoked IS NULL);
+CREATE INDEX page_heat_heat ON public.page_heat USING btree (heat);
+CREATE INDEX usage_day ON public.usage USING btree (day);
+ALTER TABLE ONLY public.key_secrets
+    ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES public.keys(id);
+ALTER TABLE ONLY public.wiki_vectors
+    ADD CONSTRAINT wiki_vectors_page_fkey FOREIGN KEY (page) REFERENCES public.wiki_pages(number) ON DELETE CASCADE;

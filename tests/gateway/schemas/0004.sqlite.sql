@@ -1,0 +1,146 @@
+BEGIN TRANSACTION;
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0004');
+CREATE TABLE alias_revision (
+	revision BIGINT NOT NULL
+);
+INSERT INTO "alias_revision" VALUES(2);
+CREATE TABLE aliases (
+	name TEXT NOT NULL, 
+	definition TEXT NOT NULL, 
+	updated DATETIME NOT NULL, 
+	updated_by TEXT NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "aliases" VALUES('hr','{"targets":{"base":90.0,"spare":10.0},"fallback":[],"grounding":true,"sources":[],"instructions":null,"first_byte":30.0}','2026-11-26 04:32:58.972297','ann');
+INSERT INTO "aliases" VALUES('docs','{"targets":{"docs@v1":1.0},"fallback":[],"grounding":true,"sources":[],"instructions":null,"first_byte":30.0}','2026-11-26 04:32:59.058700','ann');
+CREATE TABLE deployments (
+	name TEXT NOT NULL, 
+	source TEXT NOT NULL, 
+	state TEXT NOT NULL, 
+	message TEXT NOT NULL, 
+	kind TEXT, 
+	url TEXT, 
+	model TEXT, 
+	updated DATETIME NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "deployments" VALUES('docs@v1','/srv/versions','ready','','gguf','http://127.0.0.1:9001/v1','docs@v1','2026-11-26 04:32:59.046033');
+CREATE TABLE key_secrets (
+	digest BLOB NOT NULL, 
+	key_id VARCHAR(32) NOT NULL, 
+	created DATETIME NOT NULL, 
+	valid_until DATETIME, 
+	PRIMARY KEY (digest), 
+	FOREIGN KEY(key_id) REFERENCES keys (id)
+);
+INSERT INTO "key_secrets" VALUES(X'B0679324228C35931ACDFA8A487F94873C05094138A477994A5BDBA6D6C24A56','tbmk43pknm','2026-11-26 04:32:58.891185',NULL);
+INSERT INTO "key_secrets" VALUES(X'8A652ABF7512959A7ECF7ABE32A2BB4634C0B03FC93008B0365ED67933BFF00C','oo93ev4mzx','2026-11-26 04:32:58.904244',NULL);
+CREATE TABLE keys (
+	id VARCHAR(32) NOT NULL, 
+	name VARCHAR(100) NOT NULL, 
+	team VARCHAR(100) NOT NULL, 
+	models JSON NOT NULL, 
+	rpm BIGINT, 
+	tpm BIGINT, 
+	max_parallel BIGINT, 
+	monthly_tokens BIGINT, 
+	created DATETIME NOT NULL, 
+	expires DATETIME, 
+	revoked DATETIME, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "keys" VALUES('tbmk43pknm','ci','red','["docs"]',60,NULL,4,9000,'2026-11-26 04:32:58.888782',NULL,NULL);
+INSERT INTO "keys" VALUES('oo93ev4mzx','old','','[]',NULL,NULL,NULL,NULL,'2026-11-26 04:32:58.902665',NULL,'2026-11-26 04:32:58.916194');
+CREATE TABLE outcomes (
+	day DATE NOT NULL, 
+	alias TEXT NOT NULL, 
+	model TEXT NOT NULL, 
+	measure TEXT NOT NULL, 
+	bucket INTEGER NOT NULL, 
+	count BIGINT NOT NULL, 
+	PRIMARY KEY (day, alias, model, measure, bucket)
+);
+INSERT INTO "outcomes" VALUES('2026-11-26','docs','docs@v1','answered',0,1);
+CREATE TABLE page_heat (
+	url TEXT NOT NULL, 
+	heat DOUBLE NOT NULL, 
+	PRIMARY KEY (url)
+);
+INSERT INTO "page_heat" VALUES('https://wiki.example.com/vpn/',2.5);
+CREATE TABLE promotions (
+	number INTEGER NOT NULL, 
+	at DATETIME NOT NULL, 
+	"by" TEXT NOT NULL, 
+	alias TEXT NOT NULL, 
+	action TEXT NOT NULL, 
+	"before" TEXT NOT NULL, 
+	"after" TEXT NOT NULL, 
+	verdict TEXT, 
+	why TEXT, 
+	PRIMARY KEY (number)
+);
+INSERT INTO "promotions" VALUES(1,'2026-11-26 04:32:59.059239','ann','docs','promote','{"base": 1.0}','{"docs@v1": 1.0}',NULL,NULL);
+CREATE TABLE usage (
+	key_id VARCHAR(32) NOT NULL, 
+	day DATE NOT NULL, 
+	team TEXT NOT NULL, 
+	alias TEXT NOT NULL, 
+	model TEXT NOT NULL, 
+	requests BIGINT NOT NULL, 
+	prompt_tokens BIGINT NOT NULL, 
+	completion_tokens BIGINT NOT NULL, 
+	PRIMARY KEY (key_id, day, team, alias, model)
+);
+INSERT INTO "usage" VALUES('tbmk43pknm','2026-11-26','red','docs','base',1,1200,80);
+CREATE TABLE wiki_answers (
+	number INTEGER NOT NULL, 
+	id TEXT NOT NULL, 
+	question TEXT NOT NULL, 
+	paths TEXT NOT NULL, 
+	model TEXT, 
+	vector BLOB, 
+	digest BIGINT NOT NULL, 
+	PRIMARY KEY (number), 
+	UNIQUE (id)
+);
+CREATE TABLE wiki_pages (
+	number INTEGER NOT NULL, 
+	source TEXT NOT NULL, 
+	path TEXT NOT NULL, 
+	stamp TEXT NOT NULL, 
+	title TEXT NOT NULL, 
+	url TEXT NOT NULL, 
+	digest BIGINT NOT NULL, 
+	sections BLOB NOT NULL, 
+	PRIMARY KEY (number), 
+	CONSTRAINT wiki_pages_path UNIQUE (source, path)
+);
+CREATE TABLE wiki_sources (
+	name TEXT NOT NULL, 
+	spec TEXT NOT NULL, 
+	synced TEXT, 
+	problems TEXT NOT NULL, 
+	PRIMARY KEY (name)
+);
+CREATE TABLE wiki_state (
+	token VARCHAR(32) NOT NULL, 
+	memory TEXT
+);
+INSERT INTO "wiki_state" VALUES('e8de79d403a342128340f70bfbcd3273',NULL);
+CREATE TABLE wiki_vectors (
+	page INTEGER NOT NULL, 
+	model TEXT NOT NULL, 
+	scales BLOB NOT NULL, 
+	matrix BLOB NOT NULL, 
+	PRIMARY KEY (page), 
+	FOREIGN KEY(page) REFERENCES wiki_pages (number) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX keys_name_in_use ON keys (name) WHERE revoked IS NULL;
+CREATE INDEX ix_key_secrets_key_id ON key_secrets (key_id);
+CREATE INDEX usage_day ON usage (day);
+CREATE INDEX page_heat_heat ON page_heat (heat);
+COMMIT;
