@@ -1,8 +1,10 @@
 """`askdocs doctor`: the checks that `up` makes, and those of what is there already."""
 
+import sys
 from contextlib import closing
+from pathlib import Path
 
-from askdocs import checks, model, status
+from askdocs import checks, environments, model, startup_files, status
 from askdocs.checks import Check
 from askdocs.home import Home, read_json
 from askdocs.settings import UpSettings
@@ -17,6 +19,7 @@ def examine(settings: UpSettings, home: Home) -> list[Check]:
     if running:
         # Ports that our own processes hold are as they should be.
         found = [check for check in found if not check.name.endswith(" port")]
+    found.append(_startup(home))
     found.append(_model(settings))
     found.extend(_state(home))
     if running:
@@ -40,6 +43,27 @@ def _model(settings: UpSettings) -> Check:
             return Check("model", False, text, fix)
         return Check("model", True, f"{shipped.name} on {settings.engine}")
     return Check("model", True, f"{settings.model} on {settings.engine}, checked at start")
+
+
+def _startup(home: Home) -> Check:
+    """Does anything run code whenever Python starts that is not known to?"""
+    if sys.prefix == sys.base_prefix:
+        return Check("start-up", True, "no environment of its own, so not looked at")
+    places = [Path(sys.prefix)]
+    places += sorted(one.parent for one in home.root.glob("environments/*/pyvenv.cfg"))
+    problems, known = [], 0
+    for place in places:
+        try:
+            list_of_known = environments.requirements() / startup_files.FILE
+            known += len(startup_files.refuse(place, list_of_known))
+        except AskdocsError as error:
+            problems.append(str(error))
+    if problems:
+        text, _, fix = "; ".join(problems).partition(": ")
+        return Check("start-up", False, text, fix)
+    of = f"{len(places)} environment{'s' if len(places) > 1 else ''}"
+    text = f"nothing unknown runs when Python starts (known: {known}, in {of})"
+    return Check("start-up", True, text)
 
 
 def _state(home: Home) -> list[Check]:

@@ -5,6 +5,7 @@
     python -m askdocs.environments quantise --home .askdocs
     python -m askdocs.environments dataset --home .askdocs
     python -m askdocs.environments eval --home .askdocs
+    python -m askdocs.environments security --home .cache/security
 
 The pins of vLLM, of training and of evaluation conflict with each other's and with those of this
 program, and what checks datasets is larger than all of it, so each gets an environment of its own.
@@ -31,6 +32,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from askdocs import known_bad, startup_files
 from gateway.errors import AskdocsError
 
 Say = Callable[[str], None]
@@ -182,6 +184,18 @@ EVAL = Recipe(
     check="import inspect_ai._cli.main, lancedb, pinecone, onnxruntime, tokenizers",
     pythons=((3, 11), (3, 12), (3, 13)),
     need_gib=2.0,  # 0.8 GB installed, the same again in the installer's cache where disks differ
+)
+
+SECURITY = Recipe(  # for development: `make audit`, `make sbom`, `make secrets`, and tests
+    name="security",
+    title="the security checker",
+    wanted_by="make audit",
+    instead="",
+    build="",
+    lock="security.lock",
+    check="import pip_audit, cyclonedx_py, detect_secrets, schemathesis",
+    pythons=((3, 11), (3, 12), (3, 13)),
+    need_gib=0.5,  # 0.1 GB installed, the same again in the installer's cache where disks differ
 )
 
 
@@ -336,6 +350,9 @@ def _make(recipe: Recipe, locks: Path, worker: _Worker, digest: str) -> None:
     place, say = worker.place, worker.say
     started = time.monotonic()
     _refuse_full_disk(recipe, place.parent, recipe.need_gib)
+    lock = locks / recipe.lock
+    routes = [locks / route.lock for route in recipe.torch_routes if route.lock]
+    known_bad.refuse([lock, *routes], requirements() / known_bad.FILE)
     if not _has_line(place / TORCH_DONE, digest):
         # Half a torch cannot be told from a whole one, so this stage always starts clean.
         shutil.rmtree(place, ignore_errors=True)
@@ -348,7 +365,6 @@ def _make(recipe: Recipe, locks: Path, worker: _Worker, digest: str) -> None:
         if recipe.torch_routes:
             _install_torch(recipe, locks, worker)
         (place / TORCH_DONE).write_text(digest + "\n", encoding="utf-8")
-    lock = locks / recipe.lock
     packages = sum(line[:1].isalnum() for line in lock.read_text(encoding="utf-8").splitlines())
     build = f" ({recipe.build} build)" if recipe.build else ""
     if reason := worker.install_lock(f"{recipe.title}{build}, {packages} packages", lock):
@@ -356,6 +372,8 @@ def _make(recipe: Recipe, locks: Path, worker: _Worker, digest: str) -> None:
             f"{lock}: could not be installed ({reason}); see {worker.log}, check the connection or"
             f" pip's index settings and run again{recipe.instead}"
         )
+    # Before anything of it is started.
+    startup_files.refuse(place, requirements() / startup_files.FILE)
     if reason := worker.run(f"does {recipe.title} load?", [str(worker.python), "-c", recipe.check]):
         raise AskdocsError(
             f"{place}: installed but does not load ({reason}); see {worker.log},"
@@ -447,7 +465,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="askdocs.environments", description="Set up an environment."
     )
-    recipes = {one.name: one for one in (trainer(), QUANTISE, DATASET, EVAL)}
+    recipes = {one.name: one for one in (trainer(), QUANTISE, DATASET, EVAL, SECURITY)}
     parser.add_argument("name", choices=[VLLM_CPU.name, *recipes])
     parser.add_argument("--home", type=Path, required=True, help="the state home")
     options = parser.parse_args(arguments)

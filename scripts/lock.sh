@@ -13,6 +13,7 @@ lock requirements/setup.in -o requirements/setup.lock
 lock requirements/bench.in -o requirements/bench.lock
 lock requirements/dataset.in -o requirements/dataset.lock
 lock requirements/eval.in -o requirements/eval.lock
+lock requirements/security.in -o requirements/security.lock
 lock --no-deps requirements/model.in -o requirements/model.lock
 lock --no-deps requirements/train.in -o requirements/train.lock
 lock --no-deps requirements/quantise.in -o requirements/quantise.lock

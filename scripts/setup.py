@@ -8,13 +8,16 @@ fits, a second run does nothing; after an interruption the next run goes on wher
 import argparse
 import fcntl
 import hashlib
+import importlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -48,6 +51,7 @@ def set_up(dev: bool) -> int:
     if is_complete(names) or (not dev and is_complete(["dev", "model"])):
         return 0
     refuse_full_disk()
+    refuse_bad(names)
     began = time.monotonic()
     interrupted = VENV.exists() and not MARKER.exists()
     MARKER.unlink(missing_ok=True)
@@ -63,7 +67,9 @@ def set_up(dev: bool) -> int:
         + " ".join(f"-r {LOCKS / name}.lock" for name in names)
     )
     say("3/3 the command .venv/bin/askdocs")
+    refuse_startup_files()
     install(f"--no-deps --no-build-isolation --editable {ROOT}")
+    refuse_startup_files()
     temporary = MARKER.with_suffix(".new")
     temporary.write_text(digest(names))
     temporary.rename(MARKER)
@@ -102,6 +108,35 @@ def refuse_full_disk() -> None:
             f"{free:.1f} GB are free in {ROOT}, and set-up needs {NEEDED_GB:.0f} GB:"
             " make room, or clone on another disk"
         )
+
+
+def refuse_bad(names: list[str]) -> None:
+    """No lock may name a release that is known to carry somebody else's code."""
+    known_bad = part("known_bad")
+    locks = [LOCKS / f"{name}.lock" for name in ["setup", *names]]
+    refused(lambda: known_bad.refuse(locks, LOCKS / known_bad.FILE))
+
+
+def refuse_startup_files() -> None:
+    """No package may have left code that runs whenever Python starts, other than what is known."""
+    startup_files = part("startup_files")
+    refused(lambda: startup_files.refuse(VENV, LOCKS / startup_files.FILE))
+
+
+def part(name: str) -> Any:
+    """A module of askdocs that needs the standard library alone."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    return importlib.import_module(f"askdocs.{name}")
+
+
+def refused(check: Callable[[], object]) -> None:
+    from gateway.errors import AskdocsError
+
+    try:
+        check()
+    except AskdocsError as error:
+        stop(str(error))
 
 
 def make_venv() -> None:
