@@ -10,6 +10,7 @@ from widget import store
 from widget.asks import Ask, Stop
 from widget.gateway import WRONG, Failure, Gateway
 from widget.journal import Journal
+from widget.metrics import Metrics
 from widget.states import Done, End, Failed, Partial, Quiet, State
 from widget.store import Answered
 
@@ -25,9 +26,10 @@ EMPTY = "The model gave no answer. Please try again, or ask in other words."
 class Answers:
     """Writes answers, and shows them to whoever follows."""
 
-    def __init__(self, gateway: Gateway, journal: Journal) -> None:
+    def __init__(self, gateway: Gateway, journal: Journal, metrics: Metrics) -> None:
         self._gateway = gateway
         self._journal = journal
+        self._metrics = metrics
 
     async def follow(self, ask: Ask) -> AsyncGenerator[State]:
         """What to show, beginning with what there is; the last state is Done or Failed.
@@ -64,17 +66,21 @@ class Answers:
                     if first is None and isinstance(part, str):
                         first = time.monotonic() - began
                     ask.take(part)
-            empty = not ask.text.strip() and not ask.outcome.refused
-            end = Failed(EMPTY) if empty else Done(ask.text, ask.outcome)
+            if not ask.text.strip() and not ask.outcome.refused:
+                raise Failure(EMPTY, "empty")
+            end = Done(ask.text, ask.outcome)
         except asyncio.CancelledError:
             shutdown = ask.stopped in (Stop.SHUTDOWN, None)
             end = Failed(GOING_AWAY, ask.text) if shutdown else Done(ask.text, ask.outcome, True)
         except Failure as failure:
+            self._metrics.failed(failure.reason)
             end = Failed(failure.sentence, ask.text)
         except Exception:
             log.exception("an answer failed")
             end = Failed(WRONG, ask.text)
-        await self._journal.answered(ask, _answered(ask, end, first, time.monotonic() - began))
+        answered = _answered(ask, end, first, time.monotonic() - began)
+        self._metrics.answered(answered.state, first, time.monotonic() - began)
+        await self._journal.answered(ask, answered)
         ask.finish(end)
 
 

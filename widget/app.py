@@ -23,6 +23,8 @@ from widget.identity import COOKIE, BadIdentity, new_cookie
 from widget.journal import Journal, NotKept
 from widget.language import SpeakLanguage
 from widget.limits import OFTEN, TooMany
+from widget.metrics import PATH as METRICS
+from widget.metrics import Metrics, OnlyDirect
 from widget.origins import web_address, within
 from widget.proxies import OnlyTrusted
 from widget.review.pages import router as review
@@ -53,7 +55,12 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     asks = Asks()
     gateway = Gateway(settings)
     journal = Journal(asks, _store(settings), settings.retention_days)
-    answers = Answers(gateway, journal)
+    metrics = Metrics()
+    metrics.watch(
+        lambda: sum(ask.readers for ask in asks.items.values()),
+        lambda: sum(ask.is_running for ask in asks.items.values()),
+    )
+    answers = Answers(gateway, journal, metrics)
     visitors = Visitors(settings)
     tokens = Tokens(visitors.secret)
     captcha = _captcha(settings)
@@ -79,6 +86,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         openapi_url=None,
         lifespan=lifespan,
         middleware=[
+            Middleware(OnlyDirect),
             Middleware(OnlyTrusted, trusted=proxies, headers=headers),
             Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies)),
             Middleware(
@@ -94,6 +102,11 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     @app.get("/health")
     async def health() -> JSONResponse:
         return JSONResponse({"status": "ok"})
+
+    @app.get(METRICS)
+    async def shown(request: Request) -> Response:
+        body, content_type = metrics.expose(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type, "cache-control": "no-store"})
 
     @app.get("/")
     async def index(request: Request) -> HTMLResponse:
@@ -143,6 +156,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     @app.post("/asks")
     async def ask(request: Request) -> Response:
         if not is_own_post(request):
+            metrics.refused("elsewhere")
             return await _refused(request, {}, ELSEWHERE, 403)
         sent: dict[str, str] = {}
         try:
@@ -150,17 +164,24 @@ def create_app(settings: WidgetSettings) -> FastAPI:
             asked = await _asked(request, sent)
             ask = asks.add(asked)
         except BadQuestion as error:
+            metrics.refused("malformed")
             return await _refused(request, sent, str(error), 422)
         except BadToken:
+            metrics.refused("token")
             return await _refused(request, sent, STALE, 403)
         except NotHuman as error:
+            metrics.refused("captcha")
             return await _refused(request, sent, str(error), 403)
         except BadIdentity as error:
+            metrics.refused("identity")
             return await _refused(request, sent, str(error), 401)
         except TooMany as error:
+            metrics.refused("often")
             return await _refused(request, sent, OFTEN.format(seconds=error.seconds), 429)
         except Full:
+            metrics.refused("full")
             return await _refused(request, sent, CROWDED, 503)
+        metrics.asked()
         await journal.asked(asked)
         sent["conversation"] = asked.conversation
         if captcha:
@@ -276,7 +297,9 @@ def create_app(settings: WidgetSettings) -> FastAPI:
                     yield views.finished(ask, state, token)
         yield tail
 
-    app.include_router(Feedback(settings, views, asks, journal, visitors, gateway, _box).router)
+    app.include_router(
+        Feedback(settings, views, asks, journal, visitors, gateway, metrics, _box).router
+    )
     engine = journal.store.engine if journal.store else None
     app.include_router(review(settings, files, engine))
     return app

@@ -14,6 +14,7 @@ from widget.handoff import NotSent
 from widget.identity import BadIdentity
 from widget.journal import GONE, Journal, NotKept
 from widget.limits import TooMany
+from widget.metrics import Metrics
 from widget.security import is_own_post
 from widget.settings import WidgetSettings
 from widget.states import Done
@@ -50,6 +51,7 @@ class Feedback:
         journal: Journal,
         visitors: Visitors,
         gateway: Gateway,
+        metrics: Metrics,
         page: Callable[..., Awaitable[str]],
     ) -> None:
         """`page` renders the whole box, for browsers without JavaScript."""
@@ -59,6 +61,7 @@ class Feedback:
         self._journal = journal
         self._visitors = visitors
         self._gateway = gateway
+        self._metrics = metrics
         self._page = page
         self._handed: set[str] = set()
         self.router = APIRouter()
@@ -80,6 +83,8 @@ class Feedback:
             said = _vote(vote, reasons, text)
             who = await self._who(request, sent)
             before = await self._kept(self._journal.vote(name(id), said, who.id))
+            if said.vote != (before.vote.vote if before.vote else ""):
+                self._metrics.voted(said.vote)
             await self._gateway.count(before, said)
         except Refused as refused:
             status, problem = refused.status, refused.sentence

@@ -4,7 +4,7 @@ import ipaddress
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -80,12 +80,28 @@ class Outcome(BaseModel):
         return self.model_dump(mode="json", include=kept)
 
 
+Reason = Literal[
+    "unreachable",
+    "slow",
+    "broke_off",
+    "key",
+    "busy",
+    "not_ready",
+    "no_model",
+    "too_long",
+    "empty",
+    "other",
+]
+"""Why there is no (whole) answer, for who looks after the box."""
+
+
 class Failure(Exception):
     """Why there is no (whole) answer, as a sentence for the reader."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, reason: Reason) -> None:
         super().__init__(sentence)
         self.sentence = sentence
+        self.reason: Reason = reason
 
 
 UNREACHABLE = "The answering service cannot be reached at the moment. Please try again."
@@ -186,13 +202,15 @@ class Gateway:
         except httpx.TimeoutException as error:
             log.warning("gateway: %r", error)
             unreachable = isinstance(error, httpx.ConnectTimeout)
-            raise Failure(UNREACHABLE if unreachable else SLOW) from error
+            if unreachable:
+                raise Failure(UNREACHABLE, "unreachable") from error
+            raise Failure(SLOW, "slow") from error
         except httpx.ConnectError as error:
             log.warning("gateway: %r", error)
-            raise Failure(UNREACHABLE) from error
+            raise Failure(UNREACHABLE, "unreachable") from error
         except httpx.HTTPError as error:
             log.warning("gateway: %r", error)
-            raise Failure(BROKEN) from error
+            raise Failure(BROKEN, "broke_off") from error
 
 
 def quoting(question: str, quote: str) -> str:
@@ -216,7 +234,7 @@ async def _parts(response: httpx.Response) -> AsyncIterator[Reading | str | Outc
         if chunk.get("error"):
             log.warning("gateway, in the stream: %s", data[:500])
             # After the first words, "not ready yet" would be a strange thing to read.
-            raise Failure(BROKEN) if length else _failure(0, _error(chunk), "")
+            raise Failure(BROKEN, "broke_off") if length else _failure(0, _error(chunk), "")
         choice, delta = _choice(chunk)
         text = delta.get("content")
         if isinstance(text, str) and text:
@@ -242,7 +260,7 @@ async def _parts(response: httpx.Response) -> AsyncIterator[Reading | str | Outc
             break
     if not finished:
         log.warning("gateway: the stream ended before the answer did")
-        raise Failure(BROKEN)
+        raise Failure(BROKEN, "broke_off")
 
 
 def _choice(chunk: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -286,20 +304,20 @@ def _failure(status: int, error: dict[str, Any], retry_after: str) -> Failure:
     kind = f"{error.get('type')} {error.get('code')}"
     wait = _wait(retry_after)
     if status in (401, 403) or "authentication" in kind or "invalid_api_key" in kind:
-        return Failure(REFUSED_KEY)
+        return Failure(REFUSED_KEY, "key")
     if status == 429 or "rate_limit" in kind:
-        return Failure(f"Many people are asking right now. Please try again {wait}.")
+        return Failure(f"Many people are asking right now. Please try again {wait}.", "busy")
     if status == 503 or "unavailable" in kind:
-        return Failure(f"The model is not ready yet. Please try again {wait}.")
+        return Failure(f"The model is not ready yet. Please try again {wait}.", "not_ready")
     if status == 404 or "model_not_found" in kind:
-        return Failure(NO_MODEL)
+        return Failure(NO_MODEL, "no_model")
     if status == 413 or "context_length" in kind:
-        return Failure(TOO_LONG)
+        return Failure(TOO_LONG, "too_long")
     if status in (408, 504) or "timeout" in kind:
-        return Failure(SLOW)
+        return Failure(SLOW, "slow")
     if status == 502:
-        return Failure(UNREACHABLE)
-    return Failure(WRONG if status else BROKEN)
+        return Failure(UNREACHABLE, "unreachable")
+    return Failure(WRONG, "other") if status else Failure(BROKEN, "broke_off")
 
 
 def _wait(retry_after: str) -> str:
