@@ -122,15 +122,16 @@ def digest(
 
     today = datetime.now(UTC).date()
     first: date = weeks.parse(week) if week else weeks.monday(today) - weeks.WEEK
-    webhook = load(WidgetSettings).digest_webhook
+    settings = load(WidgetSettings)
+    webhook = settings.digest_webhook
     if send and webhook is None:
         raise AskdocsError(
             "--send: there is no webhook: set ASKDOCS_WIDGET_DIGEST_WEBHOOK in the environment"
         )
     with _sorted(home_dir) as engine:
-        text = digests.text_of(find(engine, first, 2))
+        text = digests.text_of(find(engine, first, 2), settings.public_url)
         sent = bool(send and webhook) and digests.send(
-            engine, webhook.get_secret_value() if webhook else "", first
+            engine, webhook.get_secret_value() if webhook else "", first, settings.public_url
         )
     if as_json:
         print(json.dumps({"week": weeks.name(first), "text": text, "sent": sent}, indent=2))

@@ -36,6 +36,9 @@ class WidgetSettings(Section):
     origins: tuple[str, ...] = Field(
         (), description="Origins (scheme://host:port) of the wikis that may embed the box."
     )
+    public_url: str = Field(
+        "", description="Address of the widget for people's browsers; messages link to it."
+    )
     title: str = Field("Ask the docs", description="Heading of the box.")
     examples: tuple[str, ...] = Field(
         (), description="Questions that the empty box offers; `asked` stands for the most asked."
@@ -124,6 +127,13 @@ class WidgetSettings(Section):
                     f"{proxy!r} is not an address or a network, like 10.0.0.7 or 10.0.0.0/8"
                 ) from None
         return proxies
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_reachable(cls, url: str) -> str:
+        if url and not web_address(url):
+            raise ValueError(f"{url!r} is not a web address, like https://ask.example.com")
+        return url.rstrip("/")
 
     @field_validator("handoff_channel")
     @classmethod

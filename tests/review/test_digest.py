@@ -115,6 +115,12 @@ def test_slack_gets_the_text_alone(gap: Store) -> None:
     assert "no gaps" in digest.text_of(nothing)
 
 
+def test_the_message_links_to_the_review(gap: Store) -> None:
+    found = gaps.find(gap.engine, WEEK, 2)
+    last = digest.text_of(found, "https://ask.example.com").splitlines()[-1]
+    assert last == "<https://ask.example.com/review/gaps|all gaps in the review>"
+
+
 async def test_the_widget_clusters_and_sends_by_itself(
     store: Store, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,8 +24,10 @@ class NotSent(AskdocsError):
     """The webhook did not take the message."""
 
 
-def text_of(found: gaps.Gaps) -> str:
+def text_of(found: gaps.Gaps, public_url: str = "") -> str:
     """The message, in Slack's mrkdwn, which reads well as plain text, too.
+
+    `public_url` is the widget's address, for a link to all gaps.
 
     https://docs.slack.dev/messaging/formatting-message-text: three characters are escaped, so that
     a question cannot mention anybody.
@@ -41,14 +43,17 @@ def text_of(found: gaps.Gaps) -> str:
         change = f", {gap.trend:+,} on the week before" if gap.trend else ""
         near = "".join(f" — near <{page['url']}|{_safe(page['title'])}>" for page in gap.pages[:1])
         lines.append(f"• {gap.weeks[-1]:,} × {_safe(gap.question, 200)}{change}{near}")
-    if len(this) > TOLD:
-        lines.append(f"and {len(this) - TOLD:,} more: see the gaps in the review")
+    more = f"and {len(this) - TOLD:,} more: " if len(this) > TOLD else ""
+    if public_url:
+        lines.append(f"{more}<{public_url}/review/gaps|all gaps in the review>")
+    elif more:
+        lines.append(f"{more}see the gaps in the review")
     return "\n".join(lines)
 
 
-def message(found: gaps.Gaps, webhook: str) -> dict[str, Any]:
+def message(found: gaps.Gaps, webhook: str, public_url: str = "") -> dict[str, Any]:
     """What is posted: for Slack the text alone, for others the numbers, too."""
-    text = {"text": text_of(found)}
+    text = {"text": text_of(found, public_url)}
     if (urlsplit(webhook).hostname or "").endswith("slack.com"):
         return text
     listed = [
@@ -64,7 +69,7 @@ def message(found: gaps.Gaps, webhook: str) -> dict[str, Any]:
     return {**text, "week": weeks.name(found.first_days[-1]), "gaps": listed}
 
 
-def send(engine: sa.Engine, webhook: str, week: date) -> bool:
+def send(engine: sa.Engine, webhook: str, week: date, public_url: str = "") -> bool:
     """Send the digest of the week that begins at `week`, unless it was; returns whether it was now.
 
     Raises:
@@ -75,7 +80,7 @@ def send(engine: sa.Engine, webhook: str, week: date) -> bool:
         return False
     sent = False
     try:
-        _post(webhook, message(gaps.find(engine, week, 2), webhook))
+        _post(webhook, message(gaps.find(engine, week, 2), webhook, public_url))
         sent = True
     finally:
         c = digest_table.c

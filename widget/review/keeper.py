@@ -29,9 +29,10 @@ class Stopped(Exception):
 class Keeper:
     """One in each process; several do no harm."""
 
-    def __init__(self, engine: sa.Engine, webhook: str | None) -> None:
+    def __init__(self, engine: sa.Engine, webhook: str | None, public_url: str = "") -> None:
         self._engine = engine
         self._webhook = webhook
+        self._public_url = public_url
         self.sorter = Sorter(engine)
         self._stopping = threading.Event()
         self._due = 0.0
@@ -72,5 +73,5 @@ class Keeper:
         if now.weekday() == 0 and now.hour < FROM:
             return
         assert self._webhook is not None
-        if digest.send(self._engine, self._webhook, week):
+        if digest.send(self._engine, self._webhook, week, self._public_url):
             log.info("sent the digest of %s", weeks.name(week))

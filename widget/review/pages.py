@@ -82,7 +82,7 @@ def router(
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(Keeper(engine, webhook).run())
+        keeping = asyncio.create_task(Keeper(engine, webhook, settings.public_url).run())
         yield
         keeping.cancel()
         with suppress(asyncio.CancelledError):
