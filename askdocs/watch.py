@@ -1,6 +1,7 @@
 """Tells when a wiki may have changed: a folder at once, a site every now and then."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ GLANCE = 2000
 # A site that cannot say when it changes is asked again after so many seconds. What has not changed
 # is not sent again by sites with ETags.
 INTERVAL = 900.0
+# A network drive does not tell what others change, and a folder that is read again from time to
+# time is known to be up to date.
+AGAIN = 3600.0
 
 
 def changes(folder: Path | None, stop: threading.Event) -> Iterator[None]:
@@ -39,7 +43,7 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
         if there is None:
             stop.wait(GLANCE / 1000)
             continue
-        began = False
+        began, due = False, time.monotonic() + AGAIN
         with suppress(FileNotFoundError):  # taken away between the two lines
             for seen in watchfiles.watch(
                 place,
@@ -49,8 +53,8 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
                 yield_on_timeout=True,
                 stop_event=stop,
             ):
-                if seen or not began:
-                    began = True
+                if seen or not began or time.monotonic() >= due:
+                    began, due = True, time.monotonic() + AGAIN
                     yield
                 if _identity(place) != there:
                     break

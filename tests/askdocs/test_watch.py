@@ -55,6 +55,16 @@ def test_a_page_that_is_edited_added_or_deleted_is_told(wiki: Path) -> None:
         told.get(timeout=SOON)
 
 
+def test_a_folder_in_which_nothing_is_seen_to_change_is_told_all_the_same(
+    wiki: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "AGAIN", 0.5)
+    with watched(wiki) as told:
+        begun(told)
+        told.get(timeout=SOON)
+        told.get(timeout=SOON)
+
+
 def test_a_folder_that_is_made_again_is_told_and_watched_on(wiki: Path) -> None:
     with watched(wiki) as told:
         begun(told)
