@@ -116,6 +116,20 @@ def test_a_script_without_options_speaks_the_language_of_the_page(page: Open) ->
     shown.check_clean()
 
 
+def test_the_box_is_fetched_while_the_pointer_is_on_its_way(page: Open) -> None:
+    shown, _ = page()
+    with shown.page.expect_response(lambda response: "/box?" in response.url):
+        shown.launcher.hover()
+    shown.box.locator("#question").wait_for(state="attached")
+    expect(shown.dialog).to_be_hidden()
+    fetched: list[str] = []
+    shown.page.on("request", lambda request: fetched.append(request.url))
+    shown.launcher.click()
+    expect(shown.question).to_be_focused()
+    assert fetched == []
+    shown.check_clean()
+
+
 def test_every_option_reaches_the_box(page: Open) -> None:
     shown, _ = page(
         'data-title="Wiki help" data-button="Help?" data-placeholder="What is…" data-lang="fr"'

@@ -218,8 +218,17 @@
   const small = matchMedia("(max-width: 520px)");
   let frame;
 
-  // Over the whole of a small screen it is modal: Tab stays inside, and the page is out of reach.
+  // On a small screen it is modal: Tab stays inside.
   const show = () => (small.matches ? panel.showModal() : panel.show());
+
+  const load = () => {
+    if (frames.has(frame)) return;
+    frame = frameFor("panel", (message) => {
+      if (message === "close") close();
+      if (message === "toggle" && shortcut !== "off") toggle();
+    }, (sentence) => panel.replaceChildren(sentence));
+    panel.replaceChildren(frame);
+  };
 
   const open = ({ ask, quote } = {}) => {
     const state = {};
@@ -228,13 +237,7 @@
     if (launcher.hidden) return enter([...frames.keys()].find((each) => each !== frame), state);
     if (!panel.open) show();
     aria(launcher, { expanded: true });
-    if (!frames.has(frame)) {
-      frame = frameFor("panel", (message) => {
-        if (message === "close") close();
-        if (message === "toggle" && shortcut !== "off") toggle();
-      }, (sentence) => panel.replaceChildren(sentence));
-      panel.replaceChildren(frame);
-    }
+    load();
     enter(frame, state);
   };
 
@@ -295,6 +298,7 @@
   };
 
   launcher.addEventListener("mousedown", (event) => event.preventDefault()); // keeps what is selected
+  launcher.addEventListener("pointerenter", load); // before the click
   launcher.addEventListener("click", toggle);
   shadow.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
   addEventListener("keydown", (event) => {
