@@ -22,6 +22,7 @@ from gateway.agents.door import Door
 from gateway.aliases import Route
 from gateway.asked import wants_grounding
 from gateway.config import GatewaySettings
+from gateway.database import Unreachable
 from gateway.dispatch import Call, unknown_model
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange, request_id
@@ -252,7 +253,10 @@ class Gateway:
             raise await self._unknown_model(alias, exchange)
         if await self._parts.fleet.find(model) is None:
             raise await self._unknown_model(model, exchange)
-        self._parts.books.outcomes.count(alias, model, vote)
+        try:
+            await self._parts.books.outcomes.vote(alias, model, vote)
+        except Unreachable:
+            raise _not_counted() from None
         self._parts.books.metrics.voted(alias, model, vote)
         await send_json(send, 200, {"counted": True})
 
@@ -382,6 +386,16 @@ def _not_allowed(exchange: Exchange, name: str) -> ApiError:
         kind="permission_error",
         param="model",
         code="model_not_allowed",
+    )
+
+
+def _not_counted() -> ApiError:
+    return ApiError(
+        503,
+        "this vote cannot be counted now, because the database is away: send it again",
+        kind="server_error",
+        code="database_unavailable",
+        headers={"retry-after": "3"},
     )
 
 

@@ -58,6 +58,11 @@ class Outcomes:
         for measure in measures:
             self._added[_What(today, alias, model, measure, 0)] += 1
 
+    async def vote(self, alias: str, model: str, vote: Literal["up", "down"]) -> None:
+        """Count a vote, which is in the database when this returns. Raises Unreachable."""
+        what = _What(datetime.now(UTC).date(), alias, model, vote, 0)
+        await asyncio.to_thread(self._write, Counter({what: 1}))
+
     def took(self, alias: str, model: str, measure: Time, seconds: float) -> None:
         """Note how long an answer that has just ended took."""
         today = datetime.now(UTC).date()

@@ -36,6 +36,7 @@ from gateway.search import embed
 from gateway.search.index import Index
 from gateway.search.replica import following
 from gateway.settings import place, settings_file
+from gateway.spool import Spool
 from gateway.traffic import Traffic
 from gateway.usage import Usage
 from gateway.warm import Warmer
@@ -91,8 +92,8 @@ async def prepare(settings: GatewaySettings) -> None:
     engine = database.open(database_url(settings))
     try:
         await asyncio.to_thread(database.migrate, engine)
-        await asyncio.to_thread(wiki_index.prepare, settings, say)
         await asyncio.to_thread(database.look_for_damage, engine)
+        await asyncio.to_thread(wiki_index.prepare, settings, say)
         fleet = Fleet(settings)
         try:
             table = await asyncio.to_thread(Aliases(settings.aliases, engine).load)
@@ -118,7 +119,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         fleet = Fleet(settings, reader=reader)
         stack.push_async_callback(fleet.close)
         metrics = Metrics()
-        usage = Usage(engine)
+        usage = Usage(engine, _spool(settings))
         redis = settings.redis_url.get_secret_value() if settings.redis_url else None
         limiter = await limits.connect(redis, usage.month)
         stack.push_async_callback(limiter.close)
@@ -141,9 +142,9 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         index = await asyncio.to_thread(Index, settings.index)
         stack.callback(index.close)
         stack.enter_context(Keeper(settings, index, embedder, traffic, say).at_work())
-        grounding = Grounding(index, base.counts, embedder)
         condition = Condition(fleet, index, settings.index.parent)
         metrics.add(condition)
+        grounding = Grounding(index, base.counts, embedder)
         heat = Heat(engine)
         outcomes = Outcomes(engine)
         tasks = [
@@ -181,8 +182,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             grounding=grounding,
             chat=Chat(settings, dispatch, grounding),
             warmer=warmer,
-        )
             condition=condition,
+        )
 
 
 async def _stop(tasks: list["asyncio.Task[None]"]) -> None:
@@ -232,6 +233,15 @@ def _kept(settings: GatewaySettings) -> Kept | None:
         return Kept(settings.states)
     except OSError as error:
         log.warning("%s: what is read of pages is not kept (%s)", settings.states, error)
+        return None
+
+
+def _spool(settings: GatewaySettings) -> Spool | None:
+    folder = settings.index.parent / "usage"
+    try:
+        return Spool(folder)
+    except OSError as error:
+        log.warning("%s: a kill loses the usage of the last second (%s)", folder, error)
         return None
 
 

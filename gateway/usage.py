@@ -1,7 +1,7 @@
 """Usage: requests and tokens, by key, team, alias, model and day.
 
-Each worker adds up in memory and writes once a second, so that a request waits for no database. A
-kill -9 loses what was added in the last second, and nothing that was written.
+Each worker adds up in memory and writes once a second, so that a request waits for no database.
+What is not written yet stands in files, too (`gateway/spool.py`), so that a kill -9 loses nothing.
 """
 
 import asyncio
@@ -9,17 +9,20 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from gateway.database import Unreachable, adding, metadata, reading, writing
+from gateway.database import Unreachable, Utc, adding, metadata, reading, writing
 from gateway.keys import Key, key_table
+from gateway.spool import Line, Spool
 
 log = logging.getLogger("askdocs.gateway")
 
 INTERVAL = 1.0  # seconds between two writes, and between two readings of a key's month
+RECOVERY = 10.0  # seconds between two looks for what dead workers have left behind
+KEPT = timedelta(days=30)  # that a segment is remembered whose file may still be there
 DAY = 86_400
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -35,6 +38,13 @@ usage_table = sa.Table(
     sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
     sa.Column("completion_tokens", sa.BigInteger, nullable=False),
     sa.Index("usage_day", "day"),
+)
+# The segments of a spool that are in `usage`.
+segment_table = sa.Table(
+    "usage_segments",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("at", Utc, nullable=False),
 )
 COUNTS = ("requests", "prompt_tokens", "completion_tokens")
 # What a report may be broken down by.
@@ -76,8 +86,12 @@ class Row:
 class Usage:
     """The usage of one worker on its way to the database."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, spool: Spool | None = None) -> None:
+        """Without a spool, a kill -9 loses what was added in the last second."""
         self._engine = engine
+        self._spool = spool
+        self._segments: list[str] = []
+        self._dropped: list[str] = []
         self._added: dict[_What, list[int]] = {}
         self._writing: dict[_What, list[int]] = {}
         self._months: dict[str, _Month] = {}
@@ -100,45 +114,74 @@ class Usage:
         counts[0] += 1
         counts[1] += prompt_tokens
         counts[2] += completion_tokens
+        if self._spool is not None:
+            self._spool.add(Line(*what, prompt_tokens, completion_tokens))
 
     async def run(self) -> None:
         """Write every second until cancelled, and once more then."""
         writing: asyncio.Task[None] | None = None
+        looked = -RECOVERY
         try:
             while True:
                 await asyncio.sleep(INTERVAL)
                 writing = asyncio.create_task(self.flush())
                 await asyncio.shield(writing)
+                if time.monotonic() - looked > RECOVERY:
+                    looked = time.monotonic()
+                    writing = asyncio.create_task(self.recover())
+                    await asyncio.shield(writing)
         finally:
             if writing is not None and not writing.done():
                 await writing
             await self.flush()
-            if self._added:
-                lost = sum(counts[0] for counts in self._added.values())
-                log.error("the usage of %d requests is lost: the database is away", lost)
+            left = [*self._writing.values(), *self._added.values()]
+            if left and self._spool is None:
+                count = sum(counts[0] for counts in left)
+                log.error("the usage of %d requests is lost: the database is away", count)
+            if self._spool is not None:
+                self._spool.close()
 
     async def flush(self) -> None:
         """Write what was added. On failure it is kept, and comes with the next flush."""
         async with self._turn:
-            if not self._added:
-                return
-            self._writing, self._added = self._added, {}
+            for _ in range(2):  # what failed before, and what has come since
+                if not self._writing:
+                    self._writing, self._added = self._added, {}
+                    self._segments = self._spool.seal() if self._spool else []
+                if not self._writing or not await self._flush():
+                    return
+
+    async def _flush(self) -> bool:
+        """Was it written?"""
+        try:
+            await asyncio.to_thread(self._write, self._writing, self._segments)
+        except Unreachable as error:
+            if not self._failing:
+                log.warning("usage is kept in memory until the database is back: %s", error)
+            self._failing = True
+            self.failures += 1
+            return False
+        if self._failing:
+            log.warning("the database is back: usage is written again")
+        self._failing = False
+        self._remember(self._writing)
+        if self._spool is not None:
+            self._spool.drop(self._segments)
+        self._dropped, self._segments, self._writing = self._segments, [], {}
+        return True
+
+    async def recover(self) -> None:
+        """Write what workers that were killed have left. With the database away, the next time."""
+        if self._spool is None:
+            return
+        for worker in self._spool.orphans():
             try:
-                await asyncio.to_thread(self._write, self._writing)
-            except Unreachable as error:
-                if not self._failing:
-                    log.warning("usage is kept in memory until the database is back: %s", error)
-                self._failing = True
-                self.failures += 1
-                for what, counts in self._writing.items():
-                    _increase(self._added, what, counts)
-            else:
-                if self._failing:
-                    log.warning("the database is back: usage is written again")
-                self._failing = False
-                self._remember(self._writing)
-            finally:
-                self._writing = {}
+                count = await asyncio.to_thread(self._take_over, self._spool, worker)
+            except (Unreachable, OSError) as error:
+                log.warning("the usage that a dead worker left is written later: %s", error)
+                return
+            if count:
+                log.warning("the usage of %d requests of a dead worker is written", count)
 
     async def month(self, key_id: str) -> int:
         """Tokens that a key used in this calendar month, UTC: all workers', as of a second ago, and
@@ -187,16 +230,34 @@ class Usage:
             where = (c.key_id == key_id, c.day >= first)
             return int(connection.execute(sa.select(total).where(*where)).scalar_one())
 
-    def _write(self, pending: dict[_What, list[int]]) -> None:
-        rows = [
-            what._asdict()
-            | {"day": date.fromordinal(EPOCH + what.day)}
-            | dict(zip(COUNTS, counts, strict=True))
-            # In one order in every worker, so that no two wait for each other in a circle.
-            for what, counts in sorted(pending.items())
-        ]
+    def _write(self, pending: dict[_What, list[int]], segments: Sequence[str]) -> None:
         with writing(self._engine) as connection:
-            connection.execute(adding(connection, usage_table, COUNTS), rows)
+            # A write that failed at its very end may be there all the same.
+            if not (segments and _noted(connection, segments)):
+                connection.execute(adding(connection, usage_table, COUNTS), _rows(pending))
+                _note(connection, segments)
+            if self._dropped:  # of which there is no file any more
+                dropped = segment_table.c.name.in_(self._dropped)
+                connection.execute(segment_table.delete().where(dropped))
+
+    def _take_over(self, spool: Spool, worker: str) -> int:
+        """Write what a dead worker left; returns of how many requests that is."""
+        pending: dict[_What, list[int]] = {}
+        with spool.left_by(worker) as segments:
+            if not segments:
+                return 0
+            with writing(self._engine) as connection:
+                old = datetime.now(UTC) - KEPT
+                connection.execute(segment_table.delete().where(segment_table.c.at < old))
+                noted = _noted(connection, [segment.name for segment in segments])
+                fresh = [segment for segment in segments if segment.name not in noted]
+                for segment in fresh:
+                    for line in segment.lines:
+                        _increase(pending, _What(*line[:5]), [1, *line[5:]])
+                if pending:
+                    connection.execute(adding(connection, usage_table, COUNTS), _rows(pending))
+                    _note(connection, [segment.name for segment in fresh])
+        return sum(counts[0] for counts in pending.values())
 
     def _remember(self, written: dict[_What, list[int]]) -> None:
         """What is written now is in no reading of a month before it."""
@@ -253,6 +314,30 @@ def last_used(engine: sa.Engine) -> dict[str, date]:
     )
     with reading(engine) as connection:
         return {row.key_id: row.day for row in connection.execute(query)}
+
+
+def _rows(pending: dict[_What, list[int]]) -> list[dict[str, Any]]:
+    return [
+        what._asdict()
+        | {"day": date.fromordinal(EPOCH + what.day)}
+        | dict(zip(COUNTS, counts, strict=True))
+        # In one order in every worker, so that no two wait for each other in a circle.
+        for what, counts in sorted(pending.items())
+    ]
+
+
+def _noted(connection: sa.Connection, segments: Sequence[str]) -> set[str]:
+    """Which of them are in the database already."""
+    known = sa.select(segment_table.c.name).where(segment_table.c.name.in_(segments))
+    return set(connection.scalars(known))
+
+
+def _note(connection: sa.Connection, segments: Sequence[str]) -> None:
+    """These segments are in the database, as soon as the transaction is."""
+    if segments:
+        now = datetime.now(UTC)
+        rows = [{"name": name, "at": now} for name in segments]
+        connection.execute(segment_table.insert(), rows)
 
 
 def _increase(counts: dict[_What, list[int]], what: _What, more: list[int]) -> None:

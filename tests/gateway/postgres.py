@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -41,6 +42,14 @@ class Postgres:
     def start(self) -> None:
         options = f"-p {self._port} -k {self._folder} -h 127.0.0.1 -c fsync=off"
         self._do("pg_ctl", "start", "--wait", f"--log={self._folder}/log", f"--options={options}")
+
+    def kill(self) -> None:
+        """kill -9 of the process above all others; returns when they have all gone, too."""
+        pid = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        family[0].kill()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert not alive, "PostgreSQL outlives the kill of its first process"
 
     def stop(self) -> None:
         self._do("pg_ctl", "stop", "--wait", "--mode=immediate")

@@ -112,3 +112,14 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
     assert counted == ([f"askdocs_gateway_answers_total{{{labels}}} 1.0"] if outcome else [])
     answered = [model for model, told in counts.items() if "answers" in told and "model" in known]
     assert [m for m, one in tallies.items() if one.times["duration"].total() == 1] == answered
+
+
+async def test_a_vote_is_in_the_database_at_once_or_refused(
+    stored: sa.Engine, tmp_path: Path
+) -> None:
+    await Outcomes(stored).vote("docs", "docs@v8", "up")
+    today = datetime.now(UTC).date()
+    assert tally(stored, "docs", today)["docs@v8"].counts["up"] == 1
+    away = database.open(f"sqlite:///{tmp_path / 'nowhere' / 'askdocs.db'}")
+    with pytest.raises(database.Unreachable):
+        await Outcomes(away).vote("docs", "docs@v8", "up")

@@ -1,0 +1,140 @@
+"""Usage that is counted and not yet in the database, in files that outlive a kill -9.
+
+A worker appends a line for each request, before the end of its answer goes out, to a *segment*;
+what is written to the database at once is one or more segments, which are deleted then. The lock of
+a worker that is dead is free: any other worker writes what it left behind. The database notes the
+names of the segments in the transaction that adds them up, so none counts twice.
+
+Lines are in the kernel's hands, not on the disk: a machine that loses its power loses the last of
+them.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+log = logging.getLogger("askdocs.gateway")
+
+LOCK = ".lock"
+SEGMENT = ".usage"
+
+
+class Line(NamedTuple):
+    """One request."""
+
+    key_id: str
+    day: int
+    """Days since 1970-01-01, UTC."""
+    team: str
+    alias: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Segment(NamedTuple):
+    """A file of lines that nobody writes to any more."""
+
+    name: str
+    lines: list[Line]
+
+
+class Spool:
+    """The segments of one worker in a folder that all workers share. For one thread at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError: the folder cannot be made or written."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._worker = secrets.token_hex(6)
+        self._count = 0
+        self._file: int | None = None
+        self._sealed: list[str] = []
+        self._failing = False
+        # Locked before it has its name: a lock that is there and free is that of a dead worker.
+        making = folder / f"{self._worker}.making"
+        self._lock = os.open(making, os.O_CREAT | os.O_WRONLY, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        making.rename(folder / f"{self._worker}{LOCK}")
+
+    def add(self, line: Line) -> None:
+        """Take a request. Does not fail: on a full disk it is in memory alone, and that is said."""
+        try:
+            if self._file is None:
+                self._count += 1
+                name = f"{self._worker}-{self._count}"
+                flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
+                self._file = os.open(self._path(name), flags, 0o600)
+                self._sealed.append(name)
+            os.write(self._file, orjson.dumps((*line,)) + b"\n")
+        except OSError as error:
+            if not self._failing:
+                log.warning("%s: usage is kept in memory alone: %s", self._folder, error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def seal(self) -> list[str]:
+        """The names of all segments until now; what is added from here on is in another one."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        return list(self._sealed)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """These are in the database."""
+        for name in names:
+            self._path(name).unlink(missing_ok=True)
+        self._sealed = [name for name in self._sealed if name not in names]
+
+    def close(self) -> None:
+        """The worker ends. Segments that are left are somebody else's now."""
+        self.seal()
+        if not self._sealed:
+            (self._folder / f"{self._worker}{LOCK}").unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def orphans(self) -> list[str]:
+        """The dead workers that have left something."""
+        locks = self._folder.glob(f"*{LOCK}")
+        return [lock.stem for lock in locks if lock.stem != self._worker]
+
+    @contextmanager
+    def left_by(self, worker: str) -> Iterator[list[Segment]]:
+        """What a worker left behind, deleted at the end of the block; empty while it lives."""
+        path = self._folder / f"{worker}{LOCK}"
+        try:
+            lock = os.open(path, os.O_WRONLY)
+        except FileNotFoundError:
+            yield []
+            return
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield []
+                return
+            files = sorted(self._folder.glob(f"{worker}-*{SEGMENT}"))
+            yield [Segment(file.stem, list(_lines(file))) for file in files]
+            for file in (*files, path):
+                file.unlink(missing_ok=True)
+        finally:
+            os.close(lock)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}{SEGMENT}"
+
+
+def _lines(file: Path) -> Iterator[Line]:
+    for text in file.read_bytes().splitlines():
+        try:
+            yield Line(*orjson.loads(text))
+        except (ValueError, TypeError):  # a full disk took half of it
+            log.error("%s: not a line of usage: %r", file, text[:200])
