@@ -364,6 +364,14 @@ def test_everything_works_without_javascript(start: Start, show: Open, database:
     assert "/shared/" in page.url
 
 
+def test_a_question_is_handed_on_without_javascript_too(start: Start, show: Open) -> None:
+    page = show(start(REFUSAL), "lang=de", java_script_enabled=False)
+    page.locator("#question").fill("Wer zahlt?")
+    page.get_by_role("button", name="Fragen", exact=True).click()
+    page.get_by_role("button", name="Ticket eröffnen").click()
+    expect(page.get_by_text("konnte gerade nicht weitergegeben werden")).to_be_visible()
+
+
 def test_all_of_it_can_be_reached_by_keyboard_in_the_order_of_the_page(
     start: Start, show: Open
 ) -> None:
