@@ -1,12 +1,14 @@
-"""`askdocs bench gateway`: what the gateway costs, beside other gateways, on this machine."""
+"""`askdocs bench`: what the gateway costs beside others, and what load this machine carries."""
 
 import fcntl
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +21,6 @@ from gateway.errors import AskdocsError
 app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
 
 LOCK = "bench.lock"
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `gateway` a command of its own while it is the only one."""
 
 
 @app.command("gateway")
@@ -52,10 +49,59 @@ def gateway(
     router = Path(sys.executable)
     if any(contender.name == "vllm-router" for contender in chosen):
         router = ensure_router(home.find(home_dir).root)
-    report = bench.run(names, counts, seconds, rounds, router, _say)
+    with _parts_stopped():
+        report = bench.run(names, counts, seconds, rounds, router, _say)
     print(report.to_json() if as_json else bench.table(report))
     if sum(point.errors for point in report.points) + sum(one.errors for one in report.paced):
         raise AskdocsError("some requests failed, so the numbers above are not to be trusted")
+
+
+@app.command("load")
+def load(
+    docs: Annotated[
+        Path, typer.Option(exists=True, help="Wiki whose headings are asked: a folder of pages.")
+    ] = Path("docs"),
+    rate: Annotated[float, typer.Option(min=0.1, help="Questions a second, by chance.")] = 50.0,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds at this rate; 0: only the search.")
+    ] = 600.0,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of the gateway.")] = 1,
+    warm_up: Annotated[
+        float, typer.Option(min=0, help="Seconds before it that do not count.")
+    ] = 60.0,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose highest rate is looked for: some of nothing, askdocs, askdocs-docs,"
+            " litellm, with commas; none: nobody's (default: all)."
+        ),
+    ] = None,
+    search_seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds at each rate of the search.")
+    ] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Ask widget and gateway at a rate, as readers do, before a stand-in that is slow as a GPU."""
+    from eval.bench import sustained
+
+    names = list(sustained.CONTENDER_NAMES)
+    if search is not None:
+        names = [] if search == "none" else [name.strip() for name in search.split(",")]
+    with _parts_stopped():
+        report = sustained.run(docs, rate, seconds, workers, warm_up, names, search_seconds, _say)
+    print(report.to_json() if as_json else sustained.table(report))
+    if report.errors:
+        raise AskdocsError(f"{report.errors} questions failed; the first: {report.steady[0].error}")
+
+
+@contextmanager
+def _parts_stopped() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that the programs that it started are stopped."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def ensure_router(root: Path) -> Path:

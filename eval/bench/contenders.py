@@ -56,6 +56,8 @@ class Started:
     model: str
     key: str
     process: subprocess.Popen[bytes] | None
+    is_box: bool = False
+    """Is it a widget? Then `url` is its address."""
 
     def cpu(self) -> float:
         """Seconds of CPU that it and its children have used."""
@@ -133,10 +135,10 @@ CONTENDERS = (
 
 
 @contextmanager
-def engine(*options: str) -> Iterator[str]:
-    """The fake engine in a process of its own: its base URL."""
+def engine(*options: str, module: str = "eval.bench.upstream") -> Iterator[str]:
+    """A fake engine in a process of its own: its base URL."""
     port = free_port()
-    command = [sys.executable, "-m", "eval.bench.upstream", "--port", str(port), *options]
+    command = [sys.executable, "-m", module, "--port", str(port), *options]
     with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name:
         log = Path(name) / "log"
         process = _spawn(command, log, _environment({}), ROOT)
@@ -179,6 +181,41 @@ def running(contender: Contender, upstream: str, router: Path) -> Iterator[Start
             yield Started(f"{base}/v1", contender.model, key, process)
         finally:
             _stop(process)
+
+
+@contextmanager
+def box(gateway: Started) -> Iterator[Started]:
+    """A widget that asks this gateway, with a database of its own."""
+    with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name:
+        port = free_port()
+        variables = {
+            "ASKDOCS_HOME": name,
+            "ASKDOCS_DATABASE_URL": f"sqlite:///{name}/askdocs.db",
+            "ASKDOCS_WIDGET_PORT": str(port),
+            "ASKDOCS_WIDGET_GATEWAY_URL": gateway.url,
+            "ASKDOCS_WIDGET_GATEWAY_KEY": gateway.key,
+        }
+        log = Path(name) / "log"
+        command = [sys.executable, "-m", "widget"]
+        process = _spawn(command, log, _environment(variables), Path(name))
+        try:
+            base = f"http://127.0.0.1:{port}"
+            _wait(f"{base}/health", "the widget", process, log)
+            yield Started(base, "docs", "none", process, is_box=True)
+        finally:
+            _stop(process)
+
+
+@contextmanager
+def started_redis(folder: Path) -> Iterator[str]:
+    """The address of a Redis that keeps nothing."""
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = _spawn(["redis-server", *options], folder / "redis.log", dict(os.environ), folder)
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        _stop(process)
 
 
 def free_port() -> int:

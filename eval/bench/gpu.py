@@ -1,0 +1,210 @@
+"""A stand-in for vLLM on a GPU: it answers as slowly as an A10G does, and computes nothing.
+
+    python -m eval.bench.gpu --port 9000
+
+It speaks as much of vLLM's HTTP as the gateway uses. A request is answered as if it had a GPU for
+itself as busy as the published rates say (eval/prices.toml): a prompt that is not in the prefix
+cache is read at 2,400 tokens a second, and then a token comes every 29 ms, which is 490 tokens a
+second at 14 streams. So 50 answers a second of 200 tokens each are those of about twenty A10Gs.
+
+The answer is made of the page that stands in the prompt, word by word from its beginning, so that
+the gateway's check lets it through; without a page it is made of one word. How long everything is
+to take follows from the number that the question ends with, `(4711)`. `GET /log` tells it, by that
+number, and forgets it.
+"""
+
+import argparse
+import asyncio
+import random
+import re
+from dataclasses import astuple, dataclass
+from itertools import islice
+
+import orjson
+import uvloop
+
+from eval.bench.upstream import MODEL
+from eval.bench.wire import Connection, chunk, whole
+from gateway.grounding.sentences import first
+
+PROMPT = 1200  # tokens: a page and what stands around it
+READ = 2400.0  # tokens of a prompt a second
+BEGIN_S = 0.04  # until the first token when the whole prompt is in the cache
+CACHED = 0.5  # share of questions whose page has been read before
+GAP_S = 0.029  # between two tokens
+LEAST, MOST = 120, 280  # tokens of an answer: 200 on average
+CONTEXT = 32_768
+
+_PAGE = re.compile(r"<page title=[^>]*>\n(.*?)\n</page>", re.DOTALL)
+_NUMBER = re.compile(r"\((\d+)\)\W*$")
+_TOKEN = re.compile(r"\s*\S+")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds from a request to what is written in answer, if nothing is late."""
+
+    token: float
+    """The first token."""
+    sentence: float
+    """The token that shows that the first sentence is over."""
+    last: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An answer."""
+
+    tokens: list[str]
+    timing: Timing
+    gap: float
+
+    def due(self, index: int) -> float:
+        """Seconds from the request to this token."""
+        return self.timing.token + index * self.gap
+
+
+def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]:
+    """The number of the question, and its answer."""
+    asked = str(messages[-1]["content"])
+    found = _NUMBER.search(asked)
+    number = int(found[1]) if found else -1
+    chance = random.Random(number)  # noqa: S311
+    begin = BEGIN_S if chance.random() < CACHED else BEGIN_S + PROMPT / READ
+    length = chance.randint(LEAST, MOST)
+    page = _PAGE.search("\n".join(str(message["content"]) for message in messages))
+    words = (match[0] for match in _TOKEN.finditer(page[1])) if page else iter(())
+    tokens = list(islice(words, length)) if page else [" token"] * length
+    sentence, said = len(tokens) - 1, ""
+    for index, token in enumerate(tokens if page else ()):
+        said += token
+        if first(said):
+            sentence = index
+            break
+    timing = Timing(begin, begin + sentence * gap, begin + (len(tokens) - 1) * gap)
+    return number, Plan(tokens, timing, gap)
+
+
+class Gpu(Connection):
+    """One connection."""
+
+    def __init__(self, log: dict[int, Timing], gap: float) -> None:
+        super().__init__()
+        self._log = log
+        self._gap = gap
+
+    def answer(self, url: bytes, body: bytes) -> None:
+        if url == b"/log":
+            self.end(whole({number: astuple(timing) for number, timing in self._log.items()}))
+            self._log.clear()
+        elif url == b"/tokenize":
+            text = orjson.loads(body).get("prompt")
+            # Counts and no tokens: by that the gateway tells vLLM from llama.cpp.
+            count = PROMPT if text is None else len(str(text)) // 4
+            self.end(whole({"count": count, "max_model_len": CONTEXT}))
+        elif not url.endswith(b"/completions"):
+            model = {"id": MODEL, "object": "model", "created": 0, "max_model_len": CONTEXT}
+            self.end(whole({"object": "list", "data": [model]}))
+        else:
+            self._complete(orjson.loads(body))
+
+    def _complete(self, request: dict[str, object]) -> None:
+        messages = request["messages"]
+        assert isinstance(messages, list)
+        number, planned = plan(messages, self._gap)
+        if number >= 0:
+            self._log[number] = planned.timing
+        if not request.get("stream"):
+            self.loop.call_later(planned.timing.last, self._whole, planned)
+            return
+        self.begin()
+        wish = request.get("stream_options")
+        wish = wish if isinstance(wish, dict) else {}
+        how = (
+            bool(request.get("logprobs")),
+            bool(wish.get("include_usage")),
+            bool(wish.get("continuous_usage_stats")),
+        )
+        began = self.loop.time()
+        self.loop.call_at(began + planned.timing.token, self._step, planned, 0, began, how)
+
+    def _step(self, planned: Plan, index: int, began: float, how: tuple[bool, bool, bool]) -> None:
+        """Write the token, and plan the next one."""
+        if not self.is_open:
+            return
+        logprobs, usage, continuous = how
+        tokens = planned.tokens
+        is_last = index == len(tokens) - 1
+        self.write(_chunk(tokens[index], is_last, logprobs, index + 1 if continuous else None))
+        if not is_last:
+            due = began + planned.due(index + 1)
+            self.loop.call_at(due, self._step, planned, index + 1, began, how)
+            return
+        if usage:
+            self.write(_event({**_STREAM, "choices": [], "usage": _usage(len(tokens))}))
+        self.last(_DONE)
+
+    def _whole(self, planned: Plan) -> None:
+        if not self.is_open:
+            return
+        message = {"role": "assistant", "content": "".join(planned.tokens)}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = _usage(len(planned.tokens))
+        kind = {"object": "chat.completion"}
+        self.end(whole({**_STREAM, **kind, "choices": [choice], "usage": usage}))
+
+
+_STREAM = {
+    "id": "chatcmpl-bench",
+    "object": "chat.completion.chunk",
+    "created": 1700000000,
+    "model": MODEL,
+}
+_DONE = chunk(b"data: [DONE]\n\n")
+
+
+def _chunk(token: str, is_last: bool, logprobs: bool, tokens: int | None) -> bytes:
+    """One token, as vLLM writes it."""
+    told = None
+    if logprobs:
+        one = {"token": token, "logprob": -0.1, "bytes": list(token.encode())}
+        told = {"content": [{**one, "top_logprobs": [one]}]}
+    choice = {
+        "index": 0,
+        "delta": {"content": token},
+        "logprobs": told,
+        "finish_reason": "stop" if is_last else None,
+        "token_ids": None,
+    }
+    data: dict[str, object] = {**_STREAM, "choices": [choice]}
+    if tokens is not None:
+        data["usage"] = _usage(tokens)
+    return _event(data)
+
+
+def _usage(tokens: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": PROMPT,
+        "total_tokens": PROMPT + tokens,
+        "completion_tokens": tokens,
+    }
+
+
+def _event(data: dict[str, object]) -> bytes:
+    return chunk(b"data: " + orjson.dumps(data) + b"\n\n")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--gap", type=float, default=GAP_S, help="seconds between two tokens")
+    options = parser.parse_args()
+    log: dict[int, Timing] = {}
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Gpu(log, options.gap), "127.0.0.1", options.port, backlog=2048
+    )
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,391 @@
+"""Load as readers make it: questions at a rate for minutes, and the highest rate that goes well.
+
+The engine is `eval.bench.gpu`, which says how long each answer takes on a GPU. What a reader waits
+beyond that is what is *added*: by widget and gateway, and by everything that shares their cores,
+the stand-in and the program that plays the readers among it. `nothing` says how much of it is
+theirs.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eval.bench import gpu
+from eval.bench.contenders import (
+    CONTENDERS,
+    ROOT,
+    Contender,
+    Started,
+    box,
+    engine,
+    running,
+    started_redis,
+)
+from eval.bench.gateway import machine
+from eval.bench.load import percentile
+from eval.bench.upstream import MODEL
+from gateway.errors import AskdocsError
+from gateway.search.index import Index
+
+Say = Callable[[str], None]
+
+TARGET_MS = 50.0  # p99 of what is added
+# The search asks without pages, as a stock proxy does; `askdocs-docs` with them, as readers do.
+CONTENDER_NAMES = ("nothing", "askdocs", "askdocs-docs", "litellm")
+FINE = 3  # halvings of the last step of a search: it ends within 9 % of the rate
+EMBEDDING_S = 600.0
+SHORTEST_HEADING = 12  # characters: "Options" is no question
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A wait of readers, in milliseconds."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Steady:
+    """What came of questions at one rate."""
+
+    contender: str
+    rate: float
+    seconds: float
+    """From the first question to the last answer."""
+    questions: int
+    answered: int
+    refused: int
+    errors: int
+    error: str
+    """The first one."""
+    most_open: int
+    """Answers under way at the same time."""
+    words: Wait
+    """From the question to the first words."""
+    added_words: Wait
+    """Of this, what the engine is not the reason for."""
+    added_end: Wait
+    """The same of the whole answer."""
+    late_p99_ms: float
+    """By how much questions were asked late; it counts as added."""
+    cpu_ms: dict[str, float]
+    """CPU milliseconds of each program for a question."""
+    rss_mb: dict[str, float]
+
+    @property
+    def worst(self) -> float:
+        """The p99 that counts: of the first words or of the end, whichever is more."""
+        return max(self.added_words.p99_ms, self.added_end.p99_ms)
+
+    @property
+    def goes_well(self) -> bool:
+        return not self.errors and self.questions > 0 and self.worst < TARGET_MS
+
+
+@dataclass(frozen=True)
+class Highest:
+    """The highest rate at which a contender's added p99 stays below the target."""
+
+    contender: str
+    rate: float
+    """0: not even the lowest that was tried."""
+    tried: list[Steady]
+
+
+@dataclass(frozen=True)
+class Report:
+    machine: dict[str, Any]
+    steady: list[Steady]
+    highest: list[Highest]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @property
+    def errors(self) -> int:
+        """Of the steady load: in a search failures are what is looked for."""
+        return sum(one.errors for one in self.steady)
+
+
+@dataclass
+class Bench:
+    """The parts of one run."""
+
+    questions: Path
+    """A file with a JSON list of them."""
+    upstream: Started
+    say: Say
+    number: int = 1
+    """Of the next question: each has its own in all of the run."""
+
+    def steady(
+        self, name: str, asked: Started, rate: float, seconds: float, parts: Mapping[str, Started]
+    ) -> Steady:
+        """Ask at this rate. `parts` are the programs whose CPU is counted."""
+        before = {part: one.cpu() for part, one in parts.items()}
+        seen = self._arrivals(asked, rate, seconds)
+        answers: list[tuple[int, str, float, float]] = seen["answers"]
+        self.number += len(answers)
+        count = max(len(answers), 1)
+        cpu = {part: (one.cpu() - before[part]) * 1e3 / count for part, one in parts.items()}
+        cpu["readers"] = seen["cpu_s"] * 1e3 / count
+        timings = _timings(self.upstream.url)
+        words, added_words, added_end = [], [], []
+        for number, state, first, end in answers:
+            if state != "answered" or number not in timings:
+                continue
+            timing = timings[number]
+            words.append(first)
+            own = timing.sentence if asked.model == "docs" or asked.is_box else timing.token
+            added_words.append(first - own)
+            added_end.append(end - timing.last)
+        states = [state for _, state, _, _ in answers]
+        return Steady(
+            contender=name,
+            rate=rate,
+            seconds=seen["seconds"],
+            questions=len(answers),
+            answered=len(words),
+            refused=states.count("refused"),
+            errors=states.count("failed") + (1 if seen["error"] and "failed" not in states else 0),
+            error=seen["error"],
+            most_open=seen["most_open"],
+            words=_wait(words),
+            added_words=_wait(added_words),
+            added_end=_wait(added_end),
+            late_p99_ms=seen["late_p99_ms"],
+            cpu_ms=cpu,
+            rss_mb={part: one.rss() / 2**20 for part, one in parts.items()},
+        )
+
+    def highest(
+        self, name: str, asked: Started, start: float, seconds: float, parts: Mapping[str, Started]
+    ) -> Highest:
+        """Double the rate until it goes wrong, and halve the last step."""
+        tried: list[Steady] = []
+
+        def goes_well(rate: float) -> bool:
+            for attempt in (1, 2):  # a busy second of the machine is no limit
+                one = self.steady(name, asked, rate, seconds, parts)
+                tried.append(one)
+                self.say(
+                    f"{name:9} {rate:7.1f} questions/s  added p99 {one.worst:8.1f} ms "
+                    f" {one.errors} errors  {'well' if one.goes_well else 'too much'}"
+                    f"{'' if one.goes_well or attempt == 2 else ', once more'}"
+                )
+                if one.goes_well:
+                    return True
+            return False
+
+        good, rate = 0.0, start
+        while goes_well(rate):
+            good, rate = rate, rate * 2
+        bad = rate
+        while not good and bad > start / 8:  # it may be slower than where the search began
+            rate = bad / 2
+            good, bad = (rate, bad) if goes_well(rate) else (0.0, rate)
+        for _ in range(FINE if good else 0):
+            rate = (good * bad) ** 0.5
+            good, bad = (rate, bad) if goes_well(rate) else (good, rate)
+        return Highest(name, good, tried)
+
+    def _arrivals(self, asked: Started, rate: float, seconds: float) -> dict[str, Any]:
+        options = ["--rate", str(rate), "--seconds", str(seconds), "--first", str(self.number)]
+        options += ["--questions", str(self.questions), "--url", asked.url, "--model", asked.model]
+        options += ["--box", asked.url] if asked.is_box else []
+        with tempfile.TemporaryFile("w+") as told:
+            asking = subprocess.Popen(
+                [sys.executable, "-m", "eval.bench.arrivals", *options],
+                env={**os.environ, "BENCH_KEY": asked.key, "PYTHONPATH": str(ROOT)},
+                cwd=ROOT,
+                stdout=told,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert asking.stderr is not None
+            said = []
+            try:
+                for line in asking.stderr:
+                    said.append(line)
+                    self.say(line.rstrip())
+                if asking.wait():
+                    raise AskdocsError(f"the program that asks failed:\n{''.join(said)[-1500:]}")
+            finally:
+                asking.kill()
+                asking.wait()
+                asking.stderr.close()
+            told.seek(0)
+            return dict(json.load(told))
+
+
+def run(
+    docs: Path,
+    rate: float,
+    seconds: float,
+    workers: int,
+    warm_up: float,
+    search: Sequence[str],
+    search_seconds: float,
+    say: Say,
+) -> Report:
+    """Ask widget and gateway at `rate`, then look for the highest rate of each in `search`.
+
+    `seconds` of 0 leave the first part out, and an empty `search` the second. In `warm_up` seconds
+    the same is asked before, and does not count: the gateway meets the sections of the wiki.
+
+    Raises:
+        AskdocsError: an unknown contender, a wiki without questions, a program that does not start.
+    """
+    for name in search:
+        if name not in CONTENDER_NAMES:
+            known = ", ".join(CONTENDER_NAMES)
+            raise AskdocsError(f"{name!r} is not a contender; there are {known}")
+    with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as place, ExitStack() as stack:
+        folder = Path(place)
+        upstream = stack.enter_context(engine(module="eval.bench.gpu"))
+        questions = folder / "questions.json"
+        bench = Bench(questions, Started(upstream, MODEL, "none", None), say)
+        ours = stack.enter_context(_gateway(docs, upstream, workers, folder, say))
+        questions.write_text(json.dumps(_headings(folder / "index.db")), encoding="utf-8")
+        steady = []
+        if seconds:
+            steady = [_steady(bench, ours, rate, seconds, warm_up)]
+        highest = []
+        for name in search:
+            with ExitStack() as one:
+                asked = _contender(one, name, ours, upstream)
+                parts = {} if name == "nothing" else {name: asked}
+                highest.append(bench.highest(name, asked, 2.0, search_seconds, parts))
+    return Report(machine(), steady, highest)
+
+
+def _steady(bench: Bench, ours: Started, rate: float, seconds: float, warm_up: float) -> Steady:
+    with box(ours) as widget:
+        parts = {"widget": widget, "gateway": ours}
+        if warm_up:
+            bench.say(f"warming up for {warm_up:g} s")
+            bench.steady("askdocs", widget, rate, warm_up, parts)
+        bench.say(f"{rate:g} questions/s through widget and gateway for {seconds:g} s")
+        found = bench.steady("askdocs", widget, rate, seconds, parts)
+        bench.say(f"added p99 {found.worst:.1f} ms, {found.errors} errors")
+        return found
+
+
+@contextmanager
+def _gateway(docs: Path, upstream: str, workers: int, folder: Path, say: Say) -> Iterator[Started]:
+    """Our gateway with this wiki, once all of its pages can be found by meaning."""
+    contender = next(one for one in CONTENDERS if one.name == "askdocs")
+    variables = {
+        "ASKDOCS_GATEWAY_DOCS": str(docs.absolute()),
+        "ASKDOCS_GATEWAY_INDEX": str(folder / "index.db"),
+        "ASKDOCS_GATEWAY_WORKERS": str(workers),
+    }
+    with ExitStack() as stack:
+        if workers > 1 and shutil.which("redis-server"):
+            variables["ASKDOCS_REDIS_URL"] = stack.enter_context(started_redis(folder))
+        say(f"starting the gateway with {workers} worker{'s' if workers > 1 else ''}")
+        ready = replace(contender, variables=variables, model="base")
+        ours = stack.enter_context(running(ready, upstream, Path(sys.executable)))
+        _until_embedded(folder / "index.db", say)
+        yield ours
+
+
+def _contender(stack: ExitStack, name: str, ours: Started, upstream: str) -> Started:
+    if name in ("askdocs", "askdocs-docs"):
+        return replace(ours, model="docs" if name == "askdocs-docs" else "base")
+    found: Contender = next(one for one in CONTENDERS if one.name == name)
+    return stack.enter_context(running(found, upstream, Path(sys.executable)))
+
+
+def _until_embedded(file: Path, say: Say) -> None:
+    """Until the gateway has read its wiki. Raises AskdocsError when it does not."""
+    index = Index(file)
+    try:
+        deadline = time.monotonic() + EMBEDDING_S
+        told = 0.0
+        while (done := index.embedded()[1]) < index.size:
+            if time.monotonic() > deadline:
+                text = f"only {done} of {index.size} pages were embedded in {EMBEDDING_S:.0f} s"
+                raise AskdocsError(text)
+            if time.monotonic() > told + 5:
+                told = time.monotonic()
+                say(f"reading the wiki: {done} of {index.size} pages")
+            time.sleep(0.2)
+    finally:
+        index.close()
+
+
+def _headings(file: Path) -> list[str]:
+    """What is asked: the headings of the wiki. Raises AskdocsError where there is none."""
+    index = Index(file)
+    try:
+        found = [s.heading for page in index.pages() for s in page.sections]
+    finally:
+        index.close()
+    long = sorted({heading for heading in found if len(heading) >= SHORTEST_HEADING})
+    if not long:
+        raise AskdocsError("the wiki has no headings that could be asked: name another by --docs")
+    return long
+
+
+def _timings(upstream: str) -> dict[int, gpu.Timing]:
+    """How long the engine's part of each question was to take."""
+    url = f"{upstream.removesuffix('/v1')}/log"
+    with urllib.request.urlopen(url, timeout=30) as reply:  # noqa: S310 (an address of ours)
+        return {int(number): gpu.Timing(*timing) for number, timing in json.load(reply).items()}
+
+
+def _wait(seconds: list[float]) -> Wait:
+    return Wait(percentile(seconds, 0.5) * 1e3, percentile(seconds, 0.99) * 1e3)
+
+
+def table(report: Report) -> str:
+    """The report in Markdown."""
+    lines = []
+    for one in report.steady:
+        cores = {part: ms * one.questions / one.seconds / 1e3 for part, ms in one.cpu_ms.items()}
+        lines += [
+            f"| {one.rate:g} questions/s for {one.seconds:.0f} s through widget and gateway | |",
+            "|---|---|",
+            f"| questions / answered / refused | {one.questions:,} / {one.answered:,} /"
+            f" {one.refused:,} |",
+            f"| errors | {one.errors:,} |",
+            f"| answers under way, at most | {one.most_open:,} |",
+            f"| first words after, p50 / p99 | {_both(one.words)} |",
+            f"| added to the first words, p50 / p99 | {_both(one.added_words)} |",
+            f"| added to the whole answer, p50 / p99 | {_both(one.added_end)} |",
+            f"| asked late, p99 | {one.late_p99_ms:.1f} ms |",
+            *(
+                f"| CPU of the {part} | {ms:.1f} ms a question, {cores[part]:.2f} cores |"
+                for part, ms in one.cpu_ms.items()
+            ),
+            *(f"| memory of the {part} | {mb:.0f} MB |" for part, mb in one.rss_mb.items()),
+            "",
+        ]
+    if report.highest:
+        lines += [
+            f"| without the widget | highest rate with p99 of what is added below {TARGET_MS:g} ms"
+            " | added to the whole answer there, p50 / p99 | CPU ms a question |",
+            "|---|---|---|---|",
+        ]
+    for found in report.highest:
+        good = [one for one in found.tried if one.goes_well and one.rate == found.rate]
+        told = _both(good[-1].added_end) if good else "-"
+        cpu = f"{good[-1].cpu_ms.get(found.contender, 0.0):.1f}" if good else "-"
+        lines.append(f"| {found.contender} | {found.rate:.1f} questions/s | {told} | {cpu} |")
+    return "\n".join(lines).rstrip()
+
+
+def _both(wait: Wait) -> str:
+    return f"{wait.p50_ms:,.1f} / {wait.p99_ms:,.1f} ms"
