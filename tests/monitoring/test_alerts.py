@@ -1,0 +1,64 @@
+"""The configuration of Prometheus and the alerts, by Prometheus' own tools."""
+
+import re
+import shutil
+import subprocess
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.parts import require
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
+RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
+CASES = [Path(__file__).with_name(name) for name in ("alerts.yml", "alerts_days.yml")]
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def anchor(name: str) -> str:
+    """The heading in docs/operations.md that says what to do: `alert-engine-down`."""
+    return "alert" + re.sub(r"([A-Z])", r"-\1", name.removeprefix("Askdocs")).lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "config", CONFIG],
+        ["check", "rules", "--lint=all", "--lint-fatal", RULES],
+        ["test", "rules", *CASES],
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments[:2])),
+)
+def test_promtool_agrees(arguments: list[str | Path]) -> None:
+    promtool = shutil.which("promtool")
+    require(bool(promtool), "apt-get install prometheus")
+    done = subprocess.run([str(promtool), *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_is_seen_to_fire_and_not_to_fire() -> None:
+    fires, silent = set(), set()
+    cases = [yaml.safe_load(file.read_text(encoding="utf-8"))["tests"] for file in CASES]
+    for case in chain.from_iterable(cases):
+        for look in case["alert_rule_test"]:
+            assert look["alertname"] == case["name"]
+            (fires if look["exp_alerts"] else silent).add(look["alertname"])
+    assert fires == silent == {rule["alert"] for rule in alerts()}
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
+def test_each_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    told = rule["annotations"]
+    assert set(told) == {"summary", "description", "runbook"}
+    assert told["runbook"] == f"docs/operations.md#{anchor(rule['alert'])}"
+    assert rule["for"]
