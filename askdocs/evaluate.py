@@ -88,7 +88,7 @@ def run_exam(
     as_json: JsonOption = False,
 ) -> None:
     """Let contenders answer questions. Ctrl-C, then --resume goes on."""
-    from askdocs import exam, exam_place
+    from askdocs import exam, exam_place, serving
     from askdocs.exam_plan import Options, plan
     from eval.exam import contenders as known
     from eval.rag import settings
@@ -110,22 +110,27 @@ def run_exam(
         at_once=at_once,
     )
     state = home.find(home_dir)
-    found = plan(options, exam_place.find(state, url, key), home_dir)
-    folder = (out or exam.default_folder(state, found.run)).absolute()
-    exam.can_start(folder, found.run, resume)
-    for note in found.notes:
-        _say(f"note: {note}")
-    if not as_json:
-        _show(found, folder)
-    if dry_run:
-        if as_json:
-            print(found.run.model_dump_json(indent=2))
-        else:
-            print("dry run: nothing was asked")
-        return
-    with exam.claimed(folder) as lock:
-        exam.begin(folder, found.run, found.asked)
-        _ask(found, folder, state, lock)
+    to_come = serving.unserved(options.models.values(), home_dir) if url is None else []
+    # Mistakes are told before an engine is started for it.
+    found = plan(options, exam_place.find(state, url, key), home_dir, to_come)
+    with serving.lent([] if dry_run else to_come, home_dir, _say):
+        if to_come and not dry_run:
+            found = plan(options, exam_place.find(state, url, key), home_dir)
+        folder = (out or exam.default_folder(state, found.run)).absolute()
+        exam.can_start(folder, found.run, resume)
+        for note in found.notes:
+            _say(f"note: {note}")
+        if not as_json:
+            _show(found, folder)
+        if dry_run:
+            if as_json:
+                print(found.run.model_dump_json(indent=2))
+            else:
+                print("dry run: nothing was asked")
+            return
+        with exam.claimed(folder) as lock:
+            exam.begin(folder, found.run, found.asked)
+            _ask(found, folder, state, lock)
     _tell(found, folder, as_json)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import importlib.metadata
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -67,8 +67,10 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
     return Place(running.gateway, found, engine, running.model, pids, budget, pages)
 
 
-def models(place: Place, named: Mapping[Role, str]) -> dict[str, Model]:
-    """The models of these names at the gateway, by role.
+def models(
+    place: Place, named: Mapping[Role, str], to_come: Collection[str] = ()
+) -> dict[str, Model]:
+    """The models of these names at the gateway, by role; those `to_come` it need not have yet.
 
     Raises:
         AskdocsError: it cannot be reached, refuses the key, or has no such model.
@@ -91,6 +93,9 @@ def models(place: Place, named: Mapping[Role, str]) -> dict[str, Model]:
         raise AskdocsError(f"{place.url} is no gateway of askdocs: correct --url") from None
     found: dict[str, Model] = {}
     for role, name in named.items():
+        if name not in listed and name in to_come:
+            found[role] = Model(named=name, name=name, context=None)
+            continue
         if name not in listed:
             raise AskdocsError(
                 f"--{role} {name}: the gateway has no such model; it has {', '.join(listed)}"

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,12 @@ class Options:
     max_tokens: int
     at_once: int | None
 
+    @property
+    def models(self) -> dict[Role, str]:
+        """Those that the contenders need."""
+        roles = {one.role for one in self.contenders if one.role}
+        return {role: self.named[role] for role in ROLES if role in roles}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -90,8 +96,10 @@ class Plan:
         }
 
 
-def plan(options: Options, place: Place, home_dir: Path | None) -> Plan:
-    """Check everything.
+def plan(
+    options: Options, place: Place, home_dir: Path | None, to_come: Collection[str] = ()
+) -> Plan:
+    """Check everything; models `to_come` are served before the exam begins.
 
     Raises:
         AskdocsError: the rows are wrong, the gateway is away or lacks a model, or has another wiki.
@@ -101,11 +109,9 @@ def plan(options: Options, place: Place, home_dir: Path | None) -> Plan:
     drawn = draw.draw(
         file, of_split, options.seed, options.limit, options.answerable, options.unanswerable
     )
-    roles = {one.role for one in chosen if one.role}
-    named = {role: options.named[role] for role in ROLES if role in roles}
-    models = exam_place.models(place, named)
+    models = exam_place.models(place, options.models, to_come)
     kind, slots = exam_place.engine_facts(place)
-    notes = []
+    notes = [f"{name} is not served yet: the exam has it served while it lasts" for name in to_come]
     if len({one.name for one in models.values()}) < len(models):
         name = models["base"].name
         notes.append(f"base and tuned are the same model, {name}: name another with --tuned")

@@ -1,7 +1,8 @@
 """Has a version served by the askdocs that runs here, and asks it something."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,52 @@ def serve(
     if probe.FILE in store.manifest(name).files:
         probed(store, one, running.versions)
     _ask(running.gateway, place.key(), name)
+
+
+def unserved(names: Iterable[str], home_dir: Path | None) -> list[str]:
+    """Those of the names that are versions in the store, which the running gateway does not have.
+
+    Raises AskdocsError: no askdocs runs here, or its gateway does not answer.
+    """
+    from askdocs.models import opened_store
+    from training.versions.name import is_version
+
+    place = home.find(home_dir)
+    running = status.read(place)
+    away = [
+        name
+        for name in dict.fromkeys(names)
+        if is_version(name) and not _lists(running.gateway, place.key(), name)
+    ]
+    store = opened_store(home_dir) if away else None
+    return [name for name in away if store and name in store.names()]
+
+
+@contextmanager
+def lent(
+    names: Iterable[str], home_dir: Path | None, say: Callable[[str], None] | None
+) -> Iterator[None]:
+    """Has versions served for so long; one that an alias leads to in the end stays served.
+
+    Raises AskdocsError: as `serve` does.
+    """
+    from askdocs.keys import opened
+    from gateway import promotions
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+
+    with opened(home_dir) as database:
+        asked: list[str] = []
+        try:
+            for name in names:
+                asked.append(name)
+                serve(database, name, home_dir, say)
+            yield
+        finally:
+            needed = promotions.all_needed(database, load(GatewaySettings).aliases)
+            for name in asked:
+                if name not in needed:
+                    deployments.stop(database, name)
 
 
 def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind") -> None:

@@ -19,10 +19,13 @@ from pathlib import Path
 import openai
 import pytest
 
+from askdocs import environments
+from eval.exam import answer
 from gateway.grounding import prompt
 from tests import starting
 from tests.end_to_end.running import COMMAND, Askdocs, up
 from tests.engines import gguf_words
+from tests.parts import require
 from tests.training.versions import FACTS, trained
 from training.versions.open import open_store
 
@@ -220,6 +223,35 @@ def test_what_nobody_needs_any_more_is_stopped_and_the_rest_is_not(askdocs: Askd
     assert client.stream("anybody", model="docs@v1") == "docs@v1"
     with pytest.raises(openai.NotFoundError, match="docs@v2"):
         client.stream("anybody", model="docs@v2")
+
+
+def test_the_exam_has_a_version_served_that_answers_nobody_yet(
+    askdocs: Askdocs, docs: Path, tmp_path: Path
+) -> None:
+    home = Path(os.environ.get("TEST_EVAL_HOME", starting.REPO / ".cache" / "eval"))
+    made = environments.find(environments.EVAL, home)
+    require(made is not None, ".venv/bin/python -m askdocs.environments eval --home .cache/eval")
+    (askdocs.home / "environments").symlink_to(home / "environments")
+    rows = [
+        {"question": f"Where is machine {number}?", "answer": "Floor 3", "context_doc": "index.md"}
+        for number in range(3)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    exam = ("eval", "run", "--questions", str(file), "--docs", str(docs), "--tuned", "docs@v3")
+    exam += ("--contenders", "tuned-closed", "--out", str(tmp_path / "run"))
+    dry = askdocs.cli(*exam, "--dry-run")
+    assert "docs@v3 is not served yet" in dry.stderr, dry.stderr
+    assert "docs@v3" not in askdocs.status()["versions"]
+    done = askdocs.cli(*exam)
+    assert done.returncode == 0, done.stderr
+    answers = answer.latest(tmp_path / "run").values()
+    assert [said_by(one.text) for one in answers] == ["docs@v3"] * 3
+    deadline = time.monotonic() + 30
+    while "docs@v3" in askdocs.status()["versions"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert Client(askdocs.status()).stream("anybody") != "docs@v3"
 
 
 def test_a_kill_between_wanted_and_ready_leaves_what_was_and_a_start_serves_it_again(
