@@ -127,6 +127,26 @@ def gateway(
 
 
 @contextmanager
+def widget(
+    folder: Path, gateway: str, *, port: int | None = None, **variables: str
+) -> Iterator[str]:
+    """`python -m widget` before the gateway at this address with /v1; yields its own address."""
+    port = port or free_port()
+    env = {
+        "PYTHONPATH": str(REPO),
+        "ASKDOCS_WIDGET_PORT": str(port),
+        "ASKDOCS_WIDGET_GATEWAY_URL": gateway,
+        "ASKDOCS_WIDGET_GATEWAY_KEY": KEY,
+        **{f"ASKDOCS_{name.upper()}": value for name, value in variables.items()},
+    }
+    url = f"http://127.0.0.1:{port}"
+    argv = [sys.executable, "-m", "widget"]
+    with _process(argv, env, folder / f"widget-{port}.log", folder) as process:
+        _until(lambda: _is_up(f"{url}/health"), process, 120)
+        yield url
+
+
+@contextmanager
 def shown(folder: Path) -> Iterator[str]:
     """The address of a site that shows the folder."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
