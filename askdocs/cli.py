@@ -13,6 +13,8 @@ from rich.markup import escape
 
 from askdocs import (
     aliases,
+    audit,
+    backup,
     bench,
     client,
     dataset,
@@ -24,6 +26,7 @@ from askdocs import (
     mcp,
     models,
     plan,
+    restore,
     slack,
     status,
     train,
@@ -261,6 +264,9 @@ def _review(state: status.Running, key: str) -> str:
 
 
 app.command()(keys.usage)
+app.command()(audit.audit)
+app.command()(backup.backup)
+app.command()(restore.restore)
 app.command()(train.train)
 app.command()(mcp.mcp)
 app.command()(plan.plan)

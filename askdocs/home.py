@@ -57,10 +57,10 @@ class Home:
         return self.root / "prefill.json"
 
     def make(self) -> None:
-        """Raises AskdocsError when the folder cannot be written."""
+        """For its owner alone, where it is new. Raises AskdocsError: it cannot be written."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self.logs.mkdir(exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.logs.mkdir(exist_ok=True, mode=0o700)
             (self.root / "up.lock").touch()
         except OSError as error:
             raise AskdocsError(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from askdocs import audit
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
@@ -72,6 +73,7 @@ def retire(
     if not dry_run:
         if not (yes or store.retired(name)):
             typer.confirm(f"Retire {name}? It cannot be undone.", abort=True, err=True)
+        audit.note(home_dir, "version.retire", name)
         done = store.retire(name)
     if as_json:
         print(json.dumps({"name": name, "changed": done}))
@@ -112,6 +114,8 @@ def gc(
     if found and not dry_run:
         if not yes:
             typer.confirm(f"Remove {size:,} bytes from {store.place}?", abort=True, err=True)
+        names = [one.what for one in found]
+        audit.note(home_dir, "version.clean", str(store.place), bytes=size, removed=names)
         paths = [path for one in found for path in one.paths]
         with Bar() as bar:
             for number, path in enumerate(paths, 1):

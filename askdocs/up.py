@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import httpx
 import psutil
 from pydantic import SecretStr
+import sqlalchemy as sa
 
 from askdocs import checks, client, model, site, status
 from askdocs.capacity import here
@@ -112,6 +113,7 @@ class Up:
             try:
                 starting = asyncio.create_task(self._start(ready))
                 stopping = asyncio.create_task(stop.wait())
+            self._finish_restore()
                 await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
                     starting.result()
@@ -141,6 +143,16 @@ class Up:
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         settings = self._settings
         engine = asyncio.ensure_future(self._engine())
+    def _finish_restore(self) -> None:
+        """What `askdocs restore` has decided and a kill cut off. Raises AskdocsError."""
+        from askdocs.backups import moves
+
+        url = sa.make_url(self._database_url().get_secret_value())
+        sqlite = url.get_backend_name() == "sqlite" and url.database
+        file = Path(url.database) if sqlite and url.database else self._home.database
+        if kept := moves.finish(moves.journal_of(file)):
+            self._say("up", f"finished a restore that was cut off; what was there is in {kept}")
+
         # Both before how fast the engine reads is measured: nothing else is at work then.
         await self._together(engine, self._in_thread(self._wiki.first))
         served = engine.result()

@@ -41,7 +41,7 @@ def _complete(settings: GatewaySettings) -> GatewaySettings:
     if settings.database_url is None:
         home = _home()
         try:
-            home.mkdir(parents=True, exist_ok=True)
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise AskdocsError(
                 f"{home}: cannot be written ({error.strerror}): set ASKDOCS_HOME or"

@@ -148,7 +148,7 @@ def migrate(engine: sa.Engine) -> None:
     if engine.dialect.name == "sqlite":
         _make_file(engine)
     with reading(engine) as connection:
-        found = _revision(connection)
+        found = revision(connection)
         if found == HEAD or _reaches(connection, found):
             return
     from alembic import command
@@ -157,7 +157,7 @@ def migrate(engine: sa.Engine) -> None:
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-        found = _revision(connection)
+        found = revision(connection)
         if _reaches(connection, found):
             return
         _refuse_newer(engine, found)
@@ -170,7 +170,7 @@ def migrate(engine: sa.Engine) -> None:
 def check(engine: sa.Engine) -> None:
     """Raises AskdocsError unless this code can work with the schema; changes nothing."""
     with reading(engine) as connection:
-        found = _revision(connection)
+        found = revision(connection)
         reaches = _reaches(connection, found)
     if found != HEAD and not reaches:
         _refuse_newer(engine, found)
@@ -313,7 +313,7 @@ def _make_file(engine: sa.Engine) -> None:
             time.sleep(0.02)
 
 
-def _revision(connection: sa.Connection) -> str | None:
+def revision(connection: sa.Connection) -> str | None:
     """Where the database stands; None: it is empty."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None

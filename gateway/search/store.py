@@ -103,11 +103,15 @@ def explained(error: sqlite3.Error, file: Path) -> AskdocsError:
     if not file.exists():
         return NoIndex(f"{file}: there is no search index: run `askdocs docs sync`")
     if "not a database" in text:
-        return NoIndex(f"{file}: this file is no search index of askdocs: name another file")
+        return NoIndex(
+            f"{file}: this file is no search index of askdocs: name another file; if it was one,"
+            " put a backup back with `askdocs restore FILE --only index`"
+        )
     if "malformed" in text or "no such table" in text:
         return NoIndex(
             f"{file}: the search index is damaged ({text}): delete it, with {file.name}-wal and"
-            f" {file.name}-shm, and run `askdocs docs sync`, which makes it anew"
+            f" {file.name}-shm, and run `askdocs docs sync`, which makes it anew; or put a backup"
+            " back with `askdocs restore FILE --only index`"
         )
     if "full" in text or "I/O" in text:
         return AskdocsError(

@@ -262,8 +262,10 @@ def writing(
         AskdocsError: the file is something else, damaged, or cannot be written.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = file.with_name(f"{file.name}.lock").open("a+")
+        if not file.exists():  # for its owner alone: a wiki may be for few
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise AskdocsError(
             f"{file}: the search index cannot be written ({error.strerror}): choose another --home"

@@ -108,7 +108,8 @@ def test_what_an_older_askdocs_stored_is_there_after_the_upgrade(
         assert (review.who, review.draft.answer) == ("wendy", "From the second floor.")
     # It can be written to, and what is done now is in the log.
     store.revoke("ci")
-    assert [(line.action, line.target) for line in audit.lines(engine)] == [("key.revoke", "ci")]
+    line = audit.lines(engine)[-1]
+    assert (line.action, line.target) == ("key.revoke", "ci")
 
 
 def later(engine: sa.Engine, oldest: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from gateway.errors import AskdocsError
 from tests.training.versions import FACTS, everything, trained
 from training.versions import manifest
-from training.versions.local import Folder
+from training.versions.local import FIX, Folder
 from training.versions.open import open_store
 from training.versions.store import Store
 
@@ -90,14 +90,12 @@ def test_every_file_that_is_not_what_it_was_is_named(store: Store, run: Path) ->
     known = store.manifest("docs@v1").files
     assert lines == [
         f"{folder}/adapter/more.bin: is not in the manifest: remove it",
-        f"{folder}/adapter/adapter_config.json: has 2 bytes, not 8: put it back from a backup, or"
-        " remove the folder and pull it anew",
+        f"{folder}/adapter/adapter_config.json: has 2 bytes, not 8: {FIX}",
         f"{weights}: has the SHA-256 {manifest.sha256(b'Weights')}, not"
-        f" {known['adapter/adapter_model.safetensors'].sha256}: put it back from a backup, or"
-        " remove the folder and pull it anew",
-        f"{folder}/training.json: is missing, and the manifest names it: put it back from a"
-        " backup, or remove the folder and pull it anew",
+        f" {known['adapter/adapter_model.safetensors'].sha256}: {FIX}",
+        f"{folder}/training.json: is missing, and the manifest names it: {FIX}",
     ]
+    assert "askdocs restore FILE --only versions" in FIX
 
 
 def test_an_artefact_of_another_version_is_refused(store: Store, run: Path, tmp_path: Path) -> None:

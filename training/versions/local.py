@@ -12,10 +12,14 @@ from pathlib import Path
 from gateway.errors import AskdocsError
 from gateway.sources.sync import Progress
 from training.versions import files as hashed
-from training.versions.manifest import MANIFEST, File, total
+from training.versions.manifest import ARTEFACTS, MANIFEST, File, total
 from training.versions.place import Entry
 
-FIX = "put it back from a backup, or remove the folder and pull it anew"
+FIX = (
+    "put it back with `askdocs restore FILE --only versions`, from a backup with weights, or remove"
+    " the folder and pull it anew"
+)
+FIX_ARTEFACT = "remove the folder, and make it anew with `askdocs models export` or `merge`"
 
 
 class Folder:
@@ -84,7 +88,8 @@ class Folder:
     ) -> Path:
         folder = self.root / path
         with self._told():
-            hashed.verify(folder, files, f"{folder}/", FIX, progress)
+            fix = FIX_ARTEFACT if f"/{ARTEFACTS}/" in path else FIX
+            hashed.verify(folder, files, f"{folder}/", fix, progress)
         return folder
 
     def remains(self) -> dict[str, Entry]:

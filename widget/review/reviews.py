@@ -159,6 +159,13 @@ class Reviews:
             raise Conflict(self.current(cluster)) from None
 
 
+def decided(engine: sa.Engine, since: datetime) -> list[Review]:
+    """All versions of all clusters that were written from a moment on. Raises Unreachable."""
+    query = sa.select(review_table).where(review_table.c.at >= since)
+    with reading(engine) as connection:
+        return [read(row._mapping) for row in connection.execute(query)]
+
+
 def missing(draft: Draft) -> str:
     """What keeps it from being approved; empty where nothing does."""
     if not draft.question:

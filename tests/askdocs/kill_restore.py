@@ -1,0 +1,116 @@
+"""Restores again and again, killed at every change that it makes to the file system.
+
+`python kill_restore.py TEMPLATE BACKUP WORK` prints a line of JSON for each point: what was found
+after the kill, and after the next start. TEMPLATE is a state folder, which stays as it is.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from askdocs.backups import archive, moves, restoring
+from askdocs.backups.making import Places
+from askdocs.backups.manifest import RESTORED
+from askdocs.home import Home
+from gateway import database
+from gateway.errors import AskdocsError
+from training.versions.open import open_store
+
+CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+
+
+def quiet(step: str, done: int, total: int | None) -> None:
+    pass
+
+
+def places(home: Home) -> Places:
+    return Places(
+        url=f"sqlite:///{home.database}",
+        index=home.index,
+        settings=home.root / "askdocs.toml",
+        store=open_store(None, home.root),
+        configured={},
+    )
+
+
+def restore(home: Home, backup: Path) -> None:
+    here = places(home)
+    restoring.restore(
+        home, here, restoring.plan(here, archive.opened(backup), RESTORED, quiet), quiet
+    )
+
+
+def killed_at(point: int, home: Home, backup: Path) -> bool:
+    """Restore in a process that is killed before its change number `point`. Did it come so far?"""
+    child = os.fork()
+    if not child:
+        left = point
+
+        def hook(event: str, args: tuple[Any, ...]) -> None:
+            nonlocal left
+            writes = event == "open" and isinstance(args[2], int) and args[2] & os.O_CREAT
+            if event in CHANGES or writes:
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        try:
+            restore(home, backup)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def seen(home: Home) -> dict[str, Any]:
+    """What a process finds that uses the state folder now."""
+    found: dict[str, Any] = {"decided": moves.journal_of(home.database).exists()}
+    engine = database.open(f"sqlite:///{home.database}")
+    try:
+        database.migrate(engine)
+        found["refused"] = ""
+    except AskdocsError as error:
+        found["refused"] = str(error)
+    finally:
+        engine.dispose()
+    for name, file, query in (
+        ("keys", home.database, "SELECT name FROM keys ORDER BY name"),
+        ("pages", home.index, "SELECT path FROM page ORDER BY path"),
+    ):
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+            found[name] = [row[0] for row in db.execute(query)]
+    versions = open_store(None, home.root)
+    try:
+        versions.fetch("docs@v1")
+        found["version"] = "whole"
+    except AskdocsError:
+        found["version"] = "damaged"
+    return found
+
+
+def main(template: Path, backup: Path, work: Path) -> None:
+    point = 0
+    while True:
+        home = Home(work / str(point))
+        shutil.copytree(template, home.root)
+        killed = killed_at(point, home, backup)
+        line = {"point": point, "killed": killed, "after": seen(home)}
+        with restoring.exclusive(home, places(home)):
+            pass  # finishes it, as `askdocs restore --resume` and `askdocs up` do
+        line["resumed"] = seen(home)
+        line["left"] = sorted(path.name for path in home.root.iterdir() if "restor" in path.name)
+        print(json.dumps(line), flush=True)
+        shutil.rmtree(home.root)
+        if not killed:
+            return
+        point += 1
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
