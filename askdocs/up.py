@@ -50,6 +50,8 @@ FOR_READING = 0.7
 BESIDE = 300
 # Seconds in which a machine that is busy with the start may say that no model answers.
 ANSWER = 30.0
+# Seconds that answers have when all is stopped: the engine stops at the same time.
+DRAIN = 3
 # Seconds: a site that takes longer to build is not built while a wiki is edited.
 QUICK = 20.0
 
@@ -417,6 +419,7 @@ class Up:
             answers=answers,
             warm=served.own and settings.warm,
             states=self._kept,
+            drain=DRAIN,
         )
         root = f"http://127.0.0.1:{settings.gateway_port}"
         return Service(

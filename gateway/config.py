@@ -102,11 +102,20 @@ class GatewaySettings(Section):
     key: SecretStr | None = Field(
         None, description="The API key that clients send. Environment only."
     )
+    previous_key: SecretStr | None = Field(
+        None, description="The key before it, which works while it is replaced. Environment only."
+    )
     workers: int = Field(
         1,
         ge=1,
         le=64,
         description="Worker processes. With several, exact limits need ASKDOCS_REDIS_URL.",
+    )
+    drain: int = Field(
+        25,
+        ge=0,
+        le=3600,
+        description="Seconds that answers under way have to end when the gateway is stopped.",
     )
     database_url: SecretStr | None = Field(
         None, description="Keys, aliases, usage: sqlite:///FILE or postgresql://. Environment only."

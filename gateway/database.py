@@ -27,6 +27,7 @@ HEAD = "0008"
 # Any number, as long as nothing else in the same database locks it.
 LOCK = 4_708_159_226
 BUSY = 10  # seconds that a SQLite writer waits for another one
+PATIENCE = 10.0  # seconds that PostgreSQL has for each word to a process that answers people
 # Behind the name of a SQLite file: says that a backup is being put into its place.
 RESTORING = ".restoring"
 # Seconds that looking for damage may take; a large file is not read to its end at every start.
@@ -65,8 +66,11 @@ class Utc(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def open(url: str) -> sa.Engine:
+def open(url: str, patience: float | None = None) -> sa.Engine:
     """An engine for `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; connects later.
+
+    `patience`: seconds without a word of PostgreSQL, after which it is away, also where TCP says
+    nothing: for processes that answer people, and do nothing long.
 
     Raises AskdocsError: not a URL of these two.
     """
@@ -76,13 +80,7 @@ def open(url: str) -> sa.Engine:
         # The text may be nothing but a password, so it is not repeated.
         raise _not_a_url("the database URL cannot be read") from None
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return sa.create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,  # a server that was restarted costs no failed request
-            pool_timeout=5,
-            # Seconds and milliseconds until a host that swallows packets counts as gone.
-            connect_args={"connect_timeout": 3, "tcp_user_timeout": 5000},
-        )
+        return _postgresql(parsed.set(drivername="postgresql+psycopg"), patience)
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         if parsed.database in (None, "", ":memory:"):
             raise _not_a_url("a database in memory would be another one in every process")
@@ -91,6 +89,41 @@ def open(url: str) -> sa.Engine:
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     raise _not_a_url(f"{parsed.drivername!r} is not a database that askdocs knows")
+
+
+def _postgresql(url: sa.URL, patience: float | None) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        pool_pre_ping=True,  # a server that was restarted costs no failed request
+        pool_timeout=5,
+        connect_args={
+            "connect_timeout": 3,
+            # Milliseconds and seconds until a host that swallows packets counts as gone: one that
+            # owes us an acknowledgement, and one that owes us an answer.
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+        },
+    )
+    if patience is not None:
+        import psycopg
+
+        class Patient(psycopg.Connection[Any]):
+            def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+                began = time.monotonic()
+                try:
+                    return super().wait(gen, *args, **{"timeout": patience, **options})
+                except psycopg.OperationalError:
+                    if time.monotonic() - began >= patience:
+                        self.pgconn.finish()  # nobody will wait for it again
+                    raise
+
+        def connect(_: Any, __: Any, words: Any, options: Any) -> Any:
+            return Patient.connect(*words, **options)
+
+        sa.event.listen(engine, "do_connect", connect)
+    return engine
 
 
 @contextmanager

@@ -96,6 +96,7 @@ class Engine:
         connect = 2.0 if self.url.startswith("https:") else 0.2
         self._patient = httpx.Timeout(600, connect=connect)
         self._brief = httpx.Timeout(5, connect=connect)
+        self._counting = httpx.Timeout(30, connect=connect)
         self._http = httpx.AsyncClient(headers=headers, timeout=self._patient)
         self._wanted = model
         self._model: EngineModel | None = None
@@ -357,7 +358,9 @@ class Engine:
         return "other"
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
-        reply = await self._http.post(f"{self._root}{path}", json=body)
+        # Counting is quick; what is saved and restored can be large.
+        timeout = self._patient if path.startswith("/slots/") else self._counting
+        reply = await self._http.post(f"{self._root}{path}", json=body, timeout=timeout)
         reply.raise_for_status()
         return reply.json()
 

@@ -13,10 +13,12 @@ half of what aiohttp's client costs per request (docs/benchmarks.md).
 """
 
 import asyncio
+import math
 import ssl
 import time
 from asyncio import AbstractEventLoop, Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -30,6 +32,12 @@ TLS_S = 1.0  # to connect and shake hands; an engine behind TLS is seldom next d
 MAX_HEAD = 65536  # bytes of a response's headers, and of its trailers
 HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is made to wait
 IDLE_CONNECTIONS = 256
+# A connection can lead nowhere without anybody having closed it: after a firewall or a router has
+# forgotten it, for example. What shows that is silence.
+IDLE_S = 5.0  # that a quiet connection is kept: an older one may be such a one
+SILENT_S = 15.0  # without a byte, until the engine is asked by another connection whether it lives
+PROBE_S = 10.0  # until the first byte of its answer
+STUCK_S = 60.0  # without a byte within an answer of an engine that lives
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Write = Callable[[bytes], bool]
@@ -49,6 +57,10 @@ class LaneError(Exception):
 
 class Unreachable(LaneError):
     """Not one byte of a response came: another engine may be asked without the client noticing."""
+
+
+class Silent(Unreachable):
+    """Not one byte came for long, and the engine does not answer on another connection either."""
 
 
 class BrokenOff(LaneError):
@@ -84,7 +96,8 @@ class Lane:
         Cancelling the call closes its connection.
 
         Raises:
-            Unreachable: the engine refused, did not accept in 250 ms, or left without a byte.
+            Unreachable: the engine refused, did not accept in 250 ms, left without a byte, or fell
+                silent and answers nothing else.
             BrokenOff: it left within the headers, or what it sent is not HTTP.
         """
         lines = [b"POST %b%b HTTP/1.1\r\n" % (self._path.encode(), path.encode()), self._head]
@@ -95,10 +108,12 @@ class Lane:
                 lines += (name, b": ", value, b"\r\n")
         lines += (b"content-length: %d\r\n\r\n" % len(body), body)
         request = b"".join(lines)
-        connection = self._idle.pop() if self._idle else None
+        connection = self._kept()
         if connection:
             try:
                 return await connection.request(request)
+            except Silent:
+                raise
             except Unreachable:
                 # llama.cpp announces keep-alive on a stream and then closes: a kept connection may
                 # be dead, which shows in the first use. Once, and only before any byte came.
@@ -109,6 +124,42 @@ class Lane:
         """Close every connection, those in use too."""
         for connection in list(self._open):
             connection.abort()
+
+    def _kept(self) -> "_Connection | None":
+        """A connection that was in use a moment ago."""
+        if not self._idle:
+            return None
+        oldest = asyncio.get_running_loop().time() - IDLE_S
+        if self._idle[-1].last < oldest:
+            self._drop_idle()
+            return None
+        return self._idle.pop()
+
+    def _drop_idle(self) -> None:
+        for connection in list(self._idle):
+            connection.abort()
+        self._idle.clear()
+
+    async def _is_alive(self) -> bool:
+        """Does the engine say anything on a new connection?"""
+        try:
+            async with asyncio.timeout(PROBE_S):
+                reader, writer = await asyncio.open_connection(
+                    self._host, self._port, ssl=self._tls
+                )
+                try:
+                    line = b"GET %b/models HTTP/1.1\r\n" % self._path.encode()
+                    writer.write(line + self._head + b"connection: close\r\n\r\n")
+                    alive = bool(await reader.read(1))
+                finally:
+                    writer.transport.abort()
+                    with suppress(OSError):
+                        await writer.wait_closed()
+        except (OSError, TimeoutError):
+            alive = False
+        if not alive:
+            self._drop_idle()
+        return alive
 
     async def _connect(self) -> "_Connection":
         patience = TLS_S if self._tls else CONNECT_S
@@ -129,7 +180,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(seconds):
             _, connection = await loop.create_connection(
-                lambda: _Connection(loop, self._idle, self._open),
+                lambda: _Connection(loop, self._idle, self._open, self._is_alive),
                 self._host,
                 self._port,
                 ssl=self._tls,
@@ -197,11 +248,20 @@ class _Connection(asyncio.Protocol):
     """One connection: at most one request at a time."""
 
     def __init__(
-        self, loop: AbstractEventLoop, idle: "list[_Connection]", open_: "set[_Connection]"
+        self,
+        loop: AbstractEventLoop,
+        idle: "list[_Connection]",
+        open_: "set[_Connection]",
+        is_alive: Callable[[], Awaitable[bool]],
     ) -> None:
         self._loop = loop
         self._idle = idle
         self._open = open_
+        self._is_alive = is_alive
+        self.last = loop.time()
+        """When it was last of use."""
+        self._watch: asyncio.TimerHandle | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
         self._error: LaneError | None = None
@@ -231,6 +291,9 @@ class _Connection(asyncio.Protocol):
         if self._closed:
             raise Unreachable("the connection is closed")
         self._transport.write(data)
+        self.last = self._loop.time()
+        if self._watch is None:  # one that runs from the request before will do
+            self._watch = self._loop.call_later(SILENT_S, self._look)
         try:
             while self._reply is None:
                 await self.wait()
@@ -299,15 +362,38 @@ class _Connection(asyncio.Protocol):
         self._fail("closed by us")
         self._transport.abort()
 
+    def _look(self) -> None:
+        """Is the engine silent for too long?"""
+        self._watch = None
+        if self.complete or self._error:
+            return
+        silent = self._loop.time() - self.last
+        if self._paused or silent < SILENT_S:
+            self._watch = self._loop.call_later(SILENT_S - silent % SILENT_S, self._look)
+        elif self._probing is None:
+            self._probing = self._loop.create_task(self._probe())
+
+    async def _probe(self) -> None:
+        alive = await self._is_alive()
+        self._probing = None
+        silent = self._loop.time() - self.last
+        if self.complete or self._error:
+            return
+        if silent >= (STUCK_S if alive and self._heard else math.inf if alive else SILENT_S):
+            self._fail(f"not a byte for {silent:.0f} s", silent=not alive)
+            self._transport.abort()
+        elif self._watch is None:
+            self._watch = self._loop.call_later(SILENT_S, self._look)
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, *, silent: bool = False) -> None:
         if self.complete or self._error:
             return
-        kind = BrokenOff if self._heard else Unreachable
+        kind = BrokenOff if self._heard else Silent if silent else Unreachable
         self._error = kind(f"the engine broke off: {why}")
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -322,6 +408,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
         self._open.discard(self)
+        if self._watch is not None:
+            self._watch.cancel()
         if self in self._idle:
             self._idle.remove(self)
         if self._to_end and exc is None and not self._error:
@@ -335,6 +423,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._heard = True
+        self.last = self._loop.time()
         if self._reply is None:
             self._unparsed += len(data)
         try:

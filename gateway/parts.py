@@ -111,7 +111,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
     """The parts of a worker, at work until the block is left. `prepare` has gone before."""
     assert settings.key is not None
     async with AsyncExitStack() as stack:
-        engine = database.open(database_url(settings))
+        engine = database.open(database_url(settings), database.PATIENCE)
         stack.callback(engine.dispose)
         embedder = await asyncio.to_thread(embed.load)
         reader = Reader(embedder)

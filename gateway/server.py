@@ -5,9 +5,13 @@
 `create` takes no arguments and returns the ASGI app; every worker calls it for itself. What it
 raises as AskdocsError ends the whole, with several workers too: a worker that cannot start is not
 started again and again.
+
+SIGTERM lets the answers under way end. SIGHUP replaces several workers one after the other, by ones
+with the code and the settings of now; no request fails of that.
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import multiprocessing
@@ -18,8 +22,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 import uuid
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import cast
 
@@ -34,7 +41,9 @@ MAX_HEAD = 65536  # bytes of a request's first line and headers
 HEAD_S = 10.0  # for the headers to be complete, from the first byte on
 LINGER_S = 2.0  # that a refused client may go on sending, unread, while it reads the refusal
 KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep a quiet connection
-GRACE_S = 3  # for answers under way when the gateway stops
+# That a worker which is replaced leaves quiet connections open. The pools of httpx and the SDKs of
+# OpenAI close theirs after 5 seconds and less; to close one first can cross a request on its way.
+QUIET_S = 6.0
 HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn
 BACKLOG = 2048
 
@@ -46,8 +55,13 @@ _spawn = multiprocessing.get_context("spawn")
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 
 
-def serve(factory: str, settings: GatewaySettings) -> None:
-    """Serve until SIGINT or SIGTERM. Returns after the last answer, or `GRACE_S` later.
+Renew = Callable[[Connection], None]
+"""Runs in a process of its own at SIGHUP, and sends the environment of the new workers. What ends
+it with another exit code than 0 leaves the old workers at work."""
+
+
+def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. Returns after the last answer, or `settings.drain` later.
 
     Raises:
         AskdocsError: the port is taken, or the app could not start.
@@ -62,7 +76,7 @@ def serve(factory: str, settings: GatewaySettings) -> None:
         log_level="error",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=settings.drain,
     )
     with _listen(settings.host, settings.port) as listener:
         if settings.workers == 1:
@@ -73,7 +87,7 @@ def serve(factory: str, settings: GatewaySettings) -> None:
             except KeyboardInterrupt:
                 pass  # uvicorn has stopped already, and says so once more
         else:
-            _Workers(config, listener, settings.workers).run()
+            _Workers(config, listener, settings.workers, renew).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -93,6 +107,16 @@ def _listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """A server whose garbage collector leaves alone what is there once it has started."""
 
+    def __init__(self, config: uvicorn.Config, ready: Connection | None = None) -> None:
+        """`ready` is told when it listens."""
+        super().__init__(config)
+        self._ready = ready
+        self._retiring = False
+
+    def retire(self, *_: object) -> None:
+        """Stop, because another worker has taken over: on open connections, too."""
+        self._retiring = self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # LiteLLM and its modules are 770,000 objects that stay. Walking through them was a sixth of
         # the start, and later held every stream up for 0.44 s whenever a full collection came.
@@ -103,6 +127,22 @@ class _Server(uvicorn.Server):
             gc.enable()
         gc.collect()
         gc.freeze()
+        if self._ready is not None and self.started:
+            self._ready.send(True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._retiring:
+            for server in self.servers:
+                server.close()
+            for listener in sockets or []:
+                listener.close()
+            connections = self.server_state.connections
+            for connection in list(connections):
+                cast(Edge, connection).retire()
+            deadline = time.monotonic() + QUIET_S
+            while connections and time.monotonic() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 
 class _Workers:
@@ -112,54 +152,192 @@ class _Workers:
     exit code 0 when one could not start, and leave the workers behind when it is killed.
     """
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, count: int) -> None:
+    def __init__(
+        self, config: uvicorn.Config, listener: socket.socket, count: int, renew: Renew | None
+    ) -> None:
         self._config = config
         self._listener = listener
         self._count = count
+        self._renew = renew
         self._stopping = False
+        self._asked = False  # by SIGHUP
+        self._renewal: _Renewal | None = None
 
     def run(self) -> None:
         """Until a signal. Raises AskdocsError when a worker could not start."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
-        workers = [self._start() for _ in range(self._count)]
+        signal.signal(signal.SIGHUP, self._ask)
+        workers = [self.start() for _ in range(self._count)]
         failed = False
         while not self._stopping:
-            multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=0.2)
+            others = self._renewal.processes if self._renewal else []
+            sentinels = [process.sentinel for process in (*workers, *others)]
+            multiprocessing.connection.wait(sentinels, timeout=0.2)
             for worker in [worker for worker in workers if worker.exitcode is not None]:
                 failed = failed or worker.exitcode == STARTUP_FAILURE
                 if failed or self._stopping:
                     self._stopping = True
                 else:
                     workers.remove(worker)
-                    workers.append(self._start())
-        for worker in workers:
+                    workers.append(self.start())
+            if self._asked and self._renewal is None:
+                self._asked = False
+                self._renewal = _Renewal(self, workers, self._renew)
+            if self._renewal is not None and self._renewal.is_over():
+                self._renewal = None
+        others = self._renewal.processes if self._renewal else []
+        for worker in (*workers, *others):
             worker.terminate()
-        for worker in workers:
+        for worker in (*workers, *others):
             worker.join()
         if failed:
             raise AskdocsError("a worker could not start; its error is above")
 
-    def _start(self) -> SpawnProcess:
-        worker = _spawn.Process(target=_work, args=(self._config, self._listener))
+    def start(self, ready: Connection | None = None) -> SpawnProcess:
+        worker = _spawn.Process(target=_work, args=(self._config, self._listener, ready))
         worker.start()
         return worker
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
 
+    def _ask(self, *_: object) -> None:
+        self._asked = True
 
-def _work(config: uvicorn.Config, listener: socket.socket) -> None:
+
+class _Renewal:
+    """The replacement of all workers, one after the other: no more than one is there too many.
+
+    First a process prepares what the new ones need, in the code and with the settings of now. If it
+    fails, or a new worker does, the old ones stay.
+    """
+
+    def __init__(
+        self, supervisor: _Workers, workers: list[SpawnProcess], renew: Renew | None
+    ) -> None:
+        self._supervisor = supervisor
+        self._workers = workers  # the supervisor's own list
+        self._old = list(workers)
+        self._fresh: SpawnProcess | None = None
+        self._leaving: SpawnProcess | None = None
+        self._preparing: SpawnProcess | None = None
+        self._told: Connection | None = None
+        self._began = time.monotonic()
+        self._before = {k: v for k, v in os.environ.items() if k.startswith("ASKDOCS_")}
+        if renew is not None:
+            self._told, sender = _spawn.Pipe(duplex=False)
+            self._preparing = _spawn.Process(target=_prepare, args=(renew, sender))
+            self._preparing.start()
+            sender.close()
+
+    @property
+    def processes(self) -> list[SpawnProcess]:
+        """Those that are not, or no longer, among the workers."""
+        return [one for one in (self._preparing, self._fresh, self._leaving) if one is not None]
+
+    def is_over(self) -> bool:
+        """Take the next step, if it is time for it. Does not wait."""
+        if self._preparing is not None:
+            return not self._prepared()
+        if self._fresh is not None:
+            return not self._started()
+        if self._leaving is not None:
+            if self._leaving.exitcode is None:
+                return False
+            self._leaving = None
+        while self._old and self._old[0] not in self._workers:
+            del self._old[0]  # it died, and has been replaced already
+        if not self._old:
+            took = time.monotonic() - self._began
+            _say(f"all {len(self._workers)} workers are new, after {took:.1f} s")
+            return True
+        self._told, sender = _spawn.Pipe(duplex=False)
+        self._fresh = self._supervisor.start(sender)
+        sender.close()
+        return False
+
+    def _prepared(self) -> bool:
+        """Does it go on? False: it has failed."""
+        preparing, told = self._preparing, self._told
+        assert preparing is not None
+        assert told is not None
+        if told.poll():
+            with contextlib.suppress(EOFError):
+                _take(told.recv())
+                self._preparing = None
+            preparing.join()
+        if self._preparing is None or preparing.exitcode is None:
+            return True
+        return self._failed("the new settings or their preparation failed")
+
+    def _started(self) -> bool:
+        """As `_prepared`."""
+        fresh, told = self._fresh, self._told
+        assert fresh is not None
+        assert told is not None
+        if told.poll():
+            with contextlib.suppress(EOFError):
+                told.recv()
+                self._fresh = None
+                self._workers.append(fresh)
+                # The old one may have died meanwhile; then it has been replaced already.
+                old = self._old.pop(0)
+                self._leaving = old if old in self._workers else fresh
+                self._workers.remove(self._leaving)
+                assert self._leaving.pid is not None
+                os.kill(self._leaving.pid, signal.SIGUSR1)
+                return True
+            fresh.join()
+        if fresh.exitcode is None:
+            return True
+        return self._failed("a new worker could not start")
+
+    def _failed(self, why: str) -> bool:
+        _take(self._before)
+        _say(f"{why}; its error is above. The workers that are left go on as they are")
+        return False
+
+
+def _say(text: str) -> None:
+    print(f"gateway: {text}", file=sys.stderr, flush=True)
+
+
+def _take(fresh: dict[str, str]) -> None:
+    """Let the processes that are started from now on have these settings, and no others."""
+    for name in [name for name in os.environ if name.startswith("ASKDOCS_")]:
+        if name not in fresh:
+            del os.environ[name]
+    os.environ.update(fresh)
+
+
+def _prepare(renew: Renew, answer: Connection) -> None:
+    _ignore_hangup()
+    try:
+        renew(answer)
+    except AskdocsError as error:
+        _say(str(error))
+        sys.exit(STARTUP_FAILURE)
+
+
+def _ignore_hangup() -> None:
+    # A terminal that is closed sends it to all of them; it is for the supervisor.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _work(config: uvicorn.Config, listener: socket.socket, ready: Connection | None) -> None:
     """One worker: exits with `STARTUP_FAILURE` when it could not start."""
     config.configure_logging()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    server = _Server(config)
+    server = _Server(config, ready)
+    _ignore_hangup()
+    signal.signal(signal.SIGUSR1, server.retire)
     try:
         server.run([listener])
     except KeyboardInterrupt:
         pass
     except AskdocsError as error:
-        print(f"gateway: {error}", file=sys.stderr, flush=True)
+        _say(str(error))
         sys.exit(STARTUP_FAILURE)
     except Exception:
         if server.started:
@@ -190,6 +368,7 @@ class Edge(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _refusal: tuple[int, str, str] | None = None
     _refused = False
+    _retiring = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.outbox = _Outbox(self.loop, transport)
@@ -230,10 +409,22 @@ class Edge(HttpToolsProtocol):
                 raise ValueError("headers too large")  # uvicorn calls send_400_response
         self._in_head = False
         super().on_headers_complete()
+        if self._retiring:
+            self._announce_end()
 
     def on_message_complete(self) -> None:
         self._in_message = False
         super().on_message_complete()
+
+    def retire(self) -> None:
+        """Close after the answer under way, or after the next one; its client is told so."""
+        self._retiring = True
+        if self._is_answering():
+            self._announce_end()
+
+    def _announce_end(self) -> None:
+        self.cycle.keep_alive = False
+        self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
 
     def write_body(self, data: bytes) -> bool:
         """A part of the body of the response under way, without ASGI's `send`.

@@ -315,6 +315,10 @@ def _captcha(settings: WidgetSettings) -> Captcha | None:
 def _store(settings: WidgetSettings) -> Store | None:
     if settings.database_url is None or not settings.store:
         return None
-    engine = database.open(settings.database_url.get_secret_value())
-    database.migrate(engine)
-    return Store(engine)
+    url = settings.database_url.get_secret_value()
+    migrating = database.open(url)
+    try:
+        database.migrate(migrating)
+    finally:
+        migrating.dispose()
+    return Store(database.open(url, database.PATIENCE))

@@ -1,18 +1,22 @@
 """What the widget remembers: of the last minutes in memory, and in the database if it stores.
 
-A question is answered whether it can be stored or not. A vote is stored, or its reader is told
-that it is not.
+A question is answered whether it can be stored now or not; what cannot is stored when the database
+is back. A vote is stored, or its reader is told that it is not.
 """
 
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+from sqlalchemy.exc import IntegrityError
+
+from gateway.database import Unreachable
 from gateway.errors import AskdocsError
 from widget.asks import Ask, Asks
 from widget.store import TURNS, Answered, Asked, Kept, Store, Unknown, Vote
@@ -23,6 +27,8 @@ T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds that an answer waits for the database
 AWAY = 5.0  # seconds for which a database that failed is not asked again
+RETRY = 1.0  # seconds between two attempts to write what waits for it
+WAITING = 10_000  # questions and answers that may
 MINUTE = 60.0
 HOURLY = 3600.0
 
@@ -46,18 +52,21 @@ class Journal:
         self._away_until = 0.0
         self._most_asked: list[str] = []
         self._most_asked_until = 0.0
+        self._waiting: deque[tuple[Callable[[], None], asyncio.Future[None]]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         # Few, and its own: a locked database must not hold up what else runs in threads.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="journal")
 
     async def asked(self, asked: Asked) -> None:
-        """Keep a question, if that is possible now."""
+        """Keep a question: now, or when the database is back."""
         if store := self.store:
-            await self._patiently(lambda: store.asked(asked))
+            await self._written(partial(store.asked, asked, datetime.now(UTC)))
 
     async def answered(self, ask: Ask, answered: Answered) -> None:
-        """Keep what became of it, if that is possible now."""
+        """Keep what became of it: now, or when the database is back."""
         if store := self.store:
-            await self._patiently(lambda: store.answered(ask.id, answered))
+            await self._written(partial(store.answered, ask.id, answered))
 
     async def history(self, conversation: str) -> list[tuple[str, str]]:
         """The last questions of a conversation with their answers, oldest first."""
@@ -109,10 +118,49 @@ class Journal:
         return store.forget(before=before, action="questions.expire")
 
     def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait for what is being written. Callable from any thread."""
+        if self._writer is not None and self._loop is not None and self._loop.is_running():
+            self._loop.call_soon_threadsafe(self._writer.cancel)
         self._threads.shutdown()
+        if self._waiting:
+            log.error("%d questions and answers are not stored", len(self._waiting))
         if self.store:
             self.store.engine.dispose()
+
+    async def _written(self, write: Callable[[], None]) -> None:
+        """Returns when it is written, or when that takes too long: then it is written later."""
+        if len(self._waiting) >= WAITING:
+            log.error("the database is away for too long: a question or an answer is not stored")
+            return
+        self._loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((write, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        if time.monotonic() >= self._away_until:
+            await asyncio.wait({done}, timeout=PATIENCE)
+
+    async def _write(self) -> None:
+        """Write what waits, in its order, until there is nothing left."""
+        assert self._loop is not None
+        while self._waiting:
+            write, done = self._waiting[0]
+            try:
+                await self._loop.run_in_executor(self._threads, write)
+            except Unreachable as error:
+                if time.monotonic() >= self._away_until:
+                    log.warning("stored when the database is back: %s", error)
+                self._away_until = time.monotonic() + AWAY
+                for _, waits in self._waiting:
+                    _done(waits)
+                await asyncio.sleep(RETRY)
+                continue
+            except IntegrityError:
+                pass  # it was written, and only the end of that was not heard of
+            except AskdocsError as error:
+                log.warning("not stored: %s", error)
+            self._waiting.popleft()
+            _done(done)
 
     async def _patiently(self, call: Callable[[], T]) -> T | None:
         """The result, or None when the database does not answer at once. It is written even so."""
@@ -137,7 +185,13 @@ class Journal:
         try:
             return await loop.run_in_executor(self._threads, call, store)
         except Unknown as error:
-            raise NotKept(GONE) from error
+            # It may be among what waits.
+            raise NotKept(NOT_STORED if self._waiting else GONE) from error
         except AskdocsError as error:
             log.warning("not stored: %s", error)
             raise NotKept(NOT_STORED) from error
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

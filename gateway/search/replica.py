@@ -32,6 +32,8 @@ log = logging.getLogger("askdocs.search")
 
 # Seconds between two looks.
 INTERVAL = 1.0
+# Seconds for which the database may say nothing while it is followed.
+SILENCE = 60.0
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def following(file: Path, database_url: str | None) -> Iterator[None]:
 
     While the database is away the file stays as it is, and searches go on.
     """
-    engine = _shared(database_url)
+    engine = _shared(database_url, SILENCE)
     if engine is None:
         yield
         return
@@ -228,11 +230,11 @@ def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         yield numbers[start : start + shared.BATCH]
 
 
-def _shared(database_url: str | None) -> sa.Engine | None:
+def _shared(database_url: str | None, silence: float | None = None) -> sa.Engine | None:
     """The database that holds the index, if it is not in the file alone."""
     if database_url is None:
         return None
-    engine = database.open(database_url)
+    engine = database.open(database_url, silence)
     return engine if engine.dialect.name == "postgresql" else None
 
 

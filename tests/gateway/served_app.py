@@ -68,6 +68,12 @@ def create_refused() -> ASGIApp:
     raise AskdocsError("the engine has no name")
 
 
+def create_unless() -> ASGIApp:
+    if os.path.exists(os.environ["BROKEN"]):
+        raise AskdocsError("it is broken")
+    return echo
+
+
 async def _fails(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "lifespan.startup.failed", "message": "no database"})
@@ -84,7 +90,8 @@ if __name__ == "__main__":
     from gateway.server import serve
     from gateway.settings import load
 
+    name, _, os.environ["BROKEN"] = sys.argv[1].partition(":")
     try:
-        serve(f"tests.gateway.served_app:{sys.argv[1]}", load(GatewaySettings))
+        serve(f"tests.gateway.served_app:{name}", load(GatewaySettings))
     except AskdocsError as error:
         sys.exit(f"gateway: {error}")

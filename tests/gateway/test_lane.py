@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import lane as lane_module
 from gateway.errors import AskdocsError
-from gateway.lane import HIGH_WATER, MAX_HEAD, BrokenOff, Lane, LaneError, Unreachable
+from gateway.lane import HIGH_WATER, MAX_HEAD, BrokenOff, Lane, LaneError, Silent, Unreachable
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PLAIN = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -478,3 +479,72 @@ async def test_an_engine_behind_tls_is_asked_with_a_checked_certificate(
         lane = lanes(engine.url)
         for _ in range(2):
             assert await ask(lane) == (200, b"ok")
+
+
+async def test_an_engine_that_falls_silent_is_left_when_it_answers_nothing_else(
+    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "SILENT_S", 0.3)
+    monkeypatch.setattr(lane_module, "PROBE_S", 0.3)
+    async with running(_nothing) as silent:
+        lane = lanes(silent.url)
+        with pytest.raises(Silent, match="not a byte"):
+            await asyncio.wait_for(ask(lane), 20)
+    begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    async with running(_begins(begun)) as broken:
+        lane = lanes(broken.url)
+        with pytest.raises(BrokenOff, match="not a byte"):
+            await asyncio.wait_for(ask(lane), 20)
+
+
+async def test_an_engine_that_reads_for_long_is_waited_for_as_long_as_it_lives(
+    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "SILENT_S", 0.1)
+
+    def slow(engine: Engine) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"POST"):
+                await asyncio.sleep(1)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            await writer.drain()
+
+        return talk
+
+    async with running(slow) as busy:
+        assert await ask(lanes(busy.url)) == (200, b"{}")
+
+
+async def test_a_connection_that_was_quiet_for_long_is_not_used_again(
+    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "IDLE_S", 0.0)
+    async with running(says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")) as kept:
+        lane = lanes(kept.url)
+        for _ in range(3):
+            assert await ask(lane) == (200, b"{}")
+        assert kept.connections == 3
+
+
+def _nothing(_: Engine) -> Talk:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+
+    return talk
+
+
+def _begins(data: bytes) -> Callable[[Engine], Talk]:
+    """Says that to a first connection, and nothing to any other."""
+
+    def make(engine: Engine) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if engine.connections == 1:
+                writer.write(data)
+            while await reader.read(65536):
+                pass
+
+        return talk
+
+    return make

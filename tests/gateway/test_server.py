@@ -325,6 +325,60 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     assert (len(gone), alive) == (2, [])
 
 
+def both_answer(port: int, process: "subprocess.Popen[str]") -> set[int]:
+    """Waits for both workers, and returns their process ids."""
+    wait_for(port, process)
+    deadline = time.monotonic() + 30
+    seen: set[int] = set()
+    while len(seen) < 2:
+        assert time.monotonic() < deadline
+        seen.add(get(port)["pid"])
+    return seen
+
+
+def test_a_hangup_replaces_all_workers_and_no_request_fails() -> None:
+    port = free_port()
+    with serving("create", 2, port) as process:
+        before = both_answer(port, process)
+        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        slow = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        seen: set[int] = set()
+        closed = last = 0
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 60
+        while len(seen - before) < 2 or last in {0, *before}:
+            assert time.monotonic() < deadline
+            slow.request("GET", "/slow")
+            kept.request("GET", "/x")  # on a connection that stays open as long as it may
+            answer = kept.getresponse()
+            last = json.loads(answer.read())["pid"]
+            seen.add(last)
+            closed += answer.getheader("connection") == "close"
+            seen.add(json.loads(slow.getresponse().read())["pid"])
+            slow.close()
+            seen.add(get(port)["pid"])
+        kept.close()
+        assert closed >= 1  # its client was told, and did not run into a closed connection
+        gone = psutil.wait_procs([psutil.Process(pid) for pid in before if psutil.pid_exists(pid)])
+        assert not gone[1]
+        assert len([p for p in psutil.Process(process.pid).children() if _serves(p)]) == 2
+
+
+def test_a_worker_that_cannot_start_leaves_the_old_ones_at_work(tmp_path: Path) -> None:
+    port = free_port()
+    broken = tmp_path / "broken"
+    with serving(f"create_unless:{broken}", 2, port) as process:
+        before = both_answer(port, process)
+        broken.touch()
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        said = [process.stderr.readline() for _ in range(2)]
+        assert "it is broken" in said[0]
+        assert "a new worker could not start" in said[1]
+        assert {p.pid for p in psutil.Process(process.pid).children() if _serves(p)} == before
+        assert get(port)["path"] == "/x"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     ("factory", "why"),

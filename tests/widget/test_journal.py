@@ -1,17 +1,19 @@
 """What the widget remembers, and what it does when the database does not."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway import database
 from widget import journal as journal_module
-from widget.asks import Asks
+from widget.asks import Ask, Asks
 from widget.gateway import Outcome
 from widget.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotKept
 from widget.states import Done
@@ -135,3 +137,67 @@ async def test_what_was_kept_long_enough_is_deleted(store: Store) -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     journal.close()
+
+
+async def test_what_is_asked_while_the_database_is_away_is_stored_when_it_is_back(
+    journal: Journal, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "RETRY", 0.1)
+    ask = Ask(asked("a"), 0.0)
+    with away(store, monkeypatch):
+        began = asyncio.get_running_loop().time()
+        await journal.asked(ask.asked)
+        await journal.answered(ask, Answered("answered", "In the kitchen."))
+        assert asyncio.get_running_loop().time() - began < 1.5  # nobody waits for it twice
+        with pytest.raises(NotKept, match=NOT_STORED):
+            await journal.vote("a", Vote("up"), "v")
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        with contextlib.suppress(Unknown):
+            if store.get("a").answered.state == "answered":
+                break
+    assert store.get("a").answered.answer == "In the kitchen."
+    await journal.vote("a", Vote("up"), "v")
+
+
+async def test_a_question_whose_storing_was_not_heard_of_is_stored_once(
+    journal: Journal, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "RETRY", 0.1)
+    real = Store.asked
+    failing = [True]
+
+    def breaks(self: Store, *args: Any) -> None:
+        real(self, *args)
+        if failing:
+            failing.pop()
+            raise database.Unreachable("the connection broke at the commit")
+
+    monkeypatch.setattr(Store, "asked", breaks)
+    await journal.asked(asked("a"))
+    await journal.asked(asked("b"))
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        with contextlib.suppress(Unknown):
+            if store.get("b"):
+                break
+    assert store.get("a").asked.question == "question a"
+
+
+@contextmanager
+def away(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A database that refuses at once, until the end of the block."""
+    gone = [True]
+
+    def refusing(call: Any) -> Any:
+        def refuse(*args: Any) -> Any:
+            if gone:
+                raise database.Unreachable("it is away")
+            return call(*args)
+
+        return refuse
+
+    for name in ("asked", "answered", "vote"):
+        monkeypatch.setattr(Store, name, refusing(getattr(Store, name)))
+    yield
+    gone.clear()

@@ -1,0 +1,40 @@
+"""A PostgreSQL whose connections lead nowhere, and nothing says so."""
+
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from gateway import database
+from tests.chaos.half_open import half_open
+from tests.gateway.postgres import Postgres, postgres
+
+pytestmark = pytest.mark.slow
+
+__all__ = ["postgres"]
+
+
+def test_a_database_that_falls_silent_is_away_after_the_patience_and_comes_back(
+    postgres: Postgres,
+) -> None:
+    url = sa.make_url(postgres.database())
+    assert url.port is not None
+    with half_open(url.port) as way:
+        engine = database.open(
+            url.set(port=way.port).render_as_string(hide_password=False), patience=1.0
+        )
+        database.ping(engine)
+        way.freeze()
+        began = time.monotonic()
+        with pytest.raises(database.Unreachable):
+            database.ping(engine)
+        assert time.monotonic() - began > 0.9
+        way.thaw()
+        deadline = time.monotonic() + 30
+        while True:  # also on the connections that the pool had kept
+            try:
+                database.ping(engine)
+                break
+            except database.Unreachable:
+                assert time.monotonic() < deadline
+        engine.dispose()
