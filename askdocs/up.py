@@ -112,10 +112,10 @@ class Up:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         with self._home.lock():
+            self._finish_restore()
             try:
                 starting = asyncio.create_task(self._start(ready))
                 stopping = asyncio.create_task(stop.wait())
-            self._finish_restore()
                 await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
                     starting.result()
@@ -142,9 +142,6 @@ class Up:
                 await asyncio.gather(*(running.stop() for running in self._running.values()))
                 self._home.running.unlink(missing_ok=True)
 
-    async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
-        settings = self._settings
-        engine = asyncio.ensure_future(self._engine())
     def _finish_restore(self) -> None:
         """What `askdocs restore` has decided and a kill cut off. Raises AskdocsError."""
         from askdocs.backups import moves
@@ -155,6 +152,9 @@ class Up:
         if kept := moves.finish(moves.journal_of(file)):
             self._say("up", f"finished a restore that was cut off; what was there is in {kept}")
 
+    async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
+        settings = self._settings
+        engine = asyncio.ensure_future(self._engine())
         # Both before how fast the engine reads is measured: nothing else is at work then.
         await self._together(engine, self._in_thread(self._wiki.first))
         served = engine.result()
