@@ -6,8 +6,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 DOCS ?= docs
 ARGS ?=
+ROUNDS ?= 3
 
-.PHONY: help setup setup-dev run test test-fast lint format lock
+.PHONY: help setup setup-dev run test test-fast chaos lint format lock
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -22,11 +23,14 @@ run: setup ## Set up and start: DOCS=folder of your wiki, ARGS="--engine vllm ..
 	@exec .venv/bin/askdocs up --docs "$(DOCS)" $(ARGS)
 
 test: setup-dev lint ## Set up and run every test (parts that are missing are skipped, with the fix)
-	@.venv/bin/python -m pytest -m "not alone" --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	@.venv/bin/python -m pytest -m "not alone and not chaos" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 	@.venv/bin/python -m pytest -m alone
 
 test-fast: setup-dev ## The tests that take under two minutes together
 	@.venv/bin/python -m pytest -m "not slow"
+
+chaos: setup-dev ## Bad days under load, ROUNDS=3 of each, as a table in .cache/chaos (half an hour)
+	@CHAOS_ROUNDS="$(ROUNDS)" CHAOS_OUT=.cache/chaos .venv/bin/python -m pytest -m chaos tests/chaos
 
 lint: setup-dev ## ruff, mypy, import contracts
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -454,7 +454,7 @@ class Up:
             env=environment(configured),
             log=self._home.logs / "widget.log",
             ready=lambda: _answers(f"http://127.0.0.1:{settings.widget_port}/health"),
-            timeout=60,
+            timeout=180,  # beside a gateway that starts
         )
 
     async def _site(self) -> None:

@@ -109,13 +109,15 @@ def _postgresql(url: sa.URL, patience: float | None) -> sa.Engine:
     if patience is not None:
         import psycopg
 
+        limit: float = patience
+
         class Patient(psycopg.Connection[Any]):
             def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
                 began = time.monotonic()
                 try:
-                    return super().wait(gen, *args, **{"timeout": patience, **options})
+                    return super().wait(gen, *args, **{"timeout": limit, **options})
                 except psycopg.OperationalError:
-                    if time.monotonic() - began >= patience:
+                    if time.monotonic() - began >= limit:
                         self.pgconn.finish()  # nobody will wait for it again
                     raise
 
