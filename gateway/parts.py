@@ -125,7 +125,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.push_async_callback(limiter.close)
         access = AccessLog(settings.access_log, settings.log_prompts, metrics.log_lines_dropped)
         stack.callback(access.close)
-        keyring = Keyring(Keys(engine), settings.key)
+        keyring = Keyring(Keys(engine), settings.key, settings.previous_key)
         stack.push_async_callback(keyring.close)
         aliases = Aliases(settings.aliases, engine)
         aliases.table = await asyncio.to_thread(aliases.load)

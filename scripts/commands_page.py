@@ -19,6 +19,7 @@ WIKI = ROOT / "docs" / "commands-docs.md"
 MODELS = ROOT / "docs" / "commands-models.md"
 DATA = ROOT / "docs" / "commands-data.md"
 EVAL = ROOT / "docs" / "commands-eval.md"
+CARE = ROOT / "docs" / "commands-care.md"
 
 TOP = """\
 # Commands
@@ -53,6 +54,12 @@ DATA_TOP = """\
 `dataset` for what a model learns from. Each takes `--json`, for scripts, and nearly all `--home
 DIR`, the state folder. This page is made from `--help`.
 """
+CARE_TOP = """\
+# Commands for backups and records
+
+These commands keep an installation, see [Backup](backup.md), and say what was done and used in it.
+Each takes `--json`, for scripts. This page is made from `--help`.
+"""
 EVAL_TOP = """\
 # Commands for evaluation
 
@@ -65,6 +72,10 @@ HEADINGS = {
     "ask": "ask: a question in the terminal",
     "status": "status: what runs, and the key",
     "doctor": "doctor: find out what is wrong",
+    "backup": "backup: everything in one file",
+    "restore": "restore: a backup comes back",
+    "audit": "audit: who did what",
+    "usage": "usage: requests and tokens",
     "plan": "plan: GPUs for a model and a team",
     "mcp": "mcp: the wiki as tools for an agent",
     "slack": "slack: answers in Slack",
@@ -94,6 +105,8 @@ def pages() -> dict[Path, str]:
     data = [DATA_TOP]
     others = {"docs": [WIKI_TOP], "models": [MODELS_TOP], "eval": [EVAL_TOP]}
     others |= {"dataset": data, "feedback": data}
+    care = [CARE_TOP]
+    alone = {"plan": team} | dict.fromkeys(["backup", "restore", "audit", "usage"], care)
     for name, sub in commands.items():
         if hasattr(sub, "commands"):
             page = others.get(name, team)
@@ -102,10 +115,10 @@ def pages() -> dict[Path, str]:
                 page.append(_described(name, sub))
             page += [_described(f"{name} {verb}", each) for verb, each in sub.commands.items()]
         else:
-            page = team if name == "plan" else parts
+            page = alone.get(name, parts)
             page.append(_described(name, sub))
     parts.append(END.format(targets=_targets()))
-    made = {PAGE: parts, TEAM: team, DATA: data}
+    made = {PAGE: parts, TEAM: team, DATA: data, CARE: care}
     made |= {WIKI: others["docs"], MODELS: others["models"], EVAL: others["eval"]}
     return {path: "\n".join(sections) for path, sections in made.items()}
 

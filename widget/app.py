@@ -62,7 +62,8 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     )
     answers = Answers(gateway, journal, metrics)
     visitors = Visitors(settings)
-    tokens = Tokens(visitors.secret)
+    before = settings.previous_secret
+    tokens = Tokens(visitors.secret, before.get_secret_value() if before else None)
     captcha = _captcha(settings)
 
     @asynccontextmanager

@@ -54,6 +54,11 @@ class WidgetSettings(Section):
     secret: SecretStr | None = Field(
         None, description="Signs the tokens of boxes; made from gateway_key. Environment only."
     )
+    previous_secret: SecretStr | None = Field(
+        None,
+        description="The secret before it, or gateway_key: what it signed is taken. Environment"
+        " only.",
+    )
     store: bool = Field(True, description="Keep questions, answers and votes in the database?")
     retention_days: int = Field(
         90, ge=1, le=36_500, description="Days after which they are deleted."

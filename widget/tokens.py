@@ -30,11 +30,13 @@ class BadToken(Exception):
 
 
 class Tokens:
-    """Signs and reads tokens with one secret."""
+    """Signs tokens with one secret, and reads what that or one before it has signed."""
 
-    def __init__(self, secret: str) -> None:
-        key = hashlib.sha256(f"askdocs box {secret}".encode()).hexdigest()
-        self._signer = URLSafeTimedSerializer(key, salt="box")
+    def __init__(self, secret: str, previous: str | None = None) -> None:
+        # The last one signs: https://itsdangerous.palletsprojects.com/en/stable/concepts/
+        secrets = [previous, secret] if previous else [secret]
+        keys = [hashlib.sha256(f"askdocs box {one}".encode()).hexdigest() for one in secrets]
+        self._signer = URLSafeTimedSerializer(keys, salt="box")
 
     def make(self, page: str, *, human: bool = False) -> str:
         """A token for the box in this page."""

@@ -151,6 +151,17 @@ async def test_without_a_key_the_answer_says_how_to_send_one(
     assert caught.value.headers == {"www-authenticate": "Bearer"}
 
 
+async def test_the_installations_key_and_the_one_before_it_open_while_it_is_replaced() -> None:
+    keyring = Keyring(None, SecretStr("ask-new"), SecretStr("ask-old"))
+    for text in ("ask-new", "ask-old"):
+        assert (await keyring.verify(text)).id == "installation"
+    assert not await opens(keyring, "ask-older")
+    await keyring.close()
+    after = Keyring(None, SecretStr("ask-new"))
+    assert not await opens(after, "ask-old")
+    await after.close()
+
+
 async def test_the_installations_key_needs_no_database() -> None:
     keyring = Keyring(None, SecretStr(OWN))
     key = await keyring.identify(headers(x_api_key=OWN))

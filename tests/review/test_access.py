@@ -33,6 +33,18 @@ def test_a_cookie_of_another_installation_is_not_taken(start: Start) -> None:
     assert other.get("/review").status_code == 401
 
 
+def test_a_cookie_lives_through_a_rotation_of_the_secret_and_the_link_does_not(
+    start: Start,
+) -> None:
+    link = {"key": access.key(WidgetSettings(gateway_key="ask-test"))}
+    client = start()
+    client.get("/review", params=link)
+    rotated = start(secret="new", previous_secret="ask-test")
+    assert rotated.get("/review", params=link).status_code == 403
+    rotated.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
+    assert rotated.get("/review").status_code == 200
+
+
 def test_people_are_let_in_by_name_or_team(start: Start) -> None:
     client = start(
         person_header="x-person", team_header="x-team", reviewers=("ann@example.com", "@writers")

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 
 from itsdangerous import BadData, URLSafeTimedSerializer
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -53,7 +54,10 @@ class Entered(Exception):
 
 def key(settings: WidgetSettings) -> str:
     """The key in the link of the one person at the machine; empty where nothing signs."""
-    own = settings.secret or settings.gateway_key
+    return _derived(settings.secret or settings.gateway_key)
+
+
+def _derived(own: SecretStr | None) -> str:
     if own is None:
         return ""
     # One way: who sees the link does not learn the key of the gateway.
@@ -78,7 +82,9 @@ class Access:
         self._settings = settings
         self._identities = Identities(settings)
         self._key = key(settings)
-        self._cookies = URLSafeTimedSerializer(self._key or "-", salt="review")
+        # Cookies of before are taken; the link is another one. The last key signs.
+        keys = [_derived(settings.previous_secret), self._key or "-"]
+        self._cookies = URLSafeTimedSerializer([one for one in keys if one], salt="review")
 
     def reviewer(self, request: Request) -> str:
         """The name of who reviews. Raises Refused, Entered."""
