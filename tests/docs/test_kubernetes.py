@@ -1,0 +1,417 @@
+"""deploy/kubernetes and deploy/helm, which no machine without a cluster can run.
+
+Every object fits Kubernetes' own schemas, the names in them lead somewhere, and the network lets
+through what the settings need and nothing else.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import kubernetes_validate
+import pytest
+import yaml
+from starlette.testclient import TestClient
+
+from gateway.app import OPEN
+from gateway.config import GatewaySettings
+from gateway.settings import Section, load, variable
+from widget.app import create_app
+from widget.settings import WidgetSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / "deploy" / "kubernetes"
+HELM = ROOT / "deploy" / "helm"
+VALUES = HELM / "vllm-production-stack-values.yaml"
+RAY = HELM / "vllm-production-stack-ray-values.yaml"
+SECTIONS: dict[str, type[Section]] = {"gateway": GatewaySettings, "widget": WidgetSettings}
+# The oldest with the native `sleep` before a stop, and the newest that the schemas know.
+VERSIONS = ("1.30", kubernetes_validate.latest_version().rpartition(".")[0])
+WORKLOADS = ("gateway", "widget", "sync")
+
+Object = dict[str, Any]
+
+
+class Pod(NamedTuple):
+    """A pod as a network policy sees it."""
+
+    namespace: str
+    labels: dict[str, str]
+
+
+@cache
+def objects(folder: Path = BASE) -> list[Object]:
+    """What kustomize makes of the folder, but for images and generated names."""
+    said = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    found = []
+    for name in said["resources"]:
+        for one in yaml.safe_load_all((folder / name).read_text(encoding="utf-8")):
+            if one["kind"] != "Namespace":
+                one["metadata"]["namespace"] = said["namespace"]
+            found.append(one)
+    return found
+
+
+def of(kind: str, name: str | None = None, folder: Path = BASE) -> list[Object]:
+    named = [one for one in objects(folder) if one["kind"] == kind]
+    return [one for one in named if name in (None, one["metadata"]["name"])]
+
+
+def template(name: str) -> Object:
+    """The pods of a Deployment or CronJob."""
+    (found,) = of("Deployment", name) or of("CronJob", name)
+    spec = found["spec"]
+    found = spec["template"] if "template" in spec else spec["jobTemplate"]["spec"]["template"]
+    return dict(found)
+
+
+def container(name: str) -> Object:
+    (found,) = template(name)["spec"]["containers"]
+    return dict(found)
+
+
+def read(file: Path) -> Object:
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+# What Kubernetes says
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("folder", [BASE, BASE / "engines"])
+def test_every_object_fits_its_schema_and_has_no_other_fields(folder: Path, version: str) -> None:
+    for one in objects(folder):
+        kubernetes_validate.validate(one, version, strict=True)
+
+
+@pytest.mark.slow
+def test_the_ingress_of_the_docs_fits_and_leads_to_the_widget() -> None:
+    said = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", said, re.DOTALL)
+    ingress = yaml.safe_load(text)
+    kubernetes_validate.validate(ingress, VERSIONS[0], strict=True)
+    (rule,) = ingress["spec"]["rules"]
+    (service,) = of("Service", rule["http"]["paths"][0]["backend"]["service"]["name"])
+    assert ingress["metadata"]["namespace"] == service["metadata"]["namespace"]
+
+
+@pytest.mark.slow
+def test_a_misspelt_field_would_be_seen() -> None:
+    (found,) = of("PodDisruptionBudget", "gateway")
+    wrong = {**found, "spec": {**found["spec"], "maxUnavailabel": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError, match="maxUnavailabel"):
+        kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("folder", [BASE, BASE / "engines"])
+def test_every_file_is_a_part(folder: Path) -> None:
+    said = read(folder / "kustomization.yaml")
+    generated = [file for one in said.get("configMapGenerator", []) for file in one["files"]]
+    there = {file.name for file in folder.iterdir() if file.is_file()}
+    assert there == {"kustomization.yaml", *said["resources"], *generated}
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_pods_are_what_the_namespace_wants_restricted(name: str) -> None:
+    (namespace,) = of("Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    pod, only = template(name)["spec"], container(name)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert only["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"cpu", "memory"} == only["resources"]["requests"].keys()
+    assert "memory" in only["resources"]["limits"]
+    # As the image has it, so that what a new volume holds can be written.
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    assert f"USER {pod['securityContext']['runAsUser']}:" in dockerfile
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_what_is_mounted_is_there_and_what_is_written_is_mounted(name: str) -> None:
+    volumes = {one["name"] for one in template(name)["spec"]["volumes"]}
+    mounts = {one["mountPath"]: one["name"] for one in container(name)["volumeMounts"]}
+    assert set(mounts.values()) == volumes
+    env = {one["name"]: one.get("value", "") for one in container(name)["env"]}
+    written = [env.get("ASKDOCS_HOME", "/tmp"), env.get("ASKDOCS_GATEWAY_INDEX", "/tmp/x"), "/tmp"]
+    assert all(any(place.startswith(path) for path in mounts) for place in written)
+
+
+# What is named is there
+
+
+@pytest.mark.parametrize("name", ["gateway", "widget"])
+def test_services_budgets_and_autoscalers_mean_the_pods(name: str) -> None:
+    labels = template(name)["metadata"]["labels"]
+    (deployment,) = of("Deployment", name)
+    (service,) = of("Service", name)
+    (budget,) = of("PodDisruptionBudget", name)
+    (scaler,) = of("HorizontalPodAutoscaler", name)
+    for selector in (
+        deployment["spec"]["selector"]["matchLabels"],
+        service["spec"]["selector"],
+        budget["spec"]["selector"]["matchLabels"],
+        *(
+            one["labelSelector"]["matchLabels"]
+            for one in template(name)["spec"]["topologySpreadConstraints"]
+        ),
+    ):
+        assert selector.items() <= labels.items()
+        assert "app.kubernetes.io/name" in selector  # else other pods are meant, too
+    target = scaler["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", name)
+    assert target["apiVersion"] == deployment["apiVersion"]
+    assert "replicas" not in deployment["spec"]  # every apply would undo what the scaler did
+    # One may be taken away without the last one going.
+    assert scaler["spec"]["minReplicas"] > budget["spec"]["maxUnavailable"]
+
+
+@pytest.mark.parametrize("name", ["gateway", "widget"])
+def test_ports_are_those_that_are_listened_on(name: str) -> None:
+    (port,) = container(name)["ports"]
+    (service,) = of("Service", name)
+    (served,) = service["spec"]["ports"]
+    assert served["targetPort"] == port["name"]
+    assert settings(name).port == port["containerPort"] == served["port"]
+    assert settings(name).host == "0.0.0.0"
+
+
+@pytest.mark.parametrize("name", ["gateway", "widget"])
+def test_probes_ask_what_answers_without_a_key(name: str) -> None:
+    probes = [container(name)[f"{kind}Probe"]["httpGet"] for kind in PROBES]
+    assert {probe["port"] for probe in probes} == {"http"}
+    paths = {probe["path"] for probe in probes}
+    if name == "gateway":
+        assert paths <= set(OPEN)
+        return
+    client = TestClient(create_app(WidgetSettings()))
+    assert {client.get(path).status_code for path in paths} == {200}
+
+
+PROBES = ("startup", "liveness", "readiness")
+
+
+def settings(name: str) -> Any:
+    """As the process would load them. Fails for what is no setting, or no value for it."""
+    model = SECTIONS[name]
+    said = container(name)["env"]
+    env = {
+        one["name"]: one.get("value") or SECRETS[one["valueFrom"]["secretKeyRef"]["key"]]
+        for one in said
+    }
+    known = {variable(model, key) for key in model.model_fields}
+    assert env.keys() - {"ASKDOCS_HOME", "ASKDOCS_CONFIG"} <= known
+    mount = next(m for m in container(name)["volumeMounts"] if m["name"] == "settings")
+    place = Path(env.pop("ASKDOCS_CONFIG"))
+    assert str(place.parent) == mount["mountPath"]
+    return load(model, env=env, file=BASE / place.name)
+
+
+SECRETS = {
+    "key": "ask-0123456789-secret",
+    "engine-key": "secret",
+    "database-url": "postgresql://askdocs:secret@db.databases:5432/askdocs",
+    "redis-url": "redis://:secret@redis.databases:6379/0",
+    "widget-secret": "secret",
+}
+
+
+def references() -> Iterator[dict[str, str]]:
+    for name in WORKLOADS:
+        for one in container(name)["env"]:
+            if "valueFrom" in one:
+                yield one["valueFrom"]["secretKeyRef"]
+
+
+def test_the_docs_make_the_secrets_that_are_referred_to() -> None:
+    said = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (made,) = re.findall(r"secret generic askdocs .*?(?=\n```|\nkubectl)", said, re.DOTALL)
+    keys = set(re.findall(r"--from-literal=([\w-]+)=", made))
+    assert keys == {one["key"] for one in references()} == SECRETS.keys()
+    assert {one["name"] for one in references()} == {"askdocs"}
+    (vllm,) = re.findall(r"secret generic vllm .*?(?=\n```)", said, re.DOTALL)
+    values = read(VALUES)["servingEngineSpec"]
+    wanted = [values["vllmApiKey"], *(one["hf_token"] for one in values["modelSpec"])]
+    assert {one["secretName"] for one in wanted} == {"vllm"}
+    assert set(re.findall(r"--from-literal=([\w-]+)=", vllm)) == {o["secretKey"] for o in wanted}
+
+
+def test_no_secret_stands_in_a_file() -> None:
+    for name in WORKLOADS:
+        for one in container(name)["env"]:
+            assert ("valueFrom" in one) == bool(re.search(r"KEY|SECRET|_URL$", one["name"]))
+
+
+def test_the_gateway_asks_the_router_for_the_model_that_is_served() -> None:
+    gateway = settings("gateway")
+    values = read(VALUES)
+    router = values["routerSpec"]
+    url = urlsplit(gateway.engine_url)
+    # The chart calls its service RELEASE-router-service; release and namespace are in the command.
+    command = VALUES.read_text(encoding="utf-8")
+    release, namespace = re.findall(r"--install (\w+) .*--namespace (\w+)", command)[0]
+    assert url.hostname == f"{release}-router-service.{namespace}"
+    assert (url.port or 80) == router["servicePort"]
+    assert read(BASE / "engines" / "kustomization.yaml")["namespace"] == namespace
+    assert router["routingLogic"] == "prefixaware"
+    for file in (VALUES, RAY):
+        for model in read(file)["servingEngineSpec"]["modelSpec"]:
+            words = model["vllmConfig"]["extraArgs"]
+            assert words[words.index("--served-model-name") + 1] == gateway.engine_model
+            assert model["vllmConfig"]["enablePrefixCaching"] is True
+            assert model["tag"] == f"v{locked_vllm()}"
+
+
+def locked_vllm() -> str:
+    lock = (ROOT / "requirements" / "vllm-gpu.lock").read_text(encoding="utf-8")
+    found = re.search(r"^vllm==([\w.]+)", lock, re.M)
+    assert found
+    return found[1]
+
+
+def test_on_ray_the_gpus_of_all_machines_are_used() -> None:
+    (model,) = read(RAY)["servingEngineSpec"]["modelSpec"]
+    gpus = model["raySpec"]["headNode"]["requestGPU"] + model["replicaCount"] * model["requestGPU"]
+    config = model["vllmConfig"]
+    assert gpus == config["tensorParallelSize"] * config["pipelineParallelSize"]
+
+
+# Who may talk to whom
+
+
+def policies() -> list[Object]:
+    return [*of("NetworkPolicy"), *of("NetworkPolicy", folder=BASE / "engines")]
+
+
+def matches(selector: Object, labels: dict[str, str]) -> bool:
+    for one in selector.get("matchExpressions", []):
+        assert one["operator"] == "In"
+        if labels.get(one["key"]) not in one["values"]:
+            return False
+    return bool(selector.get("matchLabels", {}).items() <= labels.items())
+
+
+def is_peer(said: Object, pod: Pod | None, home: str) -> bool:
+    """Is it one of those meant? `pod` None: an address outside of the cluster."""
+    if pod is None or "ipBlock" in said:
+        return pod is None and "ipBlock" in said
+    where = {"kubernetes.io/metadata.name": pod.namespace}
+    inside = "namespaceSelector" in said or pod.namespace == home
+    return (
+        inside
+        and matches(said.get("namespaceSelector", {}), where)
+        and matches(said.get("podSelector", {}), pod.labels)
+    )
+
+
+def lets(direction: str, pod: Pod, other: Pod | None, port: int) -> bool:
+    """Do the policies of `pod` let this through? Without any policy for it everything is."""
+    key, side = (("ingress", "from"), ("egress", "to"))[direction == "Egress"]
+    ruled = [
+        one
+        for one in policies()
+        if one["metadata"]["namespace"] == pod.namespace
+        and direction in one["spec"]["policyTypes"]
+        and matches(one["spec"]["podSelector"], pod.labels)
+    ]
+    return not ruled or any(
+        any(is_peer(peer, other, pod.namespace) for peer in rule[side])
+        and any(p["port"] == port for p in rule.get("ports", [{"port": port}]))
+        for one in ruled
+        for rule in one["spec"].get(key, [])
+    )
+
+
+def reaches(pod: Pod | None, other: Pod | None, port: int) -> bool:
+    out = pod is None or lets("Egress", pod, other, port)
+    return out and (other is None or lets("Ingress", other, pod, port))
+
+
+def ours(name: str) -> Pod:
+    return Pod("askdocs", template(name)["metadata"]["labels"])
+
+
+def theirs(part: str) -> Pod:
+    return Pod("vllm", read(VALUES)[part]["labels"])
+
+
+GATEWAY, WIDGET, SYNC = map(ours, WORKLOADS)
+ROUTER, ENGINE = theirs("routerSpec"), theirs("servingEngineSpec")
+DATABASE = Pod("databases", {"any": "thing"})
+INGRESS = Pod("ingress-nginx", {"any": "thing"})
+MONITORING = Pod("monitoring", {"any": "thing"})
+STRANGER = Pod("default", {"app.kubernetes.io/name": "gateway"})  # one may call itself anything
+DNS = Pod("kube-system", {"k8s-app": "kube-dns"})
+EVERYBODY: dict[str, Pod | None] = {
+    "gateway": GATEWAY,
+    "widget": WIDGET,
+    "sync": SYNC,
+    "router": ROUTER,
+    "engine": ENGINE,
+    "database": DATABASE,
+    "ingress": INGRESS,
+    "monitoring": MONITORING,
+    "stranger": STRANGER,
+    "dns": DNS,
+    "internet": None,
+}
+
+
+def needed() -> set[tuple[str, str, int]]:
+    """What the settings say that is asked, and who asks from outside."""
+    gateway, widget, router = settings("gateway"), settings("widget"), read(VALUES)["routerSpec"]
+    ports = {
+        urlsplit(SECRETS["database-url"]).port: ("gateway", "widget", "sync"),
+        urlsplit(SECRETS["redis-url"]).port: ("gateway", "widget"),
+    }
+    found = {(who, "database", int(port or 0)) for port, all in ports.items() for who in all}
+    assert urlsplit(widget.gateway_url).hostname == "gateway"
+    found.add(("widget", "gateway", urlsplit(widget.gateway_url).port or 0))
+    found.add(("gateway", "router", router["containerPort"]))
+    found.add(("router", "engine", read(VALUES)["servingEngineSpec"]["containerPort"]))
+    wiki = urlsplit(container("sync")["command"][-1])
+    assert wiki.scheme == "https"
+    found.add(("sync", "internet", 443))
+    found |= {(who, "dns", 53) for who in WORKLOADS}
+    for who in ("ingress", "monitoring"):
+        found |= {(who, "gateway", gateway.port), (who, "widget", widget.port)}
+    return found
+
+
+def test_the_network_lets_through_what_is_needed_and_nothing_else() -> None:
+    guarded = {"gateway", "widget", "sync"}  # both ways; who comes to the others is theirs
+    ports = (53, 80, 443, 4000, 5432, 6379, 8000, 8080)
+    open_ways = {
+        (one, other, port)
+        for one, pod in EVERYBODY.items()
+        for other, its in EVERYBODY.items()
+        for port in ports
+        if one != other and (one in guarded or other in guarded) and reaches(pod, its, port)
+    }
+    assert open_ways == {way for way in needed() if guarded & set(way[:2])}
+
+
+def test_only_the_gateway_and_the_monitoring_reach_the_engines() -> None:
+    callers = {name for name, pod in EVERYBODY.items() if reaches(pod, ROUTER, 8000)}
+    assert callers == {"gateway", "monitoring"}
+    callers = {name for name, pod in EVERYBODY.items() if reaches(pod, ENGINE, 8000)}
+    assert callers == {"router", "engine", "monitoring"}
+
+
+def test_nothing_reaches_what_a_cloud_tells_its_machines() -> None:
+    blocks = [
+        peer["ipBlock"]
+        for one in policies()
+        for rule in one["spec"].get("egress", [])
+        for peer in rule["to"]
+        if "ipBlock" in peer
+    ]
+    assert [block["except"] for block in blocks] == [["169.254.0.0/16"]]
