@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime
+import os
 import platform
 import signal
 import sys
@@ -27,7 +28,7 @@ from askdocs.home import Home, read_json, write_json
 from askdocs.settings import UpSettings
 from askdocs.supervisor import LARGEST_LOG, Running, Say, Service
 from askdocs.wiki import Wiki
-from gateway import database, wiki_index
+from gateway import database, tracing, wiki_index
 from gateway.config import GatewaySettings
 from gateway.deployments import Kind
 from gateway.engine import Engine
@@ -274,6 +275,7 @@ class Up:
             threads=threads,
             # Versions that are merged have none.
             adapters=self._adapters() if name == "base" else 0,
+            traces=tracing.endpoint(os.environ),
         )
 
     def _adapters(self) -> int:

@@ -130,7 +130,9 @@ class Answer:
 
     def call(self) -> Call:
         """The request to the model."""
-        return Call("/chat/completions", self._exchange.scope, self._asked.stream, self._body)
+        exchange = self._exchange
+        stream = self._asked.stream
+        return Call("/chat/completions", exchange.scope, stream, self._body, exchange.span)
 
     async def whole(self, opening: Opening) -> dict[str, Any]:
         """The response of a request without `stream`. Raises ApiError."""

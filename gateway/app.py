@@ -41,6 +41,8 @@ DIRECT = ("/chat/completions", "/completions", "/embeddings", "/rerank")
 # Translated to chat by LiteLLM, which then asks this gateway.
 TRANSLATED = ("/responses", "/messages")
 ENDPOINTS = (*DIRECT, *TRANSLATED)
+# By their own names in a trace; what a client makes up is `other`.
+TRACED = (*ENDPOINTS, "/models", door.MCP)
 # Whose model is told the alias's instructions.
 CHATS = ("/chat/completions", *TRANSLATED)
 # What a page in a browser may read of a response.
@@ -87,6 +89,10 @@ class Gateway:
             return
         endpoint = path.removeprefix("/v1")
         exchange = Exchange(scope, endpoint, self._parts.books)
+        if tracer := self._parts.tracer:
+            known = endpoint in TRACED and scope["method"] in ("GET", "POST")
+            name = f"{scope['method']} {path}" if known else "other"
+            exchange.span = tracer.begin(name, "SERVER", scope["headers"])
         sender = _Sender(send, exchange)
         watching = None
         task = asyncio.current_task()
@@ -182,7 +188,8 @@ class Gateway:
                 counter = first if first.engine else parts.fleet.base
                 await parts.chat.answer(request, exchange, route, counter, send)
             else:
-                call = Call(endpoint, exchange.scope, exchange.stream, _renderer(request, space))
+                render = _renderer(request, space)
+                call = Call(endpoint, exchange.scope, exchange.stream, render, exchange.span)
                 opened = await parts.dispatch.open(call, route)
                 await relay.relay(opened, exchange, request, send)
 

@@ -53,7 +53,9 @@ class Chat:
             exchange.prompt = asked.question
         try:
             context = (await engine.model()).context
-            grounds, room = await self._ground(asked, request, route, context)
+            with exchange.span.step("find pages") as span:
+                grounds, room = await self._ground(asked, request, route, context)
+                span.set(askdocs__pages=len(grounds.excerpts))
         except (httpx.HTTPError, AskdocsError):
             if len(route.candidates) == 1:
                 raise engine_away() from None

@@ -25,6 +25,7 @@ from gateway.fleet import Fleet, Served
 from gateway.http import ApiError, Reply, dump, engine_away, events, unavailable
 from gateway.lane import LaneError
 from gateway.metrics import Metrics
+from gateway.tracing import OFF, Span
 
 # Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
 WHOLE = ("/chat/completions", "/completions")
@@ -63,6 +64,8 @@ class Opened:
     """The model's name in the answer, which the client is to read as the gateway's name."""
     left: tuple[str, str] | None = None
     """The first candidate that did not answer, and why."""
+    span: Span = OFF
+    """From the request to the end of the answer."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All of it, as it comes. Raises LaneError when it breaks off."""
@@ -81,6 +84,7 @@ class Opened:
         return b"".join([chunk async for chunk in self.chunks()])
 
     async def close(self) -> None:
+        self.span.end()
         await _closed(self.response)
 
 
@@ -95,6 +99,14 @@ class Call:
     stream: bool
     render: Callable[[Served], Awaitable[dict[str, Any]]]
     """The request's body for one of the candidates, without `model`."""
+    span: Span = OFF
+    """The request's, in a trace."""
+
+    @property
+    def operation(self) -> str:
+        """Its name in OpenTelemetry's conventions for generative AI."""
+        named = {"/chat/completions": "chat", "/completions": "text_completion"}
+        return named.get(self.path, self.path.strip("/"))
 
 
 class Failed(Exception):
@@ -132,18 +144,21 @@ class Dispatch:
                     left = left or (served.name, "breaker")
                     continue
                 patience = None if served is found[-1] else route.first_byte
+                span = call.span.child(f"{call.operation} {served.name}", "CLIENT")
                 try:
-                    opened = await self._try(call, served, patience)
+                    opened = await self._try(call, served, patience, span)
                 except Failed as error:
+                    span.end(error.reason)
                     failure = error
                     left = left or (served.name, error.reason)
                     self._failed(served, error)
-                except BaseException:
+                except BaseException as error:
+                    span.end(type(error).__name__)
                     served.breaker.left()
                     raise
                 else:
                     self._succeeded(served)
-                    opened.left = left
+                    opened.left, opened.span = left, span
                     return opened
             if failure:
                 raise failure.answer from None
@@ -175,7 +190,8 @@ class Dispatch:
             raise unknown_model(route.alias, self._fleet.configured)
         return found, left
 
-    async def _try(self, call: Call, served: Served, patience: float | None) -> Opened:
+    async def _try(self, call: Call, served: Served, patience: float | None, span: Span) -> Opened:
+        span.set(gen_ai__operation__name=call.operation, gen_ai__request__model=served.name)
         try:
             request = await call.render(served)
             if await _asked_as_stream(call, served):
@@ -188,7 +204,7 @@ class Dispatch:
             # LiteLLM does not ask servers like OpenAI's to rerank.
             self._fast or not served.place or call.path == "/rerank"
         ):
-            opening = self._over_lane(call, served, request)
+            opening = self._over_lane(call, served, request, span)
         else:
             opening = self._over_litellm(call, served, request)
         try:
@@ -210,12 +226,15 @@ class Dispatch:
             raise Failed("unreachable", unavailable(str(error), 60)) from None
         return await self._begun(call, served, "local", response, served.name)
 
-    async def _over_lane(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
+    async def _over_lane(
+        self, call: Call, served: Served, request: dict[str, Any], span: Span
+    ) -> Opened:
         assert served.lane is not None
         try:
             there = await served.id()
             request["model"] = there
-            response = await served.lane.open(call.path, (), dump(request))
+            headers = span.onward(call.scope["headers"])
+            response = await served.lane.open(call.path, headers, dump(request))
         except (LaneError, AskdocsError):
             raise Failed("unreachable", _away(served)) from None
         return await self._begun(call, served, "fast", response, there)

@@ -17,6 +17,7 @@ from gateway.limits.limiter import Limiter
 from gateway.metrics import LEFT, Metrics, Outcome
 from gateway.outcomes import Outcomes
 from gateway.room import Room
+from gateway.tracing import OFF, Span
 from gateway.usage import Usage
 
 BYTES_PER_TOKEN = 4  # of English, about
@@ -73,6 +74,8 @@ class Exchange:
         self.grant: Grant | None = None
         self.room: Room | None = None
         self.measured = books.metrics.request(endpoint)
+        self.span: Span = OFF
+        """The request's, in a trace."""
 
     def known(self, key: Key) -> None:
         """It has shown this key."""
@@ -157,6 +160,8 @@ class Exchange:
         # Of a translated request, the inner one knows how its answer fared.
         if self.endpoint == "/chat/completions" and self.first_choice and not self.has_left:
             self._fared()
+        if self.span.is_on:
+            self._traced(status)
         if self.is_inner:
             return
         if self.model:
@@ -196,6 +201,24 @@ class Exchange:
         outcomes.took(self.alias, self.model, "duration", self.measured.duration)
         if self.measured.ttft is not None:
             outcomes.took(self.alias, self.model, "first_token", self.measured.ttft)
+
+    def _traced(self, status: int) -> None:
+        self.span.set(
+            http__request__method=self.scope["method"],
+            http__response__status_code=status,
+            gen_ai__request__model=self.alias or None,
+            gen_ai__response__model=self.model or None,
+            gen_ai__usage__input_tokens=self.prompt_tokens,
+            gen_ai__usage__output_tokens=self.completion_tokens,
+            askdocs__request_id=self.request_id,
+            askdocs__team=self.key.team,
+            askdocs__lane=self.lane or None,
+            askdocs__fallback=self.fallback,
+            askdocs__refused=self.refused,
+            askdocs__cached_tokens=self.cached_tokens,
+            askdocs__first_byte_seconds=self.measured.ttft,
+        )
+        self.span.end(str(status) if status >= 500 else "")
 
     def _outcome(self) -> Outcome | None:
         """How the answer fared for who asked; None: there was none, by the client's mistake."""

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from functools import partial
 import sqlalchemy as sa
 from starlette.types import ASGIApp
 
-from gateway import database, deployments, litellm_app, wiki_index
+from gateway import database, deployments, litellm_app, tracing, wiki_index
 from gateway.access_log import AccessLog
 from gateway.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
 from gateway.auth import Keyring
@@ -37,6 +38,7 @@ from gateway.search.index import Index
 from gateway.search.replica import following
 from gateway.settings import place, settings_file
 from gateway.spool import Spool
+from gateway.tracing import Tracer
 from gateway.traffic import Traffic
 from gateway.usage import Usage
 from gateway.warm import Warmer
@@ -62,6 +64,8 @@ class Parts:
     chat: Chat
     warmer: Warmer
     condition: Condition
+    tracer: Tracer | None
+    """None where traces are not wanted."""
 
     @property
     def has_wiki(self) -> bool:
@@ -119,6 +123,9 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         fleet = Fleet(settings, reader=reader)
         stack.push_async_callback(fleet.close)
         metrics = Metrics()
+        tracer = tracing.load("askdocs-gateway", os.environ)
+        if tracer:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         usage = Usage(engine, _spool(settings))
         redis = settings.redis_url.get_secret_value() if settings.redis_url else None
         limiter = await limits.connect(redis, usage.month)
@@ -183,6 +190,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             chat=Chat(settings, dispatch, grounding),
             warmer=warmer,
             condition=condition,
+            tracer=tracer,
         )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gateway import database
+from gateway import database, tracing
 from widget import assets, sse
 from widget.answers import Answers
 from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id, recalled
@@ -53,7 +54,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     files = assets.load()
     views = Views(settings, files)
     asks = Asks()
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, tracing.load("askdocs-widget", os.environ))
     journal = Journal(asks, _store(settings), settings.retention_days)
     metrics = Metrics()
     metrics.watch(

@@ -1,15 +1,18 @@
 """The gateway, seen from the box: a question goes out, parts of an answer come back."""
 
+import asyncio
 import ipaddress
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from gateway.tracing import OFF, Span, Tracer
 from widget import sse
 from widget.settings import WidgetSettings
 from widget.store import Kept, Vote
@@ -121,7 +124,9 @@ WRONG = "Something went wrong while answering. Please try again."
 class Gateway:
     """Asks the gateway's OpenAI endpoint. One connection pool, closed by `close`."""
 
-    def __init__(self, settings: WidgetSettings) -> None:
+    def __init__(self, settings: WidgetSettings, tracer: Tracer | None = None) -> None:
+        """`tracer` makes a span of each question; its last ones are sent by `close`."""
+        self._tracer = tracer
         base = settings.gateway_url.rstrip("/")
         self.url = f"{base}/chat/completions"
         self.vote_url = f"{base.removesuffix('/v1')}/askdocs/vote"
@@ -140,6 +145,8 @@ class Gateway:
     async def close(self) -> None:
         """Close the connections."""
         await self.client.aclose()
+        if self._tracer:
+            await asyncio.to_thread(self._tracer.close)
 
     async def count(self, before: Kept, vote: Vote) -> None:
         """Count the first vote on an answer for its model, as `askdocs models compare` shows.
@@ -187,8 +194,26 @@ class Gateway:
         }
         if user:
             body["user"] = user
+        span = self._tracer.begin(f"ask {body['model']}", "CLIENT") if self._tracer else OFF
         try:
-            async with self.client.stream("POST", self.url, json=body) as response:
+            async with aclosing(self._answer(body, span)) as parts:
+                async for part in parts:
+                    yield part
+        except Failure as failure:
+            span.end(failure.reason)
+            raise
+        except BaseException as error:
+            span.end(type(error).__name__)
+            raise
+        span.end()
+
+    async def _answer(
+        self, body: dict[str, Any], span: Span
+    ) -> AsyncGenerator[Reading | str | Outcome]:
+        try:
+            headers = httpx.Headers(span.onward(()))
+            stream = self.client.stream("POST", self.url, json=body, headers=headers)
+            async with stream as response:
                 if response.status_code != 200:
                     await response.aread()
                     log.warning("gateway: %s %s", response.status_code, response.text[:500])
@@ -198,6 +223,8 @@ class Gateway:
                         response.headers.get("retry-after", ""),
                     )
                 async for part in _parts(response):
+                    if isinstance(part, Outcome):
+                        span.set(askdocs__refused=part.refused, gen_ai__response__model=part.served)
                     yield part
         except httpx.TimeoutException as error:
             log.warning("gateway: %r", error)

@@ -7,6 +7,7 @@ import math
 import os
 from pathlib import Path
 
+from gateway import tracing
 from gateway.engines.launch import Launch
 
 # Where Debian, Fedora and their descendants put tcmalloc; the first that exists is used.
@@ -40,6 +41,7 @@ def launch(
     threads: int,
     kv_gib: float = 2.0,
     adapters: int = 0,
+    traces: str = "",
 ) -> Launch:
     """The command that serves `model` (a Hugging Face folder or hub id) on 127.0.0.1:`port`.
 
@@ -54,6 +56,7 @@ def launch(
         threads: CPU cores to use.
         kv_gib: KV cache in GiB, rounded up. CPU only: a GPU gives what is left of its memory.
         adapters: how many may be loaded at once while it runs, see `gateway.engines.adapters`.
+        traces: where its spans go, see `gateway.tracing.endpoint`; empty: nowhere.
 
     There is no key: the port is bound to loopback and the gateway is the door.
     """
@@ -87,6 +90,10 @@ def launch(
         argv += ["--enable-lora", "--max-loras", str(adapters + 1)]
         argv += ["--max-lora-rank", str(MAX_RANK)]
         env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
+    if traces:
+        argv += ["--otlp-traces-endpoint", traces]
+        env["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = tracing.PROTOCOL  # its default is gRPC
+        env["OTEL_SERVICE_NAME"] = os.environ.get("OTEL_SERVICE_NAME", "askdocs-engine")
     if Path(model).is_dir():
         env |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if gpu:

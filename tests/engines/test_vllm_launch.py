@@ -8,7 +8,12 @@ from gateway.engines.launch import Launch
 
 
 def make(
-    tmp_path: Path, *, model: str = "owner/name", gpu: bool = False, adapters: int = 0
+    tmp_path: Path,
+    *,
+    model: str = "owner/name",
+    gpu: bool = False,
+    adapters: int = 0,
+    traces: str = "",
 ) -> Launch:
     return vllm.launch(
         tmp_path / "env" / "bin" / "python",
@@ -20,6 +25,7 @@ def make(
         threads=2,
         kv_gib=1.5,
         adapters=adapters,
+        traces=traces,
     )
 
 
@@ -116,3 +122,19 @@ def test_only_libraries_that_exist_are_preloaded(tmp_path: Path) -> None:
     omp = tmp_path / "lib" / "libiomp5.so"
     omp.touch()
     assert vllm.preloads(tmp_path, (first, second)) == [str(second), str(omp)]
+
+
+def test_spans_go_where_they_are_wanted_and_by_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
+    off = make(tmp_path)
+    assert "--otlp-traces-endpoint" not in off.argv
+    assert not [name for name in off.env if name.startswith("OTEL")]
+    on = make(tmp_path, traces="http://otel:4318/v1/traces")
+    at = on.argv.index("--otlp-traces-endpoint")
+    assert on.argv[at + 1] == "http://otel:4318/v1/traces"
+    assert on.env["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
+    assert on.env["OTEL_SERVICE_NAME"] == "askdocs-engine"
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
+    assert make(tmp_path, traces="http://otel:4318/v1/traces").env["OTEL_SERVICE_NAME"] == "mine"

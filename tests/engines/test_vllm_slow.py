@@ -40,6 +40,7 @@ def test_every_option_is_known_to_vllms_own_parser(vllm_python: Path, tmp_path: 
             gpu=gpu,
             threads=1,
             adapters=4,
+            traces="http://127.0.0.1:4318/v1/traces",
         )
         return launch.argv[3:]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
+from gateway import tracing
 from gateway.errors import AskdocsError
 from gateway.settings import variable
 from widget.gateway import Gateway
@@ -109,7 +111,8 @@ async def parts(
             )
         )
         us = await workspace(eager)
-        gateway, record, limits = Gateway(widget), Record(store), Limits(widget.asks_per_minute)
+        gateway = Gateway(widget, tracing.load("askdocs-slack", os.environ))
+        record, limits = Record(store), Limits(widget.asks_per_minute)
         redis = widget.redis_url
         await limits.open(redis.get_secret_value() if redis else None)
         answering = Answering(gateway, record, Unfinished(folder), Pace())
