@@ -162,6 +162,9 @@ def _ask(gateway: str, key: str, name: str) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     message = {"role": "user", "content": "Say hello."}
     body = {"model": name, "messages": [message], "max_tokens": 8, "temperature": 0}
-    reply = httpx.post(f"{gateway}/chat/completions", json=body, headers=headers, timeout=120)
+    try:
+        reply = httpx.post(f"{gateway}/chat/completions", json=body, headers=headers, timeout=120)
+    except httpx.HTTPError as error:
+        raise AskdocsError(f"{name}: gave no answer ({error!r}): see `askdocs status`") from None
     if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
         raise AskdocsError(f"{name}: gave no answer: {reply.text[:300]}")
