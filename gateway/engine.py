@@ -109,12 +109,17 @@ class Engine:
         """Does the engine list its models now, and is it not still loading one?"""
         try:
             health = await self._http.get(f"{self._root}/health", timeout=self._brief)
-            if health.status_code >= 500:
+            if health.status_code >= 500 and not await self._has_healthy_replica():
                 return False
             models = await self._http.get(f"{self.url}/models", timeout=self._brief)
         except httpx.HTTPError:
             return False
         return models.status_code == 200
+
+    async def _has_healthy_replica(self) -> bool:
+        """vLLM's router says 503 to /health as soon as one of its engines is away."""
+        ready = await self._http.get(f"{self._root}/readiness", timeout=self._brief)
+        return ready.status_code == 200
 
     async def model(self) -> EngineModel:
         """The model that is asked.

@@ -1,6 +1,8 @@
 """The client of the engine, against the real llama.cpp server."""
 
 import json
+import threading
+from http.server import ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from askdocs.checks import free_port
 from gateway.engine import Engine, usage_so_far
 from gateway.errors import AskdocsError
+from tests.speaking import Handler
 
 TEXTS = ["", "a", "Hello world.", "Größe 日本語 🎉", "<|im_start|>user\n", "x" * 5000, '"\\\n\t\0']
 
@@ -135,6 +138,28 @@ async def test_an_engine_that_is_not_there_is_an_error_that_names_the_fix(
 
 async def test_an_engine_is_ready_once_it_lists_its_model(engine: Engine) -> None:
     assert await engine.is_ready()
+
+
+@pytest.mark.parametrize(("health", "readiness"), [(503, 200), (503, 503), (503, 404), (200, 404)])
+async def test_a_router_is_ready_while_one_of_its_engines_is(health: int, readiness: int) -> None:
+    """As vLLM's answers: 503 to /health as soon as one of several engines is away."""
+
+    class Router(Handler):
+        def do_GET(self) -> None:
+            statuses = {"/health": health, "/readiness": readiness, "/v1/models": 200}
+            self.json(statuses[self.path], {"data": []})
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Router)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
+    try:
+        assert await engine.is_ready() == (200 in (health, readiness))
+    finally:
+        await engine.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 async def test_an_engine_of_another_kind_has_its_tokens_estimated_from_above() -> None:
