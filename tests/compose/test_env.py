@@ -1,0 +1,111 @@
+"""The .env of compose.yaml: nothing secret in the repository, and a script that makes one."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from tests.composed import compose, read
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / ".env.example"
+SECRETS = {"ASKDOCS_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "GRAFANA_PASSWORD"}
+# Named in the file, and made by whoever builds: docs/compose.md.
+BUILT = {"SOURCE_DATE_EPOCH"}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A folder with the example and the script."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(EXAMPLE, tmp_path)
+    shutil.copy(ROOT / "scripts" / "compose_env.sh", tmp_path / "scripts")
+    return tmp_path
+
+
+def make(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = ["sh", folder / "scripts" / "compose_env.sh"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_script_makes_new_secrets_that_only_the_owner_reads(copy: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert make(copy).returncode == 0
+    finally:
+        os.umask(before)
+    file = copy / ".env"
+    assert file.stat().st_mode & 0o777 == 0o600
+    made, example = dotenv_values(file), dotenv_values(EXAMPLE)
+    assert {name for name in made if made[name] != example[name]} == SECRETS
+    for name in SECRETS:
+        assert re.fullmatch("(ask-)?[0-9a-f]{64}", made[name] or "")
+    assert len({made[name] for name in SECRETS}) == len(SECRETS)
+    assert sorted(path.name for path in copy.iterdir()) == [".env", ".env.example", "scripts"]
+
+
+def test_the_script_leaves_another_env_alone(copy: Path) -> None:
+    (copy / ".env").write_text("mine")
+    done = make(copy)
+    assert done.returncode == 1
+    assert ".env is there already; delete it first" in done.stderr
+    assert (copy / ".env").read_text() == "mine"
+
+
+def test_the_example_has_no_secret_and_the_repository_takes_no_env() -> None:
+    example = dotenv_values(EXAMPLE)
+    assert {name for name, value in example.items() if not value} == {*SECRETS, "HF_TOKEN"}
+    ignored = subprocess.run(["git", "check-ignore", "-q", ".env"], cwd=ROOT, check=False)
+    assert ignored.returncode == 0
+
+
+def test_compose_uses_what_the_example_has_with_the_same_defaults() -> None:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    used = re.findall(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}", text)
+    example = dotenv_values(EXAMPLE)
+    assert {name for name, _, _ in used} - BUILT == example.keys() - {"COMPOSE_PROFILES"}
+    for name, how, default in used:
+        if name in SECRETS:
+            assert (how, default) == ("?", "run sh scripts/compose_env.sh")
+        elif name not in BUILT:
+            assert (how, default) == ("-", example[name])
+
+
+@pytest.mark.slow
+def test_compose_reads_it_with_every_engine(copy: Path) -> None:
+    """Compose's own parser: it knows what no schema says."""
+    make(copy)
+    file = copy / ".env"
+    always = {"gateway", "widget", "site", "postgres", "redis", "prometheus", "grafana"}
+    assert read(file)["services"].keys() == {*always, "engine"}
+    for profile in ("vllm", "vllm-cpu"):
+        text = re.sub(
+            "^COMPOSE_PROFILES=.*$", f"COMPOSE_PROFILES={profile}", file.read_text(), flags=re.M
+        )
+        file.write_text(text)
+        assert read(file)["services"].keys() == {*always, profile, "model"}
+    assert "backup" in read(file, "backup")["services"]
+
+
+@pytest.mark.slow
+def test_compose_says_what_to_run_where_there_is_no_env(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    done = subprocess.run(
+        [*compose(), "--file", ROOT / "compose.yaml", "--env-file", empty, "config", "--quiet"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "run sh scripts/compose_env.sh" in done.stderr
+
+
+def test_no_secret_has_a_default_anywhere() -> None:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    assert not re.findall(r"(?:PASSWORD|KEY|TOKEN|SECRET)\w*:-[^}]", text)
