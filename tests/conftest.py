@@ -4,15 +4,16 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.vllm_serving import small_folder, small_gguf, vllm_python, vllm_url
+from tests.vllm_serving import small_folder, small_gguf, vllm_python, vllm_spans, vllm_url
 
-__all__ = ["small_folder", "small_gguf", "vllm_python", "vllm_url"]
+__all__ = ["small_folder", "small_gguf", "vllm_python", "vllm_spans", "vllm_url"]
 
 TOGETHER = {
     "tests/capacity/test_vllm_slow.py": "vllm",
     "tests/conformance/test_vllm.py": "vllm",
     "tests/engines/test_adapters_slow.py": "vllm",
     "tests/engines/test_vllm_slow.py": "vllm",
+    "tests/monitoring/test_vllm.py": "vllm",
     "tests/end_to_end/test_box.py": "own docs",
     "tests/end_to_end/test_commands.py": "own docs",
     "tests/end_to_end/test_gateway.py": "own docs",

@@ -18,6 +18,7 @@ from askdocs import environments, model
 from askdocs.checks import free_port
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
+from tests.monitoring.otlp import Collector, collector
 from tests.parts import require
 
 ROOT = Path(__file__).parent.parent
@@ -51,12 +52,23 @@ def small_folder(
 
 
 @pytest.fixture(scope="session")
+def vllm_spans() -> Iterator[Collector]:
+    """What the vLLM of `vllm_url` says of its requests in traces."""
+    with collector() as received:
+        yield received
+
+
+@pytest.fixture(scope="session")
 def vllm_url(
-    vllm_python: Path, small_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    vllm_python: Path,
+    small_folder: Path,
+    vllm_spans: Collector,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """A vLLM with the small model; it takes half a minute to start, and next to nothing idle."""
     log = tmp_path_factory.mktemp("vllm") / "log"
-    with serving_folder(vllm_python, small_folder, log) as url:
+    traces = f"{vllm_spans.url}/v1/traces"
+    with serving_folder(vllm_python, small_folder, log, traces=traces) as url:
         yield url
 
 
@@ -76,7 +88,9 @@ def serving_gguf(gguf: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving_folder(python: Path, folder: Path, log: Path, adapters: int = 0) -> Iterator[str]:
+def serving_folder(
+    python: Path, folder: Path, log: Path, adapters: int = 0, traces: str = ""
+) -> Iterator[str]:
     port = free_port()
     launch = vllm.launch(
         python,
@@ -88,6 +102,7 @@ def serving_folder(python: Path, folder: Path, log: Path, adapters: int = 0) -> 
         threads=CORES,
         kv_gib=1,
         adapters=adapters,
+        traces=traces,
     )
     with running(launch, port, log) as url:
         yield url
