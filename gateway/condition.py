@@ -44,7 +44,7 @@ class Condition(Collector):
         self._disk: tuple[int, int] | None = None
 
     async def look(self) -> None:
-        """Takes a second at most for the engines, which are asked side by side."""
+        """Takes three seconds at most for the engines, which are asked side by side."""
         self._engines = await self._fleet.ready()
         await asyncio.to_thread(self._read)
 

@@ -164,12 +164,15 @@ class Fleet:
         return {name: cache for name, cache in told if cache is not None}
 
     async def ready(self) -> dict[str, bool]:
-        """Whether each engine answers now, within a second, by a model there."""
+        """Whether each engine answers now, by a model there.
+
+        They have three seconds: one that is busy is not down.
+        """
 
         async def asked(served: Served) -> tuple[str, bool]:
             assert served.engine is not None
             with suppress(TimeoutError):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(3):
                     return served.name, await served.engine.is_ready()
             return served.name, False
 
