@@ -62,3 +62,5 @@ def test_each_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> N
     assert set(told) == {"summary", "description", "runbook"}
     assert told["runbook"] == f"docs/operations.md#{anchor(rule['alert'])}"
     assert rule["for"]
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"{{#{anchor(rule['alert'])}}}" in page
