@@ -210,6 +210,7 @@ class Gateway:
     async def _answer(
         self, body: dict[str, Any], span: Span
     ) -> AsyncGenerator[Reading | str | Outcome]:
+        """As `ask`, of a request that is made."""
         try:
             headers = httpx.Headers(span.onward(()))
             stream = self.client.stream("POST", self.url, json=body, headers=headers)
