@@ -82,6 +82,11 @@ def test_gateway_and_widget_share_database_limits_and_key() -> None:
     assert gateway["ASKDOCS_GATEWAY_INDEX"] == widget["ASKDOCS_WIDGET_INDEX"]
 
 
+def test_the_gateway_is_not_killed_before_answers_under_way_have_ended() -> None:
+    default = GatewaySettings.model_fields["drain"].default
+    assert int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s")) >= default + 5
+
+
 def test_other_services_have_no_settings() -> None:
     for name in SERVICES.keys() - SECTIONS.keys():
         assert not [key for key in environment(name) if key.startswith("ASKDOCS_")]
