@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -425,8 +426,12 @@ class Answer:
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal; `askdocs up` shows the lines that begin like this."""
-    print(f"» {text}", flush=True)
+    """A line for the person at the terminal; `askdocs up` shows the lines that begin like this.
+
+    Never in the way of an answer: the output may be a file on a full disk, or nobody's any more.
+    """
+    with suppress(OSError):
+        print(f"» {text}", flush=True)
 
 
 def _part(part: Excerpt) -> str:

@@ -1,6 +1,10 @@
 """What of a model's answer goes out, and what it cites."""
 
-from gateway.answer import Choice
+import contextlib
+
+import pytest
+
+from gateway.answer import Choice, say
 from gateway.grounding.cite import Citations
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.prompt import REFUSAL
@@ -74,3 +78,13 @@ def test_the_probability_is_of_the_first_sentence() -> None:
     one.hear({"content": [{"token": "It stops the database first.", "logprob": -8.0}]})
     one.feed("The server keeps 14 backups. It stops the database first.")
     assert one.logprob == -2.0
+
+
+def test_what_is_said_to_a_full_disk_stops_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr("sys.stdout", full)
+        for _ in range(3):
+            say("answered in 0.2 s")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
