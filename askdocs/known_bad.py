@@ -41,7 +41,7 @@ def read(file: Path, index: str = "pypi") -> list[Bad]:
     try:
         entries = tomllib.loads(file.read_text(encoding="utf-8"))[index]
         return [
-            Bad(_normal(entry["package"]), version, entry["reason"], entry["source"])
+            Bad(normal(entry["package"]), version, entry["reason"], entry["source"])
             for entry in entries
             for version in entry["versions"]
         ]
@@ -61,7 +61,7 @@ def pins(lock: Path) -> Iterator[Pin]:
                 yield Pin(name, entry["version"])
     else:
         for name, version in _PIN.findall(text):
-            yield Pin(_normal(name), version.partition("+")[0])
+            yield Pin(normal(name), version.partition("+")[0])
 
 
 def refuse(locks: Iterable[Path], known: Path) -> None:
@@ -80,6 +80,6 @@ def refuse(locks: Iterable[Path], known: Path) -> None:
         raise together(problems)
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
     """https://packaging.python.org/en/latest/specifications/name-normalization/"""
     return re.sub(r"[-_.]+", "-", name).lower() if not name.startswith("@") else name

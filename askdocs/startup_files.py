@@ -81,7 +81,7 @@ def refuse(environment: Path, known: Path) -> list[Found]:
         if (one.file.name, one.line.strip()) not in names
     ]
     if problems:
-        raise together(problems)
+        raise together(list(dict.fromkeys(problems)))
     return found
 
 
