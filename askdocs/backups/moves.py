@@ -8,7 +8,6 @@ still to be made. Until then nothing has changed.
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,20 +40,22 @@ class Move(BaseModel):
         """Can be done again after a kill at any point."""
         if not self.new.exists():
             return
-        private(self.kept.parent)
+        logs = [log for log in LOGS if _beside(self.target, log).exists()]
+        if logs or self.target.exists():
+            private(self.kept.parent)
         if self.new.is_dir():
             if self.target.exists():
                 self.target.rename(self.kept)
         else:
             # A log that stays would be read into the new file.
-            for log in LOGS:
-                with suppress(FileNotFoundError):
-                    _beside(self.target, log).rename(_beside(self.kept, log))
+            for log in logs:
+                _beside(self.target, log).rename(_beside(self.kept, log))
             if self.target.exists() and not self.kept.exists():
                 _keep(self.target, self.kept)
         self.new.replace(self.target)
-        sync(self.kept.parent)
-        sync(self.target.parent)
+        for folder in (self.kept.parent, self.target.parent):
+            if folder.exists():
+                sync(folder)
 
 
 class Journal(BaseModel):

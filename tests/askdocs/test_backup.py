@@ -510,6 +510,20 @@ def test_an_older_backup_is_brought_up_to_date_and_a_log_that_lies_beside_is_not
     assert Keys(engine).get("ci").team == "red"
 
 
+def test_a_backup_is_restored_on_a_new_machine(
+    places: Places, engine: sa.Engine, tmp_path: Path
+) -> None:
+    engine.dispose()
+    file = backed_up(places, tmp_path / "b.tar.gz", weights=True)
+    there = Home(tmp_path / "new")
+    kept, found = restored(there, places_in(there), file)
+    assert kept is None
+    assert (names(there), pages(there)) == (["ci"], ["vpn.md"])
+    assert found.versions == {"docs@v1": restoring.BACK}
+    places_in(there).store.fetch("docs@v1")
+    assert stat.S_IMODE(there.root.stat().st_mode) == 0o700
+
+
 def test_there_is_nothing_to_back_up_in_an_empty_home(tmp_path: Path) -> None:
     home = Home(tmp_path / "empty")
     home.make()
