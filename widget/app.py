@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway import database, tracing
-from widget import assets, sse
+from widget import assets, openapi, sse
 from widget.answers import Answers
 from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id, recalled
 from widget.captcha import Captcha, NotHuman
@@ -304,6 +304,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     )
     engine = journal.store.engine if journal.store else None
     app.include_router(review(settings, files, engine))
+    openapi.show(app)
     return app
 
 
