@@ -26,11 +26,11 @@ CREATE TABLE audit (
 	details JSON NOT NULL, 
 	PRIMARY KEY (id)
 );
-INSERT INTO "audit" VALUES('ef361497a1b5139dbd699b622a062ed8','2026-11-26 04:36:50.757366','root@vm','key.create','ci','{"id": "drroplu79b", "team": "red", "models": ["docs"]}');
-INSERT INTO "audit" VALUES('c5c794f4129f54b1e1668037005a431a','2026-11-26 04:36:50.779978','root@vm','key.create','old','{"id": "ozvj5b403q", "team": "", "models": []}');
-INSERT INTO "audit" VALUES('6d7834fb17fa0864c75ed10c762235fb','2026-11-26 04:36:50.790170','root@vm','key.revoke','old','{"id": "ozvj5b403q"}');
-INSERT INTO "audit" VALUES('b56ca9d5770cb774ad1e9f4efeace576','2026-11-26 04:36:50.816707','root@vm','alias.set','hr','{"targets": {"base": 90.0, "spare": 10.0}, "grounding": true, "instructions": 0}');
-INSERT INTO "audit" VALUES('fd8f2b556ec9c137a342c0ce9d9caead','2026-11-26 04:36:50.935571','root@vm','version.promote','docs','{"before": {"base": 1.0}, "after": {"docs@v1": 1.0}, "why": null}');
+INSERT INTO "audit" VALUES('ef361497a1b5139dbd699b622a062ed8','2026-11-26 04:36:50.757366','ann@web1','key.create','ci','{"id": "drroplu79b", "team": "red", "models": ["docs"]}');
+INSERT INTO "audit" VALUES('c5c794f4129f54b1e1668037005a431a','2026-11-26 04:36:50.779978','ann@web1','key.create','old','{"id": "ozvj5b403q", "team": "", "models": []}');
+INSERT INTO "audit" VALUES('6d7834fb17fa0864c75ed10c762235fb','2026-11-26 04:36:50.790170','ann@web1','key.revoke','old','{"id": "ozvj5b403q"}');
+INSERT INTO "audit" VALUES('b56ca9d5770cb774ad1e9f4efeace576','2026-11-26 04:36:50.816707','ann@web1','alias.set','hr','{"targets": {"base": 90.0, "spare": 10.0}, "grounding": true, "instructions": 0}');
+INSERT INTO "audit" VALUES('fd8f2b556ec9c137a342c0ce9d9caead','2026-11-26 04:36:50.935571','ann@web1','version.promote','docs','{"before": {"base": 1.0}, "after": {"docs@v1": 1.0}, "why": null}');
 CREATE TABLE clusters (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	at DATETIME NOT NULL, 

@@ -38,6 +38,8 @@ def main(url: str) -> None:
     from gateway.usage import Usage
 
     secrets.token_urlsafe = lambda nbytes=None: SECRET
+    if log := known("gateway.audit"):
+        log.actor = lambda: "ann@web1"
     engine = database.open(url)
     database.migrate(engine)
     keys = Keys(engine)
