@@ -14,7 +14,7 @@ fail() {
 }
 
 make() {
-    name="askdocs-$(date -u +%Y%m%dT%H%M%SZ).dump"
+    while name="askdocs-$(date -u +%Y%m%dT%H%M%SZ).dump" && [ -e "$BACKUPS/$name" ]; do sleep 1; done
     echo "backup: reading the database"
     rm -f "$BACKUPS"/*.part
     pg_dump --format=custom --file="$BACKUPS/$name.part"
@@ -22,9 +22,12 @@ make() {
     # Under its name there is a whole one or none, after a kill or a loss of power, too.
     sync
     mv "$BACKUPS/$name.part" "$BACKUPS/$name"
+    echo "backup: $name, $(wc -c <"$BACKUPS/$name") bytes"
+}
+
+prune() {
     find "$BACKUPS" -maxdepth 1 -name 'askdocs-*.dump' -mtime "+$BACKUP_DAYS" -print -delete |
         sed 's|.*/|backup: deleted, too old: |'
-    echo "backup: $name, $(wc -c <"$BACKUPS/$name") bytes"
 }
 
 list() {
@@ -34,7 +37,7 @@ list() {
 # Reads all of it, which a damaged one does not survive, and prints the tables that it holds.
 check() {
     pg_restore --file=/dev/null "$1" || return 1
-    pg_restore --list "$1" | sed -n 's/^[^;]* TABLE DATA [^ ]* \([^ ]*\) .*/\1/p'
+    pg_restore --list "$1" | sed -n 's/^[^;]*;.* TABLE DATA [^ ]* \([^ ]*\) .*/\1/p'
 }
 
 restore() {
@@ -50,10 +53,15 @@ restore() {
         FROM pg_stat_activity WHERE datname = current_database()
         AND backend_type = 'client backend' AND pid <> pg_backend_pid()")
     [ "$others" = 0 ] ||
-        fail "the database has $others connections: \`docker compose stop gateway widget\` first"
+        fail "others are connected to the database: \`docker compose stop gateway widget\` first"
+    make # what is there now, to undo it
     sql="$BACKUPS/restore.part"
     trap 'rm -f "$sql"' EXIT
-    echo "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;" >"$sql"
+    cat >"$sql" <<END
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+END
     pg_restore --no-owner --file=- "$file" >>"$sql"
     # One transaction: all of it, or nothing.
     psql --quiet --no-psqlrc --single-transaction --set=ON_ERROR_STOP=1 --file="$sql" >/dev/null
@@ -61,7 +69,11 @@ restore() {
 }
 
 case "${1:-make}" in
-make | list) "${1:-make}" ;;
+make)
+    make
+    prune
+    ;;
+list) list ;;
 restore)
     [ $# -ge 2 ] || fail "restore which one? \`backup list\` names them"
     restore "$2" "${3:-}"
