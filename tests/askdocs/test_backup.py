@@ -24,17 +24,20 @@ import sqlalchemy as sa
 from click.testing import Result
 from typer.testing import CliRunner
 
-from askdocs.backups import archive, making, restoring
+from askdocs.backups import archive, making, moves, restoring
 from askdocs.backups.making import Places
 from askdocs.backups.manifest import DATABASE, INDEX, RESTORED, Part, encode
 from askdocs.cli import app
 from askdocs.home import Home
+from askdocs.settings import UpSettings
+from askdocs.up import Up
 from gateway import aliases, audit, database, keys
-from gateway.config import Alias
+from gateway.config import Alias, GatewaySettings
 from gateway.errors import AskdocsError
 from gateway.keys import Keys
 from gateway.search import index
 from gateway.search.store import NoIndex
+from gateway.settings import load
 from gateway.sources.markdown import parse
 from tests.askdocs.kill_restore import places as places_in
 from tests.askdocs.kill_restore import quiet
@@ -151,6 +154,7 @@ def test_a_backup_has_each_part_and_no_secret_and_is_its_owners_alone(
         backed_up(places, file)
 
 
+@pytest.mark.slow
 def test_a_backup_is_the_state_of_one_moment_while_others_write(
     home: Home, places: Places, engine: sa.Engine, tmp_path: Path
 ) -> None:
@@ -385,6 +389,28 @@ def test_a_kill_at_any_point_of_a_restore_leaves_the_old_state_or_one_that_becom
     assert kinds.count(old["keys"]) > 5  # killed before it was decided
     assert kinds.count(new["keys"]) > 5  # and after
     assert not lines[-1]["killed"]
+
+
+def test_askdocs_up_finishes_a_restore_that_was_cut_off(
+    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = backed_up(places, tmp_path / "b.tar.gz")
+    Keys(engine).create("later")
+    engine.dispose()
+    monkeypatch.setattr(moves, "finish", lambda journal: None)  # as if killed when it is decided
+    restored(home, places, file, "database")
+    monkeypatch.undo()
+    with pytest.raises(AskdocsError, match="a restore was cut off in the middle: finish it with"):
+        database.migrate(engine)
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    up = Up(load(UpSettings), home, lambda name, text: said.append(text))
+    up._gateway_settings = load(GatewaySettings)
+    for _ in range(2):  # the second time there is nothing to be done
+        up._finish_restore()
+    assert [text[:42] for text in said] == ["finished a restore that was cut off; what "]
+    database.migrate(engine)
+    assert names(home) == ["ci"]
 
 
 @pytest.mark.parametrize("weights", [True, False])
