@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +109,12 @@ class Team:
 
 def workers_of(gateway: int) -> list[psutil.Process]:
     """The worker processes of a gateway."""
-    return [
-        child
-        for child in psutil.Process(gateway).children()
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process(gateway).children():
+        with suppress(psutil.NoSuchProcess):  # it ends just now
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @contextmanager
@@ -219,6 +220,9 @@ async def bad_day(
 
     Raises AssertionError: what was acknowledged is lost, or something does not come back.
     """
+    # A key of its own: the usage of another day may still be on its way.
+    key, key_id = await asyncio.to_thread(new_key, target.database, f"day-{time.time_ns()}")
+    target = replace(target, key=key, key_id=key_id)
     before = await asyncio.to_thread(kept, target)
     async with Load(target, **clients) as load:
         await load.settled(2)

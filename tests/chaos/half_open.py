@@ -37,27 +37,29 @@ class HalfOpen:
 
     async def close(self) -> None:
         self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for writer in list(self._writers):
+                writer.transport.abort()
+            await asyncio.wait(others, timeout=0.1)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
         self._writers.add(writer)
         born = self._generation
-        if self._swallowing:
-            await self._pass(reader, None, -1)
-            return
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._to)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers.add(back)
-        try:
-            await asyncio.gather(self._pass(reader, back, born), self._pass(there, writer, born))
+            if self._swallowing:
+                await self._pass(reader, None, -1)
+                return
+            with suppress(OSError):
+                there, back = await asyncio.open_connection("127.0.0.1", self._to)
+                writers.append(back)
+                self._writers.add(back)
+                ways = self._pass(reader, back, born), self._pass(there, writer, born)
+                await asyncio.gather(*ways)
         finally:
-            self._writers -= {writer, back}
+            for one in writers:
+                self._writers.discard(one)
+                one.close()
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, born: int

@@ -1,12 +1,15 @@
 """The real engine, llama.cpp with the small model: killed, and out of memory."""
 
 import asyncio
+import contextlib
+import json
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -39,6 +42,17 @@ def alone(tmp_path_factory: pytest.TempPathFactory, wiki: Path) -> Iterator[tupl
 async def engine_of(askdocs: Askdocs) -> psutil.Process:
     status = await asyncio.to_thread(askdocs.status)
     return psutil.Process(status["parts"]["engine"]["pid"])
+
+
+def overfeed(askdocs: Askdocs, engine: psutil.Process) -> None:
+    """Let the engine read texts of 20 MB until it is dead."""
+    url = json.loads((askdocs.home / "running.json").read_text())["engine_url"]
+    body = {"content": "word " * 4_000_000}
+    deadline = time.monotonic() + 90
+    while engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the engine has got more memory than it may"
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.post(f"{url.removesuffix('/v1')}/tokenize", json=body, timeout=30)
 
 
 @each_round
@@ -77,18 +91,18 @@ def memory_limit(process: psutil.Process, megabytes: int) -> Iterator[None]:
         deadline = time.monotonic() + 10
         while (group / "cgroup.procs").read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
-        group.rmdir()
+        with contextlib.suppress(OSError):  # it lives: the test has failed for that
+            group.rmdir()
 
 
 @each_round
 async def test_an_engine_out_of_memory_loses_nothing(
     alone: tuple[Askdocs, Target], days: Report, number: int
 ) -> None:
-    """The kernel's killer of processes that want too much takes it."""
+    """Something huge comes, and the kernel takes the process that wants more than there is."""
     askdocs, target = alone
     async with bad_day(days, "engine out of memory", target, **CLIENTS) as day:
         engine = await engine_of(askdocs)
         with memory_limit(engine, 32):
             day.begins()
-            _, alive = await asyncio.to_thread(psutil.wait_procs, [engine], timeout=60)
-            assert not alive
+            await asyncio.to_thread(overfeed, askdocs, engine)

@@ -99,7 +99,7 @@ async def test_a_clock_that_jumps_breaks_nothing(
     clock.write_text("+0")
     monkeypatch.setenv("LD_PRELOAD", FAKETIME[0])
     monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(clock))
-    monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
+    monkeypatch.setenv("FAKETIME_CACHE_DURATION", "1")
     monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
     with team_of_two(tmp_path, upstream, wiki) as target:
         monkeypatch.delenv("LD_PRELOAD")
