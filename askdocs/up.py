@@ -308,8 +308,12 @@ class Up:
             return await self._launch(str(source), name, port, partial(self._say, name))
 
         url = self._database_url().get_secret_value()
-        stored = database.open(url)
-        await asyncio.to_thread(database.migrate, stored)
+        migrating = database.open(url)
+        try:
+            await asyncio.to_thread(database.migrate, migrating)
+        finally:
+            migrating.dispose()
+        stored = database.open(url, database.PATIENCE)
         host = Host(
             kind=self._kind(served),
             url=served.url,
