@@ -1,5 +1,6 @@
 """One answer that stands on pages: what the model is asked, and what of its answer goes out."""
 
+import hashlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -133,7 +134,10 @@ class Answer:
         """The request to the model."""
         exchange = self._exchange
         stream = self._asked.stream
-        return Call("/chat/completions", exchange.scope, stream, self._body, exchange.span)
+        pages = "\n".join(excerpt.page.url for excerpt in self._grounds.excerpts)
+        session = hashlib.blake2b(pages.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        path = "/chat/completions"
+        return Call(path, exchange.scope, stream, self._body, exchange.span, session)
 
     async def whole(self, opening: Opening) -> dict[str, Any]:
         """The response of a request without `stream`. Raises ApiError."""

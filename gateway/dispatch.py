@@ -10,8 +10,9 @@ and the client notices nothing.
 import asyncio
 import logging
 import re
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import httpx
@@ -101,6 +102,9 @@ class Call:
     """The request's body for one of the candidates, without `model`."""
     span: Span = OFF
     """The request's, in a trace."""
+    session: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Requests whose prompts begin alike have the same one: by it vLLM's router sends them to the
+    replica that has read it (`consistent_hash`; its `cache_aware` of 0.1.17 reads no prompts)."""
 
     @property
     def operation(self) -> str:
@@ -234,6 +238,7 @@ class Dispatch:
             there = await served.id()
             request["model"] = there
             headers = span.onward(call.scope["headers"])
+            headers.append((b"x-session-id", call.session.encode()))
             response = await served.lane.open(call.path, headers, dump(request))
         except (LaneError, AskdocsError):
             raise Failed("unreachable", _away(served)) from None

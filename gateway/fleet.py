@@ -73,6 +73,7 @@ class Fleet:
         self._lanes: dict[tuple[str, str | None], Lane] = {}
         self._places: dict[tuple[str, str | None], str] = {}
         self._served: dict[str, Served] = {}
+        self._engines: dict[tuple[tuple[str, str | None], str | None], Engine] = {}
         self._found: dict[str, Served] = {}
         reader = reader or Reader(None)
         own = [embeddings.model(reader), rerank.model(reader)]
@@ -226,10 +227,21 @@ class Fleet:
         where = (url.rstrip("/"), key)
         self._lanes.setdefault(where, Lane(*where))
         self._places.setdefault(where, f"engine-{len(self._places)}")
-        self._served[name] = self._at(name, where, model)
+        # One that is asked again under another name, as a fallback, has told its model already: it
+        # may be the one of its replicas that answers such questions which is away.
+        same = self._engines.get((where, model))
+        self._served[name] = self._at(name, where, model, same)
+        if engine := self._served[name].engine:
+            self._engines[where, model] = engine
 
-    def _at(self, name: str, where: tuple[str, str | None], model: str | None) -> Served:
-        engine = Engine(*where, model)
+    def _at(
+        self,
+        name: str,
+        where: tuple[str, str | None],
+        model: str | None,
+        engine: Engine | None = None,
+    ) -> Served:
+        engine = engine or Engine(*where, model)
         place = self._places.get(where, "")
         return Served(name, engine=engine, fim=Fim(engine), lane=self._lanes[where], place=place)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 from starlette.testclient import TestClient
@@ -194,6 +194,12 @@ def test_probes_ask_what_answers_without_a_key(name: str) -> None:
         return
     client = TestClient(create_app(WidgetSettings()))
     assert {client.get(path).status_code for path in paths} == {200}
+
+
+def test_answers_under_way_may_end_before_the_pod_does() -> None:
+    grace = template("gateway")["spec"]["terminationGracePeriodSeconds"]
+    pause = container("gateway")["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert grace > pause + settings("gateway").drain
 
 
 PROBES = ("startup", "liveness", "readiness")

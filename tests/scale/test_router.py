@@ -1,0 +1,192 @@
+"""A replica behind vLLM's router is killed under load: the real router, the real gateway.
+
+The engines are stand-ins that are slow as a GPU: what is tested is who asks whom again.
+tests/scale/test_replicas.py does the same with real vLLMs.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from askdocs.checks import free_port
+from tests import starting
+from tests.scale.routed import Router, StandIn, router, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+# A page about each. Far apart, so that no question meets the page of another.
+WORDS = (
+    *("ladder", "kettle", "passport", "lantern", "microscope", "saddle"),
+    *("violin", "anchor", "telescope", "umbrella", "compass", "hammock"),
+)
+QUESTIONS = 4
+
+# An answer of 200 tokens takes about two seconds, so that many are under way at any time.
+GAP = 0.01
+CONFIG = """
+[gateway.models.again]
+url = "{url}"
+model = "bench"
+
+[gateway.aliases.team]
+targets = "base"
+fallback = ["again"]
+"""
+
+
+@dataclass
+class Setting:
+    engines: list[StandIn]
+    router: Router
+    gateway: starting.Gateway
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    folder = tmp_path_factory.mktemp("router")
+    engines = [StandIn(free_port(), GAP) for _ in range(2)]
+    try:
+        for engine in engines:
+            engine.start()
+        urls = [engine.root for engine in engines]
+        docs = folder / "docs"
+        docs.mkdir()
+        for word in WORDS:
+            text = f"The {word} is kept in the cupboard of the {word} room, behind its {word} sign."
+            (docs / f"{word}.md").write_text(f"# The {word}\n\n{text}\n")
+        with router(folder / "router.log", urls) as routed:
+            (folder / "askdocs.toml").write_text(CONFIG.format(url=routed.url))
+            with starting.gateway(
+                folder,
+                gateway_engine_url=routed.url,
+                gateway_engine_model="bench",
+                gateway_docs=str(docs),
+            ) as gateway:
+                yield Setting(engines, routed, gateway)
+    finally:
+        for engine in engines:
+            engine.kill()
+
+
+@dataclass
+class Asked:
+    """What became of a request."""
+
+    began: float
+    stream: bool
+    status: int
+    text: str
+
+    @property
+    def is_whole(self) -> bool:
+        return self.status == 200 and ("[DONE]" if self.stream else '"finish_reason"') in self.text
+
+    @property
+    def has_begun(self) -> bool:
+        return self.status == 200 and '"content":' in self.text
+
+    @property
+    def error(self) -> str:
+        """What the last event says in place of the end."""
+        last = [line[6:] for line in self.text.splitlines() if line.startswith("data: ")][-1]
+        return str(json.loads(last).get("error", {}).get("message", ""))
+
+
+async def ask(client: httpx.AsyncClient, number: int, stream: bool) -> Asked:
+    body = {
+        "model": "team",
+        "messages": [{"role": "user", "content": f"Say something. ({number})"}],
+        "stream": stream,
+    }
+    began = time.monotonic()
+    try:
+        reply = await client.post("/chat/completions", json=body)
+    except httpx.HTTPError as error:
+        return Asked(began, stream, 0, repr(error))
+    return Asked(began, stream, reply.status_code, reply.text)
+
+
+async def load(setting: Setting, count: int, kill_at: int) -> tuple[list[Asked], float]:
+    """Ask, every other time for a stream; one engine is killed on the way."""
+    headers = {"authorization": f"Bearer {starting.KEY}"}
+    killed = 0.0
+    async with httpx.AsyncClient(
+        base_url=setting.gateway.url, headers=headers, timeout=120, trust_env=False
+    ) as client:
+        tasks = []
+        for number in range(count):
+            tasks.append(asyncio.create_task(ask(client, number, number % 2 == 0)))
+            await asyncio.sleep(0.04)
+            if number == kill_at:
+                setting.engines[0].kill()
+                killed = time.monotonic()
+        return list(await asyncio.gather(*tasks)), killed
+
+
+async def test_a_replica_that_is_killed_under_load_loses_no_request(setting: Setting) -> None:
+    answers, killed = await load(setting, 150, 60)
+    print(Counter((one.stream, one.is_whole) for one in answers), setting.router.asked())
+    assert min(setting.router.asked().values()) > 5  # both had something to do
+    # Whole answers have not begun before they end: all of them come, also those under way.
+    assert [one for one in answers if not (one.stream or one.is_whole)] == []
+    # So do streams that had not begun. What had begun cannot be gone on with, and says so.
+    broken = [one for one in answers if not one.is_whole]
+    assert all(one.has_begun and "broke off" in one.error for one in broken)
+    assert all(one.began < killed for one in broken)
+    # The dead one had half of what was under way.
+    under_way = [one for one in answers if one.began < killed and one.stream]
+    assert len(broken) < len(under_way)
+
+
+def test_with_one_engine_left_the_gateway_is_ready(setting: Setting) -> None:
+    setting.engines[0].kill()
+    until(lambda: setting.engines[0].root not in setting.router.healthy(), 60)
+    assert httpx.get(f"{setting.gateway.root}/ready", timeout=10).status_code == 200
+
+
+def test_a_replica_that_is_back_is_asked_again(setting: Setting) -> None:
+    first = setting.engines[0]
+    first.kill()
+    until(lambda: first.root not in setting.router.healthy(), 60)
+    first.start()
+    until(lambda: first.root in setting.router.healthy(), 60)
+
+    def asked() -> bool:
+        body = {"model": "bench", "messages": [{"role": "user", "content": "Hi. (7)"}]}
+        session = {"x-session-id": f"{random.random()}"}
+        url = f"{setting.router.url}/chat/completions"
+        httpx.post(url, json=body, headers=session, timeout=60)
+        return "7" in httpx.get(f"{first.root}/log", timeout=5).json()
+
+    until(asked, 60)
+
+
+def test_questions_on_a_page_go_to_the_replica_that_has_read_it(setting: Setting) -> None:
+    for engine in setting.engines:
+        httpx.get(f"{engine.root}/log", timeout=10)  # forgets what was asked before
+    asked = [(page, number) for page in range(len(WORDS)) for number in range(QUESTIONS)]
+    random.Random(1).shuffle(asked)
+
+    def ask(page: int, number: int) -> int:
+        question = f"Where is the {WORDS[page]} kept? ({page * 100 + number})"
+        body = {"model": "docs", "messages": [{"role": "user", "content": question}]}
+        headers = {"authorization": f"Bearer {starting.KEY}"}
+        url = f"{setting.gateway.url}/chat/completions"
+        return httpx.post(url, json=body, headers=headers, timeout=120).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(ask, *zip(*asked, strict=True))) == {200}
+    logs = [httpx.get(f"{engine.root}/log", timeout=10).json() for engine in setting.engines]
+    read = [{int(number) // 100 for number in log} for log in logs]
+    assert sum(map(len, logs)) == len(asked)
+    # Each page is read by one of them, and each of them has pages.
+    assert sum(map(len, read)) == len(WORDS)
+    assert all(read)
