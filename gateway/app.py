@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import fim, relay, room, validate, votes, warming
+from gateway import fim, openapi, relay, room, validate, votes, warming
 from gateway.agents import door
 from gateway.agents.door import Door
 from gateway.aliases import Route
@@ -58,7 +58,7 @@ EXPOSED = [
         for of in ("requests", "tokens")
     ),
 ]
-OPEN = ("/health", "/ready", "/metrics")
+OPEN = ("/health", "/ready", "/metrics", openapi.PATH)
 # For the installation's own key: `askdocs docs warm`.
 WARM = "/askdocs/warm"
 
@@ -165,10 +165,11 @@ class Gateway:
             route = replace(route, candidates=(wanted,))
         first = await self._first(route, exchange)
         exchange.asked(name, route.candidates[0], bool(request.get("stream")))
+        wanted_grounding = endpoint in CHATS and wants_grounding(request, headers)
         exchange.grounded = (
             endpoint == "/chat/completions"
             and route.grounding
-            and wants_grounding(request, headers)
+            and wanted_grounding
             and parts.has_wiki
         )
         default = parts.settings.max_tokens if exchange.grounded else parts.settings.max_output
@@ -220,9 +221,11 @@ class Gateway:
         tag = {"x-request-id": scope["state"]["request_id"]}
         if scope["method"] not in ("GET", "HEAD"):
             error = _not_served(scope)
-            await send_json(send, error.status, error.body, tag)
+            await send_json(send, error.status, error.body, {**tag, **error.headers})
         elif path == "/health":
             await send_json(send, 200, {"status": "ok"}, tag)
+        elif path == openapi.PATH:
+            await send_json(send, 200, openapi.description(), tag)
         elif path == "/metrics":
             caches, _ = await asyncio.gather(
                 self._parts.fleet.prefix_caches(), self._parts.condition.look()
@@ -406,7 +409,25 @@ def _not_counted() -> ApiError:
     )
 
 
+def _methods(path: str) -> str:
+    """Those under which a path is served; empty where there is nothing."""
+    path = "/" + path.strip("/")
+    endpoint = path.removeprefix("/v1")
+    if path in OPEN:
+        return "GET, HEAD"
+    if endpoint == "/models" or endpoint.startswith("/models/") or path in door.TEXTS:
+        return "GET"
+    return "POST" if endpoint in ENDPOINTS or path in (WARM, votes.PATH) else ""
+
+
 def _not_served(scope: Scope) -> ApiError:
+    if methods := _methods(scope["path"]):
+        return ApiError(
+            405,
+            f"{scope['path'][:200]} is served for {methods}, and not for {scope['method'][:20]}",
+            code="method_not_allowed",
+            headers={"allow": methods},
+        )
     known = ", ".join([*(f"/v1{path}" for path in ("/models", *ENDPOINTS)), door.MCP])
     return ApiError(
         404,

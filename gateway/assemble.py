@@ -27,6 +27,8 @@ async def assemble(events: AsyncIterator[str]) -> bytes:
             whole["object"] = str(whole.get("object", "")).removesuffix(".chunk")
             return orjson.dumps(whole)
         chunk = orjson.loads(data)
+        if chunk is None:  # llama.cpp's, between the answers to two prompts
+            continue
         if error := chunk.get("error"):
             raise _stated(error)
         for choice in chunk.pop("choices", ()):
@@ -40,8 +42,9 @@ def _named(choice: dict[str, Any]) -> dict[str, Any]:
     """A choice of a stream under the names of a whole answer."""
     if "delta" in choice:
         delta = choice.pop("delta")
-        # A whole message has its content even where that is nothing.
-        choice["message"] = {"content": None, **delta}
+        # A whole message has its content even where that is nothing, and a role where the engine
+        # did not name it, as llama.cpp does not after a message of an odd one.
+        choice["message"] = {"role": "assistant", "content": None, **delta}
     return choice
 
 

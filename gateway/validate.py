@@ -3,16 +3,26 @@
 Engines differ: llama.cpp answers 500 to a tool without a name and takes `stop: 5` for none, vLLM
 refuses both. What is checked is what the OpenAI API documents
 (https://platform.openai.com/docs/api-reference); fields that are not listed here pass. JSON's null
-is a field that was not sent.
+is a field that was not sent. Each rule has the JSON Schema of what it takes, for
+`gateway.openapi`: a schema may take more than its rule, never less.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
 from gateway.http import ApiError
 
-Rule = Callable[[str, Any], None]
-"""Takes a field's place and value. Raises ApiError 400."""
+Schema = dict[str, Any]
+
+
+class Rule(Protocol):
+    """What a field may be."""
+
+    schema: Schema
+
+    def __call__(self, place: str, value: Any) -> None:
+        """Takes a field's place and value. Raises ApiError 400."""
+
 
 BIGGEST = 2**31 - 1
 
@@ -37,11 +47,40 @@ def check(endpoint: str, body: Mapping[str, Any]) -> None:
             _choose(choice, body.get("tools") or [])
 
 
+def fields(endpoint: str) -> tuple[dict[str, Schema], tuple[str, ...]]:
+    """The fields of an endpoint's body with their schemas, and the names of the required ones."""
+    rules, required = _ENDPOINTS[endpoint]
+    return {name: rule.schema for name, rule in rules.items()}, required
+
+
+def _takes(schema: Schema) -> Callable[[Callable[[str, Any], None]], Rule]:
+    """The rule with its schema."""
+
+    def decorate(rule: Callable[[str, Any], None]) -> Rule:
+        rule.schema = schema  # type: ignore[attr-defined]
+        return cast(Rule, rule)
+
+    return decorate
+
+
+_STRING: Schema = {"type": "string"}
+_STRINGS: Schema = {"type": "array", "items": _STRING}
+_OBJECT: Schema = {"type": "object"}
+_NULL: Schema = {"type": "null"}
+_NAME: Schema = {"type": "string", "minLength": 1}
+
+
+def _with(required: Mapping[str, Schema], **more: Schema) -> Schema:
+    """An object that has these fields, and may have more."""
+    return {"type": "object", "required": list(required), "properties": {**required, **more}}
+
+
 # Pieces of which the rules are made. Values come from JSON, so `type(x) is` is exact, and keeps
 # true and false from being numbers.
 
 
 def _integer(low: int, high: int = BIGGEST) -> Rule:
+    @_takes({"type": "integer", "minimum": low, "maximum": high})
     def rule(place: str, value: Any) -> None:
         if type(value) is not int or not low <= value <= high:
             upper = f" to {high}" if high != BIGGEST else ""
@@ -50,12 +89,14 @@ def _integer(low: int, high: int = BIGGEST) -> Rule:
     return rule
 
 
+@_takes({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1})
 def _seed(place: str, value: Any) -> None:
     if type(value) is not int or not -(2**63) <= value < 2**63:
         raise _wrong(place, "an integer of 64 bits", value)
 
 
 def _number(low: float, high: float) -> Rule:
+    @_takes({"type": "number", "minimum": low, "maximum": high})
     def rule(place: str, value: Any) -> None:
         # NaN is in no range.
         if type(value) not in (int, float) or not low <= value <= high:
@@ -64,26 +105,31 @@ def _number(low: float, high: float) -> Rule:
     return rule
 
 
+@_takes(_STRING)
 def _text(place: str, value: Any) -> None:
     if type(value) is not str:
         raise _wrong(place, "a string", value)
 
 
+@_takes(_NAME)
 def _name(place: str, value: Any) -> None:
     if type(value) is not str or not value:
         raise _wrong(place, "a string that is not empty", value)
 
 
+@_takes({"type": "boolean"})
 def _boolean(place: str, value: Any) -> None:
     if type(value) is not bool:
         raise _wrong(place, "true or false", value)
 
 
+@_takes(_OBJECT)
 def _object(place: str, value: Any) -> None:
     if type(value) is not dict:
         raise _wrong(place, "an object", value)
 
 
+@_takes({"type": "array", "items": _OBJECT})
 def _objects(place: str, value: Any) -> None:
     if type(value) is not list:
         raise _wrong(place, "a list of objects", value)
@@ -92,6 +138,7 @@ def _objects(place: str, value: Any) -> None:
 
 
 def _choice(*known: str) -> Rule:
+    @_takes({"type": "string", "enum": list(known)})
     def rule(place: str, value: Any) -> None:
         if type(value) is not str or value not in known:
             raise _wrong(place, f"one of {', '.join(known)}", value)
@@ -102,12 +149,22 @@ def _choice(*known: str) -> Rule:
 _tool_type = _choice("function", "custom")
 
 
+@_takes({"anyOf": [_STRING, _STRINGS]})
 def _texts(place: str, value: Any) -> None:
     """A string or a list of strings."""
     if type(value) is not str and (type(value) is not list or not set(map(type, value)) <= {str}):
         raise _wrong(place, "a string or a list of strings", value)
 
 
+_TOKENS = {"type": "array", "minItems": 1, "items": {"type": "integer"}}
+
+
+def _text_or_tokens(text: Schema) -> Schema:
+    several = [{"type": "array", "minItems": 1, "items": one} for one in (text, _TOKENS)]
+    return {"anyOf": [text, _TOKENS, *several]}
+
+
+@_takes(_text_or_tokens(_STRING))
 def _inputs(place: str, value: Any) -> None:
     """Text or tokens, one or several."""
     if type(value) is str:
@@ -121,6 +178,7 @@ def _inputs(place: str, value: Any) -> None:
     raise _wrong(place, "a string, a list of strings, or tokens", value)
 
 
+@_takes(_text_or_tokens(_NAME))
 def _embedded(place: str, value: Any) -> None:
     _inputs(place, value)
     if value == "" or (type(value) is list and "" in value):
@@ -137,6 +195,30 @@ _PARTS = (
 )
 
 
+def _part(*others: str) -> Schema:
+    """A part of a content: text, or one of the others; of whatever type where none is named."""
+    other: Schema = {"enum": list(others)} if others else {"not": {"const": "text"}}
+    text = _with({"type": {"const": "text"}, "text": _STRING})
+    return {"anyOf": [text, _with({"type": {"type": "string", **other}})]}
+
+
+def _function(**more: Schema) -> Schema:
+    return _with({"type": {"const": "function"}, "function": _with({"name": _NAME}, **more)})
+
+
+def _conversation(part: Schema) -> Schema:
+    """Messages whose contents have such parts."""
+    content = {"anyOf": [_STRING, {"type": "array", "items": part}]}
+    custom = _with({"type": {"const": "custom"}})
+    call = {"anyOf": [_function(arguments=_STRING), custom]}
+    calls: Schema = {"anyOf": [{"type": "array", "items": call}, _NULL]}
+    names: dict[str, Schema] = {n: {"anyOf": [_STRING, _NULL]} for n in ("name", "tool_call_id")}
+    said = _with({"role": _NAME, "content": content}, tool_calls=calls, **names)
+    nothing = _with({"role": {"const": "assistant"}}, content=_NULL, tool_calls=calls, **names)
+    return {"type": "array", "minItems": 1, "items": {"anyOf": [said, nothing]}}
+
+
+@_takes(_conversation(_part(*(kind for kind in _PARTS if kind != "text"))))
 def _chat_messages(place: str, value: Any) -> None:
     _messages(place, value)
     for number, message in enumerate(value):
@@ -147,6 +229,7 @@ def _chat_messages(place: str, value: Any) -> None:
                     raise _wrong(where, f"one of {', '.join(_PARTS)}", part["type"])
 
 
+@_takes(_conversation(_part()))
 def _messages(place: str, value: Any) -> None:
     if type(value) is not list or not value:
         raise _wrong(place, "a list of messages, and not empty", value)
@@ -193,6 +276,10 @@ def _more(place: str, message: dict[str, Any]) -> None:
             _text(f"{where}.function.arguments", function.get("arguments", ""))
 
 
+_CUSTOM = _with({"type": {"const": "custom"}, "custom": _with({"name": _NAME})})
+
+
+@_takes({"type": "array", "items": {"anyOf": [_function(), _CUSTOM]}})
 def _tools(place: str, value: Any) -> None:
     _objects(place, value)
     for number, tool in enumerate(value):
@@ -206,6 +293,10 @@ def _tools(place: str, value: Any) -> None:
             _object(f"{where}.{kind}.parameters", parameters)
 
 
+_OTHER = _with({"type": {"type": "string", "minLength": 1, "not": {"const": "function"}}})
+
+
+@_takes({"anyOf": [{"enum": ["none", "auto", "required"]}, _function(), _OTHER]})
 def _tool_choice(place: str, value: Any) -> None:
     if type(value) is str:
         _choice("none", "auto", "required")(place, value)
@@ -230,10 +321,17 @@ def _choose(choice: Any, tools: list[dict[str, Any]]) -> None:
             raise _refused("tool_choice", text)
 
 
+_format_type = _choice("text", "json_object", "json_schema", "structural_tag")
+
+
+_PLAIN = _with({"type": {"enum": ["text", "json_object", "structural_tag"]}})
+_JSON = _with({"type": {"const": "json_schema"}, "json_schema": _with({}, schema=_OBJECT)})
+
+
+@_takes({"anyOf": [_PLAIN, _JSON]})
 def _response_format(place: str, value: Any) -> None:
     _object(place, value)
-    kinds = _choice("text", "json_object", "json_schema", "structural_tag")
-    kinds(f"{place}.type", value.get("type"))
+    _format_type(f"{place}.type", value.get("type"))
     if value["type"] == "json_schema":
         _object(f"{place}.json_schema", value.get("json_schema"))
         _object(f"{place}.json_schema.schema", value["json_schema"].get("schema", {}))
@@ -241,18 +339,21 @@ def _response_format(place: str, value: Any) -> None:
         _object(f"{place}.schema", value["schema"])
 
 
+@_takes({"type": "object", "properties": {"include_usage": {"type": ["boolean", "null"]}}})
 def _stream_options(place: str, value: Any) -> None:
     _object(place, value)
     if (usage := value.get("include_usage")) is not None:
         _boolean(f"{place}.include_usage", usage)
 
 
+@_takes({"type": "object", "additionalProperties": _number(-100, 100).schema})
 def _logit_bias(place: str, value: Any) -> None:
     _object(place, value)
     for token, bias in value.items():
         _number(-100, 100)(f"{place}.{token[:20]}", bias)
 
 
+@_takes({"anyOf": [_STRING, {"type": "array", "items": _OBJECT}]})
 def _response_input(place: str, value: Any) -> None:
     if type(value) is not str:
         if type(value) is not list:
@@ -260,6 +361,7 @@ def _response_input(place: str, value: Any) -> None:
         _objects(place, value)
 
 
+@_takes({"anyOf": [_STRING, {"type": "array", "items": _part()}]})
 def _blocks(place: str, value: Any) -> None:
     """Text, or a list of parts, as Messages has it."""
     if type(value) is list:
@@ -268,6 +370,7 @@ def _blocks(place: str, value: Any) -> None:
         raise _wrong(place, "text or a list of parts", value)
 
 
+@_takes({"type": "array", "minItems": 1, "items": {"anyOf": [_STRING, _OBJECT]}})
 def _documents(place: str, value: Any) -> None:
     if type(value) is not list or not value or not set(map(type, value)) <= {str, dict}:
         raise _wrong(place, "a list of texts, and not empty", value)

@@ -18,9 +18,9 @@ async def chosen(warmer: Warmer, request: dict[str, Any]) -> list[Page]:
     Raises ApiError: a page is not in the index, or `top` is no number.
     """
     names = request.get("pages")
+    if names is not None and not (isinstance(names, list) and set(map(type, names)) <= {str}):
+        raise ApiError(400, "pages must be a list of paths", param="pages")
     if names:
-        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            raise ApiError(400, "pages must be a list of paths", param="pages")
         found = {name: warmer.find(name) for name in names}
         for name, page in found.items():
             if page is None:
@@ -28,7 +28,7 @@ async def chosen(warmer: Warmer, request: dict[str, Any]) -> list[Page]:
                 raise ApiError(404, text, param="pages", code="no_such_page")
         return [page for page in found.values() if page]
     top = request.get("top")
-    if top is not None and not (isinstance(top, int) and top > 0):
+    if top is not None and not (type(top) is int and top > 0):
         raise ApiError(400, f"top must be a number above 0 (it is {top!r})", param="top")
     return (await warmer.order())[:top]
 

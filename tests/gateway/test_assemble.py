@@ -12,7 +12,7 @@ from gateway.http import ApiError
 HEAD = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
 
-async def assembled(*chunks: dict[str, Any], done: bool = True) -> dict[str, Any]:
+async def assembled(*chunks: dict[str, Any] | None, done: bool = True) -> dict[str, Any]:
     async def events() -> AsyncIterator[str]:
         for chunk in chunks:
             yield json.dumps(chunk)
@@ -92,3 +92,16 @@ async def test_a_stream_that_breaks_off_or_holds_an_error_is_no_answer() -> None
     assert caught.value.status == 503
     with pytest.raises(ApiError, match="out of memory"):
         await assembled(choice(content="a"), {"error": {"message": "out of memory"}})
+
+
+async def test_what_llama_cpp_says_between_two_prompts_is_nothing() -> None:
+    head = {**HEAD, "object": "text_completion"}
+    first = {**head, "choices": [{"index": 0, "text": "A", "finish_reason": "stop"}]}
+    second = {**head, "choices": [{"index": 1, "text": "B", "finish_reason": "stop"}]}
+    whole = await assembled(first, None, second)
+    assert [one["text"] for one in whole["choices"]] == ["A", "B"]
+
+
+async def test_a_message_has_a_role_where_the_engine_names_none() -> None:
+    whole = await assembled(choice(content="Hi"), choice(finish="stop"))
+    assert whole["choices"][0]["message"] == {"role": "assistant", "content": "Hi"}

@@ -53,11 +53,15 @@ def fuzz(
     headers: dict[str, str],
     *,
     left_out: Sequence[str] = (),
-    phases: str = "examples,coverage,fuzzing",
+    mode: str = "all",
     few: int = 4,
 ) -> Asked:
-    """Ask everything of the description; an AssertionError tells what was answered wrongly."""
+    """Ask everything of the description; an AssertionError tells what was answered wrongly.
+
+    `mode`: `positive` asks what fits, `negative` what does not.
+    """
     program = tool("schemathesis")
+    folder.mkdir(exist_ok=True)
     file, report = folder / "openapi.json", folder / "report.ndjson"
     file.write_text(json.dumps(description), encoding="utf-8")
     many = os.environ.get("FUZZ", "")
@@ -69,7 +73,8 @@ def fuzz(
             file,
             f"--url={url}",
             *(f"--header={name}:{value}" for name, value in headers.items()),
-            f"--phases={phases}",
+            "--phases=examples,coverage,fuzzing",
+            f"--mode={mode}",
             f"--max-examples={many or few}",
             *(() if many else ("--seed=1",)),
             f"--exclude-checks={','.join((*LEFT_OUT, *left_out))}",

@@ -1,0 +1,327 @@
+"""What the API takes and answers, as an OpenAPI description: `GET /openapi.json`.
+
+Fields of requests come from `gateway.validate`, which refuses what does not fit. What is described
+is what askdocs answers for; fields beyond it pass to the engine. OpenAPI 3.1:
+https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+from functools import cache
+from importlib import metadata
+from typing import Any, get_args
+
+from gateway import validate, votes
+from gateway.http import EVENTS, JSON
+from gateway.validate import Schema
+
+PATH = "/openapi.json"
+ABOUT = """\
+The OpenAI API of your own model, which answers from your wiki. Every path below /v1 works without
+it, too. Fields that are not described are handed on to the engine."""
+
+_TEXT: Schema = {"type": "string"}
+_NUMBER: Schema = {"type": "number"}
+_POSITIVE: Schema = {"type": "integer", "minimum": 1}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_HEADERS = {
+    "x-request-id": "The request's name in the log.",
+    "x-askdocs-model": "The model that answered.",
+    "x-askdocs-fallback": "The first choice, and why it did not answer.",
+}
+
+
+def _object(required: dict[str, Schema], **more: Schema) -> Schema:
+    return {"type": "object", "required": list(required), "properties": {**required, **more}}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def _or_null(schema: Schema) -> Schema:
+    """Null is a field that was not sent, or that has no value."""
+    if isinstance(schema.get("type"), str) and "enum" not in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_USAGE = _object({"prompt_tokens": _COUNT, "total_tokens": _COUNT}, completion_tokens=_COUNT)
+_PAGE = _object({"title": _TEXT, "url": _TEXT})
+_SOURCE = _object({"title": _TEXT, "url": _TEXT, "section": _TEXT, "quote": _TEXT})
+_SCHEMAS: dict[str, Schema] = {
+    "Error": _object(
+        {
+            "error": _object(
+                {
+                    "message": _TEXT,
+                    "type": _TEXT,
+                    "param": _or_null(_TEXT),
+                    "code": _or_null(_TEXT),
+                }
+            )
+        }
+    ),
+    "Model": _object(
+        {
+            "id": _TEXT,
+            "object": {"const": "model"},
+            "created": {"type": "integer"},
+            "owned_by": _TEXT,
+            "root": _TEXT,
+            "max_model_len": {"type": ["integer", "null"]},
+        },
+        mode=_TEXT,
+    ),
+    "Models": _object({"object": {"const": "list"}, "data": _list(_ref("Model"))}),
+    "Askdocs": _object(
+        {
+            "model": _TEXT,
+            "answers": {"enum": ["write", "quote"]},
+            "refused": {"type": "boolean"},
+            "sources": _list(_SOURCE),
+            "pages": _list(_PAGE),
+        },
+        confidence=_or_null(_NUMBER),
+        caution={"type": "boolean"},
+    ),
+    "ChatCompletion": _object(
+        {
+            "id": _TEXT,
+            "object": {"const": "chat.completion"},
+            "created": {"type": "integer"},
+            "model": _TEXT,
+            "choices": _list(
+                _object(
+                    {
+                        "index": _COUNT,
+                        "message": _object({"role": _TEXT, "content": _or_null(_TEXT)}),
+                        "finish_reason": _or_null(_TEXT),
+                    }
+                )
+            ),
+        },
+        usage=_USAGE,
+        askdocs=_ref("Askdocs"),
+    ),
+    "Completion": _object(
+        {
+            "id": _TEXT,
+            "object": {"const": "text_completion"},
+            "created": {"type": "integer"},
+            "model": _TEXT,
+            "choices": _list(
+                _object({"index": _COUNT, "text": _TEXT, "finish_reason": _or_null(_TEXT)})
+            ),
+        },
+        usage=_USAGE,
+    ),
+    "Embeddings": _object(
+        {
+            "object": {"const": "list"},
+            "model": _TEXT,
+            "data": _list(
+                _object(
+                    {
+                        "object": {"const": "embedding"},
+                        "index": _COUNT,
+                        "embedding": {"anyOf": [_list(_NUMBER), _TEXT]},
+                    }
+                )
+            ),
+        },
+        usage=_USAGE,
+    ),
+    "Ranks": _object({"results": _list(_object({"index": _COUNT, "relevance_score": _NUMBER}))}),
+    "Response": _object(
+        {
+            "id": _TEXT,
+            "object": {"const": "response"},
+            "status": _TEXT,
+            "output": _list(_object({})),
+        }
+    ),
+    "Message": _object(
+        {
+            "id": _TEXT,
+            "type": {"const": "message"},
+            "role": {"const": "assistant"},
+            "content": _list(_object({"type": _TEXT})),
+        }
+    ),
+}
+# What refuses, wherever a key is wanted.
+_REFUSALS = {
+    "400": "A field is missing or wrong, and `param` names it; or what was sent is no HTTP.",
+    "401": "No key, or a wrong, revoked or expired one.",
+    "403": "The key may not do this.",
+    "404": "There is no such model, page or endpoint.",
+    "405": "The endpoint has another method.",
+    "408": "The body took too long.",
+    "413": "The body is too large.",
+    "429": "A limit of the key; `Retry-After` says when to come back.",
+    "431": "The headers are too large.",
+    "500": "A fault of the gateway; its log has the request by its x-request-id.",
+    "503": "Nobody answers, or the database is away; `Retry-After` says when to come back.",
+}
+_GROUNDING = {
+    "name": "x-askdocs-grounding",
+    "in": "header",
+    "description": "`off`: answer without the wiki.",
+    "schema": {"type": "string", "enum": ["on", "off"]},
+}
+_MODEL = {
+    "name": "x-askdocs-model",
+    "in": "header",
+    "description": "For this request the alias answers by this model and by no other.",
+    "schema": {"type": "string", "minLength": 1},
+}
+_PROGRESS = {
+    "name": "x-askdocs-progress",
+    "in": "header",
+    "description": "`on`: the stream begins with what is read, and for about how long. Else not.",
+    "schema": _TEXT,
+}
+# Endpoint, what it does, what it answers, headers that it reads.
+_ASKED: tuple[tuple[str, str, str, list[dict[str, Any]]], ...] = (
+    (
+        "/chat/completions",
+        "Answer, from the wiki or not",
+        "ChatCompletion",
+        [_GROUNDING, _PROGRESS],
+    ),
+    ("/completions", "Go on with a text", "Completion", []),
+    ("/embeddings", "Turn texts into vectors", "Embeddings", []),
+    ("/rerank", "Order texts by how well they answer", "Ranks", []),
+    ("/responses", "Answer, as the Responses API has it", "Response", [_GROUNDING]),
+    ("/messages", "Answer, as the Messages API has it", "Message", [_GROUNDING]),
+)
+
+
+@cache
+def description() -> dict[str, Any]:
+    """The whole of it. Not to be changed: there is one for all."""
+    paths: dict[str, Any] = {}
+    for endpoint, what, answer, headers in _ASKED:
+        answers: Schema = {JSON: {"schema": _ref(answer)}}
+        if "stream" in validate.fields(endpoint)[0] and answer not in ("Embeddings", "Ranks"):
+            answers[EVENTS] = {}
+        paths[f"/v1{endpoint}"] = {
+            "post": _operation(what, answers, body=_body(endpoint), parameters=[*headers, _MODEL])
+        }
+    paths["/v1/models"] = {
+        "get": _operation("The models that the key may use", {JSON: {"schema": _ref("Models")}})
+    }
+    name = {"name": "model", "in": "path", "required": True, "schema": {**_TEXT, "minLength": 1}}
+    paths["/v1/models/{model}"] = {
+        "get": _operation("One model", {JSON: {"schema": _ref("Model")}}, parameters=[name])
+    }
+    paths[votes.PATH] = {
+        "post": _operation(
+            "Count a reader's vote for the model that answered",
+            {JSON: {"schema": _object({"counted": {"const": True}})}},
+            body=_object(
+                {
+                    "alias": _TEXT,
+                    "model": _TEXT,
+                    "vote": {"type": "string", "enum": list(get_args(votes.Direction))},
+                }
+            ),
+        )
+    }
+    paths["/askdocs/warm"] = {
+        "post": _operation(
+            "Read pages ahead, with the key of the installation: `askdocs docs warm`",
+            {EVENTS: {}},
+            body=_object({}, pages=_or_null(_list(_TEXT)), top=_or_null(_POSITIVE)),
+            more={"409": "The engine cannot keep what it reads."},
+        )
+    }
+    for path, what in (
+        ("/llms.txt", "The wiki's pages, a line each"),
+        ("/llms-full.txt", "The wiki as text"),
+    ):
+        paths[path] = {"get": _operation(what, {"text/plain": {"schema": _TEXT}})}
+    paths |= _open()
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "askdocs gateway",
+            "version": metadata.version("askdocs"),
+            "description": ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"key": []}, {"x-api-key": []}, {"api-key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
+            },
+        },
+    }
+
+
+def _body(endpoint: str) -> Schema:
+    fields, required = validate.fields(endpoint)
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": {
+            name: schema if name in required else _or_null(schema)
+            for name, schema in fields.items()
+        },
+    }
+
+
+def _operation(
+    what: str,
+    answers: dict[str, Any],
+    *,
+    body: Schema | None = None,
+    parameters: list[dict[str, Any]] | None = None,
+    more: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    headers = {name: {"description": text, "schema": _TEXT} for name, text in _HEADERS.items()}
+    refused = {JSON: {"schema": _ref("Error")}}
+    operation: dict[str, Any] = {
+        "summary": what,
+        "responses": {
+            "200": {"description": "The answer.", "headers": headers, "content": answers},
+            **{
+                status: {"description": text, "content": refused}
+                for status, text in {**_REFUSALS, **(more or {})}.items()
+            },
+        },
+    }
+    if parameters:
+        operation["parameters"] = parameters
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
+    return operation
+
+
+def _open() -> dict[str, Any]:
+    """What needs no key."""
+    status = _object({"status": _TEXT})
+    told = {
+        "/health": ("Is the gateway alive?", {JSON: {"schema": status}}),
+        "/ready": ("Do database and engine answer?", {JSON: {"schema": status}}),
+        "/metrics": ("Metrics for Prometheus", {"text/plain": {"schema": _TEXT}}),
+        PATH: ("This description", {JSON: {"schema": _object({"openapi": _TEXT})}}),
+    }
+    found = {}
+    for path, (what, answers) in told.items():
+        responses: dict[str, Any] = {"200": {"description": "The answer.", "content": answers}}
+        if path == "/ready":
+            waiting = _object({"status": _TEXT, "for": _TEXT})
+            responses["503"] = {
+                "description": "Not yet; `for` says what it waits for.",
+                "content": {JSON: {"schema": waiting}},
+            }
+        found[path] = {"get": {"summary": what, "security": [], "responses": responses}}
+    return found

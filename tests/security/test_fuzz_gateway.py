@@ -1,0 +1,157 @@
+"""The gateway, with LiteLLM and the real engine, against its own description."""
+
+import copy
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from gateway import app, openapi, validate
+from gateway.agents import door
+from gateway.http import ApiError
+from tests import starting
+from tests.security.fuzzing import fuzz, tool
+
+WIKI = "# Coffee\n\n## Where is the coffee machine?\n\nIt stands in the kitchen.\n"
+MODELS = {"/v1/embeddings": ["minilm"], "/v1/rerank": ["local"]}
+NULL = {"type": "null"}
+SAID = {"type": "string", "minLength": 1}
+# Fields that depend on each other, on the model or on the wiki, as they go together; no answer is
+# long.
+TOGETHER = {
+    **dict.fromkeys(("top_logprobs", "tool_choice", "suffix"), NULL),
+    "dimensions": {"const": 384},
+    **{
+        name: {"type": "integer", "minimum": 1, "maximum": 2}
+        for name in ("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
+    },
+}
+USER = {
+    "type": "object",
+    "required": ["role", "content"],
+    "properties": {"role": {"const": "user"}, "content": SAID},
+}
+# What LiteLLM translates only where it makes sense, and what a ranker reads.
+SENSIBLE = {
+    "/v1/messages": {"messages": {"type": "array", "minItems": 1, "items": USER}, "tools": NULL},
+    "/v1/responses": {"input": SAID, "tools": NULL},
+    "/v1/rerank": {"query": {"const": "coffee"}},
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[starting.Gateway]:
+    tool("schemathesis")  # before what takes long
+    folder = tmp_path_factory.mktemp("fuzzed")
+    docs = folder / "docs"
+    docs.mkdir()
+    (docs / "coffee.md").write_text(WIKI)
+    with (
+        starting.engine(folder, name="small", context=2048) as engine,
+        starting.gateway(
+            folder,
+            gateway_engine_url=engine.url,
+            gateway_docs=str(docs),
+            gateway_max_tokens="16",
+            gateway_max_output="16",
+        ) as started,
+    ):
+        yield started
+
+
+def narrowed(description: dict[str, Any]) -> dict[str, Any]:
+    """The description with the models that this gateway has, and what goes together."""
+    narrow = copy.deepcopy(description)
+    for path, item in narrow["paths"].items():
+        models = MODELS.get(path, ["base"])
+        asked = {"enum": [*models, "docs"] if models == ["base"] else models}
+        for parameter in item.get("post", {}).get("parameters", []):
+            if parameter["name"] == "x-askdocs-model":
+                parameter["schema"] = {"enum": models}
+        if body := item.get("post", {}).get("requestBody"):
+            fields = body["content"]["application/json"]["schema"]["properties"]
+            own = {"alias": asked, "model": {"enum": models} if "alias" in fields else asked}
+            fields |= {name: schema for name, schema in own.items() if name in fields}
+            fields |= {name: schema for name, schema in TOGETHER.items() if name in fields}
+            fields |= SENSIBLE.get(path, {})
+            if path == "/v1/messages":
+                body["content"]["application/json"]["schema"]["required"] += ["max_tokens"]
+    return narrow
+
+
+@pytest.mark.slow
+def test_no_request_is_answered_by_a_fault_or_otherwise_than_described(
+    gateway: starting.Gateway, tmp_path: Path
+) -> None:
+    description = httpx.get(f"{gateway.root}/openapi.json").json()
+    headers = {"Authorization": f"Bearer {starting.KEY}"}
+    right = fuzz(
+        tmp_path / "right",
+        narrowed(description),
+        gateway.root,
+        headers,
+        mode="positive",
+        left_out=("negative_data_rejection",),  # what is beyond the narrowed one is right, too
+    )
+    wrong = fuzz(tmp_path / "wrong", description, gateway.root, headers, mode="negative")
+
+    operations = {
+        f"{method.upper()} {path}" for path, item in description["paths"].items() for method in item
+    }
+    # It got through to what answers, and not only to what refuses.
+    assert right.with_status(200) == operations
+    keyed = {name for name in operations if name.split()[1] not in app.OPEN}
+    assert right.with_status(401) >= keyed
+    assert wrong.with_status(400) >= {name for name in keyed if name.startswith("POST")}
+    assert wrong.with_status(405) == operations
+    assert re.findall(r"request \S+ failed", gateway.log.read_text(errors="replace")) == []
+    assert httpx.get(f"{gateway.root}/ready").status_code == 200
+
+
+def test_everything_that_is_served_is_described() -> None:
+    paths = openapi.description()["paths"]
+    served = {f"/v1{endpoint}" for endpoint in app.ENDPOINTS} | {*app.OPEN, *door.TEXTS, app.WARM}
+    assert served <= paths.keys()
+    for path in paths:
+        methods = app._methods(path.format(model="x"))
+        assert {m.upper() for m in paths[path]} == set(methods.split(", ")) - {"HEAD"}
+
+
+def test_the_description_needs_no_key_and_names_no_address() -> None:
+    assert openapi.PATH in app.OPEN
+    assert "servers" not in openapi.description()
+
+
+names = st.sampled_from(
+    ["type", "role", "content", "text", "function", "custom", "name", "tool_calls", "json_schema"]
+)
+words = st.sampled_from(["", "text", "user", "assistant", "function", "custom", "json_schema", "x"])
+numbers = st.integers(-3, 200) | st.floats(-3, 3)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+schemas = [
+    (f"{endpoint} {name}", rule, Draft202012Validator(rule.schema))
+    for endpoint, (rules, _) in validate._ENDPOINTS.items()
+    for name, rule in rules.items()
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=values)
+def test_a_schema_takes_whatever_its_rule_takes(value: Any) -> None:
+    for place, rule, schema in schemas:
+        with suppress(ApiError):
+            rule(place, value)
+            assert schema.is_valid(value), place
