@@ -43,6 +43,22 @@ format: setup-dev ## Let ruff format the code
 lock: setup-dev ## Renew requirements/*.lock from pyproject.toml and requirements/*.in
 	@sh scripts/lock.sh
 
+.PHONY: audit sbom secrets fuzz
+audit: setup-dev ## Ask for known vulnerabilities of every pinned package
+	@.venv/bin/python scripts/audit.py $(ARGS)
+
+sbom: setup-dev ## Write bills of materials (CycloneDX) to dist/sbom
+	@.venv/bin/python scripts/sbom.py $(ARGS)
+
+secrets: setup-dev ## Look for committed keys and passwords
+	@.venv/bin/python scripts/secrets_scan.py $(ARGS)
+
+N ?= 200
+
+fuzz: setup-dev ## Ask both APIs N random things for each endpoint: N=2000
+	@.venv/bin/python -m askdocs.environments security --home .cache/security >/dev/null
+	@FUZZ=$(N) .venv/bin/python -m pytest -m slow --timeout 7200 tests/security/test_fuzz_gateway.py tests/security/test_fuzz_widget.py
+
 .PHONY: python
 python:
 	@test -n "$(PYTHON)" || { echo "askdocs needs Python 3.11 or newer, and found none on PATH: install python3.11 (Debian/Ubuntu: sudo apt-get install python3 python3-venv) or run make PYTHON=/path/to/python3" >&2; exit 1; }

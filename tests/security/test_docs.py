@@ -1,0 +1,65 @@
+"""The threat model: true to the tests and files that it names, and to what it says of the code."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.security.conftest import ROOT
+
+DOCS = ROOT / "docs"
+THREATS = (DOCS / "threats.md", DOCS / "threats-inside.md")
+PAGES = (*THREATS, DOCS / "security.md", DOCS / "supply-chain.md", DOCS / "tls.md")
+CODE = ("askdocs", "training", "eval", "widget", "gateway")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests|requirements|scripts|deploy)/[\w./*-]+)`", text)
+    assert [name for name in named if not list(ROOT.glob(name))] == []
+
+
+@pytest.mark.parametrize("page", THREATS, ids=lambda page: page.stem)
+def test_every_threat_has_its_letters_what_is_done_and_a_test(page: Path) -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| threat")
+    ]
+    assert len(rows) >= 15
+    for threat, done, tested, *remains in rows:
+        assert re.match(r"[STRIDE](, [STRIDE])*: \S", threat), threat
+        assert done
+        assert "`tests/" in tested, threat
+        assert len(remains) == 1
+
+
+def test_all_six_kinds_of_threats_are_there() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in THREATS)
+    found = set("".join(re.findall(r"^\| ([STRIDE, ]+):", text, re.M)).replace(", ", ""))
+    assert found == set("STRIDE")
+
+
+def sources() -> dict[Path, str]:
+    files = [file for folder in CODE for file in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 300
+    return {file: file.read_text(encoding="utf-8") for file in files}
+
+
+def test_no_code_of_a_models_author_is_run_and_no_weights_are_unpickled() -> None:
+    for file, text in sources().items():
+        assert "trust_remote_code=True" not in text, file
+        assert not re.search(r"\btorch\.load\(|\bjoblib\.load\(", text), file
+
+
+def test_litellm_is_loaded_by_the_gateway_alone() -> None:
+    users = set()
+    for file, text in sources().items():
+        for node in ast.walk(ast.parse(text)) if "litellm" in text else ():
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "litellm" for name in names):
+                users.add(file.relative_to(ROOT).parts[0])
+    assert users == {"gateway"}
