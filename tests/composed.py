@@ -162,6 +162,8 @@ def alone(*command: str | Path) -> list[str]:
     # With the /proc that is there: a user namespace below may only mount one of its own if it sees
     # all of another.
     walls = ["--unshare-user", "--unshare-net", "--die-with-parent", "--dev-bind", "/", "/"]
+    tried = subprocess.run(["bwrap", *walls, "true"], capture_output=True, check=False)
+    require(tried.returncode == 0, "allow user namespaces: sysctl user.max_user_namespaces=10000")
     return ["bwrap", *walls, "--", *map(str, command)]
 
 
@@ -210,6 +212,7 @@ class Composed:
 
     def start(self, name: str) -> None:
         """Start the service, as `docker compose start` does."""
+        assert name not in self._running
         service = self._services[name]
         with self.log(name).open("ab") as log:
             self._running[name] = self._begin(name, service.get("command") or [], log)
@@ -240,20 +243,22 @@ class Composed:
         command = [*self._walls(name), *self._entrypoint(name), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
 
-    def stop(self, name: str) -> int:
-        """As `docker compose stop` does; returns what the service ended with.
+    def stop(self, name: str) -> None:
+        """As `docker compose stop` does.
 
-        Raises subprocess.TimeoutExpired: it had to be killed.
+        Raises subprocess.TimeoutExpired: it would have been killed.
         """
         # The images' own signals: https://docs.docker.com/reference/dockerfile/#stopsignal
         number = signal.SIGINT if name == "postgres" else signal.SIGTERM
         process = self._running[name]
         self._main(name).send_signal(number)
         grace = self._services[name].get("stop_grace_period", "10s")
-        minutes, seconds = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", grace).groups()  # type: ignore[union-attr]
-        code = process.wait(60 * int(minutes or 0) + int(seconds or 0))
+        found = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", grace)
+        assert found, grace
+        code = process.wait(60 * int(found[1] or 0) + int(found[2] or 0))
+        # uvicorn ends by the signal, once it has stopped.
+        assert code in (0, 128 + number), self.log(name).read_text()[-3000:]
         del self._running[name]
-        return code
 
     def memory(self, name: str) -> int:
         """Bytes that the processes of the service hold, shared ones by their share."""

@@ -1,0 +1,257 @@
+"""What a team does with compose.yaml, on the processes that it describes (tests/composed.py).
+
+test_compose.py runs this file in a network of its own, where every port is free.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
+
+from tests.composed import ROOT, Composed, read
+
+GATEWAY = "http://127.0.0.1:4000"
+WIDGET = "http://127.0.0.1:8080"
+SITE = "http://127.0.0.1:8000"
+PROMETHEUS = "http://127.0.0.1:9090"
+QUESTION = "How do I descale the coffee machine?"
+VOTES = "SELECT vote FROM votes"
+HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
+
+
+@pytest.fixture(scope="module")
+def secrets() -> dict[str, str]:
+    """What the script for .env has made, by the names in .env.example."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def composed(request: pytest.FixtureRequest, secrets: dict[str, str]) -> Iterator[Composed]:
+    # Not in pytest's folder, whose names are long: sockets have short ones.
+    folder = Path(tempfile.mkdtemp(prefix="askdocs-compose-"))
+    wiki = folder / "wiki"
+    wiki.mkdir()
+    (wiki / "index.md").write_text("# Office\n\nThe office has a kitchen.\n")
+    (wiki / "coffee.md").write_text(
+        "# Coffee machine\n\nThe coffee machine stands in the kitchen on floor 3.\n\n"
+        "## How do I descale the coffee machine?\n\nPress the blue button for 7 seconds and pour"
+        " 40 ml of citric acid into the tank.\n"
+    )
+    env = folder / ".env"
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if re.fullmatch("[A-Z_]+=", line) and line != "HF_TOKEN=":
+            secrets[line[:-1]] = f"secret-of-the-tests-{number}"
+            lines[number] = line + secrets[line[:-1]]
+        elif line.startswith("WIKI="):
+            lines[number] = f"WIKI={wiki}"
+    env.write_text("\n".join(lines) + "\n")
+    running = Composed(folder, read(env), read(env, "backup"))
+    try:
+        yield running
+    finally:
+        running.down()
+        if request.session.testsfailed:
+            for log in sorted(folder.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def ask(key: str, **more: Any) -> httpx.Response:
+    body = {"model": "docs", "messages": [{"role": "user", "content": QUESTION}], **more}
+    return httpx.post(
+        f"{GATEWAY}/v1/chat/completions",
+        json=body,
+        headers={"authorization": f"Bearer {key}"},
+        timeout=120,
+    )
+
+
+def rows(secrets: dict[str, str], query: str) -> list[tuple[Any, ...]]:
+    url = f"postgresql://askdocs:{secrets['POSTGRES_PASSWORD']}@127.0.0.1:5432/askdocs"
+    with psycopg.connect(url) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def test_all_start_in_the_order_that_they_need(composed: Composed) -> None:
+    order = composed.up()
+    print("started:", *order, "| left out, as no package has it:", *composed.left_out)
+    assert composed.left_out == ["grafana"]
+    assert order.index("postgres") < order.index("gateway") < order.index("widget")
+    assert order.index("redis") < order.index("gateway")
+    assert order.index("engine") < order.index("gateway")
+
+
+def test_a_program_with_the_key_is_answered_from_the_wiki(
+    composed: Composed, secrets: dict[str, str]
+) -> None:
+    assert ask("ask-wrong").status_code == 401
+    answered = ask(secrets["ASKDOCS_KEY"])
+    assert answered.status_code == 200, answered.text
+    message = answered.json()["choices"][0]["message"]
+    assert "blue button" in message["content"]
+    assert message["annotations"][0]["url_citation"]["url"].startswith(f"{SITE}/coffee/")
+
+
+def test_the_site_shows_the_box_and_a_vote_is_kept_in_postgresql(
+    composed: Composed, secrets: dict[str, str]
+) -> None:
+    page = httpx.get(f"{SITE}/coffee/").text
+    assert "blue button" in page
+    assert f'src="{WIDGET}/embed.js"' in page
+    token = httpx.post(f"{WIDGET}/token", data={"page": f"{SITE}/coffee/"}).json()["token"]
+    form = {"question": QUESTION, "page": f"{SITE}/coffee/", "token": token}
+    asked = httpx.post(f"{WIDGET}/asks", data=form, headers=HTMX)
+    assert asked.status_code == 200, asked.text
+    (id,) = set(re.findall(r"asks/([\w-]+)/events", asked.text))
+    assert "blue button" in httpx.get(f"{WIDGET}/asks/{id}/events", timeout=120).text
+    voted = httpx.post(f"{WIDGET}/votes", data={"ask": id, "vote": "up"}, headers=HTMX)
+    assert voted.status_code == 200, voted.text
+    assert rows(secrets, f"SELECT vote FROM votes WHERE question = '{id}'") == [("up",)]
+
+
+def test_limits_of_a_key_hold_across_workers_in_redis(
+    composed: Composed, secrets: dict[str, str]
+) -> None:
+    made = composed.exec("gateway", "askdocs", "keys", "create", "ci", "--rpm", "3", "--json")
+    assert made.returncode == 0, made.stderr
+    key = json.loads(made.stdout)["key"]
+
+    def embed(_: int) -> int:
+        body = {"model": "minilm", "input": "coffee"}
+        head = {"authorization": f"Bearer {key}"}
+        # Each on a connection of its own, so that both workers get some.
+        return httpx.post(
+            f"{GATEWAY}/v1/embeddings", json=body, headers=head, timeout=60
+        ).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        statuses = sorted(pool.map(embed, range(12)))
+    assert statuses == [200] * 3 + [429] * 9
+    with Redis(password=secrets["REDIS_PASSWORD"], decode_responses=True) as redis:
+        assert redis.dbsize() > 0
+    with Redis() as stranger, pytest.raises(AuthenticationError):
+        stranger.ping()
+
+
+def test_prometheus_reads_all_of_them_and_its_rules(composed: Composed) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        found = httpx.get(f"{PROMETHEUS}/api/v1/targets").json()["data"]["activeTargets"]
+        health = {target["scrapeUrl"]: (target["health"], target["lastError"]) for target in found}
+        if all(state == "up" for state, _ in health.values()):
+            break
+        assert time.monotonic() < deadline, health
+        time.sleep(0.5)
+    names = {re.split("[/:]+", url)[1] for url in health}
+    assert {"gateway", "widget", "engine"} <= names
+    groups = httpx.get(f"{PROMETHEUS}/api/v1/rules").json()["data"]["groups"]
+    assert [rule["name"] for group in groups for rule in group["rules"]]
+
+
+def test_services_write_nowhere_but_where_they_may(composed: Composed) -> None:
+    for name in ("engine", "gateway", "widget", "site", "postgres", "redis", "prometheus"):
+        for place in ("/", "/usr", "/app" if name == "gateway" else "/etc"):
+            tried = composed.exec(name, "sh", "-c", f"touch {place}/x")
+            assert tried.returncode != 0
+            assert "Read-only file system" in tried.stderr
+        assert composed.exec(name, "id", "-u").stdout.strip() != "0"
+
+
+def test_the_widget_reads_the_index_of_the_gateway_but_does_not_write_it(
+    composed: Composed,
+) -> None:
+    code = (
+        "from pathlib import Path; from gateway.search.index import Index;"
+        "print(Index(Path('/state/index.db')).by_path('coffee.md').title)"
+    )
+    read = composed.exec("widget", "python", "-c", code)
+    assert (read.stdout, read.returncode) == ("Coffee machine\n", 0), read.stderr
+    assert composed.exec("widget", "sh", "-c", "touch /state/x").returncode != 0
+
+
+def test_services_know_only_those_whose_network_they_share(composed: Composed) -> None:
+    def knows(name: str, other: str) -> bool:
+        return composed.exec(name, "getent", "hosts", other).returncode == 0
+
+    assert knows("gateway", "engine")
+    assert knows("widget", "postgres")
+    assert not knows("widget", "engine")
+    assert not knows("site", "gateway") or not knows("site", "postgres")
+    assert not knows("prometheus", "postgres")
+    assert not knows("postgres", "engine")
+
+
+def test_they_need_less_memory_than_they_may_have(composed: Composed) -> None:
+    for name in ("engine", "gateway", "widget", "site", "postgres", "redis", "prometheus"):
+        used, most = composed.memory(name), composed.limit(name)
+        print(f"{name}: {used >> 20} of {most >> 20} MiB")
+        assert used < 0.8 * most
+
+
+def test_a_backup_is_made_checked_and_restored(composed: Composed, secrets: dict[str, str]) -> None:
+    made = composed.run("backup")
+    assert made.returncode == 0, made.stderr
+    (name,) = composed.run("backup", "list").stdout.split()
+    assert name in made.stdout
+    before = rows(secrets, VOTES)
+    assert before == [("up",)]
+
+    checked = composed.run("backup", "restore", name)
+    assert checked.returncode == 0, checked.stderr
+    assert {"questions", "votes"} <= set(checked.stdout.split())
+    busy = composed.run("backup", "restore", name, "--yes")
+    assert busy.returncode != 0
+    assert "docker compose stop gateway widget" in busy.stderr
+
+    composed.stop("widget")
+    composed.stop("gateway")
+    url = f"postgresql://askdocs:{secrets['POSTGRES_PASSWORD']}@127.0.0.1:5432/askdocs"
+    with psycopg.connect(url) as connection:
+        connection.execute("DELETE FROM votes")
+        connection.execute("CREATE TABLE newer (x int)")
+    for _ in range(2):  # what was restored can be restored again
+        restored = composed.run("backup", "restore", name, "--yes")
+        assert restored.returncode == 0, restored.stderr
+        assert rows(secrets, VOTES) == before
+        assert rows(secrets, "SELECT to_regclass('newer')") == [(None,)]
+    assert len(composed.run("backup", "list").stdout.split()) == 3  # each kept what was there
+
+
+def test_a_damaged_backup_is_refused(composed: Composed, secrets: dict[str, str]) -> None:
+    name = composed.run("backup", "list").stdout.split()[0]
+    damage = f"cd $BACKUPS && head -c 3000 {name} >askdocs-cut.dump"
+    assert composed.exec("backup", "sh", "-c", damage).returncode == 0
+    refused = composed.run("backup", "restore", "askdocs-cut.dump", "--yes")
+    assert refused.returncode == 1
+    assert "askdocs-cut.dump is damaged: nothing was changed" in refused.stderr
+    assert rows(secrets, VOTES) == [("up",)]
+    assert "there is no x.dump" in composed.run("backup", "restore", "x.dump").stderr
+
+
+def test_all_come_back_after_a_restart_and_the_database_has_what_it_had(
+    composed: Composed, secrets: dict[str, str]
+) -> None:
+    composed.stop("postgres")
+    composed.start("postgres")
+    composed.wait("postgres")
+    composed.start("gateway")
+    composed.wait("gateway")
+    assert rows(secrets, VOTES) == [("up",)]
+    assert ask(secrets["ASKDOCS_KEY"], max_tokens=16).status_code == 200
+
+
+def test_all_stop_when_they_are_told_to(composed: Composed) -> None:
+    for name in ("gateway", "site", "engine", "prometheus", "redis", "postgres"):
+        composed.stop(name)
