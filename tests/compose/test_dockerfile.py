@@ -20,10 +20,16 @@ def instructions(name: str, text: str = TEXT) -> list[str]:
 
 
 @pytest.mark.slow
-def test_hadolint_finds_nothing() -> None:
+@pytest.mark.parametrize("name", sorted(file.name for file in FILE.parent.glob("Dockerfile*")))
+def test_hadolint_finds_nothing(name: str) -> None:
     """It reads the shell in RUN, too."""
     found = subprocess.run(
-        [python("hadolint", print) / "hadolint", "--failure-threshold", "style", FILE],
+        [
+            python("hadolint", print) / "hadolint",
+            "--failure-threshold",
+            "style",
+            FILE.parent / name,
+        ],
         capture_output=True,
         text=True,
         check=False,
