@@ -93,8 +93,11 @@ def fuzz(
         timeout=3000,
         check=False,
     )
-    said = done.stdout[done.stdout.find("= FAILURES") :][:12_000]
-    assert done.returncode == 0, f"{said}\n{done.stderr[-2000:]}"
+    begins = min(
+        (at for at in map(done.stdout.find, ("= FAILURES", "= ERRORS")) if at >= 0), default=0
+    )
+    said = done.stdout[begins:][:12_000]
+    assert done.returncode == 0, f"{done.returncode}: {said}\n{done.stderr[-2000:]}"
     return Asked(report)
 
 
