@@ -18,8 +18,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import httpx
 import psutil
-from pydantic import SecretStr
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from askdocs import checks, client, model, site, status
 from askdocs.capacity import here

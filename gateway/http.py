@@ -236,7 +236,7 @@ class Reply:
         return self.headers.get(name.decode(), "").encode("latin-1")
 
     async def close(self) -> None:
-        """End the call; the app sees that its client has gone, and only then that it is cancelled."""
+        """End the call; the app sees that its client has gone before it is cancelled."""
         assert self._task is not None
         self._task.add_done_callback(_retrieved)
         self._gone.set()
