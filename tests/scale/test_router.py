@@ -1,7 +1,6 @@
 """A replica behind vLLM's router is killed under load: the real router, the real gateway.
 
 The engines are stand-ins that are slow as a GPU: what is tested is who asks whom again.
-tests/scale/test_replicas.py does the same with real vLLMs.
 """
 
 import asyncio
