@@ -17,6 +17,8 @@ from tests.parts import require
 from tests.security.conftest import ROOT
 
 TOOLS = ROOT / ".cache" / "security" / "environments" / "security" / "bin"
+# Seconds for a run.
+PATIENCE = 7200 if os.environ.get("FUZZ") else 900
 HOW = ".venv/bin/python -m askdocs.environments security --home .cache/security"
 # Not: that what fits a description is taken, as fields depend on each other and on the wiki; and
 # that what was made can be got, as nothing is made here.
@@ -90,7 +92,7 @@ def fuzz(
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=3000,
+        timeout=PATIENCE,
         check=False,
     )
     begins = min(

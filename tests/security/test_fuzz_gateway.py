@@ -17,7 +17,7 @@ from gateway import app, openapi, validate
 from gateway.agents import door
 from gateway.http import ApiError
 from tests import starting
-from tests.security.fuzzing import fuzz, tool
+from tests.security.fuzzing import PATIENCE, fuzz, tool
 
 WIKI = "# Coffee\n\n## Where is the coffee machine?\n\nIt stands in the kitchen.\n"
 MODELS = {"/v1/embeddings": ["minilm"], "/v1/rerank": ["local"]}
@@ -87,6 +87,7 @@ def narrowed(description: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(PATIENCE)
 def test_no_request_is_answered_by_a_fault_or_otherwise_than_described(
     gateway: starting.Gateway, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway import database
 from tests.review.conftest import ask
-from tests.security.fuzzing import fuzz, tool
+from tests.security.fuzzing import PATIENCE, fuzz, tool
 from tests.widget.stand_in import Reply, StandIn, answer, serve
 from widget import openapi
 from widget.app import create_app
@@ -52,6 +52,7 @@ def narrowed(description: dict[str, Any], token: str, id: str, reviewed: str) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(PATIENCE)
 def test_no_request_is_answered_by_a_fault_or_otherwise_than_described(
     settings: WidgetSettings, tmp_path: Path
 ) -> None:
