@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from starlette.datastructures import Headers
 
+from gateway import tracing
 from gateway.answer import Answer
 from gateway.asked import take_apart
 from gateway.config import GatewaySettings
@@ -181,7 +182,7 @@ async def sent(grounding: Found, question: str, options: Options) -> list[Messag
     """The messages of the gateway's own request."""
     asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
     grounds = await grounding.ground(asked.question, options.budget, len(grounding.pages))
-    exchange = cast(Exchange, SimpleNamespace(scope={}))
+    exchange = cast(Exchange, SimpleNamespace(scope={}, span=tracing.OFF))
     answer = Answer(
         GatewaySettings(), grounding, asked, grounds, {}, 100, exchange, options.instructions
     )
