@@ -45,6 +45,11 @@ def check(endpoint: str, body: Mapping[str, Any]) -> None:
             raise _refused("top_logprobs", "top_logprobs needs logprobs: true beside it")
         if (choice := body.get("tool_choice")) not in (None, "none", "auto"):
             _choose(choice, body.get("tools") or [])
+    if endpoint == "/completions" and (body.get("n") or 1) > 1 and not body.get("suffix"):
+        prompt = body["prompt"]
+        if prompt == "" or (type(prompt) is list and "" in prompt):
+            # llama.cpp would never answer: the second completion waits for the first one's prompt.
+            raise _refused("n", "n must be 1 where a prompt is empty")
 
 
 def fields(endpoint: str) -> tuple[dict[str, Schema], tuple[str, ...]]:

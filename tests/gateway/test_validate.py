@@ -224,6 +224,15 @@ def test_messages_has_parts_that_a_chat_has_not() -> None:
     check("/messages", {"model": "m", "messages": [{"role": "user", "content": [image]}]})
 
 
+@pytest.mark.parametrize("prompt", ["", ["", "a"]])
+def test_an_empty_prompt_has_one_completion(prompt: Any) -> None:
+    body = {"model": "base", "prompt": prompt}
+    check("/completions", {**body, "n": 1})
+    check("/completions", {**body, "n": 2, "suffix": "}"})
+    with pytest.raises(ApiError, match="n must be 1 where a prompt is empty"):
+        check("/completions", {**body, "n": 2})
+
+
 def test_a_prompt_may_be_scored_without_an_answer() -> None:
     check("/completions", {"model": "m", "prompt": "hi", "max_tokens": 0, "echo": True})
 
