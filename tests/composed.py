@@ -63,6 +63,8 @@ class Image:
     environment: dict[str, str] = field(default_factory=dict)
     walls: tuple[str, ...] = ()
     workdir: str = "/"
+    checkout: bool = False
+    """Does its code lie in this checkout?"""
 
 
 def _ours() -> Image:
@@ -85,6 +87,7 @@ def _ours() -> Image:
             *("--ro-bind", str(shipped()), "/app/model.gguf"),
         ),
         workdir=workdir,
+        checkout=True,
     )
 
 
@@ -332,6 +335,8 @@ class Composed:
             mounts.append((volume["target"], [how, str(source)]))
         for target, mount in sorted(mounts):
             walls += [*mount, target]
+            if mount == ["--tmpfs"] and image.checkout and ROOT.is_relative_to(target):
+                walls += ["--ro-bind", str(ROOT), str(ROOT)]
         if service.get("read_only"):
             walls += ["--remount-ro", "/"]
         walls += ["--chdir", service.get("working_dir") or image.workdir, "--clearenv"]
