@@ -223,7 +223,7 @@ def test_a_chunked_body_of_20_mb_is_refused_before_it_is_read(gateway: Gateway) 
     [
         b'\xef\xbb\xbf{"model": "base", "max_tokens": 1, "messages": '
         b'[{"role": "user", "content": "hi"}]}',
-        json.dumps(GOOD["/chat/completions"]).encode("utf-16"),
+        json.dumps({**GOOD["/chat/completions"], "max_tokens": 1}).encode("utf-16"),
         b'{"model": "no", "model": "base", "messages": [], "messages": '
         b'[{"role": "user", "content": "hi"}], "max_tokens": 1}',
         *(
