@@ -17,6 +17,7 @@ import httpx
 import orjson
 
 from gateway.errors import AskdocsError
+from gateway.lane import LATE_S
 
 # English is about four characters a token; three overestimates the count, which is the safe side.
 CHARACTERS_PER_TOKEN = 3.0
@@ -80,6 +81,19 @@ class EngineModel:
     """Tokens that prompt and answer may have together; None when the engine does not tell."""
 
 
+class _Transport(httpx.AsyncHTTPTransport):
+    """Tries once more where this process was late, having no core, and not the engine."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        began = time.monotonic()
+        try:
+            return await super().handle_async_request(request)
+        except httpx.ConnectTimeout:
+            if time.monotonic() - began < request.extensions["timeout"]["connect"] + LATE_S:
+                raise
+            return await super().handle_async_request(request)
+
+
 class Engine:
     """HTTP client of one engine. Use it in one event loop, and `close` it there."""
 
@@ -97,7 +111,9 @@ class Engine:
         self._patient = httpx.Timeout(600, connect=connect)
         self._brief = httpx.Timeout(5, connect=connect)
         self._counting = httpx.Timeout(30, connect=connect)
-        self._http = httpx.AsyncClient(headers=headers, timeout=self._patient)
+        self._http = httpx.AsyncClient(
+            headers=headers, timeout=self._patient, transport=_Transport()
+        )
         self._wanted = model
         self._model: EngineModel | None = None
         self._kind: str | None = None

@@ -1,7 +1,9 @@
 """The client of the engine, against the real llama.cpp server."""
 
+import asyncio
 import json
 import threading
+import time
 from http.server import ThreadingHTTPServer
 
 import httpx
@@ -134,6 +136,17 @@ async def test_an_engine_that_is_not_there_is_an_error_that_names_the_fix(
         assert "--engine-url (it ends with /v1)" in str(caught.value)
         assert not await engine.is_ready()
     await engine.close()
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+async def test_a_process_that_was_held_up_does_not_take_its_engine_for_away(
+    engine: Engine, steps: int
+) -> None:
+    asking = asyncio.create_task(engine.is_ready())
+    for _ in range(steps):  # within one of them it connects
+        await asyncio.sleep(0)
+    time.sleep(0.3)  # noqa: ASYNC251
+    assert await asking
 
 
 async def test_an_engine_is_ready_once_it_lists_its_model(engine: Engine) -> None:
