@@ -17,7 +17,6 @@ import httpx
 import orjson
 
 from gateway.errors import AskdocsError
-from gateway.lane import LATE_S
 
 # English is about four characters a token; three overestimates the count, which is the safe side.
 CHARACTERS_PER_TOKEN = 3.0
@@ -79,6 +78,9 @@ class EngineModel:
     id: str
     context: int | None
     """Tokens that prompt and answer may have together; None when the engine does not tell."""
+
+
+LATE_S = 0.05  # that a timer runs out late at most where this process is not held up
 
 
 class _Transport(httpx.AsyncHTTPTransport):

@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from gateway.engine import LATE_S
 from gateway.errors import AskdocsError
 
 CONNECT_S = 0.25
-LATE_S = 0.05  # that a timer runs out late at most where this process is not held up
 TLS_S = 1.0  # to connect and shake hands; an engine behind TLS is seldom next door
 MAX_HEAD = 65536  # bytes of a response's headers, and of its trailers
 HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is made to wait
