@@ -93,16 +93,13 @@ class Change:
 
         Somebody else's version, on its way to another alias, is not ours to stop.
         """
-        from gateway import deployments, promotions
+        from gateway import promotions
         from gateway.config import GatewaySettings
         from gateway.settings import load
 
         entries = promotions.history(self.database, self.name)
         ours = {name for entry in entries for name in (*entry.before, *entry.after)} | {*tried}
-        needed = promotions.all_needed(self.database, load(GatewaySettings).aliases)
-        for one in deployments.every(self.database):
-            if one.name in ours - needed and one.state != "stopping":
-                deployments.stop(self.database, one.name)
+        promotions.release(self.database, ours, load(GatewaySettings).aliases)
 
 
 def promote(

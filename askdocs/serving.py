@@ -110,10 +110,7 @@ def lent(
                 serve(database, name, home_dir, say)
             yield
         finally:
-            needed = promotions.all_needed(database, load(GatewaySettings).aliases)
-            for name in asked:
-                if name not in needed:
-                    deployments.stop(database, name)
+            promotions.release(database, asked, load(GatewaySettings).aliases)
 
 
 def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind") -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from gateway import aliases, audit
+from gateway import aliases, audit, deployments
 from gateway.config import Alias
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
@@ -146,6 +146,14 @@ def all_needed(database: sa.Engine, configured: Mapping[str, Alias]) -> set[str]
     """As `needed`, by the settings' aliases and the database. Raises Unreachable, AskdocsError."""
     table = {**aliases.DEFAULT, **configured, **aliases.stored(database)}
     return needed(table, {name: history(database, name) for name in table})
+
+
+def release(database: sa.Engine, names: Collection[str], configured: Mapping[str, Alias]) -> None:
+    """Have those of the versions stopped that no alias needs. Raises Unreachable."""
+    idle = {*names} - all_needed(database, configured)
+    for one in deployments.every(database):
+        if one.name in idle and one.state != "stopping":
+            deployments.stop(database, one.name)
 
 
 def in_use(database: sa.Engine, configured: Mapping[str, Alias]) -> dict[str, str]:
