@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from widget import handoff
-from widget.asks import Asks, BadQuestion, recalled
+from widget.asks import Ask, Asks, BadQuestion, recalled
 from widget.forms import NAME, fields, name
 from widget.gateway import Gateway
 from widget.handoff import NotSent
@@ -19,7 +19,7 @@ from widget.security import is_own_post
 from widget.settings import WidgetSettings
 from widget.states import Done
 from widget.store import REASONS, Asked, Direction, Kept, Reason, Vote
-from widget.views import Views
+from widget.views import Ballot, Views
 from widget.visitors import Visitor, Visitors
 
 MAX_TEXT = 2000
@@ -89,8 +89,9 @@ class Feedback:
         except Refused as refused:
             status, problem = refused.status, refused.sentence
         token = _first(sent, "token")
-        fragment = self._views.vote(id, vote, reasons, text, problem=problem, token=token)
-        return await self._reply(request, sent, id, fragment, status)
+        ballot = Ballot(vote, reasons, text, problem)
+        fragment = self._views.vote(id, ballot, token)
+        return await self._reply(request, sent, id, fragment, status, ballot=ballot)
 
     async def share(self, request: Request, id: AskId) -> Response:
         """Make the link under which the answer can be read."""
@@ -177,21 +178,29 @@ class Feedback:
         fragment: str,
         status: int,
         root: str = "",
+        ballot: Ballot | None = None,
     ) -> Response:
+        """The fragment, or without JavaScript the whole page: a `ballot` has its place there."""
         if "hx-request" in request.headers:
             return HTMLResponse(fragment, status)
         form = {field: values[0] for field, values in sent.items()}
-        token, article = _first(sent, "token"), ""
+        known = await self._answered(id)
+        article = ""
+        if known:
+            article = self._views.finished(*known, _first(sent, "token"), root, ballot)
+        if not (known and ballot):
+            article += fragment
+        return HTMLResponse(await self._page(request, form, article=article, root=root), status)
+
+    async def _answered(self, id: str) -> tuple[Ask, Done] | None:
         if (ask := self._asks.get(name(id))) is not None and isinstance(ask.end, Done):
-            article = self._views.finished(ask, ask.end, token, root)
-        elif id:
-            try:
-                ask, done = recalled(await self._journal.get(name(id)))
-                article = self._views.finished(ask, done, token, root)
-            except NotKept:
-                pass
-        page = await self._page(request, form, article=article + fragment, root=root)
-        return HTMLResponse(page, status)
+            return ask, ask.end
+        if not id:
+            return None
+        try:
+            return recalled(await self._journal.get(name(id)))
+        except NotKept:
+            return None
 
 
 def _first(sent: Mapping[str, list[str]], field: str) -> str:

@@ -6,6 +6,7 @@ of the page; without JavaScript they carry their own, so what may be part of a w
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -41,6 +42,23 @@ KEPT = (
     *("mode", "scheme", "accent", "shortcut"),
 )
 SHORTCUT = re.compile(r"((mod|ctrl|alt|shift|meta)\+)*(?!off$)[^\s+]{1,20}")
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What a reader says of an answer. After a bare `down` the reasons are asked for.
+
+    `problem` tells why nothing was stored; what was typed is then still there.
+    """
+
+    vote: str = ""
+    reasons: Collection[str] = ()
+    text: str = ""
+    problem: str = ""
+
+    @property
+    def asking(self) -> bool:
+        return self.vote == "down" and (bool(self.problem) or not (self.reasons or self.text))
 
 
 class Views:
@@ -119,9 +137,13 @@ class Views:
         """A question, the place where its answer will appear, and a token for the next one."""
         return self._render("article.html", ask=ask, outcome="", token="", renewed=token)
 
-    def finished(self, ask: Ask, state: End, token: str = "", root: str = "") -> str:
+    def finished(
+        self, ask: Ask, state: End, token: str = "", root: str = "", ballot: Ballot | None = None
+    ) -> str:
         """A question with its answer, for a browser without JavaScript."""
-        html = self.outcome(ask.id, state, ask=ask, token=token, root=root, live=False)
+        html = self.outcome(
+            ask.id, state, ask=ask, token=token, root=root, ballot=ballot, live=False
+        )
         outcome = Markup(html)  # noqa: S704  # rendered by a template
         return self._render("article.html", root, ask=ask, outcome=outcome, token=token, renewed="")
 
@@ -159,6 +181,7 @@ class Views:
         ask: Ask | None = None,
         token: str = "",
         root: str = "",
+        ballot: Ballot | None = None,
         live: bool = True,
     ) -> str:
         """What stands under the question when all is over.
@@ -178,7 +201,7 @@ class Views:
         return self._render(
             "done.html",
             root,
-            **(self._answered(id, state) | _vote(id, "", token=token)),
+            **(self._answered(id, state) | _vote(id, ballot or Ballot(), token)),
             ask=ask,
             mail=self._mail(ask) if ask else "",
             stopped=state.stopped,
@@ -205,22 +228,11 @@ class Views:
         """The link to a shared answer, for who shares it."""
         return self._render("share.html", address=f"shared/{token}")
 
-    def vote(
-        self,
-        id: str,
-        vote: str,
-        reasons: Collection[str] = (),
-        text: str = "",
-        *,
-        problem: str = "",
-        token: str = "",
-    ) -> str:
-        """What can be said of an answer, and what was said.
-
-        After a bare `down` the reasons are asked for. `problem` tells that nothing was stored;
-        what was typed is then still there.
-        """
-        return self._render("vote.html", **_vote(id, vote, reasons, text, problem, token))
+    def vote(self, id: str, ballot: Ballot, token: str = "") -> str:
+        """What can be said of an answer, and what was said."""
+        thanks = ballot.vote and not ballot.problem
+        said = current().words["thanks"] if thanks else ""
+        return self._render("vote.html", **_vote(id, ballot, token) | {"said": said})
 
     def handed_off(self, sentence: str) -> str:
         """That a person was asked, or why not; in the place of the buttons."""
@@ -287,24 +299,13 @@ def _examples(params: Mapping[str, str]) -> Iterator[str]:
             yield example.strip()[:MAX_LABEL]
 
 
-def _vote(
-    id: str,
-    vote: str,
-    reasons: Collection[str] = (),
-    text: str = "",
-    problem: str = "",
-    token: str = "",
-) -> dict[str, object]:
-    said = bool(reasons or text)
+def _vote(id: str, ballot: Ballot, token: str) -> dict[str, object]:
     return {
         "id": id,
-        "vote": vote,
-        "reasons": reasons,
-        "text": text,
-        "problem": current().sentence(problem),
+        "ballot": ballot,
+        "problem": current().sentence(ballot.problem),
         "known": REASONS,
-        "asking": vote == "down" and (bool(problem) or not said),
-        "said": current().words["thanks"] if vote and not problem else "",
+        "said": "",
         "hidden": Markup('<input type="hidden" name="token" value="{}">').format(token)
         if token
         else "",

@@ -206,6 +206,29 @@ def test_a_vote_keeps_the_focus_and_is_stored_with_its_reasons(
     assert stored() == [("down", '["outdated"]', "Port 8081 <b>now</b>")]
 
 
+def test_a_second_vote_right_after_the_first_is_taken_by_the_page_that_is_there(
+    start: Start, show: Open
+) -> None:
+    page = show(start(answered()))
+    ask(page)
+    done(page)
+    page.evaluate(
+        """() => new Promise((voted) => {
+            new MutationObserver((_, observer) => {
+                const pressed = document.querySelector("[aria-pressed=true]");
+                if (!pressed) return;
+                observer.disconnect();
+                pressed.click();
+                voted();
+            }).observe(document.body, { childList: true, subtree: true, attributes: true });
+            document.querySelector("button[value=up]").click();
+        })"""
+    )
+    expect(page.get_by_label("Helpful", exact=True)).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("article")).to_have_count(1)
+    assert page.url.endswith("/box?")
+
+
 def test_a_vote_that_is_not_stored_keeps_what_was_typed(
     start: Start, show: Open, database: Path
 ) -> None:
@@ -356,7 +379,8 @@ def test_everything_works_without_javascript(start: Start, show: Open, database:
     page.get_by_label("Nicht hilfreich").click()
     page.get_by_label("Es ist falsch").check()
     page.get_by_role("button", name="Senden").click()
-    expect(page.get_by_text("Danke.").last).to_be_visible()
+    expect(page.get_by_text("Danke.")).to_be_visible()
+    expect(page.get_by_label("Nicht hilfreich")).to_have_attribute("aria-pressed", "true")
     with sqlite3.connect(database) as connection:
         assert connection.execute("SELECT reasons FROM votes").fetchall() == [('["wrong"]',)]
     page.get_by_role("button", name="Teilen").click()

@@ -18,7 +18,7 @@ from widget.gateway import Citation, Outcome, Page, PageRead, Reading, Source
 from widget.settings import WidgetSettings
 from widget.states import Done, Failed
 from widget.store import Asked
-from widget.views import Views
+from widget.views import Ballot, Views
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +93,7 @@ def shown(views: Views, payload: str) -> Iterator[str]:
     yield views.finished(ask, done, payload)
     yield views.finished(ask, refused, payload)
     yield views.outcome("abcdefgh", Failed(payload, payload))
-    yield views.vote("abcdefgh", "down", [payload], payload, problem=payload, token=payload)
+    yield views.vote("abcdefgh", Ballot("down", [payload], payload, payload), payload)
     yield views.reading(Reading(reading=(PageRead(title=payload, url=payload, tokens=3),)))
     yield views.handed_off(payload)
 
