@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from gateway.grounding import blocks
 from gateway.search.index import coverage
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stems
+from gateway.wiki.words import stem_set, stems
 
 FOCUS = 900  # characters, some 250 tokens: half a second of reading on two cores
 # Beside pages of more than LONG tokens it is shorter: what stands beside the question is read anew
@@ -166,8 +166,9 @@ def relevance(section: Section, asked: set[str], rarity: Mapping[str, float]) ->
     if not asked:
         return 0.0
     weights = dict(rarity)
-    in_heading = coverage(weights, asked, stems(" ".join(section.path or (section.heading,))))
-    return coverage(weights, asked, stems(section.text)) + in_heading
+    headings = " ".join(section.path or (section.heading,))
+    in_heading = coverage(weights, asked, stem_set(headings))
+    return coverage(weights, asked, stem_set(section.text)) + in_heading
 
 
 def _fit(

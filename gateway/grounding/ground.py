@@ -15,7 +15,7 @@ from gateway.search.embed import Embedder
 from gateway.search.index import Index, coverage
 from gateway.search.search import Hit, Search, Sought, heading_share
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stems
+from gateway.wiki.words import stem_set, stems
 
 # The tokens of each text, by the tokenizer of the model that is to read them.
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
@@ -163,7 +163,7 @@ class Grounding:
         wanted, rarity = sought.words, sought.rarity
         hits = self.search.hits(sought, page_url, FOUND, sources)
         sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]
-        share = [coverage(rarity, wanted, _words(page, section)) for page, section in sections]
+        share = [coverage(rarity, wanted, _stems(page, section)) for page, section in sections]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
         signals = Signals(
             words=len(wanted),
@@ -200,5 +200,5 @@ class Grounding:
         return here is not None and here.path == page.path
 
 
-def _words(page: Page, section: Section) -> list[str]:
-    return stems(f"{page.title} {' '.join(section.path)} {section.text}")
+def _stems(page: Page, section: Section) -> frozenset[str]:
+    return stem_set(page.title) | stem_set(" ".join(section.path)) | stem_set(section.text)

@@ -37,6 +37,8 @@ class Unit:
 
 def first(text: str) -> str | None:
     """The first complete sentence of a growing answer with the space after it, or None."""
+    if not any(mark in text for mark in ".!?\n"):
+        return None  # by far the most often: it is asked with each token
     end = _ANSWER.search(text)
     return text[: end.end()] if end else None
 

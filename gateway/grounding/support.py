@@ -7,7 +7,8 @@ passage in another order passes.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import lru_cache
 
 from gateway.grounding.excerpt import Excerpt, spoken
 from gateway.grounding.neutral import restored
@@ -15,7 +16,7 @@ from gateway.grounding.prompt import REFUSAL
 from gateway.grounding.sentences import first, units
 from gateway.search.index import coverage
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stems
+from gateway.wiki.words import stem_set, stems
 
 Rarity = Callable[[Iterable[str]], dict[str, float]]
 
@@ -30,18 +31,18 @@ class Support:
     """Measures sentences against the excerpts that stood in front of a question."""
 
     def __init__(self, excerpts: Sequence[Excerpt], question: str, rarity: Rarity) -> None:
-        self._rarity = rarity
+        self._looked_up = rarity
+        self._known: dict[str, float] = {}
         self._question = set(stems(question))
         self._exact = question + "\n" + "\n".join(e.page.title + "\n" + e.text for e in excerpts)
         self._exact = self._exact.lower()
-        self._sections: list[tuple[Page, Section, set[str]]] = [
-            (e.page, s, set(stems(f"{e.page.title} {' '.join(s.path)} {s.text}")))
-            for e in excerpts
-            for s in e.sections
-        ]
-        self._windows = [
-            window for part in excerpts for s in part.sections for window in _windows(part.page, s)
-        ]
+        self._sections: list[tuple[Page, Section, Set[str]]] = []
+        self._windows: list[Set[str]] = []
+        for e in excerpts:
+            for s in e.sections:
+                above = stem_set(e.page.title) | stem_set(" ".join(s.path))
+                self._sections.append((e.page, s, above | stem_set(s.text)))
+                self._windows += [above | window for window in _windows(spoken(s))]
 
     def of(self, sentence: str) -> float:
         """The best share that one passage has of the sentence's content words, 0 to 1."""
@@ -55,6 +56,12 @@ class Support:
             return 1.0
         rarity = self._rarity(said)
         return max((coverage(rarity, said, window) for window in self._windows), default=0.0)
+
+    def _rarity(self, asked: Set[str]) -> Mapping[str, float]:
+        """Of these stems at least. The wiki is asked once for each: sentences share their words."""
+        if missing := asked - self._known.keys():
+            self._known.update(self._looked_up(missing))
+        return self._known
 
     def best_section(self, answer: str) -> tuple[Page, Section] | None:
         """The section that an answer rests on most."""
@@ -156,9 +163,9 @@ def _has(text: str, exact: str) -> bool:
     return bool(re.search(before + re.escape(exact) + after, text))
 
 
-def _windows(page: Page, section: Section) -> list[set[str]]:
-    """The stems of each run of WINDOW sentences, with those of the headings above."""
-    above = set(stems(f"{page.title} {' '.join(section.path)}"))
-    parts = [stems(unit.text) for unit in units(spoken(section))]
+@lru_cache(maxsize=1024)
+def _windows(text: str) -> list[frozenset[str]]:
+    """The stems of each run of WINDOW sentences."""
+    parts = [stems(unit.text) for unit in units(text)]
     count = max(1, len(parts) - WINDOW + 1)
-    return [above.union(*parts[n : n + WINDOW]) for n in range(count)]
+    return [frozenset().union(*parts[n : n + WINDOW]) for n in range(count)]

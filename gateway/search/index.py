@@ -387,12 +387,12 @@ def build(file: Path, pages: Iterable[Page]) -> None:
 
 def coverage(rarity: Mapping[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
     """The share of the stems `wanted` that `have` holds, each weighed by its rarity; 0 to 1."""
-    wanted_set = set(wanted)
-    total = sum(rarity[term] for term in wanted_set)
+    wanted_set = wanted if isinstance(wanted, set | frozenset) else set(wanted)
+    total = sum([rarity[term] for term in wanted_set])
     if not total:
         return 0.0
-    have_set = set(have)
-    return sum(rarity[term] for term in wanted_set if term in have_set) / total
+    have_set = have if isinstance(have, set | frozenset) else set(have)
+    return sum([rarity[term] for term in wanted_set & have_set]) / total
 
 
 __all__ = [

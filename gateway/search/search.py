@@ -15,7 +15,7 @@ from gateway.search.remembered import Remembered
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page
-from gateway.wiki.words import stems, words
+from gateway.wiki.words import stem_set, words
 
 # What the share of the question's words counts beside the similarity. Measured, with what was tried
 # else: docs/results.md, "Finding the page".
@@ -217,8 +217,9 @@ def heading_share(page: Page, rarity: Mapping[str, float]) -> float:
         page: a page.
         rarity: the words, as stems, and how much each says.
     """
+    title = stem_set(page.title)
     heads = {section.path for section in page.sections}
-    shares = [coverage(rarity, rarity, stems(f"{page.title} {' '.join(path)}")) for path in heads]
+    shares = [coverage(rarity, rarity, title | stem_set(" ".join(path))) for path in heads]
     return max(shares, default=0.0)
 
 

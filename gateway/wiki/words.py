@@ -50,3 +50,12 @@ def stem(word: str) -> str:
 def stems(text: str) -> list[str]:
     """The stems of the content words of `text`, in order, with repetitions."""
     return [stem(word) for word in content_words(text)]
+
+
+@lru_cache(maxsize=2048)
+def stem_set(text: str) -> frozenset[str]:
+    """The different `stems` of a text that many questions are compared with, as a page's section.
+
+    They are kept: most questions come to few pages.
+    """
+    return frozenset(stems(text))
