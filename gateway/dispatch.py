@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from gateway.assemble import assemble
 from gateway.errors import AskdocsError
 from gateway.fleet import Fleet, Served
 from gateway.http import ApiError, Reply, dump, engine_away, events, unavailable
-from gateway.lane import LaneError
+from gateway.lane import Feed, LaneError, LaneReply
 from gateway.metrics import Metrics
 from gateway.tracing import OFF, Span
 
@@ -73,6 +73,18 @@ class Opened:
         yield self.first
         async for chunk in self.rest:
             yield chunk
+
+    async def through(self, feed: Feed) -> AsyncGenerator[bytes, None]:
+        """What `feed` makes of the answer's bytes; it must not raise. Raises as `chunks`."""
+        if made := feed(self.first):
+            yield made
+        if isinstance(self.response, LaneReply):
+            async for made in self.response.through(feed):
+                yield made
+            return
+        async for chunk in self.rest:
+            if made := feed(chunk):
+                yield made
 
     async def body(self) -> bytes:
         """The whole answer, put together where it came as a stream.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_SECONDS = 30
+QUIET_SECONDS = 10  # after which proxies are told that a stream lives
 JSON = "application/json"
 EVENTS = "text/event-stream"
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -152,41 +154,41 @@ DONE = b"data: [DONE]\n\n"
 async def send_events(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
     """Stream `chunks` as server-sent events, and close them in any case.
 
-    The response begins with the first chunk. A comment every 10 s keeps proxies from closing a
+    The response begins with the first chunk. A comment every QUIET_SECONDS keeps proxies from closing a
     quiet stream. An ApiError becomes an event once the response has begun, and is raised before.
     """
     started = False
+    last = time.monotonic()
+    sending = asyncio.Lock()
 
     async def put(data: bytes) -> None:
-        nonlocal started
-        if not started:
-            started = True
-            await send_start(send, 200, EVENTS, STREAM_HEADERS)
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+        nonlocal started, last
+        last = time.monotonic()
+        async with sending:
+            if not started:
+                started = True
+                await send_start(send, 200, EVENTS, STREAM_HEADERS)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
 
-    waiting: asyncio.Task[bytes] | None = None
-    try:
+    async def say_so_when_quiet() -> None:
         while True:
-            waiting = waiting or asyncio.ensure_future(anext(chunks))
-            done, _ = await asyncio.wait({waiting}, timeout=10)
-            if not done:
+            quiet = time.monotonic() - last
+            if quiet >= QUIET_SECONDS:
                 await put(b": still working\n\n")
-                continue
-            try:
-                chunk = waiting.result()
-            except StopAsyncIteration:
-                break
-            finally:
-                waiting = None
+            else:
+                await asyncio.sleep(QUIET_SECONDS - quiet)
+
+    saying = asyncio.create_task(say_so_when_quiet())
+    try:
+        async for chunk in chunks:
             await put(chunk)
     except ApiError as error:
         if not started:
             raise
         await put(event(error.body))
     finally:
-        if waiting:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
+        saying.cancel()
+        await asyncio.gather(saying, return_exceptions=True)
         await chunks.aclose()
     await send({"type": "http.response.body", "body": b""})
 
@@ -276,21 +278,38 @@ def _retrieved(task: "asyncio.Task[None]") -> None:
         task.exception()
 
 
-async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """The data of each server-sent event; comments and other fields are dropped.
+class EventReader:
+    """Takes server-sent events apart, however their bytes were cut.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
-    held = b""
-    data: list[str] = []
-    async for chunk in chunks:
-        held += chunk
-        *lines, held = held.replace(b"\r\n", b"\n").split(b"\n")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of each event that is complete now; comments and other fields are dropped."""
+        found = []
+        *lines, self._held = (self._held + chunk).replace(b"\r\n", b"\n").split(b"\n")
         for line in lines:
-            if not line and data:
-                yield "\n".join(data)
-                data = []
+            if not line and self._data:
+                found.append(b"\n".join(self._data))
+                self._data = []
             elif line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" ").decode("utf-8", "replace"))
-    if data:
-        yield "\n".join(data)
+                self._data.append(line[5:].removeprefix(b" "))
+        return found
+
+    def end(self) -> list[bytes]:
+        """The event whose last empty line is missing, if there is one."""
+        return [b"\n".join(self._data)] if self._data else []
+
+
+async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """The data of each server-sent event."""
+    reader = EventReader()
+    async for chunk in chunks:
+        for data in reader.feed(chunk):
+            yield data.decode("utf-8", "replace")
+    for data in reader.end():
+        yield data.decode("utf-8", "replace")

@@ -41,6 +41,7 @@ STUCK_S = 60.0  # without a byte within an answer of an engine that lives
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Write = Callable[[bytes], bool]
+Feed = Callable[[bytes], bytes]
 # What the lane writes itself, or what belongs to one connection only (RFC 9110, 7.6.1).
 _OWN = frozenset(
     b"host content-type content-length transfer-encoding connection keep-alive te trailer upgrade"
@@ -223,6 +224,14 @@ class LaneReply:
                 raise StopAsyncIteration
             await connection.wait()
 
+    def through(self, feed: "Feed") -> AsyncIterator[bytes]:
+        """As `chunks`, of what `feed` makes of the bytes, the moment they come.
+
+        No task wakes up while it makes nothing of them. It must not raise.
+        """
+        self._connection.through(feed)
+        return self
+
     async def pump(self, write: "Write", drain: Callable[[], Awaitable[None]]) -> bytes:
         """Give the body to `write` the moment it comes; return what came with its end.
 
@@ -277,6 +286,7 @@ class _Connection(asyncio.Protocol):
         self._waiting_bytes = 0
         self._paused = False
         self._write: Write | None = None
+        self._feed: Feed | None = None
         self._blocked = False  # the writer has enough for now
         self._head_bytes = 0
         self._unparsed = 0  # bytes that came before the headers were complete
@@ -322,6 +332,10 @@ class _Connection(asyncio.Protocol):
         self._waiting_bytes = 0
         self._resume()
         return data
+
+    def through(self, feed: "Feed") -> None:
+        self._feed = feed
+        self._parts = [made for made in map(feed, self._parts) if made]
 
     async def pump(self, write: "Write", drain: Callable[[], Awaitable[None]]) -> bytes:
         try:
@@ -441,7 +455,8 @@ class _Connection(asyncio.Protocol):
             self._pause()
         elif self._waiting_bytes > HIGH_WATER:
             self._pause()
-        self._wake()
+        if self._feed is None or self._parts or self.complete:
+            self._wake()
 
     def _pause(self) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -478,6 +493,8 @@ class _Connection(asyncio.Protocol):
         self._reply = LaneReply(self, status, self._headers)
 
     def on_body(self, body: bytes) -> None:
+        if self._feed is not None and not (body := self._feed(body)):
+            return
         self._parts.append(body)
         self._waiting_bytes += len(body)
 
