@@ -4,7 +4,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from gateway.grounding.excerpt import Excerpt, beginning
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute
 from gateway.grounding.support import SentenceGate, Support
-from gateway.http import DONE, broken_off, event, events, parse_object
+from gateway.http import DONE, ApiError, EventReader, broken_off, event, parse_object
 from gateway.lane import LaneError
 from gateway.wiki.page import Page, Section
 
@@ -156,7 +156,7 @@ class Answer:
         response["model"] = self._model
         for choice in response.get("choices", []):
             message = choice.get("message", {})
-            said = self._choice()
+            said = self.choice()
             said.hear(choice.get("logprobs"))
             self._tell(choice, said)
             text = said.feed(message.get("content") or "")
@@ -189,41 +189,26 @@ class Answer:
             raise broken_off() from None
 
     async def _streamed(self, opened: Opened) -> AsyncIterator[bytes]:
-        saying: dict[int, Choice] = {}
-        finished: set[int] = set()
-        choices = max(1, self._request.get("n") or 1)
-        usage: dict[str, Any] | None = None
-        tokens = 0
-        async for data in events(opened.chunks()):
-            if data == "[DONE]":
-                break
-            chunk = parse_object(data.encode())
-            if "error" in chunk:
-                raise stated(502, data.encode())
-            self._exchange.measured.chunk()
-            usage = usage_so_far(chunk) or usage
-            kept = []
-            for choice in chunk.get("choices", []):
-                number = choice.get("index", 0)
-                if number in finished:
-                    continue
-                tokens += 1
-                said = saying.setdefault(number, self._choice())
-                if self._pass(choice, said, chunk):
-                    kept.append(choice)
-                if choice.get("finish_reason"):
-                    finished.add(number)
-            if kept:
-                yield event({**chunk, "model": self._model, "choices": kept})
-            if len(finished) == choices and any(said.gate.stopped for said in saying.values()):
-                break  # the engine would go on; it stops when its client leaves
-        if len(finished) < choices:
+        passing = Passing(self, max(1, self._request.get("n") or 1))
+        async with aclosing(opened.through(passing.feed)) as passed:
+            async for chunk in passed:
+                yield chunk
+                if passing.is_enough:
+                    break  # the engine would go on; it stops when its client leaves
+        if passing.error:
+            raise passing.error
+        if not passing.is_over:
             raise broken_off()
-        usage = usage or self._estimated(tokens)
+        usage = passing.usage or self._estimated(passing.tokens)
         self._count(usage)
         if self._asked.usage:
             yield event(self._chunk([], usage=usage))
         yield DONE
+
+    def passed(self, chunk: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
+        """The event of what may go out of a chunk."""
+        self._exchange.measured.chunk()
+        return event({**chunk, "model": self._model, "choices": choices}) if choices else b""
 
     def _begin(self, opened: Opened) -> None:
         served = opened.served
@@ -246,7 +231,7 @@ class Answer:
             "total_tokens": tokens + completion,
         }
 
-    def _pass(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
+    def pass_on(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
         """Put into `choice` what may go out; return whether anything of it has to."""
         number = choice.get("index", 0)
         delta = choice.setdefault("delta", {})
@@ -275,7 +260,8 @@ class Answer:
         if self._asked.logprobs:
             choice["logprobs"] = said.tell()
 
-    def _choice(self) -> Choice:
+    def choice(self) -> Choice:
+        """One that has not said anything yet."""
         gate = SentenceGate(self._support, self._settings.support, self._is_quoting)
         only = self._quoted_section() if self._is_quoting else None
         return Choice(gate, Citations(self._support, only))
@@ -427,6 +413,60 @@ class Answer:
             self._exchange.stood_on(e.page.url for e in self._grounds.excerpts)
             on = f" from {facts['sources'][0]['url']}" if facts.get("sources") else ""
             say(f"answered in {took:.1f} s{on}")
+
+
+class Passing:
+    """An engine's stream on its way to the client, token by token."""
+
+    def __init__(self, answer: Answer, choices: int) -> None:
+        self._answer = answer
+        self._events = EventReader()
+        self._saying = [answer.choice() for _ in range(choices)]
+        self._going_on = set(range(choices))
+        self.usage: dict[str, Any] | None = None
+        """As the engine states it."""
+        self.tokens = 0
+        self.error: ApiError | None = None
+        """What the engine states in place of the rest."""
+
+    @property
+    def is_over(self) -> bool:
+        """Has each choice come to its end?"""
+        return not self._going_on
+
+    @property
+    def is_enough(self) -> bool:
+        """Is it over, and was one of them ended before the engine did?"""
+        return self.is_over and any(said.gate.stopped for said in self._saying)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take more of the engine's bytes, return the events that may go out now. Never raises."""
+        out = b""
+        for found in self._events.feed(data):
+            if self.error or found == b"[DONE]":
+                break
+            try:
+                out += self._event(found)
+            except ApiError as error:
+                self.error = error
+        return out
+
+    def _event(self, data: bytes) -> bytes:
+        chunk = parse_object(data)
+        if "error" in chunk:
+            raise stated(502, data)
+        self.usage = usage_so_far(chunk) or self.usage
+        kept = []
+        for choice in chunk.get("choices", []):
+            number = choice.get("index", 0)
+            if number not in self._going_on:
+                continue
+            self.tokens += 1
+            if self._answer.pass_on(choice, self._saying[number], chunk):
+                kept.append(choice)
+            if choice.get("finish_reason"):
+                self._going_on.discard(number)
+        return self._answer.passed(chunk, kept)
 
 
 def say(text: str) -> None:

@@ -1,7 +1,7 @@
 """`/v1/chat/completions` of a grounded alias: answers that stand on pages of the wiki."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from starlette.datastructures import Headers
@@ -22,6 +22,14 @@ from gateway.grounding.ground import Count, Grounding, Grounds
 from gateway.grounding.neutral import neutral
 from gateway.http import ApiError, engine_away, send_events, send_json
 from gateway.room import Room, wanted
+
+
+class Shares(NamedTuple):
+    """Tokens of a model's context: for pages, for one that is warm, for the answer."""
+
+    pages: int
+    warm_page: int
+    answer: int
 
 
 class Chat:
@@ -101,32 +109,42 @@ class Chat:
             *(str(m["content"]) for m in asked.history),
         ]
         texts = [neutral(text) for text in spoken if text]
-        fixed = FRAME + sum(await (count or self._grounding.count)(texts))
         length = wanted(request, settings.max_tokens)
-        budget, warm_page = settings.page_budget, settings.warm_page
-        if context is not None:
-            # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter of
-            # course, and the pages come first.
-            answer = min(length, max(settings.max_tokens, context - fixed - budget))
-            budget = min(budget, context - fixed - answer)
-            if budget < 100:
-                raise ApiError(
-                    400,
-                    f"the conversation has about {fixed:,} tokens and the model's context"
-                    f" {context:,}: no room is left for a page and an answer; shorten it",
-                    code="context_length_exceeded",
-                    param="messages",
-                )
-            warm_page = min(warm_page, context - fixed - answer)
-            length = min(length, answer)
+        # No tokenizer makes more tokens of a text than it has bytes. Where there is room for so
+        # many it does not matter how many there are, and the engine need not be asked.
+        fixed = FRAME + sum(len(text.encode("utf-8", "replace")) + 1 for text in texts)
+        shares = self._shares(context, fixed, length)
+        if shares != self._shares(context, FRAME, length):
+            fixed = FRAME + sum(await (count or self._grounding.count)(texts))
+            shares = self._shares(context, fixed, length)
+        if context is not None and shares.pages < 100:
+            raise ApiError(
+                400,
+                f"the conversation has about {fixed:,} tokens and the model's context"
+                f" {context:,}: no room is left for a page and an answer; shorten it",
+                code="context_length_exceeded",
+                param="messages",
+            )
         grounds = await self._grounding.ground(
             asked.question,
-            budget,
+            shares.pages,
             settings.max_pages,
             asked.page_url,
             count,
             [str(turn["content"]) for turn in asked.history if turn["role"] == "user"],
-            warm_page,
+            shares.warm_page,
             route.sources,
         )
-        return grounds, length
+        return grounds, shares.answer
+
+    def _shares(self, context: int | None, fixed: int, length: int) -> Shares:
+        """Who gets how much of a context with `fixed` tokens in it, beside which `length` are
+        wanted for the answer."""
+        budget, warm_page = self._settings.page_budget, self._settings.warm_page
+        if context is None:
+            return Shares(budget, warm_page, length)
+        # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter of
+        # course, and the pages come first.
+        answer = min(length, max(self._settings.max_tokens, context - fixed - budget))
+        left = context - fixed - answer
+        return Shares(min(budget, left), min(warm_page, left), answer)

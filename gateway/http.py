@@ -154,8 +154,8 @@ DONE = b"data: [DONE]\n\n"
 async def send_events(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
     """Stream `chunks` as server-sent events, and close them in any case.
 
-    The response begins with the first chunk. A comment every QUIET_SECONDS keeps proxies from closing a
-    quiet stream. An ApiError becomes an event once the response has begun, and is raised before.
+    The response begins with the first chunk. Comments keep proxies from closing a quiet stream. An
+    ApiError becomes an event once the response has begun, and is raised before.
     """
     started = False
     last = time.monotonic()

@@ -91,6 +91,11 @@ def pieces(page: Page, counts: Sequence[int], budget: int) -> list[Piece]:
     return found
 
 
+def whole(page: Page, counts: Sequence[int], budget: int) -> Excerpt | None:
+    """The page with all its sections, of so many tokens each, where it fits into `budget`."""
+    return Excerpt(page, page.sections, sum(counts)) if sum(counts) <= budget else None
+
+
 def excerpt(
     page: Page,
     parts: Sequence[Piece],
@@ -100,7 +105,7 @@ def excerpt(
     rarity: Mapping[str, float],
     like: Like | None = None,
 ) -> Excerpt:
-    """The page, or what of it answers the question best, within `budget` tokens.
+    """What of a page answers the question best, within `budget` tokens that it does not fit into.
 
     Args:
         page: a page with at least one section.
@@ -111,8 +116,6 @@ def excerpt(
         rarity: weight of each stem of the question, from the index.
         like: where meaning is to count beside words.
     """
-    if sum(counts) <= budget and all(piece.parts == 1 for piece in parts):
-        return Excerpt(page, page.sections, sum(counts))
     asked = set(stems(question))
     said = [relevance(piece.section, asked, rarity) for piece in parts]
     fit = _fit([(page, piece.section) for piece in parts], said, like)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gateway.grounding.confidence import Signals, is_about
-from gateway.grounding.excerpt import Excerpt, Like, excerpt, focus, pieces
+from gateway.grounding.excerpt import Excerpt, Like, excerpt, focus, pieces, whole
 from gateway.grounding.neutral import neutral
 from gateway.grounding.sections import Sections
 from gateway.search.embed import Embedder
@@ -89,13 +89,14 @@ class Grounding:
         the same person asked before, oldest first. `sources` are the wikis whose pages may stand
         there; all of them when empty.
         """
-        searched = await asyncio.to_thread(self.search.sought, question, history)
-        hits, signals = await asyncio.to_thread(self.find, searched, page_url, sources)
+        # One call, as each waits for a turn between the answers that are under way.
+        sought, hits, signals = await asyncio.to_thread(
+            self._look_up, question, history, page_url, sources
+        )
         best = tuple(hit.page for hit in hits[:3])
-        sought = searched.text
         if not (hits and (is_about(signals) or self._is_here(question, hits, page_url))):
             return Grounds((), best, signals, sought)
-        is_warm = await asyncio.to_thread(self.index.number, best[0]) in self.warm
+        is_warm = bool(self.warm) and self.index.number(best[0]) in self.warm
         if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
         near = [hit.page for hit in hits[:max_pages] if hit.score >= NEARLY * hits[0].score]
@@ -136,6 +137,8 @@ class Grounding:
 
     async def _fitted(self, page: Page, budget: int, sought: str, count: Count | None) -> Excerpt:
         sizes = await self._counted([section.text for section in page.sections], count)
+        if fitting := whole(page, sizes, budget):
+            return fitting
         parts = pieces(page, sizes, budget)
         if len(parts) != len(sizes):
             sizes = await self._counted([part.section.text for part in parts], count)
@@ -155,6 +158,13 @@ class Grounding:
             if len(self._counts) > KEPT:
                 self._counts.popitem(last=False)
         return self._counts[known]
+
+    def _look_up(
+        self, question: str, history: Sequence[str], page_url: str | None, sources: Sequence[str]
+    ) -> tuple[str, list[Hit], Signals]:
+        with self.index.snapshot():
+            sought = self.search.sought(question, history)
+            return sought.text, *self.find(sought, page_url, sources)
 
     def find(
         self, sought: Sought, page_url: str | None = None, sources: Sequence[str] = ()

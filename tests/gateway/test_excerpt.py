@@ -14,6 +14,7 @@ from gateway.grounding.excerpt import (
     excerpt,
     focus,
     pieces,
+    whole,
     spoken,
 )
 from gateway.wiki.page import Page, Section
@@ -33,6 +34,8 @@ def lengths(sections: Iterable[Section]) -> list[int]:
 
 
 def take(read: Page, budget: int, question: str) -> Excerpt:
+    if part := whole(read, lengths(read.sections), budget):
+        return part
     parts = pieces(read, lengths(read.sections), budget)
     sizes = lengths(part.section for part in parts)
     return excerpt(read, parts, sizes, budget, question, dict.fromkeys(stems(question), 1.0))

@@ -548,3 +548,35 @@ def _begins(data: bytes) -> Callable[[Engine], Talk]:
         return talk
 
     return make
+
+
+# An answer that is read through something
+
+
+async def test_what_is_made_of_an_answer_is_read_and_nothing_else(
+    lanes: Callable[..., Lane],
+) -> None:
+    """Every third letter is passed on, with the two before it."""
+    held = b""
+
+    def threes(data: bytes) -> bytes:
+        nonlocal held
+        held += data
+        made, held = held[: len(held) // 3 * 3], held[len(held) // 3 * 3 :]
+        return made.upper()
+
+    parts = [b"1\r\n%c\r\n" % letter for letter in b"abcdefgh"]
+    async with running(says(EVENTS + parts[0], *parts[1:], b"0\r\n\r\n", pause=0.02)) as engine:
+        reply = await lanes(engine.url).open("/x", (), b"")
+        assert [made async for made in reply.through(threes)] == [b"ABC", b"DEF"]
+        reply.close()
+    assert held == b"gh"
+
+
+async def test_what_breaks_off_says_so_to_who_reads_through_something(
+    lanes: Callable[..., Lane],
+) -> None:
+    async with running(says(EVENTS, b"1\r\na\r\n", then="close", pause=0.02)) as engine:
+        reply = await lanes(engine.url).open("/x", (), b"")
+        with pytest.raises(BrokenOff):
+            assert [made async for made in reply.through(lambda _: b"")] == []
