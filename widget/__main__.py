@@ -1,5 +1,6 @@
 """Run the widget: `python -m widget`. Settings are those of `[widget]`."""
 
+import gc
 import logging
 import socket
 import sys
@@ -21,6 +22,13 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, asks: Asks) -> None:
         super().__init__(config)
         self.asks = asks
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        # The modules stay: a collection need not walk through their objects again and again.
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop. uvicorn alone would wait for streams that nothing ends."""

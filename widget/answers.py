@@ -53,7 +53,8 @@ class Answers:
         asked = ask.asked
         end: End
         try:
-            history = await self._journal.history(asked.conversation)
+            begins = asked.conversation == asked.id  # nothing was said before
+            history = [] if begins else await self._journal.history(asked.conversation)
             parts = self._gateway.ask(
                 asked.question,
                 asked.page,

@@ -263,13 +263,14 @@ def create_app(settings: WidgetSettings) -> FastAPI:
             yield sse.event("failed", views.outcome(id, Failed(LOST)))
         # A browser that lost the stream comes back by itself, and says what it has.
         elif ask.end is None or seen != str(ask.version):
+            growing = views.growing()
             async with aclosing(answers.follow(ask)) as states:
                 async for state in states:
                     match state:
                         case Reading():
                             yield sse.event("reading", views.reading(state), ask.version)
                         case Partial():
-                            yield sse.event("answer", views.answer(state.text), ask.version)
+                            yield sse.event("answer", growing.render(state.text), ask.version)
                         case Quiet():
                             yield sse.KEEP_ALIVE
                         case Done():

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -10,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from gateway.tracing import OFF, Span, Tracer
@@ -316,7 +316,7 @@ def _read(model: type[M], value: dict[str, Any]) -> M | None:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = orjson.loads(text)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

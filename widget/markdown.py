@@ -7,6 +7,7 @@ sanitised once more by an allow-list, so that a mistake in one layer is caught b
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
 
 import nh3
@@ -17,6 +18,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup, escape
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
+from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
@@ -43,12 +45,21 @@ ATTRIBUTES = {
     "td": {"class"},
 }
 
+_cleaner = nh3.Cleaner(
+    tags=TAGS,
+    attributes=ATTRIBUTES,
+    url_schemes={"http", "https", "mailto"},
+    url_relative="deny",
+    link_rel="noopener nofollow",
+)
+
 # The paths of a wiki's source files, which are not addresses of its pages.
 SOURCE_FILES = (".md", ".mdx", ".markdown", ".rst")
 
 # The number of a source on its way through the parser. The brackets are punctuation, so that they
 # end no emphasis; brackets of the text itself are replaced before.
 _CITE = re.compile("⁅(\\d+)⁆")
+_LINE_END = re.compile(r"\r\n?|\n")  # as the parser sees it
 _STRAY = re.compile("(?:⁅|%E2%81%85)\\d+(?:⁆|%E2%81%86)")
 _BRACKETS = str.maketrans("⁅⁆", "()")
 # Lines that mean something else with a mark behind them: fences, rules, the line below table heads.
@@ -73,22 +84,51 @@ def render(
     the number of the source that is named there; `mark` makes the HTML of a number.
     """
     tokens = _parser.parse(with_marks(text.translate(_BRACKETS), cites))
-    tokens = list(_adjusted(tokens, tuple(origins), base, images))
-    html = _parser.renderer.render(tokens, _parser.options, {})
-    safe = nh3.clean(
-        html,
-        tags=TAGS,
-        attributes=ATTRIBUTES,
-        url_schemes={"http", "https", "mailto"},
-        url_relative="deny",
-        link_rel="noopener nofollow",
-    )
+    safe = _rendered(tokens, tuple(origins), base, images)
     # What is matched cannot stand in an attribute, where quotes are escaped, nor come from the
     # text, where tags are.
-    marked = re.sub(
-        r'(?<=<sup class="cite">)\d+(?=</sup>)', lambda it: mark(it[0]), _STRAY.sub("", safe)
-    )
-    return Markup(marked)  # noqa: S704  # sanitised here
+    marked = re.sub(r'(?<=<sup class="cite">)\d+(?=</sup>)', lambda it: mark(it[0]), safe)
+    return Markup(marked)  # noqa: S704  # sanitised
+
+
+class Growing:
+    """A text that grows: its blocks are rendered once when they are finished, the last one always.
+
+    As `render` with `origins` alone, but for links that are defined elsewhere in the text: they may
+    be plain until `render` is given the whole.
+    """
+
+    def __init__(self, origins: Sequence[str] = ()) -> None:
+        self._origins = tuple(origins)
+        self._finished = 0  # characters
+        self._html = ""
+
+    def render(self, text: str) -> Markup:
+        """HTML for the text, which must begin with that of the last time."""
+        rest = text[self._finished :]
+        tokens = _parser.parse(rest.translate(_BRACKETS))
+        lines = [0, *(found.end() for found in _LINE_END.finditer(rest))]
+        # A block whose first line is whole (of a table the second, too) cannot become part of the
+        # one before it any more.
+        begun = [
+            (lines[token.map[0]], index)
+            for index, token in enumerate(tokens)
+            if token.level == 0 and token.map
+            if token.map[0] + 1 + (token.type == "table_open") < len(lines)
+        ]
+        end, index = begun[-1] if begun else (0, 0)
+        self._finished += end
+        self._html += self._rendered(tokens[:index])
+        return Markup(self._html + self._rendered(tokens[index:]))  # noqa: S704  # sanitised
+
+    def _rendered(self, tokens: list[Token]) -> str:
+        return _rendered(tokens, self._origins, "", False) if tokens else ""
+
+
+def _rendered(tokens: list[Token], origins: tuple[str, ...], base: str, images: bool) -> str:
+    """Sanitised HTML of blocks."""
+    adjusted = list(_adjusted(tokens, origins, base, images))
+    return _STRAY.sub("", _cleaner.clean(_parser.renderer.render(adjusted, _parser.options, {})))
 
 
 def paragraphs(text: str) -> list[str]:
@@ -113,11 +153,16 @@ def target(url: str, origins: Sequence[str]) -> str:
 def _highlighted(code: str, language: str, _attributes: str) -> str:
     if len(code) > MAX_HIGHLIGHTED or not language:
         return ""  # plain, escaped by the renderer
+    lexer = _lexer(language)
+    return str(highlight(code, lexer, _formatter)) if lexer else ""
+
+
+@lru_cache(maxsize=64)  # names come from models; Pygments goes through all of its lexers for one
+def _lexer(language: str) -> Lexer | None:
     try:
-        lexer = get_lexer_by_name(language, stripnl=False)
+        return get_lexer_by_name(language, stripnl=False)
     except ClassNotFound:
-        return ""
-    return str(highlight(code, lexer, _formatter))
+        return None
 
 
 _formatter = HtmlFormatter(nowrap=True)

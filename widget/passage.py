@@ -1,6 +1,7 @@
 """Addresses that lead a browser to a passage of a page, and let it highlight the passage."""
 
 import re
+from functools import lru_cache
 from urllib.parse import quote as percent
 
 from widget import dialect
@@ -10,6 +11,7 @@ WORDS = 6  # at each end of the passage; enough to be found once
 MAX_ADDRESS = 2000  # characters
 
 
+@lru_cache(maxsize=256)  # many answers rest on the same sections
 def highlighting(url: str, quote: str) -> str:
     """The url with a text fragment for the quote, a section in Markdown; its anchor stays.
 

@@ -7,6 +7,7 @@ of the page; without JavaScript they carry their own, so what may be part of a w
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -153,6 +154,10 @@ class Views:
         tokens = sum(page.tokens for page in reading.reading)
         return self._render("reading.html", pages=reading.reading, tokens=tokens, seconds=seconds)
 
+    def growing(self) -> markdown.Growing:
+        """Renders an answer that is being written."""
+        return markdown.Growing(self.settings.origins)
+
     def answer(self, text: str, outcome: Outcome | None = None, anchor: str = "") -> Markup:
         """The answer as HTML. Its relative links are those of the page it was written from.
 
@@ -252,12 +257,7 @@ class Views:
 
     def _quote(self, source: Source) -> Markup:
         """The quoted section as HTML."""
-        return markdown.render(
-            dialect.plain(source.quote[:MAX_QUOTE]),
-            origins=self.settings.origins,
-            base=web_address(source.url),
-            images=True,
-        )
+        return _quoted(source.quote[:MAX_QUOTE], source.url, tuple(self.settings.origins))
 
     def _mail(self, ask: Ask) -> str:
         """The address that opens a mail with the question in it: RFC 6068."""
@@ -281,6 +281,12 @@ class Views:
             file=lambda name: root + self.assets[name].address,
             **values,
         )
+
+
+@lru_cache(maxsize=256)  # many answers rest on the same sections
+def _quoted(quote: str, url: str, origins: tuple[str, ...]) -> Markup:
+    plain = dialect.plain(quote)
+    return markdown.render(plain, origins=origins, base=web_address(url), images=True)
 
 
 def _mark(number: str, id: str) -> Markup:

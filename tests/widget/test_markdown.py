@@ -2,11 +2,13 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from markdown_it.token import Token
 from markupsafe import Markup
 
-from widget.markdown import ATTRIBUTES, TAGS, paragraphs, render, target
+from widget import markdown
+from widget.markdown import ATTRIBUTES, TAGS, Growing, paragraphs, render, target
 
 WIKI = ("https://wiki.example.com",)
 PAGE = "https://wiki.example.com/guide/start/"
@@ -129,7 +131,20 @@ def elements(html: str) -> list[tuple[str, dict[str, str | None]]]:
 @pytest.mark.parametrize("base", ["", PAGE])
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_nothing_hostile_survives(payload: str, base: str, images: bool) -> None:
-    for tag, attributes in elements(render(payload, origins=WIKI, base=base, images=images)):
+    check(render(payload, origins=WIKI, base=base, images=images))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_nothing_hostile_survives_while_it_grows(payload: str) -> None:
+    growing = Growing(WIKI)
+    text = f"a\n\n{payload}\n\nb\n\n{payload}\n"
+    for end in (*range(0, len(text), 3), len(text)):
+        check(growing.render(text[:end]))
+
+
+def check(html: str) -> None:
+    """Only what is allowed, and links that lead into the web."""
+    for tag, attributes in elements(html):
         assert tag in TAGS
         assert set(attributes) <= ATTRIBUTES.get(tag, set()) | {"rel"}
         for name in ("href", "src"):
@@ -252,3 +267,33 @@ def test_a_text_cannot_make_marks() -> None:
 def test_paragraphs_are_prose_as_readers_see_it() -> None:
     text = "# No\n\nOne `two`\n*three*\n\n- four\n\n```\ncode\n```\n\n![no](x.png) five"
     assert paragraphs(text) == ["One two three", "four", "five"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text("ab1.-*_`~#>|=+ \n\r\t()[]<&"), st.integers(1, 5))
+@example("a\n| b | c |\n-|-|-", 1)  # a table for a moment
+@example("- a\n\n1\n\n2. b", 1)
+def test_a_growing_text_looks_as_if_it_were_rendered_anew(text: str, step: int) -> None:
+    growing = Growing(WIKI)
+    for end in (*range(0, len(text), step), len(text)):
+        assert growing.render(text[:end]) == render(text[:end], origins=WIKI)
+
+
+def test_finished_blocks_of_a_growing_text_are_not_parsed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[str] = []
+    parse = markdown._parser.parse
+
+    def spy(text: str) -> list[Token]:
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(markdown._parser, "parse", spy)
+    growing = Growing()
+    for end in range(len(text := "one\n\ntwo\n\n- three\n- four\n\n```\nfive\n```\nsix\n")):
+        growing.render(text[:end])
+    longest = {
+        line: max(map(len, filter(lambda it: line in it, parsed))) for line in ("one", "six")
+    }
+    assert longest == {"one": len("one\n\ntwo\n"), "six": len("```\nfive\n```\nsix")}
