@@ -7,10 +7,10 @@ its open streams first.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import httpx
 import psutil
 import sqlalchemy as sa
 
-from askdocs import checks
+from askdocs import checks, hanging
 from askdocs.home import Home
 from askdocs.supervisor import Running, Say, Service
 from gateway import deployments, promotions
@@ -38,11 +38,6 @@ LONGEST = 600.0  # seconds that open streams may go on
 # Bytes of memory beside the weights, at the least: a context of 16,000 tokens of a model of 135
 # million parameters takes 0.4 GiB, and the engine itself 0.1 GiB.
 BESIDE = 2**29
-_WORKING = re.compile(
-    r"^(?:llamacpp:requests_(?:processing|deferred)|vllm:num_requests_(?:running|waiting))"
-    r"(?:\{.*\})? (\S+)$",
-    re.MULTILINE,
-)
 
 
 @dataclass(frozen=True)
@@ -204,6 +199,7 @@ class Deployed:
             log=self._home.logs / f"{one.name}.log",
             ready=engine.is_ready,
             timeout=self._host.timeout,
+            hung=partial(hanging.hung, url),
         )
         running = Running(service, self._say, self._changed)
         try:
@@ -293,4 +289,4 @@ async def working(url: str) -> bool:
             reply = await http.get(f"{url.removesuffix('/v1')}/metrics", timeout=5)
     except httpx.HTTPError:
         return False
-    return any(float(value) for value in _WORKING.findall(reply.text))
+    return hanging.has_work(reply.text)

@@ -22,7 +22,9 @@ from gateway.errors import AskdocsError
 Say = Callable[[str, str], None]
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-LONGEST_PAUSE = 15.0  # seconds between two starts of a process that keeps dying
+FIRST_PAUSE = 0.2  # seconds until a process that died is started again
+LONGEST_PAUSE = 15.0  # of one that keeps dying: each pause is twice the last one
+STEADY = 60.0  # seconds that it has to live until the pauses begin anew
 LARGEST_LOG = 10 * 2**20
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -41,6 +43,9 @@ class Service:
     timeout: float
     """Seconds that the first start may take until it is ready."""
     env: dict[str, str] = field(default_factory=dict)
+    hung: Callable[[int], Awaitable[str]] | None = None
+    """Given its pid, returns once it lives and does nothing any more, with what was seen; it is
+    killed then, as where it is not ready again in time."""
 
 
 class Running:
@@ -54,6 +59,9 @@ class Running:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
+        self._log = RotatingFileHandler(
+            service.log, maxBytes=LARGEST_LOG, backupCount=1, delay=True
+        )
 
     @property
     def pid(self) -> int | None:
@@ -82,6 +90,7 @@ class Running:
                 )
             await asyncio.sleep(0.2)
         self._keeper = asyncio.create_task(self._keep())
+        self._keeper.add_done_callback(self._kept)
 
     async def stop(self) -> None:
         """Stop it and all that it started, within GRACE and a little."""
@@ -99,6 +108,7 @@ class Running:
         signal_group(process.pid, signal.SIGKILL)
         await _ended(process)
         await self._drained()
+        self._log.close()
 
     async def _spawn(self) -> None:
         service = self.service
@@ -116,44 +126,83 @@ class Running:
         self._changed()
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
-        log = RotatingFileHandler(self.service.log, maxBytes=LARGEST_LOG, backupCount=1)
         assert process.stdout is not None
-        try:
-            while True:
-                try:
-                    line = await process.stdout.readline()
-                except ValueError:
-                    continue  # a line longer than the limit: its rest follows
-                if not line:
-                    return
-                text = line.decode("utf-8", "replace").rstrip("\n")
-                log.emit(logging.makeLogRecord({"msg": text}))
-                if text.startswith("» "):
-                    self._say(self.service.name, text[2:])
-        finally:
-            log.close()
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:
+                continue  # a line longer than the limit: its rest follows
+            if not line:
+                return
+            text = line.decode("utf-8", "replace").rstrip("\n")
+            self._write(text)
+            if text.startswith("» "):
+                self._say(self.service.name, text[2:])
+
+    def _write(self, line: str) -> None:
+        self._log.emit(logging.makeLogRecord({"msg": line}))
 
     async def _keep(self) -> None:
-        pause = 0.2
+        pause = FIRST_PAUSE
+        began = time.monotonic()
         while True:
-            assert self._process is not None
-            code = await _ended(self._process)
+            happened = await self._over()
             if self._stopping:
                 return
-            signal_group(self._process.pid, signal.SIGKILL)
-            self._say(self.service.name, f"ended ({how(code)}); starting it again")
+            if time.monotonic() - began > STEADY:
+                pause = FIRST_PAUSE
+            self._tell(f"{happened}; starting it again")
             await asyncio.sleep(pause)
-            began = time.monotonic()
+            pause = min(pause * 2, LONGEST_PAUSE)
             self.restarts += 1
             await self._spawn()
-            while self.pid is not None and not await self.service.ready():  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
-            if self.pid is not None:
-                took = time.monotonic() - began
-                self._say(self.service.name, f"is back after {took:.1f} s")
-                pause = 0.2
+            began = await self._back()
+
+    async def _back(self) -> float:
+        """Wait until it is ready again, or has ended. When that was."""
+        began = time.monotonic()
+        while self.pid is not None and not await self.service.ready():
+            await asyncio.sleep(0.2)
+            took = time.monotonic() - began
+            if self.service.hung and took > self.service.timeout and self.pid is not None:
+                self._tell(f"is not ready after {took:.0f} s: killed")
+                signal_group(self.pid, signal.SIGKILL)
+                return time.monotonic()
+        now = time.monotonic()
+        if self.pid is not None:
+            self._say(self.service.name, f"is back after {now - began:.1f} s")
+        return now
+
+    async def _over(self) -> str:
+        """Wait until it has ended, or hangs and is killed. What happened, for people."""
+        process, hung = self._process, self.service.hung
+        assert process is not None
+        ending = asyncio.create_task(_ended(process))
+        hanging = asyncio.ensure_future(hung(process.pid)) if hung else None
+        tasks = [task for task in (ending, hanging) if task]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if hanging is None or ending.done():
+                happened = f"ended ({how(await ending)})"
             else:
-                pause = min(pause * 2, LONGEST_PAUSE)
+                happened = f"hangs ({hanging.result()}): killed"
+            # Its children, too, and at once: there is nothing that it could still save.
+            signal_group(process.pid, signal.SIGKILL)
+            await ending
+            return happened
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tell(self, text: str) -> None:
+        """At the terminal and in the log."""
+        self._say(self.service.name, text)
+        self._write(f"askdocs: {text}")
+
+    def _kept(self, keeper: asyncio.Task[None]) -> None:
+        if not keeper.cancelled() and (error := keeper.exception()):
+            self._say(self.service.name, f"is not watched any more: {error!r}")
 
     async def _drained(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -21,7 +21,7 @@ import psutil
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from askdocs import checks, client, model, site, status
+from askdocs import checks, client, hanging, model, site, status
 from askdocs.capacity import here
 from askdocs.deployed import Deployed, Host
 from askdocs.home import Home, read_json, write_json
@@ -233,11 +233,11 @@ class Up:
             log=self._home.logs / "engine.log",
             ready=probe.is_ready,
             timeout=600 if settings.engine == "vllm" else 180,
+            hung=partial(hanging.hung, url),
         )
         self._say("engine", f"starting {settings.engine} with {chosen.name}")
         await self._service(service)
         found = await probe.model()
-        await probe.close()
         if settings.engine == "vllm":
             await self._in_thread(here.after, url, settings.context, say)
         return Served(url, found.id, chosen.name, found.context or settings.context, own=True)

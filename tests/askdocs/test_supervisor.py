@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -32,7 +32,14 @@ class Desk:
     def log(self) -> Path:
         return self.folder / "part.log"
 
-    def running(self, code: str, *, ready: bool | None = None, timeout: float = 20) -> Running:
+    def running(
+        self,
+        code: str,
+        *,
+        ready: bool | None = None,
+        timeout: float = 20,
+        hung: Callable[[int], Awaitable[str]] | None = None,
+    ) -> Running:
         """A service of this code; ready (unless told) when it made the file `ready`."""
 
         async def is_ready() -> bool:
@@ -45,6 +52,7 @@ class Desk:
             ready=is_ready,
             timeout=timeout,
             env={"READY": str(self.folder / "ready"), "COLOUR": "green"},
+            hung=hung,
         )
         running = Running(
             service,
@@ -77,6 +85,11 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def pid_of(running: Running) -> int:
+    assert running.pid is not None
+    return running.pid
 
 
 SERVES = """
@@ -162,6 +175,83 @@ async def test_one_that_keeps_dying_is_started_with_growing_pauses(desk: Desk) -
     await until(lambda: running.restarts == 3)
     assert 0.5 + 0.2 + 0.4 + 0.8 <= time.monotonic() - began < 6
     assert ("part", "ended (exit code 7); starting it again") in desk.said
+
+
+async def test_one_that_lived_long_enough_is_started_without_a_longer_pause(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "STEADY", 0.0)
+    running = desk.running("import os, time\nopen(os.environ['READY'], 'w')\ntime.sleep(0.1)")
+    began = time.monotonic()
+    await running.start()
+    await until(lambda: running.restarts == 6)
+    assert time.monotonic() - began < 6 * (supervisor.FIRST_PAUSE + 1)
+
+
+async def test_one_that_hangs_is_killed_with_its_children_and_started_again(desk: Desk) -> None:
+    asked: list[int] = []
+
+    async def hung(pid: int) -> str:
+        asked.append(pid)
+        if len(asked) > 1:
+            await asyncio.sleep(60)
+        return "no answer for 15 s"
+
+    running = desk.running(HAS_A_CHILD.format(stubborn=True), hung=hung)
+    began = time.monotonic()
+    await running.start()
+    first, grandchild = pid_of(running), int((desk.folder / "ready").read_text())
+    await until(lambda: desk.said[-1:] and desk.said[-1][1].startswith("is back after"))
+    # SIGTERM, which it ignores, would have had GRACE.
+    assert time.monotonic() - began < supervisor.GRACE
+    assert not alive(first)
+    await until(lambda: not alive(grandchild), 2)
+    line = "hangs (no answer for 15 s): killed; starting it again"
+    assert desk.said[0] == ("part", line)
+    assert f"askdocs: {line}" in desk.log.read_text().splitlines()
+    assert asked == [first, running.pid]
+
+
+async def test_one_that_is_stopped_and_ignores_sigterm_ends_at_stop(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "GRACE", 0.5)
+    running = desk.running(SERVES)
+    await running.start()
+    pid = pid_of(running)
+    os.kill(pid, signal.SIGSTOP)
+    await running.stop()
+    assert not alive(pid)
+
+
+async def test_one_that_is_never_ready_again_is_killed_and_started_once_more(desk: Desk) -> None:
+    async def hung(pid: int) -> str:
+        await asyncio.sleep(60)
+        return ""
+
+    running = desk.running(SERVES, timeout=0.5, hung=hung)
+    await running.start()
+
+    async def never() -> bool:
+        return False
+
+    object.__setattr__(running.service, "ready", never)
+    os.kill(pid_of(running), signal.SIGKILL)
+    await until(lambda: running.restarts == 2)
+    assert [text.partition(" after ")[0] for _, text in desk.said[1:]] == [
+        "is not ready",
+        "ended (signal SIGKILL); starting it again",
+    ]
+    assert desk.said[1][1].endswith(" s: killed")
+
+
+async def test_a_watch_that_fails_is_said(desk: Desk) -> None:
+    async def hung(pid: int) -> str:
+        raise RuntimeError("closed")
+
+    await desk.running(SERVES, hung=hung).start()
+    await until(lambda: desk.said)
+    assert desk.said == [("part", "is not watched any more: RuntimeError('closed')")]
 
 
 async def test_lines_for_people_are_shown_and_everything_is_in_the_log(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""The real engine, llama.cpp with the small model: killed, and out of memory."""
+"""The real engine, llama.cpp with the small model: killed, hung, and out of memory."""
 
 import asyncio
 import contextlib
@@ -67,6 +67,19 @@ async def test_a_killed_engine_loses_nothing(
         await asyncio.sleep(1)
 
 
+@each_round
+async def test_an_engine_that_hangs_loses_nothing(
+    alone: tuple[Askdocs, Target], days: Report, number: int
+) -> None:
+    """It lives and keeps its connections, and does nothing any more."""
+    askdocs, target = alone
+    async with bad_day(days, "engine hangs", target, **CLIENTS) as day:
+        engine = await engine_of(askdocs)
+        day.begins()
+        engine.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(engine.wait, 60)
+
+
 @contextmanager
 def memory_limit(process: psutil.Process, megabytes: int) -> Iterator[None]:
     """Let the kernel kill that process as soon as it wants more memory than that."""
@@ -102,7 +115,10 @@ async def test_an_engine_out_of_memory_loses_nothing(
     """Something huge comes, and the kernel takes the process that wants more than there is."""
     askdocs, target = alone
     async with bad_day(days, "engine out of memory", target, **CLIENTS) as day:
-        engine = await engine_of(askdocs)
-        with memory_limit(engine, 32):
-            day.begins()
-            await asyncio.to_thread(overfeed, askdocs, engine)
+        # Once after the other: what watches the engine must watch the new one, too.
+        for _ in range(2):
+            engine = await engine_of(askdocs)
+            with memory_limit(engine, 32):
+                day.begins()
+                await asyncio.to_thread(overfeed, askdocs, engine)
+            await day.load.settled(2)

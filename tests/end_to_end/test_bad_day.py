@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -60,6 +62,47 @@ def test_a_killed_engine_is_503_with_retry_after_and_then_back_and_ctrl_c_stops_
         assert after["parts"]["engine"]["pid"] != before["parts"]["engine"]["pid"]
         assert "ended (signal SIGKILL); starting it again" in askdocs.text()
         assert after["ready"] is True
+        stops(askdocs, signal.SIGINT)
+
+
+def test_an_engine_that_hangs_is_503_and_then_back_also_after_another_has_died(
+    tmp_path: Path, wiki: Path
+) -> None:
+    with up(tmp_path / "home", wiki, up_warm="false") as askdocs:
+        started = askdocs.started
+        url = started["parts"]["gateway"]["url"]
+        headers = {"authorization": f"Bearer {started['key']}"}
+        hello = {"role": "user", "content": "Hello"}
+        body = {"model": "base", "messages": [hello], "max_tokens": 400, "ignore_eos": True}
+
+        def ask() -> httpx.Response:
+            return httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=120)
+
+        def until(text: str, times: int) -> None:
+            deadline = time.monotonic() + 90
+            while askdocs.text().count(text) < times:
+                assert time.monotonic() < deadline, askdocs.text()
+                time.sleep(0.1)
+
+        os.kill(started["parts"]["engine"]["pid"], signal.SIGKILL)
+        until("is back after", 1)
+        engine = psutil.Process(askdocs.status()["parts"]["engine"]["pid"])
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(ask)
+            time.sleep(2)
+            engine.suspend()
+            began = time.monotonic()
+            # 200: the gateway has asked the new engine again.
+            assert asking.result().status_code in (200, 502, 503)
+        until("is back after", 2)
+        assert time.monotonic() - began < 60
+        assert "hangs (no answer and no work for 1" in askdocs.text()
+        assert "hangs (no answer" in (askdocs.home / "logs" / "engine.log").read_text()
+        assert not engine.is_running()
+        with openai.OpenAI(base_url=url, api_key=started["key"], max_retries=5) as client:
+            client.chat.completions.create(
+                model="base", messages=[{"role": "user", "content": "Hello"}], max_tokens=8
+            )
         stops(askdocs, signal.SIGINT)
 
 

@@ -1,0 +1,106 @@
+"""Tells an engine that hangs from one that is busy.
+
+A busy engine may be silent, too: while a dozen requests wait for llama.cpp's model, nothing is left
+to answer /health. But its threads then run, or wait for a core; of an engine that hangs they do
+neither. Measured with the small model beside two engines that had both cores: one that read a
+prompt at a niceness of 19 ran for 0.05 s of each second and waited for a core for longer; one that
+was stopped did 0.0000 s of either.
+"""
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+
+LOOK = 3.0  # seconds between two looks
+PATIENCE = 2.0  # seconds that a look waits for the answer; the question goes on waiting its turn
+STILL = 15.0  # seconds without an answer and without work
+SILENT = 600.0  # seconds without an answer, at work or not: the gateway waits no longer, either
+LEAST = 0.01  # of the time: what counts as work
+_WORKING = re.compile(
+    r"^(?:llamacpp:requests_(?:processing|deferred)|vllm:num_requests_(?:running|waiting))"
+    r"(?:\{.*\})? (\S+)$",
+    re.MULTILINE,
+)
+_DONE = re.compile(
+    r"^(?:llamacpp:n_decode_total|vllm:(?:prompt|generation)_tokens_total)(?:\{.*\})? \S+$",
+    re.MULTILINE,
+)
+
+
+async def hung(url: str, pid: int) -> str:
+    """Return once the engine at `url`, the process of that pid, hangs; with what was seen of it.
+
+    It hangs when it does not answer, or does not get on with a request, and for STILL seconds none
+    of its processes does anything; or for SILENT seconds whatever they do.
+    """
+    now = heard = moved = time.monotonic()
+    done: str | None = ""
+    worked: dict[str, int] = {}
+    asking: asyncio.Task[str | None] | None = None
+    async with httpx.AsyncClient(timeout=SILENT, trust_env=False) as http:
+        try:
+            while True:
+                await asyncio.sleep(LOOK)
+                asking = asking or asyncio.create_task(_ask(http, url.removesuffix("/v1")))
+                answered, _ = await asyncio.wait({asking}, timeout=PATIENCE)
+                last, now = now, time.monotonic()
+                if answered:
+                    before, done = done, asking.result()
+                    asking = None
+                    if done is not None and (not done or done != before):
+                        heard, worked = now, {}
+                        continue
+                was, worked = worked, _worked(pid)
+                grown = sum(max(0, ns - was.get(one, 0)) for one, ns in worked.items())
+                if not was or grown > LEAST * (now - last) * 1e9:
+                    moved = now
+                if now - moved >= STILL:
+                    return f"no answer and no work for {now - moved:.0f} s"
+                if now - heard >= SILENT:
+                    return f"no answer for {now - heard:.0f} s"
+        finally:
+            if asking:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+
+
+async def _ask(http: httpx.AsyncClient, root: str) -> str | None:
+    """What it has done so far, where requests wait for more; empty: none does; None: no answer."""
+    try:
+        health = await http.get(f"{root}/health")
+        if health.status_code >= 500:
+            return None
+        metrics = (await http.get(f"{root}/metrics")).text
+    except httpx.HTTPError:
+        return None
+    return "\n".join(_DONE.findall(metrics)) if has_work(metrics) else ""
+
+
+def has_work(metrics: str) -> bool:
+    """Has an engine of these metrics requests to work on?"""
+    return any(float(value) for value in _WORKING.findall(metrics))
+
+
+def _worked(pid: int) -> dict[str, int]:
+    """Nanoseconds for which each thread of a process, and of those below it, ran or waited for a
+    core. Empty where the kernel does not tell.
+
+    https://docs.kernel.org/scheduler/sched-stats.html#proc-pid-schedstat
+    """
+    worked = {}
+    try:
+        pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return {}
+    for one in pids:
+        for file in Path(f"/proc/{one}/task").glob("*/schedstat"):
+            try:
+                ran, waited, _ = file.read_text().split()
+            except OSError:  # it ended just now
+                continue
+            worked[file.parent.name] = int(ran) + int(waited)
+    return worked
