@@ -3,11 +3,13 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+import aiohttp
 import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
 
 # A small model on a laptop reads a long page for half a minute before its first word.
-TIMEOUT = httpx.Timeout(10, read=180)
+TIMEOUT = aiohttp.ClientTimeout(sock_connect=10, sock_read=180)
 MAX_ANSWER = 32_000  # characters; a model that never stops is stopped here
 
 
@@ -134,17 +136,23 @@ class Gateway:
         headers = {"x-askdocs-progress": "on", "accept": "text/event-stream"}
         if settings.gateway_key:
             headers["authorization"] = f"Bearer {settings.gateway_key.get_secret_value()}"
-        self.client = httpx.AsyncClient(
-            headers=headers,
+        self._headers = headers
+        # A proxy from the environment would be asked for 127.0.0.1, where it finds itself.
+        self._trust_env = not _is_here(settings.gateway_url)
+
+    @cached_property
+    def _client(self) -> aiohttp.ClientSession:
+        """Half of what httpx' client costs for an answer; made late, because it needs a loop."""
+        return aiohttp.ClientSession(
+            headers=self._headers,
             timeout=TIMEOUT,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-            # A proxy from the environment would be asked for 127.0.0.1, where it finds itself.
-            trust_env=not _is_here(settings.gateway_url),
+            connector=aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context()),
+            trust_env=self._trust_env,
         )
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.client.aclose()
+        await self._client.close()
         if self._tracer:
             await asyncio.to_thread(self._tracer.close)
 
@@ -158,9 +166,10 @@ class Gateway:
             return
         body = {"alias": alias, "model": model, "vote": vote.vote}
         try:
-            response = await self.client.post(self.vote_url, json=body, timeout=10)
-            response.raise_for_status()
-        except httpx.HTTPError as error:
+            timeout = aiohttp.ClientTimeout(10)
+            async with self._client.post(self.vote_url, json=body, timeout=timeout) as response:
+                response.raise_for_status()
+        except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("a vote is stored, but not counted for %s: %r", model, error)
 
     async def ask(
@@ -212,31 +221,25 @@ class Gateway:
     ) -> AsyncGenerator[Reading | str | Outcome]:
         """As `ask`, of a request that is made."""
         try:
-            headers = httpx.Headers(span.onward(()))
-            stream = self.client.stream("POST", self.url, json=body, headers=headers)
-            async with stream as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    log.warning("gateway: %s %s", response.status_code, response.text[:500])
-                    raise _failure(
-                        response.status_code,
-                        _error(_object(response.text)),
-                        response.headers.get("retry-after", ""),
-                    )
-                async for part in _parts(response):
+            headers = [(name.decode(), value.decode("latin-1")) for name, value in span.onward(())]
+            asking = self._client.post(self.url, json=body, headers=headers, allow_redirects=False)
+            async with asking as response:
+                if response.status != 200:
+                    text = await response.text("utf-8", "replace")
+                    log.warning("gateway: %s %s", response.status, text[:500])
+                    wait = response.headers.get("retry-after", "")
+                    raise _failure(response.status, _error(_object(text)), wait)
+                async for part in _parts(response.content.iter_any()):
                     if isinstance(part, Outcome):
                         span.set(askdocs__refused=part.refused, gen_ai__response__model=part.served)
                     yield part
-        except httpx.TimeoutException as error:
-            log.warning("gateway: %r", error)
-            unreachable = isinstance(error, httpx.ConnectTimeout)
-            if unreachable:
-                raise Failure(UNREACHABLE, "unreachable") from error
-            raise Failure(SLOW, "slow") from error
-        except httpx.ConnectError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             log.warning("gateway: %r", error)
             raise Failure(UNREACHABLE, "unreachable") from error
-        except httpx.HTTPError as error:
+        except TimeoutError as error:
+            log.warning("gateway: %r", error)
+            raise Failure(SLOW, "slow") from error
+        except aiohttp.ClientError as error:
             log.warning("gateway: %r", error)
             raise Failure(BROKEN, "broke_off") from error
 
@@ -251,10 +254,10 @@ def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-async def _parts(response: httpx.Response) -> AsyncIterator[Reading | str | Outcome]:
+async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | Outcome]:
     finished = False
     length = 0
-    async for data in sse.data(response.aiter_bytes()):
+    async for data in sse.data(chunks):
         if data == "[DONE]":
             finished = True
             break

@@ -14,8 +14,7 @@ _BREAK = re.compile(r"\r\n|\r|\n")
 async def data(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
     """The `data` of each event. Chunks may be cut anywhere, inside a character too.
 
-    Splits on CR, LF and CRLF only: httpx' own line reader also splits on U+2028 and its like,
-    which JSON may carry unescaped.
+    Splits on CR, LF and CRLF only: JSON may carry U+2028 and its like unescaped.
     """
     lines: list[str] = []
     async for raw in _lines(chunks):

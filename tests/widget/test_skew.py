@@ -6,11 +6,10 @@ it was asked "How do I descale the coffee machine?".
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from widget.gateway import Outcome, Reading, _parts
@@ -34,7 +33,11 @@ def stream(events: list[Any]) -> str:
 
 async def read(text: str) -> tuple[Reading | None, str, Outcome | None]:
     """What the box makes of a stream."""
-    found: list[Any] = [part async for part in _parts(httpx.Response(200, text=text))]
+
+    async def sent() -> AsyncIterator[bytes]:
+        yield text.encode()
+
+    found: list[Any] = [part async for part in _parts(sent())]
     reading = [part for part in found if isinstance(part, Reading)]
     outcome = [part for part in found if isinstance(part, Outcome)]
     words = "".join(part for part in found if isinstance(part, str))
