@@ -22,6 +22,7 @@ from gateway.agents.door import Door
 from gateway.aliases import Route
 from gateway.asked import wants_grounding
 from gateway.config import GatewaySettings
+from gateway.continuation import Continuation
 from gateway.database import Unreachable
 from gateway.dispatch import Call, unknown_model
 from gateway.errors import AskdocsError
@@ -192,7 +193,8 @@ class Gateway:
                 render = _renderer(request, space)
                 call = Call(endpoint, exchange.scope, exchange.stream, render, exchange.span)
                 opened = await parts.dispatch.open(call, route)
-                await relay.relay(opened, exchange, request, send)
+                rest = Continuation(parts.dispatch, parts.fleet.find, call, route, request)
+                await relay.relay(opened, exchange, request, rest, send)
 
     async def _first(self, route: Route, exchange: Exchange) -> Served:
         """The model that will answer, as far as one can know."""

@@ -124,6 +124,10 @@ class Exchange:
             self.measured.fallback(source, model, reason)
         self.measured.first_byte()
 
+    def broke_off(self, model: str, *, goes_on: bool) -> None:
+        """A model's answer broke off; does another engine go on with it?"""
+        self.measured.broke_off(model, "continued" if goes_on else "ended")
+
     def used(self, usage: Any) -> None:
         """The usage that a model states, in OpenAI's, Responses' or Messages' words."""
         if not isinstance(usage, dict):

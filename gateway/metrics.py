@@ -161,6 +161,11 @@ class Metrics:
             "Requests that went on to the next model, and why.",
             *("alias", "source", "target", "reason"),
         )
+        self._broken = counter(
+            "broken_answers_total",
+            "Answers that a model's server broke off, by what became of them: continued, ended.",
+            *("alias", "model", "outcome"),
+        )
         self._upstream_errors = counter(
             "upstream_errors_total", "Failures of a model's server.", "model", "reason"
         )
@@ -432,6 +437,10 @@ class Request:
     def fallback(self, source: str, target: str, reason: str) -> None:
         """The model `source` did not answer because of `reason`; `target` is next."""
         self._metrics._fallbacks.labels(self.alias, source, target, reason).inc()
+
+    def broke_off(self, model: str, outcome: str) -> None:
+        """The server of `model` broke off; the answer was `continued` by another, or `ended`."""
+        self._metrics._broken.labels(self.alias, model, outcome).inc()
 
     def end(
         self,

@@ -5,10 +5,11 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Send
 
+from gateway.continuation import Continuation
 from gateway.dispatch import Opened, stated
 from gateway.exchange import Exchange
-from gateway.fleet import LOOPBACK
-from gateway.http import JSON, Reply, broken_off, dump, unavailable
+from gateway.fleet import LOOPBACK, LOOPBACK_HEADERS
+from gateway.http import DONE, JSON, ApiError, Reply, broken_off, dump, unavailable
 from gateway.lane import LaneError, LaneReply
 from gateway.server import WRITER
 from gateway.stream import Stream, rename
@@ -21,11 +22,13 @@ STREAM_START = [
 JSON_START = [(b"content-type", JSON.encode())]
 
 
-async def relay(opened: Opened, exchange: Exchange, request: dict[str, Any], send: Send) -> None:
+async def relay(
+    opened: Opened, exchange: Exchange, request: dict[str, Any], rest: Continuation, send: Send
+) -> None:
     """Send the answer as its model gives it, under the gateway's name for the model.
 
     Raises:
-        ApiError: a whole answer broke off; in a stream that is an event.
+        ApiError: a whole answer broke off, and nobody went on; in a stream that is an event.
     """
     exchange.answered_by(opened.served.name, opened.lane, opened.left)
     if exchange.wants_text:
@@ -33,66 +36,120 @@ async def relay(opened: Opened, exchange: Exchange, request: dict[str, Any], sen
         exchange.prompt = dump(asked).decode()  # it may have half a surrogate pair
     try:
         if exchange.stream and opened.is_stream:
-            await _stream(opened, exchange, request, send)
+            await _stream(opened, exchange, request, rest, send)
         else:
-            await _whole(opened, exchange, send)
+            await _whole(opened, exchange, rest, send)
     finally:
         await opened.close()
 
 
-async def _stream(opened: Opened, exchange: Exchange, request: dict[str, Any], send: Send) -> None:
+async def _stream(
+    opened: Opened, exchange: Exchange, request: dict[str, Any], rest: Continuation, send: Send
+) -> None:
     options = request.get("stream_options")
     shown = isinstance(options, dict) and bool(options.get("include_usage"))
-    stream = Stream(opened.model_there, opened.served.name.encode(), keep_usage=shown)
+    name = opened.served.name.encode()
+    stream = Stream(opened.model_there, name, keep_usage=shown)
+    await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_START)})
+    last = b""
+    model, said = opened.served, 0
+    try:
+        last = await _pass_on(opened, stream, exchange, rest, send)
+        while not stream.is_whole:
+            if last:
+                await send(_part(last))
+            last = b""
+            more = await rest.open(model)
+            exchange.broke_off(model.name, goes_on=more is not None or rest.is_complete)
+            if more is None:
+                break
+            model, said = more.served, rest.tokens
+            stream = Stream(more.model_there, name, keep_usage=shown, said=said)
+            try:
+                last = await _pass_on(more, stream, exchange, rest, send)
+            finally:
+                await more.close()
+    finally:
+        exchange.used(stream.usage)
+        if stream.usage is None:
+            exchange.completion_tokens = said + stream.events
+    if stream.is_whole:
+        end = last + stream.end()
+    elif rest.is_complete:
+        end = DONE
+    else:
+        exchange.status = 502
+        end = stream.end()
+    await send({"type": "http.response.body", "body": end})
+
+
+async def _pass_on(
+    opened: Opened, stream: Stream, exchange: Exchange, rest: Continuation, send: Send
+) -> bytes:
+    """Send what comes, until it ends or breaks off; returns what is still to be sent."""
     measured = exchange.measured
     wants_text = exchange.wants_text
+    goes_on = rest.has_begun
 
     def passed(chunk: bytes) -> bytes:
         """What the client gets of it."""
         measured.chunk()
         out = stream.feed(chunk)
+        if goes_on:
+            out = rest.joined(out)
+        rest.passed(out)
         if wants_text and out:
             exchange.answer.append(out.decode("utf-8", "replace"))
         return out
 
-    await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_START)})
-    last = b""
     try:
         writer = exchange.scope.get("extensions", {}).get(WRITER)
         if writer is not None and isinstance(opened.response, LaneReply):
-            await send(_part(passed(opened.first)))
+            if out := passed(opened.first):
+                await send(_part(out))
             last = await opened.response.pump(
                 lambda chunk: writer.write_body(passed(chunk)), writer.drain
             )
-            last = last and passed(last)
-        else:
-            async for chunk in opened.chunks():
-                if out := passed(chunk):
-                    await send(_part(out))
+            return last and passed(last)
+        async for chunk in opened.chunks():
+            if out := passed(chunk):
+                await send(_part(out))
     except LaneError:
-        pass  # `end` says so to the client
-    finally:
-        exchange.used(stream.usage)
-        if stream.usage is None:
-            exchange.completion_tokens = stream.events
-    if stream.failed or not stream.done:
-        exchange.status = 502
-    await send({"type": "http.response.body", "body": last + stream.end()})
+        pass  # the stream is not whole
+    return b""
 
 
 def _part(data: bytes) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": True}
 
 
-async def _whole(opened: Opened, exchange: Exchange, send: Send) -> None:
-    try:
-        body = await opened.body()
-    except LaneError:
-        raise broken_off() from None
+async def _whole(opened: Opened, exchange: Exchange, rest: Continuation, send: Send) -> None:
+    body = await _read(opened)
+    while isinstance(body, ApiError):
+        # Nothing of it has reached the client: it is asked for anew.
+        more = await rest.open(opened.served)
+        exchange.broke_off(opened.served.name, goes_on=more is not None)
+        if more is None:
+            raise body
+        try:
+            opened, body = more, await _read(more)
+        finally:
+            await more.close()
+        exchange.answered_by(opened.served.name, opened.lane, opened.left)
     exchange.used(_usage(body))
     if exchange.wants_text:
         exchange.answer.append(body.decode("utf-8", "replace"))
     await _send_whole(rename(body, opened.model_there, opened.served.name.encode()), send)
+
+
+async def _read(opened: Opened) -> bytes | ApiError:
+    """The whole answer, or why there is none."""
+    try:
+        return await opened.body()
+    except LaneError:
+        return broken_off()
+    except ApiError as error:
+        return error
 
 
 async def translated(
@@ -105,8 +162,14 @@ async def translated(
     """
     path = f"/v1{exchange.endpoint}"
     scope = {**exchange.scope, "path": path, "raw_path": path.encode()}
-    body = dump({**request, "model": f"{LOOPBACK}/{exchange.alias}"})
-    reply = await Reply.open(litellm, scope, body)
+    # They take the place of those that the model has: the inner request is of the same trace.
+    trace = {k.decode(): v.decode("latin-1") for k, v in exchange.span.onward(scope["headers"])}
+    asked = {
+        **request,
+        "model": f"{LOOPBACK}/{exchange.alias}",
+        "extra_headers": {**LOOPBACK_HEADERS, **trace},
+    }
+    reply = await Reply.open(litellm, scope, dump(asked))
     try:
         if reply.status >= 400:
             error = stated(reply.status, await reply.body())

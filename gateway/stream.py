@@ -40,32 +40,44 @@ def _renames(there: bytes, here: bytes) -> tuple[tuple[bytes, bytes], ...]:
 class Stream:
     """One stream on its way from the engine to the client."""
 
-    def __init__(self, there: bytes, here: bytes, *, keep_usage: bool) -> None:
+    def __init__(self, there: bytes, here: bytes, *, keep_usage: bool, said: int = 0) -> None:
         """`there` and `here` are the model's name at the engine and for the client.
 
         `keep_usage`: did the client ask for the usage? The engine is asked for it in any case.
+        `said`: tokens of the answer that the engine was given as the end of its prompt.
         """
         self._renames = _renames(there, here)
         self._keep_usage = keep_usage
+        self._said = said
         self._held = b""
+        self._error = b""
         self.usage: dict[str, Any] | None = None
         """The last usage that the engine stated."""
         self.events = 0
         self.done = False
         """Has `[DONE]` come?"""
         self.failed = False
-        """Has the engine sent an error?"""
+        """Has the engine sent an error? It is kept for the end, and nothing comes after it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Has all of the answer come?"""
+        return self.done and not self.failed
 
     def feed(self, data: bytes) -> bytes:
         """The whole events up to here, for the client; may be empty. Never raises."""
+        if self.failed:
+            return b""
         if self._held:
             data = self._held + data
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
         end = data.rfind(b"\n\n") + 2
         if end == 1:
-            self._held = b"" if self.failed else data
-            return self._too_long() if len(data) > MAX_EVENT else b""
+            self._held = data
+            if len(data) > MAX_EVENT:
+                self._fail(_broken_off())
+            return b""
         if end == len(data):
             self._held = b""
         else:
@@ -84,18 +96,18 @@ class Stream:
     def end(self) -> bytes:
         """What the client is still to get when the engine's stream has ended.
 
-        An error event, unless the engine said itself that it was done or has failed: a client must
-        never take a part for the whole.
+        An error event, the engine's own or ours, unless the engine said that it was done: a client
+        must never take a part for the whole.
         """
         self._held = b""
-        if self.done or self.failed:
-            return b""
-        return b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
+        if self.failed:
+            return self._error
+        return b"" if self.done else _broken_off()
 
-    def _too_long(self) -> bytes:
-        self._held = b""
+    def _fail(self, event: bytes) -> None:
         self.failed = True
-        return b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
+        self._error = event
+        self._held = b""
 
     def _without_usage(self, data: bytes) -> bytes:
         """Reads the usage; unless the client asked for it, the events are without it then.
@@ -108,31 +120,50 @@ class Stream:
         start = start + 2 if start >= 0 else 0
         events = [data[:start]]
         for event in data[start:-2].split(b"\n\n"):
-            if b'"usage":' in event and (chunk := _parsed(event)) is not None:
+            if b'"usage":' in event and (chunk := parsed(event)) is not None:
                 usage = chunk.pop("usage", None)
                 if isinstance(usage, dict):
-                    self.usage = usage
+                    self.usage = usage = _as_one(usage, self._said)
                     if not self._keep_usage and not _says_something(chunk):
                         continue
-                if not self._keep_usage:
+                if self._keep_usage and self._said:
+                    event = b"data: " + orjson.dumps({**chunk, "usage": usage})
+                elif not self._keep_usage:
                     event = b"data: " + orjson.dumps(chunk)
             events.append(event + b"\n\n")
         return b"".join(events)
 
     def _with_error(self, data: bytes) -> bytes:
-        """Notes an error; llama.cpp of 2024 wrote it as `error: {...}`, which no client reads."""
+        """What comes before an error, if there is one.
+
+        llama.cpp of 2024 wrote it as `error: {...}`, which no client reads.
+        """
         events = []
         for event in data[:-2].split(b"\n\n"):
             if event.startswith(b"error:"):
                 event = b'data: {"error":' + event[6:].strip() + b"}"
             # A chunk that says `"error":null` beside its choices is none.
-            if b'"error"' in event and (chunk := _parsed(event)) and chunk.get("error"):
-                self.failed = True
+            if b'"error"' in event and (chunk := parsed(event)) and chunk.get("error"):
+                self._fail(event + b"\n\n")
+                break
             events.append(event + b"\n\n")
         return b"".join(events)
 
 
-def _parsed(event: bytes) -> dict[str, Any] | None:
+def _broken_off() -> bytes:
+    return b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
+
+
+def _as_one(usage: dict[str, Any], said: int) -> dict[str, Any]:
+    """The usage of an answer in whose prompt `said` tokens are of the answer itself."""
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not (said and isinstance(prompt, int) and isinstance(completion, int)):
+        return usage
+    moved = min(said, prompt)
+    return {**usage, "prompt_tokens": prompt - moved, "completion_tokens": completion + moved}
+
+
+def parsed(event: bytes) -> dict[str, Any] | None:
     """The JSON object that an event is, if it is one of a single line."""
     if not event.startswith(b"data:"):
         return None

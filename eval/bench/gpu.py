@@ -65,7 +65,11 @@ class Plan:
 
 
 def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]:
-    """The number of the question, and its answer."""
+    """The number of the question, and its answer, or what follows on its beginning."""
+    said = ""
+    if messages[-1]["role"] == "assistant":
+        *messages, last = messages
+        said = str(last["content"])
     asked = str(messages[-1]["content"])
     found = _NUMBER.search(asked)
     number = int(found[1]) if found else -1
@@ -75,10 +79,12 @@ def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]
     page = _PAGE.search("\n".join(str(message["content"]) for message in messages))
     words = (match[0] for match in _TOKEN.finditer(page[1])) if page else iter(())
     tokens = list(islice(words, length)) if page else [" token"] * length
-    sentence, said = len(tokens) - 1, ""
+    while said and tokens[1:]:  # its last token, at least, is to be said
+        said = said.removeprefix(tokens.pop(0))
+    sentence, text = len(tokens) - 1, ""
     for index, token in enumerate(tokens if page else ()):
-        said += token
-        if first(said):
+        text += token
+        if first(text):
             sentence = index
             break
     timing = Timing(begin, begin + sentence * gap, begin + (len(tokens) - 1) * gap)

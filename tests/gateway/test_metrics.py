@@ -225,6 +225,7 @@ async def test_rejections_fallbacks_and_failures_are_counted() -> None:
     request.alias, request.team = "docs", "it"
     request.limited("rpm")
     request.fallback("docs@v7", "base", "timeout")
+    request.broke_off("base", "continued")
     metrics.upstream_error("docs@v7", "timeout")
     metrics.circuit("docs@v7", 2)
     metrics.limiter_local(True)
@@ -237,6 +238,11 @@ async def test_rejections_fallbacks_and_failures_are_counted() -> None:
             "fallbacks_total",
             1,
             {"alias": "docs", "source": "docs@v7", "target": "base", "reason": "timeout"},
+        ),
+        (
+            "broken_answers_total",
+            1,
+            {"alias": "docs", "model": "base", "outcome": "continued"},
         ),
         ("upstream_errors_total", 1, {"model": "docs@v7", "reason": "timeout"}),
         ("circuit_state", 2, {"model": "docs@v7"}),

@@ -158,6 +158,24 @@ def test_an_error_of_the_engine_is_passed_on_once(error: bytes, end: bytes) -> N
     assert errors == ["no"]
 
 
+def test_an_error_waits_for_the_end_and_nothing_comes_after_it() -> None:
+    stream = Stream(b"at/engine", b"docs", keep_usage=False)
+    out = stream.feed(delta("a") + b'data: {"error":{"message":"no"}}\n\n' + delta("b") + DONE)
+    assert texts(out) == "a"
+    assert stream.feed(delta("c") + DONE) == b""
+    assert not stream.is_whole
+    assert chunks(stream.end()) == [{"error": {"message": "no"}}]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_was_said_before_counts_as_answer_and_not_as_prompt(keep: bool) -> None:
+    stream = Stream(b"at/engine", b"docs", keep_usage=keep, said=2)
+    out = stream.feed(delta("c") + event(choices=[], usage=USAGE) + DONE)
+    summed = {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}
+    assert stream.usage == summed
+    assert [c["usage"] for c in chunks(out) if "usage" in c] == ([summed] if keep else [])
+
+
 def test_a_chunk_that_says_it_has_no_error_has_none() -> None:
     out, stream = through(delta("a", error=None) + DONE)
     assert (texts(out), stream.failed) == ("a", False)
@@ -170,7 +188,7 @@ def test_a_chunk_that_says_it_has_no_error_has_none() -> None:
         {"choices": [1, None], "usage": USAGE},
         {"choices": [{"delta": "x"}], "usage": USAGE},
         {"choices": None, "usage": 7},
-        {"error": [1], "usage": [], "choices": {}},
+        {"error": [], "usage": [], "choices": {}},
     ],
 )
 def test_chunks_of_an_odd_shape_are_passed_on_or_dropped_without_harm(
@@ -184,8 +202,8 @@ def test_chunks_of_an_odd_shape_are_passed_on_or_dropped_without_harm(
 def test_an_event_without_an_end_is_a_break_and_not_kept() -> None:
     stream = Stream(b"a", b"b", keep_usage=False)
     out = [stream.feed(b"data: " + b"x" * 2**16) for _ in range(MAX_EVENT // 2**16 + 5)]
-    assert b"".join(out).count(b'"error"') == 1
-    assert stream.end() == b""
+    assert b"".join(out) == b""
+    assert stream.end().count(b'"error"') == 1
     assert stream._held == b""
 
 
