@@ -27,6 +27,7 @@ from gateway.lane import Lane
 from gateway.local import Local, Reader
 
 LOOPBACK = "askdocs"  # LiteLLM's name for this gateway's own chat endpoint
+LOOPBACK_HEADERS = {"Connection": "close", "x-askdocs-loopback": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ class Fleet:
             "api_base": loopback,
             "api_key": key,
             "use_chat_completions_api": True,
-            "extra_headers": {"Connection": "close", "x-askdocs-loopback": "1"},
+            "extra_headers": LOOPBACK_HEADERS,
         }
         models.append({"model_name": f"{LOOPBACK}/*", "litellm_params": params})
         return models

@@ -120,6 +120,26 @@ def test_a_question_in_the_box_is_one_trace_down_to_the_engine(traced: Traced) -
     assert pages.attributes == {"askdocs.pages": 1}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("endpoint", ["responses", "messages"])
+def test_what_is_translated_and_asked_again_is_in_the_trace_of_the_client(
+    traced: Traced, endpoint: str, stream: bool
+) -> None:
+    traced.heard.clear()
+    trace, parent = f"{'ab' if stream else 'cd'}{len(endpoint):030x}", "b" * 16
+    said = [{"role": "user", "content": QUESTION}]
+    body = {"model": "docs", "stream": stream}
+    body |= {"input": said} if endpoint == "responses" else {"messages": said, "max_tokens": 64}
+    headers = {"authorization": f"Bearer {starting.KEY}", "traceparent": f"00-{trace}-{parent}-01"}
+    url = f"{traced.gateway.url}/{endpoint}"
+    httpx.post(url, json=body, headers=headers, timeout=PATIENCE).raise_for_status()
+    outer = traced.collector.wait(f"POST /v1/{endpoint}", trace=trace)
+    inner = traced.collector.wait("POST /v1/chat/completions", trace=trace)
+    model = traced.collector.wait("chat base", trace=trace)
+    assert [outer.parent, inner.parent, model.parent] == [parent, outer.id, inner.id]
+    assert traced.heard == [f"00-{trace}-{model.id}-01"]
+
+
 def test_nothing_that_was_asked_or_answered_is_in_a_trace(traced: Traced) -> None:
     traced.collector.wait("ask docs")
     for text in (QUESTION, ANSWER, "coffee", starting.KEY):
