@@ -23,8 +23,8 @@ COMPARED = 12
 CUT = "[This section goes on; it was too long to be read whole.]"
 LATER = "[This section began earlier; it was too long to be read whole.]"
 
-# How like sections of pages are to the question by what they mean, -1 to 1.
-Like = Callable[[Sequence[tuple[Page, Section]]], Sequence[float]]
+# How like sections of pages are to the question by what they mean, -1 to 1; None: not known now.
+Like = Callable[[Sequence[tuple[Page, Section]]], Sequence[float] | None]
 
 
 @dataclass(frozen=True)
@@ -181,9 +181,9 @@ def _fit(
     fit = list(said)
     if like is not None and len(places) > 1:
         compared = sorted(range(len(places)), key=lambda n: -said[n])[:COMPARED]
-        likeness = like([places[n] for n in compared])
-        for number, near in zip(compared, likeness, strict=True):
-            fit[number] += MEANING * max(near, 0.0)
+        if (likeness := like([places[n] for n in compared])) is not None:
+            for number, near in zip(compared, likeness, strict=True):
+                fit[number] += MEANING * max(near, 0.0)
     return fit
 
 

@@ -185,9 +185,9 @@ class Grounding:
         if signals.likeness is not None and not is_about(signals):
             told = sorted(zip(share, sections, strict=True), key=lambda one: -one[0])
             closer = [place for _, place in told if place[1].body][:CLOSER]
-            like = self._like(sought.text)
-            likeness = like(closer) if like else ()
-            signals = replace(signals, likeness=max([signals.likeness, *likeness]))
+            if self._sections:
+                likeness = self._sections.likeness(sought.text, closer, patient=True)
+                signals = replace(signals, likeness=max([signals.likeness, *(likeness or ())]))
         return hits, signals
 
     def _likeness(self, text: str, hits: list[Hit]) -> float | None:
