@@ -3,14 +3,16 @@
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from gateway.aliases import BASE, DOCS
 from gateway.asked import Asked
 from gateway.config import GatewaySettings
+from gateway.continuation import TIMES, insistently
 from gateway.dispatch import Call, Opened, stated
 from gateway.engine import usage_so_far
 from gateway.exchange import Exchange
@@ -26,7 +28,12 @@ from gateway.http import DONE, ApiError, EventReader, broken_off, event, parse_o
 from gateway.lane import LaneError
 from gateway.wiki.page import Page, Section
 
-Opening = Callable[[], Awaitable[Opened]]
+
+class Opening(Protocol):
+    """Asks for the answer; a model that broke off is asked last. Raises ApiError."""
+
+    def __call__(self, broken: str = "") -> Awaitable[Opened]: ...
+
 
 # The instructions, the delimiters and the chat template around pages and question, in tokens.
 FRAME = 150
@@ -38,8 +45,12 @@ _NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 class Choice:
     """One of the answers to a request, as it comes: what may go out, and what it rests on."""
 
-    def __init__(self, gate: SentenceGate, citations: Citations) -> None:
+    def __init__(self, gate: SentenceGate, citations: Citations, sent: str = "") -> None:
+        """`sent` is what the client has got from an engine that broke off."""
         self.gate = gate
+        self.sent = sent
+        """What the client has got."""
+        self._said = 0  # characters of it that this engine has said
         self._citations = citations
         self._passed = 0
         self._begun = False
@@ -57,6 +68,15 @@ class Choice:
         if not self.gate.passed.strip():
             return prompt.REFUSAL
         return self._out().rstrip()
+
+    def unsent(self, text: str) -> str:
+        """What of the next `text` the client has not got. Raises ApiError: it has got another."""
+        again = self.sent[self._said : self._said + len(text)]
+        if not text.startswith(again):
+            raise broken_off()
+        self._said += len(text)
+        self.sent += text[len(again) :]
+        return text[len(again) :]
 
     def _out(self) -> str:
         """The sentences that have passed, with links that work from anywhere."""
@@ -128,7 +148,8 @@ class Answer:
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._began = time.monotonic()
-        self._length: dict[int, int] = {}  # characters sent, by choice
+        self._head: dict[str, Any] = {}  # what all chunks of the stream have in common
+        self._repeated = 0  # times that it was asked for again
 
     def call(self) -> Call:
         """The request to the model."""
@@ -145,13 +166,8 @@ class Answer:
         if not self._grounds.excerpts:
             return self._refusal()
         opened = await opening()
-        try:
-            self._begin(opened)
-            response = parse_object(await opened.body())
-        except LaneError:
-            raise broken_off() from None
-        finally:
-            await opened.close()
+        while (response := await self._read(opened)) is None:
+            opened = await self._again(opened, opening)
         self._count(response.get("usage"))
         response["model"] = self._model
         for choice in response.get("choices", []):
@@ -177,38 +193,75 @@ class Answer:
             for chunk in self._refusal_chunks():
                 yield chunk
             return
-        try:
-            opened = await opening()
-            try:
-                self._begin(opened)
-                async for chunk in self._streamed(opened):
+        opened = await opening()
+        passing = Passing(self, [""] * max(1, self._request.get("n") or 1))
+        while True:
+            async with aclosing(self._streamed(opened, passing)) as chunks:
+                async for chunk in chunks:
                     yield chunk
-            finally:
-                await opened.close()
-        except LaneError:
-            raise broken_off() from None
-
-    async def _streamed(self, opened: Opened) -> AsyncIterator[bytes]:
-        passing = Passing(self, max(1, self._request.get("n") or 1))
-        async with aclosing(opened.through(passing.feed)) as passed:
-            async for chunk in passed:
-                yield chunk
-                if passing.is_enough:
-                    break  # the engine would go on; it stops when its client leaves
-        if passing.error:
-            raise passing.error
-        if not passing.is_over:
-            raise broken_off()
+            if passing.is_over:
+                break
+            if any(passing.sent) and self._request.get("temperature"):
+                raise broken_off()  # it would not say the same again
+            opened = await self._again(opened, opening)
+            passing = Passing(self, passing.sent)
         usage = passing.usage or self._estimated(passing.tokens)
         self._count(usage)
         if self._asked.usage:
             yield event(self._chunk([], usage=usage))
         yield DONE
 
+    async def _streamed(self, opened: Opened, passing: "Passing") -> AsyncGenerator[bytes, None]:
+        """What goes out of one engine's answer, until it ends or breaks off."""
+        try:
+            self._begin(opened)
+            async with aclosing(opened.through(passing.feed)) as passed:
+                async for chunk in passed:
+                    yield chunk
+                    if passing.is_enough:
+                        break  # the engine would go on; it stops when its client leaves
+        except LaneError:
+            pass  # it is not over
+        finally:
+            await opened.close()
+        if passing.error:
+            raise passing.error
+
+    async def _read(self, opened: Opened) -> dict[str, Any] | None:
+        """An engine's whole response; None where it breaks off. Raises ApiError."""
+        try:
+            self._begin(opened)
+            return parse_object(await opened.body())
+        except LaneError:
+            return None
+        finally:
+            await opened.close()
+
+    async def _again(self, broken: Opened, opening: Opening) -> Opened:
+        """The answer from its beginning, by another engine or the same one when it is back.
+
+        Raises:
+            ApiError: there is none, or it has been asked for too often.
+        """
+        self._repeated += 1
+        name = broken.served.name
+        opened = None
+        if self._repeated <= TIMES:
+            opened = await insistently(broken.served, partial(opening, name))
+        self._exchange.broke_off(name, goes_on=opened is not None)
+        if opened is None:
+            raise broken_off()
+        return opened
+
     def passed(self, chunk: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
         """The event of what may go out of a chunk."""
         self._exchange.measured.chunk()
-        return event({**chunk, "model": self._model, "choices": choices}) if choices else b""
+        if not choices:
+            return b""
+        if not self._head:
+            self._head = {name: chunk[name] for name in ("id", "created") if name in chunk}
+            self._head["model"] = self._model
+        return event({**chunk, **self._head, "choices": choices})
 
     def _begin(self, opened: Opened) -> None:
         served = opened.served
@@ -233,22 +286,22 @@ class Answer:
 
     def pass_on(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
         """Put into `choice` what may go out; return whether anything of it has to."""
-        number = choice.get("index", 0)
         delta = choice.setdefault("delta", {})
+        if self._repeated:
+            delta.pop("role", None)  # the client knows it
         said.hear(choice.get("logprobs"))
         text = said.feed(delta.get("content") or "")
         if choice.get("finish_reason") or said.gate.stopped:
             text = (text + said.close(cut=choice.get("finish_reason") == "length")).rstrip()
             choice["finish_reason"] = choice.get("finish_reason") or "stop"
-            length = self._length.pop(number, 0) + len(text)
-            delta["annotations"] = self._annotations(said, length)
+            text = said.unsent(text)
+            delta["annotations"] = self._annotations(said, len(said.sent))
             delta["content"] = text + self._doubt(said)
             chunk["askdocs"] = self._facts(said)
             self._tell(choice, said)
             self._report(chunk["askdocs"])
             return True
-        delta["content"] = text
-        self._length[number] = self._length.get(number, 0) + len(text)
+        delta["content"] = text = said.unsent(text)
         if not (text or delta.get("role")):
             return False
         self._tell(choice, said)
@@ -260,11 +313,11 @@ class Answer:
         if self._asked.logprobs:
             choice["logprobs"] = said.tell()
 
-    def choice(self) -> Choice:
-        """One that has not said anything yet."""
+    def choice(self, sent: str = "") -> Choice:
+        """One that has not said anything yet; of an engine before it the client has got `sent`."""
         gate = SentenceGate(self._support, self._settings.support, self._is_quoting)
         only = self._quoted_section() if self._is_quoting else None
-        return Choice(gate, Citations(self._support, only))
+        return Choice(gate, Citations(self._support, only), sent)
 
     def _quoted_section(self) -> tuple[Page, Section] | None:
         """The section that the grammar is of, and its page."""
@@ -418,16 +471,22 @@ class Answer:
 class Passing:
     """An engine's stream on its way to the client, token by token."""
 
-    def __init__(self, answer: Answer, choices: int) -> None:
+    def __init__(self, answer: Answer, sent: Sequence[str]) -> None:
+        """`sent`: what the client has got of each choice from an engine that broke off."""
         self._answer = answer
         self._events = EventReader()
-        self._saying = [answer.choice() for _ in range(choices)]
-        self._going_on = set(range(choices))
+        self._saying = [answer.choice(text) for text in sent]
+        self._going_on = set(range(len(sent)))
         self.usage: dict[str, Any] | None = None
         """As the engine states it."""
         self.tokens = 0
         self.error: ApiError | None = None
         """What the engine states in place of the rest."""
+
+    @property
+    def sent(self) -> list[str]:
+        """What the client has got of each choice."""
+        return [said.sent for said in self._saying]
 
     @property
     def is_over(self) -> bool:

@@ -1,6 +1,6 @@
 """`/v1/chat/completions` of a grounded alias: answers that stand on pages of the wiki."""
 
-from functools import partial
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import httpx
@@ -12,7 +12,7 @@ from gateway.answer import FRAME, Answer
 from gateway.answer import say as say
 from gateway.asked import Asked, take_apart
 from gateway.config import GatewaySettings
-from gateway.dispatch import Dispatch
+from gateway.dispatch import Dispatch, Opened
 from gateway.engine import estimates
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange
@@ -81,7 +81,12 @@ class Chat:
             exchange,
             route.instructions,
         )
-        opening = partial(self._dispatch.open, answer.call(), route)
+        call = answer.call()
+
+        async def opening(broken: str = "") -> Opened:
+            order = tuple(sorted(route.candidates, key=lambda name: name == broken))
+            return await self._dispatch.open(call, replace(route, candidates=order))
+
         if asked.stream:
             await send_events(send, answer.stream(opening))
         else:

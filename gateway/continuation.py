@@ -100,20 +100,7 @@ class Continuation:
         self._times += 1
         if self._is_lost or self.is_complete or self._times > TIMES:
             return None
-        last = time.monotonic() + WAIT_S
-        pause, longest = PAUSE_S
-        while True:
-            try:
-                opened = await self._try(broken)
-            except ApiError as error:
-                if (error.status < 500 and error.status != 429) or time.monotonic() > last - pause:
-                    return None
-            else:
-                goes_on = opened.served.name if opened else "nobody"
-                log.warning("%s broke off in an answer; %s goes on", broken.name, goes_on)
-                return opened
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+        return await insistently(broken, lambda: self._try(broken))
 
     def joined(self, events: bytes) -> bytes:
         """Events of the engine that goes on, as the client is to get them: of the first stream."""
@@ -231,6 +218,26 @@ class Continuation:
                 self.is_complete |= is_plain and choice.get("finish_reason") is not None
         self._text = "".join(text)
         self._is_lost |= bool(self._text) and not is_plain
+
+
+async def insistently(
+    broken: Served, opening: Callable[[], Awaitable[Opened | None]]
+) -> Opened | None:
+    """What goes on in the place of `broken`, which may be itself when it is back. None: nothing."""
+    last = time.monotonic() + WAIT_S
+    pause, longest = PAUSE_S
+    while True:
+        try:
+            opened = await opening()
+        except ApiError as error:
+            if (error.status < 500 and error.status != 429) or time.monotonic() > last - pause:
+                return None
+        else:
+            goes_on = opened.served.name if opened else "nobody"
+            log.warning("%s broke off in an answer; %s goes on", broken.name, goes_on)
+            return opened
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest)
 
 
 def _is_plain(path: str, request: dict[str, Any]) -> bool:

@@ -56,13 +56,17 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
                 models[f"{kind}-{number}"] = {"url": engine.url, "model": "base"}
             aliases[kind] = {"targets": f"{kind}-0", "fallback": [f"{kind}-1"]}
             aliases[f"{kind}-alone"] = {"targets": f"{kind}-0"}
+        aliases["pages"] = {**aliases["vllm"], "grounding": True}
         folder: Path = tmp_path_factory.mktemp("continuation")
+        (folder / "wiki").mkdir()
+        (folder / "wiki/greetings.md").write_text(f"# Greetings\n\n{ANSWER}\n")
         gateway = starting.gateway(
             folder,
             gateway_engine_url=engines["vllm"][0].url,
             gateway_engine_model="base",
             gateway_models=json.dumps(models),
             gateway_aliases=json.dumps(aliases),
+            gateway_docs=str(folder / "wiki"),
         )
         yield Setting(stack.enter_context(gateway), engines)
 
@@ -283,3 +287,50 @@ def read(
                 kill.process.wait()
     counts = ("prompt_tokens", "completion_tokens", "total_tokens")
     return text, {name: usage[name] for name in counts}
+
+
+# Answers that stand on pages
+
+
+def grounded(setting: Setting, **more: Any) -> httpx.Response:
+    asked = [{"role": "user", "content": "How does the greeting go, ça va and two words?"}]
+    return setting.ask("vllm", model="pages", messages=asked, **more)
+
+
+@pytest.mark.parametrize("way", ["cut", "end"])
+def test_an_answer_from_pages_is_asked_for_again_and_goes_out_once(
+    setting: Setting, way: Way
+) -> None:
+    whole = said(grounded(setting))
+    assert whole.split() == ANSWER.split()
+    first, second = setting.engines["vllm"]
+    for after in range(COUNT):
+        first.deaths = [(after, way)]
+        second.asked.clear()
+        reply = grounded(setting)
+        assert said(reply) == whole, after
+        assert [asked["messages"][-1]["role"] for asked in second.asked] == ["user"]
+        got = chunks(reply)
+        assert len({(one["id"], one["created"], one["model"]) for one in got}) == 1
+        deltas = [choice["delta"] for one in got for choice in one["choices"]]
+        assert [delta["role"] for delta in deltas if "role" in delta] == ["assistant"]
+        (cited,) = [cite["url_citation"] for cite in deltas[-1]["annotations"]]
+        assert whole[cited["start_index"] : cited["end_index"]].split() == whole.split()
+
+
+def test_what_would_be_said_otherwise_the_second_time_ends_with_an_error(setting: Setting) -> None:
+    first, _ = setting.engines["vllm"]
+    first.deaths = [(COUNT - 1, "cut")]
+    assert '"engine_unavailable"' in grounded(setting, temperature=0.7).text
+    first.deaths = [(1, "cut")]  # nothing of it has gone out
+    assert said(grounded(setting, temperature=0.7)).split() == ANSWER.split()
+
+
+def test_an_answer_from_pages_that_comes_whole_is_asked_for_again(setting: Setting) -> None:
+    first, second = setting.engines["vllm"]
+    second.asked.clear()
+    first.deaths = [(0, "cut")]
+    reply = grounded(setting, stream=False)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["choices"][0]["message"]["content"].split() == ANSWER.split()
+    assert len(second.asked) == 1
