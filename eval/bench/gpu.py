@@ -18,7 +18,7 @@ import asyncio
 import random
 import re
 from dataclasses import astuple, dataclass
-from itertools import islice
+from itertools import cycle, islice
 
 import orjson
 import uvloop
@@ -77,8 +77,9 @@ def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]
     begin = BEGIN_S if chance.random() < CACHED else BEGIN_S + PROMPT / READ
     length = chance.randint(LEAST, MOST)
     page = _PAGE.search("\n".join(str(message["content"]) for message in messages))
-    words = (match[0] for match in _TOKEN.finditer(page[1])) if page else iter(())
-    tokens = list(islice(words, length)) if page else [" token"] * length
+    # By turns: LiteLLM takes a token that comes a hundred times in a row for a broken model.
+    words = (match[0] for match in _TOKEN.finditer(page[1])) if page else cycle((" a", " token"))
+    tokens = list(islice(words, length))
     while said and tokens[1:]:  # its last token, at least, is to be said
         said = said.removeprefix(tokens.pop(0))
     sentence, text = len(tokens) - 1, ""
