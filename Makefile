@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 DOCS ?= docs
 ARGS ?=
 ROUNDS ?= 3
+SIDE_BY_SIDE := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help setup setup-dev run test test-fast chaos lint format lock
 
@@ -23,11 +24,11 @@ run: setup ## Set up and start: DOCS=folder of your wiki, ARGS="--engine vllm ..
 	@exec .venv/bin/askdocs up --docs "$(DOCS)" $(ARGS)
 
 test: setup-dev lint ## Set up and run every test (parts that are missing are skipped, with the fix)
-	@.venv/bin/python -m pytest -m "not alone and not chaos" --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	@.venv/bin/python -m pytest -m "not alone and not chaos" $(SIDE_BY_SIDE)
 	@.venv/bin/python -m pytest -m alone
 
 test-fast: setup-dev ## The tests that take under two minutes together
-	@.venv/bin/python -m pytest -m "not slow"
+	@.venv/bin/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)
 
 chaos: setup-dev ## Bad days under load, ROUNDS=3 of each, as a table in .cache/chaos (half an hour)
 	@CHAOS_ROUNDS="$(ROUNDS)" CHAOS_OUT=.cache/chaos .venv/bin/python -m pytest -m chaos tests/chaos
