@@ -202,20 +202,22 @@ def _scored(
 
 def _similar(run: Path, bar: Bar) -> "Similar | None":
     """None, with the reason logged, where the embedder cannot run."""
+    from eval.scoring import mark
     from eval.scoring.similarity import Similarity
     from gateway.search.embed import load
 
     embedder = load()
     if embedder is None:
         return None
-    similarity, done = Similarity(run, embedder), 0
+    pairs: list[tuple[str, str]] = []
 
-    def similar(one: str, other: str) -> float:
-        nonlocal done
-        done += 1
-        bar.show("comparing meanings", done, None)
-        return similarity(one, other)
+    def note(one: str, other: str) -> float:
+        pairs.append((one, other))
+        return 0.0
 
+    mark.marks(*mark.read(run), note)
+    similar = Similarity(run, embedder)
+    similar.compare(pairs, lambda done, total: bar.show("comparing meanings", done, total))
     return similar
 
 

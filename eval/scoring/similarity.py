@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 from gateway.search.embed import Embedder
 
 FILE = "similar.jsonl"
+Tell = Callable[[int, int], None]
 
 
 class Similarity:
@@ -31,13 +35,35 @@ class Similarity:
                 except (ValueError, KeyError, TypeError):
                     continue  # the end of a file whose writer was killed
 
+    def compare(self, pairs: Iterable[tuple[str, str]], tell: Tell) -> None:
+        """Work out what is not known yet, on every core; `tell` gets how many are done, and of how
+        many. What was worked out is kept, whenever it is stopped."""
+        new = {self._key(*pair): pair for pair in pairs}
+        new = {key: pair for key, pair in new.items() if key not in self._kept}
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            found = pool.map(lambda pair: self._cosine(*pair), new.values())
+            for done, (key, cosine) in enumerate(zip(new, found, strict=True), 1):
+                self._keep(key, cosine)
+                tell(done, len(new))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def __call__(self, one: str, other: str) -> float:
-        texts = [self._embedder.model, one, other]
-        key = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:32]
+        key = self._key(one, other)
         if key not in self._kept:
-            (first,) = self._embedder.embed([one])
-            self._kept[key] = round(float(first @ self._vector(other)), 4)
-            with self._file.open("a", encoding="utf-8") as file:
-                row = {"texts": key, "similarity": self._kept[key]}
-                file.write(json.dumps(row) + "\n")
+            self._keep(key, self._cosine(one, other))
         return self._kept[key]
+
+    def _key(self, one: str, other: str) -> str:
+        texts = [self._embedder.model, one, other]
+        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:32]
+
+    def _cosine(self, one: str, other: str) -> float:
+        (vector,) = self._embedder.embed([one])
+        return round(float(vector @ self._vector(other)), 4)
+
+    def _keep(self, key: str, cosine: float) -> None:
+        self._kept[key] = cosine
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"texts": key, "similarity": cosine}) + "\n")

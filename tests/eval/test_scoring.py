@@ -159,6 +159,33 @@ def test_meanings_are_compared_once(tmp_path: Path, embedder: Embedder) -> None:
     assert (tmp_path / "similar.jsonl").read_text().startswith(kept)
 
 
+def test_meanings_are_compared_side_by_side_and_go_on_where_they_were_stopped(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    texts = [(f"Reload page {number} with F5.", GOLD) for number in range(20)]
+    told: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int) -> None:
+        told.append((done, total))
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Similarity(tmp_path, embedder).compare(texts, stop)
+    assert told == [(done, 20) for done in range(1, 6)]
+    again = Similarity(tmp_path, embedder)
+    again.compare([*texts, *texts], lambda *state: told.append(state))
+    assert told[5:] == [(done, 15) for done in range(1, 16)]
+    rows = (tmp_path / "similar.jsonl").read_text().splitlines()
+    assert len(rows) == 20
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert [again(*pair) for pair in texts] == [
+        Similarity(alone, embedder)(*pair) for pair in texts
+    ]
+    assert (tmp_path / "similar.jsonl").read_text().splitlines() == rows
+
+
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     server = Endpoint()
