@@ -14,8 +14,8 @@ from gateway.grounding.excerpt import (
     excerpt,
     focus,
     pieces,
-    whole,
     spoken,
+    whole,
 )
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stems

@@ -37,7 +37,8 @@ def test_a_section_is_read_once() -> None:
     slow.may.set()
     sections = Sections(slow)
     first, again = sections.likeness("pear", PLACES), sections.likeness("pear", PLACES[::-1])
-    assert first and again
+    assert first is not None
+    assert again is not None
     assert first == again[::-1]
     assert len(slow.seen) == len(PLACES)
 
