@@ -201,8 +201,8 @@ class Answer:
                     yield chunk
             if passing.is_over:
                 break
-            if any(passing.sent) and self._request.get("temperature"):
-                raise broken_off()  # it would not say the same again
+            if any(passing.sent) and not self._is_repeatable(len(passing.sent)):
+                raise broken_off()
             opened = await self._again(opened, opening)
             passing = Passing(self, passing.sent)
         usage = passing.usage or self._estimated(passing.tokens)
@@ -236,6 +236,10 @@ class Answer:
             return None
         finally:
             await opened.close()
+
+    def _is_repeatable(self, choices: int) -> bool:
+        """Would it be said in the same words once more, and could all else be said again?"""
+        return choices == 1 and not self._request.get("temperature") and not self._asked.logprobs
 
     async def _again(self, broken: Opened, opening: Opening) -> Opened:
         """The answer from its beginning, by another engine or the same one when it is back.
@@ -287,7 +291,7 @@ class Answer:
     def pass_on(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
         """Put into `choice` what may go out; return whether anything of it has to."""
         delta = choice.setdefault("delta", {})
-        if self._repeated:
+        if self._repeated and self._head:
             delta.pop("role", None)  # the client knows it
         said.hear(choice.get("logprobs"))
         text = said.feed(delta.get("content") or "")
