@@ -75,6 +75,7 @@ class Running:
             AskdocsError: it ended, or was not ready in time; with its last words.
         """
         service = self.service
+        service.log.touch()  # it is there, also for a process that has nothing to say
         await self._spawn()
         began = time.monotonic()
         while not await service.ready():

@@ -147,22 +147,22 @@ def create_app(settings: WidgetSettings) -> FastAPI:
 
     @app.post("/token")
     async def token(request: Request) -> Response:
+        try:
+            sent = await form(request)
+        except BadQuestion:
+            return JSONResponse({"error": "this form cannot be read"}, 422)
         if not is_own_post(request):
             return JSONResponse({"error": ELSEWHERE}, 403)
-        with suppress(BadQuestion):
-            sent = await form(request)
-            fresh = tokens.renew(sent.get("token", ""), _page(request, sent))
-            return JSONResponse({"token": fresh})
-        return JSONResponse({"error": "this form cannot be read"}, 422)
+        return JSONResponse({"token": tokens.renew(sent.get("token", ""), _page(request, sent))})
 
     @app.post("/asks")
     async def ask(request: Request) -> Response:
-        if not is_own_post(request):
-            metrics.refused("elsewhere")
-            return await _refused(request, {}, ELSEWHERE, 403)
         sent: dict[str, str] = {}
         try:
             sent = await form(request)
+            if not is_own_post(request):
+                metrics.refused("elsewhere")
+                return await _refused(request, {}, ELSEWHERE, 403)
             asked = await _asked(request, sent)
             ask = asks.add(asked)
         except BadQuestion as error:

@@ -141,12 +141,13 @@ class Feedback:
         return HTMLResponse(self._views.shared(kept.asked.question, done))
 
     async def _form(self, request: Request) -> dict[str, list[str]]:
-        if not is_own_post(request):
-            raise Refused(403, ELSEWHERE)
         try:
-            return await fields(request)
+            sent = await fields(request)
         except BadQuestion:
             raise Refused(422, LONG) from None
+        if not is_own_post(request):
+            raise Refused(403, ELSEWHERE)
+        return sent
 
     async def _who(self, request: Request, sent: Mapping[str, list[str]]) -> Visitor:
         try:

@@ -17,7 +17,11 @@ async def form(request: Request) -> dict[str, str]:
 
 
 async def fields(request: Request) -> dict[str, list[str]]:
-    """The fields with all their values. Raises BadQuestion: too long, or not a form."""
+    """The fields with all their values. Raises BadQuestion: too long, or not a form.
+
+    Read it before anything is refused: the answer to a request that was not read to its end can be
+    lost on the way through a proxy.
+    """
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -39,7 +39,24 @@ model = "bench"
 [gateway.aliases.team]
 targets = "base"
 fallback = ["again"]
+
+[gateway.aliases.wiki]
+targets = "base"
+fallback = ["again"]
+grounding = true
 """
+
+
+def place(word: str) -> str:
+    return f"The {word} is kept in the cupboard of the {word} room, behind its {word} sign."
+
+
+def shelves(word: str) -> str:
+    """Two seconds of an answer."""
+    told = (
+        f"On shelf {number} is a {word} that weighs {number} pounds." for number in range(10, 28)
+    )
+    return " ".join(told)
 
 
 @dataclass
@@ -60,8 +77,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
         docs = folder / "docs"
         docs.mkdir()
         for word in WORDS:
-            text = f"The {word} is kept in the cupboard of the {word} room, behind its {word} sign."
-            (docs / f"{word}.md").write_text(f"# The {word}\n\n{text}\n")
+            (docs / f"{word}.md").write_text(f"# The {word}\n\n{place(word)} {shelves(word)}\n")
         with router(folder / "router.log", urls) as routed:
             (folder / "askdocs.toml").write_text(CONFIG.format(url=routed.url))
             with starting.gateway(
@@ -109,12 +125,11 @@ def continued(setting: Setting) -> float:
     return sum(map(float, found))
 
 
-async def ask(client: httpx.AsyncClient, number: int, stream: bool) -> Asked:
-    body = {
-        "model": "team",
-        "messages": [question(number)],
-        "stream": stream,
-    }
+async def ask(client: httpx.AsyncClient, number: int, stream: bool, grounded: bool) -> Asked:
+    asked = question(number)
+    if grounded:
+        asked["content"] = f"Where is the {WORDS[number % len(WORDS)]} kept? ({number})"
+    body = {"model": "wiki" if grounded else "team", "messages": [asked], "stream": stream}
     try:
         reply = await client.post("/chat/completions", json=body)
     except httpx.HTTPError as error:
@@ -122,7 +137,7 @@ async def ask(client: httpx.AsyncClient, number: int, stream: bool) -> Asked:
     return Asked(stream, reply.status_code, reply.text)
 
 
-async def load(setting: Setting, count: int, kill_at: int) -> list[Asked]:
+async def load(setting: Setting, count: int, kill_at: int, grounded: bool = False) -> list[Asked]:
     """Ask, every other time for a stream; one engine is killed on the way."""
     headers = {"authorization": f"Bearer {starting.KEY}"}
     async with httpx.AsyncClient(
@@ -130,7 +145,7 @@ async def load(setting: Setting, count: int, kill_at: int) -> list[Asked]:
     ) as client:
         tasks = []
         for number in range(count):
-            tasks.append(asyncio.create_task(ask(client, number, number % 2 == 0)))
+            tasks.append(asyncio.create_task(ask(client, number, number % 2 == 0, grounded)))
             await asyncio.sleep(0.04)
             if number == kill_at:
                 setting.engines[0].kill()
@@ -149,6 +164,20 @@ async def test_a_replica_that_is_killed_under_load_loses_no_request(setting: Set
         _, planned = plan([question(number)])
         assert one.said == "".join(planned.tokens)
     assert continued(setting) > 0
+
+
+async def test_nor_does_it_lose_an_answer_that_stands_on_pages(setting: Setting) -> None:
+    setting.engines[0].kill()
+    setting.engines[0].start()
+    urls = {engine.root for engine in setting.engines}
+    until(lambda: setting.router.healthy() == urls, 60)
+    before = continued(setting)
+    answers = await load(setting, 100, 40, grounded=True)
+    assert [one for one in answers if not one.is_whole] == []
+    for number, one in enumerate(answers):
+        word = WORDS[number % len(WORDS)]
+        assert one.said.count(place(word)) == 1
+    assert continued(setting) > before
 
 
 def test_with_one_engine_left_the_gateway_is_ready(setting: Setting) -> None:

@@ -92,12 +92,13 @@ def router(
     routes = APIRouter(prefix="/review", route_class=Explained, lifespan=lifespan)
 
     async def posted(request: Request) -> dict[str, str]:
-        if not is_own_post(request):
-            raise Refused(403, ELSEWHERE)
         try:
-            return await form(request)
+            sent = await form(request)
         except BadQuestion as error:
             raise Refused(422, str(error)) from error
+        if not is_own_post(request):
+            raise Refused(403, ELSEWHERE)
+        return sent
 
     Who = Annotated[str, Depends(access.reviewer)]
     Posted = Annotated[dict[str, str], Depends(posted)]
