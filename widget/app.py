@@ -18,7 +18,7 @@ from widget.answers import Answers
 from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id, recalled
 from widget.captcha import Captcha, NotHuman
 from widget.feedback import ELSEWHERE, Feedback
-from widget.forms import NAME, form, name
+from widget.forms import NAME, Elsewhere, form, name
 from widget.gateway import Gateway, Reading
 from widget.identity import COOKIE, BadIdentity, new_cookie
 from widget.journal import Journal, NotKept
@@ -151,7 +151,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
             sent = await form(request)
         except BadQuestion:
             return JSONResponse({"error": "this form cannot be read"}, 422)
-        if not is_own_post(request):
+        except Elsewhere:
             return JSONResponse({"error": ELSEWHERE}, 403)
         return JSONResponse({"token": tokens.renew(sent.get("token", ""), _page(request, sent))})
 
@@ -160,11 +160,11 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         sent: dict[str, str] = {}
         try:
             sent = await form(request)
-            if not is_own_post(request):
-                metrics.refused("elsewhere")
-                return await _refused(request, {}, ELSEWHERE, 403)
             asked = await _asked(request, sent)
             ask = asks.add(asked)
+        except Elsewhere:
+            metrics.refused("elsewhere")
+            return await _refused(request, {}, ELSEWHERE, 403)
         except BadQuestion as error:
             metrics.refused("malformed")
             return await _refused(request, sent, str(error), 422)

@@ -8,14 +8,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from widget import handoff
 from widget.asks import Ask, Asks, BadQuestion, recalled
-from widget.forms import NAME, fields, name
+from widget.forms import NAME, Elsewhere, fields, name
 from widget.gateway import Gateway
 from widget.handoff import NotSent
 from widget.identity import BadIdentity
 from widget.journal import GONE, Journal, NotKept
 from widget.limits import TooMany
 from widget.metrics import Metrics
-from widget.security import is_own_post
 from widget.settings import WidgetSettings
 from widget.states import Done
 from widget.store import REASONS, Asked, Direction, Kept, Reason, Vote
@@ -142,12 +141,11 @@ class Feedback:
 
     async def _form(self, request: Request) -> dict[str, list[str]]:
         try:
-            sent = await fields(request)
+            return await fields(request)
         except BadQuestion:
             raise Refused(422, LONG) from None
-        if not is_own_post(request):
-            raise Refused(403, ELSEWHERE)
-        return sent
+        except Elsewhere:
+            raise Refused(403, ELSEWHERE) from None
 
     async def _who(self, request: Request, sent: Mapping[str, list[str]]) -> Visitor:
         try:

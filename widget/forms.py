@@ -6,21 +6,28 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 
 from widget.asks import MAX_QUESTION, BadQuestion
+from widget.security import is_own_post
 
 MAX_FORM = 65_536  # bytes; 2,000 characters and an address, percent-encoded, need half of it
 NAME = "[A-Za-z0-9_-]{8,64}"
 
 
+class Elsewhere(Exception):
+    """A form that was not sent from one of our own pages."""
+
+
 async def form(request: Request) -> dict[str, str]:
-    """The fields of a form of ours, each once. Raises BadQuestion."""
+    """The fields of a form of ours, each once. Raises as `fields`."""
     return {field: values[0] for field, values in (await fields(request)).items()}
 
 
 async def fields(request: Request) -> dict[str, list[str]]:
-    """The fields with all their values. Raises BadQuestion: too long, or not a form.
+    """The fields with all their values.
 
-    Read it before anything is refused: the answer to a request that was not read to its end can be
-    lost on the way through a proxy.
+    Raises:
+        BadQuestion: too long, or not a form.
+        Elsewhere: not ours. It is read first: the answer to a request that was not read to its end
+            can be lost on the way through a proxy.
     """
     body = b""
     async for chunk in request.stream():
@@ -28,9 +35,12 @@ async def fields(request: Request) -> dict[str, list[str]]:
         if len(body) > MAX_FORM:
             raise BadQuestion(f"The question is too long; {MAX_QUESTION:,} characters is the most.")
     try:
-        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=30)
+        found = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=30)
     except ValueError:
         raise BadQuestion("The question could not be read. Please type it again.") from None
+    if not is_own_post(request):
+        raise Elsewhere
+    return found
 
 
 def name(text: str) -> str:

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from gateway.database import Unreachable
 from widget.asks import BadQuestion
 from widget.assets import Asset
-from widget.forms import form, name
+from widget.forms import Elsewhere, form, name
 from widget.review import analytics, gaps, weeks
 from widget.review.access import Access, Entered, Refused
 from widget.review.clusters import Sorter
@@ -25,7 +25,6 @@ from widget.review.reviews import Action, Conflict, Draft, Reviews, Unfit, clean
 from widget.review.tables import Kind
 from widget.review.views import Views
 from widget.review.wiki import Wiki
-from widget.security import is_own_post
 from widget.settings import WidgetSettings
 from widget.store import Unknown
 
@@ -93,12 +92,11 @@ def router(
 
     async def posted(request: Request) -> dict[str, str]:
         try:
-            sent = await form(request)
+            return await form(request)
         except BadQuestion as error:
             raise Refused(422, str(error)) from error
-        if not is_own_post(request):
-            raise Refused(403, ELSEWHERE)
-        return sent
+        except Elsewhere:
+            raise Refused(403, ELSEWHERE) from None
 
     Who = Annotated[str, Depends(access.reviewer)]
     Posted = Annotated[dict[str, str], Depends(posted)]
