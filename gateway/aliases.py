@@ -12,7 +12,7 @@ import json
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -60,6 +60,11 @@ class Route:
     """What models are told before the question."""
     sources: tuple[str, ...] = ()
     """The wikis that answers stand on; all of them when empty."""
+
+    def with_last(self, name: str) -> "Route":
+        """The same, but that model is asked last."""
+        candidates = tuple(sorted(self.candidates, key=lambda one: one == name))
+        return replace(self, candidates=candidates)
 
 
 @dataclass(frozen=True, slots=True)

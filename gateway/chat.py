@@ -1,6 +1,5 @@
 """`/v1/chat/completions` of a grounded alias: answers that stand on pages of the wiki."""
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import httpx
@@ -84,8 +83,7 @@ class Chat:
         call = answer.call()
 
         async def opening(broken: str = "") -> Opened:
-            order = tuple(sorted(route.candidates, key=lambda name: name == broken))
-            return await self._dispatch.open(call, replace(route, candidates=order))
+            return await self._dispatch.open(call, route.with_last(broken))
 
         if asked.stream:
             await send_events(send, answer.stream(opening))

@@ -118,13 +118,12 @@ class Continuation:
     async def _try(self, broken: Served) -> Opened | None:
         """As `open`, now. Raises ApiError: those who can do not answer, or refuse."""
         able = []
-        for name in self._route.candidates:
+        for name in self._route.with_last(broken.name).candidates:
             served = await self._find(name)
             if served is not None and await self._is_able(served):
                 able.append(name)
         if not able:
             return None
-        able.sort(key=lambda name: name == broken.name)  # it is asked last
         call = replace(self._call, render=self._render)
         return await self._dispatch.open(call, replace(self._route, candidates=tuple(able)))
 
