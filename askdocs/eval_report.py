@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -185,39 +186,31 @@ def _scored(
     from eval.scoring import mark, scored
     from eval.scoring.judge import Judge
 
+    plain = mark.marks(*mark.read(run))
+    said = [
+        (one.question, one.answer)
+        for found in plain.values()
+        for one in found
+        if one.question.answerable and one.answered
+    ]
     judge = None
     if judge_model and judge_url:
         judge = Judge(run, judge_model, judge_url, os.environ.get("OPENAI_API_KEY"))
-        questions, answers = mark.read(run)
-        plain = mark.marks(questions, answers)
-        pairs = (
-            (one.question, one.answer)
-            for found in plain.values()
-            for one in found
-            if one.question.answerable and one.answered
-        )
-        asyncio.run(judge.ask(pairs, lambda done, total: bar.show("judging", done, total)))
-    return scored.score(run, _similar(run, bar) if similarity else None, judge)
+        asyncio.run(judge.ask(said, lambda done, total: bar.show("judging", done, total)))
+    texts = [(answer.text, question.answer) for question, answer in said]
+    return scored.score(run, _similar(run, texts, bar) if similarity else None, judge)
 
 
-def _similar(run: Path, bar: Bar) -> "Similar | None":
-    """None, with the reason logged, where the embedder cannot run."""
-    from eval.scoring import mark
+def _similar(run: Path, texts: Sequence[tuple[str, str]], bar: Bar) -> "Similar | None":
+    """Of these pairs; None, with the reason logged, where the embedder cannot run."""
     from eval.scoring.similarity import Similarity
     from gateway.search.embed import load
 
     embedder = load()
     if embedder is None:
         return None
-    pairs: list[tuple[str, str]] = []
-
-    def note(one: str, other: str) -> float:
-        pairs.append((one, other))
-        return 0.0
-
-    mark.marks(*mark.read(run), note)
     similar = Similarity(run, embedder)
-    similar.compare(pairs, lambda done, total: bar.show("comparing meanings", done, total))
+    similar.compare(texts, lambda done, total: bar.show("comparing meanings", done, total))
     return similar
 
 
