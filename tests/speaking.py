@@ -1,7 +1,26 @@
 """How engines of the tests that are no engines speak HTTP, on a real socket."""
 
 import json
-from http.server import BaseHTTPRequestHandler
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TypeVar
+
+S = TypeVar("S", bound=HTTPServer)
+
+
+@contextmanager
+def serving(server: S) -> Iterator[S]:
+    """In a thread of its own; stopped and closed at the end."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -5,13 +5,12 @@ It speaks HTTP on a real socket, in a thread. A real engine cannot be made to fa
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 
-from tests.speaking import Handler
+from tests.speaking import Handler, serving
 
 MODELS = ("fine", "refusing", "busy", "slow", "breaking", "silent")
 
@@ -91,14 +90,8 @@ class Faulty(ThreadingHTTPServer):
 
 @contextmanager
 def faulty() -> Iterator[Faulty]:
-    with Faulty() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Faulty()) as server:
+        yield server
 
 
 @contextmanager

@@ -8,11 +8,12 @@ https://docs.anthropic.com/en/api/messages, its page about streaming, and vLLM's
 import base64
 import json
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.speaking import serving
 
 KEY = "provider-secret"
 SAID = ("Hel", "lo.")
@@ -178,11 +179,5 @@ class Providers(ThreadingHTTPServer):
 
 @contextmanager
 def providers() -> Iterator[Providers]:
-    with Providers() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Providers()) as server:
+        yield server

@@ -1,11 +1,12 @@
 """A gateway with a queue of replies, on a real socket: each request takes the next one."""
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from tests.speaking import serving
 
 
 class Reply(NamedTuple):
@@ -66,12 +67,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def queued(*replies: Reply) -> Iterator[Queued]:
     """Started, and stopped at the end."""
-    server = Queued(replies)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Queued(replies)) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

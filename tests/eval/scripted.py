@@ -14,7 +14,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from gateway.grounding.prompt import REFUSAL
-from tests.speaking import Handler
+from tests.speaking import Handler, serving
 
 WRONG = "Nobody could possibly know, so please look elsewhere tomorrow."
 
@@ -110,11 +110,5 @@ class Scripted(ThreadingHTTPServer):
 @contextmanager
 def scripted(scripts: Mapping[str, Script], answers: Mapping[str, str]) -> Iterator[Scripted]:
     """Served until the end. `answers`: of every question, empty where there is none."""
-    with Scripted(scripts, answers) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Scripted(scripts, answers)) as server:
+        yield server

@@ -8,14 +8,13 @@ import json
 import re
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from typing import Any, Literal
 
-from tests.speaking import Handler
+from tests.speaking import Handler, serving
 
 ANSWER = "Ça va: 🙂\n\n- one\n- two words\n\nThat is all."
 LONG = " ".join(f"word{number}" for number in range(900))
@@ -145,11 +144,5 @@ def _bytes(event: dict[str, Any]) -> bytes:
 
 @contextmanager
 def dying(kind: str, *, trims: bool = False) -> Iterator[Dying]:
-    with Dying(kind, trims) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Dying(kind, trims)) as server:
+        yield server
