@@ -17,11 +17,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("compose.yaml", "deploy/compose.*.yaml", "deploy/Dockerfile*")
-# An image of others has a tag; ours, and the name of a stage, have none.
+FILES = ("compose.yaml", "deploy/compose.*.yaml", "deploy/Dockerfile*", "deploy/helm/*.yaml")
+# An image of others has a tag; ours, and the name of a stage, have none, and the one that is to be
+# built is in no registry. Charts put name and tag on two lines.
 IMAGE = re.compile(
-    r"^(?P<before>\s*image:\s+(?:&\w+\s+)?|FROM\s+)"
-    r"(?P<name>(?:[\w.-]+:\d+/)?[\w./-]+):(?P<tag>[\w.-]+)(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
+    r"^(?P<before>\s*image:\s+(?:&\w+\s+)?|(?:#\s+)?FROM\s+|\s*repository:\s+)"
+    r"(?P<name>(?!registry\.example\.com/)(?:[\w.-]+:\d+/)?[\w./-]+)(?P<between>:|\n\s+tag:\s+)"
+    r"(?P<tag>[\w.-]+)(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
     re.M,
 )
 
@@ -60,8 +62,8 @@ def main() -> int:
 
 
 def with_digest(match: "re.Match[str]", known: dict[str, str]) -> str:
-    image = f"{match['name']}:{match['tag']}"
-    return f"{match['before']}{image}@{known[image]}"
+    found = known[f"{match['name']}:{match['tag']}"]
+    return f"{match['before']}{match['name']}{match['between']}{match['tag']}@{found}"
 
 
 def digest(image: str) -> str:

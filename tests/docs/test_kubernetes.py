@@ -273,14 +273,18 @@ def test_the_gateway_asks_the_router_for_the_model_that_is_served() -> None:
             words = model["vllmConfig"]["extraArgs"]
             assert words[words.index("--served-model-name") + 1] == gateway.engine_model
             assert model["vllmConfig"]["enablePrefixCaching"] is True
-            assert model["tag"] == f"v{locked_vllm()}"
 
 
-def locked_vllm() -> str:
-    lock = (ROOT / "requirements" / "vllm-gpu.lock").read_text(encoding="utf-8")
-    found = re.search(r"^vllm==([\w.]+)", lock, re.M)
-    assert found
-    return found[1]
+def test_vllm_is_the_image_of_compose() -> None:
+    compose = read(ROOT / "compose.yaml")["services"]["vllm"]["image"]
+    (model,) = read(VALUES)["servingEngineSpec"]["modelSpec"]
+    assert f"{model['repository']}:{model['tag']}" == compose
+    # With Ray it is built from that image.
+    text = RAY.read_text(encoding="utf-8")
+    (model,) = read(RAY)["servingEngineSpec"]["modelSpec"]
+    assert re.findall(r"^#   FROM (\S+)", text, re.M) == [compose]
+    assert f"--tag {model['repository']}:{model['tag']} " in text
+    assert model["tag"] == compose.split("@")[0].rpartition(":")[2]
 
 
 def test_on_ray_the_gpus_of_all_machines_are_used() -> None:
