@@ -7,6 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 DOCS ?= docs
 ARGS ?=
 ROUNDS ?= 3
+# Python keeps what it compiles, else each run compiles every test anew.
+unexport PYTHONDONTWRITEBYTECODE
 SIDE_BY_SIDE := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help setup setup-dev run test test-fast chaos lint format lock

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from http.server import ThreadingHTTPServer
 
@@ -12,7 +11,7 @@ import pytest
 from askdocs.checks import free_port
 from gateway.engine import Engine, usage_so_far
 from gateway.errors import AskdocsError
-from tests.speaking import Handler
+from tests.speaking import Handler, serving
 
 TEXTS = ["", "a", "Hello world.", "Größe 日本語 🎉", "<|im_start|>user\n", "x" * 5000, '"\\\n\t\0']
 
@@ -162,17 +161,12 @@ async def test_a_router_is_ready_while_one_of_its_engines_is(health: int, readin
             statuses = {"/health": health, "/readiness": readiness, "/v1/models": 200}
             self.json(statuses[self.path], {"data": []})
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Router)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
-    try:
-        assert await engine.is_ready() == (200 in (health, readiness))
-    finally:
-        await engine.close()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Router)) as server:
+        engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
+        try:
+            assert await engine.is_ready() == (200 in (health, readiness))
+        finally:
+            await engine.close()
 
 
 async def test_an_engine_of_another_kind_has_its_tokens_estimated_from_above() -> None:

@@ -96,6 +96,8 @@ def live_site() -> Iterator[LiveSite]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Else each page waits 40 ms for the acknowledgement of its headers.
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             reply = site.reply(self.path)
