@@ -59,8 +59,7 @@ class Choice:
 
     def feed(self, text: str) -> str:
         """Take more of the answer, return what may go out now."""
-        self.gate.feed(text)
-        return self._out()
+        return self._out() if self.gate.feed(text) else ""
 
     def close(self, cut: bool) -> str:
         """The answer ends; `cut`: at its greatest length."""
@@ -293,7 +292,8 @@ class Answer:
         delta = choice.setdefault("delta", {})
         if self._repeated and self._head:
             delta.pop("role", None)  # the client knows it
-        said.hear(choice.get("logprobs"))
+        if self._asked.logprobs or not said.gate.first:
+            said.hear(choice.get("logprobs"))
         text = said.feed(delta.get("content") or "")
         if choice.get("finish_reason") or said.gate.stopped:
             text = (text + said.close(cut=choice.get("finish_reason") == "length")).rstrip()

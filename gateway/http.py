@@ -145,7 +145,11 @@ async def send_start(
 
 def event(data: Any) -> bytes:
     """A server-sent event whose data is JSON."""
-    return b"data: " + json.dumps(data, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+    try:
+        body = orjson.dumps(data)
+    except (TypeError, ValueError):  # half a surrogate pair, for example
+        body = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+    return b"data: %b\n\n" % body
 
 
 DONE = b"data: [DONE]\n\n"
@@ -290,6 +294,8 @@ class EventReader:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of each event that is complete now; comments and other fields are dropped."""
+        if not self._held and not self._data and _is_one(chunk):
+            return [chunk[6:-2]]
         found = []
         *lines, self._held = (self._held + chunk).replace(b"\r\n", b"\n").split(b"\n")
         for line in lines:
@@ -303,6 +309,12 @@ class EventReader:
     def end(self) -> list[bytes]:
         """The event whose last empty line is missing, if there is one."""
         return [b"\n".join(self._data)] if self._data else []
+
+
+def _is_one(chunk: bytes) -> bool:
+    """Is it one whole event of one line, as nearly all that an engine sends?"""
+    is_line = chunk.find(b"\n") == len(chunk) - 2 and b"\r" not in chunk
+    return is_line and chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")
 
 
 async def events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:

@@ -12,6 +12,9 @@ _PROSE = re.compile(_STOP)
 # announcement.
 _ANSWER = re.compile(_STOP + r"|(?<![:\n\s])\s*\n+")
 
+# Marks that may stand between a full stop and the space behind it: more are no sentence's end.
+REACH = 24
+
 # What stands after this many sentences of a section cannot be quoted: grammars grow with it.
 MOST = 80
 
@@ -35,11 +38,12 @@ class Unit:
     """May a quotation begin here? At paragraphs: a later sentence alone misses what it is about."""
 
 
-def first(text: str) -> str | None:
-    """The first complete sentence of a growing answer with the space after it, or None."""
-    if not any(mark in text for mark in ".!?\n"):
-        return None  # by far the most often: it is asked with each token
-    end = _ANSWER.search(text)
+def first(text: str, seen: int = 0) -> str | None:
+    """The first complete sentence of a growing answer with the space after it, or None.
+
+    In its first `seen` characters no sentence was complete.
+    """
+    end = _ANSWER.search(text, max(0, seen - REACH))
     return text[: end.end()] if end else None
 
 

@@ -7,14 +7,13 @@ passage in another order passes.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence, Set
+from functools import cached_property, lru_cache
 
 from gateway.grounding.excerpt import Excerpt, spoken
 from gateway.grounding.neutral import restored
 from gateway.grounding.prompt import REFUSAL
 from gateway.grounding.sentences import first, units
-from gateway.search.index import coverage
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stem_set, stems
 
@@ -32,7 +31,6 @@ class Support:
 
     def __init__(self, excerpts: Sequence[Excerpt], question: str, rarity: Rarity) -> None:
         self._looked_up = rarity
-        self._known: dict[str, float] = {}
         self._question = set(stems(question))
         self._exact = question + "\n" + "\n".join(e.page.title + "\n" + e.text for e in excerpts)
         self._exact = self._exact.lower()
@@ -43,6 +41,8 @@ class Support:
                 above = stem_set(e.page.title) | stem_set(" ".join(s.path))
                 self._sections.append((e.page, s, above | stem_set(s.text)))
                 self._windows += [above | window for window in _windows(spoken(s))]
+        # Sentences share their words with each other and with the pages: the wiki is asked once.
+        self._known = rarity(self._question.union(*(found for _, _, found in self._sections)))
 
     def of(self, sentence: str) -> float:
         """The best share that one passage has of the sentence's content words, 0 to 1."""
@@ -54,30 +54,32 @@ class Support:
         said = said - self._question or said
         if not said:
             return 1.0
-        rarity = self._rarity(said)
-        return max((coverage(rarity, said, window) for window in self._windows), default=0.0)
+        return max(map(self._share_of(said), self._windows), default=0.0)
 
-    def _rarity(self, asked: Set[str]) -> Mapping[str, float]:
-        """Of these stems at least. The wiki is asked once for each: sentences share their words."""
-        if missing := asked - self._known.keys():
+    def _share_of(self, said: Set[str]) -> Callable[[Set[str]], float]:
+        """Tells the share of these stems that a passage has, each weighed by its rarity; 0 to 1."""
+        if missing := said - self._known.keys():
             self._known.update(self._looked_up(missing))
-        return self._known
+        rarity = self._known.__getitem__
+        total = sum(map(rarity, said)) or 1.0
+        return lambda passage: sum(map(rarity, said & passage)) / total
 
     def best_section(self, answer: str) -> tuple[Page, Section] | None:
         """The section that an answer rests on most."""
-        said = set(stems(answer))
-        asked = self._question
-        rarity = self._rarity(said | asked)
+        share = self._share_of(set(stems(answer)))
         best = max(
-            self._sections,
+            zip(self._sections, self._fit, strict=True),
             # Of two sections that have the same words, the shorter one says it.
-            key=lambda item: (
-                coverage(rarity, said, item[2]) + 0.5 * coverage(rarity, asked, item[2]),
-                -len(item[1].text),
-            ),
+            key=lambda item: (share(item[0][2]) + 0.5 * item[1], -len(item[0][1].text)),
             default=None,
         )
-        return (best[0], best[1]) if best else None
+        return best[0][:2] if best else None
+
+    @cached_property
+    def _fit(self) -> list[float]:
+        """Of each section, its share of the question's stems."""
+        share = self._share_of(self._question)
+        return [share(found) for _, _, found in self._sections]
 
 
 class SentenceGate:
@@ -118,10 +120,12 @@ class SentenceGate:
         """Take more of the answer, return what may go out now."""
         if self.stopped:
             return ""
+        seen = len(self._held)
         self._held += text
         out = ""
-        while not self.stopped and (sentence := first(self._held)):
+        while not self.stopped and (sentence := first(self._held, seen)):
             out += self._judge(sentence)
+            seen = 0
         return out
 
     def close(self, cut: bool = False) -> str:
@@ -158,9 +162,14 @@ class SentenceGate:
 
 def _has(text: str, exact: str) -> bool:
     """Is `exact` in `text`, and not as a part of a longer number? 50 is not in 1500."""
-    before = r"(?<!\d)" if exact[:1].isdigit() else ""
-    after = r"(?!\d)" if exact[-1:].isdigit() else ""
-    return bool(re.search(before + re.escape(exact) + after, text))
+    start = text.find(exact)
+    while start >= 0:
+        end = start + len(exact)
+        goes_on = exact[-1:].isdecimal() and text[end : end + 1].isdecimal()
+        if not goes_on and not (exact[:1].isdecimal() and text[start - 1 : start].isdecimal()):
+            return True
+        start = text.find(exact, start + 1)
+    return False
 
 
 @lru_cache(maxsize=1024)

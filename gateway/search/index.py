@@ -26,6 +26,8 @@ from gateway.wiki.words import stem
 WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
 # Pages that are kept in memory.
 KEPT = 1000
+# Stems whose rarity is kept in memory: more than most wikis have.
+RARITIES = 100_000
 
 # Device and inode: which file stands under the name.
 _Inode = tuple[int, int] | None
@@ -41,6 +43,8 @@ class _Generation:
     vectors_read: bool = False
     answers: list[Answer] | None = None
     of_sources: dict[tuple[str, ...], frozenset[int]] = field(default_factory=dict)
+    rarity: dict[str, float] = field(default_factory=dict)
+    """Of stems that were asked for."""
 
     @property
     def size(self) -> int:
@@ -239,14 +243,20 @@ class Index:
         A stem that no page has says the most.
         """
         with self._reading() as db:
-            size = self._current(db).size
-            asked = {term: term if term.isascii() else rows.clean(term) for term in stems}
-            having = postings.pages_with(db, list(asked.values()))
-        unknown = postings.idf(size, 0)
-        return {
-            term: max(0.1, postings.idf(size, having[clean])) if clean in having else unknown
-            for term, clean in asked.items()
-        }
+            now = self._current(db)
+            asked = set(stems)
+            known = {term: now.rarity[term] for term in asked & now.rarity.keys()}
+            if new := asked - known.keys():
+                clean = {term: term if term.isascii() else rows.clean(term) for term in new}
+                having = postings.pages_with(db, list(clean.values()))
+                found = {
+                    term: max(0.1, postings.idf(now.size, having.get(clean[term], 0)))
+                    for term in new
+                }
+                if len(now.rarity) < RARITIES:
+                    now.rarity |= found
+                known |= found
+        return known
 
     def meanings(self, question: str) -> dict[str, set[str]]:
         """The other names that the wiki has for what a question names: by phrase, as stems."""
