@@ -18,6 +18,7 @@ import asyncio
 import random
 import re
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from itertools import cycle, islice
 
 import orjson
@@ -148,7 +149,8 @@ class Gpu(Connection):
             self.loop.call_at(due, self._step, planned, index + 1, began, how)
             return
         if usage:
-            self.write(_event({**_STREAM, "choices": [], "usage": _usage(len(tokens))}))
+            data = {**_STREAM, "choices": [], "usage": _usage(len(tokens))}
+            self.write(chunk(b"data: %b\n\n" % orjson.dumps(data)))
         self.last(_DONE)
 
     def _whole(self, planned: Plan) -> None:
@@ -172,6 +174,13 @@ _DONE = chunk(b"data: [DONE]\n\n")
 
 def _chunk(token: str, is_last: bool, logprobs: bool, tokens: int | None) -> bytes:
     """One token, as vLLM writes it."""
+    usage = b',"usage":%b' % orjson.dumps(_usage(tokens)) if tokens is not None else b""
+    return chunk(b"data: %b%b}\n\n" % (_said(token, is_last, logprobs), usage))
+
+
+@lru_cache(maxsize=10_000)
+def _said(token: str, is_last: bool, logprobs: bool) -> bytes:
+    """The JSON of a token without its end: it is the same in every answer."""
     told = None
     if logprobs:
         one = {"token": token, "logprob": -0.1, "bytes": list(token.encode())}
@@ -183,10 +192,7 @@ def _chunk(token: str, is_last: bool, logprobs: bool, tokens: int | None) -> byt
         "finish_reason": "stop" if is_last else None,
         "token_ids": None,
     }
-    data: dict[str, object] = {**_STREAM, "choices": [choice]}
-    if tokens is not None:
-        data["usage"] = _usage(tokens)
-    return _event(data)
+    return orjson.dumps({**_STREAM, "choices": [choice]})[:-1]
 
 
 def _usage(tokens: int) -> dict[str, int]:
@@ -195,10 +201,6 @@ def _usage(tokens: int) -> dict[str, int]:
         "total_tokens": PROMPT + tokens,
         "completion_tokens": tokens,
     }
-
-
-def _event(data: dict[str, object]) -> bytes:
-    return chunk(b"data: " + orjson.dumps(data) + b"\n\n")
 
 
 async def main() -> None:
