@@ -91,6 +91,7 @@ async def serve(
     return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
 
+@pytest.mark.slow
 async def test_a_server_that_stalls_makes_all_wait_who_were_to_come_meanwhile() -> None:
     turn = asyncio.Lock()
     body = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: [DONE]\n\n'

@@ -156,6 +156,7 @@ async def test_a_killed_one_is_started_again_with_another_pid(desk: Desk) -> Non
     await until(lambda: running.restarts == 2 and running.pid is not None)
 
 
+@pytest.mark.slow
 async def test_one_that_keeps_dying_is_started_with_growing_pauses(desk: Desk) -> None:
     code = """
     import os, sys, time
@@ -177,6 +178,7 @@ async def test_one_that_keeps_dying_is_started_with_growing_pauses(desk: Desk) -
     assert ("part", "ended (exit code 7); starting it again") in desk.said
 
 
+@pytest.mark.slow
 async def test_one_that_lived_long_enough_is_started_without_a_longer_pause(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

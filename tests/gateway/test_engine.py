@@ -89,6 +89,7 @@ async def test_reading_more_than_the_context_is_an_http_error(engine: Engine) ->
         await engine.read([{"role": "user", "content": "word " * 4000}])
 
 
+@pytest.mark.slow
 async def test_the_reading_speed_is_measured_and_no_cache_knows_the_prompt(engine: Engine) -> None:
     first, second = [await engine.measure_prefill(90) for _ in range(2)]
     assert first > 0

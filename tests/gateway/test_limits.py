@@ -518,6 +518,7 @@ async def ask() -> AsyncIterator[Callable[[Key], AsyncOpenAI]]:
     await limiter.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asking", [key(rpm=1), key(tpm=15)], ids=["rpm", "tpm"])
 async def test_the_official_sdk_waits_as_told_and_its_own_retry_succeeds(
     ask: Callable[[Key], AsyncOpenAI], asking: Key

@@ -119,6 +119,7 @@ def test_a_name_of_the_environment_holds(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (span.service, span.parent) == ("mine", "")
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_holds_nothing_up() -> None:
     tracer = Tracer("http://127.0.0.1:1/v1/traces", "askdocs-test")
     tracer.begin("one", "SERVER").end()

@@ -68,6 +68,7 @@ async def test_a_locked_database_holds_an_answer_up_for_a_second_and_keeps_it_la
     pytest.fail("the question was not kept once the lock was gone")
 
 
+@pytest.mark.slow
 async def test_a_database_that_failed_is_left_alone_for_a_while(
     journal: Journal, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
