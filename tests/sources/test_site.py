@@ -129,7 +129,10 @@ def test_requests_are_as_far_apart_as_the_site_and_the_setting_say(
     read(reader(wiki, rate=rate))
     times = [one.when for one in wiki.asked][1:]  # the rules are known from then on
     assert len(times) >= 3
-    assert min(b - a for a, b in itertools.pairwise(times)) >= least * 0.9
+    apart = [b - a for a, b in itertools.pairwise(times)]
+    # On a busy machine the site hears of one late, and of the next one in time.
+    assert min(apart) >= least / 2
+    assert sum(apart) >= least * 0.9 * len(apart)
 
 
 def test_a_page_that_is_as_it_was_is_not_sent_again(wiki: LiveSite) -> None:
