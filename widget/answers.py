@@ -17,7 +17,7 @@ from widget.store import Answered
 log = logging.getLogger(__name__)
 
 QUIET = 15.0  # seconds without an event after which proxies are told that the stream lives
-PACE = 0.1  # seconds between two renderings of a growing answer
+PACE = 0.25  # seconds between two renderings of a growing answer
 
 GOING_AWAY = "The box is being restarted. Please try again in a moment."
 EMPTY = "The model gave no answer. Please try again, or ask in other words."

@@ -57,10 +57,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     gateway = Gateway(settings, tracing.load("askdocs-widget", os.environ))
     journal = Journal(asks, _store(settings), settings.retention_days)
     metrics = Metrics()
-    metrics.watch(
-        lambda: sum(ask.readers for ask in asks.items.values()),
-        lambda: sum(ask.is_running for ask in asks.items.values()),
-    )
+    metrics.watch(lambda: sum(ask.readers for ask in asks.items.values()), lambda: asks.running)
     answers = Answers(gateway, journal, metrics)
     visitors = Visitors(settings)
     before = settings.previous_secret
@@ -304,7 +301,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         Feedback(settings, views, asks, journal, visitors, gateway, metrics, _box).router
     )
     engine = journal.store.engine if journal.store else None
-    app.include_router(review(settings, files, engine))
+    app.include_router(review(settings, files, engine, lambda: asks.running > 0))
     openapi.show(app)
     return app
 

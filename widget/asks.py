@@ -170,6 +170,11 @@ class Asks:
         self._expire()
         return self.items.get(id)
 
+    @property
+    def running(self) -> int:
+        """How many answers are being written. Callable from any thread."""
+        return sum(ask.is_running for ask in list(self.items.values()))
+
     def stop(self, id: str) -> None:
         """End the answer to this question with what there is of it, at the reader's wish."""
         if ask := self.get(id):

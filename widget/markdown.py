@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import nh3
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup, escape
@@ -133,7 +134,7 @@ def _rendered(tokens: list[Token], origins: tuple[str, ...], base: str, images: 
 
 def paragraphs(text: str) -> list[str]:
     """The prose of a Markdown text as readers see it: no headings, tables or blocks of code."""
-    tokens = _parser.parse(text)
+    tokens = _reader.parse(text)
     return [
         "".join(_seen(child) for child in token.children or ()).strip()
         for before, token in itertools.pairwise(tokens)
@@ -166,9 +167,36 @@ def _lexer(language: str) -> Lexer | None:
 
 
 _formatter = HtmlFormatter(nowrap=True)
-_parser = MarkdownIt("commonmark", {"html": False, "highlight": _highlighted}).enable(
-    ["table", "strikethrough"]
-)
+
+
+def _markdown() -> MarkdownIt:
+    options = {"html": False, "highlight": _highlighted}
+    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+
+
+def _lines(state: StateCore) -> None:
+    """In place of the parser's rule for what stands within blocks."""
+    for token in state.tokens:
+        if token.type != "inline":
+            continue
+        if "[" in token.content or "<" in token.content:
+            token.children = []
+            state.md.inline.parse(token.content, state.md, state.env, token.children)
+        else:
+            token.children = [Token("html_inline", "", 0, content=_line(token.content))]
+
+
+@lru_cache(maxsize=4096)  # while an answer grows, all but its last lines are what they were
+def _line(text: str) -> str:
+    """HTML of text within a block that can hold no link: it is the same in every text."""
+    (token,) = _reader.parseInline(text)
+    token.children = list(_inline(token.children or [], (), "", False))
+    return str(_reader.renderer.render([token], _reader.options, {}))
+
+
+_reader = _markdown()
+_parser = _markdown()
+_parser.core.ruler.at("inline", _lines)
 
 
 def with_marks(text: str, cites: Sequence[tuple[int, int]]) -> str:

@@ -17,25 +17,37 @@ from widget.review.clusters import Sorter
 log = logging.getLogger(__name__)
 
 LOOK = 15.0  # seconds between two looks for new questions
+# Seconds between two batches while answers are being written: to sort a question takes 5 ms of CPU,
+# a quarter of what it costs the box in all.
+REST = 60.0
 HOUR = 3600.0
 # The digest of a week is sent on the Monday after it, from this hour on (UTC).
 FROM = 7
 
 
 class Stopped(Exception):
-    """Work that is given up, because the widget stops."""
+    """Work that is left for later, because the widget stops or is busy."""
 
 
 class Keeper:
     """One in each process; several do no harm."""
 
-    def __init__(self, engine: sa.Engine, webhook: str | None, public_url: str = "") -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        webhook: str | None,
+        public_url: str = "",
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`busy`, which any thread may call: is there something that cannot wait?"""
         self._engine = engine
         self._webhook = webhook
         self._public_url = public_url
+        self._busy = busy
         self.sorter = Sorter(engine)
         self._stopping = threading.Event()
         self._due = 0.0
+        self._rests_until = time.monotonic() + REST
         self._complained = ""
 
     async def run(self) -> None:
@@ -52,12 +64,20 @@ class Keeper:
             self._stopping.set()
 
     def _sort(self) -> None:
+        """Sort what is new; of a box that is busy one batch, and then none for a while."""
+        if self._stands_back():
+            return
+
         def go_on(done: int, total: int) -> None:
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._stands_back():
                 raise Stopped
+            self._rests_until = time.monotonic() + REST
 
         with suppress(Stopped):
             self.sorter.sort(go_on)
+
+    def _stands_back(self) -> bool:
+        return time.monotonic() < self._rests_until and self._busy()
 
     def _tried(self, work: Callable[[], object]) -> None:
         try:

@@ -43,9 +43,15 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def router(
-    settings: WidgetSettings, assets: Mapping[str, Asset], engine: sa.Engine | None
+    settings: WidgetSettings,
+    assets: Mapping[str, Asset],
+    engine: sa.Engine | None,
+    busy: Callable[[], bool],
 ) -> APIRouter:
-    """The routes under /review, with what works for them in the background."""
+    """The routes under /review, with what works for them in the background.
+
+    `busy`, which any thread may call: are answers being written? The background then stands back.
+    """
     views = Views(settings, assets)
     access = Access(settings)
 
@@ -81,7 +87,7 @@ def router(
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(Keeper(engine, webhook, settings.public_url).run())
+        keeping = asyncio.create_task(Keeper(engine, webhook, settings.public_url, busy).run())
         yield
         keeping.cancel()
         with suppress(asyncio.CancelledError):
