@@ -5,7 +5,8 @@
 It speaks as much of vLLM's HTTP as the gateway uses. A request is answered as if it had a GPU for
 itself as busy as the published rates say (eval/prices.toml): a prompt that is not in the prefix
 cache is read at 2,400 tokens a second, and then a token comes every 29 ms, which is 490 tokens a
-second at 14 streams. So 50 answers a second of 200 tokens each are those of about twenty A10Gs.
+second at 14 streams. So 50 answers a second of 200 tokens each are those of about twenty A10Gs, and
+that many there are: with each step a GPU writes one token of each of its answers.
 
 The answer is made of the page that stands in the prompt, word by word from its beginning, so that
 the gateway's check lets it through; without a page it is made of one word. How long everything is
@@ -15,8 +16,10 @@ number, and forgets it.
 
 import argparse
 import asyncio
+import math
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from itertools import cycle, islice
@@ -33,6 +36,7 @@ READ = 2400.0  # tokens of a prompt a second
 BEGIN_S = 0.04  # until the first token when the whole prompt is in the cache
 CACHED = 0.5  # share of questions whose page has been read before
 GAP_S = 0.029  # between two tokens
+GPUS = 20
 LEAST, MOST = 120, 280  # tokens of an answer: 200 on average
 CONTEXT = 32_768
 
@@ -51,6 +55,9 @@ class Timing:
     """The token that shows that the first sentence is over."""
     last: float
 
+    def later(self, seconds: float) -> "Timing":
+        return Timing(self.token + seconds, self.sentence + seconds, self.last + seconds)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -58,11 +65,6 @@ class Plan:
 
     tokens: list[str]
     timing: Timing
-    gap: float
-
-    def due(self, index: int) -> float:
-        """Seconds from the request to this token."""
-        return self.timing.token + index * self.gap
 
 
 def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]:
@@ -90,16 +92,51 @@ def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]
             sentence = index
             break
     timing = Timing(begin, begin + sentence * gap, begin + (len(tokens) - 1) * gap)
-    return number, Plan(tokens, timing, gap)
+    return number, Plan(tokens, timing)
+
+
+class Card:
+    """A GPU: with each of its steps every answer gets its next token."""
+
+    def __init__(self, gap: float, phase: float) -> None:
+        """Its steps are `gap` seconds apart, and `phase` seconds after those of the first one."""
+        self.gap = gap
+        self._phase = phase
+        self._loop = asyncio.get_running_loop()
+        self._answers: list[tuple[float, Iterator[None]]] = []
+
+    def add(self, ready: float, tokens: Iterator[None]) -> float:
+        """Begin an answer with the first step from `ready` on; returns when that is."""
+        if not self._answers:
+            soon = self._from(self._loop.time())
+            self._loop.call_at(soon, self._step, soon)
+        first = self._from(ready)
+        self._answers.append((first, tokens))
+        return first
+
+    def _from(self, moment: float) -> float:
+        """When the first step from this moment on is."""
+        return self._phase + math.ceil((moment - self._phase) / self.gap) * self.gap
+
+    def _step(self, moment: float) -> None:
+        soon = moment + self.gap / 2
+        self._answers = [
+            (first, tokens)
+            for first, tokens in self._answers
+            if first > soon or next(tokens, self) is None
+        ]
+        if self._answers:
+            self._loop.call_at(moment + self.gap, self._step, moment + self.gap)
 
 
 class Gpu(Connection):
     """One connection."""
 
-    def __init__(self, log: dict[int, Timing], gap: float) -> None:
+    def __init__(self, log: dict[int, Timing], cards: list[Card]) -> None:
         super().__init__()
         self._log = log
-        self._gap = gap
+        self._cards = cards
+        self._gap = cards[0].gap
 
     def answer(self, url: bytes, body: bytes) -> None:
         if url == b"/log":
@@ -120,9 +157,9 @@ class Gpu(Connection):
         messages = request["messages"]
         assert isinstance(messages, list)
         number, planned = plan(messages, self._gap)
-        if number >= 0:
-            self._log[number] = planned.timing
         if not request.get("stream"):
+            if number >= 0:
+                self._log[number] = planned.timing
             self.loop.call_later(planned.timing.last, self._whole, planned)
             return
         self.begin()
@@ -134,20 +171,23 @@ class Gpu(Connection):
             bool(wish.get("continuous_usage_stats")),
         )
         began = self.loop.time()
-        self.loop.call_at(began + planned.timing.token, self._step, planned, 0, began, how)
+        first = self._cards[number % len(self._cards)].add(
+            began + planned.timing.token, self._tokens(planned.tokens, *how)
+        )
+        if number >= 0:
+            self._log[number] = planned.timing.later(first - began - planned.timing.token)
 
-    def _step(self, planned: Plan, index: int, began: float, how: tuple[bool, bool, bool]) -> None:
-        """Write the token, and plan the next one."""
-        if not self.is_open:
-            return
-        logprobs, usage, continuous = how
-        tokens = planned.tokens
-        is_last = index == len(tokens) - 1
-        self.write(_chunk(tokens[index], is_last, logprobs, index + 1 if continuous else None))
-        if not is_last:
-            due = began + planned.due(index + 1)
-            self.loop.call_at(due, self._step, planned, index + 1, began, how)
-            return
+    def _tokens(
+        self, tokens: list[str], logprobs: bool, usage: bool, continuous: bool
+    ) -> Iterator[None]:
+        """Write a token whenever the next one is asked for."""
+        for index, token in enumerate(tokens):
+            if not self.is_open:
+                return
+            is_last = index == len(tokens) - 1
+            self.write(_chunk(token, is_last, logprobs, index + 1 if continuous else None))
+            if not is_last:
+                yield
         if usage:
             data = {**_STREAM, "choices": [], "usage": _usage(len(tokens))}
             self.write(chunk(b"data: %b\n\n" % orjson.dumps(data)))
@@ -209,8 +249,9 @@ async def main() -> None:
     parser.add_argument("--gap", type=float, default=GAP_S, help="seconds between two tokens")
     options = parser.parse_args()
     log: dict[int, Timing] = {}
+    cards = [Card(options.gap, number * options.gap / GPUS) for number in range(GPUS)]
     server = await asyncio.get_running_loop().create_server(
-        lambda: Gpu(log, options.gap), "127.0.0.1", options.port, backlog=2048
+        lambda: Gpu(log, cards), "127.0.0.1", options.port, backlog=2048
     )
     await server.serve_forever()
 

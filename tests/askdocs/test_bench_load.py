@@ -3,7 +3,7 @@
 import asyncio
 import json
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ def test_an_answer_takes_as_long_as_on_a_gpu_and_the_same_question_always_so() -
     lengths = [len(one.tokens) for one in found]
     assert 190 < sum(lengths) / len(lengths) < 210
     one = found[0]
-    assert one.timing.last == pytest.approx(one.due(len(one.tokens) - 1))
+    taken = one.timing.last - one.timing.token
+    assert taken == pytest.approx((len(one.tokens) - 1) * gpu.GAP_S)
 
 
 def test_an_answer_from_a_page_is_its_own_words_and_the_end_of_a_sentence_is_known() -> None:
@@ -47,7 +48,29 @@ def test_an_answer_from_a_page_is_its_own_words_and_the_end_of_a_sentence_is_kno
     assert PAGE.startswith("".join(planned.tokens))
     # The heading is a sentence, which is over with the first word after it.
     first = planned.tokens.index("\n\nA")
-    assert planned.timing.sentence == pytest.approx(planned.due(first))
+    taken = planned.timing.sentence - planned.timing.token
+    assert taken == pytest.approx(first * gpu.GAP_S)
+
+
+async def test_a_gpu_writes_a_token_of_each_answer_with_each_of_its_steps() -> None:
+    loop = asyncio.get_running_loop()
+    card = gpu.Card(gap=0.02, phase=0.005)
+    written: list[tuple[str, float]] = []
+
+    def tokens(name: str, count: int) -> Iterator[None]:
+        for _ in range(count):
+            written.append((name, loop.time()))
+            yield
+
+    began = loop.time()
+    late = card.add(began + 0.25, tokens("late", 3))
+    soon = card.add(began + 0.03, tokens("soon", 4))
+    await asyncio.sleep(0.5)
+    assert [name for name, _ in written] == ["soon"] * 4 + ["late"] * 3
+    for first, (_, moment) in ((soon, written[0]), (late, written[4])):
+        assert began + 0.03 <= first <= began + 0.25 + 0.02
+        assert (first - 0.005) / 0.02 == pytest.approx(round((first - 0.005) / 0.02), abs=1e-3)
+        assert moment >= first - 0.001
 
 
 async def test_the_gateway_takes_the_stand_in_for_vllm() -> None:
