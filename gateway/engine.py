@@ -21,7 +21,9 @@ from gateway.errors import AskdocsError
 # English is about four characters a token; three overestimates the count, which is the safe side.
 CHARACTERS_PER_TOKEN = 3.0
 PARTING = -1  # no token of any model
-AT_ONCE = 16  # texts that are counted side by side
+# Texts that are counted side by side. httpx looks through all that wait for a connection whenever
+# one of them ends: with some hundreds, as many cold pages have, that alone took a core for minutes.
+AT_ONCE = 16
 
 
 async def estimate(text: str) -> int:
@@ -116,6 +118,7 @@ class Engine:
         self._http = httpx.AsyncClient(
             headers=headers, timeout=self._patient, transport=_Transport()
         )
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._wanted = model
         self._model: EngineModel | None = None
         self._kind: str | None = None
@@ -185,13 +188,7 @@ class Engine:
             ends = [-1, *(place for place, token in enumerate(tokens) if token == PARTING)]
             if len(ends) == len(texts) + 1:
                 return [end - start - 1 for start, end in pairwise(ends)]
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def one(text: str) -> int:
-            async with slots:
-                return await self.count(text)
-
-        return list(await asyncio.gather(*map(one, texts)))
+        return list(await asyncio.gather(*map(self.count, texts)))
 
     async def count_prompt(self, request: Mapping[str, Any]) -> int | None:
         """Tokens of the prompt of a chat (`messages`) or completion (`prompt`) request.
@@ -382,8 +379,13 @@ class Engine:
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         # Counting is quick; what is saved and restored can be large.
-        timeout = self._patient if path.startswith("/slots/") else self._counting
-        reply = await self._http.post(f"{self._root}{path}", json=body, timeout=timeout)
+        if path.startswith("/slots/"):
+            reply = await self._http.post(f"{self._root}{path}", json=body, timeout=self._patient)
+        else:
+            async with self._turns:
+                reply = await self._http.post(
+                    f"{self._root}{path}", json=body, timeout=self._counting
+                )
         reply.raise_for_status()
         return reply.json()
 

@@ -68,6 +68,7 @@ class Grounding:
         self.warm: set[int] = set()
         """Numbers of the pages that the engine has read ahead, each whole and alone."""
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
+        self._counting: dict[bytes, asyncio.Task[list[int]]] = {}
 
     async def ground(
         self,
@@ -153,11 +154,20 @@ class Grounding:
         if count is not None:
             return await count(written)
         known = hashlib.sha256("\0".join(written).encode("utf-8", "replace")).digest()
-        if known not in self._counts:
-            self._counts[known] = await self.count(written)
+        if known in self._counts:
+            return self._counts[known]
+        if known not in self._counting:  # else somebody else asks for the same page just now
+            self._counting[known] = asyncio.create_task(self._count(known, written))
+        return await asyncio.shield(self._counting[known])
+
+    async def _count(self, known: bytes, written: list[str]) -> list[int]:
+        try:
+            counts = self._counts[known] = await self.count(written)
             if len(self._counts) > KEPT:
                 self._counts.popitem(last=False)
-        return self._counts[known]
+            return counts
+        finally:
+            del self._counting[known]
 
     def _look_up(
         self, question: str, history: Sequence[str], page_url: str | None, sources: Sequence[str]

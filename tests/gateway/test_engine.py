@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from http.server import ThreadingHTTPServer
 
@@ -9,7 +10,7 @@ import httpx
 import pytest
 
 from askdocs.checks import free_port
-from gateway.engine import Engine, usage_so_far
+from gateway.engine import AT_ONCE, Engine, usage_so_far
 from gateway.errors import AskdocsError
 from tests.speaking import Handler, serving
 
@@ -177,3 +178,35 @@ async def test_an_engine_of_another_kind_has_its_tokens_estimated_from_above() -
     assert await engine.count("a" * 300) == 100
     assert await engine.constraint("root ::= u0") == {}
     await engine.close()
+
+
+async def test_few_counts_are_under_way_at_a_time_and_each_gets_its_turn() -> None:
+    under_way, most = 0, 0
+    lock = threading.Lock()
+
+    class Slow(Handler):
+        def do_POST(self) -> None:
+            nonlocal under_way, most
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            with lock:
+                under_way += 1
+                most = max(most, under_way)
+            time.sleep(0.01)
+            with lock:
+                under_way -= 1
+            self.json(200, {"count": len(asked.get("prompt", "")), "max_model_len": 4096})
+
+        def do_GET(self) -> None:
+            model = {"id": "m", "object": "model", "max_model_len": 4096}
+            self.json(200 if self.path == "/v1/models" else 404, {"data": [model]})
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128
+
+    with serving(Server(("127.0.0.1", 0), Slow)) as server:
+        engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
+        pages = [["a" * length for length in range(1, 21)] for _ in range(5)]
+        counted = await asyncio.gather(*map(engine.counts, pages))
+        assert counted == [list(range(1, 21))] * 5
+        await engine.close()
+    assert 1 < most <= AT_ONCE

@@ -229,3 +229,36 @@ def test_the_section_is_found_by_what_it_means_too(indexed: Make, embedder: Embe
     part = asyncio.run(grounding.ground(question, 30, 1))
     assert [section.heading for section in part.excerpts[0].sections] == ["Counterfeit notes"]
     assert part.focus == part.excerpts[0].sections[0]
+
+
+async def test_a_page_that_many_ask_for_at_once_is_counted_once(wiki: Index) -> None:
+    counted: list[int] = []
+
+    async def slowly(texts: Sequence[str]) -> list[int]:
+        counted.append(len(texts))
+        await asyncio.sleep(0.2)
+        return await count(texts)
+
+    grounding = Grounding(wiki, slowly)
+    (page,) = (page for page in wiki.pages() if page.path == "ports.md")
+    asking = [asyncio.create_task(grounding.counts(page)) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    asking[0].cancel()  # who asked first leaves, and the others still get it
+    assert len({tuple(await task) for task in asking[1:]}) == 1
+    assert counted == [len(page.sections)]
+
+
+async def test_a_count_that_failed_is_tried_again(wiki: Index) -> None:
+    fails = [True]
+
+    async def counts(texts: Sequence[str]) -> list[int]:
+        if fails.pop():
+            raise OSError("away")
+        return await count(texts)
+
+    grounding = Grounding(wiki, counts)
+    (page,) = (page for page in wiki.pages() if page.path == "ports.md")
+    with pytest.raises(OSError, match="away"):
+        await grounding.counts(page)
+    fails.append(False)
+    assert len(await grounding.counts(page)) == len(page.sections)
