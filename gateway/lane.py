@@ -39,6 +39,11 @@ SILENT_S = 15.0  # without a byte, until the engine is asked by another connecti
 PROBE_S = 10.0  # until the first byte of its answer
 STUCK_S = 60.0  # without a byte within an answer of an engine that lives
 
+# With this many answers under way their bytes are taken apart together, at the next tick: what is
+# done a hundred times in a row costs half of what it costs with other work in between.
+TOGETHER = 16
+TICK_S = 0.02
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Write = Callable[[bytes], bool]
 Feed = Callable[[bytes], bytes]
@@ -89,6 +94,7 @@ class Lane:
         self._head = f"host: {host}\r\n{credential}content-type: application/json\r\n".encode()
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
+        self._ticks = _Ticks()
 
     async def open(self, path: str, headers: RawHeaders, body: bytes) -> "LaneReply":
         """POST `body` to `path` below the base URL, and wait for the response's headers.
@@ -181,7 +187,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(seconds):
             _, connection = await loop.create_connection(
-                lambda: _Connection(loop, self._idle, self._open, self._is_alive),
+                lambda: _Connection(loop, self._idle, self._open, self._ticks, self._is_alive),
                 self._host,
                 self._port,
                 ssl=self._tls,
@@ -253,6 +259,34 @@ class LaneReply:
         self._connection.release(self)
 
 
+class _Ticks:
+    """When the bytes of answers that are read in passing are taken apart."""
+
+    def __init__(self) -> None:
+        self._reading: set[_Connection] = set()
+        self._due: list[_Connection] = []
+
+    def begin(self, connection: "_Connection") -> None:
+        self._reading.add(connection)
+
+    def end(self, connection: "_Connection") -> None:
+        self._reading.discard(connection)
+
+    def wait(self, connection: "_Connection", loop: AbstractEventLoop) -> bool:
+        """Is this one of so many that it waits for the next tick?"""
+        if len(self._reading) < TOGETHER:
+            return False
+        if not self._due:
+            loop.call_later(TICK_S, self._tick)
+        self._due.append(connection)
+        return True
+
+    def _tick(self) -> None:
+        due, self._due = self._due, []
+        for connection in due:
+            connection.catch_up()
+
+
 class _Connection(asyncio.Protocol):
     """One connection: at most one request at a time."""
 
@@ -261,11 +295,13 @@ class _Connection(asyncio.Protocol):
         loop: AbstractEventLoop,
         idle: "list[_Connection]",
         open_: "set[_Connection]",
+        ticks: _Ticks,
         is_alive: Callable[[], Awaitable[bool]],
     ) -> None:
         self._loop = loop
         self._idle = idle
         self._open = open_
+        self._ticks = ticks
         self._is_alive = is_alive
         self.last = loop.time()
         """When it was last of use."""
@@ -287,6 +323,8 @@ class _Connection(asyncio.Protocol):
         self._paused = False
         self._write: Write | None = None
         self._feed: Feed | None = None
+        self._unfed: list[bytes] = []
+        self._unread: list[bytes] = []  # until the next tick
         self._blocked = False  # the writer has enough for now
         self._head_bytes = 0
         self._unparsed = 0  # bytes that came before the headers were complete
@@ -335,6 +373,8 @@ class _Connection(asyncio.Protocol):
 
     def through(self, feed: "Feed") -> None:
         self._feed = feed
+        if not self.complete:
+            self._ticks.begin(self)
         self._parts = [made for made in map(feed, self._parts) if made]
 
     async def pump(self, write: "Write", drain: Callable[[], Awaitable[None]]) -> bytes:
@@ -420,6 +460,8 @@ class _Connection(asyncio.Protocol):
         self._open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.catch_up()
+        self._ticks.end(self)
         self._closed = True
         self._open.discard(self)
         if self._watch is not None:
@@ -438,6 +480,21 @@ class _Connection(asyncio.Protocol):
             return
         self._heard = True
         self.last = self._loop.time()
+        if self._unread:
+            self._unread.append(data)
+        elif self._feed is not None and self._ticks.wait(self, self._loop):
+            self._unread = [data]
+        else:
+            self._read(data)
+
+    def catch_up(self) -> None:
+        """Read what waits for it."""
+        if self._unread:
+            data = b"".join(self._unread)
+            self._unread = []
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
         if self._reply is None:
             self._unparsed += len(data)
         try:
@@ -447,6 +504,12 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError) as error:
             self._fail(f"not HTTP: {error.__context__ or error}")
             self._transport.abort()
+        if self._feed is not None and self._unfed:
+            made = self._feed(b"".join(self._unfed))
+            self._unfed = []
+            if made:
+                self._parts.append(made)
+                self._waiting_bytes += len(made)
         if self._write is not None and self._parts and not self.complete:
             self._blocked = not self._write(self.take())
             if not self._blocked:
@@ -493,7 +556,8 @@ class _Connection(asyncio.Protocol):
         self._reply = LaneReply(self, status, self._headers)
 
     def on_body(self, body: bytes) -> None:
-        if self._feed is not None and not (body := self._feed(body)):
+        if self._feed is not None:
+            self._unfed.append(body)
             return
         self._parts.append(body)
         self._waiting_bytes += len(body)
@@ -503,4 +567,5 @@ class _Connection(asyncio.Protocol):
             self._interim = False
             return
         self.complete = True
+        self._ticks.end(self)
         self._keep = self._parser.should_keep_alive()

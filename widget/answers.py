@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 QUIET = 15.0  # seconds without an event after which proxies are told that the stream lives
 PACE = 0.25  # seconds between two renderings of a growing answer
+SLOWEST = 2.0  # the same where hundreds of them grow
 
 GOING_AWAY = "The box is being restarted. Please try again in a moment."
 EMPTY = "The model gave no answer. Please try again, or ask in other words."
@@ -30,6 +31,7 @@ class Answers:
         self._gateway = gateway
         self._journal = journal
         self._metrics = metrics
+        self._followed = 0  # readers who are following one now
 
     async def follow(self, ask: Ask) -> AsyncGenerator[State]:
         """What to show, beginning with what there is; the last state is Done or Failed.
@@ -41,7 +43,7 @@ class Answers:
             ask.task = asyncio.create_task(self._write(ask))
         ask.join()
         try:
-            async with aclosing(_states(ask)) as states:
+            async with aclosing(self._states(ask)) as states:
                 async for state in states:
                     yield state
         finally:
@@ -84,27 +86,31 @@ class Answers:
         await self._journal.answered(ask, answered)
         ask.finish(end)
 
-
-async def _states(ask: Ask) -> AsyncGenerator[State]:
-    told, shown, due = None, 0, 0.0
-    while ask.end is None:
-        waits = len(ask.text) > shown
-        if ask.reading is not told and not ask.text:
-            told = ask.reading
-            if told is not None:
-                yield told
-        elif waits and time.monotonic() >= due:
-            shown = len(ask.text)
-            began = time.monotonic()
-            yield Partial(ask.text)
-            ended = time.monotonic()
-            # Long answers take longer to render: never more than a fifth of the time.
-            due = ended + max(PACE, 4 * (ended - began))
-        else:
-            pause = max(0.0, due - time.monotonic()) if waits else QUIET
-            if not await ask.change(pause) and not waits:
-                yield Quiet()
-    yield ask.end
+    async def _states(self, ask: Ask) -> AsyncGenerator[State]:
+        told, shown, due = None, 0, 0.0
+        self._followed += 1
+        try:
+            while ask.end is None:
+                waits = len(ask.text) > shown
+                if ask.reading is not told and not ask.text:
+                    told = ask.reading
+                    if told is not None:
+                        yield told
+                elif waits and time.monotonic() >= due:
+                    shown = len(ask.text)
+                    began = time.monotonic()
+                    yield Partial(ask.text)
+                    ended = time.monotonic()
+                    # All of them together take a fifth of the time to render at most.
+                    pause = 4 * (ended - began) * self._followed
+                    due = ended + min(max(PACE, pause), SLOWEST)
+                else:
+                    pause = max(0.0, due - time.monotonic()) if waits else QUIET
+                    if not await ask.change(pause) and not waits:
+                        yield Quiet()
+            yield ask.end
+        finally:
+            self._followed -= 1
 
 
 def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answered:

@@ -12,6 +12,7 @@ _PROSE = re.compile(_STOP)
 # announcement.
 _ANSWER = re.compile(_STOP + r"|(?<![:\n\s])\s*\n+")
 
+_MARK = re.compile(r"[.!?\n]")
 # Marks that may stand between a full stop and the space behind it: more are no sentence's end.
 REACH = 24
 
@@ -43,7 +44,10 @@ def first(text: str, seen: int = 0) -> str | None:
 
     In its first `seen` characters no sentence was complete.
     """
-    end = _ANSWER.search(text, max(0, seen - REACH))
+    start = max(0, seen - REACH)
+    if not _MARK.search(text, start):
+        return None  # by far the most often: it is asked with each token
+    end = _ANSWER.search(text, start)
     return text[: end.end()] if end else None
 
 

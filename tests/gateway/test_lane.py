@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from gateway import lane as lane_module
 from gateway.errors import AskdocsError
-from gateway.lane import HIGH_WATER, MAX_HEAD, BrokenOff, Lane, LaneError, Silent, Unreachable
+from gateway.lane import (
+    HIGH_WATER,
+    MAX_HEAD,
+    TOGETHER,
+    BrokenOff,
+    Lane,
+    LaneError,
+    Silent,
+    Unreachable,
+)
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PLAIN = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -580,3 +589,53 @@ async def test_what_breaks_off_says_so_to_who_reads_through_something(
         reply = await lanes(engine.url).open("/x", (), b"")
         with pytest.raises(BrokenOff):
             assert [made async for made in reply.through(lambda _: b"")] == []
+
+
+async def test_many_answers_that_are_read_together_stay_apart_and_whole(
+    lanes: Callable[..., Lane],
+) -> None:
+    """So many that each waits for the next tick; a third of them break off in the middle."""
+    asked = itertools.count()
+
+    def talk(engine: Engine) -> Talk:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await engine.request(reader)
+            number = next(asked)
+            writer.write(EVENTS)
+            for part in range(20):
+                if number % 3 == 0 and part == 10:
+                    return
+                said = b"%d.%d " % (number, part)
+                writer.write(b"%x\r\n%b\r\n" % (len(said), said))
+                await asyncio.sleep(0.005)
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+
+        return answer
+
+    async def read(lane: Lane) -> tuple[bytes, bool]:
+        seen = b""
+
+        def feed(data: bytes) -> bytes:
+            nonlocal seen
+            seen += data
+            return data if b".9 " in data else b""
+
+        reply = await lane.open("/chat/completions", (), b"{}")
+        try:
+            made = b"".join([part async for part in reply.through(feed)])
+            ended = True
+        except BrokenOff:
+            made, ended = b"", False
+        reply.close()
+        assert made in seen
+        return seen, ended
+
+    async with running(talk) as engine:
+        lane = lanes(engine.url)
+        found = await asyncio.gather(*(read(lane) for _ in range(3 * TOGETHER)))
+    for seen, ended in found:
+        number = int(seen.split(b".")[0])
+        assert ended == (number % 3 != 0)
+        assert seen == b"".join(b"%d.%d " % (number, n) for n in range(20 if ended else 10))
+    assert len({seen for seen, _ in found}) == 3 * TOGETHER
