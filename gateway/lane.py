@@ -29,6 +29,7 @@ from gateway.errors import AskdocsError
 
 CONNECT_S = 0.25
 TLS_S = 1.0  # to connect and shake hands; an engine behind TLS is seldom next door
+TRIES = 5  # to connect, where this process is held up
 MAX_HEAD = 65536  # bytes of a response's headers, and of its trailers
 HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is made to wait
 IDLE_CONNECTIONS = 256
@@ -170,15 +171,16 @@ class Lane:
 
     async def _connect(self) -> "_Connection":
         patience = TLS_S if self._tls else CONNECT_S
-        began = time.monotonic()
         try:
-            try:
-                return await self._connect_within(patience)
-            except TimeoutError:
-                # A late timer says that it was this process that got no time, not the engine.
-                if time.monotonic() - began < patience + LATE_S:
-                    raise
-                return await self._connect_within(patience)
+            for _ in range(TRIES - 1):
+                began = time.monotonic()
+                try:
+                    return await self._connect_within(patience)
+                except TimeoutError:
+                    # A late timer says that it was this process that got no time, not the engine.
+                    if time.monotonic() - began < patience + LATE_S:
+                        raise
+            return await self._connect_within(patience)
         except (OSError, TimeoutError) as error:
             reason = "no connection in time" if isinstance(error, TimeoutError) else error
             raise Unreachable(f"{self._host}:{self._port}: {reason}") from None
