@@ -82,20 +82,22 @@ class EngineModel:
     """Tokens that prompt and answer may have together; None when the engine does not tell."""
 
 
+TRIES = 5  # to connect, while this process is held up
 LATE_S = 0.05  # that a timer runs out late at most where this process is not held up
 
 
 class _Transport(httpx.AsyncHTTPTransport):
-    """Tries once more where this process was late, having no core, and not the engine."""
+    """Tries more often where this process was late, having no core, and not the engine."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        began = time.monotonic()
-        try:
-            return await super().handle_async_request(request)
-        except httpx.ConnectTimeout:
-            if time.monotonic() - began < request.extensions["timeout"]["connect"] + LATE_S:
-                raise
-            return await super().handle_async_request(request)
+        for _ in range(TRIES - 1):
+            began = time.monotonic()
+            try:
+                return await super().handle_async_request(request)
+            except httpx.ConnectTimeout:
+                if time.monotonic() - began < request.extensions["timeout"]["connect"] + LATE_S:
+                    raise
+        return await super().handle_async_request(request)
 
 
 class Engine:

@@ -24,12 +24,11 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from gateway.engine import LATE_S
+from gateway.engine import LATE_S, TRIES
 from gateway.errors import AskdocsError
 
 CONNECT_S = 0.25
 TLS_S = 1.0  # to connect and shake hands; an engine behind TLS is seldom next door
-TRIES = 5  # to connect, where this process is held up
 MAX_HEAD = 65536  # bytes of a response's headers, and of its trailers
 HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is made to wait
 IDLE_CONNECTIONS = 256
