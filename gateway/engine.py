@@ -83,7 +83,7 @@ class EngineModel:
 
 
 TRIES = 5  # to connect, while this process is held up
-LATE_S = 0.05  # that a timer runs out late at most where this process is not held up
+LATE_S = 0.01  # that a timer runs out late at most where this process is not held up
 
 
 class _Transport(httpx.AsyncHTTPTransport):

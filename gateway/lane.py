@@ -414,6 +414,7 @@ class _Connection(asyncio.Protocol):
         return is_alive and not unsent and len(self._idle) < IDLE_CONNECTIONS
 
     def abort(self) -> None:
+        self._unread = []  # nobody waits for it
         self._fail("closed by us")
         self._transport.abort()
 

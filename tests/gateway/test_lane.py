@@ -592,9 +592,10 @@ async def test_what_breaks_off_says_so_to_who_reads_through_something(
 
 
 async def test_many_answers_that_are_read_together_stay_apart_and_whole(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many that each waits for the next tick; a third of them break off in the middle."""
+    monkeypatch.setattr(lane_module, "CONNECT_S", 10.0)
     asked = itertools.count()
 
     def talk(engine: Engine) -> Talk:
@@ -639,3 +640,32 @@ async def test_many_answers_that_are_read_together_stay_apart_and_whole(
         assert ended == (number % 3 != 0)
         assert seen == b"".join(b"%d.%d " % (number, n) for n in range(20 if ended else 10))
     assert len({seen for seen, _ in found}) == 3 * TOGETHER
+
+
+async def test_an_answer_that_is_left_among_many_is_not_read_on(
+    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "CONNECT_S", 10.0)
+    endless = itertools.repeat(b"1\r\na\r\n", 400)
+    too_late = []
+
+    async def read(lane: Lane) -> None:
+        left = False
+
+        def feed(data: bytes) -> bytes:
+            if left:
+                too_late.append(data)
+            return data
+
+        reply = await lane.open("/x", (), b"")
+        async for _ in reply.through(feed):
+            await asyncio.sleep(0.1)  # some wait for the next tick by then
+            break
+        left = True
+        reply.close()
+        await asyncio.sleep(0.1)
+
+    async with running(says(EVENTS, *endless, pause=0.005)) as engine:
+        lane = lanes(engine.url)
+        await asyncio.gather(*(read(lane) for _ in range(2 * TOGETHER)))
+    assert too_late == []
