@@ -197,7 +197,7 @@ def _scored(
     if judge_model and judge_url:
         judge = Judge(run, judge_model, judge_url, os.environ.get("OPENAI_API_KEY"))
         asyncio.run(judge.ask(said, lambda done, total: bar.show("judging", done, total)))
-    texts = [(answer.text, question.answer) for question, answer in said]
+    texts = mark.compared(one for found in plain.values() for one in found)
     return scored.score(run, _similar(run, texts, bar) if similarity else None, judge)
 
 

@@ -14,7 +14,8 @@ The standard input is the gateway's key. JOB is an object:
     rag         folder of vector stores
     inspect     folder for what inspect-ai keeps beside its logs
 
-It appends to answers.jsonl, and writes inspect-ai's logs to logs/. The standard output has an
+It appends to answers.jsonl, writes inspect-ai's logs to logs/, and keeps how alike answers and
+written answers are in similar.jsonl. The standard output has an
 object of JSON a line, and nothing else:
 
     {"event": "step", "name": "embedding chunks", "done": 32, "total": 901}
@@ -31,8 +32,9 @@ import os
 import sys
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":
     # Last, because in an installation the libraries of another environment lie beside it.
@@ -47,6 +49,9 @@ from eval.exam.teller import Teller, work
 from eval.exam.wiki import Wiki
 from gateway.errors import AskdocsError
 from gateway.search.embed import Embedder
+
+if TYPE_CHECKING:
+    from eval.scoring.meanings import Meanings
 
 LOGS = "logs"
 
@@ -73,7 +78,14 @@ async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
             rag = await Rag.open(of.rag, *arguments, teller.step)
             await stack.enter_async_context(rag)
             teller.tell("index", name="rag", bytes=_size(rag.stored.folder))
-        exam = Exam(folder, of.at_once, client, Asker(of, client, wiki, rag), teller)
+        meanings = None
+        if embedder is not None:
+            from eval.scoring.meanings import Meanings
+
+            told = partial(teller.step, "comparing meanings")
+            meanings = await stack.enter_async_context(Meanings(folder, embedder, told))
+        asker = Asker(of, client, wiki, rag)
+        exam = Exam(folder, of.at_once, client, asker, teller, meanings)
         for contender in parse(of.contenders):
             await exam.hold(contender)
 
@@ -82,13 +94,20 @@ class Exam:
     """Lets contenders answer, one after the other, and keeps every answer at once."""
 
     def __init__(
-        self, folder: Path, at_once: int, client: Client, asker: Asker, teller: Teller
+        self,
+        folder: Path,
+        at_once: int,
+        client: Client,
+        asker: Asker,
+        teller: Teller,
+        meanings: "Meanings | None",
     ) -> None:
         self._folder = folder
         self._at_once = at_once
         self._client = client
         self._asker = asker
         self._teller = teller
+        self._meanings = meanings
         self._questions = question.read(folder)
         self._kept = answer.latest(folder)
 
@@ -106,6 +125,7 @@ class Exam:
         facts = {"done": len(kept), "total": len(by_id)}
         self._teller.tell("contender", name=name, **facts)
         if len(kept) == len(by_id) and self._is_logged(name):
+            await self._compare(name)
             return
         self._forget(name)
         failed: list[AskdocsError] = []
@@ -149,6 +169,12 @@ class Exam:
             wall_s=time.monotonic() - began,
             engine_s=(self._client.busy_s - busy) / self._at_once,
         )
+        await self._compare(name)
+
+    async def _compare(self, name: str) -> None:
+        if self._meanings:
+            found = {id: one for (of, id), one in answer.latest(self._folder).items() if of == name}
+            await self._meanings.compare(name, self._questions, found)
 
     def _is_logged(self, name: str) -> bool:
         """Is there a whole log of its task?"""

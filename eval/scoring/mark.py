@@ -107,5 +107,14 @@ def marks(
     }
 
 
+def compared(found: Iterable[Mark]) -> list[tuple[str, str]]:
+    """The answers whose meaning counts, each beside the written one."""
+    return [
+        (one.answer.text, one.question.answer)
+        for one in found
+        if one.question.answerable and one.answered
+    ]
+
+
 def _first(pages: Iterable[str], wanted: Sequence[str]) -> int | None:
     return next((rank for rank, page in enumerate(pages, 1) if page in wanted), None)

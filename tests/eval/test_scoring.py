@@ -1,5 +1,8 @@
 """Marks of answers, what is measured of them, and what a judge and a person say."""
 
+import asyncio
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ from eval.exam.question import Question
 from eval.scoring import agreement, mark
 from eval.scoring.groups import groups
 from eval.scoring.judge import RUBRIC, Judge
-from eval.scoring.mark import Mark
+from eval.scoring.mark import Mark, compared, marks, read
+from eval.scoring.meanings import Meanings
 from eval.scoring.measures import BY_NAME, MEASURES, pairs
 from eval.scoring.scored import score
 from eval.scoring.similarity import Similarity
@@ -264,3 +268,44 @@ def test_a_label_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
     assert agreement.read(runs.labels(file, [row])) == {("base-pages", "q0"): True}
     with pytest.raises(AskdocsError, match="no labels"):
         agreement.read(runs.labels(file, []))
+
+
+async def test_meanings_are_compared_while_the_next_contender_is_asked(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    does = {name: Behaviour() for name in ("base-pages", "tuned-pages")}
+    run = runs.write(tmp_path, does, runs.questions(20, 5))
+    asked, answers = read(run)
+    told: list[tuple[int, int]] = []
+    async with Meanings(run, embedder, lambda *far: told.append(far)) as meanings:
+        for name in does:
+            began = time.monotonic()
+            await meanings.compare(name, asked, answers[name])
+            if name == "base-pages":
+                assert time.monotonic() - began < 0.05  # the next one can be asked
+    similar = Similarity(run, embedder)
+    more: list[tuple[int, int]] = []
+    found = [one for marked in marks(asked, answers).values() for one in marked]
+    similar.compare(compared(found), lambda *far: more.append(far))
+    assert more == []  # nothing is left to do
+    assert len((run / "similar.jsonl").read_text().splitlines()) == len(set(compared(found))) > 20
+    assert all(total <= 20 for _, total in told)  # only of the last contender
+
+
+async def test_meanings_of_an_exam_that_breaks_off_are_kept_as_far_as_they_are(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    run = runs.write(tmp_path, {"base-pages": Behaviour()}, runs.questions(200, 0))
+    asked, answers = read(run)
+
+    async def break_off() -> None:
+        async with Meanings(run, embedder, lambda *_: None) as meanings:
+            await meanings.compare("base-pages", asked, answers["base-pages"])
+            await asyncio.sleep(0.2)
+            raise AskdocsError("the gateway is away")
+
+    with pytest.raises(AskdocsError, match="the gateway is away"):
+        await break_off()
+    rows = (run / "similar.jsonl").read_text().splitlines()
+    assert 0 < len(rows) < len(compared(marks(asked, answers)["base-pages"]))
+    assert all(json.loads(row) for row in rows)

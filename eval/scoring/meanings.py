@@ -1,0 +1,59 @@
+"""The meanings of one contender's answers are compared while the next contender is asked."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from eval.exam.answer import Answer
+from eval.exam.question import Question
+from eval.scoring.mark import compared, marks
+from eval.scoring.similarity import Similarity, Tell
+from gateway.search.embed import Embedder
+
+
+class GivenUp(Exception):
+    """The exam was broken off: what has been compared is kept."""
+
+
+class Meanings:
+    """Leaves nothing to compare to the report of the run, when its block has ended well."""
+
+    def __init__(self, run: Path, embedder: Embedder, tell: Tell) -> None:
+        """`tell` hears how far the last comparisons are, for which somebody waits."""
+        self._similarity = Similarity(run, embedder)
+        self._tell = tell
+        self._comparing: asyncio.Task[None] | None = None
+        self._is_last = False
+        self._is_given_up = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self._is_last, self._is_given_up = True, error is not None
+        with suppress(GivenUp):
+            await self._compared()
+
+    async def compare(
+        self, name: str, questions: Sequence[Question], answers: Mapping[str, Answer]
+    ) -> None:
+        """Begin with the answers of contender `name`, by the question's id, after those before."""
+        await self._compared()
+        texts = compared(marks(questions, {name: answers})[name])
+        comparing = asyncio.to_thread(self._similarity.compare, texts, self._hear)
+        self._comparing = asyncio.create_task(comparing)
+
+    async def _compared(self) -> None:
+        if self._comparing is not None:
+            await self._comparing
+
+    def _hear(self, done: int, total: int) -> None:
+        if self._is_given_up:
+            raise GivenUp
+        if self._is_last:
+            self._tell(done, total)
