@@ -75,11 +75,14 @@ def exam(setting: Setting, name: str, base: str, tuned: str, *more: str) -> Repo
     models = ["--base", base, "--tuned", tuned]
     asked = ["--questions", str(setting.questions), "--docs", str(setting.docs)]
     place = ["--url", setting.gateway.url, "--key", starting.KEY, "--out", str(run)]
+    compared = []
     for argv in (["run", *asked, *models, *place, *more], ["report", str(run)]):
         done = subprocess.run(
             [ASKDOCS, "eval", *argv], capture_output=True, text=True, env=os.environ | variables
         )
         assert done.returncode == 0, done.stderr[-3000:]
+        compared.append((run / "similar.jsonl").read_text())
+    assert compared[0] == compared[1]  # the run has left nothing to compare
     return read(run)
 
 
