@@ -130,6 +130,7 @@ class Exam:
         self._forget(name)
         failed: list[AskdocsError] = []
         free = asyncio.Semaphore(self._at_once)
+        fresh: dict[str, Answer] = {}
 
         with answer.appending(self._folder) as append:
 
@@ -144,6 +145,11 @@ class Exam:
                     raise
                 append(found)
                 self._teller.tell("answered", name=name, error=found.error)
+                fresh[id] = found
+                if self._meanings and self._meanings.is_idle:
+                    some = fresh.copy()
+                    fresh.clear()
+                    await self._meanings.compare(name, self._questions, some)
                 return found
 
             init_display_type("none")

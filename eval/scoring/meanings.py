@@ -1,4 +1,4 @@
-"""The meanings of one contender's answers are compared while the next contender is asked."""
+"""The meanings of answers are compared while the next ones are asked for."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -39,10 +39,17 @@ class Meanings:
         with suppress(GivenUp):
             await self._compared()
 
+    @property
+    def is_idle(self) -> bool:
+        return self._comparing is None or self._comparing.done()
+
     async def compare(
         self, name: str, questions: Sequence[Question], answers: Mapping[str, Answer]
     ) -> None:
-        """Begin with the answers of contender `name`, by the question's id, after those before."""
+        """Begin with these answers of contender `name`, by the question's id, after those before.
+
+        What is known already is not compared again.
+        """
         await self._compared()
         texts = compared(marks(questions, {name: answers})[name])
         comparing = asyncio.to_thread(self._similarity.compare, texts, self._hear)

@@ -270,7 +270,7 @@ def test_a_label_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
         agreement.read(runs.labels(file, []))
 
 
-async def test_meanings_are_compared_while_the_next_contender_is_asked(
+async def test_meanings_are_compared_while_the_next_answers_are_asked_for(
     tmp_path: Path, embedder: Embedder
 ) -> None:
     does = {name: Behaviour() for name in ("base-pages", "tuned-pages")}
