@@ -74,7 +74,7 @@ async def test_an_engine_with_so_many_requests_that_it_is_silent_does_not_hang(
     engine: starting.Engine,
 ) -> None:
     silent = False
-    async with asking(engine, 30, 300), httpx.AsyncClient(timeout=4, trust_env=False) as http:
+    async with asking(engine, 30, 300), httpx.AsyncClient(timeout=2, trust_env=False) as http:
         watching = asyncio.create_task(verdict(engine.url, engine.process.pid, 12))
         while not watching.done():
             try:
