@@ -186,19 +186,15 @@ def _scored(
     from eval.scoring import mark, scored
     from eval.scoring.judge import Judge
 
-    plain = mark.marks(*mark.read(run))
-    said = [
-        (one.question, one.answer)
-        for found in plain.values()
-        for one in found
-        if one.question.answerable and one.answered
-    ]
+    plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
     judge = None
     if judge_model and judge_url:
         judge = Judge(run, judge_model, judge_url, os.environ.get("OPENAI_API_KEY"))
+        said = mark.said(plain)
         asyncio.run(judge.ask(said, lambda done, total: bar.show("judging", done, total)))
-    texts = mark.compared(one for found in plain.values() for one in found)
-    return scored.score(run, _similar(run, texts, bar) if similarity else None, judge)
+    return scored.score(
+        run, _similar(run, mark.compared(plain), bar) if similarity else None, judge
+    )
 
 
 def _similar(run: Path, texts: Sequence[tuple[str, str]], bar: Bar) -> "Similar | None":

@@ -8,10 +8,11 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 import orjson
@@ -86,18 +87,34 @@ TRIES = 5  # to connect, while this process is held up
 LATE_S = 0.01  # that a timer runs out late at most where this process is not held up
 
 
+T = TypeVar("T")
+
+
+async def unhurried(
+    connect: Callable[[], Awaitable[T]], patience: float, too_long: type[Exception]
+) -> T:
+    """Connect within `patience` seconds, and more often while this process gets no time itself.
+
+    Raises what `connect` raises; `too_long` is what it raises where it took longer.
+    """
+    for _ in range(TRIES - 1):
+        began = time.monotonic()
+        try:
+            return await connect()
+        except too_long:
+            # A late timer says that it was this process that had no core, not the engine.
+            if time.monotonic() - began < patience + LATE_S:
+                raise
+    return await connect()
+
+
 class _Transport(httpx.AsyncHTTPTransport):
-    """Tries more often where this process was late, having no core, and not the engine."""
+    """Tries more often where this process was late."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        for _ in range(TRIES - 1):
-            began = time.monotonic()
-            try:
-                return await super().handle_async_request(request)
-            except httpx.ConnectTimeout:
-                if time.monotonic() - began < request.extensions["timeout"]["connect"] + LATE_S:
-                    raise
-        return await super().handle_async_request(request)
+        connect = partial(super().handle_async_request, request)
+        patience = request.extensions["timeout"]["connect"]
+        return await unhurried(connect, patience, httpx.ConnectTimeout)
 
 
 class Engine:

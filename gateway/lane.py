@@ -15,16 +15,16 @@ half of what aiohttp's client costs per request (docs/benchmarks.md).
 import asyncio
 import math
 import ssl
-import time
 from asyncio import AbstractEventLoop, Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
-from gateway.engine import LATE_S, TRIES
+from gateway.engine import unhurried
 from gateway.errors import AskdocsError
 
 CONNECT_S = 0.25
@@ -40,7 +40,7 @@ PROBE_S = 10.0  # until the first byte of its answer
 STUCK_S = 60.0  # without a byte within an answer of an engine that lives
 
 # With this many answers under way their bytes are taken apart together, at the next tick: what is
-# done a hundred times in a row costs half of what it costs with other work in between.
+# done a hundred times in a row costs less than with other work in between.
 TOGETHER = 16
 TICK_S = 0.02
 
@@ -171,15 +171,8 @@ class Lane:
     async def _connect(self) -> "_Connection":
         patience = TLS_S if self._tls else CONNECT_S
         try:
-            for _ in range(TRIES - 1):
-                began = time.monotonic()
-                try:
-                    return await self._connect_within(patience)
-                except TimeoutError:
-                    # A late timer says that it was this process that got no time, not the engine.
-                    if time.monotonic() - began < patience + LATE_S:
-                        raise
-            return await self._connect_within(patience)
+            connect = partial(self._connect_within, patience)
+            return await unhurried(connect, patience, TimeoutError)
         except (OSError, TimeoutError) as error:
             reason = "no connection in time" if isinstance(error, TimeoutError) else error
             raise Unreachable(f"{self._host}:{self._port}: {reason}") from None

@@ -107,13 +107,14 @@ def marks(
     }
 
 
+def said(found: Iterable[Mark]) -> list[tuple[Question, Answer]]:
+    """The answers to answerable questions that are no refusals, each beside its question."""
+    return [(one.question, one.answer) for one in found if one.question.answerable and one.answered]
+
+
 def compared(found: Iterable[Mark]) -> list[tuple[str, str]]:
-    """The answers whose meaning counts, each beside the written one."""
-    return [
-        (one.answer.text, one.question.answer)
-        for one in found
-        if one.question.answerable and one.answered
-    ]
+    """The texts of `said`, each beside the written answer."""
+    return [(answer.text, question.answer) for question, answer in said(found)]
 
 
 def _first(pages: Iterable[str], wanted: Sequence[str]) -> int | None:
