@@ -140,12 +140,12 @@ class Bench:
         count = max(len(answers), 1)
         cpu = {part: (one.cpu() - before[part]) * 1e3 / count for part, one in parts.items()}
         cpu["readers"] = seen["cpu_s"] * 1e3 / count
-        timings = _timings(self.upstream.url)
+        planned = timings(self.upstream.url)
         words, added_words, added_end = [], [], []
         for number, state, first, end in answers:
-            if state != "answered" or number not in timings:
+            if state != "answered" or number not in planned:
                 continue
-            timing = timings[number]
+            timing = planned[number]
             words.append(first)
             own = timing.sentence if asked.model == "docs" or asked.is_box else timing.token
             added_words.append(first - own)
@@ -297,7 +297,7 @@ def _gateway(docs: Path, upstream: str, workers: int, folder: Path, say: Say) ->
         say(f"starting the gateway with {workers} worker{'s' if workers > 1 else ''}")
         ready = replace(contender, variables=variables, model="base")
         ours = stack.enter_context(running(ready, upstream, Path(sys.executable)))
-        _until_embedded(folder / "index.db", say)
+        until_embedded(folder / "index.db", say)
         yield ours
 
 
@@ -308,7 +308,7 @@ def _contender(stack: ExitStack, name: str, ours: Started, upstream: str) -> Sta
     return stack.enter_context(running(found, upstream, Path(sys.executable)))
 
 
-def _until_embedded(file: Path, say: Say) -> None:
+def until_embedded(file: Path, say: Say) -> None:
     """Until the gateway has read its wiki. Raises AskdocsError when it does not."""
     index = Index(file)
     try:
@@ -339,7 +339,7 @@ def _headings(file: Path) -> list[str]:
     return long
 
 
-def _timings(upstream: str) -> dict[int, gpu.Timing]:
+def timings(upstream: str) -> dict[int, gpu.Timing]:
     """How long the engine's part of each question was to take."""
     url = f"{upstream.removesuffix('/v1')}/log"
     with urllib.request.urlopen(url, timeout=30) as reply:  # noqa: S310 (an address of ours)

@@ -93,13 +93,13 @@ async def test_questions_are_answered_and_their_timings_are_told_once() -> None:
         assert seen["error"] == ""
         assert 20 < len(answers) < 90
         assert {state for _, state, _, _ in answers} == {"answered"}
-        timings = await asyncio.to_thread(sustained._timings, url)
+        timings = await asyncio.to_thread(sustained.timings, url)
         assert timings.keys() == {number for number, _, _, _ in answers}
         rounded = 0.001  # uvloop's timers count milliseconds
         for number, _, first, end in answers:
             assert first >= timings[number].token - rounded
             assert end >= timings[number].last - rounded
-        assert await asyncio.to_thread(sustained._timings, url) == {}
+        assert await asyncio.to_thread(sustained.timings, url) == {}
 
 
 async def serve(

@@ -1,10 +1,12 @@
 """What an exam adds to the time that its engine needs.
 
-    .venv/bin/python tests/bench/exam.py [--questions 1000] [--at-once 16]
+    .venv/bin/python tests/bench/exam.py [--questions 1000] [--at-once 16] [--gap 0.029]
 
-The engine is the fake one of the benchmark, which writes 20 chunks in one second, however many ask;
-it needs no processor, so all that is added is the exam's and the gateway's. The environment is that
-of .cache/eval, or of TEST_EVAL_HOME.
+The contender is given whole pages of this project's own docs, and the engine is the stand-in for
+GPUs (eval/bench/gpu.py): it says the page word by word, 120 to 280 tokens, so that hardly two
+answers are the same, and tells how long it was to take for each of them. Each has its written
+answer, a line of the page, with which its meaning is compared. The environment is that of
+.cache/eval, or of TEST_EVAL_HOME.
 """
 
 import argparse
@@ -13,63 +15,91 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from askdocs.checks import free_port
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from eval.bench.contenders import engine
+from eval.bench.gpu import GAP_S
+from eval.bench.sustained import timings, until_embedded
+from eval.exam import answer, measured
+from eval.scoring import similarity
 from tests import starting
 
-CHUNKS, GAP = 20, 0.05
+CONTENDER = "base-pages"
+DOCS = starting.REPO / "docs"
 HOME = Path(os.environ.get("TEST_EVAL_HOME", starting.REPO / ".cache" / "eval"))
-PAGE = "# Valves\n\nA valve is opened by turning it left.\n"
+LEAST = 80  # characters of a line that is asked for
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--questions", type=int, default=1000)
     parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--gap", type=float, default=GAP_S, help="seconds between two tokens")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        took = exam(Path(place), options.questions, options.at_once)
-    alone = options.questions * CHUNKS * GAP / options.at_once
-    print("| | seconds |\n|---|---|")
-    print(f"| the engine alone | {alone:.1f} |")
-    for name, seconds in (
-        ("requests to the gateway", took["engine_s"]),
-        ("the exam", took["wall_s"]),
-    ):
-        print(f"| {name} | {seconds:.1f} ({seconds / alone - 1:+.1%}) |")
+        exam(Path(place), options.questions, options.at_once, options.gap)
 
 
-def exam(folder: Path, questions: int, at_once: int) -> dict[str, float]:
-    """What a contender that is asked all questions took."""
-    docs, rows, port = folder / "docs", folder / "rows.jsonl", free_port()
-    docs.mkdir()
-    (docs / "valves.md").write_text(PAGE)
-    text = {"answer": "Turn it left.", "context_doc": "valves.md"}
-    asked = [{"question": f"How do I open valve {n}?", **text} for n in range(questions)]
-    rows.write_text("".join(json.dumps(row) + "\n" for row in asked))
-    engine = [sys.executable, "-m", "eval.bench.upstream", "--port", str(port)]
-    upstream = subprocess.Popen([*engine, "--chunks", str(CHUNKS), "--gap", str(GAP)])
-    url = f"http://127.0.0.1:{port}/v1"
-    try:
-        with starting.gateway(folder, gateway_engine_url=url, gateway_docs=str(docs)) as gateway:
+def exam(folder: Path, questions: int, at_once: int, gap: float) -> None:
+    asked, run = folder / "rows.jsonl", folder / "run"
+    asked.write_text("".join(json.dumps(row) + "\n" for row in rows(questions)))
+    with engine("--gap", str(gap), module="eval.bench.gpu") as upstream:
+        serving = starting.gateway(folder, gateway_engine_url=upstream, gateway_docs=str(DOCS))
+        with serving as gateway:
+            until_embedded(folder / "index.db", lambda line: print(line, file=sys.stderr))
             gateway.home.mkdir(exist_ok=True)
             (gateway.home / "environments").symlink_to(HOME / "environments")
-            argv = [Path(sys.executable).with_name("askdocs"), "eval", "run"]
-            argv += ["--questions", rows, "--docs", docs, "--contenders", "base-closed"]
-            argv += ["--url", gateway.url, "--key", starting.KEY, "--at-once", str(at_once)]
-            variables = {
+            argv: list[str | Path] = ["run", "--out", run, "--questions", asked, "--docs", DOCS]
+            argv += ["--contenders", CONTENDER, "--at-once", str(at_once)]
+            argv += ["--url", gateway.url, "--key", starting.KEY]
+            home = {
                 "ASKDOCS_HOME": str(gateway.home),
                 "ASKDOCS_GATEWAY_INDEX": str(folder / "index.db"),
             }
-            told = subprocess.run(
-                [*argv, "--json"], env=os.environ | variables, stdout=subprocess.PIPE, check=True
-            )
-    finally:
-        upstream.terminate()
-        upstream.wait()
-    took: dict[str, float] = json.loads(told.stdout)["contenders"]["base-closed"]["took"]
-    return took
+            command = _eval(argv, home)
+            report = _eval(["report", run], home)
+        alone = sum(timing.last for timing in timings(upstream).values()) / at_once
+    took = measured.read(run).took[CONTENDER]
+    errors = sum(bool(one.error) for one in answer.latest(run).values())
+    compared = len((run / similarity.FILE).read_text().splitlines())
+    print(f"{compared} different answers compared, {errors} errors\n")
+    print("| | seconds |\n|---|---|")
+    print(f"| the engine alone | {alone:.1f} |")
+    for name, seconds in (
+        ("requests to the gateway", took.engine_s),
+        ("the exam", took.wall_s),
+        ("the command, with its start, the last meanings and the report", command),
+    ):
+        print(f"| {name} | {seconds:.1f} ({seconds / alone - 1:+.1%}) |")
+    print(f"| `askdocs eval report` | {report:.1f} |")
+
+
+def _eval(argv: Sequence[str | Path], home: Mapping[str, str]) -> float:
+    """Seconds of `askdocs eval ...`."""
+    began = time.monotonic()
+    program = Path(sys.executable).with_name("askdocs")
+    subprocess.run([program, "eval", *argv], env=os.environ | home, check=True, stdout=sys.stderr)
+    return time.monotonic() - began
+
+
+def rows(count: int) -> list[dict[str, str]]:
+    """Questions with their written answers: lines of the docs, again and again if need be."""
+    lines = [
+        (page.name, line)
+        for page in sorted(DOCS.glob("*.md"))
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if len(line) >= LEAST and line[0].isalpha()
+    ]
+    found = []
+    for number in range(count):
+        page, line = lines[number % len(lines)]
+        asked = f"What is said of {' '.join(line.split()[:8])} ({number})?"
+        found.append({"question": asked, "answer": line, "context_doc": page})
+    return found
 
 
 if __name__ == "__main__":
