@@ -42,6 +42,8 @@ class Place(NamedTuple):
     """Of engines on this machine, by their model."""
     page_budget: int
     max_pages: int
+    is_of_home: bool
+    """Its versions are those of the home's store."""
 
 
 def find(home: Home, url: str | None, key: str | None) -> Place:
@@ -51,7 +53,7 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
             raise AskdocsError("--url: the gateway wants a key: add --key")
         settings = load(GatewaySettings)
         budget = settings.page_budget
-        return Place(url.rstrip("/"), key, None, "", {}, budget, settings.max_pages)
+        return Place(url.rstrip("/"), key, None, "", {}, budget, settings.max_pages, False)
     running = status.read(home)
     found = key or home.existing_key()
     if found is None:
@@ -64,7 +66,7 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
     # One that was not started here may want a key, which is the gateway's to know.
     engine = running.engine_url if "base" in pids else None
     budget, pages = running.page_budget, running.max_pages
-    return Place(running.gateway, found, engine, running.model, pids, budget, pages)
+    return Place(running.gateway, found, engine, running.model, pids, budget, pages, True)
 
 
 def models(

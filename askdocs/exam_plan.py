@@ -17,7 +17,7 @@ from eval import rows
 from eval.exam import draw
 from eval.exam.contenders import ROLES, Contender, Role
 from eval.exam.question import Question
-from eval.exam.run import Asked, Run
+from eval.exam.run import Asked, Model, Run
 from eval.exam.run import Wiki as Known
 from eval.exam.wiki import Wiki
 from eval.rag.settings import RagSettings
@@ -28,6 +28,7 @@ from gateway.search import embed
 from gateway.search.index import Index
 from gateway.wiki.page import Page
 from training.leaks import leaked, trained
+from training.versions.manifest import sha256
 from training.versions.name import is_version
 
 
@@ -110,6 +111,8 @@ def plan(
         file, of_split, options.seed, options.limit, options.answerable, options.unanswerable
     )
     models = exam_place.models(place, options.models, to_come)
+    if place.is_of_home:
+        models = {role: _with_manifest(one, home_dir) for role, one in models.items()}
     kind, slots = exam_place.engine_facts(place)
     notes = [f"{name} is not served yet: the exam has it served while it lasts" for name in to_come]
     if len({one.name for one in models.values()}) < len(models):
@@ -148,6 +151,17 @@ def plan(
     )
     counted = asyncio.run(_counted(asked, index, source, place.engine))
     return Plan(run, counted, place, index, source, notes)
+
+
+def _with_manifest(model: Model, home_dir: Path | None) -> Model:
+    """With its manifest's hash, if it is a version: another store may have its name, too."""
+    if not is_version(model.name):
+        return model
+    try:
+        content = opened_store(home_dir).manifest_bytes(model.name)
+    except AskdocsError:
+        return model  # an engine serves it under that name, and the store does not know it
+    return model.model_copy(update={"manifest_sha256": sha256(content)})
 
 
 def _learnt(file: Path, model: str, home_dir: Path | None) -> Path | None:

@@ -55,6 +55,8 @@ class Model(BaseModel):
     """The model that answers: no alias, and asked by this name."""
     context: int | None
     """Tokens of prompt and answer together, as the gateway tells them."""
+    manifest_sha256: str | None = None
+    """Of the version's manifest; None: it is no version, or served by a gateway elsewhere."""
 
 
 class Provenance(BaseModel):

@@ -20,13 +20,14 @@ import openai
 import pytest
 
 from askdocs import environments
-from eval.exam import answer
+from eval.exam import answer, run
 from gateway.grounding import prompt
 from tests import starting
 from tests.end_to_end.running import COMMAND, Askdocs, up
 from tests.engines import gguf_words
 from tests.parts import require
 from tests.training.versions import FACTS, trained
+from training.versions.manifest import sha256
 from training.versions.open import open_store
 
 # Three engines and a gateway share two cores with whatever else runs.
@@ -247,6 +248,8 @@ def test_the_exam_has_a_version_served_that_answers_nobody_yet(
     assert done.returncode == 0, done.stderr
     answers = answer.latest(tmp_path / "run").values()
     assert [said_by(one.text) for one in answers] == ["docs@v3"] * 3
+    measured = run.read(tmp_path / "run").models["tuned"].manifest_sha256
+    assert measured == sha256(open_store(None, askdocs.home).manifest_bytes("docs@v3"))
     deadline = time.monotonic() + 30
     while "docs@v3" in askdocs.status()["versions"]:
         assert time.monotonic() < deadline
