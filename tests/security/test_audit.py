@@ -1,15 +1,19 @@
-"""What `make audit` makes of a report of pip-audit, and of none."""
+"""`make audit`: the real pip-audit before a stand-in for OSV, and what is made of its reports."""
 
 import json
-import stat
+from collections.abc import Iterator
 from datetime import date
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from askdocs.known_bad import Pin, pins
 from gateway.errors import AskdocsError
 from scripts import audit
 from tests.security.conftest import REQUIREMENTS
+from tests.security.fuzzing import tool
+from tests.speaking import Handler, serving
 
 TODAY = date(2026, 11, 26)
 REPORT = {
@@ -34,8 +38,11 @@ REPORT = {
 }
 
 
+HOLED = {Pin("fine", "1.0"): ["x.lock"], Pin("holed", "2.0"): ["x.lock"]}
+
+
 def test_every_vulnerability_of_a_report_is_a_finding() -> None:
-    first, second = audit.read("x.lock", REPORT)
+    first, second = audit.read(REPORT, HOLED)
     assert first == audit.Finding(
         "x.lock",
         "holed",
@@ -61,7 +68,7 @@ def test_what_is_accepted_is_so_for_one_package_and_until_a_day(
     id: str, package: str, until: date, open_: int
 ) -> None:
     known = [audit.Accepted(id, package, until, "it waits for 2.1")]
-    found = audit.read("x.lock", REPORT)
+    found = audit.read(REPORT, HOLED)
     assert len(audit.open_findings(found, known, TODAY)) == open_
 
 
@@ -77,20 +84,91 @@ def test_what_is_accepted_has_reasons_and_days(tmp_path: Path) -> None:
     assert audit.accepted(file) == [audit.Accepted("CVE-1", "x", date(2027, 1, 1), "r")]
 
 
-def program(folder: Path, out: str, code: int) -> Path:
-    """Something in the place of pip-audit that says this."""
-    file = folder / "pip-audit"
-    (folder / "out").write_text(out)
-    file.write_text(f"#!/bin/sh\ncat {folder}/out\necho 'ERROR: no such host' >&2\nexit {code}\n")
-    file.chmod(file.stat().st_mode | stat.S_IXUSR)
-    return file
+def test_a_lock_file_that_is_not_understood_whole_is_an_error(tmp_path: Path) -> None:
+    lock = tmp_path / "x.lock"
+    with pytest.raises(AskdocsError, match=r"x\.lock: No such file"):
+        audit.pinned([lock])
+    for text in ("", "# nothing\n", "good==1.0 --hash=x\nloose>=1.0\n", "good==1.0\n-r y.lock\n"):
+        lock.write_text(text)
+        with pytest.raises(AskdocsError, match=r"x\.lock: each line must name one version"):
+            audit.pinned([lock])
+    lock.write_text(
+        "# torch\ntorch==2.13.0+cpu \\\n    --hash=x\n    # via y\nB_b[c]==1 ; d < '3'\n"
+    )
+    assert audit.pinned([lock]) == {("torch", "2.13.0"): ["x.lock"], ("b-b", "1"): ["x.lock"]}
 
 
-def test_no_answer_is_not_a_good_answer(tmp_path: Path) -> None:
-    lock = REQUIREMENTS / "setup.lock"
-    with pytest.raises(AskdocsError, match=r"setup\.lock: osv gave no answer \(ERROR: no such"):
-        audit.ask(program(tmp_path, "", 1), lock, "osv")
-    with pytest.raises(AskdocsError, match="gave no answer"):
-        audit.ask(program(tmp_path, "{}", 0), lock, "osv")
-    # Its exit code is 1 when it has found something, too.
-    assert len(audit.ask(program(tmp_path, json.dumps(REPORT), 1), lock, "osv")) == 2
+LITELLM = dict(pins(REQUIREMENTS / "askdocs.lock"))["litellm"]
+# As https://google.github.io/osv.dev/post-v1-query/ shows it.
+KNOWN = {
+    "id": "GHSA-aaaa-bbbb-cccc",
+    "summary": "Lets anybody in.",
+    "details": "At length.",
+    "aliases": ["CVE-2026-1", "PYSEC-2026-1"],
+    "modified": "2026-11-02T10:00:00.123456Z",
+    "published": "2026-11-01T10:00:00Z",
+    "references": [{"type": "WEB", "url": "https://example.com/"}],
+    "affected": [
+        {
+            "package": {"name": "litellm", "ecosystem": "PyPI", "purl": "pkg:pypi/litellm"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "9999.1"}]}],
+            "versions": [LITELLM],
+        }
+    ],
+    "schema_version": "1.7.3",
+}
+
+
+class Osv(Handler):
+    """Answers as OSV does, and knows of one bad release."""
+
+    asked: list[tuple[str, str]]
+    status = 200
+
+    def do_POST(self) -> None:
+        query = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        assert self.path == "/v1/query"
+        assert query["package"]["ecosystem"] == "PyPI"
+        release = query["package"]["name"], query["version"]
+        self.asked.append(release)
+        self.json(self.status, {"vulns": [KNOWN]} if release == ("litellm", LITELLM) else {})
+
+
+@pytest.fixture
+def osv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Osv]]:
+    tool("pip-audit")
+    kind = type("Once", (Osv,), {"asked": []})
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), kind)) as server:
+        monkeypatch.setenv("PIP_AUDIT_OSV_URL", f"http://127.0.0.1:{server.server_port}/v1/query")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        yield kind
+
+
+@pytest.mark.slow
+def test_every_release_of_every_lock_is_asked_about_and_each_lock_of_a_bad_one_is_named(
+    osv: type[Osv], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit.main(["--json"]) == 1
+    wanted = {pin for lock in REQUIREMENTS.glob("*.lock") for pin in pins(lock)}
+    assert sorted(osv.asked) == sorted(wanted)
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "lock": lock,
+            "package": "litellm",
+            "version": LITELLM,
+            "ids": ["PYSEC-2026-1", "CVE-2026-1", "GHSA-aaaa-bbbb-cccc"],
+            "fixed": ["9999.1"],
+            "text": "Lets anybody in.",
+        }
+        for lock in ("askdocs.lock", "dev.lock")
+    ]
+
+
+@pytest.mark.slow
+def test_no_answer_is_not_a_good_answer(osv: type[Osv], capsys: pytest.CaptureFixture[str]) -> None:
+    lock = str(REQUIREMENTS / "setup.lock")
+    assert audit.main([lock]) == 0
+    osv.status = 503
+    assert audit.main([lock]) == 2
+    assert "error: osv gave no answer" in capsys.readouterr().err
