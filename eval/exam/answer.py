@@ -26,9 +26,10 @@ class Answer(BaseModel):
     error: str = ""
     """Why there is no answer: it counts as a wrong one, and a resumed run asks again."""
     prompt_pages: tuple[str, ...] = ()
-    """Paths of the pages of which something was in the prompt, the best one first."""
+    """Paths of the pages of which something was in the prompt, in its order."""
     found_pages: tuple[str, ...] = ()
-    """Paths of the pages that were found, the best one first: at least those of the prompt."""
+    """Paths of the pages that were found, the best one first: at least those of the prompt. A
+    gateway names the best three; behind them stands what else was in the prompt."""
     cited_pages: tuple[str, ...] = ()
     """Paths of the pages that the answer names as its sources."""
     confidence: float | None = None

@@ -69,14 +69,14 @@ class Asker:
         headers = {"x-askdocs-model": self._model(contender), "x-askdocs-progress": "on"}
         said = await self._client.ask(self._run.alias, messages, headers)
         facts = said.facts
-        read = self._wiki.paths(said.reading)
+        read, best = self._wiki.paths(said.reading), self._wiki.paths(facts.get("pages", ()))
         return {
             **_told(said, 0.0),
             "text": said.text.removesuffix(f"\n\n{DOUBT}"),
             "confidence": facts.get("confidence"),
             "retrieval_s": said.reading_s or 0.0,
             "prompt_pages": read,
-            "found_pages": tuple(dict.fromkeys([*read, *self._wiki.paths(facts.get("pages", ()))])),
+            "found_pages": tuple(dict.fromkeys([*best, *read])),
             "cited_pages": self._wiki.paths(facts.get("sources", ())),
         }
 
@@ -118,20 +118,21 @@ class Asker:
         return (await self._wiki.found(question.text, room, 1)).excerpts
 
     async def _trivial(self, reader: Reader, question: Question, began: float) -> dict[str, object]:
-        """Of the pages that the product finds."""
+        """Of the pages that the product finds, the best one first."""
         run = self._run
         found = await self._wiki.found(question.text, run.page_budget, run.max_pages)
-        texts = [excerpt.text for excerpt in found.excerpts]
-        text = reader(texts, question.text) or REFUSAL
-        pages = _paths(found.excerpts)
+        best = [page.path for page in found.best]
+        ranked = tuple(dict.fromkeys([*best, *_paths(found.excerpts)]))
+        excerpts = sorted(found.excerpts, key=lambda one: ranked.index(one.page.path))
+        text = reader([excerpt.text for excerpt in excerpts], question.text) or REFUSAL
         took = time.monotonic() - began
         return {
             "text": text,
-            "prompt_pages": pages,
-            "found_pages": tuple(dict.fromkeys([*pages, *(page.path for page in found.best)])),
+            "prompt_pages": _paths(excerpts),
+            "found_pages": ranked,
             "cited_pages": ()
             if text == REFUSAL
-            else self._wiki.cited(found.excerpts, question.text, text),
+            else self._wiki.cited(excerpts, question.text, text),
             "retrieval_s": took,
             "first_token_s": took,
             "total_s": took,

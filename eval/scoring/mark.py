@@ -40,6 +40,13 @@ class Mark:
         return _first(self.answer.prompt_pages, self.question.pages)
 
     @property
+    def rank(self) -> int | None:
+        """As `position`, if the pages of the prompt stood as the search has ranked them."""
+        read = self.answer.prompt_pages
+        ranked = [page for page in self.answer.found_pages if page in read]
+        return _first(ranked, self.question.pages)
+
+    @property
     def cites_right(self) -> bool:
         return _first(self.answer.cited_pages, self.question.pages) is not None
 

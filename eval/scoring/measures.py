@@ -75,7 +75,7 @@ def _given(of: Of) -> Of:
 
 
 def _recall(k: int) -> Of:
-    return _answerable(lambda mark: float(mark.position is not None and mark.position <= k))
+    return _answerable(lambda mark: float(mark.rank is not None and mark.rank <= k))
 
 
 def _brier(mark: Mark) -> float | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,26 +67,31 @@ RUN = Run(
 )
 
 
-@pytest.fixture
-async def wiki(tmp_path: Path) -> AsyncIterator[Wiki]:
-    file = tmp_path / "index.db"
-    index.build(file, [markdown(path, text, SITE) for path, text in PAGES.items()])
-    opened = index.Index(file)
-    (source,) = opened.sources()
-    opened.close()
+@asynccontextmanager
+async def opened(file: Path, pages: dict[str, str]) -> AsyncIterator[Wiki]:
+    """A wiki of these pages, by path."""
+    index.build(file, [markdown(path, text, SITE) for path, text in pages.items()])
+    with closing(index.Index(file)) as made:
+        (source,) = made.sources()
     wiki = Wiki(file, source.name, None, None)
     yield wiki
     await wiki.close()
 
 
+@pytest.fixture
+async def wiki(tmp_path: Path) -> AsyncIterator[Wiki]:
+    async with opened(tmp_path / "index.db", PAGES) as wiki:
+        yield wiki
+
+
 async def answered(
-    wiki: Wiki, name: str, question: Question, *replies: Reply
+    wiki: Wiki, name: str, question: Question, *replies: Reply, run: Run = RUN
 ) -> tuple[Answer, list[tuple[dict[str, Any], dict[str, str]]]]:
     """The answer of a contender, and what it has asked."""
     with queued(*replies) as gateway:
         async with Client(gateway.url, "secret", 60, 1) as client:
             (contender,) = parse([name])
-            answer = await Asker(RUN, client, wiki, None).answer(contender, question)
+            answer = await Asker(run, client, wiki, None).answer(contender, question)
         return answer, gateway.asked
 
 
@@ -117,6 +123,17 @@ async def test_the_product_is_asked_as_its_users_ask_and_tells_its_pages(wiki: W
     assert answer.prompt_pages == answer.cited_pages == ("coffee.md",)
     assert answer.found_pages == ("coffee.md", "train.md")
     assert 0 < answer.retrieval_s <= answer.total_s
+
+
+async def test_pages_are_ranked_as_the_search_has_them_and_stand_as_the_prompt_does(
+    wiki: Wiki,
+) -> None:
+    coffee, train = ({"url": f"{SITE}{name}/"} for name in ("coffee", "train"))
+    reading = {"choices": [], "askdocs": {"reading": [coffee, train]}}
+    chunks = [reading, *words("At nine.", askdocs={"pages": [train, coffee]})]
+    answer, _ = await answered(wiki, "base-pages", DESCALE, Reply(chunks))
+    assert answer.prompt_pages == ("coffee.md", "train.md")
+    assert answer.found_pages == ("train.md", "coffee.md")
 
 
 async def test_a_page_that_the_index_does_not_have_ends_the_run(wiki: Wiki) -> None:
@@ -164,6 +181,24 @@ async def test_readers_that_understand_nothing_read_what_the_product_finds(
     assert (answer.text, asked) == (text, [])
     assert answer.prompt_pages == ("coffee.md",)
     assert answer.cited_pages == (() if text == REFUSAL else ("coffee.md",))
+
+
+async def test_they_read_the_page_first_that_is_found_best(tmp_path: Path) -> None:
+    """Where several are read, the product has them in the order of their paths."""
+    pages = {
+        "a_old.md": "# Backup of the old server\n\nMake a backup of the server every week.",
+        "z_new.md": "# Backup of the server\n\nMake a backup of the server every night.",
+    }
+    several = RUN.model_copy(update={"max_pages": 2})
+    asked = DESCALE.model_copy(
+        update={"text": "How do I make a backup of the server?", "pages": ("z_new.md",)}
+    )
+    async with opened(tmp_path / "index.db", pages) as wiki:
+        found = await wiki.found(asked.text, 500, 2)
+        assert [excerpt.page.path for excerpt in found.excerpts] == ["a_old.md", "z_new.md"]
+        answer, _ = await answered(wiki, "first-sentence", asked, run=several)
+    assert answer.text == "Make a backup of the server every night."
+    assert answer.prompt_pages == answer.found_pages == ("z_new.md", "a_old.md")
 
 
 async def test_an_error_of_one_question_is_kept_with_it(wiki: Wiki) -> None:

@@ -83,14 +83,26 @@ def test_words_about_nothing_are_made_up() -> None:
 
 
 def test_pages_are_counted_where_they_stand() -> None:
-    second = said(GOLD, prompt_pages=("a.md", "keys.md"), cited_pages=("keys.md",))
-    missed = said(GOLD, prompt_pages=("a.md",), cited_pages=("a.md",))
+    two, one = ("a.md", "keys.md"), ("a.md",)
+    second = said(GOLD, prompt_pages=two, found_pages=two, cited_pages=("keys.md",))
+    missed = said(GOLD, prompt_pages=one, found_pages=two, cited_pages=one)
     assert second.position == 2
     assert value("recall_1", second, missed) == 0
     assert value("recall_3", second, missed) == 0.5
     assert value("cited_right", second, missed) == 0.5
     assert value("recall_1", said(GOLD)) is None, "without pages there is no recall"
     assert value("cited_right", said(GOLD)) is None
+
+
+def test_recall_is_by_rank_and_the_position_by_place() -> None:
+    """A prompt has its pages in the order of their paths, so that the same ones share a prefix."""
+    pages = ("a.md", "keys.md", "z.md")
+    best = said(GOLD, prompt_pages=pages, found_pages=("keys.md", "z.md", "a.md"))
+    third = said(GOLD, prompt_pages=pages[:2], found_pages=("x.md", "y.md", "a.md", "keys.md"))
+    assert (best.position, best.rank) == (2, 1)
+    assert (third.position, third.rank) == (2, 2), "of what was in the prompt"
+    assert value("recall_1", best, third) == 0.5
+    assert value("recall_3", best, third) == 1
 
 
 def test_the_last_answer_counts_and_half_a_line_none(tmp_path: Path) -> None:
