@@ -30,6 +30,8 @@ ContenderOption = Annotated[
     typer.Option(help="The one that others are compared with (default: tuned-pages, if there)."),
 ]
 VERDICT = "verdict.json"
+PRODUCT = "tuned-pages"
+"""What answers people, once its version is promoted."""
 
 
 def report(
@@ -91,16 +93,22 @@ def compare(
 ) -> None:
     """Two runs, contender by contender, on the questions that both asked."""
     from eval.report.comparison import compare
+    from eval.scoring import similarity
     from eval.scoring.measures import pairs
-    from eval.scoring.scored import score
 
-    one, other = score(first), score(second)
+    judges = [_judge_of(folder) for folder in (first, second)]
+    judge = judges[0] if judges[0] == judges[1] else None
+    with Bar() as bar:
+        similar = all((folder / similarity.FILE).is_file() for folder in (first, second))
+        one, other = (_kept(folder, judge, similar, bar) for folder in (first, second))
     both = [name for name in one.fair if name in other.fair]
     if not both:
         raise AskdocsError(
             f"{first} and {second} have no contender in common: the first has"
             f" {', '.join(one.marks)}, the second {', '.join(other.marks)}"
         )
+    for side in (one, other):
+        _check_judged(side, judge, both)
     with Bar() as bar:
         found = compare(
             [((n, one.fair[n]), (f"{n} of {second.name}", other.fair[n])) for n in both],
@@ -118,6 +126,7 @@ def compare(
         "contenders_alone": sorted(one.marks.keys() ^ other.marks.keys()),
         "same_wiki": one.run.wiki.sha256 == other.run.wiki.sha256,
         "same_machine": _machine(one) == _machine(other),
+        "judge": judge,
         "comparisons": [each.model_dump() for each in found],
     }
     if as_json:
@@ -136,6 +145,9 @@ def compare(
         print("the wiki has changed between them")
     if not facts["same_machine"]:
         print("they were made on two machines: times cannot be compared")
+    if judges[0] != judges[1]:
+        names = " and ".join(name or "nobody" for name in judges)
+        print(f"they were judged by {names}: what is right is told by words alone")
 
 
 def gate(
@@ -175,7 +187,7 @@ def gate(
         for one in checks:
             print(f"{'ok    ' if one.passed else 'FAILED'}  {one.asks}: {one.found}")
         print(f"\n{found.subject} {'may not answer people' if failed else 'may answer people'}")
-        print(f"verdict     {kept or 'none: its model is no version'}")
+        print(f"verdict     {kept or f'none: only {PRODUCT} of a version gets one'}")
     if failed:
         raise typer.Exit(1)
 
@@ -231,64 +243,113 @@ def _report(
 
 
 def _fresh(run: Path, contender: str | None, bar: Bar) -> "Report":
-    """The report of a run; made where there is none, or answers came after it."""
-    from eval import cost
-    from eval.exam import answer
-    from eval.report import report
-    from eval.scoring.scored import score
+    """The report of a run; made where there is none.
 
-    file, answers = run / report.FILE, run / answer.FILE
-    if file.is_file() and answers.is_file() and answers.stat().st_mtime <= file.stat().st_mtime:
-        found = report.read(run)
-        if contender in (None, found.subject):
-            return found
-    return _report(score(run), bar, cost.read(), contender)
+    Raises AskdocsError: there is one, of other answers or about another contender. It is not made
+    anew, since a judge, labels or prices may have been named for it.
+    """
+    from eval import cost
+    from eval.report import report
+    from eval.scoring import similarity
+
+    file = run / report.FILE
+    if not file.is_file():
+        kept = _kept(run, None, (run / similarity.FILE).is_file(), bar)
+        return _report(kept, bar, cost.read(), contender)
+    found = report.read(run)
+    again = f"make it anew by {_command(run, contender or found.subject, found.judge)}"
+    if contender not in (None, found.subject):
+        raise AskdocsError(f"{file}: is about {found.subject}: {again}")
+    if found.answers_sha256 != report.sha256_of_answers(run):
+        raise AskdocsError(f"{file}: is not about all answers that there are: {again}")
+    return found
+
+
+def _command(run: Path, contender: str, judge: str | None) -> str:
+    judged = f" --judge-model {judge} --judge-url URL" if judge else ""
+    return f"`askdocs eval report {run} --contender {contender}{judged}`"
+
+
+def _judge_of(run: Path) -> str | None:
+    """Whom its report has asked; None where there is no report, too."""
+    from eval.report import report
+
+    return report.read(run).judge if (run / report.FILE).is_file() else None
+
+
+def _kept(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
+    """With what was said of its answers before by a judge, and with their meanings."""
+    from eval.scoring import mark, scored
+    from eval.scoring.judge import Judge
+
+    plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
+    return scored.score(
+        run,
+        _similar(run, mark.compared(plain), bar) if similar else None,
+        Judge(run, judge, "") if judge else None,
+    )
+
+
+def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> None:
+    """Raises AskdocsError: the judge has not said what it holds of these contenders' answers.
+
+    What it has not judged is left out, and refusals, which need no judge, are not: the rest would
+    say how often it refuses.
+    """
+    from eval.scoring.judge import SILENT
+
+    for name in names if judge else ():
+        said = [one for one in scored.marks[name] if one.question.answerable and one.answered]
+        silent = sum(one.judged is None for one in said)
+        if silent > SILENT * len(said):
+            raise AskdocsError(
+                f"{scored.folder}: {judge} has not judged {silent} of {len(said)} answers of"
+                f" {name}: let it, by {_command(scored.folder, name, judge)}"
+            )
 
 
 def _reference(run: Path, found: "Report", against: Path | None, bar: Bar) -> "Reference":
     """What the subject is compared with: the same in another run, or with the base model."""
     from eval.gate import Reference
+    from eval.report.build import numbers
     from eval.report.comparison import compare
-    from eval.scoring.judge import Judge
-    from eval.scoring.scored import score
 
     name = found.subject
     if against is None:
         base = name.replace("tuned-", "base-")
-        numbers = found.contender(base)
-        if base == name or numbers is None:
+        other = found.contender(base)
+        if base == name or other is None:
             raise AskdocsError(
                 f"{run}: there is nothing to compare {name} with: run the exam with"
                 f" --contenders {base},{name},... or name --against RUN of what is in use"
             )
         comparisons = [one for one in found.comparisons if one.second == base]
-        return Reference(base, numbers, comparisons, True)
-    numbers = _fresh(against, name, bar).contender(name)
-    assert numbers is not None
-
-    def scored(folder: Path) -> "Scored":
-        return score(folder, judged=Judge(folder, found.judge, "") if found.judge else None)
-
-    now, before = scored(run), scored(against)
+        return Reference(base, other.measures, comparisons, True)
+    now, before = (_kept(folder, found.judge, False, bar) for folder in (run, against))
+    for side in (now, before):
+        _check_judged(side, found.judge, [side.subject(name)])
     label = f"{name} of {against.name}"
     comparisons = compare([((name, now.fair[name]), (label, before.fair[name]))])
-    return Reference(label, numbers, comparisons, _machine(now) == _machine(before))
+    measures = numbers(before.fair[name])
+    return Reference(label, measures, comparisons, _machine(now) == _machine(before))
 
 
 def _keep_verdict(
     run: Path, found: "Report", failed: list[str], home_dir: Path | None
 ) -> str | None:
-    """Where the verdict lies; None where what was measured is no version of a model."""
+    """Where the verdict lies; None where what was measured is not the product with a version."""
     from askdocs.models import opened_store
     from eval.report.report import FILE
     from eval.verdict import Verdict
+    from training.versions.manifest import sha256
     from training.versions.name import is_version
 
     model = found.provenance.models.get("tuned")
-    if model is None or not found.subject.startswith("tuned-") or not is_version(model.name):
+    if model is None or found.subject != PRODUCT or not is_version(model.name):
         return None
     verdict = Verdict(
         version=model.name,
+        manifest_sha256=model.manifest_sha256,
         prompt_fingerprint=found.provenance.prompt_fingerprint,
         passed=not failed,
         reasons=tuple(failed),
@@ -300,6 +361,8 @@ def _keep_verdict(
     store = opened_store(home_dir)
     if model.name not in store.names():
         return f"{file} ({model.name} is not in {store.place}: add it there by --verdict)"
+    if model.manifest_sha256 not in (None, sha256(store.manifest_bytes(model.name))):
+        return f"{file} ({model.name} in {store.place} is not the one that was measured)"
     store.add_verdict(model.name, verdict)
     return f"{file}, and beside {model.name}"
 

@@ -5,7 +5,7 @@ something was measured: silence is no consent.
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ class Reference(NamedTuple):
     """What answers now, or would without this version."""
 
     name: str
-    numbers: Contender
+    measures: Mapping[str, Number]
     comparisons: Sequence[Comparison]
     """Of the subject with it."""
     same_machine: bool
@@ -88,7 +88,7 @@ def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Chec
         )
     against = {one.measure: one for one in reference.comparisons}
     return [
-        *_enough(report, subject, against, asked),
+        *_enough(report, subject, reference, against, asked),
         *_no_loss(report, reference, against),
         _no_rise(FALSE_REFUSALS, asked.false_refusals_rise, reference, against),
         _no_rise(HALLUCINATED, asked.hallucinated_rise, reference, against),
@@ -99,18 +99,39 @@ def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Chec
 
 
 def _enough(
-    report: Report, subject: Contender, against: dict[str, Comparison], asked: Thresholds
+    report: Report,
+    subject: Contender,
+    reference: Reference,
+    against: dict[str, Comparison],
+    asked: Thresholds,
 ) -> list[Check]:
     there = report.questions
     every = there["answerable"] + there["unanswerable"]
     errors = subject.measures.get("errors")
     accuracy = against.get(report.accuracy)
+    # Both are of every question that both were asked.
+    of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
+    answerable, unanswerable = (0 if one is None else one.n for one in of_both)
+    looked = report.provenance.questions.trained_sha256 is not None
+    leaks = Check(
+        "leaks were looked for",
+        looked,
+        f"{there['leaked']} leaked"
+        if looked
+        else "no: run the exam anew with --trained FILE, the rows that the model learnt from",
+    )
     return [
+        *([leaks] if subject.name.startswith("tuned-") else []),
         Check(
             f"at least {asked.answerable} answerable and {asked.unanswerable} unanswerable"
             " questions that did not leak",
             there["answerable"] >= asked.answerable and there["unanswerable"] >= asked.unanswerable,
             f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} leaked)",
+        ),
+        Check(
+            f"{reference.name} was asked as many of them",
+            answerable >= asked.answerable and unanswerable >= asked.unanswerable,
+            f"{answerable} and {unanswerable}",
         ),
         Check(
             "every question was asked", subject.answers == every, f"{subject.answers} of {every}"
@@ -180,7 +201,7 @@ def _fast(
         )
     ]
     if reference.same_machine:
-        one, other = subject.measures.get(SLOW), reference.numbers.measures.get(SLOW)
+        one, other = subject.measures.get(SLOW), reference.measures.get(SLOW)
         change = against.get(SLOW)
         asks = f"p95 of the whole answer at most {asked.slower:g} times that of {reference.name}"
         if one is None or other is None or change is None:

@@ -19,6 +19,8 @@ class Verdict(BaseModel):
 
     version: str
     """`docs@v7`."""
+    manifest_sha256: str | None = None
+    """Of its manifest: another store may have another version of that name. None: not known."""
     prompt_fingerprint: str
     """Of the prompt contract that it was measured with; see gateway/grounding/prompt.py."""
     passed: bool

@@ -7,7 +7,7 @@ from gateway.grounding.sentences import units
 from gateway.wiki.words import content_words
 
 Reader = Callable[[Iterable[str], str], str]
-"""From the texts of pages, the best one first, and a question to an answer, which is empty where there is none."""
+"""From texts of pages, the best one first, and a question to an answer; empty: there is none."""
 
 
 def first_sentence(texts: Iterable[str], question: str) -> str:

@@ -8,7 +8,17 @@ from eval.cost import Prices
 from eval.exam.contenders import METHODS, parse
 from eval.report.claim import RAG
 from eval.report.comparison import compare
-from eval.report.report import Agreement, Bin, Case, Contender, Number, Report, Said, number
+from eval.report.report import (
+    Agreement,
+    Bin,
+    Case,
+    Contender,
+    Number,
+    Report,
+    Said,
+    number,
+    sha256_of_answers,
+)
 from eval.scoring.agreement import Labels, agreement
 from eval.scoring.groups import groups
 from eval.scoring.mark import Mark
@@ -66,16 +76,22 @@ def report(
         agreements=_agreements(scored.marks, labels, judge) if labels else [],
         prices=prices,
         measured=scored.measured,
+        answers_sha256=sha256_of_answers(scored.folder),
         provenance=scored.run,
     )
 
 
-def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices) -> Contender:
+def numbers(found: Sequence[Mark]) -> dict[str, Number]:
+    """Every measure of a contender's answers, by name."""
     estimates = {measure.name: measure.estimate(found) for measure in MEASURES}
-    numbers = {key: number(one) for key, one in estimates.items() if one is not None}
+    return {name: number(one) for name, one in estimates.items() if one is not None}
+
+
+def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices) -> Contender:
+    measures = numbers(found)
     grouped = {**groups(found), "leaked": groups(scored.marks[name]).get("leaked", {})}
     (contender,) = parse([name])
-    reads, writes = numbers.get("prompt_tokens"), numbers.get("completion_tokens")
+    reads, writes = measures.get("prompt_tokens"), measures.get("completion_tokens")
     own = hosted = None
     if contender.method in METHODS and reads and writes:
         own = cost.own(reads.value, writes.value, prices)
@@ -85,7 +101,7 @@ def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices)
     return Contender(
         name=name,
         answers=len(found),
-        measures=numbers,
+        measures=measures,
         groups={
             by: {group: _in_short(inside) for group, inside in inner.items()}
             for by, inner in grouped.items()
@@ -177,15 +193,21 @@ def _agreements(
     found: Mapping[str, Sequence[Mark]], labels: Labels, judge: str | None
 ) -> list[Agreement]:
     """Of labels with the words, and with the judge."""
-    everything = [mark for inner in found.values() for mark in inner]
-    sides = {"the words": {_place(mark): mark.near for mark in everything}}
+    # Neither words nor a judge look at refusals: those would agree by rule.
+    looked = [
+        mark
+        for inner in found.values()
+        for mark in inner
+        if mark.question.answerable and mark.answered and (mark.judged is not None or not judge)
+    ]
+    sides = {"the words": {_place(mark): mark.near for mark in looked}}
     if judge:
-        sides[judge] = {_place(m): m.judged for m in everything if m.judged is not None}
+        sides[judge] = {_place(mark): bool(mark.judged) for mark in looked}
     agreed = {who: agreement(labels, said) for who, said in sides.items()}
     if not any(agreed.values()):
         raise AskdocsError(
-            f"none of the {len(labels)} labels is about an answer of this run: write the ids of its"
-            " questions.jsonl, and names of its contenders"
+            f"none of the {len(labels)} labels is about an answer of this run to a question that a"
+            " page answers: write the ids of its questions.jsonl, and names of its contenders"
         )
     return [
         Agreement(who=who, kappa=a.kappa, low=a.low, high=a.high, n=a.size, share=a.share)

@@ -1,5 +1,6 @@
 """What report.json says: every number of a run, with its interval, and where it comes from."""
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval.bootstrap import Estimate
 from eval.cost import Cost, Prices
+from eval.exam import answer
 from eval.exam.measured import Measured
 from eval.exam.run import Run
 from gateway.errors import AskdocsError
@@ -125,6 +127,7 @@ class Report(_Part):
     agreements: list[Agreement]
     prices: Prices
     measured: Measured
+    answers_sha256: str
     provenance: Run
 
     def contender(self, name: str) -> Contender | None:
@@ -134,6 +137,10 @@ class Report(_Part):
         """Of the subject with another."""
         found = (one for one in self.comparisons if (one.second, one.measure) == (second, measure))
         return next(found, None)
+
+
+def sha256_of_answers(run: Path) -> str:
+    return hashlib.sha256((run / answer.FILE).read_bytes()).hexdigest()
 
 
 def number(estimate: Estimate) -> Number:

@@ -1,6 +1,7 @@
 """`askdocs eval report|compare|gate` on whole runs, and what `models promote` gets of it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from askdocs.home import Home
-from eval import bootstrap
+from eval import bootstrap, gate, verdict
+from eval.exam.answer import Answer
+from eval.exam.run import Run
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import fingerprint
 from tests.eval import runs
@@ -18,15 +21,18 @@ from tests.eval.runs import Behaviour
 from tests.training.versions import FACTS, trained
 from training.promote import objections
 from training.versions.local import Folder
+from training.versions.manifest import sha256
 from training.versions.store import Store
 
+BASE = Behaviour(accuracy=0.5)
 CONTENDERS = {
-    "base-pages": Behaviour(accuracy=0.5),
+    "base-pages": BASE,
     "tuned-pages": Behaviour(accuracy=0.75),
     "first-sentence": Behaviour(first_sentence=True),
     "best-overlap": Behaviour(accuracy=0.2, false_refusals=0, true_refusals=0),
     "always-refuse": Behaviour(accuracy=0, false_refusals=1, true_refusals=1),
 }
+PAGES = {name: CONTENDERS[name] for name in ("base-pages", "tuned-pages")}
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +47,14 @@ def store(home: Home) -> Store:
     store = Store(Folder(home.root / "versions"))
     store.add("docs", trained(home.root / "one", "one"), FACTS)
     return store
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    server = Endpoint()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 def call(*words: str) -> Result:
@@ -82,7 +96,60 @@ def test_the_gate_passes_a_version_that_promote_takes(
     assert objections(manifest, verdict, fingerprint()) == []
     assert said("gate", str(run), "--home", str(home.root))["passed"]
     digests = {one.report_sha256 for one in store.verdicts("docs@v1")}
-    assert digests == {verdict.report_sha256}, "a report is made anew only after new answers"
+    assert digests == {verdict.report_sha256}, "a report is made once"
+
+
+def test_the_gate_makes_no_report_anew(home: Home, tmp_path: Path, endpoint: Endpoint) -> None:
+    """It may have been made with a judge, labels or prices, which the gate does not know."""
+    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
+    words = ["--no-similarity", "--judge-model", "j", "--judge-url", endpoint.url]
+    said("report", str(run), *words, "--assume", "questions_a_day=50")
+    made = (run / "report.json").read_bytes()
+    asked = ["gate", str(run), "--home", str(home.root)]
+    assert said(*asked, code=1)["contender"] == "tuned-pages"
+    again = f"make it anew by `askdocs eval report {run} --contender"
+    done = call(*asked, "--contender", "base-pages")
+    assert f"is about tuned-pages: {again} base-pages --judge-model j" in str(done.exception)
+    with (run / "answers.jsonl").open("a") as file:
+        file.write(Answer(contender="tuned-pages", question="q0", text="No.").model_dump_json())
+    done = call(*asked)
+    told = f"not about all answers that there are: {again} tuned-pages --judge-model j"
+    assert told in str(done.exception)
+    assert (run / "report.json").read_bytes() == made
+
+
+def test_the_gate_takes_other_thresholds(home: Home, tmp_path: Path) -> None:
+    run = runs.write(tmp_path / "run", CONTENDERS)
+    file = tmp_path / "strict.toml"
+    text = gate.FILE.read_text(encoding="utf-8")
+    file.write_text(text.replace("answerable = 100\n", "answerable = 151\n", 1))
+    words = ["gate", str(run), "--home", str(home.root), "--thresholds", str(file)]
+    failed = [one["asks"] for one in said(*words, code=1)["checks"] if not one["passed"]]
+    assert failed == [
+        "at least 151 answerable and 40 unanswerable questions that did not leak",
+        "base-pages was asked as many of them",
+    ]
+
+
+def test_a_verdict_is_about_the_version_that_was_measured(
+    home: Home, store: Store, tmp_path: Path
+) -> None:
+    """Another machine has another docs@v1."""
+    run = runs.write(tmp_path / "run", CONTENDERS, manifest="e" * 64)
+    words = ["gate", str(run), "--home", str(home.root)]
+    assert "is not the one that was measured" in said(*words)["verdict"]
+    with pytest.raises(AskdocsError, match="about another docs@v1 than that in"):
+        store.add_verdict("docs@v1", verdict.read(run / "verdict.json"))
+    assert store.verdicts("docs@v1") == []
+    measured = Run.model_validate_json((run / "run.json").read_bytes())
+    same = measured.models["tuned"].model_copy(
+        update={"manifest_sha256": sha256(store.manifest_bytes("docs@v1"))}
+    )
+    models = {**measured.models, "tuned": same}
+    (run / "run.json").write_text(measured.model_copy(update={"models": models}).model_dump_json())
+    (run / "report.json").unlink()
+    assert "and beside docs@v1" in said(*words)["verdict"]
+    assert [one.passed for one in store.verdicts("docs@v1")] == [True]
 
 
 def test_the_gate_refuses_with_reasons_that_promote_tells(
@@ -108,11 +175,67 @@ def test_the_gate_compares_with_the_version_in_use(home: Home, tmp_path: Path) -
     failed = [check["asks"] for check in found["checks"] if not check["passed"]]
     assert "token F1: no significant loss against tuned-pages of before" in failed
     assert "is not in" in found["verdict"], "the store has no such version"
+    made = {file.name for file in before.iterdir()}
+    assert "report.json" not in made, "nothing is written there"
 
 
-def test_what_is_no_version_gets_no_verdict(home: Home, tmp_path: Path) -> None:
+def test_runs_are_compared_only_where_one_judge_has_judged_both(
+    home: Home, tmp_path: Path, endpoint: Endpoint
+) -> None:
+    run, before = (
+        runs.write(tmp_path / name, PAGES, runs.questions(12, 3), seed=seed)
+        for seed, name in enumerate(("run", "before"))
+    )
+    judged = ["--no-similarity", "--judge-url", endpoint.url, "--judge-model"]
+    said("report", str(run), *judged, "j")
+    asked = ["gate", str(run), "--home", str(home.root), "--against", str(before)]
+    told = str(call(*asked).exception)
+    assert f"{before}: j has not judged" in told
+    assert f"`askdocs eval report {before} --contender tuned-pages --judge-model j" in told
+    compared = ["compare", str(run), str(before)]
+    assert "they were judged by j and nobody" in call(*compared).stdout
+    assert not any(one["measure"] == "judged" for one in said(*compared)["comparisons"])
+
+    said("report", str(before), *judged, "another")
+    assert f"{before}: j has not judged" in str(call(*asked).exception)
+    said("report", str(before), *judged, "j")
+    (accuracy,) = [
+        one["found"]
+        for one in said(*asked, code=1)["checks"]
+        if one["asks"].startswith("right, as the judge has it: no significant loss")
+    ]
+    assert accuracy.endswith(", 12 questions)")
+    found = said(*compared)
+    assert found["judge"] == "j"
+    judged_of = [one["n"] for one in found["comparisons"] if one["measure"] == "judged"]
+    assert judged_of == [12, 12]
+
+
+def test_meanings_that_are_kept_are_compared(tmp_path: Path) -> None:
+    folders = [
+        runs.write(tmp_path / name, PAGES, runs.questions(6, 2), seed=seed)
+        for seed, name in enumerate(("one", "other"))
+    ]
+    compared = ["compare", *map(str, folders)]
+
+    def meanings() -> int:
+        return sum(one["measure"] == "similarity" for one in said(*compared)["comparisons"])
+
+    assert meanings() == 0
+    for folder in folders:
+        (folder / "similar.jsonl").touch()  # as an exam does
+    assert meanings() == 2
+
+
+def test_what_is_no_version_or_not_the_product_gets_no_verdict(
+    home: Home, store: Store, tmp_path: Path
+) -> None:
     run = runs.write(tmp_path / "run", CONTENDERS, tuned="some-model")
     assert said("gate", str(run), "--home", str(home.root))["verdict"] is None
+    closed = runs.write(tmp_path / "closed", {"tuned-closed": Behaviour(), "base-closed": BASE})
+    found = said("gate", str(closed), "--home", str(home.root), code=1)
+    assert (found["contender"], found["verdict"]) == ("tuned-closed", None)
+    assert store.verdicts("docs@v1") == []
     alone = runs.write(tmp_path / "alone", {"tuned-pages": Behaviour()})
     done = call("gate", str(alone), "--home", str(home.root))
     assert isinstance(done.exception, AskdocsError)
@@ -120,9 +243,8 @@ def test_what_is_no_version_gets_no_verdict(home: Home, tmp_path: Path) -> None:
 
 
 def test_two_runs_are_compared_on_what_both_asked(tmp_path: Path) -> None:
-    few = {name: CONTENDERS[name] for name in ("base-pages", "tuned-pages")}
     one = runs.write(tmp_path / "one", CONTENDERS, runs.questions(40, 10))
-    other = runs.write(tmp_path / "other", few, runs.questions(40, 10)[5:], seed=2)
+    other = runs.write(tmp_path / "other", PAGES, runs.questions(40, 10)[5:], seed=2)
     found = said("compare", str(one), str(other))
     assert found["shared"] == {"base-pages": 45, "tuned-pages": 45}
     assert found["alone"][str(one)] == {"base-pages": 5, "tuned-pages": 5}
@@ -148,10 +270,9 @@ def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
     assert "none of the 1 labels is about an answer" in str(done.exception)
 
 
-def test_a_judge_decides_what_accuracy_is(tmp_path: Path) -> None:
+def test_a_judge_decides_what_accuracy_is(tmp_path: Path, endpoint: Endpoint) -> None:
     """It takes no answer of these for right, and the words take many."""
     run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
-    endpoint = Endpoint()
     words = ["report", str(run), "--no-similarity", "--judge-model", "j", "--judge-url"]
     found = said(*words, endpoint.url)
     asked = len(endpoint.asked)
@@ -161,8 +282,6 @@ def test_a_judge_decides_what_accuracy_is(tmp_path: Path) -> None:
     assert subject["measures"]["judged"]["value"] == 0 < subject["measures"]["accuracy"]["value"]
     assert said(*words, endpoint.url) == found
     assert len(endpoint.asked) == asked > 0
-    endpoint.shutdown()
-    endpoint.server_close()
 
 
 def test_half_a_judge_is_none(tmp_path: Path) -> None:

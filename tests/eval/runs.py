@@ -103,9 +103,12 @@ def write(
     asked: list[Question] | None = None,
     seed: int = 1,
     tuned: str = "docs@v1",
+    trained: str | None = "d" * 64,
+    manifest: str | None = None,
     change: Callable[[Answer], Answer] = lambda one: one,
 ) -> Path:
-    """A whole run in a folder. `change` may rewrite each answer."""
+    """A whole run in a folder. `trained` and `manifest` are hashes of what the tuned model learnt
+    from and of its version; `change` may rewrite each answer."""
     asked = questions() if asked is None else asked
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "questions.jsonl").write_text(
@@ -116,8 +119,10 @@ def write(
             luck = random.Random(f"{seed} {name}")
             for one in asked:
                 file.write(change(answer(name, one, does, luck)).model_dump_json() + "\n")
-    models = {role: Model(named=role, name=name, context=8192)
-              for role, name in (("base", "base"), ("tuned", tuned))}  # fmt: skip
+    models = {
+        "base": Model(named="base", name="base", context=8192),
+        "tuned": Model(named="tuned", name=tuned, context=8192, manifest_sha256=manifest),
+    }
     run = Run(
         questions=Asked(
             file="qa_pairs.jsonl",
@@ -125,6 +130,7 @@ def write(
             split="test",
             seed=seed,
             ids=tuple(one.id for one in asked),
+            trained_sha256=trained,
         ),
         wiki=Wiki(name="valves", pages=len(asked), sha256="b" * 64),
         contenders=tuple(contenders),

@@ -42,7 +42,8 @@ def failed(found: Report, against: str = "base-pages") -> list[str]:
     numbers = found.contender(against)
     assert numbers is not None
     compared = [one for one in found.comparisons if one.second == against]
-    checks = gate.decide(found, Reference(against, numbers, compared, True), gate.read())
+    reference = Reference(against, numbers.measures, compared, True)
+    checks = gate.decide(found, reference, gate.read())
     assert all(check.found for check in checks)
     return [check.asks for check in checks if not check.passed]
 
@@ -98,6 +99,34 @@ def test_most_questions_leaked_leaves_too_few(tmp_path: Path) -> None:
     assert about("that did not leak", failed(found))
 
 
+def test_a_run_in_which_nobody_looked_for_leaks_is_found_out(tmp_path: Path) -> None:
+    does = {SUBJECT: Behaviour(accuracy=0.75), "base-pages": BASE, **TRIVIAL}
+    run = runs.write(tmp_path, does, trained=None)
+    assert failed(report(score(run), cost.read())) == ["leaks were looked for"]
+    base = report(score(run), cost.read(), "base-pages")
+    assert not about("leaks", failed(base, "first-sentence")), "it has learnt from no rows"
+
+
+def test_a_few_questions_of_both_tell_nothing(tmp_path: Path) -> None:
+    """Without any difference, fifteen leave no room for one that would not be noticed."""
+    does = {SUBJECT: Behaviour(accuracy=0.75), "base-pages": BASE, **TRIVIAL}
+    run = runs.write(tmp_path, does)
+    lines = (run / "answers.jsonl").read_text().splitlines()
+    answers = [Answer.model_validate_json(line) for line in lines]
+    of_both = {f"q{number}" for number in (*range(15), *range(150, 165))}
+    told = {one.question: one for one in answers if one.contender == SUBJECT}
+    copies = [
+        told[one.question].model_copy(update={"contender": "base-pages"})
+        if one.contender == "base-pages"
+        else one
+        for one in answers
+        if one.contender != "base-pages" or one.question in of_both
+    ]
+    text = "".join(f"{one.model_dump_json()}\n" for one in copies)
+    (run / "answers.jsonl").write_text(text)
+    assert failed(report(score(run), cost.read())) == ["base-pages was asked as many of them"]
+
+
 def test_one_that_is_better_by_luck_is_found_out(tmp_path: Path) -> None:
     lucky = Behaviour(accuracy=1, false_refusals=0, true_refusals=1)
     failures = failed(measured(tmp_path, lucky, answerable=8, unanswerable=4))
@@ -149,7 +178,7 @@ def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
     assert numbers is not None
 
     def checks(same_machine: bool) -> list[Check]:
-        reference = Reference("before", numbers, compare(sides), same_machine)
+        reference = Reference("before", numbers.measures, compare(sides), same_machine)
         return gate.decide(found, reference, gate.read())
 
     assert all(check.passed for check in checks(False))

@@ -174,9 +174,13 @@ class Store:
 
     def add_verdict(self, name: str, verdict: Verdict) -> None:
         """Keep what the gate said of a version. Raises AskdocsError: it is about another one."""
-        self.manifest_bytes(name)
+        manifest = sha256(self.manifest_bytes(name))
         if verdict.version != name:
             raise AskdocsError(f"the verdict is about {verdict.version}, not about {name}")
+        if verdict.manifest_sha256 not in (None, manifest):
+            raise AskdocsError(
+                f"the verdict is about another {name} than that in {self.place}: measure this one"
+            )
         content = (verdict.model_dump_json(indent=2) + "\n").encode()
         # The names sort by time; what is added twice is kept once.
         made = f"{verdict.made.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
