@@ -1,5 +1,6 @@
 """The index file as the world treats it: killed writers, full disks, damage, other versions."""
 
+import gzip
 import os
 import resource
 import signal
@@ -10,17 +11,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import AskdocsError
 from gateway.search import index, store
-from gateway.search.index import Answer, Index, StoredSource, writing
+from gateway.search.index import Index, writing
 from gateway.search.store import NoIndex
 from gateway.search.writer import Busy
+from gateway.sources.spec import Spec
+from gateway.sources.sync import sync
 from tests.gateway.conftest import page
+from tests.gateway.indexes import make
 
+INDEXES = Path(__file__).with_name("indexes")
 ROOT = Path(__file__).parents[2]
 # Puts the pages of state after state. All pages of a state have its number as their word.
 WRITER = """
@@ -247,42 +253,58 @@ def test_an_index_that_was_deleted_and_made_anew_is_seen_by_who_has_it_open(file
         assert opened.generation > first
 
 
-def test_the_first_version_is_named_and_replaced(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as db:
-        db.executescript(
-            "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
-            "CREATE TABLE page (id INTEGER PRIMARY KEY);"
-            "CREATE TABLE section (page INTEGER);"
-            "CREATE VIRTUAL TABLE page_words USING fts5 (title, body, content='');"
-            "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (page_words, 'row');"
-        )
-    with pytest.raises(NoIndex, match="of an older askdocs: run `askdocs docs sync`"):
-        Index(file)
-    put(file, a="# Apples")
-    with closing(Index(file)) as opened:
-        assert opened.size == 1
+def test_every_version_before_this_one_has_its_index() -> None:
+    for number in range(1, store.VERSION):
+        assert (INDEXES / f"{number}.db.gz").is_file(), f"see {INDEXES.name}/make.py"
 
 
-def test_an_older_version_is_replaced_and_keeps_its_answers_and_its_wikis(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(file, a="# Apples")
-    answer = Answer("1", "Which are red?", ("a.md",))
-    with writing(file) as writer:
-        writer.put_answers([answer])
-        writer.put_source(StoredSource("wiki", {"folder": "/w"}, None, ()))
-    with closing(Index(file)) as opened:
-        generation = opened.generation
-    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
+@pytest.mark.parametrize("version", ["1", "2-fts5", "2", "3"])
+def test_the_index_of_an_older_askdocs_is_named_and_made_anew(version: str, file: Path) -> None:
+    """It keeps its wikis, which page is left out of them, and the answers."""
+    wiki = file.with_name("wiki")
+    wiki.mkdir()
+    for path, text in make.PAGES.items():
+        (wiki / path).write_text(text)
+    file.write_bytes(gzip.decompress((INDEXES / f"{version}.db.gz").read_bytes()))
+    generation = 0
+    if version != "1":
+        with closing(sqlite3.connect(file)) as db, db:
+            db.execute("UPDATE source SET name = ?", (str(wiki),))  # it lies elsewhere now
+            db.execute("UPDATE page SET source = ?", (str(wiki),))
+            (generation,) = db.execute("SELECT generation FROM state").fetchone()
     with pytest.raises(NoIndex, match="of an older askdocs: run `askdocs docs sync`"):
         Index(file)
+
     with writing(file) as writer:
-        assert writer.known("wiki") == {}  # everything is to be read again
+        kept = writer.sources()
+        assert writer.known(str(wiki)) == {}  # everything is to be read again
+    specs = [Spec.remembered(source.name, source.spec) for source in kept]
+    assert specs == [Spec(str(wiki), None, make.SITE)][: version != "1"]
+    spec = Spec.named(str(wiki), site_url=make.SITE)
+    sync(spec.open(), partial(writing, file), spec=spec.stored)
+
     with closing(Index(file)) as opened:
-        assert opened.answers() == [answer]
-        assert opened.sources() == [StoredSource("wiki", {"folder": "/w"}, None, ())]
-        assert opened.size == 0
+        # The first two knew no way to leave a page out.
+        left_out = {make.LEFT_OUT} if version in ("2", "3") else set()
+        assert {page.path for page in opened.pages()} == make.PAGES.keys() - left_out
+        (found,) = opened.match(["descaler"], 5)
+        assert opened.page(found[0]).title == "Coffee machine"
         assert opened.generation > generation
+        answers = opened.answers()
+        assert [one.question for one in answers] == [make.QUESTION][: version != "1"]
+        for one in answers:
+            assert (one.id, one.paths, one.model) == ("a1", ("coffee.md",), make.MODEL)
+            assert one.vector is not None
+            assert one.vector.tolist() == make.VECTOR.tolist()
+    put(file.with_name("new.db"), a="# Apples")
+    assert layout(file) == layout(file.with_name("new.db"))
+
+
+def layout(file: Path) -> set[str]:
+    """The statements that its tables are made by; nothing of it is damaged."""
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return {sql for (sql,) in db.execute("SELECT sql FROM sqlite_master")}
 
 
 def test_a_newer_version_is_refused_and_left_alone(

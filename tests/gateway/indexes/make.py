@@ -1,0 +1,51 @@
+"""Writes a small index as the askdocs on PYTHONPATH does, so that it can be kept here.
+
+    git archive COMMIT gateway | tar x -C /tmp/old
+    PYTHONPATH=/tmp/old python tests/gateway/indexes/make.py /tmp/old/2.db && gzip -9n /tmp/old/2.db
+
+COMMIT is the last one before `gateway.search.store.VERSION` was raised: 474541b^ for 1, 7e74420^
+for 2, fe028a8^ for 3. 2-fts5 is 474541b itself, as 2 was before it kept words in arrays.
+"""
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+SITE = "https://wiki.example.com/"
+PAGES = {
+    "coffee.md": "# Coffee machine\n\n## Descaling\n\nPour 40 ml of descaler into the tank.\n",
+    "travel.md": "# Travel\n\nAsk the travel desk. See the [coffee machine](coffee.md).\n",
+}
+LEFT_OUT = "travel.md"
+MODEL = "made-up"
+QUESTION = "How much descaler does it take?"
+VECTOR = np.eye(384, dtype=np.float32)[7]
+
+
+def main(file: Path) -> None:
+    """Two pages; from version 2 on their vectors, an answer, and one page taken out by hand."""
+    from gateway.search import index
+    from gateway.sources.markdown import parse
+
+    pages = [parse(path, text, SITE) for path, text in PAGES.items()]
+    if not hasattr(index, "writing"):
+        index.build(file, pages)
+        return
+    with index.writing(file) as writer:
+        source = index.StoredSource("wiki", {"kind": None, "site_url": SITE}, None, ())
+        writer.put_source(source)
+        for page in pages:
+            writer.put("wiki", page, "made")
+        for number in writer.missing(MODEL):
+            writer.put_vectors(number, VECTOR[None], MODEL)
+        writer.put_answers([index.Answer("a1", QUESTION, ("coffee.md",), MODEL, VECTOR)])
+        with suppress(ImportError):
+            from gateway.sources.excluded import exclude
+
+            exclude(writer, source, LEFT_OUT)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
