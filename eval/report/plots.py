@@ -107,11 +107,17 @@ def _calibration(report: Report) -> Iterator[Plot]:
             axes.set(xlim=(0, 1), ylim=(-0.03, 1.03))
             axes.set(xlabel="its confidence", ylabel="share that is right")
 
+        says = "On the dashed line it is right as often as it says. Beside each point the number of"
+        says += " answers."
+        if _method(subject) == "pages":
+            says += (
+                " What it says is how likely its first source is the right page: an answer from the"
+                " right page can be wrong, so it lies below the line."
+            )
         yield Plot(
             "calibration",
             f"Calibration of {report.subject}",
-            "On the dashed line it is right as often as it says. Beside each point the number of"
-            " answers.",
+            says,
             _svg("calibration", draw),
         )
 

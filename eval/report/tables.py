@@ -137,10 +137,17 @@ def provenance(report: Report) -> list[list[str]]:
         ["made", f"{made.made:%Y-%m-%d %H:%M} UTC"],
         ["commit", made.commit or "not a checkout"],
         ["questions, SHA-256", run.questions.sha256],
+        ["answers, SHA-256", report.answers_sha256],
+        ["training rows, SHA-256", run.questions.trained_sha256 or "not looked at"],
         ["drawn", f"{len(run.questions.ids)} by seed {run.questions.seed}"],
         ["wiki, SHA-256", run.wiki.sha256],
         ["prompt", run.prompt_fingerprint],
         *([f"model, {role}", one.name] for role, one in run.models.items()),
+        *(
+            [f"manifest of {one.name}, SHA-256", one.manifest_sha256]
+            for one in run.models.values()
+            if one.manifest_sha256
+        ),
         ["engine", f"{made.engine} {made.engine_model}".strip()],
         ["decoding", f"temperature {run.temperature:g}, at most {run.max_tokens} tokens"],
         ["asked at once", f"{run.at_once}"],

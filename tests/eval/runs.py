@@ -144,7 +144,7 @@ def write(
         prompt_fingerprint=fingerprint(),
         provenance=Provenance(
             made=datetime(2026, 1, 2, tzinfo=UTC),
-            commit="c" * 40,
+            commit=f"{'c' * 40}-dirty",
             versions={"python": "3.11", "inspect-ai": "0.3"},
             engine="llama.cpp",
             engine_model="<tiny> & co",

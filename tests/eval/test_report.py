@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from datetime import date
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from eval.report.build import WORST, report
 from eval.report.html import html
 from eval.report.markdown import markdown
 from eval.report.report import Report
+from eval.report.plots import plots
 from eval.scoring.scored import score
 from gateway.errors import AskdocsError
 from tests.eval import runs
+from gateway.grounding.prompt import REFUSAL, fingerprint
 from tests.eval.runs import Behaviour
 from tests.parts import require
 
@@ -53,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
         cited = tuple(f"{page}{EVIL}" for page in one.cited_pages)
         return one.model_copy(update={"text": one.text + EVIL, "cited_pages": cited})
 
-    run = runs.write(folder, CONTENDERS, asked, change=change)
+    run = runs.write(folder, CONTENDERS, asked, manifest="e" * 64, change=change)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "SAMPLES", 300)
         patch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 150)
@@ -245,7 +248,70 @@ def test_the_summary_says_whether_leaks_were_looked_for(made: Report) -> None:
     told = tables.summary(made.model_copy(update={"contenders": short}))
     assert told.endswith("Not finished: base-closed answered 7 of 80.")
     none = made.model_copy(update={"questions": {**made.questions, "leaked": 0}})
-    assert "was not looked at" in tables.summary(none)
+    assert "leaked" not in tables.summary(none)
+    asked = made.provenance.questions.model_copy(update={"trained_sha256": None})
+    run = made.provenance.model_copy(update={"questions": asked})
+    assert "was not looked at" in tables.summary(none.model_copy(update={"provenance": run}))
+
+
+def test_the_provenance_says_what_was_measured_with_what_and_where(made: Report, page: str) -> None:
+    found = dict(tables.provenance(made))
+    told = {
+        "made": "2026-01-02 00:00 UTC",
+        "commit": f"{'c' * 40}-dirty",
+        "questions, SHA-256": "a" * 64,
+        "wiki, SHA-256": "b" * 64,
+        "training rows, SHA-256": "d" * 64,
+        "manifest of docs@v1, SHA-256": "e" * 64,
+        "drawn": "85 by seed 1",
+        "prompt": fingerprint(),
+        "model, base": "base",
+        "model, tuned": "docs@v1",
+        "engine": "llama.cpp <tiny> & co",
+        "decoding": "temperature 0, at most 200 tokens",
+        "python": "3.11",
+        "inspect-ai": "0.3",
+        "system": "Linux",
+        "cores": "2",
+        "memory": f"{2**34}",
+    }
+    assert told.items() <= found.items()
+    assert re.fullmatch("[0-9a-f]{64}", found["answers, SHA-256"])
+    of_markdown = markdown(made)
+    for name, value in told.items():
+        assert f"<dt>{name}</dt><dd>{escape(value)}</dd>" in page
+        assert f"| {name} |" in of_markdown
+    assert f"| commit | {'c' * 40}-dirty |" in of_markdown
+
+
+def test_the_calibration_says_what_the_confidence_is_of(made: Report, page: str) -> None:
+    assert "how likely its first source is the right page" in page
+    of_rag = plots(made.model_copy(update={"subject": "base-rag"}))
+    assert not any("first source" in plot.says for plot in of_rag)
+
+
+def test_agreement_is_of_answers_that_somebody_has_looked_at(tmp_path: Path) -> None:
+    """Of refusals a rule says what they are: they would make a judge agree more, or words less."""
+    asked = runs.questions(8, 4)
+
+    def change(given: Answer) -> Answer:
+        number = int(given.question[1:])
+        right = asked[number].answer
+        refused = number >= 4
+        return given.model_copy(update={"text": REFUSAL if refused else right, "error": ""})
+
+    run = runs.write(tmp_path, {"tuned-pages": Behaviour()}, asked, change=change)
+    # A person takes three of four answers for right; the judge takes two, and is silent on one.
+    labels = {("tuned-pages", f"q{number}"): number < 3 or number >= 8 for number in range(12)}
+    judged = {"q0": True, "q1": True, "q2": False, "q3": None}
+    scored = score(run, judged=lambda question, _: judged[question.id])
+    words, judge = report(scored, cost.read(), judge="j", labels=labels).agreements
+    assert (words.who, words.n, words.share) == ("the words", 3, 1.0)
+    assert (judge.who, judge.n) == ("j", 3)
+    assert judge.share == pytest.approx(2 / 3)
+    assert judge.kappa == 0
+    (words,) = report(score(run), cost.read(), labels=labels).agreements
+    assert (words.n, words.share) == (4, 0.75)
 
 
 @pytest.mark.parametrize(
