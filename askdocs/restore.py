@@ -77,6 +77,8 @@ def restore(
         print(json.dumps({**restoring.facts(found), **facts}, indent=2))
         return
     print("restored")
+    if places.database is None and "database" in found.parts:
+        print("keys that were revoked or rotated since then are as they were: close them again")
     if found.comes_back:
         print(
             f"{found.comes_back:,} questions that were deleted since then are there again: delete"

@@ -13,6 +13,16 @@ fail() {
     exit 1
 }
 
+# Runs SQL in one transaction: all of it, or nothing. It may have LINE in it.
+sql() {
+    psql --quiet --no-psqlrc --no-align --tuples-only --single-transaction --set=ON_ERROR_STOP=1 \
+        --set=who="$(whoami 2>/dev/null || echo "uid$(id -u)")@$(uname -n)" "$@"
+}
+
+# A line of the audit log, like those of gateway/audit.py.
+LINE="INSERT INTO public.audit (id, at, who, action, target, details) VALUES (
+    replace(gen_random_uuid()::text, '-', ''), now(), :'who', :'action', :'target', :'details');"
+
 make() {
     while name="askdocs-$(date -u +%Y%m%dT%H%M%SZ).dump" && [ -e "$BACKUPS/$name" ]; do sleep 1; done
     echo "backup: reading the database"
@@ -22,7 +32,16 @@ make() {
     # Under its name there is a whole one or none, after a kill or a loss of power, too.
     sync
     mv "$BACKUPS/$name.part" "$BACKUPS/$name"
-    echo "backup: $name, $(wc -c <"$BACKUPS/$name") bytes"
+    size=$(wc -c <"$BACKUPS/$name")
+    echo "backup: $name, $size bytes"
+    details="{\"bytes\": $size}"
+    sql --set=action=backup.make --set=target="$name" --set=details="$details" --file=- <<END ||
+SELECT to_regclass('public.audit') IS NOT NULL AS there \gset
+\if :there
+$LINE
+\endif
+END
+        echo "backup: it is made, and not in the audit log" >&2
 }
 
 prune() {
@@ -44,6 +63,10 @@ restore() {
     file="$BACKUPS/$(basename "$1")"
     [ -f "$file" ] || fail "there is no $1: \`backup list\` names those that are there"
     tables=$(check "$file") || fail "$1 is damaged: nothing was changed, take another one"
+    case " $(echo $tables) " in
+    *" audit "*) ;;
+    *) fail "$1 holds no audit log, so it is not of this askdocs: nothing was changed" ;;
+    esac
     echo "backup: $1 is whole, and holds" $tables
     if [ "${2:-}" != --yes ]; then
         echo "backup: nothing was changed. Stop gateway and widget and add --yes to restore it."
@@ -55,17 +78,47 @@ restore() {
     [ "$others" = 0 ] ||
         fail "others are connected to the database: \`docker compose stop gateway widget\` first"
     make # what is there now, to undo it
-    sql="$BACKUPS/restore.part"
-    trap 'rm -f "$sql"' EXIT
-    cat >"$sql" <<END
+    script="$BACKUPS/restore.part"
+    trap 'rm -f "$script"' EXIT
+    cat >"$script" <<'END'
 SET client_min_messages = warning;
-DROP SCHEMA public CASCADE;
+\o /dev/null
+-- An empty database has them now, too; and nobody else writes to them any more.
+CREATE TABLE IF NOT EXISTS public.keys (id text, revoked timestamptz);
+CREATE TABLE IF NOT EXISTS public.key_secrets
+    (digest bytea, key_id text, created timestamptz, valid_until timestamptz);
+CREATE TABLE IF NOT EXISTS public.audit
+    (id text, at timestamptz, who text, action text, target text, details json);
+CREATE TABLE IF NOT EXISTS public.questions (id text);
+LOCK public.keys, public.key_secrets, public.audit, public.questions;
+ALTER SCHEMA public RENAME TO replaced;
 CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 END
-    pg_restore --no-owner --file=- "$file" >>"$sql"
-    # One transaction: all of it, or nothing.
-    psql --quiet --no-psqlrc --single-transaction --set=ON_ERROR_STOP=1 --file="$sql" >/dev/null
+    pg_restore --no-owner --file=- "$file" >>"$script"
+    cat >>"$script" <<END
+-- What must not be undone, as in askdocs/backups/closed.py: a key that was revoked or rotated since
+-- stays so, and the audit log keeps all its lines.
+UPDATE public.keys SET revoked = old.revoked
+    FROM replaced.keys AS old WHERE old.id = keys.id AND old.revoked IS NOT NULL;
+DELETE FROM public.key_secrets USING replaced.keys AS old WHERE old.id = key_secrets.key_id;
+INSERT INTO public.key_secrets (digest, key_id, created, valid_until)
+    SELECT digest, key_id, created, valid_until FROM replaced.key_secrets
+    WHERE key_id IN (SELECT id FROM public.keys);
+INSERT INTO public.audit (id, at, who, action, target, details)
+    SELECT id, at, who, action, target, details FROM replaced.audit AS old
+    WHERE NOT EXISTS (SELECT FROM public.audit WHERE audit.id = old.id);
+$LINE
+\o
+SELECT count(*) FROM public.questions AS new
+    WHERE NOT EXISTS (SELECT FROM replaced.questions AS old WHERE old.id = new.id)
+    AND to_regclass('replaced.alembic_version') IS NOT NULL;
+DROP SCHEMA replaced CASCADE;
+END
+    back=$(sql --set=action=backup.restore --set=target="$(basename "$file")" \
+        --set=details='{"parts": ["database"]}' --file="$script")
     echo "backup: restored $1"
+    [ "$back" = 0 ] || echo "backup: $back questions that were deleted since then are there again:" \
+        "delete them once more with \`askdocs feedback forget\` in the gateway"
 }
 
 case "${1:-make}" in

@@ -21,8 +21,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from askdocs.backups import archive, making, moves, restoring
 from askdocs.backups.making import Places
@@ -577,7 +576,10 @@ def test_postgresql_is_dumped_and_restored_into_an_empty_database_only(
         restored(home, there, file)
     with pytest.raises(AskdocsError, match="holds a database of PostgreSQL, and the one here is"):
         restored(home, places, file)
-    restored(home, replace(places, url=second), file)
+    words = ["restore", str(file), "--yes", "--home", str(home.root)]
+    done = CliRunner().invoke(app, words, env={"ASKDOCS_DATABASE_URL": second})
+    assert done.exit_code == 0, done.output
+    assert "keys that were revoked or rotated since then are as they were" in done.stdout
     target = database.open(second)
     database.check(target)
     assert [key.name for key in Keys(target).list()] == ["ci"]
