@@ -1,4 +1,4 @@
-"""`askdocs audit`: who did what to keys, aliases, versions, questions, answers and backups."""
+"""`askdocs audit`: who did what to keys, aliases, wikis, versions, questions and backups."""
 
 import json
 from dataclasses import asdict
@@ -27,7 +27,7 @@ def audit(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who changed keys, aliases, versions, questions, answers and backups, oldest first (UTC)."""
+    """Who changed keys, aliases, wikis, versions, questions, answers and backups, by time (UTC)."""
     from askdocs import table
     from askdocs.keys import day, opened
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askdocs import home
+from askdocs import audit, home
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
@@ -162,6 +162,7 @@ def remove(
     if not (yes or dry_run):
         typer.confirm(f"Take {what} out of answers?", abort=True, err=True)
     if not dry_run:
+        audit.note(home_dir, "docs.remove", path or source.name, wiki=source.name, pages=count)
         with _writing(home_dir)() as writer:
             if path is None:
                 writer.remove_source(source.name)
@@ -192,6 +193,7 @@ def restore(
         found = [one for one in index.sources() if path in excluded.excluded(one.spec)]
     if not found:
         raise AskdocsError(f"{path} was not taken out: `askdocs docs stats` lists what was")
+    audit.note(home_dir, "docs.restore", path, wikis=[source.name for source in found])
     writing = _writing(home_dir)
     with writing() as writer:
         for source in found:

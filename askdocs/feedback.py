@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askdocs import home, keys, table
+from askdocs import audit, home, keys, table
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
@@ -69,6 +69,7 @@ def export(
         text = sheet.write(COLUMNS, cells)
     else:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    audit.note(home_dir, "questions.export", out.name, questions=len(rows))
     write_new(out, text)
     if as_json:
         print(json.dumps({"file": str(out), "questions": len(rows)}, indent=2))

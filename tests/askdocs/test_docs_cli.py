@@ -17,6 +17,7 @@ import pytest
 
 from askdocs import cli
 from askdocs.home import Home
+from gateway import audit, database
 from gateway.search import embed
 from gateway.wiki_index import alone
 from tests.askdocs.conftest import COMMAND, Run
@@ -81,6 +82,16 @@ def told(done: Done) -> Any:
 
 def paths(docs: Docs) -> list[str]:
     return [row["path"] for row in told(docs("list", "--json"))]
+
+
+def acts(home: Home) -> list[tuple[str, str]]:
+    """What the audit log has."""
+    engine = database.open(f"sqlite:///{home.database}")
+    try:
+        database.migrate(engine)
+        return [(line.action, line.target) for line in audit.lines(engine)]
+    finally:
+        engine.dispose()
 
 
 def test_a_sync_counts_and_lists_what_differs(wiki: Path, docs: Docs) -> None:
@@ -258,7 +269,7 @@ def test_stats_tell_wikis_pages_and_size(synced: Path, docs: Docs, home: Home) -
     assert "2 pages, last sync 20" in docs("stats").stdout
 
 
-def test_remove_asks_first(synced: Path, docs: Docs) -> None:
+def test_remove_asks_first(synced: Path, docs: Docs, home: Home) -> None:
     done = docs("remove", "ports.md")  # and nobody answers
     assert done.returncode == 1
     assert f"Take ports.md of {synced} out of answers?" in done.stderr
@@ -266,9 +277,12 @@ def test_remove_asks_first(synced: Path, docs: Docs) -> None:
     dry = docs("remove", "ports.md", "--dry-run")
     assert "would take ports.md" in dry.stdout
     assert "ports.md" in paths(docs)
+    assert acts(home) == []
 
 
-def test_a_page_that_was_removed_stays_out_until_it_is_restored(synced: Path, docs: Docs) -> None:
+def test_a_page_that_was_removed_stays_out_until_it_is_restored(
+    synced: Path, docs: Docs, home: Home
+) -> None:
     gone = docs("remove", f"{SITE}ports/", "--yes")
     assert "`askdocs docs restore ports.md` brings it back" in gone.stdout
     assert paths(docs) == ["install.md"]
@@ -280,13 +294,17 @@ def test_a_page_that_was_removed_stays_out_until_it_is_restored(synced: Path, do
     again = docs("restore", "ports.md")
     assert again.returncode == 2
     assert "ports.md was not taken out" in again.stderr
+    assert acts(home) == [("docs.remove", "ports.md"), ("docs.restore", "ports.md")]
 
 
-def test_a_wiki_that_was_removed_is_gone_with_its_pages(synced: Path, docs: Docs) -> None:
+def test_a_wiki_that_was_removed_is_gone_with_its_pages(
+    synced: Path, docs: Docs, home: Home
+) -> None:
     done = docs("remove", str(synced), "--yes", "--json")
     assert told(done) == {"source": str(synced), "path": None, "pages": 2, "changed": True}
     assert paths(docs) == []
     assert told(docs("stats", "--json"))["sources"] == []
+    assert acts(home) == [("docs.remove", str(synced))]
 
 
 def test_learn_reads_answered_questions_and_says_whether_they_help(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from askdocs import environments
-from gateway import database
+from gateway import audit, database
 from tests.askdocs.conftest import ROOT, Run
 from tests.askdocs.test_dataset_check import HOME, INSTALL
 from tests.parts import require
@@ -113,6 +113,11 @@ def test_exports_say_what_and_not_who_and_no_cell_is_a_formula(
     assert "ends with .jsonl or .csv" in wrong.stderr
     lost = askdocs("feedback", "export", "--out", "no/all.csv")
     assert "there is no folder" in lost.stderr
+    done = [(one.action, one.target, one.details) for one in audit.lines(store.engine)]
+    assert done == [
+        ("questions.export", "all.csv", {"questions": 5}),
+        ("questions.export", "new.jsonl", {"questions": 4}),
+    ]
 
 
 def test_gaps_and_the_digest_are_told(askdocs: Run, store: Store, tmp_path: Path) -> None:
