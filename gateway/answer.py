@@ -1,6 +1,7 @@
 """One answer that stands on pages: what the model is asked, and what of its answer goes out."""
 
 import hashlib
+import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -27,6 +28,8 @@ from gateway.grounding.support import SentenceGate, Support
 from gateway.http import DONE, ApiError, EventReader, broken_off, event, parse_object
 from gateway.lane import LaneError
 from gateway.wiki.page import Page, Section
+
+log = logging.getLogger("askdocs.gateway")
 
 
 class Opening(Protocol):
@@ -505,13 +508,16 @@ class Passing:
     def feed(self, data: bytes) -> bytes:
         """Take more of the engine's bytes, return the events that may go out now. Never raises."""
         out = b""
-        for found in self._events.feed(data):
-            if self.error or found == b"[DONE]":
-                break
-            try:
+        try:
+            for found in self._events.feed(data):
+                if self.error or found == b"[DONE]":
+                    break
                 out += self._event(found)
-            except ApiError as error:
-                self.error = error
+        except ApiError as error:
+            self.error = error
+        except Exception:  # of an event in another shape, or of an index that cannot be read
+            log.exception("an event of the engine could not be passed on")
+            self.error = broken_off()
         return out
 
     def _event(self, data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from gateway.fleet import Served
 from gateway.grounding.excerpt import FOCUS
 from gateway.grounding.ground import Count, Grounding, Grounds
 from gateway.grounding.neutral import neutral
-from gateway.http import ApiError, engine_away, send_events, send_json
+from gateway.http import ApiError, send_events, send_json
 from gateway.room import Room, wanted
 
 
@@ -64,10 +64,9 @@ class Chat:
                 grounds, room = await self._ground(asked, request, route, context)
                 span.set(askdocs__pages=len(grounds.excerpts))
         except (httpx.HTTPError, AskdocsError):
-            if len(route.candidates) == 1:
-                raise engine_away() from None
-            # The one that counts is away, and another one answers: by a rule of thumb, then.
-            counter.breaker.failed(timed_out=True)
+            # The one that counts is away, or had no time for it: by a rule of thumb, then.
+            if len(route.candidates) > 1:  # another one answers
+                counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
             grounds, room = await self._ground(asked, request, route, context, estimates)
         answer = Answer(

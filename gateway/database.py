@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from gateway.errors import AskdocsError
 
@@ -273,6 +279,8 @@ def _explained(engine: sa.Engine) -> Iterator[None]:
     except SQLAlchemyError as error:
         # Without SQL, parameters and links, which SQLAlchemy's own text carries.
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        if isinstance(error, DataError):  # trying again would not help
+            raise AskdocsError(f"{shown(engine)}: a value is refused ({reason})") from error
         if is_damage(reason):
             raise Damaged(_damaged(shown(engine), reason)) from error
         fix = (

@@ -37,7 +37,7 @@ MISTAKE = re.compile(
     rb"(image|audio|video) input is not supported|Failed to parse (messages|tools)"
     rb"|Unknown reasoning format|does not support embeddings"
 )
-PROBE = 0.25  # seconds that an engine has to say that it is alive
+PROBE = 3.0  # seconds that an engine has to say that it is alive
 
 
 class Response(Protocol):

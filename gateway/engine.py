@@ -8,11 +8,10 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx
 import orjson
@@ -25,6 +24,9 @@ PARTING = -1  # no token of any model
 # Texts that are counted side by side. httpx looks through all that wait for a connection whenever
 # one of them ends: with some hundreds, as many cold pages have, that alone took a core for minutes.
 AT_ONCE = 16
+_AWAY = (502, 503, 504)
+
+T = TypeVar("T")
 
 
 async def estimate(text: str) -> int:
@@ -83,38 +85,20 @@ class EngineModel:
     """Tokens that prompt and answer may have together; None when the engine does not tell."""
 
 
-TRIES = 5  # to connect, while this process is held up
-LATE_S = 0.01  # that a timer runs out late at most where this process is not held up
+class _Once(Generic[T]):
+    """Asks for something once for all who want to know it; again where that failed."""
 
+    def __init__(self, find: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._find = find
+        self._finding: asyncio.Task[T] | None = None
+        self.found: T | None = None
 
-T = TypeVar("T")
-
-
-async def unhurried(
-    connect: Callable[[], Awaitable[T]], patience: float, too_long: type[Exception]
-) -> T:
-    """Connect within `patience` seconds, and more often while this process gets no time itself.
-
-    Raises what `connect` raises; `too_long` is what it raises where it took longer.
-    """
-    for _ in range(TRIES - 1):
-        began = time.monotonic()
-        try:
-            return await connect()
-        except too_long:
-            # A late timer says that it was this process that had no core, not the engine.
-            if time.monotonic() - began < patience + LATE_S:
-                raise
-    return await connect()
-
-
-class _Transport(httpx.AsyncHTTPTransport):
-    """Tries more often where this process was late."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        connect = partial(super().handle_async_request, request)
-        patience = request.extensions["timeout"]["connect"]
-        return await unhurried(connect, patience, httpx.ConnectTimeout)
+    async def __call__(self) -> T:
+        if self.found is None:
+            if self._finding is None or self._finding.done():
+                self._finding = asyncio.create_task(self._find())
+            self.found = await asyncio.shield(self._finding)
+        return self.found
 
 
 class Engine:
@@ -128,19 +112,17 @@ class Engine:
         # llama.cpp announces keep-alive on a stream and then closes the connection; a new
         # connection per request costs 0.1 ms on one machine and never meets a closed one.
         headers["Connection"] = "close"
-        # An engine is next door: one that takes no connection at once is away, and a request that
-        # has another place to go to should not wait for it.
-        connect = 2.0 if self.url.startswith("https:") else 0.2
+        # An engine is next door: one that takes no connection soon is away. Much less would be the
+        # time that this process itself is held up for.
+        connect = 2.0 if self.url.startswith("https:") else 1.0
         self._patient = httpx.Timeout(600, connect=connect)
         self._brief = httpx.Timeout(5, connect=connect)
         self._counting = httpx.Timeout(30, connect=connect)
-        self._http = httpx.AsyncClient(
-            headers=headers, timeout=self._patient, transport=_Transport()
-        )
+        self._http = httpx.AsyncClient(headers=headers, timeout=self._patient)
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._wanted = model
-        self._model: EngineModel | None = None
-        self._kind: str | None = None
+        self._model = _Once(self._find_model)
+        self._kind = _Once(self._find_kind)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -167,28 +149,24 @@ class Engine:
         Raises:
             AskdocsError: the engine cannot be reached, or does not serve the model.
         """
-        if self._model is None:
-            self._model = await self._find_model()
-        return self._model
+        return await self._model()
 
     @property
     def known(self) -> EngineModel | None:
         """The model, if the engine has told it already."""
-        return self._model
+        return self._model.found
 
     async def kind(self) -> str:
         """llama.cpp, vllm or other. Raises httpx.HTTPError, AskdocsError: the engine is away."""
-        if self._kind is None:
-            self._kind = await self._find_kind()
-        return self._kind
+        return await self._kind()
 
     async def count(self, text: str) -> int:
         """Tokens of `text` without any added ones: by the engine's tokenizer, else estimated."""
-        await self.kind()
-        if self._kind == "llama.cpp":
+        kind = await self.kind()
+        if kind == "llama.cpp":
             reply = await self._post("/tokenize", {"content": text, "add_special": False})
             return len(reply["tokens"])
-        if self._kind == "vllm":
+        if kind == "vllm":
             model = (await self.model()).id
             asked = {"model": model, "prompt": text, "add_special_tokens": False}
             return int((await self._post("/tokenize", asked))["count"])
@@ -207,7 +185,12 @@ class Engine:
             ends = [-1, *(place for place, token in enumerate(tokens) if token == PARTING)]
             if len(ends) == len(texts) + 1:
                 return [end - start - 1 for start, end in pairwise(ends)]
-        return list(await asyncio.gather(*map(self.count, texts)))
+        counting = [asyncio.create_task(self.count(text)) for text in texts]
+        try:
+            return list(await asyncio.gather(*counting))
+        finally:
+            for one in counting:  # where one of them failed, nobody waits for the others
+                one.cancel()
 
     async def count_prompt(self, request: Mapping[str, Any]) -> int | None:
         """Tokens of the prompt of a chat (`messages`) or completion (`prompt`) request.
@@ -217,17 +200,17 @@ class Engine:
         Raises:
             httpx.HTTPError: the engine is away, or its template refuses the messages.
         """
-        await self.kind()
+        kind = await self.kind()
         chat = {k: request[k] for k in ("messages", "tools") if k in request}
         prompt = request.get("prompt")
         if not (chat.get("messages") or isinstance(prompt, str)):
             return None
-        if self._kind == "llama.cpp":
+        if kind == "llama.cpp":
             if chat:
                 prompt = (await self._post("/apply-template", chat))["prompt"]
             asked = {"content": prompt, "add_special": True, "parse_special": True}
             return len((await self._post("/tokenize", asked))["tokens"])
-        if self._kind == "vllm":
+        if kind == "vllm":
             asked = {"model": (await self.model()).id, **(chat or {"prompt": prompt})}
             return int((await self._post("/tokenize", asked))["count"])
         return None
@@ -311,10 +294,10 @@ class Engine:
         """
         if not grammar:
             return {}
-        await self.kind()
-        if self._kind == "llama.cpp":
+        kind = await self.kind()
+        if kind == "llama.cpp":
             return {"grammar": grammar}
-        if self._kind == "vllm":
+        if kind == "vllm":
             return {"structured_outputs": {"grammar": grammar}}
         return {}
 
@@ -324,9 +307,9 @@ class Engine:
         So it is known also of an answer that is ended early. Empty for an engine whose kind is not
         known yet, and for others than llama.cpp and vLLM; `usage_so_far` reads it.
         """
-        if self._kind == "llama.cpp":
+        if self._kind.found == "llama.cpp":
             return {"timings_per_token": True}
-        if self._kind == "vllm":
+        if self._kind.found == "vllm":
             return {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
         return {}
 
@@ -353,10 +336,13 @@ class Engine:
             models = reply.json()["data"]
             return [model for model in models if isinstance(model["id"], str)]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise AskdocsError(
-                f"no OpenAI-compatible engine answers at {self.url} ({error!r}): start it, or"
-                " correct --engine-url (it ends with /v1)"
-            ) from None
+            raise self._silent(error) from None
+
+    def _silent(self, error: Exception) -> AskdocsError:
+        return AskdocsError(
+            f"no OpenAI-compatible engine answers at {self.url} ({error!r}): start it, or"
+            " correct --engine-url (it ends with /v1)"
+        )
 
     async def _find_model(self) -> EngineModel:
         listed = await self._list()
@@ -378,18 +364,25 @@ class Engine:
         try:
             reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
             return int(reply.json()["default_generation_settings"]["n_ctx"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        except httpx.HTTPError as error:  # away, which is not kept
+            raise self._silent(error) from None
+        except (ValueError, KeyError, TypeError):
             return None
 
     async def _find_kind(self) -> str:
-        # An engine that is away is no other kind of engine: the error passes, and is not kept.
+        # An engine that is away, or loads its model, is no other kind of engine: the error passes,
+        # and is not kept.
         asked = {"content": "a", "add_special": False}
         try:
             reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
+            if reply.status_code in _AWAY:
+                reply.raise_for_status()
             if reply.status_code == 200 and "tokens" in reply.json():
                 return "llama.cpp"
             asked = {"model": (await self.model()).id, "prompt": "a"}
             reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
+            if reply.status_code in _AWAY:
+                reply.raise_for_status()
             if reply.status_code == 200 and "count" in reply.json():
                 return "vllm"
         except ValueError:

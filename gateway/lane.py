@@ -18,17 +18,17 @@ import ssl
 from asyncio import AbstractEventLoop, Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
-from gateway.engine import unhurried
 from gateway.errors import AskdocsError
 
+# Seconds that this process waited for a connection, and was not held up itself.
 CONNECT_S = 0.25
-TLS_S = 1.0  # to connect and shake hands; an engine behind TLS is seldom next door
+TLS_S = 1.0  # with the handshake; an engine behind TLS is seldom next door
+STEP_S = 0.05
 MAX_HEAD = 65536  # bytes of a response's headers, and of its trailers
 HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is made to wait
 IDLE_CONNECTIONS = 256
@@ -95,6 +95,7 @@ class Lane:
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._ticks = _Ticks()
+        self._probing: asyncio.Task[bool] | None = None
 
     async def open(self, path: str, headers: RawHeaders, body: bytes) -> "LaneReply":
         """POST `body` to `path` below the base URL, and wait for the response's headers.
@@ -148,7 +149,12 @@ class Lane:
         self._idle.clear()
 
     async def _is_alive(self) -> bool:
-        """Does the engine say anything on a new connection?"""
+        """Does the engine say anything on a new connection? All that fell silent share it."""
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(self._probe())
+        return await asyncio.shield(self._probing)
+
+    async def _probe(self) -> bool:
         try:
             async with asyncio.timeout(PROBE_S):
                 reader, writer = await asyncio.open_connection(
@@ -169,24 +175,35 @@ class Lane:
         return alive
 
     async def _connect(self) -> "_Connection":
-        patience = TLS_S if self._tls else CONNECT_S
-        try:
-            connect = partial(self._connect_within, patience)
-            return await unhurried(connect, patience, TimeoutError)
-        except (OSError, TimeoutError) as error:
-            reason = "no connection in time" if isinstance(error, TimeoutError) else error
-            raise Unreachable(f"{self._host}:{self._port}: {reason}") from None
-
-    async def _connect_within(self, seconds: float) -> "_Connection":
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(seconds):
-            _, connection = await loop.create_connection(
+        connecting = loop.create_task(
+            loop.create_connection(
                 lambda: _Connection(loop, self._idle, self._open, self._ticks, self._is_alive),
                 self._host,
                 self._port,
                 ssl=self._tls,
             )
-        return connection
+        )
+        left = TLS_S if self._tls else CONNECT_S
+        try:
+            # A step counts for what it was to take: where it took longer, this process had no time
+            # to see the connection either.
+            while not (await asyncio.wait({connecting}, timeout=STEP_S))[0]:
+                if (left := left - STEP_S) <= 0:
+                    raise Unreachable(f"{self._host}:{self._port}: no connection in time")
+            return connecting.result()[1]
+        except OSError as error:
+            raise Unreachable(f"{self._host}:{self._port}: {error}") from None
+        except BaseException:
+            connecting.cancel()
+            connecting.add_done_callback(_abandon)
+            raise
+
+
+def _abandon(connecting: "asyncio.Task[tuple[asyncio.Transport, _Connection]]") -> None:
+    """Nobody waits for this connection any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result()[1].abort()
 
 
 class LaneReply:
@@ -323,6 +340,7 @@ class _Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._unparsed = 0  # bytes that came before the headers were complete
         self._heard = False
+        self._begun = False  # a byte of the body has come
         self._interim = False
         self._keep = False
         self._to_end = False  # the body ends with the connection
@@ -367,9 +385,12 @@ class _Connection(asyncio.Protocol):
 
     def through(self, feed: "Feed") -> None:
         self._feed = feed
-        if not self.complete:
+        if not (self.complete or self._closed):
             self._ticks.begin(self)
         self._parts = [made for made in map(feed, self._parts) if made]
+        self._waiting_bytes = sum(map(len, self._parts))
+        if self._waiting_bytes <= HIGH_WATER:
+            self._resume()
 
     async def pump(self, write: "Write", drain: Callable[[], Awaitable[None]]) -> bytes:
         try:
@@ -428,7 +449,7 @@ class _Connection(asyncio.Protocol):
         silent = self._loop.time() - self.last
         if self.complete or self._error:
             return
-        if silent >= (STUCK_S if alive and self._heard else math.inf if alive else SILENT_S):
+        if silent >= (STUCK_S if alive and self._begun else math.inf if alive else SILENT_S):
             self._fail(f"not a byte for {silent:.0f} s", silent=not alive)
             self._transport.abort()
         elif self._watch is None:
@@ -500,8 +521,8 @@ class _Connection(asyncio.Protocol):
             self._fail(f"not HTTP: {error.__context__ or error}")
             self._transport.abort()
         if self._feed is not None and self._unfed:
-            made = self._feed(b"".join(self._unfed))
-            self._unfed = []
+            unfed, self._unfed = self._unfed, []
+            made = self._feed(b"".join(unfed))
             if made:
                 self._parts.append(made)
                 self._waiting_bytes += len(made)
@@ -551,6 +572,7 @@ class _Connection(asyncio.Protocol):
         self._reply = LaneReply(self, status, self._headers)
 
     def on_body(self, body: bytes) -> None:
+        self._begun = True
         if self._feed is not None:
             self._unfed.append(body)
             return

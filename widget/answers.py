@@ -83,8 +83,10 @@ class Answers:
             end = Failed(WRONG, ask.text)
         answered = _answered(ask, end, first, time.monotonic() - began)
         self._metrics.answered(answered.state, first, time.monotonic() - began)
-        await self._journal.answered(ask, answered)
-        ask.finish(end)
+        try:
+            await self._journal.answered(ask, answered)
+        finally:  # also where the reader stops it in this moment
+            ask.finish(end)
 
     async def _states(self, ask: Ask) -> AsyncGenerator[State]:
         told, shown, due = None, 0, 0.0

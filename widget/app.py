@@ -222,7 +222,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
             visitor=who.id,
             person=who.person,
             team=who.team,
-            lang=sent.get("lang", "")[:20],
+            lang=sent.get("lang", "").replace("\0", "")[:20],
         )
 
     def _page(request: Request, sent: Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ LIFETIME = 600.0
 CAPACITY = 1000
 MAX_QUESTION = 2000
 GRACE = 20.0  # seconds that an answer goes on while nobody reads it
+PATIENCE = 60.0  # seconds that a question waits for its reader, where places are few
 
 
 class BadQuestion(ValueError):
@@ -97,7 +98,7 @@ class Ask:
             case Outcome():
                 self.outcome = part
             case str():
-                self.text += part
+                self.text += part.replace("\0", "")  # PostgreSQL stores none
         self.touch()
 
     def finish(self, end: End) -> None:
@@ -197,8 +198,10 @@ class Asks:
         self._expire()
         if len(self.items) < self.capacity:
             return
+        waiting = self.clock() - PATIENCE
         for ask in self.items.values():
-            if not ask.is_running:
+            # Whose reader has not come yet is as good as running.
+            if ask.end is not None or (ask.task is None and ask.made < waiting):
                 del self.items[ask.id]
                 return
         raise Full

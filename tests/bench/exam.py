@@ -2,10 +2,10 @@
 
     .venv/bin/python tests/bench/exam.py [--questions 1000] [--at-once 16] [--gap 0.029]
 
-The contender is given whole pages of this project's own docs, and the engine is the stand-in for
-GPUs (eval/bench/gpu.py): it says the page word by word, 120 to 280 tokens, so that hardly two
-answers are the same, and tells how long it was to take for each of them. Each has its written
-answer, a line of the page, with which its meaning is compared. The environment is that of
+The contender is given the right page of this project's own docs, and the engine is the stand-in
+for GPUs (eval/bench/gpu.py): it says the page word by word, 120 to 280 tokens, so that hardly two
+answers are the same, and tells how long it took for each of them. Each has its written answer, a
+line of the page, with which its meaning is compared. The environment is that of
 .cache/eval, or of TEST_EVAL_HOME.
 """
 
@@ -28,7 +28,7 @@ from eval.exam import answer, measured
 from eval.scoring import similarity
 from tests import starting
 
-CONTENDER = "base-pages"
+CONTENDER = "base-oracle"  # whose answers nothing ends before the engine does
 DOCS = starting.REPO / "docs"
 HOME = Path(os.environ.get("TEST_EVAL_HOME", starting.REPO / ".cache" / "eval"))
 LEAST = 80  # characters of a line that is asked for

@@ -20,7 +20,7 @@ ANSWER = "Ça va: 🙂\n\n- one\n- two words\n\nThat is all."
 LONG = " ".join(f"word{number}" for number in range(900))
 PROMPT = 10  # tokens, whatever is asked
 AWAY = 1.5  # seconds
-Way = Literal["cut", "end", "error", "away"]
+Way = Literal["cut", "end", "error", "odd", "away"]
 
 
 def tokens(text: str) -> list[str]:
@@ -129,6 +129,12 @@ class _Handler(Handler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.close_connection = True
             self.server.away = time.monotonic() + AWAY * (way == "away")
+        elif way == "odd":  # no OpenAI event, and the answer goes on
+            self.event({**head, "choices": None})
+            for event in events[after + 1 :]:
+                self.chunk(_bytes(event))
+            self.chunk(b"data: [DONE]\n\n")
+            self.chunk(b"")
         elif way == "error":
             self.event({"error": {"message": "EngineCore is dead", "code": 500}})
             self.chunk(b"data: [DONE]\n\n")

@@ -326,6 +326,14 @@ def test_what_would_be_said_otherwise_the_second_time_ends_with_an_error(setting
     assert said(grounded(setting, temperature=0.7)).split() == ANSWER.split()
 
 
+def test_an_event_that_is_none_ends_the_answer_with_an_error(setting: Setting) -> None:
+    first, _ = setting.engines["vllm"]
+    first.deaths = [(1, "odd")]
+    reply = grounded(setting)
+    assert '"engine_unavailable"' in reply.text
+    assert said(grounded(setting)).split() == ANSWER.split()
+
+
 def test_an_answer_from_pages_that_comes_whole_is_asked_for_again(setting: Setting) -> None:
     first, second = setting.engines["vllm"]
     second.asked.clear()

@@ -161,6 +161,17 @@ def test_a_wrong_password_is_said_so(postgres: Postgres) -> None:
         database.migrate(engine)
 
 
+@pytest.mark.slow
+def test_a_value_that_is_refused_is_no_outage(postgres: Postgres) -> None:
+    """Who takes it for one tries again for ever."""
+    engine = database.open(postgres.database())
+    with pytest.raises(AskdocsError, match="a value is refused") as caught:  # noqa: SIM117
+        with database.reading(engine) as connection:
+            connection.execute(sa.text("SELECT :text"), {"text": "a\0b"})
+    engine.dispose()
+    assert not isinstance(caught.value, database.Unreachable)
+
+
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     engine = database.open(f"sqlite:///{tmp_path}/nowhere/askdocs.db")
     with pytest.raises(database.Unreachable, match=r"cannot be written \(No such file.*make its"):

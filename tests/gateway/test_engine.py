@@ -172,12 +172,68 @@ async def test_a_router_is_ready_while_one_of_its_engines_is(health: int, readin
 
 
 async def test_an_engine_of_another_kind_has_its_tokens_estimated_from_above() -> None:
-    engine = Engine(f"http://127.0.0.1:{free_port()}/v1")
-    # Nothing answers /tokenize, and nothing else is asked of it.
-    engine._kind = "other"
-    assert await engine.count("a" * 300) == 100
-    assert await engine.constraint("root ::= u0") == {}
-    await engine.close()
+    class Other(Handler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.json(404, {"error": "not found"})
+
+        def do_GET(self) -> None:
+            self.json(200, {"data": [{"id": "m"}]})
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Other)) as server:
+        engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
+        assert await engine.count("a" * 300) == 100
+        assert await engine.constraint("root ::= u0") == {}
+        await engine.close()
+
+
+async def test_what_an_engine_is_is_asked_once_and_kept_once_it_has_loaded() -> None:
+    """vLLM's proxy and llama.cpp say 503 to everything while a model is loaded."""
+    asked: list[int] = []
+    loading = True
+
+    class Loading(Handler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            status = 503 if loading else 200 if "prompt" in body else 400
+            asked.append(status)
+            self.json(status, {"count": 1})
+
+        def do_GET(self) -> None:
+            self.json(200, {"data": [{"id": "m", "max_model_len": 4096}]})
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Loading)) as server:
+        engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
+        with pytest.raises(httpx.HTTPStatusError):
+            await engine.kind()
+        loading = False
+        assert set(await asyncio.gather(*(engine.kind() for _ in range(20)))) == {"vllm"}
+        assert asked == [503, 400, 200]
+        await engine.close()
+
+
+async def test_a_count_that_fails_leaves_none_behind() -> None:
+    counted: list[str] = []
+
+    class Failing(Handler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if "content" not in body and body["prompt"] != "a":
+                counted.append(body["prompt"])
+            time.sleep(0.01)
+            self.json(500 if body.get("prompt") == "bad" else 200, {"count": 1})
+
+        def do_GET(self) -> None:
+            self.json(200, {"data": [{"id": "m", "max_model_len": 4096}]})
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Failing)) as server:
+        engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
+        with pytest.raises(httpx.HTTPStatusError):
+            await engine.counts(["bad", *(f"section {n}" for n in range(300))])
+        there = len(counted)
+        await asyncio.sleep(0.2)
+        assert len(counted) <= there + AT_ONCE
+        await engine.close()
 
 
 async def test_few_counts_are_under_way_at_a_time_and_each_gets_its_turn() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gateway import lane as lane_module
 from gateway.errors import AskdocsError
 from gateway.lane import (
+    CONNECT_S,
     HIGH_WATER,
     MAX_HEAD,
     TOGETHER,
@@ -338,6 +339,26 @@ async def test_a_process_that_was_held_up_does_not_take_its_engine_for_away(
         assert await ask(lanes(engine.url)) == (200, b"ok")
 
 
+async def test_a_process_that_is_held_up_all_the_time_connects_all_the_same(
+    lanes: Callable[..., Lane],
+) -> None:
+    """Each turn of the event loop takes longer than a connection may."""
+    loop = asyncio.get_running_loop()
+    holding = True
+
+    def hold_up() -> None:
+        time.sleep(CONNECT_S * 1.2)
+        if holding:
+            loop.call_soon(hold_up)
+
+    async with running(says(PLAIN)) as engine:
+        loop.call_soon(hold_up)
+        try:
+            assert await ask(lanes(engine.url)) == (200, b"ok")
+        finally:
+            holding = False
+
+
 async def test_a_lane_error_is_not_taken_for_a_client_that_left() -> None:
     assert not issubclass(LaneError, ConnectionError)
 
@@ -545,14 +566,13 @@ def _nothing(_: Engine) -> Talk:
 
 
 def _begins(data: bytes) -> Callable[[Engine], Talk]:
-    """Says that to a first connection, and nothing to any other."""
+    """Says that to a request over the first connection, and nothing over any other."""
 
     def make(engine: Engine) -> Talk:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if engine.connections == 1:
-                writer.write(data)
             while await reader.read(65536):
-                pass
+                if engine.connections == 1:
+                    writer.write(data)
 
         return talk
 
@@ -589,6 +609,28 @@ async def test_what_breaks_off_says_so_to_who_reads_through_something(
         reply = await lanes(engine.url).open("/x", (), b"")
         with pytest.raises(BrokenOff):
             assert [made async for made in reply.through(lambda _: b"")] == []
+
+
+async def test_an_answer_that_waited_whole_for_its_reader_is_read_on(
+    lanes: Callable[..., Lane],
+) -> None:
+    """The engine was made to wait before it was read through something that holds all back."""
+    parts = [b"4000\r\n%b\r\n" % (b"x" * 0x4000)] * 20
+    async with running(says(EVENTS, *parts, b"0\r\n\r\n")) as engine:
+        reply = await lanes(engine.url).open("/x", (), b"")
+        await asyncio.sleep(0.3)  # more comes than is kept
+        assert reply._connection._paused
+        seen = 0
+
+        def count(data: bytes) -> bytes:
+            nonlocal seen
+            seen += len(data)
+            return b""
+
+        async with asyncio.timeout(10):
+            assert [made async for made in reply.through(count)] == []
+        assert seen == 20 * 0x4000
+        reply.close()
 
 
 async def test_many_answers_that_are_read_together_stay_apart_and_whole(

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from widget.asks import Asks, BadQuestion, Full, checked
+from widget.asks import PATIENCE, Asks, BadQuestion, Full, checked
 from widget.states import Failed
 from widget.store import Asked
 
@@ -36,9 +36,13 @@ async def test_questions_expire_unless_they_are_being_answered() -> None:
 
 
 async def test_the_memory_is_bounded_and_never_drops_a_running_answer() -> None:
-    asks = Asks(capacity=2)
+    clock = Clock()
+    asks = Asks(capacity=2, clock=clock)
     first, second = asks.add(question("1")), asks.add(question("2"))
     first.task = asyncio.create_task(forever())
+    with pytest.raises(Full):  # the reader of the second is on the way
+        asks.add(question("3"))
+    clock.now = PATIENCE + 1
     third = asks.add(question("3"))
     assert list(asks.items) == [first.id, third.id]
     assert asks.get(second.id) is None
