@@ -126,14 +126,16 @@ def compose() -> list[str]:
     return ["docker", "compose"]
 
 
-def read(env_file: Path, *profiles: str) -> dict[str, Any]:
-    """compose.yaml as Compose reads it, with its variables filled in.
+def read(env_file: Path, *profiles: str, over: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """compose.yaml as Compose reads it, with its variables filled in, and the files `over` it.
 
     `profiles` are in place of those that the env file names.
     """
     done = subprocess.run(
         [
-            *(*compose(), "--file", FILE, "--env-file", env_file),
+            *compose(),
+            f"--env-file={env_file}",
+            *(f"--file={file}" for file in (FILE, *over)),
             *(word for profile in profiles for word in ("--profile", profile)),
             *("config", "--format", "json"),
         ],

@@ -58,7 +58,8 @@ def test_the_script_leaves_another_env_alone(copy: Path) -> None:
 
 def test_the_example_has_no_secret_and_the_repository_takes_no_env() -> None:
     example = dotenv_values(EXAMPLE)
-    assert {name for name, value in example.items() if not value} == {*SECRETS, "HF_TOKEN"}
+    empty = {name for name, value in example.items() if not value}
+    assert empty == {*SECRETS, "HF_TOKEN", "CONFIG"}
     ignored = subprocess.run(["git", "check-ignore", "-q", ".env"], cwd=ROOT, check=False)
     assert ignored.returncode == 0
 
@@ -71,6 +72,8 @@ def test_compose_uses_what_the_example_has_with_the_same_defaults() -> None:
     for name, how, default in used:
         if name in SECRETS:
             assert (how, default) == ("?", "run sh scripts/compose_env.sh")
+        elif name == "CONFIG":  # compose.router.yaml has another
+            assert (how, default) == ("-", "./deploy/askdocs.toml")
         elif name not in BUILT:
             assert (how, default) == ("-", example[name])
 
@@ -89,6 +92,12 @@ def test_compose_reads_it_with_every_engine(copy: Path) -> None:
         file.write_text(text)
         assert read(file)["services"].keys() == {*always, profile, "model"}
     assert "backup" in read(file, "backup")["services"]
+    routed = read(file, "router", over=(ROOT / "deploy" / "compose.router.yaml",))["services"]
+    assert routed.keys() == {*always, "vllm-a", "vllm-b", "router", "model"}
+    for name in ("gateway", "widget"):
+        mounts = [(one["target"], one["source"]) for one in routed[name]["volumes"]]
+        places = [source for target, source in mounts if target == "/app/askdocs.toml"]
+        assert places == [str(ROOT / "deploy" / "askdocs.router.toml")]
 
 
 @pytest.mark.slow

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway import aliases
+from gateway.config import GatewaySettings
+from gateway.settings import load
 from tests.parts import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +32,7 @@ def test_file_fits_the_compose_specification() -> None:
 
 
 def test_what_it_extends_is_there_and_what_it_adds_is_new() -> None:
-    assert ADDED.keys() - set(OWN) == {"model", "gateway", "prometheus"}
+    assert ADDED.keys() - set(OWN) == {"model", "gateway", "widget", "prometheus"}
     assert ADDED.keys() - set(OWN) <= BASE["services"].keys()
     assert not set(OWN) & BASE["services"].keys()
     used = {name for one in OWN for name in ADDED[one]["networks"]}
@@ -85,6 +88,22 @@ def test_the_router_asks_the_replicas_and_is_the_engine_that_others_ask() -> Non
     pinned = set(re.findall(r"^FROM (\S+)", dockerfile, re.M))
     main = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
     assert pinned == {re.findall(r"^FROM (\S+@sha256:\w+)", main, re.M)[0]}
+
+
+def test_every_alias_falls_back_on_the_router_once_more() -> None:
+    environment = BASE["services"]["gateway"]["environment"]
+    (volume,) = ADDED["gateway"]["volumes"]
+    assert ADDED["widget"]["volumes"] == [volume]
+    assert volume["target"] == environment["ASKDOCS_CONFIG"]
+    file = ROOT / volume["source"].removeprefix("${CONFIG:-").removesuffix("}")
+    settings = load(GatewaySettings, env={}, file=file)
+    (name,) = settings.models
+    assert settings.models[name].url == environment["ASKDOCS_GATEWAY_ENGINE_URL"]
+    assert settings.models[name].model == environment["ASKDOCS_GATEWAY_ENGINE_MODEL"]
+    assert settings.aliases == {
+        alias: default.model_copy(update={"fallback": (name,)})
+        for alias, default in aliases.DEFAULT.items()
+    }
 
 
 def test_prometheus_asks_each_replica_and_the_router() -> None:

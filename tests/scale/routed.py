@@ -1,5 +1,6 @@
 """vLLM's router before several engines: the real one, in the environment of the benchmarks."""
 
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import yaml
 from askdocs import bench
 from askdocs.checks import free_port
 from gateway.errors import AskdocsError
+from tests import starting
 from tests.parts import require
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +64,18 @@ def options() -> list[str]:
     return words[first:]
 
 
+def config(url: str, model: str) -> str:
+    """The askdocs.toml of deploy/compose.router.yaml, for this address and model of the router."""
+    gateway = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]["gateway"]
+    (volume,) = gateway["volumes"]
+    file = str(volume["source"]).removeprefix("${CONFIG:-").removesuffix("}")
+    text = (ROOT / file).read_text(encoding="utf-8")
+    for old, new in (("http://engine:8001/v1", url), ('model = "base"', f'model = "{model}"')):
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
 @contextmanager
 def router(log: Path, urls: Sequence[str], *more: str) -> Iterator[Router]:
     """Before these engines; `more` options come last and win."""
@@ -84,6 +98,35 @@ def router(log: Path, urls: Sequence[str], *more: str) -> Iterator[Router]:
     finally:
         process.kill()
         process.wait()
+
+
+@dataclass
+class Asked:
+    """What became of a request."""
+
+    stream: bool
+    status: int
+    text: str
+
+    @property
+    def is_whole(self) -> bool:
+        return self.status == 200 and ("[DONE]" if self.stream else '"finish_reason"') in self.text
+
+    @property
+    def said(self) -> str:
+        """The words of a whole answer, or of all events of a stream."""
+        if not self.stream:
+            return str(json.loads(self.text)["choices"][0]["message"]["content"])
+        data = [line[6:] for line in self.text.splitlines() if line.startswith("data: {")]
+        choices = [choice for one in data for choice in json.loads(one)["choices"]]
+        return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+def continued(gateway: starting.Gateway) -> float:
+    """Streams that went on elsewhere."""
+    text = httpx.get(f"{gateway.root}/metrics", timeout=10).text
+    found = re.findall(r'_broken_answers_total\{.*outcome="continued"\} (\S+)', text)
+    return sum(map(float, found))
 
 
 @dataclass

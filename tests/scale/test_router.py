@@ -4,9 +4,7 @@ The engines are stand-ins that are slow as a GPU: what is tested is who asks who
 """
 
 import asyncio
-import json
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +15,9 @@ import pytest
 
 from askdocs.checks import free_port
 from eval.bench.gpu import plan
+from eval.bench.upstream import MODEL
 from tests import starting
-from tests.scale.routed import Router, StandIn, router, until
+from tests.scale.routed import Asked, Router, StandIn, config, continued, router, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -31,20 +30,6 @@ QUESTIONS = 4
 
 # An answer of 200 tokens takes about two seconds, so that many are under way at any time.
 GAP = 0.01
-CONFIG = """
-[gateway.models.again]
-url = "{url}"
-model = "bench"
-
-[gateway.aliases.team]
-targets = "base"
-fallback = ["again"]
-
-[gateway.aliases.wiki]
-targets = "base"
-fallback = ["again"]
-grounding = true
-"""
 
 
 def place(word: str) -> str:
@@ -79,11 +64,11 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
         for word in WORDS:
             (docs / f"{word}.md").write_text(f"# The {word}\n\n{place(word)} {shelves(word)}\n")
         with router(folder / "router.log", urls) as routed:
-            (folder / "askdocs.toml").write_text(CONFIG.format(url=routed.url))
+            (folder / "askdocs.toml").write_text(config(routed.url, MODEL))
             with starting.gateway(
                 folder,
                 gateway_engine_url=routed.url,
-                gateway_engine_model="bench",
+                gateway_engine_model=MODEL,
                 gateway_docs=str(docs),
             ) as gateway:
                 yield Setting(engines, routed, gateway)
@@ -92,46 +77,18 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             engine.kill()
 
 
-@dataclass
-class Asked:
-    """What became of a request."""
-
-    stream: bool
-    status: int
-    text: str
-
-    @property
-    def is_whole(self) -> bool:
-        return self.status == 200 and ("[DONE]" if self.stream else '"finish_reason"') in self.text
-
-    @property
-    def said(self) -> str:
-        """The words of a whole answer, or of all events of a stream."""
-        if not self.stream:
-            return str(json.loads(self.text)["choices"][0]["message"]["content"])
-        data = [line[6:] for line in self.text.splitlines() if line.startswith("data: {")]
-        choices = [choice for one in data for choice in json.loads(one)["choices"]]
-        return "".join(choice["delta"].get("content") or "" for choice in choices)
-
-
 def question(number: int) -> dict[str, str]:
     return {"role": "user", "content": f"Say something. ({number})"}
-
-
-def continued(setting: Setting) -> float:
-    """Streams that went on elsewhere."""
-    text = httpx.get(f"{setting.gateway.root}/metrics", timeout=10).text
-    found = re.findall(r'_broken_answers_total\{.*outcome="continued"\} (\S+)', text)
-    return sum(map(float, found))
 
 
 async def ask(client: httpx.AsyncClient, number: int, stream: bool, grounded: bool) -> Asked:
     asked = question(number)
     if grounded:
         asked["content"] = f"Where is the {WORDS[number % len(WORDS)]} kept? ({number})"
-    body = {"model": "wiki" if grounded else "team", "messages": [asked], "stream": stream}
+    body = {"model": "docs", "messages": [asked], "stream": stream}
+    how = {"x-askdocs-grounding": "on" if grounded else "off"}
     try:
-        reply = await client.post("/chat/completions", json=body)
+        reply = await client.post("/chat/completions", json=body, headers=how)
     except httpx.HTTPError as error:
         return Asked(stream, 0, repr(error))
     return Asked(stream, reply.status_code, reply.text)
@@ -163,7 +120,7 @@ async def test_a_replica_that_is_killed_under_load_loses_no_request(setting: Set
     for number, one in enumerate(answers):
         _, planned = plan([question(number)])
         assert one.said == "".join(planned.tokens)
-    assert continued(setting) > 0
+    assert continued(setting.gateway) > 0
 
 
 async def test_nor_does_it_lose_an_answer_that_stands_on_pages(setting: Setting) -> None:
@@ -171,13 +128,13 @@ async def test_nor_does_it_lose_an_answer_that_stands_on_pages(setting: Setting)
     setting.engines[0].start()
     urls = {engine.root for engine in setting.engines}
     until(lambda: setting.router.healthy() == urls, 60)
-    before = continued(setting)
+    before = continued(setting.gateway)
     answers = await load(setting, 100, 40, grounded=True)
     assert [one for one in answers if not one.is_whole] == []
     for number, one in enumerate(answers):
         word = WORDS[number % len(WORDS)]
         assert one.said.count(place(word)) == 1
-    assert continued(setting) > before
+    assert continued(setting.gateway) > before
 
 
 def test_with_one_engine_left_the_gateway_is_ready(setting: Setting) -> None:
@@ -194,7 +151,7 @@ def test_a_replica_that_is_back_is_asked_again(setting: Setting) -> None:
     until(lambda: first.root in setting.router.healthy(), 60)
 
     def asked() -> bool:
-        body = {"model": "bench", "messages": [{"role": "user", "content": "Hi. (7)"}]}
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi. (7)"}]}
         session = {"x-session-id": f"{random.random()}"}
         url = f"{setting.router.url}/chat/completions"
         httpx.post(url, json=body, headers=session, timeout=60)
