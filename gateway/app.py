@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import fim, openapi, relay, room, validate, votes, warming
 from gateway.agents import door
 from gateway.agents.door import Door
-from gateway.aliases import Route
+from gateway.aliases import BASE, Route
 from gateway.asked import wants_grounding
 from gateway.config import GatewaySettings
 from gateway.continuation import Continuation
@@ -290,12 +290,23 @@ class Gateway:
 
     async def _entry(self, name: str) -> dict[str, Any]:
         """A model as `/v1/models` lists it. Continue reads `max_model_len`, as vLLM writes it."""
-        target = self._parts.aliases.table.route(name).candidates[0]
+        route = self._parts.aliases.table.route(name)
+        target = route.candidates[0]
         served = await self._parts.fleet.find(target)
         context = CONTEXT if served and served.local else None
+        serves = None
         if served and served.engine:
             with suppress(AskdocsError):
-                context = (await served.engine.model()).context
+                found = await served.engine.model()
+                context, serves = found.context, found.id
+        settings = self._settings
+        if target == BASE:
+            serves = settings.model_name or serves
+        reads = {
+            "answers": settings.answers,
+            "page_budget": settings.page_budget,
+            "max_pages": settings.max_pages,
+        }
         return {
             "id": name,
             "object": "model",
@@ -303,6 +314,8 @@ class Gateway:
             "owned_by": "askdocs",
             "root": target,
             "max_model_len": context,
+            "serves": serves,
+            **({"grounding": reads} if route.grounding else {}),
             **({"mode": served.local.mode} if served and served.local else {}),
         }
 

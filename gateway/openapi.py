@@ -72,8 +72,16 @@ _SCHEMAS: dict[str, Schema] = {
             "owned_by": _TEXT,
             "root": _TEXT,
             "max_model_len": {"type": ["integer", "null"]},
+            "serves": _or_null(_TEXT),
         },
         mode=_TEXT,
+        grounding=_object(
+            {
+                "answers": {"enum": ["write", "quote"]},
+                "page_budget": _COUNT,
+                "max_pages": _COUNT,
+            }
+        ),
     ),
     "Models": _object({"object": {"const": "list"}, "data": _list(_ref("Model"))}),
     "Askdocs": _object(

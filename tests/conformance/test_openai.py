@@ -53,6 +53,9 @@ def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> 
     assert (models["minilm"]["mode"], models["local"]["mode"]) == ("embedding", "rerank")
     assert models["docs"]["max_model_len"] == 8192
     assert models["embed"]["max_model_len"] == 2048
+    assert (models["docs"]["serves"], models["embed"]["serves"]) == ("small-llama", "small-embed")
+    assert models["docs"]["grounding"] == {"answers": "write", "page_budget": 3000, "max_pages": 1}
+    assert "grounding" not in models["base"]
 
 
 def test_a_chat_answers_under_the_gateways_name_for_the_model(lane: Lane) -> None:
