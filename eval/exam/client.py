@@ -61,6 +61,8 @@ class Client:
         """`url` is the base URL of the gateway's API, with /v1."""
         self._url = url
         self._max_tokens = max_tokens
+        self._silent: set[str] = set()
+        """Models that tell no probabilities, such as Claude."""
         self.busy_s = 0.0
         """What all requests took that were answered, together."""
         self._http = httpx.AsyncClient(
@@ -85,27 +87,31 @@ class Client:
             Away: it is away for longer than PATIENCE, or takes the key no more.
             Refused: it refuses this request, or breaks off each time.
         """
-        body = orjson.dumps(
-            {
-                "model": model,
-                "messages": messages,
-                "max_tokens": self._max_tokens,
-                "temperature": 0,
-                "stream": True,
-                "stream_options": {"include_usage": True},
-                "logprobs": True,
-                "top_logprobs": 1,
-            }
-        )
+        request = {
+            "model": model,
+            "messages": messages,
+            "max_tokens": self._max_tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        answering = headers.get("x-askdocs-model", model)
         headers = {**headers, "content-type": "application/json"}
         deadline = time.monotonic() + PATIENCE
         breaks = 0
         while True:
             pause = PAUSE
+            asks = answering not in self._silent
+            told = {"logprobs": True, "top_logprobs": 1} if asks else {}
             try:
-                said = await self._once(body, headers)
+                said = await self._once(orjson.dumps(request | told), headers)
                 self.busy_s += said.total_s
                 return said
+            except Refused as error:
+                if not asks or "logprobs" not in str(error):
+                    raise
+                self._silent.add(answering)
+                continue
             except _Busy as busy:
                 pause, why = busy.seconds, str(busy)
             except httpx.RemoteProtocolError as error:

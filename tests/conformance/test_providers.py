@@ -4,9 +4,14 @@ import json
 from typing import Any
 
 import httpx
+import numpy as np
 import openai
 import pytest
 
+from eval.exam.client import Client
+from eval.rag.endpoints import Endpoints
+from eval.rag.settings import RagSettings
+from tests import starting
 from tests.conformance.conftest import Lane
 from tests.conformance.test_openai import HELLO, post
 
@@ -95,6 +100,44 @@ def test_claude_can_be_asked_in_its_own_words(lane: Lane) -> None:
     body = post(lane, "/messages", model="claude", max_tokens=16, messages=HELLO).json()
     assert body["content"][0]["text"] == "Hello."
     assert body["usage"]["output_tokens"] == 5
+
+
+@pytest.mark.parametrize(
+    ("model", "headers"), [("claude", {}), ("docs", {"x-askdocs-model": "claude"})]
+)
+async def test_claude_can_sit_an_exam_although_it_tells_no_probabilities(
+    lane: Lane, model: str, headers: dict[str, str]
+) -> None:
+    question: Any = [{"role": "user", "content": "Where is the coffee machine?"}]
+    async with Client(lane.gateway.url, starting.KEY, 50, 1) as asking:
+        for _ in range(2):
+            said = await asking.ask(model, question, headers)
+            assert said.text.startswith("Hello.")
+            assert (said.prompt_tokens, said.completion_tokens, said.logprob) == (12, 5, None)
+    assert sent(lane, "/v1/messages")["messages"][-1]["role"] == "user"
+
+
+async def test_rag_asks_cohere_for_vectors_and_an_order_and_claude_for_wordings(
+    lane: Lane,
+) -> None:
+    settings = RagSettings(
+        embedding_model="cohere-embed",
+        input_type=True,
+        rerank_model="cohere-rerank",
+        chat_model="claude",
+    )
+    headers = {"Authorization": f"Bearer {starting.KEY}"}
+    async with httpx.AsyncClient(headers=headers, timeout=60) as http:
+        rag = Endpoints(settings, lane.gateway.url, http)
+        for input_type in ("search_document", "search_query"):
+            vectors = await rag.embed(["kitchen", "coffee"], input_type)
+            assert vectors.shape == (2, 1536)
+            assert np.linalg.norm(vectors, axis=1) == pytest.approx(1)
+            # As long as 7 and 6 letters are, in eighths, before they have length 1.
+            assert vectors[:, 0] / vectors[:, 1] == pytest.approx([7 / 4, 6 / 4])
+            assert sent(lane, "/v2/embed")["input_type"] == input_type
+        assert await rag.rerank("Where is the coffee machine", DOCUMENTS) == [2, 0, 1]
+        assert await rag.chat("Say it otherwise.", 50) == ("Hello.", 12, 5)
 
 
 def test_what_a_provider_refuses_is_told_without_its_key(lane: Lane) -> None:
