@@ -72,10 +72,11 @@ def sweep(
     from gateway.search import embed
     from gateway.search.index import Index
 
-    if split == "test" and not force:
+    of_split, _ = draw.of_split(questions, rows.read(questions), split)
+    if not force and any(row.split == "test" for row in of_split):
         raise AskdocsError(
-            "--split test: settings that were chosen on test are not measured by it any more:"
-            " choose on validation, or add --force"
+            f"--split {split!r}: has rows of test, which settings that are chosen on them are not"
+            " measured by any more: choose on validation, or add --force"
         )
     grid: dict[str, list[Any]] = {
         "chunk_tokens": _numbers("--chunk-tokens", chunk_tokens),
@@ -88,12 +89,14 @@ def sweep(
     }
     state = home.find(home_dir)
     place = exam_place.find(state, url, key)
-    base = settings.load(rag) if rag else settings.RagSettings(budget=place.page_budget)
+    base = settings.load(rag) if rag else settings.RagSettings()
     # What is not possible is said now, and not after an hour.
     _ = script.first(base, grid), script.second(base, grid)
+    if not rag:
+        reads = exam_place.reads(place, exam_place.listed(place))
+        base = base.model_copy(update={"budget": reads.page_budget})
     index = index_file(home_dir)
     source, pages = source_of(index, docs)
-    of_split, _ = draw.of_split(questions, rows.read(questions), split)
     answerable = [row for row in of_split if row.answerable]
     drawn = draw.draw(questions, answerable, seed=0, limit=limit)
     asked = draw.questions(questions, drawn, [page.path for page in pages], ())
@@ -198,7 +201,7 @@ def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: in
 
 def _own(
     index: "Index", source: str, asked: Sequence["Question"], keep: int
-) -> dict[str, Sequence["Found"]]:
+) -> dict[str, tuple[int, Sequence["Found"]]]:
     """What the product's search finds: as many pages as RAG has chunks, and the best one."""
     from eval.rag.measure import Found
     from gateway.search import embed
@@ -212,9 +215,12 @@ def _own(
         paths = tuple(hit.page.path for hit in search.hits(sought, None, keep, [source]))
         ranked.append((one.id, paths, time.perf_counter() - began))
     return {
-        f"whole pages, {most} found": [
-            Found(question=id, pages=paths[:most], tokens=0, seconds=seconds)
-            for id, paths, seconds in ranked
-        ]
+        f"whole pages, {most} found": (
+            most,
+            [
+                Found(question=id, pages=paths[:most], tokens=0, seconds=seconds)
+                for id, paths, seconds in ranked
+            ],
+        )
         for most in (keep, 1)
     }

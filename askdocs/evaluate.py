@@ -117,7 +117,7 @@ def run_exam(
         if to_come and not dry_run:
             found = plan(options, exam_place.find(state, url, key), home_dir)
         folder = (out or exam.default_folder(state, found.run)).absolute()
-        exam.can_start(folder, found.run, resume)
+        exam.can_start(folder, found.run, resume, state.root / "evals")
         for note in found.notes:
             _say(f"note: {note}")
         if not as_json:
@@ -173,7 +173,7 @@ def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
         running = follow(argv, folder, [lock], "the exam", secret)
         try:
             with (
-                Meter(folder, found.place.processes, found.index) as meter,
+                Meter(folder, found.processes, found.index) as meter,
                 ExamBar(err, kept, total) as bar,
                 closing(running) as events,
             ):
@@ -200,7 +200,8 @@ def _show(found: "Plan", folder: Path) -> None:
         alias = f" ({model.named})" if model.named != model.name else ""
         print(f"{role:11} {model.name}{alias}")
     print(f"contenders  {', '.join(run.contenders)}")
-    print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages at most")
+    quoted = ", which the product quotes" if run.answers == "quote" else ""
+    print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages at most{quoted}")
     print(f"run         {folder}")
 
 

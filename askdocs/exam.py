@@ -11,6 +11,7 @@ from askdocs.home import Home, read_json, write
 from askdocs.run import claimed as run_claimed
 from askdocs.run import differing
 from eval.exam import question
+from eval.exam import run as runs
 from eval.exam.question import Question
 from eval.exam.run import FILE, Run
 from gateway.errors import AskdocsError
@@ -23,14 +24,22 @@ def default_folder(home: Home, run: Run) -> Path:
     return home.root / "evals" / f"{stem}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
 
 
-def can_start(folder: Path, run: Run, resume: bool) -> None:
-    """Raises AskdocsError: the folder has something else in it, or a run to be resumed."""
+def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
+    """`others`: the folder of runs that may have been meant.
+
+    Raises AskdocsError: the folder has something else in it, or a run to be resumed, or none.
+    """
     if folder.exists() and not folder.is_dir():
         raise AskdocsError(f"{folder}: is not a folder: name another --out DIR")
     old: dict[str, Any] | None = read_json(folder / FILE)
     if old is None:
         if folder.is_dir() and any(one.name != "lock" for one in folder.iterdir()):
             raise AskdocsError(f"{folder}: is not empty, and holds no run: name another --out DIR")
+        if resume:
+            raise AskdocsError(
+                f"{folder}: there is no such run to resume{_nearest(others, run)}: set back what"
+                " differs, or leave out --resume to begin a new run"
+            )
         return
     new = run.identity()
     for key in new:
@@ -46,9 +55,30 @@ def can_start(folder: Path, run: Run, resume: bool) -> None:
         )
 
 
+def _nearest(others: Path, run: Run) -> str:
+    """Which run of the same file has most in common, and what differs."""
+    new = run.identity()
+    found = []
+    for file in sorted(others.glob(f"*/{FILE}")):
+        old = read_json(file) or {}
+        if (old.get("questions") or {}).get("file") == run.questions.file:
+            keys = [key for key in new if old.get(key) != new[key]]
+            found.append((len(keys), file.parent, [differing(old.get(k), new[k], k) for k in keys]))
+    if not found:
+        return ""
+    _, folder, differences = min(found)
+    return f" (the nearest is {folder}: {'; '.join(differences)})"
+
+
 def begin(folder: Path, run: Run, asked: Sequence[Question]) -> None:
-    """Write what it is; where it is there already, that stays."""
-    if not (folder / FILE).exists():
+    """Write what it is; where it is there already, add where and with what it goes on."""
+    if (folder / FILE).exists():
+        old, now = runs.read(folder), run.provenance
+        last = (old.provenance, *old.resumed)[-1]
+        if now.model_copy(update={"made": last.made}) != last:
+            went_on = old.model_copy(update={"resumed": (*old.resumed, now)})
+            write(folder / FILE, went_on.model_dump_json(indent=2) + "\n")
+    else:
         write(folder / question.FILE, "".join(f"{one.model_dump_json()}\n" for one in asked))
         write(folder / FILE, run.model_dump_json(indent=2) + "\n")
 

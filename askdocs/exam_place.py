@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import httpx
 import psutil
@@ -17,9 +17,11 @@ from askdocs.home import Home
 from askdocs.run import commit
 from eval.exam.contenders import Role
 from eval.exam.run import Model, Provenance
+from gateway.aliases import BASE, DOCS
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
+from gateway.openapi import PATH
 from gateway.settings import load
 from training.machine import look
 
@@ -41,9 +43,23 @@ class Place(NamedTuple):
     processes: dict[str, int]
     """Of engines on this machine, by their model."""
     page_budget: int
+    """Where the gateway does not tell, as with `max_pages`."""
     max_pages: int
     is_of_home: bool
     """Its versions are those of the home's store."""
+
+
+class Reads(NamedTuple):
+    """How the product answers."""
+
+    answers: Literal["write", "quote"] | None
+    """None: the gateway does not tell."""
+    page_budget: int
+    max_pages: int
+
+
+Listed = dict[str, dict[str, Any]]
+"""A gateway's models by name, as /v1/models has them."""
 
 
 def find(home: Home, url: str | None, key: str | None) -> Place:
@@ -69,14 +85,8 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
     return Place(running.gateway, found, engine, running.model, pids, budget, pages, True)
 
 
-def models(
-    place: Place, named: Mapping[Role, str], to_come: Collection[str] = ()
-) -> dict[str, Model]:
-    """The models of these names at the gateway, by role; those `to_come` it need not have yet.
-
-    Raises:
-        AskdocsError: it cannot be reached, refuses the key, or has no such model.
-    """
+def listed(place: Place) -> Listed:
+    """What the gateway has. Raises AskdocsError: it cannot be reached, or refuses the key."""
     headers = {"Authorization": f"Bearer {place.key}"}
     try:
         with httpx.Client(trust_env=False, timeout=30) as http:
@@ -85,7 +95,7 @@ def models(
             raise AskdocsError(
                 f"the gateway at {place.url} answers {reply.status_code}: correct --key or --url"
             )
-        listed = {entry["id"]: entry for entry in reply.json()["data"]}
+        return {entry["id"]: entry for entry in reply.json()["data"]}
     except httpx.HTTPError as error:
         raise AskdocsError(
             f"no gateway answers at {place.url} ({error}): start `askdocs up`, or correct --url,"
@@ -93,6 +103,25 @@ def models(
         ) from None
     except (ValueError, KeyError, TypeError):
         raise AskdocsError(f"{place.url} is no gateway of askdocs: correct --url") from None
+
+
+def reads(place: Place, listed: Listed) -> Reads:
+    """As the gateway tells it; one of an earlier release does not."""
+    told = listed.get(DOCS, {}).get("grounding") or {}
+    return Reads(
+        told.get("answers"),
+        told.get("page_budget", place.page_budget),
+        told.get("max_pages", place.max_pages),
+    )
+
+
+def models(
+    listed: Listed, named: Mapping[Role, str], to_come: Collection[str] = ()
+) -> dict[str, Model]:
+    """The models of these names, by role; those `to_come` need not be listed yet.
+
+    Raises AskdocsError: the gateway has no such model.
+    """
     found: dict[str, Model] = {}
     for role, name in named.items():
         if name not in listed and name in to_come:
@@ -104,7 +133,10 @@ def models(
             )
         entry = listed[name]
         found[role] = Model(
-            named=name, name=entry.get("root") or name, context=entry.get("max_model_len")
+            named=name,
+            name=entry.get("root") or name,
+            context=entry.get("max_model_len"),
+            serves=entry.get("serves"),
         )
     return found
 
@@ -132,7 +164,7 @@ def budget(page_budget: int, answer: int, models: Sequence[Model]) -> int:
     return max(200, min([page_budget, *room]))
 
 
-def provenance(place: Place, kind: str) -> Provenance:
+def provenance(place: Place, listed: Listed, kind: str) -> Provenance:
     lock = (environments.requirements() / environments.EVAL.lock).read_text(encoding="utf-8")
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
     versions = {name: pins[name] for name in ("inspect-ai", "lancedb")}
@@ -140,11 +172,20 @@ def provenance(place: Place, kind: str) -> Provenance:
     return Provenance(
         made=datetime.now(UTC),
         commit=commit(),
-        versions={**own, **versions},
+        versions={**own, **versions, **_release(place)},
         engine=kind,
-        engine_model=place.model,
+        engine_model=listed.get(BASE, {}).get("serves") or place.model,
         machine=_machine(),
     )
+
+
+def _release(place: Place) -> dict[str, str]:
+    """The version of the gateway's askdocs."""
+    try:
+        reply = httpx.get(f"{place.url.removesuffix('/v1')}{PATH}", trust_env=False, timeout=30)
+        return {"gateway": str(reply.json()["info"]["version"])}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _machine() -> dict[str, str | int | list[str]]:

@@ -15,13 +15,13 @@ from askdocs.exam_place import Place
 from askdocs.models import opened_store
 from eval import rows
 from eval.exam import draw
-from eval.exam.contenders import ROLES, Contender, Role
+from eval.exam.contenders import ROLES, Contender, Role, parse
 from eval.exam.question import Question
 from eval.exam.run import Asked, Model, Run
 from eval.exam.run import Wiki as Known
 from eval.exam.wiki import Wiki
 from eval.rag.settings import RagSettings
-from gateway.aliases import DOCS
+from gateway.aliases import BASE, DOCS
 from gateway.errors import AskdocsError
 from gateway.grounding import prompt
 from gateway.search import embed
@@ -71,6 +71,19 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     """What whoever reads the results should know."""
 
+    @property
+    def processes(self) -> dict[str, int]:
+        """Of the engines on this machine, by contender."""
+        known = self.place.processes
+        found = {}
+        for one in parse(self.run.contenders):
+            name = self.run.models[one.role].name if one.role else ""
+            # An adapter is in the process of its base.
+            pid = known.get(name) or (known.get(BASE) if is_version(name) else None)
+            if pid:
+                found[one.name] = pid
+        return found
+
     def job(self, folder: Path, shared: Path) -> dict[str, str | None]:
         """For eval/exam/sit.py: the run in `folder`, and in `shared` what runs have in common.
 
@@ -110,7 +123,9 @@ def plan(
     drawn = draw.draw(
         file, of_split, options.seed, options.limit, options.answerable, options.unanswerable
     )
-    models = exam_place.models(place, options.models, to_come)
+    listed = exam_place.listed(place)
+    models = exam_place.models(listed, options.models, to_come)
+    reads = exam_place.reads(place, listed)
     if place.is_of_home:
         models = {role: _with_manifest(one, home_dir) for role, one in models.items()}
     kind, slots = exam_place.engine_facts(place)
@@ -118,6 +133,11 @@ def plan(
     if len({one.name for one in models.values()}) < len(models):
         name = models["base"].name
         notes.append(f"base and tuned are the same model, {name}: name another with --tuned")
+    if not place.is_of_home and reads.answers is None:
+        notes.append(
+            f"the gateway does not tell how many tokens of pages it reads: {reads.page_budget:,},"
+            " as [gateway] page_budget has it here"
+        )
     learnt = None
     if "tuned" in models:
         learnt = options.trained or _learnt(file, models["tuned"].name, home_dir)
@@ -128,6 +148,19 @@ def plan(
     source, pages = source_of(index, options.docs)
     lines = leaked(drawn, known)
     asked = draw.questions(file, drawn, (page.path for page in pages), lines)
+    budget = exam_place.budget(reads.page_budget, options.max_tokens, list(models.values()))
+    rag = None
+    if any(one.method == "rag" for one in chosen):
+        rag = _rag(options, budget, list(models.values()))
+        if rag.budget != budget:
+            notes.append(
+                f"RAG reads {rag.budget:,} tokens of chunks, the others {budget:,} of pages"
+            )
+        if rag.chunk_tokens > rag.budget:
+            notes.append(
+                f"RAG has chunks of up to {rag.chunk_tokens:,} tokens and reads {rag.budget:,}:"
+                " longer ones are left out; cut smaller ones with --rag"
+            )
     run = Run(
         questions=Asked(
             file=file.name,
@@ -141,16 +174,25 @@ def plan(
         contenders=tuple(one.name for one in chosen),
         models=models,
         alias=DOCS,
-        page_budget=exam_place.budget(place.page_budget, options.max_tokens, list(models.values())),
-        max_pages=place.max_pages,
+        answers=reads.answers,
+        page_budget=budget,
+        max_pages=reads.max_pages,
         max_tokens=options.max_tokens,
         at_once=options.at_once or slots,
-        rag=options.rag if any(one.method == "rag" for one in chosen) else None,
+        rag=rag,
         prompt_fingerprint=prompt.fingerprint(),
-        provenance=exam_place.provenance(place, kind),
+        provenance=exam_place.provenance(place, listed, kind),
     )
     counted = asyncio.run(_counted(asked, index, source, place.engine))
     return Plan(run, counted, place, index, source, notes)
+
+
+def _rag(options: Options, page_budget: int, models: Sequence[Model]) -> RagSettings:
+    """With as many tokens as the pages have, or as its file says, if they fit into the context."""
+    given = options.rag
+    wanted = given.budget if "budget" in given.model_fields_set else page_budget
+    fitting = exam_place.budget(wanted, options.max_tokens, models)
+    return given.model_copy(update={"budget": fitting})
 
 
 def _with_manifest(model: Model, home_dir: Path | None) -> Model:

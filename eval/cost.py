@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from eval.rag.settings import RagSettings
 from gateway.errors import AskdocsError
 
 FILE = Path(__file__).with_name("prices.toml")
@@ -122,17 +123,22 @@ def own(prompt_tokens: float, answer_tokens: float, prices: Prices) -> Cost:
     return _cost(gpus * HOURS * prices.gpu_hour.usd, assumed, gpus)
 
 
-def hosted(prompt_tokens: float, answer_tokens: float, retrieves: bool, prices: Prices) -> Cost:
-    """From services by the token; with embeddings, a vector store and rerank if it `retrieves`."""
+def hosted(
+    prompt_tokens: float, answer_tokens: float, rag: RagSettings | None, prices: Prices
+) -> Cost:
+    """From services by the token; of RAG with embeddings, and with rerank and a vector store where
+    its settings have them: LanceDB costs nothing."""
     assumed = prices.assumptions
     questions = assumed.questions_a_day * DAYS
     month = questions * (
         prompt_tokens * prices.prompt_mtokens.usd + answer_tokens * prices.answer_mtokens.usd
     )
     store = 0.0
-    if retrieves:
+    if rag:
         month += questions * assumed.question_tokens * prices.embedding_mtokens.usd
+    if rag and rag.rerank:
         month += questions * 1_000 * prices.rerank_thousand.usd
+    if rag and rag.store == "pinecone":
         reads = questions * assumed.read_units / 1e6 * prices.store_mreads.usd
         kept = assumed.store_gb * prices.store_gb_month.usd
         store = max(prices.store_month.usd, reads + kept)

@@ -38,9 +38,12 @@ class Measured(BaseModel):
     took: dict[str, Took] = {}
     """By contender."""
     engine_bytes: dict[str, int] = {}
-    """The most that an engine held, by the model; only of engines on this machine."""
+    """Resident memory: the most that the engine's processes held while a contender answered, by
+    contender; only of engines on this machine. Earlier releases: in the whole run, by model."""
+    gpu_bytes: dict[str, int] = {}
+    """The same on GPUs, as nvidia-smi tells it."""
     index_bytes: dict[str, int] = {}
-    """Of `pages`, the search index, and of `rag`, the vector store."""
+    """On disk, of `pages`, the search index, and of `rag`, the vector store."""
 
 
 def read(run: Path) -> Measured:

@@ -5,7 +5,7 @@ It is written before the first question is asked.
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -55,6 +55,8 @@ class Model(BaseModel):
     """The model that answers: no alias, and asked by this name."""
     context: int | None
     """Tokens of prompt and answer together, as the gateway tells them."""
+    serves: str | None = None
+    """What its engine serves under that name; None: the gateway does not tell."""
     manifest_sha256: str | None = None
     """Of the version's manifest; None: it is no version, or served by a gateway elsewhere."""
 
@@ -68,7 +70,7 @@ class Provenance(BaseModel):
     commit: str
     """Of askdocs, with -dirty; empty where it is no checkout."""
     versions: dict[str, str]
-    """Of python, askdocs, inspect-ai and lancedb."""
+    """Of python, askdocs, inspect-ai, lancedb, and of the gateway's askdocs where it tells."""
     engine: str
     """llama.cpp, vllm or other; empty where it cannot be asked."""
     engine_model: str
@@ -89,6 +91,8 @@ class Run(BaseModel):
     """By role: base, tuned."""
     alias: str
     """Whose grounding the contenders with pages have."""
+    answers: Literal["write", "quote"] | None = None
+    """How the product answers; None: the gateway does not tell."""
     page_budget: int
     """Tokens of pages in a prompt at most."""
     max_pages: int
@@ -101,10 +105,12 @@ class Run(BaseModel):
     """None: no contender uses it."""
     prompt_fingerprint: str
     provenance: Provenance
+    resumed: tuple[Provenance, ...] = ()
+    """Where and with what it went on, each time that this differed from the time before."""
 
     def identity(self) -> dict[str, Any]:
         """What two runs have in common if one may go on where the other has ended."""
-        return self.model_dump(mode="json", exclude={"provenance"})
+        return self.model_dump(mode="json", exclude={"provenance", "resumed"})
 
 
 def read(run: Path) -> Run:

@@ -38,7 +38,7 @@ class Result(BaseModel):
         """Larger is better: recall, then nDCG, then fewer tokens. `gold` is by question."""
         pairs = list(zip(self.found, gold, strict=True))
         recall = sum(hit(found.pages, pages) for found, pages in pairs)
-        gain = sum(ndcg(found.pages, pages) for found, pages in pairs)
+        gain = sum(ndcg(found.pages, pages, self.settings.keep) for found, pages in pairs)
         return recall, round(gain, 9), -sum(found.tokens for found in self.found)
 
 
@@ -47,16 +47,17 @@ def hit(pages: Collection[str], gold: Collection[str]) -> float:
     return float(not set(gold).isdisjoint(pages))
 
 
-def ndcg(pages: Sequence[str], gold: Collection[str]) -> float:
+def ndcg(pages: Sequence[str], gold: Collection[str], k: int) -> float:
     """Normalised discounted cumulative gain (Järvelin & Kekäläinen 2002), a page counts or not.
 
     Args:
         pages: the best first, no two equal.
         gold: the pages that answer, at least one.
+        k: pages that could have been found.
     """
     gain = sum(1 / math.log2(rank + 1) for rank, page in enumerate(pages, 1) if page in gold)
-    most = min(len(pages), len(gold))
-    return gain / sum(1 / math.log2(rank + 1) for rank in range(1, most + 1)) if most else 0.0
+    most = min(k, len(gold))
+    return gain / sum(1 / math.log2(rank + 1) for rank in range(1, most + 1))
 
 
 def read(folder: Path) -> list[Result]:

@@ -6,6 +6,7 @@ embedding model and the metric cosine. Each store has a namespace of its own the
 https://docs.pinecone.io/reference/api
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ from gateway.errors import AskdocsError
 
 # Vectors of one request: 2 MB is the most, and a number takes up to 20 bytes of JSON.
 _AT_ONCE = 100
+# Seconds until what was written must be there, and between two looks: it comes late.
+_PATIENCE, _PAUSE = 120.0, 1.0
 
 
 class Windows:
@@ -32,9 +35,10 @@ class Windows:
             self._index = client.index(name=index)
 
     def fill(self, owners: Sequence[int], vectors: Vectors) -> None:
-        """Write the vectors, [len(owners), size], of the parts of the chunks `owners`.
+        """Write the vectors, [len(owners), size], of the parts of the chunks `owners`, and wait
+        until they can be found.
 
-        Raises AskdocsError: the index is of another dimension, or cannot be written.
+        Raises AskdocsError: the index is of another dimension, cannot be written, or is too slow.
         """
         if self._dimension != vectors.shape[1]:
             raise AskdocsError(
@@ -54,6 +58,19 @@ class Windows:
             )
         if done.has_errors:
             raise AskdocsError(f"{self._where}: {done.errors[0]}")
+        deadline = time.monotonic() + _PATIENCE
+        while (there := self._count()) < len(owners):
+            if time.monotonic() > deadline:
+                raise AskdocsError(
+                    f"{self._where} has {there:,} of {len(owners):,} vectors, {_PATIENCE:.0f} s"
+                    " after they were written: try again later"
+                )
+            time.sleep(_PAUSE)
+
+    def _count(self) -> int:
+        with self._told():
+            found = self._index.describe_index_stats().namespaces.get(self._namespace)
+        return found.vector_count if found else 0
 
     def nearest(self, vector: Vectors, n: int) -> list[int]:
         """As `eval.rag.lance.Windows.nearest`. Raises AskdocsError: it does not answer."""

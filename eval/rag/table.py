@@ -32,10 +32,10 @@ class Row:
     """Of recall, against the settings that the sweep began with."""
 
 
-def row(way: str, found: Sequence[Found], gold: Gold, base: Sequence[Found]) -> Row:
-    """What was found for questions whose pages are `gold`, all in the same order."""
+def row(way: str, found: Sequence[Found], k: int, gold: Gold, base: Sequence[Found]) -> Row:
+    """What was found, `k` at most, for questions whose pages are `gold`, all in the same order."""
     hits = _hits(found, gold)
-    gains = [ndcg(one.pages, pages) for one, pages in zip(found, gold, strict=True)]
+    gains = [ndcg(one.pages, pages, k) for one, pages in zip(found, gold, strict=True)]
     firsts = [hit(one.pages[:1], pages) for one, pages in zip(found, gold, strict=True)]
     tokens = float(np.mean([one.tokens for one in found]))
     return Row(
@@ -50,13 +50,17 @@ def row(way: str, found: Sequence[Found], gold: Gold, base: Sequence[Found]) -> 
 
 
 def rows(
-    results: Sequence[Result], gold: Gold, base: RagSettings, others: dict[str, Sequence[Found]]
+    results: Sequence[Result],
+    gold: Gold,
+    base: RagSettings,
+    others: dict[str, tuple[int, Sequence[Found]]],
 ) -> list[Row]:
-    """The results, best first, then other ways by name; `base` is among the results."""
+    """The results, best first, then other ways by name, with how many each finds at most; `base` is
+    among the results."""
     began = next(result.found for result in results if result.settings == base)
     ranked = sorted(results, key=lambda result: result.rank(gold), reverse=True)
-    found = {_way(result.settings): result.found for result in ranked} | others
-    return [row(way, one, gold, began) for way, one in found.items()]
+    found = {_way(one.settings): (one.settings.keep, one.found) for one in ranked} | others
+    return [row(way, one, k, gold, began) for way, (k, one) in found.items()]
 
 
 def markdown(table: Sequence[Row]) -> Iterator[str]:

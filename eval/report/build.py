@@ -96,8 +96,8 @@ def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices)
     if contender.method in METHODS and reads and writes:
         own = cost.own(reads.value, writes.value, prices)
         if contender.role == "base":
-            retrieves = contender.method == "rag"
-            hosted = cost.hosted(reads.value, writes.value, retrieves, prices)
+            rag = scored.run.rag if contender.method == "rag" else None
+            hosted = cost.hosted(reads.value, writes.value, rag, prices)
     return Contender(
         name=name,
         answers=len(found),
@@ -108,6 +108,8 @@ def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices)
         },
         calibration=_calibration(found),
         memory=_memory(scored, name),
+        gpu_memory=scored.measured.gpu_bytes.get(name),
+        index=scored.measured.index_bytes.get(contender.method),
         own=own,
         hosted=hosted,
     )
@@ -121,9 +123,9 @@ def _in_short(found: Sequence[Mark]) -> dict[str, Number]:
 def _memory(scored: Scored, name: str) -> int | None:
     (contender,) = parse([name])
     model = scored.run.models.get(contender.role or "")
-    engine = scored.measured.engine_bytes.get(model.name) if model else None
-    index = scored.measured.index_bytes.get(contender.method, 0)
-    return None if engine is None else engine + index
+    held = scored.measured.engine_bytes
+    # Earlier releases measured by model.
+    return held.get(name, held.get(model.name) if model else None)
 
 
 def _calibration(found: Sequence[Mark]) -> list[Bin]:

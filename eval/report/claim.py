@@ -40,7 +40,9 @@ def rows(report: Report) -> list[Row]:
         Row("p99 of an answer", ("2,100 ms", "1,200 ms"), [ms(n) for n in measure("total_p99")]),
         Row("cost a month, own GPU", (DASH, DASH), [_dollars(one.own) for one in ours]),
         Row("cost a month, hosted", (DASH, DASH), [_dollars(one.hosted) for one in ours]),
-        Row("memory", (DASH, "16 GB"), [gib(one.memory) for one in ours]),
+        Row("memory on GPUs", (DASH, "16 GB"), [gib(one.gpu_memory) for one in ours]),
+        Row("engine's processes, RSS", (DASH, DASH), [gib(one.memory) for one in ours]),
+        Row("index on disk", (DASH, DASH), [mib(one.index) for one in ours]),
         Row(
             "tokens read for a question",
             (DASH, DASH),
@@ -79,6 +81,10 @@ SHOWN = {"share": share, "score": score, "seconds": ms, "tokens": tokens}
 
 def gib(size: int | None) -> str:
     return DASH if size is None else f"{size / 2**30:.2f} GiB"
+
+
+def mib(size: int | None) -> str:
+    return DASH if size is None else f"{size / 2**20:,.1f} MiB"
 
 
 def _dollars(cost: Cost | None) -> str:

@@ -133,7 +133,7 @@ def _cost(report: Report) -> Iterator[Plot]:
         months = [cost.own(reads, writes, prices).month for prices in many]
         lines.append((f"{name}, own GPU", _colour(one), "-", months))
         if one.hosted:
-            rag = _method(one) == "rag"
+            rag = report.provenance.rag if _method(one) == "rag" else None
             hosted = [cost.hosted(reads, writes, rag, prices).month for prices in many]
             lines.append((f"{name}, hosted", _colour(one), ":", hosted))
     if lines:

@@ -69,7 +69,11 @@ class Contender(_Part):
     """Accuracy and token F1, by what questions are grouped by, and by group."""
     calibration: list[Bin]
     memory: int | None
-    """The most bytes that its engine and its index held; None: they were not measured."""
+    """The most bytes that its engine's processes held, resident; None: it was not measured."""
+    gpu_memory: int | None = None
+    """The same on GPUs."""
+    index: int | None = None
+    """Bytes of its index on disk."""
     own: Cost | None
     """On a GPU of one's own; None: nothing is known of its tokens."""
     hosted: Cost | None

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from eval.exam.run import Model, Provenance
 from eval.report.claim import COLUMNS, DASH, RAG, SHOWN, beside, rows
 from eval.report.report import Comparison, Report
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, MEASURES
@@ -136,13 +137,14 @@ def provenance(report: Report) -> list[list[str]]:
     return [
         ["made", f"{made.made:%Y-%m-%d %H:%M} UTC"],
         ["commit", made.commit or "not a checkout"],
+        *(["went on", _went_on(one)] for one in run.resumed),
         ["questions, SHA-256", run.questions.sha256],
         ["answers, SHA-256", report.answers_sha256],
         ["training rows, SHA-256", run.questions.trained_sha256 or "not looked at"],
         ["drawn", f"{len(run.questions.ids)} by seed {run.questions.seed}"],
         ["wiki, SHA-256", run.wiki.sha256],
         ["prompt", run.prompt_fingerprint],
-        *([f"model, {role}", one.name] for role, one in run.models.items()),
+        *([f"model, {role}", _called(one)] for role, one in run.models.items()),
         *(
             [f"manifest of {one.name}, SHA-256", one.manifest_sha256]
             for one in run.models.values()
@@ -151,12 +153,25 @@ def provenance(report: Report) -> list[list[str]]:
         ["engine", f"{made.engine} {made.engine_model}".strip()],
         ["decoding", f"temperature {run.temperature:g}, at most {run.max_tokens} tokens"],
         ["asked at once", f"{run.at_once}"],
+        ["the product", {"quote": "quotes pages", "write": "writes"}.get(run.answers or "", "–")],
         ["pages in a prompt", f"{run.max_pages}, {run.page_budget} tokens at most"],
         *(["RAG", f"{run.rag.model_dump(mode='json')}"] for _ in [0] if run.rag),
         *([name, version] for name, version in made.versions.items()),
         *([name, f"{value}"] for name, value in made.machine.items()),
         *(["judge", report.judge] for _ in [0] if report.judge),
     ]
+
+
+def _called(model: Model) -> str:
+    serves = f", which is {model.serves}" if model.serves not in (None, model.name) else ""
+    return f"{model.name}{serves}"
+
+
+def _went_on(place: Provenance) -> str:
+    machine = place.machine.get("processor", "")
+    engine = f"{place.engine} {place.engine_model}".strip()
+    commit = place.commit or "not a checkout"
+    return f"{place.made:%Y-%m-%d %H:%M} UTC, commit {commit}, {engine}, {machine}"
 
 
 def _difference(one: Comparison) -> str:

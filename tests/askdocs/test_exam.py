@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from typer.testing import CliRunner, Result
 from askdocs import exam
 from askdocs.cli import app
 from askdocs.exam_bar import ExamBar
-from askdocs.exam_meter import Meter, memory
+from askdocs.exam_meter import Meter, held_on_gpu, memory
 from askdocs.home import Home
 from eval.exam import answer, measured, question, run
 from eval.exam.answer import Answer
 from eval.exam.run import Run
+from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
 from gateway.search.index import writing
 from gateway.sources.spec import Spec
@@ -29,6 +31,7 @@ ROWS: list[dict[str, Any]] = [
     {"question": "What does it need?", "answer": "Python", "context_doc": "install.md"},
     {"question": "Who won the cup?", "answer": "", "answerable": False},
 ]
+GROUNDING = {"answers": "quote", "page_budget": 700, "max_pages": 1}
 Exam = Callable[..., Result]
 
 
@@ -36,6 +39,7 @@ Exam = Callable[..., Result]
 def gateway() -> Iterator[Scripted]:
     nothing = Script(frozenset())
     with scripted({"base": nothing, "docs@v2": nothing}, {}) as server:
+        server.told = {"base": {"serves": "small"}, "docs": {"grounding": GROUNDING}}
         yield server
 
 
@@ -60,7 +64,7 @@ def examine(
     spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
     sync(spec.open(), partial(writing, home.index), spec=spec.stored)
 
-    def call(**changed: str | None) -> Result:
+    def call(*flags: str, **changed: str | None) -> Result:
         options: dict[str, str | None] = {
             "questions": str(rows),
             "docs": str(wiki),
@@ -72,7 +76,7 @@ def examine(
             **changed,
         }
         words = [word for name, value in options.items() if value for word in (f"--{name}", value)]
-        return CliRunner().invoke(app, ["eval", "run", *words, "--dry-run", "--json"])
+        return CliRunner().invoke(app, ["eval", "run", *words, *flags, "--dry-run", "--json"])
 
     return call
 
@@ -87,6 +91,8 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Exam, home: Home)
         "base": "base",
         "tuned": "docs@v2",
     }
+    assert found.models["base"].serves == found.provenance.engine_model == "small"
+    assert (found.answers, found.page_budget, found.max_pages) == ("quote", 700, 1)
     assert found.provenance.versions["inspect-ai"]
     assert not (home.root / "evals").exists()
     assert "no leaks are marked" in result.stderr
@@ -150,7 +156,7 @@ def known(examine: Exam) -> Run:
 
 def test_a_folder_takes_one_run_and_goes_on_with_that_alone(known: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    exam.can_start(folder, known, resume=False)
+    exam.can_start(folder, known, False, tmp_path)
     with exam.claimed(folder):
         exam.begin(folder, known, [])
         with (
@@ -159,21 +165,107 @@ def test_a_folder_takes_one_run_and_goes_on_with_that_alone(known: Run, tmp_path
         ):
             pass
     with pytest.raises(AskdocsError, match="holds this run already: add --resume"):
-        exam.can_start(folder, known, resume=False)
-    exam.can_start(folder, known, resume=True)
+        exam.can_start(folder, known, False, tmp_path)
+    exam.can_start(folder, known, True, tmp_path)
     longer = known.model_copy(update={"max_tokens": 17})
     with pytest.raises(AskdocsError, match=r"another run \(max_tokens = 160 there, 17 here\)"):
-        exam.can_start(folder, longer, resume=True)
+        exam.can_start(folder, longer, True, tmp_path)
     assert run.read(folder) == known
     assert question.read(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "told", "differs"),
+    [
+        ("base", {"serves": "other"}, 'serves = "small" there, "other" here'),
+        ("docs", {"grounding": GROUNDING | {"answers": "write"}}, 'answers = "quote" there, "wr'),
+        ("docs", {"grounding": GROUNDING | {"page_budget": 900}}, "page_budget = 700 there, 900"),
+    ],
+)
+def test_another_model_or_product_behind_the_same_names_is_another_run(
+    examine: Exam,
+    gateway: Scripted,
+    known: Run,
+    home: Home,
+    model: str,
+    told: dict[str, Any],
+    differs: str,
+) -> None:
+    folder = exam.default_folder(home, known)
+    with exam.claimed(folder):
+        exam.begin(folder, known, [])
+    assert "holds this run already" in str(examine().exception)
+    assert examine("--resume").exit_code == 0
+    gateway.told[model] = told
+    assert f"another run ({differs}" in str(examine(out=str(folder)).exception)
+    nothing = str(examine("--resume").exception)
+    assert "there is no such run to resume" in nothing
+    assert f"(the nearest is {folder}: {differs}" in nothing
+    assert examine().exit_code == 0
+
+
+def test_a_run_of_an_earlier_release_is_read_and_not_mixed_with_answers_of_now(
+    known: Run, tmp_path: Path
+) -> None:
+    old = known.model_dump(mode="json")
+    del old["answers"], old["resumed"], old["models"]["base"]["serves"]
+    (tmp_path / run.FILE).write_text(json.dumps(old))
+    assert run.read(tmp_path).models["base"].serves is None
+    with pytest.raises(AskdocsError, match=r'another run \(serves = null there, "small" here\)'):
+        exam.can_start(tmp_path, known, True, tmp_path)
+
+
+def test_where_else_a_run_went_on_is_kept_with_it(known: Run, tmp_path: Path) -> None:
+    elsewhere = known.provenance.model_copy(update={"commit": "of another day"})
+    for place in (known.provenance, elsewhere, elsewhere):
+        later = place.model_copy(update={"made": datetime.now(UTC)})
+        exam.begin(tmp_path, known.model_copy(update={"provenance": later}), [])
+    found = run.read(tmp_path)
+    assert [one.commit for one in found.resumed] == ["of another day"]
+    assert found.provenance.commit == known.provenance.commit
+    exam.can_start(tmp_path, known, True, tmp_path)
+
+
+def test_rag_reads_as_many_tokens_as_the_pages_do_unless_its_file_says_otherwise(
+    examine: Exam, gateway: Scripted, tmp_path: Path
+) -> None:
+    def budgets(**changed: str) -> tuple[int, int, str]:
+        result = examine(**changed)
+        found = Run.model_validate_json(result.stdout)
+        assert found.rag is not None
+        return found.rag.budget, found.page_budget, result.stderr
+
+    assert budgets()[:2] == (700, 700)
+    file = tmp_path / "rag.toml"
+    file.write_text("chunk_tokens = 1024\n")
+    *same, told = budgets(rag=str(file))
+    assert same == [700, 700]
+    assert "chunks of up to 1,024 tokens and reads 700: longer ones are left out" in told
+    file.write_text("budget = 3000\n")
+    *other, told = budgets(rag=str(file))
+    assert other == [3000, 700]
+    assert "RAG reads 3,000 tokens of chunks, others 700 of pages" in told
+    # Context, answer, and what stands beside: 1,700 - 160 - 1,000.
+    gateway.told["base"]["max_model_len"] = 1700
+    assert budgets(rag=str(file))[:2] == (540, 540)
+
+
+def test_a_gateway_that_does_not_tell_what_it_reads_is_taken_for_one_set_up_as_here(
+    examine: Exam, gateway: Scripted
+) -> None:
+    del gateway.told["docs"]
+    result = examine()
+    found = Run.model_validate_json(result.stdout)
+    assert (found.answers, found.page_budget) == (None, GatewaySettings().page_budget)
+    assert "does not tell how many tokens of pages it reads: 3,000" in result.stderr
 
 
 def test_a_folder_with_something_else_is_left_alone(known: Run, tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(AskdocsError, match="is not empty, and holds no run: name another --out"):
-        exam.can_start(tmp_path, known, resume=True)
+        exam.can_start(tmp_path, known, True, tmp_path)
     with pytest.raises(AskdocsError, match="notes: is not a folder"):
-        exam.can_start(tmp_path / "notes", known, resume=True)
+        exam.can_start(tmp_path / "notes", known, True, tmp_path)
 
 
 def test_the_last_answer_counts_and_half_a_line_is_asked_again(tmp_path: Path) -> None:
@@ -194,14 +286,47 @@ def test_what_is_measured_adds_up_over_the_parts_of_a_run(tmp_path: Path) -> Non
     index.write_bytes(b"1234")
     over = {"event": "over", "name": "base-rag", "questions": 5, "wall_s": 2.0, "engine_s": 1.5}
     for _ in range(2):
-        with Meter(tmp_path, {"base": os.getpid()}, index) as meter:
+        with Meter(tmp_path, {"base-rag": os.getpid()}, index) as meter:
+            meter.hear({"event": "contender", "name": "base-rag", "done": 0, "total": 5})
             meter.hear({"event": "index", "name": "rag", "bytes": 77})
             meter.hear(over)
     found = measured.read(tmp_path)
     assert (found.took["base-rag"].questions, found.took["base-rag"].wall_s) == (10, 4.0)
     assert found.index_bytes == {"pages": 4, "rag": 77}
-    assert found.engine_bytes["base"] > 10e6
+    assert found.engine_bytes["base-rag"] > 10e6
     assert memory(2**22 + 1) == 0  # no process has that number
+
+
+def test_memory_is_of_the_contender_that_answers_and_of_its_processes_on_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(
+        f"""#!/bin/sh
+case "$*" in
+"--query-compute-apps=pid,used_gpu_memory --format=csv,noheader,nounits")
+    printf '{os.getpid()}, 14853\\n{os.getpid()}, 147\\n1, 77\\n' ;;
+*) exit 6 ;;
+esac
+"""
+    )
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    engines = {"base-rag": os.getpid(), "tuned-rag": os.getpid()}
+    with Meter(tmp_path, engines, smi) as meter:
+        for name in ("base-rag", "always-refuse"):
+            meter.hear({"event": "contender", "name": name, "done": 0, "total": 5})
+            times = {"questions": 5, "wall_s": 2.0, "engine_s": 1.5}
+            meter.hear({"event": "over", "name": name, **times})
+    found = measured.read(tmp_path)
+    assert list(found.engine_bytes) == ["base-rag"]
+    assert found.gpu_bytes == {"base-rag": 15_000 * 2**20}  # two GPUs
+
+
+def test_what_nvidia_smi_does_not_tell_is_nothing() -> None:
+    assert held_on_gpu("", [7]) == 0
+    assert held_on_gpu("7, [N/A]\n[N/A], 12\n", [7]) == 0
+    assert held_on_gpu("7, [Insufficient Permissions]\n8, 3\n", [7]) == 0
 
 
 def test_the_bar_knows_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) -> None:

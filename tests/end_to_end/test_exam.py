@@ -95,6 +95,11 @@ def test_an_exam_that_was_killed_goes_on_and_asks_nothing_twice(
     assert latest["tuned-oracle", 0].prompt_pages == ("coffee.md",)
     assert latest["base-pages", 0].found_pages
     found = measured.read(folder)
-    assert found.engine_bytes["base"] > 50e6
+    assert found.engine_bytes["base-rag"] > 50e6
+    made = run.read(folder)
+    assert (made.answers, made.models["base"].serves) == ("quote", "SmolLM2-135M-Instruct")
+    assert made.rag is not None
+    assert made.rag.budget == made.page_budget
+    assert made.provenance.versions["gateway"] == made.provenance.versions["askdocs"]
     assert set(found.index_bytes) == {"pages", "rag"}
     assert len(list((folder / "logs").glob("*.eval"))) == len(NAMES)

@@ -12,6 +12,7 @@ from eval.exam.answer import Answer
 from eval.exam.measured import Measured, Took
 from eval.exam.question import Question
 from eval.exam.run import Asked, Model, Provenance, Run, Wiki
+from eval.rag.settings import RagSettings
 from gateway.grounding.prompt import REFUSAL, fingerprint
 
 TYPES = ("how", "what", "where", "yes-no")
@@ -140,7 +141,7 @@ def write(
         max_pages=3,
         max_tokens=200,
         at_once=2,
-        rag=None,
+        rag=RagSettings(store="pinecone"),
         prompt_fingerprint=fingerprint(),
         provenance=Provenance(
             made=datetime(2026, 1, 2, tzinfo=UTC),
@@ -153,7 +154,12 @@ def write(
     )
     (folder / "run.json").write_text(run.model_dump_json(), encoding="utf-8")
     took = {name: Took(questions=len(asked), wall_s=10.0, engine_s=9.8) for name in contenders}
-    measured = Measured(took=took, engine_bytes={"base": 2**30}, index_bytes={"pages": 2**20})
+    measured = Measured(
+        took=took,
+        engine_bytes={"base-rag": 2**30},
+        gpu_bytes={"tuned-pages": 15 * 2**30},
+        index_bytes={"pages": 2**20},
+    )
     (folder / "measured.json").write_text(measured.model_dump_json(), encoding="utf-8")
     return folder
 

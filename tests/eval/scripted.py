@@ -40,7 +40,9 @@ class _Handler(Handler):
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
-            models = [{"id": name, "max_model_len": 8192} for name in self.server.models]
+            told = self.server.told
+            names = dict.fromkeys([*self.server.models, *told])
+            models = [{"id": n, "max_model_len": 8192, **told.get(n, {})} for n in names]
             self.json(200, {"object": "list", "data": models})
         else:
             self.json(200 if self.path == "/health" else 404, {})
@@ -82,6 +84,8 @@ class Scripted(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.scripts, self.answers = scripts, answers
         self.models = list(scripts)
+        self.told: dict[str, dict[str, Any]] = {}
+        """What it lists of models beside their names, as a gateway does."""
         self.counts: dict[tuple[str, str], int] = {}
         self._counting = threading.Lock()
 

@@ -58,8 +58,9 @@ def test_a_question_counts_when_one_of_its_pages_is_there() -> None:
 
 
 def test_ndcg_is_what_the_formula_says() -> None:
-    assert ndcg(["x", "a"], {"a"}) == pytest.approx(1 / np.log2(3))
+    assert ndcg(["x", "a"], {"a"}, 5) == pytest.approx(1 / np.log2(3))
     ideal = 1 + 1 / np.log2(3)
-    assert ndcg(["a", "x", "b"], {"a", "b"}) == pytest.approx((1 + 0.5) / ideal)
-    assert ndcg(["a"], {"a", "b"}) == 1  # no more could be there
-    assert ndcg([], {"a"}) == 0
+    assert ndcg(["a", "x", "b"], {"a", "b"}, 5) == pytest.approx((1 + 0.5) / ideal)
+    assert ndcg(["a"], {"a", "b"}, 1) == 1  # no more could be there
+    assert ndcg(["a"], {"a", "b"}, 5) == pytest.approx(1 / ideal)
+    assert ndcg([], {"a"}, 5) == 0

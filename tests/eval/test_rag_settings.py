@@ -97,7 +97,7 @@ def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
         Result(settings=base, found=(found("x", "a"),) * 20 + (found("x"),) * 20),
         Result(settings=better, found=(found("x", "a"),) * 35 + (found("x"),) * 5),
     ]
-    first, second, own = table.rows(results, gold, base, {"own": [found("a")] * 40})
+    first, second, own = table.rows(results, gold, base, {"own": (1, [found("a")] * 40)})
     assert [first.way, second.way] == ["512/64, k 40, λ 0.7, rerank", "512/64, k 20, λ 0.7, rerank"]
     assert (first.recall.value, second.recall.value) == (35 / 40, 20 / 40)
     assert first.recall.low < 35 / 40 < first.recall.high

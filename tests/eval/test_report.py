@@ -13,17 +13,18 @@ from playwright.sync_api import sync_playwright
 
 from eval import bootstrap, cost
 from eval.exam.answer import Answer
+from eval.rag.settings import RagSettings
+from eval.report import claim, tables
 from eval.report import report as reports
-from eval.report import tables
 from eval.report.build import WORST, report
 from eval.report.html import html
 from eval.report.markdown import markdown
-from eval.report.report import Report
 from eval.report.plots import plots
+from eval.report.report import Report
 from eval.scoring.scored import score
 from gateway.errors import AskdocsError
-from tests.eval import runs
 from gateway.grounding.prompt import REFUSAL, fingerprint
+from tests.eval import runs
 from tests.eval.runs import Behaviour
 from tests.parts import require
 
@@ -197,17 +198,39 @@ def test_what_has_no_model_costs_nothing_and_a_tuned_one_is_not_hosted(made: Rep
     assert rag.month > pages.month
 
 
+def test_memory_on_gpus_in_processes_and_on_disk_are_told_apart(made: Report) -> None:
+    rows = {row.what: (row.published, row.measured) for row in claim.rows(made)}
+    assert [one.name for one in claim.beside(made)] == ["base-rag", "tuned-pages"]
+    assert rows["memory on GPUs"] == (("–", "16 GB"), ["–", "15.00 GiB"])
+    assert rows["engine's processes, RSS"] == (("–", "–"), ["1.00 GiB", "–"])
+    assert rows["index on disk"] == (("–", "–"), ["–", "1.0 MiB"])
+
+
+def test_where_an_exam_went_on_is_told(made: Report) -> None:
+    run = made.provenance
+    later = run.provenance.model_copy(update={"commit": "d" * 40})
+    went_on = made.model_copy(update={"provenance": run.model_copy(update={"resumed": (later,)})})
+    rows = dict(tables.provenance(went_on))
+    assert f"commit {'d' * 40}, llama.cpp <tiny> & co" in rows["went on"]
+    assert "went on" not in dict(tables.provenance(made))
+
+
 def test_costs_are_what_one_works_out_by_hand() -> None:
     prices = cost.read(assume=["questions_a_day=1000", "utilisation=0.5"])
     own = cost.own(2400, 490, prices)  # 2 s each: 2,000 s a day
     assert own.gpus == 1
     assert own.month == pytest.approx(730 * 1.006)
     assert cost.own(2400, 490, cost.at(prices, 43_200)).gpus == 2
-    hosted = cost.hosted(1000, 100, False, prices)
+    hosted = cost.hosted(1000, 100, None, prices)
     assert hosted.thousand == pytest.approx(3.0 + 1.5)
     assert hosted.month == pytest.approx(4.5 * 365 / 12)
-    rag = cost.hosted(1000, 100, True, prices)
-    assert rag.month - hosted.month == pytest.approx((2 + 0.0048) * 365 / 12 + 50)
+    for settings, thousand, store in (
+        (RagSettings(store="pinecone"), 2 + 0.0048, 50),
+        (RagSettings(), 2 + 0.0048, 0),  # LanceDB
+        (RagSettings(rerank=False), 0.0048, 0),
+    ):
+        rag = cost.hosted(1000, 100, settings, prices)
+        assert rag.month - hosted.month == pytest.approx(thousand * 365 / 12 + store)
 
 
 def test_every_price_says_when_and_where_it_was_read() -> None:
