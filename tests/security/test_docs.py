@@ -9,7 +9,7 @@ import pytest
 from tests.security.conftest import ROOT
 
 DOCS = ROOT / "docs"
-THREATS = (DOCS / "threats.md", DOCS / "threats-inside.md")
+THREATS = (DOCS / "threats.md", DOCS / "threats-inside.md", DOCS / "threats-around.md")
 PAGES = (*THREATS, DOCS / "security.md", DOCS / "supply-chain.md", DOCS / "tls.md")
 CODE = ("askdocs", "training", "eval", "widget", "gateway")
 
@@ -40,6 +40,19 @@ def test_all_six_kinds_of_threats_are_there() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in THREATS)
     found = set("".join(re.findall(r"^\| ([STRIDE, ]+):", text, re.M)).replace(", ", ""))
     assert found == set("STRIDE")
+
+
+def test_every_part_of_the_picture_has_threats() -> None:
+    text = (DOCS / "security.md").read_text(encoding="utf-8")
+    picture = re.findall(r"```text\n(.*?)```", text, re.S)[0]
+    # Between them are lines, which Unicode has a block of, commas, and room.
+    parts = {part.strip() for part in re.split("[\u2500-\u257f]|,|  |\n", picture)} - {""}
+    table = re.findall(r"^\| (.+) \| \[.+\]\((.+)#(.+)\) \|$", text, re.M)
+    where = {part: place for names, *place in table for part in names.split(", ")}
+    assert where.keys() == parts
+    for page, anchor in where.values():
+        begun = (DOCS / page).read_text(encoding="utf-8").split(f"{{#{anchor}}}\n")[1]
+        assert re.search(r"^\| [STRIDE](, [STRIDE])*: ", begun.split("\n## ")[0], re.M), anchor
 
 
 def sources() -> dict[Path, str]:

@@ -348,8 +348,11 @@ def _is_gone(store: Store, id: str) -> bool:
     return False
 
 
-async def test_a_question_is_kept_with_its_answer_under_a_pseudonym(team: Start) -> None:
-    running = await team(good(), people=False)
+@pytest.mark.parametrize("people", [True, False])
+async def test_a_question_is_kept_with_its_answer_under_a_name_or_a_pseudonym(
+    team: Start, people: bool
+) -> None:
+    running = await team(good(), people=people)
     await running.event(running.slack.mention("How do I start?"))
     up = (await running.slack.ended()).buttons["up"]
     kept = running.store.get(up["value"])
@@ -358,8 +361,8 @@ async def test_a_question_is_kept_with_its_answer_under_a_pseudonym(team: Start)
     assert (kept.asked.question, kept.asked.channel) == ("How do I start?", "slack")
     assert (kept.answered.state, kept.answered.answer) == ("answered", TEXT)
     assert kept.answered.outcome["sources"][0]["url"] == f"{WIKI}/start/#linux"
-    assert kept.asked.person == ""
-    assert USER not in str(kept)
+    assert kept.asked.person == (USER if people else "")
+    assert (USER in str(kept)) is people
 
 
 async def test_a_database_that_is_away_keeps_nobody_from_an_answer(
