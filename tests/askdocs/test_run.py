@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+import askdocs.run
 from askdocs.home import Home
-from askdocs.run import JOB, Run, default_folder
+from askdocs.run import JOB, Run, commit, default_folder
 from gateway.errors import AskdocsError
 from tests.training import small
 from training import dataset
@@ -18,6 +19,28 @@ from training.versions.local import Folder
 from training.versions.store import Store
 
 RECIPE = Recipe(base_model="a/b", batch_size=2)
+
+
+def test_a_commit_is_dirty_where_files_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "askdocs" / "run.py"
+    code.parent.mkdir()
+    code.write_text("one\n")
+    monkeypatch.setattr(askdocs.run, "__file__", str(code))
+    assert commit() == "", "it is no checkout"
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        argv = ["git", "-C", str(tmp_path), *who, *words]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    git("add", "askdocs")
+    git("commit", "-q", "-m", "one")
+    assert commit() == git("rev-parse", "HEAD")
+    code.write_text("two\n")
+    assert commit() == f"{git('rev-parse', 'HEAD')}-dirty"
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             gateway_engine_url=engine.url,
             gateway_engine_model="sixty",
             gateway_docs=str(docs),
+            gateway_max_pages="2",
             gateway_models=json.dumps(models),
         ) as gateway:
             (gateway.home / "environments").symlink_to(HOME / "environments")
@@ -117,6 +118,13 @@ def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
     pages = {role: of(report, f"{role}-pages").measures for role in ("base", "tuned")}
     assert 0.4 <= pages["base"]["accuracy"].value <= 0.6
     assert pages["base"]["accuracy"].value + 0.2 < pages["tuned"]["accuracy"].value <= 0.9
+    # Two pages stand in a prompt in the order of their paths, and the search has ranked them.
+    places = {
+        place: found["accuracy"].n
+        for place, found in of(report, "tuned-pages").groups["position"].items()
+    }
+    assert places["2"] > 0
+    assert pages["tuned"]["recall_1"].value > places["1"] / len(ANSWERED)
     better = report.comparison("base-pages", "accuracy")
     assert better is not None
     assert (better.first, better.says) == ("tuned-pages", "better")
