@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from tests.parts import require
+from tests.runbook import PAGES, sections
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
@@ -24,7 +26,7 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def anchor(name: str) -> str:
-    """The heading in docs/operations.md that says what to do: `alert-engine-down`."""
+    """The heading in the runbook that says what to do: `alert-engine-down`."""
     return "alert" + re.sub(r"([A-Z])", r"-\1", name.removeprefix("Askdocs")).lower()
 
 
@@ -60,7 +62,19 @@ def test_each_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> N
     assert rule["labels"]["severity"] in ("critical", "warning")
     told = rule["annotations"]
     assert set(told) == {"summary", "description", "runbook"}
-    assert told["runbook"] == f"docs/operations.md#{anchor(rule['alert'])}"
+    page = PAGES[rule["labels"]["severity"]]
+    assert told["runbook"] == f"{page.relative_to(ROOT)}#{anchor(rule['alert'])}"
     assert rule["for"]
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    assert f"{{#{anchor(rule['alert'])}}}" in page
+    assert anchor(rule["alert"]) in sections(page)
+
+
+def test_metrics_are_kept_for_as_long_as_the_alerts_look_back() -> None:
+    windows = [
+        int(window) + int(before or 0)
+        for rule in alerts()
+        for window, before in re.findall(r"\[(\d+)d\](?: offset (\d+)d)?", rule["expr"])
+    ]
+    days, example = max(windows), ROOT / ".env.example"
+    assert int(dotenv_values(example)["METRICS_DAYS"] or 0) >= days
+    for said in (example, ROOT / "docs" / "compose.md", PAGES["critical"]):
+        assert f"{days} at least" in said.read_text(encoding="utf-8")

@@ -1,0 +1,110 @@
+"""The runbook has for every alert what to type, wherever askdocs runs, and all of it exists."""
+
+import re
+import shlex
+import subprocess
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from askdocs.cli import app
+from tests.composed import ROOT, compose
+from tests.runbook import DOCS, PAGES, Command, commands
+
+ALL = [command for page in PAGES.values() for command in commands(page)]
+RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
+(GROUP,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+# Not Kubernetes' names of its own objects; those of the docs and of the chart's values.
+NAMESPACES = {"askdocs", "vllm", "databases"}
+
+
+def shown(command: Command) -> str:
+    return f"{command.alert}: {shlex.join(command.words)}"
+
+
+@pytest.mark.parametrize("rule", GROUP["rules"], ids=lambda rule: rule["alert"])
+def test_each_alert_leads_to_commands_for_a_machine_for_compose_and_for_kubernetes(
+    rule: dict[str, Any],
+) -> None:
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    assert ROOT / page == PAGES[rule["labels"]["severity"]]
+    places = {command.place for command in commands(ROOT / page) if command.alert == anchor}
+    assert places == {"machine", "compose", "kubernetes"}
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES.values(), DOCS / "operations.md"], ids=lambda page: page.name
+)
+def test_each_command_of_askdocs_is_one_that_its_command_line_takes(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    lines = [*map(shlex.split, spans), *(command.words for command in commands(page))]
+    told = [
+        words[at + 1 :]
+        for words in lines
+        for at, word in enumerate(words[:-1])
+        if word in ("askdocs", ".venv/bin/askdocs") and words[at - 1] != "-n"
+    ]
+    assert len(told) > 5
+    for words in told:
+        command: Any = typer.main.get_command(app)
+        rest = words
+        while hasattr(command, "commands") and rest and rest[0] in command.commands:
+            command, rest = command.commands[rest[0]], rest[1:]
+        assert not hasattr(command, "commands"), words
+        command.make_context(command.name, rest)  # exits with what is wrong
+
+
+@cache
+def options(verb: str) -> set[str]:
+    """Of `docker compose VERB`, by its own help."""
+    done = subprocess.run([*compose(), verb, "--help"], capture_output=True, text=True, check=True)
+    return set(re.findall(r"(?<!\w)--?[a-z][\w-]*", done.stdout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [one for one in ALL if one.place == "compose"], ids=shown)
+def test_each_command_of_compose_has_options_and_services_that_there_are(command: Command) -> None:
+    if command.words[1] != "compose":
+        return  # Docker's own command, of which nothing is here
+    verb, *rest = command.words[2:]
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    named = [word for word in rest if word in services]
+    if verb in ("exec", "run"):  # what follows is the container's own
+        rest = rest[: rest.index(named[0])]
+    assert {word for word in rest if word.startswith("-")} <= options(verb)
+    others = {word for word in rest if not word.startswith("-") and not word.isdigit()}
+    assert others <= services.keys()
+    assert named or verb == "ps"
+
+
+@pytest.mark.parametrize("command", [one for one in ALL if one.place == "kubernetes"], ids=shown)
+def test_each_command_of_kubectl_names_what_is_in_the_manifests(command: Command) -> None:
+    folder = ROOT / "deploy" / "kubernetes"
+    objects = [
+        one
+        for file in folder.glob("*.yaml")
+        for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    ]
+    names = {
+        f"{one['kind'].lower()}/{one['metadata']['name']}" for one in objects if "metadata" in one
+    }
+    values = folder.parent / "helm" / "vllm-production-stack-values.yaml"
+    chart = yaml.safe_load(values.read_text(encoding="utf-8"))
+    labels = [part["labels"] for part in (chart["servingEngineSpec"], chart["routerSpec"])]
+    labels += [one["metadata"].get("labels", {}) for one in objects if "metadata" in one]
+    assert command.words[command.words.index("-n") + 1] in NAMESPACES
+    for option, value in zip(command.words, command.words[1:], strict=False):
+        if option == "-l":
+            key, _, wanted = value.partition("=")
+            assert wanted in [one.get(key) for one in labels]
+    mine = command.words[: command.words.index("--")] if "--" in command.words else command.words
+    for kind, name in chain.from_iterable(
+        re.findall(r"\b(deploy|cronjob)/([\w-]+)", w) for w in mine
+    ):
+        assert f"{kind}{'ment' if kind == 'deploy' else ''}/{name}" in names

@@ -1,0 +1,45 @@
+"""The commands of the runbook, as its two pages have them."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = {"critical": DOCS / "runbook.md", "warning": DOCS / "runbook-warnings.md"}
+Place = Literal["machine", "compose", "kubernetes"]
+
+
+class Command(NamedTuple):
+    """A line of a block."""
+
+    alert: str
+    """The anchor of its section: `alert-engine-down`."""
+    words: list[str]
+    """Up to the first pipe."""
+    pipe: str
+    """What reads the output, for a shell; empty: nothing."""
+
+    @property
+    def place(self) -> Place:
+        if self.words[0] == "docker":
+            return "compose"
+        return "kubernetes" if self.words[0] == "kubectl" else "machine"
+
+
+def sections(page: Path) -> dict[str, str]:
+    """By their anchors."""
+    found = re.findall(
+        r"^## [^\n]*\{#([\w-]+)\}\n(.*?)(?=^## |\Z)", page.read_text(encoding="utf-8"), re.M | re.S
+    )
+    return dict(found)
+
+
+def commands(page: Path) -> list[Command]:
+    found = []
+    for alert, text in sections(page).items():
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S):
+            for line in filter(None, block.splitlines()):
+                first, _, pipe = line.partition(" | ")
+                found.append(Command(alert, shlex.split(first, comments=True), pipe))
+    return found
