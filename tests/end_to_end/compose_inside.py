@@ -126,7 +126,7 @@ def test_limits_of_a_key_hold_across_workers_in_redis(
 ) -> None:
     made = composed.exec("gateway", "askdocs", "keys", "create", "ci", "--rpm", "3", "--json")
     assert made.returncode == 0, made.stderr
-    key = json.loads(made.stdout)["key"]
+    key = secrets["ci"] = json.loads(made.stdout)["key"]
 
     def embed(_: int) -> int:
         body = {"model": "minilm", "input": "coffee"}
@@ -215,6 +215,8 @@ def test_a_backup_is_made_checked_and_restored(composed: Composed, secrets: dict
     assert busy.returncode != 0
     assert "docker compose stop gateway widget" in busy.stderr
 
+    revoked = composed.exec("gateway", "askdocs", "keys", "revoke", "ci", "--yes")
+    assert revoked.returncode == 0, revoked.stderr
     composed.stop("widget")
     composed.stop("gateway")
     url = f"postgresql://askdocs:{secrets['POSTGRES_PASSWORD']}@127.0.0.1:5432/askdocs"
@@ -227,6 +229,9 @@ def test_a_backup_is_made_checked_and_restored(composed: Composed, secrets: dict
         assert rows(secrets, VOTES) == before
         assert rows(secrets, "SELECT to_regclass('newer')") == [(None,)]
     assert len(composed.run("backup", "list").stdout.split()) == 3  # each kept what was there
+    log = [action for (action,) in rows(secrets, "SELECT action FROM audit ORDER BY at")]
+    again = ["backup.make", "backup.restore"]
+    assert log[-6:] == ["backup.make", "key.revoke", *again, *again]
 
 
 def test_a_damaged_backup_is_refused(composed: Composed, secrets: dict[str, str]) -> None:
@@ -250,6 +255,7 @@ def test_all_come_back_after_a_restart_and_the_database_has_what_it_had(
     composed.wait("gateway")
     assert rows(secrets, VOTES) == [("up",)]
     assert ask(secrets["ASKDOCS_KEY"], max_tokens=16).status_code == 200
+    assert ask(secrets["ci"]).status_code == 401  # it was revoked after the backup
 
 
 def test_all_stop_when_they_are_told_to(composed: Composed) -> None:
