@@ -33,7 +33,8 @@ every_service = pytest.mark.parametrize("name", SERVICES)
 
 
 def filled_in(text: str) -> str:
-    """What compose makes of ${NAME:-default} and ${NAME:?message} where NAME is not set."""
+    """What compose makes of ${NAME:-default}, ${NAME:?message} and ${NAME:+words} without NAME."""
+    text = re.sub(r"\$\{\w+:\+(?:[^{}]|\{\w+\})*\}", "", text)
     return re.sub(r"\$\{\w+:([-?])([^}]*)\}", lambda m: m[2] if m[1] == "-" else "ask-test", text)
 
 
@@ -253,6 +254,14 @@ def test_services_are_named_where_they_are_in_reach() -> None:
             reached = [other for other in SERVICES if host in names(other)]
             assert reached, host
             assert all(networks(name) & networks(other) for other in reached)
+
+
+def test_all_that_send_traces_reach_a_collector_in_the_networks_that_the_docs_name() -> None:
+    said = (ROOT / "docs" / "traces.md").read_text(encoding="utf-8")
+    joined = set(re.findall(r"network connect --alias collector askdocs_(\w+)", said))
+    senders = {name for name in SERVICES if "OTEL_ENDPOINT" in yaml.safe_dump(SERVICES[name])}
+    assert senders == {"gateway", "widget", "vllm", "vllm-cpu"}
+    assert [name for name in senders if not networks(name) & joined] == []
 
 
 def test_files_that_are_mounted_are_there() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from gateway import tracing
 from tests.composed import compose, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,13 +60,16 @@ def test_the_script_leaves_another_env_alone(copy: Path) -> None:
 def test_the_example_has_no_secret_and_the_repository_takes_no_env() -> None:
     example = dotenv_values(EXAMPLE)
     empty = {name for name, value in example.items() if not value}
-    assert empty == {*SECRETS, "HF_TOKEN", "CONFIG"}
+    assert empty == {*SECRETS, "HF_TOKEN", "CONFIG", "OTEL_ENDPOINT"}
     ignored = subprocess.run(["git", "check-ignore", "-q", ".env"], cwd=ROOT, check=False)
     assert ignored.returncode == 0
 
 
 def test_compose_uses_what_the_example_has_with_the_same_defaults() -> None:
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    text = re.sub(
+        r"\$\{OTEL_ENDPOINT:\+--otlp-traces-endpoint \$\{OTEL_ENDPOINT\}/v1/traces\}", "", text
+    )
     used = re.findall(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}", text)
     example = dotenv_values(EXAMPLE)
     assert {name for name, _, _ in used} - BUILT == example.keys() - {"COMPOSE_PROFILES"}
@@ -98,6 +102,34 @@ def test_compose_reads_it_with_every_engine(copy: Path) -> None:
         mounts = [(one["target"], one["source"]) for one in routed[name]["volumes"]]
         places = [source for target, source in mounts if target == "/app/askdocs.toml"]
         assert places == [str(ROOT / "deploy" / "askdocs.router.toml")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("profile", "engines"),
+    [("vllm", ["vllm"]), ("vllm-cpu", ["vllm-cpu"]), ("router", ["vllm-a", "vllm-b"])],
+)
+def test_all_parts_send_traces_where_the_env_says(
+    copy: Path, profile: str, engines: list[str]
+) -> None:
+    make(copy)
+    file = copy / ".env"
+    over = (ROOT / "deploy" / "compose.router.yaml",) if profile == "router" else ()
+    for collector in ("", "http://collector:4318"):
+        wanted = collector and f"{collector}/v1/traces"
+        text = re.sub(
+            "^OTEL_ENDPOINT=.*", f"OTEL_ENDPOINT={collector}", file.read_text(), flags=re.M
+        )
+        file.write_text(text)
+        services = read(file, profile, over=over)["services"]
+        for name in ("gateway", "widget"):
+            assert tracing.endpoint(services[name]["environment"]) == wanted
+        for name in engines:
+            words = services[name]["command"]
+            option = words.index("--otlp-traces-endpoint") if wanted else len(words)
+            assert words[option + 1 :] == ([wanted] if wanted else [])
+            protocol = services[name]["environment"]["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"]
+            assert protocol == tracing.PROTOCOL
 
 
 @pytest.mark.slow

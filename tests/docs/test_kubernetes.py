@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
@@ -17,6 +17,7 @@ import yaml
 from starlette.testclient import TestClient
 
 from askdocs.known_bad import pins
+from gateway import tracing
 from gateway.app import OPEN
 from gateway.config import GatewaySettings
 from gateway.settings import Section, load, variable
@@ -394,6 +395,25 @@ EVERYBODY: dict[str, Pod | None] = {
 }
 
 
+def collector() -> SplitResult:
+    """Where the docs send traces, from gateway and widget as from vLLM."""
+    said = (ROOT / "docs" / "traces.md").read_text(encoding="utf-8")
+    made = r"configmap (\w+) -n askdocs --from-literal=(\w+)=(\S+)"
+    ((config, key, url),) = re.findall(made, said)
+    for name in ("gateway", "widget"):
+        assert container(name)["envFrom"] == [{"configMapRef": {"name": config, "optional": True}}]
+    wanted = tracing.endpoint({key: url})
+    assert f"# - --otlp-traces-endpoint\n          # - {wanted}\n" in VALUES.read_text(
+        encoding="utf-8"
+    )
+    (model,) = read(VALUES)["servingEngineSpec"]["modelSpec"]
+    protocol = {"name": "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "value": tracing.PROTOCOL}
+    assert protocol in model["env"]
+    found: SplitResult = urlsplit(url)
+    assert (found.hostname or "").partition(".")[2] == MONITORING.namespace
+    return found
+
+
 def needed() -> set[tuple[str, str, int]]:
     """What the settings say that is asked, and who asks from outside."""
     gateway, widget, router = settings("gateway"), settings("widget"), read(VALUES)["routerSpec"]
@@ -410,6 +430,7 @@ def needed() -> set[tuple[str, str, int]]:
     assert wiki.scheme == "https"
     found.add(("sync", "internet", 443))
     found |= {(who, "dns", 53) for who in WORKLOADS}
+    found |= {(who, "monitoring", collector().port or 0) for who in ("gateway", "widget")}
     for who in ("ingress", "monitoring"):
         found |= {(who, "gateway", gateway.port), (who, "widget", widget.port)}
     return found
@@ -417,7 +438,7 @@ def needed() -> set[tuple[str, str, int]]:
 
 def test_the_network_lets_through_what_is_needed_and_nothing_else() -> None:
     guarded = {"gateway", "widget", "sync"}  # both ways; who comes to the others is theirs
-    ports = (53, 80, 443, 4000, 5432, 6379, 8000, 8080)
+    ports = (53, 80, 443, 4000, 4318, 5432, 6379, 8000, 8080)
     open_ways = {
         (one, other, port)
         for one, pod in EVERYBODY.items()

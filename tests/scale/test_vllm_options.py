@@ -56,8 +56,10 @@ def by_the_chart(file: str) -> list[str]:
 
 
 def by_compose() -> list[str]:
-    services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
-    return [re.sub(r"\$\{\w+:-(.*)\}", r"\1", word) for word in services["vllm-a"]["command"]]
+    """With traces."""
+    command = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]["vllm-a"]["command"]
+    command = command.replace("${OTEL_ENDPOINT}", "http://collector:4318")
+    return shlex.split(re.sub(r"\$\{\w+:[-+]([^}]*)\}", r"\1", command))
 
 
 def by_the_docs() -> list[str]:
