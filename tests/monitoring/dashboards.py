@@ -63,6 +63,11 @@ def queries() -> list[Query]:
     ]
 
 
+def variables() -> list[str]:
+    """The queries for what can be chosen above the panels."""
+    return [v["query"]["query"] for board in boards().values() for v in board["templating"]["list"]]
+
+
 def metrics_of(expr: str) -> list[str]:
     """The names of the metrics that an expression is about."""
     found = re.findall(r"\b(?:askdocs|vllm|llamacpp)[_:]\w+|\bup\b|\bALERTS\b", expr)

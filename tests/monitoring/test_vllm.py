@@ -1,43 +1,57 @@
-"""What the real vLLM tells of itself: the metrics that the dashboards show, and its span."""
+"""What vLLM tells of itself, behind a gateway and a box: the dashboards' numbers, and its span."""
 
-import httpx
-import orjson
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
 import pytest
-from prometheus_client.parser import text_string_to_metric_families as parse
 
-from gateway.lane import Lane
-from gateway.tracing import Tracer
-from tests.monitoring.dashboards import metrics_of, queries
+from tests import starting
+from tests.monitoring.dashboards import Query, queries
 from tests.monitoring.otlp import Collector
+from tests.monitoring.watching import ANSWERED, Prometheus, watching
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def test_it_has_every_metric_of_vllm_that_the_dashboards_show(vllm_url: str) -> None:
-    wanted = {name for query in queries() for name in metrics_of(query.expr) if "vllm:" in name}
-    text = httpx.get(f"{vllm_url}/metrics", timeout=60).text
-    told = {sample.name for family in parse(text) for sample in family.samples}
-    assert len(wanted) >= 4
-    assert wanted <= told
+@pytest.fixture(scope="module")
+def running(
+    vllm_url: str, vllm_spans: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    port = urlsplit(vllm_url).port
+    assert port
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", vllm_spans.url)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        with watching(tmp_path_factory.mktemp("monitoring"), port) as prometheus:
+            yield prometheus
 
 
-async def test_its_span_is_in_the_trace_that_the_fast_lane_hands_on(
-    vllm_url: str, vllm_spans: Collector
+@pytest.mark.parametrize("query", queries(), ids=lambda query: query.id)
+def test_every_query_of_every_dashboard_returns_data_of_vllm(
+    running: Prometheus, query: Query
 ) -> None:
-    tracer = Tracer(f"{vllm_spans.url}/v1/traces", "askdocs-gateway")
-    span = tracer.begin("chat base", "CLIENT")
-    lane = Lane(f"{vllm_url}/v1")
-    message = {"role": "user", "content": "Say a word about the zephyr."}
-    body = {"model": "base", "messages": [message], "max_tokens": 4}
-    reply = await lane.open("/chat/completions", span.onward([]), orjson.dumps(body))
-    assert reply.status == 200, await reply.read()
-    usage = orjson.loads(await reply.read())["usage"]
-    reply.close()
-    await lane.close()
-    span.end()
-    tracer.close()
-    ours = vllm_spans.wait("chat base")
-    theirs = vllm_spans.wait("llm_request", trace=ours.trace)
-    assert (theirs.service, theirs.parent) == ("askdocs-engine", ours.id)
-    assert theirs.attributes["gen_ai.usage.prompt_tokens"] == usage["prompt_tokens"]
-    assert b"zephyr" not in vllm_spans.raw
+    running.shows(query.expr)
+    for half in query.expr.split(" or "):
+        if "vllm:" in half:
+            running.shows(half)
+
+
+def test_a_question_in_the_box_is_one_trace_down_to_vllm(
+    running: Prometheus, vllm_spans: Collector
+) -> None:
+    asked = vllm_spans.wait("ask docs")
+    trace = asked.trace
+    door = vllm_spans.wait("POST /v1/chat/completions", trace=trace, parent=asked.id)
+    chat = vllm_spans.wait("chat base", trace=trace, parent=door.id)
+    engine = vllm_spans.wait("llm_request", trace=trace, parent=chat.id)
+    assert asked.parent == ""
+    assert [span.service for span in (asked, door, chat, engine)] == [
+        "askdocs-widget",
+        "askdocs-gateway",
+        "askdocs-gateway",
+        "askdocs-engine",
+    ]
+    read = door.attributes["gen_ai.usage.input_tokens"]
+    assert engine.attributes["gen_ai.usage.prompt_tokens"] == read
+    for text in (ANSWERED, "coffee", starting.KEY):
+        assert text.encode() not in vllm_spans.raw
