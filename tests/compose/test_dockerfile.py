@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 
+from askdocs.known_bad import pins
 from tests.clients.environments import python
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +70,17 @@ def test_what_runs_is_no_root_and_has_no_tools_of_the_build() -> None:
     copied = [word for line in instructions("COPY", last) for word in line.split()]
     assert copied == ["--from=build", "/opt/", "/opt/"]
     assert "pip" not in " ".join(instructions("RUN", last))
+
+
+def test_the_packages_are_as_large_as_is_said() -> None:
+    locks = [ROOT / "requirements" / f"{name}.lock" for name in ("askdocs", "model")]
+    size = 0
+    for name in {pin.name for lock in locks for pin in pins(lock)}:
+        with suppress(PackageNotFoundError):  # those for another system
+            size += sum(file.size or 0 for file in distribution(name).files or [])
+    page = (ROOT / "docs" / "compose-images.md").read_text(encoding="utf-8")
+    (most,) = map(float, re.findall(r"packages are less than ([\d.]+) GB", page))
+    assert most - 0.2 < size / 1e9 < most
 
 
 def test_image_copies_what_the_build_context_lets_through() -> None:
