@@ -136,7 +136,7 @@ def watching(folder: Path, engine: int) -> Iterator[Prometheus]:
             "widget": url.removeprefix("http://"),
             "engine": f"127.0.0.1:{engine}",
         }
-        box = Box(url, None)
+        box = Box(url, None)  # type: ignore[arg-type]
         with prometheus(folder, targets) as running:
             until(lambda: running.query('sum(up{job=~".+"})') == [3], "not every target is up")
             # What begins at its first value has no rate: it is seen once, and then asked again.
