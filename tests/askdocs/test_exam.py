@@ -25,6 +25,10 @@ from gateway.search.index import writing
 from gateway.sources.spec import Spec
 from gateway.sources.sync import sync
 from tests.eval.scripted import Script, Scripted, scripted
+from tests.training.versions import FACTS, trained
+from training.versions.local import Folder
+from training.versions.manifest import sha256
+from training.versions.store import Store
 
 ROWS: list[dict[str, Any]] = [
     {"question": "Which port is it?", "answer": "4000", "context_doc": "docs/ports.md"},
@@ -97,6 +101,24 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Exam, home: Home)
     assert not (home.root / "evals").exists()
     assert "no leaks are marked" in result.stderr
     assert "ask-secret" not in result.output
+
+
+def test_the_rows_of_a_version_are_found_beside_the_questions(
+    examine: Exam, home: Home, tmp_path: Path
+) -> None:
+    """So that the gate, which asks whether leaks were looked for, passes it without more words."""
+    store = Store(Folder(home.root / "versions"))
+    learnt = FACTS.dataset.model_copy(update={"file": "learnt.jsonl"})
+    for name in ("one", "two"):
+        facts = FACTS.model_copy(update={"dataset": learnt})
+        store.add("docs", trained(tmp_path / name, name), facts)
+    assert "no leaks are marked" in examine().stderr
+    (tmp_path / "learnt.jsonl").write_text(json.dumps({**ROWS[0], "split": "train"}) + "\n")
+    result = examine()
+    assert "no leaks are marked" not in result.stderr
+    digest = sha256((tmp_path / "learnt.jsonl").read_bytes())
+    found = Run.model_validate_json(result.stdout)
+    assert found.questions.trained_sha256 == digest
 
 
 def test_the_folder_around_the_pages_names_the_wiki_too(examine: Exam) -> None:
