@@ -1,7 +1,7 @@
 """The gateway's own models behind HTTP, with a record of what was asked; a stand-in of Pinecone.
 
 Of its wire format, version 2026-07 (https://docs.pinecone.io/reference/api), it speaks what is
-used: an index is described, vectors are upserted and queried.
+used: an index is described, with the vectors that it shows, and vectors are upserted and queried.
 """
 
 import json
@@ -65,6 +65,8 @@ class Pinecone:
     """By namespace and id."""
     keys: set[str] = field(default_factory=set)
     queries: int = 0
+    looks: int = 0
+    """At how many vectors there are: the first one does not show what was written before."""
 
     def app(self) -> Starlette:
         async def describe(request: Request) -> Response:
@@ -92,8 +94,16 @@ class Pinecone:
                 self.rows[body["namespace"], row["id"]] = row
             return JSONResponse({"upsertedCount": len(body["vectors"])})
 
+        async def stats(request: Request) -> Response:
+            self.looks += 1
+            shown = {"vectorCount": len(self.rows)} if self.looks > 1 else None
+            namespaces = {namespace: shown for namespace, _ in self.rows if shown}
+            whole = {"indexFullness": 0.0, "totalVectorCount": len(self.rows)}
+            return JSONResponse({"namespaces": namespaces, "dimension": self.dimension, **whole})
+
         async def query(request: Request) -> Response:
             body = await request.json()
+            assert self.looks > 1
             self.queries += 1
             asked = np.array(body["vector"])
             scored = [
@@ -109,6 +119,7 @@ class Pinecone:
             routes=[
                 Route("/indexes/{name}", describe),
                 Route("/vectors/upsert", upsert, methods=["POST"]),
+                Route("/describe_index_stats", stats, methods=["POST"]),
                 Route("/query", query, methods=["POST"]),
             ]
         )

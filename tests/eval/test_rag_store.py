@@ -186,6 +186,7 @@ def test_pinecone_finds_what_lancedb_finds(
         assert there.run(**env)[-1] == {"event": "done"}
         assert len(pinecone.rows) == len(NAMES)
         assert pinecone.queries == 2 * len(there.job["questions"])
+        assert pinecone.looks == 2
         assert pinecone.keys == {"pc-key"}
         for mine, theirs in zip(here.results(), there.results(), strict=True):
             assert [one.pages for one in mine.found] == [one.pages for one in theirs.found]

@@ -1,5 +1,6 @@
 """Does the exam measure what is there? Engines whose accuracy was set, through the whole of it."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,6 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from askdocs import environments
+from eval.rag import measure as sweeps
+from eval.rag import settings
+from eval.rag.settings import RagSettings
 from eval.report.report import Contender, Report, read
 from tests import starting
 from tests.eval import facts
@@ -45,6 +49,15 @@ class Setting(NamedTuple):
     docs: Path
     questions: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of `askdocs` there."""
+        index = str(self.folder / "index.db")
+        return os.environ | {
+            "ASKDOCS_HOME": str(self.gateway.home),
+            "ASKDOCS_GATEWAY_INDEX": index,
+        }
+
 
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
@@ -69,17 +82,13 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
 def exam(setting: Setting, name: str, base: str, tuned: str, *more: str) -> Report:
     """What `askdocs eval run` and `askdocs eval report` say of two models."""
     run = setting.folder / name
-    variables = {
-        "ASKDOCS_HOME": str(setting.gateway.home),
-        "ASKDOCS_GATEWAY_INDEX": str(setting.folder / "index.db"),
-    }
     models = ["--base", base, "--tuned", tuned]
     asked = ["--questions", str(setting.questions), "--docs", str(setting.docs)]
     place = ["--url", setting.gateway.url, "--key", starting.KEY, "--out", str(run)]
     compared = []
     for argv in (["run", *asked, *models, *place, *more], ["report", str(run)]):
         done = subprocess.run(
-            [ASKDOCS, "eval", *argv], capture_output=True, text=True, env=os.environ | variables
+            [ASKDOCS, "eval", *argv], capture_output=True, text=True, env=setting.environment
         )
         assert done.returncode == 0, done.stderr[-3000:]
         compared.append((run / "similar.jsonl").read_text())
@@ -155,3 +164,32 @@ def test_a_model_that_refuses_and_one_that_knows_leaked_questions_are_found_out(
     holds(tuned, "accuracy", 0.0)
     assert tuned.groups["leaked"]["yes"]["accuracy"].value == 1.0
     assert tuned.groups["leaked"]["no"]["accuracy"].value == 0.0
+
+
+def test_a_sweep_tries_sizes_overlaps_k_and_reranking_and_keeps_the_best(setting: Setting) -> None:
+    rows = [json.loads(line) for line in setting.questions.read_text().splitlines()[:2]]
+    questions, out = setting.folder / "validation.jsonl", setting.folder / "sweep"
+    questions.write_text("".join(json.dumps({**row, "split": "validation"}) + "\n" for row in rows))
+    done = subprocess.run(
+        [
+            *(ASKDOCS, "eval", "sweep", "--questions", questions, "--docs", setting.docs),
+            *("--url", setting.gateway.url, "--key", starting.KEY, "--out", out, "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        env=setting.environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = {one.settings: one.found for one in sweeps.read(out)}
+    tried = list(results)
+    assert tried[0] == RagSettings(budget=3000)
+    plain = [(one.chunk_tokens, one.overlap) for one in tried[1:13] if not one.rerank]
+    assert plain == list(itertools.product((256, 512, 1024, 2048), (0, 64, 128)))
+    chosen = {(one.k, one.mmr_lambda, one.rerank) for one in tried}
+    assert chosen == set(itertools.product((10, 20, 40), (0.7, 1), (False, True)))
+    best = settings.load(out / "rag.toml")
+    told = json.loads(done.stdout)
+    assert (told["questions"], told["rag"]) == (2, str(out / "rag.toml"))
+    assert told["settings"] == best.model_dump()
+    for row, found in zip(rows, results[best], strict=True):
+        assert row["context_doc"] == found.pages[0]
