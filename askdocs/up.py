@@ -193,22 +193,27 @@ class Up:
 
     async def _engine(self) -> Served:
         settings = self._settings
-        if settings.engine_url:
-            engine = Engine(settings.engine_url, self._engine_key(), settings.model)
-            try:
-                found = await engine.model()
-            finally:
-                await engine.close()
-            self._say("engine", f"{found.id} at {settings.engine_url}")
-            # Servers that do not tell their context have one of 4,096 tokens at the very least.
-            context = found.context or 4096
-            return Served(settings.engine_url, found.id, found.id, context, own=False)
 
         def say(text: str) -> None:
             if self._stopping:
                 # Stops an installation: it ends its installer when this raises.
                 raise AskdocsError("stopped")
             self._say("engine", text)
+
+        if settings.engine_url:
+            url = settings.engine_url
+            engine = Engine(url, self._engine_key(), settings.model)
+            try:
+                found = await engine.model()
+                say(f"{found.id} at {url}")
+                if found.context and await engine.kind() == "vllm":
+                    await self._in_thread(here.after, url, found.context, say)
+            except httpx.HTTPError as error:
+                raise AskdocsError(f"the engine at {url} failed to answer: {error!r}") from None
+            finally:
+                await engine.close()
+            # Servers that do not tell their context have one of 4,096 tokens at the very least.
+            return Served(url, found.id, found.id, found.context or 4096, own=False)
 
         chosen = await self._in_thread(model.find, settings.model, settings.engine, say)
         port = checks.free_port()

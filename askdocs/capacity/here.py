@@ -1,4 +1,4 @@
-"""What `askdocs up --engine vllm` asks before and after it starts vLLM.
+"""What `askdocs up` asks before it starts vLLM, and of a vLLM that runs.
 
 Before was not yet run on a GPU; after is tested with vLLM's CPU build.
 """
@@ -46,15 +46,16 @@ def before(
 
 
 def after(url: str, context: int, say: Callable[[str], None]) -> None:
-    """Compare the cache that vLLM reports with the context.
+    """Compare the cache that the vLLM at `url` reports with its context.
 
     Raises AskdocsError: it holds less.
     """
     try:
         found = reported.read(url)
     except AskdocsError as error:
-        say(str(error))
+        say(f"its cache is not checked: {error}")
         return
     if why := reported.refusal(found, context):
         raise AskdocsError(why)
-    say(f"its cache holds {found.tokens:,} tokens, {found.tokens / context:.1f} whole contexts")
+    times = found.tokens / context
+    say(f"its cache holds {found.tokens:,} tokens, {times:.1f} requests of {context:,}")

@@ -26,14 +26,15 @@ def read(url: str) -> Reported:
     root = url.rstrip("/").removesuffix("/v1")
     try:
         reply = httpx.get(f"{root}/metrics", timeout=10)
-        reply.raise_for_status()
+        found = parse(reply.text) if reply.status_code == 200 else None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise AskdocsError(
             f"{root}/metrics does not answer ({error}): name the address of a running vLLM"
         ) from None
-    found = parse(reply.text)
+    except ValueError:  # a page of something else
+        found = None
     if found is None:
-        raise AskdocsError(f"{root}/metrics tells no cache size: name the address of a vLLM")
+        raise AskdocsError(f"{root}/metrics tells no cache size: name the address of a recent vLLM")
     return found
 
 
@@ -55,5 +56,6 @@ def refusal(found: Reported, context: int) -> str:
         return ""
     return (
         f"the engine's cache holds {found.tokens:,} tokens, fewer than the context of {context:,}:"
-        " use a smaller --context, smaller weights or a smaller cache (askdocs plan says which)"
+        " start vLLM with a shorter one (--max-model-len, [up] context), or with the --quantization"
+        " and --kv-cache-dtype that askdocs plan proposes"
     )

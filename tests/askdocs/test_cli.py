@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from http.server import HTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from askdocs import checks
 from askdocs.home import Home
 from tests.askdocs.conftest import Run
+from tests.capacity.sizes import LLAMA
+from tests.speaking import Handler, serving
 
 pytestmark = pytest.mark.slow
 
@@ -181,6 +184,70 @@ def test_an_engine_elsewhere_that_is_not_there_is_one_line_with_its_address(
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.splitlines()
     assert "http://127.0.0.1:9/v1" in line
+
+
+class _SmallCache(Handler):
+    """A vLLM whose cache holds less than its context. The real one does not start so."""
+
+    def do_GET(self) -> None:
+        if self.path != "/metrics":
+            self.json(200, {"data": [{"id": "base", "max_model_len": 131_072}]})
+            return
+        metrics = (
+            'vllm:cache_config_info{block_size="16",cache_dtype="auto",engine="0",'
+            'kv_cache_size_tokens="37696",num_gpu_blocks="2356"} 1.0\n'
+        )
+        self.send_response(200)
+        self.send_header("content-length", str(len(metrics)))
+        self.end_headers()
+        self.wfile.write(metrics.encode())
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.json(*((200, {"count": 1}) if "prompt" in asked else (400, {})))
+
+
+def test_a_vllm_elsewhere_whose_cache_is_smaller_than_its_context_is_one_line_with_the_fix(
+    askdocs: Run, wiki: Path
+) -> None:
+    ports = [f"--{name}-port={checks.free_port()}" for name in ("gateway", "widget", "site")]
+    with serving(HTTPServer(("127.0.0.1", 0), _SmallCache)) as server:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        done = askdocs("up", "--docs", str(wiki), *ports, "--engine-url", url)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "holds 37,696 tokens, fewer than the context of 131,072: start vLLM with" in line
+
+
+def test_what_a_gpu_cannot_hold_is_one_line_with_the_fix_before_vllm_is_installed(
+    askdocs: Run, wiki: Path, tmp_path: Path
+) -> None:
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text(
+        """#!/bin/sh
+case "$*" in
+-L) echo "GPU 0: NVIDIA A10G (UUID: GPU-0)" ;;
+"--query-gpu=name,memory.total,memory.free --format=csv,noheader,nounits")
+    echo "NVIDIA A10G, 23028, 22700" ;;
+*) exit 6 ;;
+esac
+"""
+    )
+    smi.chmod(0o755)
+    ports = [f"--{name}-port={checks.free_port()}" for name in ("gateway", "widget", "site")]
+    done = askdocs(
+        *("up", "--docs", str(wiki), *ports, "--engine", "vllm", "--model", LLAMA),
+        ASKDOCS_UP_CONTEXT="131072",
+        PATH=f"{smi.parent}:{os.environ['PATH']}",
+        UV_OFFLINE="1",  # one that goes on does not download vLLM
+        PIP_NO_INDEX="1",
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"askdocs: {LLAMA} with [up] context = 131072 and 4 adapters does not")
+    assert "--quantization fp8 --kv-cache-dtype fp8" in line
+    assert not (tmp_path / ".askdocs" / "environments").exists()
 
 
 def test_ask_where_nothing_runs_is_one_line(askdocs: Run) -> None:

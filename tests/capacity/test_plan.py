@@ -1,17 +1,19 @@
 """How many GPUs, how fast, and what is said when it does not fit."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from askdocs.capacity import memory, speed
-from askdocs.capacity.here import before
+from askdocs.capacity.here import after, before
 from askdocs.capacity.plan import DoesNotFit, command, demand, make, memory_left, notes, refusal
 from askdocs.capacity.reported import Reported, parse
 from askdocs.capacity.reported import refusal as too_small
 from askdocs.capacity.setup import Setup
 from gateway.errors import AskdocsError
 from tests.capacity.sizes import LLAMA, setup
+from tests.starting import shown
 from training.machine import Gpu
 
 A10G = Gpu("NVIDIA A10G", 23028 * 2**20, 22700 * 2**20)
@@ -185,3 +187,15 @@ def test_an_engine_whose_cache_is_smaller_than_the_context_is_refused() -> None:
         Reported(8192, 16, 131_072), 131_073
     )
     assert parse("# nothing\nup 1\n") is None
+
+
+def test_an_engine_that_tells_no_cache_is_one_line_and_not_refused(tmp_path: Path) -> None:
+    said: list[str] = []
+    with shown(tmp_path) as url:
+        after(f"{url}v1", 8192, said.append)  # 404
+        (tmp_path / "metrics").write_text("<p>Welcome</p>")
+        after(f"{url}v1", 8192, said.append)
+    after(f"{url}v1", 8192, said.append)
+    what = "tells no cache size: name the address of a recent vLLM"
+    assert said[:2] == [f"its cache is not checked: {url}metrics {what}"] * 2
+    assert said[2].startswith(f"its cache is not checked: {url}metrics does not answer (")

@@ -31,6 +31,7 @@ def test_a_server_that_runs_already_answers_and_is_left_running(
         assert status["model"] == "their-model"
         assert status["engine"] == "elsewhere"
         assert status["parts"]["engine"]["pid"] is None
+        assert "its cache" not in askdocs.text()
         headers = {"authorization": f"Bearer {status['key']}"}
         body = {
             "model": "docs",
