@@ -18,10 +18,14 @@ from askdocs.capacity.setup import GIB, Setup
 from askdocs.cli import app
 from gateway.errors import AskdocsError
 from tests.capacity.sizes import LLAMA, setup
+from tests.end_to_end.running import up
 from tests.starting import engine, shipped
 from tests.vllm_serving import CONTEXT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+NEXT = "measuring how fast it reads"
+"""What `up` says once it knows its engine."""
 
 
 def test_the_cache_of_a_running_vllm_is_what_was_planned_for_its_memory(
@@ -36,12 +40,33 @@ def test_the_cache_of_a_running_vllm_is_what_was_planned_for_its_memory(
     assert found.tokens == memory.tokens(of, GIB)
 
 
-def test_the_cache_of_a_running_vllm_is_checked_against_the_context(vllm_url: str) -> None:
-    said: list[str] = []
-    here.after(f"{vllm_url}/v1", CONTEXT, said.append)
-    assert "its cache holds 46," in said[0]
+@pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    folder = tmp_path / "wiki"
+    folder.mkdir()
+    (folder / "coffee.md").write_text("# Coffee\n\nThe machine stands in the kitchen.\n")
+    return folder
+
+
+def test_up_says_what_the_cache_of_the_vllm_holds_that_it_starts(
+    vllm_python: Path, small_folder: Path, wiki: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "environments").symlink_to(vllm_python.parents[2])
+    options = ("--engine", "vllm", "--model", str(small_folder))
+    with up(home, wiki, *options, until=NEXT, seconds=400, up_context=str(CONTEXT)) as started:
+        # Of 2 GiB.
+        assert "its cache holds 93,184 tokens, 45.5 requests of 2,048\n" in started.text()
+
+
+def test_the_cache_of_a_running_vllm_is_checked_against_the_context(
+    vllm_url: str, wiki: Path, tmp_path: Path
+) -> None:
+    with up(tmp_path / "home", wiki, "--engine-url", f"{vllm_url}/v1", until=NEXT) as started:
+        assert "its cache holds 46,592 tokens, 22.8 requests of 2,048\n" in started.text()
     with pytest.raises(AskdocsError, match="fewer than the context of 131,072"):
-        here.after(vllm_url, 131_072, said.append)
+        here.after(vllm_url, 131_072, print)
     options = ["plan", "--gpu", "a10g", "--model", LLAMA, "--running", vllm_url]
     shown = CliRunner().invoke(app, [*options, "--context", "2048"], catch_exceptions=False)
     assert "vLLM says   46," in shown.stdout

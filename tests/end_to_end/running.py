@@ -46,9 +46,14 @@ class Askdocs:
 
 @contextmanager
 def up(
-    home: Path, docs: Path | str, *options: str, seconds: float = 180, **variables: str
+    home: Path,
+    docs: Path | str,
+    *options: str,
+    until: str = "\nready after",
+    seconds: float = 180,
+    **variables: str,
 ) -> Iterator[Askdocs]:
-    """Start with `ASKDOCS_<NAME>` from `variables`, wait for ready; stop with SIGINT at the end."""
+    """Start with `ASKDOCS_<NAME>` from `variables`, wait until it says so; stop with SIGINT."""
     output = home.with_suffix(".out")
     ports = [str(free_port()) for _ in range(3)]
     with output.open("w") as out:
@@ -69,7 +74,7 @@ def up(
         )
     began = time.monotonic()
     try:
-        while "\nready after" not in output.read_text():
+        while until not in output.read_text():
             assert process.poll() is None, output.read_text()
             assert time.monotonic() - began < seconds, output.read_text()
             time.sleep(0.2)
