@@ -36,6 +36,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
+from gateway.process import prepare
 
 MAX_HEAD = 65536  # bytes of a request's first line and headers
 HEAD_S = 10.0  # for the headers to be complete, from the first byte on
@@ -124,6 +125,7 @@ class _Server(uvicorn.Server):
         # LiteLLM and its modules are 770,000 objects that stay. Walking through them was a sixth of
         # the start, and later held every stream up for 0.44 s whenever a full collection came.
         gc.disable()
+        prepare()
         try:
             await super().startup(sockets)
         finally:

@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from gateway.errors import AskdocsError
+from gateway.process import prepare
 from gateway.settings import load
 from widget.app import create_app
 from widget.asks import Asks
@@ -25,6 +26,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
+        prepare()
         await super().startup(sockets)
         # The modules stay: a collection need not walk through their objects again and again.
         gc.collect()
