@@ -204,7 +204,10 @@ class _SmallCache(Handler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.json(*((200, {"count": 1}) if "prompt" in asked else (400, {})))
+        if "prompt" in asked:
+            self.json(200, {"count": 1})
+        else:
+            self.json(400, {})
 
 
 def test_a_vllm_elsewhere_whose_cache_is_smaller_than_its_context_is_one_line_with_the_fix(
