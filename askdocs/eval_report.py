@@ -171,7 +171,7 @@ def gate(
 
     asked = gate.read(thresholds or gate.FILE)
     with Bar() as bar:
-        found = _fresh(run, contender, bar)
+        found = _report_of(run, contender, bar)
         checks = gate.decide(found, _reference(run, found, against, bar), asked)
     failed = [f"{one.asks}: {one.found}" for one in checks if not one.passed]
     kept = _keep_verdict(run, found, failed, home_dir)
@@ -242,7 +242,7 @@ def _report(
     return made
 
 
-def _fresh(run: Path, contender: str | None, bar: Bar) -> "Report":
+def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
     """The report of a run; made where there is none.
 
     Raises AskdocsError: there is one, of other answers or about another contender. It is not made
@@ -282,12 +282,11 @@ def _kept(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
     from eval.scoring import mark, scored
     from eval.scoring.judge import Judge
 
-    plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
-    return scored.score(
-        run,
-        _similar(run, mark.compared(plain), bar) if similar else None,
-        Judge(run, judge, "") if judge else None,
-    )
+    meanings = None
+    if similar:
+        plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
+        meanings = _similar(run, mark.compared(plain), bar)
+    return scored.score(run, meanings, Judge(run, judge, "") if judge else None)
 
 
 def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> None:

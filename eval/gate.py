@@ -113,13 +113,8 @@ def _enough(
     of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
     answerable, unanswerable = (0 if one is None else one.n for one in of_both)
     looked = report.provenance.questions.trained_sha256 is not None
-    leaks = Check(
-        "leaks were looked for",
-        looked,
-        f"{there['leaked']} leaked"
-        if looked
-        else "no: run the exam anew with --trained FILE, the rows that the model learnt from",
-    )
+    by_hand = "no: run the exam anew with --trained FILE, the rows that the model learnt from"
+    leaks = Check("leaks were looked for", looked, "yes" if looked else by_hand)
     return [
         *([leaks] if subject.name.startswith("tuned-") else []),
         Check(
