@@ -6,6 +6,7 @@ test_compose.py runs this file in a network of its own, where every port is free
 import json
 import re
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from tests.composed import ROOT, Composed, read
+from tests.runbook import PAGES, Command, commands
 
 GATEWAY = "http://127.0.0.1:4000"
 WIDGET = "http://127.0.0.1:8080"
@@ -159,6 +161,45 @@ def test_prometheus_reads_all_of_them_and_its_rules(composed: Composed) -> None:
     assert {"gateway", "widget", "engine"} <= names
     groups = httpx.get(f"{PROMETHEUS}/api/v1/rules").json()["data"]["groups"]
     assert [rule["name"] for group in groups for rule in group["rules"]]
+
+
+def test_the_access_log_is_in_what_the_gateway_says(composed: Composed) -> None:
+    said = composed.log("gateway").read_text().splitlines()
+    statuses = {json.loads(line)["status"] for line in said if line.startswith("{")}
+    assert {200, 401, 429} <= statuses
+    assert [line for line in said if not line.startswith("{")]  # as the runbook tells them apart
+
+
+# Restarts and lists are Docker's own.
+RUNBOOK = [
+    command
+    for page in PAGES.values()
+    for command in commands(page)
+    if command.words[:2] == ["docker", "compose"] and command.words[2] in ("exec", "logs")
+]
+
+
+@pytest.mark.parametrize("command", RUNBOOK, ids=lambda one: " ".join(one.words[2:]))
+def test_the_runbook_shows_something_in_containers(composed: Composed, command: Command) -> None:
+    verb, *rest = command.words[2:]
+    if verb == "logs":
+        logs = filter(Path.is_file, map(composed.log, rest))
+        said = "".join(log.read_text() for log in logs)
+    else:
+        done = composed.exec(*rest)
+        said = done.stdout
+        if "compare" in rest:  # a model with itself
+            assert "only base ever answered for docs" in done.stderr
+            return
+        assert done.returncode == 0, done.stderr
+        if "promtool" in rest:  # a counter of failures may be empty
+            known = httpx.get(f"{PROMETHEUS}/api/v1/metadata").json()["data"]
+            assert {rest[-1], rest[-1].removesuffix("_total")} & known.keys()
+            return
+    if command.pipe:  # nothing has failed here: what went well is found likewise
+        pipe = ["sh", "-c", command.pipe.replace('"status":5', '"status":2')]
+        said = subprocess.run(pipe, input=said, capture_output=True, text=True, check=True).stdout
+    assert said.strip()
 
 
 def test_services_write_nowhere_but_where_they_may(composed: Composed) -> None:

@@ -11,7 +11,7 @@ from tests.composed import alone, compose
 from tests.end_to_end.running import REPO
 
 # Most of it is the start of five Pythons, which takes minutes where much else runs.
-SECONDS = 600
+SECONDS = 900
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS)]
 
 INSIDE = Path(__file__).with_name("compose_inside.py")
