@@ -157,7 +157,7 @@ class Usage:
             await asyncio.to_thread(self._write, self._writing, self._segments)
         except Unreachable as error:
             if not self._failing:
-                log.warning("usage is kept in memory until the database is back: %s", error)
+                log.warning("usage waits until the database is back: %s", error)
             self._failing = True
             self.failures += 1
             return False

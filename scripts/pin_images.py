@@ -21,7 +21,7 @@ FILES = ("compose.yaml", "deploy/compose.*.yaml", "deploy/Dockerfile*", "deploy/
 # An image of others has a tag; ours, and the name of a stage, have none, and the one that is to be
 # built is in no registry. Charts put name and tag on two lines.
 IMAGE = re.compile(
-    r"^(?P<before>\s*image:\s+(?:&\w+\s+)?|(?:#\s+)?FROM\s+|\s*repository:\s+)"
+    r"^(?P<before>\s*image:\s+(?:&\w+\s+)?|FROM\s+|\s*repository:\s+)"
     r"(?P<name>(?!registry\.example\.com/)(?:[\w.-]+:\d+/)?[\w./-]+)(?P<between>:|\n\s+tag:\s+)"
     r"(?P<tag>[\w.-]+)(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
     re.M,

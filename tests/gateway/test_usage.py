@@ -185,7 +185,7 @@ async def test_without_the_database_numbers_are_kept_said_once_and_written_later
                 one.add(ANN, "docs", "base", 1, 0)
                 await one.flush()
         assert len(caplog.records) == 1
-        assert "usage is kept in memory" in caplog.text
+        assert "usage waits" in caplog.text
         # Known from before; of another key nothing is known.
         assert await one.month(ANN.id) == 4
         with pytest.raises(database.Unreachable):
