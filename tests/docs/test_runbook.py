@@ -19,7 +19,7 @@ from tests.runbook import DOCS, PAGES, Command, commands
 ALL = [command for page in PAGES.values() for command in commands(page)]
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
 (GROUP,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
-# Not Kubernetes' names of its own objects; those of the docs and of the chart's values.
+# Ours, that of the engines, and that of the databases, which are yours.
 NAMESPACES = {"askdocs", "vllm", "databases"}
 
 
@@ -83,28 +83,26 @@ def test_each_command_of_compose_has_options_and_services_that_there_are(command
     assert named or verb == "ps"
 
 
+@cache
+def manifests() -> list[dict[str, Any]]:
+    """The metadata of all that deploy/kubernetes makes, with its kind."""
+    files = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    objects = chain.from_iterable(map(yaml.safe_load_all, texts))
+    return [{"kind": one["kind"], **one["metadata"]} for one in objects if "metadata" in one]
+
+
 @pytest.mark.parametrize("command", [one for one in ALL if one.place == "kubernetes"], ids=shown)
 def test_each_command_of_kubectl_names_what_is_in_the_manifests(command: Command) -> None:
-    folder = ROOT / "deploy" / "kubernetes"
-    objects = [
-        one
-        for file in folder.glob("*.yaml")
-        for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))
-    ]
-    names = {
-        f"{one['kind'].lower()}/{one['metadata']['name']}" for one in objects if "metadata" in one
-    }
-    values = folder.parent / "helm" / "vllm-production-stack-values.yaml"
-    chart = yaml.safe_load(values.read_text(encoding="utf-8"))
-    labels = [part["labels"] for part in (chart["servingEngineSpec"], chart["routerSpec"])]
-    labels += [one["metadata"].get("labels", {}) for one in objects if "metadata" in one]
     assert command.words[command.words.index("-n") + 1] in NAMESPACES
+    values = ROOT / "deploy" / "helm" / "vllm-production-stack-values.yaml"
+    chart = yaml.safe_load(values.read_text(encoding="utf-8"))
+    labels = [chart[part]["labels"] for part in ("servingEngineSpec", "routerSpec")]
+    labels += [one.get("labels", {}) for one in manifests()]
     for option, value in zip(command.words, command.words[1:], strict=False):
         if option == "-l":
             key, _, wanted = value.partition("=")
             assert wanted in [one.get(key) for one in labels]
-    mine = command.words[: command.words.index("--")] if "--" in command.words else command.words
-    for kind, name in chain.from_iterable(
-        re.findall(r"\b(deploy|cronjob)/([\w-]+)", w) for w in mine
-    ):
-        assert f"{kind}{'ment' if kind == 'deploy' else ''}/{name}" in names
+    kinds = {"deploy": "Deployment", "cronjob": "CronJob"}
+    for kind, name in re.findall(r"\b(deploy|cronjob)/([\w-]+)", shlex.join(command.words)):
+        assert (kinds[kind], name) in [(one["kind"], one["name"]) for one in manifests()]
