@@ -28,8 +28,8 @@ from gateway.errors import AskdocsError  # noqa: E402
 LOCKS = ROOT / "requirements"
 HOME = ROOT / ".cache" / "security"
 SPEC = "1.6"
-# By a compiled checker, which schemathesis brings: the one in Python that cyclonedx-py takes needs
-# three minutes for all lock files.
+# By a compiled checker, which schemathesis brings: that of cyclonedx-py, in Python, takes more than a
+# hundred times as long (5 s in place of 0.02 s for 29 packages).
 CHECK = f"""
 import json, sys
 from pathlib import Path
