@@ -37,8 +37,8 @@ def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
             raise AskdocsError(f"{folder}: is not empty, and holds no run: name another --out DIR")
         if resume:
             raise AskdocsError(
-                f"{folder}: there is no such run to resume{_nearest(others, run)}: set back what"
-                " differs, or leave out --resume to begin a new run"
+                f"{folder}: there is no such run to resume{_nearest(others, run)}; without --resume"
+                " a new one begins"
             )
         return
     new = run.identity()
@@ -67,7 +67,7 @@ def _nearest(others: Path, run: Run) -> str:
     if not found:
         return ""
     _, folder, differences = min(found)
-    return f" (the nearest is {folder}: {'; '.join(differences)})"
+    return f": the nearest is {folder} ({'; '.join(differences) or 'the same: name it with --out'})"
 
 
 def begin(folder: Path, run: Run, asked: Sequence[Question]) -> None:

@@ -218,11 +218,13 @@ def test_another_model_or_product_behind_the_same_names_is_another_run(
         exam.begin(folder, known, [])
     assert "holds this run already" in str(examine().exception)
     assert examine("--resume").exit_code == 0
+    elsewhere = str(examine("--resume", out=str(folder.with_name("other"))).exception)
+    assert f"{folder} (the same: name it with --out)" in elsewhere
     gateway.told[model] = told
     assert f"another run ({differs}" in str(examine(out=str(folder)).exception)
     nothing = str(examine("--resume").exception)
     assert "there is no such run to resume" in nothing
-    assert f"(the nearest is {folder}: {differs}" in nothing
+    assert f": the nearest is {folder} ({differs}" in nothing
     assert examine().exit_code == 0
 
 
@@ -266,7 +268,7 @@ def test_rag_reads_as_many_tokens_as_the_pages_do_unless_its_file_says_otherwise
     file.write_text("budget = 3000\n")
     *other, told = budgets(rag=str(file))
     assert other == [3000, 700]
-    assert "RAG reads 3,000 tokens of chunks, others 700 of pages" in told
+    assert "RAG reads 3,000 tokens of chunks, the others 700 of pages" in told
     # Context, answer, and what stands beside: 1,700 - 160 - 1,000.
     gateway.told["base"]["max_model_len"] = 1700
     assert budgets(rag=str(file))[:2] == (540, 540)
