@@ -234,7 +234,7 @@ async def bad_day(
     missing = await lost(target, before, ledger)
     day = days.of(name)
     day.requests += len(ledger.attempts)
-    day.acknowledged += ledger.answers + len(ledger.questions) + len(ledger.votes) + ledger.counted
+    day.acknowledged += ledger.acknowledged
     day.lost += missing.total
     day.failed += ledger.failures().total()
     day.recovery.append(round(ledger.recovery(trial.began), 2))

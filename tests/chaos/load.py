@@ -56,6 +56,10 @@ class Ledger:
     votes: set[str] = field(default_factory=set)
     counted: int = 0
 
+    @property
+    def acknowledged(self) -> int:
+        return self.answers + len(self.questions) + len(self.votes) + self.counted
+
     def failures(self) -> Counter[str]:
         return Counter(f"{one.kind}: {one.failure}" for one in self.attempts if one.failure)
 
@@ -71,6 +75,14 @@ class Ledger:
             assert after, f"{kind} never came back: {self.failures()}"
             worst = max(worst, min(after) - since)
         return worst
+
+    def first_of_each(self) -> float:
+        """When each kind had succeeded once."""
+        ended: dict[str, float] = {}
+        for one in self.attempts:
+            if not one.failure:
+                ended.setdefault(one.kind, one.ended)
+        return max(ended.values())
 
 
 class Failed(Exception):
@@ -224,22 +236,25 @@ class Lost:
         return self.answers + self.questions + self.votes
 
 
+def compared(before: Kept, ledger: Ledger, now: Kept) -> Lost:
+    """What was acknowledged since `before` and is not there now."""
+    return Lost(
+        max(0, ledger.answers - (now.answers - before.answers)),
+        len(ledger.questions - now.questions),
+        len(ledger.votes - now.votes) + max(0, ledger.counted - (now.counted - before.counted)),
+    )
+
+
 async def lost(target: Target, before: Kept, ledger: Ledger, seconds: float = 40) -> Lost:
     """What was acknowledged and is not there, even after a while. Nothing may be counted twice."""
     deadline = time.monotonic() + seconds
     while True:
         now = await asyncio.to_thread(kept, target)
-        answers = now.answers - before.answers
-        counted = now.counted - before.counted
-        missing = Lost(
-            max(0, ledger.answers - answers),
-            len(ledger.questions - now.questions),
-            len(ledger.votes - now.votes) + max(0, ledger.counted - counted),
-        )
+        missing = compared(before, ledger, now)
         if not missing.total or time.monotonic() > deadline:
             break
         await asyncio.sleep(0.5)
     tried = Counter(one.kind for one in ledger.attempts)
-    assert answers <= tried["answer"], "usage was counted twice"
-    assert counted <= tried["vote"], "votes were counted twice"
+    assert now.answers - before.answers <= tried["answer"], "usage was counted twice"
+    assert now.counted - before.counted <= tried["vote"], "votes were counted twice"
     return missing

@@ -54,6 +54,32 @@ def up(
     **variables: str,
 ) -> Iterator[Askdocs]:
     """Start with `ASKDOCS_<NAME>` from `variables`, wait until it says so; stop with SIGINT."""
+    process, output = _begun(home, docs, *options, **variables)
+    began = time.monotonic()
+    try:
+        while until not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() - began < seconds, output.read_text()
+            time.sleep(0.2)
+        yield Askdocs(process, home, output)
+    finally:
+        _stopped(process)
+
+
+def refused(home: Path, docs: Path | str, *options: str, **variables: str) -> str:
+    """What a start says that ends by itself, with the exit code of an error."""
+    process, output = _begun(home, docs, *options, **variables)
+    try:
+        assert process.wait(300) == 2, output.read_text()
+    finally:
+        _stopped(process)
+    return output.read_text()
+
+
+def _begun(
+    home: Path, docs: Path | str, *options: str, **variables: str
+) -> tuple[subprocess.Popen[str], Path]:
+    """The process, and the file with what it says."""
     output = home.with_suffix(".out")
     ports = [str(free_port()) for _ in range(3)]
     with output.open("w") as out:
@@ -72,17 +98,13 @@ def up(
                 **{f"ASKDOCS_{name.upper()}": value for name, value in variables.items()},
             },
         )
-    began = time.monotonic()
+    return process, output
+
+
+def _stopped(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
     try:
-        while until not in output.read_text():
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() - began < seconds, output.read_text()
-            time.sleep(0.2)
-        yield Askdocs(process, home, output)
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
