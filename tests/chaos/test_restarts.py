@@ -20,6 +20,7 @@ STREAMS = 50
 LENGTH = 60  # chunks, 0.1 s apart
 
 
+@pytest.mark.alone
 @each_round
 async def test_a_rolling_restart_fails_no_request(team: Team, days: Report, number: int) -> None:
     name = "rolling restart of the gateway (SIGHUP)"
@@ -37,6 +38,7 @@ async def test_a_rolling_restart_fails_no_request(team: Team, days: Report, numb
     assert failures(days, name) == {}
 
 
+@pytest.mark.alone
 @each_round
 def test_fifty_open_streams_end_before_a_gateway_that_is_stopped(
     upstream: Upstream, days: Report, tmp_path: Path, number: int
