@@ -106,13 +106,18 @@ def engine(
 
 @contextmanager
 def gateway(
-    folder: Path, *, port: int | None = None, ready: bool = True, **variables: str
+    folder: Path,
+    *,
+    port: int | None = None,
+    ready: bool = True,
+    code: Path = REPO,
+    **variables: str,
 ) -> Iterator[Gateway]:
     """Started with `ASKDOCS_<NAME>` from `variables`; waited for until it serves."""
     port = port or free_port()
     home = folder / "home"
     env = {
-        "PYTHONPATH": str(REPO),
+        "PYTHONPATH": str(code),
         "ASKDOCS_HOME": str(home),
         "ASKDOCS_GATEWAY_PORT": str(port),
         "ASKDOCS_GATEWAY_KEY": KEY,
@@ -128,12 +133,12 @@ def gateway(
 
 @contextmanager
 def widget(
-    folder: Path, gateway: str, *, port: int | None = None, **variables: str
+    folder: Path, gateway: str, *, port: int | None = None, code: Path = REPO, **variables: str
 ) -> Iterator[str]:
     """`python -m widget` before the gateway at this address with /v1; yields its own address."""
     port = port or free_port()
     env = {
-        "PYTHONPATH": str(REPO),
+        "PYTHONPATH": str(code),
         "ASKDOCS_WIDGET_PORT": str(port),
         "ASKDOCS_WIDGET_GATEWAY_URL": gateway,
         "ASKDOCS_WIDGET_GATEWAY_KEY": KEY,
