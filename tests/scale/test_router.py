@@ -173,7 +173,7 @@ def test_questions_on_a_page_go_to_the_replica_that_has_read_it(setting: Setting
         url = f"{setting.gateway.url}/chat/completions"
         return httpx.post(url, json=body, headers=headers, timeout=120).status_code
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(12) as pool:
         assert set(pool.map(ask, *zip(*asked, strict=True))) == {200}
     logs = [httpx.get(f"{engine.root}/log", timeout=10).json() for engine in setting.engines]
     read = [{int(number) // 100 for number in log} for log in logs]
