@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 each_round = pytest.mark.parametrize("number", range(rounds()))
 STREAMS = 50
-LENGTH = 60  # chunks, 0.1 s apart
+LENGTH = 100  # chunks, 0.1 s apart
 
 
 @pytest.mark.alone
@@ -41,14 +41,15 @@ async def test_a_rolling_restart_fails_no_request(team: Team, days: Report, numb
 @pytest.mark.alone
 @each_round
 def test_fifty_open_streams_end_before_a_gateway_that_is_stopped(
-    upstream: Upstream, days: Report, tmp_path: Path, number: int
+    upstream: Upstream, wiki: Path, days: Report, tmp_path: Path, number: int
 ) -> None:
-    name = f"SIGTERM to the gateway during {STREAMS} open streams"
+    name = f"SIGTERM to the gateway during {STREAMS} open streams, half from pages"
     upstream.control(wait=0.02, pause=0.1)
     try:
         with starting.gateway(
             tmp_path,
             gateway_engine_url=f"http://127.0.0.1:{upstream.port}/v1",
+            gateway_docs=str(wiki),
             gateway_workers="2",
         ) as gateway:
             key, key_id = new_key(gateway.database)
@@ -72,7 +73,6 @@ async def _stop_within_streams(gateway: starting.Gateway, target: Target) -> int
     """How many of the streams came to their end."""
     begun = asyncio.Semaphore(0)
     body = {
-        "model": "base",
         "stream": True,
         "max_tokens": LENGTH,
         "messages": [{"role": "user", "content": "Where is the coffee machine?"}],
@@ -80,10 +80,11 @@ async def _stop_within_streams(gateway: starting.Gateway, target: Target) -> int
     limits = httpx.Limits(max_connections=None)
     headers = {"authorization": f"Bearer {target.key}"}
 
-    async def one(http: httpx.AsyncClient) -> bool:
+    async def one(http: httpx.AsyncClient, model: str) -> bool:
         text = ""
+        url, asked = f"{target.gateway}/chat/completions", {"model": model, **body}
         try:
-            async with http.stream("POST", f"{target.gateway}/chat/completions", json=body) as got:
+            async with http.stream("POST", url, json=asked) as got:
                 async for part in got.aiter_text():
                     if not text:
                         begun.release()
@@ -95,9 +96,12 @@ async def _stop_within_streams(gateway: starting.Gateway, target: Target) -> int
     async with httpx.AsyncClient(
         timeout=120, limits=limits, headers=headers, trust_env=False
     ) as http:
-        streams = [asyncio.create_task(one(http)) for _ in range(STREAMS)]
+        streams = []
         async with asyncio.timeout(60):
-            for _ in range(STREAMS):
-                await begun.acquire()
+            for model in ("docs", "base"):  # from the wiki's pages, and the model alone
+                streams += [asyncio.create_task(one(http, model)) for _ in range(STREAMS // 2)]
+                for _ in range(STREAMS // 2):
+                    await begun.acquire()
+        assert not any(stream.done() for stream in streams)
         gateway.process.send_signal(signal.SIGTERM)
         return sum(await asyncio.gather(*streams))
