@@ -1,6 +1,7 @@
 """Words as the index sees them: lower case, without accents, stemmed, without stop words."""
 
 import re
+import threading
 import unicodedata
 from functools import lru_cache
 
@@ -22,6 +23,7 @@ _WORD = re.compile(r"[^\W_]+")
 # All there are in Unicode lie below this; looking through the rest takes 0.1 s at each start.
 _ACCENTS = dict.fromkeys(c for c in range(0x20000) if unicodedata.combining(chr(c)))
 _STEMMER = snowballstemmer.stemmer("porter")  # another one needs another VERSION of the index
+_STEMMING = threading.Lock()  # it keeps the word that it works on in itself
 
 
 def words(text: str) -> list[str]:
@@ -44,7 +46,8 @@ def content_words(text: str) -> list[str]:
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """The Porter stem, as in the index."""
-    return str(_STEMMER.stemWord(word))
+    with _STEMMING:
+        return str(_STEMMER.stemWord(word))
 
 
 def stems(text: str) -> list[str]:

@@ -1,6 +1,10 @@
 """Words: what a question and a page must have in common to meet."""
 
+import random
+import re
 import sqlite3
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hypothesis import given
@@ -35,6 +39,25 @@ def test_stop_words_are_written_as_words_splits_them() -> None:
 
 def test_stems_keep_order_and_repetitions() -> None:
     assert stems("installing the installer, installed") == ["instal", "instal", "instal"]
+
+
+def test_threads_that_stem_at_once_stay_apart() -> None:
+    """What is wrong would be kept, and its pages no longer found."""
+    found = (re.findall(r"[a-z]{4,}", page.read_text().lower()) for page in DOCS.glob("*.md"))
+    every = sorted({word for some in found for word in some})
+    stem.cache_clear()
+    right = {word: stem(word) for word in every}
+    stem.cache_clear()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            orders = [random.Random(seed).sample(every, len(every)) for seed in range(6)]
+            for order, stemmed in pool.map(lambda order: (order, [*map(stem, order)]), orders):
+                assert [right[word] for word in order] == stemmed
+    finally:
+        sys.setswitchinterval(interval)
+        stem.cache_clear()
 
 
 def test_stems_are_those_that_the_index_makes() -> None:
