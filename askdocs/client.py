@@ -4,11 +4,13 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import httpx
 
 from gateway.errors import AskdocsError
+from gateway.http import EventReader
 
 
 @dataclass
@@ -63,10 +65,11 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
                 reply.read()
                 kind = Unavailable if reply.status_code == 503 else AskdocsError
                 raise kind(f"the gateway answered {reply.status_code}: {_said(reply)}")
-            for line in reply.iter_lines():
-                if not line.startswith("data: ") or line == "data: [DONE]":
+            reader = EventReader()
+            for data in chain.from_iterable(map(reader.feed, reply.iter_bytes())):
+                if data == b"[DONE]":
                     continue
-                chunk = json.loads(line[6:])
+                chunk = json.loads(data)
                 if "error" in chunk:
                     raise AskdocsError(chunk["error"]["message"])
                 facts = chunk.get("askdocs", {})

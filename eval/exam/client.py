@@ -12,6 +12,7 @@ import orjson
 from gateway.errors import AskdocsError
 from gateway.grounding.confidence import mean_logprob
 from gateway.grounding.prompt import Message
+from gateway.http import events
 
 # Seconds for which a gateway may be away, or its key's limit be reached, before a run ends.
 PATIENCE = 120.0
@@ -133,11 +134,11 @@ class Client:
             if reply.status_code != 200:
                 await reply.aread()
                 raise _error(reply)
-            async for line in reply.aiter_lines():
-                if not line.startswith("data: {"):
-                    ended = ended or line == "data: [DONE]"
+            async for data in events(reply.aiter_bytes()):
+                if data == "[DONE]":
+                    ended = True
                     continue
-                chunk = orjson.loads(line[6:])
+                chunk = orjson.loads(data)
                 if "error" in chunk:
                     raise Refused(f"it broke off: {chunk['error'].get('message')}")
                 facts = chunk.get("askdocs") or {}

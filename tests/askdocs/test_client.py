@@ -51,6 +51,11 @@ def test_an_answer_streams_with_what_is_read_first_and_its_sources_last() -> Non
     assert "metadata" not in gateway.requests[0]
 
 
+def test_what_ends_a_line_elsewhere_ends_none_of_an_event() -> None:
+    _, events = ask(Reply(chunks=answer("One\u2028two\x85three.")))
+    assert events[-1][1].answer == "One\u2028two\x85three."
+
+
 def test_the_page_that_one_is_on_goes_along() -> None:
     gateway, _ = ask(Reply(chunks=answer("Yes.")), page_url="http://w/install/")
     assert gateway.requests[0]["metadata"] == {"page_url": "http://w/install/"}

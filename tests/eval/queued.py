@@ -59,7 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body.encode())
             return
         for chunk in reply.chunks:
-            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+            said = json.dumps(chunk, ensure_ascii=False)  # as the gateway writes it
+            self.wfile.write(f"data: {said}\n\n".encode())
         if reply.chunks and "usage" in reply.chunks[-1]:
             self.wfile.write(b"data: [DONE]\n\n")
 

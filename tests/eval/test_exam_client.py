@@ -42,6 +42,11 @@ async def test_an_answer_is_timed_and_counted() -> None:
     assert headers["x-askdocs-progress"] == "on"
 
 
+async def test_what_ends_a_line_elsewhere_ends_none_of_an_event() -> None:
+    with queued(Reply(words("One\u2028two\x85three."))) as gateway:
+        assert (await ask(gateway)).text == "One\u2028two\x85three."
+
+
 async def test_a_gateway_that_is_busy_is_asked_again() -> None:
     with queued(Reply(status=503), Reply(status=429), Reply(words("Yes."))) as gateway:
         assert (await ask(gateway)).text == "Yes."
