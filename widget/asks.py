@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import takewhile
 from typing import Any
 
 from pydantic import ValidationError
@@ -188,9 +189,8 @@ class Asks:
 
     def _expire(self) -> None:
         oldest = self.clock() - self.lifetime
-        for ask in list(self.items.values()):
-            if ask.made > oldest:
-                break
+        old = list(takewhile(lambda ask: ask.made <= oldest, self.items.values()))
+        for ask in old:
             if not ask.is_running:
                 del self.items[ask.id]
 

@@ -283,7 +283,7 @@ class Views:
         )
 
 
-@lru_cache(maxsize=256)  # many answers rest on the same sections
+@lru_cache(maxsize=2048)  # many answers rest on the same sections
 def _quoted(quote: str, url: str, origins: tuple[str, ...]) -> Markup:
     plain = dialect.plain(quote)
     return markdown.render(plain, origins=origins, base=web_address(url), images=True)

@@ -79,7 +79,9 @@ def quoted(section: Section, page: Page) -> str:
     A part of a long section has lines of ours (a table's head again, code closed and opened again):
     it is quoted as far as the page goes along. Empty where that is not a word.
     """
-    whole = " ".join(page.text.split())
+    # Of a section that the page has as it is, looking through the whole page would be for nothing.
+    owner = section if any(section is one for one in page.sections) else page
+    whole = " ".join(owner.text.split())
     kept: list[str] = []
     length = 0
     more = False

@@ -380,8 +380,9 @@ def _best(scores: Floats, numbers: npt.NDArray[np.uint32], limit: int) -> list[t
         best = np.argpartition(scores, len(scores) - limit)[-limit:]
     else:
         best = np.arange(len(scores))
+    best = best[scores[best] > 0]
     best = best[np.lexsort((best, -scores[best]))]
-    return [(int(numbers[n]), float(scores[n])) for n in best if scores[n] > 0]
+    return list(zip(numbers[best].tolist(), scores[best].tolist(), strict=True))
 
 
 def build(file: Path, pages: Iterable[Page]) -> None:

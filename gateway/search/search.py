@@ -10,12 +10,12 @@ import numpy as np
 from gateway.search.asked import asked
 from gateway.search.embed import Embedder
 from gateway.search.glossary import readings
-from gateway.search.index import WEIGHTING, Index, coverage
+from gateway.search.index import WEIGHTING, Index
 from gateway.search.remembered import Remembered
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page
-from gateway.wiki.words import stem_set, words
+from gateway.wiki.words import words
 
 # What the share of the question's words counts beside the similarity. Measured, with what was tried
 # else: docs/results.md, "Finding the page".
@@ -217,10 +217,11 @@ def heading_share(page: Page, rarity: Mapping[str, float]) -> float:
         page: a page.
         rarity: the words, as stems, and how much each says.
     """
-    title = stem_set(page.title)
-    heads = {section.path for section in page.sections}
-    shares = [coverage(rarity, rarity, title | stem_set(" ".join(path))) for path in heads]
-    return max(shares, default=0.0)
+    total = sum(rarity.values())
+    if not total:
+        return 0.0
+    wanted, of = frozenset(rarity), rarity.__getitem__
+    return max((sum(map(of, wanted & head)) for head in page.heads), default=0.0) / total
 
 
 def _headed(share: float) -> float:

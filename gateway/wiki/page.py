@@ -2,6 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
+
+from gateway.wiki.words import stems
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Page:
     title: str
     url: str
     sections: tuple[Section, ...]
+
+    @cached_property
+    def heads(self) -> frozenset[frozenset[str]]:
+        """The stems of the title with the headings above each section."""
+        paths = {section.path for section in self.sections}
+        return frozenset(frozenset(stems(" ".join([self.title, *path]))) for path in paths)
 
     @property
     def text(self) -> str:
