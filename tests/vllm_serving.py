@@ -89,8 +89,9 @@ def serving_gguf(gguf: Path) -> Iterator[str]:
 
 @contextmanager
 def serving_folder(
-    python: Path, folder: Path, log: Path, adapters: int = 0, traces: str = ""
+    python: Path, folder: Path, log: Path, adapters: int = 0, traces: str = "", core: str = ""
 ) -> Iterator[str]:
+    """`core`: the only one that it has, for one of several beside each other."""
     port = free_port()
     launch = vllm.launch(
         python,
@@ -104,6 +105,8 @@ def serving_folder(
         adapters=adapters,
         traces=traces,
     )
+    if core:
+        launch.env["VLLM_CPU_OMP_THREADS_BIND"] = core
     with running(launch, port, log) as url:
         yield url
 
