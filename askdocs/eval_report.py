@@ -79,10 +79,10 @@ def report(
 
     print(f"{tables.summary(made)}\n")
     table.show(*tables.claim(made))
-    print(f"\n{tables.in_words(made)}")
     accuracy = [one for one in made.comparisons if one.measure == made.accuracy]
-    print()
-    table.show(*tables.compared(accuracy))
+    if accuracy:
+        print(f"\n{tables.in_words(made)}\n")
+        table.show(*tables.compared(accuracy))
     print(f"\n{run / 'report.html'}")
 
 

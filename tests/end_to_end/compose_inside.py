@@ -179,6 +179,14 @@ RUNBOOK = [
 ]
 
 
+def until_known(names: set[str]) -> None:
+    """Prometheus looks every 15 seconds, and a metric is there once it has a value."""
+    deadline = time.monotonic() + 60
+    while not names & httpx.get(f"{PROMETHEUS}/api/v1/metadata").json()["data"].keys():
+        assert time.monotonic() < deadline, names
+        time.sleep(1)
+
+
 @pytest.mark.parametrize("command", RUNBOOK, ids=lambda one: " ".join(one.words[2:]))
 def test_the_runbook_shows_something_in_containers(composed: Composed, command: Command) -> None:
     verb, *rest = command.words[2:]
@@ -193,8 +201,7 @@ def test_the_runbook_shows_something_in_containers(composed: Composed, command: 
             return
         assert done.returncode == 0, done.stderr
         if "promtool" in rest:  # a counter of failures may be empty
-            known = httpx.get(f"{PROMETHEUS}/api/v1/metadata").json()["data"]
-            assert {rest[-1], rest[-1].removesuffix("_total")} & known.keys()
+            until_known({rest[-1], rest[-1].removesuffix("_total")})
             return
     if command.pipe:  # nothing has failed here: what went well is found likewise
         pipe = ["sh", "-c", command.pipe.replace('"status":5', '"status":2')]
