@@ -85,6 +85,26 @@ class EngineModel:
     """Tokens that prompt and answer may have together; None when the engine does not tell."""
 
 
+TRIES = 5  # to connect, while this process is held up
+LATE_S = 0.01  # that a timer runs out late at most where this process is not held up
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    """Tries to connect more often while this process gets no time itself."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        patience = request.extensions["timeout"]["connect"]
+        for _ in range(TRIES - 1):
+            began = time.monotonic()
+            try:
+                return await super().handle_async_request(request)
+            except httpx.ConnectTimeout:
+                # A late timer says that it was this process that had no core, not the engine.
+                if time.monotonic() - began < patience + LATE_S:
+                    raise
+        return await super().handle_async_request(request)
+
+
 class _Once(Generic[T]):
     """Asks for something once for all who want to know it; again where that failed."""
 
@@ -112,13 +132,15 @@ class Engine:
         # llama.cpp announces keep-alive on a stream and then closes the connection; a new
         # connection per request costs 0.1 ms on one machine and never meets a closed one.
         headers["Connection"] = "close"
-        # An engine is next door: one that takes no connection soon is away. Much less would be the
-        # time that this process itself is held up for.
-        connect = 2.0 if self.url.startswith("https:") else 1.0
+        # An engine is next door: one that takes no connection at once is away, and a request that
+        # has another place to go to should not wait for it.
+        connect = 2.0 if self.url.startswith("https:") else 0.2
         self._patient = httpx.Timeout(600, connect=connect)
         self._brief = httpx.Timeout(5, connect=connect)
         self._counting = httpx.Timeout(30, connect=connect)
-        self._http = httpx.AsyncClient(headers=headers, timeout=self._patient)
+        self._http = httpx.AsyncClient(
+            headers=headers, timeout=self._patient, transport=_Transport()
+        )
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._wanted = model
         self._model = _Once(self._find_model)
