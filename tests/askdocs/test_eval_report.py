@@ -1,7 +1,6 @@
 """`askdocs eval report|compare|gate` on whole runs, and what `models promote` gets of it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,15 @@ from eval.exam.run import Run
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import fingerprint
 from tests.eval import runs
-from tests.eval.judging import Endpoint
+from tests.eval.judging import Endpoint, endpoint
 from tests.eval.runs import Behaviour
 from tests.training.versions import FACTS, trained
 from training.promote import objections
 from training.versions.local import Folder
 from training.versions.manifest import sha256
 from training.versions.store import Store
+
+__all__ = ["endpoint"]
 
 BASE = Behaviour(accuracy=0.5)
 CONTENDERS = {
@@ -47,14 +48,6 @@ def store(home: Home) -> Store:
     store = Store(Folder(home.root / "versions"))
     store.add("docs", trained(home.root / "one", "one"), FACTS)
     return store
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    server = Endpoint()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def call(*words: str) -> Result:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,11 @@ from gateway.errors import AskdocsError
 from gateway.grounding.prompt import REFUSAL
 from gateway.search.embed import Embedder, load
 from tests.eval import runs
-from tests.eval.judging import Endpoint
+from tests.eval.judging import Endpoint, endpoint
 from tests.eval.runs import Behaviour
 from tests.parts import require
+
+__all__ = ["endpoint"]
 
 GOLD = "Press F5 to reload the page."
 ASKED = Question(
@@ -199,14 +200,6 @@ def test_meanings_are_compared_side_by_side_and_go_on_where_they_were_stopped(
         Similarity(alone, embedder)(*pair) for pair in texts
     ]
     assert (tmp_path / "similar.jsonl").read_text().splitlines() == rows
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    server = Endpoint()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def answers(*texts: str) -> list[tuple[Question, Answer]]:
