@@ -394,22 +394,22 @@ class Engine:
     async def _find_kind(self) -> str:
         # An engine that is away, or loads its model, is no other kind of engine: the error passes,
         # and is not kept.
-        asked = {"content": "a", "add_special": False}
         try:
-            reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
-            if reply.status_code in _AWAY:
-                reply.raise_for_status()
-            if reply.status_code == 200 and "tokens" in reply.json():
+            if "tokens" in await self._tokenized({"content": "a", "add_special": False}):
                 return "llama.cpp"
-            asked = {"model": (await self.model()).id, "prompt": "a"}
-            reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
-            if reply.status_code in _AWAY:
-                reply.raise_for_status()
-            if reply.status_code == 200 and "count" in reply.json():
+            model = (await self.model()).id
+            if "count" in await self._tokenized({"model": model, "prompt": "a"}):
                 return "vllm"
         except ValueError:
             pass  # it answers something else than JSON
         return "other"
+
+    async def _tokenized(self, asked: dict[str, Any]) -> Any:
+        """What it says of a request to count; empty where it takes none of that kind."""
+        reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
+        if reply.status_code in _AWAY:
+            reply.raise_for_status()
+        return reply.json() if reply.status_code == 200 else {}
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         # Counting is quick; what is saved and restored can be large.
