@@ -214,6 +214,7 @@ def test_stop_ends_the_answer(wiki: Callable[..., Wiki]) -> None:
     host.page.goto(host.url)
     host.launcher.click()
     host.ask("How?")
+    expect(host.box.get_by_text("A beginning.").first).to_be_visible()
     host.box.get_by_role("button", name="Stop").click()
     expect(host.box.get_by_role("button", name="Ask again")).to_be_visible()
     assert host.gateway.left.wait(5)
