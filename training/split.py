@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from eval.clusters import clusters, joined
 from eval.rows import SPLITS, Row
 from gateway.errors import AskdocsError, together
-from training.clusters import clusters, joined
 
 # Of the rows, to validation.
 SHARE = 0.1

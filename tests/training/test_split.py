@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.clusters import clusters
 from eval.rows import Row
 from gateway.errors import AskdocsError
-from training.clusters import clusters
 from training.split import Split, split
 
 FILE = Path("qa_pairs.jsonl")

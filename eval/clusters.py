@@ -56,7 +56,12 @@ def _alike(questions: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
     """
     usual = Counter(word for said in questions for word in said)
     having: dict[str, list[int]] = defaultdict(list)
+    first: dict[frozenset[str], int] = {}
     for place, said in enumerate(questions):
+        # Thousands of copies of one question are not compared with each other.
+        if said and (other := first.setdefault(said, place)) != place:
+            yield other, place
+            continue
         rarest = sorted(said, key=lambda word: (usual[word], word))[: len(said) // 5 + 1]
         for other in {there for word in rarest for there in having[word]}:
             if 5 * len(said & questions[other]) >= 4 * len(said | questions[other]):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.clusters import clusters
 from eval.rows import Row
 from gateway.wiki.words import stems
-from training.clusters import clusters
 
 # Few words, so that many questions are alike; more than five, so that the shortcut is at work.
 WORDS = [f"word{letter}" for letter in "abcdefghijkl"]
