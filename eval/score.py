@@ -4,7 +4,8 @@ import re
 import string
 from collections import Counter
 
-from gateway.grounding.prompt import REFUSAL
+from gateway.grounding.refusal import refuses
+from gateway.grounding.sentences import first
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -51,6 +52,29 @@ def is_right(answer: str, gold: str) -> bool:
     return not missing and token_f1(answer, gold) >= NEAR
 
 
+# What a sentence before the refusal may say: that it is sorry, or that the pages do not say it.
+_EXCUSE = re.compile(
+    r"\b(?:sorry|apolog\w+)\b"
+    r"|(?=.*(?:\b(?:no|not|nothing|cannot)|n\W?t)\b)"
+    r".*\b(?:pages?|documentation|documents?|docs|wiki|text|context|information|mention\w*)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 def is_refusal(answer: str) -> bool:
-    """Does it say that the pages do not answer, and nothing before it?"""
-    return answer.strip().lower().startswith(REFUSAL.rstrip(".").lower())
+    """Does it say that the pages do not answer, and no answer before that?
+
+    As the product has it: an answer ends before the sentence that holds the refusal, whatever else
+    that sentence says, or follows. With nothing before, it is a refusal; so it is behind nothing
+    but excuses ("The pages do not say."), of which no page supports one. "Press Escape." and then
+    the refusal is an answer, and so is "I don't have enough information about the price, but press
+    Escape.", which is not the refusal.
+    """
+    while answer := answer.strip():
+        sentence = first(answer) or answer
+        if refuses(sentence):
+            return True
+        if not _EXCUSE.search(sentence):
+            return False
+        answer = answer[len(sentence) :]
+    return False

@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from gateway.grounding.excerpt import Excerpt, spoken
 from gateway.grounding.neutral import restored
 from gateway.grounding.prompt import REFUSAL
+from gateway.grounding.refusal import refuses
 from gateway.grounding.sentences import first, units
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stem_set, stems
@@ -21,7 +22,6 @@ Rarity = Callable[[Iterable[str]], dict[str, float]]
 
 # What must be on the page to the letter: numbers with two digits or more, addresses, option names.
 _EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
-_REFUSAL = REFUSAL.lower().rstrip(".")
 # Sentences of the page that are read together with a sentence of the answer.
 WINDOW = 3
 
@@ -114,7 +114,7 @@ class SentenceGate:
     def refused(self) -> bool:
         """Did nothing of substance pass, or the model's own refusal?"""
         said = self.passed.strip()
-        return not said or (not self._quoting and said.lower().startswith(_REFUSAL))
+        return not said or (not self._quoting and said == REFUSAL)
 
     def feed(self, text: str) -> str:
         """Take more of the answer, return what may go out now."""
@@ -143,7 +143,7 @@ class SentenceGate:
         self.first = self.first or len(sentence)
         sentence = restored(sentence)
         plain = " ".join(sentence.split())
-        if not self._quoting and _REFUSAL in plain.lower():
+        if not self._quoting and refuses(sentence):
             self.stopped = True
             sentence = "" if self.passed.strip() else REFUSAL
         elif plain and (plain in self._said or self._measured(sentence) < self._least):

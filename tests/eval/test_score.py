@@ -45,11 +45,40 @@ def test_steps_and_addresses_are_no_numbers_of_an_answer() -> None:
     assert not is_right(answer, f"{gold} 5 minutes.")
 
 
-def test_a_refusal_is_one_whatever_follows_it() -> None:
-    assert is_refusal(REFUSAL)
-    assert is_refusal(f"  {REFUSAL.upper()} Ask somebody.")
-    assert not is_refusal(f"Press F5. {REFUSAL}")
-    assert not is_refusal("")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        REFUSAL,
+        f"  {REFUSAL.upper()} Ask somebody.",
+        "I don\u2019t have enough information to answer that.",
+        f"\u201c{REFUSAL}\u201d",
+        f"**{REFUSAL}**",
+        "> *I don't* have enough information to answer __this__ question.",
+        f"Answer:\n\n{REFUSAL}",
+        f"The pages do not say. {REFUSAL}",
+        f"I'm sorry! The documentation doesn\u2019t mention Cobol.\n\n{REFUSAL}",
+        f"Press Escape, but {REFUSAL}",  # of which the product lets nothing out
+    ],
+)
+def test_a_refusal_is_one_however_it_is_written(answer: str) -> None:
+    assert is_refusal(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "Press Escape.",
+        f"Press Escape. {REFUSAL}",
+        f"No. {REFUSAL}",
+        f"You cannot. Press Escape instead. {REFUSAL}",
+        "I don't have enough information about the price, but press Escape.",
+        "The pages do not say.",
+        f"The pages do not say when. Press Escape. {REFUSAL}",
+    ],
+)
+def test_what_answers_is_none_whatever_it_adds(answer: str) -> None:
+    assert not is_refusal(answer)
 
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:

@@ -159,13 +159,29 @@ def test_a_repeated_sentence_ends_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [REFUSAL, REFUSAL.lower(), f"Sorry, {REFUSAL} But here is more.", f"{REFUSAL}\nMore."]
+    "text",
+    [
+        REFUSAL,
+        REFUSAL.lower(),
+        f"Sorry, {REFUSAL} But here is more.",
+        f"{REFUSAL}\nMore.",
+        "I don\u2019t have **enough** information to answer that.",
+        "\u201cI do not have enough information to answer this question.\u201d",
+    ],
 )
 def test_the_models_own_refusal_is_said_in_the_exact_words(text: str) -> None:
     out, gate = gated(text)
     assert out == REFUSAL
     assert gate.refused
     assert gate.stopped
+
+
+def test_a_page_with_the_words_of_the_refusal_does_not_make_an_answer_of_it() -> None:
+    read = page("form.md", "# Form\n\nHave enough information to answer each question.")
+    support = Support([Excerpt(read, read.sections, 1)], "?", lambda said: dict.fromkeys(said, 1.0))
+    gate = SentenceGate(support, LEAST)
+    assert gate.feed("I don\u2019t have enough information to answer that. ") == REFUSAL
+    assert gate.refused
 
 
 def test_a_refusal_after_an_answer_is_left_away() -> None:

@@ -1,0 +1,15 @@
+"""The sentence that refuses, as models write it."""
+
+import re
+
+# `prompt.REFUSAL` and its nearest wordings.
+_WORDS = "I do(?:n't| not) have enough information to answer (?:that|this|(?:the|your) question)"
+# Around words stand any marks: curly apostrophes (the letter ʼ, too), quotes, Markdown's emphasis.
+_MARKED = _WORDS.replace("'", r"[\W_ʼ]*").replace(" ", r"[\W_]+")
+_REFUSAL = re.compile(rf"(?<![^\W_]){_MARKED}(?![^\W_])", re.IGNORECASE)
+
+
+def refuses(sentence: str) -> bool:
+    """Does it hold the refusal, whatever else it says?"""
+    # Each sentence of a stream is asked: one word is looked for in a tenth of the time.
+    return "enough" in sentence.lower() and _REFUSAL.search(sentence) is not None
