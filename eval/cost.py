@@ -78,6 +78,13 @@ class Cost(BaseModel):
     """Of one's own."""
 
 
+class CostEstimate(Cost):
+    """With its interval of 95 %: None in reports of earlier releases."""
+
+    low: Cost | None = None
+    high: Cost | None = None
+
+
 def read(file: Path = FILE, assume: Sequence[str] = ()) -> Prices:
     """The prices of a file, with some assumptions as `NAME=VALUE` says.
 
@@ -106,43 +113,55 @@ def read(file: Path = FILE, assume: Sequence[str] = ()) -> Prices:
         ) from None
 
 
-def own(prompt_tokens: float, answer_tokens: float, prices: Prices) -> Cost:
-    """On as many GPUs of one's own as the questions keep busy, paid around the clock.
-
-    Args:
-        prompt_tokens: read for a question, on average.
-        answer_tokens: written for a question, on average.
-    """
+def gpu_seconds(prompt_tokens: float, answer_tokens: float, prices: Prices) -> float:
+    """What a question that reads and writes so many takes of a GPU."""
     assumed = prices.assumptions
-    seconds = (
+    return (
         prompt_tokens / assumed.prompt_tokens_a_second
         + answer_tokens / assumed.answer_tokens_a_second
     )
+
+
+def token_dollars(prompt_tokens: float, answer_tokens: float, prices: Prices) -> float:
+    """What services take for these tokens of a question."""
+    million = prompt_tokens * prices.prompt_mtokens.usd + answer_tokens * prices.answer_mtokens.usd
+    return million / 1e6
+
+
+def own(seconds: float, prices: Prices) -> Cost:
+    """On as many GPUs of one's own as the questions keep busy, paid around the clock.
+
+    Args:
+        seconds: that a question takes of a GPU, on average.
+        prices: of the GPU, with what is assumed.
+    """
+    assumed = prices.assumptions
     busy = assumed.questions_a_day * seconds / 86_400
     gpus = max(1, math.ceil(busy / assumed.utilisation))
     return _cost(gpus * HOURS * prices.gpu_hour.usd, assumed, gpus)
 
 
-def hosted(
-    prompt_tokens: float, answer_tokens: float, rag: RagSettings | None, prices: Prices
-) -> Cost:
+def hosted(dollars: float, prices: Prices, rag: RagSettings | None = None) -> Cost:
     """From services by the token; of RAG with embeddings, and with rerank and a vector store where
-    its settings have them: LanceDB costs nothing."""
+    its settings have them: LanceDB costs nothing.
+
+    Args:
+        dollars: for the tokens of a question, on average.
+        prices: of the services, with what is assumed.
+        rag: its settings; None: it is another contender.
+    """
     assumed = prices.assumptions
     questions = assumed.questions_a_day * DAYS
-    month = questions * (
-        prompt_tokens * prices.prompt_mtokens.usd + answer_tokens * prices.answer_mtokens.usd
-    )
     store = 0.0
     if rag:
-        month += questions * assumed.question_tokens * prices.embedding_mtokens.usd
+        dollars += assumed.question_tokens * prices.embedding_mtokens.usd / 1e6
     if rag and rag.rerank:
-        month += questions * 1_000 * prices.rerank_thousand.usd
+        dollars += prices.rerank_thousand.usd / 1_000
     if rag and rag.store == "pinecone":
         reads = questions * assumed.read_units / 1e6 * prices.store_mreads.usd
         kept = assumed.store_gb * prices.store_gb_month.usd
         store = max(prices.store_month.usd, reads + kept)
-    return _cost(month / 1e6 + store, assumed)
+    return _cost(questions * dollars + store, assumed)
 
 
 def at(prices: Prices, questions_a_day: float) -> Prices:

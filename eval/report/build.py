@@ -1,10 +1,12 @@
 """A report from the files of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 from eval import cost, statistics
-from eval.cost import Prices
+from eval.bootstrap import mean
+from eval.cost import Cost, CostEstimate, Prices
 from eval.exam.contenders import METHODS, parse
 from eval.report.claim import RAG
 from eval.report.comparison import compare
@@ -91,13 +93,14 @@ def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices)
     measures = numbers(found)
     grouped = {**groups(found), "leaked": groups(scored.marks[name]).get("leaked", {})}
     (contender,) = parse([name])
-    reads, writes = measures.get("prompt_tokens"), measures.get("completion_tokens")
-    own = hosted = None
-    if contender.method in METHODS and reads and writes:
-        own = cost.own(reads.value, writes.value, prices)
+    gpu_seconds = token_dollars = own = hosted = None
+    if contender.method in METHODS and {"prompt_tokens", "completion_tokens"} <= measures.keys():
+        gpu_seconds = _for_a_question(cost.gpu_seconds, found, prices)
+        own = _estimate(cost.own, gpu_seconds, prices)
         if contender.role == "base":
             rag = scored.run.rag if contender.method == "rag" else None
-            hosted = cost.hosted(reads.value, writes.value, rag, prices)
+            token_dollars = _for_a_question(cost.token_dollars, found, prices)
+            hosted = _estimate(partial(cost.hosted, rag=rag), token_dollars, prices)
     return Contender(
         name=name,
         answers=len(found),
@@ -110,9 +113,27 @@ def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices)
         memory=_memory(scored, name),
         gpu_memory=scored.measured.gpu_bytes.get(name),
         index=scored.measured.index_bytes.get(contender.method),
+        gpu_seconds=gpu_seconds,
+        token_dollars=token_dollars,
         own=own,
         hosted=hosted,
     )
+
+
+def _for_a_question(
+    takes: Callable[[float, float, Prices], float], found: Sequence[Mark], prices: Prices
+) -> Number:
+    """The mean of what questions take, by what each one reads and writes: these go together."""
+    reads, writes = (BY_NAME[f"{what}_tokens"].values(found) for what in ("prompt", "completion"))
+    return number(mean([takes(*both, prices) for both in zip(reads, writes, strict=True)]))
+
+
+def _estimate(
+    price: Callable[[float, Prices], Cost], takes: Number, prices: Prices
+) -> CostEstimate:
+    """A price never falls where questions take more: the ends of one interval are the other's."""
+    found, low, high = (price(one, prices) for one in (takes.value, takes.low, takes.high))
+    return CostEstimate(**found.model_dump(), low=low, high=high)
 
 
 def _in_short(found: Sequence[Mark]) -> dict[str, Number]:

@@ -1,8 +1,8 @@
 """The table of the claim: what others published of both ways, and what this run measured."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from eval.cost import Cost
+from eval.cost import CostEstimate
 from eval.exam.contenders import Contender as Kind
 from eval.exam.contenders import Method, Role, parse
 from eval.report.report import Contender, Number, Report
@@ -38,11 +38,13 @@ def rows(report: Report) -> list[Row]:
     return [
         Row("accuracy", ("59 %", "89 %"), [share(n) for n in measure(report.accuracy)]),
         Row("p99 of an answer", ("2,100 ms", "1,200 ms"), [ms(n) for n in measure("total_p99")]),
-        Row("cost a month, own GPU", (DASH, DASH), [_dollars(one.own) for one in ours]),
-        Row("cost a month, hosted", (DASH, DASH), [_dollars(one.hosted) for one in ours]),
-        Row("memory on GPUs", (DASH, "16 GB"), [gib(one.gpu_memory) for one in ours]),
-        Row("engine's processes, RSS", (DASH, DASH), [gib(one.memory) for one in ours]),
-        Row("index on disk", (DASH, DASH), [mib(one.index) for one in ours]),
+        Row("cost a month, own GPU", (DASH, DASH), [dollars(one.own, "month", 0) for one in ours]),
+        Row(
+            "cost a month, hosted", (DASH, DASH), [dollars(one.hosted, "month", 0) for one in ours]
+        ),
+        Row("memory on GPUs", (DASH, "16 GB"), [_gib(one.gpu_memory) for one in ours]),
+        Row("engine's processes, RSS", (DASH, DASH), [_gib(one.memory) for one in ours]),
+        Row("index on disk", (DASH, DASH), [_mib(one.index) for one in ours]),
         Row(
             "tokens read for a question",
             (DASH, DASH),
@@ -79,16 +81,20 @@ SHOWN = {"share": share, "score": score, "seconds": ms, "tokens": tokens}
 """A number with its interval, by the unit of its measure."""
 
 
-def gib(size: int | None) -> str:
-    return DASH if size is None else f"{size / 2**30:.2f} GiB"
+def dollars(cost: CostEstimate | None, per: Literal["month", "thousand"], digits: int) -> str:
+    if cost is None:
+        return DASH
+    parts = (cost, cost.low, cost.high)
+    value, *ends = (f"{getattr(one, per):,.{digits}f}" for one in parts if one)
+    return f"${value} ({' to '.join(ends)})" if ends else f"${value}"
 
 
-def mib(size: int | None) -> str:
-    return DASH if size is None else f"{size / 2**20:,.1f} MiB"
+def _gib(size: int | None) -> str:
+    return DASH if size is None else f"{size / 2**30:.2f} GiB (one measurement)"
 
 
-def _dollars(cost: Cost | None) -> str:
-    return f"${cost.month:,.0f}" if cost else DASH
+def _mib(size: int | None) -> str:
+    return DASH if size is None else f"{size / 2**20:,.1f} MiB (one measurement)"
 
 
 def _context(report: Report, kind: Kind) -> str:

@@ -24,6 +24,7 @@ def html(report: Report) -> str:
         report=report,
         summary=tables.summary(report),
         claim=tables.claim(report),
+        once=tables.ONCE,
         in_words=tables.in_words(report),
         plots=plots(report),
         measured=tables.measured(report),

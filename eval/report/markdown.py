@@ -26,7 +26,7 @@ def table(found: Table) -> str:
 
 def _page(report: Report) -> Iterator[str]:
     yield f"# Report of {_plain(report.run)}\n\n{_plain(tables.summary(report))}\n"
-    yield f"## The claim\n\n{table(tables.claim(report))}\n"
+    yield f"## The claim\n\n{table(tables.claim(report))}\n\n{tables.ONCE}\n"
     if words := tables.in_words(report):
         yield f"{_plain(words)}\n"
     yield f"## Every contender\n\n{table(tables.measured(report))}\n"

@@ -3,9 +3,11 @@
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from eval import cost
+from eval.cost import Cost, Prices
 from eval.exam.contenders import parse
 from eval.report.claim import RAG
 from eval.report.report import Contender, Number, Report
@@ -123,33 +125,44 @@ def _calibration(report: Report) -> Iterator[Plot]:
 
 
 def _cost(report: Report) -> Iterator[Plot]:
-    lines: list[tuple[str, str, str, list[float]]] = []
+    lines: list[tuple[str, str, str, list[list[float]]]] = []
     for name in dict.fromkeys([RAG, report.subject]):
         one = report.contender(name)
-        if one is None or one.own is None:
+        if one is None or one.gpu_seconds is None:
             continue
-        reads, writes = (one.measures[f"{what}_tokens"].value for what in ("prompt", "completion"))
-        many = [cost.at(report.prices, questions) for questions in QUESTIONS_A_DAY]
-        months = [cost.own(reads, writes, prices).month for prices in many]
+        months = _months(cost.own, one.gpu_seconds, report.prices)
         lines.append((f"{name}, own GPU", _colour(one), "-", months))
-        if one.hosted:
+        if one.token_dollars:
             rag = report.provenance.rag if _method(one) == "rag" else None
-            hosted = [cost.hosted(reads, writes, rag, prices).month for prices in many]
-            lines.append((f"{name}, hosted", _colour(one), ":", hosted))
+            months = _months(partial(cost.hosted, rag=rag), one.token_dollars, report.prices)
+            lines.append((f"{name}, hosted", _colour(one), ":", months))
     if lines:
 
         def draw(axes: Any) -> None:
-            for label, colour, style, months in lines:
+            for label, colour, style, (months, low, high) in lines:
                 axes.plot(QUESTIONS_A_DAY, months, style, color=colour, label=label)
+                axes.fill_between(QUESTIONS_A_DAY, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.set(xscale="log", yscale="log", xlabel="questions a day", ylabel="dollars a month")
             axes.legend(frameon=False, labelcolor=_INK)
 
         yield Plot(
             "cost",
             "Cost against questions a day",
-            "A GPU of one's own costs the same until it is busy; services cost by the token.",
+            "A GPU of one's own costs the same until it is busy; services cost by the token. Bands,"
+            " often no wider than the lines, are intervals of 95 %.",
             _svg("cost", draw),
         )
+
+
+def _months(
+    price: Callable[[float, Prices], Cost], takes: Number, prices: Prices
+) -> list[list[float]]:
+    """By questions a day: what is paid, and the ends of its interval."""
+    many = [cost.at(prices, questions) for questions in QUESTIONS_A_DAY]
+    return [
+        [price(one, prices).month for prices in many]
+        for one in (takes.value, takes.low, takes.high)
+    ]
 
 
 def _point(axes: Any, one: Contender, x: Number, y: Number) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval.bootstrap import Estimate
-from eval.cost import Cost, Prices
+from eval.cost import CostEstimate, Prices
 from eval.exam import answer
 from eval.exam.measured import Measured
 from eval.exam.run import Run
@@ -74,9 +74,13 @@ class Contender(_Part):
     """The same on GPUs."""
     index: int | None = None
     """Bytes of its index on disk."""
-    own: Cost | None
+    gpu_seconds: Number | None = None
+    """That a question takes of a GPU of one's own."""
+    token_dollars: Number | None = None
+    """That services take for the tokens of a question."""
+    own: CostEstimate | None
     """On a GPU of one's own; None: nothing is known of its tokens."""
-    hosted: Cost | None
+    hosted: CostEstimate | None
     """From services; None also for a tuned model, which they do not have."""
 
 

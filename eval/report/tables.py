@@ -3,9 +3,14 @@
 from typing import NamedTuple
 
 from eval.exam.run import Model, Provenance
-from eval.report.claim import COLUMNS, DASH, RAG, SHOWN, beside, rows
+from eval.report.claim import COLUMNS, RAG, SHOWN, beside, dollars, rows
 from eval.report.report import Comparison, Report
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, MEASURES
+
+ONCE = (
+    "Memory, at its highest, and the index are one measurement of a run: they have no interval."
+    " Repeat the run to see how they vary."
+)
 
 
 class Table(NamedTuple):
@@ -109,8 +114,7 @@ def cost(report: Report) -> Table:
         if one.own:
             cells = [one.name]
             for found in (one.own, one.hosted):
-                values = (found.month, found.thousand) if found else ()
-                cells += [f"${value:,.2f}" for value in values] or [DASH, DASH]
+                cells += [dollars(found, "month", 2), dollars(found, "thousand", 2)]
             body.append(cells)
     thousand = "1,000 questions"
     return Table(["", "own GPU: a month", thousand, "hosted: a month", thousand], body)

@@ -1,8 +1,11 @@
 """A report: true to its run, whole in itself, and safe to open whatever models and wikis wrote."""
 
 import json
+import math
+import random
 import re
 import shutil
+from collections.abc import Callable
 from datetime import date
 from html import escape
 from html.parser import HTMLParser
@@ -12,6 +15,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from eval import bootstrap, cost
+from eval.cost import Cost, CostEstimate
 from eval.exam.answer import Answer
 from eval.rag.settings import RagSettings
 from eval.report import claim, tables
@@ -36,6 +40,7 @@ CONTENDERS = {
     "base-rag": Behaviour(accuracy=0.45, seconds=2),
     "first-sentence": Behaviour(first_sentence=True),
 }
+PAGES = {"base-pages": Behaviour()}
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +63,31 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
         return one.model_copy(update={"text": one.text + EVIL, "cited_pages": cited})
 
     run = runs.write(folder, CONTENDERS, asked, manifest="e" * 64, change=change)
+    return measured(run)
+
+
+def measured(run: Path, *assume: str) -> Report:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "SAMPLES", 300)
         patch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 150)
-        return report(score(run), cost.read())
+        return report(score(run), cost.read(assume=assume))
+
+
+def taking(tokens: Callable[[], tuple[int, int]]) -> Callable[[Answer], Answer]:
+    """Rewrites an answer: so many tokens were read and written for it."""
+
+    def change(one: Answer) -> Answer:
+        reads, writes = tokens()
+        return one.model_copy(update={"prompt_tokens": reads, "completion_tokens": writes})
+
+    return change
+
+
+def ends(found: CostEstimate | None) -> tuple[Cost, CostEstimate, Cost]:
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    return found.low, found, found.high
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +151,8 @@ def test_the_plots_take_their_colours_from_the_page(page: str) -> None:
         assert all(f"--{name}: #" in page for name in used)
         assert not re.search(r"#0\d0\d0\d|<metadata|font-family|http", svg)
     assert "tuned-pages</text>" in drawn[0]
+    bands = re.findall(r"fill: var\(--(\w+)\); fill-opacity", drawn[3])
+    assert bands == ["base", "base", "tuned"], "of costs: RAG on both, the subject on its own"
 
 
 def test_markdown_quotes_nobody_and_holds_its_tables(made: Report) -> None:
@@ -159,6 +187,17 @@ def test_a_report_comes_back_from_its_file(made: Report, tmp_path: Path) -> None
     file.write_text('{"run": 3}')
     with pytest.raises(AskdocsError, match=r"report\.json: .*make it anew"):
         reports.read(tmp_path)
+
+
+def test_a_report_of_an_earlier_release_is_read(made: Report, tmp_path: Path) -> None:
+    """Its costs have no intervals."""
+    found = json.loads(made.model_dump_json())
+    for one in found["contenders"]:
+        del one["gpu_seconds"], one["token_dollars"]
+        for costs in filter(None, (one["own"], one["hosted"])):
+            del costs["low"], costs["high"]
+    (tmp_path / reports.FILE).write_text(json.dumps(found))
+    assert "| cost a month, hosted | – | – | $248 | – |" in markdown(reports.read(tmp_path))
 
 
 def test_everything_is_compared_with_the_product(made: Report) -> None:
@@ -198,12 +237,60 @@ def test_what_has_no_model_costs_nothing_and_a_tuned_one_is_not_hosted(made: Rep
     assert rag.month > pages.month
 
 
-def test_memory_on_gpus_in_processes_and_on_disk_are_told_apart(made: Report) -> None:
+def test_the_interval_of_a_cost_holds_the_true_one(tmp_path: Path) -> None:
+    """Of questions that read 1,000 tokens and write 100, give or take a half."""
+    asked, times, luck = runs.questions(60, 20), 10, random.Random(7)
+    change = taking(lambda: (luck.randint(500, 1500), luck.randint(50, 150)))
+    made = []
+    for _ in range(times):
+        run = runs.write(tmp_path, PAGES, asked, change=change)
+        made.append(measured(run, "questions_a_day=1e6"))
+    prices = made[0].prices
+    own = cost.own(cost.gpu_seconds(1000, 100, prices), prices)
+    hosted = cost.hosted(cost.token_dollars(1000, 100, prices), prices)
+    found = [[ends(one.own), ends(one.hosted)] for (one,) in (each.contenders for each in made)]
+    for side, true in enumerate((own, hosted)):
+        intervals = [each[side] for each in found]
+        assert sum(low.month <= true.month <= high.month for low, _, high in intervals) >= 8
+        assert all(low.month < high.month for low, _, high in intervals)
+    # The standard error of a mean of evenly spread values, by hand.
+    shares = (cost.token_dollars(1000, 0, prices), cost.token_dollars(0, 100, prices))
+    error = cost.hosted(math.hypot(*shares) / math.sqrt(12 * len(asked)), prices)
+    width = sum(high.thousand - low.thousand for _, (low, _, high) in found) / times
+    assert width == pytest.approx(2 * 1.96 * error.thousand, rel=0.1)
+
+
+def test_what_a_question_reads_and_writes_is_drawn_together(tmp_path: Path) -> None:
+    """Each question writes less by as much money as it reads more."""
+    tokens = ((1000 + 5 * more, 200 - more) for more in range(0, 100, 4))
+    change = taking(lambda: next(tokens))
+    run = runs.write(tmp_path, PAGES, runs.questions(20, 5), change=change)
+    (one,) = measured(run).contenders
+    low, found, high = ends(one.hosted)
+    assert low.month == pytest.approx(found.month)
+    assert high.month == pytest.approx(found.month)
+    assert one.measures["prompt_tokens"].low < one.measures["prompt_tokens"].high - 50
+
+
+def test_costs_stand_in_the_tables_with_their_intervals(made: Report, page: str) -> None:
+    """Which have no width where all questions are alike, nor where one GPU is enough."""
+    cells = "$734.38 (734.38 to 734.38)", "$24.14 (24.14 to 24.14)", "–", "–"
+    text = markdown(made)
+    assert "| cost a month, own GPU | – | – | $734 (734 to 734) | $734 (734 to 734) |" in text
+    assert "| cost a month, hosted | – | – | $248 (248 to 248) | – |" in text
+    assert f"| tuned-pages | {' | '.join(cells)} |" in text
+    for cell in cells:
+        assert f"<td>{cell}</td>" in page
+
+
+def test_memory_on_gpus_in_processes_and_on_disk_are_told_apart(made: Report, page: str) -> None:
     rows = {row.what: (row.published, row.measured) for row in claim.rows(made)}
     assert [one.name for one in claim.beside(made)] == ["base-rag", "tuned-pages"]
-    assert rows["memory on GPUs"] == (("–", "16 GB"), ["–", "15.00 GiB"])
-    assert rows["engine's processes, RSS"] == (("–", "–"), ["1.00 GiB", "–"])
-    assert rows["index on disk"] == (("–", "–"), ["–", "1.0 MiB"])
+    assert rows["memory on GPUs"] == (("–", "16 GB"), ["–", "15.00 GiB (one measurement)"])
+    assert rows["engine's processes, RSS"] == (("–", "–"), ["1.00 GiB (one measurement)", "–"])
+    assert rows["index on disk"] == (("–", "–"), ["–", "1.0 MiB (one measurement)"])
+    for text in (markdown(made), page):
+        assert "they have no interval. Repeat the run" in text
 
 
 def test_where_an_exam_went_on_is_told(made: Report) -> None:
@@ -217,11 +304,14 @@ def test_where_an_exam_went_on_is_told(made: Report) -> None:
 
 def test_costs_are_what_one_works_out_by_hand() -> None:
     prices = cost.read(assume=["questions_a_day=1000", "utilisation=0.5"])
-    own = cost.own(2400, 490, prices)  # 2 s each: 2,000 s a day
+    seconds = cost.gpu_seconds(2400, 490, prices)
+    assert seconds == 2  # 2,000 a day
+    own = cost.own(seconds, prices)
     assert own.gpus == 1
     assert own.month == pytest.approx(730 * 1.006)
-    assert cost.own(2400, 490, cost.at(prices, 43_200)).gpus == 2
-    hosted = cost.hosted(1000, 100, None, prices)
+    assert cost.own(seconds, cost.at(prices, 43_200)).gpus == 2
+    dollars = cost.token_dollars(1000, 100, prices)
+    hosted = cost.hosted(dollars, prices)
     assert hosted.thousand == pytest.approx(3.0 + 1.5)
     assert hosted.month == pytest.approx(4.5 * 365 / 12)
     for settings, thousand, store in (
@@ -229,7 +319,7 @@ def test_costs_are_what_one_works_out_by_hand() -> None:
         (RagSettings(), 2 + 0.0048, 0),  # LanceDB
         (RagSettings(rerank=False), 0.0048, 0),
     ):
-        rag = cost.hosted(1000, 100, settings, prices)
+        rag = cost.hosted(dollars, prices, settings)
         assert rag.month - hosted.month == pytest.approx(thousand * 365 / 12 + store)
 
 
