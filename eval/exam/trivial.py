@@ -31,6 +31,6 @@ def best_overlap(texts: Iterable[str], question: str) -> str:
 
 def _sentences(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
-        for unit in units(text):
+        for unit in units(text, most=None):
             if not unit.text.lstrip().startswith("#"):
                 yield unit.text

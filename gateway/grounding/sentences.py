@@ -51,8 +51,8 @@ def first(text: str, seen: int = 0) -> str | None:
     return text[: end.end()] if end else None
 
 
-def units(text: str) -> list[Unit]:
-    """A section's text, cut into what can be quoted. At most MOST units."""
+def units(text: str, most: int | None = MOST) -> list[Unit]:
+    """A section's text, cut into what can be quoted. At most `most` units."""
     found: list[Unit] = []
     if "<!--" in text and not _FENCED.search(text):
         text = _COMMENT.sub("", text)  # readers of the page do not see it
@@ -61,7 +61,7 @@ def units(text: str) -> list[Unit]:
             bare = sentence.rstrip()
             worth = begins and number == 0 and bool(content_words(_TARGET.sub("", bare)))
             found.append(Unit(bare, sentence[len(bare) :] or " ", worth))
-    return found[:MOST]
+    return found[:most]
 
 
 def _blocks(text: str) -> list[tuple[str, bool]]:
