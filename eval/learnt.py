@@ -24,6 +24,7 @@ from typing import Any
 
 import httpx
 
+from eval import lines
 from eval.bootstrap import Estimate, mean
 from eval.exam.trivial import Reader, always_refuse, best_overlap, first_sentence
 from eval.score import is_refusal, token_f1
@@ -214,9 +215,9 @@ def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str
             nonlocal done
             done += 1
             if options.keep:
-                with options.keep.open("a", encoding="utf-8") as file:
+                with lines.appending(options.keep) as file:
                     row = {"model": name, "example": example, "answer": said}
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             if sys.stderr.isatty():
                 print(f"\r{name}: {done:,}", end="", file=sys.stderr, flush=True)
 

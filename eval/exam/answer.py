@@ -4,12 +4,13 @@ A run appends each one to a file as soon as it is there. Whoever is killed in th
 loses that line, and asks its question again.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eval import lines
 
 FILE = "answers.jsonl"
 
@@ -69,11 +70,7 @@ def latest(run: Path) -> dict[tuple[str, str], Answer]:
 @contextmanager
 def appending(run: Path) -> Iterator[Callable[[Answer], None]]:
     """Writes answers behind those that are there, each at once."""
-    with (run / FILE).open("a+b") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # half a line of a run that was killed
-                file.write(b"\n")
+    with lines.appending(run / FILE) as file:
 
         def append(one: Answer) -> None:
             file.write(one.model_dump_json().encode() + b"\n")

@@ -38,6 +38,7 @@ if __name__ == "__main__":
 import numpy as np
 from pydantic import ValidationError
 
+from eval import lines
 from eval.exam.teller import Teller, work
 from eval.rag import measure
 from eval.rag.endpoints import Endpoints
@@ -164,12 +165,7 @@ def _with(settings: RagSettings, **changed: object) -> RagSettings:
 
 
 def _append(file: Path, result: Result) -> None:
-    """On a line of its own, also behind half of one that a kill left."""
-    with file.open("ab+") as results:
-        if results.tell():
-            results.seek(-1, os.SEEK_END)
-            if results.read(1) != b"\n":
-                results.write(b"\n")
+    with lines.appending(file) as results:
         results.write(result.model_dump_json().encode() + b"\n")
         results.flush()
         os.fsync(results.fileno())

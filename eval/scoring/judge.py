@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from eval import lines
 from eval.exam.answer import Answer
 from eval.exam.question import Question
 from gateway.errors import AskdocsError
@@ -148,8 +149,8 @@ class Judge:
             "correct": self._said[key],
             "reason": reason[1] if reason else reply[:500],
         }
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        with lines.appending(self._file) as file:
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
     def _key(self, asked: Question, given: Answer) -> str:
         texts = [RUBRIC, self.model, asked.text, asked.answer, given.text]

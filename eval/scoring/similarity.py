@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
+from eval import lines
 from gateway.search.embed import Embedder
 
 FILE = "similar.jsonl"
@@ -65,5 +66,5 @@ class Similarity:
 
     def _keep(self, key: str, cosine: float) -> None:
         self._kept[key] = cosine
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"texts": key, "similarity": cosine}) + "\n")
+        with lines.appending(self._file) as file:
+            file.write(json.dumps({"texts": key, "similarity": cosine}).encode() + b"\n")

@@ -168,6 +168,7 @@ async def test_what_was_answered_is_not_asked_again(
     assert await asyncio.to_thread(learnt.main) == 0
     assert len(seen) == 300
     assert "| token F1 | 1.000 (1.000 to 1.000) |" in capsys.readouterr().out
+    assert len(kept.read_text().splitlines()) == 301  # nothing is glued to half a line
 
 
 def test_what_is_no_example_is_named_with_its_line(file: Path) -> None:

@@ -171,8 +171,13 @@ def test_meanings_are_compared_once(tmp_path: Path, embedder: Embedder) -> None:
     assert first(GOLD, GOLD) == pytest.approx(1, abs=1e-3)
     kept = (tmp_path / "similar.jsonl").read_text()
     (tmp_path / "similar.jsonl").write_text(kept + '{"texts": "half')
-    assert Similarity(tmp_path, embedder)("Reload with F5.", GOLD) == like
-    assert (tmp_path / "similar.jsonl").read_text().startswith(kept)
+    again = Similarity(tmp_path, embedder)
+    assert again("Reload with F5.", GOLD) == like
+    again("Press F6.", GOLD)  # on a line of its own
+    behind = (tmp_path / "similar.jsonl").read_text()
+    assert behind.startswith(kept)
+    Similarity(tmp_path, embedder)("Press F6.", GOLD)
+    assert (tmp_path / "similar.jsonl").read_text() == behind
 
 
 def test_meanings_are_compared_side_by_side_and_go_on_where_they_were_stopped(
@@ -219,6 +224,8 @@ async def test_a_judge_is_asked_once_for_each_text(tmp_path: Path, endpoint: End
     await again.ask([*asked, *answers("F5!")], lambda *_: None)
     assert len(endpoint.asked) == 3
     assert [again(*one) for one in asked] == [True, False, True]
+    third = Judge(tmp_path, "j", endpoint.url)
+    assert third(*answers("F5!")[0]) is True  # it came behind the half line
     assert Judge(tmp_path, "another", endpoint.url)(*asked[0]) is None
 
 
