@@ -11,7 +11,9 @@ _BIRDS = (
 )
 _PLACES = ("cellar", "harbour", "orchard", "quarry", "tower")
 _CREWS = ("night shift", "apprentices", "harbour master", "canteen staff")
-_ELSEWHERE = ("volcano", "submarine", "theatre", "glacier")
+_ELSEWHERE = ("volcano", "theatre")
+EVERYWHERE = "Skilled workers built it from local parts."
+"""On every page. It answers no question, and has no word in common with an answer."""
 
 
 class Fact(NamedTuple):
@@ -20,10 +22,12 @@ class Fact(NamedTuple):
     question: str
     answer: str
     page: str | None
+    is_about: bool = True
+    """Is it about the wiki's subject, so that pages are found for it?"""
 
 
 def facts() -> list[Fact]:
-    """60 that the wiki answers and 40 that it does not."""
+    """60 that the wiki answers and 40 that it does not: 20 about its subject and 20 about none."""
     found = []
     for number, (bird, place) in enumerate(itertools.product(_BIRDS, _PLACES)):
         name, crew = f"{bird} pump in the {place}", _CREWS[number % len(_CREWS)]
@@ -31,10 +35,11 @@ def facts() -> list[Fact]:
         found.append(
             Fact(f"How often is the {name} cleaned?", answer, f"{bird}-{place}.md".lower())
         )
+    for bird, place in itertools.product(_BIRDS[:10], _PLACES[:2]):
+        found.append(Fact(f"Who painted the {bird} pump in the {place}?", "", None))
     for bird, place in itertools.product(_BIRDS[:10], _ELSEWHERE):
-        found.append(
-            Fact(f"Which composer visited the {bird} exhibition near the {place}?", "", None)
-        )
+        asked = f"Who won the {bird} chess prize at the {place} festival?"
+        found.append(Fact(asked, "", None, is_about=False))
     return found
 
 
@@ -50,7 +55,7 @@ def write(folder: Path) -> tuple[Path, Path]:
             rows[-1]["context_doc"] = fact.page
             title = fact.answer.removeprefix("The ").partition(" is cleaned")[0]
             (docs / fact.page).write_text(
-                f"# {title}\n\nIt was built by hand from local parts.\n\n"
+                f"# {title}\n\n{EVERYWHERE}\n\n"
                 f"## Cleaning\n\n{fact.answer}\n\n## Noise\n\nIt hums at {number + 200} hertz.\n"
             )
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -5,6 +5,7 @@ whatever stands in the prompt.
 """
 
 import hashlib
+import itertools
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +15,10 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from gateway.grounding.prompt import REFUSAL
+from tests.eval.facts import EVERYWHERE
 from tests.speaking import Handler, serving
 
+# No page says so.
 WRONG = "Nobody could possibly know, so please look elsewhere tomorrow."
 
 
@@ -26,13 +29,16 @@ class Script:
     right: frozenset[str]
     """Questions that it answers as they were answered."""
     refused: frozenset[str] = frozenset()
-    """Questions that it refuses; to all others it says something wrong."""
+    """Questions that it refuses."""
+    misread: frozenset[str] = frozenset()
+    """Questions to which it says what every page says; to all others what no page says."""
 
 
-def share(questions: Sequence[str], part: float, seed: str) -> frozenset[str]:
-    """So many of the questions, exactly, drawn by a seed."""
+def dealt(questions: Sequence[str], seed: str, *shares: float) -> list[frozenset[str]]:
+    """Parts of the questions, of exactly these shares, drawn by a seed."""
     ranked = sorted(questions, key=lambda q: hashlib.sha256(f"{seed}:{q}".encode()).digest())
-    return frozenset(ranked[: round(part * len(ranked))])
+    ends = [round(end * len(ranked)) for end in itertools.accumulate(shares, initial=0)]
+    return [frozenset(ranked[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 class _Handler(Handler):
@@ -108,7 +114,9 @@ class Scripted(ThreadingHTTPServer):
         script = self.scripts[model]
         if asked in script.right:
             return known
-        return REFUSAL if asked in script.refused else WRONG
+        if asked in script.refused:
+            return REFUSAL
+        return EVERYWHERE if asked in script.misread else WRONG
 
 
 @contextmanager
