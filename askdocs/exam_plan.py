@@ -21,10 +21,11 @@ from eval.exam.run import Asked, Model, Run
 from eval.exam.run import Wiki as Known
 from eval.exam.wiki import Wiki
 from eval.rag.settings import RagSettings
+from eval.rows import Row
 from gateway.aliases import BASE, DOCS
 from gateway.errors import AskdocsError
 from gateway.grounding import prompt
-from gateway.search import embed
+from gateway.search import calibration, embed
 from gateway.search.index import Index
 from gateway.wiki.page import Page
 from training.leaks import leaked, trained
@@ -142,11 +143,19 @@ def plan(
     if "tuned" in models:
         learnt = options.trained or _learnt(file, models["tuned"].name, home_dir)
         if learnt is None:
-            notes.append("no leaks are marked: name the rows of the training with --trained")
+            notes.append("leaks into the training are not marked: name its rows with --trained")
     known = [] if learnt is None else trained(rows.read(learnt))
     index = index_file(home_dir)
     source, pages = source_of(index, options.docs)
+    memory, remembered = _memory(index)
     lines = leaked(drawn, known)
+    if of_memory := leaked(drawn, remembered):
+        lines |= of_memory
+        notes.append(
+            f"{len(of_memory):,} questions count as leaked because the memory, by which the product"
+            f" finds pages, has them or nearly: `askdocs docs learn {file}` takes those of the"
+            " split test out of it"
+        )
     asked = draw.questions(file, drawn, (page.path for page in pages), lines)
     budget = exam_place.budget(reads.page_budget, options.max_tokens, list(models.values()))
     rag = None
@@ -171,6 +180,7 @@ def plan(
             trained_sha256=None if learnt is None else _sha256(learnt),
         ),
         wiki=_wiki(source, pages),
+        memory=memory,
         contenders=tuple(one.name for one in chosen),
         models=models,
         alias=DOCS,
@@ -237,6 +247,17 @@ def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
         f"--docs {docs}: the gateway does not answer from it; its index has"
         f" {', '.join(names) or 'no wiki'}: name that, or run `askdocs docs sync {docs}`"
     )
+
+
+def _memory(file: Path) -> tuple[str, list[Row]]:
+    """The memory of answered questions, as `Run.memory` has it, and those that vote."""
+    with closing(Index(file)) as index, index.snapshot():
+        measured = calibration.load(index.memory())
+        if measured is None or not measured.is_on:
+            return "off", []
+        answers = index.answers()
+    which = f"{calibration.digest(answers)}, weight {measured.weight:g}"
+    return which, [Row(line=0, question=one.question, answer="") for one in answers]
 
 
 def _wiki(name: str, pages: Sequence[Page]) -> Known:

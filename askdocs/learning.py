@@ -28,9 +28,10 @@ def run(index: Index, writing: Writing, rows: list[Answered], dry_run: bool) -> 
 def show(learned: Learned, dry_run: bool) -> None:
     """A summary for people."""
     how = " (dry run: nothing was written)" if dry_run else ""
+    held_out = f", {learned.held_out:,} held out for the exam" if learned.held_out else ""
     out.print(
         f"{learned.added:,} questions added, {learned.changed:,} changed, {learned.known:,} known,"
-        f" {learned.without_page:,} without a page{how}"
+        f" {learned.without_page:,} without a page{held_out}{how}"
     )
     for line in learned.unknown[:LISTED]:
         out.print(f"  [red]![/red] {escape(line)}: the wiki has no such page")

@@ -86,6 +86,9 @@ class Run(BaseModel):
 
     questions: Asked
     wiki: Wiki
+    memory: str | None = None
+    """Which answered questions vote for the pages that the product finds, and what that weighs;
+    off: none do; None: an earlier release did not look."""
     contenders: tuple[str, ...]
     models: dict[str, Model]
     """By role: base, tuned."""

@@ -19,12 +19,15 @@ class Answered:
     question: str
     pages: tuple[str, ...]
     """As the file names them; none where the wiki has no answer, or the row does not say where."""
+    held_out: bool = False
+    """Is it of the split test? Then an exam asks it."""
 
 
 def read_answers(file: Path) -> list[Answered]:
     """The rows of a file of JSON lines with `question`, and `context_doc` or `context_docs`.
 
-    A row with `"answerable": false` has no pages. Other fields are not looked at.
+    A row with `"answerable": false` has no pages, and one with `"split": "test"` is held out. Other
+    fields are not looked at.
 
     Raises:
         AskdocsError: the file cannot be read, or with file and line, rows that are broken.
@@ -63,7 +66,8 @@ def _row(where: str, line: str) -> Answered:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"context_docs is {_short(names)}: write a list of paths of pages")
     pages = (name.strip() for name in names) if answerable else ()
-    return Answered(where, question, tuple(dict.fromkeys(filter(None, pages))))
+    held_out = row.get("split") == "test"
+    return Answered(where, question, tuple(dict.fromkeys(filter(None, pages))), held_out)
 
 
 def _short(value: Any) -> str:

@@ -34,6 +34,8 @@ class Learned:
     """Questions that were known as they are, and rows that repeat another one."""
     without_page: int
     """Rows that are not answerable, or name no page."""
+    held_out: int
+    """Rows of the split test, which an exam asks."""
     unknown: tuple[str, ...]
     """Of each row that names a page which the wiki does not have: where, and the page."""
     before: Calibration | None
@@ -50,6 +52,7 @@ class _Merged:
     changed: int
     known: int
     without_page: int
+    held_out: int
     unknown: tuple[str, ...]
 
 
@@ -63,8 +66,9 @@ def learn(
 ) -> Learned:
     """Store the answers of `rows`, and whether the memory is on from now on.
 
-    A question that is there already is answered by the pages of the later row. Without rows, what
-    is stored is measured again, which is worth while after the wiki has changed.
+    A question that is there already is answered by the pages of the later row. One that is held out
+    is not learnt, and no longer there if it was. Without rows, what is stored is measured again,
+    which is worth while after the wiki has changed.
 
     Args:
         search: of the index that is written to.
@@ -106,6 +110,7 @@ def learn(
         changed=merged.changed,
         known=merged.known,
         without_page=merged.without_page,
+        held_out=merged.held_out,
         unknown=merged.unknown,
         before=before,
         after=after,
@@ -123,11 +128,13 @@ def _paths(writer: Writer) -> Paths:
 
 
 def _merged(stored: Sequence[Answer], pages: Paths, rows: Sequence[Answered]) -> _Merged:
-    before = {one.id: one for one in stored}
+    held_out = {question_id(row.question) for row in rows if row.held_out}
+    learnt = [row for row in rows if question_id(row.question) not in held_out]
+    before = {one.id: one for one in stored if one.id not in held_out}
     given: dict[str, Answer] = {}
     unknown: list[str] = []
     repeated = 0
-    for row in rows:
+    for row in learnt:
         found = {name: pages.find(name) for name in row.pages}
         unknown += [f"{row.where}: {name}" for name, path in found.items() if path is None]
         if paths := tuple(dict.fromkeys(path for path in found.values() if path is not None)):
@@ -144,7 +151,8 @@ def _merged(stored: Sequence[Answer], pages: Paths, rows: Sequence[Answered]) ->
         added=added,
         changed=len(given) - added - known,
         known=known + repeated,
-        without_page=sum(not row.pages for row in rows),
+        without_page=sum(not row.pages for row in learnt),
+        held_out=len(rows) - len(learnt),
         unknown=tuple(unknown),
     )
 
@@ -174,6 +182,7 @@ def _written(
         there = {one.id: (one.paths, one.model) for one in writer.answers()}
         if there != {one.id: (one.paths, one.model) for one in before}:
             return False
+        writer.remove_answers(there.keys() - {one.id for one in answers})
         writer.put_answers(one for one in answers if there.get(one.id) != (one.paths, one.model))
         writer.put_memory(measured.dump())
     return True

@@ -316,13 +316,16 @@ def test_learn_reads_answered_questions_and_says_whether_they_help(
         '{"question": "What do I need first?", "context_doc": "install.md"}\n'
         '{"question": "Where is it?", "context_doc": "nowhere.md"}\n'
         '{"question": "What is love?", "answerable": false}\n'
+        '{"question": "What must be there?", "context_doc": "install.md", "split": "test"}\n'
     )
     dry = told(docs("learn", str(rows), "--dry-run", "--json"))
     assert (dry["added"], dry["without_page"], dry["on"]) == (1, 1, False)
+    assert dry["held_out"] == 1
     assert dry["unknown"] == [f"{rows}:2: nowhere.md"]
     assert told(docs("stats", "--json"))["answers"] == 0
     done = docs("learn", str(rows))
     assert "1 questions added" in done.stdout
+    assert "1 without a page, 1 held out for the exam" in done.stdout
     assert f"! {rows}:2: nowhere.md: the wiki has no such page" in done.stdout
     assert "memory off: 1 answered questions can vote, 30 are needed" in done.stdout
     facts = told(docs("stats", "--json"))

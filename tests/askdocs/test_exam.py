@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,9 @@ from eval.exam.answer import Answer
 from eval.exam.run import Run
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
+from gateway.search.calibration import Calibration
 from gateway.search.index import writing
+from gateway.search.rows import Answer as Known
 from gateway.sources.spec import Spec
 from gateway.sources.sync import sync
 from tests.eval.scripted import Script, Scripted, scripted
@@ -99,7 +102,7 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Exam, home: Home)
     assert (found.answers, found.page_budget, found.max_pages) == ("quote", 700, 1)
     assert found.provenance.versions["inspect-ai"]
     assert not (home.root / "evals").exists()
-    assert "no leaks are marked" in result.stderr
+    assert "leaks into the training are not marked" in result.stderr
     assert "ask-secret" not in result.output
 
 
@@ -112,10 +115,10 @@ def test_the_rows_of_a_version_are_found_beside_the_questions(
     for name in ("one", "two"):
         facts = FACTS.model_copy(update={"dataset": learnt})
         store.add("docs", trained(tmp_path / name, name), facts)
-    assert "no leaks are marked" in examine().stderr
+    assert "leaks into the training are not marked" in examine().stderr
     (tmp_path / "learnt.jsonl").write_text(json.dumps({**ROWS[0], "split": "train"}) + "\n")
     result = examine()
-    assert "no leaks are marked" not in result.stderr
+    assert "leaks into the training are not marked" not in result.stderr
     digest = sha256((tmp_path / "learnt.jsonl").read_bytes())
     found = Run.model_validate_json(result.stdout)
     assert found.questions.trained_sha256 == digest
@@ -228,6 +231,28 @@ def test_another_model_or_product_behind_the_same_names_is_another_run(
     assert examine().exit_code == 0
 
 
+def test_what_the_memory_has_is_a_leak_and_another_memory_is_another_run(
+    examine: Exam, known: Run, home: Home
+) -> None:
+    assert known.memory == "off"
+    folder = exam.default_folder(home, known)
+    folder.mkdir(parents=True)
+    exam.begin(folder, known, [])
+    off = Calibration(0, "minilm", 2, 2, 0, {}, {}, surely=0, digest="", when="")
+    with writing(home.index) as writer:
+        asked = {"a": "which PORT is it", "b": "How do I start?"}
+        writer.put_answers(Known(id, text, ("ports.md",)) for id, text in asked.items())
+        writer.put_memory(off.dump())
+    assert "count as leaked" not in examine("--resume").stderr
+    with writing(home.index) as writer:
+        writer.put_memory(replace(off, weight=2).dump())
+    begun = examine()
+    assert "1 questions count as leaked because the memory" in begun.stderr
+    assert str(Run.model_validate_json(begun.stdout).memory).endswith(", weight 2")
+    other = str(examine("--resume", out=str(folder)).exception)
+    assert 'holds another run (memory = "off" there, "' in other
+
+
 def test_a_run_of_an_earlier_release_is_read_and_not_mixed_with_answers_of_now(
     known: Run, tmp_path: Path
 ) -> None:
@@ -236,6 +261,11 @@ def test_a_run_of_an_earlier_release_is_read_and_not_mixed_with_answers_of_now(
     (tmp_path / run.FILE).write_text(json.dumps(old))
     assert run.read(tmp_path).models["base"].serves is None
     with pytest.raises(AskdocsError, match=r'another run \(serves = null there, "small" here\)'):
+        exam.can_start(tmp_path, known, True, tmp_path)
+    del old["memory"]
+    (tmp_path / run.FILE).write_text(json.dumps(old))
+    assert run.read(tmp_path).memory is None
+    with pytest.raises(AskdocsError, match=r'another run \(memory = null there, "off" here\)'):
         exam.can_start(tmp_path, known, True, tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Reading files of answered questions."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def test_a_row_without_an_answer_has_no_pages(tmp_path: Path) -> None:
         '{"question": "two", "context_doc": null, "context_docs": [], "answer": "yes"}',
     )
     assert [row.pages for row in read_answers(file)] == [(), ()]
+
+
+def test_rows_of_the_split_test_are_held_out(tmp_path: Path) -> None:
+    splits = ("train", "validation", "test", None)
+    rows = [json.dumps({"question": "one", "split": split}) for split in splits]
+    read = read_answers(written(tmp_path, *rows))
+    assert [row.held_out for row in read] == [False, False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -125,6 +126,14 @@ def test_a_later_answer_takes_the_place_of_an_earlier_one(wiki: Wiki) -> None:
     assert (learned.added, learned.changed, learned.known) == (0, 1, 0)
     stored = {answer.id: answer.paths for answer in wiki.search.index.answers()}
     assert stored[question_id(one.question)] == ("lyra.md",)
+
+
+def test_what_an_exam_asks_is_not_learnt_and_forgotten_if_it_was(wiki: Wiki) -> None:
+    wiki.learn(rows("camera", "printer"))
+    again = [replace(row, held_out="camera" in row.question) for row in rows("camera", "printer")]
+    learned = wiki.learn(again)
+    assert (learned.held_out, learned.known, learned.after.answers) == (6, 6, 6)
+    assert not any("camera" in one.question for one in wiki.search.index.answers())
 
 
 def test_a_page_that_is_deleted_takes_its_votes_with_it(wiki: Wiki) -> None:
