@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import os
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from askdocs import exam_place
+from askdocs.aliases import in_force
 from askdocs.docs import index_file
 from askdocs.exam_place import Place
 from askdocs.models import opened_store
@@ -22,7 +24,8 @@ from eval.exam.run import Wiki as Known
 from eval.exam.wiki import Wiki
 from eval.rag.settings import RagSettings
 from eval.rows import Row
-from gateway.aliases import BASE, DOCS
+from gateway.aliases import BASE
+from gateway.engine import CHARACTERS_PER_TOKEN
 from gateway.errors import AskdocsError
 from gateway.grounding import prompt
 from gateway.search import calibration, embed
@@ -42,6 +45,8 @@ class Options:
     contenders: tuple[Contender, ...]
     named: dict[Role, str]
     """Models by role."""
+    alias: str | None
+    """Whose product is asked."""
     split: str | None
     limit: int | None
     answerable: int | None
@@ -69,6 +74,8 @@ class Plan:
     index: Path
     source: str
     """The wiki's name in the index."""
+    instructions: str
+    """The alias's."""
     notes: list[str] = field(default_factory=list)
     """What whoever reads the results should know."""
 
@@ -103,6 +110,7 @@ class Plan:
             "gateway": self.place.url,
             "index": str(self.index.absolute()),
             "source": self.source,
+            "instructions": self.instructions,
             "engine": self.place.engine,
             "weights": weights,
             "tokenizer": tokenizer,
@@ -121,16 +129,25 @@ def plan(
     """
     file, chosen = options.questions, options.contenders
     of_split, split = draw.of_split(file, rows.read(file), options.split)
+    different = draw.distinct(of_split, options.seed)
     drawn = draw.draw(
-        file, of_split, options.seed, options.limit, options.answerable, options.unanswerable
+        file, different, options.seed, options.limit, options.answerable, options.unanswerable
     )
     listed = exam_place.listed(place)
     models = exam_place.models(listed, options.models, to_come)
-    reads = exam_place.reads(place, listed)
+    alias = exam_place.alias(listed, options.alias, options.named["tuned"])
+    reads = exam_place.reads(place, listed, alias)
+    instructions = _instructions(alias, reads.prompt, home_dir)
+    beside = options.max_tokens + math.ceil(len(instructions) / CHARACTERS_PER_TOKEN)
     if place.is_of_home:
         models = {role: _with_manifest(one, home_dir) for role, one in models.items()}
     kind, slots = exam_place.engine_facts(place)
     notes = [f"{name} is not served yet: the exam has it served while it lasts" for name in to_come]
+    if copies := len(of_split) - len(different):
+        notes.append(
+            f"{copies:,} of {len(of_split):,} rows are left out: they ask almost the same as"
+            " another one, or have its cluster"
+        )
     if len({one.name for one in models.values()}) < len(models):
         name = models["base"].name
         notes.append(f"base and tuned are the same model, {name}: name another with --tuned")
@@ -148,8 +165,10 @@ def plan(
     index = index_file(home_dir)
     source, pages = source_of(index, options.docs)
     memory, remembered = _memory(index)
-    lines = leaked(drawn, known)
-    if of_memory := leaked(drawn, remembered):
+    # With the copies that were left out: whoever knows one of them knows the one that is asked.
+    here = {row.line for row in drawn}
+    lines = leaked(of_split, known) & here
+    if of_memory := leaked(of_split, remembered) & here:
         lines |= of_memory
         notes.append(
             f"{len(of_memory):,} questions count as leaked because the memory, by which the product"
@@ -157,10 +176,10 @@ def plan(
             " split test out of it"
         )
     asked = draw.questions(file, drawn, (page.path for page in pages), lines)
-    budget = exam_place.budget(reads.page_budget, options.max_tokens, list(models.values()))
+    budget = exam_place.budget(reads.page_budget, beside, list(models.values()))
     rag = None
     if any(one.method == "rag" for one in chosen):
-        rag = _rag(options, budget, list(models.values()))
+        rag = _rag(options.rag, budget, beside, list(models.values()))
         if rag.budget != budget:
             notes.append(
                 f"RAG reads {rag.budget:,} tokens of chunks, the others {budget:,} of pages"
@@ -177,31 +196,49 @@ def plan(
             split=split,
             seed=options.seed,
             ids=tuple(one.id for one in asked),
+            copies=copies,
             trained_sha256=None if learnt is None else _sha256(learnt),
         ),
         wiki=_wiki(source, pages),
         memory=memory,
         contenders=tuple(one.name for one in chosen),
         models=models,
-        alias=DOCS,
+        alias=alias,
         answers=reads.answers,
         page_budget=budget,
         max_pages=reads.max_pages,
         max_tokens=options.max_tokens,
         at_once=options.at_once or slots,
         rag=rag,
-        prompt_fingerprint=prompt.fingerprint(),
+        prompt_fingerprint=prompt.fingerprint(instructions),
         provenance=exam_place.provenance(place, listed, kind),
     )
     counted = asyncio.run(_counted(asked, index, source, place.engine))
-    return Plan(run, counted, place, index, source, notes)
+    return Plan(run, counted, place, index, source, instructions, notes)
 
 
-def _rag(options: Options, page_budget: int, models: Sequence[Model]) -> RagSettings:
+def _instructions(alias: str, told: str | None, home_dir: Path | None) -> str:
+    """What the alias tells its models, of which the gateway has `told` the prompt's fingerprint.
+
+    Raises AskdocsError: that is not known here.
+    """
+    if told == prompt.fingerprint():
+        return ""
+    found = in_force(home_dir).get(alias)
+    known = (found and found.instructions) or ""
+    if told not in (None, prompt.fingerprint(known)):
+        raise AskdocsError(
+            f"the gateway asks with another prompt for {alias} than it has here, so that contenders"
+            f" could not be compared: give it the gateway's instructions with `askdocs aliases set"
+            f" {alias} --instructions FILE`, and use the gateway's release of askdocs"
+        )
+    return known
+
+
+def _rag(given: RagSettings, page_budget: int, beside: int, models: Sequence[Model]) -> RagSettings:
     """With as many tokens as the pages have, or as its file says, if they fit into the context."""
-    given = options.rag
     wanted = given.budget if "budget" in given.model_fields_set else page_budget
-    fitting = exam_place.budget(wanted, options.max_tokens, models)
+    fitting = exam_place.budget(wanted, beside, models)
     return given.model_copy(update={"budget": fitting})
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from eval.clusters import clusters
 from eval.exam.kinds import type_of
 from eval.exam.question import Question
 from eval.rows import SPLITS, Row
@@ -29,6 +30,16 @@ def of_split(file: Path, rows: Sequence[Row], split: str | None) -> tuple[list[R
     return chosen, split
 
 
+def distinct(rows: Sequence[Row], seed: int) -> list[Row]:
+    """One row of each group that must stay together, drawn by the seed, in the order of the file.
+
+    Who knows the answer to one of them knows those to the others: counted as several, they would
+    make every interval too narrow.
+    """
+    kept = (min(group, key=lambda row: _rank(row, seed)) for group in clusters(rows))
+    return sorted(kept, key=lambda row: row.line)
+
+
 def draw(
     file: Path,
     rows: Sequence[Row],
@@ -43,14 +54,14 @@ def draw(
 
     Args:
         file: where they are from.
-        rows: to draw from.
+        rows: to draw from, without copies.
         seed: any number.
         limit: so many at most; answerable ones keep their share.
         answerable: so many of these, in place of a limit.
         unanswerable: so many of these.
 
     Raises:
-        AskdocsError: there are not so many of a kind.
+        AskdocsError: there are not so many of a kind, or none are wanted.
     """
     kinds = {True: [r for r in rows if r.answerable], False: [r for r in rows if not r.answerable]}
     counts = {kind: len(found) for kind, found in kinds.items()}
@@ -65,17 +76,25 @@ def draw(
             continue
         if wanted > len(kinds[kind]):
             raise AskdocsError(
-                f"{file}: has {len(kinds[kind]):,} {name} rows: lower --{name} {wanted}"
+                f"{file}: has {len(kinds[kind]):,} {name} rows: lower --{name} {wanted} (of near"
+                " copies one counts)"
             )
         counts[kind] = wanted
-
-    def rank(row: Row) -> str:
-        return hashlib.sha256(f"{seed}:{row.id or row.question}".encode()).hexdigest()
-
+    if rows and not any(counts.values()):
+        raise AskdocsError(
+            f"{file}: no question is drawn: raise --answerable or --unanswerable (it has"
+            f" {len(kinds[True]):,} and {len(kinds[False]):,} such rows)"
+        )
     drawn = [
-        row for kind, found in kinds.items() for row in sorted(found, key=rank)[: counts[kind]]
+        row
+        for kind, found in kinds.items()
+        for row in sorted(found, key=lambda row: _rank(row, seed))[: counts[kind]]
     ]
     return sorted(drawn, key=lambda row: row.line)
+
+
+def _rank(row: Row, seed: int) -> str:
+    return hashlib.sha256(f"{seed}:{row.id or row.question}".encode()).hexdigest()
 
 
 def questions(

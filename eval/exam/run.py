@@ -28,6 +28,9 @@ class Asked(BaseModel):
     """Empty: of all rows."""
     seed: int
     ids: tuple[str, ...]
+    copies: int = 0
+    """Rows that were left out, since they ask almost the same as another one, or have its cluster.
+    Earlier releases left none out."""
     trained_sha256: str | None = None
     """Of the rows that the tuned model was trained on; None: they were not compared."""
 

@@ -174,6 +174,31 @@ def test_rows_of_pages_that_are_not_there_are_told_by_line(examine: Exam, rows: 
     assert f"{rows}:2: the wiki has no page 'lost.md'" in str(result.exception)
 
 
+def test_near_copies_are_left_out_and_the_one_that_is_asked_leaks_with_them(
+    examine: Exam, rows: Path, home: Home
+) -> None:
+    wordings = [
+        {**ROWS[0], "id": "w1", "question": "Which PORT, please?", "cluster": "ports"},
+        {**ROWS[0], "id": "w2", "question": "Where does it listen?", "cluster": "ports"},
+    ]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, *wordings]))
+    on = Calibration(2, "minilm", 1, 1, 0, {}, {}, surely=0, digest="", when="")
+    with writing(home.index) as writer:
+        writer.put_answers([Known("a", "where does it listen", ("ports.md",))])
+        writer.put_memory(on.dump())
+    asked = set()
+    for seed in range(4):
+        result = examine(seed=str(seed))
+        assert "note: 2 of 5 rows are left out: they ask almost the same" in result.stderr
+        assert "1 questions count as leaked" in result.stderr
+        found = Run.model_validate_json(result.stdout).questions
+        assert (len(found.ids), found.copies) == (3, 2)
+        asked.add(found.ids)
+    assert len(asked) > 1, "not always the one that the memory has was drawn"
+    nothing = str(examine(answerable="0", unanswerable="0").exception)
+    assert "no question is drawn: raise --answerable or --unanswerable (it has 2 and 1" in nothing
+
+
 @pytest.fixture
 def known(examine: Exam) -> Run:
     return Run.model_validate_json(examine().stdout)
