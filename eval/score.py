@@ -1,22 +1,32 @@
 """Scores of one answer."""
 
 import re
-import string
 from collections import Counter
+from unicodedata import category, normalize
 
 from gateway.grounding.refusal import refuses
 from gateway.grounding.sentences import first
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_UNSEEN = range(0xFE00, 0xFE10)  # they choose how the emoji before them is drawn
+# Punctuation, symbols, and other signs that are not seen: in ASCII they are SQuAD's punctuation.
+_MARKS = dict.fromkeys(
+    c for c in range(0x20000) if category(chr(c)).startswith(("P", "S", "Cf")) or c in _UNSEEN
+)
+# Of scripts without spaces between words: Han, with its iteration mark, and kana.
+_SIGN = re.compile("[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
 
 
 def normalised(text: str) -> list[str]:
     """The words of `text` as SQuAD compares them: lower case, no punctuation, no articles.
 
-    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, and its evaluate-v1.1.py.
+    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, and its evaluate-v1.1.py. Beyond ASCII
+    punctuation is Unicode's and a Chinese sign is a word, as in MLQA (Lewis et al. 2020,
+    https://arxiv.org/abs/1910.07475); so are Japanese ones, and what is written in two ways is one
+    (NFKC).
     """
-    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+    plain = normalize("NFKC", text).lower().translate(_MARKS)
+    return _ARTICLES.sub(" ", _SIGN.sub(r" \g<0> ", plain)).split()
 
 
 def token_f1(answer: str, gold: str) -> float:
@@ -27,8 +37,13 @@ def token_f1(answer: str, gold: str) -> float:
 
 
 def containment(answer: str, gold: str) -> bool:
-    """Does the answer hold the words of `gold`, as SQuAD compares them, one behind the other?"""
+    """Does the answer hold the words of `gold`, as SQuAD compares them, one behind the other?
+
+    A yes or no must be its first word: "there is no limit: yes, you can" holds both.
+    """
     said, wanted = normalised(answer), normalised(gold)
+    if wanted in (["yes"], ["no"]):
+        return said[:1] == wanted
     return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(said)} "
 
 
@@ -48,6 +63,7 @@ def is_right(answer: str, gold: str) -> bool:
     """
     if containment(answer, gold):
         return True
+    answer, gold = normalize("NFKC", answer), normalize("NFKC", gold)
     missing = set(_NUMBER.findall(_ASIDE.sub(" ", gold))) - set(_NUMBER.findall(answer))
     return not missing and token_f1(answer, gold) >= NEAR
 

@@ -1,10 +1,55 @@
+import re
+import string
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.bootstrap import mean
-from eval.score import containment, is_refusal, is_right, token_f1
+from eval.score import containment, is_refusal, is_right, normalised, token_f1
 from gateway.grounding.prompt import REFUSAL
+
+ASCII = st.text(st.characters(max_codepoint=127))
+
+
+@given(ASCII, st.sampled_from(["", "the cat", "A state-of-the-art a.", "x $5 a_b ~^`|<>="]))
+def test_words_of_ascii_are_those_of_squads_script(text: str, more: str) -> None:
+    """From evaluate-v1.1.py."""
+    text = f"{text} {more} {text}"
+    bare = "".join(sign for sign in text.lower() if sign not in set(string.punctuation))
+    assert normalised(text) == re.sub(r"\b(a|an|the)\b", " ", bare).split()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Click “Save” → OK…", 'Click "Save" -> OK...'),
+        ("Zu\u0308rich Gro\u0308\u00dfe", "Zürich Größe"),
+        ("¿Dónde? «Guardar» — ahora", "dónde guardar ahora"),
+        ("\uff21\uff22\uff23\uff11\u3000ok", "abc1 ok"),
+        ("\u26a0\ufe0f re\u00adboot\u200b", "reboot"),
+    ],
+)
+def test_words_beyond_ascii_are_the_same_however_they_are_written(one: str, other: str) -> None:
+    assert normalised(one) == normalised(other)
+    assert token_f1(one, other) == 1
+    assert containment(f"So: {one}", other)
+
+
+def test_a_sign_of_chinese_or_japanese_is_a_word() -> None:
+    assert normalised("按蓝色按钮7秒。") == ["按", "蓝", "色", "按", "钮", "7", "秒"]
+    assert normalised("USBケーブル、") == ["usb", "ケ", "ー", "ブ", "ル"]
+    assert containment("请按蓝色按钮。", "按蓝色按钮")
+    assert token_f1("蓝色", "蓝天") == 0.5
+    assert normalised("저장 버튼") == ["저장", "버튼"]  # Korean has spaces
+
+
+def test_a_written_yes_or_no_is_held_by_what_begins_with_it() -> None:
+    limit = "There is no such limit: yes, you can."
+    assert not containment(limit, "No.")
+    assert not containment(limit, "Yes")
+    assert containment(f"No! {limit}", "no")
+    assert containment(limit, "No such limit")
 
 
 def test_f1_is_that_of_squad() -> None:
@@ -32,6 +77,7 @@ def test_an_answer_is_right_that_is_near_the_written_one_and_has_its_numbers() -
     assert is_right("A bike can go back within 30 days of its arrival.", gold)
     assert not is_right("A bike can go back within 10 days of its arrival.", gold)
     assert not is_right("30", gold)
+    assert is_right(gold.replace("30", "\uff13\uff10"), gold.replace("its arrival", "arriving"))
     assert is_right("Within 30 days: You can send a bike back within 30 days of its arrival!", gold)
 
 
