@@ -235,7 +235,8 @@ def test_in_whatever_chunks_an_answer_comes_the_same_goes_out(
     chunks = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
     whole, one = gated(text, cut=cut)
     parts, many = gated(*chunks, cut=cut)
-    assert parts == whole
+    # Of two spaces behind the last sentence the second one may come too late to go out.
+    assert parts.rstrip() == whole.rstrip()
     assert (many.refused, many.stopped) == (one.refused, one.stopped)
 
 
