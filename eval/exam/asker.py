@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from eval.exam.answer import Answer
-from eval.exam.client import Client, Refused, Said
+from eval.exam.client import Client, Said
 from eval.exam.contenders import Contender
 from eval.exam.question import Question
 from eval.exam.run import Run
 from eval.exam.trivial import Reader, always_refuse, best_overlap, first_sentence
 from eval.exam.wiki import Wiki
+from eval.patience import Refused
 from eval.score import is_refusal
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.neutral import neutral

@@ -1,35 +1,21 @@
 """Asks a gateway as an exam does: streamed, greedily, and with a clock."""
 
-import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 import httpx
 import orjson
 
-from gateway.errors import AskdocsError
+from eval.patience import Failed, Refused, patiently, refusal
 from gateway.grounding.confidence import mean_logprob
 from gateway.grounding.prompt import Message
 from gateway.http import events
 
-# Seconds for which a gateway may be away, or its key's limit be reached, before a run ends.
-PATIENCE = 120.0
-# Seconds between two tries, unless the gateway says how long.
-PAUSE = 1.0
-# Answers to one request that may break off in the middle.
-BREAKS = 3
 # Seconds without a byte: a prompt of 8,000 tokens takes a CPU minutes.
 SILENCE = 900.0
-
-
-class Away(AskdocsError):
-    """The gateway does not answer. The run cannot go on."""
-
-
-class Refused(AskdocsError):
-    """The gateway says that it cannot answer this request. Others it may."""
 
 
 @dataclass
@@ -61,6 +47,7 @@ class Client:
     def __init__(self, url: str, key: str, max_tokens: int, at_once: int) -> None:
         """`url` is the base URL of the gateway's API, with /v1."""
         self._url = url
+        self._gateway = f"the gateway at {url}"
         self._max_tokens = max_tokens
         self._silent: set[str] = set()
         """Models that tell no probabilities, such as Claude."""
@@ -84,9 +71,7 @@ class Client:
     ) -> Said:
         """The answer; a gateway that is away for a while, or busy, is asked again.
 
-        Raises:
-            Away: it is away for longer than PATIENCE, or takes the key no more.
-            Refused: it refuses this request, or breaks off each time.
+        Raises as `patiently`.
         """
         request = {
             "model": model,
@@ -98,46 +83,29 @@ class Client:
         }
         answering = headers.get("x-askdocs-model", model)
         headers = {**headers, "content-type": "application/json"}
-        deadline = time.monotonic() + PATIENCE
-        breaks = 0
         while True:
-            pause = PAUSE
             asks = answering not in self._silent
             told = {"logprobs": True, "top_logprobs": 1} if asks else {}
+            once = partial(self._once, orjson.dumps(request | told), headers)
             try:
-                said = await self._once(orjson.dumps(request | told), headers)
-                self.busy_s += said.total_s
-                return said
+                said = await patiently(self._gateway, once)
             except Refused as error:
                 if not asks or "logprobs" not in str(error):
                     raise
                 self._silent.add(answering)
-                continue
-            except _Busy as busy:
-                pause, why = busy.seconds, str(busy)
-            except httpx.RemoteProtocolError as error:
-                breaks, why = breaks + 1, str(error)
-                if breaks == BREAKS:
-                    raise Refused(f"it broke off {BREAKS} times: {error}") from None
-            except httpx.TransportError as error:
-                why = repr(error)
-            if time.monotonic() + pause > deadline:
-                raise Away(f"the gateway at {self._url} has not answered for long: {why}")
-            await asyncio.sleep(pause)
+            else:
+                self.busy_s += said.total_s
+                return said
 
     async def _once(self, body: bytes, headers: Mapping[str, str]) -> Said:
         said = Said()
         began = time.monotonic()
-        ended = False
         url = f"{self._url}/chat/completions"
         async with self._http.stream("POST", url, content=body, headers=headers) as reply:
             if reply.status_code != 200:
                 await reply.aread()
-                raise _error(reply)
-            async for data in events(reply.aiter_bytes()):
-                if data == "[DONE]":
-                    ended = True
-                    continue
+                raise refusal(self._gateway, reply)
+            async for data in _whole(reply):
                 chunk = orjson.loads(data)
                 if "error" in chunk:
                     raise Refused(f"it broke off: {chunk['error'].get('message')}")
@@ -155,29 +123,20 @@ class Client:
                     said.logprobs += (choice.get("logprobs") or {}).get("content") or ()
                     if choice.get("finish_reason"):
                         said.facts = facts
-        if not ended:
-            raise httpx.RemoteProtocolError("it broke off in the middle")
         said.total_s = time.monotonic() - began
         return said
 
 
-class _Busy(Exception):
-    """Later it will answer."""
-
-    def __init__(self, text: str, seconds: float) -> None:
-        super().__init__(text)
-        self.seconds = seconds
-
-
-def _error(reply: httpx.Response) -> Exception:
+async def _whole(reply: httpx.Response) -> AsyncIterator[str]:
+    """The events of an answer. Raises Failed: it has no end."""
+    ended = False
     try:
-        text = str(reply.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        text = reply.text[:200]
-    text = f"{reply.status_code}: {text}"
-    if reply.status_code in (429, 503):
-        after = reply.headers.get("retry-after", "")
-        return _Busy(text, float(after) if after.isdigit() else PAUSE)
-    if reply.status_code in (401, 403, 404):
-        return Away(f"the gateway at {reply.url} refuses: {text}")
-    return Refused(text)
+        async for data in events(reply.aiter_bytes()):
+            if data == "[DONE]":
+                ended = True
+            else:
+                yield data
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+        raise Failed(f"it broke off in the middle: {error}") from None
+    if not ended:
+        raise Failed("it broke off in the middle")

@@ -1,6 +1,5 @@
 """What RAG asks of the gateway: vectors, an order of texts, and other wordings of a question."""
 
-import asyncio
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +8,10 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 
+from eval.patience import Refused, patiently, refusal
 from eval.rag.fusion import Vectors
 from eval.rag.settings import RagSettings
 from gateway.errors import AskdocsError
-
-# What a full or starting gateway says; it may be asked again after a while.
-_LATER = (429, 503)
-_TRIES = 5
-_PAUSE = 2.0  # seconds, where it does not say how long
-_PATIENCE = 60.0  # seconds, however long it says
 
 
 class Said(NamedTuple):
@@ -30,13 +24,23 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """/v1/embeddings, /v1/rerank and /v1/chat/completions of a gateway. Raise AskdocsError."""
+    """/v1/embeddings, /v1/rerank and /v1/chat/completions of a gateway.
+
+    Raise as `patiently`, and AskdocsError: the answer is of no known form.
+    """
 
     settings: RagSettings
     url: str
     """With /v1."""
     http: httpx.AsyncClient
     """Sends the key."""
+
+    async def check(self) -> None:
+        """Ask for nothing in particular: what is refused now is refused of every question."""
+        if self.settings.rerank:
+            await self.rerank("?", ["?"])
+        if self.settings.expand or self.settings.hyde:
+            await self.chat("?", 1)
 
     async def embed(self, texts: Sequence[str], input_type: str) -> Vectors:
         """[len(texts), size], each of length 1.
@@ -111,27 +115,24 @@ class Endpoints:
         self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         address = f"{self.url.rstrip('/')}/{path}"
-        for trial in range(_TRIES):
-            try:
-                response = await self.http.post(address, json=body, headers=headers)
-            except httpx.HTTPError as error:
-                # A connection that was kept is closed while the next question goes out on it.
-                if isinstance(error, httpx.ReadError | httpx.RemoteProtocolError) and trial == 0:
-                    continue
-                raise AskdocsError(
-                    f"{address}: cannot be reached ({type(error).__name__}: {error}): is the"
-                    " gateway running? `askdocs up` starts it"
-                ) from None
-            if response.status_code not in _LATER or trial == _TRIES - 1:
-                break
-            await asyncio.sleep(_wait(response))
+        named = f"{address}: model {body['model']!r}"
+
+        async def once() -> httpx.Response:
+            reply = await self.http.post(address, json=body, headers=headers)
+            if reply.status_code != 200:
+                raise refusal(named, reply)
+            return reply
+
         try:
-            answer = response.json()
+            reply = await patiently(named, once)
+        except Refused as error:
+            raise Refused(f"{named}: {error}") from None
+        try:
+            answer = reply.json()
         except ValueError:
             answer = None
-        if response.status_code != 200 or not isinstance(answer, dict):
-            why = " ".join((_message(answer) or response.text[:200]).split())
-            raise AskdocsError(f"{address}: model {body['model']!r}: {response.status_code} {why}")
+        if not isinstance(answer, dict):
+            raise self._strange(path, reply.text[:200])
         return answer
 
     def _strange(self, path: str, what: object) -> AskdocsError:
@@ -143,16 +144,3 @@ def _floats(embedding: Any) -> Vectors:
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
     return np.asarray(embedding, dtype=np.float32)
-
-
-def _wait(response: httpx.Response) -> float:
-    try:
-        return min(_PATIENCE, max(0.0, float(response.headers["retry-after"])))
-    except (KeyError, ValueError):
-        return _PAUSE
-
-
-def _message(answer: Any) -> str:
-    """Of an error in OpenAI's form."""
-    error = answer.get("error") if isinstance(answer, dict) else None
-    return str(error.get("message", "")) if isinstance(error, dict) else str(error or "")

@@ -76,7 +76,8 @@ class Rag:
             progress: is told how far it is.
 
         Raises:
-            AskdocsError: there are no pages, or the gateway does not embed them.
+            AskdocsError: there are no pages, or the gateway does not embed them, or one of the
+                models refuses.
             ImportError: this is not the environment `eval`.
         """
         if not pages:
@@ -87,13 +88,14 @@ class Rag:
             cutter = Cutter(tokenizer)
             chunks = await asyncio.to_thread(_cut, cutter, pages, settings)
             stored = await store.stored(folder, settings, cutter, chunks, endpoints, progress)
+            await endpoints.check()
         except BaseException:
             await http.aclose()
             raise
         return cls(settings, endpoints, chunks, stored)
 
     async def retrieve(self, question: str) -> Retrieved:
-        """The best chunks for a question. Raises AskdocsError: the gateway does not answer."""
+        """The best chunks for a question. Raises as `Endpoints`: a question may be refused."""
         began = time.perf_counter()
         asked = await rewrite(self.endpoints, question)
         chosen = await self._chosen([question, *asked.wordings], asked.passage)

@@ -1,10 +1,13 @@
+import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 
-from eval.exam import client
-from eval.exam.client import Away, Client, Refused, Said
+from eval import patience
+from eval.exam.client import Client, Said
+from eval.patience import Away, Failed, Refused
 from tests.eval.queued import Queued, Reply, queued, words
 
 HELLO: Any = [{"role": "user", "content": "Hello?"}]
@@ -12,7 +15,7 @@ HELLO: Any = [{"role": "user", "content": "Hello?"}]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PAUSE", 0.01)
+    monkeypatch.setattr(patience, "PAUSE", 0.01)
 
 
 async def ask(gateway: Queued) -> Said:
@@ -48,12 +51,14 @@ async def test_what_ends_a_line_elsewhere_ends_none_of_an_event() -> None:
 
 
 async def test_a_gateway_that_is_busy_is_asked_again() -> None:
-    with queued(Reply(status=503), Reply(status=429), Reply(words("Yes."))) as gateway:
+    proxy = Reply(status=502, body="<html>Bad Gateway</html>")
+    busy = (proxy, proxy, proxy, Reply(status=503), Reply(status=429))
+    with queued(*busy, Reply(words("Yes."))) as gateway:
         assert (await ask(gateway)).text == "Yes."
 
 
 async def test_one_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.1)
+    monkeypatch.setattr(patience, "PATIENCE", 0.1)
     busy = Reply(status=503, body=json.dumps({"error": {"message": "no engine"}}))
     with (
         queued(*[busy] * 99) as gateway,
@@ -78,9 +83,38 @@ async def test_a_request_that_cannot_be_answered_is_the_questions_own_error() ->
         await ask(gateway)
 
 
+@pytest.mark.parametrize("errors", [[httpx.ReadError("reset")], [Failed("it broke off")] * 2])
+async def test_patience_begins_with_what_fails(
+    monkeypatch: pytest.MonkeyPatch, errors: list[Exception]
+) -> None:
+    """A try that has taken longer than that is none that has been waited for."""
+    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    tries = iter([*errors, None])
+
+    async def once() -> str:
+        if (fails := next(tries)) is not None:
+            await asyncio.sleep(0.2)
+            raise fails
+        return "Yes."
+
+    assert await patience.patiently("it", once) == "Yes."
+
+
+async def test_what_fails_each_time_is_given_up() -> None:
+    slow = Reply(status=504, body="<html>Gateway Timeout</html>")
+    with queued(slow, slow, slow) as gateway, pytest.raises(Refused, match="failed 3 times: 504"):
+        await ask(gateway)
+    own = Reply(status=502, body=json.dumps({"error": {"message": "out of memory"}}))
+    with queued(own, own, own) as gateway, pytest.raises(Refused, match="502: out of memory"):
+        await ask(gateway)
+
+
 async def test_an_answer_that_breaks_off_each_time_is_given_up() -> None:
     half = Reply(words("Pre")[:1])
     with queued(half, half, Reply(words("Press."))) as gateway:
         assert (await ask(gateway)).text == "Press."
-    with queued(half, half, half) as gateway, pytest.raises(Refused, match="broke off 3 times"):
+    with (
+        queued(half, half, half) as gateway,
+        pytest.raises(Refused, match="failed 3 times: it broke off"),
+    ):
         await ask(gateway)

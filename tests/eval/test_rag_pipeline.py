@@ -12,13 +12,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from eval.exam.asker import Asker
+from eval.exam.client import Client
+from eval.exam.contenders import parse as named
+from eval.patience import Refused
+from eval.rag import store
 from eval.rag.chunks import Chunk
 from eval.rag.endpoints import Endpoints
 from eval.rag.fusion import Vectors
 from eval.rag.pipeline import Rag
 from eval.rag.settings import RagSettings
 from eval.rag.store import Stored
+from gateway.http import ApiError
+from gateway.search import embed
 from gateway.sources.markdown import parse
+from tests.eval.queued import Reply, queued, words
+from tests.eval.rag_gateway import Models, serving
+from tests.eval.test_exam_asker import DESCALE, PAGES, RUN, SITE, opened
+from tests.parts import require
 
 THINGS = ("pump", "valve", "lamp")
 QUESTION, WORDING, PASSAGE = "How does it go on?", "Open the valve?", "Light the lamp."
@@ -97,3 +108,72 @@ async def test_other_wordings_are_lists_of_their_own_and_a_passage_turns_the_que
     assert tuple(one.page.path for one in found.excerpts) == found.pages
     assert found.extra_prompt_tokens == 30 * len(changed)
     assert found.extra_completion_tokens == 7 * len(changed)
+
+
+async def test_a_model_that_refuses_is_found_out_before_the_first_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once there are questions, a refusal is the question's own."""
+
+    async def refuses(_: Request) -> Response:
+        return JSONResponse({"error": {"message": "it does not answer /v1/rerank"}}, 400)
+
+    async def stored(*_: object) -> Stored:
+        return Stored(Store(), Store(), 1, tmp_path)
+
+    monkeypatch.setattr(store, "stored", stored)  # the real one runs in another environment
+    tokenizer = embed.tokenizer_file()
+    require(tokenizer is not None, "make setup")
+    page = parse("pump.md", "# The pump\n\nIt goes on.", "http://wiki/")
+    settings = RagSettings(rerank_model="base")
+    with serving(Starlette(routes=[Route("/v1/rerank", refuses, methods=["POST"])])) as url:
+        place = (tmp_path, f"{url}/v1", "key", tokenizer)
+        with pytest.raises(Refused, match="model 'base': 400: it does not answer"):
+            await Rag.open(settings, [page], *place, lambda *_: None)
+
+
+class OnePage:
+    """A store of one chunk."""
+
+    def nearest(self, *_: object) -> list[int]:
+        return [0]
+
+    match = nearest
+
+    def vectors(self, numbers: Sequence[int]) -> Vectors:
+        return np.ones((len(numbers), 1), dtype=np.float32)
+
+
+async def test_a_question_too_long_for_the_embedding_model_does_not_end_the_exam(
+    tmp_path: Path,
+) -> None:
+    loaded = embed.load()
+    require(loaded is not None, "make setup")
+    assert loaded is not None
+
+    async def told(_: object, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return JSONResponse(error.body, error.status)
+
+    app = Models(loaded).app()
+    app.add_exception_handler(ApiError, told)
+    page = parse("coffee.md", PAGES["coffee.md"], SITE)
+    settings = RagSettings(rerank=False)
+    log = DESCALE.model_copy(update={"text": f"{DESCALE.text}\n{'error 42 ' * 9000}"})
+    headers = {"Authorization": "Bearer secret"}
+    with serving(app) as url, queued(Reply(words("Press the button."))) as answering:
+        async with (
+            opened(tmp_path / "index.db", PAGES) as wiki,
+            httpx.AsyncClient(headers=headers) as http,
+            Client(answering.url, "secret", 60, 1) as client,
+        ):
+            asking = Endpoints(settings, f"{url}/v1", http)
+            chunks = [Chunk(page, 0, page.text, (), 10)]
+            rag = Rag(settings, asking, chunks, Stored(OnePage(), OnePage(), 1, Path()))
+            asker = Asker(RUN, client, wiki, rag)
+            (contender,) = named(["base-rag"])
+            refused, answer = [await asker.answer(contender, one) for one in (log, DESCALE)]
+    assert "400: input[0] has " in refused.error
+    assert "the model reads at most 8,192 tokens" in refused.error
+    assert (answer.error, answer.text) == ("", "Press the button.")
+    assert 0 < answer.retrieval_s <= answer.total_s
