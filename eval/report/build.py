@@ -166,7 +166,10 @@ def _calibration(found: Sequence[Mark]) -> list[Bin]:
 
 
 def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
-    """What the subject got wrong: answers before refusals, and the surest of the worst first.
+    """What the subject got wrong, half of it where a page answers, if there is so much of both.
+
+    Of that, refusals are last, and before them stands first what is least like the written answer;
+    where no page answers, what it was surest of. What failed is no answer.
 
     Beside it stand what its model would say untrained, and RAG.
     """
@@ -175,11 +178,11 @@ def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
         good = mark.f1 if mark.similar is None else mark.similar
         return mark.refused, good, -(mark.answer.confidence or 0), mark.question.line
 
-    wrong = [
-        mark
-        for mark in fair[subject]
-        if (not right(mark) if mark.question.answerable else mark.answered)
-    ]
+    given = sorted((mark for mark in fair[subject] if not mark.answer.error), key=badness)
+    wrong = [mark for mark in given if mark.question.answerable and not right(mark)]
+    made_up = [mark for mark in given if not mark.question.answerable and mark.answered]
+    half = WORST // 2
+    worst = wrong[: max(half, WORST - len(made_up))] + made_up[: max(half, WORST - len(wrong))]
     beside = dict.fromkeys([subject.replace("tuned-", "base-"), RAG])
     others = {
         name: {mark.question.id: mark for mark in fair[name]}
@@ -187,7 +190,7 @@ def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
         if name in fair and name != subject
     }
     cases = []
-    for mark in sorted(wrong, key=badness)[:WORST]:
+    for mark in worst:
         again = (found.get(mark.question.id) for found in others.values())
         cases.append(
             Case(
