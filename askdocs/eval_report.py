@@ -245,10 +245,11 @@ def _report(
 def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
     """The report of a run; made where there is none.
 
-    Raises AskdocsError: there is one, of other answers or about another contender. It is not made
-    anew, since a judge, labels or prices may have been named for it.
+    Raises AskdocsError: there is one, of other questions or answers or about another contender. It
+    is not made anew, since a judge, labels or prices may have been named for it.
     """
     from eval import cost
+    from eval.exam import question
     from eval.report import report
     from eval.scoring import similarity
 
@@ -262,6 +263,9 @@ def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
         raise AskdocsError(f"{file}: is about {found.subject}: {again}")
     if found.answers_sha256 != report.sha256_of_answers(run):
         raise AskdocsError(f"{file}: is not about all answers that there are: {again}")
+    counted = sum(found.questions[kind] for kind in ("answerable", "unanswerable", "leaked"))
+    if counted != len(question.distinct(question.read(run))):  # earlier releases counted copies
+        raise AskdocsError(f"{file}: counts near copies of questions: {again}")
     return found
 
 

@@ -1,7 +1,7 @@
 """The gate: may what an exam has measured answer people?
 
-It looks at the report alone, from which leaked questions are left out. A test is passed only where
-something was measured: silence is no consent.
+It looks at the report alone, from which leaked questions and near copies of others are left out.
+A test is passed only where something was measured: silence is no consent.
 """
 
 import tomllib
@@ -24,7 +24,7 @@ SLOW, SLOWEST = "total_p95", "total_p99"
 class Thresholds(BaseModel):
     """What is asked; each one is explained in thresholds.toml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # true is not 1
 
     answerable: int = Field(ge=1)
     unanswerable: int = Field(ge=1)
@@ -34,7 +34,7 @@ class Thresholds(BaseModel):
     hallucinated_rise: float = Field(ge=0, le=1)
     slower: float = Field(ge=1)
     p99_s: float = Field(gt=0)
-    baselines: tuple[str, ...]
+    baselines: tuple[str, ...] = Field(strict=False)  # TOML has lists alone
 
 
 class Check(NamedTuple):
@@ -107,6 +107,7 @@ def _enough(
 ) -> list[Check]:
     there = report.questions
     every = there["answerable"] + there["unanswerable"]
+    copies = len(report.provenance.questions.ids) - every - there["leaked"]
     errors = subject.measures.get("errors")
     accuracy = against.get(report.accuracy)
     # Both are of every question that both were asked.
@@ -121,7 +122,8 @@ def _enough(
             f"at least {asked.answerable} answerable and {asked.unanswerable} unanswerable"
             " questions that did not leak",
             there["answerable"] >= asked.answerable and there["unanswerable"] >= asked.unanswerable,
-            f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} leaked)",
+            f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} leaked, {copies}"
+            " near copies)",
         ),
         Check(
             f"{reference.name} was asked as many of them",

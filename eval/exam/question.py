@@ -1,9 +1,12 @@
 """A question of an exam, and what a good answer to it is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from eval.clusters import clusters
+from eval.rows import Row
 from gateway.errors import AskdocsError
 
 FILE = "questions.jsonl"
@@ -55,3 +58,13 @@ def read(run: Path) -> list[Question]:
                 f"{file}:{number}: is no question ({problem['msg']}): run the exam again"
             ) from None
     return found
+
+
+def distinct(questions: Sequence[Question]) -> list[Question]:
+    """Without those that ask almost the same as another one; of these, a leaked one stays.
+
+    A run is drawn so. Those of earlier releases were not, and nor may those that are made by hand.
+    """
+    rows = [Row(place, one.text, one.answer) for place, one in enumerate(questions)]
+    groups = ([questions[row.line] for row in group] for group in clusters(rows))
+    return [max(group, key=lambda one: one.leaked) for group in groups]

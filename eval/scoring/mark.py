@@ -60,12 +60,13 @@ Judged = Callable[[Question, Answer], bool | None]
 def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
     """The questions of a run, and by contender the answers to them, by the question's id.
 
-    Of several answers to one question the last one counts: those before it failed.
+    Of questions that ask almost the same, one is there. Of several answers to one question the
+    last one counts: those before it failed.
 
     Raises:
         AskdocsError: the folder is no run, or nothing was answered yet.
     """
-    questions = question.read(run)
+    questions = question.distinct(question.read(run))
     known = {one.id for one in questions}
     answers: dict[str, dict[str, Answer]] = {}
     for (contender, asked), one in answer.latest(run).items():

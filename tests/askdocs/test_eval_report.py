@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from askdocs.cli import app
 from askdocs.home import Home
 from eval import bootstrap, gate, verdict
+from eval.exam import question
 from eval.exam.answer import Answer
 from eval.exam.run import Run
 from gateway.errors import AskdocsError
@@ -109,6 +110,24 @@ def test_the_gate_makes_no_report_anew(home: Home, tmp_path: Path, endpoint: End
     told = f"not about all answers that there are: {again} tuned-pages --judge-model j"
     assert told in str(done.exception)
     assert (run / "report.json").read_bytes() == made
+
+
+def test_the_gate_takes_no_report_that_counts_copies(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of earlier releases do, of questions that were drawn by them or are made by hand."""
+    asked = runs.questions(6, 4)
+    again = [one.model_copy(update={"id": f"{one.id}-{n}"}) for one in asked for n in range(3)]
+    run = runs.write(tmp_path / "run", PAGES, again)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(question, "distinct", list)
+        said("report", str(run), "--no-similarity")
+    done = call("gate", str(run), "--home", str(home.root))
+    assert "report.json: counts near copies of questions: make it anew by" in str(done.exception)
+    (run / "report.json").unlink()
+    checks = said("gate", str(run), "--home", str(home.root), code=1)["checks"]
+    assert checks[1]["found"] == "6 and 4 (0 leaked, 20 near copies)"
+    assert not checks[1]["passed"]
 
 
 def test_the_gate_takes_other_thresholds(home: Home, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.exam.contenders import NAMES, parse
-from eval.exam.draw import draw, of_split, questions
+from eval.exam.draw import distinct, draw, of_split, questions
 from eval.exam.kinds import type_of
+from eval.exam.question import distinct as distinct_questions
 from eval.rows import Row
 from gateway.errors import AskdocsError
 
@@ -66,6 +67,33 @@ def test_so_many_of_a_kind_are_drawn_and_too_many_are_refused() -> None:
         draw(FILE, rows(30, 20), 0, unanswerable=21)
 
 
+def test_nothing_drawn_is_told_with_the_options_to_raise() -> None:
+    with pytest.raises(
+        AskdocsError, match=r"raise --answerable or --unanswerable \(it has 3 and 0"
+    ):
+        draw(FILE, rows(3, 0), 0, answerable=0)
+
+
+def test_of_near_copies_one_is_drawn_and_the_seed_decides_which() -> None:
+    """By their words, whatever their ids, and by their cluster."""
+    same = [Row(n, f"{'Please, ' * n}how do I brew coffee?", "A", id=f"q{n}") for n in range(1, 9)]
+    one_answer = [Row(n, f"Wording {n}, again?", "B", cluster="b") for n in range(9, 12)]
+    other = Row(12, "Where is the tea?", "C")
+    everything = [*same, *one_answer, other]
+    found = [distinct(everything, seed) for seed in range(5)]
+    assert {tuple(row.answer for row in rows) for rows in found} == {("A", "B", "C")}
+    assert len({rows[0].line for rows in found}) > 1
+    assert found[0] == distinct(everything, 0)
+    assert distinct(rows(30, 20), 0) == rows(30, 20)
+
+
+def test_of_near_copies_in_a_run_the_leaked_one_stays() -> None:
+    same = [Row(n, "How do I brew?", "A", id=f"q{n}", pages=("a.md",)) for n in range(1, 4)]
+    asked = questions(FILE, same, ["a.md"], {2})
+    assert [one.id for one in distinct_questions(asked)] == ["q2"]
+    assert [one.id for one in distinct_questions(questions(FILE, same, ["a.md"], ()))] == ["q1"]
+
+
 def test_the_split_is_test_where_rows_have_one() -> None:
     split = [Row(1, "Q?", "A", split="train"), Row(2, "R?", "A", split="test")]
     assert [row.line for row in of_split(FILE, split, None)[0]] == [2]
@@ -105,8 +133,15 @@ def test_rows_that_cannot_be_asked_are_told_with_their_lines() -> None:
         ("Can I print what I see?", "yes-no"),
         ("Thunderbird 115 - why is it slow", "why"),
         ("The printer is broken", "statement"),
-        ("Two accounts, one inbox?", "yes-no"),
+        ("Two accounts, one inbox?", "other"),
         ("does not print", "statement"),
+        ("Wie kann ich drucken?", "other"),
+        ("Was ist ein Konto?", "other"),
+        ("Will jemand drucken, wenn der Drucker aus ist?", "other"),
+        ("Is het mogelijk om te printen?", "other"),
+        ("Has probado por IMAP?", "other"),
+        ("如何打印？", "other"),
+        ("Was the printer ever on?", "yes-no"),
     ],
 )
 def test_the_kind_of_a_question_is_that_of_its_first_line_that_asks(

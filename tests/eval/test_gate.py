@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from eval import bootstrap, cost, gate
+from eval.exam import draw
 from eval.exam.answer import Answer
 from eval.gate import Check, Reference
 from eval.report.build import report
 from eval.report.comparison import compare
 from eval.report.report import Report
+from eval.rows import Row
 from eval.scoring.scored import score
 from gateway.errors import AskdocsError
 from tests.eval import runs
@@ -134,6 +136,33 @@ def test_one_that_is_better_by_luck_is_found_out(tmp_path: Path) -> None:
     assert about("would be noticed", failures)
 
 
+def test_one_whose_questions_are_copies_is_found_out(tmp_path: Path) -> None:
+    """Of five questions twenty times each, and eight times five that no page answers."""
+    file, good = Path("rows.jsonl"), Behaviour(accuracy=0.9)
+    verbs = ("drained", "sealed", "oiled", "painted", "cleaned")
+    rows = [
+        Row(
+            number + 1,
+            f"How is the {'valve' if number < 100 else 'moon'} {verbs[number % 5]}?",
+            f"Turn it {number} times." if number < 100 else "",
+            pages=("valve.md",),
+            answerable=number < 100,
+            id=f"q{number}",
+        )
+        for number in range(140)
+    ]
+    with pytest.raises(AskdocsError, match="has 5 answerable rows: lower --answerable 100"):
+        draw.draw(file, draw.distinct(rows, 0), 0, answerable=100, unanswerable=40)
+    # As they are drawn, and as earlier releases have asked them.
+    for name, asked in (("now", draw.distinct(rows, 0)), ("before", rows)):
+        questions = draw.questions(file, asked, ["valve.md"], ())
+        does = {SUBJECT: good, "base-pages": Behaviour(accuracy=0.4), **TRIVIAL}
+        found = report(score(runs.write(tmp_path / name, does, questions)), cost.read())
+        assert found.questions == {"answerable": 5, "unanswerable": 5, "leaked": 0}
+        assert {one.answers for one in found.contenders} == {10}
+        assert about("at least 100 answerable", failed(found))
+
+
 def test_one_that_answers_everything_is_found_out(tmp_path: Path) -> None:
     bold = Behaviour(accuracy=0.8, false_refusals=0, true_refusals=0)
     failures = failed(measured(tmp_path, bold))
@@ -193,6 +222,8 @@ def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
         ("answerable = 0", "answerable: Input should be greater than or equal to 1"),
         ("speed = 3", "speed: Extra inputs are not permitted"),
         ("answerable = ", "is not TOML"),
+        ("answerable = true", "answerable: Input should be a valid integer"),
+        ("slower = true", "slower: Input should be a valid number"),
     ],
 )
 def test_a_broken_threshold_is_named(tmp_path: Path, line: str, says: str) -> None:
@@ -203,3 +234,12 @@ def test_a_broken_threshold_is_named(tmp_path: Path, line: str, says: str) -> No
     with pytest.raises(AskdocsError, match=says):
         gate.read(file)
     assert set(tomllib.loads(gate.FILE.read_text())) == set(gate.Thresholds.model_fields)
+
+
+@pytest.mark.parametrize("key", gate.Thresholds.model_fields)
+def test_a_threshold_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "thresholds.toml"
+    lines = gate.FILE.read_text().splitlines()
+    file.write_text("\n".join(one for one in lines if not one.startswith(f"{key} =")))
+    with pytest.raises(AskdocsError, match=f"{key}: Field required: see thresholds.toml"):
+        gate.read(file)
