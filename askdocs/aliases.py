@@ -170,6 +170,21 @@ def remove(
     print(f"{name}: {f'is {shares(left.targets)} again' if left else 'is gone'}{then}")
 
 
+def in_force(home_dir: Path | None) -> "dict[str, Alias]":
+    """Every alias: from the database, else the settings' file, else the default."""
+    from askdocs.keys import opened
+    from gateway import aliases
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+
+    with opened(home_dir) as database:
+        return {
+            **aliases.DEFAULT,
+            **load(GatewaySettings).aliases,
+            **aliases.stored(database),
+        }
+
+
 def effective(home_dir: Path | None) -> "GatewaySettings":
     """The gateway's settings, with the engine of the `askdocs up` that runs here, if one does."""
     from askdocs import home, status

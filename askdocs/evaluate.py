@@ -41,6 +41,12 @@ def run_exam(
     tuned: Annotated[
         str, typer.Option(metavar="MODEL", help="The model that is measured, or its alias.")
     ] = "docs",
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose pages and instructions are measured (default: the tuned model's)."
+        ),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Rows of this split (default: test, where there are splits).")
     ] = None,
@@ -99,6 +105,7 @@ def run_exam(
         docs=docs,
         contenders=known.parse([name.strip() for name in names]),
         named={"base": base, "tuned": tuned},
+        alias=alias,
         split=split,
         limit=limit,
         answerable=answerable,

@@ -56,6 +56,8 @@ class Reads(NamedTuple):
     """None: the gateway does not tell."""
     page_budget: int
     max_pages: int
+    prompt: str | None
+    """The fingerprint of its prompt; None: the gateway does not tell."""
 
 
 Listed = dict[str, dict[str, Any]]
@@ -105,13 +107,29 @@ def listed(place: Place) -> Listed:
         raise AskdocsError(f"{place.url} is no gateway of askdocs: correct --url") from None
 
 
-def reads(place: Place, listed: Listed) -> Reads:
+def alias(listed: Listed, wanted: str | None, tuned: str) -> str:
+    """Whose product is asked: the alias that is wanted, else that of the tuned model, else `docs`.
+
+    Raises AskdocsError: the wanted one does not answer from pages.
+    """
+    grounded = [name for name, entry in listed.items() if entry.get("grounding")]
+    if wanted is not None and wanted not in grounded:
+        raise AskdocsError(
+            f"--alias {wanted}: the gateway has no such alias that answers from pages; it has"
+            f" {', '.join(grounded)}"
+        )
+    own = tuned.partition("@")[0]
+    return wanted or (own if own in grounded else DOCS)
+
+
+def reads(place: Place, listed: Listed, alias: str = DOCS) -> Reads:
     """As the gateway tells it; one of an earlier release does not."""
-    told = listed.get(DOCS, {}).get("grounding") or {}
+    told = listed.get(alias, {}).get("grounding") or {}
     return Reads(
         told.get("answers"),
         told.get("page_budget", place.page_budget),
         told.get("max_pages", place.max_pages),
+        told.get("prompt"),
     )
 
 

@@ -110,7 +110,7 @@ class Plan:
             "gateway": self.place.url,
             "index": str(self.index.absolute()),
             "source": self.source,
-            "instructions": self.instructions,
+            "told": self.instructions,
             "engine": self.place.engine,
             "weights": weights,
             "tokenizer": tokenizer,

@@ -28,7 +28,7 @@ from gateway.dispatch import Call, unknown_model
 from gateway.errors import AskdocsError
 from gateway.exchange import Exchange, request_id
 from gateway.fleet import Served
-from gateway.grounding.prompt import instructed
+from gateway.grounding.prompt import fingerprint, instructed
 from gateway.http import ApiError, parse_object, read_body, send_events, send_json
 from gateway.keys import INSTALLATION
 from gateway.local import CONTEXT
@@ -306,6 +306,7 @@ class Gateway:
             "answers": settings.answers,
             "page_budget": settings.page_budget,
             "max_pages": settings.max_pages,
+            "prompt": fingerprint(route.instructions),
         }
         return {
             "id": name,

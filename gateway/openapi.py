@@ -80,6 +80,7 @@ _SCHEMAS: dict[str, Schema] = {
                 "answers": {"enum": ["write", "quote"]},
                 "page_budget": _COUNT,
                 "max_pages": _COUNT,
+                "prompt": _TEXT,
             }
         ),
     ),

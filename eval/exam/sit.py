@@ -8,6 +8,7 @@ The standard input is the gateway's key. JOB is an object:
     gateway     base URL of the gateway's API, with /v1
     index       file of the search index
     source      the wiki's name in it
+    told        what the alias tells its models
     engine      base URL of the engine that counts tokens, or null: they are estimated
     weights     of the embedder, and
     tokenizer   its tokenizer, or null: pages are found by their words
@@ -67,7 +68,7 @@ async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
         await stack.enter_async_context(client)
         files = [job["weights"], job["tokenizer"]]
         embedder = Embedder(*map(Path, files)) if all(files) else None
-        wiki = Wiki(Path(job["index"]), job["source"], embedder, job["engine"])
+        wiki = Wiki(Path(job["index"]), job["source"], embedder, job["engine"], job["told"])
         stack.push_async_callback(wiki.close)
         rag = None
         if of.rag:

@@ -20,7 +20,12 @@ class Wiki:
     """An index, opened. `close` it in the event loop that it is used in."""
 
     def __init__(
-        self, file: Path, source: str, embedder: Embedder | None, engine: str | None
+        self,
+        file: Path,
+        source: str,
+        embedder: Embedder | None,
+        engine: str | None,
+        instructions: str = "",
     ) -> None:
         """
         Args:
@@ -28,10 +33,12 @@ class Wiki:
             source: the name of the wiki in it.
             embedder: as the gateway has it.
             engine: base URL of the engine that counts tokens; None: they are estimated.
+            instructions: of the alias that stands for the product.
 
         Raises AskdocsError: there is no index, or it is damaged.
         """
         self._index = Index(file)
+        self._instructions = instructions
         self._engine = Engine(engine) if engine else None
         count = self._engine.counts if self._engine else estimates
         self._grounding = Grounding(self._index, count, embedder)
@@ -63,7 +70,8 @@ class Wiki:
         """As the product asks: the part that fits best is repeated beside the question."""
         section = self._grounding.focus(excerpts, question)
         tokens = sum(excerpt.tokens for excerpt in excerpts)
-        return render(excerpts, question, focus=beginning(section, tokens) if section else "")
+        beside = beginning(section, tokens) if section else ""
+        return render(excerpts, question, focus=beside, instructions=self._instructions)
 
     def cited(self, excerpts: Sequence[Excerpt], question: str, answer: str) -> tuple[str, ...]:
         """The page that an answer rests on most, found as the product finds its sources."""

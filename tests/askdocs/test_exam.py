@@ -17,11 +17,14 @@ from askdocs.cli import app
 from askdocs.exam_bar import ExamBar
 from askdocs.exam_meter import Meter, held_on_gpu, memory
 from askdocs.home import Home
+from askdocs.keys import opened
 from eval.exam import answer, measured, question, run
 from eval.exam.answer import Answer
 from eval.exam.run import Run
-from gateway.config import GatewaySettings
+from gateway import aliases
+from gateway.config import Alias, GatewaySettings
 from gateway.errors import AskdocsError
+from gateway.grounding.prompt import fingerprint
 from gateway.search.calibration import Calibration
 from gateway.search.index import writing
 from gateway.search.rows import Answer as Known
@@ -38,7 +41,7 @@ ROWS: list[dict[str, Any]] = [
     {"question": "What does it need?", "answer": "Python", "context_doc": "install.md"},
     {"question": "Who won the cup?", "answer": "", "answerable": False},
 ]
-GROUNDING = {"answers": "quote", "page_budget": 700, "max_pages": 1}
+GROUNDING = {"answers": "quote", "page_budget": 700, "max_pages": 1, "prompt": fingerprint()}
 Exam = Callable[..., Result]
 
 
@@ -303,6 +306,32 @@ def test_where_else_a_run_went_on_is_kept_with_it(known: Run, tmp_path: Path) ->
     assert [one.commit for one in found.resumed] == ["of another day"]
     assert found.provenance.commit == known.provenance.commit
     exam.can_start(tmp_path, known, True, tmp_path)
+
+
+def test_all_contenders_are_told_what_the_alias_of_the_version_tells(
+    examine: Exam, gateway: Scripted, home: Home
+) -> None:
+    """Else promote, which asks for a verdict on the alias's own prompt, would take none."""
+    told = {"grounding": GROUNDING | {"prompt": fingerprint("For HR.")}}
+    gateway.told |= {"docs": told, "hr": told, "hr@v1": {}}
+    assert "another prompt for docs than it has here" in str(examine().exception)
+    with opened(home.root) as database:
+        hr = Alias(targets={"base": 1.0}, grounding=True, instructions="For HR.")
+        for name in ("docs", "hr"):
+            aliases.save(database, name, hr, "ana")
+    for changed, alias in (
+        ({}, "docs"),
+        ({"tuned": "hr@v1"}, "hr"),
+        ({"tuned": "hr"}, "hr"),
+        ({"tuned": "hr@v1", "alias": "docs"}, "docs"),
+    ):
+        found = Run.model_validate_json(examine(**changed).stdout)
+        assert (found.alias, found.prompt_fingerprint) == (alias, fingerprint("For HR."))
+    gateway.told["hr"] = {}
+    assert Run.model_validate_json(examine(tuned="hr@v1").stdout).alias == "docs"
+    assert "--alias hr: the gateway has no such alias that answers from pages; it has docs" in str(
+        examine(alias="hr").exception
+    )
 
 
 def test_rag_reads_as_many_tokens_as_the_pages_do_unless_its_file_says_otherwise(

@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from gateway import database
+from gateway.grounding.prompt import fingerprint
 from gateway.keys import Keys
 from tests.conformance.conftest import INSTRUCTIONS, Lane
 from tests.starting import KEY
@@ -54,7 +55,9 @@ def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> 
     assert models["docs"]["max_model_len"] == 8192
     assert models["embed"]["max_model_len"] == 2048
     assert (models["docs"]["serves"], models["embed"]["serves"]) == ("small-llama", "small-embed")
-    assert models["docs"]["grounding"] == {"answers": "write", "page_budget": 3000, "max_pages": 1}
+    reads = {"answers": "write", "page_budget": 3000, "max_pages": 1}
+    assert models["docs"]["grounding"] == {**reads, "prompt": fingerprint()}
+    assert models["hr"]["grounding"] == {**reads, "prompt": fingerprint(INSTRUCTIONS)}
     assert "grounding" not in models["base"]
 
 

@@ -14,6 +14,7 @@ import pytest
 from askdocs import environments
 from eval.exam import answer, measured, run
 from eval.exam.contenders import NAMES
+from gateway.grounding.prompt import fingerprint
 from tests.end_to_end.running import COMMAND, REPO, Askdocs, up
 from tests.parts import require
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 HOME = Path(os.environ.get("TEST_EVAL_HOME", REPO / ".cache" / "eval"))
 INSTALL = ".venv/bin/python -m askdocs.environments eval --home .cache/eval"
+TOLD = "You work at the desk of the office."
 ROWS = [
     {
         "question": "How do I descale the coffee machine?",
@@ -37,12 +39,16 @@ ROWS = [
 
 
 @pytest.fixture
-def running(wiki: Path, tmp_path: Path) -> Iterator[Askdocs]:
+def running(wiki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Askdocs]:
+    """With an alias that has instructions, which the gateway and the commands know."""
     require(environments.find(environments.EVAL, HOME) is not None, INSTALL)
     home = tmp_path / "home"
     home.mkdir()
     (home / "environments").symlink_to(HOME / "environments")
-    with up(home, wiki, up_warm="false") as askdocs:
+    docs = {"targets": "base", "grounding": True, "instructions": TOLD}
+    aliases = json.dumps({"docs": docs})
+    monkeypatch.setenv("ASKDOCS_GATEWAY_ALIASES", aliases)
+    with up(home, wiki, up_warm="false", gateway_aliases=aliases) as askdocs:
         yield askdocs
 
 
@@ -98,6 +104,7 @@ def test_an_exam_that_was_killed_goes_on_and_asks_nothing_twice(
     assert found.engine_bytes["base-rag"] > 50e6
     made = run.read(folder)
     assert (made.answers, made.models["base"].serves) == ("quote", "SmolLM2-135M-Instruct")
+    assert made.prompt_fingerprint == fingerprint(TOLD)
     assert made.rag is not None
     assert made.rag.budget == made.page_budget
     assert made.provenance.versions["gateway"] == made.provenance.versions["askdocs"]

@@ -68,12 +68,12 @@ RUN = Run(
 
 
 @asynccontextmanager
-async def opened(file: Path, pages: dict[str, str]) -> AsyncIterator[Wiki]:
-    """A wiki of these pages, by path."""
+async def opened(file: Path, pages: dict[str, str], told: str = "") -> AsyncIterator[Wiki]:
+    """A wiki of these pages, by path, whose alias tells its models that."""
     index.build(file, [markdown(path, text, SITE) for path, text in pages.items()])
     with closing(index.Index(file)) as made:
         (source,) = made.sources()
-    wiki = Wiki(file, source.name, None, None)
+    wiki = Wiki(file, source.name, None, None, told)
     yield wiki
     await wiki.close()
 
@@ -152,6 +152,16 @@ async def test_the_oracle_has_the_right_page_in_front_and_cites_it(wiki: Wiki) -
         f"Press the blue button. Pour acid into it.\n\nQuestion: {DESCALE.text}"
     )
     assert answer.prompt_pages == answer.found_pages == answer.cited_pages == ("coffee.md",)
+
+
+async def test_those_that_read_are_told_what_the_alias_tells(tmp_path: Path) -> None:
+    """As the product is by the gateway; closed-book is the question alone."""
+    reply = Reply(words("Press it."))
+    async with opened(tmp_path / "index.db", PAGES, "For HR.") as wiki:
+        _, ((read, _),) = await answered(wiki, "base-oracle", DESCALE, reply)
+        _, ((closed, _),) = await answered(wiki, "base-closed", DESCALE, reply)
+    assert read["messages"][0]["content"].startswith(f"{SYSTEM}\n\nFor HR.\n\n<page ")
+    assert [message["role"] for message in closed["messages"]] == ["user"]
 
 
 async def test_what_refuses_cites_nothing(wiki: Wiki) -> None:
