@@ -16,7 +16,11 @@ FILE = "answers.jsonl"
 
 
 class Answer(BaseModel):
-    """What one contender said to one question."""
+    """What one contender said to one question.
+
+    Its times are those of requests that were answered. For how long the gateway was away or busy
+    before is left out: that is not the way to answer, and would make slow whom it met.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

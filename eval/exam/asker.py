@@ -90,6 +90,7 @@ class Asker:
         if contender.method == "rag":
             assert self._rag is not None
             got = await self._rag.retrieve(question.text)
+            began = time.monotonic() - got.seconds  # without what was not answered
             excerpts, found = got.excerpts, got.pages
             more = {
                 "extra_prompt_tokens": got.extra_prompt_tokens,

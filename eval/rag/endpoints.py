@@ -1,8 +1,9 @@
 """What RAG asks of the gateway: vectors, an order of texts, and other wordings of a question."""
 
 import base64
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import httpx
@@ -34,6 +35,8 @@ class Endpoints:
     """With /v1."""
     http: httpx.AsyncClient
     """Sends the key."""
+    waited: list[float] = field(default_factory=list, kw_only=True)
+    """Seconds of the tries that were not answered, and between them, of each request."""
 
     async def check(self) -> None:
         """Ask for nothing in particular: what is refused now is refused of every question."""
@@ -116,8 +119,11 @@ class Endpoints:
     ) -> dict[str, Any]:
         address = f"{self.url.rstrip('/')}/{path}"
         named = f"{address}: model {body['model']!r}"
+        began = tried = time.perf_counter()
 
         async def once() -> httpx.Response:
+            nonlocal tried
+            tried = time.perf_counter()
             reply = await self.http.post(address, json=body, headers=headers)
             if reply.status_code != 200:
                 raise refusal(named, reply)
@@ -127,6 +133,7 @@ class Endpoints:
             reply = await patiently(named, once)
         except Refused as error:
             raise Refused(f"{named}: {error}") from None
+        self.waited.append(tried - began)
         try:
             answer = reply.json()
         except ValueError:

@@ -7,7 +7,7 @@ question, other wordings ──┬─► nearest vectors ─┬─► fusion ─
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -40,6 +40,7 @@ class Retrieved(NamedTuple):
     pages: tuple[str, ...]
     """Paths of the pages of all chunks that MMR chose, the best first."""
     seconds: float
+    """Without those for which the gateway was away or busy: they are not the method's."""
     extra_prompt_tokens: int
     extra_completion_tokens: int
 
@@ -97,16 +98,17 @@ class Rag:
     async def retrieve(self, question: str) -> Retrieved:
         """The best chunks for a question. Raises as `Endpoints`: a question may be refused."""
         began = time.perf_counter()
-        asked = await rewrite(self.endpoints, question)
-        chosen = await self._chosen([question, *asked.wordings], asked.passage)
+        asking = replace(self.endpoints, waited=[])
+        asked = await rewrite(asking, question)
+        chosen = await self._chosen(asking, [question, *asked.wordings], asked.passage)
         if self.settings.rerank and chosen:
             texts = [self.chunks[number].shown for number in chosen]
-            order = await self.endpoints.rerank(question, texts)
+            order = await asking.rerank(question, texts)
             chosen = [chosen[place] for place in order]
         return Retrieved(
             excerpts=tuple(map(_excerpt, self._fitting(chosen))),
             pages=tuple(dict.fromkeys(self.chunks[number].page.path for number in chosen)),
-            seconds=time.perf_counter() - began,
+            seconds=time.perf_counter() - began - sum(asking.waited),
             extra_prompt_tokens=asked.prompt_tokens,
             extra_completion_tokens=asked.completion_tokens,
         )
@@ -125,10 +127,10 @@ class Rag:
     ) -> None:
         await self.close()
 
-    async def _chosen(self, wordings: Sequence[str], passage: str) -> list[int]:
+    async def _chosen(self, asking: Endpoints, wordings: Sequence[str], passage: str) -> list[int]:
         """Numbers of up to k chunks, in the order of MMR."""
         texts = [*wordings, passage] if passage else wordings
-        vectors = await self.endpoints.embed(texts, "search_query")
+        vectors = await asking.embed(texts, "search_query")
         if passage:
             # The mean of the question and what was made up (Gao et al. 2022, equation 8).
             mean = vectors[0] + vectors[-1]

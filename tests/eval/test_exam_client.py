@@ -1,5 +1,6 @@
 import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
@@ -81,6 +82,16 @@ async def test_a_request_that_cannot_be_answered_is_the_questions_own_error() ->
     broken = Reply([{"error": {"message": "out of memory"}}])
     with queued(broken) as gateway, pytest.raises(Refused, match="broke off: out of memory"):
         await ask(gateway)
+
+
+async def test_times_are_those_of_the_try_that_was_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(patience, "PAUSE", 0.3)
+    began = time.monotonic()
+    with queued(Reply(status=503), Reply(words("Yes."))) as gateway:
+        said = await ask(gateway)
+    assert said.total_s <= time.monotonic() - began - 0.3
 
 
 @pytest.mark.parametrize("errors", [[httpx.ReadError("reset")], [Failed("it broke off")] * 2])

@@ -162,6 +162,7 @@ async def test_a_gateway_that_starts_anew_is_waited_for() -> None:
         assert not found.done()
         async with await asyncio.start_server(serve, "127.0.0.1", port):
             assert (await found).tolist() == [[1]]
+    assert sum(asking.waited) > 0.05
 
 
 async def test_no_gateway_is_said_to_be_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """From a question, other wordings and a passage that is made up to the chunks that are found."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from eval.exam.answer import Answer
 from eval.exam.asker import Asker
 from eval.exam.client import Client
 from eval.exam.contenders import parse as named
+from eval.exam.question import Question
 from eval.patience import Refused
 from eval.rag import store
 from eval.rag.chunks import Chunk
@@ -110,6 +113,42 @@ async def test_other_wordings_are_lists_of_their_own_and_a_passage_turns_the_que
     assert found.extra_completion_tokens == 7 * len(changed)
 
 
+async def answered(
+    folder: Path, app: Starlette, stored: Stored, *questions: Question
+) -> tuple[list[Answer], float]:
+    """What RAG answers in an exam, with the models of `app`; and for how long it was waited for."""
+    settings = RagSettings(rerank=False)
+    page = parse("coffee.md", PAGES["coffee.md"], SITE)
+    chunks = [Chunk(page, 0, page.text, (), 10)] * 3
+    (contender,) = named(["base-rag"])
+    with serving(app) as url, queued(Reply(words("Press the button."))) as answering:
+        async with (
+            opened(folder / "index.db", PAGES) as wiki,
+            httpx.AsyncClient(headers={"Authorization": "Bearer secret"}) as http,
+            Client(answering.url, "secret", 60, 1) as client,
+        ):
+            rag = Rag(settings, Endpoints(settings, f"{url}/v1", http), chunks, stored)
+            asker = Asker(RUN, client, wiki, rag)
+            began = time.monotonic()
+            answers = [await asker.answer(contender, question) for question in questions]
+            return answers, time.monotonic() - began
+
+
+async def test_for_how_long_the_gateway_was_busy_is_no_time_of_rag(tmp_path: Path) -> None:
+    answers = [Response(status_code=429, headers={"retry-after": "0.3"})]
+
+    async def busy_once(request: Request) -> Response:
+        return answers.pop() if answers else await gateway(request)
+
+    app = Starlette(routes=[Route("/v1/{path:path}", busy_once, methods=["POST"])])
+    asked = DESCALE.model_copy(update={"text": QUESTION})
+    stored = Stored(Store(), Store(), 1, Path())
+    (answer,), seconds = await answered(tmp_path, app, stored, asked)
+    assert answers == []
+    assert answer.text == "Press the button."
+    assert 0 < answer.retrieval_s < answer.total_s <= seconds - 0.3
+
+
 async def test_a_model_that_refuses_is_found_out_before_the_first_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,23 +196,9 @@ async def test_a_question_too_long_for_the_embedding_model_does_not_end_the_exam
 
     app = Models(loaded).app()
     app.add_exception_handler(ApiError, told)
-    page = parse("coffee.md", PAGES["coffee.md"], SITE)
-    settings = RagSettings(rerank=False)
     log = DESCALE.model_copy(update={"text": f"{DESCALE.text}\n{'error 42 ' * 9000}"})
-    headers = {"Authorization": "Bearer secret"}
-    with serving(app) as url, queued(Reply(words("Press the button."))) as answering:
-        async with (
-            opened(tmp_path / "index.db", PAGES) as wiki,
-            httpx.AsyncClient(headers=headers) as http,
-            Client(answering.url, "secret", 60, 1) as client,
-        ):
-            asking = Endpoints(settings, f"{url}/v1", http)
-            chunks = [Chunk(page, 0, page.text, (), 10)]
-            rag = Rag(settings, asking, chunks, Stored(OnePage(), OnePage(), 1, Path()))
-            asker = Asker(RUN, client, wiki, rag)
-            (contender,) = named(["base-rag"])
-            refused, answer = [await asker.answer(contender, one) for one in (log, DESCALE)]
+    stored = Stored(OnePage(), OnePage(), 1, Path())
+    (refused, answer), _ = await answered(tmp_path, app, stored, log, DESCALE)
     assert "400: input[0] has " in refused.error
     assert "the model reads at most 8,192 tokens" in refused.error
     assert (answer.error, answer.text) == ("", "Press the button.")
-    assert 0 < answer.retrieval_s <= answer.total_s
