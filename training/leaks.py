@@ -19,7 +19,7 @@ def leaked(asked: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
     known = {id(row) for row in learnt}
     return {
         row.line
-        for group in clusters([*learnt, *asked])
+        for group in (clusters([*learnt, *asked]) if learnt else ())
         if any(id(row) in known for row in group)
         for row in group
         if id(row) not in known

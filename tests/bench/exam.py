@@ -92,12 +92,13 @@ def rows(count: int) -> list[dict[str, str]]:
         (page.name, line)
         for page in sorted(DOCS.glob("*.md"))
         for line in page.read_text(encoding="utf-8").splitlines()
-        if len(line) >= LEAST and line[0].isalpha()
+        if len(line) >= LEAST and line[0].isalpha() and "=" not in line
     ]
     found = []
     for number in range(count):
         page, line = lines[number % len(lines)]
-        asked = f"What is said of {' '.join(line.split()[:8])} ({number})?"
+        # With words of its own, so that no other one asks almost the same.
+        asked = f"What is said of {' '.join(line.split()[:8])} ({number}, q{number})?"
         found.append({"question": asked, "answer": line, "context_doc": page})
     return found
 
