@@ -9,6 +9,7 @@ https://www.jstor.org/stable/4615733).
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +24,8 @@ from eval.bootstrap import (
 
 SIGNIFICANT = 0.05
 POWER = 0.8
-_Z = 1.959964  # 95 %
-# Standard errors between nothing and the smallest difference that is found with this power.
-_ERRORS = _Z + 0.841621
+_NORMAL = NormalDist()
+_Z = _NORMAL.inv_cdf(1 - SIGNIFICANT / 2)
 
 
 class Difference(NamedTuple):
@@ -38,8 +38,17 @@ class Difference(NamedTuple):
     """Questions that both were measured on."""
     p: float
     """That chance alone makes such a difference, or a larger one."""
-    detectable: float
-    """The smallest true difference that so many questions show four times out of five."""
+    error: float
+    """Its standard error."""
+
+    def detectable(self, family: int = 1) -> float:
+        """The smallest true difference that so many questions show four times out of five.
+
+        As one of a `family` of comparisons it is shown where Bonferroni's method finds it: Holm's
+        then does, too.
+        """
+        bound = 1 - SIGNIFICANT / (2 * family)
+        return self.error * (_NORMAL.inv_cdf(bound) + _NORMAL.inv_cdf(POWER))
 
 
 def share(values: Sequence[float]) -> Estimate:
@@ -81,7 +90,7 @@ def means(one: Sequence[float], other: Sequence[float]) -> Difference:
 def percentiles(one: Sequence[float], other: Sequence[float], q: float) -> Difference:
     """The difference of two percentiles of pairs."""
     drawn = drawn_percentiles(one, other, q)
-    return Difference(*drawn.estimate, _p(drawn), _ERRORS * float(np.std(drawn.others)))
+    return Difference(*drawn.estimate, _p(drawn), float(np.std(drawn.others)))
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -111,4 +120,4 @@ def _p(drawn: Drawn) -> float:
 
 
 def _difference(estimate: Estimate, spread: float, p: float) -> Difference:
-    return Difference(*estimate, p, _ERRORS * spread / math.sqrt(estimate.size))
+    return Difference(*estimate, p, spread / math.sqrt(estimate.size))

@@ -41,7 +41,8 @@ def compare(
                     n=difference.size,
                     p=difference.p,
                     holm=p,
-                    detectable=difference.detectable,
+                    detectable=difference.detectable(),
+                    detectable_holm=difference.detectable(len(differences)),
                     says=_says(difference, p, measure.better == "more"),
                 )
             )

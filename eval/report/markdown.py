@@ -33,8 +33,8 @@ def _page(report: Report) -> Iterator[str]:
     yield (
         f"## {report.subject} beside the others\n\nOn the same questions. Shares by McNemar's exact"
         " test, all else by paired bootstrap; p is corrected by Holm for all that are compared by"
-        " one measure. Detectable is the smallest true difference that so many questions show four"
-        " times out of five.\n"
+        " one measure. Detectable is the smallest true difference that so many questions show"
+        " beyond noise four times out of five.\n"
     )
     yield f"{table(tables.compared(report.comparisons))}\n"
     yield f"## Groups of questions, {report.subject}\n\n{table(tables.groups(report))}\n"

@@ -46,7 +46,9 @@ class Comparison(_Part):
     holm: float
     """The p-value, corrected for all that were compared by this measure."""
     detectable: float
-    """The smallest true difference that so many questions show four times out of five."""
+    """The smallest true difference for which `p` is below 0.05 four times out of five."""
+    detectable_holm: float | None = None
+    """The same for `holm`, and so for `says`; None in reports of earlier releases."""
     says: Says
     """Is the first one better? Within noise: the corrected p-value is 0.05 or more."""
 

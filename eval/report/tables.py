@@ -80,7 +80,7 @@ def compared(comparisons: list[Comparison]) -> Table:
             _difference(one),
             "< 0.001" if one.holm < 0.001 else f"{one.holm:.3f}",
             one.says,
-            _in_unit(one, f"{_scaled(one, one.detectable):.{_digits(one)}f}"),
+            _in_unit(one, f"{_scaled(one, _detectable(one)):.{_digits(one)}f}"),
         ]
         for one in comparisons
     ]
@@ -183,6 +183,10 @@ def _difference(one: Comparison) -> str:
         f"{_scaled(one, number):+,.{_digits(one)}f}" for number in (one.value, one.low, one.high)
     )
     return f"{_in_unit(one, value)} ({low} to {high})"
+
+
+def _detectable(one: Comparison) -> float:
+    return one.detectable if one.detectable_holm is None else one.detectable_holm
 
 
 def _scaled(one: Comparison, value: float) -> float:

@@ -50,7 +50,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
     asked = [
         one.model_copy(
             update={
-                "text": one.text + EVIL,
+                # With words of its own: of those that ask almost the same, one counts.
+                "text": " ".join([one.text, *(f"{one.id}{n}" for n in "abcdef"), EVIL]),
                 "answer": one.answer and one.answer + EVIL,
                 "pages": one.pages and (one.pages[0] + EVIL,),
             }
@@ -215,6 +216,18 @@ def test_everything_is_compared_with_the_product(made: Report) -> None:
     for one in made.contenders:
         for number in one.measures.values():
             assert number.low - 1e-9 <= number.value <= number.high + 1e-9
+
+
+def test_what_is_detectable_is_corrected_as_the_verdict_is(made: Report) -> None:
+    assert len({one.second for one in made.comparisons}) == 4
+    for one in made.comparisons:
+        if one.measure == "accuracy":
+            # Of a normal distribution 2.498 leaves out 0.05 / 4 on both sides, 0.842 a fifth.
+            standard_errors = (2.498 + 0.842) / (1.960 + 0.842)
+            assert one.detectable_holm is not None
+            assert one.detectable_holm == pytest.approx(standard_errors * one.detectable, rel=1e-3)
+            cells = tables.compared([one]).body[0]
+            assert cells[-1] == f"{100 * one.detectable_holm:.1f} points"
 
 
 def test_the_worst_answers_are_wrong_ones_beside_the_others(made: Report) -> None:
