@@ -10,13 +10,16 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from eval import lines
 from eval.exam.answer import Answer
 from eval.exam.question import Question
+from eval.patience import Away, Refused, patiently, refusal
 from gateway.errors import AskdocsError
 
 FILE = "judged.jsonl"
@@ -56,6 +59,7 @@ class Judge:
     def __init__(self, run: Path, model: str, url: str, key: str | None = None) -> None:
         self._file = run / FILE
         self.model, self._url = model, url.rstrip("/")
+        self._named = f"the judge {model!r} at {self._url}"
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._said: dict[str, bool | None] = {}
         if self._file.is_file():
@@ -107,29 +111,22 @@ class Judge:
 
     async def _asked(self, http: httpx.AsyncClient, asked: Question, given: Answer) -> str:
         body = {"question": asked.text, "reference": asked.answer, "answer": given.text}
+        request = {
+            "model": self.model,
+            "messages": [
+                {"role": "system", "content": RUBRIC},
+                {"role": "user", "content": json.dumps(body, ensure_ascii=False)},
+            ],
+            "max_tokens": 200,
+            "temperature": 0,
+        }
         try:
-            reply = await http.post(
-                f"{self._url}/chat/completions",
-                json={
-                    "model": self.model,
-                    "messages": [
-                        {"role": "system", "content": RUBRIC},
-                        {"role": "user", "content": json.dumps(body, ensure_ascii=False)},
-                    ],
-                    "max_tokens": 200,
-                    "temperature": 0,
-                },
-            )
-        except httpx.HTTPError as error:
+            reply = await patiently(self._named, partial(self._once, http, request))
+        except (Away, Refused) as error:
+            why = f"{self._named} refuses: {error}" if isinstance(error, Refused) else error
             raise AskdocsError(
-                f"the judge at {self._url} does not answer ({type(error).__name__}): check"
-                " --judge-url; what was judged is kept"
+                f"{why}: check --judge-model and its key; what was judged is kept"
             ) from None
-        if reply.is_error:
-            raise AskdocsError(
-                f"the judge {self.model!r} at {self._url} answers {reply.status_code}"
-                f" ({reply.text[:200]}): check --judge-model and its key; what was judged is kept"
-            )
         try:
             return str(reply.json()["choices"][0]["message"]["content"] or "")
         except (ValueError, KeyError, IndexError, TypeError):
@@ -137,6 +134,18 @@ class Judge:
                 f"the judge at {self._url} answers with no chat completion: name an"
                 " OpenAI-compatible --judge-url, with /v1"
             ) from None
+
+    async def _once(self, http: httpx.AsyncClient, request: dict[str, Any]) -> httpx.Response:
+        try:
+            reply = await http.post(f"{self._url}/chat/completions", json=request)
+        except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
+            raise AskdocsError(
+                f"{self._named} does not answer ({type(error).__name__}): check --judge-url; what"
+                " was judged is kept"
+            ) from None
+        if reply.is_error:
+            raise refusal(self._named, reply)
+        return reply
 
     def _keep(self, key: str, asked: Question, given: Answer, reply: str) -> None:
         found, reason = _VERDICT.search(reply), _REASON.search(reply)

@@ -17,6 +17,8 @@ class Endpoint(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.status = 200
+        self.refusing: list[int] = []
+        """The status of each of the next requests."""
         super().__init__(("127.0.0.1", 0), _Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
@@ -39,6 +41,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.asked.append(body)
+        if self.server.refusing:
+            self.send_error(self.server.refusing.pop(0))
+            return
         given = json.loads(body["messages"][1]["content"])["answer"]
         reply = json.dumps({"correct": "F5" in given, "reason": 'It says "so".'})
         text = "I cannot say." if "mumble" in given else f"```json\n{reply}\n```"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eval import bootstrap
+from eval import bootstrap, patience
 from eval.exam.answer import Answer
 from eval.exam.question import Question
 from eval.scoring import agreement, mark
@@ -237,14 +237,29 @@ async def test_a_judge_that_does_not_say_is_no_judge(tmp_path: Path, endpoint: E
     assert [judge(*one) for one in asked] == [True, None]
 
 
-async def test_what_was_judged_is_kept_when_the_judge_goes(
-    tmp_path: Path, endpoint: Endpoint
+async def test_a_judge_that_is_busy_is_asked_again(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    endpoint.refusing = [429, 503, 500]
+    judge, asked = Judge(tmp_path, "j", endpoint.url), answers("F5", "F6")
+    await judge.ask(asked, lambda *_: None)
+    assert [judge(*one) for one in asked] == [True, False]
+    assert len(endpoint.asked) == 5
+
+
+async def test_what_was_judged_is_kept_when_the_judge_goes(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.1)
     judge = Judge(tmp_path, "j", endpoint.url)
     await judge.ask(answers("F5"), lambda *_: None)
     endpoint.status = 503
-    with pytest.raises(AskdocsError, match=r"'j' at http.* answers 503 .*is kept"):
+    with pytest.raises(AskdocsError, match=r"'j' at http.* answered for long: 503: .*is kept"):
         await judge.ask(answers("F5", "F6"), lambda *_: None)
+    endpoint.status = 400
+    with pytest.raises(AskdocsError, match=r"'j' at http.* refuses: 400: .*is kept"):
+        await judge.ask(answers("F6"), lambda *_: None)
     assert Judge(tmp_path, "j", "")(*answers("F5")[0]) is True
     with pytest.raises(AskdocsError, match=r"does not answer .*--judge-url"):
         await Judge(tmp_path, "j", "http://127.0.0.1:9/v1").ask(answers("F7"), lambda *_: None)
