@@ -44,6 +44,8 @@ AT_ONCE = 4
 SECONDS = 120.0
 # Of its verdicts, so many may be missing.
 SILENT = 0.05
+# Models that reason refuse these: their thoughts count as tokens, and have a temperature of 1.
+LIMITS = {"max_tokens": 200, "temperature": 0}
 
 
 class Judge:
@@ -61,6 +63,8 @@ class Judge:
         self.model, self._url = model, url.rstrip("/")
         self._named = f"the judge {model!r} at {self._url}"
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._refused: set[str] = set()
+        """Of LIMITS."""
         self._said: dict[str, bool | None] = {}
         if self._file.is_file():
             for line in self._file.read_bytes().splitlines():
@@ -117,16 +121,20 @@ class Judge:
                 {"role": "system", "content": RUBRIC},
                 {"role": "user", "content": json.dumps(body, ensure_ascii=False)},
             ],
-            "max_tokens": 200,
-            "temperature": 0,
         }
-        try:
-            reply = await patiently(self._named, partial(self._once, http, request))
-        except (Away, Refused) as error:
-            why = f"{self._named} refuses: {error}" if isinstance(error, Refused) else error
-            raise AskdocsError(
-                f"{why}: check --judge-model and its key; what was judged is kept"
-            ) from None
+        while True:
+            limits = {name: LIMITS[name] for name in LIMITS if name not in self._refused}
+            try:
+                reply = await patiently(self._named, partial(self._once, http, request | limits))
+                break
+            except Away as error:
+                why = str(error)
+            except Refused as error:
+                if refused := {name for name in limits if name in str(error)}:
+                    self._refused |= refused
+                    continue
+                why = f"{self._named} refuses: {error}"
+            raise AskdocsError(f"{why}: check --judge-model and its key; what was judged is kept")
         try:
             return str(reply.json()["choices"][0]["message"]["content"] or "")
         except (ValueError, KeyError, IndexError, TypeError):

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+UNSUPPORTED = "Unsupported parameter: '%s' is not supported with this model."
+
 
 class Endpoint(ThreadingHTTPServer):
     """A judge that takes an answer for right that holds "F5"; and what it was asked."""
@@ -19,6 +21,8 @@ class Endpoint(ThreadingHTTPServer):
         self.status = 200
         self.refusing: list[int] = []
         """The status of each of the next requests."""
+        self.unsupported: tuple[str, ...] = ()
+        """Parameters that it refuses, in OpenAI's words."""
         super().__init__(("127.0.0.1", 0), _Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
@@ -44,11 +48,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.refusing:
             self.send_error(self.server.refusing.pop(0))
             return
+        for name in self.server.unsupported:
+            if name in body:
+                self._reply(400, {"error": {"message": UNSUPPORTED % name, "param": name}})
+                return
         given = json.loads(body["messages"][1]["content"])["answer"]
         reply = json.dumps({"correct": "F5" in given, "reason": 'It says "so".'})
         text = "I cannot say." if "mumble" in given else f"```json\n{reply}\n```"
-        content = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
-        self.send_response(self.server.status)
+        self._reply(self.server.status, {"choices": [{"message": {"content": text}}]})
+
+    def _reply(self, status: int, body: object) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -237,6 +237,22 @@ async def test_a_judge_that_does_not_say_is_no_judge(tmp_path: Path, endpoint: E
     assert [judge(*one) for one in asked] == [True, None]
 
 
+async def test_a_judge_that_reasons_is_asked_without_limits(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    endpoint.unsupported = ("max_tokens", "temperature")
+    judge, asked = Judge(tmp_path, "o3", endpoint.url), answers("F5", "F6")
+    await judge.ask(asked[:1], lambda *_: None)
+    assert [set(body) & {*endpoint.unsupported} for body in endpoint.asked] == [
+        {"max_tokens", "temperature"},
+        {"temperature"},
+        set(),
+    ]
+    await judge.ask(asked, lambda *_: None)
+    assert [judge(*one) for one in asked] == [True, False]
+    assert len(endpoint.asked) == 4
+
+
 async def test_a_judge_that_is_busy_is_asked_again(
     tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
