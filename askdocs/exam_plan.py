@@ -75,7 +75,8 @@ class Plan:
     source: str
     """The wiki's name in the index."""
     instructions: str
-    """The alias's."""
+    """The alias's, as its `sources`."""
+    sources: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
     """What whoever reads the results should know."""
 
@@ -92,7 +93,7 @@ class Plan:
                 found[one.name] = pid
         return found
 
-    def job(self, folder: Path, shared: Path) -> dict[str, str | None]:
+    def job(self, folder: Path, shared: Path) -> dict[str, str | tuple[str, ...] | None]:
         """For eval/exam/sit.py: the run in `folder`, and in `shared` what runs have in common.
 
         Raises:
@@ -111,6 +112,7 @@ class Plan:
             "index": str(self.index.absolute()),
             "source": self.source,
             "told": self.instructions,
+            "sources": self.sources,
             "engine": self.place.engine,
             "weights": weights,
             "tokenizer": tokenizer,
@@ -164,6 +166,12 @@ def plan(
     known = [] if learnt is None else trained(rows.read(learnt))
     index = index_file(home_dir)
     source, pages = source_of(index, options.docs)
+    sources, others = _sources(index, source, alias, home_dir)
+    if others:
+        notes.append(
+            f"{alias} answers from {', '.join(others)}, too, and RAG from {source} alone:"
+            f" `askdocs aliases set {alias} --source {source}` makes them alike"
+        )
     memory, remembered = _memory(index)
     # With the copies that were left out: whoever knows one of them knows the one that is asked.
     here = {row.line for row in drawn}
@@ -200,6 +208,7 @@ def plan(
             trained_sha256=None if learnt is None else _sha256(learnt),
         ),
         wiki=_wiki(source, pages),
+        beside=tuple(_wiki(name, other) for name, other in others.items()),
         memory=memory,
         contenders=tuple(one.name for one in chosen),
         models=models,
@@ -214,7 +223,7 @@ def plan(
         provenance=exam_place.provenance(place, listed, kind),
     )
     counted = asyncio.run(_counted(asked, index, source, place.engine))
-    return Plan(run, counted, place, index, source, instructions, notes)
+    return Plan(run, counted, place, index, source, instructions, sources, notes)
 
 
 def _instructions(alias: str, told: str | None, home_dir: Path | None) -> str:
@@ -279,11 +288,38 @@ def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
         for name in names:
             # What stands around the pages, such as mkdocs.yml, may be named in their place.
             if Path(name) == folder or folder in Path(name).parents:
-                return name, [index.page(number) for number in sorted(index.of([name]))]
+                return name, _pages(index, name)
     raise AskdocsError(
         f"--docs {docs}: the gateway does not answer from it; its index has"
         f" {', '.join(names) or 'no wiki'}: name that, or run `askdocs docs sync {docs}`"
     )
+
+
+def _sources(
+    file: Path, source: str, alias: str, home_dir: Path | None
+) -> tuple[tuple[str, ...], dict[str, list[Page]]]:
+    """The wikis that an alias is limited to, if it is; and the pages of those beside `source` that
+    it answers from.
+
+    Raises AskdocsError: it does not answer from `source`.
+    """
+    with closing(Index(file)) as index:
+        names = [stored.name for stored in index.sources()]
+        if names == [source]:
+            return (), {}
+        found = in_force(home_dir).get(alias)
+        limits = found.sources if found else ()
+        if limits and source not in limits:
+            raise AskdocsError(
+                f"--docs: {alias} does not answer from {source}, but from {', '.join(limits)}:"
+                " name one of these, or another --alias"
+            )
+        others = [name for name in limits or names if name in names and name != source]
+        return limits, {name: _pages(index, name) for name in others}
+
+
+def _pages(index: Index, source: str) -> list[Page]:
+    return [index.page(number) for number in sorted(index.of([source]))]
 
 
 def _memory(file: Path) -> tuple[str, list[Row]]:

@@ -89,6 +89,8 @@ class Run(BaseModel):
 
     questions: Asked
     wiki: Wiki
+    beside: tuple[Wiki, ...] = ()
+    """Other wikis that the product answers from, too, and RAG does not."""
     memory: str | None = None
     """Which answered questions vote for the pages that the product finds, and what that weighs;
     off: none do; None: an earlier release did not look."""

@@ -9,6 +9,7 @@ The standard input is the gateway's key. JOB is an object:
     index       file of the search index
     source      the wiki's name in it
     told        what the alias tells its models
+    sources     the wikis that it answers from, or none: all of the index
     engine      base URL of the engine that counts tokens, or null: they are estimated
     weights     of the embedder, and
     tokenizer   its tokenizer, or null: pages are found by their words
@@ -68,7 +69,9 @@ async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
         await stack.enter_async_context(client)
         files = [job["weights"], job["tokenizer"]]
         embedder = Embedder(*map(Path, files)) if all(files) else None
-        wiki = Wiki(Path(job["index"]), job["source"], embedder, job["engine"], job["told"])
+        wiki = Wiki(
+            Path(job["index"]), job["source"], embedder, job["engine"], job["told"], job["sources"]
+        )
         stack.push_async_callback(wiki.close)
         rag = None
         if of.rag:

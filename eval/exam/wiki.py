@@ -1,6 +1,7 @@
 """The pages of an exam, as the gateway itself has them: its index, its search, its excerpts."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag
@@ -26,6 +27,7 @@ class Wiki:
         embedder: Embedder | None,
         engine: str | None,
         instructions: str = "",
+        sources: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -34,11 +36,14 @@ class Wiki:
             embedder: as the gateway has it.
             engine: base URL of the engine that counts tokens; None: they are estimated.
             instructions: of the alias that stands for the product.
+            sources: the wikis that this alias answers from; all of the index when empty.
 
         Raises AskdocsError: there is no index, or it is damaged.
         """
         self._index = Index(file)
+        self._source = source
         self._instructions = instructions
+        self._sources = sources
         self._engine = Engine(engine) if engine else None
         count = self._engine.counts if self._engine else estimates
         self._grounding = Grounding(self._index, count, embedder)
@@ -56,7 +61,10 @@ class Wiki:
 
     async def found(self, question: str, budget: int, max_pages: int) -> Grounds:
         """What the product puts in front of a question, within `budget` tokens."""
-        return await self._grounding.ground(question, budget, max_pages)
+        found = await self._grounding.ground(question, budget, max_pages, sources=self._sources)
+        excerpts = (replace(one, page=self._named(one.page)) for one in found.excerpts)
+        best = map(self._named, found.best)
+        return replace(found, excerpts=tuple(excerpts), best=tuple(best))
 
     async def whole(self, path: str, question: str, budget: int) -> list[Excerpt]:
         """A page, or what of it fits into `budget` tokens, chosen as the product chooses it."""
@@ -80,7 +88,7 @@ class Wiki:
         return (best[0].path,) if best else ()
 
     def paths(self, links: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-        """Of pages, by the `url` that a gateway gives them.
+        """Of pages, by the `url` that a gateway gives them; of another wiki's the address.
 
         Raises:
             AskdocsError: the index has no such page.
@@ -94,5 +102,11 @@ class Wiki:
                     f"the gateway answers from {url}, which is not in {self._index.file}: it stands"
                     " on another wiki; name its --home, or sync this one with `askdocs docs sync`"
                 )
-            found.append(page.path)
+            found.append(self._named(page).path)
         return tuple(dict.fromkeys(found))
+
+    def _named(self, page: Page) -> Page:
+        """With its address for a path, if it is of another wiki, which may have the same paths."""
+        if self._index.number(page) in self._index.of([self._source]):
+            return page
+        return replace(page, path=page.url)

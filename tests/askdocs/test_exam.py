@@ -334,6 +334,31 @@ def test_all_contenders_are_told_what_the_alias_of_the_version_tells(
     )
 
 
+def test_other_wikis_that_the_product_answers_from_are_told_and_make_another_run(
+    examine: Exam, known: Run, wiki: Path, home: Home, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "install.md").write_text("# Install the other thing\n\nPush it in.\n")
+    spec = Spec.named(str(other), site_url="https://other.example.com/")
+    sync(spec.open(), partial(writing, home.index), spec=spec.stored)
+    result = examine()
+    assert f"docs answers from {other}, too, and RAG from {wiki} alone" in result.stderr
+    found = Run.model_validate_json(result.stdout)
+    assert [(one.name, one.pages) for one in found.beside] == [("other", 1)]
+    assert found.identity() != known.identity()
+    for source, as_before in ((wiki, True), (other, False)):
+        with opened(home.root) as database:
+            docs = Alias(targets={"base": 1.0}, grounding=True, sources=(str(source),))
+            aliases.save(database, "docs", docs, "ana")
+        result = examine()
+        if as_before:
+            assert Run.model_validate_json(result.stdout).identity() == known.identity()
+            assert "too, and RAG" not in result.stderr
+        else:
+            assert f"docs does not answer from {wiki}, but from {other}" in str(result.exception)
+
+
 def test_rag_reads_as_many_tokens_as_the_pages_do_unless_its_file_says_otherwise(
     examine: Exam, gateway: Scripted, tmp_path: Path
 ) -> None:

@@ -164,6 +164,26 @@ async def test_those_that_read_are_told_what_the_alias_tells(tmp_path: Path) -> 
     assert [message["role"] for message in closed["messages"]] == ["user"]
 
 
+async def test_a_page_of_another_wiki_is_not_the_right_one_because_its_path_is(
+    tmp_path: Path,
+) -> None:
+    file, other = tmp_path / "index.db", "https://other.example.com/"
+    better = PAGES["coffee.md"].replace("# Coffee\n", "# The coffee machine\n")
+    with index.writing(file) as writer:
+        writer.put("own", markdown("coffee.md", PAGES["coffee.md"], SITE), "")
+        writer.put("other", markdown("coffee.md", better, other), "")
+    reading = {"choices": [], "askdocs": {"reading": [{"url": f"{other}coffee/"}]}}
+    facts = {"sources": [{"url": f"{other}coffee/#how-do-i-descale-it"}]}
+    for sources, path in (((), f"{other}coffee/"), (["own"], "coffee.md")):
+        wiki = Wiki(file, "own", None, None, "", sources)
+        found, _ = await answered(wiki, "best-overlap", DESCALE)
+        assert found.prompt_pages == found.found_pages[:1] == found.cited_pages == (path,)
+        said = Reply([reading, *words("Yes.", askdocs=facts)])
+        product, _ = await answered(wiki, "base-pages", DESCALE, said)
+        assert product.prompt_pages == product.cited_pages == (f"{other}coffee/",)
+        await wiki.close()
+
+
 async def test_what_refuses_cites_nothing(wiki: Wiki) -> None:
     answer, _ = await answered(wiki, "base-oracle", DESCALE, Reply(words(REFUSAL)))
     assert answer.text == REFUSAL
