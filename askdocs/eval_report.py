@@ -17,6 +17,7 @@ from askdocs.syncing import Bar
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
+    from eval.exam.pair import Pair
     from eval.gate import Reference
     from eval.report.report import Report
     from eval.scoring.mark import Similar
@@ -92,6 +93,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Two runs, contender by contender, on the questions that both asked."""
+    from eval.exam.pair import Pair
     from eval.report.comparison import compare
     from eval.scoring import similarity
     from eval.scoring.measures import pairs
@@ -117,6 +119,7 @@ def compare(
     shared = {name: len(pairs(one.fair[name], other.fair[name])) for name in both}
     if not any(shared.values()):
         raise AskdocsError(f"{first} and {second} have no question in common: draw with one --seed")
+    pair = Pair(one.run, other.run)
     facts: dict[str, Any] = {
         "shared": shared,
         "alone": {
@@ -125,7 +128,9 @@ def compare(
         },
         "contenders_alone": sorted(one.marks.keys() ^ other.marks.keys()),
         "same_wiki": one.run.wiki.sha256 == other.run.wiki.sha256,
-        "same_machine": _machine(one) == _machine(other),
+        "same_machine": pair.same_machine,
+        "same_load": pair.same_load,
+        "differs": pair.differs,
         "judge": judge,
         "comparisons": [each.model_dump() for each in found],
     }
@@ -143,8 +148,7 @@ def compare(
         print(f"only in one of them: {', '.join(facts['contenders_alone'])}")
     if not facts["same_wiki"]:
         print("the wiki has changed between them")
-    if not facts["same_machine"]:
-        print("they were made on two machines: times cannot be compared")
+    _tell(pair, first, second)
     if judges[0] != judges[1]:
         names = " and ".join(name or "nobody" for name in judges)
         print(f"they were judged by {names}: what is right is told by words alone")
@@ -168,11 +172,14 @@ def gate(
     The verdict on a version is kept beside it, for `askdocs models promote`.
     """
     from eval import gate
+    from eval.exam import run as runs
+    from eval.exam.pair import Pair
 
     asked = gate.read(thresholds or gate.FILE)
     with Bar() as bar:
         found = _report_of(run, contender, bar)
-        checks = gate.decide(found, _reference(run, found, against, bar), asked)
+        pair = Pair(found.provenance, runs.read(against) if against else found.provenance)
+        checks = gate.decide(found, _reference(run, found, against, pair, bar), asked)
     failed = [f"{one.asks}: {one.found}" for one in checks if not one.passed]
     kept = _keep_verdict(run, found, failed, home_dir)
     if as_json:
@@ -180,12 +187,16 @@ def gate(
             "passed": not failed,
             "contender": found.subject,
             "checks": [one._asdict() for one in checks],
+            "same_machine": pair.same_machine,
+            "same_load": pair.same_load,
+            "differs": pair.differs,
             "verdict": kept,
         }
         print(json.dumps(facts, indent=2))
     else:
         for one in checks:
             print(f"{'ok    ' if one.passed else 'FAILED'}  {one.asks}: {one.found}")
+        _tell(pair, run, against or run)
         print(f"\n{found.subject} {'may not answer people' if failed else 'may answer people'}")
         print(f"verdict     {kept or f'none: only {PRODUCT} of a version gets one'}")
     if failed:
@@ -311,13 +322,15 @@ def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> 
             )
 
 
-def _reference(run: Path, found: "Report", against: Path | None, bar: Bar) -> "Reference":
+def _reference(
+    run: Path, found: "Report", against: Path | None, pair: "Pair", bar: Bar
+) -> "Reference":
     """What the subject is compared with: the same in another run, or with the base model."""
     from eval.gate import Reference
     from eval.report.build import numbers
     from eval.report.comparison import compare
 
-    name = found.subject
+    name, same = found.subject, pair.same_machine and pair.same_load
     if against is None:
         base = name.replace("tuned-", "base-")
         other = found.contender(base)
@@ -327,14 +340,14 @@ def _reference(run: Path, found: "Report", against: Path | None, bar: Bar) -> "R
                 f" --contenders {base},{name},... or name --against RUN of what is in use"
             )
         comparisons = [one for one in found.comparisons if one.second == base]
-        return Reference(base, other.measures, comparisons, True)
+        return Reference(base, other.measures, comparisons, same)
     now, before = (_kept(folder, found.judge, False, bar) for folder in (run, against))
     for side in (now, before):
         _check_judged(side, found.judge, [side.subject(name)])
     label = f"{name} of {against.name}"
     comparisons = compare([((name, now.fair[name]), (label, before.fair[name]))])
     measures = numbers(before.fair[name])
-    return Reference(label, measures, comparisons, _machine(now) == _machine(before))
+    return Reference(label, measures, comparisons, same)
 
 
 def _keep_verdict(
@@ -370,6 +383,11 @@ def _keep_verdict(
     return f"{file}, and beside {model.name}"
 
 
-def _machine(scored: "Scored") -> tuple[dict[str, Any], str]:
-    made = scored.run.provenance
-    return made.machine, made.engine
+def _tell(pair: "Pair", first: Path, second: Path) -> None:
+    """What of two runs differs, for people."""
+    for name, (one, other) in pair.differs.items():
+        print(f"{name} is {json.dumps(one)} in {first}, {json.dumps(other)} in {second}")
+    if not pair.same_machine:
+        print("they were not made on one machine with one engine: times cannot be compared")
+    if not pair.same_load:
+        print("not as many questions were asked at once: times cannot be compared")

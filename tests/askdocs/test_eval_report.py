@@ -12,7 +12,8 @@ from askdocs.home import Home
 from eval import bootstrap, gate, verdict
 from eval.exam import question
 from eval.exam.answer import Answer
-from eval.exam.run import Run
+from eval.exam.run import Provenance, Run
+from eval.rag.settings import RagSettings
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import fingerprint
 from tests.eval import runs
@@ -191,6 +192,82 @@ def test_the_gate_compares_with_the_version_in_use(home: Home, tmp_path: Path) -
     assert "report.json" not in made, "nothing is written there"
 
 
+def rewrite(run: Path, **update: Any) -> None:
+    """What its run.json says."""
+    file = run / "run.json"
+    changed = Run.model_validate_json(file.read_bytes()).model_copy(update=update)
+    file.write_text(changed.model_dump_json(), encoding="utf-8")
+
+
+def elsewhere(run: Path) -> Provenance:
+    made = Run.model_validate_json((run / "run.json").read_bytes()).provenance
+    return made.model_copy(update={"machine": {**made.machine, "cores": 64}})
+
+
+@pytest.mark.parametrize("changed", ["", "load", "machine", "went on"])
+def test_times_are_compared_only_of_one_machine_under_one_load(
+    home: Home, tmp_path: Path, changed: str
+) -> None:
+    run, before = (
+        runs.write(tmp_path / name, PAGES, runs.questions(12, 3), tuned=tuned)
+        for name, tuned in (("run", "docs@v8"), ("before", "docs@v7"))
+    )
+    if changed == "load":
+        rewrite(before, at_once=32)
+    elif changed == "machine":
+        rewrite(before, provenance=elsewhere(before))
+    elif changed == "went on":
+        for folder in (run, before):
+            rewrite(folder, resumed=(elsewhere(folder),))
+    alike = {"same_machine": changed in ("", "load"), "same_load": changed != "load"}
+    differs: dict[str, Any] = {"models.tuned.name": ["docs@v8", "docs@v7"]}
+    if changed == "load":
+        differs["at_once"] = [2, 32]
+    asked = ["gate", str(run), "--home", str(home.root), "--against", str(before)]
+    found, compared = said(*asked, code=1), said("compare", str(run), str(before))
+    for one in (found, compared):
+        assert {name: one[name] for name in alike} == alike
+        assert one["differs"] == differs
+    timed = [one for one in found["checks"] if one["asks"].startswith("p95 of the whole answer")]
+    assert len(timed) == (not changed)
+    for shown in (call(*asked).stdout, call("compare", str(run), str(before)).stdout):
+        assert f'models.tuned.name is "docs@v8" in {run}, "docs@v7" in {before}' in shown
+        assert ("times cannot be compared" in shown) == bool(changed)
+
+
+def test_the_gate_compares_no_times_of_a_run_that_went_on_elsewhere(
+    home: Home, tmp_path: Path
+) -> None:
+    run = runs.write(tmp_path / "run", PAGES, runs.questions(12, 3))
+    asked = ["gate", str(run), "--home", str(home.root)]
+
+    def timed() -> int:
+        checks = said(*asked, code=1)["checks"]
+        return sum(one["asks"].startswith("p95 of the whole answer") for one in checks)
+
+    assert timed() == 1
+    rewrite(run, resumed=(elsewhere(run),))
+    (run / "report.json").unlink()
+    assert timed() == 0
+    assert "times cannot be compared" in call(*asked).stdout
+
+
+def test_what_else_differs_between_two_runs_is_told(tmp_path: Path) -> None:
+    one, other = (runs.write(tmp_path / name, PAGES, runs.questions(6, 2)) for name in "ab")
+    words = ["compare", str(one), str(other)]
+    assert said(*words)["differs"] == {}
+    rag = RagSettings(store="pinecone", chunk_tokens=256)
+    rewrite(other, page_budget=622, max_tokens=64, rag=rag, contenders=tuple(reversed(PAGES)))
+    assert said(*words)["differs"] == {
+        "page_budget": [1500, 622],
+        "max_tokens": [200, 64],
+        "rag.chunk_tokens": [512, 256],
+    }
+    assert f"rag.chunk_tokens is 512 in {one}, 256 in {other}" in call(*words).stdout
+    rewrite(other, rag=None)
+    assert said(*words)["differs"]["rag"][1] is None
+
+
 def test_runs_are_compared_only_where_one_judge_has_judged_both(
     home: Home, tmp_path: Path, endpoint: Endpoint
 ) -> None:
@@ -262,7 +339,8 @@ def test_two_runs_are_compared_on_what_both_asked(tmp_path: Path) -> None:
     assert found["shared"] == {"base-pages": 45, "tuned-pages": 45}
     assert found["alone"][str(one)] == {"base-pages": 5, "tuned-pages": 5}
     assert found["contenders_alone"] == ["always-refuse", "best-overlap", "first-sentence"]
-    assert not found["same_wiki"] or found["same_machine"]
+    assert found["same_wiki"]
+    assert found["same_machine"]
     compared = {(each["first"], each["second"]) for each in found["comparisons"]}
     assert ("tuned-pages", "tuned-pages of other") in compared
     shown = call("compare", str(one), str(other)).stdout
