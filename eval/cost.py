@@ -22,7 +22,7 @@ DAYS, HOURS = 365 / 12, 8760 / 12  # of a month
 class Price(BaseModel):
     """In US dollars."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     usd: float = Field(ge=0)
     read: date
@@ -33,7 +33,7 @@ class Price(BaseModel):
 class Assumptions(BaseModel):
     """What the prices are multiplied with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     questions_a_day: float = Field(gt=0)
     utilisation: float = Field(gt=0, le=1)
@@ -102,14 +102,17 @@ def read(file: Path = FILE, assume: Sequence[str] = ()) -> Prices:
         if name not in Assumptions.model_fields:
             known = ", ".join(Assumptions.model_fields)
             raise AskdocsError(f"--assume {given}: write NAME=VALUE, where NAME is one of {known}")
-        assumptions[name] = value
+        if isinstance(assumptions, dict):
+            assumptions[name] = value
     try:
         return Prices.model_validate(found)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
+        # Of what is missing, the input is all that stands beside it.
+        given = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
         raise AskdocsError(
-            f"{file}: {where} = {problem['input']!r}: {problem['msg']}: see {FILE.name} of askdocs"
+            f"{file}: {where}{given}: {problem['msg']}: see {FILE.name} of askdocs"
         ) from None
 
 

@@ -352,6 +352,7 @@ def test_every_price_says_when_and_where_it_was_read() -> None:
         ("questions=3", "NAME is one of questions_a_day"),
         ("utilisation=2", "assumptions.utilisation = '2': Input should be less than or equal to 1"),
         ("questions_a_day", "questions_a_day = ''"),
+        ("questions_a_day=inf", "questions_a_day = 'inf': Input should be a finite number"),
     ],
 )
 def test_a_wrong_assumption_is_named(given: str, says: str) -> None:
@@ -360,11 +361,27 @@ def test_a_wrong_assumption_is_named(given: str, says: str) -> None:
     assert says in str(error.value)
 
 
-def test_a_price_that_is_missing_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[gpu_hour]", "[gpu_hours.other]", "gpu_hour: Field required"),
+        ("usd = 1.006\n", "", "gpu_hour.usd: Field required"),
+        ("usd = 1.006", "usd = inf", "gpu_hour.usd = inf: Input should be a finite number"),
+    ],
+)
+def test_a_wrong_price_is_named_alone(tmp_path: Path, old: str, new: str, says: str) -> None:
     file = tmp_path / "prices.toml"
-    file.write_text(cost.FILE.read_text().replace("[gpu_hour]", "[cpu_hour]"))
-    with pytest.raises(AskdocsError, match="gpu_hour"):
+    file.write_text(cost.FILE.read_text().replace(old, new, 1))
+    with pytest.raises(AskdocsError) as error:
         cost.read(file)
+    assert str(error.value) == f"{file}: {says}: see prices.toml of askdocs"
+
+
+def test_assumptions_that_are_no_table_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text(f"assumptions = 3\n{cost.FILE.read_text().partition('[assumptions]')[0]}")
+    with pytest.raises(AskdocsError, match="assumptions = 3: Input should be a valid dictionary"):
+        cost.read(file, ["utilisation=0.5"])
 
 
 def test_the_summary_says_whether_leaks_were_looked_for(made: Report) -> None:
