@@ -13,10 +13,17 @@ from contextlib import contextmanager
 from eval.rag.fusion import Vectors
 from gateway.errors import AskdocsError
 
-# Vectors of one request: 2 MB is the most, and a number takes up to 20 bytes of JSON.
-_AT_ONCE = 100
+# The most of one request: docs.pinecone.io/reference/api/database-limits/operation-limits
+_BYTES, _VECTORS = 2_000_000, 1000
+# Bytes of JSON that a number takes at most, and all else of a vector.
+_NUMBER, _BESIDE = 25, 100
 # Seconds until what was written must be there, and between two looks: it comes late.
 _PATIENCE, _PAUSE = 120.0, 1.0
+
+
+def at_once(size: int) -> int:
+    """How many vectors of `size` numbers one request may have."""
+    return min(_VECTORS, _BYTES // (_NUMBER * size + _BESIDE))
 
 
 class Windows:
@@ -53,13 +60,13 @@ class Windows:
                     for part, (owner, vector) in enumerate(rows)
                 ],
                 namespace=self._namespace,
-                batch_size=_AT_ONCE,
+                batch_size=at_once(vectors.shape[1]),
                 show_progress=False,
             )
         if done.has_errors:
-            raise AskdocsError(f"{self._where}: {done.errors[0]}")
+            raise AskdocsError(f"{self._where}: {done.errors[0].error_message}")
         deadline = time.monotonic() + _PATIENCE
-        while (there := self._count()) < len(owners):
+        while (there := self.count()) < len(owners):
             if time.monotonic() > deadline:
                 raise AskdocsError(
                     f"{self._where} has {there:,} of {len(owners):,} vectors, {_PATIENCE:.0f} s"
@@ -67,19 +74,28 @@ class Windows:
                 )
             time.sleep(_PAUSE)
 
-    def _count(self) -> int:
+    def count(self) -> int:
+        """Vectors that can be found. Raises AskdocsError: the index does not answer."""
         with self._told():
             found = self._index.describe_index_stats().namespaces.get(self._namespace)
         return found.vector_count if found else 0
 
     def nearest(self, vector: Vectors, n: int) -> list[int]:
-        """As `eval.rag.lance.Windows.nearest`. Raises AskdocsError: it does not answer."""
+        """As `eval.rag.lance.Windows.nearest`.
+
+        Raises AskdocsError: the index does not answer, or has lost the vectors.
+        """
         with self._told():
             found = self._index.query(
                 vector=vector.tolist(),
                 top_k=n,
                 namespace=self._namespace,
                 include_metadata=True,
+            )
+        if not found.matches:
+            raise AskdocsError(
+                f"{self._where} has lost the vectors in its namespace {self._namespace!r}: they are"
+                " written again at the next start"
             )
         numbers = ((match.metadata or {}).get("number") for match in found.matches)
         return list(dict.fromkeys(int(number) for number in numbers if number is not None))

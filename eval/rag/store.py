@@ -75,7 +75,8 @@ async def stored(
     endpoints: Endpoints,
     progress: Progress,
 ) -> Stored:
-    """Opens the store, which is made where there is none of these chunks and settings.
+    """Opens the store, which is made where there is none of these chunks and settings, and filled
+    again where Pinecone has lost its vectors.
 
     Only texts that were never embedded under `folder` are embedded: after a kill, or when pages
     have changed, those that are new. The store itself appears whole or not at all.
@@ -89,9 +90,10 @@ async def stored(
     place = folder / _name(settings, chunks, windows)
     in_pinecone = settings.store == "pinecone"
     parts = pinecone.Windows(settings.pinecone_index, place.name) if in_pinecone else None
+    owners = [number for number, texts in enumerate(windows) for _ in texts]
     async with _claimed(folder):
-        if not place.is_dir():
-            owners = [number for number, texts in enumerate(windows) for _ in texts]
+        is_new = not place.is_dir()
+        if is_new or (parts and await asyncio.to_thread(parts.count) < len(owners)):
             kept = Kept(folder / "vectors.db", f"{settings.embedding_model} {settings.input_type}")
             embed = partial(endpoints.embed, input_type="search_document")
             try:
@@ -101,11 +103,12 @@ async def stored(
                 kept.close()
             if parts:
                 await asyncio.to_thread(parts.fill, owners, vectors)
-            with _whole(place) as new:
-                shown = [chunk.shown for chunk in chunks]
-                lance.Texts.build(new, shown, _means(vectors, owners, len(chunks)))
-                if not parts:
-                    lance.Windows.build(new, owners, vectors)
+            if is_new:
+                with _whole(place) as new:
+                    shown = [chunk.shown for chunk in chunks]
+                    lance.Texts.build(new, shown, _means(vectors, owners, len(chunks)))
+                    if not parts:
+                        lance.Windows.build(new, owners, vectors)
     most = max(map(len, windows))
     return Stored(lance.Texts(place), parts or lance.Windows(place), most, place)
 

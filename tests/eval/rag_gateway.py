@@ -2,8 +2,10 @@
 
 Of its wire format, version 2026-07 (https://docs.pinecone.io/reference/api), it speaks what is
 used: an index is described, with the vectors that it shows, and vectors are upserted and queried.
+It refuses what is beyond https://docs.pinecone.io/reference/api/database-limits/operation-limits.
 """
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -32,9 +34,15 @@ class Models:
     embedded: list[str] = field(default_factory=list)
     """Every text, in the order in which they were asked for."""
     keys: set[str] = field(default_factory=set)
+    times: int = 1
+    """So often each vector holds its numbers: it is as near to the others as ever."""
     hold_after: int | None = None
     """Texts after which no request is answered."""
     held: threading.Event = field(default_factory=threading.Event)
+
+    def documents(self) -> list[str]:
+        """Of the texts, those of `The ...`, which are no questions."""
+        return [text for text in self.embedded if text.startswith("The ")]
 
     def app(self) -> Starlette:
         reader = Reader(self.embedder)
@@ -50,7 +58,11 @@ class Models:
             self.embedded += body.get("input", [])
             model = models[request.path_params["name"]]
             opened = await model.open(model.path, body)
-            return Response(b"".join([chunk async for chunk in opened.chunks()]))
+            answer = json.loads(b"".join([chunk async for chunk in opened.chunks()]))
+            for row in answer.get("data", []):
+                longer = base64.b64decode(row["embedding"]) * self.times
+                row["embedding"] = base64.b64encode(longer).decode()
+            return JSONResponse(answer)
 
         return Starlette(routes=[Route("/v1/{name}", answer, methods=["POST"])])
 
@@ -65,10 +77,15 @@ class Pinecone:
     """By namespace and id."""
     keys: set[str] = field(default_factory=set)
     queries: int = 0
+    lost_after: int | None = None
+    """Queries after which somebody deletes all vectors."""
     looks: int = 0
     """At how many vectors there are: the first one does not show what was written before."""
 
     def app(self) -> Starlette:
+        def refused(message: str) -> Response:
+            return JSONResponse({"code": 3, "message": message, "details": []}, 400)
+
         async def describe(request: Request) -> Response:
             self.keys.add(request.headers["api-key"])
             name = request.path_params["name"]
@@ -89,7 +106,15 @@ class Pinecone:
             )
 
         async def upsert(request: Request) -> Response:
-            body = await request.json()
+            sent = await request.body()
+            body = json.loads(sent)
+            if len(sent) > 2_000_000:
+                size = f"{len(sent) / 1e6:.1f}MB"
+                return refused(f"Request size {size} exceeds the maximum supported size of 2MB")
+            if len(body["vectors"]) > 1000:
+                return refused("Number of vectors exceeds the maximum supported of 1000")
+            if sizes := {len(row["values"]) for row in body["vectors"]} - {self.dimension}:
+                return refused(f"Vector dimensions {sizes} are not the index's {self.dimension}")
             for row in body["vectors"]:
                 self.rows[body["namespace"], row["id"]] = row
             return JSONResponse({"upsertedCount": len(body["vectors"])})
@@ -104,6 +129,10 @@ class Pinecone:
         async def query(request: Request) -> Response:
             body = await request.json()
             assert self.looks > 1
+            if body["topK"] > 10_000:
+                return refused("Top k must be between 1 and 10000")
+            if self.queries == self.lost_after:
+                self.rows.clear()
             self.queries += 1
             asked = np.array(body["vector"])
             scored = [
