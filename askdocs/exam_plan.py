@@ -75,8 +75,9 @@ class Plan:
     source: str
     """The wiki's name in the index."""
     instructions: str
-    """The alias's, as its `sources`."""
+    """What the alias tells its models."""
     sources: tuple[str, ...]
+    """The wikis that the alias is limited to; none: it is not."""
     notes: list[str] = field(default_factory=list)
     """What whoever reads the results should know."""
 
@@ -140,7 +141,7 @@ def plan(
     alias = exam_place.alias(listed, options.alias, options.named["tuned"])
     reads = exam_place.reads(place, listed, alias)
     instructions = _instructions(alias, reads.prompt, home_dir)
-    beside = options.max_tokens + math.ceil(len(instructions) / CHARACTERS_PER_TOKEN)
+    reserved = options.max_tokens + math.ceil(len(instructions) / CHARACTERS_PER_TOKEN)
     if place.is_of_home:
         models = {role: _with_manifest(one, home_dir) for role, one in models.items()}
     kind, slots = exam_place.engine_facts(place)
@@ -184,10 +185,10 @@ def plan(
             " split test out of it"
         )
     asked = draw.questions(file, drawn, (page.path for page in pages), lines)
-    budget = exam_place.budget(reads.page_budget, beside, list(models.values()))
+    budget = exam_place.budget(reads.page_budget, reserved, list(models.values()))
     rag = None
     if any(one.method == "rag" for one in chosen):
-        rag = _rag(options.rag, budget, beside, list(models.values()))
+        rag = _rag(options.rag, budget, reserved, list(models.values()))
         if rag.budget != budget:
             notes.append(
                 f"RAG reads {rag.budget:,} tokens of chunks, the others {budget:,} of pages"
@@ -244,10 +245,12 @@ def _instructions(alias: str, told: str | None, home_dir: Path | None) -> str:
     return known
 
 
-def _rag(given: RagSettings, page_budget: int, beside: int, models: Sequence[Model]) -> RagSettings:
+def _rag(
+    given: RagSettings, page_budget: int, reserved: int, models: Sequence[Model]
+) -> RagSettings:
     """With as many tokens as the pages have, or as its file says, if they fit into the context."""
     wanted = given.budget if "budget" in given.model_fields_set else page_budget
-    fitting = exam_place.budget(wanted, beside, models)
+    fitting = exam_place.budget(wanted, reserved, models)
     return given.model_copy(update={"budget": fitting})
 
 
