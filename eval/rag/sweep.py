@@ -40,11 +40,12 @@ from pydantic import ValidationError
 
 from eval import lines
 from eval.exam.teller import Teller, work
+from eval.patience import Refused
 from eval.rag import measure
 from eval.rag.endpoints import Endpoints
 from eval.rag.fusion import Vectors
 from eval.rag.measure import Found, Result
-from eval.rag.pipeline import Rag
+from eval.rag.pipeline import Rag, Retrieved
 from eval.rag.settings import RagSettings
 from gateway.errors import AskdocsError
 from gateway.search.index import Index
@@ -137,7 +138,10 @@ async def _measured(
 
     async def ask(rag: Rag, one: dict[str, Any]) -> Found:
         async with turn:
-            got = await rag.retrieve(one["text"])
+            try:
+                got = await rag.retrieve(one["text"])
+            except Refused:  # it is too long for a model, say: nothing is found
+                got = Retrieved((), (), 0.0, 0, 0)
         step(f"k {settings.k}{', rerank' if settings.rerank else ''}", len(found) + 1, total)
         paths = tuple(dict.fromkeys(excerpt.page.path for excerpt in got.excerpts))
         tokens = sum(excerpt.tokens for excerpt in got.excerpts)

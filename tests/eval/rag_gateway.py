@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from askdocs.checks import free_port
 from gateway import embeddings, rerank
+from gateway.http import ApiError
 from gateway.local import Reader
 from gateway.search.embed import Embedder
 
@@ -57,7 +58,10 @@ class Models:
                 return Response(status_code=499)
             self.embedded += body.get("input", [])
             model = models[request.path_params["name"]]
-            opened = await model.open(model.path, body)
+            try:
+                opened = await model.open(model.path, body)
+            except ApiError as error:
+                return JSONResponse(error.body, error.status)
             answer = json.loads(b"".join([chunk async for chunk in opened.chunks()]))
             for row in answer.get("data", []):
                 longer = base64.b64decode(row["embedding"]) * self.times

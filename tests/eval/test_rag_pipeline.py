@@ -26,7 +26,6 @@ from eval.rag.fusion import Vectors
 from eval.rag.pipeline import Rag
 from eval.rag.settings import RagSettings
 from eval.rag.store import Stored
-from gateway.http import ApiError
 from gateway.search import embed
 from gateway.sources.markdown import parse
 from tests.eval.queued import Reply, queued, words
@@ -189,13 +188,7 @@ async def test_a_question_too_long_for_the_embedding_model_does_not_end_the_exam
     loaded = embed.load()
     require(loaded is not None, "make setup")
     assert loaded is not None
-
-    async def told(_: object, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
-        return JSONResponse(error.body, error.status)
-
     app = Models(loaded).app()
-    app.add_exception_handler(ApiError, told)
     log = DESCALE.model_copy(update={"text": f"{DESCALE.text}\n{'error 42 ' * 9000}"})
     stored = Stored(OnePage(), OnePage(), 1, Path())
     (refused, answer), _ = await answered(tmp_path, app, stored, log, DESCALE)

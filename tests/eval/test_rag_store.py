@@ -89,7 +89,7 @@ class Sweep:
             "out": str(self.out),
             "questions": [
                 {"id": name, "text": f"How often is the {name} cleaned?", "pages": [page.path]}
-                for name, page in list(zip(NAMES, pages, strict=True))[::12]
+                for name, page in list(zip(NAMES, pages, strict=False))[::12]
             ],
             "settings": RagSettings(k=10).model_dump(),
             "grid": GRID,
@@ -171,6 +171,14 @@ def test_a_killed_build_goes_on_and_nothing_is_embedded_twice(
     (changed,) = [text for text in new if text.startswith("The ")]
     assert changed.endswith("never cleaned.")
     assert again.results()[0].found[0].pages[0] == "red-pump.md"
+
+
+def test_a_question_that_is_too_long_is_not_found(python: Path, tmp_path: Path, url: str) -> None:
+    one = Sweep(python, tmp_path, url, wiki()[:2])
+    log = {"id": "log", "text": "error 42 " * 9000, "pages": ["red-lamp.md"]}
+    one.job["questions"].append(log)
+    assert one.run()[-1] == {"event": "done"}
+    assert [len(found.pages) for result in one.results() for found in result.found] == [2, 0, 2, 0]
 
 
 def test_pinecone_finds_what_lancedb_finds_and_is_filled_again_when_it_was_emptied(
