@@ -1,6 +1,7 @@
 """`askdocs eval`: how well versions of a model, and other ways to answer, do on questions."""
 
 import json
+import os
 import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
@@ -153,10 +154,16 @@ def view(
     from eval.exam.sit import LOGS
 
     runs.read(folder)
-    python = environments.ensure(environments.EVAL, home.find(home_dir).root, _say)
+    state = home.find(home_dir).root
+    python = environments.ensure(environments.EVAL, state, _say)
     logs = ["--log-dir", str((folder / LOGS).absolute()), "--port", str(port)]
+    argv = [str(python.with_name("inspect")), "view", "start", *logs]
+    # Else it would write to the home of whoever runs this.
+    place = str(state.absolute() / "evals" / "inspect")
     with suppress(KeyboardInterrupt):
-        done = subprocess.run([str(python.with_name("inspect")), "view", "start", *logs])
+        done = subprocess.run(
+            argv, env=os.environ | {"XDG_DATA_HOME": place, "XDG_CACHE_HOME": place}
+        )
         if done.returncode:
             raise AskdocsError(f"the viewer ended: is port {port} free? choose another --port")
 

@@ -22,11 +22,15 @@ Answering = Callable[[str], Awaitable[Answer]]
 
 def task(name: str, questions: Sequence[Question], answering: Answering) -> Task:
     """The task of a contender."""
+    # The mean of no scores would be shown as NaN.
+    kinds = {question.answerable for question in questions}
+    answers = [f1(), contains()] if True in kinds else []
+    refusals = [refuses()] if False in kinds else []
     return Task(
         name=name,
         dataset=MemoryDataset([_sample(question) for question in questions], name="questions"),
         solver=answered(answering),
-        scorer=[f1(), contains(), refuses()],
+        scorer=[*answers, *refusals],
     )
 
 
