@@ -24,7 +24,7 @@ def summary(report: Report) -> str:
     """What was asked, and what the numbers mean, in a paragraph."""
     asked, run = report.questions, report.provenance
     by = "the judge tells" if report.accuracy == "judged" else "words tell"
-    leaked = f" {asked['leaked']} more had leaked into training, and are left out."
+    leaked = f" {asked['leaked']} more had leaked, and are left out."
     unknown = " Whether questions had leaked into training was not looked at."
     every = asked["answerable"] + asked["unanswerable"]
     short = [
@@ -146,7 +146,10 @@ def provenance(report: Report) -> list[list[str]]:
         ["answers, SHA-256", report.answers_sha256],
         ["training rows, SHA-256", run.questions.trained_sha256 or "not looked at"],
         ["drawn", f"{len(run.questions.ids)} by seed {run.questions.seed}"],
+        *([["near copies left out", str(run.questions.copies)]] if run.questions.copies else []),
         ["wiki, SHA-256", run.wiki.sha256],
+        *(["the product alone reads, SHA-256", one.sha256] for one in run.beside),
+        *([["memory of answered questions", run.memory]] if run.memory else []),
         ["prompt", run.prompt_fingerprint],
         *([f"model, {role}", _called(one)] for role, one in run.models.items()),
         *(
