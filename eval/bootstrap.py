@@ -1,7 +1,8 @@
 """How sure a number is: bootstrap intervals (Efron & Tibshirani 1993, chapters 13 and 14)."""
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
-    """A number and its interval."""
+    """A number and its interval: to infinity on a side where the sample is too small for an end."""
 
     value: float
     low: float
@@ -35,6 +36,20 @@ class Drawn(NamedTuple):
     others: Floats
 
 
+def in_brackets(low: float, high: float, shown: Callable[[float], str]) -> str:
+    """What stands behind a number: its interval."""
+    if math.isinf(low) and math.isinf(high):
+        return "(no interval)"
+    if math.isinf(high):
+        return f"({shown(low)} or more)"
+    return f"({shown(low)} to {shown(high)})" if math.isfinite(low) else f"({shown(high)} or less)"
+
+
+def finite(end: float) -> float | None:
+    """An end as JSON has it, which knows no infinity."""
+    return end if math.isfinite(end) else None
+
+
 def mean(values: Sequence[float], seed: int = 0) -> Estimate:
     """Of independent `values`, with its BCa interval. Raises ValueError when there are none.
 
@@ -48,19 +63,6 @@ def drawn_mean(values: Sequence[float], seed: int = 0) -> Drawn:
     """As `mean`. For a paired comparison, give the differences of the pairs."""
     data = _checked(values)
     return _drawn((data,), lambda one, axis: one.mean(axis), "BCa", SAMPLES, seed)
-
-
-def percentile(values: Sequence[float], q: float, seed: int = 0) -> Estimate:
-    """The value that a share `q` of `values` does not exceed. Raises ValueError without values.
-
-    In so many values as are beyond it, the interval ends at the largest that was seen.
-    """
-
-    def statistic(one: Floats, axis: int) -> Any:
-        return np.quantile(one, q, axis=axis)
-
-    data = _checked(values)
-    return _drawn((data,), statistic, "percentile", SAMPLES_OF_PERCENTILES, seed).estimate
 
 
 def drawn_percentiles(

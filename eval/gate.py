@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from eval.bootstrap import in_brackets
 from eval.compare import Value, shares_differ
 from eval.report.report import Comparison, Contender, Number, Report
 from eval.scoring.measures import BY_NAME, F1, FALSE_REFUSALS, HALLUCINATED, TRUE_REFUSALS
@@ -218,8 +219,8 @@ def _shown(one: Number | None, unit: str) -> str:
     if one is None:
         return "not measured"
     if unit == "seconds":
-        return f"{one.value:.2f} s ({one.low:.2f} to {one.high:.2f})"
-    return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})"
+        return f"{one.value:.2f} s {in_brackets(one.low, one.high, '{:.2f}'.format)}"
+    return f"{one.value:.1%} {in_brackets(one.low, one.high, '{:.1%}'.format)}"
 
 
 def _change(one: Comparison | None, unit: str) -> str:

@@ -1,4 +1,5 @@
-"""What may be chance: intervals of shares, paired tests, and what a sample is too small to show.
+"""What may be chance: intervals of shares and percentiles, paired tests, and what a sample is too
+small to show.
 
 Two contenders answer the same questions, so they are compared question by question. Shares by
 McNemar's exact test (McNemar 1947, https://doi.org/10.1007/BF02295996), all else by the bootstrap
@@ -15,12 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eval import compare
-from eval.bootstrap import (
-    Drawn,
-    Estimate,
-    drawn_mean,
-    drawn_percentiles,
-)
+from eval.bootstrap import COVERED, Drawn, Estimate, drawn_mean, drawn_percentiles
 
 SIGNIFICANT = 0.05
 POWER = 0.8
@@ -60,6 +56,25 @@ def share(values: Sequence[float]) -> Estimate:
     if found is None:
         raise ValueError("there is nothing to take a share of")
     return Estimate(*found, len(values))
+
+
+def percentile(values: Sequence[float], q: float) -> Estimate:
+    """The value that a share `q` of `values` does not exceed, with an interval between two of them.
+
+    How many of them the true one exceeds is binomial, however they are distributed (David &
+    Nagaraja 2003, Order Statistics, section 7.1). Fewer than 368 do not bound p99 from above: a
+    bootstrap would end at the largest. Raises ValueError when there are none.
+    """
+    if not values:
+        raise ValueError("there is nothing to take a percentile of")
+    from scipy import stats
+
+    size, value = len(values), float(np.quantile(values, q))
+    beyond = (1 - COVERED) / 2
+    below, above = (int(n) for n in stats.binom.ppf([beyond, 1 - beyond], size, q))
+    by_rank = [-math.inf, *sorted(values), math.inf]
+    # That of two values lies between them, and p99 most likely above both.
+    return Estimate(value, min(value, by_rank[below]), by_rank[above + 1], size)
 
 
 def shares(one: Sequence[float], other: Sequence[float]) -> Difference:

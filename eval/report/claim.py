@@ -1,7 +1,9 @@
 """The table of the claim: what others published of both ways, and what this run measured."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from eval.bootstrap import in_brackets
 from eval.cost import CostEstimate
 from eval.exam.contenders import Contender as Kind
 from eval.exam.contenders import Method, Role, parse
@@ -57,24 +59,19 @@ def rows(report: Report) -> list[Row]:
 
 
 def share(one: Number | None) -> str:
-    if one is None:
-        return DASH
-    return f"{100 * one.value:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f})"
+    return _told(one, lambda value: f"{100 * value:.1f}", " %")
 
 
 def score(one: Number | None) -> str:
-    return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" if one else DASH
+    return _told(one, "{:.3f}".format)
 
 
 def ms(one: Number | None) -> str:
-    if one is None:
-        return DASH
-    value, low, high = (f"{1000 * x:,.0f}" for x in (one.value, one.low, one.high))
-    return f"{value} ms ({low} to {high})"
+    return _told(one, lambda value: f"{1000 * value:,.0f}", " ms")
 
 
 def tokens(one: Number | None) -> str:
-    return f"{one.value:,.0f} ({one.low:,.0f} to {one.high:,.0f})" if one else DASH
+    return _told(one, "{:,.0f}".format)
 
 
 SHOWN = {"share": share, "score": score, "seconds": ms, "tokens": tokens}
@@ -87,6 +84,12 @@ def dollars(cost: CostEstimate | None, per: Literal["month", "thousand"], digits
     parts = (cost, cost.low, cost.high)
     value, *ends = (f"{getattr(one, per):,.{digits}f}" for one in parts if one)
     return f"${value} ({' to '.join(ends)})" if ends else f"${value}"
+
+
+def _told(one: Number | None, shown: Callable[[float], str], unit: str = "") -> str:
+    if one is None:
+        return DASH
+    return f"{shown(one.value)}{unit} {in_brackets(one.low, one.high, shown)}"
 
 
 def _gib(size: int | None) -> str:

@@ -1,6 +1,7 @@
 """The plots of a report, as SVG that takes its colours from the page around it."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -44,18 +45,21 @@ def _accuracy(report: Report) -> Iterator[Plot]:
         if {"total_p50", report.accuracy} <= one.measures.keys() and _method(one) in _MARKERS
     ]
     if points:
+        ends = (end for _, x, _ in points for end in (x.value, x.high) if math.isfinite(end))
+        edge = 1.05 * max(ends) or 1.0
 
         def draw(axes: Any) -> None:
             for one, x, y in points:
-                _point(axes, one, x, y)
-            axes.set(xlabel="seconds for an answer, p50", ylabel="accuracy", ylim=(0, 1))
-            axes.set_xlim(left=0)
+                _point(axes, one, _within(x, edge), y)
+            axes.set(xlabel="seconds for an answer, p50", ylabel="accuracy")
+            axes.set(xlim=(0, edge), ylim=(0, 1))
             _label(axes, [(one.name, x.value, y.value) for one, x, y in points])
 
         yield Plot(
             "accuracy",
             "Accuracy against latency",
-            "Left is faster, up is better. Bars are intervals of 95 %.",
+            "Left is faster, up is better. Bars are intervals of 95 %; one without an end reaches"
+            " the edge.",
             _svg("accuracy", draw),
         )
 
@@ -175,6 +179,11 @@ def _point(axes: Any, one: Contender, x: Number, y: Number) -> None:
         marker=_MARKERS.get(_method(one), "x"),
         elinewidth=0.7,
     )
+
+
+def _within(one: Number, edge: float) -> Number:
+    """From 0 to the edge of the plot, if it has no ends."""
+    return one.model_copy(update={"low": max(one.low, 0.0), "high": min(one.high, edge)})
 
 
 def _bars(one: Number) -> list[list[float]]:

@@ -1,12 +1,13 @@
 """What report.json says: every number of a run, with its interval, and where it comes from."""
 
 import hashlib
+import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
-from eval.bootstrap import Estimate
+from eval.bootstrap import Estimate, finite
 from eval.cost import CostEstimate, Prices
 from eval.exam import answer
 from eval.exam.measured import Measured
@@ -15,6 +16,10 @@ from gateway.errors import AskdocsError
 
 FILE = "report.json"
 Says = Literal["better", "worse", "within noise"]
+# Ends of an interval; null in JSON: the sample is too small for this one.
+_JSON = PlainSerializer(finite, when_used="json")
+Low = Annotated[float, BeforeValidator(lambda end: -math.inf if end is None else end), _JSON]
+High = Annotated[float, BeforeValidator(lambda end: math.inf if end is None else end), _JSON]
 
 
 class _Part(BaseModel):
@@ -25,8 +30,8 @@ class Number(_Part):
     """A measured value and its interval of 95 %."""
 
     value: float
-    low: float
-    high: float
+    low: Low
+    high: High
     n: int
     """What it was measured on."""
 

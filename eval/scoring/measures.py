@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eval import statistics
-from eval.bootstrap import Estimate, mean, percentile
+from eval.bootstrap import Estimate, mean
 from eval.scoring.mark import Mark
 from eval.statistics import Difference
 
@@ -40,7 +40,7 @@ class Measure:
         if not values:
             return None
         if self.q is not None:
-            return percentile(values, self.q)
+            return statistics.percentile(values, self.q)
         return statistics.share(values) if self.unit == "share" else mean(values)
 
     def difference(self, pairs: Sequence[tuple[Mark, Mark]]) -> Difference | None:

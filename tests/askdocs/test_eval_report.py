@@ -89,7 +89,10 @@ def test_the_gate_passes_a_version_that_promote_takes(
     assert verdict.passed
     manifest = store.manifest("docs@v1").model_copy(update={"prompt_fingerprint": fingerprint()})
     assert objections(manifest, verdict, fingerprint()) == []
-    assert said("gate", str(run), "--home", str(home.root))["passed"]
+    again = said("gate", str(run), "--home", str(home.root))
+    assert again == {**found, "verdict": again["verdict"]}
+    (slowest,) = (one for one in again["checks"] if one["asks"].startswith("99 of 100"))
+    assert slowest["found"].endswith(" or more)"), "210 answers do not bound it"
     digests = {one.report_sha256 for one in store.verdicts("docs@v1")}
     assert digests == {verdict.report_sha256}, "a report is made once"
 

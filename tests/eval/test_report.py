@@ -218,6 +218,29 @@ def test_everything_is_compared_with_the_product(made: Report) -> None:
             assert number.low - 1e-9 <= number.value <= number.high + 1e-9
 
 
+def test_a_percentile_of_few_answers_has_no_upper_end(made: Report, page: str) -> None:
+    rag = made.contender("base-rag")
+    assert rag is not None
+    slowest = rag.measures["total_p99"]
+    assert slowest.low < slowest.value < slowest.high == math.inf
+    cell = f"{1000 * slowest.value:,.0f} ms ({1000 * slowest.low:,.0f} or more)"
+    assert cell in claim.rows(made)[1].measured
+    assert f"| {cell} |" in markdown(made)
+    assert f"<td>{cell}</td>" in page
+    text = made.model_dump_json()
+    assert f'"high":null,"n":{slowest.n}' in text
+    assert Report.model_validate_json(text) == made
+
+
+def test_a_bar_without_an_end_reaches_the_edge_of_its_plot(tmp_path: Path) -> None:
+    run = runs.write(tmp_path, PAGES, runs.questions(3, 2))
+    svg = plots(measured(run))[0].svg
+    lines = re.findall(r'd="M ([\d.]+) ([\d.]+) \nL ([\d.]+) \2 \n"', svg)
+    # One of them is the axis.
+    assert len(lines) == 2
+    assert len({(left, right) for left, _, right in lines}) == 1
+
+
 def test_what_is_detectable_is_corrected_as_the_verdict_is(made: Report) -> None:
     assert len({one.second for one in made.comparisons}) == 4
     for one in made.comparisons:

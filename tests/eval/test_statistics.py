@@ -32,17 +32,44 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bootstrap, "SAMPLES", 400)
-    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 200)
     assert held(bootstrap.mean, lambda chance: chance.exponential(2), 2) >= 0.87
     assert held(bootstrap.mean, lambda chance: chance.beta(0.5, 2), 0.2) >= 0.87
     assert held(statistics.share, lambda chance: chance.random() < 0.03, 0.03) >= 0.9
-    middle = held(lambda v: bootstrap.percentile(v, 0.5), lambda c: c.exponential(1), np.log(2))
-    assert middle >= 0.87
+
+
+@pytest.mark.parametrize(
+    ("q", "size"), [(0.5, 7), (0.5, 80), (0.95, 60), (0.95, 140), (0.99, 140), (0.99, 400)]
+)
+def test_the_interval_of_a_percentile_holds_the_true_one(q: float, size: int) -> None:
+    truth = -math.log(1 - q)
+    found = held(lambda v: statistics.percentile(v, q), lambda c: c.exponential(), truth, size, 400)
+    assert found >= 0.94
+
+
+def test_few_values_bound_no_end_of_a_percentile() -> None:
+    def ends(size: int, q: float) -> tuple[float, float]:
+        return statistics.percentile([float(number) for number in range(size)], q)[1:3]
+
+    # That all are below p99 is likelier than 2.5 % of 367, and less likely of 368.
+    assert 0.99**367 > 0.025 > 0.99**368
+    assert ends(367, 0.99) == (358, math.inf)
+    assert ends(368, 0.99) == (359, 367)
+    # As many heads or tails in a row: 3.125 % of five, on each side.
+    assert ends(5, 0.5) == (-math.inf, math.inf)
+    assert ends(6, 0.5) == (0, 5)
+    assert ends(1, 0.99) == (0, math.inf)
+
+
+@given(st.lists(P, min_size=1, max_size=40), st.sampled_from([0.5, 0.95, 0.99]))
+def test_a_percentile_lies_in_its_interval(values: list[float], q: float) -> None:
+    found = statistics.percentile(values, q)
+    assert found.low <= found.value <= found.high
 
 
 def test_an_interval_leaves_the_truth_out_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "SAMPLES", 400)
     assert held(bootstrap.mean, lambda chance: chance.normal(), 0, size=30, times=200) < 0.99
+    assert held(lambda v: statistics.percentile(v, 0.5), lambda c: c.normal(), 0, times=200) < 0.99
 
 
 def test_nothing_of_forty_is_not_nothing_for_sure() -> None:
@@ -54,9 +81,8 @@ def test_nothing_of_forty_is_not_nothing_for_sure() -> None:
 
 def test_values_that_are_all_the_same_have_an_interval_without_width() -> None:
     assert bootstrap.mean([2.0, 2.0]) == (2, 2, 2, 2)
-    assert bootstrap.percentile([2.0], 0.99) == (2, 2, 2, 1)
     with pytest.raises(ValueError, match="nothing"):
-        bootstrap.percentile([], 0.5)
+        statistics.percentile([], 0.5)
     with pytest.raises(ValueError, match="nothing"):
         statistics.share([])
 
