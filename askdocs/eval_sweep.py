@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,8 +18,11 @@ from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
+    from askdocs.exam_place import Place
+    from eval.exam.contenders import Role
     from eval.exam.question import Question
     from eval.rag.measure import Found
+    from eval.rag.settings import RagSettings
     from gateway.search.index import Index
 
 OUT = "rag.toml"
@@ -92,9 +96,7 @@ def sweep(
     base = settings.load(rag) if rag else settings.RagSettings()
     # What is not possible is said now, and not after an hour.
     _ = script.first(base, grid), script.second(base, grid)
-    if not rag:
-        reads = exam_place.reads(place, exam_place.listed(place))
-        base = base.model_copy(update={"budget": reads.page_budget})
+    base = base.model_copy(update={"budget": budget(base, place, home_dir)})
     index = index_file(home_dir)
     source, pages = source_of(index, docs)
     answerable = [row for row in of_split if row.answerable]
@@ -149,6 +151,25 @@ def sweep(
         return
     print("\n".join(table.markdown(found)))
     print(f"\n{len(asked):,} questions, {len(pages):,} pages; the best settings: {folder / OUT}")
+
+
+def budget(given: "RagSettings", place: "Place", home_dir: Path | None) -> int:
+    """Tokens of chunks in a prompt, as `eval run` has them by default with these settings."""
+    from askdocs import exam_place
+    from askdocs.aliases import in_force
+    from askdocs.evaluate import ANSWER
+    from gateway.aliases import BASE, DOCS
+    from gateway.engine import CHARACTERS_PER_TOKEN
+
+    listed = exam_place.listed(place)
+    pages = exam_place.reads(place, listed).page_budget
+    wanted = given.budget if "budget" in given.model_fields_set else pages
+    instructions = in_force(home_dir)[DOCS].instructions or ""
+    reserved = ANSWER + math.ceil(len(instructions) / CHARACTERS_PER_TOKEN)
+    named: dict[Role, str] = {"base": BASE, "tuned": DOCS}
+    may_ask = {role: name for role, name in named.items() if name in listed}
+    models = exam_place.models(listed, may_ask)
+    return exam_place.budget(wanted, reserved, list(models.values()))
 
 
 def _numbers(option: str, text: str, kind: type[int] | type[float] = int) -> list[float]:

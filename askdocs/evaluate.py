@@ -26,6 +26,8 @@ app.command()(eval_report.report)
 app.command()(eval_report.compare)
 app.command()(eval_report.gate)
 app.command()(eval_sweep.sweep)
+# Tokens of an answer at most, unless told otherwise.
+ANSWER = 160
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -71,7 +73,7 @@ def run_exam(
     rag: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings of RAG, as `eval sweep` has them.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer at most.")] = 160,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer at most.")] = ANSWER,
     at_once: Annotated[
         int | None,
         typer.Option(min=1, help="Questions at the same time (default: as the engine takes)."),

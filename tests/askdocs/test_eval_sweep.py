@@ -1,12 +1,53 @@
-"""`askdocs eval sweep`, as far as it comes without a gateway."""
+"""`askdocs eval sweep`: what it refuses, for which exam it chooses, and what it writes.
+
+Its environment is looked for in `.cache/eval`, or where TEST_EVAL_HOME says.
+"""
 
 import json
+import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
 from typer.testing import CliRunner
 
+from askdocs import environments, eval_sweep, exam_place
 from askdocs.cli import app
+from askdocs.home import Home
+from askdocs.keys import opened
+from eval.rag import measure, settings
+from eval.rag.settings import RagSettings
+from gateway import aliases
+from gateway.config import Alias, GatewaySettings
+from gateway.search import embed
+from gateway.search.index import writing
+from gateway.sources.spec import Spec
+from gateway.sources.sync import sync
+from tests.eval.rag_gateway import Models, serving
+from tests.eval.scripted import Script, Scripted, scripted
+from tests.parts import require
+
+EVAL_HOME = Path(
+    os.environ.get("TEST_EVAL_HOME", Path(__file__).parents[2] / ".cache" / "eval")
+).absolute()
+INSTALL = ".venv/bin/python -m askdocs.environments eval --home .cache/eval"
+DOCS = {"grounding": {"page_budget": 700}}
+ROWS = [
+    {"question": "What do you need?", "answer": "Python and make", "context_doc": "install.md"},
+    {"question": "Which port is it?", "answer": "4000", "context_doc": "ports.md"},
+]
+
+
+@pytest.fixture
+def gateway() -> Iterator[Scripted]:
+    with scripted({"base": Script(frozenset())}, {}) as server:
+        server.told = {"base": {}, "docs": DOCS}
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -30,3 +71,53 @@ def test_what_cannot_be_swept_is_one_line_before_anything_is_asked(
     done = CliRunner().invoke(app, [*sweep, *options])
     assert told in str(done.exception)
     assert "\n" not in str(done.exception)
+
+
+def test_it_chooses_for_as_many_tokens_as_an_exam_reads(gateway: Scripted, home: Home) -> None:
+    place = exam_place.find(home, gateway.url, "k")
+
+    def budget(**given: int) -> int:
+        return eval_sweep.budget(RagSettings.model_validate(given), place, home.root)
+
+    assert (budget(), budget(keep=3), budget(budget=3000)) == (700, 700, 3000)
+    # Context, answer, and what stands beside: 1,700 - 160 - 1,000.
+    gateway.told["base"]["max_model_len"] = 1700
+    assert (budget(), budget(keep=3), budget(budget=3000)) == (540, 540, 540)
+    with opened(home.root) as database:
+        told = Alias(targets={"base": 1.0}, grounding=True, instructions="Be brief. " * 30)
+        aliases.save(database, "docs", told, "ana")
+    assert budget() == 440
+    # A key may be for the models of RAG alone.
+    gateway.models, gateway.told = [], {"minilm": {}}
+    assert (budget(), budget(budget=900)) == (GatewaySettings().page_budget, 900)
+
+
+@pytest.mark.slow
+def test_the_settings_that_it_writes_are_for_the_exam(
+    wiki: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(environments.find(environments.EVAL, EVAL_HOME) is not None, INSTALL)
+    embedder = embed.load()
+    require(embedder is not None, "the embedding model is not installed: run make setup")
+    assert embedder is not None
+    (home.root / "environments").symlink_to(EVAL_HOME / "environments")
+    monkeypatch.setenv("ASKDOCS_GATEWAY_INDEX", str(home.index))
+    spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
+    sync(spec.open(), partial(writing, home.index), spec=spec.stored)
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (tmp_path / "given.toml").write_text("k = 2\nkeep = 2\n")
+
+    async def listed(_: Request) -> Response:
+        entries = [{"id": "base", "max_model_len": 1700}, {"id": "docs", **DOCS}]
+        return JSONResponse({"data": entries})
+
+    routes = [Route("/v1/models", listed), Mount("/", Models(embedder).app())]
+    words = ["eval", "sweep", "--questions", "q.jsonl", "--split", "", "--docs", str(wiki)]
+    words += ["--rag", "given.toml", "--out", "out", "--home", str(home.root), "--key", "k"]
+    words += ["--chunk-tokens", "512", "--overlap", "64", "--k", "2", "--mmr-lambda", "1"]
+    with serving(Starlette(routes=routes)) as url:
+        done = CliRunner().invoke(app, [*words, "--url", f"{url}/v1"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = settings.load(tmp_path / "out" / eval_sweep.OUT)
+    assert (found.budget, found.keep) == (540, 2)
+    assert {one.settings.budget for one in measure.read(tmp_path / "out")} == {540}
