@@ -99,7 +99,7 @@ def sweep(
     base = base.model_copy(update={"budget": budget(base, place, home_dir)})
     index = index_file(home_dir)
     source, pages = source_of(index, docs)
-    answerable = [row for row in of_split if row.answerable]
+    answerable = draw.distinct([row for row in of_split if row.answerable], seed=0)
     drawn = draw.draw(questions, answerable, seed=0, limit=limit)
     asked = draw.questions(questions, drawn, [page.path for page in pages], ())
     if not asked:

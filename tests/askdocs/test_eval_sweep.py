@@ -104,7 +104,8 @@ def test_the_settings_that_it_writes_are_for_the_exam(
     monkeypatch.setenv("ASKDOCS_GATEWAY_INDEX", str(home.index))
     spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
     sync(spec.open(), partial(writing, home.index), spec=spec.stored)
-    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    copy = {**ROWS[1], "id": "again", "question": "Which PORT is it, please?"}
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, copy]))
     (tmp_path / "given.toml").write_text("k = 2\nkeep = 2\n")
 
     async def listed(_: Request) -> Response:
@@ -120,4 +121,6 @@ def test_the_settings_that_it_writes_are_for_the_exam(
     assert done.exit_code == 0, (done.output, done.exception)
     found = settings.load(tmp_path / "out" / eval_sweep.OUT)
     assert (found.budget, found.keep) == (540, 2)
-    assert {one.settings.budget for one in measure.read(tmp_path / "out")} == {540}
+    measured = measure.read(tmp_path / "out")
+    assert {one.settings.budget for one in measured} == {540}
+    assert {len(one.found) for one in measured} == {len(ROWS)}
