@@ -132,7 +132,7 @@ def compare(
         "same_load": pair.same_load,
         "differs": pair.differs,
         "judge": judge,
-        "comparisons": [each.model_dump() for each in found],
+        "comparisons": [each.model_dump(mode="json") for each in found],
     }
     if as_json:
         print(json.dumps(facts, indent=2))

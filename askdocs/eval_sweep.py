@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -145,7 +144,7 @@ def sweep(
             "questions": len(asked),
             "rag": str(folder / OUT),
             "settings": best.settings.model_dump(),
-            "rows": [asdict(row) for row in found],
+            "rows": [table.facts(row) for row in found],
         }
         print(json.dumps(shown, indent=2, ensure_ascii=False))
         return

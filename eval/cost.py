@@ -79,7 +79,7 @@ class Cost(BaseModel):
 
 
 class CostEstimate(Cost):
-    """With its interval of 95 %: None in reports of earlier releases."""
+    """With its interval of 95 %: None for a few questions, and in reports of earlier releases."""
 
     low: Cost | None = None
     high: Cost | None = None

@@ -228,6 +228,10 @@ def _change(one: Comparison | None, unit: str) -> str:
         return "not measured"
     many = 100 if unit == "share" else 1
     digits, name = (1, " points") if unit == "share" else (3, "")
-    value, low, high = (f"{many * x:+.{digits}f}" for x in (one.value, one.low, one.high))
+
+    def shown(value: float) -> str:
+        return f"{many * value:+.{digits}f}"
+
     p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
-    return f"{value}{name} ({low} to {high}, {p}, {one.n} questions)"
+    ends = in_brackets(one.low, one.high, shown)
+    return f"{shown(one.value)}{name} {ends}, {p}, {one.n} questions"

@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 
 from eval import lines
-from eval.bootstrap import Estimate, mean
+from eval.bootstrap import Estimate, finite, in_brackets, mean
 from eval.exam.trivial import Reader, always_refuse, best_overlap, first_sentence
 from eval.score import is_refusal, token_f1
 from gateway.engine import Engine
@@ -237,18 +237,24 @@ def _show(facts: dict[str, Any]) -> Iterator[str]:
         yield f"| {row} | {' | '.join(_interval(cell) if cell else '' for cell in cells)} |"
     for pair, found in facts["differences"].items():
         told = (
-            f"{name} {_interval(one)}{', within noise' if one['low'] <= 0 <= one['high'] else ''}"
+            f"{name} {_interval(one)}{', within noise' if one.low <= 0 <= one.high else ''}"
             for name, one in found.items()
         )
         yield f"\n{pair}: {'; '.join(told)}"
 
 
-def _interval(one: Mapping[str, float]) -> str:
-    return f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+def _interval(one: Estimate) -> str:
+    return f"{one.value:.3f} {in_brackets(one.low, one.high, '{:.3f}'.format)}"
 
 
-def _plain(means: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
-    return {name: {k: round(v, 4) for k, v in one._asdict().items()} for name, one in means.items()}
+def _plain(found: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
+    return {
+        who: {
+            name: {key: finite(round(value, 4)) for key, value in one._asdict().items()}
+            for name, one in means.items()
+        }
+        for who, means in found.items()
+    }
 
 
 def main() -> int:
@@ -266,16 +272,20 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     one, *others = answers
-    facts = {
+    facts: dict[str, Any] = {
         "file": str(options.examples),
         "examples": len(examples),
-        "scores": {name: _plain(scores(examples, said)) for name, said in answers.items()},
+        "scores": {name: scores(examples, said) for name, said in answers.items()},
         "differences": {
-            f"{one} minus {other}": _plain(compare(examples, answers[one], answers[other]))
+            f"{one} minus {other}": compare(examples, answers[one], answers[other])
             for other in others
         },
     }
-    print(json.dumps(facts, indent=2) if options.json else "\n".join(_show(facts)))
+    if options.json:
+        plain = {key: _plain(facts[key]) for key in ("scores", "differences")}
+        print(json.dumps({**facts, **plain}, indent=2))
+    else:
+        print("\n".join(_show(facts)))
     return 0
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from eval import bootstrap, statistics
-from eval.bootstrap import Estimate
+from eval.bootstrap import Estimate, finite, in_brackets
 from eval.rag.measure import Found, Result, hit, ndcg
 from eval.rag.settings import RagSettings
 from eval.statistics import Difference
@@ -75,6 +76,14 @@ def markdown(table: Sequence[Row]) -> Iterator[str]:
         )
 
 
+def facts(row: Row) -> dict[str, Any]:
+    """As JSON has it."""
+    return {
+        key: [finite(part) for part in value] if isinstance(value, tuple) else value
+        for key, value in vars(row).items()
+    }
+
+
 def _hits(found: Sequence[Found], gold: Gold) -> list[float]:
     return [hit(one.pages, pages) for one, pages in zip(found, gold, strict=True)]
 
@@ -86,8 +95,10 @@ def _way(settings: RagSettings) -> str:
 
 
 def _cell(estimate: Estimate) -> str:
-    value, low, high = (f"{part:.3f}".removeprefix("0") for part in estimate[:3])
-    return f"{value} ({low}-{high})"
+    def shown(value: float) -> str:
+        return f"{value:.3f}".removeprefix("0")
+
+    return f"{shown(estimate.value)} {in_brackets(estimate.low, estimate.high, shown)}"
 
 
 def _versus(difference: Difference) -> str:

@@ -1,5 +1,6 @@
 """A report from the files of a run."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -132,8 +133,10 @@ def _estimate(
     price: Callable[[float, Prices], Cost], takes: Number, prices: Prices
 ) -> CostEstimate:
     """A price never falls where questions take more: the ends of one interval are the other's."""
-    found, low, high = (price(one, prices) for one in (takes.value, takes.low, takes.high))
-    return CostEstimate(**found.model_dump(), low=low, high=high)
+    low, high = (
+        price(end, prices) if math.isfinite(end) else None for end in (takes.low, takes.high)
+    )
+    return CostEstimate(**price(takes.value, prices).model_dump(), low=low, high=high)
 
 
 def _in_short(found: Sequence[Mark]) -> dict[str, Number]:

@@ -83,7 +83,7 @@ def dollars(cost: CostEstimate | None, per: Literal["month", "thousand"], digits
         return DASH
     parts = (cost, cost.low, cost.high)
     value, *ends = (f"{getattr(one, per):,.{digits}f}" for one in parts if one)
-    return f"${value} ({' to '.join(ends)})" if ends else f"${value}"
+    return f"${value} ({' to '.join(ends) or 'no interval'})"
 
 
 def _told(one: Number | None, shown: Callable[[float], str], unit: str = "") -> str:

@@ -143,9 +143,10 @@ def _cost(report: Report) -> Iterator[Plot]:
     if lines:
 
         def draw(axes: Any) -> None:
-            for label, colour, style, (months, low, high) in lines:
+            for label, colour, style, (months, *ends) in lines:
                 axes.plot(QUESTIONS_A_DAY, months, style, color=colour, label=label)
-                axes.fill_between(QUESTIONS_A_DAY, low, high, color=colour, alpha=0.2, linewidth=0)
+                if ends:
+                    axes.fill_between(QUESTIONS_A_DAY, *ends, color=colour, alpha=0.2, linewidth=0)
             axes.set(xscale="log", yscale="log", xlabel="questions a day", ylabel="dollars a month")
             axes.legend(frameon=False, labelcolor=_INK)
 
@@ -161,11 +162,12 @@ def _cost(report: Report) -> Iterator[Plot]:
 def _months(
     price: Callable[[float, Prices], Cost], takes: Number, prices: Prices
 ) -> list[list[float]]:
-    """By questions a day: what is paid, and the ends of its interval."""
+    """By questions a day: what is paid, and the ends of its interval, if it has one."""
     many = [cost.at(prices, questions) for questions in QUESTIONS_A_DAY]
     return [
         [price(one, prices).month for prices in many]
         for one in (takes.value, takes.low, takes.high)
+        if math.isfinite(one)
     ]
 
 

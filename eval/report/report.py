@@ -44,8 +44,8 @@ class Comparison(_Part):
     measure: str
     value: float
     """The first's minus the second's."""
-    low: float
-    high: float
+    low: Low
+    high: High
     n: int
     p: float
     holm: float

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from eval.bootstrap import in_brackets
 from eval.exam.run import Model, Provenance
 from eval.report.claim import COLUMNS, RAG, SHOWN, beside, dollars, rows
 from eval.report.report import Comparison, Report
@@ -182,10 +183,10 @@ def _went_on(place: Provenance) -> str:
 
 
 def _difference(one: Comparison) -> str:
-    value, low, high = (
-        f"{_scaled(one, number):+,.{_digits(one)}f}" for number in (one.value, one.low, one.high)
-    )
-    return f"{_in_unit(one, value)} ({low} to {high})"
+    def shown(value: float) -> str:
+        return f"{_scaled(one, value):+,.{_digits(one)}f}"
+
+    return f"{_in_unit(one, shown(one.value))} {in_brackets(one.low, one.high, shown)}"
 
 
 def _detectable(one: Comparison) -> float:

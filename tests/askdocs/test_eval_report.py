@@ -60,7 +60,7 @@ def said(*words: str, code: int = 0) -> Any:
     done = call(*words, "--json")
     assert done.exit_code == code, done.output
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return json.loads(done.stdout)
+    return json.loads(done.stdout, parse_constant=pytest.fail)  # JSON has no Infinity
 
 
 def test_a_report_is_three_files(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_runs_are_compared_only_where_one_judge_has_judged_both(
         for one in said(*asked, code=1)["checks"]
         if one["asks"].startswith("right, as the judge has it: no significant loss")
     ]
-    assert accuracy.endswith(", 12 questions)")
+    assert accuracy.endswith(", 12 questions")
     found = said(*compared)
     assert found["judge"] == "j"
     judged_of = [one["n"] for one in found["comparisons"] if one["measure"] == "judged"]

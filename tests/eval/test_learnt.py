@@ -159,8 +159,12 @@ async def test_what_was_answered_is_not_asked_again(
     for limit in ("30", "60"):
         monkeypatch.setattr(sys, "argv", ["learnt", *words, "--limit", limit, "--json"])
         assert await asyncio.to_thread(learnt.main) == 0
-    facts = json.loads(capsys.readouterr().out.split("\n}\n")[1] + "\n}")
+    few, facts = (
+        json.loads(f"{part}}}") for part in capsys.readouterr().out.split("\n}\n") if part
+    )
     assert facts["scores"]["tuned"]["token F1"]["value"] == 1
+    place = few["scores"]["tuned"]["token F1, page 1 of 3"]
+    assert place == {"value": 1, "low": None, "high": None, "size": 10}
     assert len(seen) == len(set(seen)) == len(kept.read_text().splitlines())
     with kept.open("a") as half:
         half.write('{"model": "tuned", "exam')

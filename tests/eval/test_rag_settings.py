@@ -108,6 +108,9 @@ def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
     assert second.difference.p == 1
     lines = list(table.markdown([first, second, own]))
     assert len({line.count("|") for line in lines}) == 1
+    (few,) = table.rows([Result(settings=base, found=(found("a"),) * 2)], gold[:2], base, {})
+    assert "| 1.000 (no interval) |" in list(table.markdown([few]))[-1]
+    assert table.facts(few)["ndcg"] == [1, None, None, 2]
 
 
 def test_half_a_line_of_a_killed_sweep_is_passed_over(tmp_path: Path) -> None:

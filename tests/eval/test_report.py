@@ -146,6 +146,7 @@ def test_the_plots_take_their_colours_from_the_page(page: str) -> None:
     drawn = re.findall(r"<svg.*?</svg>", page, re.S)
     labels = [re.findall(r'aria-labelledby="(\w+)-title"', svg) for svg in drawn]
     assert labels == [["accuracy"], ["refusals"], ["calibration"], ["cost"]]
+    assert "FillBetween" in drawn[-1]
     for svg in drawn:
         used = set(re.findall(r"var\(--(\w+)\)", svg))
         assert "ink" in used
@@ -198,7 +199,8 @@ def test_a_report_of_an_earlier_release_is_read(made: Report, tmp_path: Path) ->
         for costs in filter(None, (one["own"], one["hosted"])):
             del costs["low"], costs["high"]
     (tmp_path / reports.FILE).write_text(json.dumps(found))
-    assert "| cost a month, hosted | – | – | $248 | – |" in markdown(reports.read(tmp_path))
+    text = markdown(reports.read(tmp_path))
+    assert "| cost a month, hosted | – | – | $248 (no interval) | – |" in text
 
 
 def test_everything_is_compared_with_the_product(made: Report) -> None:
@@ -230,6 +232,19 @@ def test_a_percentile_of_few_answers_has_no_upper_end(made: Report, page: str) -
     text = made.model_dump_json()
     assert f'"high":null,"n":{slowest.n}' in text
     assert Report.model_validate_json(text) == made
+
+
+def test_a_mean_of_few_questions_has_no_interval(tmp_path: Path) -> None:
+    does = Behaviour(accuracy=1, false_refusals=0)
+    asked = runs.questions(8, 4)
+    found = measured(runs.write(tmp_path, {"base-rag": does, "base-pages": does}, asked))
+    text = markdown(found)
+    assert "| token F1 | 0.947 (no interval) | 0.947 (no interval) |" in text
+    assert "| token F1 | base-pages minus base-rag | +0.000 (no interval) |" in text
+    assert "| base-pages | $734.38 (no interval) |" in text
+    assert "FillBetween" not in plots(found)[-1].svg
+    assert '"low":null,"high":null,"n":8' in found.model_dump_json()
+    assert Report.model_validate_json(found.model_dump_json()) == found
 
 
 def test_a_bar_without_an_end_reaches_the_edge_of_its_plot(tmp_path: Path) -> None:

@@ -79,8 +79,19 @@ def test_nothing_of_forty_is_not_nothing_for_sure() -> None:
     assert found.size == 40
 
 
+def test_a_mean_of_few_values_has_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    nineteen = [number / 20 for number in range(19)]
+    for few in ([0.3], nineteen):
+        assert bootstrap.mean(few)[1:] == (-math.inf, math.inf, len(few))
+        assert statistics.means(few, [0.0] * len(few))[1:3] == (-math.inf, math.inf)
+    enough = bootstrap.mean([*nineteen, 0.95])
+    assert 0.3 < enough.low < enough.value < enough.high < 0.65
+    monkeypatch.setattr(bootstrap, "SAMPLES", 400)
+    assert held(bootstrap.mean, lambda chance: chance.beta(0.5, 2), 0.2, size=20) >= 0.87
+
+
 def test_values_that_are_all_the_same_have_an_interval_without_width() -> None:
-    assert bootstrap.mean([2.0, 2.0]) == (2, 2, 2, 2)
+    assert bootstrap.mean([2.0] * 20) == (2, 2, 2, 20)
     with pytest.raises(ValueError, match="nothing"):
         statistics.percentile([], 0.5)
     with pytest.raises(ValueError, match="nothing"):
