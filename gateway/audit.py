@@ -29,6 +29,9 @@ audit_table = sa.Table(
 )
 _c = audit_table.c
 
+SINCE = "0007"
+"""The first schema that has the table."""
+
 
 @dataclass(frozen=True)
 class Line:

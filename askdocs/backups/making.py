@@ -173,7 +173,7 @@ def _said(url: str) -> tuple[str | None, dict[str, Alias]]:
 
 def record(places: Places, out: Path, manifest: Manifest) -> None:
     """A line in the audit log, where the database has one. Raises Unreachable."""
-    if manifest.revision is not None and manifest.revision >= "0007":
+    if manifest.revision is not None and manifest.revision >= audit.SINCE:
         with opened(places.url) as engine, database.writing(engine) as connection:
             audit.record(
                 connection, "backup.make", out.name, bytes=manifest.bytes, weights=manifest.weights

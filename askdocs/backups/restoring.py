@@ -92,6 +92,8 @@ def restore(home: Home, places: Places, found: Plan, progress: Progress) -> Path
         _put_versions(places, found, stamp, staged, progress)
         if not staged:
             return None
+        if "database" not in found.parts:
+            _note(places, found)
         moves.decide(journal, staged, replaced, revision)
         stack.pop_all()
         moves.finish(journal)
@@ -208,8 +210,27 @@ def _settled(file: Path) -> bool:
 
 def _record(connection: sa.Connection, found: Plan) -> None:
     made = found.backup.manifest.made.isoformat(timespec="seconds")
-    parts = list(found.parts)
-    audit.record(connection, "backup.restore", found.backup.place.name, made=made, parts=parts)
+    back = [name for name, what in found.versions.items() if what == BACK]
+    audit.record(
+        connection,
+        "backup.restore",
+        found.backup.place.name,
+        made=made,
+        parts=list(found.parts),
+        versions=back,
+    )
+
+
+def _note(places: Places, found: Plan) -> None:
+    """The line in the database that stays, where there is one with an audit log.
+
+    It is not brought up to date for that: an empty one of PostgreSQL could not be restored then.
+    Raises Unreachable.
+    """
+    if places.database is None or places.database.exists():
+        with opened(places.url) as engine, database.writing(engine) as connection:
+            if (database.revision(connection) or "") >= audit.SINCE:
+                _record(connection, found)
 
 
 def _refuse_used(url: str) -> None:

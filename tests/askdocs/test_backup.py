@@ -246,6 +246,16 @@ def test_a_restore_of_one_part_leaves_the_others(
     engine.dispose()
     restored(home, places, file, "index")
     assert (names(home), pages(home)) == (["ci", "later"], ["vpn.md"])
+    last = audit.lines(engine)[-1]
+    assert (last.action, last.details["parts"]) == ("backup.restore", ["index"])
+    engine.dispose()
+    lose_the_end(home.database)
+    put(home.index, "later.md")
+    # What cannot be written down is not done.
+    with pytest.raises(database.Damaged, match="--only database"):
+        restored(home, places, file, "index")
+    assert pages(home) == ["later.md"]
+    assert not list(home.root.glob("*.restored"))
 
 
 def test_every_byte_of_a_backup_counts(places: Places, tmp_path: Path) -> None:
@@ -452,9 +462,10 @@ def test_a_version_that_is_gone_comes_back_or_is_said_to_be_missing(
     _, found = restored(home, places, light)
     assert found.versions == {"docs@v1": restoring.ABSENT}
     assert places.store.names() == []
-    _, found = restored(home, places, full)
+    _, found = restored(home, places, full, "versions")
     assert found.versions == {"docs@v1": restoring.BACK}
     places.store.fetch("docs@v1")
+    assert audit.lines(engine)[-1].details["versions"] == ["docs@v1"]
 
 
 def lose_the_end(file: Path) -> None:
