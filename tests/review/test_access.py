@@ -1,5 +1,10 @@
 """Who may review, over HTTP."""
 
+import hashlib
+import hmac
+
+from itsdangerous import URLSafeTimedSerializer
+
 from tests.review.conftest import Start
 from widget.review import access
 from widget.settings import WidgetSettings
@@ -43,6 +48,16 @@ def test_a_cookie_lives_through_a_rotation_of_the_secret_and_the_link_does_not(
     assert rotated.get("/review", params=link).status_code == 403
     rotated.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
     assert rotated.get("/review").status_code == 200
+
+
+def test_nobody_gets_in_by_a_secret_that_is_empty(start: Start) -> None:
+    known = hmac.new(b"", b"askdocs review", hashlib.sha256).hexdigest()
+    forged = URLSafeTimedSerializer(known, salt="review").dumps("owner")
+    client = start(previous_secret="")
+    client.cookies.set(access.COOKIE, forged)
+    assert client.get("/review").status_code == 401
+    unset = start(secret="", gateway_key="")
+    assert unset.get("/review", params={"key": known}).status_code == 403
 
 
 def test_people_are_let_in_by_name_or_team(start: Start) -> None:

@@ -58,7 +58,7 @@ def key(settings: WidgetSettings) -> str:
 
 
 def _derived(own: SecretStr | None) -> str:
-    if own is None:
+    if not own:  # an empty one, too: it would let in everybody
         return ""
     # One way: who sees the link does not learn the key of the gateway.
     return hmac.new(own.get_secret_value().encode(), b"askdocs review", hashlib.sha256).hexdigest()
