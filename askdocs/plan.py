@@ -141,7 +141,7 @@ def _facts(
     seen: "Reported | None",
 ) -> dict[str, Any]:
     from askdocs.capacity import memory, speed
-    from askdocs.capacity.plan import command, notes
+    from askdocs.capacity.plan import command, notes, tight
     from askdocs.capacity.setup import GIB
 
     setup = made.setup
@@ -158,6 +158,7 @@ def _facts(
         "gpu_facts": setup.gpu.model_dump(mode="json"),
         "context": setup.context,
         "fits": True,
+        "tight": tight(setup),
         "fits_on_one": made.fits_on_one,
         "why": made.why,
         "gpus": made.gpus,

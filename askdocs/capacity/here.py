@@ -43,6 +43,8 @@ def before(
             f"{source} with [up] context = {context} and {adapters} adapters {why}"
             " (options of askdocs plan; start such a vLLM yourself and name it with --engine-url)"
         )
+    for note in plan.notes(setup):
+        say(note)
 
 
 def after(url: str, context: int, say: Callable[[str], None]) -> None:

@@ -15,6 +15,8 @@ from gateway.errors import AskdocsError
 SHARING = (1, 2, 4, 8)
 # A context that is proposed is a multiple of this.
 ROUND = 1024
+# Bytes of each GPU: by so much has a plan been wrong, for Qwen3-8B on an RTX 4090 (docs/plan.md).
+MARGIN = int(0.45 * GIB)
 
 
 class DoesNotFit(AskdocsError):
@@ -75,7 +77,7 @@ def make(setup: Setup, gpus: int | None, qps: float | None) -> Plan:
         more = [each for each in _sizes(setup) if not refusal(each)]
         if gpus or not more:
             raise DoesNotFit(why)
-        chosen = more[0]
+        chosen = next(filter(_surely, more), more[0])
     taken = memory.taken(chosen)
     cache = memory.available(chosen) - taken.total
     typical = chosen.assumed.prompt_tokens + chosen.assumed.answer_tokens
@@ -90,6 +92,11 @@ def memory_left(setup: Setup) -> int:
     return memory.available(setup) - memory.needed(setup)
 
 
+def tight(setup: Setup) -> bool:
+    """Does it fit by less than a plan may be wrong?"""
+    return memory_left(setup) >= 0 and not _surely(setup)
+
+
 def refusal(setup: Setup) -> str:
     """Why it does not fit, and what would; empty when it fits."""
     if memory_left(setup) >= 0:
@@ -100,14 +107,10 @@ def refusal(setup: Setup) -> str:
         f"weights {taken.weights / GIB:.1f}, one request of {setup.context:,} tokens"
         f" {(need - taken.total) / GIB:.1f}, the rest {(taken.total - taken.weights) / GIB:.1f}"
     )
-    fixes = [*_smaller(setup), *_shorter(setup), *_more(setup)]
-    if not fixes:
-        fixes = ["a larger --gpu", "a smaller --model"]
-    use = f"use {', '.join(fixes[:-1])}{', or ' if fixes[1:] else ''}{fixes[-1]}"
     return (
         f"does not fit on {count}: needs {need / GIB:.1f} of"
         f" {memory.available(setup) / GIB:.1f} GiB{' each' if setup.gpus > 1 else ''}"
-        f" ({parts}); {use}"
+        f" ({parts}); use {_fixes(setup)}"
     )
 
 
@@ -131,6 +134,11 @@ def notes(setup: Setup) -> list[str]:
         said.append(
             "an 8-bit cache is fragile on this GPU:"
             " https://github.com/vllm-project/vllm/issues/26431"
+        )
+    if tight(setup):
+        said.append(
+            f"tight: a plan has been wrong by {MARGIN / GIB:.2f} GiB, and less is left, so vLLM may"
+            f" refuse to start; to be sure, use {_fixes(setup)}"
         )
     return said
 
@@ -214,6 +222,19 @@ def _sizes(setup: Setup) -> list[Setup]:
     return [dataclasses.replace(setup, gpus=gpus) for gpus in fair]
 
 
+def _surely(setup: Setup) -> bool:
+    """Does it fit even if the plan is wrong? What is proposed here does."""
+    return memory_left(setup) >= MARGIN
+
+
+def _fixes(setup: Setup) -> str:
+    """With what it surely fits."""
+    fixes = [*_smaller(setup), *_shorter(setup), *_more(setup)]
+    if not fixes:
+        fixes = ["a larger --gpu", "a smaller --model"]
+    return f"{', '.join(fixes[:-1])}{', or ' if fixes[1:] else ''}{fixes[-1]}"
+
+
 def _smaller(setup: Setup) -> list[str]:
     """Smaller numbers with which it fits: the first way that does."""
     kept: list[str | None] = ["fp8", "int4"]
@@ -222,7 +243,7 @@ def _smaller(setup: Setup) -> list[str]:
     ways = [(weights, kv) for weights in kept for kv in dict.fromkeys((setup.kv_dtype, "fp8"))]
     for weights, kv in ways:
         tried = dataclasses.replace(setup, quantization=weights, kv_dtype=kv)
-        if memory_left(tried) >= 0:
+        if _surely(tried):
             said = [f"--quantization {weights}"] if weights != setup.quantization else []
             said += [f"--kv-cache-dtype {kv}"] if kv != setup.kv_dtype else []
             return [" ".join(said)]
@@ -232,12 +253,12 @@ def _smaller(setup: Setup) -> list[str]:
 def _shorter(setup: Setup) -> list[str]:
     """The longest context that fits."""
     for context in range(setup.context // ROUND * ROUND, 0, -ROUND):
-        if memory_left(dataclasses.replace(setup, context=context)) >= 0:
+        if _surely(dataclasses.replace(setup, context=context)):
             return [f"--context {context}"]
     return []
 
 
 def _more(setup: Setup) -> list[str]:
     """The fewest GPUs that hold it together."""
-    enough = [each for each in _sizes(setup) if each.gpus > setup.gpus and memory_left(each) >= 0]
+    enough = [each for each in _sizes(setup) if each.gpus > setup.gpus and _surely(each)]
     return [f"{enough[0].gpus} GPUs (--gpus {enough[0].gpus})"] if enough else []

@@ -7,7 +7,17 @@ import pytest
 
 from askdocs.capacity import memory, speed
 from askdocs.capacity.here import after, before
-from askdocs.capacity.plan import DoesNotFit, command, demand, make, memory_left, notes, refusal
+from askdocs.capacity.plan import (
+    MARGIN,
+    DoesNotFit,
+    command,
+    demand,
+    make,
+    memory_left,
+    notes,
+    refusal,
+    tight,
+)
 from askdocs.capacity.reported import Reported, parse
 from askdocs.capacity.reported import refusal as too_small
 from askdocs.capacity.setup import Setup
@@ -23,13 +33,35 @@ def test_the_default_context_fits_one_a10g_and_the_longest_does_not() -> None:
     assert refusal(setup(context=32_768)) == ""
     assert refusal(setup(context=131_072)) == (
         "does not fit on 1 GPU: needs 31.8 of 19.9 GiB (weights 15.0, one request of 131,072 tokens"
-        " 16.0, the rest 0.8); use --quantization fp8 --kv-cache-dtype fp8, --context 32768,"
+        " 16.0, the rest 0.8); use --quantization fp8 --kv-cache-dtype fp8, --context 29696,"
         " or 2 GPUs (--gpus 2)"
     )
     assert refusal(setup(context=131_072, quantization="fp8", kv="fp8")) == ""
 
 
-def test_every_fix_that_is_proposed_fits() -> None:
+def test_what_fits_by_less_than_a_plan_may_be_wrong_is_tight_and_says_what_is_sure() -> None:
+    assert [tight(setup(context=length)) for length in (29_696, 30_720, 32_768)] == [
+        *(False, True, True)
+    ]
+    assert not tight(setup(context=131_072))  # it does not fit at all
+    assert notes(setup()) == [
+        "tight: a plan has been wrong by 0.45 GiB, and less is left, so vLLM may refuse to start;"
+        " to be sure, use --quantization fp8, --context 29696, or 2 GPUs (--gpus 2)"
+    ]
+    assert notes(setup(context=29_696)) == []
+
+
+def test_as_many_gpus_share_a_model_as_surely_hold_it() -> None:
+    of = setup("Qwen/Qwen2.5-32B-Instruct", "l40s", gpus=2, gpu_memory_utilization=0.82)
+    assert tight(of)
+    assert make(of, None, None).setup.gpus == 4
+    assert make(of, 2, None).setup.gpus == 2
+    large = setup("meta-llama/Llama-3.1-70B-Instruct", gpus=8)
+    assert tight(large)  # and no more than 8 can share it
+    assert make(large, None, None).setup.gpus == 8
+
+
+def test_every_fix_that_is_proposed_surely_fits() -> None:
     for model, gpu in [(LLAMA, "t4"), (LLAMA, "a10g"), ("Qwen/Qwen2.5-32B-Instruct", "l40s")]:
         of = setup(model, gpu, context=32_768, adapters=2)
         why = refusal(of)
@@ -43,13 +75,13 @@ def test_every_fix_that_is_proposed_fits() -> None:
             small = setup(
                 model, gpu, quantization=weights[1], kv=kv[1] if kv else "auto", adapters=2
             )
-            assert memory_left(small) >= 0
+            assert memory_left(small) >= MARGIN
         if context:
             length = int(context[1])
-            assert memory_left(setup(model, gpu, context=length, adapters=2)) >= 0
-            assert memory_left(setup(model, gpu, context=length + 1024, adapters=2)) < 0
+            assert memory_left(setup(model, gpu, context=length, adapters=2)) >= MARGIN
+            assert memory_left(setup(model, gpu, context=length + 1024, adapters=2)) < MARGIN
         if gpus:
-            assert memory_left(setup(model, gpu, gpus=int(gpus[1]), adapters=2)) >= 0
+            assert memory_left(setup(model, gpu, gpus=int(gpus[1]), adapters=2)) >= MARGIN
 
 
 def test_what_nothing_can_hold_is_sent_to_a_larger_gpu() -> None:
@@ -178,7 +210,8 @@ def test_up_refuses_on_a_gpu_what_cannot_fit_and_leaves_the_rest_to_vllm() -> No
         before(LLAMA, 131_072, 0, [A10G], said.append)
     before(LLAMA, 131_072, 0, [A10G._replace(name="NVIDIA Z9")], said.append)
     before("nobody/nothing", 131_072, 0, [A10G], said.append)
-    assert [line.split()[0] for line in said] == ["NVIDIA", "nobody/nothing:"]
+    before(LLAMA, 32_768, 0, [A10G], said.append)
+    assert [line.split()[0] for line in said] == ["NVIDIA", "nobody/nothing:", "tight:"]
 
 
 def test_an_engine_whose_cache_is_smaller_than_the_context_is_refused() -> None:

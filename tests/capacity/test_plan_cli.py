@@ -37,6 +37,13 @@ def test_json_has_all_that_a_script_needs() -> None:
     assert facts["price"]["source"].startswith("https://")
 
 
+def test_what_fits_by_less_than_a_plan_may_be_wrong_says_so() -> None:
+    facts = planned()
+    assert (facts["fits"], facts["tight"]) == (True, True)
+    assert "note        tight: " in run(*A10G)
+    assert planned("--quantization", "fp8")["tight"] is False
+
+
 def test_an_assumption_changes_the_plan_and_is_shown() -> None:
     text = run(*A10G, "--assume", "gpu_memory_utilization=0.95")
     assert "gpu_memory_utilization         0.95  Share of the GPU's memory" in text
