@@ -7,7 +7,8 @@ raises as AskdocsError ends the whole, with several workers too: a worker that c
 started again and again.
 
 SIGTERM lets the answers under way end. SIGHUP replaces several workers one after the other, by ones
-with the code and the settings of now; no request fails of that.
+with the code and the settings of now; no request fails of that. One worker alone ignores it, and
+says so.
 """
 
 import asyncio
@@ -84,6 +85,7 @@ def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -
     )
     with _listen(settings.host, settings.port) as listener:
         if settings.workers == 1:
+            signal.signal(signal.SIGHUP, _refuse_hangup)
             try:
                 _Server(config).run([listener])
             except SystemExit:
@@ -305,8 +307,18 @@ class _Renewal:
         return False
 
 
+def _refuse_hangup(*_: object) -> None:
+    _say(
+        "SIGHUP is ignored: one worker alone cannot be replaced without a failed request;"
+        " set ASKDOCS_GATEWAY_WORKERS=2 and start it anew"
+    )
+
+
 def _say(text: str) -> None:
-    print(f"gateway: {text}", file=sys.stderr, flush=True)
+    # Not by sys.stderr, which a signal's handler may not use within another write. After SIGHUP the
+    # terminal may be gone.
+    with contextlib.suppress(OSError):
+        os.write(2, f"gateway: {text}\n".encode())
 
 
 def _take(fresh: dict[str, str]) -> None:

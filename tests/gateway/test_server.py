@@ -233,7 +233,9 @@ async def test_a_wish_for_http_2_is_ignored_and_the_body_read(piece: int, client
 
 
 @contextmanager
-def serving(factory: str, workers: int, port: int) -> Iterator[subprocess.Popen[str]]:
+def serving(
+    factory: str, workers: int, port: int, stderr: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("ASKDOCS_")}
     env |= {
         "PYTHONPATH": str(ROOT),
@@ -242,7 +244,7 @@ def serving(factory: str, workers: int, port: int) -> Iterator[subprocess.Popen[
         "ASKDOCS_REDIS_URL": "redis://127.0.0.1:1/0",
     }
     command = [sys.executable, "-m", "tests.gateway.served_app", factory]
-    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=env, stderr=stderr, text=True)
     try:
         yield process
     finally:
@@ -362,6 +364,34 @@ def test_a_hangup_replaces_all_workers_and_no_request_fails() -> None:
         gone = psutil.wait_procs([psutil.Process(pid) for pid in before if psutil.pid_exists(pid)])
         assert not gone[1]
         assert len([p for p in psutil.Process(process.pid).children() if _serves(p)]) == 2
+
+
+def test_one_worker_alone_ignores_a_hangup_and_says_what_to_set() -> None:
+    port = free_port()
+    with serving("create", 1, port) as process:
+        pid = wait_for(port, process)["pid"]
+        slow = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        slow.request("GET", "/slow")
+        answer = slow.getresponse()  # it has begun
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        assert "set ASKDOCS_GATEWAY_WORKERS=2" in process.stderr.readline()
+        assert json.loads(answer.read())["pid"] == pid
+        slow.close()
+        assert get(port)["pid"] == pid
+
+
+def test_one_worker_outlives_its_terminal() -> None:
+    """Where nothing can be written any more."""
+    port = free_port()
+    ours, terminal = os.openpty()
+    with serving("create", 1, port, stderr=terminal) as process:
+        pid = wait_for(port, process)["pid"]
+        os.close(terminal)
+        os.close(ours)
+        for _ in range(10):  # wherever it comes
+            process.send_signal(signal.SIGHUP)
+            assert get(port)["pid"] == pid
 
 
 def test_a_worker_that_cannot_start_leaves_the_old_ones_at_work(tmp_path: Path) -> None:
