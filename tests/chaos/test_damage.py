@@ -8,12 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
+from gateway.engines import vllm
+from gateway.grounding import prompt
 from tests.chaos.conftest import new_key
 from tests.chaos.load import Kept, Ledger, Load, Target, compared, kept, lost
 from tests.chaos.report import Report, rounds
 from tests.end_to_end.running import Askdocs, refused, up
+from tests.engines import gguf_shallow, random_adapter
+from tests.training.versions import FACTS
+from tests.vllm_serving import convert, serving_folder
+from training.versions.open import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -59,6 +66,18 @@ class Laptop:
             await load.settled(2)
         assert (await lost(self.target, before, load.ledger)).total == 0
         return before, load.ledger
+
+    def said_by(self, model: str) -> str:
+        """Its words, without pages."""
+        message = {"role": "user", "content": "Where is the coffee machine?"}
+        key = self.running.started["key"]
+        reply = httpx.post(
+            f"{self.target.gateway}/chat/completions",
+            json={"model": model, "messages": [message], "max_tokens": 16, "temperature": 0},
+            headers={"authorization": f"Bearer {key}", "x-askdocs-grounding": "off"},
+            timeout=60,
+        )
+        return str(reply.raise_for_status().json()["choices"][0]["message"]["content"])
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +153,54 @@ async def test_a_search_index_that_is_cut_off_comes_back_and_nothing_else_change
 ) -> None:
     file = laptop.home / "index.db"
     await damaged(days, "search index cut off", laptop, file, "index", cut_off)
+
+
+@pytest.fixture(scope="module")
+def promoted(
+    vllm_python: Path, small_gguf: Path, wiki: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Laptop, str]]:
+    """Beside a vLLM that answers for `docs` with an adapter; and the address of that."""
+    folder = tmp_path_factory.mktemp("promoted")
+    # Two layers: with all of them, a vLLM on a CPU takes seconds for each answer of an adapter.
+    shallow = gguf_shallow.make(small_gguf, folder / "shallow.gguf", layers=2)
+    base = convert(vllm_python, shallow, folder / "base")
+    random_adapter.write(folder / "run" / "adapter", base, seed=1, size=0.2)
+    facts = FACTS.model_copy(update={"prompt_fingerprint": prompt.fingerprint()})
+    open_store(None, folder / "home").add("docs", folder / "run", facts)
+    # On a CPU an adapter takes another place each time that it is loaded. One core: two that wait
+    # for each other get next to nothing done beside all else that runs here.
+    places, core = rounds() + 1, vllm.cores(1)
+    with serving_folder(vllm_python, base, folder / "log", places, core=core) as engine:
+        laptop = Laptop(folder / "home", wiki, "--engine-url", f"{engine}/v1")
+        try:
+            laptop.start()
+            forced = ("--force", "--why", "a test")
+            done = laptop.running.cli("models", "promote", "docs@v1", *forced)
+            assert done.returncode == 0, done.stderr
+            base_said = laptop.said_by("base")
+            while laptop.said_by("docs") == base_said:  # until the gateway has heard of it
+                time.sleep(1)
+            yield laptop, engine
+        finally:
+            laptop.stop()
+
+
+@each_round
+@pytest.mark.timeout(1800)
+async def test_an_adapter_with_a_wrong_bit_comes_back_and_answers_as_before(
+    promoted: tuple[Laptop, str], days: Report, number: int
+) -> None:
+    laptop, engine = promoted
+    said = laptop.said_by("docs")
+
+    def flip_a_bit(file: Path) -> None:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        # The engine has read it already, and is to read it again.
+        forgotten = {"lora_name": "docs@v1"}
+        httpx.post(f"{engine}/v1/unload_lora_adapter", json=forgotten).raise_for_status()
+
+    file = laptop.home / "versions" / "docs@v1" / "adapter" / "adapter_model.safetensors"
+    await damaged(days, "one bit of an adapter flipped", laptop, file, "versions", flip_a_bit)
+    assert laptop.said_by("docs") == said
