@@ -1,7 +1,7 @@
 """The wiki as a site, with the box in it: MkDocs Material builds it, a small server shows it.
 
 `python -m askdocs.site --root DIR --port N` serves what `build` made; with `--docs DIR`,
-`--site-url` and `--widget-url` it builds first.
+`--site-url` and `--widget-url` it builds first, and again whenever the folder changes.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 
 from askdocs.home import Home, read_json, write, write_json
 from gateway.errors import AskdocsError
-from gateway.sources import folder, mkdocs_config
+from gateway.sources import folder, mkdocs_config, watch
 from gateway.sources.markdown import parse
 
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
@@ -149,22 +150,33 @@ def _digest(docs: Path, text: str) -> str:
     return sha.hexdigest()
 
 
+def _follow(docs: Path, home: Home, site_url: str, widget_url: str) -> None:
+    """Build it again whenever the folder changes; the one that is shown stays when that fails."""
+    for _ in watch.changes(docs, threading.Event()):
+        try:
+            asyncio.run(build(docs, home, site_url, widget_url))
+        except AskdocsError as error:
+            print(f"site: {error}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--docs", type=Path, help="build the site of this folder first")
+    parser.add_argument("--docs", type=Path, help="build the site of this folder, and follow it")
     parser.add_argument("--site-url", default="http://127.0.0.1:8000/")
     parser.add_argument("--widget-url", default="http://127.0.0.1:8080")
     options = parser.parse_args()
     if options.docs:
         home = Home(options.root.absolute().parent)
         home.make()
+        wanted = (options.docs, home, options.site_url, options.widget_url)
         try:
-            asyncio.run(build(options.docs, home, options.site_url, options.widget_url))
+            asyncio.run(build(*wanted))
         except AskdocsError as error:
             sys.exit(f"site: {error}")
+        threading.Thread(target=_follow, args=wanted, daemon=True).start()
     files = StaticFiles(directory=options.root, html=True)
     app = Starlette(routes=[Mount("/", files)])
     uvicorn.run(

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from askdocs import watch
 from gateway.errors import AskdocsError
+from gateway.sources import watch
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Synced, Writing, sync
 

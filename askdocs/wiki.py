@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from askdocs import watch
 from gateway.agents import llms
 from gateway.errors import AskdocsError
 from gateway.search.index import Index
 from gateway.search.store import NoIndex
+from gateway.sources import watch
 from gateway.sources.detect import detect
 from gateway.sources.open import is_html
 from gateway.sources.source import Broken

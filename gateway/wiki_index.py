@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
 from gateway.search.index import Index, writing
+from gateway.sources import watch
+from gateway.sources.source import Broken
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Synced, Writing, sync
 from gateway.traffic import Traffic
@@ -25,10 +27,10 @@ Say = Callable[[str], None]
 
 # Seconds between two lines about a sync that takes long.
 SAY = 5.0
-# Seconds until a site is read again. What has not changed is not sent again by sites with ETags.
-INTERVAL = 900.0
 # Seconds between two looks whether there is something to do.
 LOOK = 2.0
+# Seconds until a folder that could not be read, or not be written to the index, is tried again.
+RETRY = 60.0
 # Seconds that work under way may take to end with the gateway.
 GRACE = 2.0
 
@@ -136,9 +138,9 @@ def alone(index: Path, stop: threading.Event | None = None) -> Iterator[bool]:
 
 
 class Keeper:
-    """Work in the background of one gateway: a site is read, vectors are worked out.
+    """Work in the background of one gateway: its wiki is followed, vectors are worked out.
 
-    Only one of several workers does it, and stands back while it answers.
+    Only one of several workers does it. Vectors stand back while it answers.
     """
 
     def __init__(
@@ -157,7 +159,8 @@ class Keeper:
         self._traffic = traffic
         self._say = say
         self._stop = threading.Event()
-        self._complained = ""
+        self._broken: tuple[Broken, ...] = ()
+        self._embedded: int | None = None
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -172,34 +175,54 @@ class Keeper:
             thread.join(GRACE)
 
     def _run(self) -> None:
-        is_site = self._spec is not None and self._spec.folder is None
-        due = time.monotonic()
-        embedded: int | None = None
         with alone(self._settings.index, self._stop) as mine:
-            while mine and not self._stop.is_set():
-                try:
-                    if is_site and time.monotonic() >= due:
-                        due = time.monotonic() + INTERVAL
-                        self._read_site()
-                    generation = self._index.generation
-                    if generation != embedded:
-                        self._embed()
-                        embedded = generation
-                    self._complained = ""
-                except AskdocsError as error:
-                    if not self._stop.is_set() and str(error) != self._complained:
-                        self._complained = str(error)
-                        log.warning("%s", error)
+            if not mine:
+                return
+            follower = threading.Thread(target=self._follow, daemon=True)
+            follower.start()
+            complained = ""
+            while not self._stop.is_set():
+                complained = self._attempt(self._embed, complained)
                 self._stop.wait(LOOK)
+            follower.join()
 
-    def _read_site(self) -> None:
-        assert self._spec is not None
-        synced = sync_named(self._spec, self._writing, self._say, self._stop)
+    def _follow(self) -> None:
+        if self._spec is None:
+            return
+        complained = ""
+        read, folder = partial(self._read, self._spec), self._spec.folder
+        for number, _ in enumerate(watch.changes(folder, self._stop)):
+            if number == 0 and folder:
+                continue  # `prepare` has just read it
+            while (complained := self._attempt(read, complained)) and folder:
+                if self._stop.wait(RETRY):
+                    break
+
+    def _attempt(self, work: Callable[[], None], complained: str) -> str:
+        """Try it. Returns why it failed, which is logged unless it was `complained` of before."""
+        try:
+            work()
+        except AskdocsError as error:
+            if not self._stop.is_set() and str(error) != complained:
+                log.warning("%s", error)
+            return str(error)
+        return ""
+
+    def _read(self, spec: Spec) -> None:
+        synced = sync_named(spec, self._writing, self._say, self._stop)
         if synced.is_different:
-            self._say(f"{self._spec.place}: {synced.pages:,} pages")
+            self._say(f"{spec.place}: {synced.pages:,} pages")
+        if synced.broken != self._broken:
             _complain(synced)
+        self._broken = synced.broken
 
     def _embed(self) -> None:
+        generation = self._index.generation
+        if generation != self._embedded:
+            self._embed_missing()
+            self._embedded = generation
+
+    def _embed_missing(self) -> None:
         if self._embedder is None:
             return
         # Its libraries are loaded by now, and not needed by who syncs only.

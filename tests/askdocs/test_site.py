@@ -182,7 +182,9 @@ def test_the_site_is_named_after_the_wiki_or_what_it_belongs_to(
     assert site.config(tmp_path / folder, home, "", WIDGET)["site_name"] == name
 
 
-def test_the_server_builds_shows_pages_and_ends_at_a_signal(wiki: Path, home: Home) -> None:
+def test_the_server_builds_shows_pages_follows_them_and_ends_at_a_signal(
+    wiki: Path, home: Home
+) -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -203,6 +205,10 @@ def test_the_server_builds_shows_pages_and_ends_at_a_signal(wiki: Path, home: Ho
             assert "listens on port 4000" in page.text
             assert http.get("/nowhere/").status_code == 404
             assert http.get("/..%2fkey").status_code == 404
+            (wiki / "ports.md").write_text("# Ports\n\nThe gateway listens on port 5000.\n")
+            while "listens on port 5000" not in http.get("/ports/").text:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
         process.terminate()
         assert process.wait(5) in (0, -15)
     finally:

@@ -14,13 +14,16 @@ import pytest
 import sqlalchemy as sa
 
 from askdocs.checks import free_port
-from gateway import database
+from gateway import database, wiki_index
+from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
 from gateway.search import shared
 from gateway.search.index import Answer, Index, StoredSource
 from gateway.search.index import writing as writing_file
 from gateway.search.replica import following, open_writing, pull, refresh
 from gateway.search.writer import Busy
+from gateway.settings import load
+from gateway.traffic import Traffic
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres, postgres
 
@@ -132,6 +135,34 @@ def test_searches_go_on_while_the_database_is_away_and_it_is_followed_again_afte
             postgres.start()
         assert caplog.text.count("stays as it is") == 1
         put(here, url, b="# Pears")
+        until(lambda: index.size == 2)
+
+
+def test_a_page_that_changes_while_the_database_is_away_is_read_once_it_is_back(
+    postgres: Postgres,
+    url: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wiki_index, "RETRY", 0.2)
+    wiki = tmp_path / "wiki"
+    wiki.mkdir()
+    (wiki / "a.md").write_text("# Apples\n")
+    file = tmp_path / "index.db"
+    settings = load(GatewaySettings, env={}, index=file, docs=str(wiki), database_url=url)
+    wiki_index.prepare(settings, print)
+    with (
+        closing(Index(file)) as index,
+        wiki_index.Keeper(settings, index, None, Traffic(), print).at_work(),
+    ):
+        postgres.stop()
+        try:
+            (wiki / "b.md").write_text("# Pears\n")
+            until(lambda: "does not answer" in caplog.text)
+            time.sleep(1.5)  # until nothing of it is still to be seen
+        finally:
+            postgres.start()
         until(lambda: index.size == 2)
 
 

@@ -159,6 +159,27 @@ def test_one_process_works_and_another_takes_over(
             assert not mine
 
 
+def test_a_folder_is_followed_while_the_gateway_runs(
+    tmp_path: Path, wiki: Path, opened: Opened
+) -> None:
+    index = opened(of := settings(tmp_path, docs=str(wiki)))
+    with keeper(of, index).at_work():
+        (wiki / "coffee.md").write_text("# Tea\n\nGreen.\n")
+        assert soon(lambda: index.by_path("coffee.md").title == "Tea")
+        (wiki / "coffee.md").unlink()
+        assert soon(lambda: index.size == 1)
+
+
+def test_a_page_that_cannot_be_read_is_said(
+    tmp_path: Path, wiki: Path, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = opened(of := settings(tmp_path, docs=str(wiki)))
+    with keeper(of, index).at_work():
+        (wiki / "coffee.md").write_bytes(b"# Caf\xe9\n")
+        assert soon(lambda: "coffee.md: not read" in caplog.text)
+    assert index.by_path("coffee.md").title == "Coffee"
+
+
 def test_a_site_is_read_while_the_gateway_runs(tmp_path: Path, opened: Opened) -> None:
     folder = tmp_path / "site"
     folder.mkdir()

@@ -9,11 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from askdocs import watch
+from gateway.sources import watch
 
 pytestmark = pytest.mark.slow
 
 SOON = 20.0  # seconds, on a busy machine
+
+
+@pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    wiki = tmp_path / "wiki"
+    wiki.mkdir()
+    (wiki / "ports.md").write_text("# Ports\n\nSome.\n")
+    return wiki
 
 
 @contextmanager
