@@ -4,6 +4,7 @@ Every object fits Kubernetes' own schemas, the names in them lead somewhere, and
 through what the settings need and nothing else.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -16,11 +17,15 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from askdocs.capacity.gpus import GPUS
+from askdocs.capacity.plan import refusal
 from askdocs.known_bad import pins
 from gateway import tracing
 from gateway.app import OPEN
 from gateway.config import GatewaySettings
 from gateway.settings import Section, load, variable
+from tests.runbook import commands
+from tests.capacity.sizes import setup
 from widget.app import create_app
 from widget.settings import WidgetSettings
 
@@ -229,6 +234,8 @@ SECRETS = {
     "database-url": "postgresql://askdocs:secret@db.databases:5432/askdocs",
     "redis-url": "redis://:secret@redis.databases:6379/0",
     "widget-secret": "secret",
+    "previous-key": "ask-0123456789-former",
+    "previous-widget-secret": "former",
 }
 
 
@@ -243,13 +250,47 @@ def test_the_docs_make_the_secrets_that_are_referred_to() -> None:
     said = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
     (made,) = re.findall(r"secret generic askdocs .*?(?=\n```|\nkubectl)", said, re.DOTALL)
     keys = set(re.findall(r"--from-literal=([\w-]+)=", made))
-    assert keys == {one["key"] for one in references()} == SECRETS.keys()
+    assert keys == {one["key"] for one in references() if "optional" not in one}
+    assert SECRETS.keys() == {one["key"] for one in references()}
     assert {one["name"] for one in references()} == {"askdocs"}
     (vllm,) = re.findall(r"secret generic vllm .*?(?=\n```)", said, re.DOTALL)
     values = read(VALUES)["servingEngineSpec"]
     wanted = [values["vllmApiKey"], *(one["hf_token"] for one in values["modelSpec"])]
     assert {one["secretName"] for one in wanted} == {"vllm"}
     assert set(re.findall(r"--from-literal=([\w-]+)=", vllm)) == {o["secretKey"] for o in wanted}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_what_a_secret_was_before_can_be_given_and_need_not_be(name: str) -> None:
+    model = SECTIONS[name]
+    former = {variable(model, key) for key in model.model_fields if key.startswith("previous_")}
+    optional = {
+        one["name"]
+        for one in container(name)["env"]
+        if one.get("valueFrom", {}).get("secretKeyRef", {}).get("optional")
+    }
+    assert former == optional != set()
+
+
+def test_the_commands_that_rotate_name_the_secret_and_its_keys() -> None:
+    patches = [
+        one.words
+        for one in commands(ROOT / "docs" / "operations.md")
+        if one.words[:2] == ["kubectl", "patch"]
+    ]
+    changed = []
+    for words in patches:
+        assert words[2] == "secret/askdocs"
+        patch = json.loads(words[words.index("-p") + 1])
+        if isinstance(patch, dict):
+            changed += patch["stringData"]
+            continue
+        assert words[words.index("--type") + 1] == "json"
+        ((op, *paths),) = [one.values() for one in patch]
+        assert op in ("copy", "remove")
+        changed += [path.removeprefix("/data/") for path in paths]
+    assert changed == ["key", "previous-key", "key", "previous-key"]
+    assert set(changed) <= {one["key"] for one in references()}
 
 
 def test_no_secret_stands_in_a_file() -> None:
@@ -289,6 +330,36 @@ def test_vllm_is_the_image_of_compose() -> None:
     assert f"--tag {model['repository']}:{model['tag']} " in command
     assert command in RAY.read_text(encoding="utf-8")
     assert model["tag"] == compose.split("@")[0].rpartition(":")[2]
+
+
+def test_the_models_fit_the_gpus_that_the_docs_name() -> None:
+    said = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    named = [gpu for gpu in GPUS if re.search(rf"\b{gpu}\b", said, re.IGNORECASE)]
+    assert named
+    for file in (VALUES, RAY):
+        (model,) = read(file)["servingEngineSpec"]["modelSpec"]
+        config = model["vllmConfig"]
+        words = config["extraArgs"]
+        assumed = {"gpu_memory_utilization": config["gpuMemoryUtilization"]}
+        if lora := "--enable-lora" in words:
+            assumed["lora_rank"] = int(words[words.index("--max-lora-rank") + 1])
+        for gpu in named:
+            asked = setup(
+                model["modelURL"],
+                gpu,
+                gpus=config.get("tensorParallelSize", 1) * config.get("pipelineParallelSize", 1),
+                context=config["maxModelLen"],
+                # The planner counts one place more than adapters.
+                adapters=config["maxLoras"] - 1 if lora else 0,
+                **assumed,
+            )
+            assert refusal(asked) == ""
+
+
+def test_no_container_comes_that_the_values_do_not_name() -> None:
+    for file in (VALUES, RAY):
+        (model,) = read(file)["servingEngineSpec"]["modelSpec"]
+        assert not model.get("enableLoRA")  # its sidecar is `latest`
 
 
 def test_ray_comes_by_hash_and_replaces_nothing_of_vllm() -> None:

@@ -38,7 +38,6 @@ def by_the_chart(file: str) -> list[str]:
     (model,) = values["servingEngineSpec"]["modelSpec"]
     config: dict[str, Any] = model["vllmConfig"]
     words = ["--model", model["modelURL"]]
-    words += ["--enable-lora"] if model.get("enableLoRA") else []
     words += ["--enable-auto-tool-choice"] if model["enableTool"] else []
     words += ["--tool-call-parser", model["toolCallParser"]]
     words += ["--distributed-executor-backend", "ray"] if "raySpec" in model else []
