@@ -18,14 +18,15 @@ import yaml
 from starlette.testclient import TestClient
 
 from askdocs.capacity.gpus import GPUS
-from askdocs.capacity.plan import refusal
+from askdocs.capacity.plan import make
+from askdocs.capacity.setup import GIB
 from askdocs.known_bad import pins
 from gateway import tracing
 from gateway.app import OPEN
 from gateway.config import GatewaySettings
 from gateway.settings import Section, load, variable
-from tests.runbook import commands
 from tests.capacity.sizes import setup
+from tests.runbook import commands
 from widget.app import create_app
 from widget.settings import WidgetSettings
 
@@ -332,7 +333,7 @@ def test_vllm_is_the_image_of_compose() -> None:
     assert model["tag"] == compose.split("@")[0].rpartition(":")[2]
 
 
-def test_the_models_fit_the_gpus_that_the_docs_name() -> None:
+def test_the_models_fit_the_gpus_that_the_docs_name_and_their_volumes() -> None:
     said = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
     named = [gpu for gpu in GPUS if re.search(rf"\b{gpu}\b", said, re.IGNORECASE)]
     assert named
@@ -353,7 +354,9 @@ def test_the_models_fit_the_gpus_that_the_docs_name() -> None:
                 adapters=config["maxLoras"] - 1 if lora else 0,
                 **assumed,
             )
-            assert refusal(asked) == ""
+            planned = make(asked, asked.gpus, None)  # raises for what does not fit
+            weights = planned.memory.weights * asked.gpus
+            assert weights < float(model["pvcStorage"].removesuffix("Gi")) * GIB
 
 
 def test_no_container_comes_that_the_values_do_not_name() -> None:
