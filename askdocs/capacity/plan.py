@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from askdocs.capacity import memory, speed
+from askdocs.capacity import attention, memory, speed
 from askdocs.capacity.setup import GIB, Setup
 from eval.cost import HOURS
 from gateway.engines import vllm
@@ -130,10 +130,10 @@ def notes(setup: Setup) -> list[str]:
         )
     if setup.bits == 8 and "fp8" not in setup.gpu.tflops:
         said.append("8-bit weights do not speed up reading here: the GPU computes in 16 bits")
-    if setup.kv_dtype == "fp8" and setup.gpu.capability < 8.9:
+    if attention.only_flashinfer(setup):
         said.append(
-            "an 8-bit cache is fragile on this GPU:"
-            " https://github.com/vllm-project/vllm/issues/26431"
+            "only FlashInfer takes an 8-bit cache on this GPU, and compiles its kernels at the"
+            " first start: have nvcc (CUDA_HOME) and ninja (PATH) there"
         )
     if tight(setup):
         said.append(
@@ -164,6 +164,8 @@ def command(setup: Setup, model: str, port: int = 8001) -> tuple[list[str], dict
         argv += ["--quantization", "fp8"]  # 4 bits are in the files, and found there
     if setup.kv_dtype != "auto":
         argv += ["--kv-cache-dtype", setup.kv_dtype]
+    if attention.only_flashinfer(setup):
+        argv += ["--attention-backend", "FLASHINFER"]  # if it is missing, vLLM says so
     if setup.gpu.dtype == "fp16":
         argv += ["--dtype", "half"]
     for name in ("max_num_batched_tokens", "max_num_seqs"):
@@ -189,6 +191,11 @@ def _check(setup: Setup) -> None:
     if setup.adapters and shape.experts[0] > 1:
         raise AskdocsError(
             f"--adapters {setup.adapters}: cannot be planned for a model with experts: leave it out"
+        )
+    if not attention.runs(setup):
+        raise AskdocsError(
+            f"--kv-cache-dtype {setup.kv_dtype}: vLLM has no 8-bit cache for this model on a GPU"
+            f" with compute capability {setup.gpu.capability}: leave it out"
         )
 
 
@@ -243,7 +250,7 @@ def _smaller(setup: Setup) -> list[str]:
     ways = [(weights, kv) for weights in kept for kv in dict.fromkeys((setup.kv_dtype, "fp8"))]
     for weights, kv in ways:
         tried = dataclasses.replace(setup, quantization=weights, kv_dtype=kv)
-        if _surely(tried):
+        if attention.runs(tried) and _surely(tried):
             said = [f"--quantization {weights}"] if weights != setup.quantization else []
             said += [f"--kv-cache-dtype {kv}"] if kv != setup.kv_dtype else []
             return [" ".join(said)]

@@ -1,5 +1,6 @@
 """How many GPUs, how fast, and what is said when it does not fit."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -140,6 +141,17 @@ def test_quantised_weights_are_written_faster_and_read_faster_only_by_gpus_that_
     assert notes(setup(gpu="l4", quantization="fp8", kv="fp8")) == []
 
 
+def test_an_8_bit_cache_is_neither_planned_nor_proposed_where_vllm_has_none() -> None:
+    long = setup(gpu="t4", quantization="fp8", context=131_072)
+    assert "--kv-cache-dtype" not in refusal(long)
+    # It would fit with one, as it does on a GPU of the same memory that has one.
+    newer = dataclasses.replace(long, gpu=long.gpu.model_copy(update={"capability": 8.0}))
+    tall = dataclasses.replace(newer, context=49_152)
+    assert "use --kv-cache-dtype fp8, --context" in refusal(tall)
+    assert "--kv-cache-dtype" not in refusal(dataclasses.replace(tall, gpu=long.gpu))
+    assert "only FlashInfer takes an 8-bit cache on this GPU" in notes(setup(kv="fp8"))[0]
+
+
 def test_many_answers_need_nearly_all_experts() -> None:
     of = setup("Qwen/Qwen3-30B-A3B-Instruct-2507", "h100")
     one, many = speed.step(of, 1, 1), speed.step(of, 256, 1)
@@ -164,6 +176,12 @@ def test_a_typical_question_is_shortened_to_the_context_unless_it_was_given() ->
     ("of", "gpus", "says"),
     [
         (setup(context=200_000), None, "--context 200000: the model reads at most 131,072 tokens"),
+        (
+            setup(gpu="t4", kv="fp8"),
+            None,
+            "--kv-cache-dtype fp8: vLLM has no 8-bit cache for this model on a GPU with compute"
+            " capability 7.5: leave it out",
+        ),
         (setup(), 3, "--gpus 3: cannot share 32 attention heads evenly: use 1 or 2 or 4 or 8"),
         (
             setup("deepseek-ai/DeepSeek-V3", "h200", quantization="fp8"),
@@ -176,7 +194,7 @@ def test_a_typical_question_is_shortened_to_the_context_unless_it_was_given() ->
             "--adapters 1: cannot be planned for a model with experts",
         ),
     ],
-    ids=["context", "gpus", "quantised", "experts"],
+    ids=["context", "cache", "gpus", "quantised", "experts"],
 )
 def test_what_cannot_be_planned_is_refused_with_its_fix(
     of: Setup, gpus: int | None, says: str
@@ -191,14 +209,17 @@ def test_the_command_has_what_the_plan_says_and_nothing_that_vllm_does_anyway() 
     assert {"--quantization", "--kv-cache-dtype", "--tensor-parallel-size"}.isdisjoint(plain)
     assert "--dtype" not in plain
     assert "VLLM_CACHE_ROOT" not in env
-    of = setup(gpus=2, quantization="fp8", kv="fp8", gpu="t4", gpu_memory_utilization=0.95)
+    of = setup(gpus=2, quantization="fp8", kv="fp8", gpu_memory_utilization=0.95)
     line = " ".join(command(of, LLAMA)[0])
     for part in (
         *("--max-model-len 32768", "--tensor-parallel-size 2", "--quantization fp8"),
-        *("--kv-cache-dtype fp8", "--dtype half", "--gpu-memory-utilization 0.95"),
+        *("--kv-cache-dtype fp8", "--attention-backend FLASHINFER"),
+        "--gpu-memory-utilization 0.95",
     ):
         assert part in line
     assert line.count("--gpu-memory-utilization") == 1
+    assert "--attention-backend" not in command(setup(gpu="l4", kv="fp8"), LLAMA)[0]
+    assert "--dtype half" in " ".join(command(setup(gpu="t4"), LLAMA)[0])
 
 
 def test_up_refuses_on_a_gpu_what_cannot_fit_and_leaves_the_rest_to_vllm() -> None:

@@ -1,5 +1,6 @@
 """The plan beside the real vLLM, and the real llama.cpp: what they report, and what they take."""
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from askdocs.capacity import here, memory, models, ram, reported
+from askdocs.capacity import attention, here, memory, models, ram, reported
 from askdocs.capacity.assumptions import Assumptions
 from askdocs.capacity.gpus import GPUS
 from askdocs.capacity.plan import command
@@ -91,11 +92,16 @@ CACHES = [
     setup("google/gemma-3-1b-it", context=2048),  # shorter than what is under way
     setup("google/gemma-2-9b-it", context=8192),
 ]
+CACHES_OF_8_BITS = [
+    dataclasses.replace(of, shape=dataclasses.replace(of.shape, head_dim=length))
+    for of in (setup(gpu=gpu, kv="fp8") for gpu in ("t4", "a100-80g", "a10g", "l4", "h100"))
+    for length in (64, 80, 96, 128, 256)
+] + [setup("deepseek-ai/DeepSeek-V3", gpu, kv="fp8") for gpu in ("a100-80g", "l4")]
 
 
 @pytest.fixture(scope="module")
 def vllm_says(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """vLLM's parser about the commands of `PLANS`, and its arithmetic about `CACHES`."""
+    """vLLM's parser about `PLANS`, its arithmetic about `CACHES`, its backends about the rest."""
     folder = tmp_path_factory.mktemp("model")
     config = models.known()["HuggingFaceTB/SmolLM2-135M-Instruct"] | {
         "architectures": ["LlamaForCausalLM"],
@@ -115,7 +121,16 @@ def vllm_says(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> An
         }
         for of in CACHES
     ]
-    asked = [json.dumps([*commands, [*commands[0], "--no-such-option"]]), json.dumps(caches)]
+    eight_bit = [
+        {
+            "capability": str(of.gpu.capability),
+            "head_size": of.shape.latent or of.shape.head_dim,
+            "latent": bool(of.shape.latent),
+        }
+        for of in CACHES_OF_8_BITS
+    ]
+    commands.append([*commands[0], "--no-such-option"])
+    asked = [json.dumps(each) for each in (commands, caches, eight_bit)]
     out = folder / "said.json"
     program = Path(__file__).with_name("vllm_says.py")
     subprocess.run([vllm_python, program, out, folder, *asked], check=True)
@@ -124,11 +139,15 @@ def vllm_says(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> An
 
 def test_every_command_is_known_to_vllms_own_parser(vllm_says: Any) -> None:
     assert vllm_says["parsed"] == [
-        [1, None, "auto", "auto"],
-        [2, "fp8", "fp8", "auto"],
-        [1, None, "auto", "half"],
+        [1, None, "auto", "auto", None],
+        [2, "fp8", "fp8", "auto", "FLASHINFER"],
+        [1, None, "auto", "half", None],
         2,
     ]
+
+
+def test_the_backends_that_take_an_8_bit_cache_are_those_that_say_so(vllm_says: Any) -> None:
+    assert vllm_says["eight_bit"] == [attention.backends(of) for of in CACHES_OF_8_BITS]
 
 
 def test_blocks_and_tokens_are_those_of_vllms_own_arithmetic(vllm_says: Any) -> None:

@@ -1,19 +1,40 @@
-"""In vLLM's environment: which options its parser knows, and how many blocks and tokens it plans.
+"""In vLLM's environment: which options its parser knows, how many blocks and tokens it plans, and
+which of its attention backends take an 8-bit cache.
 
-`python vllm_says.py OUT FOLDER COMMANDS CACHES` writes a JSON object to OUT.
+`python vllm_says.py OUT FOLDER COMMANDS CACHES EIGHT_BIT` writes a JSON object to OUT.
 """
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock, patch
 
 import torch
+from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.engine.arg_utils import EngineArgs
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.platforms.interface import DeviceCapability, Platform, PlatformEnum
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.attention.backends import triton_attn
+from vllm.v1.attention.backends.mla import triton_mla
+from vllm.v1.attention.backends.registry import AttentionBackendEnum
 from vllm.v1.core.kv_cache_utils import get_kv_cache_capacity, get_kv_cache_configs
 from vllm.v1.kv_cache_interface import FullAttentionSpec, SlidingWindowSpec
+
+# Its kernels want a GPU. What vLLM says of them does not.
+KERNELS = ("flashinfer", "flashinfer.decode", "flashinfer.prefill", "flashinfer.utils")
+with patch.dict(sys.modules, {name: MagicMock() for name in KERNELS}):
+    from vllm.v1.attention.backends.flashinfer import FlashInferBackend
+
+# Sizes that TritonMLAImpl wants and that do not matter here.
+LATENT = dict.fromkeys(
+    (
+        *("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim"),
+        *("v_head_dim", "kv_b_proj"),
+    ),
+    1,
+)
 
 
 def parsed(options: list[str]) -> Any:
@@ -23,7 +44,9 @@ def parsed(options: list[str]) -> Any:
         validate_parsed_serve_args(known)
     except SystemExit as refused:
         return refused.code
-    return [known.tensor_parallel_size, known.quantization, known.kv_cache_dtype, known.dtype]
+    backend = known.attention_backend
+    options = [known.tensor_parallel_size, known.quantization, known.kv_cache_dtype, known.dtype]
+    return [*options, backend and AttentionBackendEnum[backend].name]
 
 
 def planned(folder: str, cache: dict[str, Any]) -> list[int]:
@@ -49,9 +72,46 @@ def planned(folder: str, cache: dict[str, Any]) -> list[int]:
     return [made.num_blocks, get_kv_cache_capacity(config, made)[0]]
 
 
-out, folder, commands, caches = sys.argv[1:]
+def eight_bit(capability: str, head_size: int, latent: bool) -> list[str]:
+    """Backends that take an 8-bit cache on a GPU that is not here."""
+    of = DeviceCapability(*map(int, capability.split(".")))
+
+    class Gpu(Platform):  # type: ignore[misc]
+        _enum = PlatformEnum.CUDA
+        get_device_capability = staticmethod(lambda device_id=0: of)
+        get_device_name = staticmethod(lambda: "a GPU")
+        num_compute_units = staticmethod(lambda: 1)
+
+    name, module = ("TRITON_MLA", triton_mla) if latent else ("TRITON_ATTN", triton_attn)
+    options: list[Any] = [1, head_size, 1.0, 1, None, None, "fp8"]
+    found = []
+    with (
+        patch.object(module, "current_platform", Gpu()),
+        set_current_vllm_config(VllmConfig()),
+    ):
+        try:
+            if latent:
+                triton_mla.TritonMLAImpl(*options, None, "decoder", None, **LATENT)
+            else:
+                triton_attn.TritonAttentionImpl(*options)
+            found.append(name)
+        except ValueError as refused:
+            if "FP8 KV cache is not supported" not in str(refused):
+                raise
+    if (
+        FlashInferBackend.is_mla() == latent
+        and FlashInferBackend.supports_compute_capability(of)
+        and FlashInferBackend.supports_head_size(head_size)
+        and FlashInferBackend.supports_kv_cache_dtype("fp8")
+    ):
+        found.append("FLASHINFER")
+    return found
+
+
+out, folder, commands, caches, asked = sys.argv[1:]
 said = {
     "parsed": [parsed(options) for options in json.loads(commands)],
     "planned": [planned(folder, cache) for cache in json.loads(caches)],
+    "eight_bit": [eight_bit(**each) for each in json.loads(asked)],
 }
 Path(out).write_text(json.dumps(said))

@@ -1,0 +1,31 @@
+"""Which of vLLM's attention backends take an 8-bit cache on a GPU.
+
+As they say themselves (vllm/v1/attention/backends: triton_attn.py, mla/triton_mla.py,
+flashinfer.py). Others take one on a GPU on which Triton's do, too.
+"""
+
+from askdocs.capacity.setup import Setup
+
+# Numbers of a head that FlashInfer knows.
+HEADS = (64, 128, 256, 512)
+
+
+def backends(setup: Setup) -> list[str]:
+    """By vLLM's names; empty: the cache must have 16 bits."""
+    shape, capability = setup.shape, setup.gpu.capability
+    found = []
+    if capability >= 8.9:
+        found.append("TRITON_MLA" if shape.latent else "TRITON_ATTN")
+    if capability >= 8.0 and not shape.latent and shape.head_dim in HEADS:
+        found.append("FLASHINFER")
+    return found
+
+
+def runs(setup: Setup) -> bool:
+    """Does any backend take the cache of this setup?"""
+    return setup.kv_dtype == "auto" or bool(backends(setup))
+
+
+def only_flashinfer(setup: Setup) -> bool:
+    """Does the cache depend on FlashInfer, which compiles its kernels at the first start?"""
+    return setup.kv_dtype == "fp8" and backends(setup) == ["FLASHINFER"]
