@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from askdocs.cli import app
+from eval import cost
 from gateway.errors import AskdocsError
 from tests.capacity.sizes import LLAMA
 
@@ -86,6 +87,14 @@ def test_a_gpu_without_a_price_says_how_to_give_one() -> None:
     arguments = ["plan", "--gpu", "a100-40g", "--model", LLAMA]
     assert "no price of a100-40g: say --gpu-hour USD" in run(*arguments)
     assert "$1,460 a month ($2.0 an hour" in run(*arguments, "--gpu-hour", "2")
+
+
+def test_the_price_of_a_gpu_is_the_one_by_its_name(tmp_path: Path) -> None:
+    mine = tmp_path / "prices.toml"
+    own = '[gpu_hours.a10g]\nusd = 0.5\nread = 2026-11-25\nsource = "https://example.org"\n'
+    mine.write_text(cost.FILE.read_text(encoding="utf-8") + own)
+    assert planned("--prices", str(mine))["price"]["usd"] == 0.5
+    assert planned("--prices", str(cost.FILE))["price"]["usd"] == cost.read().gpu_hour.usd
 
 
 @pytest.mark.parametrize(
