@@ -1,5 +1,6 @@
 """Facts about GPUs, from gpus.toml."""
 
+import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -51,11 +52,20 @@ GPUS = {
 def find(name: str, gpus: Mapping[str, Gpu]) -> Gpu:
     """Raises AskdocsError: it is not known."""
     if name not in gpus:
+        near = _near(name, gpus)
+        meant = f", did you mean {' or '.join(near)}? They are" if near else ", they are"
         raise AskdocsError(
-            f"--gpu {name}: not known, they are {', '.join(gpus)};"
+            f"--gpu {name}: not known{meant} {', '.join(gpus)};"
             " another one: --assumptions FILE with a table [gpus.NAME]"
         )
     return gpus[name]
+
+
+def _near(name: str, gpus: Mapping[str, Gpu]) -> list[str]:
+    """Those that begin so, whatever the case, else those that are written nearly so."""
+    lower = {known.lower(): known for known in gpus}
+    begin = [known for known in lower if known.startswith(name.lower())]
+    return [lower[known] for known in begin or difflib.get_close_matches(name.lower(), lower)]
 
 
 def seen(device: str) -> str | None:
