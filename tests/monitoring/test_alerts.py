@@ -16,6 +16,7 @@ from tests.runbook import PAGES, sections
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
+KUBERNETES = CONFIG.with_name("prometheus-kubernetes.yml")
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
 CASES = [Path(__file__).with_name(name) for name in ("alerts.yml", "alerts_days.yml")]
 
@@ -34,7 +35,7 @@ def anchor(name: str) -> str:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["check", "config", CONFIG],
+        ["check", "config", CONFIG, KUBERNETES],
         ["check", "rules", "--lint=all", "--lint-fatal", RULES],
         ["test", "rules", *CASES],
     ],

@@ -65,14 +65,20 @@ def until(done: Callable[[], bool], what: str) -> None:
 @contextmanager
 def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
     """With the shipped configuration, but for the targets' addresses, and asking every second."""
-    binary = shutil.which("prometheus")
-    require(bool(binary), "apt-get install prometheus")
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(RULES.parent / Path(name).name) for name in config["rule_files"]]
     assert [job["job_name"] for job in config["scrape_configs"]] == list(targets)
     for job in config["scrape_configs"]:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+    with started(folder, config) as prometheus:
+        yield prometheus
+
+
+@contextmanager
+def started(folder: Path, config: dict[str, Any]) -> Iterator[Prometheus]:
+    binary = shutil.which("prometheus")
+    require(bool(binary), "apt-get install prometheus")
     file, log = folder / "prometheus.yml", folder / "prometheus.log"
     file.write_text(yaml.safe_dump(config))
     argv = [
