@@ -3,14 +3,14 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 # An editor that saves several files, or `git pull`, is one change: so many milliseconds of quiet
 # end it, and it is told after this many at the latest.
 QUIET = 300
 LONGEST = 3000
-# How often the folder is looked for that was there: an export may be replaced as a whole.
+# How often the folder is looked for that was there: an export may be replaced as a whole. And how
+# often all of it is looked at where the machine lets nobody watch more files.
 GLANCE = 2000
 # A site that cannot say when it changes is asked again after so many seconds. What has not changed
 # is not sent again by sites with ETags.
@@ -38,18 +38,21 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
     # 0.1 s to import, and only what watches needs it.
     import watchfiles
 
+    polling = False
     while not stop.is_set():
         there = _identity(place)
         if there is None:
             stop.wait(GLANCE / 1000)
             continue
         began, due = False, time.monotonic() + AGAIN
-        with suppress(FileNotFoundError):  # taken away between the two lines
+        try:
             for seen in watchfiles.watch(
                 place,
                 debounce=LONGEST,
                 step=QUIET,
                 rust_timeout=GLANCE,
+                force_polling=polling or None,
+                poll_delay_ms=GLANCE,
                 yield_on_timeout=True,
                 stop_event=stop,
             ):
@@ -58,6 +61,11 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
                     yield
                 if _identity(place) != there:
                     break
+        except FileNotFoundError:
+            pass  # taken away between the two lines
+        except (OSError, RuntimeError):
+            polling = True
+            stop.wait(GLANCE / 1000)
 
 
 def _site(stop: threading.Event) -> Iterator[None]:

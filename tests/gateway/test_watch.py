@@ -2,6 +2,8 @@
 
 import queue
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +12,23 @@ from pathlib import Path
 import pytest
 
 from gateway.sources import watch
+from tests.parts import require
 
 pytestmark = pytest.mark.slow
 
 SOON = 20.0  # seconds, on a busy machine
+ROOT = Path(__file__).parents[2]
+# As `watched`, in a process that may watch no file at all.
+ALONE = ("unshare", "--user", "--map-root-user", "sh", "-c")
+UNWATCHED = """
+import sys, threading
+from pathlib import Path
+from gateway.sources import watch
+
+watch.GLANCE = 200
+for _ in watch.changes(Path(sys.argv[1]), threading.Event()):
+    print("told", flush=True)
+"""
 
 
 @pytest.fixture
@@ -87,6 +102,24 @@ def test_a_folder_that_is_made_again_is_told_and_watched_on(wiki: Path) -> None:
                 break
         (wiki / "ports.md").write_text("# Ports\n\nOthers.\n")
         told.get(timeout=SOON)
+
+
+@pytest.mark.parametrize("limit", ["instances", "watches"])
+def test_a_change_is_told_where_the_machine_lets_nobody_watch_more_files(
+    wiki: Path, limit: str
+) -> None:
+    none = f"echo 0 >/proc/sys/user/max_inotify_{limit}"
+    tried = subprocess.run([*ALONE, none], capture_output=True, check=False)
+    require(tried.returncode == 0, "allow user namespaces: sysctl user.max_user_namespaces=10000")
+    command = [*ALONE, f'{none} && exec "$@"', "sh", sys.executable, "-c", UNWATCHED, str(wiki)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(2)] == ["told\n"] * 2
+            (wiki / "ports.md").write_text("# Ports\n\nOthers.\n")
+            assert process.stdout.readline() == "told\n"
+        finally:
+            process.kill()
 
 
 def test_a_site_is_read_every_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
