@@ -1,7 +1,6 @@
 """`askdocs aliases`: what the names that clients use stand for."""
 
 import asyncio
-import getpass
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,7 +102,7 @@ def put(
     from askdocs import instructions as telling
     from askdocs.docs import names_of
     from askdocs.keys import opened
-    from gateway import aliases
+    from gateway import aliases, audit
 
     settings = effective(home_dir)
     told = telling.read(instructions) if instructions else None
@@ -129,7 +128,7 @@ def put(
         if problems := asyncio.run(problems_of(settings, database, new)):
             raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
         if not dry_run:
-            aliases.save(database, name, alias, getpass.getuser())
+            aliases.save(database, name, alias, audit.user())
     if as_json:
         print(json.dumps({"name": name, **alias.model_dump(mode="json"), "changed": not dry_run}))
         return

@@ -1,7 +1,6 @@
 """`askdocs models promote|canary|rollback`: which version answers for an alias."""
 
 import asyncio
-import getpass
 import json
 import time
 from collections.abc import Iterator
@@ -68,7 +67,7 @@ class Change:
         self, action: "Action", targets: "Targets", verdict: "Verdict | None", why: str | None
     ) -> None:
         from askdocs.aliases import effective, problems_of
-        from gateway import promotions
+        from gateway import audit, promotions
         from gateway.aliases import DEFAULT, Table, stored
 
         settings = effective(self.home_dir)
@@ -83,7 +82,7 @@ class Change:
             self.seen,
             self.alias,
             targets,
-            getpass.getuser(),
+            audit.user(),
             verdict=verdict.model_dump(mode="json") if verdict else None,
             why=why,
         )

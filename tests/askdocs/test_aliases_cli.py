@@ -1,6 +1,7 @@
 """`askdocs aliases set`: the instructions and the wikis of an alias."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,3 +94,12 @@ def test_a_wiki_that_is_not_in_the_index_is_named_with_those_that_are(aliases: A
     assert code == 2
     assert "--source nowhere: not a wiki of the index; it has" in said
     assert "https://it.example.com/" in said
+
+
+def test_a_user_without_a_name_as_in_a_container_can_change_an_alias(
+    aliases: Aliases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)  # of nobody here
+    assert aliases("set", "hr", "--target", "base")[0] == 0
