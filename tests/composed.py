@@ -180,8 +180,7 @@ class Composed:
         self._folder = folder
         self._names = list(project["services"])
         self._services: dict[str, dict[str, Any]] = {}
-        for one in (*others, project):
-            self._services |= one["services"]
+        self.change(project, *others)
         self._images = images()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         passwd = [f"{name}:x:{uid}:{gid}::/tmp:/bin/sh" for name, (uid, gid) in USERS.items()]
@@ -233,10 +232,18 @@ class Composed:
             assert time.monotonic() < deadline, said
             time.sleep(1)
 
-    def exec(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
-        """As `docker compose exec` does."""
+    def change(self, project: dict[str, Any], *others: dict[str, Any]) -> None:
+        """What is started from now on is as they say: the env file is another one."""
+        for one in (*others, project):
+            self._services |= one["services"]
+
+    def exec(
+        self, name: str, *command: str, said: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """As `docker compose exec` does; `said` is its standard input."""
         return subprocess.run(
             [*self._walls(name), *command],
+            input=said,
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -81,6 +81,16 @@ def test_gateway_and_widget_share_database_limits_and_key() -> None:
     assert gateway["ASKDOCS_GATEWAY_INDEX"] == widget["ASKDOCS_WIDGET_INDEX"]
 
 
+def test_the_key_before_is_taken_by_the_gateway_and_by_what_boxes_carry() -> None:
+    for name, model in SECTIONS.items():
+        former = [key for key in model.model_fields if key.startswith("previous_")]
+        assert former
+        given = SERVICES[name]["environment"]
+        assert {given[variable(model, key)] for key in former} == {"${PREVIOUS_KEY:-}"}
+    # Else what it signs would not follow from the key.
+    assert "ASKDOCS_WIDGET_SECRET" not in environment("widget")
+
+
 def test_the_gateway_is_not_killed_before_answers_under_way_have_ended() -> None:
     default = GatewaySettings.model_fields["drain"].default
     assert int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s")) >= default + 5

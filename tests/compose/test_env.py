@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 
 from gateway import tracing
 from tests.composed import compose, read
+from tests.runbook import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / ".env.example"
@@ -28,8 +29,8 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = ["sh", folder / "scripts" / "compose_env.sh"]
+def make(folder: Path, *secret: str) -> subprocess.CompletedProcess[str]:
+    command = ["sh", str(folder / "scripts" / "compose_env.sh"), *secret]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -57,10 +58,50 @@ def test_the_script_leaves_another_env_alone(copy: Path) -> None:
     assert (copy / ".env").read_text() == "mine"
 
 
+def test_the_script_replaces_one_secret_and_keeps_the_key_before(copy: Path) -> None:
+    make(copy)
+    file = copy / ".env"
+    # As an older askdocs has made it, and somebody has gone on.
+    text = file.read_text().replace("PREVIOUS_KEY=\n", "") + "ORIGINS=http://a/,http://b/?c&d\n"
+    file.write_text(text)
+    before = dotenv_values(file)
+    for name in (*sorted(SECRETS), "PREVIOUS_KEY"):
+        done = make(copy, name)
+        assert done.returncode == 0, done.stderr
+        after = dotenv_values(file)
+        changed = {other for other in after if after[other] != before.get(other)}
+        if name == "ASKDOCS_KEY":
+            assert changed == {name, "PREVIOUS_KEY"}
+            assert after["PREVIOUS_KEY"] == before["ASKDOCS_KEY"]
+            again = make(copy, name)
+            assert again.returncode == 1
+            assert "take it away first" in again.stderr
+            assert dotenv_values(file) == after
+        else:
+            assert changed == {name}
+        wanted = "" if name == "PREVIOUS_KEY" else "(ask-)?[0-9a-f]{64}"
+        assert re.fullmatch(wanted, after[name] or "")
+        assert done.stdout.startswith(f"changed {name} in .env")
+        assert not [value for value in after.values() if value and value in done.stdout]
+        before = after
+    assert file.stat().st_mode & 0o777 == 0o600
+    for name in ("HF_TOKEN", "OTHER_PASSWORD"):
+        assert make(copy, name).returncode == 1
+    assert dotenv_values(file) == before
+    assert sorted(path.name for path in copy.iterdir()) == [".env", ".env.example", "scripts"]
+
+
+def test_the_docs_say_how_each_secret_is_replaced() -> None:
+    told = [command.words for command in commands(ROOT / "docs" / "operations.md")]
+    script = ["sh", "scripts/compose_env.sh"]
+    named = [words[2] for words in told if words[:2] == script]
+    assert sorted(named) == sorted({*SECRETS, "PREVIOUS_KEY"})
+
+
 def test_the_example_has_no_secret_and_the_repository_takes_no_env() -> None:
     example = dotenv_values(EXAMPLE)
     empty = {name for name, value in example.items() if not value}
-    assert empty == {*SECRETS, "HF_TOKEN", "CONFIG", "OTEL_ENDPOINT"}
+    assert empty == {*SECRETS, "PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "OTEL_ENDPOINT"}
     ignored = subprocess.run(["git", "check-ignore", "-q", ".env"], cwd=ROOT, check=False)
     assert ignored.returncode == 0
 

@@ -16,7 +16,8 @@ from askdocs.cli import app
 from tests.composed import ROOT, compose
 from tests.runbook import DOCS, PAGES, Command, commands
 
-ALL = [command for page in PAGES.values() for command in commands(page)]
+OPERATIONS = DOCS / "operations.md"
+ALL = [command for page in (*PAGES.values(), OPERATIONS) for command in commands(page)]
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
 (GROUP,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
 # Ours, that of the engines, and that of the databases, which are yours.
@@ -37,9 +38,7 @@ def test_each_alert_leads_to_commands_for_a_machine_for_compose_and_for_kubernet
     assert places == {"machine", "compose", "kubernetes"}
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES.values(), DOCS / "operations.md"], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", [*PAGES.values(), OPERATIONS], ids=lambda page: page.name)
 def test_each_command_of_askdocs_is_one_that_its_command_line_takes(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
@@ -64,7 +63,7 @@ def test_each_command_of_askdocs_is_one_that_its_command_line_takes(page: Path) 
 def options(verb: str) -> set[str]:
     """Of `docker compose VERB`, by its own help."""
     done = subprocess.run([*compose(), verb, "--help"], capture_output=True, text=True, check=True)
-    return set(re.findall(r"(?<!\w)--?[a-z][\w-]*", done.stdout))
+    return set(re.findall(r"(?<!\w)--?[a-zA-Z][\w-]*", done.stdout))
 
 
 @pytest.mark.slow
@@ -80,7 +79,7 @@ def test_each_command_of_compose_has_options_and_services_that_there_are(command
     assert {word for word in rest if word.startswith("-")} <= options(verb)
     others = {word for word in rest if not word.startswith("-") and not word.isdigit()}
     assert others <= services.keys()
-    assert named or verb == "ps"
+    assert named or verb in ("ps", "up")
 
 
 @cache

@@ -5,6 +5,7 @@ test_compose.py runs this file in a network of its own, where every port is free
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from dotenv import dotenv_values
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
@@ -29,7 +31,7 @@ SITE = "http://127.0.0.1:8000"
 PROMETHEUS = "http://127.0.0.1:9090"
 QUESTION = "How do I descale the coffee machine?"
 VOTES = "SELECT vote FROM votes"
-EMPTY = ("HF_TOKEN", "CONFIG", "OTEL_ENDPOINT")  # in .env, by choice
+EMPTY = ("PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "OTEL_ENDPOINT")  # in .env, by choice
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 
 
@@ -40,7 +42,7 @@ def secrets() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def composed(request: pytest.FixtureRequest, secrets: dict[str, str]) -> Iterator[Composed]:
+def wiki() -> Iterator[Path]:
     # Not in pytest's folder, whose names are long: sockets have short ones.
     folder = Path(tempfile.mkdtemp(prefix="askdocs-compose-"))
     wiki = folder / "wiki"
@@ -51,6 +53,15 @@ def composed(request: pytest.FixtureRequest, secrets: dict[str, str]) -> Iterato
         "## How do I descale the coffee machine?\n\nPress the blue button for 7 seconds and pour"
         " 40 ml of citric acid into the tank.\n"
     )
+    yield wiki
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def composed(
+    request: pytest.FixtureRequest, wiki: Path, secrets: dict[str, str]
+) -> Iterator[Composed]:
+    folder = wiki.parent
     env = folder / ".env"
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
@@ -68,7 +79,6 @@ def composed(request: pytest.FixtureRequest, secrets: dict[str, str]) -> Iterato
         if request.session.testsfailed:
             for log in sorted(folder.glob("*.log")):
                 print(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ask(key: str, **more: Any) -> httpx.Response:
@@ -122,6 +132,19 @@ def test_the_site_shows_the_box_and_a_vote_is_kept_in_postgresql(
     voted = httpx.post(f"{WIDGET}/votes", data={"ask": id, "vote": "up"}, headers=HTMX)
     assert voted.status_code == 200, voted.text
     assert rows(secrets, f"SELECT vote FROM votes WHERE question = '{id}'") == [("up",)]
+
+
+def test_a_page_that_changes_is_shown_and_answered_from_without_a_restart(
+    composed: Composed, wiki: Path, secrets: dict[str, str]
+) -> None:
+    page = wiki / "coffee.md"
+    page.write_text(page.read_text().replace("blue button", "green button"))
+    deadline = time.monotonic() + 60
+    while "green button" not in httpx.get(f"{SITE}/coffee/").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    while "green button" not in (answered := ask(secrets["ASKDOCS_KEY"]).text):
+        assert time.monotonic() < deadline, answered
 
 
 def test_limits_of_a_key_hold_across_workers_in_redis(
@@ -298,16 +321,44 @@ def test_a_damaged_backup_is_refused(composed: Composed, secrets: dict[str, str]
     assert "there is no x.dump" in composed.run("backup", "restore", "x.dump").stderr
 
 
-def test_all_come_back_after_a_restart_and_the_database_has_what_it_had(
-    composed: Composed, secrets: dict[str, str]
+def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
+    composed: Composed, wiki: Path, secrets: dict[str, str]
 ) -> None:
-    composed.stop("postgres")
-    composed.start("postgres")
-    composed.wait("postgres")
+    """By the commands of docs/operations.md, but for what Compose and Grafana do."""
+    folder, former = wiki.parent, dict(secrets)
+    (folder / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "compose_env.sh", folder / "scripts")
+    for command in commands(ROOT / "docs" / "operations.md"):
+        if command.words[0] == "sh" and command.words[2] != "PREVIOUS_KEY":
+            subprocess.run(command.words, cwd=folder, check=True)
+        elif command.words[0] == "sed":
+            said = subprocess.run(
+                command.words, cwd=folder, capture_output=True, text=True, check=True
+            ).stdout
+            *_, name, shell, dash_c, script = shlex.split(command.pipe)
+            done = composed.exec(name, shell, dash_c, script, said=said)
+            assert (done.stdout, done.stderr) == ("ALTER ROLE\n", "")
+    env = folder / ".env"
+    found = dotenv_values(env)
+    secrets |= {name: found[name] or "" for name in former.keys() & found.keys()}
+    assert [name for name in former if secrets[name] == former[name]] == ["ci"]
+    composed.change(read(env), read(env, "backup"))
+    for name in ("postgres", "redis"):
+        composed.stop(name)
+        composed.start(name)
+        composed.wait(name)
     composed.start("gateway")
     composed.wait("gateway")
+
     assert rows(secrets, VOTES) == [("up",)]
-    assert ask(secrets["ASKDOCS_KEY"], max_tokens=16).status_code == 200
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        rows(former, VOTES)
+    with Redis(password=secrets["REDIS_PASSWORD"]) as redis:
+        assert redis.ping()
+    with Redis(password=former["REDIS_PASSWORD"]) as stranger, pytest.raises(AuthenticationError):
+        stranger.ping()
+    for known in (secrets, former):
+        assert ask(known["ASKDOCS_KEY"], max_tokens=16).status_code == 200
     assert ask(secrets["ci"]).status_code == 401  # it was revoked after the backup
 
 
