@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from askdocs.syncing import Bar
     from gateway.search.index import Index
     from gateway.search.rows import StoredSource
+    from gateway.search.writer import Writer
     from gateway.sources.spec import Spec
     from gateway.sources.sync import Writing
     from gateway.wiki.page import Page
@@ -63,7 +64,7 @@ def sync(
 
     with _dry(home_dir) if dry_run else nullcontext(_writing(home_dir)) as writing:
         specs = _specs(home_dir, source, kind, site_url)
-        job = Job(writing, dry_run, as_json, _embed(home_dir))
+        job = Job(partial(_noting, home_dir, writing), dry_run, as_json, _embed(home_dir))
         if watch:
             job.watch(specs)
         elif code := job.once(specs):
@@ -270,6 +271,9 @@ def learn(
 
     rows = read_answers(file) if file else []
     with _opened(home_dir) as index:
+        if not dry_run:
+            target = file.name if file else "no new answers"
+            audit.note(home_dir, "docs.learn", target, questions=len(rows))
         learned = learning.run(index, _writing(home_dir), rows, dry_run)
     if as_json:
         print(json.dumps(learning.facts(learned, dry_run), indent=2, ensure_ascii=False))
@@ -295,6 +299,18 @@ def _writing(home_dir: Path | None) -> "Writing":
     from gateway.wiki_index import opening
 
     return opening(load(GatewaySettings), index_file(home_dir), waiting)
+
+
+@contextmanager
+def _noting(home_dir: Path | None, writing: "Writing") -> "Iterator[Writer]":
+    """Writes a line about each wiki that is new, before it counts: without the line it does not."""
+    with writing() as writer:
+        known = {source.name for source in writer.sources()}
+        yield writer
+        for source in writer.sources():
+            if source.name not in known:
+                pages = len(writer.known(source.name))
+                audit.note(home_dir, "docs.add", source.name, pages=pages)
 
 
 def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":
