@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askdocs import audit
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
@@ -46,11 +47,14 @@ def push(
     from training.versions.transfer import copy
 
     source = opened_store(home_dir)
+    source.manifest(name)
+    hub = _hub(place, artefact)
+    if hub is None and (public or license):
+        raise AskdocsError(f"{place}: --public and --license are for the hub: leave them out")
+    audit.note(home_dir, "version.push", name, place=place, public=public)
     with Bar() as bar:
-        if hub := _hub(place, artefact):
+        if hub:
             hub.push(name, source, license, public, bar.show)
-        elif public or license:
-            raise AskdocsError(f"{place}: --public and --license are for the hub: leave them out")
         else:
             copy(name, source, _opened(place, home_dir), artefact or [], bar.show)
     _show(name, str(source.place), place, artefact, as_json)
@@ -69,8 +73,10 @@ def pull(
     from training.versions.transfer import copy
 
     target = opened_store(home_dir)
+    hub = _hub(place, artefact)
+    audit.note(home_dir, "version.pull", name, place=place)
     with Bar() as bar:
-        if hub := _hub(place, artefact):
+        if hub:
             with TemporaryDirectory() as work:
                 hub.pull(name, target, Path(work), bar.show)
         else:
