@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from askdocs import feedback, keys
+from askdocs import audit, feedback, keys
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
@@ -36,6 +36,7 @@ def pull(
     rows = [one for one in found if not isinstance(one, LeftOut)]
     written = bool(rows) and not dry_run
     if written and out is not None:
+        audit.note(home_dir, "answers.export", out.name, rows=len(rows))
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         feedback.write_new(out, "".join(lines))
     if as_json:

@@ -96,6 +96,7 @@ def gaps(
     with _sorted(home_dir) as engine:
         found = find(engine, last, 1 if week else WEEKS)
     if out is not None:
+        audit.note(home_dir, "gaps.export", out.name, gaps=len(found.gaps))
         write_new(out, sheet_of(found))
     if as_json:
         print(json.dumps(_facts(found), indent=2, ensure_ascii=False))

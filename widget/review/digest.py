@@ -8,6 +8,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from gateway import audit
 from gateway.database import writing
 from gateway.errors import AskdocsError
 from widget.mrkdwn import escaped
@@ -54,7 +55,7 @@ def text_of(found: gaps.Gaps, public_url: str = "") -> str:
 def message(found: gaps.Gaps, webhook: str, public_url: str = "") -> dict[str, Any]:
     """What is posted: for Slack the text alone, for others the numbers, too."""
     text = {"text": text_of(found, public_url)}
-    if (urlsplit(webhook).hostname or "").endswith("slack.com"):
+    if _host(webhook).endswith("slack.com"):
         return text
     listed = [
         {
@@ -88,6 +89,7 @@ def send(engine: sa.Engine, webhook: str, week: date, public_url: str = "") -> b
             if sent:
                 update = digest_table.update().where(c.week == week)
                 connection.execute(update.values(sent=datetime.now(UTC)))
+                audit.record(connection, "gaps.send", weeks.name(week), to=_host(webhook))
             else:
                 connection.execute(digest_table.delete().where(c.week == week))
     return True
@@ -107,8 +109,7 @@ def _claim(engine: sa.Engine, week: date) -> bool:
 
 
 def _post(webhook: str, body: dict[str, Any]) -> None:
-    # The address is a secret: only its host is named.
-    host = urlsplit(webhook).hostname or ""
+    host = _host(webhook)
     try:
         response = httpx.post(webhook, json=body, timeout=TIMEOUT)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -122,6 +123,11 @@ def _post(webhook: str, body: dict[str, Any]) -> None:
             f"the digest webhook at {host!r} answered {response.status_code}"
             f" {response.text[:100]!r}: check ASKDOCS_WIDGET_DIGEST_WEBHOOK"
         )
+
+
+def _host(webhook: str) -> str:
+    """What may be told of the address, which is a secret."""
+    return urlsplit(webhook).hostname or ""
 
 
 def _safe(text: str, most: int = 100) -> str:
