@@ -44,19 +44,20 @@ def push(
     """Copy a version to another place; every file is verified. What is there is not copied."""
     from askdocs.models import opened_store
     from askdocs.syncing import Bar
+    from training.versions.store import Store
     from training.versions.transfer import copy
 
     source = opened_store(home_dir)
     source.manifest(name)
-    hub = _hub(place, artefact)
-    if hub is None and (public or license):
+    target = _hub(place, artefact) or _opened(place, home_dir)
+    if isinstance(target, Store) and (public or license):
         raise AskdocsError(f"{place}: --public and --license are for the hub: leave them out")
     audit.note(home_dir, "version.push", name, place=place, public=public)
     with Bar() as bar:
-        if hub:
-            hub.push(name, source, license, public, bar.show)
+        if isinstance(target, Store):
+            copy(name, source, target, artefact or [], bar.show)
         else:
-            copy(name, source, _opened(place, home_dir), artefact or [], bar.show)
+            target.push(name, source, license, public, bar.show)
     _show(name, str(source.place), place, artefact, as_json)
 
 
@@ -70,17 +71,18 @@ def pull(
     """Copy a version from another place into the store, under its own name."""
     from askdocs.models import opened_store
     from askdocs.syncing import Bar
+    from training.versions.store import Store
     from training.versions.transfer import copy
 
     target = opened_store(home_dir)
-    hub = _hub(place, artefact)
+    source = _hub(place, artefact) or _opened(place, home_dir)
     audit.note(home_dir, "version.pull", name, place=place)
     with Bar() as bar:
-        if hub:
-            with TemporaryDirectory() as work:
-                hub.pull(name, target, Path(work), bar.show)
+        if isinstance(source, Store):
+            copy(name, source, target, artefact or [], bar.show)
         else:
-            copy(name, _opened(place, home_dir), target, artefact or [], bar.show)
+            with TemporaryDirectory() as work:
+                source.pull(name, target, Path(work), bar.show)
     _show(name, place, str(target.place), artefact, as_json)
 
 
