@@ -26,7 +26,7 @@ from gateway.app import OPEN
 from gateway.config import GatewaySettings
 from gateway.settings import Section, load, variable
 from tests.capacity.sizes import setup
-from tests.runbook import commands
+from tests.runbook import DOCS, PAGES, commands, sections
 from widget.app import create_app
 from widget.settings import WidgetSettings
 
@@ -521,6 +521,19 @@ def test_the_network_lets_through_what_is_needed_and_nothing_else() -> None:
         if one != other and (one in guarded or other in guarded) and reaches(pod, its, port)
     }
     assert open_ways == {way for way in needed() if guarded & set(way[:2])}
+
+
+def test_what_has_to_get_out_is_typed_nowhere_that_has_no_way_out() -> None:
+    operations = sections(DOCS / "operations.md")
+    jobs = re.findall(r"--from=cronjob/(\w+)", operations["kubernetes"])
+    assert jobs
+    assert all(reaches(ours(job), None, 443) for job in jobs)
+    assert not reaches(GATEWAY, None, 443)
+    # A bare `askdocs` is for the gateway's pod, too, in the text of the runbook as well.
+    runbook = [text for page in PAGES.values() for text in sections(page).values()]
+    told = re.findall(r"(?:`|-- )askdocs ([a-z ]+)", "\n".join([operations["commands"], *runbook]))
+    assert "keys rotate " in told
+    assert [words for words in told if words.startswith(("docs sync", "plan"))] == []
 
 
 def test_only_the_gateway_and_the_monitoring_reach_the_engines() -> None:
