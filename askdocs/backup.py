@@ -1,7 +1,9 @@
 """`askdocs backup`: database, index, settings and versions in one file, while askdocs runs."""
 
 import json
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,13 +56,27 @@ def backup(
     file = out or Path()
     if file.is_dir():
         file /= f"askdocs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
-    with Bar() as bar:
+    with _stoppable(), Bar() as bar:
         manifest = making.make(places, file, weights, bar.show)
     try:
         making.record(places, file, manifest)
     except Unreachable as error:
         err.print(f"askdocs: the backup is made, and not in the audit log: {error}", markup=False)
     _tell(file, manifest, as_json, "was made and read back")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end it as Ctrl-C does, so that no copy of the database is left."""
+    # Not SIGHUP below nohup.
+    ours = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def places_of(home_dir: Path | None) -> "Places":

@@ -4,16 +4,13 @@ Each step makes an artefact beside the version, unless it is there, and probes i
 first: what fails is not kept.
 """
 
-import fcntl
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
 
 VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
 MERGED = "merged"
-SCRATCH, LOCK = ".deriving-", "lock"
+SCRATCH = ".deriving-"
 
 
 class GgufType(StrEnum):
@@ -246,31 +243,15 @@ def probe(
 def _work(name: str, home_dir: Path | None) -> Iterator[Work]:
     from askdocs import home
     from askdocs.models import opened_store
+    from askdocs.scratch import scratch
     from askdocs.syncing import Bar
 
     place, store = home.find(home_dir), opened_store(home_dir)
     store.manifest(name)  # before anything is made
     place.make()
-    with scratch(place.root) as folder, Bar() as bar:
+    # Beside the store, mostly: it may be large.
+    with scratch(place.root, SCRATCH) as folder, Bar() as bar:
         yield Work(store, name, place, folder, bar.show)
-
-
-@contextmanager
-def scratch(root: Path) -> Iterator[Path]:
-    """A folder for what is on the way, beside the store, mostly: it may be large.
-
-    What a killed process left of one is removed first.
-    """
-    for left in root.glob(f"{SCRATCH}*/{LOCK}"):
-        with left.open() as lock, suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left.parent, ignore_errors=True)
-    with (
-        TemporaryDirectory(dir=root, prefix=SCRATCH) as folder,
-        (Path(folder) / LOCK).open("w") as lock,
-    ):
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield Path(folder)
 
 
 def _show(facts: dict[str, Any], name: str, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import os
-import secrets
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -184,29 +183,33 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
         ) from None
 
 
-def write(out: Path, manifest: Manifest, sources: Mapping[str, Path], progress: Progress) -> None:
+def write(
+    out: Path,
+    folder: Path,
+    manifest: Manifest,
+    sources: Mapping[str, Path],
+    progress: Progress,
+) -> None:
     """Make the file of a backup: whole, read back once, or not at all.
 
     Args:
+        folder: on the same file system, for what is not whole yet.
         sources: where the content of each file of the manifest lies now.
 
     Raises:
         AskdocsError: it is there already or cannot be written, or a source has changed.
     """
-    new = out.with_name(f".{out.name}.{secrets.token_hex(4)}.new")
+    new = folder / f"{out.name}.new"
+    with writing(new) as file:
+        _pack(file, manifest, sources, progress)
+    verify(Archive(new), progress)
     try:
-        with writing(new) as file:
-            _pack(file, manifest, sources, progress)
-        verify(Archive(new), progress)
-        try:
-            os.link(new, out)  # unlike a rename, a link never replaces anything
-        except FileExistsError:
-            raise AskdocsError(f"{out}: is there already: name another file") from None
-        except OSError:  # a file system without links
-            new.rename(out)
-        sync(out.parent)
-    finally:
-        new.unlink(missing_ok=True)
+        os.link(new, out)  # unlike a rename, a link never replaces anything
+    except FileExistsError:
+        raise AskdocsError(f"{out}: is there already: name another file") from None
+    except OSError:  # a file system without links
+        new.rename(out)
+    sync(out.parent)
 
 
 def _pack(

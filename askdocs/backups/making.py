@@ -1,7 +1,6 @@
 """Makes a backup of one askdocs, which may run meanwhile."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from askdocs.backups.manifest import (
     Manifest,
     askdocs_version,
 )
+from askdocs.scratch import scratch
 from gateway import aliases, audit, database
 from gateway.config import Alias
 from gateway.errors import AskdocsError
@@ -73,9 +73,9 @@ def make(places: Places, out: Path, weights: bool, progress: Progress) -> Manife
         raise AskdocsError(f"{out}: is there already: name another file")
     if not out.parent.is_dir():
         raise AskdocsError(f"{out}: there is no folder {out.parent}: make it first")
-    with tempfile.TemporaryDirectory(prefix=".askdocs-backup-", dir=out.parent) as folder:
-        manifest, sources = _collected(places, Path(folder), weights, progress)
-        archive.write(out, manifest, sources, progress)
+    with scratch(out.parent, ".askdocs-backup-") as folder:
+        manifest, sources = _collected(places, folder, weights, progress)
+        archive.write(out, folder, manifest, sources, progress)
     return manifest
 
 

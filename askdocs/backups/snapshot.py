@@ -71,6 +71,11 @@ def damage(db: sqlite3.Connection, step: str, progress: Progress) -> str:
     db.set_progress_handler(beat, 1_000_000)
     try:
         found = [row[0] for row in db.execute("PRAGMA integrity_check(1)")]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            # By Ctrl-C or the like within `beat`, which SQLite has made an error of its own of.
+            raise KeyboardInterrupt from None
+        return str(error)
     except sqlite3.DatabaseError as error:
         return str(error)
     finally:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -358,6 +359,51 @@ def test_a_restore_is_refused_while_somebody_uses_the_files(
             other.communicate("")
     assert sorted(path.name for path in home.root.glob("*restor*")) == []
     restored(home, places, file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_at_any_point_of_a_backup_leaves_no_copy_of_the_database(
+    number: signal.Signals, home: Home, places: Places, tmp_path: Path
+) -> None:
+    """After SIGKILL, for longer than until the next backup."""
+    script = Path(__file__).with_name("stop_backup.py")
+    (folder := tmp_path / "backups").mkdir()
+    done = subprocess.run(
+        [sys.executable, str(script), str(home.root), str(folder), str(int(number))],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"stopped')]
+    stops = lines[:-1]
+    assert sum(not line["whole"] for line in stops) > 5
+    assert lines[-1] == {"stopped": False, "whole": 1, "left": []}
+    if number == signal.SIGKILL:
+        assert sum("askdocs.db" in line["left"] for line in stops) > 5
+    else:
+        assert [line for line in stops if line["left"]] == []
+
+
+def test_a_stop_while_a_database_is_read_is_not_taken_for_damage(
+    home: Home, places: Places, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(home.database)) as db:  # reading it takes a while
+        db.execute(
+            "CREATE TABLE more AS WITH RECURSIVE n(i) AS"
+            " (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000) SELECT i FROM n"
+        )
+        db.commit()
+
+    def stop(step: str, done: int, total: int | None) -> None:
+        if step == "reading askdocs.db":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        making.make(places, tmp_path / "b.tar.gz", False, stop)
 
 
 @pytest.mark.slow

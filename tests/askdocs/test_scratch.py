@@ -2,13 +2,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from askdocs.models_artefacts import scratch
+from askdocs.scratch import scratch
 
 WORK = """
 import sys, time
 from pathlib import Path
-from askdocs.models_artefacts import scratch
-with scratch(Path(sys.argv[1])) as folder:
+from askdocs.scratch import scratch
+with scratch(Path(sys.argv[1]), ".work-") as folder:
     (folder / "weights").write_text("large")
     print(folder, flush=True)
     time.sleep(60)
@@ -24,11 +24,11 @@ def test_what_a_killed_process_left_is_removed_and_what_works_on_is_not(tmp_path
     killed.kill()
     killed.wait()
     try:
-        with scratch(tmp_path) as folder:
+        with scratch(tmp_path, ".work-") as folder:
             assert not left.exists()
             assert (other / "weights").exists()
-            assert folder.parent == tmp_path
-        assert not folder.exists()
+            assert folder.parent.parent == tmp_path
+        assert [one.name for one in tmp_path.iterdir()] == [other.parent.name]
     finally:
         works.kill()
         works.wait()
