@@ -71,7 +71,7 @@ def is_right(answer: str, gold: str) -> bool:
 # What a sentence before the refusal may say: that it is sorry, or that the pages do not say it.
 _EXCUSE = re.compile(
     r"\b(?:sorry|apolog\w+)\b"
-    r"|(?=.*(?:\b(?:no|not|nothing|cannot)|n\W?t)\b)"
+    r"|^(?=.*(?:\b(?:no|not|nothing|cannot)|n\W?t)\b)"
     r".*\b(?:pages?|documentation|documents?|docs|wiki|text|context|information|mention\w*)\b",
     re.IGNORECASE | re.DOTALL,
 )
