@@ -98,7 +98,7 @@ def rows(count: int) -> list[dict[str, str]]:
     for number in range(count):
         page, line = lines[number % len(lines)]
         # With words of its own, so that no other one asks almost the same.
-        asked = f"What is said of {' '.join(line.split()[:8])} ({number}, q{number})?"
+        asked = f"What is said in q{number} of {' '.join(line.split()[:8])} ({number})?"
         found.append({"question": asked, "answer": line, "context_doc": page})
     return found
 
