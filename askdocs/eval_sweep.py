@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -158,13 +157,13 @@ def budget(given: "RagSettings", place: "Place", home_dir: Path | None) -> int:
     from askdocs.aliases import in_force
     from askdocs.evaluate import ANSWER
     from gateway.aliases import BASE, DOCS
-    from gateway.engine import CHARACTERS_PER_TOKEN
+    from gateway.engine import estimated
 
     listed = exam_place.listed(place)
     pages = exam_place.reads(place, listed).page_budget
     wanted = given.budget if "budget" in given.model_fields_set else pages
     instructions = in_force(home_dir)[DOCS].instructions or ""
-    reserved = ANSWER + math.ceil(len(instructions) / CHARACTERS_PER_TOKEN)
+    reserved = ANSWER + estimated(instructions)
     named: dict[Role, str] = {"base": BASE, "tuned": DOCS}
     may_ask = {role: name for role, name in named.items() if name in listed}
     models = exam_place.models(listed, may_ask)

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import math
 import os
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -25,7 +24,7 @@ from eval.exam.wiki import Wiki
 from eval.rag.settings import RagSettings
 from eval.rows import Row
 from gateway.aliases import BASE
-from gateway.engine import CHARACTERS_PER_TOKEN
+from gateway.engine import estimated
 from gateway.errors import AskdocsError
 from gateway.grounding import prompt
 from gateway.search import calibration, embed
@@ -141,7 +140,7 @@ def plan(
     alias = exam_place.alias(listed, options.alias, options.named["tuned"])
     reads = exam_place.reads(place, listed, alias)
     instructions = _instructions(alias, reads.prompt, home_dir)
-    reserved = options.max_tokens + math.ceil(len(instructions) / CHARACTERS_PER_TOKEN)
+    reserved = options.max_tokens + estimated(instructions)
     if place.is_of_home:
         models = {role: _with_manifest(one, home_dir) for role, one in models.items()}
     kind, slots = exam_place.engine_facts(place)

@@ -1,13 +1,12 @@
 """The pages of the wiki as agents search, read and list them."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 from gateway.agents.results import Found, Read, Search
-from gateway.engine import CHARACTERS_PER_TOKEN
+from gateway.engine import CHARACTERS_PER_TOKEN, estimated
 from gateway.errors import AskdocsError
 from gateway.grounding import blocks
 from gateway.grounding.excerpt import Excerpt, focus, spoken
@@ -99,7 +98,7 @@ class Pages:
             markdown=text,
             part=part,
             parts=len(texts),
-            tokens=math.ceil(len(text) / CHARACTERS_PER_TOKEN),
+            tokens=estimated(text),
             max_tokens=LIMIT,
             sections=_names(page) if len(texts) > 1 else [],
         )
