@@ -16,15 +16,13 @@ from askdocs.home import Home
 from gateway import aliases, audit, database, promotions
 from gateway.search import embed
 from gateway.wiki_index import alone
+from tests.askdocs import reviewed
 from tests.askdocs.conftest import ROOT
 from tests.parts import require
 from tests.speaking import Handler, serving
 from tests.training.versions import FACTS, trained
 from training.versions.local import Folder
 from training.versions.store import Store as Versions
-from widget.review.clusters import Sorter
-from widget.review.reviews import Draft, Reviews
-from widget.store import Answered, Asked, Store
 
 # What is run, in this order, and the act that the log then has.
 RUN = (
@@ -116,12 +114,7 @@ def _team(home: Home, wiki: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     docs = aliases.DEFAULT["docs"]
     for name, targets in (("docs", {"local": 1.0}), ("hr", {"base": 90.0, "local": 10.0})):
         promotions.write(engine, "promote", name, None, docs, targets, "ann")
-    store = Store(engine)
-    store.asked(Asked("q1", "How do I print?", "c1"))
-    store.answered("q1", Answered("refused"))
-    Sorter(engine, load=lambda: None).sort()
-    draft = Draft("How do I print?", "With the green button.", "install.md")
-    Reviews(engine).change(1, 0, "wendy@example.com", "approve", draft)
+    reviewed.approve(engine, "install.md")
     engine.dispose()
     # Vectors take longer than all the rest: as if a gateway worked them out.
     with serving(HTTPServer(("127.0.0.1", 0), Hook)) as hook, alone(home.index):

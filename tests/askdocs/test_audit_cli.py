@@ -11,12 +11,10 @@ from askdocs.cli import app
 from askdocs.home import Home
 from gateway import database
 from gateway.keys import Keys
+from tests.askdocs import reviewed
 from tests.training.versions import FACTS, trained
 from training.versions.local import Folder
 from training.versions.store import Store as Versions
-from widget.review.clusters import Sorter
-from widget.review.reviews import Draft, Reviews
-from widget.store import Answered, Asked, Store
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +23,7 @@ def done(home: Home) -> None:
     engine = database.open(f"sqlite:///{home.database}")
     database.migrate(engine)
     Keys(engine).create("ci")
-    store = Store(engine)
-    store.asked(Asked("q1", "How do I print?", "c1"))
-    store.answered("q1", Answered("refused"))
-    Sorter(engine, load=lambda: None).sort()
-    draft = Draft("How do I print?", "With the green button.", "print.md")
-    Reviews(engine).change(1, 0, "wendy@example.com", "approve", draft)
+    reviewed.approve(engine, "print.md")
     engine.dispose()
     Versions(Folder(home.root / "versions")).add("docs", trained(home.root / "run", "one"), FACTS)
     for words in (["retire", "docs@v1", "--yes"], ["gc", "--yes", "--days", "0"]):
