@@ -58,7 +58,8 @@ def train(
     from training.versions.name import check_alias
 
     check_alias(name)
-    chosen = recipes.load(recipe)
+    here = machine.look()
+    chosen = recipes.load(recipe).settled(here.bfloat16)
     start = base.find(chosen.base_model)
     rows = dataset.read(data)
     state = home.find(home_dir)
@@ -77,7 +78,7 @@ def train(
         start.shape(),
         rows,
         start.tokenizer(),
-        machine.look(),
+        here,
         shutil.disk_usage(_existing(run.folder)).free,
         max_steps,
     )

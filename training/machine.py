@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import psutil
 
+from gateway.engines.processor import has_bfloat16
+
 
 class Gpu(NamedTuple):
     """An NVIDIA GPU; bytes."""
@@ -22,12 +24,15 @@ class Machine(NamedTuple):
     memory: int
     """Free for new processes."""
     gpus: tuple[Gpu, ...]
+    bfloat16: bool
+    """Whether what computes, GPUs or processor, multiplies bfloat16."""
 
 
 def look() -> Machine:
     """What is there and free now."""
     cores = len(psutil.Process().cpu_affinity() or ()) or 1
-    return Machine(cores, psutil.virtual_memory().available, _gpus())
+    found = _gpus()
+    return Machine(cores, psutil.virtual_memory().available, found, bool(found) or has_bfloat16())
 
 
 def _gpus() -> tuple[Gpu, ...]:

@@ -76,8 +76,10 @@ class Recipe(_Table):
     )
     weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
     max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to it.")
-    dtype: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="Numbers of the weights and activations: bfloat16 or float32."
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto",
+        description="Numbers of the weights and activations: bfloat16, float32, or auto: bfloat16"
+        " where the machine multiplies it, float32 elsewhere.",
     )
     load_in_4bit: bool = Field(False, description="Keep the base model in 4 bits (GPU only).")
     gradient_checkpointing: bool = Field(
@@ -103,6 +105,11 @@ class Recipe(_Table):
     def examples_per_step(self) -> int:
         """Rows of batches; with packing a row holds several examples."""
         return self.batch_size * self.gradient_accumulation * self.processes
+
+    def settled(self, bfloat16: bool) -> "Recipe":
+        """With a dtype in place of `auto`, on a machine that multiplies bfloat16 or does not."""
+        dtype = ("bfloat16" if bfloat16 else "float32") if self.dtype == "auto" else self.dtype
+        return self.model_copy(update={"dtype": dtype})
 
 
 def names() -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gateway import tracing
 from gateway.engines.launch import Launch
+from gateway.engines.processor import has_bfloat16
 
 # Where Debian, Fedora and their descendants put tcmalloc; the first that exists is used.
 TCMALLOC = (
@@ -105,8 +106,11 @@ def launch(
     # What is cached ends with a whole block: of the CPU build's 128 tokens a second question about
     # a page would read 64 anew, on average. The first one takes as long either way.
     argv += ["--block-size", "32"]
+    bfloat16 = has_bfloat16()
+    argv += ["--dtype", "auto" if bfloat16 else "float32"]
+    space = max(1, math.ceil(kv_gib)) * (1 if bfloat16 else 2)  # for as many tokens
     env |= {
-        "VLLM_CPU_KVCACHE_SPACE": str(max(1, math.ceil(kv_gib))),  # whole GiB or it dies
+        "VLLM_CPU_KVCACHE_SPACE": str(space),  # whole GiB or it dies
         "VLLM_CPU_OMP_THREADS_BIND": cores(threads),
         # Cores that wait must not spin: other processes of the machine share them.
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -64,9 +64,21 @@ def test_a_folder_is_served_offline_and_a_hub_id_is_not(tmp_path: Path) -> None:
 def test_a_cpu_gets_its_cache_size_and_cores_and_needs_no_compiler(tmp_path: Path) -> None:
     launch = make(tmp_path)
     allowed = sorted(os.sched_getaffinity(0))[:2]
-    assert launch.env["VLLM_CPU_KVCACHE_SPACE"] == "2"  # whole GiB, from 1.5
     assert launch.env["VLLM_CPU_OMP_THREADS_BIND"] == ",".join(map(str, allowed))
     assert "--enforce-eager" in launch.argv
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "dtype", "gib"), [(True, "auto", "2"), (False, "float32", "4")]
+)
+def test_a_processor_without_bfloat16_computes_in_float32_with_room_for_as_many_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bfloat16: bool, dtype: str, gib: str
+) -> None:
+    monkeypatch.setattr(vllm, "has_bfloat16", lambda: bfloat16)
+    launch = make(tmp_path)
+    assert option(launch, "--dtype") == dtype
+    assert launch.env["VLLM_CPU_KVCACHE_SPACE"] == gib  # whole GiB, from 1.5
+    assert "--dtype" not in make(tmp_path, gpu=True).argv
 
 
 def test_a_gpu_gets_none_of_the_cpu_settings(tmp_path: Path) -> None:

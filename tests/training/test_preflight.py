@@ -20,7 +20,7 @@ GIB = 2**30
 LLAMA = KNOWN["meta-llama/Llama-3.1-8B-Instruct"]
 SMOL = Shape(576, 1536, 30, 9, 3, 64, 49152, 8192, True)
 A10G = Gpu("NVIDIA A10G", 23_028 * 2**20, int(22.1 * GIB))
-HERE = Machine(2, 22 * GIB, ())
+HERE = Machine(2, 22 * GIB, (), True)
 TOKENIZER = "a" * 64
 
 
@@ -40,7 +40,7 @@ def problems(
     return list(preflight(one, shape, data, TOKENIZER, machine, disk).problems)
 
 
-SMALL = recipe.load("smollm2-135m-cpu")
+SMALL = recipe.load("smollm2-135m-cpu").settled(bfloat16=True)
 LARGE = recipe.load("llama31-8b-4xa10g")
 
 
@@ -120,7 +120,7 @@ def test_the_estimate_grows_with_the_adapter(one: Recipe, longest: int) -> None:
 
 
 def test_the_published_recipe_fits_its_four_gpus() -> None:
-    machine = Machine(48, 180 * GIB, (A10G,) * 4)
+    machine = Machine(48, 180 * GIB, (A10G,) * 4, True)
     found = preflight(LARGE, LLAMA, dataset([4000] * 100), TOKENIZER, machine, 99 * GIB)
     assert found.problems == ()
     assert 12 * GIB < found.memory.total < A10G.free
@@ -130,15 +130,15 @@ def test_the_published_recipe_fits_its_four_gpus() -> None:
 def test_what_does_not_fit_gets_the_knob_and_the_value_with_which_it_would() -> None:
     data = dataset([4000] * 100)
     one = LARGE.model_copy(update={"batch_size": 8, "gradient_accumulation": 1})
-    (said,) = problems(one, data, LLAMA, Machine(48, 180 * GIB, (A10G,) * 4))
+    (said,) = problems(one, data, LLAMA, Machine(48, 180 * GIB, (A10G,) * 4, True))
     assert "GiB on each GPU (weights 5.3" in said
     assert said.endswith("22.1 GiB are free: set batch_size = 2 and gradient_accumulation = 4")
-    assert problems(LARGE, data, LLAMA, Machine(48, 180 * GIB, (A10G,) * 4)) == []
+    assert problems(LARGE, data, LLAMA, Machine(48, 180 * GIB, (A10G,) * 4, True)) == []
 
 
 @given(one=ONES, longest=st.integers(100, 9000), free=st.integers(2, 200))
 def test_the_fix_fits(one: Recipe, longest: int, free: int) -> None:
-    machine = Machine(8, 99 * GIB, (Gpu("a", free * GIB, free * GIB),))
+    machine = Machine(8, 99 * GIB, (Gpu("a", free * GIB, free * GIB),), True)
     one = one.model_copy(update={"max_length": 8192})
     found = [p for p in problems(one, dataset([longest]), SMOL, machine) if "it needs about" in p]
     if not found or "take a machine" in found[0]:
@@ -150,7 +150,7 @@ def test_the_fix_fits(one: Recipe, longest: int, free: int) -> None:
 
 
 def test_what_never_fits_is_said() -> None:
-    (said,) = problems(SMALL, dataset([900] * 9), machine=Machine(2, GIB // 2, ()))
+    (said,) = problems(SMALL, dataset([900] * 9), machine=Machine(2, GIB // 2, (), True))
     assert "take a machine with more memory" in said
 
 
@@ -162,8 +162,17 @@ def test_a_gpu_recipe_is_refused_without_one() -> None:
     ]
 
 
+def test_a_processor_that_does_not_multiply_bfloat16_gets_float32() -> None:
+    plain = HERE._replace(bfloat16=False)
+    (said,) = problems(SMALL, dataset([900] * 9), machine=plain)
+    assert said.endswith('set dtype = "auto"')
+    auto = SMALL.model_copy(update={"dtype": "auto"}).settled(plain.bfloat16)
+    assert auto.dtype == "float32"
+    assert problems(auto, dataset([900] * 9), machine=plain) == []
+
+
 def test_more_processes_than_gpus_are_refused_with_as_many_examples_in_a_step() -> None:
-    (said,) = problems(LARGE, dataset([400] * 9), LLAMA, Machine(8, 99 * GIB, (A10G,)))
+    (said,) = problems(LARGE, dataset([400] * 9), LLAMA, Machine(8, 99 * GIB, (A10G,), True))
     assert said.endswith("set processes = 1 and gradient_accumulation = 16")
 
 

@@ -16,9 +16,10 @@ import httpx
 import pytest
 
 from gateway.errors import AskdocsError
-from tests.training.versions import FACTS, trained
+from tests.training.versions import FACTS, everything, trained
 from training.versions import garbage
-from training.versions.open import open_store
+from training.versions.local import Folder
+from training.versions.open import cache, open_store
 from training.versions.place import Entry
 from training.versions.store import Store
 
@@ -91,10 +92,10 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_no_version(
     assert left[whole].bytes == 15  # the two small files that were complete
     next_one = store.add("docs", run, FACTS)
     later = datetime.now(UTC) + timedelta(days=2)
-    for one in garbage.find(store, (), later, days=30):
+    for one in garbage.find(store, cache(tmp_path), (), later, days=30):
         assert one.what in left
         for path in one.paths:
-            store.place.remove(path)
+            one.place.remove(path)
     assert store.place.remains() == {}
     assert store.names() == ["docs@v1", next_one]
     for name in store.names():
@@ -139,6 +140,45 @@ def test_what_was_fetched_is_not_fetched_again_unless_it_is_broken(store: Store,
     assert fetched() == ("weights", False)
     (store.fetch(name) / WEIGHTS).write_text("Weights")
     assert fetched() == ("weights", True)
+
+
+def test_copies_of_a_retired_version_go_though_another_machine_has_removed_its_files(
+    store: Store, run: Path, tmp_path: Path
+) -> None:
+    for _ in range(10):
+        store.add("docs", run, FACTS)
+    for name in ("docs@v1", "docs@v10"):
+        store.add_artefact(name, "gguf", run, {})
+        for artefact in (None, "gguf"):
+            store.fetch(name, artefact)
+    copies = cache(tmp_path)
+    trained(copies.root / ".docs@v1-0123.4567abcd.new")
+    store.retire("docs@v1")
+
+    def found(days: int, *used: str, there: Folder = copies) -> list[garbage.Garbage]:
+        later = datetime.now(UTC) + timedelta(days=2)
+        return list(garbage.find(store, there, used, later, days))
+
+    def remove(there: Folder) -> None:
+        for one in found(1, there=there):
+            for path in one.paths:
+                one.place.remove(path)
+
+    cut_off = [".docs@v1-0123.4567abcd.new"]
+    assert [one.what for one in found(3)] == cut_off
+    assert [one.what for one in found(1, "docs@v1")] == cut_off
+    remove(cache(tmp_path / "other"))
+    (_, one) = found(1)
+    assert one.what == f"copies of docs@v1 in {copies}"
+    before = everything(copies.root)
+    remove(copies)
+    after = everything(copies.root)
+    assert len(list(copies.root.iterdir())) == 2
+    assert {path.split("-")[0] for path in after} == {"docs@v10"}
+    gone = {path: content for path, content in before.items() if path not in after}
+    assert one.bytes == sum(len(gone[path]) for path in gone if not path.startswith("."))
+    assert found(1) == []
+    store.fetch("docs@v10", "gguf")
 
 
 def test_a_file_that_is_not_what_it_was_in_the_bucket_is_named(

@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from training.versions.local import Folder
 from training.versions.manifest import MANIFEST, RETIRED, VERDICTS
+from training.versions.place import Place
 from training.versions.store import Store
 
 # What is younger may be a write that goes on.
@@ -19,27 +21,34 @@ class Garbage:
     """For people: the version, or the path of what is left."""
     why: str
     bytes: int
+    place: Place
     paths: tuple[str, ...]
-    """At the store's place, in the order in which they go."""
+    """At that place, in the order in which they go."""
 
 
-def find(store: Store, used: Collection[str], now: datetime, days: int) -> Iterator[Garbage]:
+def find(
+    store: Store, cache: Folder, used: Collection[str], now: datetime, days: int
+) -> Iterator[Garbage]:
     """What can go.
 
     Of a retired version its manifest and its verdicts stay: they say what it was, and keep its
     number.
 
     Args:
+        cache: copies of versions from elsewhere.
         used: versions that stay whole, even if they are retired.
         days: since a version was retired.
     """
-    for path, entry in sorted(store.place.remains().items()):
-        if entry.modified < now - CUT_OFF:
-            yield Garbage(path, "a write was cut off", entry.bytes, (path,))
+    for place in (store.place, cache):
+        for path, entry in sorted(place.remains().items()):
+            if entry.modified < now - CUT_OFF:
+                yield Garbage(path, "a write was cut off", entry.bytes, place, (path,))
+    copies = cache.list()
     for name in store.names():
         retired = store.retired(name)
         if retired is None or retired > now - timedelta(days=days) or name in used:
             continue
+        why = f"retired on {retired:%Y-%m-%d}"
         stays = (f"{name}/{MANIFEST}", f"{name}/{RETIRED}", f"{name}/{VERDICTS}/")
         files = {
             path: entry.bytes
@@ -49,5 +58,9 @@ def find(store: Store, used: Collection[str], now: datetime, days: int) -> Itera
         if files:
             # An artefact's manifest goes first: without it, what is left is not taken for whole.
             paths = sorted(files, key=lambda path: not path.endswith(f"/{MANIFEST}"))
-            why = f"retired on {retired:%Y-%m-%d}"
-            yield Garbage(name, why, sum(files.values()), tuple(paths))
+            yield Garbage(name, why, sum(files.values()), store.place, tuple(paths))
+        copied = {path: one.bytes for path, one in copies.items() if path.startswith(f"{name}-")}
+        if copied:
+            folders = sorted({path.split("/")[0] for path in copied})
+            what = f"copies of {name} in {cache}"
+            yield Garbage(what, why, sum(copied.values()), cache, tuple(folders))

@@ -23,7 +23,12 @@ def open_store(setting: str | None, home: Path) -> Store:
         # boto3 takes a third of a second to import.
         from training.versions.s3 import Bucket
 
-        return Store(Bucket(setting, home / "cache" / "versions"))
+        return Store(Bucket(setting, cache(home).root))
     if "://" in setting:
         raise AskdocsError(f"{setting}: versions are kept in a folder or s3://BUCKET/PREFIX")
     return Store(Folder(Path(setting).expanduser().absolute()))
+
+
+def cache(home: Path) -> Folder:
+    """Copies on this machine of versions that are kept elsewhere."""
+    return Folder(home / "cache" / "versions")
