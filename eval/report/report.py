@@ -116,9 +116,10 @@ class Agreement(_Part):
     """With labels by hand."""
 
     who: str
-    kappa: float
-    low: float
-    high: float
+    kappa: float | None
+    """None: both always said the same one thing."""
+    low: Low
+    high: High
     n: int
     share: float
 

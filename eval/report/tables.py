@@ -5,7 +5,7 @@ from typing import NamedTuple
 from eval.bootstrap import in_brackets
 from eval.exam.run import Model, Provenance
 from eval.report.claim import COLUMNS, RAG, SHOWN, beside, dollars, rows
-from eval.report.report import Comparison, Report
+from eval.report.report import Agreement, Comparison, Report
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, MEASURES
 
 ONCE = (
@@ -102,11 +102,14 @@ def groups(report: Report) -> Table:
 
 
 def agreed(report: Report) -> Table:
-    body = [
-        [a.who, f"{a.kappa:.2f} ({a.low:.2f} to {a.high:.2f})", f"{100 * a.share:.1f} %", f"{a.n}"]
-        for a in report.agreements
-    ]
+    body = [[a.who, _kappa(a), f"{100 * a.share:.1f} %", f"{a.n}"] for a in report.agreements]
     return Table(["", "Cohen's kappa", "agree", "answers"], body)
+
+
+def _kappa(one: Agreement) -> str:
+    if one.kappa is None:
+        return "none: all verdicts are the same"
+    return f"{one.kappa:.2f} {in_brackets(one.low, one.high, '{:.2f}'.format)}"
 
 
 def cost(report: Report) -> Table:

@@ -1,28 +1,27 @@
 """Do a judge and a person agree? Cohen's kappa, against labels by hand.
 
 Cohen 1960, https://doi.org/10.1177/001316446002000104: agreement beyond what two that judge at
-random, each with its own share of yes, would have; 1 is always, 0 is chance.
+random, each with its own share of yes, would have; 1 is always, 0 is chance. Its interval is
+Wilson's of the share on which they agree, and takes chance for known, as Cohen's does. Of 100
+answers, 80 of them correct, it held a kappa of 0.97 in 94 % of samples, a bootstrap in 62 %: that
+has no width where all agree.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from eval import rows
-from eval.bootstrap import COVERED
+from eval import rows, statistics
 from gateway.errors import AskdocsError, together
-
-SAMPLES = 2_000
 
 
 class Agreement(NamedTuple):
     """Of two that judged the same answers."""
 
-    kappa: float
+    kappa: float | None
+    """None: both always said the same one thing, which chance does, too."""
     low: float
     high: float
     size: int
@@ -63,21 +62,14 @@ def read(file: Path) -> Labels:
 
 
 def agreement(labels: Labels, judged: Mapping[tuple[str, str], bool]) -> Agreement | None:
-    """With an interval by bootstrap over answers; None where there are no answers of both."""
+    """With its interval; None where there are no answers of both."""
     both = [(label, judged[place]) for place, label in labels.items() if place in judged]
     if not both:
         return None
-    data = np.array(both, dtype=bool)
-    random = np.random.default_rng(0)
-    drawn = data[random.integers(0, len(data), (SAMPLES, len(data)))]
-    low, high = np.quantile(_kappa(drawn), [(1 - COVERED) / 2, (1 + COVERED) / 2])
-    share = float((data[:, 0] == data[:, 1]).mean())
-    return Agreement(float(_kappa(data[None])[0]), float(low), float(high), len(data), share)
-
-
-def _kappa(pairs: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Of samples, [samples, pairs, 2]. Where both always say the same one thing it is 1."""
-    agreed = (pairs[..., 0] == pairs[..., 1]).mean(1)
-    yes, other = pairs[..., 0].mean(1), pairs[..., 1].mean(1)
+    agreed, low, high, size = statistics.share([label == said for label, said in both])
+    yes, other = (sum(one) / size for one in zip(*both, strict=True))
     chance = yes * other + (1 - yes) * (1 - other)
-    return np.where(chance == 1, 1.0, (agreed - chance) / np.where(chance == 1, 1, 1 - chance))
+    if chance == 1:
+        return Agreement(None, -math.inf, math.inf, size, agreed)
+    kappa, low, high = ((share - chance) / (1 - chance) for share in (agreed, low, high))
+    return Agreement(kappa, max(-1.0, low), high, size, agreed)
