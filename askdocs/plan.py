@@ -31,9 +31,12 @@ def plan(
         str | None, typer.Option(help="a10g, l4, l40s, a100-40g, a100-80g, h100, h200, b200 ...")
     ] = None,
     qps: Annotated[
-        float | None, typer.Option(min=0, help="Questions a second in the busiest minutes.")
+        float | None,
+        typer.Option(min=0, max=1e9, help="Questions a second in the busiest minutes."),
     ] = None,
-    users: Annotated[float | None, typer.Option(min=0, help="People who ask, instead.")] = None,
+    users: Annotated[
+        float | None, typer.Option(min=0, max=1e9, help="People who ask, instead.")
+    ] = None,
     quantization: Annotated[
         str | None, typer.Option(help="Of the weights: fp8, int4 (default: as they are).")
     ] = None,
@@ -54,7 +57,8 @@ def plan(
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="Prices (default: eval/prices.toml).")] = None,
     gpu_hour: Annotated[
-        float | None, typer.Option(min=0, help="US dollars for an hour of one GPU, instead.")
+        float | None,
+        typer.Option(min=0, max=1e6, help="US dollars for an hour of one GPU, instead."),
     ] = None,
     running: Annotated[
         str | None, typer.Option(help="Check the cache of the vLLM that runs at this address.")

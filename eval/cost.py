@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from eval.rag.settings import RagSettings
 from gateway.errors import AskdocsError
@@ -24,27 +25,27 @@ class Price(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    usd: float = Field(ge=0)
+    usd: float = Field(ge=0, le=1e6)
     read: date
     """The day on which somebody read it there."""
     source: str
 
 
 class Assumptions(BaseModel):
-    """What the prices are multiplied with."""
+    """What the prices are multiplied with. Within these bounds all costs are finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    questions_a_day: float = Field(gt=0)
-    utilisation: float = Field(gt=0, le=1)
+    questions_a_day: float = Field(ge=0.01, le=1e9)
+    utilisation: float = Field(ge=0.001, le=1)
     """Of a GPU, on average over the day."""
-    prompt_tokens_a_second: float = Field(gt=0)
-    answer_tokens_a_second: float = Field(gt=0)
-    question_tokens: float = Field(ge=0)
+    prompt_tokens_a_second: float = Field(ge=0.1, le=1e9)
+    answer_tokens_a_second: float = Field(ge=0.1, le=1e9)
+    question_tokens: float = Field(ge=0, le=1e6)
     """That are embedded of a question."""
-    read_units: float = Field(ge=0)
+    read_units: float = Field(ge=0, le=1e6)
     """Of the vector store, for a question."""
-    store_gb: float = Field(ge=0)
+    store_gb: float = Field(ge=0, le=1e6)
 
 
 class Prices(BaseModel):
@@ -107,13 +108,22 @@ def read(file: Path = FILE, assume: Sequence[str] = ()) -> Prices:
     try:
         return Prices.model_validate(found)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        # Of what is missing, the input is all that stands beside it.
-        given = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
-        raise AskdocsError(
-            f"{file}: {where}{given}: {problem['msg']}: see {FILE.name} of askdocs"
-        ) from None
+        raise AskdocsError(_wrong(error.errors()[0], file, assume)) from None
+
+
+def _wrong(problem: ErrorDetails, file: Path, assume: Sequence[str]) -> str:
+    *inside, name = map(str, problem["loc"])
+    value, told = problem["input"], problem["msg"]
+    model = Assumptions if inside == ["assumptions"] else Price
+    bounds = model.model_json_schema()["properties"].get(name, {})
+    if "maximum" in bounds and problem["type"] != "missing":
+        low, high = (f"{bounds[end]:,.10g}" for end in ("minimum", "maximum"))
+        told = f"write a number from {low} to {high}"
+    if model is Assumptions and name in {one.partition("=")[0] for one in assume}:
+        return f"--assume {name}={value}: {told}"
+    # Of what is missing, the input is all that stands beside it.
+    given = "" if isinstance(value, dict) else f" = {value!r}"
+    return f"{file}: {'.'.join([*inside, name])}{given}: {told}: see {FILE.name} of askdocs"
 
 
 def gpu_seconds(prompt_tokens: float, answer_tokens: float, prices: Prices) -> float:

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from askdocs.capacity.gpus import GPUS, Gpu
 from gateway.errors import AskdocsError
 
 M = TypeVar("M", bound=BaseModel)
+# Numbers beyond these are slips; of far larger ones a plan would overflow.
+LEAST, MOST = 1e-6, 1e9
 
 
 class Assumptions(BaseModel):
@@ -76,6 +79,13 @@ class Assumptions(BaseModel):
     busy_hours: float = Field(8, gt=0, le=24, description="Of a day, in which they are asked.")
     peak: float = Field(3, ge=1, description="The busiest minutes over the average of those hours.")
     parallel: int = Field(2, ge=1, description="Answers at once of the embedded engine.")
+
+    @field_validator("*")
+    @classmethod
+    def _of_this_world(cls, value: float | None) -> float | None:
+        if value and not LEAST <= value <= MOST:
+            raise PydanticCustomError("bounds", f"write a number from {LEAST:f} to {MOST:,.0f}")
+        return value
 
 
 def read(given: Sequence[str] = (), file: Path | None = None) -> tuple[Assumptions, dict[str, Gpu]]:

@@ -1,5 +1,6 @@
 """A report: true to its run, whole in itself, and safe to open whatever models and wikis wrote."""
 
+import itertools
 import json
 import math
 import random
@@ -388,15 +389,35 @@ def test_every_price_says_when_and_where_it_was_read() -> None:
     ("given", "says"),
     [
         ("questions=3", "NAME is one of questions_a_day"),
-        ("utilisation=2", "assumptions.utilisation = '2': Input should be less than or equal to 1"),
-        ("questions_a_day", "questions_a_day = ''"),
-        ("questions_a_day=inf", "questions_a_day = 'inf': Input should be a finite number"),
+        ("utilisation=2", "--assume utilisation=2: write a number from 0.001 to 1"),
+        ("utilisation=0", "--assume utilisation=0: write a number from 0.001 to 1"),
+        ("questions_a_day", "--assume questions_a_day=: write a number from 0.01 to 1,000,000,000"),
+        ("questions_a_day=inf", "questions_a_day=inf: write a number from 0.01 to 1,000,000,000"),
+        ("questions_a_day=1e300", "=1e300: write a number from 0.01 to 1,000,000,000"),
+        ("prompt_tokens_a_second=-1", "=-1: write a number from 0.1 to 1,000,000,000"),
+        ("store_gb=1e7", "--assume store_gb=1e7: write a number from 0 to 1,000,000"),
     ],
 )
 def test_a_wrong_assumption_is_named(given: str, says: str) -> None:
     with pytest.raises(AskdocsError) as error:
-        cost.read(assume=[given])
+        cost.read(assume=["store_gb=1", given])
     assert says in str(error.value)
+
+
+def test_costs_are_finite_wherever_assumptions_and_prices_may_be() -> None:
+    bounds = cost.Assumptions.model_json_schema()["properties"]
+    dearest = cost.Price.model_json_schema()["properties"]["usd"]["maximum"]
+    price = cost.read().gpu_hour.model_copy(update={"usd": dearest})
+    prices = cost.read().model_copy(update=dict.fromkeys(cost.Prices.model_fields, price))
+    for ends in itertools.product(("minimum", "maximum"), repeat=len(bounds)):
+        values = {name: bounds[name][end] for name, end in zip(bounds, ends, strict=True)}
+        assumed = prices.model_copy(update={"assumptions": cost.Assumptions(**values)})
+        own = cost.own(cost.gpu_seconds(1e6, 1e5, assumed), assumed)
+        dollars = cost.token_dollars(1e6, 1e5, assumed)
+        hosted = cost.hosted(dollars, assumed, RagSettings(store="pinecone"))
+        for made in (own, hosted):
+            assert math.isfinite(made.month)
+            assert math.isfinite(made.thousand)
 
 
 @pytest.mark.parametrize(
@@ -404,7 +425,8 @@ def test_a_wrong_assumption_is_named(given: str, says: str) -> None:
     [
         ("[gpu_hour]", "[gpu_hours.other]", "gpu_hour: Field required"),
         ("usd = 1.006\n", "", "gpu_hour.usd: Field required"),
-        ("usd = 1.006", "usd = inf", "gpu_hour.usd = inf: Input should be a finite number"),
+        ("usd = 1.006", "usd = inf", "gpu_hour.usd = inf: write a number from 0 to 1,000,000"),
+        ("usd = 1.006", "usd = -1", "gpu_hour.usd = -1: write a number from 0 to 1,000,000"),
     ],
 )
 def test_a_wrong_price_is_named_alone(tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -486,11 +508,21 @@ def test_agreement_is_of_answers_that_somebody_has_looked_at(tmp_path: Path) -> 
     labels = {("tuned-pages", f"q{number}"): number < 3 or number >= 8 for number in range(12)}
     judged = {"q0": True, "q1": True, "q2": False, "q3": None}
     scored = score(run, judged=lambda question, _: judged[question.id])
-    words, judge = report(scored, cost.read(), judge="j", labels=labels).agreements
+    found = report(scored, cost.read(), judge="j", labels=labels)
+    words, judge = found.agreements
     assert (words.who, words.n, words.share) == ("the words", 3, 1.0)
+    assert words.kappa is None
     assert (judge.who, judge.n) == ("j", 3)
     assert judge.share == pytest.approx(2 / 3)
     assert judge.kappa == 0
+    assert judge.low < -0.9 < 0.8 < judge.high
+    assert [row[1] for row in tables.agreed(found).body] == [
+        "none: all verdicts are the same",
+        f"0.00 ({judge.low:.2f} to {judge.high:.2f})",
+    ]
+    (said, _) = json.loads(found.model_dump_json())["agreements"]
+    assert (said["kappa"], said["low"], said["high"]) == (None, None, None)
+    assert Report.model_validate_json(found.model_dump_json()) == found
     (words,) = report(score(run), cost.read(), labels=labels).agreements
     assert (words.n, words.share) == (4, 0.75)
 
