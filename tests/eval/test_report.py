@@ -5,7 +5,6 @@ import json
 import math
 import random
 import re
-import shutil
 from collections.abc import Callable
 from datetime import date
 from html import escape
@@ -13,7 +12,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from eval import bootstrap, cost
 from eval.cost import Cost, CostEstimate
@@ -31,7 +29,7 @@ from gateway.errors import AskdocsError
 from gateway.grounding.prompt import REFUSAL, fingerprint
 from tests.eval import runs
 from tests.eval.runs import Behaviour
-from tests.parts import require
+from tests.wikis.host import browsing
 
 EVIL = "</p></script><script>alert(1)</script>| **x** [y](javascript:1) <img src=//evil.example>"
 CONTENDERS = {
@@ -354,6 +352,21 @@ def test_where_an_exam_went_on_is_told(made: Report) -> None:
     assert "went on" not in dict(tables.provenance(made))
 
 
+@pytest.mark.parametrize(
+    ("most", "says"),
+    [
+        (1, "1, 1500 tokens at most; the product more of one that was read ahead"),
+        (3, "3, 1500 tokens at most"),
+    ],
+)
+def test_that_the_product_may_read_a_larger_page_is_told(
+    made: Report, most: int, says: str
+) -> None:
+    run = made.provenance.model_copy(update={"max_pages": most})
+    rows = dict(tables.provenance(made.model_copy(update={"provenance": run})))
+    assert rows["pages in a prompt"] == says
+
+
 def test_costs_are_what_one_works_out_by_hand() -> None:
     prices = cost.read(assume=["questions_a_day=1000", "utilisation=0.5"])
     seconds = cost.gpu_seconds(2400, 490, prices)
@@ -549,12 +562,9 @@ def test_a_run_that_shows_nothing_is_reported_too(
 
 @pytest.mark.slow
 def test_the_page_fits_a_phone_and_asks_nobody(page: str, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    require(bool(chromium), "sudo apt-get install chromium")
     file = tmp_path / "report.html"
     file.write_text(page, encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with browsing() as browser:
         inks = []
         for scheme in ("light", "dark"):
             size = {"width": 390, "height": 844}
@@ -567,5 +577,4 @@ def test_the_page_fits_a_phone_and_asks_nobody(page: str, tmp_path: Path) -> Non
             assert opened.evaluate("document.documentElement.scrollWidth") == 390
             label = "getComputedStyle(document.querySelector('svg text')).fill"
             inks.append(json.dumps(opened.evaluate(label)))
-        browser.close()
     assert len(set(inks)) == 2
