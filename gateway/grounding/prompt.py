@@ -6,7 +6,7 @@ last: engines keep what they have read of the common beginning (their prefix cac
 
 From messages to tokens it is the model's own chat template, with special tokens parsed and none
 added by the tokenizer (a template writes its own BOS): `tokenizer.encode(template(messages),
-add_special_tokens=False)`. tests/engines/test_prompt_parity.py holds both engines to that.
+add_special_tokens=False)`. tests/engines/test_vllm_slow.py holds both engines to that.
 """
 
 import hashlib
