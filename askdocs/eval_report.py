@@ -28,7 +28,7 @@ RunArgument = Annotated[
 ]
 ContenderOption = Annotated[
     str | None,
-    typer.Option(help="The one that others are compared with (default: tuned-pages, if there)."),
+    typer.Option(help="Who is compared with the others (default: tuned-pages, if there)."),
 ]
 VERDICT = "verdict.json"
 PRODUCT = "tuned-pages"
@@ -47,7 +47,9 @@ def report(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Labels by hand: question, contender, correct."),
+        typer.Option(
+            metavar="FILE", help="Labels by hand, JSON lines: question, contender, correct."
+        ),
     ] = None,
     similarity: Annotated[
         bool, typer.Option(help="Compare answers by meaning, too: 20 to 45 ms each, once.")
@@ -57,7 +59,9 @@ def report(
     ] = None,
     assume: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Of the costs, as questions_a_day=5000."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Another assumption of the costs, as questions_a_day=5000."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -157,19 +161,20 @@ def compare(
 def gate(
     run: RunArgument,
     thresholds: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Default: eval/thresholds.toml.")
+        Path | None,
+        typer.Option(metavar="FILE", help="What is asked (default: eval/thresholds.toml)."),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="The run of what is in use (default: the base model)."),
+        typer.Option(metavar="RUN", help="Compare with this run (default: with the base model)."),
     ] = None,
     contender: ContenderOption = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """May it answer people? Exit code 0: yes, 1: no, with the reasons, 2: it cannot be said.
+    """May what a run has measured answer people? Exit code 0: yes, 1: no, 2: it cannot be said.
 
-    The verdict on a version is kept beside it, for `askdocs models promote`.
+    The verdict on a version is kept beside the version, for `askdocs models promote`.
     """
     from eval import gate
     from eval.exam import run as runs

@@ -35,24 +35,27 @@ def sweep(
     docs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the wiki.")],
     split: Annotated[str, typer.Option(help="Rows of this split; not test.")] = "validation",
     limit: Annotated[
-        int | None, typer.Option(min=2, help="So many questions, drawn by a seed.")
+        int | None, typer.Option(min=2, help="So many questions, always the same ones.")
     ] = None,
     rag: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings that are not tried, as rag.toml.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings that are not tried, as in rag.toml."),
     ] = None,
-    chunk_tokens: Annotated[str, typer.Option(help="Sizes of chunks.")] = SIZES,
+    chunk_tokens: Annotated[str, typer.Option(help="Sizes of chunks, in tokens.")] = SIZES,
     overlap: Annotated[str, typer.Option(help="Tokens that chunks share.")] = OVERLAPS,
     k: Annotated[str, typer.Option(help="Numbers of chunks that MMR chooses.")] = KS,
     mmr_lambda: Annotated[
         str, typer.Option(help="Weights of relevance in MMR; 1 is the order of relevance.")
     ] = LAMBDAS,
-    expand: Annotated[bool, typer.Option("--expand", help="Also try other wordings.")] = False,
-    hyde: Annotated[bool, typer.Option("--hyde", help="Also try HyDE.")] = False,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Also search for other wordings.")
+    ] = False,
+    hyde: Annotated[bool, typer.Option("--hyde", help="Also search by a made-up answer.")] = False,
     url: Annotated[
         str | None,
         typer.Option(help="Base URL of a gateway, with /v1 (default: the one of `askdocs up`)."),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Key for it (default: the home's).")] = None,
+    key: Annotated[str | None, typer.Option(help="Key for it: --url needs one.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the sweep (default: in the state folder)."),
@@ -63,7 +66,7 @@ def sweep(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the settings of RAG. Ctrl-C; the same command goes on where it stopped."""
+    """Choose the settings of RAG. After Ctrl-C the same command goes on where it stopped."""
     from askdocs import exam, exam_place
     from askdocs.docs import index_file
     from askdocs.exam_plan import source_of

@@ -38,7 +38,7 @@ def run_exam(
     ],
     docs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the wiki.")],
     contenders: Annotated[
-        str | None, typer.Option(help="Who answers, with commas (default: all).")
+        str | None, typer.Option(help="Who answers, as base-rag,tuned-pages (default: all).")
     ] = None,
     base: Annotated[str, typer.Option(metavar="MODEL", help="The model as it was.")] = "base",
     tuned: Annotated[
@@ -54,7 +54,8 @@ def run_exam(
         str | None, typer.Option(help="Rows of this split (default: test, where there are splits).")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=2, help="So many questions, in the file's shares.")
+        int | None,
+        typer.Option(min=2, help="So many questions, answerable or not in the file's shares."),
     ] = None,
     answerable: Annotated[
         int | None, typer.Option(min=0, help="So many questions that a page answers.")
@@ -71,7 +72,8 @@ def run_exam(
         ),
     ] = None,
     rag: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings of RAG, as `eval sweep` has them.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings of RAG, such as rag.toml of `eval sweep`."),
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer at most.")] = ANSWER,
     at_once: Annotated[
@@ -82,7 +84,7 @@ def run_exam(
         str | None,
         typer.Option(help="Base URL of a gateway, with /v1 (default: the one of `askdocs up`)."),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Key for it (default: the home's).")] = None,
+    key: Annotated[str | None, typer.Option(help="Key for it: --url needs one.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the run (default: in the state folder)."),
@@ -96,7 +98,7 @@ def run_exam(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let contenders answer questions. Ctrl-C, then --resume goes on."""
+    """Let contenders answer questions. After Ctrl-C the same command with --resume goes on."""
     from askdocs import exam, exam_place, serving
     from askdocs.exam_plan import Options, plan
     from eval.exam import contenders as known
@@ -146,20 +148,21 @@ def run_exam(
 
 @app.command()
 def view(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    run: eval_report.RunArgument,
     port: Annotated[int, typer.Option(help="Port of the viewer.")] = 7575,
     home_dir: HomeOption = None,
 ) -> None:
-    """Show each answer of a run in the browser, by the viewer of inspect-ai, until Ctrl-C."""
+    """Show answers of a run in the browser, as plain text, in inspect-ai's viewer, until Ctrl-C."""
     from askdocs import environments
     from eval.exam import run as runs
     from eval.exam.sit import LOGS
 
-    runs.read(folder)
+    runs.read(run)
     state = home.find(home_dir).root
     python = environments.ensure(environments.EVAL, state, _say)
-    logs = ["--log-dir", str((folder / LOGS).absolute()), "--port", str(port)]
-    argv = [str(python.with_name("inspect")), "view", "start", *logs]
+    logs = ["--log-dir", str((run / LOGS).absolute()), "--port", str(port)]
+    # What models and wikis have written stays text: no links, no images from elsewhere.
+    argv = [str(python.with_name("inspect")), "view", "start", "--no-trust-content", *logs]
     # Else it would write to the home of whoever runs this.
     place = str(state.absolute() / "evals" / "inspect")
     with suppress(KeyboardInterrupt):
@@ -217,7 +220,7 @@ def _show(found: "Plan", folder: Path) -> None:
         print(f"{role:11} {model.name}{alias}")
     print(f"contenders  {', '.join(run.contenders)}")
     quoted = ", which the product quotes" if run.answers == "quote" else ""
-    print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages at most{quoted}")
+    print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages{quoted}")
     print(f"run         {folder}")
 
 

@@ -133,12 +133,14 @@ def the_viewer_shows(folder: Path, home: Path, user: Path) -> None:
                 time.sleep(0.1)
             page = httpx.get(url)
             logs = httpx.get(f"{url}/api/logs").json()["files"]
+            trusted = httpx.get(f"{url}/api/app-config").json()["trust_content"]
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)  # as a terminal does
             code = process.wait(30)
     assert "<title>Inspect View</title>" in page.text
     assert sorted(log["task"] for log in logs) == sorted(NAMES)
+    assert trusted is False, "what models have written could be links and images"
     assert code == 0
     assert not is_up(url)
     assert not list(user.iterdir())
