@@ -161,7 +161,7 @@ def view(
     state = home.find(home_dir).root
     python = environments.ensure(environments.EVAL, state, _say)
     logs = ["--log-dir", str((run / LOGS).absolute()), "--port", str(port)]
-    # What models and wikis have written stays text: no links, no images from elsewhere.
+    # What models have written stays text: else its Markdown makes links that can be followed.
     argv = [str(python.with_name("inspect")), "view", "start", "--no-trust-content", *logs]
     # Else it would write to the home of whoever runs this.
     place = str(state.absolute() / "evals" / "inspect")

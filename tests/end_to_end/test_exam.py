@@ -140,7 +140,7 @@ def the_viewer_shows(folder: Path, home: Path, user: Path) -> None:
             code = process.wait(30)
     assert "<title>Inspect View</title>" in page.text
     assert sorted(log["task"] for log in logs) == sorted(NAMES)
-    assert trusted is False, "what models have written could be links and images"
+    assert trusted is False, "what models have written could be links"
     assert code == 0
     assert not is_up(url)
     assert not list(user.iterdir())
