@@ -96,15 +96,18 @@ def gc(
 ) -> None:
     """Remove the files of retired versions, and what writes left that were cut off.
 
-    Nothing goes that an alias points to or that is served; manifests and verdicts always stay.
+    Copies of theirs on this machine go, too. Nothing goes that an alias points to or that is
+    served; manifests and verdicts always stay.
     """
+    from askdocs import home
     from askdocs.models import opened_store, served, targeted
     from askdocs.syncing import Bar
     from training.versions import garbage
+    from training.versions.open import cache
 
-    store = opened_store(home_dir)
+    store, copies = opened_store(home_dir), cache(home.find(home_dir).root)
     used = {*targeted(home_dir), *served(home_dir)}
-    found = list(garbage.find(store, used, datetime.now(UTC), days))
+    found = list(garbage.find(store, copies, used, datetime.now(UTC), days))
     size = sum(one.bytes for one in found)
     if not as_json:
         for one in found:
@@ -113,13 +116,14 @@ def gc(
             print("nothing to remove")
     if found and not dry_run:
         if not yes:
-            typer.confirm(f"Remove {size:,} bytes from {store.place}?", abort=True, err=True)
+            places = " and ".join(dict.fromkeys(str(one.place) for one in found))
+            typer.confirm(f"Remove {size:,} bytes from {places}?", abort=True, err=True)
         names = [one.what for one in found]
         audit.note(home_dir, "version.clean", str(store.place), bytes=size, removed=names)
-        paths = [path for one in found for path in one.paths]
+        paths = [(one.place, path) for one in found for path in one.paths]
         with Bar() as bar:
-            for number, path in enumerate(paths, 1):
-                store.place.remove(path)
+            for number, (place, path) in enumerate(paths, 1):
+                place.remove(path)
                 bar.show("removing files", number, len(paths))
     if as_json:
         rows = [{"what": one.what, "why": one.why, "bytes": one.bytes} for one in found]

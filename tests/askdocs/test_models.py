@@ -217,16 +217,21 @@ def test_gc_removes_files_of_retired_versions_and_what_a_kill_left(
     for path in left.rglob("*"):
         os.utime(path, (0, 0))
     store.add_artefact("docs@v1", "gguf", home.root / "one", {})
+    copy = trained(home.root / "cache" / "versions" / "docs@v1-0123456789abcdef")
+    copied = everything(copy)
     store.retire("docs@v1")
     assert [one["what"] for one in said(home, "gc", "--dry-run")["garbage"]] == [left.name]
     before = everything(versions)
     found = said(home, "gc", "--dry-run", "--days", "0")
-    assert [one["what"] for one in found["garbage"]] == [left.name, "docs@v1"]
-    assert everything(versions) == before
+    copies = f"copies of docs@v1 in {copy.parent}"
+    assert [one["what"] for one in found["garbage"]] == [left.name, "docs@v1", copies]
+    assert (everything(versions), everything(copy)) == (before, copied)
     done = said(home, "gc", "--yes", "--days", "0")
     after = everything(versions)
-    assert done["bytes"] == sum(map(len, before.values())) - sum(map(len, after.values()))
+    removed = [before[path] for path in before.keys() - after.keys()] + list(copied.values())
+    assert done["bytes"] == sum(map(len, removed))
     assert not left.exists()
+    assert not copy.exists()
     assert fresh.exists()
     assert sorted(path for path in after if path.startswith("docs@v1/")) == [
         "docs@v1/manifest.json",
