@@ -1,9 +1,7 @@
 """`askdocs backup`: database, index, settings and versions in one file, while askdocs runs."""
 
 import json
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +41,7 @@ def backup(
     askdocs may run meanwhile. The file is read back before it gets its name.
     """
     from askdocs.backups import archive, making
+    from askdocs.stopping import stoppable
     from askdocs.syncing import Bar
     from gateway.database import Unreachable
 
@@ -54,29 +53,17 @@ def backup(
         return
     places = places_of(home_dir)
     file = out or Path()
-    if file.is_dir():
+    with archive.told(file):
+        is_folder = file.is_dir()
+    if is_folder:
         file /= f"askdocs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
-    with _stoppable(), Bar() as bar:
+    with stoppable(), Bar() as bar:
         manifest = making.make(places, file, weights, bar.show)
     try:
         making.record(places, file, manifest)
     except Unreachable as error:
         err.print(f"askdocs: the backup is made, and not in the audit log: {error}", markup=False)
     _tell(file, manifest, as_json, "was made and read back")
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end it as Ctrl-C does, so that no copy of the database is left."""
-    # Not SIGHUP below nohup.
-    ours = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def places_of(home_dir: Path | None) -> "Places":

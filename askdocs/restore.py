@@ -43,6 +43,7 @@ def restore(
     from askdocs import home
     from askdocs.backup import described, parts_of, places_of
     from askdocs.backups import archive, restoring
+    from askdocs.stopping import stoppable
     from askdocs.syncing import Bar
 
     if (file is None) is not resume:
@@ -66,8 +67,12 @@ def restore(
     if not yes:
         question = f"Restore {', '.join(found.parts)} in {place.root}? What is there is kept."
         typer.confirm(question, abort=True, err=True)
-    with Bar() as bar:
-        kept = restoring.restore(place, places, found, bar.show)
+    try:
+        with stoppable(), Bar() as bar:
+            kept = restoring.restore(place, places, found, bar.show)
+    except KeyboardInterrupt:
+        typer.echo("askdocs: stopped: nothing was changed", err=True)
+        raise
     if as_json:
         facts = {
             "changed": True,

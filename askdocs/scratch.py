@@ -2,14 +2,14 @@
 
 import fcntl
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
+from askdocs import stopping
+
 LOCK, WORK = "lock", "work"
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -38,9 +38,6 @@ def scratch(parent: Path, prefix: str) -> Iterator[Path]:
 
 def _remove(folder: Path) -> None:
     """Whatever signal comes meanwhile. The lock last: by it a folder is found that a kill left."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    try:
+    with stopping.held():
         shutil.rmtree(folder / WORK, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

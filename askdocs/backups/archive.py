@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import stat
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -110,9 +111,11 @@ class Unpacked:
 
 def opened(place: Path) -> Archive | Unpacked:
     """The backup at a place, which is not verified yet. Raises AskdocsError."""
-    if not place.exists():
-        raise AskdocsError(f"{place}: there is no such file: name a backup")
-    return Unpacked(place) if place.is_dir() else Archive(place)
+    try:
+        is_folder = stat.S_ISDIR(place.stat().st_mode)
+    except OSError as error:
+        raise AskdocsError(f"{place}: cannot be read ({error.strerror}): name a backup") from None
+    return Unpacked(place) if is_folder else Archive(place)
 
 
 def verify(backup: Backup, progress: Progress) -> None:
@@ -159,7 +162,7 @@ def extract(backup: Backup, wanted: Mapping[str, Path], progress: Progress) -> N
     def take(name: str, content: IO[bytes]) -> None:
         if (target := wanted.get(name)) is None:
             return
-        with writing(target) as file:
+        with told(target), writing(target) as file:
             if digest(content, count, file) != files[name].sha256:
                 raise _different(backup, name, "has changed since it was verified")
 
@@ -168,14 +171,20 @@ def extract(backup: Backup, wanted: Mapping[str, Path], progress: Progress) -> N
 
 @contextmanager
 def writing(target: Path) -> Iterator[IO[bytes]]:
-    """A new file for its owner alone, on the disk when the block ends. Raises AskdocsError."""
+    """A new file for its owner alone, on the disk when the block ends. Raises OSError."""
+    private(target.parent)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def told(target: Path) -> Iterator[None]:
+    """Raises AskdocsError where writing this file raises OSError."""
     try:
-        private(target.parent)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield
     except OSError as error:
         raise AskdocsError(
             f"{target}: cannot be written ({error.strerror}): see that there is space, and that you"
@@ -197,7 +206,8 @@ def write(
         sources: where the content of each file of the manifest lies now.
 
     Raises:
-        AskdocsError: it is there already or cannot be written, or a source has changed.
+        AskdocsError: it is there already, or a source has changed.
+        OSError: it cannot be written.
     """
     new = folder / f"{out.name}.new"
     with writing(new) as file:

@@ -69,13 +69,17 @@ def make(places: Places, out: Path, weights: bool, progress: Progress) -> Manife
         AskdocsError: there is nothing to back up, a part is damaged or out of reach, the file is
             there already or cannot be written.
     """
-    if out.exists():
-        raise AskdocsError(f"{out}: is there already: name another file")
-    if not out.parent.is_dir():
-        raise AskdocsError(f"{out}: there is no folder {out.parent}: make it first")
-    with scratch(out.parent, ".askdocs-backup-") as folder:
-        manifest, sources = _collected(places, folder, weights, progress)
-        archive.write(out, folder, manifest, sources, progress)
+    with archive.told(out):
+        if out.exists():
+            raise AskdocsError(f"{out}: is there already: name another file")
+        if not out.parent.is_dir():
+            what = (
+                "is no folder: name one" if out.parent.exists() else "is not there: make it first"
+            )
+            raise AskdocsError(f"{out}: {out.parent} {what}")
+        with scratch(out.parent, ".askdocs-backup-") as folder:
+            manifest, sources = _collected(places, folder, weights, progress)
+            archive.write(out, folder, manifest, sources, progress)
     return manifest
 
 
@@ -158,7 +162,13 @@ def _versions(store: Store, weights: bool, progress: Progress) -> Iterator[tuple
 
 
 def _measured(path: Path) -> File:
-    return File(sha256=digest(path, lambda more: None), bytes=path.stat().st_size)
+    """Raises AskdocsError: it cannot be read."""
+    try:
+        return File(sha256=digest(path, lambda more: None), bytes=path.stat().st_size)
+    except OSError as error:
+        raise AskdocsError(
+            f"{path}: cannot be read ({error.strerror}): see who may read it"
+        ) from None
 
 
 def _said(url: str) -> tuple[str | None, dict[str, Alias]]:

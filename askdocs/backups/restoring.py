@@ -3,8 +3,7 @@
 import secrets
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,12 +12,14 @@ from pathlib import Path
 import psutil
 import sqlalchemy as sa
 
+from askdocs import stopping
 from askdocs.backups import archive, closed, moves, snapshot
 from askdocs.backups.archive import Backup
 from askdocs.backups.making import Places, opened
 from askdocs.backups.manifest import DATABASE, DUMP, INDEX, SETTINGS, Part
 from askdocs.backups.moves import LOGS, Move
 from askdocs.home import Home
+from askdocs.scratch import scratch
 from gateway import audit, database
 from gateway.errors import AskdocsError
 from gateway.search import store as search
@@ -79,24 +80,28 @@ def restore(home: Home, places: Places, found: Plan, progress: Progress) -> Path
 
     Raises:
         AskdocsError: askdocs runs here, something cannot be written; nothing is changed.
+        KeyboardInterrupt: it was stopped in time; nothing is changed.
     """
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     replaced = home.root / REPLACED / stamp
     with exclusive(home, places) as journal, ExitStack() as stack:
-        if places.database is None and "database" in found.parts:
-            _load(places, found, progress)
+        dump = _dump(home, places, found, stack, progress)
         staged: list[Move] = []
         stack.callback(_discard, staged)
         revision = _database(places, found, replaced, staged, progress)
         _index(places, found, replaced, staged, progress)
         _put_versions(places, found, stamp, staged, progress)
-        if not staged:
-            return None
-        if "database" not in found.parts:
-            _note(places, found)
-        moves.decide(journal, staged, replaced, revision)
-        stack.pop_all()
-        moves.finish(journal)
+        with stopping.held() as stops:
+            if dump is not None:
+                _load(places, found, dump, stops, progress)
+            if staged:
+                if "database" not in found.parts:
+                    _note(places, found)
+                moves.decide(journal, staged, replaced, revision)
+                staged.clear()
+                moves.finish(journal)
+            stack.close()
+            stops.clear()  # too late: it is done
     return replaced if replaced.exists() else None
 
 
@@ -246,16 +251,27 @@ def _refuse_used(url: str) -> None:
             )
 
 
-def _load(places: Places, found: Plan, progress: Progress) -> None:
-    """A dump into PostgreSQL, in one transaction."""
-    with tempfile.TemporaryDirectory(prefix="askdocs-restore-") as folder:
-        file = Path(folder, "postgresql.dump")
-        archive.extract(found.backup, {DUMP: file}, progress)
-        with opened(places.url) as engine:
-            snapshot.load(engine, file, progress)
-            database.migrate(engine)
-            with database.writing(engine) as connection:
-                _record(connection, found)
+def _dump(
+    home: Home, places: Places, found: Plan, stack: ExitStack, progress: Progress
+) -> Path | None:
+    """Lay the dump ready for PostgreSQL, until the stack ends."""
+    if places.database is not None or "database" not in found.parts:
+        return None
+    file = stack.enter_context(scratch(home.root, ".restore-")) / "postgresql.dump"
+    archive.extract(found.backup, {DUMP: file}, progress)
+    return file
+
+
+def _load(
+    places: Places, found: Plan, dump: Path, stops: Sequence[int], progress: Progress
+) -> None:
+    """A dump into PostgreSQL, in one transaction. Raises KeyboardInterrupt: stopped before that."""
+    with opened(places.url) as engine:
+        if not snapshot.load(engine, dump, stops, progress):
+            raise KeyboardInterrupt
+        database.migrate(engine)
+        with database.writing(engine) as connection:
+            _record(connection, found)
 
 
 STAYS, BACK, ABSENT = "is here", "comes back", "is not here, and the backup has no weights"
@@ -336,12 +352,13 @@ def _clear(new: Path) -> None:
         one.unlink(missing_ok=True)
 
 
-def _discard(staged: list[Move]) -> None:
-    for move in staged:
-        if move.new.is_dir():
-            shutil.rmtree(move.new, ignore_errors=True)
-        else:
-            _clear(move.new)
+def _discard(staged: Sequence[Move]) -> None:
+    with stopping.held():
+        for move in staged:
+            if move.new.is_dir():
+                shutil.rmtree(move.new, ignore_errors=True)
+            else:
+                _clear(move.new)
 
 
 def facts(found: Plan) -> Mapping[str, object]:

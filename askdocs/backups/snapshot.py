@@ -1,10 +1,13 @@
 """Copies of databases as they are at one moment, while others read and write them."""
 
+import errno
 import os
+import secrets
 import shutil
 import sqlite3
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -26,7 +29,8 @@ def sqlite(source: Path, target: Path, fix: str, progress: Progress) -> None:
         fix: what to do when the source is damaged, for the error.
 
     Raises:
-        AskdocsError: the source cannot be read or is damaged, or the target cannot be written.
+        AskdocsError: the source cannot be read or is damaged.
+        OSError: the target cannot be written.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     uri = f"{source.absolute().as_uri()}?mode=ro"
@@ -49,10 +53,12 @@ def sqlite(source: Path, target: Path, fix: str, progress: Progress) -> None:
             problem = damage(copy, f"reading {source.name}", progress)
     except sqlite3.Error as error:
         problem = str(error)
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise _full(target) from None
         if not database.is_damage(problem):
             raise AskdocsError(
                 f"{source}: cannot be copied ({error}): see who may read it, and that there is"
-                f" space in {target.parent}"
+                " space for the copy"
             ) from None
     if problem:
         raise AskdocsError(f"{source}: is damaged ({problem}): {fix}")
@@ -84,29 +90,59 @@ def damage(db: sqlite3.Connection, step: str, progress: Progress) -> str:
 
 
 def dump(engine: sa.Engine, target: Path, progress: Progress) -> None:
-    """Dump a PostgreSQL database, whoever uses it going on. Raises AskdocsError."""
+    """Dump a PostgreSQL database, whoever uses it going on.
+
+    Raises:
+        AskdocsError: pg_dump is missing, or fails.
+        OSError: the target cannot be written.
+    """
     url, env = _libpq(engine)
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     words = ["--format=custom", "--no-owner", "--no-privileges", f"--file={target}"]
     _run([_program("pg_dump"), *words, f"--dbname={url}"], env, target, progress)
 
 
-def check_dump(file: Path) -> None:
-    """Raises AskdocsError: pg_restore cannot read it to its end."""
-    _run([_program("pg_restore"), f"--file={os.devnull}", str(file)], {}, None, _quiet)
+def load(engine: sa.Engine, file: Path, stops: Sequence[int], progress: Progress) -> bool:
+    """Put a dump into an empty database, all of it or nothing. Raises AskdocsError.
 
-
-def load(engine: sa.Engine, file: Path, progress: Progress) -> None:
-    """Put a dump into an empty database, all of it or nothing. Raises AskdocsError."""
-    url, env = _libpq(engine)
+    False: one of `stops`, which may come meanwhile, was in time, and the database is still empty.
+    """
+    name = f"askdocs-restore-{secrets.token_hex(4)}"
+    url, env = _libpq(engine, application_name=name)
     words = ["--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error"]
-    _run([_program("pg_restore"), *words, f"--dbname={url}", str(file)], env, None, progress)
+
+    def show(step: str, done: int, total: int | None) -> None:
+        if stops:
+            raise KeyboardInterrupt
+        progress(step, done, total)
+
+    try:
+        _run([_program("pg_restore"), *words, f"--dbname={url}", str(file)], env, None, show)
+    except (KeyboardInterrupt, AskdocsError):  # Ctrl-C ends pg_restore, too
+        if not stops:
+            raise
+        return _has_committed(engine, name)
+    return True
+
+
+def _has_committed(engine: sa.Engine, name: str) -> bool:
+    """End the server's part of a restore, which goes on when pg_restore is killed. Was it done?"""
+    end = sa.text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = :name"
+    )
+    while True:
+        with database.reading(engine) as connection:
+            if not connection.scalar(end, {"name": name}):
+                return bool(sa.inspect(connection).get_table_names())
+        time.sleep(LOOK)
 
 
 def _run(words: list[str], env: dict[str, str], file: Path | None, progress: Progress) -> None:
     name = Path(words[0]).name
+    env = {**os.environ, "LC_ALL": "C", **env}  # what it says is looked at
     with subprocess.Popen(
-        words, env=os.environ | env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        words, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             while process.poll() is None:
@@ -120,10 +156,16 @@ def _run(words: list[str], env: dict[str, str], file: Path | None, progress: Pro
         said = process.stderr.read().strip().splitlines()
     if process.returncode:
         why = next((line for line in said if "error" in line), said[0] if said else "")
+        if file is not None and os.strerror(errno.ENOSPC) in why:
+            raise _full(file)
         raise AskdocsError(
             f"{name} failed ({why or process.returncode}): see that it is of the server's version"
             " or newer, and that ASKDOCS_DATABASE_URL is right"
         )
+
+
+def _full(target: Path) -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
 
 def _program(name: str) -> str:
@@ -136,16 +178,12 @@ def _program(name: str) -> str:
     return found
 
 
-def _libpq(engine: sa.Engine) -> tuple[str, dict[str, str]]:
+def _libpq(engine: sa.Engine, **options: str) -> tuple[str, dict[str, str]]:
     """The address without the password, which would be seen in the list of processes, and that."""
     url = engine.url.set(drivername="postgresql")
-    query = dict(url.query)
+    query = {**url.query, **options}
     password = url.password or query.pop("password", None)
     bare = sa.URL.create(
         "postgresql", url.username, None, url.host, url.port, url.database, query=query
     )
     return bare.render_as_string(False), {"PGPASSWORD": str(password)} if password else {}
-
-
-def _quiet(step: str, done: int, total: int | None) -> None:
-    """A `Progress` that shows nothing."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -20,10 +21,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
+from askdocs import stopping
 from askdocs.backups import archive, making, moves, restoring
 from askdocs.backups.making import Places
 from askdocs.backups.manifest import DATABASE, INDEX, RESTORED, Part, encode
@@ -39,9 +42,11 @@ from gateway.search import index
 from gateway.search.store import NoIndex
 from gateway.settings import load
 from gateway.sources.markdown import parse
+from tests.askdocs.conftest import COMMAND
 from tests.askdocs.kill_restore import places as places_in
 from tests.askdocs.kill_restore import quiet
 from tests.gateway.postgres import Postgres, postgres
+from tests.parts import require
 from training.versions.manifest import Dataset, Facts
 from widget.store import Answered, Asked, Store
 
@@ -152,6 +157,55 @@ def test_a_backup_has_each_part_and_no_secret_and_is_its_owners_alone(
     assert [path.name for path in tmp_path.glob(".*")] == []
     with pytest.raises(AskdocsError, match="is there already"):
         backed_up(places, file)
+
+
+def test_a_place_where_no_backup_can_be_written_is_told_with_the_reason(
+    places: Places, tmp_path: Path
+) -> None:
+    (file := tmp_path / "file").touch()
+    for out, why in (
+        (
+            Path("/proc/b.tar.gz"),
+            r"^/proc/b\.tar\.gz: cannot be written \(No such file .*: see that",
+        ),
+        (tmp_path / ("b" * 300), r"/bbb.*: cannot be written \(File name too long\): see that"),
+        (file / "b.tar.gz", rf"^{file}/b\.tar\.gz: {file} is no folder: name one$"),
+        (tmp_path / "none" / "b", r"none/b: .*/none is not there: make it first$"),
+    ):
+        with pytest.raises(AskdocsError, match=why):
+            backed_up(places, out)
+    with pytest.raises(AskdocsError, match=r"file/b: cannot be read \(Not a directory\): name a"):
+        archive.opened(file / "b")
+
+
+def on_a_disk(tmp_path: Path, options: str, *words: str, **env: str) -> list[str]:
+    """What `askdocs backup` says where it is to be written to a disk with these options."""
+    (disk := tmp_path / "disk").mkdir(exist_ok=True)
+    alone = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec")
+    mount = f"mount -t tmpfs -o {options} tmpfs {disk}"
+    tried = subprocess.run([*alone, mount], capture_output=True, check=False)
+    require(tried.returncode == 0, "allow user namespaces: sysctl user.max_user_namespaces=10000")
+    script = f'{mount}; "$@" --out {disk}/b.tar.gz || ls -A {disk}'
+    command = [*alone, script, "sh", str(COMMAND), "backup", *words]
+    done = subprocess.run(
+        command, env=os.environ | env, capture_output=True, text=True, check=True, timeout=60
+    )
+    return (done.stderr + done.stdout).splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "why"), [("ro", "Read-only file system"), ("size=128k", "No space left on device")]
+)
+def test_a_disk_that_cannot_take_a_backup_is_told_in_a_line(
+    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, options: str, why: str
+) -> None:
+    engine.dispose()
+    said = on_a_disk(tmp_path, options, "--home", str(home.root))
+    assert said == [
+        f"askdocs: {tmp_path}/disk/b.tar.gz: cannot be written ({why}): see that there is space,"
+        " and that you may write there"
+    ]
 
 
 @pytest.mark.slow
@@ -406,6 +460,38 @@ def test_a_stop_while_a_database_is_read_is_not_taken_for_damage(
         making.make(places, tmp_path / "b.tar.gz", False, stop)
 
 
+def test_a_restore_that_is_stopped_leaves_nothing_behind_or_is_done(
+    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = backed_up(places, tmp_path / "b.tar.gz")
+    Keys(engine).create("later")
+    engine.dispose()
+    found = restoring.plan(places, archive.opened(file), RESTORED, quiet)
+
+    unpacked: list[str] = []
+
+    def stop(step: str, done: int, total: int | None) -> None:
+        unpacked.append(step)
+        if unpacked.count("unpacking (MB)") == 2:  # the database lies ready
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt), stopping.stoppable():
+        restoring.restore(home, places, found, stop)
+    assert not list(home.root.glob("*.restored*"))
+    assert names(home) == ["ci", "later"]
+
+    def finish(journal: Path) -> None:
+        if journal.exists():  # from now on it counts
+            signal.raise_signal(signal.SIGTERM)
+        real(journal)
+
+    real = moves.finish
+    monkeypatch.setattr(moves, "finish", finish)
+    with stopping.stoppable():
+        assert restoring.restore(home, places, found, quiet)
+    assert names(home) == ["ci"]
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_point_of_a_restore_leaves_the_old_state_or_one_that_becomes_the_new(
     home: Home, places: Places, engine: sa.Engine, tmp_path: Path
@@ -645,6 +731,91 @@ def test_postgresql_is_dumped_and_restored_into_an_empty_database_only(
     missing = second.replace("askdocs_1", "nowhere")
     with pytest.raises(AskdocsError, match="does not exist"):
         backed_up(replace(places, url=missing), tmp_path / "c.tar.gz")
+
+
+# Runs in a database that a restore comes into; its tables wait for whoever holds the lock.
+WAIT = """
+CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql
+AS 'BEGIN PERFORM pg_advisory_xact_lock(1); END';
+CREATE EVENT TRIGGER wait ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION wait();
+"""
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+# Does not end when it has done its work.
+SLOW = """#!/bin/sh
+{} "$@" && touch {} && exec sleep 60
+"""
+
+
+@pytest.mark.slow
+def test_a_stopped_restore_of_postgresql_leaves_an_empty_database_or_the_whole_backup(
+    home: Home, places: Places, engine: sa.Engine, postgres: Postgres, tmp_path: Path
+) -> None:
+    engine.dispose()
+    source = database.open(first := postgres.database())
+    database.migrate(source)
+    Keys(source).create("ci")
+    source.dispose()
+    file = backed_up(replace(places, url=first), tmp_path / "b.tar.gz", weights=True)
+    full = on_a_disk(tmp_path, "size=16k", "--home", str(home.root), ASKDOCS_DATABASE_URL=first)
+    assert "b.tar.gz: cannot be written (No space left on device)" in full[0]
+    assert len(full) == 1
+    shutil.rmtree(home.root / "versions")
+    target = database.open(second := postgres.database())
+    words = [str(COMMAND), "restore", str(file), "--yes", "--home", str(home.root)]
+
+    def begun(path: str = "") -> "subprocess.Popen[str]":
+        (temporary := tmp_path / "tmp").mkdir(exist_ok=True)
+        return subprocess.Popen(
+            words,
+            env=os.environ
+            | {"ASKDOCS_DATABASE_URL": second, "TMPDIR": str(temporary)}
+            | {"PATH": f"{path}{os.environ['PATH']}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def left() -> list[str]:
+        with database.reading(target) as connection:
+            tables = sa.inspect(connection).get_table_names()
+        files = [path for path in tmp_path.rglob("*") if path.name == "postgresql.dump"]
+        return [*tables, *map(str, files), *places.store.names()]
+
+    with psycopg.connect(second, autocommit=True) as admin:
+        admin.execute(WAIT)
+        admin.execute("SELECT pg_advisory_lock(1)")
+        for stop in (os.kill, os.killpg):  # as systemd does it, and Ctrl-C
+            with begun() as restore:
+                while admin.execute(WAITING).fetchone() != (1,):
+                    assert restore.poll() is None
+                    time.sleep(0.05)
+                stop(restore.pid, signal.SIGTERM if stop is os.kill else signal.SIGINT)
+                _, said = restore.communicate(timeout=60)
+            assert restore.returncode > 0
+            assert said.startswith("askdocs: stopped: nothing was changed\n")
+            assert admin.execute(WAITING).fetchone() == (0,)
+            assert left() == []
+        admin.execute("SELECT pg_advisory_unlock(1)")
+    assert left() == []
+
+    (slow := tmp_path / "slow").mkdir()
+    real, done = shutil.which("pg_restore"), tmp_path / "done"
+    (slow / "pg_restore").write_text(SLOW.format(real, done))
+    (slow / "pg_restore").chmod(0o700)
+    with begun(f"{slow}:") as restore:
+        while not done.exists():
+            assert restore.poll() is None
+            time.sleep(0.05)
+        restore.terminate()
+        told, said = restore.communicate(timeout=60)
+    assert (restore.returncode, said) == (0, "")
+    assert "restored\n" in told
+    database.check(target)
+    assert [key.name for key in Keys(target).list()] == ["ci"]
+    assert audit.lines(target)[-1].action == "backup.restore"
+    assert left()[-1] == "docs@v1"
+    target.dispose()
 
 
 def test_the_commands_tell_people_and_scripts_and_ask_before_they_act(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""Signals that stop a command: they end it as Ctrl-C does, and wait for what is done whole."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it cleans up."""
+    # Not SIGHUP below nohup.
+    ours = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def held() -> Iterator[list[int]]:
+    """What stops the command takes effect after the block, which may look at it and clear it."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in STOPS}
+    ours = [number for number in STOPS if before[number] is not signal.SIG_IGN]
+    try:
+        for number in ours:
+            # Not a mask: the signal would come to another thread, such as that of a bar.
+            signal.signal(number, lambda number, frame: came.append(number))
+        yield came
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+    if came:
+        signal.raise_signal(came[0])
