@@ -1,20 +1,19 @@
 """The review in a real browser: by keyboard, without scripts, in both modes, with hostile words."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from gateway.search.index import build
 from gateway.wiki import page as wiki
 from tests.clients import environments
-from tests.parts import require
 from tests.review.conftest import PORTS, ask
 from tests.widget.stand_in import serve
 from tests.widget.test_markdown import PAYLOADS
+from tests.wikis.host import browsing
 from widget.app import create_app
 from widget.review import access
 from widget.review.clusters import Sorter
@@ -24,7 +23,6 @@ from widget.store import Store
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WATCH = """
 window.problems = [];
@@ -35,11 +33,8 @@ window.alert = () => problems.push("alert");
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    require(bool(CHROMIUM), "sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with browsing() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Citations of HTML exports and of a site that MkDocs made, opened in a browser."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import sync_playwright
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
@@ -17,13 +15,11 @@ from gateway.sources.export import HtmlFolder
 from gateway.sources.folder import Folder
 from gateway.sources.source import Changed, Source
 from gateway.wiki.page import Page
-from tests.parts import require
 from tests.sources.exports import CONFLUENCE, FILLING, MEDIAWIKI
 from tests.widget.stand_in import serve
+from tests.wikis.host import browsing
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 # Every place at which pages by hand have the anchor of a heading.
 BY_HAND = f"""<title>By hand</title><h1>By hand</h1>{FILLING}
@@ -117,11 +113,8 @@ def site(root: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Tab]:
-    require(bool(CHROMIUM), "sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with browsing() as browser:
         yield browser.new_page(viewport={"width": 900, "height": 500})
-        browser.close()
 
 
 def pages(source: Source) -> dict[str, Page]:

@@ -1,6 +1,5 @@
 """Citations and links of a wiki, opened in a browser on the site that MkDocs Material makes."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import httpx
 import pytest
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import sync_playwright
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
@@ -19,14 +17,12 @@ from gateway.sources.folder import Folder
 from gateway.sources.source import Changed
 from gateway.wiki.page import Page
 from gateway.wiki.targets import retarget
-from tests.parts import require
 from tests.sources.built import Built
 from tests.sources.nasty import PAGES
 from tests.widget.stand_in import serve
+from tests.wikis.host import browsing
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 SETTINGS = """
 site_name: Wiki
@@ -110,11 +106,8 @@ def wiki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Page]]:
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Tab]:
-    require(bool(CHROMIUM), "sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with browsing() as browser:
         yield browser.new_page(viewport={"width": 900, "height": 500})
-        browser.close()
 
 
 def test_each_citation_opens_at_its_heading(wiki: list[Page], tab: Tab) -> None:

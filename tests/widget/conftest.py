@@ -1,4 +1,4 @@
-"""A widget and a stand-in gateway, both served on ports of their own."""
+"""A widget and a stand-in gateway, both served on ports of their own, and a browser."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser
 
 from tests.widget.stand_in import Reply, StandIn, serve
+from tests.wikis.host import browsing
 from widget.app import create_app
 from widget.settings import WidgetSettings
 
@@ -48,3 +50,9 @@ def box() -> Iterator[Callable[..., Box]]:
             return Box(stack.enter_context(serve(app)), gateway)
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing() as browser:
+        yield browser

@@ -17,7 +17,6 @@ from pydantic import SecretStr
 from tests.clients import environments
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import TEXT, ByQuestion, Reply, answer, chunk, reading
-from tests.wikis.host import browsing
 from widget import language
 
 pytestmark = pytest.mark.slow
@@ -40,12 +39,6 @@ def answered(text: str = "Run it. Then look at the port.", pause: float = 0.0) -
 
 REFUSAL = Reply(chunks=answer("I don't have enough.", refused=True, pages=[PAGE]))
 BUSY = Reply(429, {"retry-after": "20"}, {"error": {"type": "rate_limit_error"}})
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -1,39 +1,29 @@
 """The box in a real browser, in pages that make it as hard as they can."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, expect, sync_playwright
+from playwright.sync_api import Browser, FrameLocator, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from tests.parts import require
 from tests.widget.stand_in import Reply, StandIn, answer, chunk, reading, serve
 from tests.widget.test_markdown import PAYLOADS
+from tests.wikis.host import WATCH
 from widget import asks
 from widget.app import create_app
 from widget.settings import WidgetSettings
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-
 HOSTILE_CSS = """
 * { color: red !important; font: 40px cursive !important; box-sizing: content-box !important; }
 div, iframe, askdocs-box { display: none !important; position: static !important; }
 button, iframe { display: none !important; width: 3px !important; opacity: 0.1 !important; }
-"""
-
-# Counts what the policies of any frame forbid.
-WATCH = """
-window.violations = [];
-document.addEventListener("securitypolicyviolation", (event) =>
-  window.violations.push(event.violatedDirective + " " + event.blockedURI));
 """
 
 
@@ -100,15 +90,6 @@ class Wiki:
         for frame in self.page.frames:
             self.problems += frame.evaluate("window.violations || []")
         assert self.problems == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    require(bool(CHROMIUM), "sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

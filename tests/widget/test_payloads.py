@@ -11,7 +11,6 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.widget.test_markdown import PAYLOADS
-from tests.wikis.host import browsing
 from widget import assets
 from widget.asks import Ask
 from widget.gateway import Citation, Outcome, Page, PageRead, Reading, Source
@@ -121,12 +120,6 @@ DORMANT = """() => {
   }
   return found.map((html) => html.slice(0, 200));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 def test_nothing_of_anybody_elses_words_runs(browser: Browser) -> None:
