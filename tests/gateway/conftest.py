@@ -1,12 +1,14 @@
-"""What the tests of the gateway share: pages, an index of them, and the real engine."""
+"""What the tests of the gateway share: pages, an index of them, a database, the real engine."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
+from gateway import database
 from gateway.engine import Engine
 from gateway.search import embed, index
 from gateway.search.embed import Embedder
@@ -51,6 +53,15 @@ def indexed(tmp_path: Path) -> Iterator[Callable[..., Index]]:
 
 def page(path: str, text: str) -> Page:
     return parse(path, text, SITE)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[sa.Engine]:
+    """A new database."""
+    engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
+    database.migrate(engine)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="module")

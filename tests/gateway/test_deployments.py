@@ -1,26 +1,17 @@
 """Deployments: what is wanted, served and stopped, and the fleet that follows."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from gateway import database, deployments
+from gateway import deployments
 from gateway.config import GatewaySettings
 from gateway.deployments import Deployment
 from gateway.fleet import Fleet
 
 URL = "http://127.0.0.1:9/v1"  # nobody listens there
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
-    database.migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Which pages are hot: counted once, in all workers, for long."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,14 +13,6 @@ from tests.gateway.postgres import postgres, url
 __all__ = ["postgres", "url"]  # fixtures
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
-    database.migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 async def test_the_page_that_answers_stand_on_most_is_the_hottest(stored: sa.Engine) -> None:

@@ -1,6 +1,5 @@
 """Outcomes: counted in memory, added up in the database, and kept while it is away."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,14 +16,6 @@ from gateway.limits.limiter import connect
 from gateway.metrics import Metrics
 from gateway.outcomes import WIDER, Outcomes, bucket, middle, tally
 from gateway.usage import Usage
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
-    database.migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @given(st.floats(0.001, 10_000))

@@ -1,15 +1,13 @@
 """The history of promotions, and what a rollback leads to."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import aliases, database, promotions
+from gateway import aliases, promotions
 from gateway.config import Alias
 from gateway.errors import AskdocsError
 from gateway.promotions import Action, Entry, Targets, needed, previous
@@ -18,14 +16,6 @@ BASE: Targets = {"base": 1.0}
 V7: Targets = {"docs@v7": 1.0}
 V8: Targets = {"docs@v8": 1.0}
 CANARY: Targets = {"docs@v7": 90.0, "docs@v8": 10.0}
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
-    database.migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 def entries(*steps: tuple[Action, Targets, Targets]) -> list[Entry]:

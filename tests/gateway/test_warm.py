@@ -11,7 +11,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from gateway import database
 from gateway.engine import Engine
 from gateway.engines import llamacpp
 from gateway.grounding import prompt
@@ -81,14 +80,6 @@ def url(tmp_path_factory: pytest.TempPathFactory, states: Path) -> Iterator[str]
     """A new engine, up in a second."""
     with starting.engine(tmp_path_factory.mktemp("engine"), context=1024, states=states) as engine:
         yield engine.url
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
-    database.migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
