@@ -32,23 +32,16 @@ class Base:
             return shape.of_gguf(self.path)
         if self.path is None and self.name in shape.KNOWN:
             return shape.KNOWN[self.name]
-        return shape.of_config(
-            (self.path or _fetched(self.name, "config.json").parent) / "config.json"
-        )
+        return shape.of_config(self._file("config.json"))
 
-    def tokenizer(self) -> str | None:
-        """SHA-256 of its tokenizer.json; None: it was not fetched from the hub yet.
-
-        Raises AskdocsError: it has none.
-        """
+    def tokenizer(self) -> str:
+        """SHA-256 of its tokenizer.json. Raises AskdocsError: it cannot be had."""
         if self.path and self.path.is_file():
             return Tokens(self.path).sha256
-        if self.path is None:
-            from huggingface_hub import try_to_load_from_cache
+        return _sha256(self._file("tokenizer.json"))
 
-            cached = try_to_load_from_cache(self.name, "tokenizer.json")
-            return _sha256(Path(cached)) if isinstance(cached, str) else None
-        return _sha256(self.path / "tokenizer.json")
+    def _file(self, name: str) -> Path:
+        return self.path / name if self.path else _fetched(self.name, name)
 
     def folder(self, python: Path, home: Home, say: Callable[[str], None]) -> Path:
         """It as a Hugging Face folder, converted or fetched now if need be.

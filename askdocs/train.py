@@ -17,6 +17,7 @@ from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError, together
 
 if TYPE_CHECKING:
+    from askdocs.base import Base
     from askdocs.run import Run
     from training.preflight import Preflight
     from training.recipe import Recipe
@@ -54,7 +55,7 @@ def train(
     from askdocs.run import Run, default_folder
     from training import dataset, machine
     from training import recipe as recipes
-    from training.preflight import other_tokenizer, preflight
+    from training.preflight import preflight
     from training.versions.name import check_alias
 
     check_alias(name)
@@ -77,7 +78,7 @@ def train(
         chosen,
         start.shape(),
         rows,
-        start.tokenizer(),
+        _tokenizer(start),
         here,
         shutil.disk_usage(_existing(run.folder)).free,
         max_steps,
@@ -93,11 +94,16 @@ def train(
         raise typer.Exit(1 if found.problems or refused else 0)
     with run.claimed() as lock:
         model = start.folder(python, state, _say)
-        late = other_tokenizer(chosen, rows, start.tokenizer()) if start.path is None else []
-        if late:
-            raise together(late)
         _train(python, run, str(model), resume, lock)
         _finish(python, run, store, name, as_json)
+
+
+def _tokenizer(start: "Base") -> str | AskdocsError:
+    """Its SHA-256, or why not: a gated model can be planned before its terms are accepted."""
+    try:
+        return start.tokenizer()
+    except AskdocsError as error:
+        return error
 
 
 def _train(python: Path, run: "Run", base: str, resume: bool, lock: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
+from gateway.errors import AskdocsError
 from gateway.grounding.prompt import fingerprint
 from training.dataset import AGAIN, Dataset
 from training.machine import Machine
@@ -50,7 +51,7 @@ def preflight(
     recipe: Recipe,
     shape: Shape,
     data: Dataset,
-    tokenizer: str | None,
+    tokenizer: str | AskdocsError,
     machine: Machine,
     disk: int,
     max_steps: int | None = None,
@@ -58,7 +59,7 @@ def preflight(
     """Compare what a run needs with what is there.
 
     Args:
-        tokenizer: SHA-256 of the base model's tokenizer.json; None: not known yet.
+        tokenizer: SHA-256 of the base model's tokenizer.json, or why it cannot be had.
         disk: bytes that are free for the run.
         max_steps: of the command line.
     """
@@ -102,19 +103,8 @@ def _available(recipe: Recipe, machine: Machine) -> int | None:
     return None if needs_gpu(recipe) else machine.memory // recipe.processes
 
 
-def other_tokenizer(recipe: Recipe, data: Dataset, tokenizer: str | None) -> list[str]:
-    """Says whether the dataset was counted with another one than the base model's."""
-    counted = data.card.get("tokenizer", {})
-    if tokenizer in (None, counted.get("sha256")):
-        return []
-    return [
-        f"{data.folder}: was counted with another tokenizer ({counted.get('name')}) than that of"
-        f" {recipe.base_model}: {AGAIN} with --tokenizer"
-    ]
-
-
 def _of_dataset(
-    recipe: Recipe, shape: Shape, data: Dataset, tokenizer: str | None
+    recipe: Recipe, shape: Shape, data: Dataset, tokenizer: str | AskdocsError
 ) -> Iterator[str]:
     made_for = data.card.get("prompt_fingerprint")
     # Which instructions an alias has is its own affair; `models promote` compares them.
@@ -124,7 +114,14 @@ def _of_dataset(
             f"{data.folder}: its prompts are of the form {made_for}, and the gateway's are"
             f" {ours} now: {AGAIN}"
         )
-    yield from other_tokenizer(recipe, data, tokenizer)
+    counted = data.card.get("tokenizer", {})
+    if isinstance(tokenizer, AskdocsError):
+        yield str(tokenizer)
+    elif tokenizer != counted.get("sha256"):
+        yield (
+            f"{data.folder}: was counted with another tokenizer ({counted.get('name')}) than that"
+            f" of {recipe.base_model}: {AGAIN} with --tokenizer"
+        )
     if recipe.max_length > shape.max_position_embeddings:
         yield (
             f"max_length = {recipe.max_length}: {recipe.base_model} reads"

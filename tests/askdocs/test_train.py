@@ -1,9 +1,12 @@
 """`askdocs train`: what it says when something is wrong."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -12,8 +15,12 @@ from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from gateway.errors import AskdocsError
+from tests.askdocs import conftest
+from tests.askdocs.hub import Hub
 from tests.askdocs.test_finetuning import gone
 from tests.training import small
+from tests.widget.stand_in import serve
+from training.shape import KNOWN
 
 
 def invoke(*words: str) -> Result:
@@ -44,6 +51,33 @@ def test_what_is_wrong_is_said_before_anything_is_made(
     assert isinstance(done.exception, AskdocsError)
     assert said in str(done.exception)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_of_a_model_on_the_hub_the_tokenizer_is_checked_before_the_weights_are_fetched(
+    tmp_path: Path,
+) -> None:
+    dataset = small.dataset(tmp_path)
+    (llama,) = KNOWN.values()
+    model = {"config.json": json.dumps(asdict(llama)).encode(), "model.safetensors": b"x"}
+    tokenizers = {"owner/other": b"{}", "owner/same": (tmp_path / "tokenizer.json").read_bytes()}
+    hub = Hub({name: {**model, "tokenizer.json": one} for name, one in tokenizers.items()})
+    said = {}
+    with serve(hub.app) as url:
+        for name in hub.files:
+            # With more in a batch than any machine holds: neither comes to the training itself.
+            Path("recipe.toml").write_text(f'base_model = "{name}"\nbatch_size = 99999\n')
+            done = subprocess.run(
+                [conftest.COMMAND, "train", "--recipe", "recipe.toml", "--data", dataset],
+                env=os.environ | {"HF_ENDPOINT": url, "HF_HOME": "hub", "NO_PROXY": "127.0.0.1"},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert "it needs about" in done.stderr
+            said[name] = done.stderr
+    assert "with another tokenizer (tokenizer.json) than that of owner/other" in said["owner/other"]
+    assert "tokenizer" not in said["owner/same"]
+    assert hub.fetched == ["config.json", "tokenizer.json"] * 2
 
 
 # Plays the process that trains: saves a step, and goes on for a minute.

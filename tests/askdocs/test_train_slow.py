@@ -1,6 +1,7 @@
 """`askdocs train` with its real libraries, on a random model of two layers."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -123,11 +124,16 @@ def test_a_dry_run_asks_the_libraries_about_a_recipe_for_gpus(
     dataset = small.dataset(tmp_path)
     place = Place(tmp_path, tmp_path, dataset)
     words = [*place.words, "--recipe", "llama31-8b-4xa10g", "--dry-run", "--json"]
-    done = subprocess.run([COMMAND, "train", *words], capture_output=True, text=True, timeout=240)
+    env = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hub")}
+    done = subprocess.run(
+        [COMMAND, "train", *words], env=env, capture_output=True, text=True, timeout=240
+    )
     told = json.loads(done.stdout)
     assert told["parameters"] == 8_030_261_248
     assert told["recipe"]["lora"]["r"] == 64
-    # Where there is no GPU it cannot run, and that is all.
-    assert done.returncode == bool(told["problems"])
-    assert all("needs an NVIDIA GPU" in one for one in told["problems"])
+    # Without its tokenizer, and where there is no GPU, it cannot run, and that is all.
+    assert done.returncode == 1
+    unknown, *rest = told["problems"]
+    assert "could not be fetched from the hub" in unknown
+    assert all("needs an NVIDIA GPU" in one for one in rest)
     assert not (place.home / "training").exists()
