@@ -82,7 +82,7 @@ def test_an_engine_that_serves_something_else_fails_the_probes(
     asked = probe.Probe(
         messages=[{"role": "user", "content": "Hello"}], prompt=(1, 2), answer=(), places=(place,)
     )
-    probes = probe.Probes(dtype="float32", chat_template_sha256="a" * 64, seed=1, probes=(asked,))
+    probes = probe.Probes(dtype="float32", seed=1, probes=(asked,))
     (trained(tmp_path / "v3") / probe.FILE).write_text(probes.model_dump_json())
     name = store.add("docs", tmp_path / "v3", FACTS)
     store.add_artefact(name, "gguf-q4_1", trained(tmp_path / "gguf"), {})

@@ -69,11 +69,12 @@ class Probe(_Strict):
 
 
 class Probes(_Strict):
-    """The content of probes.json."""
+    """The content of probes.json; those of older versions have more in them."""
+
+    model_config = ConfigDict(extra="ignore")
 
     dtype: str
     """Of the reference: float32 or bfloat16."""
-    chat_template_sha256: str
     seed: int
     probes: tuple[Probe, ...]
 

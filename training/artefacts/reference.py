@@ -6,7 +6,6 @@ file}. What it writes is what training/artefacts/probe.py reads: in float32 wher
 it, so that what differs is the engine's rounding.
 """
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -58,7 +57,6 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     tell("probing the reference", len(chosen), len(chosen))
     content = {
         "dtype": str(dtype).removeprefix("torch."),
-        "chat_template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
         "seed": job["seed"],
         "probes": probes,
     }
