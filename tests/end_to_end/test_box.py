@@ -3,38 +3,25 @@
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from tests.end_to_end.running import Askdocs
-from tests.parts import require
+from tests.wikis.host import browsing
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = Path("/usr/bin/chromium")
-
 
 @pytest.fixture
-def page() -> Iterator[object]:
-    require(CHROMIUM.exists(), "Chromium is not installed: sudo apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"],
-        )
+def page() -> Iterator[Page]:
+    with browsing() as browser:
         yield browser.new_page(viewport={"width": 1280, "height": 900})
-        browser.close()
 
 
 def test_a_reader_opens_the_box_asks_and_sees_a_sourced_answer(
-    askdocs: Askdocs, page: object
+    askdocs: Askdocs, page: Page
 ) -> None:
-    from playwright.sync_api import Page, expect
-
-    assert isinstance(page, Page)
     site = askdocs.started["parts"]["site"]["url"]
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
