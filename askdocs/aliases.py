@@ -234,10 +234,10 @@ async def problems_of(
         await fleet.close()
 
 
-def shortened(text: str, most: int = 80) -> str:
+def shortened(text: str) -> str:
     """The beginning of a text, on one line."""
     line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return line if len(line) <= 80 else f"{line[:79]}…"
 
 
 def _weighted(text: str) -> tuple[str, float]:

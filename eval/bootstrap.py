@@ -71,16 +71,14 @@ def drawn_mean(values: Sequence[float], seed: int = 0) -> Drawn:
     return drawn._replace(estimate=drawn.estimate._replace(low=-math.inf, high=math.inf))
 
 
-def drawn_percentiles(
-    one: Sequence[float], other: Sequence[float], q: float, seed: int = 0
-) -> Drawn:
+def drawn_percentiles(one: Sequence[float], other: Sequence[float], q: float) -> Drawn:
     """The percentile of `one` minus that of `other`, whose values are pairs."""
 
     def statistic(first: Floats, second: Floats, axis: int) -> Any:
         return np.quantile(first, q, axis=axis) - np.quantile(second, q, axis=axis)
 
     data = (_checked(one), _checked(other))
-    return _drawn(data, statistic, "percentile", SAMPLES_OF_PERCENTILES, seed)
+    return _drawn(data, statistic, "percentile", SAMPLES_OF_PERCENTILES, 0)
 
 
 def _checked(values: Sequence[float]) -> Floats:

@@ -62,8 +62,8 @@ class Warmer:
         heat: Heat,
         engine: Callable[[], Awaitable[Engine | None]],
         budget: int,
-        kept: Callable[[Engine], Kept | None] = lambda engine: None,
-        instructions: Callable[[], str] = str,
+        kept: Callable[[Engine], Kept | None],
+        instructions: Callable[[], str],
     ) -> None:
         """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
 

@@ -132,11 +132,9 @@ def gateway(
 
 
 @contextmanager
-def widget(
-    folder: Path, gateway: str, *, port: int | None = None, code: Path = REPO, **variables: str
-) -> Iterator[str]:
+def widget(folder: Path, gateway: str, *, code: Path = REPO, **variables: str) -> Iterator[str]:
     """`python -m widget` before the gateway at this address with /v1; yields its own address."""
-    port = port or free_port()
+    port = free_port()
     env = {
         "PYTHONPATH": str(code),
         "ASKDOCS_WIDGET_PORT": str(port),

@@ -14,7 +14,7 @@ Tick = tuple[float, str]
 class Plot:
     """A place to draw in, whose corners are (0, 0) and (1, 1)."""
 
-    def __init__(self, drawing: ImageDraw.ImageDraw, left: int = 0, width: int = WIDTH) -> None:
+    def __init__(self, drawing: ImageDraw.ImageDraw, left: int, width: int = WIDTH) -> None:
         self.drawing = drawing
         self.font = ImageFont.load_default(13)
         self._left, self._width = left, width

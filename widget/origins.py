@@ -3,15 +3,16 @@
 from urllib.parse import urlsplit
 
 WEB = ("http", "https")
+LONGEST = 2000  # characters of an address
 
 
-def web_address(url: str, limit: int = 2000) -> str:
+def web_address(url: str) -> str:
     """The url when a browser may be sent there (http or https, with a host), else an empty string.
 
     Titles and urls come from the gateway, from pages and from the query string: none is trusted.
     """
     url = url.strip()
-    if len(url) > limit or any(ord(character) <= 32 for character in url):
+    if len(url) > LONGEST or any(ord(character) <= 32 for character in url):
         return ""
     try:
         parts = urlsplit(url)

@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-def policy(origins: Sequence[str], captcha: str = "") -> str:
+def policy(origins: Sequence[str], captcha: str) -> str:
     """The content security policy of every page: our own files only, framed by the wikis only.
 
-    `captcha`: hosts of the captcha's service, if there is one.
+    `captcha`: hosts of the captcha's service; empty where there is none.
     """
     wikis = "".join(f" {origin}" for origin in origins)
     captcha = captcha and f" {captcha}"
@@ -34,7 +34,7 @@ def policy(origins: Sequence[str], captcha: str = "") -> str:
 class SecurityHeaders:
     """Sets the same headers on every response."""
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str], captcha: str = "") -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str], captcha: str) -> None:
         self.app = app
         self.headers = {
             "content-security-policy": policy(origins, captcha),

@@ -3,7 +3,6 @@
 import re
 
 WORDS = ("how", "what", "which", "why", "where", "when", "who")
-KINDS = (*WORDS, "yes-no", "other", "statement")
 
 _ASKED = re.compile(r"[^.!?？؟\n]*[?？؟]")
 _WORD = re.compile(rf"\b({'|'.join(WORDS)})\b")
@@ -20,8 +19,7 @@ _NOT_ENGLISH = re.compile(
 
 
 def type_of(question: str) -> str:
-    """One of KINDS, by the first line, and where that asks nothing, by the first sentence with a
-    question mark.
+    """By the first line, and where that asks nothing, by the first sentence with a question mark.
 
     `yes-no` where it begins with an English verb; else its first English question word; else
     `other`, as in another language, where there is a question mark at all, and `statement` where

@@ -55,7 +55,7 @@ class Place(NamedTuple):
 class Shared:
     """The counters in Redis. `away` and `back` tell that the state has changed."""
 
-    def __init__(self, address: Address, window: float, lease: float = LEASE) -> None:
+    def __init__(self, address: Address, window: float, lease: float) -> None:
         self.is_up = False
         self._address = address
         self._window = round(window * 1_000_000)

@@ -61,8 +61,8 @@ async def test_an_answer_that_is_cut_short_counts_as_an_error() -> None:
     assert "data: 1" in str(seen["error"])
 
 
-def point(name: str, clients: int, rps: float, p50: float, stream: bool = True) -> Point:
-    return Point(name, clients, stream, rps, p50, 2 * p50, 0.1, 100.0, 0)
+def point(name: str, clients: int, rps: float, p50: float) -> Point:
+    return Point(name, clients, True, rps, p50, 2 * p50, 0.1, 100.0, 0)
 
 
 def paced(name: str, gap: float) -> Paced:

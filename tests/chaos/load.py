@@ -245,9 +245,9 @@ def compared(before: Kept, ledger: Ledger, now: Kept) -> Lost:
     )
 
 
-async def lost(target: Target, before: Kept, ledger: Ledger, seconds: float = 40) -> Lost:
+async def lost(target: Target, before: Kept, ledger: Ledger) -> Lost:
     """What was acknowledged and is not there, even after a while. Nothing may be counted twice."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 40
     while True:
         now = await asyncio.to_thread(kept, target)
         missing = compared(before, ledger, now)

@@ -1,7 +1,7 @@
 """Schemathesis on a running server: hundreds of requests that fit its description, or just do not.
 
 It runs in an environment of its own: `python -m askdocs.environments security --home
-.cache/security`. With FUZZ=N it asks N random questions of each operation, in place of few
+.cache/security`. With FUZZ=N it asks N random questions of each operation, in place of FEW
 from a fixed seed: `make fuzz`.
 """
 
@@ -19,6 +19,7 @@ from tests.security.conftest import ROOT
 TOOLS = ROOT / ".cache" / "security" / "environments" / "security" / "bin"
 # Seconds for a run.
 PATIENCE = 7200 if os.environ.get("FUZZ") else 900
+FEW = 4
 HOW = ".venv/bin/python -m askdocs.environments security --home .cache/security"
 # Not: that what fits a description is taken, as fields depend on each other and on the wiki; and
 # that what was made can be got, as nothing is made here.
@@ -56,7 +57,6 @@ def fuzz(
     *,
     left_out: Sequence[str] = (),
     mode: str = "all",
-    few: int = 4,
 ) -> Asked:
     """Ask everything of the description; an AssertionError tells what was answered wrongly.
 
@@ -77,7 +77,7 @@ def fuzz(
             *(f"--header={name}:{value}" for name, value in headers.items()),
             "--phases=examples,coverage,fuzzing",
             f"--mode={mode}",
-            f"--max-examples={many or few}",
+            f"--max-examples={many or FEW}",
             *(() if many else ("--seed=1",)),
             f"--exclude-checks={','.join((*LEFT_OUT, *left_out))}",
             "--continue-on-failure",

@@ -3,17 +3,17 @@
 FILLING = "".join(f"<p>Words to scroll past, line {n}.</p>" for n in range(30))
 
 
-def confluence(title: str, body: str, space: str = "Team Handbook") -> str:
+def confluence(title: str, body: str) -> str:
     """A page of a space that Confluence exported as HTML."""
     return f"""<!DOCTYPE html>
-<html><head><title>{space} : {title}</title>
+<html><head><title>Team Handbook : {title}</title>
 <link rel="stylesheet" href="styles/site.css" type="text/css" />
 <META http-equiv="Content-Type" content="text/html; charset=UTF-8"></head>
 <body class="theme-default aui-theme-default"><div id="page">
 <div id="main" class="aui-page-panel"><div id="main-header">
 <div id="breadcrumb-section"><ol id="breadcrumbs">
-<li class="first"><span><a href="index.html">{space}</a></span></li></ol></div>
-<h1 id="title-heading" class="pagetitle"><span id="title-text"> {space} : {title} </span></h1>
+<li class="first"><span><a href="index.html">Team Handbook</a></span></li></ol></div>
+<h1 id="title-heading" class="pagetitle"><span id="title-text"> Team Handbook : {title} </span></h1>
 </div>
 <div id="content" class="view"><div class="page-metadata">
 Created by <span class='author'> A. Writer</span> on Jan 02, 2026</div>

@@ -9,8 +9,7 @@ KNOWN = 10_000  # deliveries that are recognised when they come again
 class Once:
     """Recognises what comes again, among the last deliveries."""
 
-    def __init__(self, size: int = KNOWN) -> None:
-        self.size = size
+    def __init__(self) -> None:
         self._known: OrderedDict[Hashable, None] = OrderedDict()
 
     def first(self, *key: Hashable) -> bool:
@@ -18,7 +17,7 @@ class Once:
         if key in self._known:
             return False
         self._known[key] = None
-        if len(self._known) > self.size:
+        if len(self._known) > KNOWN:
             self._known.popitem(last=False)
         return True
 
