@@ -41,16 +41,19 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def event(self, data: object) -> None:
-        self.chunk(b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n")
+        said = json.dumps(data, separators=(",", ":"), ensure_ascii=False)  # as engines write it
+        self.chunk(f"data: {said}\n\n".encode())
 
     def chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.flush()
 
     def json(self, status: int, body: object) -> None:
-        data = json.dumps(body, separators=(",", ":")).encode()
+        self.send(status, json.dumps(body, separators=(",", ":")).encode(), "application/json")
+
+    def send(self, status: int, data: bytes, kind: str = "text/plain") -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -1,20 +1,19 @@
 """A judge behind a real OpenAI endpoint, whose taste is known."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from tests.speaking import Handler, serving
 
 UNSUPPORTED = "Unsupported parameter: '%s' is not supported with this model."
 
 
 class Endpoint(ThreadingHTTPServer):
     """A judge that takes an answer for right that holds "F5"; and what it was asked."""
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -24,23 +23,17 @@ class Endpoint(ThreadingHTTPServer):
         self.unsupported: tuple[str, ...] = ()
         """Parameters that it refuses, in OpenAI's words."""
         super().__init__(("127.0.0.1", 0), _Handler)
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
 
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    server = Endpoint()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Endpoint()) as server:
+        yield server
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Endpoint
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -50,16 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for name in self.server.unsupported:
             if name in body:
-                self._reply(400, {"error": {"message": UNSUPPORTED % name, "param": name}})
+                self.json(400, {"error": {"message": UNSUPPORTED % name, "param": name}})
                 return
         given = json.loads(body["messages"][1]["content"])["answer"]
         reply = json.dumps({"correct": "F5" in given, "reason": 'It says "so".'})
         text = "I cannot say." if "mumble" in given else f"```json\n{reply}\n```"
-        self._reply(self.server.status, {"choices": [{"message": {"content": text}}]})
-
-    def _reply(self, status: int, body: object) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.json(self.server.status, {"choices": [{"message": {"content": text}}]})

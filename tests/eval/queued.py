@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from tests.speaking import serving
+from tests.speaking import Handler, serving
 
 
 class Reply(NamedTuple):
@@ -30,8 +30,6 @@ def words(*texts: str, **more: Any) -> list[dict[str, Any]]:
 class Queued(ThreadingHTTPServer):
     """The gateway."""
 
-    daemon_threads = True
-
     def __init__(self, replies: Sequence[Reply]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies = list(replies)
@@ -43,26 +41,22 @@ class Queued(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Queued
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.asked.append((body, dict(self.headers)))
         reply = self.server.replies.pop(0)
-        self.send_response(reply.status)
-        self.end_headers()
         if reply.status != 200:
-            self.wfile.write(reply.body.encode())
+            self.send(reply.status, reply.body.encode())
             return
+        self.stream()
         for chunk in reply.chunks:
-            said = json.dumps(chunk, ensure_ascii=False)  # as the gateway writes it
-            self.wfile.write(f"data: {said}\n\n".encode())
+            self.event(chunk)
         if reply.chunks and "usage" in reply.chunks[-1]:
-            self.wfile.write(b"data: [DONE]\n\n")
+            self.chunk(b"data: [DONE]\n\n")
+        self.chunk(b"")
 
 
 @contextmanager

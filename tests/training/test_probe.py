@@ -1,10 +1,9 @@
 """What counts as the same model: the arithmetic, and engines that do not answer as they should."""
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import AskdocsError
-from tests.speaking import serving
+from tests.speaking import Handler, serving
 from training.artefacts import probe
 
 LIMITS = probe.LIMITS[16]
@@ -86,20 +85,16 @@ Answers = Callable[[str], tuple[int, Any]]
 
 @contextmanager
 def answering(answers: Answers) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Engine(Handler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             status, body = answers(self.path)
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            if isinstance(body, bytes):
+                self.send(status, body)
+            else:
+                self.json(status, body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Engine)) as server:
         yield f"http://127.0.0.1:{server.server_port}/v1"
 
 
