@@ -54,10 +54,11 @@ def names(name: str) -> set[str]:
     return {name, *(alias for one in given for alias in one["aliases"])}
 
 
-def test_file_fits_the_compose_specification() -> None:
+def test_files_fit_the_compose_specification() -> None:
     checker = Path(sys.executable).with_name("check-jsonschema")
+    files = (FILE, ROOT / "deploy" / "compose.router.yaml")
     done = subprocess.run(
-        [checker, "--builtin-schema", "vendor.compose-spec", FILE], capture_output=True, text=True
+        [checker, "--builtin-schema", "vendor.compose-spec", *files], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
