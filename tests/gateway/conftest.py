@@ -56,6 +56,16 @@ def page(path: str, text: str) -> Page:
 
 
 @pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    """A folder with two pages."""
+    folder = tmp_path / "wiki"
+    folder.mkdir()
+    (folder / "coffee.md").write_text("# Coffee\n\nThe machine stands on floor 3.\n")
+    (folder / "travel.md").write_text("# Travel\n\nWrite to the travel desk.\n")
+    return folder
+
+
+@pytest.fixture
 def stored(tmp_path: Path) -> Iterator[sa.Engine]:
     """A new database."""
     engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")

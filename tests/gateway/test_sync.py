@@ -18,15 +18,6 @@ SITE = "https://wiki.example.com/"
 
 
 @pytest.fixture
-def wiki(tmp_path: Path) -> Path:
-    folder = tmp_path / "wiki"
-    folder.mkdir()
-    (folder / "coffee.md").write_text("# Coffee\n\nThe machine stands on floor 3.\n")
-    (folder / "travel.md").write_text("# Travel\n\nWrite to the travel desk.\n")
-    return folder
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "index.db"
 

@@ -21,15 +21,6 @@ from tests.starting import shown
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def wiki(tmp_path: Path) -> Path:
-    folder = tmp_path / "wiki"
-    folder.mkdir()
-    (folder / "coffee.md").write_text("# Coffee\n\nThe machine stands on floor 3.\n")
-    (folder / "travel.md").write_text("# Travel\n\nWrite to the travel desk.\n")
-    return folder
-
-
 def settings(tmp_path: Path, **given: str) -> GatewaySettings:
     return load(GatewaySettings, env={}, index=tmp_path / "home" / "index.db", **given)
 
