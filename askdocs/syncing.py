@@ -10,7 +10,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from gateway.errors import AskdocsError
 from gateway.sources import watch
@@ -128,8 +135,14 @@ class Bar:
         if self._progress is None:
             if not err.is_terminal or time.monotonic() - self._began < PATIENCE:
                 return
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            self._progress = Progress(*columns, console=err, transient=True)
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=err,
+                transient=True,
+            )
             self._progress.start()
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(f"{step} {self._what}".strip(), total=total)

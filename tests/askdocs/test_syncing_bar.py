@@ -1,0 +1,31 @@
+"""How far a long piece of work is, in the terminal and without one."""
+
+import io
+import itertools
+import re
+
+import pytest
+from rich.console import Console
+
+from askdocs import syncing
+from askdocs.syncing import Bar
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
+    into = io.StringIO()
+    clock = itertools.count().__next__  # a second goes by whenever it is looked at
+    console = Console(file=into, force_terminal=is_terminal, width=160, get_time=clock)
+    monkeypatch.setattr(syncing, "err", console)
+    monkeypatch.setattr(syncing, "PATIENCE", 0.0)
+    with Bar() as bar:
+        for done in range(4):
+            bar.show("embedding pages", done, 100)
+    return into.getvalue()
+
+
+def test_a_terminal_has_the_step_and_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.search(r"embedding pages .*3/100.* \S*\d:\d\d:\d\d", shown(monkeypatch, True))
+
+
+def test_nothing_is_shown_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(monkeypatch, False) == ""
