@@ -9,6 +9,7 @@ passage in another order passes.
 import re
 from collections.abc import Callable, Iterable, Sequence, Set
 from functools import cached_property, lru_cache
+from math import fsum
 
 from gateway.grounding.excerpt import Excerpt, spoken
 from gateway.grounding.neutral import restored
@@ -61,8 +62,8 @@ class Support:
         if missing := said - self._known.keys():
             self._known.update(self._looked_up(missing))
         rarity = self._known.__getitem__
-        total = sum(map(rarity, said)) or 1.0
-        return lambda passage: sum(map(rarity, said & passage)) / total
+        total = fsum(map(rarity, said)) or 1.0
+        return lambda passage: fsum(map(rarity, said & passage)) / total
 
     def best_section(self, answer: str) -> tuple[Page, Section] | None:
         """The section that an answer rests on most."""

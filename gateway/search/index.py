@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import fsum
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -397,13 +398,17 @@ def build(file: Path, pages: Iterable[Page]) -> None:
 
 
 def coverage(rarity: Mapping[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
-    """The share of the stems `wanted` that `have` holds, each weighed by its rarity; 0 to 1."""
+    """The share of the stems `wanted` that `have` holds, each weighed by its rarity; 0 to 1.
+
+    `fsum`, here and elsewhere where a set is summed: its order is another in each process, and a
+    sum that depends on it decides otherwise between two sections that are as good.
+    """
     wanted_set = wanted if isinstance(wanted, set | frozenset) else set(wanted)
-    total = sum([rarity[term] for term in wanted_set])
+    total = fsum([rarity[term] for term in wanted_set])
     if not total:
         return 0.0
     have_set = have if isinstance(have, set | frozenset) else set(have)
-    return sum([rarity[term] for term in wanted_set & have_set]) / total
+    return fsum([rarity[term] for term in wanted_set & have_set]) / total
 
 
 __all__ = [

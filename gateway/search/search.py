@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from urllib.parse import urldefrag, urljoin
 
 import numpy as np
@@ -217,11 +218,11 @@ def heading_share(page: Page, rarity: Mapping[str, float]) -> float:
         page: a page.
         rarity: the words, as stems, and how much each says.
     """
-    total = sum(rarity.values())
+    total = fsum(rarity.values())
     if not total:
         return 0.0
     wanted, of = frozenset(rarity), rarity.__getitem__
-    return max((sum(map(of, wanted & head)) for head in page.heads), default=0.0) / total
+    return max((fsum(map(of, wanted & head)) for head in page.heads), default=0.0) / total
 
 
 def _headed(share: float) -> float:

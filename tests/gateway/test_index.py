@@ -1,5 +1,8 @@
 """What is read from the search index."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from gateway.search import index
 from gateway.search.index import Index, coverage
 from gateway.wiki.words import stems
 from tests.gateway.conftest import SITE, page
+from tests.starting import REPO
 
 Make = Callable[..., Index]
 
@@ -57,6 +61,26 @@ def test_a_rare_word_says_more_than_a_common_one_and_an_unknown_one_most(indexed
     texts = {f"p{n}": f"# P{n}\n\nThe usual words." for n in range(9)}
     rarity = indexed(**texts, q="# Q\n\nThe usual zebras.").rarity(stems("usual zebras unheard"))
     assert 0.1 <= rarity["usual"] < rarity["zebra"] < rarity["unheard"]
+
+
+def test_coverage_is_the_same_in_every_process() -> None:
+    script = (
+        "from gateway.search.index import coverage\n"
+        "rarity = {str(at): 1 / at for at in range(1, 40)}\n"
+        "print([coverage(rarity, rarity, map(str, range(1, most))) for most in range(2, 40)])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=REPO,
+        ).stdout
+        for seed in range(2)
+    }
+    assert len(said) == 1
 
 
 def test_coverage_is_the_weighed_share_of_what_is_wanted() -> None:
