@@ -1,5 +1,6 @@
 """What counts as the same model: the arithmetic, and engines that do not answer as they should."""
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def one_probe() -> probe.Probes:
     asked = probe.Probe(
         messages=[{"role": "user", "content": "q"}], prompt=(1, 2, 3), answer=(), places=(place,)
     )
-    return probe.Probes(dtype="float32", chat_template_sha256="0" * 64, seed=0, probes=(asked,))
+    return probe.Probes(dtype="float32", seed=0, probes=(asked,))
 
 
 def completion(logprobs: dict[str, float]) -> dict[str, Any]:
@@ -156,6 +157,9 @@ def test_probes_are_read_as_they_were_written_and_else_refused(tmp_path: Path) -
     with pytest.raises(AskdocsError, match="no such file"):
         probe.read(file)
     file.write_text(one_probe().model_dump_json())
+    assert probe.read(file) == one_probe()
+    older = {**one_probe().model_dump(), "chat_template_sha256": "0" * 64}
+    file.write_text(json.dumps(older))
     assert probe.read(file) == one_probe()
     file.write_text('{"dtype": "float32"}')
     with pytest.raises(AskdocsError, match=r"probes\.json: cannot be read"):
