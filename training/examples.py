@@ -87,7 +87,7 @@ class Examples:
         budget: int,
         max_pages: int,
         random: Random,
-        instructions: str = "",
+        instructions: str,
     ) -> None:
         """
         Args:
