@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from gateway import database
 from gateway.database import metadata
 from gateway.search import rows
+from gateway.search.carried import Carried
 from gateway.search.rows import Answer, PageRow, StoredSource
-from gateway.search.vectors import Floats, pack
+from gateway.search.vectors import Floats, Packed, pack
 from gateway.search.writer import PATIENCE, Busy
 from gateway.wiki.page import Page
 
@@ -89,7 +90,8 @@ class SharedWriter:
         self._db = connection
         # Of each source that was asked for: path, then number, digest and stamp.
         self._known: dict[str, dict[str, tuple[int, int, str]]] = {}
-        self._pending: dict[tuple[str, str], PageRow] = {}
+        self._pending: dict[tuple[str, str], tuple[PageRow, Page]] = {}
+        self._carried = Carried()
         self._written = False
 
     def sources(self) -> list[StoredSource]:
@@ -103,7 +105,7 @@ class SharedWriter:
         self._write(sa.insert(source_table).values(row))
 
     def remove_source(self, name: str) -> None:
-        self._pending = {key: row for key, row in self._pending.items() if key[0] != name}
+        self._pending = {key: one for key, one in self._pending.items() if key[0] != name}
         self._known.pop(name, None)
         self._write(sa.delete(page_table).where(page_table.c.source == name))
         self._write(sa.delete(source_table).where(source_table.c.name == name))
@@ -113,7 +115,8 @@ class SharedWriter:
         return {path: stamp for path, (_, _, stamp) in self._pages_of(source).items()}
 
     def put(self, source: str, page: Page, stamp: str) -> None:
-        row = rows.page_row(source, rows.storable(page), stamp)
+        page = rows.storable(page)
+        row = rows.page_row(source, page, stamp)
         number, digest, before = self._pages_of(source).get(row.path, (0, None, ""))
         if digest == row.digest:
             self._pending.pop((source, row.path), None)
@@ -122,7 +125,7 @@ class SharedWriter:
                     sa.update(page_table).where(page_table.c.number == number).values(stamp=stamp)
                 )
             return
-        self._pending[source, row.path] = row
+        self._pending[source, row.path] = row, page
         if len(self._pending) >= BATCH:
             self._send()
 
@@ -130,7 +133,7 @@ class SharedWriter:
         self._send()
         if path in self._pages_of(source):
             number, _, _ = self._pages_of(source).pop(path)
-            self._write(sa.delete(page_table).where(page_table.c.number == number))
+            self._take_out([number])
 
     def missing(self, model: str) -> list[int]:
         self._send()
@@ -214,20 +217,41 @@ class SharedWriter:
         pending, self._pending = list(self._pending.values()), {}
         if not pending:
             return
-        before = [self._pages_of(row.source).get(row.path) for row in pending]
+        before = [self._pages_of(row.source).get(row.path) for row, _ in pending]
         replaced = [found[0] for found in before if found]
         if replaced:
-            self._write(sa.delete(page_table).where(page_table.c.number.in_(replaced)))
-        for name in {row.source for row in pending}:
+            self._take_out(replaced)
+        for name in {row.source for row, _ in pending}:
             named = sa.select(source_table.c.name).where(source_table.c.name == name)
             if not self._db.execute(named).first():
                 self._write(sa.insert(source_table).values((name, "{}", None, "[]")))
         added = self._write(
             sa.insert(page_table).returning(page_table.c.number, sort_by_parameter_order=True),
-            [row._asdict() for row in pending],
+            [row._asdict() for row, _ in pending],
         )
-        for row, number in zip(pending, added.scalars(), strict=True):
+        carried = []
+        for (row, page), number in zip(pending, added.scalars(), strict=True):
             self._pages_of(row.source)[row.path] = (number, row.digest, row.stamp)
+            if found := self._carried.of(page):
+                model, packed = found
+                carried.append({"page": number, "model": model, **packed._asdict()})
+        if carried:
+            self._write(sa.insert(vectors_table), carried)
+
+    def _take_out(self, numbers: Sequence[int]) -> None:
+        """Delete pages; others may have their vectors."""
+        columns, stored = page_table.c, vectors_table.c
+        found = self._db.execute(
+            sa.select(
+                columns.path, columns.title, columns.url, columns.sections,
+                stored.model, stored.scales, stored.matrix,
+            )
+            .join_from(page_table, vectors_table)
+            .where(columns.number.in_(numbers))
+        )  # fmt: skip
+        for path, title, url, sections, model, *packed in found:
+            self._carried.leave(rows.read_page(path, title, url, sections), model, Packed(*packed))
+        self._write(sa.delete(page_table).where(columns.number.in_(numbers)))
 
     def _write(self, statement: Any, values: Any = None) -> Any:
         self._written = True

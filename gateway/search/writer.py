@@ -11,6 +11,7 @@ from typing import IO, Protocol
 
 from gateway.errors import AskdocsError
 from gateway.search import glossary, rows, store
+from gateway.search.carried import Carried
 from gateway.search.postings import Postings
 from gateway.search.rows import Answer, PageRow, StoredSource
 from gateway.search.vectors import Floats, Packed, pack
@@ -42,8 +43,9 @@ class Writer(Protocol):
         ...
 
     def put(self, source: str, page: Page, stamp: str) -> None:
-        """New, or instead of the page of that path. A page whose text is as it was keeps its
-        number and its vectors."""
+        """New, or instead of the page of that path. A page that is as it was keeps its number.
+        One that says what it said, or what another page said that went before it in the same
+        block, has the vectors of that."""
         ...
 
     def remove(self, source: str, path: str) -> None: ...
@@ -80,6 +82,7 @@ class FileWriter:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._postings = Postings(db)
+        self._carried = Carried()
         (now,) = db.execute("SELECT generation FROM state").fetchone()
         self._generation = now + 1
         self._changed = False
@@ -114,11 +117,13 @@ class FileWriter:
             self.restamp(there[0], stamp)
             return
         if there:
-            self.delete(there[0])
+            self._take_out(there[0])
         self._db.execute("INSERT OR IGNORE INTO source VALUES (?, '{}', NULL, '[]')", (source,))
-        self.insert(None, row, page)
+        number = self.insert(None, row, page)
+        if carried := self._carried.of(page):
+            self.insert_vectors(number, *carried)
 
-    def insert(self, number: int | None, row: PageRow, page: Page) -> None:
+    def insert(self, number: int | None, row: PageRow, page: Page) -> int:
         """A page that is not there yet; its number is the next one if it is None."""
         added = self._db.execute(
             "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (number, *row)
@@ -127,6 +132,7 @@ class FileWriter:
         self._postings.add(added, page)
         glossary.add(self._db, added, page)
         self._changed = True
+        return added
 
     def restamp(self, number: int, stamp: str) -> None:
         self._db.execute(
@@ -138,7 +144,17 @@ class FileWriter:
             "SELECT number FROM page WHERE source = ? AND path = ?", (source, path)
         ).fetchone()
         if row:
-            self.delete(row[0])
+            self._take_out(row[0])
+
+    def _take_out(self, number: int) -> None:
+        """Delete a page; another one may have its vectors."""
+        page = self.page(number)
+        found = self._db.execute(
+            "SELECT model, scales, matrix FROM vectors WHERE page = ?", (number,)
+        ).fetchone()
+        if page and found:
+            self._carried.leave(page, found[0], Packed(*found[1:]))
+        self.delete(number)
 
     def delete(self, number: int) -> None:
         """A page that is there."""

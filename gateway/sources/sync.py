@@ -180,11 +180,11 @@ def _require_address(source: Source, page: Page) -> None:
 def _write(
     writer: Writer, name: str, found: _Found, waiting: IO[bytes], progress: Progress
 ) -> None:
+    for path in found.synced.removed:  # first: a page that is moved has the vectors that it had
+        writer.remove(name, path)
     for number, item in enumerate(_waiting(waiting, found.waiting), start=1):
         writer.put(name, item.page, item.stamp)
         progress("writing", number, found.waiting)
-    for path in found.synced.removed:
-        writer.remove(name, path)
 
 
 def _remember(

@@ -1,12 +1,16 @@
 """What is written to the index, alone and shared: both must behave the same."""
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from gateway.search.index import Answer, Index, StoredSource, Writer
 from gateway.search.replica import open_writing
 from gateway.search.vectors import Floats
 from gateway.search.writer import Busy
+from gateway.sources.markdown import parse
 from gateway.wiki.page import Page, Section
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres, postgres
@@ -22,6 +27,20 @@ from tests.gateway.postgres import Postgres, postgres
 __all__ = ["postgres"]
 
 Writing = Callable[..., AbstractContextManager[Writer]]
+ROOT = Path(__file__).parents[2]
+# Moves 60 pages from site to site.
+MOVER = """
+import sys
+from pathlib import Path
+from gateway.search.replica import open_writing
+from gateway.sources.markdown import parse
+
+for site in range(1000):
+    with open_writing(Path(sys.argv[1]), sys.argv[2] or None) as writer:
+        for n in range(60):
+            writer.put("wiki", parse(f"{n}.md", f"# Page {n}", f"https://{site}.example.com/"), "1")
+    print("moved", flush=True)
+"""
 
 
 @pytest.fixture
@@ -30,12 +49,16 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["alone", pytest.param("shared", marks=pytest.mark.slow)])
-def writing(request: pytest.FixtureRequest, file: Path) -> Writing:
+def url(request: pytest.FixtureRequest) -> str | None:
+    if request.param == "alone":
+        return None
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.database()
+
+
+@pytest.fixture
+def writing(file: Path, url: str | None) -> Writing:
     """Writes to an index in the file alone, or to one in PostgreSQL of which it is a copy."""
-    url = None
-    if request.param == "shared":
-        server: Postgres = request.getfixturevalue("postgres")
-        url = server.database()
     return partial(open_writing, file, url)
 
 
@@ -199,6 +222,77 @@ def test_vectors_are_missing_until_they_are_put_and_again_when_the_page_changes(
     with writing() as writer:
         writer.put("wiki", page("a.md", "# Other"), "2")
         assert writer.missing("m") == [second, second + 1]
+
+
+def test_a_wiki_that_moves_to_another_address_keeps_its_vectors(
+    index: Index, writing: Writing
+) -> None:
+    with writing() as writer:
+        writer.put("wiki", page("a.md", "# Apples\n\nRed ones, see [pears](b.md)."), "1")
+        for number in writer.missing("m"):
+            writer.put_vectors(number, vectors(number), "m")
+    before = index.vectors()
+    assert before is not None
+    with writing() as writer:
+        for path, text in (
+            ("a.md", "# Apples\n\nRed ones, see [pears](b.md)."),
+            ("b.md", "# Pears\n\nYellow ones."),  # it is changed, too
+        ):
+            writer.put("wiki", parse(path, text, "https://moved.example.com/"), "1")
+        missing = [writer.page(number) for number in writer.missing("m")]
+    assert [one and one.path for one in missing] == ["b.md"]
+    assert index.by_url("https://wiki.example.com/a/") is None
+    moved = index.by_url("https://moved.example.com/a/")
+    assert moved == index.by_path("a.md")
+    assert moved is not None
+    after = index.vectors()
+    assert after is not None
+    assert after.pages.tolist() == [index.number(moved)]
+    ((_, near),) = after.best(vectors(before.pages[-1])[0], 5)
+    assert near[0] == pytest.approx(1, abs=0.01)
+    assert index.embedded() == ("m", 1)
+
+
+@pytest.mark.slow
+def test_a_kill_while_a_wiki_moves_leaves_it_at_one_address_with_all_vectors(
+    file: Path, url: str | None, writing: Writing
+) -> None:
+    with writing() as writer:
+        for n in range(60):
+            writer.put("wiki", page(f"{n}.md", f"# Page {n}"), "1")
+        for number in writer.missing("m"):
+            writer.put_vectors(number, vectors(number), "m")
+    argv = [sys.executable, "-c", MOVER, str(file), url or ""]
+    child = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == "moved\n"
+        time.sleep(0.05)
+        child.kill()
+        child.wait()
+    with writing() as writer:
+        assert writer.missing("m") == []
+    with closing(Index(file)) as index:
+        assert len({urlsplit(one.url).netloc for one in index.pages()}) == 1
+        found = index.vectors()
+        assert found is not None
+        assert found.pages.tolist() == index.numbers()
+        assert index.size == 60
+
+
+def test_a_page_that_is_renamed_keeps_its_vectors(index: Index, writing: Writing) -> None:
+    with writing() as writer:
+        for number in writer.missing("m"):
+            writer.put_vectors(number, vectors(number), "m")
+    with writing() as writer:
+        writer.remove("wiki", "a.md")
+        writer.put("wiki", page("fruit/apples.md", "# Apples\n\nRed ones."), "1")
+        assert writer.missing("m") == []
+    found = index.vectors()
+    assert found is not None
+    assert found.pages.tolist() == index.numbers()
+    ((number, _),) = found.best(vectors(1)[0], 1)
+    assert index.page(number).path == "fruit/apples.md"
 
 
 def test_answers_come_back_are_replaced_and_go(index: Index, writing: Writing) -> None:

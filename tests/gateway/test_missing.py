@@ -11,6 +11,8 @@ from gateway.search import missing
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, build, writing
 from gateway.search.missing import embed_missing
+from gateway.sources.spec import Spec
+from gateway.sources.sync import sync
 from tests.gateway.conftest import page
 
 
@@ -61,3 +63,24 @@ def test_only_a_changed_page_is_embedded_again(file: Path, embedder: Embedder) -
     with writing(file) as writer:
         writer.put("", page("2.md", "# Page 2\n\nOther words"), "")
     assert embed_missing(partial(writing, file), embedder) == 1
+
+
+def test_pages_that_move_and_a_site_that_does_are_not_embedded_again(
+    wiki: Path, file: Path, embedder: Embedder
+) -> None:
+    def synced(spec: Spec) -> int:
+        sync(spec.open(), partial(writing, file), spec=spec.stored)
+        return embed_missing(partial(writing, file), embedder)
+
+    (wiki / "coffee.md").write_text("# Coffee\n\nAsk on the way to [a journey](travel.md).\n")
+    place = str(wiki)
+    file.unlink()
+    assert synced(Spec.named(place, site_url="https://wiki.example.com/")) == 2
+    # As `askdocs up --docs` shows the same folder.
+    assert synced(Spec.named(place, "preview", "http://127.0.0.1:8000/")) == 0
+    (wiki / "kitchen").mkdir()
+    (wiki / "travel.md").rename(wiki / "kitchen" / "travel.md")
+    assert synced(Spec.named(place, "preview", "http://127.0.0.1:8000/")) == 0
+    with closing(Index(file)) as index:
+        assert {page.path for page in index.pages()} == {"coffee.md", "kitchen/travel.md"}
+        assert index.embedded() == (embedder.model, 2)
