@@ -40,6 +40,7 @@ _NOT_CONTENT = ", ".join(
         # The way here, the way on, and who wrote it.
         ".breadcrumb, .breadcrumbs, #breadcrumbs, #breadcrumb-section, .theme-doc-breadcrumbs",
         ".wy-breadcrumbs, .pagination-nav, .rst-footer-buttons, .prev-next-area, .nav-chapters",
+        ".navheader, .navfooter",  # DocBook
         ".page-metadata, .md-source-file, .theme-doc-version-badge, .last-updated",
         # To edit and to print, not to read.
         ".mw-editsection, .mw-jump-link, .noprint, .printfooter, .catlinks, .navbox, .edit-link",
@@ -50,6 +51,11 @@ _NOT_CONTENT = ", ".join(
         ".cookie-banner, #cookie-banner, .cookie-notice, #cookie-notice, .cookie-consent",
         "#cookie-consent, #onetrust-consent-sdk, .cc-window",
     )
+)
+# The way on of Texinfo and others without a name for it: links to the pages beside and above.
+_STEP = ", ".join(
+    [f"a[rel~={way}]" for way in ("prev", "next", "up")]
+    + [f"a[accesskey={key}]" for key in ("p", "n", "u")]
 )
 _BLOCKS = frozenset(
     "body div section article main center form table tbody tr td font span".split()  # noqa: SIM905
@@ -73,6 +79,8 @@ def content(tree: LexborHTMLParser, text: str) -> LexborNode:
     for element in found.css("aside, header, ul, div"):
         if element.mem_id != found.mem_id and _is_menu(element):
             element.decompose()
+    for element in _ways(found):
+        element.decompose()
     return found
 
 
@@ -99,6 +107,22 @@ def _is_menu(element: LexborNode) -> bool:
         named = re.search(r"(?<![a-z])(menu|navbar|nav|breadcrumbs?|sidebar)(?![a-z])", names)
         return bool(named) and _linked(element) > 0.5
     return tag == "aside" and _linked(element) > 0.5
+
+
+def _ways(found: LexborNode) -> Iterator[LexborNode]:
+    """The blocks of little but links to the pages beside and above."""
+    seen = {found.mem_id}
+    for link in found.css(_STEP):
+        block = link.parent
+        while block is not None and block.mem_id not in seen:
+            seen.add(block.mem_id)
+            if block.tag in ("div", "p", "table", "ul"):
+                steps, links = len(block.css(_STEP)), len(block.css("a[href]"))
+                headed = block.css_first("h1, h2, h3") is not None
+                if steps * 2 >= links and _linked(block) > 0.5 and not headed:
+                    yield block
+                break
+            block = block.parent
 
 
 def _linked(element: LexborNode) -> float:

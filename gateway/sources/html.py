@@ -30,6 +30,8 @@ _MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
 _TITLES = "#title-text, #firstHeading"
 # What is no data: a table that holds one of these only arranges.
 _ARRANGED = "h1, h2, h3, h4, table, td.code, td.rouge-code"
+# DocBook arranges a note as a picture beside its text.
+_NOTES = ("Note", "Tip", "Important", "Warning", "Caution")
 _ROWS = "caption, thead, tbody, tfoot, tr, td, th"
 _SCHEMES = ("http", "https", "mailto", "tel", "ftp", "xmpp", "irc", "ircs", "sip", "news", "")
 _LANGUAGE = re.compile(
@@ -103,7 +105,10 @@ def _lay_out(main: LexborNode) -> None:
     """Unwrap tables that only arrange, and folded headings: what they hold is in no cell."""
     for table in main.css("table"):
         inner = [part for part in table.css(_ARRANGED) if part.mem_id != table.mem_id]
-        if inner or attribute(table, "role") == "presentation":
+        is_note = attribute(table, "summary").partition(":")[0] in _NOTES
+        if is_note and (picture := table.css_first("td > img")) is not None:
+            picture.decompose()
+        if inner or is_note or attribute(table, "role") == "presentation":
             rows = [table]
             rows += [part for part in table.css(_ROWS) if _table_of(part) == table.mem_id]
             for part in rows:

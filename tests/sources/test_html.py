@@ -219,6 +219,28 @@ def test_what_stands_around_the_content_is_left_out() -> None:
     assert page.text == "# Title\n\nText.\n\nBeware of the dog."
 
 
+def test_the_way_on_of_docbook_and_texinfo_is_left_out() -> None:
+    text = body(
+        "<div class=navheader><table><tr><th>Pumps</th></tr></table></div><h1 id=t>Title</h1>"
+        "<div class=header><p>Next: <a href=b rel=next accesskey=n>Pipes</a>, "
+        "Up: <a href=i rel=up>Water works</a> [<a href=c rel=contents>Contents</a>]</p></div>"
+        "<p>Read <a href=b rel=next>the chapter about pipes</a> too, for they belong together.</p>"
+        "<div class=navfooter><a href=bugs>Report a documentation error</a></div>"
+    )
+    assert text == "# Title\n\nRead [the chapter about pipes](b) too, for they belong together."
+    short = "<div><h2 id=s>Short</h2><p>Hi.</p><a href=b rel=next>The next chapter of all</a></div>"
+    assert "Hi." in body(short)
+
+
+def test_a_note_of_docbook_is_no_table() -> None:
+    text = body(
+        "<div class=note><table border=0 summary='Note: Oil'><tr><td rowspan=2>"
+        "<img alt='[Note]' src=note.png></td><th>Oil</th></tr><tr><td><p>Check it:</p>"
+        "<ul><li>today</li><li>tomorrow</li></ul></td></tr></table></div>"
+    )
+    assert text == "Oil\n\nCheck it:\n\n- today\n- tomorrow"
+
+
 def test_content_that_no_generator_marks_is_found() -> None:
     menu = "".join(f'<a href="p{n}.html">Page {n}</a> ' for n in range(9))
     text = "This tells, in a sentence or two, how the pump is cleaned, and when. " * 4
