@@ -6,6 +6,7 @@ from unicodedata import category, normalize
 
 from gateway.grounding.refusal import refuses
 from gateway.grounding.sentences import first
+from gateway.wiki.words import UNSPACED
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _UNSEEN = range(0xFE00, 0xFE10)  # they choose how the emoji before them is drawn
@@ -13,8 +14,7 @@ _UNSEEN = range(0xFE00, 0xFE10)  # they choose how the emoji before them is draw
 _MARKS = dict.fromkeys(
     c for c in range(0x20000) if category(chr(c)).startswith(("P", "S", "Cf")) or c in _UNSEEN
 )
-# Of scripts without spaces between words: Han, with its iteration mark, and kana.
-_SIGN = re.compile("[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
+_SIGN = re.compile(f"[{UNSPACED}]")
 
 
 def normalised(text: str) -> list[str]:
@@ -22,8 +22,8 @@ def normalised(text: str) -> list[str]:
 
     Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, and its evaluate-v1.1.py. Beyond ASCII
     punctuation is Unicode's and a Chinese sign is a word, as in MLQA (Lewis et al. 2020,
-    https://arxiv.org/abs/1910.07475); so are Japanese ones, and what is written in two ways is one
-    (NFKC).
+    https://arxiv.org/abs/1910.07475); so are Japanese and Thai ones, and what is written in two
+    ways is one (NFKC).
     """
     plain = normalize("NFKC", text).lower().translate(_MARKS)
     return _ARTICLES.sub(" ", _SIGN.sub(r" \g<0> ", plain)).split()

@@ -12,7 +12,7 @@ from gateway.errors import AskdocsError
 from gateway.search import glossary, postings, vectors
 
 # Raised when what is stored changes; a writer replaces an index of an older version.
-VERSION = 4
+VERSION = 5
 # Says in the file's header that it is an index of ours and not somebody's other database.
 APPLICATION = 0x61736B64  # "askd"
 

@@ -4,6 +4,7 @@ import re
 import threading
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 import snowballstemmer
 
@@ -19,19 +20,45 @@ STOP_WORDS = frozenset(
     which while who whom whose why will with without would yes you your yours ve re ll thanks thank
     hi hello""".split()  # noqa: SIM905 -- a paragraph reads better than 150 quoted words
 )
+# What a regular expression has between brackets for the signs of scripts without spaces between
+# words: Thai, Han with its iteration marks, and kana.
+UNSPACED = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u3005-\u3007\u3041-\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_RUN = re.compile(f"[{UNSPACED}]+")
 _WORD = re.compile(r"[^\W_]+")
+# Kana with them is another letter: "バス" is a bus, "ハス" a lotus.
+_VOICED = (0x3099, 0x309A)
 # All there are in Unicode lie below this; looking through the rest takes 0.1 s at each start.
-_ACCENTS = dict.fromkeys(c for c in range(0x20000) if unicodedata.combining(chr(c)))
+_ACCENTS = dict.fromkeys(
+    c for c in range(0x20000) if unicodedata.combining(chr(c)) and c not in _VOICED
+)
 _STEMMER = snowballstemmer.stemmer("porter")  # another one needs another VERSION of the index
 _STEMMING = threading.Lock()  # it keeps the word that it works on in itself
 
 
 def words(text: str) -> list[str]:
-    """The words of `text` in order, lower case, accents removed, not stemmed."""
+    """The words of `text` in order, lower case, accents removed, not stemmed.
+
+    Where a script has no spaces between words, each two signs side by side are one, as in Lucene's
+    CJKBigramFilter; so is a sign that stands alone.
+    """
     plain = text.lower()
     if not plain.isascii():
         plain = unicodedata.normalize("NFKD", plain).translate(_ACCENTS)
+        plain = _RUN.sub(_bigrams, plain)
     return _WORD.findall(plain)
+
+
+def _bigrams(run: re.Match[str]) -> str:
+    signs = [sign for sign in unicodedata.normalize("NFC", run[0]) if sign.isalnum()]
+    return f" {' '.join(map(''.join, pairwise(signs))) or ''.join(signs)} "
+
+
+def is_unspaced(word: str) -> bool:
+    """Is it of a script without spaces between words? Two of them are about one word."""
+    return _RUN.match(word) is not None
 
 
 def content_words(text: str) -> list[str]:

@@ -69,6 +69,16 @@ def test_the_words_of_a_link_are_another_name_of_its_page(indexed: Make) -> None
     assert paths(Search(index, None), "payment gateway refunds")[0] == "stripe.md"
 
 
+def test_a_name_is_found_in_a_question_without_spaces(indexed: Make) -> None:
+    index = indexed(
+        stripe="# Stripe\n\n返金には五日かかります。",
+        cash="# レジ\n\n返金は今すぐできます。",
+        about="# 店\n\n[決済会社](../stripe/)で支払います。",
+    )
+    assert index.meanings("決済会社の返金は?") == {"決済 済会 会社": {"stripe"}}
+    assert paths(Search(index, None), "決済会社の返金は?") == ["about.md", "stripe.md", "cash.md"]
+
+
 def test_a_name_is_forgotten_with_the_page_that_gave_it(indexed: Make) -> None:
     index = indexed(stripe="# Stripe\n\nCards.", about="# Shop\n\nOur payment gateway is Stripe.")
     assert index.meanings("payment gateway")

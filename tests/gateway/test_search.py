@@ -173,6 +173,28 @@ def test_misspelt_words_are_found(by_words: Callable[..., Search]) -> None:
     assert paths(search, "my kalendaar") == []
 
 
+def test_a_question_without_spaces_finds_its_page(by_words: Callable[..., Search]) -> None:
+    search = by_words(
+        a="# 印刷\n\nプリンタを接続してから、設定画面を開きます。",
+        b="# バックアップ\n\n毎晩データを別のディスクに保存します。",
+        c="# 备份\n\n每天晚上把数据保存到另一个磁盘。",
+        d="# Disks\n\nThe disk is full.",
+    )
+    assert paths(search, "プリンタの設定方法を教えてください")[0] == "a.md"
+    assert paths(search, "データのバックアップはいつ保存されますか")[0] == "b.md"
+    assert paths(search, "数据什么时候备份？")[0] == "c.md"
+    # Two signs are not misspelt: none of them is replaced by one that the wiki has.
+    assert search.sought("印刷機の設置").words.keys() == {"印刷", "刷機", "機の", "の設", "設置"}
+
+
+def test_a_question_without_spaces_goes_on_from_none_before_it(
+    by_words: Callable[..., Search],
+) -> None:
+    search = by_words(a="# バックアップ\n\n毎晩。", b="# プリンタ\n\n接続します。")
+    found = search.sought("プリンタを接続するにはどうしますか", ["バックアップはいつですか"])
+    assert found.text == "プリンタを接続するにはどうしますか"
+
+
 def test_a_follow_up_question_is_about_what_was_asked_before(
     by_words: Callable[..., Search],
 ) -> None:

@@ -4,6 +4,7 @@ import random
 import re
 import sqlite3
 import sys
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +32,25 @@ def test_stop_words_and_single_letters_carry_no_content_but_digits_do() -> None:
 
 def test_other_writing_systems_are_kept() -> None:
     assert content_words("設定 を Ж") == ["設定", "を", "ж"]
+
+
+def test_languages_with_spaces_have_the_words_between_them() -> None:
+    text = "Größe ÇOK naïve Привет Ёлка γειά σου שלום مرحبا 안녕하세요 설정"
+    spelt = [unicodedata.normalize("NFKD", word.lower()) for word in text.split()]
+    assert words(text) == [re.sub("[\u0300-\u036f]", "", word) for word in spelt]
+
+
+def test_where_a_script_has_no_spaces_two_signs_side_by_side_are_a_word() -> None:
+    assert words("東京都で、root権限。") == ["東京", "京都", "都で", "root", "権限"]
+    assert words("鍵を Debianの 設定") == ["鍵を", "debian", "の", "設定"]
+    assert words("设置选项2个") == ["设置", "置选", "选项", "2", "个"]
+    assert words("ติดตั้ง v2") == ["ตด", "ดต", "ตง", "v2"]
+
+
+def test_kana_are_other_letters_with_their_marks_however_they_are_written() -> None:
+    assert words("バス") == words("ﾊﾞｽ") == words("ハ\u3099ス") == ["バス"]
+    assert words("ハス") == ["ハス"]
+    assert words("ファイル・サーバー") == [*words("ファイル"), *words("サーバー")]
 
 
 def test_stop_words_are_written_as_words_splits_them() -> None:
