@@ -90,7 +90,7 @@ CAUTION = 0.4
 def is_about(signals: Signals) -> bool:
     """Is the question about what this wiki is about?"""
     if signals.likeness is None:
-        return BY_WORDS.of(signals) >= ABOUT_BY_WORDS
+        return signals.share > 0 and BY_WORDS.of(signals) >= ABOUT_BY_WORDS
     return BY_MEANING.of(signals) >= ABOUT
 
 

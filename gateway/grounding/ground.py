@@ -15,7 +15,7 @@ from gateway.search.embed import Embedder
 from gateway.search.index import Index, coverage
 from gateway.search.search import Hit, Search, Sought, heading_share
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stem_set, stems
+from gateway.wiki.words import is_unspaced, stem_set, stems
 
 # The tokens of each text, by the tokenizer of the model that is to read them.
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
@@ -185,12 +185,15 @@ class Grounding:
         sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]
         share = [coverage(rarity, wanted, _stems(page, section)) for page, section in sections]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
+        unspaced = sum(map(is_unspaced, wanted))
+        # The embedding model is English: what is like Japanese to it tells nothing.
+        is_foreign = 2 * unspaced > len(wanted)
         signals = Signals(
-            words=len(wanted),
+            words=len(wanted) - unspaced // 2,
             share=max(share, default=0.0),
             heading=max((heading_share(hit.page, rarity) for hit in hits[:COMPARED]), default=0.0),
             lead=max(0.0, 1 - second),
-            likeness=self._likeness(sought.text, hits[:COMPARED]),
+            likeness=None if is_foreign else self._likeness(sought.text, hits[:COMPARED]),
         )
         if signals.likeness is not None and not is_about(signals):
             told = sorted(zip(share, sections, strict=True), key=lambda one: -one[0])

@@ -20,6 +20,12 @@ def test_words_alone_can_tell_too() -> None:
     assert not is_about(replace(FOREIGN, likeness=None))
 
 
+def test_a_question_with_no_word_in_common_is_about_something_else() -> None:
+    long = Signals(words=40, share=0.01, heading=0.0, lead=0.1)
+    assert is_about(long)
+    assert not is_about(replace(long, share=0.0))
+
+
 def test_a_long_question_may_have_few_of_its_words_in_one_section() -> None:
     long = Signals(words=40, share=0.15, heading=0.03, lead=0.1, likeness=0.6)
     assert is_about(long)

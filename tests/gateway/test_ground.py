@@ -187,6 +187,30 @@ def test_a_question_that_goes_on_is_read_with_the_one_before_it(wiki: Index) -> 
     assert "Topic7 of zebras" in grounds.excerpts[0].text
 
 
+def test_words_alone_say_whether_a_question_without_spaces_is_answered(
+    indexed: Make, embedder: Embedder
+) -> None:
+    """To an English model all Japanese is alike."""
+    index = indexed(
+        a="# 印刷\n\nプリンタを接続してから、設定画面を開きます。",
+        b="# バックアップ\n\n毎晩データを別のディスクに保存します。",
+    )
+    embed_missing(partial(writing, index.file), embedder)
+    grounding = Grounding(index, count, embedder)
+    for question, found in [
+        ("プリンタの設定画面を開く方法", ["a.md"]),
+        ("バックアップを保存するディスクは?", ["b.md"]),
+        ("確定申告", []),
+        ("京都の天気予報", []),
+    ]:
+        grounds = asyncio.run(grounding.ground(question, 2000, 1))
+        assert paths(grounds) == found, question
+        assert grounds.signals.likeness is None
+    # Two bigrams are about one word.
+    assert grounding.find(grounding.search.sought("vim 京都の天気"))[1].words == 3
+    assert grounding.find(grounding.search.sought("open the printer"))[1].likeness is not None
+
+
 def test_a_page_of_many_short_sections_answers_what_one_of_them_is_about(
     indexed: Make, embedder: Embedder
 ) -> None:
