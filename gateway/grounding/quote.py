@@ -35,7 +35,8 @@ def grammar(section: Section) -> str:
             continue
         rule = f"u{number} ::= {_literal(unit.text)}"
         if number + 1 < len(parts) and may[number + 1]:
-            rule += f" ({_literal(unit.gap)} u{number + 1})?"
+            gap = f"{_literal(unit.gap)} " if unit.gap else ""
+            rule += f" ({gap}u{number + 1})?"
         rules.append(rule)
     return "\n".join(rules) + "\n"
 

@@ -7,13 +7,16 @@ from gateway.wiki.words import content_words
 
 # Not after the number of a list item or a common abbreviation.
 _STOP = r"(?<!\d)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[.!?][\"')\]*_`]*\s+"
+# Chinese and Japanese need no space behind it. Marks that may as well open what follows do.
+_CLOSING, _EITHER = "。！？」』）】”’)", "\"'\\]*_`"
+_STOP += rf"|[。！？][{_CLOSING}]*(?:[{_EITHER}]*\s+|(?=[^\s{_CLOSING}{_EITHER}]))"
 _PROSE = re.compile(_STOP)
 # A line of an answer ends a sentence too, but not at a colon: what is announced belongs to its
 # announcement.
 _ANSWER = re.compile(_STOP + r"|(?<![:\n\s])\s*\n+")
 
-_MARK = re.compile(r"[.!?\n]")
-# Marks that may stand between a full stop and the space behind it: more are no sentence's end.
+_MARK = re.compile(r"[.!?。！？\n]")
+# Marks that may stand between a full stop and what is behind it: more are no sentence's end.
 REACH = 24
 
 # What stands after this many sentences of a section cannot be quoted: grammars grow with it.
@@ -34,7 +37,7 @@ class Unit:
 
     text: str
     gap: str
-    """The white space after it."""
+    """The white space after it; none behind a Chinese or Japanese full stop."""
     begins: bool
     """May a quotation begin here? At paragraphs: a later sentence alone misses what it is about."""
 
@@ -60,7 +63,7 @@ def units(text: str, most: int | None = MOST) -> list[Unit]:
         for number, sentence in enumerate(_split(block)):
             bare = sentence.rstrip()
             worth = begins and number == 0 and bool(content_words(_TARGET.sub("", bare)))
-            found.append(Unit(bare, sentence[len(bare) :] or " ", worth))
+            found.append(Unit(bare, sentence[len(bare) :], worth))
     return found[:most]
 
 

@@ -15,6 +15,7 @@ SECTIONS = {
     "backslashes": "Folders are C:\\new\\table and \\\\server\\x. A \\n is no line end. End \\",
     "tabs": "One\ttab here. Two\t\ttabs.\n\n\tAn indented line. Last.",
     "unicode": "Größe und Übermaß. 日本語の文です。 Emoji 🎉👩‍👧 too! e\u0301 and \u2028odd line.",
+    "unspaced": "一つ目の文です。二つ目は「はい。」です！ 三つ目？\n\n四つ目。**五つ**目。",
     "table": "Ports:\n\n| Name | Port |\n|---|--:|\n| a \\| b | 1 |\n| c | 2 |\n\nEnd it.",
     "code": "Run this:\n\n```sh\necho \"hi\" | sed 's/\\(a\\)/\\1/'\n\n# [x] ::= {2}\n```\n\nWait.",
     "list": "Steps are:\n\n1. First do that.\n2. Second do this.\n\n- [ ] open\n- [x] done",
@@ -50,6 +51,12 @@ def test_a_quotation_begins_at_paragraphs_and_goes_on_in_order() -> None:
         'u0 ::= "One here." (" " u1)?\n'
         'u1 ::= "Two here." ("\\n\\n" u2)?\n'
         'u2 ::= "Three here."\n'
+    )
+
+
+def test_nothing_stands_between_sentences_that_have_no_space_between_them() -> None:
+    assert grammar(Section("", "", (), "一つ目です。二つ目です。")) == (
+        'root ::= u0\nu0 ::= "一つ目です。" (u1)?\nu1 ::= "二つ目です。"\n'
     )
 
 

@@ -28,6 +28,8 @@ LINES = st.sampled_from(
         "Mind this:",
         "Was it 3. or 4. then?",
         "ends “so.” And `so.` Then",
+        "文です。次は「はい。」と言う！？終わり",
+        "**太字。**次。`コード` です。",
         "",
         "",
         "  ",
@@ -48,11 +50,10 @@ def test_units_joined_give_the_text_back(text: str) -> None:
 
 
 @given(PAGES)
-def test_a_unit_has_text_and_white_space_after_it(text: str) -> None:
+def test_a_unit_has_text_and_only_white_space_after_it(text: str) -> None:
     for unit in units(text):
         assert unit.text == unit.text.rstrip()
         assert unit.text
-        assert unit.gap
         assert not unit.gap.strip()
 
 
@@ -74,6 +75,14 @@ def test_the_first_sentence_of_a_paragraph_begins_a_quotation_the_next_do_not() 
         ("Two here.", False),
         ("Three here.", True),
     ]
+
+
+def test_a_full_stop_that_needs_no_space_ends_a_sentence_too() -> None:
+    assert [unit.text for unit in units("一つ目です。二つ目（これ。）三つ目！？\n四つ目。")] == [
+        *("一つ目です。", "二つ目（これ。）", "三つ目！？", "四つ目。")
+    ]
+    # These marks may open what follows.
+    assert len(units("一つ目です。**二つ目**です。`x`です")) == 1
 
 
 def test_a_wrapped_paragraph_is_one() -> None:
@@ -138,6 +147,12 @@ def test_very_long_sections_are_cut() -> None:
         ("**Bold.** Then", "**Bold.** "),
         ("A line\nnext", "A line\n"),
         ("Announced:\n\n- item", None),
+        ("まだです", None),
+        ("終わり。", None),
+        ("「終わり。", None),
+        ("「終わり。」", None),
+        ("「終わり。」次", "「終わり。」"),
+        ("終わり。\n", "終わり。\n"),
         ("Announced:\n\n- item\n- next", "Announced:\n\n- item\n"),
     ],
 )
