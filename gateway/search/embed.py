@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.wiki.page import Page, Section
+from gateway.wiki.words import UNSPACED
 
 log = logging.getLogger("askdocs.search")
 
@@ -30,8 +31,13 @@ SIZE = 384
 TOKENS = 256
 # The file that was measured. Another one would have other vectors under the same name.
 SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
-# The words of a chunk, its headings not counted.
+# The most words of a chunk, its headings not counted.
 WORDS = 180
+# In a script without spaces between words each sign counts as one. It is about one token, and so is
+# each mark: of a Japanese manual 2 % lie beyond what is read, with as many signs as words 8 %.
+SIGNS = 120
+_SIGN = re.compile(f"[{UNSPACED}]")
+_PART = re.compile(f" ?(?:{_SIGN.pattern}|[^ {UNSPACED}]+)")
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
 
 
@@ -137,7 +143,7 @@ def _shipped(package: str, name: str) -> Path:
 
 
 def chunks(page: Page) -> list[str]:
-    """The texts that stand for a page, in its order: each at most WORDS words, with headings.
+    """The texts that stand for a page, in its order, each with headings.
 
     Short sections that follow each other share one; a long one is several.
     """
@@ -151,19 +157,24 @@ def chunks(page: Page) -> list[str]:
 def _packed(sections: Sequence[Section]) -> Iterator[tuple[list[str], str]]:
     """Headings and words of each chunk."""
     names: list[str] = []
-    kept: list[str] = []
+    kept: list[str] = []  # each with the space before it
     for section in sections:
-        words = plain(section.body).split()
-        if kept and len(kept) + len(words) > WORDS:
-            yield names, " ".join(kept)
+        words = _PART.findall(" " + " ".join(plain(section.body).split()))
+        room = SIGNS if 2 * len(_SIGN.findall("".join(words))) > len(words) else WORDS
+        if kept and len(kept) + len(words) > room:
+            yield names, _joined(kept)
             names, kept = [], []
         names = [*names, *section.path] if not kept else [*names, section.heading]
-        kept += ([section.heading] if kept and section.heading else []) + words
-        while len(kept) > WORDS:
-            yield list(section.path), " ".join(kept[:WORDS])
-            names, kept = list(section.path), kept[WORDS:]
+        kept += ([f" {section.heading}"] if kept and section.heading else []) + words
+        while len(kept) > room:
+            yield list(section.path), _joined(kept[:room])
+            names, kept = list(section.path), kept[room:]
     if kept or names:
-        yield names, " ".join(kept)
+        yield names, _joined(kept)
+
+
+def _joined(words: Sequence[str]) -> str:
+    return "".join(words).removeprefix(" ")
 
 
 def plain(markdown: str) -> str:

@@ -100,6 +100,29 @@ def test_a_long_section_is_several_chunks() -> None:
     assert " ".join(chunk.split("\n")[1] for chunk in found) == text
 
 
+def test_chunks_of_text_with_spaces_are_its_words_as_they_are() -> None:
+    """Vectors that are stored stay those of their chunks."""
+    said = ["naïve", "“Größe”", "Привет,", "안녕하세요", "x" * 900, "https://a.example/b?c=1", "—"]
+    text = [f"{said[n % len(said)]}{n}" for n in range(400)]
+    found = chunks(page("a.md", "# Long\n\n" + "  ".join(text) + "\n\n## Short\n\nEnd\there."))
+    assert found == [
+        *(f"Long\n{' '.join(text[start : start + 180])}" for start in (0, 180)),
+        f"Long › Short\n{' '.join(text[360:])} Short End here.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "sentence", ["設定を変更してから、もう一度電源を入れます。", "更改设置后重新启动。"]
+)
+def test_nothing_of_a_text_without_spaces_is_beyond_what_is_read(
+    sentence: str, embedder: Embedder
+) -> None:
+    text = "".join(f"{sentence}{n}" for n in range(60))
+    found = chunks(page("a.md", f"# 使い方\n\n## 設定 root\n\n{text}"))
+    assert "".join(chunk.split("\n")[1] for chunk in found) == text
+    assert [len(embedder.windows(chunk)) for chunk in found] == [1] * len(found)
+
+
 def test_link_targets_are_not_embedded() -> None:
     (only,) = chunks(page("a.md", "# A\n\nSee [the other](other.md#x) ![shot](shot.png)."))
     assert only == "A\nSee the other shot."
