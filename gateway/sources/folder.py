@@ -16,7 +16,7 @@ from gateway.sources.tree import Tree, decode
 from gateway.wiki.page import Page
 
 # Raised when pages are read differently: all are read again then.
-_VERSION = 1
+_VERSION = 2
 
 
 class Folder:

@@ -17,7 +17,7 @@ NAMES = ("mkdocs.yml", "mkdocs.yaml")
 _OURS = re.compile(
     r"(?:markdown\.extensions\.)?(?:abbr|admonition|attr_list|codehilite|def_list|extra|fenced_code"
     r"|footnotes|legacy_attrs|legacy_em|md_in_html|meta|nl2br|sane_lists|smarty|tables|toc"
-    r"|wikilinks)|pymdownx\.[a-z.]+"
+    r"|wikilinks)|pymdownx\.[a-z.]+|gateway\.sources\.fences"
 )
 # Functions that mkdocs.yml may name, with `!!python/name:` or `!!python/object/apply:`.
 _FUNCTIONS = re.compile(
@@ -66,7 +66,7 @@ def extensions(docs: Path) -> list[str | dict[str, dict[str, Any]]]:
     """The Markdown extensions of such a site, as mkdocs.yml lists them."""
     return [
         *("abbr", "admonition", "attr_list", "def_list", "footnotes", "md_in_html", "tables"),
-        *("pymdownx.details", "pymdownx.superfences"),
+        *("pymdownx.details", "gateway.sources.fences"),
         {"pymdownx.snippets": {"base_path": [str(docs.absolute())]}},
         {"pymdownx.tabbed": {"alternate_style": True}},
         {"toc": {"permalink": True}},
@@ -136,12 +136,8 @@ def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
         names.remove("pymdownx.snippets")
         bases = _bases(snippets.get("base_path", "."), base, config.docs_dir or base)
         snippets = {**snippets, "base_path": bases}
-    # Colours take most of the time, and make no difference here.
-    if any(part in name for name in names for part in ("superfences", "highlight", "inlinehilite")):
-        options.setdefault("pymdownx.highlight", {})["use_pygments"] = False
-        if "pymdownx.highlight" not in names:
-            names.append("pymdownx.highlight")
     if "codehilite" in names:
+        # Colours take most of the time, and make no difference here: see `rendered` as well.
         options.setdefault("codehilite", {})["use_pygments"] = False
     return replace(
         config,

@@ -22,6 +22,8 @@ from markdown.extensions.toc import (
     unique,
 )
 from markdown.treeprocessors import Treeprocessor
+from pymdownx.highlight import HighlightTreeprocessor  # type: ignore[import-untyped]
+from pymdownx.superfences import SuperFencesBlockPreprocessor  # type: ignore[import-untyped]
 
 from gateway.sources.sections import Heading
 
@@ -57,6 +59,7 @@ class Renderer:
         toc = self._markdown.treeprocessors["toc"]
         if not isinstance(toc, TocTreeprocessor):
             raise TypeError(f"toc is {toc}")
+        _uncoloured(self._markdown)
         self._anchors = _Anchors(self._markdown, toc)
         processors = self._markdown.treeprocessors
         processors.register(_Bare(self._markdown), "askdocs-bare", 25)  # before `inline`, 20
@@ -86,6 +89,25 @@ class Renderer:
     def _serialize(self, element: ElementTree.Element) -> str:
         # What becomes of the whole page is not asked; of headings it is.
         return "<div></div>" if element is self._anchors.root else self._serialized(element)
+
+
+def _uncoloured(markdown: Markdown) -> None:
+    """Let code be without colours, which take most of the time.
+
+    `use_pygments: false` would do that too, but with it a fence that has a title is none.
+    """
+    for fences in markdown.preprocessors:
+        if isinstance(fences, SuperFencesBlockPreprocessor):
+            for kind in fences.extension.superfences:
+                if kind["name"] == "superfences":  # that of all languages without one of their own
+                    kind["formatter"] = _code
+    for indented in markdown.treeprocessors:
+        if isinstance(indented, HighlightTreeprocessor):
+            indented.config["use_pygments"] = False
+
+
+def _code(**_: Any) -> str:
+    return "<pre></pre>"
 
 
 class _Bare(Treeprocessor):

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.sources.mkdocs import page_url
 from tests.gateway.conftest import SITE, page
-from tests.sources.nasty import PAGES
+from tests.sources.nasty import INFOS, PAGES
 
 
 @pytest.mark.parametrize("name", [n for n in PAGES if n != "nested"])
@@ -25,6 +25,11 @@ def test_the_title_is_the_front_matters_then_the_first_h1_then_the_files_name() 
 @pytest.mark.parametrize("front", ["title: [a, b]", "title: 5", "title: ''", "title: ' '", ": : {"])
 def test_a_title_that_is_no_text_is_passed_over(front: str) -> None:
     assert page("a.md", f"---\n{front}\n---\n# Heading").title == "Heading"
+
+
+def test_comments_in_code_are_no_headings_whatever_its_fence_says() -> None:
+    headings = [section.heading for section in page("a.md", PAGES["infos"]).sections]
+    assert headings == ["", "Code in a line", *(f"Yes {n}" for n in range(len(INFOS))), "Last"]
 
 
 def test_front_matter_is_not_part_of_the_text() -> None:

@@ -1,5 +1,18 @@
 """Pages whose addresses and anchors are not the obvious ones."""
 
+# First lines of code.
+INFOS = (
+    '```py title="a.py"',
+    '```py hl_lines="1 3" linenums="1"',
+    "``` { .yaml .annotate }",
+    "```js {1,4-6}",
+    "``` c#",
+    '```py hl_lines="x"',
+    "```js showLineNumbers",
+    "```js:app.js",
+    '```jsx {1,4-6} title="x" live',
+    "~~~ title=`a`",
+)
 # Each entry is a page of its own.
 PAGES = {
     "plain": "# Title\n\nText.\n\n## First\n\n### Deep\n\n## Second\n\n#### Skipped levels",
@@ -14,6 +27,11 @@ PAGES = {
     "fences": "```\n# no\n```\n\n~~~md\n## no\n~~~\n\n    # no\n\n## yes\n\n````\n```\n# no\n"
     "````\n\n"
     "- item\n\n    ```\n    # no\n    ```\n\n## yes too\n\n```\nnot closed\n\n## inside or not",
+    "infos": "```npm install```\n\n## Code in a line\n\n"
+    + "\n\n".join(
+        f"{info}\n# no {number}\n{info[:3]}\n\n## Yes {number}" for number, info in enumerate(INFOS)
+    )
+    + "\n\n- item\n\n    ```js showLineNumbers\n    # no\n    ```\n\n## Last",
     "comment": "<!--\n## no\n-->\n\n## yes\n\n<!-- ## no -->\n\n<div>\n## no\n</div>\n\n## yes",
     "nested": "> ## Setup\n\n- ## Setup\n\n## Setup\n\n1. ### In a list\n\n    ### In the item",
     "indented": "text\n\n   ## text as well\n\n## Heading\n\n ## One space",

@@ -38,6 +38,24 @@ def test_anchors_follow_the_settings_of_the_table_of_contents(
     assert anchors(write, settings, text) == [anchor]
 
 
+@pytest.mark.parametrize(
+    ("fences", "info", "is_code"),
+    [
+        ("pymdownx.superfences", 'title="a.py"', True),
+        ("pymdownx.extra", 'hl_lines="1" linenums="1"', True),
+        ("pymdownx.superfences", "showLineNumbers", False),
+        ("pymdownx.superfences: {relaxed_headers: true}", "showLineNumbers", True),
+        ("pymdownx.superfences, pymdownx.highlight: {use_pygments: false}", 'title="a.py"', False),
+    ],
+)
+def test_what_a_fence_may_say_is_up_to_the_settings(
+    write: Write, fences: str, info: str, is_code: bool
+) -> None:
+    settings = "markdown_extensions:\n" + "".join(f"  - {one}\n" for one in fences.split(", "))
+    found = anchors(write, settings, f"```py {info}\n# A b\n```\n")
+    assert found == ([""] if is_code else ["", "a-b"])
+
+
 def test_extensions_may_be_a_mapping_and_have_long_names(write: Write) -> None:
     settings = "markdown_extensions:\n  markdown.extensions.attr_list: {}\n  toc: {separator: _}"
     assert anchors(write, settings, "## A b {#own}\n\n## C d") == ["own", "c_d"]

@@ -1,0 +1,32 @@
+"""An extension of Markdown: a fence of code is one, whatever else its first line says.
+
+That is how GitHub and Docusaurus read "```js showLineNumbers". Without it the code is text, and
+its comments become headings.
+"""
+
+from re import Match
+from typing import Any
+
+from pymdownx.superfences import (  # type: ignore[import-untyped]
+    SuperFencesBlockPreprocessor,
+    SuperFencesCodeExtension,
+)
+
+
+class Fences(SuperFencesCodeExtension):  # type: ignore[misc]
+    """pymdownx.superfences with `relaxed_headers`, which here leave code in a line alone."""
+
+    def patch_fenced_rule(self) -> None:
+        super().patch_fenced_rule()
+        fences: SuperFencesBlockPreprocessor = self.md.preprocessors["fenced_code_block"]
+        accept = fences.handle_unrecognized
+        # "```npm install```" begins no fence: all down to the end of the next one would be code.
+        fences.handle_unrecognized = lambda found: not _is_closed(found) and accept(found)
+
+
+def _is_closed(found: Match[str]) -> bool:
+    return found["fence"].startswith("`") and "`" in (found["unrecognized"] or "")
+
+
+def makeExtension(**options: Any) -> Fences:
+    return Fences(relaxed_headers=True, **options)
