@@ -16,6 +16,7 @@ from gateway.grounding.links import absolute
 from gateway.grounding.neutral import neutral
 from gateway.search.embed import plain
 from gateway.search.index import Index
+from gateway.sources import sections
 from gateway.wiki.page import Page
 
 BATCH = 50
@@ -107,7 +108,7 @@ def _title(index: Index, source: str, folder: str) -> str:
     """What the wiki calls a folder: the title of its first page, else its name."""
     found = (index.at(source, f"{folder}/{path}") for path in FRONT)
     page = next((page for page in found if page), None)
-    return _line(page.title if page else folder.replace("-", " ").replace("_", " ").capitalize())
+    return _line(page.title if page else sections.name(f"{folder}/index.md"))
 
 
 def _last(source: str) -> str:

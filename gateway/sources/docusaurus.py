@@ -39,6 +39,7 @@ class Docusaurus:
         self.tree = tree
         self._static = static
         self.about = repr(config)
+        self.titles: dict[str, str] = {}
         self._config = config
         self._site_url, self._route = _places(config, site_url)
         self.problems: list[Broken] = []
@@ -108,7 +109,8 @@ class Docusaurus:
         document = self._documents[path]
         return Page(
             path=path,
-            title=sections.title(document.title, headings, _unnumbered_path(path)),
+            title=sections.title(document.title, lines, headings)
+            or sections.name(_unnumbered_path(path)),
             url=document.url,
             sections=sections.cut(lines, headings),
         )

@@ -17,6 +17,8 @@ class Flavour(Protocol):
     """Its files. What pages include is read from here too."""
     urls: dict[str, str]
     """The address of each page that the generator publishes, by the path of its file."""
+    titles: dict[str, str]
+    """What the generator's table of contents calls pages, by the path of the file."""
     problems: list[Broken]
     """What the generator's own files name and the folder does not have."""
     about: str

@@ -60,7 +60,7 @@ class Folder:
 
 
 def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Unchanged | Changed | Broken]:
-    about = f"{_VERSION} {flavour.urls[path]} {flavour.about}"
+    about = f"{_VERSION} {flavour.urls[path]} {flavour.titles.get(path)} {flavour.about}"
     try:
         data = flavour.tree.data(path)
         trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))

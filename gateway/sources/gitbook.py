@@ -42,8 +42,8 @@ class GitBook:
         self.tree = tree
         self._config = config
         self.problems: list[Broken] = []
-        self._titles = dict(self._listed())
-        self.urls = {path: self._url(path, site_url) for path in self._titles}
+        self.titles = dict(self._listed())
+        self.urls = {path: self._url(path, site_url) for path in self.titles}
 
     def _listed(self) -> Iterator[tuple[str, str]]:
         """The pages with their titles in the table of contents. Other files are not published."""
@@ -81,12 +81,12 @@ class GitBook:
         body, front = front_matter(text)
         lines = list(self._plain(body, trail, (path,)))
         lines, headings = joined_blanks(lines, list(_headings(lines)))
-        named = front.get("title")
-        title = sections.title(named, headings, "")
-        if not named and not any(heading.level == 1 for heading in headings):
-            title = self._titles[path] or sections.name(path)
+        own = sections.title(front.get("title"), lines, headings)
         return Page(
-            path=path, title=title, url=self.urls[path], sections=sections.cut(lines, headings)
+            path=path,
+            title=own or self.titles[path] or sections.name(path),
+            url=self.urls[path],
+            sections=sections.cut(lines, headings),
         )
 
     def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:

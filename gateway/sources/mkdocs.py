@@ -41,6 +41,7 @@ class MkDocs:
             # Pages are read all the same, so it is no reason for a sync to fail.
             log.warning("%s: %s", config.file, problem)
         self.about = config.about
+        self.titles = dict(config.titles)
         self.urls = {
             path: page_url(path, site_url, config.use_directory_urls)
             for path in self._published(tree.markdown)
@@ -74,7 +75,8 @@ class MkDocs:
         return addresses.relative(self.urls[path], url + rest)
 
     def page(self, path: str, text: str, trail: Trail) -> Page:
-        return read(path, text, self.urls[path], self._renderer, trail, self._snippets)
+        listed = self.titles.get(path, "")
+        return read(path, text, self.urls[path], self._renderer, trail, self._snippets, listed)
 
 
 def opened(found: Found, site_url: str) -> MkDocs:
@@ -98,8 +100,9 @@ def read(
     renderer: Renderer,
     trail: Trail,
     snippets: Snippets | None = None,
+    listed: str = "",
 ) -> Page:
-    """Read one page at `url`."""
+    """Read one page at `url`. A page without a title of its own has the one that is `listed`."""
     body, front = meta.get_data(text)
     lines = body.split("\n")
     if snippets:
@@ -107,7 +110,7 @@ def read(
     headings = renderer.headings(lines)
     return Page(
         path=path,
-        title=sections.title(front.get("title"), headings, path),
+        title=sections.title(front.get("title"), lines, headings) or listed or sections.name(path),
         url=url,
         sections=sections.cut(
             retarget(referenced("\n".join(lines)), trail.link).split("\n"), headings

@@ -3,10 +3,10 @@
 import importlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -36,6 +36,8 @@ class Config:
     use_directory_urls: bool = True
     exclude: tuple[str, ...] = ()
     """Patterns as in .gitignore, of pages that are not published."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What `nav` calls pages, by their paths."""
     extensions: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     snippets: Mapping[str, Any] | None = None
@@ -104,11 +106,25 @@ def load(file: Path) -> Config:
             if isinstance(patterns, str)
             for line in patterns.splitlines()
         ),
+        titles=dict(_titles(found.get("nav"))),
     )
     listed = found.get("markdown_extensions")
     if isinstance(listed, dict):
         listed = [{name: options} for name, options in listed.items()]
     return _with_extensions(config, listed if isinstance(listed, list) else [], file.parent)
+
+
+def _titles(nav: Any) -> Iterator[tuple[str, str]]:
+    """The pages in `nav` that have a title there, with it."""
+    if isinstance(nav, list):
+        for entry in nav:
+            yield from _titles(entry)
+    elif isinstance(nav, dict):
+        for title, below in nav.items():
+            if isinstance(title, str) and isinstance(below, str):
+                yield PurePosixPath(below).as_posix(), title
+            else:
+                yield from _titles(below)
 
 
 def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:

@@ -45,6 +45,7 @@ class Obsidian:
     def __init__(self, tree: Tree, site_url: str) -> None:
         self.tree = tree
         self.problems: list[Broken] = []
+        self.titles: dict[str, str] = {}
         self._site_url = site_url
         self.urls = dict(self._published())
         # Names of notes and files in small letters; the shortest path wins.

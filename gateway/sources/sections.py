@@ -1,10 +1,19 @@
 """A page's lines, cut into sections at its headings."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from gateway.wiki.page import Section
+
+# What may stand above a page's title: front matter that is not YAML, comments, banners, tags,
+# pictures, links, imports of MDX.
+_NO_TEXT = re.compile(
+    r"\A---\n[\s\S]*?\n---$|<!--[\s\S]*?(?:-->|\Z)|<h1\b[\s\S]*?(?:</h1>|\Z)|<[^<>]*>"
+    r"|!?\[[^\[\]]*\](?:\([^()]*\)|\[[^\[\]]*\]|:.*)?|^import .*$",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -41,17 +50,27 @@ def cut(lines: Sequence[str], headings: Sequence[Heading]) -> tuple[Section, ...
     return tuple(sections)
 
 
-def title(front: object, headings: Sequence[Heading], path: str) -> str:
-    """A page's title: the front matter's, else the first heading's, else the file's name."""
-    named = front.strip() if isinstance(front, str) else ""
-    return named or next((h.text for h in headings if h.level == 1 and h.text), "") or name(path)
+def title(front: object, lines: Sequence[str], headings: Sequence[Heading]) -> str:
+    """A page's own title: the front matter's, else that of the H1 it begins with; empty if none.
+
+    An H1 below text or another heading is no title: it may be "#946" at the start of a line.
+    """
+    if isinstance(front, str) and front.strip():
+        return front.strip()
+    first = next((heading for heading in headings if heading.level == 1 and heading.text), None)
+    if first is None:
+        return ""
+    above = "\n".join(lines[: first.line])
+    above = _NO_TEXT.sub("", _NO_TEXT.sub("", above))  # a badge is a picture in a link
+    return "" if re.search(r"\w", above) else first.text
 
 
 def name(path: str) -> str:
-    """The name of a file as a title."""
+    """The name of a file as a title; capitals stay as MkDocs has them."""
     file = PurePosixPath(path)
-    stem = file.parent.name if file.stem in ("index", "README") else file.stem
-    return (stem or "Home").replace("-", " ").replace("_", " ").capitalize()
+    stem = file.parent.name if file.stem.lower() in ("index", "readme") else file.stem
+    words = (stem or "Home").replace("-", " ").replace("_", " ")
+    return words.capitalize() if words == words.lower() else words
 
 
 def _outdented(lines: Sequence[str]) -> Sequence[str]:

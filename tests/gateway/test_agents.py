@@ -321,7 +321,7 @@ def test_llms_txt_lists_pages_with_a_line_about_each_by_folders(indexed: Indexed
         zoo="# Zoo [old]\n\n![a picture](z.png)\n\n- list\n\n## Animals\n\nSee [them](x.md)! Now.",
         a__README="# Teams\n\n" + "long " * 60,
         a__b__deep="# Deep\n\n```\ncode\n```\n",
-        c_d__page="# Page\n\nText.\n",
+        my_API__page="# Page\n\nText.\n",
     )
     assert "".join(llms.overview(opened)).splitlines() == [
         "# Acme handbook",
@@ -340,9 +340,9 @@ def test_llms_txt_lists_pages_with_a_line_about_each_by_folders(indexed: Indexed
         f"- [Teams](https://wiki.example.com/a/): {'long ' * 30}long…",
         "- [Deep](https://wiki.example.com/a/b/deep/)",
         "",
-        "## C d",
+        "## my API",
         "",
-        "- [Page](https://wiki.example.com/c_d/page/): Text.",
+        "- [Page](https://wiki.example.com/my_API/page/): Text.",
     ]
 
 

@@ -13,16 +13,58 @@ def test_no_two_sections_of_a_page_have_one_anchor(name: str) -> None:
     assert len({s.anchor for s in read.sections}) == len(read.sections)
 
 
-def test_the_title_is_the_front_matters_then_the_first_h1_then_the_files_name() -> None:
+def test_the_title_is_the_front_matters_then_that_of_the_h1_at_the_top() -> None:
     assert page("a.md", "---\ntitle: Front\n---\n# Heading").title == "Front"
-    assert page("a.md", "text\n\n## Two\n\n# The one\n\n# Another").title == "The one"
-    assert page("how-to_start.md", "## Only two").title == "How to start"
-    assert page("guide/index.md", "text").title == "Guide"
-    assert page("guide/README.md", "text").title == "Guide"
-    assert page("index.md", "text").title == "Home"
+    assert page("a.md", "# The one\n\ntext\n\n# Another").title == "The one"
 
 
-@pytest.mark.parametrize("front", ["title: [a, b]", "title: 5", "title: ''", "title: ' '", ": : {"])
+@pytest.mark.parametrize(
+    "above",
+    [
+        "<!-- markdownlint-disable MD041\nMD013 -->\n",
+        "[![Build](https://x.example/b.svg)](https://x.example/ci)\n![Done](d.svg)\n\n",
+        "[![Build][b]][ci] [All pages](index.md)\n\n[b]: b.svg\n[ci]: https://x.example/ci\n\n",
+        '<p align="center">\n  <img src="logo.svg" alt="Logo">\n</p>\n\n',
+        '<h1 align="center">Fruit</h1>\n\n',
+        "import Tabs from '@theme/Tabs';\nimport Item from '@theme/TabItem';\n\n",
+        "[TOC]\n\n---\n\n",
+    ],
+)
+def test_above_the_title_may_stand_what_is_no_text(above: str) -> None:
+    assert page("a.md", f"{above}# Pears\n\ntext").title == "Pears"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text\n\n# Below text",
+        "## Two\n\n# Below a heading",
+        "## Two\n\nSee\n[#945](https://x.example/945),\n#946](https://x.example/946) and more",
+        "> # Quoted",
+    ],
+)
+def test_an_h1_further_down_is_no_title(text: str) -> None:
+    assert page("how-to_start.md", text).title == "How to start"
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("how-to_start.md", "How to start"),
+        ("LTS.md", "LTS"),
+        ("Type-Providers.md", "Type Providers"),
+        ("TypeScript.md", "TypeScript"),
+        *(("guide/index.md", "Guide"), ("guide/README.md", "Guide"), ("API/Index.md", "API")),
+        *(("index.md", "Home"), ("INDEX.md", "Home")),
+    ],
+)
+def test_without_a_title_a_page_is_called_by_its_file_or_folder(path: str, title: str) -> None:
+    assert page(path, "text").title == title
+
+
+@pytest.mark.parametrize(
+    "front", ["title: [a, b]", "title: 5", "title: ''", "title: ' '", "title: a: b"]
+)
 def test_a_title_that_is_no_text_is_passed_over(front: str) -> None:
     assert page("a.md", f"---\n{front}\n---\n# Heading").title == "Heading"
 

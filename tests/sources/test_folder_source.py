@@ -108,6 +108,24 @@ def test_a_page_is_read_again_when_a_page_that_it_links_to_moves(
     assert link in pages(root, kind)["a.md"].text
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("mkdocs.yml", "nav: [A: a.md, B: b.md]", "nav: [Apples: a.md, B: b.md]"),
+        ("SUMMARY.md", "* [A](a.md)\n* [B](b.md)", "* [Apples](a.md)\n* [B](b.md)"),
+    ],
+)
+def test_a_page_is_read_again_when_the_table_of_contents_calls_it_another_name(
+    write: Write, file: str, old: str, new: str
+) -> None:
+    folder = "docs/" if file == "mkdocs.yml" else ""
+    root = write({file: old, f"{folder}a.md": "text", f"{folder}b.md": "text"})
+    stamps, _ = read(Folder(root, SITE))
+    (root / file).write_text(new)
+    assert read(Folder(root, SITE), stamps)[1] == {"b.md"}
+    assert pages(root)["a.md"].title == "Apples"
+
+
 def test_all_pages_are_read_again_at_another_address_or_with_other_extensions(
     write: Write,
 ) -> None:

@@ -56,6 +56,20 @@ def test_what_a_fence_may_say_is_up_to_the_settings(
     assert found == ([""] if is_code else ["", "a-b"])
 
 
+def test_a_page_without_a_title_has_that_of_the_navigation(write: Write) -> None:
+    nav = (
+        "nav: [In: b.md, {Of all: [Static Files: ./c/staticfiles.md, d.md, Out: http://x.example]}]"
+    )
+    texts = {"b": "# Own", "c/staticfiles": "text", "d": "text"}
+    files = {f"docs/{name}.md": text for name, text in texts.items()}
+    read = pages(write({"mkdocs.yml": nav, **files}))
+    assert {path: page.title for path, page in read.items()} == {
+        "b.md": "Own",
+        "c/staticfiles.md": "Static Files",
+        "d.md": "D",
+    }
+
+
 def test_extensions_may_be_a_mapping_and_have_long_names(write: Write) -> None:
     settings = "markdown_extensions:\n  markdown.extensions.attr_list: {}\n  toc: {separator: _}"
     assert anchors(write, settings, "## A b {#own}\n\n## C d") == ["own", "c_d"]
