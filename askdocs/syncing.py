@@ -26,8 +26,9 @@ from gateway.sources.sync import Synced, Writing, sync
 
 # Seconds: what is over sooner needs no bar.
 PATIENCE = 2.0
-# Paths that are listed of each kind; JSON has all of them.
+# Paths that are listed of each kind; JSON has all of them, and of what was left out so many.
 LISTED = 10
+LEFT_OUT = 1000
 # Seconds that a sync under way may take to end after Ctrl-C. What it has not written is not lost:
 # the next one reads it again.
 GRACE = 5.0
@@ -168,13 +169,26 @@ def show(synced: Synced, dry_run: bool) -> None:
             out.print(f"  {mark} {escape(path)}")
         if len(paths) > LISTED:
             out.print(f"  {mark} and {len(paths) - LISTED:,} more; --json lists all")
+    if synced.omission:
+        out.print(f"  {escape(synced.omission)}")
+    for left in synced.left_out[:LISTED] if dry_run else ():
+        out.print(f"  o {escape(left.path)}: {escape(left.why)}")
+    if dry_run and len(synced.left_out) > LISTED:
+        out.print(f"  o and {len(synced.left_out) - LISTED:,} more; --json lists {LEFT_OUT:,}")
     for one in synced.broken:
         out.print(f"  [red]![/red] {escape(one.path)}: {escape(one.why)}")
 
 
 def facts(synced: Synced, dry_run: bool) -> dict[str, Any]:
     """The same for scripts."""
-    return {**asdict(synced), "seconds": round(synced.seconds, 3), "dry_run": dry_run}
+    files = [asdict(one) for one in synced.left_out[:LEFT_OUT]]
+    left_out = {"count": len(synced.left_out), "reasons": synced.reasons, "files": files}
+    return {
+        **asdict(synced),
+        "left_out": left_out,
+        "seconds": round(synced.seconds, 3),
+        "dry_run": dry_run,
+    }
 
 
 def waiting(pid: int) -> None:

@@ -52,6 +52,7 @@ class Wiki:
         self._writing = writing
         self._say = say
         self._broken: tuple[Broken, ...] = ()
+        self._omission = ""
         self.stop = threading.Event()
         """Ends whatever is under way, once it is set."""
 
@@ -126,6 +127,9 @@ class Wiki:
             if one not in self._broken:
                 self._say(f"{one.path}: {one.why}")
         self._broken = synced.broken
+        if synced.omission not in ("", self._omission):
+            self._say(f"{synced.omission}; `askdocs docs sync --dry-run` lists them")
+        self._omission = synced.omission
         return synced.is_different
 
     def _has_pages(self) -> bool:

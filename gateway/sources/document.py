@@ -28,8 +28,9 @@ _UNNESTED = frozenset(
     """area base br col embed hr img input link meta param source track wbr path
     p li dt dd tr td th tbody thead option""".split()  # noqa: SIM905
 )
-_HEAD_ENDS = re.compile(rb"<body[\s>]|</head\s*>", re.IGNORECASE)
+_BODY = re.compile(rb"<body(?:\s[^>]*)?>", re.IGNORECASE)
 _REFRESH = re.compile(r"""\s*(\d+)[\d.]*\s*[;,]?\s*(?:url\s*=)?\s*['"]?([^'"]+)""", re.IGNORECASE)
+SPECIAL = "special page of MediaWiki"
 # A page that goes elsewhere later than this is a page, and not a sign-post.
 _SOON = 10
 
@@ -52,6 +53,17 @@ class Head:
     """They are asked not to follow its links."""
     site_name: str
     """The name of the site, which generators append to every title."""
+    special: bool
+    """MediaWiki made it by itself: a search, a list of files."""
+
+    @property
+    def no_page(self) -> str:
+        """Why the document is no page of a wiki; empty for a page."""
+        if self.special:
+            return SPECIAL
+        if self.refresh:
+            return "leads to another page"
+        return "marked noindex" if self.noindex else ""
 
 
 def decode(data: bytes, charset: str = "") -> str:
@@ -101,9 +113,9 @@ def parse(text: str) -> LexborHTMLParser:
 
 
 def head_of(data: bytes, url: str) -> Head:
-    """The head of a document, without parsing its body. See `head`."""
-    end = _HEAD_ENDS.search(data)
-    return head(LexborHTMLParser(decode(data[: end.start()] if end else data)), url)
+    """The head of a document, without parsing what is in its body. See `head`."""
+    body = _BODY.search(data)
+    return head(LexborHTMLParser(decode(data[: body.end()] if body else data)), url)
 
 
 def head(tree: LexborHTMLParser, url: str) -> Head:
@@ -136,6 +148,7 @@ def head(tree: LexborHTMLParser, url: str) -> Head:
         noindex=bool(asked & {"noindex", "none"}),
         nofollow=bool(asked & {"nofollow", "none"}),
         site_name=site_name,
+        special=tree.css_first("body.ns-special") is not None,
     )
 
 

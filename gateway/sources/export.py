@@ -11,23 +11,23 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 from gateway.errors import AskdocsError
 from gateway.sources import html
-from gateway.sources.document import Head, head_of
-from gateway.sources.source import Broken, Changed, Unchanged
+from gateway.sources.document import SPECIAL, Head, head_of
+from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, LeftOut, Unchanged
 from gateway.sources.titles import Affixes
-from gateway.sources.tree import Tree, file_url, read
+from gateway.sources.tree import Tree, file_url, read, unbuilt
 
 SUFFIXES = (".html", ".htm", ".xhtml")
 # Markup is a few times its text, so a page may be larger here than in Markdown.
 LARGEST = 16 * 2**20
 # Raised when pages are read differently: all are read again then.
-_VERSION = 1
+_VERSION = 2
 # Made for people who search, err or print; by the file's name without its suffix.
 _NOT_PAGES = frozenset(
     ("404", "search", "genindex", "modindex", "py-modindex", "print", "print_page", "printview")
 )
 # Folders of themes; Sphinx lists source code in one.
 _NOT_FOLDERS = frozenset(("_static", "_modules", "_sources", "_images", "_next", "assets/images"))
-_SPECIAL = re.compile(r"(^|/|[=~])special(:|%3a|_3a|~|_)", re.IGNORECASE)
+_SPECIAL = re.compile(r"(^|/|[=~])special(:|%3a|_3a|~)", re.IGNORECASE)
 # Confluence names a page's file after its title and its number.
 _CONFLUENCE = re.compile(r"(?:^|_)(\d{4,})\.html$")
 _PAGE_ID = "pageId="
@@ -47,8 +47,8 @@ class HtmlFolder:
         self.name = str(self.root)
         self.site_url = site_url
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
-        """See `gateway.sources.source.Source.read`. A page without text is as if it were not there.
+    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+        """See `gateway.sources.source.Source.read`.
 
         Raises:
             AskdocsError: the folder is missing, is a file, or has no page.
@@ -64,6 +64,7 @@ class HtmlFolder:
             )
         yield from export.broken
         yield from export.tree.unlisted(known)
+        yield from export.left_out
         for path, file in export.files.items():
             stamp = export.stamp(file)
             if known.get(path) == stamp:
@@ -81,8 +82,7 @@ class HtmlFolder:
             except (OSError, ValueError) as error:
                 yield Broken(path, _why(error))
                 continue
-            if page.sections:
-                yield Changed(page, stamp)
+            yield Changed(page, stamp) if page.sections else LeftOut(path, NO_TEXT)
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,13 @@ class _Export:
         self.site_url = site_url
         self.tree = Tree(root)
         self.broken: list[Broken] = []
+        self.left_out: list[LeftOut] = []
         found: dict[str, _File] = {}
         for path in sorted(self.tree.files, key=lambda path: path.split("/")):
-            if not path.lower().endswith(SUFFIXES) or _is_no_page(path):
+            if not path.lower().endswith(SUFFIXES):
+                continue
+            if why := _no_page(path):
+                self.left_out.append(LeftOut(path, why))
                 continue
             try:
                 data = read(root / path, LARGEST)
@@ -113,16 +117,22 @@ class _Export:
             except (OSError, ValueError) as error:
                 self.broken.append(Broken(path, _why(error)))
                 continue
-            if not head.refresh and not head.noindex:
+            if head.no_page:
+                self.left_out.append(LeftOut(path, head.no_page))
+            else:
                 found[path] = _File(path, hashlib.sha256(data).hexdigest(), served, head)
         numbered = sum(1 for path in found if _CONFLUENCE.search(path))
         self._is_confluence = numbered * 2 > len(found)
-        if self._is_confluence:
-            found.pop("index.html", None)  # the tree of the pages
+        if self._is_confluence and "index.html" in found:
+            del found["index.html"]
+            self.left_out.append(LeftOut("index.html", "list of Confluence's pages"))
         self.files = found
         self.urls = {path: self._url(file) for path, file in found.items()}
         for copy in self._copies():
             del self.files[copy], self.urls[copy]
+            self.left_out.append(LeftOut(copy, COPY))
+        # Sphinx keeps the sources of its pages beside them.
+        self.left_out += unbuilt(path for path in self.tree.files if not _no_page(path))
 
     @cached_property
     def affixes(self) -> Affixes:
@@ -192,17 +202,19 @@ class _Export:
         return copies
 
 
-def _is_no_page(path: str) -> bool:
+def _no_page(path: str) -> str:
+    """Why a file is no page, by its path; empty for one that may be."""
     folder, _, name = path.rpartition("/")
     stem = name.rpartition(".")[0].lower()
     if stem == "index":
         stem = folder.rpartition("/")[2].lower()
     folders = folder.split("/")
-    return (
-        stem in _NOT_PAGES
-        or any(part in _NOT_FOLDERS for part in folders)
-        or bool(_SPECIAL.search(path))
-    )
+    for part in folders:
+        if part in _NOT_FOLDERS:
+            return f"in {part}"
+    if stem in _NOT_PAGES:
+        return "page to search, to print or of an error"
+    return SPECIAL if _SPECIAL.search(path) else ""
 
 
 def _key(address: str) -> str:

@@ -10,9 +10,9 @@ from gateway.errors import AskdocsError
 from gateway.sources import docusaurus, gitbook, mkdocs, mkdocs_config, obsidian
 from gateway.sources.detect import Found, detect
 from gateway.sources.flavour import Flavour, Kind
-from gateway.sources.source import Broken, Changed, Unchanged
+from gateway.sources.source import NO_TEXT, Broken, Changed, LeftOut, Unchanged
 from gateway.sources.trail import Trail
-from gateway.sources.tree import Tree, decode
+from gateway.sources.tree import Tree, decode, unbuilt
 from gateway.wiki.page import Page
 
 # Raised when pages are read differently: all are read again then.
@@ -41,8 +41,8 @@ class Folder:
         folder._open = partial(_preview, folder.root, site_url)
         return folder
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
-        """See `gateway.sources.source.Source.read`. A page without text is as if it were not there.
+    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+        """See `gateway.sources.source.Source.read`.
 
         Raises:
             AskdocsError: the folder is missing, is a file, or has no page that is published.
@@ -55,11 +55,17 @@ class Folder:
             raise _none_at_all(self.root)
         yield from flavour.problems
         yield from flavour.tree.unlisted(known)
+        for path in flavour.tree.markdown:
+            if path.startswith(within) and path not in flavour.urls:
+                yield LeftOut(path, "not published")
+        yield from unbuilt(path for path in flavour.tree.files if path.startswith(within))
         for path in paths:
             yield from _read(flavour, path, known.get(path, ""))
 
 
-def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Unchanged | Changed | Broken]:
+def _read(
+    flavour: Flavour, path: str, stamp: str
+) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
     about = f"{_VERSION} {flavour.urls[path]} {flavour.titles.get(path)} {flavour.about}"
     try:
         data = flavour.tree.data(path)
@@ -74,6 +80,8 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Unchanged | Chang
         return
     if page.sections:
         yield Changed(page, trail.stamp())
+    else:
+        yield LeftOut(path, NO_TEXT)
     yield from trail.problems
 
 
@@ -154,7 +162,7 @@ def _require(folder: Path) -> None:
 
 
 def _none_at_all(folder: Path) -> AskdocsError:
-    return AskdocsError(
-        f"{folder} has no Markdown page (*.md, *.markdown):"
-        " name the folder that holds your wiki's pages, --docs DIR"
-    )
+    what_now = ": name the folder that holds your wiki's pages, --docs DIR"
+    if others := unbuilt(Tree(folder).files):
+        what_now = f", only {others[0].why}"
+    return AskdocsError(f"{folder} has no Markdown page (*.md, *.markdown){what_now}")

@@ -14,7 +14,7 @@ from gateway.errors import AskdocsError
 from gateway.sources import html, sitemap
 from gateway.sources.document import decode, head, links, parse
 from gateway.sources.fetch import AGENT, Answer, Failed, Fetcher
-from gateway.sources.source import Broken, Changed, Unchanged
+from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, LeftOut, Unchanged
 from gateway.sources.visit import Visit
 from gateway.wiki.page import Page
 
@@ -53,7 +53,7 @@ class Reading:
         self._failures = 0
         self._read = 1  # the start page
 
-    def run(self) -> Iterator[Unchanged | Changed | Broken]:
+    def run(self) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
         named = self._fetcher.read_robots()
         first = self._first()
         self._seen = {self._start, _normal(first.url)}
@@ -142,7 +142,7 @@ class Reading:
     def _path(self, url: str) -> str:
         return url.removeprefix(self._root) if not self._is_root(url) else "./"
 
-    def _page(self, url: str) -> Iterator[Unchanged | Changed | Broken]:
+    def _page(self, url: str) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
         path = self._path(url)
         visit = Visit.parse(self._known.get(path, ""))
         if visit and visit.is_listed_as(self._listed.get(url, "")):
@@ -180,7 +180,9 @@ class Reading:
             self._done.add(path)
             yield Broken(path, why)
 
-    def _take(self, answer: Answer, changed: str) -> Iterator[Unchanged | Changed | Broken]:
+    def _take(
+        self, answer: Answer, changed: str
+    ) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
         """A document that the site gave: its page, and where its links lead."""
         if answer.type not in _HTML:
             return
@@ -197,12 +199,17 @@ class Reading:
         if self._crawls and not about.nofollow and "nofollow" not in robots:
             for link in links(tree, about.base):
                 self._want(link)
-        if about.refresh or about.noindex or "noindex" in robots or not self._is_wanted(url):
+        if not self._is_wanted(url):
+            return
+        if why := about.no_page or ("marked noindex" if "noindex" in robots else ""):
+            yield LeftOut(path, why)
             return
         canonical = _normal(about.canonical, query=True)
         if canonical != url and self._is_copy(canonical):
             if canonical in self._seen:
-                return  # it is read, or will be, under its own address
+                # It is read, or will be, under its own address.
+                yield LeftOut(path, COPY)
+                return
             self._seen.add(canonical)
             url, path = canonical, self._path(canonical)
         if path in self._done:
@@ -214,7 +221,8 @@ class Reading:
             return
         digest = _digest(page)
         if not page.sections or digest in self._texts:
-            return  # empty, or what another address shows too
+            yield LeftOut(path, COPY if page.sections else NO_TEXT)
+            return
         self._texts.add(digest)
         self._done.add(path)
         before = Visit.parse(self._known.get(path, ""))

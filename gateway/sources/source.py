@@ -31,14 +31,26 @@ class Broken:
     why: str
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What is there and is no page of the wiki. Nothing of it is in the index."""
+
+    path: str
+    why: str
+
+
+COPY = "copy of another page"
+NO_TEXT = "no text"
+
+
 class Source(Protocol):
     """A wiki, as it is now."""
 
     name: str
     """The same for the same wiki: an absolute folder, or the address of a site."""
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
-        """Every page of the wiki, once. What is not among them is gone.
+    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+        """Every page of the wiki, once. What is not among them, or is left out, is gone.
 
         Args:
             known: the stamp of each page that the index has, by path; empty where the page is to

@@ -8,6 +8,7 @@ and a site that is read for an hour keeps nobody else from writing.
 import pickle
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from gateway.errors import AskdocsError
 from gateway.search.rows import StoredSource
 from gateway.search.writer import Writer
 from gateway.sources import excluded
-from gateway.sources.source import Broken, Changed, Source
+from gateway.sources.source import Broken, Changed, LeftOut, Source
 from gateway.wiki.page import Page
 
 Writing = Callable[[], AbstractContextManager[Writer]]
@@ -47,6 +48,7 @@ class Synced:
     """They are as they were in the index, or not in it."""
     excluded: tuple[str, ...]
     """Pages that the wiki has, and that somebody has taken out of answers by hand."""
+    left_out: tuple[LeftOut, ...]
     seconds: float
 
     @property
@@ -58,6 +60,17 @@ class Synced:
     def is_different(self) -> bool:
         """Did the sync change what answers stand on?"""
         return bool(self.added or self.changed or self.removed)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many files were left out for which reason, the most frequent first."""
+        return dict(Counter(one.why for one in self.left_out).most_common())
+
+    @property
+    def omission(self) -> str:
+        """What was left out, in a line; empty where nothing was."""
+        reasons = ", ".join(f"{why} ({count:,})" for why, count in self.reasons.items())
+        return f"{len(self.left_out):,} left out: {reasons}" if reasons else ""
 
 
 def sync(
@@ -132,19 +145,23 @@ def _read(
     progress: Progress,
 ) -> _Found:
     had = before.stamps
-    left_out = excluded.excluded(before.spec)
+    by_hand = excluded.excluded(before.spec)
     same = all(before.spec.get(key) == spec.get(key) for key in HOW)
     added: list[str] = []
     changed: list[str] = []
     skipped: list[str] = []
     broken: list[Broken] = []
+    left_out: list[LeftOut] = []
     unchanged = 0
     seen: set[str] = set()
     for item in source.read(had if same else dict.fromkeys(had, "")):
+        if isinstance(item, LeftOut):
+            left_out.append(item)
+            continue
         path = item.page.path if isinstance(item, Changed) else item.path
         seen.add(path)
         progress("reading", len(seen), max(len(seen), len(had)) if had else None)
-        if path in left_out:
+        if path in by_hand:
             skipped.append(path)
         elif isinstance(item, Broken):
             broken.append(item)
@@ -164,6 +181,7 @@ def _read(
         unchanged=unchanged,
         broken=tuple(sorted(broken, key=lambda one: one.path)),
         excluded=tuple(sorted(skipped)),
+        left_out=tuple(sorted(left_out, key=lambda one: one.path)),
         seconds=0,
     )
     return _Found(synced, len(added) + len(changed))

@@ -6,11 +6,17 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-from gateway.sources.source import Broken
+from gateway.sources.source import Broken, LeftOut
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkdn", ".mkd", ".mdx")
 # A page is a document for people; more than this is a log or a dump, and would stall every build.
 LARGEST = 4 * 2**20
+# What is read once its generator has made HTML of it, by the command that does.
+_UNBUILT = {
+    ".rst": "reStructuredText: name the HTML that `sphinx-build -b html` makes",
+    ".adoc": "AsciiDoc: name the HTML that `asciidoctor` makes",
+    ".asciidoc": "AsciiDoc: name the HTML that `asciidoctor` makes",
+}
 _NOT_PAGES = ("node_modules", "__pycache__", "bower_components")
 
 
@@ -87,6 +93,12 @@ class Tree:
     def text(self, path: str) -> str:
         """The text of a file: see `decode`. Raises as `data`, and ValueError if it is not UTF-8."""
         return decode(self.data(path))
+
+
+def unbuilt(paths: Iterable[str]) -> list[LeftOut]:
+    """The files among `paths` that their generator has to make HTML of first."""
+    suffixes = ((path, os.path.splitext(path)[1].lower()) for path in sorted(paths))
+    return [LeftOut(path, _UNBUILT[suffix]) for path, suffix in suffixes if suffix in _UNBUILT]
 
 
 def read(file: Path, largest: int) -> bytes:

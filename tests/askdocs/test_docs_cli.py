@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from askdocs import cli
+from askdocs import cli, syncing
 from askdocs.home import Home
 from gateway import audit, database
 from gateway.search import embed
@@ -172,7 +172,35 @@ def test_json_of_a_sync_is_whole(wiki: Path, docs: Docs) -> None:
         "unchanged": 0,
         "broken": [],
         "excluded": [],
+        "left_out": {"count": 0, "reasons": {}, "files": []},
         "dry_run": False,
+    }
+
+
+def test_what_a_sync_left_out_is_counted_and_a_dry_run_lists_it(
+    tmp_path: Path, docs: Docs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wiki = tmp_path / "sources"
+    wiki.mkdir()
+    (wiki / "README.md").write_text("# Sources\n\nText.\n")
+    (wiki / "empty.md").touch()
+    for number in range(syncing.LISTED):
+        (wiki / f"{number}.rst").write_text("Text\n====\n")
+    why = "reStructuredText: name the HTML that `sphinx-build -b html` makes"
+    sync = ("sync", str(wiki), "--site-url", SITE)
+    dry = docs(*sync, "--dry-run")
+    assert f"  11 left out: {why} (10), no text (1)\n" in dry.stdout
+    assert f"  o 9.rst: {why}\n  o and 1 more; --json lists 1,000\n" in dry.stdout
+    done = docs(*sync)
+    assert done.returncode == 0
+    assert "11 left out" in done.stdout
+    assert "  o " not in done.stdout
+    monkeypatch.setattr(syncing, "LEFT_OUT", 2)
+    (only,) = told(docs(*sync, "--json"))
+    assert only["left_out"] == {
+        "count": 11,
+        "reasons": {why: 10, "no text": 1},
+        "files": [{"path": "0.rst", "why": why}, {"path": "1.rst", "why": why}],
     }
 
 

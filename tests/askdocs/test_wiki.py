@@ -52,6 +52,19 @@ def test_a_folder_of_markdown_is_read_as_the_site_that_up_builds(wiki: Path, hom
     assert up.origins == ()
 
 
+def test_what_is_left_out_is_said_once(wiki: Path, home: Home) -> None:
+    (wiki / "guide.rst").write_text("Guide\n=====\n")
+    said: list[str] = []
+    up = opened(str(wiki), home, said)
+    up.first()
+    up.first()
+    assert said == [
+        "2 pages, 2 added",
+        "1 left out: reStructuredText: name the HTML that `sphinx-build -b html` makes (1);"
+        " `askdocs docs sync --dry-run` lists them",
+    ]
+
+
 def test_the_site_of_a_folder_has_the_wiki_as_text(wiki: Path, home: Home) -> None:
     up = opened(str(wiki), home, [])
     up.first()

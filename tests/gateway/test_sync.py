@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import AskdocsError
 from gateway.search.index import Index, writing
 from gateway.sources.excluded import exclude, restore
-from gateway.sources.source import Broken, Changed, Source, Unchanged
+from gateway.sources.source import Broken, Changed, LeftOut, Source, Unchanged
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Synced, sync
 from tests.gateway.conftest import page
@@ -239,6 +239,16 @@ def test_pages_that_cannot_be_read_stay_although_all_are_to_be_read_again(file: 
     assert done.broken == (Broken("a/b.md", "away: ''"),)
     assert not done.removed
     assert paths(file) == ["a/b.md"]
+
+
+def test_a_page_that_is_left_out_now_is_gone(wiki: Path, file: Path) -> None:
+    synced(wiki, file)
+    (wiki / "travel.md").write_text("")
+    done = synced(wiki, file)
+    assert done.removed == ("travel.md",)
+    assert done.left_out == (LeftOut("travel.md", "no text"),)
+    assert done.omission == "1 left out: no text (1)"
+    assert paths(file) == ["coffee.md"]
 
 
 def test_a_sync_that_was_overtaken_looks_again_and_undoes_nothing(file: Path) -> None:

@@ -23,7 +23,7 @@ from gateway.sources.gitbook_config import Config as GitBookConfig
 from gateway.sources.mkdocs import MkDocs
 from gateway.sources.mkdocs_config import default
 from gateway.sources.obsidian import Obsidian
-from gateway.sources.source import Broken, Changed, Source, Unchanged
+from gateway.sources.source import Broken, Changed, LeftOut, Source, Unchanged
 from gateway.sources.trail import Trail
 from gateway.sources.tree import LARGEST, Tree, decode
 from tests.sources.conftest import SITE, Write, broken, pages, unlisted
@@ -177,6 +177,23 @@ def test_pages_of_a_folder_that_vanished_while_it_was_read_are_not_gone(write: W
 def test_a_folder_without_pages_is_an_error(write: Write, kind: Kind) -> None:
     with pytest.raises(AskdocsError, match="no Markdown page"):
         list(Folder(write({"a.txt": "x"}), SITE, kind).read({}))
+
+
+def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
+    root = write({"mkdocs.yml": "exclude_docs: /in/draft.md", "docs/in/a.md": "text"})
+    write({"docs/in/draft.md": "x", "docs/in/empty.md": "", "docs/in/b.rst": "x", "docs/c.rst": ""})
+    found = Folder(root / "docs" / "in", SITE).read({})
+    assert [one for one in found if isinstance(one, LeftOut)] == [
+        LeftOut("in/draft.md", "not published"),
+        LeftOut("in/b.rst", "reStructuredText: name the HTML that `sphinx-build -b html` makes"),
+        LeftOut("in/empty.md", "no text"),
+    ]
+
+
+def test_a_folder_of_what_has_to_be_built_first_is_an_error_that_says_how(write: Write) -> None:
+    root = write({"a.asciidoc": "x"})
+    with pytest.raises(AskdocsError, match=r"only AsciiDoc: name the HTML that `asciidoctor`"):
+        list(Folder(root, SITE).read({}))
 
 
 def test_folders_of_packages_and_hidden_ones_are_left_out(write: Write) -> None:

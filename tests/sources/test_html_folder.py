@@ -11,7 +11,7 @@ from gateway.sources import export
 from gateway.sources.export import HtmlFolder
 from gateway.sources.folder import Folder
 from gateway.sources.open import open_source
-from gateway.sources.source import Broken, Changed, Unchanged
+from gateway.sources.source import Broken, Changed, LeftOut, Unchanged
 from gateway.wiki.page import Page
 from tests.sources.conftest import SITE, unlisted
 from tests.sources.exports import CONFLUENCE, MEDIAWIKI, mediawiki
@@ -61,6 +61,49 @@ def test_a_dump_of_mediawiki_is_read_without_special_pages_and_redirects(write: 
         "Main_Page.html": "Main Page",
         "Pump.html": "Pump",
     }
+
+
+def test_a_special_page_is_told_by_itself_and_not_by_a_word_in_its_name(write: Write) -> None:
+    special = mediawiki("Suche", "<p>Find.</p>").replace("mediawiki ltr", "mediawiki ns-special")
+    named = dict.fromkeys(("special_remotes.html", "special_offers/spring.html"), page("Special"))
+    root = write({"Spezial_Suche.html": special, "Special_Search.html": special, **named})
+    assert list(pages(root)) == ["special_offers/spring.html", "special_remotes.html"]
+
+
+def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
+    canonical = f'<link rel=canonical href="{SITE}b.html">'
+    left_out = {
+        "404.html": "page to search, to print or of an error",
+        "Special:Search.html": "special page of MediaWiki",
+        "_modules/x.html": "in _modules",
+        "a.html": "copy of another page",
+        "empty.html": "no text",
+        "no.html": "marked noindex",
+        "old.html": "leads to another page",
+        "guide.rst": "reStructuredText: name the HTML that `sphinx-build -b html` makes",
+    }
+    root = write(
+        {
+            **dict.fromkeys(left_out, page("X")),
+            "_sources/b.rst": "B",
+            "a.html": page("B", head=canonical),
+            "b.html": page("B", head=canonical),
+            "empty.html": "<main></main>",
+            "no.html": page("No", head="<meta name=robots content=noindex>"),
+            "old.html": '<meta http-equiv=refresh content="0;url=b.html">',
+            "style.css": "",
+        }
+    )
+    found = list(HtmlFolder(root, SITE).read({}))
+    assert {one.path: one.why for one in found if isinstance(one, LeftOut)} == left_out
+    assert len(found) == len(left_out) + 1
+
+
+def test_the_list_of_confluences_pages_is_left_out_with_the_reason(write: Write) -> None:
+    found = HtmlFolder(write(CONFLUENCE), SITE).read({})
+    assert [one for one in found if isinstance(one, LeftOut)] == [
+        LeftOut("index.html", "list of Confluence's pages")
+    ]
 
 
 def test_canonical_addresses_win_on_the_sites_host_and_links_lead_to_them(write: Write) -> None:
@@ -198,4 +241,7 @@ def test_a_folder_is_opened_as_what_most_of_its_pages_are(write: Write, tmp_path
     (tmp_path / "other").mkdir()
     (tmp_path / "other/a.pdf").write_text("x")
     with pytest.raises(AskdocsError, match=r"other has no page of Markdown or HTML: its 1 files"):
+        open_source(str(tmp_path / "other"), None, SITE)
+    (tmp_path / "other/b.adoc").write_text("x")
+    with pytest.raises(AskdocsError, match=r"only AsciiDoc: name the HTML that `asciidoctor`"):
         open_source(str(tmp_path / "other"), None, SITE)

@@ -13,7 +13,7 @@ from gateway.settings import SecretStr
 from gateway.sources import fetch, reading, sitemap
 from gateway.sources.open import open_source
 from gateway.sources.site import Site, SitesSettings
-from gateway.sources.source import Broken, Changed, Unchanged
+from gateway.sources.source import Broken, Changed, LeftOut, Unchanged
 from gateway.wiki.page import Page
 from tests.sources.conftest import places
 from tests.sources.live_site import LiveSite, Reply, live_site, sitemap_xml
@@ -36,18 +36,19 @@ def reader(live: LiveSite, path: str = "/docs/", **settings: object) -> Site:
     return Site(live.url + path, SitesSettings.model_validate(values))
 
 
-def read(
-    source: Site, known: Mapping[str, str] | None = None
-) -> list[Unchanged | Changed | Broken]:
+Found = list[Unchanged | Changed | Broken | LeftOut]
+
+
+def read(source: Site, known: Mapping[str, str] | None = None) -> Found:
     return list(source.read(known or {}))
 
 
-def pages(found: list[Unchanged | Changed | Broken]) -> dict[str, Page]:
+def pages(found: Found) -> dict[str, Page]:
     assert not [one for one in found if isinstance(one, Broken)]
     return {one.page.path: one.page for one in found if isinstance(one, Changed)}
 
 
-def stamps(found: list[Unchanged | Changed | Broken]) -> dict[str, str]:
+def stamps(found: Found) -> dict[str, str]:
     return {one.page.path: one.stamp for one in found if isinstance(one, Changed)}
 
 
@@ -322,6 +323,25 @@ def test_pages_that_ask_for_it_are_left_out_and_their_links_followed(wiki: LiveS
         wiki.page(f"/docs/{name}", name.upper())
     assert list(pages(read(reader(wiki)))) == ["./", "b", "e"]
     assert not {"/docs/d", "/docs/f"} & set(wiki.paths())
+
+
+def test_what_is_left_out_is_told_with_the_reason(wiki: LiveSite) -> None:
+    links = "".join(f"<a href={name}>{name}</a> " for name in ("b", "c", "d", "e", "f", "g"))
+    wiki.page("/docs/", "Home", links)
+    wiki.page("/docs/c", "C", head=f"<link rel=canonical href='{wiki.url}/docs/b'>")
+    wiki.page("/docs/d", "B")
+    wiki.put("/docs/e", "<main></main>")
+    wiki.put("/docs/f", "<body class='mediawiki ns-special'><main>x</main>")
+    wiki.put("/docs/g", "<main>x</main>", headers={"X-Robots-Tag": "noindex"})
+    found = read(reader(wiki))
+    assert {one.path: one.why for one in found if isinstance(one, LeftOut)} == {
+        "c": "copy of another page",
+        "d": "copy of another page",
+        "e": "no text",
+        "f": "special page of MediaWiki",
+        "g": "marked noindex",
+    }
+    assert list(pages(found)) == ["./", "b"]
 
 
 def test_only_html_is_a_page_and_files_are_not_asked_for(wiki: LiveSite) -> None:
