@@ -173,8 +173,9 @@ def show(synced: Synced, dry_run: bool) -> None:
         out.print(f"  {escape(synced.omission)}")
     for left in synced.left_out[:LISTED] if dry_run else ():
         out.print(f"  o {escape(left.path)}: {escape(left.why)}")
-    if dry_run and len(synced.left_out) > LISTED:
-        out.print(f"  o and {len(synced.left_out) - LISTED:,} more; --json lists up to {LEFT_OUT:,}")
+    more = len(synced.left_out) - LISTED
+    if dry_run and more > 0:
+        out.print(f"  o and {more:,} more; --json lists up to {LEFT_OUT:,}")
     for one in synced.broken:
         out.print(f"  [red]![/red] {escape(one.path)}: {escape(one.why)}")
 
