@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.search import missing
+from gateway.search import carried, missing
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, build, writing
 from gateway.search.missing import embed_missing
@@ -84,3 +84,18 @@ def test_pages_that_move_and_a_site_that_does_are_not_embedded_again(
     with closing(Index(file)) as index:
         assert {page.path for page in index.pages()} == {"coffee.md", "kitchen/travel.md"}
         assert index.embedded() == (embedder.model, 2)
+
+
+def test_of_more_pages_that_move_than_are_held_the_first_are_embedded_again(
+    file: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed_missing(partial(writing, file), embedder)
+    monkeypatch.setattr(carried, "MOST", 2 * 384)
+    with writing(file) as writer:
+        for n in range(5):
+            writer.remove("", f"{n}.md")
+        for n in range(5):
+            writer.put("", page(f"moved/{n}.md", f"# Page {n}\n\nWord{n}"), "")
+        waiting = [writer.page(number) for number in writer.missing(embedder.model)]
+    assert [one and one.path for one in waiting] == ["moved/0.md", "moved/1.md", "moved/2.md"]
+    assert embed_missing(partial(writing, file), embedder) == 3
