@@ -197,10 +197,7 @@ class _SmallCache(Handler):
             'vllm:cache_config_info{block_size="16",cache_dtype="auto",engine="0",'
             'kv_cache_size_tokens="37696",num_gpu_blocks="2356"} 1.0\n'
         )
-        self.send_response(200)
-        self.send_header("content-length", str(len(metrics)))
-        self.end_headers()
-        self.wfile.write(metrics.encode())
+        self.send(200, metrics.encode())
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))

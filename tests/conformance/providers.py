@@ -10,25 +10,20 @@ import json
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
-from tests.speaking import serving
+from tests.speaking import Handler, serving
 
 KEY = "provider-secret"
 SAID = ("Hel", "lo.")
 Body = dict[str, Any]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        pass
-
+class _Handler(Handler):
     def do_GET(self) -> None:
         models = [{"id": "bge-reranker", "object": "model", "max_model_len": 512}]
-        self._json(200, {"object": "list", "data": models})
+        self.json(200, {"object": "list", "data": models})
 
     def do_POST(self) -> None:
         body: Body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -47,11 +42,11 @@ class _Handler(BaseHTTPRequestHandler):
                     for at, text, score in _scored(body)
                 ]
                 used = {"prompt_tokens": 9, "total_tokens": 9}
-                self._json(
+                self.json(
                     200, {"id": "r", "model": body["model"], "results": results, "usage": used}
                 )
             case "/v2/embed" | "/v2/rerank":
-                self._json(401, {"id": "e", "message": "invalid api token"})
+                self.json(401, {"id": "e", "message": "invalid api token"})
             case _:
                 self._anthropic_error(401, "authentication_error", "invalid x-api-key")
 
@@ -63,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _embed(self, body: Body) -> None:
         wrong = {"texts", "model", "input_type"} - body.keys()
         if wrong or not 1 <= len(body["texts"]) <= 96:
-            self._json(400, {"id": "e", "message": f"invalid request: {sorted(wrong)}"})
+            self.json(400, {"id": "e", "message": f"invalid request: {sorted(wrong)}"})
             return
         size = body.get("output_dimension", 1536)
         vectors = [[len(text) / 8, *[0.5] * (size - 1)] for text in body["texts"]]
@@ -73,15 +68,15 @@ class _Handler(BaseHTTPRequestHandler):
             coded = [base64.b64encode(one).decode() for one in packed]
             shown[kind] = {"float": vectors, "base64": coded}[kind]
         meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": 7}}
-        self._json(200, {"id": "e", "embeddings": shown, "texts": body["texts"], "meta": meta})
+        self.json(200, {"id": "e", "embeddings": shown, "texts": body["texts"], "meta": meta})
 
     def _rerank(self, body: Body) -> None:
         if {"query", "documents", "model"} - body.keys():
-            self._json(400, {"id": "e", "message": "invalid request"})
+            self.json(400, {"id": "e", "message": "invalid request"})
             return
         results = [{"index": at, "relevance_score": score} for at, _, score in _scored(body)]
         meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
-        self._json(200, {"id": "r", "results": results, "meta": meta})
+        self.json(200, {"id": "r", "results": results, "meta": meta})
 
     def _messages(self, body: Body) -> None:
         if {"model", "messages", "max_tokens"} - body.keys() or body["max_tokens"] == 13:
@@ -102,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = [{"type": "text", "text": "".join(SAID)}]
             usage = {"input_tokens": 12, "output_tokens": 5}
             whole = {"content": content, "stop_reason": "end_turn", "usage": usage}
-            self._json(200, {**head, **whole})
+            self.json(200, {**head, **whole})
             return
         self.send_response(200)
         self.send_header("content-type", "text/event-stream; charset=utf-8")
@@ -125,15 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _anthropic_error(self, status: int, kind: str, message: str) -> None:
-        self._json(status, {"type": "error", "error": {"type": kind, "message": message}})
-
-    def _json(self, status: int, body: object) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.json(status, {"type": "error", "error": {"type": kind, "message": message}})
 
 
 def _scored(body: Body) -> list[tuple[int, str, float]]:
@@ -148,8 +135,6 @@ def _scored(body: Body) -> list[tuple[int, str, float]]:
 
 class Providers(ThreadingHTTPServer):
     """`asked` lists path and body of each request, in order."""
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -1,18 +1,16 @@
 """A collector of traces for tests: OTLP over HTTP, with the real messages."""
 
 import gzip
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from http.server import ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 
-from tests.speaking import Handler
+from tests.speaking import Handler, serving
 
 PATIENCE = 120.0  # seconds, on a machine that has much else to do
 
@@ -73,22 +71,12 @@ def collector() -> Iterator[Collector]:
             found.raw += body
             found.spans += _read(messages.ExportTraceServiceRequest.FromString(body))
             answer = messages.ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.send(200, answer, "application/x-protobuf")
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     found = Collector(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=partial(server.serve_forever, 0.05))
-    thread.start()
-    try:
+    with serving(server):
         yield found
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _read(request: messages.ExportTraceServiceRequest) -> Iterator[Span]:

@@ -1,10 +1,8 @@
 """One trace from the box to the engine, as a collector gets it."""
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from http.server import ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -13,7 +11,7 @@ import pytest
 
 from tests import starting
 from tests.monitoring.otlp import PATIENCE, Collector, collector
-from tests.speaking import Handler
+from tests.speaking import Handler, serving
 from tests.widget.conftest import Box
 
 pytestmark = pytest.mark.slow
@@ -54,15 +52,9 @@ class Engine(Handler):
 def speaking() -> Iterator[tuple[str, list[str]]]:
     """The engine's address, and what it has heard of traces."""
     heard: list[str] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Speaking", (Engine,), {"heard": heard}))
-    thread = threading.Thread(target=partial(server.serve_forever, 0.05))
-    thread.start()
-    try:
+    handler = type("Speaking", (Engine,), {"heard": heard})
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/v1", heard
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class Traced(NamedTuple):

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
-from tests.speaking import serving
+from tests.speaking import Handler, serving
 
 
 @dataclass
@@ -94,10 +94,8 @@ def live_site() -> Iterator[LiveSite]:
     """A site that is served while the block runs."""
     site = LiveSite()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Else each page waits 40 ms for the acknowledgement of its headers.
-        disable_nagle_algorithm = True
+    class Served(Handler):
+        wbufsize = 0  # who has left is noticed where it is written to
 
         def do_GET(self) -> None:
             reply = site.reply(self.path)
@@ -129,11 +127,7 @@ def live_site() -> Iterator[LiveSite]:
             except ConnectionError:
                 self.close_connection = True
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Served)
     site.url = f"http://127.0.0.1:{server.server_address[1]}"
     with serving(server):
         yield site
