@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import IO
@@ -15,6 +14,7 @@ from typing import IO
 import pytest
 
 from tests.askdocs.conftest import ROOT
+from tests.waiting import until
 
 CODE = ("askdocs", "eval", "gateway", "requirements", "scripts", "training", "widget")
 FILES = ("LICENSE", "Makefile", "README.md", "pyproject.toml")
@@ -149,21 +149,13 @@ setup.set_up = lambda dev: setup.{way}
 setup.main()
 """
     first = subprocess.Popen([sys.executable, "-c", code], cwd=copy)
-    wait_for(began.exists)
+    until(began.exists)
     first.kill()
     first.wait()
     with (copy / ".setup.lock").open("w") as lock:
         assert not take(lock)
         waits.unlink()
-        wait_for(lambda: take(lock))
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    """Waits ten seconds at most for what must come true."""
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        until(lambda: take(lock))
 
 
 def take(lock: IO[str]) -> bool:

@@ -17,6 +17,7 @@ from askdocs import supervisor
 from askdocs.supervisor import Running, Service
 from gateway.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
+from tests.waiting import async_until, until
 
 
 class Desk:
@@ -69,14 +70,6 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     yield desk
     for running in desk.all:
         await running.stop()
-
-
-async def until(true: Callable[[], object], seconds: float = 15) -> None:
-    """Waits for what must come true."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -148,12 +141,12 @@ async def test_a_killed_one_is_started_again_with_another_pid(desk: Desk) -> Non
     first = running.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    await until(lambda: running.restarts == 1 and desk.said[-1][1].startswith("is back after"))
+    await async_until(lambda: running.restarts == 1 and desk.said[-1][1].startswith("is back"))
     assert desk.said[0] == ("part", "ended (signal SIGKILL); starting it again")
     assert running.pid not in (None, first)
     assert desk.pids == [first, running.pid]
     os.kill(running.pid or 0, signal.SIGKILL)
-    await until(lambda: running.restarts == 2 and running.pid is not None)
+    await async_until(lambda: running.restarts == 2 and running.pid is not None)
 
 
 @pytest.mark.slow
@@ -173,7 +166,7 @@ async def test_one_that_keeps_dying_is_started_with_growing_pauses(desk: Desk) -
         return False
 
     object.__setattr__(running.service, "ready", never)
-    await until(lambda: running.restarts == 3)
+    await async_until(lambda: running.restarts == 3)
     assert 0.5 + 0.2 + 0.4 + 0.8 <= time.monotonic() - began < 6
     assert ("part", "ended (exit code 7); starting it again") in desk.said
 
@@ -186,7 +179,7 @@ async def test_one_that_lived_long_enough_is_started_without_a_longer_pause(
     running = desk.running("import os, time\nopen(os.environ['READY'], 'w')\ntime.sleep(0.1)")
     began = time.monotonic()
     await running.start()
-    await until(lambda: running.restarts == 6)
+    await async_until(lambda: running.restarts == 6)
     assert time.monotonic() - began < 6 * (supervisor.FIRST_PAUSE + 1)
 
 
@@ -203,11 +196,11 @@ async def test_one_that_hangs_is_killed_with_its_children_and_started_again(desk
     began = time.monotonic()
     await running.start()
     first, grandchild = pid_of(running), int((desk.folder / "ready").read_text())
-    await until(lambda: desk.said[-1:] and desk.said[-1][1].startswith("is back after"))
+    await async_until(lambda: desk.said[-1:] and desk.said[-1][1].startswith("is back after"))
     # SIGTERM, which it ignores, would have had GRACE.
     assert time.monotonic() - began < supervisor.GRACE
     assert not alive(first)
-    await until(lambda: not alive(grandchild), 2)
+    await async_until(lambda: not alive(grandchild), 2)
     line = "hangs (no answer for 15 s): killed; starting it again"
     assert desk.said[0] == ("part", line)
     assert f"askdocs: {line}" in desk.log.read_text().splitlines()
@@ -239,7 +232,7 @@ async def test_one_that_is_never_ready_again_is_killed_and_started_once_more(des
 
     object.__setattr__(running.service, "ready", never)
     os.kill(pid_of(running), signal.SIGKILL)
-    await until(lambda: running.restarts == 2)
+    await async_until(lambda: running.restarts == 2)
     assert [text.partition(" after ")[0] for _, text in desk.said[1:]] == [
         "is not ready",
         "ended (signal SIGKILL); starting it again",
@@ -252,7 +245,7 @@ async def test_a_watch_that_fails_is_said(desk: Desk) -> None:
         raise RuntimeError("closed")
 
     await desk.running(SERVES, hung=hung).start()
-    await until(lambda: desk.said)
+    await async_until(lambda: desk.said)
     assert desk.said == [("part", "is not watched any more: RuntimeError('closed')")]
 
 
@@ -266,7 +259,7 @@ async def test_lines_for_people_are_shown_and_everything_is_in_the_log(desk: Des
     print(os.environ["COLOUR"])
     """
     await desk.running(code + SERVES.replace("\n", "\n    ")).start()
-    await until(lambda: desk.log.exists() and "green" in desk.log.read_text())
+    await async_until(lambda: desk.log.exists() and "green" in desk.log.read_text())
     assert desk.said == [("part", "grün [bold]x[/bold] 100% %s")]
     log = desk.log.read_text(encoding="utf-8").splitlines()
     assert log == [
@@ -281,14 +274,14 @@ async def test_lines_for_people_are_shown_and_everything_is_in_the_log(desk: Des
 async def test_a_line_without_an_end_does_not_stop_the_log(desk: Desk) -> None:
     code = "print('x' * 5_000_000)\nprint('after it')\n"
     await desk.running(code + SERVES).start()
-    await until(lambda: desk.log.exists() and "after it" in desk.log.read_text())
+    await async_until(lambda: desk.log.exists() and "after it" in desk.log.read_text())
 
 
 async def test_a_full_log_is_kept_aside_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "LARGEST_LOG", 10_000)
     code = "for n in range(3000): print('line', n)\n"
     await desk.running(code + SERVES).start()
-    await until(lambda: desk.log.exists() and "line 2999" in desk.log.read_text())
+    await async_until(lambda: desk.log.exists() and "line 2999" in desk.log.read_text())
     old = desk.log.with_name("part.log.1")
     assert desk.log.stat().st_size <= 10_000
     assert 0 < old.stat().st_size <= 10_000
@@ -317,7 +310,7 @@ async def test_stop_ends_grandchildren_too(desk: Desk) -> None:
     grandchild = int((desk.folder / "ready").read_text())
     assert alive(grandchild)
     await running.stop()
-    await until(lambda: not alive(grandchild), 2)
+    await async_until(lambda: not alive(grandchild), 2)
 
 
 @pytest.mark.slow
@@ -329,7 +322,7 @@ async def test_stop_ends_within_ten_seconds_those_that_ignore_it(desk: Desk) -> 
     await running.stop()
     assert supervisor.GRACE - 1 < time.monotonic() - began < 10
     assert pid is not None
-    await until(lambda: not alive(pid) and not alive(grandchild), 2)
+    await async_until(lambda: not alive(pid) and not alive(grandchild), 2)
 
 
 async def test_a_child_that_lives_on_does_not_hide_that_its_parent_was_killed(desk: Desk) -> None:
@@ -337,8 +330,8 @@ async def test_a_child_that_lives_on_does_not_hide_that_its_parent_was_killed(de
     await running.start()
     grandchild = int((desk.folder / "ready").read_text())
     os.kill(running.pid or 0, signal.SIGKILL)
-    await until(lambda: not alive(grandchild), 5)
-    await until(lambda: running.restarts == 1, 5)
+    await async_until(lambda: not alive(grandchild), 5)
+    await async_until(lambda: running.restarts == 1, 5)
 
 
 async def test_stop_does_not_wait_for_one_that_went_its_own_way(desk: Desk) -> None:
@@ -361,7 +354,7 @@ async def test_stop_during_the_pause_before_a_new_start_starts_nothing(desk: Des
     running = desk.running(SERVES)
     await running.start()
     os.kill(running.pid or 0, signal.SIGKILL)
-    await until(lambda: desk.said != [])
+    await async_until(lambda: desk.said != [])
     await running.stop()
     await asyncio.sleep(0.5)
     assert running.restarts == 0
@@ -405,10 +398,7 @@ asyncio.run(main())
         assert alive(pid)
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 5
-        while alive(pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: not alive(pid), 5)
 
 
 def test_last_words_are_the_last_lines_that_say_something(tmp_path: Path) -> None:

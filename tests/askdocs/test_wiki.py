@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from askdocs.wiki import Wiki
 from gateway.errors import AskdocsError
 from gateway.search.index import Index, writing
 from tests.gateway.conftest import page
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -29,15 +29,6 @@ def urls(home: Home) -> list[str]:
         return [page.url for page in index.pages()]
     finally:
         index.close()
-
-
-def soon(what: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_a_folder_of_markdown_is_read_as_the_site_that_up_builds(wiki: Path, home: Home) -> None:
@@ -141,15 +132,15 @@ def test_changes_are_followed_and_errors_said_once(wiki: Path, home: Home) -> No
     thread.start()
     try:
         (wiki / "new.md").write_text("# New\n\nText.\n")
-        assert soon(lambda: "3 pages, 1 added" in said)
+        until(lambda: "3 pages, 1 added" in said)
         (wiki / "new.md").write_bytes(b"\xff")
-        assert soon(lambda: any(line.startswith("new.md: not UTF-8") for line in said))
+        until(lambda: any(line.startswith("new.md: not UTF-8") for line in said))
         elsewhere = wiki.rename(wiki.with_name("elsewhere"))
         time.sleep(1)
         elsewhere.rename(wiki)
         (wiki / "ports.md").unlink()
-        assert soon(lambda: "2 pages, 1 removed" in said or "1 pages, 1 removed" in said)
-        assert soon(lambda: len(changed) == 2)
+        until(lambda: "2 pages, 1 removed" in said or "1 pages, 1 removed" in said)
+        until(lambda: len(changed) == 2)
     finally:
         up.stop.set()
         thread.join(20)

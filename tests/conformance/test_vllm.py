@@ -2,8 +2,7 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from tests import starting
 from tests.conformance.test_openai import HELLO, TOOL
 from tests.starting import KEY
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -170,10 +170,3 @@ def test_when_the_client_leaves_vllm_writes_no_more(lane: Lane, stream: bool) ->
     until(lambda: lane.running() == 0)
     # In tokens, since a busy machine does everything later. All of the answer takes a minute.
     assert lane.written() - before < 750
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

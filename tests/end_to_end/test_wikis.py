@@ -1,8 +1,6 @@
 """Wikis that change while `askdocs up` runs, and those that are no Markdown."""
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -10,6 +8,7 @@ import pytest
 
 from tests.end_to_end.running import Askdocs, up
 from tests.starting import shown
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -18,15 +17,6 @@ PAGE = """<!doctype html><html><head><title>Coffee</title></head><body><main>
 <h2 id="descale">How do I descale the coffee machine?</h2>
 <p>Press the blue button for 7 seconds and pour 40 ml of citric acid into the tank.</p>
 </main></body></html>"""
-
-
-def soon(what: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True
 
 
 def answer(askdocs: Askdocs, question: str) -> str:
@@ -39,15 +29,15 @@ def test_pages_are_read_ahead_and_one_that_is_edited_or_deleted_is_seen_without_
     with up(tmp_path / "home", wiki) as askdocs:
         question = "How do I descale the coffee machine?"
         assert "40 ml" in answer(askdocs, question)
-        assert soon(lambda: "2 of 2 pages are warm" in askdocs.text())
+        until(lambda: "2 of 2 pages are warm" in askdocs.text())
         page = (wiki / "coffee.md").read_text().replace("40 ml", "90 ml")
         (wiki / "coffee.md").write_text(page)
-        assert soon(lambda: "90 ml" in answer(askdocs, question))
+        until(lambda: "90 ml" in answer(askdocs, question))
         site = askdocs.status()["parts"]["site"]["url"]
-        assert soon(lambda: "90 ml" in httpx.get(f"{site}coffee/").text)
+        until(lambda: "90 ml" in httpx.get(f"{site}coffee/").text)
         assert "wiki     2 pages, 1 changed" in askdocs.text()
         (wiki / "coffee.md").unlink()
-        assert soon(lambda: "90 ml" not in answer(askdocs, question))
+        until(lambda: "90 ml" not in answer(askdocs, question))
         assert askdocs.status()["index"]["pages"] == 1
 
 

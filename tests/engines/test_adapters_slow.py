@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tests import starting
 from tests.engines import random_adapter
 from tests.training.versions import FACTS
 from tests.vllm_serving import serving_folder
+from tests.waiting import async_until
 from training.versions.open import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -135,11 +136,11 @@ async def test_a_version_is_loaded_when_it_is_wanted_and_taken_away_when_it_is_n
     following = asyncio.create_task(deployed.follow())
     try:
         deployments.want(database, version, str(store.place))
-        await until(lambda: state(database, version) in ("ready", "failed"))
+        await async_until(lambda: state(database, version) in ("ready", "failed"), 300)
         assert state(database, version) == "ready", said
         assert (await answered(uses.gateway, version))[0] == version
         deployments.stop(database, version)
-        await until(lambda: state(database, version) is None)
+        await async_until(lambda: state(database, version) is None, 300)
         async with httpx.AsyncClient() as client:
             while version in (await client.get(f"{uses.engine}/models", timeout=60)).text:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
@@ -162,12 +163,6 @@ async def no_process(name: str, model: Path, port: int) -> Launch:
 def state(database: sa.Engine, version: str) -> str | None:
     one = deployments.find(database, version)
     return one.state if one else None
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(300):
-        while not is_so():  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
 
 
 @pytest.mark.skipif(GPU, reason="a GPU frees a place when it unloads")

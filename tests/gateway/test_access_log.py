@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gateway import access_log
 from gateway.access_log import AccessLog, Entry
 from gateway.errors import AskdocsError
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -334,10 +335,3 @@ def test_a_line_costs_microseconds(tmp_path: Path) -> None:
         best = min(best, (time.process_time() - began) / 200)
     log.close()
     assert best < 50e-6  # 7 on the machine of docs/logs.md; the bound is for slower ones
-
-
-def until(is_so: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -28,6 +28,7 @@ from gateway.limits.limiter import Limiter, connect
 from gateway.limits.wire import Wire
 from tests.gateway.redis_server import RedisServer, need_redis, redis
 from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, edges, key, nothing
+from tests.waiting import async_until
 
 # Real servers, which take their time.
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -52,15 +53,6 @@ async def limiters(redis: RedisServer) -> AsyncIterator[Connect]:
     yield make
     for limiter in made:
         await limiter.close()
-
-
-async def until(fact: Callable[[], bool], seconds: float = 5) -> float:
-    """How long it took."""
-    start = time.monotonic()
-    while not fact():
-        assert time.monotonic() - start < seconds
-        await asyncio.sleep(0.005)
-    return time.monotonic() - start
 
 
 async def admitted(limiter: Limiter, key: Key, tokens: int = 1) -> Grant | None:
@@ -375,7 +367,7 @@ async def test_idle_keys_leave_nothing_in_redis(redis: RedisServer, limiters: Co
     limiter._shared._leases.clear()  # type: ignore[union-attr]
     with redis.client() as client:
         assert client.dbsize() > 100
-        await until(lambda: client.keys("askdocs:limits:id-*") == [])
+        await async_until(lambda: client.keys("askdocs:limits:id-*") == [], 5)
 
 
 async def test_a_key_without_limits_does_not_ask_redis(
@@ -401,7 +393,7 @@ async def test_scripts_that_redis_forgot_are_sent_again(
     with redis.client() as client:
         client.script_flush()
         limiter.settle(grant, 5)
-        await until(lambda: client.zcard("askdocs:limits:id-ci:leases") == 0)
+        await async_until(lambda: client.zcard("askdocs:limits:id-ci:leases") == 0, 5)
         client.script_flush()
     assert (await limiter.admit(asking, 9)).counts.tokens == 14
     assert limiter.local_decisions == 0
@@ -438,7 +430,7 @@ async def test_a_redis_that_is_away_holds_up_nobody_and_comes_back_by_itself(
     limiter.settle(shared_grant, 5)
 
     redis.thaw() if how == "frozen" else redis.start()
-    await until(lambda: not limiter.is_local, 3)
+    await async_until(lambda: not limiter.is_local, 3)
     for grant in local:
         limiter.settle(grant, 10)
     grant = await limiter.admit(asking, 10)
@@ -470,7 +462,7 @@ async def test_a_redis_that_takes_no_writes_counts_as_away(
         await asyncio.sleep(1.2)  # the probe does not take it for well
         assert limiter.is_local
         client.execute_command(*mends)
-    await until(lambda: not limiter.is_local, 3)
+    await async_until(lambda: not limiter.is_local, 3)
     limiter.settle(grant, 50)
     assert (await limiter.admit(asking, 1)).counts.tokens == 1
 
@@ -481,7 +473,7 @@ async def test_a_connection_that_redis_closes_is_made_again_at_once(
     limiter = await limiters()
     with redis.client() as client:
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    assert await until(lambda: "is back" in caplog.text) < 0.5
+    await async_until(lambda: "is back" in caplog.text, 0.5)
     assert not limiter.is_local
 
 
@@ -492,9 +484,9 @@ async def test_requests_that_run_keep_their_place_when_redis_restarts_empty(
     asking = key(max_parallel=2)
     grants = [await limiter.admit(asking, 1), await limiter.admit(asking, 1)]
     redis.kill()
-    await until(lambda: limiter.is_local)
+    await async_until(lambda: limiter.is_local, 5)
     redis.start()
-    await until(lambda: not limiter.is_local)
+    await async_until(lambda: not limiter.is_local, 5)
     assert await admitted(limiter, asking) is None
     limiter.settle(grants[0], 1)
     assert await admitted(limiter, asking) is not None
@@ -511,7 +503,7 @@ async def test_a_gateway_that_starts_without_its_redis_finds_it_later(
     assert await admitted(limiter, key(rpm=1)) is None
     server.start()
     try:
-        await until(lambda: not limiter.is_local)
+        await async_until(lambda: not limiter.is_local, 5)
         assert await admitted(limiter, key(rpm=1)) is not None
     finally:
         server.kill()
@@ -560,7 +552,7 @@ async def test_password_and_database_are_taken_from_the_address_and_never_shown(
             await connect(f"redis://:s3%3Acret@{place}/999", nothing)
     finally:
         server.kill()
-    await until(lambda: limiter.is_local)
+    await async_until(lambda: limiter.is_local, 5)
     assert f"Redis at {place} database 3 is away" in caplog.text
     assert "cret" not in caplog.text
 

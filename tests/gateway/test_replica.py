@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from gateway.settings import load
 from gateway.traffic import Traffic
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres, postgres
+from tests.waiting import until
 
 # A real server, which takes its time.
 pytestmark = pytest.mark.slow
@@ -64,13 +65,6 @@ def put(file: Path, url: str, **texts: str) -> None:
     with open_writing(file, url) as writer:
         for name, text in texts.items():
             writer.put("wiki", page(f"{name}.md", text), "1")
-
-
-def until(done: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def content(file: Path) -> object:

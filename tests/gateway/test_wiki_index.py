@@ -17,6 +17,7 @@ from gateway.settings import load
 from gateway.traffic import Traffic
 from gateway.wiki_index import Keeper, alone, prepare
 from tests.starting import shown
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -38,15 +39,6 @@ def opened(tmp_path: Path) -> Iterator[Callable[[GatewaySettings], Index]]:
     yield open_index
     for index in indexes:
         index.close()
-
-
-def soon(what: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def keeper(
@@ -102,10 +94,10 @@ def test_vectors_of_pages_that_come_in_are_worked_out(
     of = settings(tmp_path, docs=str(wiki))
     index = opened(of)
     with keeper(of, index, embedder).at_work():
-        assert soon(lambda: index.embedded() == (embedder.model, 2))
+        until(lambda: index.embedded() == (embedder.model, 2))
         (wiki / "new.md").write_text("# New\n\nText.\n")
         prepare(of, say=lambda text: None)
-        assert soon(lambda: index.embedded()[1] == 3)
+        until(lambda: index.embedded()[1] == 3)
 
 
 async def test_a_page_that_has_just_changed_is_not_refused_until_its_vectors_are_there(
@@ -114,7 +106,7 @@ async def test_a_page_that_has_just_changed_is_not_refused_until_its_vectors_are
     of = settings(tmp_path, docs=str(wiki))
     index = opened(of)
     with keeper(of, index, embedder).at_work():
-        assert soon(lambda: index.embedded()[1] == 2)
+        until(lambda: index.embedded()[1] == 2)
     page = "# Coffee\n\n## How do I descale the coffee machine?\n\nPress the blue button.\n"
     (wiki / "coffee.md").write_text(page)
     prepare(of, say=lambda text: None)
@@ -130,9 +122,10 @@ def test_work_stands_back_while_the_worker_answers(
     of = settings(tmp_path, docs=str(wiki))
     index, traffic = opened(of), Traffic()
     with traffic.request(), keeper(of, index, embedder, traffic).at_work():
-        assert not soon(lambda: index.embedded()[1] > 0, seconds=1)
+        time.sleep(1)
+        assert index.embedded()[1] == 0
     with keeper(of, index, embedder, traffic).at_work():
-        assert soon(lambda: index.embedded()[1] == 2)
+        until(lambda: index.embedded()[1] == 2)
 
 
 def test_one_process_works_and_another_takes_over(
@@ -144,8 +137,9 @@ def test_one_process_works_and_another_takes_over(
         with alone(of.index) as mine:  # as `askdocs docs sync`, while it works vectors out
             assert mine
             stack.enter_context(keeper(of, index, embedder).at_work())
-            assert not soon(lambda: index.embedded()[1] > 0, seconds=1)
-        assert soon(lambda: index.embedded()[1] == 2)
+            time.sleep(1)
+            assert index.embedded()[1] == 0
+        until(lambda: index.embedded()[1] == 2)
         with alone(of.index) as mine:
             assert not mine
 
@@ -156,9 +150,9 @@ def test_a_folder_is_followed_while_the_gateway_runs(
     index = opened(of := settings(tmp_path, docs=str(wiki)))
     with keeper(of, index).at_work():
         (wiki / "coffee.md").write_text("# Tea\n\nGreen.\n")
-        assert soon(lambda: "Tea" in [page.title for page in index.pages()])
+        until(lambda: "Tea" in [page.title for page in index.pages()])
         (wiki / "coffee.md").unlink()
-        assert soon(lambda: index.size == 1)
+        until(lambda: index.size == 1)
 
 
 def test_a_page_that_cannot_be_read_is_said(
@@ -167,7 +161,7 @@ def test_a_page_that_cannot_be_read_is_said(
     index = opened(of := settings(tmp_path, docs=str(wiki)))
     with keeper(of, index).at_work():
         (wiki / "coffee.md").write_bytes(b"# Caf\xe9\n")
-        assert soon(lambda: "coffee.md: not read" in caplog.text)
+        until(lambda: "coffee.md: not read" in caplog.text)
     assert "Coffee" in [page.title for page in index.pages()]
 
 
@@ -181,7 +175,7 @@ def test_a_site_is_read_while_the_gateway_runs(tmp_path: Path, opened: Opened) -
         index = opened(of)
         assert index.size == 0  # nobody waits for a site
         with keeper(of, index).at_work():
-            assert soon(lambda: index.size == 1)
+            until(lambda: index.size == 1)
     assert index.sources()[0].name == address
 
 

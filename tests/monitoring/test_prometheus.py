@@ -12,7 +12,8 @@ import pytest
 from tests import starting
 from tests.monitoring.dashboards import Query, metrics_of, queries, variables
 from tests.monitoring.test_alerts import alerts
-from tests.monitoring.watching import Prometheus, until, watching
+from tests.monitoring.watching import PATIENCE, Prometheus, watching
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -66,9 +67,9 @@ def test_the_alerts_are_evaluated_and_one_engine_is_seen_to_be_away(running: Pro
         groups = running.get("rules")["groups"]
         return {rule["name"]: rule for group in groups for rule in group["rules"]}
 
-    until(lambda: all(rule["health"] == "ok" for rule in told().values()), str(told()))
+    until(lambda: all(rule["health"] == "ok" for rule in told().values()), PATIENCE)
     assert set(told()) == {rule["alert"] for rule in alerts()}
-    until(lambda: told()["AskdocsEngineDown"]["state"] in ("pending", "firing"), str(told()))
+    until(lambda: told()["AskdocsEngineDown"]["state"] in ("pending", "firing"), PATIENCE)
     (alert,) = told()["AskdocsEngineDown"]["alerts"]
     assert alert["labels"]["model"] == "away"
     assert told()["AskdocsDown"]["state"] == "inactive"

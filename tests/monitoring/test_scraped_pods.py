@@ -26,7 +26,8 @@ from tests.docs.test_kubernetes import (
 )
 from tests.docs.test_kubernetes import Pod as Who
 from tests.monitoring.test_alerts import CONFIG, KUBERNETES
-from tests.monitoring.watching import started, until
+from tests.monitoring.watching import PATIENCE, started
+from tests.waiting import until
 
 JOBS: dict[str, Any] = {job["job_name"]: job for job in read(KUBERNETES)["scrape_configs"]}
 PODS = {"gateway": GATEWAY, "widget": WIDGET, "engine": ENGINE}
@@ -118,7 +119,7 @@ def test_each_pod_that_runs_is_asked_once_at_its_port(tmp_path: Path) -> None:
                 ]
                 return {job for job, _, _ in found} == JOBS.keys()
 
-            until(complete, "Prometheus finds no pods")
+            until(complete, PATIENCE)
             assert sorted(found) == sorted(wanted)
 
 

@@ -5,8 +5,7 @@ import math
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 from tests import starting
 from tests.monitoring.test_alerts import CONFIG, RULES
 from tests.parts import require
+from tests.waiting import until
 from tests.widget.conftest import Box
 
 PATIENCE = 120.0  # seconds, on a machine that has much else to do
@@ -55,13 +55,6 @@ class Prometheus:
         return reply.raise_for_status().json()["data"]
 
 
-def until(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-
-
 @contextmanager
 def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
     """With the shipped configuration, but for the targets' addresses, and asking every second."""
@@ -97,7 +90,7 @@ def started(folder: Path, config: dict[str, Any]) -> Iterator[Prometheus]:
             found[:] = re.findall(r'"Listening on" address=(127\.0\.0\.1:\d+)', log.read_text())
             return bool(found) and "Server is ready" in log.read_text()
 
-        until(listens, "Prometheus does not listen")
+        until(listens, PATIENCE)
         yield Prometheus(f"http://{found[0]}")
     finally:
         process.terminate()
@@ -144,7 +137,7 @@ def watching(folder: Path, engine: int) -> Iterator[Prometheus]:
         }
         box = Box(url, None)  # type: ignore[arg-type]
         with prometheus(folder, targets) as running:
-            until(lambda: running.query('sum(up{job=~".+"})') == [3], "not every target is up")
+            until(lambda: running.query('sum(up{job=~".+"})') == [3], PATIENCE)
             # What begins at its first value has no rate: it is seen once, and then asked again.
             for round_ in range(1, 3):
                 id = ask(box, ANSWERED)
@@ -164,11 +157,11 @@ def watching(folder: Path, engine: int) -> Iterator[Prometheus]:
                 counted = 3.0 * round_
                 until(
                     lambda: running.query("sum(askdocs_gateway_answers_total)") == [counted],  # noqa: B023
-                    "the answers are not seen",
+                    PATIENCE,
                 )
             assert box.post("votes", HTMX, ask=id, vote="down").status_code == 200
             until(
                 lambda: running.query("sum(increase(askdocs_gateway_votes_total[1m])) > 0") != [],
-                "the vote is not seen",
+                PATIENCE,
             )
             yield running
