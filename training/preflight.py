@@ -141,7 +141,7 @@ def _of_dataset(
 
 def _of_machine(recipe: Recipe, machine: Machine) -> Iterator[str]:
     count = len(machine.gpus)
-    if recipe.dtype == "bfloat16" and not machine.bfloat16:
+    if recipe.dtype == "bfloat16" and not machine.bfloat16 and not needs_gpu(recipe):
         yield (
             'dtype = "bfloat16": this processor does not multiply it, and would take some forty'
             ' times as long as with float32: set dtype = "auto"'

@@ -154,8 +154,10 @@ def test_what_never_fits_is_said() -> None:
     assert "take a machine with more memory" in said
 
 
-def test_a_gpu_recipe_is_refused_without_one() -> None:
-    found = problems(LARGE, dataset([4000] * 100), LLAMA)
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_a_gpu_recipe_is_refused_without_one(bfloat16: bool) -> None:
+    plain = HERE._replace(bfloat16=bfloat16)
+    found = problems(LARGE, dataset([4000] * 100), LLAMA, plain)
     assert [text.split(" needs an NVIDIA GPU")[0] for text in found] == [
         "load_in_4bit = true",
         'optimizer = "adamw_8bit"',
