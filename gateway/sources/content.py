@@ -79,7 +79,7 @@ def content(tree: LexborHTMLParser, text: str) -> LexborNode:
     for element in found.css("aside, header, ul, div"):
         if element.mem_id != found.mem_id and _is_menu(element):
             element.decompose()
-    for element in _ways(found):
+    for element in list(_ways(found)):  # first all of them: it looks at what stands around links
         element.decompose()
     return found
 
