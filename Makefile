@@ -9,7 +9,7 @@ ARGS ?=
 ROUNDS ?= 3
 # Python keeps what it compiles, else each run compiles every test anew.
 unexport PYTHONDONTWRITEBYTECODE
-SIDE_BY_SIDE := --numprocesses 2 --dist loadscope --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help setup setup-dev run test test-fast chaos lint format lock
 

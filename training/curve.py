@@ -4,13 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
-
-from training.picture import HEIGHT, Plot
-
-WIDTH = 800
 TRAIN, VALIDATION = "#9db4d6", "#c44e52"
-TICKS = 4
 
 Points = Sequence[tuple[int, float]]
 """Step and loss, by step."""
@@ -18,31 +12,19 @@ Points = Sequence[tuple[int, float]]
 
 def draw(file: Path, train: Points, validation: Points) -> None:
     """Write a PNG, whole or not at all; without points it has axes alone."""
-    picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    plot = Plot(ImageDraw.Draw(picture), 0, WIDTH)
-    losses = [loss for _, loss in (*train, *validation)]
-    low, high = min(losses, default=0.0), max(losses, default=1.0)
-    last = max([step for step, _ in (*train, *validation)], default=1)
-    span = max(high - low, 1e-6)
+    # Here, because it takes a second to load.
+    from matplotlib.figure import Figure
 
-    def at(step: int, loss: float) -> tuple[float, float]:
-        return plot.at(step / max(1, last), (loss - low) / span)
-
-    if len(train) > 1:
-        plot.drawing.line([at(*point) for point in train], TRAIN, 2)
-    if len(validation) > 1:
-        plot.drawing.line([at(*point) for point in validation], VALIDATION, 2)
-    for point in validation:
-        x, y = at(*point)
-        plot.drawing.ellipse((x - 4, y - 4, x + 4, y + 4), VALIDATION)
-    parts = [number / TICKS for number in range(TICKS + 1)]
-    plot.axes(
-        "Loss by step",
-        [(part, f"{part * last:,.0f}") for part in parts],
-        [(part, f"{low + part * span:.2f}") for part in parts],
-    )
-    for row, (name, colour) in enumerate((("training", TRAIN), ("validation", VALIDATION))):
-        plot.drawing.text((WIDTH - 140, 30 + 18 * row), name, colour, plot.font)
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.add_subplot(title="Loss by step", xlabel="step")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.plot(*_columns(train), color=TRAIN, label="training")
+    axes.plot(*_columns(validation), color=VALIDATION, label="validation", marker="o")
+    axes.legend(frameon=False, loc="upper right")
     new = file.with_name(f"{file.name}.{os.getpid()}.new")
-    picture.save(new, "PNG")
+    figure.savefig(new, format="png")
     new.replace(file)
+
+
+def _columns(points: Points) -> tuple[list[int], list[float]]:
+    return [step for step, _ in points], [loss for _, loss in points]

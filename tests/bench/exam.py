@@ -5,11 +5,13 @@
 The contender is given the right page of this project's own docs, and the engine is the stand-in
 for GPUs (eval/bench/gpu.py): it says the page word by word, 120 to 280 tokens, so that hardly two
 answers are the same, and tells how long it took for each of them. Each has its written answer, a
-line of the page, with which its meaning is compared. The environment is that of
+line of the page, with which its meaning is compared. What the engine alone needs is as if each
+question had been asked in the moment in which an answer ended. The environment is that of
 .cache/eval, or of TEST_EVAL_HOME.
 """
 
 import argparse
+import heapq
 import json
 import os
 import subprocess
@@ -62,7 +64,7 @@ def exam(folder: Path, questions: int, at_once: int, gap: float) -> None:
             }
             command = _eval(argv, home)
             report = _eval(["report", run], home)
-        alone = sum(timing.last for timing in timings(upstream).values()) / at_once
+        alone = end([timing.last for timing in timings(upstream).values()], at_once)
     took = measured.read(run).took[CONTENDER]
     errors = sum(bool(one.error) for one in answer.latest(run).values())
     compared = len((run / similarity.FILE).read_text().splitlines())
@@ -76,6 +78,14 @@ def exam(folder: Path, questions: int, at_once: int, gap: float) -> None:
     ):
         print(f"| {name} | {seconds:.1f} ({seconds / alone - 1:+.1%}) |")
     print(f"| `askdocs eval report` | {report:.1f} |")
+
+
+def end(answers: Sequence[float], at_once: int) -> float:
+    """When the last of these answers ends, in seconds, if so many are always under way."""
+    ends = [0.0] * at_once
+    for seconds in answers:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends)
 
 
 def _eval(argv: Sequence[str | Path], home: Mapping[str, str]) -> float:
