@@ -7,11 +7,11 @@ from starlette.types import ASGIApp, Message, Send
 
 from gateway.continuation import Continuation
 from gateway.dispatch import Opened, stated
+from gateway.edge import WRITER
 from gateway.exchange import Exchange
 from gateway.fleet import LOOPBACK, LOOPBACK_HEADERS
 from gateway.http import DONE, JSON, ApiError, Reply, broken_off, dump, unavailable
 from gateway.lane import LaneError, LaneReply
-from gateway.server import WRITER
 from gateway.stream import Stream, rename
 
 STREAM_START = [

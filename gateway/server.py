@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn on uvloop and httptools, in one process or several, with a guarded edge.
+"""The HTTP server: uvicorn with the edge as its protocol, in one process or several.
 
     serve("gateway.app:create", settings)
 
@@ -14,18 +14,15 @@ says so.
 import asyncio
 import contextlib
 import gc
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import re
 import signal
 import socket
 import sys
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -33,32 +30,22 @@ from typing import cast
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.config import GatewaySettings
+from gateway.edge import Edge
 from gateway.errors import AskdocsError
 from gateway.process import prepare
 
-MAX_HEAD = 65536  # bytes of a request's first line and headers
-HEAD_S = 10.0  # for the headers to be complete, from the first byte on
-LINGER_S = 2.0  # that a refused client may go on sending, unread, while it reads the refusal
 KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep a quiet connection
 # That a worker which is replaced leaves quiet connections open. The pools of httpx and the SDKs of
 # OpenAI close theirs after 5 seconds and less; to close one first can cross a request on its way.
 QUIET_S = 6.0
-HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn
 BACKLOG = 2048
 # New objects until the youngest are looked through, and how many of such rounds until older ones
 # are. By Python's own numbers, 700 and 10, a tenth of the time under load went into that.
 GC = (20_000, 20, 20)
 
-WRITER = "askdocs.writer"
-"""The extension of ASGI's scope that has `write_body` and `drain`."""
-
 _spawn = multiprocessing.get_context("spawn")
-
-_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
-
 
 Renew = Callable[[Connection], None]
 """Runs in a process of its own at SIGHUP, and sends the environment of the new workers. What ends
@@ -370,199 +357,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-class Edge(HttpToolsProtocol):
-    """A connection that is not trusted to be well-behaved before its headers are complete.
-
-    Headers of more than `MAX_HEAD` bytes, headers that take longer than `HEAD_S`, and what is not
-    HTTP are answered in OpenAI's shape, and the connection is closed. Bodies are for the app.
-    """
-
-    _in_head = False
-    _in_message = False
-    _head_bytes = 0  # of reads that ended within the headers
-    _reading = 0  # bytes of the read that is being parsed
-    _timer: asyncio.TimerHandle | None = None
-    _refusal: tuple[int, str, str] | None = None
-    _refused = False
-    _retiring = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.outbox = _Outbox(self.loop, transport)
-        super().connection_made(cast(asyncio.Transport, self.outbox))
-        self._timer = self.loop.call_later(HEAD_S, self._late)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._refused:
-            return
-        if (self._in_head or not self._in_message) and data.find(b"pgrade", 0, 4096) >= 0:
-            data = _without_upgrade(data)
-        self._reading = len(data)
-        super().data_received(data)
-        if self._in_head and not self._refused:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                self._refusal = _TOO_LARGE
-                self.send_400_response("")
-            elif self._timer is None:
-                self._timer = self.loop.call_later(HEAD_S, self._late)
-
-    def on_message_begin(self) -> None:
-        self._in_head = self._in_message = True
-        self._head_bytes = 0
-        super().on_message_begin()
-        self.scope["extensions"] = {WRITER: self}  # type: ignore[dict-item]
-
-    def on_headers_complete(self) -> None:
-        self._stop_timer()
-        if self._head_bytes + self._reading > MAX_HEAD:  # a body may be part of it
-            size = sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size + len(self.url) > MAX_HEAD:
-                self._refusal = _TOO_LARGE
-                raise ValueError("headers too large")  # uvicorn calls send_400_response
-        self._in_head = False
-        super().on_headers_complete()
-        if self._retiring:
-            self._announce_end()
-
-    def on_message_complete(self) -> None:
-        self._in_message = False
-        super().on_message_complete()
-
-    def retire(self) -> None:
-        """Close after the answer under way, or after the next one; its client is told so."""
-        self._retiring = True
-        if self._is_answering():
-            self._announce_end()
-
-    def _announce_end(self) -> None:
-        self.cycle.keep_alive = False
-        self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
-
-    def write_body(self, data: bytes) -> bool:
-        """A part of the body of the response under way, without ASGI's `send`.
-
-        For what is relayed as it comes: no task has to wake up. Only between `send` of the
-        response's start, without a content-length, and of its end. Returns whether more may come;
-        if not, await `drain`.
-        """
-        if data:
-            self.outbox.write_now(b"%x\r\n%b\r\n" % (len(data), data))
-        return not self.flow.write_paused
-
-    async def drain(self) -> None:
-        """Until the client has read enough of what was written."""
-        await self.flow.drain()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what came, and close. uvicorn calls it for what its parser does not take."""
-        self._refused = True
-        self._stop_timer()
-        if self._is_answering():
-            if self.cycle.response_started or self._in_head or self.pipeline:
-                self.transport.abort()  # this must not go into the answer to an earlier request
-                return
-            self.cycle.disconnected = True  # its body is broken: the app need not wait for it
-            self.cycle.message_event.set()
-        status, message, code = self._refusal or _NOT_HTTP
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-        body = json.dumps({"error": error}).encode()
-        head = (
-            b"content-type: application/json\r\ncontent-length: %d\r\n"
-            b"x-request-id: %b\r\nconnection: close\r\n\r\n"
-        )
-        tail = head % (len(body), uuid.uuid4().hex.encode())
-        self.transport.write(STATUS_LINE[status] + tail + body)
-        if self.transport.can_write_eof():
-            # Closing with bytes unread resets the connection, and the client may lose the answer.
-            self.transport.write_eof()
-            self._timer = self.loop.call_later(LINGER_S, self.transport.abort)
-        else:
-            self.transport.close()
-
-    def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def _late(self) -> None:
-        self._timer = None
-        if self._is_answering():
-            self._timer = self.loop.call_later(HEAD_S, self._late)  # let that answer end first
-        elif self._in_head:
-            self._refusal = _TOO_SLOW
-            self.send_400_response("")
-        else:  # not one byte
-            self.transport.close()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-class _Outbox:
-    """The transport, with what is written in one turn of the event loop sent at once.
-
-    uvloop makes a system call of every write, which also wakes the client up: 30 us for the head of
-    a response, its first chunk and its end, each.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
-        self._loop = loop
-        self._transport = transport
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.abort = transport.abort
-        self.can_write_eof = transport.can_write_eof
-        self.get_extra_info = transport.get_extra_info
-        self.is_closing = transport.is_closing
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-        self.set_protocol = transport.set_protocol
-
-    def write(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > HIGH_WATER:  # so that the transport can say that it has enough
-            self._flush()
-
-    def write_now(self, data: bytes) -> None:
-        if self._parts:
-            self.write(data)
-        elif not self._transport.is_closing():
-            self._transport.write(data)
-
-    def write_eof(self) -> None:
-        self._flush()
-        self._transport.write_eof()
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        parts = self._parts
-        if parts and not self._transport.is_closing():
-            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
-        parts.clear()
-        self._size = 0
-
-
-_NOT_HTTP = (400, "this is not a request of HTTP/1.1", "invalid_http")
-_TOO_LARGE = (431, f"the headers are larger than {MAX_HEAD} bytes", "headers_too_large")
-_TOO_SLOW = (408, f"the headers were not complete after {HEAD_S:.0f} s", "headers_too_slow")
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """The request without its wish for another protocol, which a server may ignore (RFC 9110, 7.8).
-
-    Java's HttpClient wishes for HTTP/2 in every request; the parser would then drop the body.
-    """
-    head, separator, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"", head + b"\r\n")[:-2] + separator + rest

@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.edge import WRITER
 from gateway.errors import AskdocsError
-from gateway.server import WRITER
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

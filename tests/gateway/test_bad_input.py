@@ -30,7 +30,7 @@ KEY = starting.KEY
 CONTEXT = 2048  # of the engine in conftest.py
 CHAT = "/v1/chat/completions"
 REFUSED = range(400, 500)
-# Seconds that a client may take to send nothing: more than what server.py and http.py allow.
+# Seconds that a client may take to send nothing: more than what edge.py and http.py allow.
 PATIENCE = 45
 
 

@@ -19,8 +19,8 @@ import pytest
 import uvicorn
 
 from askdocs.checks import free_port
-from gateway import server
-from gateway.server import MAX_HEAD, Edge
+from gateway import edge
+from gateway.edge import MAX_HEAD, Edge
 from tests.gateway.served_app import echo
 
 pytestmark = pytest.mark.slow
@@ -127,7 +127,7 @@ async def test_a_large_body_is_not_taken_for_headers(client: Client) -> None:
 
 
 async def test_headers_that_trickle_get_a_408(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEAD_S", 0.3)
+    monkeypatch.setattr(edge, "HEAD_S", 0.3)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     began = time.monotonic()
     trickle = asyncio.create_task(_trickle(client.writer))
@@ -146,7 +146,7 @@ async def _trickle(writer: asyncio.StreamWriter) -> None:
 async def test_headers_of_a_later_request_may_not_trickle_either(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_S", 0.3)
+    monkeypatch.setattr(edge, "HEAD_S", 0.3)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     for _ in range(2):
         client.writer.write(GET + b"\r\n")
@@ -160,7 +160,7 @@ async def test_headers_of_a_later_request_may_not_trickle_either(
 async def test_a_connection_that_never_says_a_byte_is_closed(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_S", 0.2)
+    monkeypatch.setattr(edge, "HEAD_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     assert await asyncio.wait_for(reader.read(), 2) == b""
     writer.close()
@@ -169,7 +169,7 @@ async def test_a_connection_that_never_says_a_byte_is_closed(
 async def test_an_answer_that_takes_longer_than_headers_may_is_not_cut(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_S", 0.2)
+    monkeypatch.setattr(edge, "HEAD_S", 0.2)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     client.writer.write(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + GET)
     status, _, body = await client.response()
