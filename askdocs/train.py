@@ -60,7 +60,7 @@ def train(
 
     check_alias(name)
     here = machine.look()
-    chosen = recipes.load(recipe).settled(here.bfloat16)
+    chosen = recipes.load(recipe).settled(here.prefers_bfloat16)
     start = base.find(chosen.base_model)
     rows = dataset.read(data)
     state = home.find(home_dir)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import psutil
 
-from gateway.engines.processor import has_bfloat16
+from gateway.engines.processor import has_bfloat16, prefers_bfloat16
 
 
 class Gpu(NamedTuple):
@@ -25,14 +25,17 @@ class Machine(NamedTuple):
     """Free for new processes."""
     gpus: tuple[Gpu, ...]
     bfloat16: bool
-    """Whether what computes, GPUs or processor, multiplies bfloat16."""
+    """Whether what computes, GPUs or processor, multiplies bfloat16,"""
+    prefers_bfloat16: bool
+    """and whether faster than float32."""
 
 
 def look() -> Machine:
     """What is there and free now."""
     cores = len(psutil.Process().cpu_affinity() or ()) or 1
     found = _gpus()
-    return Machine(cores, psutil.virtual_memory().available, found, bool(found) or has_bfloat16())
+    free, gpu = psutil.virtual_memory().available, bool(found)
+    return Machine(cores, free, found, gpu or has_bfloat16(), gpu or prefers_bfloat16())
 
 
 def _gpus() -> tuple[Gpu, ...]:

@@ -13,9 +13,8 @@ from training.memory import GIB, Memory, adapter_parameters, estimate
 from training.recipe import Recipe
 from training.shape import Shape
 
-# Tokens a second times parameters, of a core: two train SmolLM2-135M at 228 tokens/s in bfloat16
-# with AVX-512, and at 110 in float32 without.
-CORE_RATE = {"bfloat16": 228 / 2 * 134.5e6, "float32": 110 / 2 * 134.5e6}
+# Of the small model, whose tokens a second were measured on two cores (docs/results.md).
+CORES, PARAMETERS = 2, 134.5e6
 # An evaluation does not go backwards.
 EVALUATION = 1 / 3
 # Checkpoints: three are kept, one is being written; each has the adapter and both moments.
@@ -250,13 +249,22 @@ def _steps(recipe: Recipe, data: Dataset, max_steps: int | None) -> int:
     return min([whole, *(limit for limit in (recipe.max_steps, max_steps) if limit)])
 
 
+def _core_rate(recipe: Recipe, machine: Machine) -> float:
+    """Tokens a second times parameters, of a core."""
+    if recipe.dtype == "bfloat16":
+        tokens = 228 if machine.prefers_bfloat16 else 92
+    else:
+        tokens = 177 if machine.bfloat16 else 110
+    return tokens / CORES * PARAMETERS
+
+
 def _seconds(recipe: Recipe, shape: Shape, data: Dataset, machine: Machine, steps: int) -> float:
     lengths = data.trained(recipe)
     mean = recipe.max_length if recipe.packing else sum(lengths) / len(lengths)
     trained = steps * recipe.examples_per_step * mean
     once = sum(data.lengths["validation"][: recipe.eval_rows])
     evaluated = (1 + ceil(steps / recipe.eval_steps)) * once
-    rate = CORE_RATE[recipe.dtype] * machine.cores / shape.parameters
+    rate = _core_rate(recipe, machine) * machine.cores / shape.parameters
     if recipe.gradient_checkpointing:
         rate /= 1.28
     return (trained + evaluated * EVALUATION) / rate

@@ -79,7 +79,7 @@ class Recipe(_Table):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto",
         description="Numbers of the weights and activations: bfloat16, float32, or auto: bfloat16"
-        " where the machine multiplies it, float32 elsewhere.",
+        " on GPUs and processors with AMX, float32 elsewhere.",
     )
     load_in_4bit: bool = Field(False, description="Keep the base model in 4 bits (GPU only).")
     gradient_checkpointing: bool = Field(
@@ -106,9 +106,10 @@ class Recipe(_Table):
         """Rows of batches; with packing a row holds several examples."""
         return self.batch_size * self.gradient_accumulation * self.processes
 
-    def settled(self, bfloat16: bool) -> "Recipe":
-        """With a dtype in place of `auto`, on a machine that multiplies bfloat16 or does not."""
-        dtype = ("bfloat16" if bfloat16 else "float32") if self.dtype == "auto" else self.dtype
+    def settled(self, prefers_bfloat16: bool) -> "Recipe":
+        """With a dtype in place of `auto`, the one that this machine computes faster with."""
+        faster: Literal["bfloat16", "float32"] = "bfloat16" if prefers_bfloat16 else "float32"
+        dtype = faster if self.dtype == "auto" else self.dtype
         return self.model_copy(update={"dtype": dtype})
 
 

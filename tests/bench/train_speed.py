@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from askdocs import environments, model
-from gateway.engines.processor import has_bfloat16
+from gateway.engines.processor import prefers_bfloat16
 from training import recipe as recipes
 
 LEAST = 0.85
@@ -86,7 +86,7 @@ def write(folder: Path) -> None:
 
 
 def job(folder: Path, out: Path) -> Path:
-    recipe = recipes.load("smollm2-135m-cpu").settled(has_bfloat16()).model_dump(mode="json")
+    recipe = recipes.load("smollm2-135m-cpu").settled(prefers_bfloat16()).model_dump(mode="json")
     recipe |= {"max_steps": None, "epochs": 1, "gradient_accumulation": ACCUMULATION}
     content = {"recipe": recipe, "base": str(folder / "base"), "data": str(folder)}
     file = folder / "job.json"

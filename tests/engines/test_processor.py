@@ -4,30 +4,34 @@ from pathlib import Path
 import pytest
 
 from askdocs import environments
-from gateway.engines.processor import has_bfloat16
+from gateway.engines.processor import has_bfloat16, prefers_bfloat16
 from tests.parts import require
 from tests.starting import REPO
 
 
 @pytest.mark.parametrize(
-    ("flags", "has"),
+    ("flags", "has", "prefers"),
     [
-        ("fpu sse2 avx2 fma", False),
-        ("fpu avx2 avx512f avx512bw", False),
-        ("fpu avx2 avx512f avx512dq avx512bw avx512vl", True),
-        ("fpu avx2 avx_ne_convert", True),
+        ("fpu sse2 avx2 fma", False, False),
+        ("fpu avx2 avx512f avx512bw", False, False),
+        ("fpu avx2 avx512f avx512dq avx512bw avx512vl", True, False),
+        ("fpu avx2 avx512f avx512dq avx512bw avx512vl avx512_bf16", True, False),
+        ("fpu avx2 avx512f avx512dq avx512bw avx512vl avx512_bf16 amx_bf16", True, True),
+        ("fpu avx2 avx_ne_convert", True, False),
     ],
 )
-def test_bfloat16_needs_avx_512_or_what_came_after_it(
-    tmp_path: Path, flags: str, has: bool
+def test_bfloat16_needs_avx_512_or_what_came_after_it_and_is_fast_with_amx(
+    tmp_path: Path, flags: str, has: bool, prefers: bool
 ) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n")
     assert has_bfloat16(file) is has
+    assert prefers_bfloat16(file) is prefers
 
 
 def test_nothing_is_changed_where_the_processor_does_not_tell(tmp_path: Path) -> None:
     assert has_bfloat16(tmp_path / "none")
+    assert prefers_bfloat16(tmp_path / "none")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ GIB = 2**30
 LLAMA = KNOWN["meta-llama/Llama-3.1-8B-Instruct"]
 SMOL = Shape(576, 1536, 30, 9, 3, 64, 49152, 8192, True)
 A10G = Gpu("NVIDIA A10G", 23_028 * 2**20, int(22.1 * GIB))
-HERE = Machine(2, 22 * GIB, (), True)
+HERE = Machine(2, 22 * GIB, (), True, True)
 TOKENIZER = "a" * 64
 
 
@@ -40,7 +40,7 @@ def problems(
     return list(preflight(one, shape, data, TOKENIZER, machine, disk).problems)
 
 
-SMALL = recipe.load("smollm2-135m-cpu").settled(bfloat16=True)
+SMALL = recipe.load("smollm2-135m-cpu").settled(prefers_bfloat16=True)
 LARGE = recipe.load("llama31-8b-4xa10g")
 
 
@@ -120,7 +120,7 @@ def test_the_estimate_grows_with_the_adapter(one: Recipe, longest: int) -> None:
 
 
 def test_the_published_recipe_fits_its_four_gpus() -> None:
-    machine = Machine(48, 180 * GIB, (A10G,) * 4, True)
+    machine = Machine(48, 180 * GIB, (A10G,) * 4, True, True)
     found = preflight(LARGE, LLAMA, dataset([4000] * 100), TOKENIZER, machine, 99 * GIB)
     assert found.problems == ()
     assert 12 * GIB < found.memory.total < A10G.free
@@ -130,15 +130,15 @@ def test_the_published_recipe_fits_its_four_gpus() -> None:
 def test_what_does_not_fit_gets_the_knob_and_the_value_with_which_it_would() -> None:
     data = dataset([4000] * 100)
     one = LARGE.model_copy(update={"batch_size": 8, "gradient_accumulation": 1})
-    (said,) = problems(one, data, LLAMA, Machine(48, 180 * GIB, (A10G,) * 4, True))
+    (said,) = problems(one, data, LLAMA, Machine(48, 180 * GIB, (A10G,) * 4, True, True))
     assert "GiB on each GPU (weights 5.3" in said
     assert said.endswith("22.1 GiB are free: set batch_size = 2 and gradient_accumulation = 4")
-    assert problems(LARGE, data, LLAMA, Machine(48, 180 * GIB, (A10G,) * 4, True)) == []
+    assert problems(LARGE, data, LLAMA, Machine(48, 180 * GIB, (A10G,) * 4, True, True)) == []
 
 
 @given(one=ONES, longest=st.integers(100, 9000), free=st.integers(2, 200))
 def test_the_fix_fits(one: Recipe, longest: int, free: int) -> None:
-    machine = Machine(8, 99 * GIB, (Gpu("a", free * GIB, free * GIB),), True)
+    machine = Machine(8, 99 * GIB, (Gpu("a", free * GIB, free * GIB),), True, True)
     one = one.model_copy(update={"max_length": 8192})
     found = [p for p in problems(one, dataset([longest]), SMOL, machine) if "it needs about" in p]
     if not found or "take a machine" in found[0]:
@@ -150,7 +150,7 @@ def test_the_fix_fits(one: Recipe, longest: int, free: int) -> None:
 
 
 def test_what_never_fits_is_said() -> None:
-    (said,) = problems(SMALL, dataset([900] * 9), machine=Machine(2, GIB // 2, (), True))
+    (said,) = problems(SMALL, dataset([900] * 9), machine=Machine(2, GIB // 2, (), True, True))
     assert "take a machine with more memory" in said
 
 
@@ -165,16 +165,16 @@ def test_a_gpu_recipe_is_refused_without_one(bfloat16: bool) -> None:
 
 
 def test_a_processor_that_does_not_multiply_bfloat16_gets_float32() -> None:
-    plain = HERE._replace(bfloat16=False)
+    plain = HERE._replace(bfloat16=False, prefers_bfloat16=False)
     (said,) = problems(SMALL, dataset([900] * 9), machine=plain)
     assert said.endswith('set dtype = "auto"')
-    auto = SMALL.model_copy(update={"dtype": "auto"}).settled(plain.bfloat16)
+    auto = SMALL.model_copy(update={"dtype": "auto"}).settled(plain.prefers_bfloat16)
     assert auto.dtype == "float32"
     assert problems(auto, dataset([900] * 9), machine=plain) == []
 
 
 def test_more_processes_than_gpus_are_refused_with_as_many_examples_in_a_step() -> None:
-    (said,) = problems(LARGE, dataset([400] * 9), LLAMA, Machine(8, 99 * GIB, (A10G,), True))
+    (said,) = problems(LARGE, dataset([400] * 9), LLAMA, Machine(8, 99 * GIB, (A10G,), True, True))
     assert said.endswith("set processes = 1 and gradient_accumulation = 16")
 
 
@@ -209,6 +209,24 @@ def test_what_is_longer_than_the_model_reads_is_refused() -> None:
 def test_a_full_disk_is_refused() -> None:
     (said,) = problems(SMALL, dataset([500]), disk=GIB // 10)
     assert "the run writes 1.0 GiB, 0.1 GiB are free" in said
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bfloat16", "prefers", "rate"),
+    [
+        ("bfloat16", True, True, 228),
+        ("bfloat16", True, False, 92),
+        ("float32", True, False, 177),
+        ("float32", False, False, 110),
+    ],
+)
+def test_the_time_follows_from_the_processor(
+    dtype: str, bfloat16: bool, prefers: bool, rate: int
+) -> None:
+    one = SMALL.model_copy(update={"dtype": dtype, "max_steps": 10, "eval_rows": 1})
+    machine = HERE._replace(bfloat16=bfloat16, prefers_bfloat16=prefers)
+    found = preflight(one, SMOL, dataset([1000] * 80), TOKENIZER, machine, 99 * GIB)
+    assert found.seconds * rate == pytest.approx(10 * 8 * 1000, rel=0.02)
 
 
 def test_the_steps_and_the_time_are_those_of_the_recipe() -> None:
