@@ -10,7 +10,7 @@ from gateway.engine import Engine
 from gateway.grounding import prompt, quote
 from gateway.grounding.confidence import mean_logprob
 from gateway.grounding.excerpt import Excerpt, beginning
-from gateway.grounding.support import Rarity, SentenceGate, Support
+from gateway.grounding.support import Idf, SentenceGate, Support
 from gateway.wiki.page import Page, Section
 
 SUPPORT = 0.6  # what the gateway asks of a sentence unless it is told otherwise
@@ -37,7 +37,7 @@ async def answer(
     excerpts: Sequence[Excerpt],
     question: str,
     section: Section,
-    rarity: Rarity,
+    idf: Idf,
     quoting: bool,
     max_tokens: int = 80,
 ) -> Said:
@@ -62,7 +62,7 @@ async def answer(
     reply.raise_for_status()
     choice = reply.json()["choices"][0]
     raw = choice["message"]["content"] or ""
-    support = Support(excerpts, question, rarity)
+    support = Support(excerpts, question, idf)
     gate = SentenceGate(support, SUPPORT, quoting)
     gate.feed(raw)
     gate.close(cut=choice["finish_reason"] == "length")

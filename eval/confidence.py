@@ -46,9 +46,9 @@ from gateway.wiki.page import Page
 Floats = npt.NDArray[np.float64]
 
 BY_WORDS = ("words", "share", "heading")
-BY_MEANING = ("words", "share", "likeness")
+BY_MEANING = ("words", "share", "similarity")
 RIGHT_BY_WORDS = (*BY_WORDS, "lead")
-RIGHT = ("words", "lead", "likeness")
+RIGHT = ("words", "lead", "similarity")
 BUDGET = 1500  # tokens of pages: about what two cores read in five seconds
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -157,7 +157,7 @@ async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozense
         grounds.excerpts,
         case.question,
         grounds.focus,
-        grounding.index.rarity,
+        grounding.index.idf,
         asking.quoting,
     )
     signals = replace(case.signals, logprob=said.logprob)

@@ -51,7 +51,7 @@ async def ask(
     """
     page = parse("tide-gate.md", injection.page, "http://wiki/")
     excerpts = [Excerpt(page, page.sections, 0)]
-    like = partial(Sections(embedder).likeness, QUESTION) if embedder else None
+    like = partial(Sections(embedder).similarity, QUESTION) if embedder else None
     section = focus(excerpts, QUESTION, _alike(stems(QUESTION)), like)
     assert section is not None  # every one of them has text
     said = await answer(engine, excerpts, QUESTION, section, _alike, quoting)

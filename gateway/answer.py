@@ -146,7 +146,7 @@ class Answer:
         self._quoted: dict[str, bool] = {}  # by model: an engine may have no grammars
         self._is_quoting = False
         self._model = DOCS
-        self._support = Support(grounds.excerpts, asked.question, grounding.index.rarity)
+        self._support = Support(grounds.excerpts, asked.question, grounding.index.idf)
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._began = time.monotonic()

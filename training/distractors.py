@@ -93,9 +93,7 @@ class Distractors:
 
     def _support(self, row: Row, page: Page) -> float:
         """The mean over the answer's sentences."""
-        support = Support(
-            [Excerpt(page, page.sections, 0)], row.question, self._search.index.rarity
-        )
+        support = Support([Excerpt(page, page.sections, 0)], row.question, self._search.index.idf)
         shares = [support.of(unit.text) for unit in units(row.answer)]
         return sum(shares) / max(1, len(shares))
 

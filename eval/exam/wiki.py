@@ -83,7 +83,7 @@ class Wiki:
 
     def cited(self, excerpts: Sequence[Excerpt], question: str, answer: str) -> tuple[str, ...]:
         """The page that an answer rests on most, found as the product finds its sources."""
-        support = Support(excerpts, question, self._index.rarity)
+        support = Support(excerpts, question, self._index.idf)
         best = support.best_section(answer)
         return (best[0].path,) if best else ()
 

@@ -28,7 +28,7 @@ def mmr(relevance: Sequence[float], vectors: Vectors, k: int, weight: float) -> 
     """Places of up to `k` of the candidates: relevant ones that are unlike those before them.
 
     Maximal marginal relevance (Carbonell & Goldstein 1998): the next is the one with the largest
-    weight * relevance - (1 - weight) * likeness to the most like of those that are chosen.
+    weight * relevance - (1 - weight) * similarity to the most like of those that are chosen.
 
     Args:
         relevance: of each candidate to the question, 0 to 1.
@@ -43,7 +43,7 @@ def mmr(relevance: Sequence[float], vectors: Vectors, k: int, weight: float) -> 
         gain = weight * left - (1 - weight) * alike
         gain[chosen] = -np.inf
         best = int(gain.argmax())
-        likeness = vectors @ vectors[best]
-        alike = np.maximum(alike, likeness) if chosen else likeness
+        similarity = vectors @ vectors[best]
+        alike = np.maximum(alike, similarity) if chosen else similarity
         chosen.append(best)
     return chosen

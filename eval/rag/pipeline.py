@@ -145,9 +145,9 @@ class Rag:
             return []
         numbers = list(fused)
         best = max(fused.values())
-        likeness = await asyncio.to_thread(self.stored.vectors, numbers)
+        similarity = await asyncio.to_thread(self.stored.vectors, numbers)
         relevance = [score / best for score in fused.values()]
-        places = mmr(relevance, likeness, self.settings.k, self.settings.mmr_lambda)
+        places = mmr(relevance, similarity, self.settings.k, self.settings.mmr_lambda)
         return [numbers[place] for place in places]
 
     def _fitting(self, numbers: Iterable[int]) -> list[Chunk]:

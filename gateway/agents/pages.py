@@ -52,7 +52,7 @@ class Pages:
         """The pages for a query, each with the section that fits it best."""
         search = self._grounding.search
         sought = search.sought(query)
-        rarity = self._index.rarity(stems(sought.text))
+        idf = self._index.idf(stems(sought.text))
         found = []
         for place, hit in enumerate(search.hits(sought, None, limit, self._sources)):
             page = hit.page
@@ -60,7 +60,7 @@ class Pages:
             if place < COMPARED:
                 section = self._grounding.focus(whole, sought.text)
             else:
-                section = focus(whole, sought.text, rarity)
+                section = focus(whole, sought.text, idf)
             text = blocks.beginning(spoken(section), EXCERPT) if section else ""
             found.append(
                 Found(

@@ -31,12 +31,12 @@ class Signals:
     words: int
     """Different content words of the question."""
     share: float
-    """Of the question's words, weighed by rarity, that one section of the best pages has."""
+    """Of the question's words, weighed by idf, that one section of the best pages has."""
     heading: float
     """The same of one section's title and headings alone."""
     lead: float
     """How much better the first page was found than the second: 1 - second / first."""
-    likeness: float | None = None
+    similarity: float | None = None
     """Cosine of the question and the nearest chunk of the best pages, or before a refusal the
     nearest section; None without embeddings."""
     logprob: float | None = None
@@ -64,13 +64,13 @@ def features(signals: Signals) -> dict[str, float]:
         "share": signals.share,
         "heading": signals.heading,
         "lead": min(signals.lead, MOST_LEAD),
-        "likeness": signals.likeness or 0.0,
+        "similarity": signals.similarity or 0.0,
         "logprob": 0.0 if signals.logprob is None else signals.logprob - TYPICAL,
     }
 
 
 # Is it about this wiki? With embeddings, and without.
-BY_MEANING = Curve(-5.18, {"words": -0.61, "share": 1.25, "likeness": 14.13})
+BY_MEANING = Curve(-5.18, {"words": -0.61, "share": 1.25, "similarity": 14.13})
 BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
 # Below it an answer is a refusal. A wiki of hundreds of pages alone would have it higher, but then
 # four of five short questions to a wiki of twenty pages were refused that it does answer.
@@ -78,7 +78,7 @@ ABOUT = 0.35
 ABOUT_BY_WORDS = 0.05
 # Is the first source the right page? What the model thinks of its own words tells little beside
 # how the page was found: the weight of logprob is of 30 answers (docs/results.md, "Confidence").
-RIGHT = Curve(-4.61, {"heading": 2.31, "lead": 6.41, "likeness": 4.15, "logprob": 0.12})
+RIGHT = Curve(-4.61, {"heading": 2.31, "lead": 6.41, "similarity": 4.15, "logprob": 0.12})
 RIGHT_BY_WORDS = Curve(
     -11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11, "logprob": 0.12}
 )
@@ -89,14 +89,14 @@ CAUTION = 0.4
 
 def is_about(signals: Signals) -> bool:
     """Is the question about what this wiki is about?"""
-    if signals.likeness is None:
+    if signals.similarity is None:
         return signals.share > 0 and BY_WORDS.of(signals) >= ABOUT_BY_WORDS
     return BY_MEANING.of(signals) >= ABOUT
 
 
 def confidence(signals: Signals) -> float:
     """The probability, 0 to 1, that the answer's source is the page that answers the question."""
-    return (RIGHT_BY_WORDS if signals.likeness is None else RIGHT).of(signals)
+    return (RIGHT_BY_WORDS if signals.similarity is None else RIGHT).of(signals)
 
 
 def mean_logprob(tokens: Sequence[Mapping[str, Any]], characters: int) -> float | None:

@@ -15,9 +15,9 @@ FOCUS = 900  # characters, some 250 tokens: half a second of reading on two core
 LONG = 2500
 SHORT_FOCUS = 100
 PART = 400  # tokens of a part of a section that is too long to be read whole
-# What likeness counts beside the words of a question, which add up to 2, and the sections, best by
-# words, that are compared: on the right page of two small wikis the right section was the best one
-# for 89 % of 95 questions, for 64 % by words alone (docs/results.md, "The best section").
+# What similarity counts beside the words of a question, which add up to 2, and the sections, best
+# by words, that are compared: on the right page of two small wikis the right section was the best
+# one for 89 % of 95 questions, for 64 % by words alone (docs/results.md, "The best section").
 MEANING = 3.0
 COMPARED = 12
 CUT = "[This section goes on; it was too long to be read whole.]"
@@ -102,7 +102,7 @@ def excerpt(
     counts: Sequence[int],
     budget: int,
     question: str,
-    rarity: Mapping[str, float],
+    idf: Mapping[str, float],
     like: Like | None = None,
 ) -> Excerpt:
     """What of a page answers the question best, within `budget` tokens that it does not fit into.
@@ -113,11 +113,11 @@ def excerpt(
         counts: tokens of each piece.
         budget: the most tokens the excerpt may have.
         question: ranks the pieces.
-        rarity: weight of each stem of the question, from the index.
+        idf: weight of each stem of the question, from the index.
         like: where meaning is to count beside words.
     """
     asked = set(stems(question))
-    said = [relevance(piece.section, asked, rarity) for piece in parts]
+    said = [relevance(piece.section, asked, idf) for piece in parts]
     fit = _fit([(page, piece.section) for piece in parts], said, like)
     best = max(range(len(parts)), key=lambda n: fit[n])
     # Of pieces that fit as well, those beside the best one: what goes on there is about it.
@@ -139,14 +139,14 @@ def excerpt(
 def focus(
     excerpts: Sequence[Excerpt],
     question: str,
-    rarity: Mapping[str, float],
+    idf: Mapping[str, float],
     like: Like | None = None,
 ) -> Section | None:
     """The section that fits the question best, of those with text under their heading."""
     asked = set(stems(question))
     places = [(part.page, section) for part in excerpts for section in part.sections]
     places = [place for place in places if spoken(place[1])]
-    fit = _fit(places, [relevance(section, asked, rarity) for _, section in places], like)
+    fit = _fit(places, [relevance(section, asked, idf) for _, section in places], like)
     best = max(range(len(places)), key=lambda n: fit[n], default=None)
     return None if best is None else places[best][1]
 
@@ -164,11 +164,11 @@ def spoken(section: Section) -> str:
     return section.body.removeprefix(LATER).removesuffix(CUT).strip()
 
 
-def relevance(section: Section, asked: set[str], rarity: Mapping[str, float]) -> float:
+def relevance(section: Section, asked: set[str], idf: Mapping[str, float]) -> float:
     """How well a section fits a question with these stems, 0 to 2."""
     if not asked:
         return 0.0
-    weights = dict(rarity)
+    weights = dict(idf)
     headings = " ".join(section.path or (section.heading,))
     in_heading = coverage(weights, asked, stem_set(headings))
     return coverage(weights, asked, stem_set(section.text)) + in_heading
@@ -181,8 +181,8 @@ def _fit(
     fit = list(said)
     if like is not None and len(places) > 1:
         compared = sorted(range(len(places)), key=lambda n: -said[n])[:COMPARED]
-        if (likeness := like([places[n] for n in compared])) is not None:
-            for number, near in zip(compared, likeness, strict=True):
+        if (similarity := like([places[n] for n in compared])) is not None:
+            for number, near in zip(compared, similarity, strict=True):
                 fit[number] += MEANING * max(near, 0.0)
     return fit
 

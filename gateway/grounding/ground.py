@@ -127,10 +127,10 @@ class Grounding:
 
     def focus(self, excerpts: Sequence[Excerpt], sought: str) -> Section | None:
         """The section that fits what is sought best, of those with text under their heading."""
-        return focus(excerpts, sought, self.index.rarity(stems(sought)), self._like(sought))
+        return focus(excerpts, sought, self.index.idf(stems(sought)), self._like(sought))
 
     def _like(self, sought: str) -> Like | None:
-        return partial(self._sections.likeness, sought) if self._sections else None
+        return partial(self._sections.similarity, sought) if self._sections else None
 
     async def counts(self, page: Page) -> list[int]:
         """Tokens of each section, with the blank line after it."""
@@ -143,9 +143,9 @@ class Grounding:
         parts = pieces(page, sizes, budget)
         if len(parts) != len(sizes):
             sizes = await self._counted([part.section.text for part in parts], count)
-        rarity = self.index.rarity(stems(sought))
+        idf = self.index.idf(stems(sought))
         return await asyncio.to_thread(
-            excerpt, page, parts, sizes, budget, sought, rarity, self._like(sought)
+            excerpt, page, parts, sizes, budget, sought, idf, self._like(sought)
         )
 
     async def _counted(self, texts: list[str], count: Count | None) -> list[int]:
@@ -180,10 +180,10 @@ class Grounding:
         self, sought: Sought, page_url: str | None = None, sources: Sequence[str] = ()
     ) -> tuple[list[Hit], Signals]:
         """The pages for a question, best first, and how well they fit it."""
-        wanted, rarity = sought.words, sought.rarity
+        wanted, idf = sought.words, sought.idf
         hits = self.search.hits(sought, page_url, FOUND, sources)
         sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]
-        share = [coverage(rarity, wanted, _stems(page, section)) for page, section in sections]
+        share = [coverage(idf, wanted, _stems(page, section)) for page, section in sections]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
         unspaced = sum(map(is_unspaced, wanted))
         # The embedding model is English: what is like Japanese to it tells nothing.
@@ -191,19 +191,21 @@ class Grounding:
         signals = Signals(
             words=len(wanted) - unspaced // 2,
             share=max(share, default=0.0),
-            heading=max((heading_share(hit.page, rarity) for hit in hits[:COMPARED]), default=0.0),
+            heading=max((heading_share(hit.page, idf) for hit in hits[:COMPARED]), default=0.0),
             lead=max(0.0, 1 - second),
-            likeness=None if is_foreign else self._likeness(sought.text, hits[:COMPARED]),
+            similarity=None if is_foreign else self._similarity(sought.text, hits[:COMPARED]),
         )
-        if signals.likeness is not None and not is_about(signals):
+        if signals.similarity is not None and not is_about(signals):
             told = sorted(zip(share, sections, strict=True), key=lambda one: -one[0])
             closer = [place for _, place in told if place[1].body][:CLOSER]
             if self._sections:
-                likeness = self._sections.likeness(sought.text, closer, patient=True)
-                signals = replace(signals, likeness=max([signals.likeness, *(likeness or ())]))
+                similarity = self._sections.similarity(sought.text, closer, patient=True)
+                signals = replace(
+                    signals, similarity=max([signals.similarity, *(similarity or ())])
+                )
         return hits, signals
 
-    def _likeness(self, text: str, hits: list[Hit]) -> float | None:
+    def _similarity(self, text: str, hits: list[Hit]) -> float | None:
         embedder, vectors = self.search.embedder, self.index.vectors()
         if embedder is None or vectors is None or vectors.model != embedder.model:
             return None

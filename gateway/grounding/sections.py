@@ -27,7 +27,7 @@ class Sections:
         # other: reading twelve sections takes longer than all the rest.
         self._reading = threading.Semaphore(os.cpu_count() or 1)
 
-    def likeness(
+    def similarity(
         self, question: str, places: Sequence[tuple[Page, Section]], *, patient: bool = False
     ) -> list[float] | None:
         """The cosine of the question and each section with its page's title: -1 to 1.

@@ -19,7 +19,7 @@ from gateway.grounding.sentences import first, units
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stem_set, stems
 
-Rarity = Callable[[Iterable[str]], dict[str, float]]
+Idf = Callable[[Iterable[str]], dict[str, float]]
 
 # What must be on the page to the letter: numbers with two digits or more, addresses, option names.
 _EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
@@ -30,8 +30,8 @@ WINDOW = 3
 class Support:
     """Measures sentences against the excerpts that stood in front of a question."""
 
-    def __init__(self, excerpts: Sequence[Excerpt], question: str, rarity: Rarity) -> None:
-        self._looked_up = rarity
+    def __init__(self, excerpts: Sequence[Excerpt], question: str, idf: Idf) -> None:
+        self._looked_up = idf
         self._question = set(stems(question))
         self._exact = question + "\n" + "\n".join(e.page.title + "\n" + e.text for e in excerpts)
         self._exact = self._exact.lower()
@@ -43,7 +43,7 @@ class Support:
                 self._sections.append((e.page, s, above | stem_set(s.text)))
                 self._windows += [above | window for window in _windows(spoken(s))]
         # Sentences share their words with each other and with the pages: the wiki is asked once.
-        self._known = rarity(self._question.union(*(found for _, _, found in self._sections)))
+        self._known = idf(self._question.union(*(found for _, _, found in self._sections)))
 
     def of(self, sentence: str) -> float:
         """The best share that one passage has of the sentence's content words, 0 to 1."""
@@ -58,12 +58,12 @@ class Support:
         return max(map(self._share_of(said), self._windows), default=0.0)
 
     def _share_of(self, said: Set[str]) -> Callable[[Set[str]], float]:
-        """Tells the share of these stems that a passage has, each weighed by its rarity; 0 to 1."""
+        """Tells the share of these stems that a passage has, each weighed by its idf; 0 to 1."""
         if missing := said - self._known.keys():
             self._known.update(self._looked_up(missing))
-        rarity = self._known.__getitem__
-        total = fsum(map(rarity, said)) or 1.0
-        return lambda passage: fsum(map(rarity, said & passage)) / total
+        idf = self._known.__getitem__
+        total = fsum(map(idf, said)) or 1.0
+        return lambda passage: fsum(map(idf, said & passage)) / total
 
     def best_section(self, answer: str) -> tuple[Page, Section] | None:
         """The section that an answer rests on most."""

@@ -27,8 +27,8 @@ from gateway.wiki.words import stem
 WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
 # Pages that are kept in memory.
 KEPT = 1000
-# Stems whose rarity is kept in memory: more than most wikis have.
-RARITIES = 100_000
+# Stems whose idf is kept in memory: more than most wikis have.
+IDFS = 100_000
 
 # Device and inode: which file stands under the name.
 _Inode = tuple[int, int] | None
@@ -44,7 +44,7 @@ class _Generation:
     vectors_read: bool = False
     answers: list[Answer] | None = None
     of_sources: dict[tuple[str, ...], frozenset[int]] = field(default_factory=dict)
-    rarity: dict[str, float] = field(default_factory=dict)
+    idf: dict[str, float] = field(default_factory=dict)
     """Of stems that were asked for."""
 
     @property
@@ -238,7 +238,7 @@ class Index:
             found = [scores * inside for scores in found]
         return [_best(scores, lengths.numbers, limit) for scores in found]
 
-    def rarity(self, stems: Iterable[str]) -> dict[str, float]:
+    def idf(self, stems: Iterable[str]) -> dict[str, float]:
         """How much each stem says, as its inverse document frequency over pages (at least 0.1).
 
         A stem that no page has says the most.
@@ -246,7 +246,7 @@ class Index:
         with self._reading() as db:
             now = self._current(db)
             asked = set(stems)
-            known = {term: now.rarity[term] for term in asked & now.rarity.keys()}
+            known = {term: now.idf[term] for term in asked & now.idf.keys()}
             if new := asked - known.keys():
                 clean = {term: term if term.isascii() else rows.clean(term) for term in new}
                 having = postings.pages_with(db, list(clean.values()))
@@ -254,8 +254,8 @@ class Index:
                     term: max(0.1, postings.idf(now.size, having.get(clean[term], 0)))
                     for term in new
                 }
-                if len(now.rarity) < RARITIES:
-                    now.rarity |= found
+                if len(now.idf) < IDFS:
+                    now.idf |= found
                 known |= found
         return known
 
@@ -397,18 +397,18 @@ def build(file: Path, pages: Iterable[Page]) -> None:
             writer.remove("", path)
 
 
-def coverage(rarity: Mapping[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
-    """The share of the stems `wanted` that `have` holds, each weighed by its rarity; 0 to 1.
+def coverage(idf: Mapping[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
+    """The share of the stems `wanted` that `have` holds, each weighed by its idf; 0 to 1.
 
     `fsum`, here and elsewhere where a set is summed: its order is another in each process, and a
     sum that depends on it decides otherwise between two sections that are as good.
     """
     wanted_set = wanted if isinstance(wanted, set | frozenset) else set(wanted)
-    total = fsum([rarity[term] for term in wanted_set])
+    total = fsum([idf[term] for term in wanted_set])
     if not total:
         return 0.0
     have_set = have if isinstance(have, set | frozenset) else set(have)
-    return fsum([rarity[term] for term in wanted_set & have_set]) / total
+    return fsum([idf[term] for term in wanted_set & have_set]) / total
 
 
 __all__ = [

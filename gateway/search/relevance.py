@@ -51,7 +51,7 @@ def relevance(
     question: str, vector: Vectors, texts: Sequence[Text], lexical: float = LEXICAL
 ) -> list[float]:
     """From 0 to 1, for each of `texts`; `vector` is the question's, [384]."""
-    like = [_likeness(text.spans @ vector) for text in texts]
+    like = [_similarity(text.spans @ vector) for text in texts]
     share = shares(question, [text.text for text in texts])
     return [
         min(1.0, max(0.0, (one + lexical * other) / (1 + lexical)))
@@ -59,7 +59,7 @@ def relevance(
     ]
 
 
-def _likeness(similarities: Vectors) -> float:
+def _similarity(similarities: Vectors) -> float:
     """Of the nearest spans; of a text with fewer the last repeats."""
     best = np.sort(similarities)[::-1][: len(NEAREST)]
     return float(np.pad(best, (0, len(NEAREST) - len(best)), mode="edge") @ NEAREST)

@@ -65,8 +65,8 @@ class Sought:
     """As a person wrote it."""
     words: Mapping[str, float]
     """The stems of its content words, spelt as the wiki does, and how much each counts."""
-    rarity: Mapping[str, float]
-    """How much each of them says, see `Index.rarity`."""
+    idf: Mapping[str, float]
+    """How much each of them says, see `Index.idf`."""
     text: str
     """What is embedded: the question, with those before it that it goes on from."""
 
@@ -98,8 +98,8 @@ class Search:
             history: the questions that the reader asked before, oldest first.
         """
         found = asked(question, history)
-        words = corrected(found.words, found.spelt, self.index.rarity)
-        return Sought(question, words, self.index.rarity(words), found.text)
+        words = corrected(found.words, found.spelt, self.index.idf)
+        return Sought(question, words, self.index.idf(words), found.text)
 
     def hits(
         self,
@@ -159,8 +159,8 @@ class Search:
             within: only of these pages.
         """
         others = readings(sought.words, self.index.meanings(sought.text))
-        share = self._share([sought.words, *others], sought.rarity, within)
-        like = self._likeness(vector, share, within) if vector is not None else {}
+        share = self._share([sought.words, *others], sought.idf, within)
+        like = self._similarity(vector, share, within) if vector is not None else {}
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
         usual = sum(known) / len(known) if known else 0.0
@@ -170,7 +170,7 @@ class Search:
         }
         found = sorted(scores.items(), key=_best_first)
         headed = [
-            (number, score + _headed(heading_share(self.index.page(number), sought.rarity)))
+            (number, score + _headed(heading_share(self.index.page(number), sought.idf)))
             for number, score in found[:HEADED]
         ]
         return [*sorted(headed, key=_best_first), *found[HEADED:]]
@@ -178,24 +178,24 @@ class Search:
     def _share(
         self,
         readings: Sequence[Mapping[str, float]],
-        rarity: Mapping[str, float],
+        idf: Mapping[str, float],
         within: Collection[int] | None,
     ) -> dict[int, float]:
         """The weighted share of the words that a page has, of the pages with the most, in the
         reading of which it has most. The first reading is the question as it was asked, and
-        `rarity` is of its words."""
-        if others := {stem for reading in readings for stem in reading} - rarity.keys():
-            rarity = {**rarity, **self.index.rarity(others)}
+        `idf` is of its words."""
+        if others := {stem for reading in readings for stem in reading} - idf.keys():
+            idf = {**idf, **self.index.idf(others)}
         share: dict[int, float] = {}
         matched = self.index.match_each(readings, CANDIDATES, within=within)
         for place, (reading, found) in enumerate(zip(readings, matched, strict=True)):
-            all_of_it = sum(weight * rarity[stem] for stem, weight in reading.items())
+            all_of_it = sum(weight * idf[stem] for stem, weight in reading.items())
             counts = (READING if place else 1.0) * LEXICAL / (WEIGHTING.k1 + 1)
             for number, score in found:
                 share[number] = max(share.get(number, 0.0), counts * score / all_of_it)
         return share
 
-    def _likeness(
+    def _similarity(
         self, vector: Floats, numbers: Iterable[int], within: Collection[int] | None
     ) -> dict[int, float]:
         """Of these pages and of the nearest ones, as far as they have vectors."""
@@ -211,17 +211,17 @@ class Search:
         return {number: float(nearest @ NEAREST) for number, nearest in found.items()}
 
 
-def heading_share(page: Page, rarity: Mapping[str, float]) -> float:
+def heading_share(page: Page, idf: Mapping[str, float]) -> float:
     """The share of the words that the title and the headings above one section have at most.
 
     Args:
         page: a page.
-        rarity: the words, as stems, and how much each says.
+        idf: the words, as stems, and how much each says.
     """
-    total = fsum(rarity.values())
+    total = fsum(idf.values())
     if not total:
         return 0.0
-    wanted, of = frozenset(rarity), rarity.__getitem__
+    wanted, of = frozenset(idf), idf.__getitem__
     return max((fsum(map(of, wanted & head)) for head in page.heads), default=0.0) / total
 
 

@@ -8,12 +8,10 @@ SHORTEST = 5
 # Words that are set right, those that count most first. A pasted log has hundreds that no page has.
 MOST = 4
 
-Rarity = Callable[[Iterable[str]], Mapping[str, float]]
+Idf = Callable[[Iterable[str]], Mapping[str, float]]
 
 
-def corrected(
-    stems: Mapping[str, float], spelt: Mapping[str, str], rarity: Rarity
-) -> dict[str, float]:
+def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) -> dict[str, float]:
     """The stems, and those that the wiki does not have replaced by ones that it has.
 
     A word is replaced by the most frequent one that is one letter away: missing, too much, another,
@@ -23,11 +21,11 @@ def corrected(
         stems: of a question, and their weights.
         spelt: the word that each was made of. A mistake at its end makes another stem: "calender"
             has "calend", "calendar" has "calendar".
-        rarity: of stems, as of `Index.rarity`.
+        idf: of stems, as of `Index.idf`.
     """
-    unknown = rarity(["\0"])["\0"]  # no page has this one
+    unknown = idf(["\0"])["\0"]  # no page has this one
     found: dict[str, float] = {}
-    says = rarity(stems)
+    says = idf(stems)
     wrong = [
         stem
         for stem in sorted(stems, key=lambda stem: -stems[stem])
@@ -35,7 +33,7 @@ def corrected(
     ][:MOST]
     for stem, weight in stems.items():
         if stem in wrong:
-            near = rarity(_one_away(stem) | _one_away(spelt.get(stem, stem)))
+            near = idf(_one_away(stem) | _one_away(spelt.get(stem, stem)))
             best = min(near, key=lambda one: (near[one], one))
             stem = best if near[best] < unknown else stem
         found[stem] = max(found.get(stem, 0.0), weight)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import snowballstemmer
 
 # The words that carry no subject in questions and answers. Only English: in another language
-# nothing is dropped, which the index's own weighting by rarity makes up for.
+# nothing is dropped, which the index's own weighting by idf makes up for.
 STOP_WORDS = frozenset(
     """a about after again all also am an and any are as at be because been before being between
     both but by can cannot could did do does doing don down during each else few for from further

@@ -54,11 +54,11 @@ async def main() -> None:
             question, gold = row["question"], row["answer"]
             page = pages[Path(row["context_doc"]).stem]
             excerpts = [Excerpt(page, page.sections, 0)]
-            section = focus(excerpts, question, found.rarity(stems(question)))
+            section = focus(excerpts, question, found.idf(stems(question)))
             assert section is not None
             messages = prompt.render(excerpts, question, focus=beginning(section))
             written = answer(options.engine, messages, {})
-            gate = SentenceGate(Support(excerpts, question, found.rarity), 0.6)
+            gate = SentenceGate(Support(excerpts, question, found.idf), 0.6)
             gate.feed(written)
             gate.close()
             grammar = await engine.constraint(quote.grammar(section))

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.grounding.confidence import Signals, confidence, is_about, mean_logprob
 
-CLEAR = Signals(words=3, share=1.0, heading=1.0, lead=0.4, likeness=0.7)
-FOREIGN = Signals(words=4, share=0.3, heading=0.0, lead=0.05, likeness=0.2)
+CLEAR = Signals(words=3, share=1.0, heading=1.0, lead=0.4, similarity=0.7)
+FOREIGN = Signals(words=4, share=0.3, heading=0.0, lead=0.05, similarity=0.2)
 
 
 def test_a_question_in_the_wikis_words_is_about_it_and_another_is_not() -> None:
@@ -16,8 +16,8 @@ def test_a_question_in_the_wikis_words_is_about_it_and_another_is_not() -> None:
 
 
 def test_words_alone_can_tell_too() -> None:
-    assert is_about(replace(CLEAR, likeness=None))
-    assert not is_about(replace(FOREIGN, likeness=None))
+    assert is_about(replace(CLEAR, similarity=None))
+    assert not is_about(replace(FOREIGN, similarity=None))
 
 
 def test_a_question_with_no_word_in_common_is_about_something_else() -> None:
@@ -27,14 +27,14 @@ def test_a_question_with_no_word_in_common_is_about_something_else() -> None:
 
 
 def test_a_long_question_may_have_few_of_its_words_in_one_section() -> None:
-    long = Signals(words=40, share=0.15, heading=0.03, lead=0.1, likeness=0.6)
+    long = Signals(words=40, share=0.15, heading=0.03, lead=0.1, similarity=0.6)
     assert is_about(long)
-    assert not is_about(replace(long, likeness=0.3))
+    assert not is_about(replace(long, similarity=0.3))
 
 
 @pytest.mark.parametrize(
     "worse",
-    [replace(CLEAR, heading=0.0), replace(CLEAR, lead=0.0), replace(CLEAR, likeness=0.3)],
+    [replace(CLEAR, heading=0.0), replace(CLEAR, lead=0.0), replace(CLEAR, similarity=0.3)],
 )
 def test_confidence_falls_with_each_signal(worse: Signals) -> None:
     assert 0 < confidence(worse) < confidence(CLEAR) < 1

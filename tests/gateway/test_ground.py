@@ -205,10 +205,10 @@ def test_words_alone_say_whether_a_question_without_spaces_is_answered(
     ]:
         grounds = asyncio.run(grounding.ground(question, 2000, 1))
         assert paths(grounds) == found, question
-        assert grounds.signals.likeness is None
+        assert grounds.signals.similarity is None
     # Two bigrams are about one word.
     assert grounding.find(grounding.search.sought("vim 京都の天気"))[1].words == 3
-    assert grounding.find(grounding.search.sought("open the printer"))[1].likeness is not None
+    assert grounding.find(grounding.search.sought("open the printer"))[1].similarity is not None
 
 
 def test_a_page_of_many_short_sections_answers_what_one_of_them_is_about(

@@ -59,15 +59,15 @@ def test_an_address_that_is_no_page_is_none(indexed: Make, url: str) -> None:
 
 def test_a_rare_word_says_more_than_a_common_one_and_an_unknown_one_most(indexed: Make) -> None:
     texts = {f"p{n}": f"# P{n}\n\nThe usual words." for n in range(9)}
-    rarity = indexed(**texts, q="# Q\n\nThe usual zebras.").rarity(stems("usual zebras unheard"))
-    assert 0.1 <= rarity["usual"] < rarity["zebra"] < rarity["unheard"]
+    idf = indexed(**texts, q="# Q\n\nThe usual zebras.").idf(stems("usual zebras unheard"))
+    assert 0.1 <= idf["usual"] < idf["zebra"] < idf["unheard"]
 
 
 def test_coverage_is_the_same_in_every_process() -> None:
     script = (
         "from gateway.search.index import coverage\n"
-        "rarity = {str(at): 1 / at for at in range(1, 40)}\n"
-        "print([coverage(rarity, rarity, map(str, range(1, most))) for most in range(2, 40)])"
+        "idf = {str(at): 1 / at for at in range(1, 40)}\n"
+        "print([coverage(idf, idf, map(str, range(1, most))) for most in range(2, 40)])"
     )
     said = {
         subprocess.run(
@@ -84,8 +84,8 @@ def test_coverage_is_the_same_in_every_process() -> None:
 
 
 def test_coverage_is_the_weighed_share_of_what_is_wanted() -> None:
-    rarity = {"a": 3.0, "b": 1.0}
-    assert coverage(rarity, ["a", "b"], ["a"]) == 0.75
-    assert coverage(rarity, ["a", "b", "b"], ["b", "c"]) == 0.25
-    assert coverage(rarity, ["a"], []) == 0.0
-    assert coverage(rarity, [], ["a"]) == 0.0
+    idf = {"a": 3.0, "b": 1.0}
+    assert coverage(idf, ["a", "b"], ["a"]) == 0.75
+    assert coverage(idf, ["a", "b", "b"], ["b", "c"]) == 0.25
+    assert coverage(idf, ["a"], []) == 0.0
+    assert coverage(idf, [], ["a"]) == 0.0

@@ -346,7 +346,7 @@ def test_many_pages_at_once_and_pages_put_twice(index: Index, writing: Writing) 
     assert len(index.match(["changed"], 50)) == 12
     assert index.match(["number7"], 5) == []
     assert index.vocabulary()["pear"] == 1 + 1200 - 12 - 1
-    assert index.rarity(["chang"])["chang"] == pytest.approx(np.log(1189.5 / 12.5 + 1))
+    assert index.idf(["chang"])["chang"] == pytest.approx(np.log(1189.5 / 12.5 + 1))
 
 
 def test_a_snapshot_stays_as_it_is_while_another_thread_writes(

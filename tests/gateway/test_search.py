@@ -99,7 +99,7 @@ def test_what_is_sought_is_spelt_as_the_wiki_spells_it(by_words: Callable[..., S
     made = by_words(a="# Calendars\n\nOne for each team.", b="# B\n\nOther things.")
     sought = made.sought("How is a calender shared?", ["Where do I start?"])
     assert sought.words == {"calendar": 1.0, "share": 1.0}
-    assert sought.rarity == made.index.rarity(["calendar", "share"])
+    assert sought.idf == made.index.idf(["calendar", "share"])
     assert sought.text == "How is a calender shared?"
     (hit,) = made.hits(sought)
     assert hit.page.path == "a.md"

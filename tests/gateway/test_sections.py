@@ -36,7 +36,7 @@ def test_a_section_is_read_once() -> None:
     slow = Slow()
     slow.may.set()
     sections = Sections(slow)
-    first, again = sections.likeness("pear", PLACES), sections.likeness("pear", PLACES[::-1])
+    first, again = sections.similarity("pear", PLACES), sections.similarity("pear", PLACES[::-1])
     assert first is not None
     assert again is not None
     assert first == again[::-1]
@@ -47,11 +47,11 @@ def test_new_sections_are_not_waited_for_while_each_core_reads_some() -> None:
     slow = Slow()
     sections = Sections(slow)
     with ThreadPoolExecutor(CORES + 1) as pool:
-        busy = [pool.submit(sections.likeness, "apple", PLACES) for _ in range(CORES)]
+        busy = [pool.submit(sections.similarity, "apple", PLACES) for _ in range(CORES)]
         for _ in busy:
             assert slow.at_it.acquire(timeout=30)
-        assert sections.likeness("pear", PLACES) is None
-        waiting = pool.submit(lambda: sections.likeness("pear", PLACES, patient=True))
+        assert sections.similarity("pear", PLACES) is None
+        waiting = pool.submit(lambda: sections.similarity("pear", PLACES, patient=True))
         slow.may.set()
         assert all(one.result(30) for one in busy)
-        assert waiting.result(30) == sections.likeness("pear", PLACES)
+        assert waiting.result(30) == sections.similarity("pear", PLACES)

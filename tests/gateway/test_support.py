@@ -22,10 +22,10 @@ LEAST = 0.6
 
 
 def support(question: str = "How many?") -> Support:
-    def rarity(stems: Iterable[str]) -> dict[str, float]:
+    def idf(stems: Iterable[str]) -> dict[str, float]:
         return dict.fromkeys(stems, 1.0)
 
-    return Support([Excerpt(PAGE, PAGE.sections, 1)], question, rarity)
+    return Support([Excerpt(PAGE, PAGE.sections, 1)], question, idf)
 
 
 def gated(*parts: str, question: str = "How many?", cut: bool = False) -> tuple[str, SentenceGate]:

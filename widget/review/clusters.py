@@ -183,9 +183,9 @@ class Sorter:
     def _nearest(self, vector: Vectors) -> int | None:
         if not len(self._ids):
             return None
-        likeness = self._vectors @ vector
-        best = int(likeness.argmax())
-        return int(self._ids[best]) if likeness[best] >= SAME else None
+        similarity = self._vectors @ vector
+        best = int(similarity.argmax())
+        return int(self._ids[best]) if similarity[best] >= SAME else None
 
     def _make(self, connection: sa.Connection, vector: Vectors) -> int:
         half = vector.astype(np.float16)
