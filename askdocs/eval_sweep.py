@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs import home
-from askdocs.options import HomeOption, JsonOption
+from askdocs.options import (
+    FolderOption,
+    GatewayOption,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    QuestionsOption,
+)
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -29,10 +36,8 @@ SIZES, OVERLAPS, KS, LAMBDAS = "256,512,1024,2048", "0,64,128", "10,20,40", "0.7
 
 
 def sweep(
-    questions: Annotated[
-        Path, typer.Option(metavar="FILE", help="Questions and answers, one JSON object a line.")
-    ],
-    docs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the wiki.")],
+    questions: QuestionsOption,
+    docs: FolderOption,
     split: Annotated[str, typer.Option(help="Rows of this split; not test.")] = "validation",
     limit: Annotated[
         int | None, typer.Option(min=2, help="So many questions, always the same ones.")
@@ -51,11 +56,8 @@ def sweep(
         bool, typer.Option("--expand", help="Also search for other wordings.")
     ] = False,
     hyde: Annotated[bool, typer.Option("--hyde", help="Also search by a made-up answer.")] = False,
-    url: Annotated[
-        str | None,
-        typer.Option(help="Base URL of a gateway, with /v1 (default: the one of `askdocs up`)."),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="Key for it: --url needs one.")] = None,
+    url: GatewayOption = None,
+    key: KeyOption = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the sweep (default: in the state folder)."),

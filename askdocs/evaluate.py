@@ -12,7 +12,14 @@ import typer
 from rich.console import Console
 
 from askdocs import eval_report, eval_sweep, home
-from askdocs.options import HomeOption, JsonOption
+from askdocs.options import (
+    FolderOption,
+    GatewayOption,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    QuestionsOption,
+)
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -33,10 +40,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @app.command("run")
 def run_exam(
-    questions: Annotated[
-        Path, typer.Option(metavar="FILE", help="Questions and answers, one JSON object a line.")
-    ],
-    docs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the wiki.")],
+    questions: QuestionsOption,
+    docs: FolderOption,
     contenders: Annotated[
         str | None, typer.Option(help="Who answers, as base-rag,tuned-pages (default: all).")
     ] = None,
@@ -80,11 +85,8 @@ def run_exam(
         int | None,
         typer.Option(min=1, help="Questions at the same time (default: as the engine takes)."),
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="Base URL of a gateway, with /v1 (default: the one of `askdocs up`)."),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="Key for it: --url needs one.")] = None,
+    url: GatewayOption = None,
+    key: KeyOption = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the run (default: in the state folder)."),
