@@ -115,7 +115,8 @@ PARTS = ("nearest window of 256 tokens", "MaxSim of tokens", "BM25 among the 20"
 def measure(file: Path, rows: Sequence[dict[str, Any]], embedder: Embedder) -> list[Sorted]:
     """Sort the pages for every question that has an answer; `file` is an index with vectors."""
     names = (*WAYS, FUSED)
-    gains, firsts, took = ({name: list[float]() for name in names} for _ in range(3))
+    gains, took = ({name: list[float]() for name in names} for _ in range(2))
+    firsts = {name: list[bool]() for name in names}
     known: dict[str, Seen] = {}
     with closing(index.Index(file)) as opened:
         search = Search(opened, embedder)
@@ -141,7 +142,7 @@ def measure(file: Path, rows: Sequence[dict[str, Any]], embedder: Embedder) -> l
                 order = np.argsort(-scores[name], kind="stable")
                 right = [PurePosixPath(pages[place].path).stem in gold for place in order]
                 gains[name].append(ndcg(right, len(gold)))
-                firsts[name].append(float(any(right[:1])))
+                firsts[name].append(any(right[:1]))
     return [
         Sorted(name, share(gains[name]), share(firsts[name]), float(np.median(took[name])))
         for name in names

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from eval import compare
 from eval.rankers import Ranker, rankers
 from gateway.errors import AskdocsError
 from gateway.search import embed, index
@@ -34,7 +35,7 @@ RESAMPLES = 2000
 
 
 class Share(NamedTuple):
-    """A mean over questions, and the 95 % interval of it by the bootstrap."""
+    """A mean over questions, and its interval of 95 %."""
 
     value: float
     low: float
@@ -122,10 +123,18 @@ def _summed(way: Ranker, places: list[float], took: list[float]) -> Retrieval:
 
 
 def share(values: npt.ArrayLike) -> Share:
-    """The mean of `values`, and its interval: percentiles of the means of resampled values."""
-    known = np.asarray(values, dtype=float)
+    """The mean of `values`.
+
+    Its interval is Wilson's if they are true or false, which has a width also where all are the
+    same, else that of the percentiles of the means of resampled values.
+    """
+    known = np.asarray(values)
     if not len(known):
         return Share(float("nan"), float("nan"), float("nan"))
+    if known.dtype == bool:
+        found = compare.share(int(known.sum()), len(known))
+        assert found is not None
+        return Share(*found)
     chosen = np.random.default_rng(0).integers(0, len(known), (RESAMPLES, len(known)))
     low, high = np.percentile(known[chosen].mean(axis=1), (2.5, 97.5))
     return Share(float(known.mean()), float(low), float(high))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eval import derived
@@ -60,6 +61,12 @@ def test_the_interval_of_a_share_holds_it_and_is_narrow_for_many() -> None:
     few, many = share([0, 1, 1, 0]), share([0, 1, 1, 0] * 200)
     assert few.low <= few.value == many.value == 0.5 <= few.high
     assert many.high - many.low < few.high - few.low
+
+
+def test_what_is_always_found_may_still_be_missed_once() -> None:
+    every = share(np.array([True] * 20))
+    assert (every.value, every.high) == (1.0, 1.0)
+    assert 0.8 < every.low < 0.9
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"question": 1}', '{"question": "q"}'])
