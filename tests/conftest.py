@@ -40,7 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that both processes end at the same time."""
+    """Begin with what takes long, so that all processes end at the same time."""
     if hasattr(config, "workerinput"):
         shared = {"clients", *TOGETHER.values()}
         slow = {group(item.nodeid) for item in items if item.get_closest_marker("slow")}
