@@ -41,8 +41,8 @@ def backup(
     askdocs may run meanwhile. The file is read back before it gets its name.
     """
     from askdocs.backups import archive, making
+    from askdocs.bar import Bar
     from askdocs.stopping import stoppable
-    from askdocs.syncing import Bar
     from gateway.database import Unreachable
 
     if verify is not None:

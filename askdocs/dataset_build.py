@@ -50,7 +50,7 @@ def build(
     """Build a dataset from questions and a wiki: prompts as the gateway sends them, and answers."""
     from askdocs import instructions as telling
     from askdocs import model
-    from askdocs.syncing import Bar
+    from askdocs.bar import Bar
     from gateway.config import GatewaySettings
     from gateway.search import embed
     from gateway.settings import load

@@ -58,7 +58,7 @@ def check(
 ) -> None:
     """Say what is wrong with rows, with line and fix; exit code 1 if any is an error."""
     from askdocs import environments, model
-    from askdocs.syncing import Bar
+    from askdocs.bar import Bar
     from eval import rows
     from training.check import entries
     from training.check.check import Checker
@@ -92,7 +92,7 @@ def fix(
 ) -> None:
     """Write a new file without what can be mended safely, and say what that was."""
     from askdocs import environments
-    from askdocs.syncing import Bar
+    from askdocs.bar import Bar
     from eval.rows import Row
     from training.check import entries, libraries
     from training.check import fix as fixing

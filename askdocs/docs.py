@@ -21,7 +21,7 @@ from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
-    from askdocs.syncing import Bar
+    from askdocs.bar import Bar
     from gateway.search.index import Index
     from gateway.search.rows import StoredSource
     from gateway.search.writer import Writer

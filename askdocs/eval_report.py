@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from askdocs.bar import Bar
 from askdocs.home import write
 from askdocs.options import HomeOption, JsonOption
-from askdocs.syncing import Bar
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:

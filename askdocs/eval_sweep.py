@@ -198,8 +198,8 @@ def _claim(folder: Path, which: str, about: dict[str, Any]) -> None:
 def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: int) -> None:
     """Try what was not tried yet, with a bar. Raises AskdocsError."""
     from askdocs import environments
+    from askdocs.bar import Bar
     from askdocs.finetuning import follow
-    from askdocs.syncing import Bar
     from eval.rag import sweep as script
 
     def say(line: str) -> None:

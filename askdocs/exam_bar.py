@@ -5,10 +5,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from askdocs.bar import TELL
 from training.events import Event
-
-# Seconds between two lines where there is no terminal.
-TELL = 30.0
 
 
 class ExamBar:

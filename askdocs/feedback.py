@@ -48,7 +48,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write every question with its answer and votes to a file, without who asked."""
-    from askdocs.syncing import Bar
+    from askdocs.bar import Bar
     from widget.review import sheet
     from widget.review.export import COLUMNS, count, everything
 
@@ -204,7 +204,7 @@ def write_new(out: Path, text: str) -> None:
 @contextmanager
 def _sorted(home_dir: Path | None) -> "Iterator[sa.Engine]":
     """The database, with every question in its cluster."""
-    from askdocs.syncing import Bar
+    from askdocs.bar import Bar
     from widget.review.clusters import Sorter
 
     with keys.opened(home_dir) as engine:

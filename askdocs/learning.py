@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from askdocs.syncing import LISTED, Bar
+from askdocs.bar import Bar
+from askdocs.syncing import LISTED
 from gateway.search import embed
 from gateway.search.answered import Answered
 from gateway.search.calibration import FEWEST, Calibration

@@ -102,7 +102,7 @@ def show_all(
     as_json: JsonOption = False,
 ) -> None:
     """Every version: base model, examples it learnt from, validation loss, and who uses it."""
-    from askdocs.syncing import Bar
+    from askdocs.bar import Bar
 
     store, used = opened_store(home_dir), targeted(home_dir)
     with Bar() as bar:

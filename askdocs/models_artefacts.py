@@ -242,9 +242,9 @@ def probe(
 @contextmanager
 def _work(name: str, home_dir: Path | None) -> Iterator[Work]:
     from askdocs import home
+    from askdocs.bar import Bar
     from askdocs.models import opened_store
     from askdocs.scratch import scratch
-    from askdocs.syncing import Bar
 
     place, store = home.find(home_dir), opened_store(home_dir)
     store.manifest(name)  # before anything is made

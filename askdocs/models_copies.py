@@ -42,8 +42,8 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version to another place; every file is verified. What is there is not copied."""
+    from askdocs.bar import Bar
     from askdocs.models import opened_store
-    from askdocs.syncing import Bar
     from training.versions.store import Store
     from training.versions.transfer import copy
 
@@ -69,8 +69,8 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version from another place into the store, under its own name."""
+    from askdocs.bar import Bar
     from askdocs.models import opened_store
-    from askdocs.syncing import Bar
     from training.versions.store import Store
     from training.versions.transfer import copy
 

@@ -25,8 +25,8 @@ def verify(
 
     Exit code 1 when there is one. Retired versions are left out.
     """
+    from askdocs.bar import Bar
     from askdocs.models import opened_store
-    from askdocs.syncing import Bar
 
     store = opened_store(home_dir)
     names = [name] if name else [one for one in store.names() if not store.retired(one)]
@@ -100,8 +100,8 @@ def gc(
     served; manifests and verdicts always stay.
     """
     from askdocs import home
+    from askdocs.bar import Bar
     from askdocs.models import opened_store, served, targeted
-    from askdocs.syncing import Bar
     from training.versions import garbage
     from training.versions.open import cache
 

@@ -43,8 +43,8 @@ def restore(
     from askdocs import home
     from askdocs.backup import described, parts_of, places_of
     from askdocs.backups import archive, restoring
+    from askdocs.bar import Bar
     from askdocs.stopping import stoppable
-    from askdocs.syncing import Bar
 
     if (file is None) is not resume:
         raise AskdocsError("name the backup to restore, or --resume to finish one: one of both")

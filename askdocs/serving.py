@@ -115,9 +115,9 @@ def lent(
 
 def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind") -> None:
     """Raises AskdocsError: what is served is not the version."""
+    from askdocs.bar import Bar
     from askdocs.deployed import derived
     from askdocs.models_artefacts import BITS
-    from askdocs.syncing import Bar
     from gateway.config import GatewaySettings
     from gateway.settings import load
     from training.artefacts import probe

@@ -10,22 +10,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from askdocs.bar import Bar
 from gateway.errors import AskdocsError
 from gateway.sources import watch
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Synced, Writing, sync
 
-# Seconds: what is over sooner needs no bar.
-PATIENCE = 2.0
 # Paths that are listed of each kind; JSON has all of them, and of what was left out so many.
 LISTED = 10
 LEFT_OUT = 1000
@@ -113,41 +104,6 @@ class Job:
             return sync(
                 spec.open(), self.writing, spec=spec.stored, dry_run=self.dry_run, progress=bar.show
             )
-
-
-class Bar:
-    """A bar on standard error for what takes longer than PATIENCE, at a terminal."""
-
-    def __init__(self, what: str = "") -> None:
-        self._what = what
-        self._began = time.monotonic()
-        self._progress: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress:
-            self._progress.stop()
-
-    def show(self, step: str, done: int, total: int | None) -> None:
-        """As gateway.sources.sync.Progress."""
-        if self._progress is None:
-            if not err.is_terminal or time.monotonic() - self._began < PATIENCE:
-                return
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=err,
-                transient=True,
-            )
-            self._progress.start()
-        if step not in self._tasks:
-            self._tasks[step] = self._progress.add_task(f"{step} {self._what}".strip(), total=total)
-        self._progress.update(self._tasks[step], completed=done, total=total)
 
 
 def show(synced: Synced, dry_run: bool) -> None:

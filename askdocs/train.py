@@ -130,8 +130,8 @@ def _train(python: Path, run: "Run", base: str, resume: bool, lock: int) -> None
 
 def _finish(python: Path, run: "Run", store: "Store", name: str, as_json: bool) -> None:
     """Check it and make it a version, unless it is one."""
+    from askdocs.bar import Bar
     from askdocs.deriving import check_run
-    from askdocs.syncing import Bar
 
     version = run.known(store, name)
     is_new = version is None
