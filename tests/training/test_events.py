@@ -36,7 +36,7 @@ def test_no_line_is_an_event_that_does_not_say_so(line: bytes) -> None:
     assert found is None or isinstance(found["event"], str)
 
 
-LOSS = st.floats(min_value=0) | st.just(math.nan)
+LOSS = st.floats(min_value=0, width=32) | st.just(math.nan)  # as it is computed
 LOSSES = st.lists(st.tuples(st.integers(0, 500), LOSS), max_size=5)
 
 
