@@ -32,13 +32,12 @@ def refused(askdocs: Run, wiki: Path, tmp_path: Path) -> Refused:
             if f"--{name}-port" not in words:
                 ports += [f"--{name}-port", str(checks.free_port())]
         docs = [] if "--docs" in words else ["--docs", str(wiki)]
-        began = time.monotonic()
         done = askdocs("up", *docs, *ports, *words, **env)
-        assert time.monotonic() - began < 5
         assert done.returncode == 2, done
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
-        assert not (tmp_path / ".askdocs" / "running.json").exists()
+        for begun in ("logs", "index.db", "running.json"):
+            assert not (tmp_path / ".askdocs" / begun).exists()
         return done.stderr.splitlines()
 
     return run
@@ -177,9 +176,7 @@ def test_an_engine_elsewhere_that_is_not_there_is_one_line_with_its_address(
     askdocs: Run, wiki: Path
 ) -> None:
     ports = [f"--{name}-port={checks.free_port()}" for name in ("gateway", "widget", "site")]
-    began = time.monotonic()
     done = askdocs("up", "--docs", str(wiki), *ports, "--engine-url", "http://127.0.0.1:9/v1")
-    assert time.monotonic() - began < 10
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.splitlines()
