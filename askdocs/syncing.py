@@ -35,7 +35,7 @@ class Job:
     writing: Writing
     dry_run: bool
     as_json: bool
-    after: Callable[["Bar"], None]
+    after: Callable[[Bar], None]
     """Called when what answers stand on has changed: works out the vectors."""
 
     def once(self, specs: Sequence[Spec]) -> int:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from eval import compare
+from eval import statistics
 from eval.rankers import Ranker, rankers
 from gateway.errors import AskdocsError
 from gateway.search import embed, index
@@ -132,9 +132,8 @@ def share(values: npt.ArrayLike) -> Share:
     if not len(known):
         return Share(float("nan"), float("nan"), float("nan"))
     if known.dtype == bool:
-        found = compare.share(int(known.sum()), len(known))
-        assert found is not None
-        return Share(*found)
+        value, low, high, _ = statistics.share(known.tolist())
+        return Share(value, low, high)
     chosen = np.random.default_rng(0).integers(0, len(known), (RESAMPLES, len(known)))
     low, high = np.percentile(known[chosen].mean(axis=1), (2.5, 97.5))
     return Share(float(known.mean()), float(low), float(high))

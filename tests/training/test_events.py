@@ -52,6 +52,7 @@ def test_any_losses_make_a_picture(
     said += [json.loads(step(*one, "eval")) for one in validation]
     curve.draw(file, events.losses(said, "step"), events.losses(said, "eval"))
     with Image.open(file) as picture:
+        assert picture.size == (800, 360)
         picture.verify()
     assert not list(file.parent.glob("*.new"))
 
