@@ -97,6 +97,8 @@ def images() -> dict[str, Image]:
     require(bool(found), "apt-get install postgresql")
     require(shutil.which("redis-server") is not None, "apt-get install redis-server")
     require(shutil.which("prometheus") is not None, "apt-get install prometheus")
+    alertmanager = shutil.which("prometheus-alertmanager")  # Debian's name of it
+    require(alertmanager is not None, "apt-get install prometheus-alertmanager")
     return {
         "askdocs": _ours(),
         "postgres": Image(
@@ -109,6 +111,10 @@ def images() -> dict[str, Image]:
         ),
         "redis": Image(),
         "prom/prometheus": Image(("prometheus",)),
+        "prom/alertmanager": Image(
+            environment={"PATH": "/opt/alertmanager:/usr/bin:/bin"},
+            walls=("--ro-bind", str(alertmanager), "/opt/alertmanager/alertmanager"),
+        ),
     }
 
 

@@ -101,7 +101,7 @@ def test_the_docs_say_how_each_secret_is_replaced() -> None:
 def test_the_example_has_no_secret_and_the_repository_takes_no_env() -> None:
     example = dotenv_values(EXAMPLE)
     empty = {name for name, value in example.items() if not value}
-    assert empty == {*SECRETS, "PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "OTEL_ENDPOINT"}
+    assert empty == {*SECRETS, "PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "ALERTS_URL", "OTEL_ENDPOINT"}
     ignored = subprocess.run(["git", "check-ignore", "-q", ".env"], cwd=ROOT, check=False)
     assert ignored.returncode == 0
 
@@ -128,7 +128,8 @@ def test_compose_reads_it_with_every_engine(copy: Path) -> None:
     """Compose's own parser: it knows what no schema says."""
     make(copy)
     file = copy / ".env"
-    always = {"gateway", "widget", "site", "postgres", "redis", "prometheus", "grafana"}
+    always = {"gateway", "widget", "site", "postgres", "redis"}
+    always |= {"prometheus", "alertmanager", "grafana"}
     assert read(file)["services"].keys() == {*always, "engine"}
     for profile in ("vllm", "vllm-cpu"):
         text = re.sub(

@@ -31,7 +31,8 @@ SITE = "http://127.0.0.1:8000"
 PROMETHEUS = "http://127.0.0.1:9090"
 QUESTION = "How do I descale the coffee machine?"
 VOTES = "SELECT vote FROM votes"
-EMPTY = ("PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "OTEL_ENDPOINT")  # in .env, by choice
+EMPTY = ("PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "ALERTS_URL", "OTEL_ENDPOINT")  # in .env, by choice
+RUN = ("engine", "gateway", "widget", "site", "postgres", "redis", "prometheus", "alertmanager")
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 
 
@@ -186,6 +187,37 @@ def test_prometheus_reads_all_of_them_and_its_rules(composed: Composed) -> None:
     assert [rule["name"] for group in groups for rule in group["rules"]]
 
 
+def test_prometheus_knows_the_alertmanager_and_an_alert_can_be_tried_and_silenced(
+    composed: Composed,
+) -> None:
+    """By the commands of docs/alerts.md."""
+    deadline = time.monotonic() + 60
+    while not httpx.get(f"{PROMETHEUS}/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    id, typed = "", []
+    for command in commands(ROOT / "docs" / "alerts.md"):
+        if command.words[:3] == ["docker", "compose", "exec"]:
+            done = composed.exec(*[id if word == "ID" else word for word in command.words[3:]])
+            assert done.returncode == 0, done.stderr
+            typed.append(" ".join(command.words[-3:]))
+            id = done.stdout.strip() if "add" in command.words else id
+            if "query" in command.words:
+                assert "AskdocsIndexStale" in done.stdout
+    assert len(typed) == 4
+    with httpx.Client(base_url="http://127.0.0.1:9093/api/v2") as client:
+        assert "Trial" in [alert["labels"]["alertname"] for alert in client.get("/alerts").json()]
+        assert [one["status"]["state"] for one in client.get("/silences").json()] == ["expired"]
+
+
+def test_an_alertmanager_without_the_address_says_so(composed: Composed) -> None:
+    refused = composed.exec(
+        "alertmanager", "sh", "-c", "ALERTS=slack sh /etc/alertmanager/start.sh"
+    )
+    assert refused.returncode == 1
+    assert "ALERTS is slack, and ALERTS_URL is empty: write the address into .env" in refused.stderr
+
+
 def test_the_access_log_is_in_what_the_gateway_says(composed: Composed) -> None:
     wanted, statuses = {200, 401, 429}, set[int]()
     deadline = time.monotonic() + 10  # lines are written some at a time
@@ -237,7 +269,7 @@ def test_the_runbook_shows_something_in_containers(composed: Composed, command: 
 
 
 def test_services_write_nowhere_but_where_they_may(composed: Composed) -> None:
-    for name in ("engine", "gateway", "widget", "site", "postgres", "redis", "prometheus"):
+    for name in RUN:
         for place in ("/", "/usr", "/app" if name == "gateway" else "/etc"):
             tried = composed.exec(name, "sh", "-c", f"touch {place}/x")
             assert tried.returncode != 0
@@ -270,7 +302,7 @@ def test_services_know_only_those_whose_network_they_share(composed: Composed) -
 
 
 def test_they_need_less_memory_than_they_may_have(composed: Composed) -> None:
-    for name in ("engine", "gateway", "widget", "site", "postgres", "redis", "prometheus"):
+    for name in RUN:
         used, most = composed.memory(name), composed.limit(name)
         print(f"{name}: {used >> 20} of {most >> 20} MiB")
         assert used < 0.8 * most
@@ -363,5 +395,5 @@ def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
 
 
 def test_all_stop_when_they_are_told_to(composed: Composed) -> None:
-    for name in ("gateway", "site", "engine", "prometheus", "redis", "postgres"):
+    for name in ("gateway", "site", "engine", "alertmanager", "prometheus", "redis", "postgres"):
         composed.stop(name)
