@@ -1,14 +1,15 @@
 """What readers do with an answer: vote on it, share it, hand its question on to people."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, get_args
+from collections.abc import Awaitable, Mapping
+from typing import Any, get_args
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from widget import handoff
 from widget.asks import Ask, Asks, BadQuestion, recalled
-from widget.forms import NAME, Elsewhere, fields, name
+from widget.box import Box
+from widget.forms import ELSEWHERE, AskId, Elsewhere, fields, name
 from widget.gateway import Gateway
 from widget.handoff import NotSent
 from widget.identity import BadIdentity
@@ -22,12 +23,9 @@ from widget.views import Ballot, Views
 from widget.visitors import Visitor, Visitors
 
 MAX_TEXT = 2000
-ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
 LONG = "The text is longer than 2,000 characters. Please shorten it."
 OFTEN = "You have sent a lot. Please try again in {seconds} seconds."
 SENT = "Your question was handed on. Thank you."
-
-AskId = Annotated[str, Path(pattern=f"^{NAME}$")]
 
 
 class Refused(Exception):
@@ -51,9 +49,8 @@ class Feedback:
         visitors: Visitors,
         gateway: Gateway,
         metrics: Metrics,
-        page: Callable[..., Awaitable[str]],
+        box: Box,
     ) -> None:
-        """`page` renders the whole box, for browsers without JavaScript."""
         self._settings = settings
         self._views = views
         self._asks = asks
@@ -61,7 +58,7 @@ class Feedback:
         self._visitors = visitors
         self._gateway = gateway
         self._metrics = metrics
-        self._page = page
+        self._box = box
         self._handed: set[str] = set()
         self.router = APIRouter()
         self.router.add_api_route("/votes", self.vote, methods=["POST"])
@@ -134,7 +131,7 @@ class Feedback:
         try:
             kept = await self._journal.shared(token)
         except NotKept as error:
-            page = await self._page(request, {}, problem=str(error), root="../")
+            page = await self._box.render(request, {}, problem=str(error), root="../")
             return HTMLResponse(page, 404)
         _, done = recalled(kept)
         return HTMLResponse(self._views.shared(kept.asked.question, done))
@@ -189,7 +186,8 @@ class Feedback:
             article = self._views.finished(*known, _first(sent, "token"), root, ballot)
         if not (known and ballot):
             article += fragment
-        return HTMLResponse(await self._page(request, form, article=article, root=root), status)
+        page = await self._box.render(request, form, article=article, root=root)
+        return HTMLResponse(page, status)
 
     async def _answered(self, id: str) -> tuple[Ask, Done] | None:
         if (ask := self._asks.get(name(id))) is not None and isinstance(ask.end, Done):

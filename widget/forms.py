@@ -1,8 +1,10 @@
 """The forms that boxes send: small, urlencoded, and taken from our own pages only."""
 
 import re
+from typing import Annotated
 from urllib.parse import parse_qs
 
+from fastapi import Path
 from starlette.requests import Request
 
 from widget.asks import MAX_QUESTION, BadQuestion
@@ -10,6 +12,9 @@ from widget.security import is_own_post
 
 MAX_FORM = 65_536  # bytes; 2,000 characters and an address, percent-encoded, need half of it
 NAME = "[A-Za-z0-9_-]{8,64}"
+ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
+
+AskId = Annotated[str, Path(pattern=f"^{NAME}$")]
 
 
 class Elsewhere(Exception):

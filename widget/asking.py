@@ -1,0 +1,188 @@
+"""What readers do to get an answer: ask, watch it grow, stop it."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from widget import sse
+from widget.answers import Answers
+from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id, recalled
+from widget.box import Box
+from widget.captcha import Captcha, NotHuman
+from widget.forms import ELSEWHERE, AskId, Elsewhere, form, name
+from widget.gateway import Reading
+from widget.identity import BadIdentity
+from widget.journal import Journal, NotKept
+from widget.limits import OFTEN, TooMany
+from widget.metrics import Metrics
+from widget.security import is_own_post
+from widget.settings import WidgetSettings
+from widget.states import Done, Failed, Partial, Quiet
+from widget.store import Asked
+from widget.streams import Stream
+from widget.tokens import BadToken, Tokens
+from widget.views import Views
+from widget.visitors import Visitors
+
+CROWDED = "Many people are asking right now. Please try again in a moment."
+LOST = "The connection was lost. Please try again."
+STALE = "This page has been open for long. Please send the question again."
+
+
+class Asking:
+    """The routes of a question."""
+
+    def __init__(
+        self,
+        settings: WidgetSettings,
+        views: Views,
+        asks: Asks,
+        answers: Answers,
+        journal: Journal,
+        visitors: Visitors,
+        metrics: Metrics,
+        tokens: Tokens,
+        captcha: Captcha | None,
+        box: Box,
+    ) -> None:
+        self._settings = settings
+        self._views = views
+        self._asks = asks
+        self._answers = answers
+        self._journal = journal
+        self._visitors = visitors
+        self._metrics = metrics
+        self._tokens = tokens
+        self._captcha = captcha
+        self._box = box
+        self.router = APIRouter()
+        self.router.add_api_route("/asks", self.ask, methods=["POST"])
+        self.router.add_api_route("/asks/{id}/events", self.events, methods=["GET"])
+        self.router.add_api_route("/asks/{id}/stop", self.stop, methods=["POST"])
+
+    async def ask(self, request: Request) -> Response:
+        sent: dict[str, str] = {}
+        try:
+            sent = await form(request)
+            asked = await self._asked(request, sent)
+            ask = self._asks.add(asked)
+        except Elsewhere:
+            self._metrics.refused("elsewhere")
+            return await self._refused(request, {}, ELSEWHERE, 403)
+        except BadQuestion as error:
+            self._metrics.refused("malformed")
+            return await self._refused(request, sent, str(error), 422)
+        except BadToken:
+            self._metrics.refused("token")
+            return await self._refused(request, sent, STALE, 403)
+        except NotHuman as error:
+            self._metrics.refused("captcha")
+            return await self._refused(request, sent, str(error), 403)
+        except BadIdentity as error:
+            self._metrics.refused("identity")
+            return await self._refused(request, sent, str(error), 401)
+        except TooMany as error:
+            self._metrics.refused("often")
+            return await self._refused(request, sent, OFTEN.format(seconds=error.seconds), 429)
+        except Full:
+            self._metrics.refused("full")
+            return await self._refused(request, sent, CROWDED, 503)
+        self._metrics.asked()
+        await self._journal.asked(asked)
+        sent["conversation"] = asked.conversation
+        if self._captcha:
+            sent["token"] = self._tokens.make(asked.page, human=True)
+        if "hx-request" in request.headers:
+            return HTMLResponse(self._views.article(ask, sent["token"]))
+        page = await self._box.render(request, sent, article=f"<!--{ask.id}-->")
+        return Stream(self._whole_page(ask, page, sent["token"]), "text/html; charset=utf-8")
+
+    async def events(self, request: Request, id: AskId) -> Stream:
+        seen = request.headers.get("last-event-id", "")
+        return Stream(self._events(id, seen), "text/event-stream; charset=utf-8")
+
+    async def stop(self, request: Request, id: AskId) -> Response:
+        if not is_own_post(request):
+            return await self._refused(request, {}, ELSEWHERE, 403)
+        self._asks.stop(id)
+        return Response(status_code=204)
+
+    async def _asked(self, request: Request, sent: Mapping[str, str]) -> Asked:
+        """The question of a form. Raises BadQuestion, BadToken, BadIdentity, TooMany, NotHuman."""
+        question = checked(sent.get("question", ""))
+        page = self._box.page(request, sent)
+        claims = self._tokens.read(sent.get("token", ""), page)
+        who = self._visitors.of(request, sent.get("identity", ""))
+        await self._visitors.count(who)
+        if self._captcha and not claims.human:
+            await self._captcha.check(sent, request.client.host if request.client else "")
+        id = new_id()
+        return Asked(
+            id=id,
+            question=question,
+            conversation=name(sent.get("conversation", "")) or id,
+            alias=self._settings.model,
+            quote=sent.get("quote", "").replace("\0", "").strip()[:2000],
+            page=page,
+            visitor=who.id,
+            person=who.person,
+            team=who.team,
+            lang=sent.get("lang", "").replace("\0", "")[:20],
+        )
+
+    async def _refused(
+        self, request: Request, sent: dict[str, str], sentence: str, status: int
+    ) -> Response:
+        if "hx-request" in request.headers:
+            headers = {"hx-retarget": "#problem", "hx-reswap": "innerHTML"}
+            fresh = self._box.renewed(request, sent)
+            return HTMLResponse(self._views.problem(sentence, token=fresh), status, headers)
+        question = sent.get("question", "")
+        page = await self._box.render(request, sent, question=question, problem=sentence)
+        return HTMLResponse(page, status)
+
+    async def _events(self, id: str, seen: str) -> AsyncGenerator[str]:
+        ask = self._asks.get(id) or await self._stored(id)
+        if ask is None:
+            yield sse.event("failed", self._views.outcome(id, Failed(LOST)))
+        # A browser that lost the stream comes back by itself, and says what it has.
+        elif ask.end is None or seen != str(ask.version):
+            growing = self._views.growing()
+            async with aclosing(self._answers.follow(ask)) as states:
+                async for state in states:
+                    match state:
+                        case Reading():
+                            yield sse.event("reading", self._views.reading(state), ask.version)
+                        case Partial():
+                            yield sse.event("answer", growing.render(state.text), ask.version)
+                        case Quiet():
+                            yield sse.KEEP_ALIVE
+                        case Done():
+                            html = self._views.outcome(id, state, ask=ask)
+                            yield sse.event("done", html, ask.version)
+                        case Failed():
+                            html = self._views.outcome(id, state)
+                            yield sse.event("failed", html, ask.version)
+        yield sse.event("end", "")
+
+    async def _stored(self, id: str) -> Ask | None:
+        """An answer that was whole before a restart."""
+        with suppress(NotKept):
+            kept = await self._journal.get(id)
+            if kept.answered.state in ("answered", "refused"):
+                return recalled(kept)[0]
+        return None
+
+    async def _whole_page(self, ask: Ask, page: str, token: str) -> AsyncGenerator[str]:
+        # The page's beginning goes out at once, the answer follows when it is whole.
+        head, _, tail = page.partition(f"<!--{ask.id}-->")
+        yield head
+        async with aclosing(self._answers.follow(ask)) as states:
+            async for state in states:
+                if isinstance(state, Quiet):
+                    yield " "
+                elif isinstance(state, Done | Failed):
+                    yield self._views.finished(ask, state, token)
+        yield tail
