@@ -125,8 +125,8 @@ def show(synced: Synced, dry_run: bool) -> None:
             out.print(f"  {mark} {escape(path)}")
         if len(paths) > LISTED:
             out.print(f"  {mark} and {len(paths) - LISTED:,} more; --json lists all")
-    if synced.omission:
-        out.print(f"  {escape(synced.omission)}")
+    for line in filter(None, (synced.omission, synced.repetition)):
+        out.print(f"  {escape(line)}")
     for left in synced.left_out[:LISTED] if dry_run else ():
         out.print(f"  o {escape(left.path)}: {escape(left.why)}")
     more = len(synced.left_out) - LISTED

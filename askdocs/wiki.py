@@ -130,6 +130,8 @@ class Wiki:
         if synced.omission not in ("", self._omission):
             self._say(f"{synced.omission}; `askdocs docs sync --dry-run` lists them")
         self._omission = synced.omission
+        if synced.repetition:
+            self._say(synced.repetition)
         return synced.is_different
 
     def _has_pages(self) -> bool:

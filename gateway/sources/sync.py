@@ -33,6 +33,9 @@ IN_MEMORY = 32 * 2**20
 # Of what the index keeps with a source: what all its pages depend on, and that settings name it.
 HOW = ("kind", "site_url")
 CONFIGURED = "configured"
+# Of a folder and one within it, the share of pages with the same paths at which both are one wiki:
+# a project that was named by itself, and by the folder of its pages.
+TWINS = 0.8
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Synced:
     """Pages that the wiki has, and that somebody has taken out of answers by hand."""
     left_out: tuple[LeftOut, ...]
     seconds: float
+    twin: str = ""
+    """Another source in the index that has these pages, too; looked for when some were added."""
 
     @property
     def pages(self) -> int:
@@ -60,6 +65,16 @@ class Synced:
     def is_different(self) -> bool:
         """Did the sync change what answers stand on?"""
         return bool(self.added or self.changed or self.removed)
+
+    @property
+    def repetition(self) -> str:
+        """That pages are in the index twice, and the way out, in a line; empty where none is."""
+        if not self.twin:
+            return ""
+        return (
+            f"the index has these pages as {self.twin}, too, and answers may cite both:"
+            f" `askdocs docs remove {self.twin}` leaves those of {self.source}"
+        )
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -100,6 +115,7 @@ def sync(
             index is as it was.
     """
     began = time.monotonic()
+    twin = ""
     progress = progress or _silent
     with writing() as writer:
         before = _before(writer, source.name)
@@ -114,7 +130,8 @@ def sync(
                         continue
                     _write(writer, source.name, found, waiting, progress)
                     _remember(writer, found.synced, before.spec, spec, configured)
-        return replace(found.synced, seconds=time.monotonic() - began)
+                    twin = _twin(writer, source.name) if found.synced.added else ""
+        return replace(found.synced, seconds=time.monotonic() - began, twin=twin)
 
 
 @dataclass(frozen=True)
@@ -220,6 +237,20 @@ def _remember(
     kept = {key: before[key] for key in (excluded.KEY, CONFIGURED) if key in before}
     problems = tuple(f"{one.path}: {one.why}" for one in synced.broken)
     writer.put_source(StoredSource(synced.source, {**kept, **spec}, datetime.now(UTC), problems))
+
+
+def _twin(writer: Writer, name: str) -> str:
+    mine = writer.known(name).keys()
+    for other in writer.sources():
+        if _is_within(name, other.name) or _is_within(other.name, name):
+            theirs = writer.known(other.name).keys()
+            if len(mine & theirs) >= TWINS * len(mine | theirs):
+                return other.name
+    return ""
+
+
+def _is_within(name: str, other: str) -> bool:
+    return name.startswith(other.rstrip("/") + "/") and name != other
 
 
 def _waiting(file: IO[bytes], count: int) -> Iterator[Changed]:

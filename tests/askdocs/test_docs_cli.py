@@ -173,6 +173,7 @@ def test_json_of_a_sync_is_whole(wiki: Path, docs: Docs) -> None:
         "broken": [],
         "excluded": [],
         "left_out": {"count": 0, "reasons": {}, "files": []},
+        "twin": "",
         "dry_run": False,
     }
 

@@ -11,6 +11,8 @@ from askdocs.home import Home
 from askdocs.wiki import Wiki
 from gateway.errors import AskdocsError
 from gateway.search.index import Index, writing
+from gateway.sources.spec import Spec
+from gateway.sources.sync import sync
 from tests.gateway.conftest import page
 from tests.waiting import until
 
@@ -54,6 +56,28 @@ def test_what_is_left_out_is_said_once(wiki: Path, home: Home) -> None:
         "1 left out: reStructuredText: name the HTML that `sphinx-build -b html` makes (1);"
         " `askdocs docs sync --dry-run` lists them",
     ]
+
+
+def test_pages_that_another_source_has_already_are_named_with_the_way_out(
+    tmp_path: Path, wiki: Path, home: Home
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    wiki.rename(project / "docs")
+    (project / "mkdocs.yml").write_text("site_name: Office\nsite_url: https://wiki.example.com/\n")
+    sync((spec := Spec.named(str(project))).open(), partial(writing, home.index), spec=spec.stored)
+    said: list[str] = []
+    up = opened(str(project), home, said)
+    up.first()
+    pages = project / "docs"
+    assert said == [
+        f"the pages of {project} are in {pages}",
+        "2 pages, 2 added",
+        f"the index has these pages as {project}, too, and answers may cite both:"
+        f" `askdocs docs remove {project}` leaves those of {pages}",
+    ]
+    up.first()  # said once
+    assert len(said) == 3
 
 
 def test_the_site_of_a_folder_has_the_wiki_as_text(wiki: Path, home: Home) -> None:

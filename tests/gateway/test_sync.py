@@ -340,6 +340,27 @@ def test_an_error_within_the_transaction_leaves_the_index_of_before(wiki: Path, 
     assert paths(file) == ["coffee.md", "travel.md"]
 
 
+def test_a_wiki_within_another_is_a_twin_only_where_it_has_its_pages(
+    tmp_path: Path, wiki: Path, file: Path
+) -> None:
+    for version in ("v1", "v2"):  # side by side
+        pages = tmp_path / "project" / version
+        pages.mkdir(parents=True)
+        for one in wiki.iterdir():
+            (pages / one.name).write_text(one.read_text())
+        assert synced(pages, file).twin == ""
+    part = tmp_path / "project" / "v2" / "part"
+    part.mkdir()
+    (part / "else.md").write_text("# Else\n\nText.\n")
+    assert synced(part, file).twin == ""
+    (tmp_path / "project" / "mkdocs.yml").write_text("docs_dir: v1\n")
+    whole = tmp_path / "project"
+    done = synced(whole, file)
+    assert done.twin == str(whole / "v1")
+    assert done.repetition.endswith(f"`askdocs docs remove {whole / 'v1'}` leaves those of {whole}")
+    assert synced(whole, file).repetition == ""  # nothing was added
+
+
 def test_what_is_named_is_what_is_remembered(wiki: Path) -> None:
     for spec in (
         Spec.named(str(wiki), "mkdocs", SITE),
