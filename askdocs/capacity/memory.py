@@ -17,7 +17,7 @@ class Memory(NamedTuple):
     adapters: int
     """Room for the adapters that may be loaded."""
     activations: int
-    """The peak of a step: of its activations, or of sampling."""
+    """The peak of a step: of its activations, or of sampling; and what experts work in."""
     graphs: int
     """CUDA graphs."""
     other: int
@@ -34,12 +34,13 @@ def taken(setup: Setup) -> Memory:
     # Of each token: the residual and the block's input and output, queries, keys and values, and
     # the MLP's gate, up and their product. Measured: 0.22 GiB of Llama 3.1 8B with 2,048 tokens.
     wide = (3 * shape.inner + (shape.heads + 2 * shape.kv_heads) * shape.head_dim) // gpus
-    step = setup.step * (4 * shape.hidden + wide) * 2
+    step = setup.step * (4 * shape.hidden + wide) * 2 + _raised(setup)
     sampling = int(min(setup.seqs, setup.step) * shape.vocab * assumed.logit_bytes)
+    split = (shape.linear - shape.whole) * setup.bits / 8 + shape.other * 2
     return Memory(
-        weights=int((shape.linear * setup.bits / 8 + shape.other * 2) / gpus),
+        weights=int(split / gpus + shape.whole * setup.bits / 8),
         adapters=_adapters(setup),
-        activations=max(step, sampling),
+        activations=_experts(setup) + max(step, sampling),
         graphs=int(assumed.graph_mib * 2**20 * shape.layers),
         other=int((assumed.other_gib + (assumed.nccl_gib if gpus > 1 else 0)) * GIB),
     )
@@ -69,6 +70,25 @@ def needed(setup: Setup) -> int:
     """Bytes on each GPU for everything and one request of the whole context; vLLM keeps one block
     of the cache empty."""
     return taken(setup).total + (setup.blocks(setup.context) + 1) * setup.page
+
+
+def _experts(setup: Setup) -> int:
+    """What experts work in, which vLLM keeps between steps: of each token, for each expert that it
+    is sent to, twice the widest of input and gate and up, as by Triton's and Cutlass's kernels
+    (vllm/model_executor/layers/fused_moe/experts, workspace_shapes)."""
+    shape = setup.shape
+    if not shape.expert:
+        return 0
+    width = shape.expert // setup.gpus
+    numbers = max(width, shape.hidden) + max(2 * width, shape.hidden)
+    return setup.step * shape.experts[1] * numbers * 2
+
+
+def _raised(setup: Setup) -> int:
+    """Keys and values that latents become while prompts are read on, which vLLM tries at its start
+    (vllm/model_executor/layers/attention/mla_attention.py, chunked_prefill_workspace_size)."""
+    most = max(8 * setup.context, 4 * setup.seqs * setup.assumed.block_size)
+    return min(most, 64 * 1024) * setup.shape.raised // setup.gpus * 2
 
 
 def _adapters(setup: Setup) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from askdocs.capacity import attention, memory, speed
 from askdocs.capacity.setup import GIB, Setup
+from askdocs.capacity.shape import Shape
 from eval.cost import HOURS
 from gateway.engines import vllm
 from gateway.errors import AskdocsError
@@ -157,11 +158,12 @@ def command(setup: Setup, model: str, port: int = 8001) -> tuple[list[str], dict
     )
     assumed, argv = setup.assumed, started.argv
     share = argv.index("--gpu-memory-utilization") + 1
-    argv[share] = f"{assumed.gpu_memory_utilization:.2f}"
+    argv[share] = f"{assumed.gpu_memory_utilization:g}"
     if setup.gpus > 1:
         argv += ["--tensor-parallel-size", str(setup.gpus)]
     if setup.quantization == "fp8":
-        argv += ["--quantization", "fp8"]  # 4 bits are in the files, and found there
+        # Plain fp8 is deprecated for weights of 16 bits. 4 bits are in the files, and found there.
+        argv += ["--quantization", "fp8_per_tensor"]
     if setup.kv_dtype != "auto":
         argv += ["--kv-cache-dtype", setup.kv_dtype]
     if attention.only_flashinfer(setup):
@@ -192,6 +194,11 @@ def _check(setup: Setup) -> None:
         raise AskdocsError(
             f"--adapters {setup.adapters}: cannot be planned for a model with experts: leave it out"
         )
+    if not shape.float16 and setup.gpu.dtype == "fp16":
+        raise AskdocsError(
+            "vLLM refuses to compute this model in float16, and a GPU with compute capability"
+            f" {setup.gpu.capability} has no bfloat16: use another --gpu"
+        )
     if not attention.runs(setup):
         raise AskdocsError(
             f"--kv-cache-dtype {setup.kv_dtype}: vLLM has no 8-bit cache for this model on a GPU"
@@ -215,9 +222,12 @@ def _typical(setup: Setup) -> Setup:
 
 
 def _on(setup: Setup, gpus: int) -> Setup:
-    if setup.shape.heads % gpus:
+    if not _can_share(setup.shape, gpus):
+        heads = f"{setup.shape.heads} attention heads"
+        if setup.shape.heads % gpus == 0:
+            heads = f"{setup.shape.kv_heads} heads of keys and values"
         raise AskdocsError(
-            f"--gpus {gpus}: cannot share {setup.shape.heads} attention heads evenly: use"
+            f"--gpus {gpus}: cannot share {heads} evenly: use"
             f" {' or '.join(str(each.gpus) for each in _sizes(setup))}"
         )
     return dataclasses.replace(setup, gpus=gpus)
@@ -225,8 +235,15 @@ def _on(setup: Setup, gpus: int) -> Setup:
 
 def _sizes(setup: Setup) -> list[Setup]:
     """On as many GPUs as can share it, the fewest first."""
-    fair = [gpus for gpus in SHARING if setup.shape.heads % gpus == 0]
+    fair = [gpus for gpus in SHARING if _can_share(setup.shape, gpus)]
     return [dataclasses.replace(setup, gpus=gpus) for gpus in fair]
+
+
+def _can_share(shape: Shape, gpus: int) -> bool:
+    """Heads of keys and values are shared evenly, or each by as many GPUs, as vLLM's models assert
+    (vllm/model_executor/models/llama.py)."""
+    kept = 1 if shape.latent else shape.kv_heads
+    return shape.heads % gpus == 0 and (kept % gpus == 0 or gpus % kept == 0)
 
 
 def _surely(setup: Setup) -> bool:

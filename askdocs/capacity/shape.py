@@ -16,6 +16,8 @@ DENSE = {
     *("granite", "olmo2", "smollm3"),
 }
 EXPERTS = {"mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3"}
+# vLLM computes these in bfloat16 only (vllm/config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS).
+NO_FLOAT16 = {"gemma2", "gemma3_text"}
 # Every second layer of Gemma 2, all but each sixth of Gemma 3 see a window only. Newer configs list
 # their layers (`layer_types`).
 PATTERN = {"gemma2": 2, "gemma3_text": 6}
@@ -31,19 +33,26 @@ class Shape:
     layers: int
     hidden: int
     inner: int
-    """Width of the MLP that a token passes: of all experts that it is sent to."""
+    """Width of the MLP that every token passes, the shared experts together."""
+    expert: int
+    """Width of each expert that a token may be sent to; 0 without experts."""
     heads: int
     kv_heads: int
     head_dim: int
+    """Of queries and keys."""
     latent: int
     """Numbers that multi-head latent attention (MLA) keeps of a token in a layer; 0: keys and
     values of each head are kept."""
+    raised: int
+    """Numbers that a latent becomes, for all heads, where a prompt is read on; 0 without."""
     windows: tuple[int, ...]
     """Of each layer, in tokens; 0: it sees the whole context."""
     linear: int
     """Parameters of all blocks: what quantisation makes smaller."""
+    whole: int
+    """Of these, what GPUs that share the model do not share: each has it."""
     active: int
-    """Of these, what a token passes."""
+    """Of all blocks, what a token passes."""
     experts: tuple[int, int]
     """How many there are in a layer, and how many a token is sent to; (1, 1) without experts."""
     vocab: int
@@ -53,6 +62,8 @@ class Shape:
     """Tokens that it can read."""
     bits: float
     """Of a weight of the blocks, as the model lies there."""
+    float16: bool
+    """Does vLLM compute it in float16, too?"""
 
     @property
     def other(self) -> int:
@@ -90,26 +101,31 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
     layers = read.size("num_hidden_layers")
     kv_heads = read.size("num_key_value_heads", heads)
     head_dim = read.size("head_dim", hidden // heads)
-    attention, latent = 2 * hidden * (heads + kv_heads) * head_dim, 0
+    attention, latent = 2 * hidden * (heads + kv_heads) * head_dim, _Latent(0, 0, 0, 0)
     if config.get("kv_lora_rank"):
         attention, latent = _latent(read, hidden, heads)
+        head_dim = latent.head
     mlp = _mlp(read, hidden, layers)
     return Shape(
         layers=layers,
         hidden=hidden,
         inner=mlp.inner,
+        expert=mlp.expert,
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        latent=latent,
+        latent=latent.kept,
+        raised=latent.raised,
         windows=_windows(read, layers),
         linear=layers * attention + mlp.total,
+        whole=layers * latent.whole + mlp.router,
         active=layers * attention + mlp.active,
         experts=mlp.experts,
         vocab=read.size("vocab_size"),
         tied=bool(config.get("tie_word_embeddings", str(kind).startswith("gemma"))),
         context=read.size("max_position_embeddings"),
         bits=bits or _bits(read),
+        float16=kind not in NO_FLOAT16,
     )
 
 
@@ -134,25 +150,40 @@ class _Reader:
         )
 
 
-def _latent(read: _Reader, hidden: int, heads: int) -> tuple[int, int]:
-    """Parameters of an attention with latents, and the numbers that it keeps of a token.
+class _Latent(NamedTuple):
+    kept: int
+    """Numbers of a token."""
+    raised: int
+    head: int
+    """Numbers of a query or a key of one head."""
+    whole: int
+    """Parameters that lead to latents, which GPUs do not share."""
+
+
+def _latent(read: _Reader, hidden: int, heads: int) -> tuple[int, _Latent]:
+    """Parameters of an attention with latents, and its sizes.
 
     https://arxiv.org/abs/2405.04434, section 2.1
     """
     rank, rope = read.size("kv_lora_rank"), read.size("qk_rope_head_dim")
     nope, value = read.size("qk_nope_head_dim"), read.size("v_head_dim")
     queries = heads * (nope + rope)
-    low = read.config.get("q_lora_rank")
+    low = read.size("q_lora_rank") if read.config.get("q_lora_rank") else 0
     asking = low * (hidden + queries) if low else hidden * queries
-    keeping = hidden * (rank + rope) + rank * heads * (nope + value)
-    return asking + keeping + heads * value * hidden, rank + rope
+    raised = heads * (nope + value)
+    keeping = hidden * (rank + rope) + rank * raised
+    whole = hidden * (rank + rope + low)
+    parameters = asking + keeping + heads * value * hidden
+    return parameters, _Latent(rank + rope, raised, nope + rope, whole)
 
 
 class _Mlp(NamedTuple):
     total: int
     """Parameters, of all layers."""
+    router: int
     active: int
     inner: int
+    expert: int
     experts: tuple[int, int]
 
 
@@ -160,7 +191,7 @@ def _mlp(read: _Reader, hidden: int, layers: int) -> _Mlp:
     inner = read.size("intermediate_size")
     if read.config["model_type"] in DENSE:
         total = layers * 3 * hidden * inner
-        return _Mlp(total, total, inner, (1, 1))
+        return _Mlp(total, 0, total, inner, 0, (1, 1))
     names = ("num_local_experts", "num_experts", "n_routed_experts")
     count = read.size(next((name for name in names if read.config.get(name)), names[0]))
     chosen, shared = read.size("num_experts_per_tok"), read.config.get("n_shared_experts") or 0
@@ -171,8 +202,10 @@ def _mlp(read: _Reader, hidden: int, layers: int) -> _Mlp:
     beside = dense * 3 * hidden * inner + router + each * shared
     return _Mlp(
         total=beside + each * count,
+        router=router,
         active=beside + each * chosen,
-        inner=width * (chosen + shared),
+        inner=max(width * shared, inner if dense else 0),
+        expert=width,
         experts=(count, chosen),
     )
 
@@ -180,7 +213,7 @@ def _mlp(read: _Reader, hidden: int, layers: int) -> _Mlp:
 def _windows(read: _Reader, layers: int) -> tuple[int, ...]:
     kind, listed = read.config["model_type"], read.config.get("layer_types")
     if listed:
-        other = set(listed) - {"full_attention", "sliding_attention"}
+        other = {str(name) for name in listed} - {"full_attention", "sliding_attention"}
         if other or len(listed) != layers:
             read.refuse(f"layer_types of {', '.join(sorted(other)) or f'{len(listed)} layers'}")
         narrow = [name == "sliding_attention" for name in listed]
@@ -197,16 +230,33 @@ def _bits(read: _Reader) -> float:
     how = read.config.get("quantization_config") or read.config.get("compression_config")
     if not how:
         return 16.0
-    method = str(how.get("quant_method", "")).replace("_", "-")
+    method = str(how.get("quant_method", "")) if isinstance(how, Mapping) else ""
+    method = method.replace("_", "-")
+    try:
+        bits = _stored(how, method)
+    except (AttributeError, KeyError, TypeError, ValueError):  # as nobody writes it
+        bits = 0
+    if not bits:
+        raise AskdocsError(
+            f"{read.where}: quantization_config of {method or 'no method'!r} is not known:"
+            " say --assume weight_bits=N"
+        )
+    return bits
+
+
+def _stored(how: Mapping[str, Any], method: str) -> float:
+    """0: not known."""
     if method == "fp8":
         return BITS["fp8"]
     if method in ("awq", "gptq"):
-        return float(how.get("bits", 4)) + 20 / float(how.get("group_size", 128))
+        return float(how.get("bits", 4)) + 20 / _group(how.get("group_size", 128))
     groups = [group["weights"] for group in how.get("config_groups", {}).values()]
     if method == "compressed-tensors" and groups:
         widest = max(groups, key=lambda weights: int(weights["num_bits"]))
-        return int(widest["num_bits"]) + 16 / (widest.get("group_size") or math.inf)
-    raise AskdocsError(
-        f"{read.where}: quantization_config of {method or 'no method'!r} is not known:"
-        " say --assume weight_bits=N"
-    )
+        return int(widest["num_bits"]) + 16 / _group(widest.get("group_size"))
+    return 0
+
+
+def _group(size: Any) -> float:
+    """Weights that share a scale: of a whole row where none, or -1, is written."""
+    return float(size) if size and float(size) > 0 else math.inf

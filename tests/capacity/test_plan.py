@@ -85,6 +85,23 @@ def test_every_fix_that_is_proposed_surely_fits() -> None:
             assert memory_left(setup(model, gpu, gpus=int(gpus[1]), adapters=2)) >= MARGIN
 
 
+def test_as_many_gpus_share_a_model_as_can_share_its_keys_and_values() -> None:
+    """Phi 4 has 40 heads, and 10 of keys and values: vLLM asserts that those are shared evenly."""
+    of = setup("microsoft/phi-4", "t4", context=8192)
+    why = refusal(of)
+    assert why.startswith("does not fit on 1 GPU")
+    assert "--gpus" not in why
+    with pytest.raises(DoesNotFit):
+        make(of, None, None)
+    four = "--gpus 4: cannot share 10 heads of keys and values evenly: use 1 or 2"
+    with pytest.raises(AskdocsError, match=four):
+        make(of, 4, None)
+    assert make(setup("microsoft/phi-4", "a10g", context=8192), None, None).setup.gpus == 2
+    # Two GPUs may have the same head, and latents are not shared at all.
+    assert make(setup("Qwen/Qwen3-235B-A22B-FP8", "h100"), 8, None).setup.gpus == 8
+    assert make(setup("deepseek-ai/DeepSeek-V3", "h200"), 8, None).setup.gpus == 8
+
+
 def test_what_nothing_can_hold_is_sent_to_a_larger_gpu() -> None:
     with pytest.raises(DoesNotFit, match=r"use a larger --gpu, or a smaller --model$"):
         make(setup("deepseek-ai/DeepSeek-V3", "t4"), None, None)
@@ -182,6 +199,12 @@ def test_a_typical_question_is_shortened_to_the_context_unless_it_was_given() ->
             "--kv-cache-dtype fp8: vLLM has no 8-bit cache for this model on a GPU with compute"
             " capability 7.5: leave it out",
         ),
+        (
+            setup("google/gemma-2-9b-it", "t4", context=8192),
+            None,
+            "vLLM refuses to compute this model in float16, and a GPU with compute capability 7.5"
+            " has no bfloat16: use another --gpu",
+        ),
         (setup(), 3, "--gpus 3: cannot share 32 attention heads evenly: use 1 or 2 or 4 or 8"),
         (
             setup("deepseek-ai/DeepSeek-V3", "h200", quantization="fp8"),
@@ -194,7 +217,7 @@ def test_a_typical_question_is_shortened_to_the_context_unless_it_was_given() ->
             "--adapters 1: cannot be planned for a model with experts",
         ),
     ],
-    ids=["context", "cache", "gpus", "quantised", "experts"],
+    ids=["context", "cache", "float16", "gpus", "quantised", "experts"],
 )
 def test_what_cannot_be_planned_is_refused_with_its_fix(
     of: Setup, gpus: int | None, says: str
@@ -212,12 +235,14 @@ def test_the_command_has_what_the_plan_says_and_nothing_that_vllm_does_anyway() 
     of = setup(gpus=2, quantization="fp8", kv="fp8", gpu_memory_utilization=0.95)
     line = " ".join(command(of, LLAMA)[0])
     for part in (
-        *("--max-model-len 32768", "--tensor-parallel-size 2", "--quantization fp8"),
+        *("--max-model-len 32768", "--tensor-parallel-size 2", "--quantization fp8_per_tensor"),
         *("--kv-cache-dtype fp8", "--attention-backend FLASHINFER"),
         "--gpu-memory-utilization 0.95",
     ):
         assert part in line
     assert line.count("--gpu-memory-utilization") == 1
+    exact = command(setup(gpu_memory_utilization=0.876), LLAMA)[0]
+    assert "--gpu-memory-utilization 0.876" in " ".join(exact)  # not rounded up to 0.88
     assert "--attention-backend" not in command(setup(gpu="l4", kv="fp8"), LLAMA)[0]
     assert "--dtype half" in " ".join(command(setup(gpu="t4"), LLAMA)[0])
 

@@ -81,6 +81,7 @@ def test_layers_with_windows_are_those_that_the_config_means() -> None:
     [
         ({"quant_method": "fp8"}, 8),
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, 4.156),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, 4),  # a scale for each output
         (
             {
                 "quant_method": "compressed-tensors",
@@ -94,6 +95,13 @@ def test_layers_with_windows_are_those_that_the_config_means() -> None:
                 "config_groups": {"group_0": {"weights": {"num_bits": 8, "group_size": None}}},
             },
             8,
+        ),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": -1}}},
+            },
+            4,
         ),
     ],
 )
@@ -113,7 +121,17 @@ def test_weights_that_are_quantised_already_have_their_own_bits(
         ({"hidden_size": None}, "hidden_size is None"),
         ({"layer_types": ["linear_attention"] * 32}, "layer_types of linear_attention"),
         ({"layer_types": ["full_attention"]}, "layer_types of 1 layers"),
+        ({"layer_types": [1] * 32}, "layer_types of 1 cannot be planned"),
         ({"quantization_config": {"quant_method": "x"}}, "'x' is not known: say --assume weight_b"),
+        ({"quantization_config": "fp8"}, "'no method' is not known: say --assume weight_b"),
+        (
+            {"quantization_config": {"quant_method": "gptq", "bits": "four"}},
+            "'gptq' is not known: say --assume weight_b",
+        ),
+        (
+            {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": [1]}},
+            "'compressed-tensors' is not known: say --assume weight_b",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_planned_is_refused_with_its_place(

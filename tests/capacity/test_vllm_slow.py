@@ -140,7 +140,7 @@ def vllm_says(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> An
 def test_every_command_is_known_to_vllms_own_parser(vllm_says: Any) -> None:
     assert vllm_says["parsed"] == [
         [1, None, "auto", "auto", None],
-        [2, "fp8", "fp8", "auto", "FLASHINFER"],
+        [2, "fp8_per_tensor", "fp8", "auto", "FLASHINFER"],
         [1, None, "auto", "half", None],
         2,
     ]
