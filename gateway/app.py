@@ -177,6 +177,8 @@ class Gateway:
         told = len(route.instructions.encode()) if endpoint in CHATS else 0
         space = room.bound(endpoint, request, len(body) + told, default)
         space = parts.chat.bound(space) if exchange.grounded else room.within(space, first.engine)
+        for other in room.OTHER_NAMES:
+            request.pop(other, None)
         if endpoint == "/chat/completions" and not exchange.grounded:
             request["messages"] = instructed(request["messages"], route.instructions)
         with parts.traffic.request():

@@ -82,9 +82,12 @@ def open(url: str, patience: float | None = None) -> sa.Engine:
     """
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The text may be nothing but a password, so it is not repeated.
         raise _not_a_url("the database URL cannot be read") from None
+    if any("@" in (part or "") for part in (parsed.host, parsed.database)) and parsed.password:
+        # Then the rest of the password is taken for the host, which messages show.
+        raise _not_a_url("the password of the database URL has an @, which is written %40 there")
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return _postgresql(parsed.set(drivername="postgresql+psycopg"), patience)
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):

@@ -68,4 +68,7 @@ def is_own_post(request: Request) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return True
-    return origin != "null" and urlsplit(origin).netloc == request.headers.get("host", "")
+    try:
+        return origin != "null" and urlsplit(origin).netloc == request.headers.get("host", "")
+    except ValueError:  # http://[ is no address
+        return False

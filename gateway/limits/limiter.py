@@ -90,10 +90,12 @@ async def connect(
     if redis_url is not None:
         try:
             address = Address(redis_url)
-        except ValueError as error:
+        except ValueError:
+            # Whose text can have a part of the password.
             raise AskdocsError(
-                f"ASKDOCS_REDIS_URL is not an address of Redis ({error}): it looks like"
-                " redis://host:6379/0, rediss://:password@host:6380/0 or unix:///path?db=0"
+                "ASKDOCS_REDIS_URL is not an address of Redis: it looks like redis://host:6379/0,"
+                " rediss://:password@host:6380/0 or unix:///path?db=0; in the password / # ? [ are"
+                " written %2F %23 %3F %5B"
             ) from None
         shared = Shared(address, window, lease)
         await shared.open()

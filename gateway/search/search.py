@@ -1,7 +1,7 @@
 """Finds the pages for a question: by its words and by its meaning, near where the reader is."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from urllib.parse import urldefrag, urljoin
@@ -235,7 +235,7 @@ def _best_first(scored: tuple[int, float]) -> tuple[float, int]:
 
 
 def _moved_up(hits: list[Hit], current: Page) -> list[Hit]:
-    linked = {_bare(urljoin(current.url, target)) for target in _LINK.findall(current.text)}
+    linked = set(_linked(current))
     folder = current.path.rpartition("/")[0]
 
     def moved(hit: Hit) -> Hit:
@@ -246,6 +246,16 @@ def _moved_up(hits: list[Hit], current: Page) -> list[Hit]:
         return Hit(hit.page, hit.score * NEIGHBOUR) if near else hit
 
     return sorted(map(moved, hits), key=lambda hit: -hit.score)
+
+
+def _linked(page: Page) -> Iterator[str]:
+    """The addresses that a page leads to."""
+    for target in _LINK.findall(page.text):
+        try:
+            url = urljoin(page.url, target)
+        except ValueError:
+            continue  # no address at all, such as `http://[`
+        yield _bare(url)
 
 
 def _bare(url: str) -> str:

@@ -285,6 +285,19 @@ def test_a_wrong_field_of_a_chat_is_named(lane: Gateway, name: str, value: Any) 
         assert name in error["message"]
 
 
+@pytest.mark.parametrize("endpoint", ["/chat/completions", "/completions"])
+@pytest.mark.parametrize("name", ["n_predict", "n_cmpl"])
+def test_the_names_that_llamacpp_takes_first_lead_past_no_limit(
+    lane: Gateway, endpoint: str, name: str
+) -> None:
+    body = {**GOOD[endpoint], "model": "base", "max_tokens": 2, "ignore_eos": True, name: 20}
+    response = lane.post(f"/v1{endpoint}", body)
+    assert response.status == 200, response.body
+    answer = json.loads(response.body)
+    assert answer["usage"]["completion_tokens"] == 2
+    assert len(answer["choices"]) == 1
+
+
 @pytest.mark.parametrize(
     ("endpoint", "name", "value"), [(e, n, v) for e, n, values in OTHERS for v in values]
 )

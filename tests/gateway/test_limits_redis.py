@@ -533,6 +533,13 @@ async def test_an_address_that_is_none_is_refused(url: str) -> None:
         await connect(url, nothing)
 
 
+@pytest.mark.parametrize("rest", "/#?[")
+async def test_an_address_that_is_none_is_not_repeated(rest: str) -> None:
+    with pytest.raises(AskdocsError, match="%2F") as caught:
+        await connect(f"redis://:hunter2{rest}x@127.0.0.1:6379/0", nothing)
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_password_and_database_are_taken_from_the_address_and_never_shown(
     tmp_path: Path, limiters: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -153,6 +153,14 @@ def test_pages_beside_the_current_one_come_before_others(by_words: Callable[...,
     assert paths(search, "Which limit?", page_url=f"{SITE}hub/")[0] == "more.md"
 
 
+def test_a_link_to_no_address_on_the_current_page_does_no_harm(
+    by_words: Callable[..., Search],
+) -> None:
+    hub = "# Hub\n\nSee [nas](http://[nas), [that](//[) and [ten](../more/)."
+    search = by_words(a="# Six\n\nThe limit is 4.", more="# Ten\n\nThe limit is 5.", hub=hub)
+    assert paths(search, "Which limit?", page_url=f"{SITE}hub/")[0] == "more.md"
+
+
 def test_a_question_that_points_at_the_page_is_answered_by_it(
     by_words: Callable[..., Search],
 ) -> None:

@@ -45,6 +45,7 @@ async def test_every_response_carries_the_policy(path: str) -> None:
         ({"origin": BOX}, True),
         ({"origin": WIKI}, False),
         ({"origin": "null"}, False),
+        ({"origin": "http://["}, False),
         ({"origin": BOX + ":81"}, False),
         ({}, True),  # curl
     ],
