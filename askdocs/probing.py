@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from askdocs import environments
 from askdocs.checks import free_port
 from askdocs.supervisor import Running, Service
-from askdocs.up import default_threads
+from askdocs.up_engine import default_threads
 from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch

@@ -3,9 +3,7 @@
 import time
 from pathlib import Path
 
-import pytest
-
-from askdocs.up import BESIDE, page_budget, rotate, warm_page
+from askdocs.up import rotate
 from gateway.access_log import AccessLog, Entry
 
 
@@ -30,17 +28,3 @@ def test_an_access_log_that_has_grown_is_begun_anew_and_no_line_is_lost(tmp_path
 
 def test_a_log_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     rotate(tmp_path / "nothing.log", largest=0)
-
-
-@pytest.mark.parametrize("rate", [80.0, 264.0, 2000.0, 50_000.0])
-@pytest.mark.parametrize("context", [8192, 32_768])
-def test_a_page_is_read_in_time_and_a_warm_one_may_be_larger(rate: float, context: int) -> None:
-    cold, warm = page_budget(rate, 5.0, context), warm_page(rate, 5.0, context)
-    assert cold == 300 or (cold + BESIDE) / rate <= 3.5  # the rest is for a first sentence
-    assert warm == 0 or (warm + BESIDE) / rate <= 5.0
-    assert max(cold, warm) < context - 1000
-    assert warm >= cold or cold == 300
-
-
-def test_a_machine_that_hardly_reads_still_gets_a_page() -> None:
-    assert (page_budget(20, 5.0, 8192), warm_page(20, 5.0, 8192)) == (300, 0)

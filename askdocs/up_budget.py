@@ -1,0 +1,32 @@
+"""How much of the wiki's pages an engine reads for a question that is answered in time."""
+
+# Under this many tokens of pages, one page is read for a question; a second would double the wait.
+SEVERAL_PAGES = 6000
+# Of the budgeted seconds, the share for reading; the rest is for the first sentence of the answer,
+# because the gateway sends whole ones: 20 to 50 tokens, a second to one and a half on two cores.
+FOR_READING = 0.7
+# Tokens that are read beside the pages: instructions, question, and the section repeated with it.
+BESIDE = 300
+
+
+def page_budget(rate: float, seconds: float, context: int) -> int:
+    """Tokens of pages that the engine reads in time for a first sentence, within its context."""
+    in_time = int(rate * seconds * FOR_READING) - BESIDE
+    return max(300, min(in_time, _room(context)))
+
+
+def warm_page(rate: float, seconds: float, context: int) -> int:
+    """Tokens of a page that the engine has read ahead. It may have forgotten it: reading alone
+    takes no longer than the whole of the time."""
+    return max(0, min(int(rate * seconds) - BESIDE, _room(context)))
+
+
+def most_pages(budget: int, answers: str) -> int:
+    """Pages that are read for a question, where `answers` are to `write` or to `quote`."""
+    # A quotation is of one section; more pages only make it easier to pick the wrong one.
+    return 1 if budget < SEVERAL_PAGES or answers == "quote" else 3
+
+
+def _room(context: int) -> int:
+    """Tokens for pages beside an answer, the instructions, a question, a short conversation."""
+    return context - 256 - 1000
