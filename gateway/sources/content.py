@@ -27,6 +27,8 @@ CONTAINERS = (
     "[role=main]",
     "#main-content",
 )
+# A chapter of DocBook, with its title and what stands before its first section.
+_CHAPTER = "div:has(> .titlepage)"
 _NOT_CONTENT = ", ".join(
     (
         "script, style, noscript, template, link, meta, title, iframe, object, embed, canvas, svg",
@@ -60,6 +62,9 @@ _STEP = ", ".join(
 _BLOCKS = frozenset(
     "body div section article main center form table tbody tr td font span".split()  # noqa: SIM905
 )
+# A table with its text in many rows is data, and the content has more than it; one in a single
+# cell arranges the page.
+_ROWS = frozenset(("table", "tbody", "tr"))
 _MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
 # The content may leave this much of what the extractor kept outside.
 _MOST = 0.9
@@ -90,6 +95,12 @@ def _known(tree: LexborHTMLParser) -> LexborNode | None:
         for element in tree.body.css(selector):
             if _has_text(element):
                 return element
+    chapter = tree.body.css_first(_CHAPTER)
+    if chapter is not None and chapter.parent is not None and _has_text(chapter):
+        for beside in list(chapter.parent.iter(include_text=True)):
+            if beside.mem_id != chapter.mem_id:
+                beside.decompose()
+        return chapter.parent  # the chapter's own anchor is on the chapter
     # Several are a list of articles, each with its own beginning.
     articles = [element for element in tree.body.css("article") if _has_text(element)]
     return articles[0] if len(articles) == 1 else None
@@ -151,7 +162,7 @@ def _guessed(tree: LexborHTMLParser, text: str) -> LexborNode:
         while above is not None:
             weights[above.mem_id] = weights.get(above.mem_id, 0) + weight
             above = above.parent
-    element = tree.body
+    element = found = tree.body
     while total:
         heaviest = max(element.iter(), key=lambda child: weights.get(child.mem_id, 0), default=None)
         if heaviest is None or heaviest.tag not in _BLOCKS:
@@ -159,11 +170,13 @@ def _guessed(tree: LexborHTMLParser, text: str) -> LexborNode:
         if weights.get(heaviest.mem_id, 0) < _MOST * total:
             break
         element = heaviest
+        if element.tag not in _ROWS:
+            found = element
     # What the extractor left out and what is links, beside the content, is not content.
-    for child in list(element.iter()) if total else []:
+    for child in list(found.iter()) if total else []:
         if not weights.get(child.mem_id) and _linked(child) > 0.5:
             child.decompose()
-    return element
+    return found
 
 
 def _runs(body: LexborNode) -> Iterator[LexborNode]:

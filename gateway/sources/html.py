@@ -30,8 +30,10 @@ _MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
 _TITLES = "#title-text, #firstHeading"
 # What is no data: a table that holds one of these only arranges.
 _ARRANGED = "h1, h2, h3, h4, table, td.code, td.rouge-code"
-# DocBook arranges a note as a picture beside its text.
+# DocBook and Asciidoctor arrange a note: a picture or its name beside its text.
 _NOTES = ("Note", "Tip", "Important", "Warning", "Caution")
+# Its name is written as a heading; what follows the note does not belong to it.
+_NAMES = ", ".join(f"div.{note.lower()} > {tag}.title" for note in _NOTES for tag in HEADINGS)
 _ROWS = "caption, thead, tbody, tfoot, tr, td, th"
 _SCHEMES = ("http", "https", "mailto", "tel", "ftp", "xmpp", "irc", "ircs", "sip", "news", "")
 _LANGUAGE = re.compile(
@@ -102,10 +104,18 @@ def _words(element: LexborNode) -> str:
 
 
 def _lay_out(main: LexborNode) -> None:
-    """Unwrap tables that only arrange, and folded headings: what they hold is in no cell."""
+    """Unwrap tables that only arrange, and folded headings: what they hold is in no cell. The name
+    of a note is no heading."""
+    for named in main.css(_NAMES):
+        named.insert_before(_block(_words(named)))
+        named.decompose()
     for table in main.css("table"):
         inner = [part for part in table.css(_ARRANGED) if part.mem_id != table.mem_id]
         is_note = attribute(table, "summary").partition(":")[0] in _NOTES
+        is_note |= (
+            table.parent is not None
+            and "admonitionblock" in attribute(table.parent, "class").split()
+        )
         if is_note and (picture := table.css_first("td > img")) is not None:
             picture.decompose()
         if inner or is_note or attribute(table, "role") == "presentation":
@@ -128,9 +138,10 @@ def _table_of(part: LexborNode) -> int:
     return parent.mem_id if parent is not None else 0
 
 
-def _block() -> LexborNode:
-    """An empty block, which divides what is before it from what follows."""
-    block = LexborHTMLParser("<p></p>").css_first("p")
+def _block(strong: str = "") -> LexborNode:
+    """A block, which divides what is before it from what follows."""
+    inner = f"<strong>{html.escape(strong)}</strong>" if strong else ""
+    block = LexborHTMLParser(f"<p>{inner}</p>").css_first("p")
     assert block is not None
     return block
 
@@ -237,7 +248,7 @@ def _sections(markdown: str, headings: Sequence[Heading], title: str) -> tuple[S
     def close() -> None:
         text = "\n".join(lines).strip()
         if current is None:
-            if text:
+            if re.search(r"\w", text):  # not a rule alone, as under the way on of Texinfo
                 sections.append(Section("", "", (), text))
             return
         # The page's own title is not part of the path: it stands beside it everywhere.

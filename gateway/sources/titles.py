@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 _BREAK = re.compile(r"\s+(?:[|\-–—·•»«:/]|::|»)\s+|:\s+")
+# Texinfo writes "Sorting (The manual)"; a title may have brackets of its own before that.
+_BRACKET = re.compile(r"\s+(?=\(.*\)$)")
 # The start page has another title, and some pages none.
 _SHARE = 0.6
 
@@ -29,6 +31,7 @@ class Affixes:
         for text in texts:
             breaks = list(_BREAK.finditer(text))
             prefixes.update({text[: found.end()] for found in breaks if found.start()})
+            breaks += _BRACKET.finditer(text)
             suffixes.update({text[found.start() :] for found in breaks if found.end() < len(text)})
         least = max(2, _SHARE * len(texts))
         return cls(*(_longest(counts, least) for counts in (prefixes, suffixes)))

@@ -241,6 +241,62 @@ def test_a_note_of_docbook_is_no_table() -> None:
     assert text == "Oil\n\nCheck it:\n\n- today\n- tomorrow"
 
 
+def test_a_note_of_asciidoctor_is_no_table() -> None:
+    text = body(
+        "<div class='admonitionblock note'><table><tr><td class=icon><div class=title>Note</div>"
+        "</td><td class=content><div class=paragraph><p>Check it:</p></div>"
+        "<div class=listingblock><pre>oil --level</pre></div></td></tr></table></div>"
+    )
+    assert text == "Note\n\nCheck it:\n\n```\noil --level\n```"
+
+
+def test_the_name_of_a_note_begins_no_section() -> None:
+    page = read(
+        "<body><div class=sect1 id=oil><div class=titlepage><h2 class=title>Oil</h2></div>"
+        "<p>Every month.</p><div class=note><h3 class=title>Note</h3><p>When cold.</p></div>"
+        "<p>Then close it.</p><div class=sect2 id=old><div class=titlepage><h3>Old oil</h3></div>"
+        "<p>Give it away.</p></div></div></body>"
+    )
+    assert [section.path for section in page.sections] == [(), ("Old oil",)]
+    assert page.sections[0].body == "Every month.\n\n**Note**\n\nWhen cold.\n\nThen close it."
+
+
+def test_a_chapter_of_docbook_keeps_its_title_and_what_stands_before_its_first_section() -> None:
+    long = "<p>How the pump is cleaned, and when, and by whom, and what with.</p>" * 40
+    page = read(
+        "<body><div id=banner><a href=book>Get the book</a></div><p id=title>Acme</p>"
+        "<div class=chapter id=pumps><div class=titlepage><h1 class=title>Pumps</h1></div>"
+        "<div class=toc><dl><dt><a href=#clean>Cleaning</a></dt></dl></div><p>About pumps.</p>"
+        f"<div class=section id=clean><div class=titlepage><h2>Cleaning</h2></div>{long}</div>"
+        "</div><p>Printed on paper.</p></body>"
+    )
+    assert places(page) == [("pumps", "Pumps"), ("clean", "Cleaning")]
+    assert page.sections[0].body == "About pumps."
+    assert "Get the book" not in page.text
+    assert "Printed on paper." not in page.text
+
+
+def test_a_long_table_keeps_its_heads_and_what_stands_around_it() -> None:
+    rows = "".join(
+        f"<tr><td>p{n}</td><td>How wide pipe number {n} is, in words, and where it lies.</td></tr>"
+        for n in range(60)
+    )
+    page = read(
+        "<body><div class=c><h1 id=t>Pipes</h1><p>All pipes that there are in the house.</p><table>"
+        f"<thead><tr><th>Pipe</th><th>Width</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        "</body>"
+    )
+    assert places(page) == [("t", "Pipes")]
+    assert "All pipes that there are in the house." in page.text
+    assert "| Pipe | Width |" in page.text
+
+
+def test_a_rule_above_the_first_heading_is_no_section() -> None:
+    assert places(read("<body><div><hr><h3 id=s>Sorting</h3><p>Big first.</p></div></body>")) == [
+        ("s", "Sorting")
+    ]
+
+
 def test_content_that_no_generator_marks_is_found() -> None:
     menu = "".join(f'<a href="p{n}.html">Page {n}</a> ' for n in range(9))
     text = "This tells, in a sentence or two, how the pump is cleaned, and when. " * 4
@@ -277,6 +333,11 @@ def test_titles_lose_what_they_have_in_common() -> None:
         "Start", "Set up", "Well-known", "Acme",
     ]  # fmt: skip
     assert Affixes.common(["A : One", "A : Two"]).without("A : One") == "One"
+    texinfo = ["Sorting (The Pump (2nd edition))", "Oil (old) (The Pump (2nd edition))", "The Pump"]
+    assert [Affixes.common(texinfo).without(title) for title in texinfo] == [
+        "Sorting", "Oil (old)", "The Pump",
+    ]  # fmt: skip
+    assert Affixes.common(["API (old)", "API (new)"]) == Affixes()
     assert Affixes.common(["One - A"]) == Affixes()
     assert Affixes.common(["One", "Two", "Three - A", "Four - A"]) == Affixes()
 
