@@ -184,6 +184,19 @@ def test_services_are_closed(name: str) -> None:
     assert all(volume.get("read_only") for volume in service.get("volumes", []) if is_bind(volume))
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_a_tmpfs_over_a_folder_of_our_image_belongs_to_the_service(name: str) -> None:
+    # Docker gives it the folder's mode and root's uid: https://github.com/moby/moby/issues/39466.
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    closed = re.findall(r"install --directory --owner=10001 .* (/\w+)", dockerfile)
+    assert "/state" in closed
+    uid, gid = SERVICES[name]["user"].split(":")
+    for entry in SERVICES[name]["tmpfs"]:
+        path, _, options = entry.partition(":")
+        if path in closed:
+            assert {f"uid={uid}", f"gid={gid}"} <= set(options.split(","))
+
+
 def is_bind(volume: str | dict[str, Any]) -> bool:
     if isinstance(volume, str):
         assert volume.split(":")[0] in PROJECT["volumes"]
