@@ -11,7 +11,6 @@ FOLDER = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
 # What Grafana puts in the place of its variables. A minute holds many scrapes of a second.
 VARIABLES = {
     "$__rate_interval": "1m",
-    "$__interval": "1m",
     "$__range": "10m",
     "$alias": ".*",
 }

@@ -69,6 +69,17 @@ def test_each_query_is_about_a_metric_and_says_what_its_lines_are() -> None:
             assert all(target["legendFormat"] for target in panel["targets"]), panel["title"]
 
 
+def test_counts_of_a_short_time_hold_several_scrapes() -> None:
+    # `$__interval` of an hour is 15 s, and one scrape has no increase: the panel would be empty
+    # when it is needed. A point is a minute at least, or each event would be in four of them.
+    for query in queries():
+        assert "$__interval" not in query.text, query.id
+    for board in boards().values():
+        for panel in panels(board):
+            if any("increase(" in t["expr"] and "$__rate" in t["expr"] for t in panel["targets"]):
+                assert panel["interval"] == "1m", panel["title"]
+
+
 def test_grafana_finds_the_folder_that_compose_mounts() -> None:
     (file,) = (PROVISIONING / "dashboards").iterdir()
     (provider,) = yaml.safe_load(file.read_text(encoding="utf-8"))["providers"]
