@@ -33,6 +33,7 @@ from askdocs import (
 )
 from askdocs.options import HomeOption, JsonOption
 from askdocs.settings import UpSettings
+from gateway.controls import without
 from gateway.errors import AskdocsError
 from gateway.settings import load
 
@@ -132,7 +133,7 @@ def ask(
         elif not as_json and kind == "reading":
             err.print(f"[dim]{escape(_reading(value))}[/dim]")
         elif not as_json:
-            sys.stdout.write(value)
+            sys.stdout.write(without(value))
             sys.stdout.flush()
 
 

@@ -6,6 +6,7 @@ from contextlib import aclosing, suppress
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from gateway.controls import without
 from widget import sse
 from widget.answers import Answers
 from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id, recalled
@@ -124,12 +125,12 @@ class Asking:
             question=question,
             conversation=name(sent.get("conversation", "")) or id,
             alias=self._settings.model,
-            quote=sent.get("quote", "").replace("\0", "").strip()[:2000],
+            quote=without(sent.get("quote", "")).strip()[:2000],
             page=page,
             visitor=who.id,
             person=who.person,
             team=who.team,
-            lang=sent.get("lang", "").replace("\0", "")[:20],
+            lang=without(sent.get("lang", ""))[:20],
         )
 
     async def _refused(

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gateway.controls import without
 from widget.gateway import Outcome, Reading
 from widget.states import Done, End
 from widget.store import Asked, Kept
@@ -99,7 +100,7 @@ class Ask:
             case Outcome():
                 self.outcome = part
             case str():
-                self.text += part.replace("\0", "")  # PostgreSQL stores none
+                self.text += without(part)
         self.touch()
 
     def finish(self, end: End) -> None:
@@ -214,7 +215,7 @@ def new_id() -> str:
 
 def checked(question: str) -> str:
     """The question as it will be asked. Raises BadQuestion."""
-    question = question.replace("\0", "").replace("\r\n", "\n").strip()
+    question = without(question).replace("\r\n", "\n").strip()
     if not question:
         raise BadQuestion("Please type a question.")
     if len(question) > MAX_QUESTION:

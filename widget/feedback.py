@@ -6,6 +6,7 @@ from typing import Any, get_args
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from gateway.controls import without
 from widget import handoff
 from widget.asks import Ask, Asks, BadQuestion, recalled
 from widget.box import Box
@@ -209,5 +210,5 @@ def _vote(vote: str, reasons: tuple[Reason, ...], text: str) -> Vote:
         raise Refused(422, LONG)
     for direction in get_args(Direction):
         if direction == vote:
-            return Vote(direction, reasons, text.replace("\0", "").strip())
+            return Vote(direction, reasons, without(text).strip())
     raise Refused(422, "This vote was not understood. Please load the page again.")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gateway.controls import CONTROLS, without
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page, Section
 
@@ -68,18 +69,20 @@ def read_page(path: str, title: str, url: str, sections: bytes) -> Page:
 
 
 def storable(page: Page) -> Page:
-    """The page, without lone surrogates and NULs, which not every database takes."""
+    """The page, without lone surrogates and NULs, which not every database takes, and controls."""
     try:
-        if b"\0" not in (page.path + page.title + page.url + page.text).encode():
+        whole = page.path + page.title + page.url + page.text
+        whole.encode()
+        if not CONTROLS.search(whole):
             return page
     except UnicodeEncodeError:
         pass
     return Page(
         clean(page.path),
-        clean(page.title),
+        seen(page.title),
         clean(page.url),
         tuple(
-            Section(clean(s.heading), clean(s.anchor), tuple(map(clean, s.path)), clean(s.text))
+            Section(seen(s.heading), clean(s.anchor), tuple(map(seen, s.path)), seen(s.text))
             for s in page.sections
         ),
     )
@@ -87,6 +90,11 @@ def storable(page: Page) -> Page:
 
 def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def seen(text: str) -> str:
+    """What people read."""
+    return without(clean(text))
 
 
 SourceRow = tuple[str, str, str | None, str]

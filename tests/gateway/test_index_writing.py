@@ -335,6 +335,17 @@ def test_signs_that_no_database_takes_do_not_stop_a_page(index: Index, writing: 
     assert index.page(number).title == "Odd ?"
 
 
+def test_what_a_terminal_would_obey_is_not_kept_of_a_page(index: Index, writing: Writing) -> None:
+    section = Section("Sky \x1b[2J", "sky", ("Sky \x1b[2J",), "## Sky \x1b[2J\n\n\tIt is \x9bblue.")
+    with writing() as writer:
+        writer.put("wiki", Page("sky.md", "Odd \x1b]0;Mine\x07", "http://x/", (section,)), "1")
+    ((number, _),) = index.match(["blue"], 5)
+    page = index.page(number)
+    assert page.title == "Odd ]0;Mine"
+    assert page.sections[0].path == (page.sections[0].heading,) == ("Sky [2J",)
+    assert page.text == "## Sky [2J\n\n\tIt is blue."
+
+
 def test_many_pages_at_once_and_pages_put_twice(index: Index, writing: Writing) -> None:
     with writing() as writer:
         for n in range(1200):

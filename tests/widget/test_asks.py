@@ -57,6 +57,8 @@ async def test_the_memory_is_bounded_and_never_drops_a_running_answer() -> None:
 
 def test_a_question_is_tidied() -> None:
     assert checked("  How?\r\nNow\0 ") == "How?\nNow"
+    # What a terminal would obey, in which somebody lists the questions.
+    assert checked("\x1b]0;Mine\x07\x9b31mHow\tnow\x7f?") == "]0;Mine31mHow\tnow?"
 
 
 @pytest.mark.parametrize("question", ["", "  \n\t", "\0"])

@@ -87,7 +87,7 @@ def test_a_vote_is_stored_changed_and_taken_back(
         return store.get(id)
 
     assert vote(vote="up").vote == Vote("up")
-    reasons = {"reason": ["outdated", "wrong", "nonsense"], "text": " No.\0 "}
+    reasons = {"reason": ["outdated", "wrong", "nonsense"], "text": " No.\0\x1b "}
     assert vote(vote="down", **reasons).vote == Vote("down", ("wrong", "outdated"), "No.")
     assert vote(vote="").vote is None
     # For the model that answered, once, however often it is changed.

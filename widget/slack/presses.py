@@ -8,6 +8,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncRespond
 from slack_sdk.errors import SlackApiError
 
+from gateway.controls import without
 from widget.slack import messages
 from widget.slack.asking import Asking
 from widget.slack.messages import Message
@@ -64,7 +65,7 @@ class Presses:
         chosen = values["reasons"]["reasons"].get("selected_options") or []
         picked = {option["value"] for option in chosen}
         reasons: tuple[Reason, ...] = tuple(reason for reason in REASONS if reason in picked)
-        text = (values["text"]["text"].get("value") or "")[: messages.MAX_COMMENT]
+        text = without(values["text"]["text"].get("value") or "")[: messages.MAX_COMMENT]
         vote = Vote("down", reasons, text)
         try:
             before = await self._vote(view["private_metadata"], vote, body)
