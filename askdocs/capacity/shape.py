@@ -16,6 +16,8 @@ DENSE = {
     *("granite", "olmo2", "smollm3"),
 }
 EXPERTS = {"mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3"}
+# Embedding and output share their weights unless the config says otherwise.
+TIED = {"gemma", "gemma2", "gemma3_text", "smollm3"}
 # vLLM computes these in bfloat16 only (vllm/config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS).
 NO_FLOAT16 = {"gemma2", "gemma3_text"}
 # Every second layer of Gemma 2, all but each sixth of Gemma 3 see a window only. Newer configs list
@@ -122,7 +124,7 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
         active=layers * attention + mlp.active,
         experts=mlp.experts,
         vocab=read.size("vocab_size"),
-        tied=bool(config.get("tie_word_embeddings", str(kind).startswith("gemma"))),
+        tied=bool(config.get("tie_word_embeddings", kind in TIED)),
         context=read.size("max_position_embeddings"),
         bits=bits or _bits(read),
         float16=kind not in NO_FLOAT16,

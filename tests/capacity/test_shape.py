@@ -51,6 +51,13 @@ def test_every_known_model_has_the_parameters_that_its_card_tells() -> None:
         assert counted == pytest.approx(billions, rel=0.005), name
 
 
+def test_what_a_config_leaves_out_is_as_its_family_has_it() -> None:
+    silent = config(model_type="smollm3")
+    del silent["tie_word_embeddings"]
+    assert of_config(silent, "c").tied
+    assert not of_config(silent | {"model_type": "llama"}, "c").tied
+
+
 def test_a_token_passes_only_the_experts_that_it_is_sent_to() -> None:
     for name, billions in ACTIVE.items():
         shape = models.find(name).shape
