@@ -319,6 +319,21 @@ def test_the_gateway_asks_the_router_for_the_model_that_is_served() -> None:
             assert model["vllmConfig"]["enablePrefixCaching"] is True
 
 
+def test_no_label_of_the_values_is_one_that_the_chart_sets() -> None:
+    """https://github.com/vllm-project/production-stack/pull/810; the rest is in its templates."""
+    values = read(VALUES)
+    labels = values["servingEngineSpec"]["labels"].keys() | values["routerSpec"]["labels"].keys()
+    assert not labels & {"model", "helm-release-name", "environment", "release"}
+    assert not [label for label in labels if label.startswith("app.kubernetes.io/")]
+
+
+def test_engines_are_upgraded_on_the_gpus_that_are_there_while_another_one_answers() -> None:
+    engines = read(VALUES)["servingEngineSpec"]
+    rolling = engines["strategy"]["rollingUpdate"]
+    assert rolling["maxSurge"] == 0
+    assert all(model["replicaCount"] > rolling["maxUnavailable"] for model in engines["modelSpec"])
+
+
 def test_vllm_is_the_image_of_compose() -> None:
     compose = read(ROOT / "compose.yaml")["services"]["vllm"]["image"]
     (model,) = read(VALUES)["servingEngineSpec"]["modelSpec"]
