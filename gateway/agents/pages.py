@@ -13,8 +13,8 @@ from gateway.grounding.excerpt import Excerpt, focus, spoken
 from gateway.grounding.ground import Grounding
 from gateway.grounding.links import absolute
 from gateway.grounding.neutral import neutral
+from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stems
 
 # Tokens of a part of a page. Claude Code warns of what a tool says beyond 10,000.
 LIMIT = 8000
@@ -52,7 +52,7 @@ class Pages:
         """The pages for a query, each with the section that fits it best."""
         search = self._grounding.search
         sought = search.sought(query)
-        idf = self._index.idf(stems(sought.text))
+        idf = self._index.idf(asked_stems(sought.text))
         found = []
         for place, hit in enumerate(search.hits(sought, None, limit, self._sources)):
             page = hit.page

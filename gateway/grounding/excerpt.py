@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from gateway.grounding import blocks
 from gateway.search.index import coverage
+from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stem_set, stems
+from gateway.wiki.words import stem_set
 
 FOCUS = 900  # characters, some 250 tokens: half a second of reading on two cores
 # Beside pages of more than LONG tokens it is shorter: what stands beside the question is read anew
@@ -116,7 +117,7 @@ def excerpt(
         idf: weight of each stem of the question, from the index.
         like: where meaning is to count beside words.
     """
-    asked = set(stems(question))
+    asked = set(asked_stems(question))
     said = [relevance(piece.section, asked, idf) for piece in parts]
     fit = _fit([(page, piece.section) for piece in parts], said, like)
     best = max(range(len(parts)), key=lambda n: fit[n])
@@ -143,7 +144,7 @@ def focus(
     like: Like | None = None,
 ) -> Section | None:
     """The section that fits the question best, of those with text under their heading."""
-    asked = set(stems(question))
+    asked = set(asked_stems(question))
     places = [(part.page, section) for part in excerpts for section in part.sections]
     places = [place for place in places if spoken(place[1])]
     fit = _fit(places, [relevance(section, asked, idf) for _, section in places], like)

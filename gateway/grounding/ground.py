@@ -14,8 +14,9 @@ from gateway.grounding.sections import Sections
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, coverage
 from gateway.search.search import Hit, Search, Sought, heading_share
+from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import is_unspaced, stem_set, stems
+from gateway.wiki.words import is_unspaced, stem_set
 
 # The tokens of each text, by the tokenizer of the model that is to read them.
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
@@ -127,7 +128,7 @@ class Grounding:
 
     def focus(self, excerpts: Sequence[Excerpt], sought: str) -> Section | None:
         """The section that fits what is sought best, of those with text under their heading."""
-        return focus(excerpts, sought, self.index.idf(stems(sought)), self._like(sought))
+        return focus(excerpts, sought, self.index.idf(asked_stems(sought)), self._like(sought))
 
     def _like(self, sought: str) -> Like | None:
         return partial(self._sections.similarity, sought) if self._sections else None
@@ -143,7 +144,7 @@ class Grounding:
         parts = pieces(page, sizes, budget)
         if len(parts) != len(sizes):
             sizes = await self._counted([part.section.text for part in parts], count)
-        idf = self.index.idf(stems(sought))
+        idf = self.index.idf(asked_stems(sought))
         return await asyncio.to_thread(
             excerpt, page, parts, sizes, budget, sought, idf, self._like(sought)
         )
@@ -218,7 +219,7 @@ class Grounding:
     def _is_here(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
         """Does the reader's page give the words that the question lacks? "How do I undo this?" """
         on_page = page_url is not None and self._is_of(hits[0].page, page_url)
-        return on_page and len(set(stems(question))) <= 1
+        return on_page and len(set(asked_stems(question))) <= 1
 
     def _is_of(self, page: Page, url: str) -> bool:
         here = self.index.by_url(url)

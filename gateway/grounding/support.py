@@ -16,6 +16,7 @@ from gateway.grounding.neutral import restored
 from gateway.grounding.prompt import REFUSAL
 from gateway.grounding.refusal import refuses
 from gateway.grounding.sentences import first, units
+from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stem_set, stems
 
@@ -33,6 +34,7 @@ class Support:
     def __init__(self, excerpts: Sequence[Excerpt], question: str, idf: Idf) -> None:
         self._looked_up = idf
         self._question = set(stems(question))
+        self._asked = set(asked_stems(question))
         self._exact = question + "\n" + "\n".join(e.page.title + "\n" + e.text for e in excerpts)
         self._exact = self._exact.lower()
         self._sections: list[tuple[Page, Section, Set[str]]] = []
@@ -79,7 +81,7 @@ class Support:
     @cached_property
     def _fit(self) -> list[float]:
         """Of each section, its share of the question's stems."""
-        share = self._share_of(self._question)
+        share = self._share_of(self._asked)
         return [share(found) for _, _, found in self._sections]
 
 

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.wiki.words import content_words, stem, stems, words
+from gateway.wiki.asking import asked_stems, asked_words
+from gateway.wiki.words import stem, words
 
 # A word that stands more often does not say more: a pasted log repeats words a hundred times.
 REPEATS = 3
@@ -49,16 +50,16 @@ def asked(question: str, history: Sequence[str] = ()) -> Asked:
         for said in _weights(earlier):
             found.setdefault(said, BEFORE)
     texts = [*before, question]
-    spelt = {stem(word): word for text in texts for word in content_words(text)}
+    spelt = {stem(word): word for text in texts for word in asked_words(text)}
     return Asked(found, spelt, "\n".join(texts))
 
 
 def _weights(question: str) -> dict[str, float]:
-    counts = Counter(stems(question))
+    counts = Counter(asked_stems(question))
     found = {said: float(min(count, REPEATS)) for said, count in counts.items()}
     title, _, rest = question.strip().partition("\n")
     if rest.strip():
-        for said in set(stems(title)):
+        for said in found.keys() & asked_stems(title):
             found[said] += 1
     return found
 
@@ -75,7 +76,7 @@ def _before(question: str, history: Sequence[str]) -> list[str]:
 
 def is_follow_up(question: str) -> bool:
     """Does the question need the one before it to be understood?"""
-    own = set(stems(question))
+    own = set(asked_stems(question))
     if len(own) <= 1:
         return True
     points_back = not _POINTS_BACK.isdisjoint(words(question))

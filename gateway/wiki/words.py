@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import snowballstemmer
 
-# The words that carry no subject in questions and answers. Only English: in another language
-# nothing is dropped, which the index's own weighting by idf makes up for.
+# The words that carry no subject in questions and answers. Only English: pages of other languages
+# keep all words, and of questions `gateway.wiki.asking` drops more.
 STOP_WORDS = frozenset(
     """a about after again all also am an and any are as at be because been before being between
     both but by can cannot could did do does doing don down during each else few for from further

@@ -1,0 +1,61 @@
+"""Of a question the words that carry its subject, in whatever language it is asked."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.search.index import Index
+from gateway.search.search import Search
+from gateway.wiki.asking import asked_stems, asked_words
+from gateway.wiki.words import content_words
+
+
+@pytest.mark.parametrize(
+    ("question", "subject"),
+    [
+        ("Wie richte ich einen Drucker ein?", ["richte", "drucker"]),
+        ("Où puis-je changer mon mot de passe ?", ["changer", "mot", "passe"]),
+        ("¿Cómo puedo cambiar la contraseña?", ["cambiar", "contrasena"]),
+        ("Come posso cambiare la mia password?", ["cambiare", "password"]),
+        ("Como posso mudar a minha senha?", ["mudar", "senha"]),
+        ("Hoe kan ik mijn wachtwoord wijzigen?", ["wachtwoord", "wijzigen"]),
+        ("Jak mogę zmienić moje hasło?", ["zmienic", "hasło"]),
+        ("Как мне изменить свой пароль?", ["изменить", "пароль"]),
+    ],
+)
+def test_words_without_a_subject_are_dropped_in_the_questions_language(
+    question: str, subject: list[str]
+) -> None:
+    assert asked_words(question) == subject
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Why do my pods die on a Mac?",
+        "How do I hide a comment from my son?",
+        "pods die",
+        "comment template",
+        "docker run --net host",
+        "Wo?",
+        "",
+    ],
+)
+def test_a_question_in_english_and_one_in_no_certain_language_keep_their_words(
+    question: str,
+) -> None:
+    assert asked_words(question) == content_words(question)
+
+
+def test_order_and_repetitions_stay() -> None:
+    assert asked_stems("Wie lade ich Pakete und wo sind die Pakete?") == ["lade", "paket", "paket"]
+
+
+def test_a_page_on_which_somebody_says_i_is_not_the_answer(indexed: Callable[..., Index]) -> None:
+    index = indexed(
+        drucken="# Drucken\n\nDer Drucker wird am Server angemeldet, der ihn im Netz anbietet.",
+        dank="# Dank\n\nIch danke allen. Wie ich das ohne sie geschafft hätte? Ein Wunder.",
+        netz="# Netz\n\nDas Kabel wird gesteckt, und der Rechner meldet sich am Server.",
+    )
+    found = Search(index, None).find("Wie lege ich einen Drucker an?")
+    assert [hit.page.path for hit in found] == ["drucken.md"]
