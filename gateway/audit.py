@@ -49,9 +49,15 @@ class Line:
     details: dict[str, Any]
 
 
-def record(connection: sa.Connection, action: str, target: str, **details: Any) -> None:
-    """Add a line, as a part of the transaction of the act. Raises what the database raises."""
-    row = asdict(Line(secrets.token_hex(16), datetime.now(UTC), actor(), action, target, details))
+def record(
+    connection: sa.Connection, action: str, target: str, who: str = "", **details: Any
+) -> None:
+    """Add a line, as a part of the transaction of the act. Raises what the database raises.
+
+    `who`: a reviewer; else it is whoever runs this process.
+    """
+    id, now = secrets.token_hex(16), datetime.now(UTC)
+    row = asdict(Line(id, now, who or actor(), action, target, details))
     connection.execute(sa.insert(audit_table).values(row))
 
 

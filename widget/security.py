@@ -7,8 +7,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+REVIEW = "/review"
 
-def policy(origins: Sequence[str], captcha: str) -> str:
+
+def policy(origins: Sequence[str], captcha: str, *, framed: bool = True) -> str:
     """The content security policy of every page: our own files only, framed by the wikis only.
 
     `captcha`: hosts of the captcha's service; empty where there is none.
@@ -24,7 +26,7 @@ def policy(origins: Sequence[str], captcha: str) -> str:
             f"frame-src 'self'{captcha}",
             # Quoted sections show the pages' pictures; a wiki without TLS has them on http.
             f"img-src 'self' https: data:{wikis}",
-            f"frame-ancestors 'self'{wikis}",
+            f"frame-ancestors 'self'{wikis}" if framed else "frame-ancestors 'none'",
             "form-action 'self'",
             "base-uri 'none'",
         )
@@ -36,8 +38,11 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, origins: Sequence[str], captcha: str) -> None:
         self.app = app
+        self.policy = policy(origins, captcha)
+        # A click in a frame could be led there. To a plain http address browsers do not say that it
+        # is for a frame, which `review.access` looks at.
+        self.unframed = policy(origins, captcha, framed=False)
         self.headers = {
-            "content-security-policy": policy(origins, captcha),
             # Not `no-referrer`: with it a browser sends `Origin: null` with our own forms.
             "referrer-policy": "same-origin",
             "x-content-type-options": "nosniff",
@@ -48,9 +53,12 @@ class SecurityHeaders:
             await self.app(scope, receive, send)
             return
 
+        is_review = f"{scope['path']}/".startswith(f"{REVIEW}/")
+        told = {"content-security-policy": self.unframed if is_review else self.policy}
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self.headers)
+                MutableHeaders(scope=message).update(self.headers | told)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -92,6 +92,10 @@ def test_other_pages_can_neither_post_here_nor_frame_it(start: Start) -> None:
     assert client.post("/review/1", data={"action": "dismiss"}, headers=cross).status_code == 403
     framed = {**ann, "sec-fetch-dest": "iframe"}
     assert client.get("/review", headers=framed).status_code == 403
+    # A browser that does not say what it loads for, as at plain http.
+    for path in ("/review", "/review/1", "/review/nothing"):
+        policy = client.get(path, headers=ann).headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy, path
     assert "<strong>to do</strong>" in client.get("/review/1", headers=ann).text
 
 

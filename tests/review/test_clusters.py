@@ -5,7 +5,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from gateway import database
+from gateway import audit, database
 from tests.review.conftest import ask
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
@@ -76,12 +76,20 @@ def test_a_question_that_does_not_belong_is_taken_out_with_its_equals(store: Sto
     sorter.sort()
     before = clusters(store)
     assert len(set(before.values())) == 1
-    made = sorter.apart(wrong)
+    made = sorter.apart(wrong, "ann")
     after = clusters(store)
     assert after[wrong] == after[equal] == made
     assert after[stays] == before[stays] != made
+    (line,) = audit.lines(store.engine)
+    assert (line.who, line.action, line.target) == (
+        "ann",
+        "review.apart",
+        f"/review/{before[wrong]}",
+    )
+    # At least those two; the same words stand in the first question, too.
+    assert line.details == {"to": made, "questions": list(after.values()).count(made)}
     with pytest.raises(Unknown, match="no question 'gone'"):
-        sorter.apart("gone")
+        sorter.apart("gone", "ann")
 
 
 def test_forgetting_leaves_no_cluster_behind_but_what_a_writer_wrote(store: Store) -> None:

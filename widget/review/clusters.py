@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from gateway import audit
 from gateway.database import reading, writing
 from gateway.search import embed
 from gateway.wiki.words import stems, words
@@ -87,7 +88,7 @@ class Sorter:
         self.tidy()
         return len(found)
 
-    def apart(self, question: str) -> int:
+    def apart(self, question: str, who: str) -> int:
         """Move a question, and those of its cluster with the same words, to a cluster of its own.
 
         Returns the new cluster. Raises Unknown, Unreachable.
@@ -111,6 +112,8 @@ class Sorter:
             connection.execute(
                 member_table.update().where(m.question.in_(same)).values(cluster=made)
             )
+            place = f"/review/{cluster}"
+            audit.record(connection, "review.apart", place, who, to=made, questions=len(same))
         return made
 
     def tidy(self) -> None:

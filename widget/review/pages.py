@@ -183,7 +183,7 @@ def router(
 
     @routes.post("/{cluster:int}/apart")
     def apart(who: Who, cluster: Cluster, sent: Posted) -> Response:
-        sorter.apart(name(sent.get("question", "")))
+        sorter.apart(name(sent.get("question", "")), who)
         return RedirectResponse(f"../{cluster}?did=apart", 303)
 
     def _cluster(
