@@ -240,11 +240,14 @@ SECRETS = {
 }
 
 
+def secrets(name: str) -> list[Object]:
+    return [one for one in container(name)["env"] if "valueFrom" in one]
+
+
 def references() -> Iterator[dict[str, str]]:
     for name in WORKLOADS:
-        for one in container(name)["env"]:
-            if "valueFrom" in one:
-                yield one["valueFrom"]["secretKeyRef"]
+        for one in secrets(name):
+            yield one["valueFrom"]["secretKeyRef"]
 
 
 def test_the_docs_make_the_secrets_that_are_referred_to() -> None:
@@ -325,6 +328,17 @@ def test_no_label_of_the_values_is_one_that_the_chart_sets() -> None:
     labels = values["servingEngineSpec"]["labels"].keys() | values["routerSpec"]["labels"].keys()
     assert not labels & {"model", "helm-release-name", "environment", "release"}
     assert not [label for label in labels if label.startswith("app.kubernetes.io/")]
+
+
+def test_what_an_engine_had_not_begun_is_asked_for_again() -> None:
+    gateway = settings("gateway")
+    again = gateway.models["again"]
+    assert (again.url, again.model) == (gateway.engine_url, gateway.engine_model)
+    # With the same key, which the pod has under that name.
+    keys = {one["name"]: one["valueFrom"]["secretKeyRef"]["key"] for one in secrets("gateway")}
+    assert keys[again.key_env] == keys["ASKDOCS_GATEWAY_ENGINE_KEY"]
+    for name, alias in gateway.aliases.items():
+        assert alias.fallback == ("again",), name
 
 
 def test_engines_are_upgraded_on_the_gpus_that_are_there_while_another_one_answers() -> None:
