@@ -59,6 +59,43 @@ def test_each_command_of_askdocs_is_one_that_its_command_line_takes(page: Path) 
         command.make_context(command.name, rest)  # exits with what is wrong
 
 
+# What the gateway says of each question, and of each request, after it has said what is wrong.
+ASKED = """» reading “Backup”, 1 of 9 sections (290 tokens, at most 4 s)
+» answered in 4.1 s, first words after 2.0 s
+{"status":200}
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        one
+        for one in ALL
+        if one.alert in ("alert-errors", "alert-usage-not-written")
+        and "gateway" in shlex.join(one.words)
+        and "status" not in one.pipe
+    ],
+    ids=shown,
+)
+def test_what_is_wrong_is_not_hidden_by_what_is_asked(command: Command, tmp_path: Path) -> None:
+    said = "base did not answer (503)\n" + 50 * ASKED
+    log = tmp_path / ".askdocs" / "logs" / "gateway.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(said.replace('{"status":200}\n', ""), encoding="utf-8")
+    typed = command.pipe
+    if command.place == "machine":
+        typed = " | ".join(filter(None, (shlex.join(command.words), command.pipe)))
+    done = subprocess.run(
+        ["sh", "-c", typed],
+        cwd=tmp_path,
+        input=said,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "base did not answer (503)\n"
+
+
 @cache
 def options(verb: str) -> set[str]:
     """Of `docker compose VERB`, by its own help."""
