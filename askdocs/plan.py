@@ -145,7 +145,7 @@ def _facts(
     seen: "Reported | None",
 ) -> dict[str, Any]:
     from askdocs.capacity import memory, speed
-    from askdocs.capacity.plan import command, notes, tight
+    from askdocs.capacity.plan import command, notes, slow, tight
     from askdocs.capacity.setup import GIB
 
     setup = made.setup
@@ -190,7 +190,7 @@ def _facts(
         "qps": round(made.qps, 4) if made.qps is not None else None,
         "month_usd": round(made.month(price.usd), 2) if price else None,
         "price": price.model_dump(mode="json") if price else None,
-        "notes": notes(setup),
+        "notes": notes(setup) + slow(made),
         "command": argv,
         "environment": env,
         "reported": seen._asdict() if seen else None,

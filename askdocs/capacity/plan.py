@@ -144,6 +144,17 @@ def notes(setup: Setup) -> list[str]:
     return said
 
 
+def slow(plan: Plan) -> list[str]:
+    """That nobody reads as fast as was assumed, where it is so."""
+    rate, wanted = plan.load.stream, plan.setup.assumed.stream_rate
+    if rate >= wanted:
+        return []
+    return [
+        f"slow: even one answer at a time gets {rate:.1f} tokens/s, its prompt's reading counted in,"
+        f" fewer than the {wanted:g} that every reader is to get (--assume stream_rate)"
+    ]
+
+
 def command(setup: Setup, model: str, port: int = 8001) -> tuple[list[str], dict[str, str]]:
     """vLLM's command line, the one of `askdocs up` with what the plan adds, and its variables."""
     started = vllm.launch(

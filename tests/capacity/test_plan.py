@@ -17,6 +17,7 @@ from askdocs.capacity.plan import (
     memory_left,
     notes,
     refusal,
+    slow,
     tight,
 )
 from askdocs.capacity.reported import Reported, parse
@@ -179,6 +180,10 @@ def test_nobody_gets_fewer_tokens_a_second_than_was_assumed() -> None:
     for rate in (5, 10, 20):
         of = setup(quantization="fp8", stream_rate=rate)
         assert make(of, None, None).load.stream >= rate
+        assert slow(make(of, None, None)) == []
+    long = make(setup(context=32_768, prompt_tokens=30_000), None, None)
+    assert (long.load.answers, long.load.stream < 10) == (1, True)
+    assert slow(long)[0].startswith(f"slow: even one answer at a time gets {long.load.stream:.1f} ")
 
 
 def test_a_typical_question_is_shortened_to_the_context_unless_it_was_given() -> None:

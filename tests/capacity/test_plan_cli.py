@@ -45,6 +45,10 @@ def test_what_fits_by_less_than_a_plan_may_be_wrong_says_so() -> None:
     assert planned("--quantization", "fp8")["tight"] is False
 
 
+def test_what_nobody_can_read_as_fast_as_assumed_says_so() -> None:
+    assert "note        slow: even one answer" in run(*A10G, "--assume", "prompt_tokens=30000")
+
+
 def test_an_assumption_changes_the_plan_and_is_shown() -> None:
     text = run(*A10G, "--assume", "gpu_memory_utilization=0.95")
     assert "gpu_memory_utilization         0.95  Share of the GPU's memory" in text
