@@ -6,7 +6,7 @@ import subprocess
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -14,7 +14,8 @@ import yaml
 
 from askdocs.cli import app
 from tests.composed import ROOT, compose
-from tests.runbook import DOCS, PAGES, Command, commands
+from tests.runbook import DOCS, PAGES, Command, commands, sections
+from widget.gateway import Reason
 
 OPERATIONS = DOCS / "operations.md"
 ALL = [command for page in (*PAGES.values(), OPERATIONS) for command in commands(page)]
@@ -94,6 +95,11 @@ def test_what_is_wrong_is_not_hidden_by_what_is_asked(command: Command, tmp_path
         check=True,
     )
     assert done.stdout == "base did not answer (503)\n"
+
+
+def test_each_reason_for_which_the_box_fails_is_explained() -> None:
+    said = sections(PAGES["critical"])["alert-box-fails"]
+    assert set(get_args(Reason)) <= set(re.findall(r"`(\w+)`", said))
 
 
 @cache
