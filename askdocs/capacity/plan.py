@@ -150,8 +150,8 @@ def slow(plan: Plan) -> list[str]:
     if rate >= wanted:
         return []
     return [
-        f"slow: even one answer at a time gets {rate:.1f} tokens/s, its prompt's reading counted in,"
-        f" fewer than the {wanted:g} that every reader is to get (--assume stream_rate)"
+        f"slow: even one answer at a time gets {rate:.1f} tokens/s, the reading of its prompt"
+        f" counted in, fewer than the {wanted:g} that every reader is to get (stream_rate)"
     ]
 
 
