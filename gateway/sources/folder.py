@@ -16,7 +16,7 @@ from gateway.sources.tree import Tree, decode, unbuilt
 from gateway.wiki.page import Page
 
 # Raised when pages are read differently: all are read again then.
-_VERSION = 2
+_VERSION = 3
 
 
 class Folder:

@@ -14,7 +14,7 @@ from mkdocs.utils import is_markdown_file, meta
 from pathspec.gitignore import GitIgnoreSpec
 
 from gateway.errors import AskdocsError
-from gateway.sources import addresses, mkdocs_config, sections
+from gateway.sources import addresses, boxes, mkdocs_config, sections
 from gateway.sources.detect import Found
 from gateway.sources.mkdocs_config import Config
 from gateway.sources.rendered import Renderer
@@ -108,6 +108,7 @@ def read(
     if snippets:
         lines = snippets.expand(lines, path, trail)
     headings = renderer.headings(lines)
+    lines = boxes.named(lines)
     return Page(
         path=path,
         title=sections.title(front.get("title"), lines, headings) or listed or sections.name(path),
