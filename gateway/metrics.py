@@ -171,8 +171,8 @@ class Metrics:
         )
         self._circuit = Gauge(
             PREFIX + "circuit_state",
-            "Circuit breaker of a model: 0 closed (in use), 1 half open (one try), 2 open (passed"
-            " over). The worst of all workers.",
+            "Circuit breaker of a model: 0 closed (in use), 2 open (passed over, but for single"
+            " tries). The worst of all workers.",
             ("model",),
             registry=own,
             multiprocess_mode="livemax",
@@ -239,7 +239,7 @@ class Metrics:
         self._upstream_errors.labels(model, reason).inc()
 
     def circuit(self, model: str, state: int) -> None:
-        """`state`: 0 closed, 1 half open, 2 open."""
+        """`state`: 0 closed, 2 open; still open during a try, so that alerts see it as one state."""
         self._circuit.labels(model).set(state)
 
     def prefix_cache(self, model: str, asked: int, found: int) -> None:
