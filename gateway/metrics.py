@@ -239,7 +239,7 @@ class Metrics:
         self._upstream_errors.labels(model, reason).inc()
 
     def circuit(self, model: str, state: int) -> None:
-        """`state`: 0 closed, 2 open; still open during a try, so that alerts see it as one state."""
+        """`state`: 0 closed, 2 open. A try leaves it open: to alerts it is one state."""
         self._circuit.labels(model).set(state)
 
     def prefix_cache(self, model: str, asked: int, found: int) -> None:
