@@ -329,3 +329,12 @@ def test_grafana_finds_its_dashboards_and_prometheus() -> None:
         for source in yaml.safe_load(file.read_text(encoding="utf-8"))["datasources"]
     ]
     assert [source["url"] for source in sources] == ["http://prometheus:9090"]
+
+
+def test_grafana_keeps_its_plugin_for_prometheus_and_has_memory_for_all_of_them() -> None:
+    # https://github.com/grafana/grafana/issues/132528, https://github.com/grafana/grafana/issues/123017
+    assert SERVICES["grafana"]["read_only"] is True
+    assert environment("grafana")["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
+    limits = SERVICES["grafana"]["deploy"]["resources"]["limits"]
+    assert limits["memory"] == "1g"
+    assert limits["pids"] >= 13 * 10 * 2  # of threads, too
