@@ -208,6 +208,8 @@ def test_answers_under_way_may_end_before_the_pod_does() -> None:
     grace = template("gateway")["spec"]["terminationGracePeriodSeconds"]
     pause = container("gateway")["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert grace > pause + settings("gateway").drain
+    # Long ones, too: 250 tokens at the 10 a second of `askdocs plan`, and the reading before them.
+    assert settings("gateway").drain > 25 + 10
 
 
 PROBES = ("startup", "liveness", "readiness")
