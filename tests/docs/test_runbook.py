@@ -102,6 +102,21 @@ def test_each_reason_for_which_the_box_fails_is_explained() -> None:
     assert set(get_args(Reason)) <= set(re.findall(r"`(\w+)`", said))
 
 
+def test_an_upgrade_restarts_what_reads_files_of_the_repository_when_it_starts() -> None:
+    # Compose starts anew what has another image or other settings, not what has other files.
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    reads = {
+        name
+        for name, service in services.items()
+        for volume in service.get("volumes", [])
+        if isinstance(volume, dict) and volume["source"].startswith("./deploy/")
+    }
+    reads -= {"grafana", "backup"}  # looks every ten seconds; starts whenever it is asked
+    (row,) = re.findall(r"^\| \[upgrade\].*$", OPERATIONS.read_text(encoding="utf-8"), re.M)
+    (named,) = re.findall(r"`docker compose restart ([\w ]+)`", row)
+    assert set(named.split()) == reads
+
+
 @cache
 def options(verb: str) -> set[str]:
     """Of `docker compose VERB`, by its own help."""
