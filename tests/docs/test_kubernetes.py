@@ -4,6 +4,7 @@ Every object fits Kubernetes' own schemas, the names in them lead somewhere, and
 through what the settings need and nothing else.
 """
 
+import ipaddress
 import json
 import re
 from collections.abc import Iterator
@@ -202,6 +203,17 @@ def test_probes_ask_what_answers_without_a_key(name: str) -> None:
         return
     client = TestClient(create_app(WidgetSettings()))
     assert {client.get(path).status_code for path in paths} == {200}
+
+
+def test_an_ingress_is_believed_on_whichever_network_its_pods_are() -> None:
+    """Of kubeadm and kind, Amazon's EKS, Calico, and where pods have a carrier's addresses."""
+    networks = [ipaddress.ip_network(one) for one in settings("widget").trusted_proxies]
+    for address in ("10.244.1.7", "172.31.20.9", "192.168.77.3", "100.64.8.2"):
+        assert any(ipaddress.ip_address(address) in network for network in networks), address
+    assert not any(ipaddress.ip_address("203.0.113.9") in network for network in networks)
+    assert {name for name, pod in EVERYBODY.items() if reaches(pod, WIDGET, 8080)} <= {
+        *("ingress", "monitoring", "widget"),
+    }
 
 
 def test_answers_under_way_may_end_before_the_pod_does() -> None:
