@@ -446,10 +446,17 @@ def matches(selector: Object, labels: dict[str, str]) -> bool:
     return bool(selector.get("matchLabels", {}).items() <= labels.items())
 
 
+def holds(block: Object, address: str) -> bool:
+    at = ipaddress.ip_address(address)
+    return at in ipaddress.ip_network(block["cidr"]) and not any(
+        at in ipaddress.ip_network(one) for one in block.get("except", [])
+    )
+
+
 def is_peer(said: Object, pod: Pod | None, home: str) -> bool:
     """Is it one of those meant? `pod` None: an address outside of the cluster."""
     if pod is None or "ipBlock" in said:
-        return pod is None and "ipBlock" in said
+        return pod is None and "ipBlock" in said and holds(said["ipBlock"], "203.0.113.9")
     where = {"kubernetes.io/metadata.name": pod.namespace}
     inside = "namespaceSelector" in said or pod.namespace == home
     return (
@@ -594,4 +601,18 @@ def test_nothing_reaches_what_a_cloud_tells_its_machines() -> None:
         for peer in rule["to"]
         if "ipBlock" in peer
     ]
-    assert [block["except"] for block in blocks] == [["169.254.0.0/16"]]
+    assert not [block for block in blocks if holds(block, "169.254.169.254")]
+    # Nor anything else of that kind, but for a node's own cache of names.
+    local = [block["cidr"] for block in blocks if not holds(block, "203.0.113.9")]
+    assert local == ["169.254.20.10/32"]
+    wide = [block for block in blocks if holds(block, "203.0.113.9")]
+    assert [block["except"] for block in wide] == [["169.254.0.0/16"]]
+
+
+def test_names_are_found_where_each_node_has_a_cache_of_them() -> None:
+    """https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/"""
+    (names,) = of("NetworkPolicy", "names")
+    (rule,) = names["spec"]["egress"]
+    blocks = [peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer]
+    assert any(holds(block, "169.254.20.10") for block in blocks)
+    assert {port["port"] for port in rule["ports"]} == {53}
