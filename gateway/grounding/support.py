@@ -26,6 +26,9 @@ Idf = Callable[[Iterable[str]], dict[str, float]]
 _EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
 # Sentences of the page that are read together with a sentence of the answer.
 WINDOW = 3
+# Lines of code that come again, one behind the other, are a loop.
+LINES = 4
+_FENCE = re.compile(r"(\s*)(`{3,}(?=[^`]*$)|~{3,})(.*)")
 
 
 class Support:
@@ -90,7 +93,9 @@ class SentenceGate:
 
     The first sentence that is not ends the answer: what follows would build on it. An answer whose
     first sentence is not supported never begins, and is a refusal. A sentence that was said before
-    ends the answer too: small models fall into loops.
+    ends the answer too: small models fall into loops. Code says "}" and "restart: always" twice and
+    is no loop: so many of its lines must come again, one behind the other. Where an answer ends in
+    code, the code is closed, or what is put under the answer would be code.
     """
 
     def __init__(self, support: Support, least: float, quoting: bool = False) -> None:
@@ -99,7 +104,9 @@ class SentenceGate:
         self._least = least
         self._quoting = quoting
         self._held = ""
+        self._heard: list[str] = []
         self._said: set[str] = set()
+        self._indent = self._fence = ""  # of the code that is open
         self.support: float | None = None
         """Of the first sentence."""
         self.first = 0
@@ -137,9 +144,15 @@ class SentenceGate:
         `cut`: it ended in the middle, at its greatest length. Then half a sentence is left away,
         unless it is all there is.
         """
-        if self.stopped or not self._held or (cut and self.passed.strip()):
-            return ""
-        return self._judge(self._held)
+        out = ""
+        if self._held and not self.stopped and not (cut and self.passed.strip()):
+            out = self._judge(self._held)
+        if self._fence:
+            end = "" if self.passed.endswith("\n") else "\n"
+            self.sentences.append(f"{end}{self._indent}{self._fence}")
+            self._fence = ""
+            out += self.sentences[-1]
+        return out
 
     def _judge(self, sentence: str) -> str:
         self._held = self._held[len(sentence) :]
@@ -149,13 +162,32 @@ class SentenceGate:
         if not self._quoting and refuses(sentence):
             self.stopped = True
             sentence = "" if self.passed.strip() else REFUSAL
-        elif plain and (plain in self._said or self._measured(sentence) < self._least):
+        elif plain and (self._is_repeated(sentence) or self._measured(sentence) < self._least):
             self.stopped = True
             sentence = ""
-        self._said.add(plain)
         if sentence:
             self.sentences.append(sentence)
+            self._follow(sentence)
         return sentence
+
+    def _is_repeated(self, sentence: str) -> bool:
+        self._heard.append(sentence.rstrip())
+        is_code = self._fence or any(map(_FENCE.match, sentence.splitlines()))
+        said = "\n".join(self._heard[-LINES:]) if is_code else " ".join(sentence.split())
+        is_repeated = said in self._said
+        self._said.add(said)
+        return is_repeated
+
+    def _follow(self, sentence: str) -> None:
+        """Remember whether code is open behind it."""
+        for line in sentence.splitlines():
+            mark = _FENCE.match(line)
+            if mark is None:
+                continue
+            if not self._fence:
+                self._indent, self._fence = mark[1], mark[2]
+            elif mark[2].startswith(self._fence) and not mark[3].strip():
+                self._indent = self._fence = ""
 
     def _measured(self, sentence: str) -> float:
         support = self._support.of(sentence)

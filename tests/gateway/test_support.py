@@ -158,6 +158,66 @@ def test_a_repeated_sentence_ends_the_answer() -> None:
     assert not gate.refused
 
 
+CODE = """Run this on each server:
+
+```
+{
+  "keep": 14
+}
+{
+  "keep": 14
+}
+```
+
+The server keeps 14 backups.
+
+```
+{
+}
+```"""
+
+
+def gated_on(written: str, *chunks: str, cut: bool = False) -> tuple[str, SentenceGate]:
+    read = page("code.md", f"# Code\n\n{written}")
+    gate = SentenceGate(
+        Support([Excerpt(read, read.sections, 1)], "?", lambda said: dict.fromkeys(said, 1.0)),
+        LEAST,
+    )
+    return "".join(map(gate.feed, chunks)) + gate.close(cut), gate
+
+
+def test_lines_that_code_has_twice_do_not_end_the_answer() -> None:
+    out, gate = gated_on(CODE, CODE)
+    assert out == gate.passed == CODE
+    assert not gate.stopped
+
+
+def test_a_loop_in_code_ends_the_answer_and_closes_the_code() -> None:
+    out, gate = gated_on(CODE, '```\n{\n  "keep": 14\n}\n' + '{\n  "keep": 14\n}\n' * 9)
+    assert gate.stopped
+    assert out.count("keep") < 4
+    assert out.endswith("\n```")
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_code_that_an_answer_ends_in_is_closed(cut: bool) -> None:
+    written = "1. Run this:\n\n   ~~~~sh\n   keep 14\n   keep 15 in the end"
+    out, gate = gated_on(written, written, cut=cut)
+    assert out == gate.passed
+    assert out.endswith("\n   keep 14\n   ~~~~" if cut else " in the end\n   ~~~~")
+
+
+def test_what_is_refused_in_code_closes_it() -> None:
+    out, gate = gated_on(CODE, '```\n{\n  "keep": 14\n', "kangaroos jump\n", "}\n```")
+    assert gate.stopped
+    assert out == '```\n{\n  "keep": 14\n```'
+
+
+def test_code_in_a_line_opens_none() -> None:
+    out, _ = gated_on(CODE, "```keep```\n\nThe server keeps 14 backups.")
+    assert out == "```keep```\n\nThe server keeps 14 backups."
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -216,6 +276,7 @@ PIECES = st.sampled_from(
         "The server does this:\n\n",
         "- Run `restore --from DATE` on the server\n",
         "1. The schedule",
+        "```\n",
         REFUSAL,
         " ",
         "\n",
