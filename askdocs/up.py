@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import psutil
-import sqlalchemy as sa
 from pydantic import SecretStr
 
 from askdocs import checks, client, site, status
@@ -65,6 +64,7 @@ class Up:
         # A mistake in any section is said before anything heavy begins.
         self._gateway_settings = load(GatewaySettings)
         self._widget_settings = load(WidgetSettings)
+        file = self._database_file()
         local = f"http://127.0.0.1:{self._settings.site_port}/"
         writing = wiki_index.opening(self._gateway_settings, self._home.index)
         say = partial(self._say, "wiki")
@@ -84,7 +84,7 @@ class Up:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         with self._home.lock():
-            self._finish_restore()
+            self._finish_restore(file)
             try:
                 starting = asyncio.create_task(self._start(ready))
                 stopping = asyncio.create_task(stop.wait())
@@ -113,21 +113,26 @@ class Up:
                 await asyncio.gather(*(running.stop() for running in self._running.values()))
                 self._home.running.unlink(missing_ok=True)
 
-    def _finish_restore(self) -> None:
+    def _database_file(self) -> Path:
+        """Beside which a restore says what it does. Raises AskdocsError: the URL is none."""
+        engine = database.open(self._database_url().get_secret_value())
+        is_file = engine.dialect.name == "sqlite"
+        return Path(str(engine.url.database)) if is_file else self._home.database
+
+    def _finish_restore(self, file: Path) -> None:
         """What `askdocs restore` has decided and a kill cut off. Raises AskdocsError."""
         from askdocs.backups import moves
 
-        url = sa.make_url(self._database_url().get_secret_value())
-        sqlite = url.get_backend_name() == "sqlite" and url.database
-        file = Path(url.database) if sqlite and url.database else self._home.database
         if kept := moves.finish(moves.journal_of(file)):
             self._say("up", f"finished a restore that was cut off; what was there is in {kept}")
 
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         settings = self._settings
         engine = asyncio.ensure_future(self._engine.serve())
-        # Both before how fast the engine reads is measured: nothing else is at work then.
-        await self._together(engine, self._threads.run(self._wiki.first))
+        # All before how fast the engine reads is measured: nothing else is at work then.
+        await self._together(
+            engine, self._threads.run(self._wiki.first), self._threads.run(self._open_database)
+        )
         served = engine.result()
         rate = await self._engine.prefill(served)
         budget = page_budget(rate, settings.first_token, served.context)
@@ -162,15 +167,18 @@ class Up:
         self._save()
         ready(self._state, answered, time.monotonic() - self._began)
 
+    def _open_database(self) -> None:
+        """Bring it up to date. Raises AskdocsError: it is damaged or away."""
+        engine = database.open(self._database_url().get_secret_value())
+        try:
+            database.migrate(engine)
+            database.look_for_damage(engine)
+        finally:
+            engine.dispose()
+
     async def _serve_versions(self, host: Host) -> None:
         """Serve again what was promoted. Raises AskdocsError: what is in use cannot be."""
-        url = self._database_url().get_secret_value()
-        migrating = database.open(url)
-        try:
-            await asyncio.to_thread(database.migrate, migrating)
-        finally:
-            migrating.dispose()
-        stored = database.open(url, database.PATIENCE)
+        stored = database.open(self._database_url().get_secret_value(), database.PATIENCE)
         self._deployed = Deployed(stored, host, self._home, self._running, self._say, self._save)
         await self._deployed.begin(self._gateway_settings.aliases)
 

@@ -89,6 +89,33 @@ def test_a_port_in_use_is_one_line_with_the_port_the_process_and_the_option(
     assert "--gateway-port N" in line
 
 
+def test_a_database_url_that_is_none_is_one_line_without_the_password(refused: Refused) -> None:
+    url = "postgresql://me:p@s:hunter2@127.0.0.1:5432/askdocs"
+    (line,) = refused(ASKDOCS_DATABASE_URL=url)
+    assert line.startswith("askdocs: the database URL cannot be read: set ASKDOCS_DATABASE_URL to ")
+    assert "hunter2" not in line
+
+
+def test_a_damaged_database_is_said_before_an_engine_that_never_comes(
+    askdocs: Run, wiki: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / ".askdocs")
+    home.make()
+    home.database.write_bytes(b"SQLite format 3\0" + b"\xff" * 8176)
+    ports = [f"--{name}-port={checks.free_port()}" for name in ("gateway", "widget", "site")]
+    began = time.monotonic()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        done = askdocs("up", "--docs", str(wiki), "--engine-url", url, "--model", "m", *ports)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "askdocs.db: the database is damaged (" in line
+    assert "askdocs restore FILE --only database" in line
+    assert time.monotonic() - began < 20
+
+
 def test_everything_that_is_wrong_is_said_at_once(refused: Refused) -> None:
     port = str(checks.free_port())
     lines = refused("--docs", "nowhere", "--gateway-port", port, "--site-port", port)
