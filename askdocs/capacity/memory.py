@@ -37,6 +37,8 @@ def taken(setup: Setup) -> Memory:
     step = setup.step * (4 * shape.hidden + wide) * 2 + _raised(setup)
     sampling = int(min(setup.seqs, setup.step) * shape.vocab * assumed.logit_bytes)
     split = (shape.linear - shape.whole) * setup.bits / 8 + shape.other * 2
+    if setup.bits < 16:  # mla_attention.py, process_weights_after_loading: W_UK_T and W_UV
+        split += shape.raising * 2
     return Memory(
         weights=int(split / gpus + shape.whole * setup.bits / 8),
         adapters=_adapters(setup),

@@ -53,6 +53,8 @@ class Shape:
     """Parameters of all blocks: what quantisation makes smaller."""
     whole: int
     """Of these, what GPUs that share the model do not share: each has it."""
+    raising: int
+    """Of these, what raises latents: vLLM keeps it in 16 bits as well, whatever it is stored in."""
     active: int
     """Of all blocks, what a token passes."""
     experts: tuple[int, int]
@@ -103,7 +105,7 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
     layers = read.size("num_hidden_layers")
     kv_heads = read.size("num_key_value_heads", heads)
     head_dim = read.size("head_dim", hidden // heads)
-    attention, latent = 2 * hidden * (heads + kv_heads) * head_dim, _Latent(0, 0, 0, 0)
+    attention, latent = 2 * hidden * (heads + kv_heads) * head_dim, _Latent(0, 0, 0, 0, 0)
     if config.get("kv_lora_rank"):
         attention, latent = _latent(read, hidden, heads)
         head_dim = latent.head
@@ -121,6 +123,7 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
         windows=_windows(read, layers),
         linear=layers * attention + mlp.total,
         whole=layers * latent.whole + mlp.router,
+        raising=layers * latent.raising,
         active=layers * attention + mlp.active,
         experts=mlp.experts,
         vocab=read.size("vocab_size"),
@@ -160,6 +163,7 @@ class _Latent(NamedTuple):
     """Numbers of a query or a key of one head."""
     whole: int
     """Parameters that lead to latents, which GPUs do not share."""
+    raising: int
 
 
 def _latent(read: _Reader, hidden: int, heads: int) -> tuple[int, _Latent]:
@@ -176,7 +180,7 @@ def _latent(read: _Reader, hidden: int, heads: int) -> tuple[int, _Latent]:
     keeping = hidden * (rank + rope) + rank * raised
     whole = hidden * (rank + rope + low)
     parameters = asking + keeping + heads * value * hidden
-    return parameters, _Latent(rank + rope, raised, nope + rope, whole)
+    return parameters, _Latent(rank + rope, raised, nope + rope, whole, rank * raised)
 
 
 class _Mlp(NamedTuple):
