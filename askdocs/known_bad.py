@@ -13,7 +13,10 @@ from typing import NamedTuple
 from gateway.errors import AskdocsError, together
 
 FILE = "known_bad.toml"
-_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
+_PIN = re.compile(
+    r"^[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*(?:\[[^]]*\])?[ \t]*={2,3}[ \t]*([^\s;\\]+)",
+    re.MULTILINE,
+)
 
 
 class Pin(NamedTuple):

@@ -260,8 +260,8 @@ def ping(engine: sa.Engine) -> None:
 def shown(engine: sa.Engine) -> str:
     """The URL for messages, without its password."""
     url = engine.url.set(drivername=engine.url.get_backend_name())
-    if "password" in url.query:
-        url = url.update_query_dict({"password": "***"})
+    hidden = {name: "***" for name in ("password", "sslpassword") if name in url.query}
+    url = url.update_query_dict(hidden)
     return url.render_as_string(hide_password=True)
 
 

@@ -144,7 +144,9 @@ def test_what_was_not_committed_is_not_there(engine: sa.Engine) -> None:
 
 def test_a_server_that_is_not_there_is_named_with_reason_and_fix_but_without_password() -> None:
     port = free_port()
-    engine = database.open(f"postgresql://ann:{PASSWORD}@127.0.0.1:{port}/x?password={PASSWORD}")
+    engine = database.open(
+        f"postgresql://ann:{PASSWORD}@127.0.0.1:{port}/x?password={PASSWORD}&sslpassword={PASSWORD}"
+    )
     with pytest.raises(database.Unreachable) as caught:
         database.migrate(engine)
     text = str(caught.value)

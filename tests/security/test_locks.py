@@ -84,6 +84,12 @@ def test_litellm_is_the_pinned_release() -> None:
         ("litellm==1.82.8", "litellm 1.82.8 must not be installed: published by a thief"),
         ("LiteLLM[proxy]==1.107.0 ; python_version >= '3.11'", "litellm 1.107.0 must not"),
         ("litellm_proxy==9.9", "litellm-proxy 9.9 must not be installed"),
+        # As pip reads it, too, though nothing here writes it so.
+        ("litellm == 1.82.8", "litellm 1.82.8 must not be installed: published by a thief"),
+        (
+            "  LiteLLM [proxy]===1.82.7",
+            "litellm 1.82.7 must not be installed: published by a thief",
+        ),
     ],
 )
 def test_a_bad_release_is_refused_with_reason_source_and_fix(
