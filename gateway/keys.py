@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -239,7 +239,7 @@ def _add_secret(connection: sa.Connection, key: Key) -> str:
     return f"ask-{key.id}-{secret}"
 
 
-def _record(connection: sa.Connection, verb: str, key: Key, **details: object) -> None:
+def _record(connection: sa.Connection, verb: str, key: Key, **details: Any) -> None:
     audit.record(connection, f"key.{verb}", key.name, id=key.id, **details)
 
 

@@ -103,8 +103,14 @@ def write(
             "why": why,
         }
         connection.execute(sa.insert(promotion_table).values(row))
-        facts = {"before": before.targets, "after": targets, "why": why}
-        audit.record(connection, f"version.{action}", name, **facts)
+        audit.record(
+            connection,
+            f"version.{action}",
+            name,
+            before=before.targets,
+            after=targets,
+            why=why,
+        )
 
 
 def previous(entries: Sequence[Entry], current: Targets) -> Targets | None:
