@@ -156,6 +156,8 @@ def show_status(home_dir: HomeOption = None, as_json: JsonOption = False) -> Non
         mark = "[green]ok[/green]  " if part["healthy"] else "[red]down[/red]"
         pid = f"  process {part['pid']}" if part["pid"] else ""
         out.print(f"  {mark}  {name:8} {escape(part['url'])}{pid}")
+    if found["missing"] == "database":
+        out.print(f"  [red]down[/red]  database  see {escape(found['home'])}/logs/gateway.log")
     for name, version in found["versions"].items():
         pid = f"  process {version['pid']}" if version["pid"] else ""
         what = version["message"] or version["url"] or ""

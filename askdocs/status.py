@@ -64,9 +64,12 @@ def health(home: Home) -> dict[str, Any]:
 
     running = read(home)
     gateway_root = running.gateway.removesuffix("/v1")
-    engine_ok = _answers(f"{gateway_root}/ready")
+    gateway_ok = _answers(f"{gateway_root}/health")
+    missing = _missing(gateway_root) if gateway_ok else "gateway"
+    # By the gateway's word. Without one it is asked itself: it is not down because others are.
+    engine_ok = missing is None if missing in (None, "engine") else _serves(running.engine_url)
     parts = {
-        "gateway": (running.gateway, _answers(f"{gateway_root}/health")),
+        "gateway": (running.gateway, gateway_ok),
         "widget": (running.widget, _answers(f"{running.widget}/health")),
         "engine": (running.engine_url, engine_ok),
     }
@@ -74,7 +77,8 @@ def health(home: Home) -> dict[str, Any]:
         parts["site"] = (running.site, _answers(running.site))
     return {
         "running": True,
-        "ready": running.ready and all(ok for _, ok in parts.values()),
+        "ready": running.ready and missing is None and all(ok for _, ok in parts.values()),
+        "missing": missing,
         "home": str(home.root),
         "pid": running.pid,
         "started": running.started,
@@ -83,7 +87,7 @@ def health(home: Home) -> dict[str, Any]:
         "engine": running.engine,
         "docs": running.docs,
         "index": _index(home.index),
-        "prefix_cache": prefix_cache.read(gateway_root),
+        "prefix_cache": prefix_cache.read(gateway_root) if gateway_ok else None,
         "page_budget": running.page_budget,
         "prefill_rate": running.prefill_rate,
         "versions": _versions(home, running),
@@ -161,9 +165,36 @@ def _source(opened: "Index", stored: "StoredSource") -> dict[str, Any]:
     }
 
 
-def _answers(url: str) -> bool:
+def _get(url: str) -> httpx.Response | None:
     try:
         # All of it is on this machine: a proxy of the environment does not lead there.
-        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+        return httpx.get(url, timeout=5, trust_env=False)
     except httpx.HTTPError:
-        return False
+        return None
+
+
+def _answers(url: str) -> bool:
+    reply = _get(url)
+    return reply is not None and reply.status_code == 200
+
+
+def _missing(gateway: str) -> str | None:
+    """What a gateway that runs waits for: `engine` or `database`; None: all is there.
+
+    `gateway`: it has not said it in time.
+    """
+    reply = _get(f"{gateway}/ready")
+    if reply is None:
+        return "gateway"
+    if reply.status_code == 200:
+        return None
+    try:
+        return str(reply.json()["for"])
+    except (ValueError, KeyError, TypeError):
+        return "engine"
+
+
+def _serves(engine: str) -> bool:
+    """One that wants a key does, too."""
+    reply = _get(f"{engine}/models")
+    return reply is not None and reply.status_code < 500

@@ -22,17 +22,18 @@ from tests.widget.stand_in import serve
 
 
 class Parts:
-    """All parts at one address; those in `down` answer 503."""
+    """All parts at one address; those in `down` answer 503, and say `missing`."""
 
     def __init__(self) -> None:
         self.down: set[str] = set()
-        paths = ["/ready", "/health", "/widget/health", "/site/"]
+        self.missing = ""
+        paths = ["/ready", "/health", "/widget/health", "/site/", "/engine/v1/models"]
         self.app = Starlette(routes=[Route(path, self.answer) for path in paths])
 
     async def answer(self, request: Request) -> Response:
         """200, or 503."""
         path = request.url.path
-        return PlainTextResponse("", 503 if path in self.down else 200)
+        return PlainTextResponse(self.missing, 503 if path in self.down else 200)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def running(home: Home, parts: Parts) -> Iterator[status.Running]:
             widget=f"{url}/widget",
             site=f"{url}/site/",
             engine="llama.cpp",
-            engine_url="http://127.0.0.1:1/v1",
+            engine_url=f"{url}/engine/v1",
             model="SmolLM2-135M-Instruct",
             docs="docs",
             page_budget=900,
@@ -126,6 +127,28 @@ def test_a_part_that_is_down_makes_the_whole_not_ready(
     assert not found["ready"]
     assert not found["parts"]["engine"]["healthy"]
     assert found["parts"]["gateway"]["healthy"]
+
+
+def test_an_engine_is_not_down_because_the_gateway_is(
+    home: Home, parts: Parts, running: status.Running
+) -> None:
+    parts.down = {"/ready", "/health"}
+    found = status.health(home)
+    assert not found["ready"]
+    assert {name for name, part in found["parts"].items() if not part["healthy"]} == {"gateway"}
+    parts.down |= {"/engine/v1/models"}
+    assert not status.health(home)["parts"]["engine"]["healthy"]
+
+
+def test_an_engine_is_not_down_because_the_database_is(
+    home: Home, parts: Parts, running: status.Running, askdocs: Run
+) -> None:
+    parts.down, parts.missing = {"/ready"}, '{"status": "waiting", "for": "database"}'
+    found = status.health(home)
+    assert not found["ready"]
+    assert all(part["healthy"] for part in found["parts"].values())
+    shown = askdocs("status", "--home", str(home.root)).stdout
+    assert "down  database" in shown
 
 
 def test_a_proxy_of_the_environment_is_not_asked(
