@@ -220,8 +220,8 @@ class Reading:
             yield from self._fail(path, str(error))
             return
         digest = _digest(page)
-        if not page.sections or digest in self._texts:
-            yield LeftOut(path, COPY if page.sections else NO_TEXT)
+        if not page.has_text or digest in self._texts:
+            yield LeftOut(path, COPY if page.has_text else NO_TEXT)
             return
         self._texts.add(digest)
         self._done.add(path)

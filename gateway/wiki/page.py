@@ -46,6 +46,11 @@ class Page:
         return frozenset(frozenset(stems(" ".join([self.title, *path]))) for path in paths)
 
     @property
+    def has_text(self) -> bool:
+        """Is there anything under its headings? Else it would be found, and answer nothing."""
+        return any(section.body for section in self.sections)
+
+    @property
     def text(self) -> str:
         return "\n\n".join(section.text for section in self.sections)
 

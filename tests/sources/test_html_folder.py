@@ -77,6 +77,7 @@ def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
         "Special:Search.html": "special page of MediaWiki",
         "_modules/x.html": "in _modules",
         "a.html": "copy of another page",
+        "chapter.html": "no text",
         "empty.html": "no text",
         "no.html": "marked noindex",
         "old.html": "leads to another page",
@@ -88,6 +89,7 @@ def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
             "_sources/b.rst": "B",
             "a.html": page("B", head=canonical),
             "b.html": page("B", head=canonical),
+            "chapter.html": "<main><h1>Pumps</h1><nav><a href=b.html>B</a></nav></main>",
             "empty.html": "<main></main>",
             "no.html": page("No", head="<meta name=robots content=noindex>"),
             "old.html": '<meta http-equiv=refresh content="0;url=b.html">',
@@ -110,7 +112,7 @@ def test_canonical_addresses_win_on_the_sites_host_and_links_lead_to_them(write:
     root = write(
         {
             "A.html": mediawiki("A", '<p><a href="B.html#x">b</a></p>', SITE + "wiki/A"),
-            "B.html": mediawiki("B", '<h2 id="x">X</h2>', SITE + "wiki/B"),
+            "B.html": mediawiki("B", '<h2 id="x">X</h2><p>x</p>', SITE + "wiki/B"),
             "C.html": mediawiki("C", "<p>c</p>", "https://elsewhere.example/C"),
         }
     )

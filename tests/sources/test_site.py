@@ -326,13 +326,14 @@ def test_pages_that_ask_for_it_are_left_out_and_their_links_followed(wiki: LiveS
 
 
 def test_what_is_left_out_is_told_with_the_reason(wiki: LiveSite) -> None:
-    links = "".join(f"<a href={name}>{name}</a> " for name in ("b", "c", "d", "e", "f", "g"))
+    links = "".join(f"<a href={name}>{name}</a> " for name in "bcdefgh")
     wiki.page("/docs/", "Home", links)
     wiki.page("/docs/c", "C", head=f"<link rel=canonical href='{wiki.url}/docs/b'>")
     wiki.page("/docs/d", "B")
     wiki.put("/docs/e", "<main></main>")
     wiki.put("/docs/f", "<body class='mediawiki ns-special'><main>x</main>")
     wiki.put("/docs/g", "<main>x</main>", headers={"X-Robots-Tag": "noindex"})
+    wiki.put("/docs/h", "<main><h1>Pumps</h1></main>")
     found = read(reader(wiki))
     assert {one.path: one.why for one in found if isinstance(one, LeftOut)} == {
         "c": "copy of another page",
@@ -340,6 +341,7 @@ def test_what_is_left_out_is_told_with_the_reason(wiki: LiveSite) -> None:
         "e": "no text",
         "f": "special page of MediaWiki",
         "g": "marked noindex",
+        "h": "no text",
     }
     assert list(pages(found)) == ["./", "b"]
 
@@ -427,7 +429,7 @@ def test_a_site_is_opened_as_one() -> None:
 
 
 def test_a_page_in_another_encoding_is_read_as_the_server_says(wiki: LiveSite) -> None:
-    data = "<main><h1>Größe</h1></main>".encode("latin-1")
+    data = "<main><h1>Größe</h1><p>Groß.</p></main>".encode("latin-1")
     wiki.put("/docs/b", data, type="text/html; charset=ISO-8859-1")
     assert pages(read(reader(wiki)))["b"].title == "Größe"
 
