@@ -107,17 +107,21 @@ def _versions(home: Home, running: Running) -> dict[str, Any]:
     """The versions of models that are served, or to be served, by name."""
     from askdocs.keys import opened
     from gateway import deployments
+    from gateway.database import Unreachable
 
-    with opened(home.root) as database:
-        return {
-            one.name: {
-                "state": one.state,
-                "message": one.message,
-                "url": one.url,
-                "pid": running.processes.get(one.name),
+    try:
+        with opened(home.root) as database:
+            return {
+                one.name: {
+                    "state": one.state,
+                    "message": one.message,
+                    "url": one.url,
+                    "pid": running.processes.get(one.name),
+                }
+                for one in deployments.every(database)
             }
-            for one in deployments.every(database)
-        }
+    except Unreachable:
+        return {}  # `missing` says so
 
 
 def _index(file: Path) -> dict[str, Any] | None:

@@ -151,6 +151,23 @@ def test_an_engine_is_not_down_because_the_database_is(
     assert "down  database" in shown
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_database_that_is_away_is_down_and_the_rest_is_told(
+    home: Home, running: status.Running, parts: Parts, askdocs: Run, damaged: bool
+) -> None:
+    if damaged:
+        home.database.write_bytes(b"SQLite format 3\0" + b"\xff" * 8176)
+    else:
+        home.database.mkdir()
+    parts.down, parts.missing = {"/ready"}, '{"status": "waiting", "for": "database"}'
+    done = askdocs("status", "--home", str(home.root))
+    assert done.returncode == 0, done.stderr
+    assert f"down  database  see {home.logs}/gateway.log" in done.stdout
+    assert f"ok    gateway  {running.gateway}" in done.stdout
+    told = json.loads(askdocs("status", "--json", "--home", str(home.root)).stdout)
+    assert (told["running"], told["ready"], told["missing"]) == (True, False, "database")
+
+
 def test_a_proxy_of_the_environment_is_not_asked(
     home: Home, running: status.Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,10 @@
 import hashlib
 import hmac
 
+import pytest
 from itsdangerous import URLSafeTimedSerializer
 
+from gateway.database import Unreachable
 from tests.review.conftest import Start
 from widget.review import access
 from widget.settings import WidgetSettings
@@ -97,6 +99,20 @@ def test_other_pages_can_neither_post_here_nor_frame_it(start: Start) -> None:
         policy = client.get(path, headers=ann).headers["content-security-policy"]
         assert "frame-ancestors 'none'" in policy, path
     assert "<strong>to do</strong>" in client.get("/review/1", headers=ann).text
+
+
+def test_a_database_that_is_away_is_said_without_its_address(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise Unreachable("postgresql://askdocs:***@db.inside/x: the database does not answer")
+
+    monkeypatch.setattr("widget.review.queue.Queue.items", away)
+    client = start(person_header="x-person", reviewers=("ann",))
+    answer = client.get("/review", headers={"x-person": "ann"})
+    assert answer.status_code == 503
+    assert "the database does not answer" in answer.text
+    assert "db.inside" not in answer.text
 
 
 def test_without_a_database_the_page_says_what_to_set(start: Start) -> None:

@@ -1,6 +1,7 @@
 """The pages of the review: the queue, a cluster, the gaps, the analytics."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -28,10 +29,13 @@ from widget.review.wiki import Wiki
 from widget.settings import WidgetSettings
 from widget.store import Unknown
 
+log = logging.getLogger(__name__)
+
 WEEKS = 8  # that the page of gaps shows
 DAYS = 30  # that the analytics show, unless asked otherwise
 MOST_DAYS = 366
 ELSEWHERE = "This form was not sent from the review itself, so it was not taken."
+AWAY = "Nothing was changed: the database does not answer. Please try again in a moment."
 NO_STORE = (
     "This widget stores nothing, so there is nothing to review: set ASKDOCS_DATABASE_URL to the"
     " database of the gateway, and leave `store` of the [widget] settings on."
@@ -73,7 +77,9 @@ def router(
                 except RequestValidationError:
                     status, sentence = 404, f"Not found: {request.url.path[:100]} is no page."
                 except Unreachable as error:
-                    status, sentence = 503, f"Nothing was changed: {error}."
+                    # Who reviews need not know where the database is, which the error says.
+                    log.warning("the review: %s", error)
+                    status, sentence = 503, AWAY
                 return HTMLResponse(views.problem(request, sentence), status)
 
             return explained
