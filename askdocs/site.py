@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -27,6 +28,10 @@ from gateway.sources import folder, mkdocs_config, watch
 from gateway.sources.markdown import parse
 
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
+# How MkDocs names a page that it, or an extension, fails at, before it gives the whole build up.
+_FAILED = re.compile(r"^ERROR +-  ?Error (?:reading|building) page '(.+?)': *(.*)$", re.M)
+# Builds that are begun again without such a page.
+_ATTEMPTS = 10
 
 
 def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, object]:
@@ -61,26 +66,59 @@ def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, 
     }
 
 
-async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
+def _tell(text: str) -> None:
+    print(f"site: {text}", file=sys.stderr, flush=True)
+
+
+async def build(
+    docs: Path, home: Home, site_url: str, widget_url: str, say: Callable[[str], None] = _tell
+) -> bool:
     """Build the site unless it is there already; return whether it had to be built.
 
-    It is built beside the one that is shown, and put in its place once it is whole.
+    It is built beside the one that is shown, and put in its place once it is whole. `say` is told
+    of pages that MkDocs fails at, which are left out.
 
     Raises:
         AskdocsError: MkDocs failed; its own words are in logs/site-build.log.
     """
     settings = config(docs, home, site_url, widget_url)
     # One page that is not UTF-8 would stop MkDocs; answers leave it out as well.
-    settings["exclude_docs"] = "\n".join(f"/{path}" for path in _unreadable(docs))
-    text = yaml.safe_dump(settings, sort_keys=False)
-    digest = _digest(docs, text)
+    left_out = list(_unreadable(docs))
+    settings["exclude_docs"] = _patterns(left_out)
+    digest = _digest(docs, yaml.safe_dump(settings, sort_keys=False))
     marker = home.root / "site.json"
     if home.site.is_dir() and (read_json(marker) or {}).get("digest") == digest:
         return False
     marker.unlink(missing_ok=True)
-    file = home.root / "mkdocs.yml"
-    write(file, text)
     log = home.logs / "site-build.log"
+    for _ in range(_ATTEMPTS):
+        settings["exclude_docs"] = _patterns(left_out)
+        code = await _mkdocs(settings, home, log)
+        said = log.read_text(errors="replace")
+        failed = _FAILED.search(said) if code else None
+        if failed is None or failed[1] in left_out:
+            break
+        left_out.append(failed[1])
+        say(f"{failed[1]} is not shown: MkDocs fails at it: {failed[2]}".rstrip(": "))
+    if code:
+        lines = said.strip().splitlines() or ["it said nothing"]
+        # Its own errors name the page; the last line of a traceback says why.
+        errors = [line.split("-", 1)[-1].strip() for line in lines if line.startswith("ERROR ")]
+        why = ": ".join(dict.fromkeys([*errors[:1], lines[-1]]))
+        raise AskdocsError(f"MkDocs could not build {docs}: {why} (all of it in {log})")
+    _replace(home)
+    write_json(marker, {"digest": digest})
+    return True
+
+
+def _patterns(paths: list[str]) -> str:
+    return "\n".join(f"/{path}" for path in paths)
+
+
+async def _mkdocs(settings: dict[str, object], home: Home, log: Path) -> int:
+    """Its exit code."""
+    file = home.root / "mkdocs.yml"
+    write(file, yaml.safe_dump(settings, sort_keys=False))
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mkdocs", "build", "--quiet", "--config-file", str(file)),
@@ -89,20 +127,11 @@ async def build(docs: Path, home: Home, site_url: str, widget_url: str) -> bool:
             env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         )
         try:
-            code = await process.wait()
+            return await process.wait()
         except asyncio.CancelledError:
             process.kill()
             await process.wait()
             raise
-    if code:
-        lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        # Its own errors name the page; the last line of a traceback says why.
-        said = [line.split("-", 1)[-1].strip() for line in lines if line.startswith("ERROR ")]
-        why = ": ".join(dict.fromkeys([*said[:1], lines[-1]]))
-        raise AskdocsError(f"MkDocs could not build {docs}: {why} (all of it in {log})")
-    _replace(home)
-    write_json(marker, {"digest": digest})
-    return True
 
 
 def _beside(home: Home) -> Path:
@@ -156,7 +185,7 @@ def _follow(docs: Path, home: Home, site_url: str, widget_url: str) -> None:
         try:
             asyncio.run(build(docs, home, site_url, widget_url))
         except AskdocsError as error:
-            print(f"site: {error}", file=sys.stderr, flush=True)
+            _tell(str(error))
 
 
 def main() -> None:

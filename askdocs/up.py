@@ -291,7 +291,8 @@ class Up:
         assert folder is not None
         widget = f"http://127.0.0.1:{self._settings.widget_port}"
         began = time.monotonic()
-        if await site.build(folder, self._home, self._site_url, widget):
+        say = partial(self._say, "site")
+        if await site.build(folder, self._home, self._site_url, widget, say):
             self._build_took = time.monotonic() - began
             self._say("site", f"built in {self._build_took:.0f} s")
         await self._threads.run(self._wiki.write_texts, self._home.site)

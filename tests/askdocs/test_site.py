@@ -159,6 +159,22 @@ def test_a_page_that_is_not_utf8_is_left_out_and_the_others_are_there(
     assert (home.site / "latin" / "index.html").exists()
 
 
+def test_pages_that_mkdocs_fails_at_are_left_out_and_named(
+    wiki: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bad", "worse"):
+        (wiki / f"{name} one.md").write_text("# Bad\n\nSee [this](http://[nas).\n")
+    assert build(wiki, home)
+    told = capsys.readouterr().err.splitlines()
+    assert sorted(told) == [
+        f"site: {name} one.md is not shown: MkDocs fails at it: Invalid IPv6 URL"
+        for name in ("bad", "worse")
+    ]
+    assert not (home.site / "bad one").exists()
+    assert (home.site / "ports" / "index.html").exists()
+    assert not build(wiki, home)  # what was built without them is not built again
+
+
 def test_a_site_that_mkdocs_cannot_build_is_an_error_with_the_reason_and_the_log(
     wiki: Path, home: Home
 ) -> None:
