@@ -98,7 +98,7 @@ def _parts(home: Home) -> list[Check]:
             name,
             part["healthy"],
             f"{part['url']} {'answers' if part['healthy'] else 'is down'}",
-            "" if part["healthy"] else f"see {part['log']}",
+            "" if part["healthy"] else f"see {part['log']}" if part["log"] else "start it",
         )
         for name, part in parts.items()
     ]
