@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 FENCE = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|>\s*)*(`{3,}|~{3,})")
 _SENTENCE = re.compile(r"[.!?][\"')\]*_`]*\s+|[。！？]")
+_ITEM = re.compile(r"^\s*(?:[-*+>|#<]|\d+[.)]\s|$)")  # begins something of its own
 _RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")  # under a table's head
 
 
@@ -53,7 +54,8 @@ def parts(text: str, most: int) -> list[str]:
     """`text` in parts of at most `most` characters, cut between blocks where that is possible.
 
     A block that is longer is cut between its lines: code is closed and opened again, a table has
-    its head again. Only a line that alone is longer is cut within: behind a sentence, or a word.
+    its head again. Lines that only a wrapped paragraph has count as one. Only a line that alone is
+    longer is cut within: behind a sentence, or a word.
     """
     pieces: list[str] = []
     for block in blocks(text):
@@ -93,7 +95,8 @@ def _bits(line: str, room: int) -> Iterator[str]:
     """A line in pieces of at most `room` characters, of which no piece is needlessly short."""
     while len(line) > room:
         ends = [end.end() for end in _SENTENCE.finditer(line, room // 2, room + 1)]
-        at = ends[-1] if ends else line.rfind(" ", 1, room + 1) + 1 or room
+        spaces = line.rfind("\n", room // 2 + 1, room + 1) + 1, line.rfind(" ", 1, room + 1) + 1
+        at = ends[-1] if ends else next(filter(None, spaces), room)
         if piece := line[:at].rstrip():
             yield piece
         line = line[at:].lstrip()
@@ -108,4 +111,15 @@ def _frame(block: str) -> tuple[str, list[str], str]:
         return f"{lines[0]}\n", lines[1:-1] if closed else lines[1:], f"\n{mark[1]}"
     if len(lines) > 2 and "|" in lines[0] and "|" in lines[1] and _RULE.match(lines[1]):
         return f"{lines[0]}\n{lines[1]}\n", lines[2:], ""
-    return "", lines, ""
+    return "", lines if any(map(FENCE.match, lines)) else _unwrapped(lines), ""
+
+
+def _unwrapped(lines: list[str]) -> list[str]:
+    """With the lines of a paragraph, or of an item, as one."""
+    found = lines[:1]
+    for line in lines[1:]:
+        if _ITEM.match(line) or found[-1].endswith(("  ", "\\")):
+            found.append(line)
+        else:
+            found[-1] += f"\n{line}"
+    return found

@@ -71,6 +71,25 @@ def test_only_a_line_that_alone_is_too_long_is_cut_within() -> None:
     assert parts("x" * 250, 100) == ["x" * 100, "x" * 100, "x" * 50]
 
 
+def test_a_wrapped_paragraph_is_cut_behind_a_sentence_too() -> None:
+    text = (
+        "The first sentence is wrapped by\nhand and ends here. The second one goes on over\nthe end"
+        " of its line. A third one is\nhere as well."
+    )
+    assert parts(text, 60) == [
+        "The first sentence is wrapped by\nhand and ends here.",
+        "The second one goes on over\nthe end of its line.",
+        "A third one is\nhere as well.",
+    ]
+
+
+def test_items_and_broken_lines_are_still_cut_between() -> None:
+    items = [f"- This is item {number} of\n  a long list" for number in range(4)]
+    assert parts("\n".join(items), 70) == ["\n".join(items[:2]), "\n".join(items[2:])]
+    broken = [f"Street {number} in the city  " for number in range(4)]
+    assert parts("\n".join(broken), 60) == ["\n".join(broken[:2]), "\n".join(broken[2:]).rstrip()]
+
+
 def test_a_long_paragraph_is_cut_behind_a_sentence_and_a_long_sentence_behind_a_word() -> None:
     sentences = [f"Step {n} takes a while, and is noted down." for n in range(9)]
     assert parts(" ".join(sentences), 100) == [
