@@ -151,7 +151,9 @@ class Keys:
                 values = {**row, **asdict(limits), "models": list(key.models)}
                 connection.execute(sa.insert(key_table).values(values))
                 text = _add_secret(connection, key)
-                _record(connection, "create", key, team=team, models=list(key.models))
+                given = {**asdict(limits), "expires": expires and expires.isoformat()}
+                given = {name: value for name, value in given.items() if value is not None}
+                _record(connection, "create", key, team=team, models=list(key.models), **given)
         except IntegrityError:
             raise AskdocsError(
                 f"a key named {name!r} exists: choose another name, or end that one with"

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gateway import aliases, audit, database, keys, promotions
 from gateway.config import Alias
 from gateway.errors import AskdocsError
-from gateway.keys import Keys
+from gateway.keys import Keys, Limits
 from widget.store import Asked, Store
 
 
@@ -87,3 +87,16 @@ def test_who_acts_behind_sudo_or_without_a_name_is_named(monkeypatch: pytest.Mon
     assert audit.user() == "uid987654321"
     monkeypatch.setenv("USER", "bob")  # as docs/audit.md says it for containers
     assert audit.user() == "bob"
+
+
+def test_the_line_of_a_key_says_what_it_may_use(stored: sa.Engine) -> None:
+    until = datetime(2030, 1, 1, tzinfo=UTC)
+    key, _ = Keys(stored).create("ci", "red", ["docs"], Limits(rpm=60), until)
+    (line,) = audit.lines(stored)
+    assert line.details == {
+        "id": key.id,
+        "team": "red",
+        "models": ["docs"],
+        "rpm": 60,
+        "expires": "2030-01-01T00:00:00+00:00",
+    }
