@@ -73,16 +73,18 @@ def restore(
     except KeyboardInterrupt:
         typer.echo("askdocs: stopped: nothing was changed", err=True)
         raise
+    keys_open = places.database is None and "database" in found.parts
     if as_json:
         facts = {
             "changed": True,
+            "revoked_keys_open_again": keys_open,
             "kept": str(kept) if kept else None,
             "questions_that_come_back": found.comes_back,
         }
         print(json.dumps({**restoring.facts(found), **facts}, indent=2))
         return
     print("restored")
-    if places.database is None and "database" in found.parts:
+    if keys_open:
         print("keys that were revoked or rotated since then are as they were: close them again")
     if found.comes_back:
         print(

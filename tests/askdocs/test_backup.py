@@ -728,6 +728,9 @@ def test_postgresql_is_dumped_and_restored_into_an_empty_database_only(
     assert [key.name for key in Keys(target).list()] == ["ci"]
     assert audit.lines(target)[-1].action == "backup.restore"
     target.dispose()
+    third = {"ASKDOCS_DATABASE_URL": postgres.database()}
+    done = CliRunner().invoke(app, [*words, "--json"], env=third)
+    assert json.loads(done.stdout)["revoked_keys_open_again"] is True
     missing = second.replace("askdocs_1", "nowhere")
     with pytest.raises(AskdocsError, match="does not exist"):
         backed_up(replace(places, url=missing), tmp_path / "c.tar.gz")
