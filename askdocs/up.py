@@ -64,7 +64,7 @@ class Up:
         # A mistake in any section is said before anything heavy begins.
         self._gateway_settings = load(GatewaySettings)
         self._widget_settings = load(WidgetSettings)
-        file = self._database_file()
+        self._database_file()
         local = f"http://127.0.0.1:{self._settings.site_port}/"
         writing = wiki_index.opening(self._gateway_settings, self._home.index)
         say = partial(self._say, "wiki")
@@ -84,7 +84,7 @@ class Up:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         with self._home.lock():
-            self._finish_restore(file)
+            self._finish_restore()
             try:
                 starting = asyncio.create_task(self._start(ready))
                 stopping = asyncio.create_task(stop.wait())
@@ -119,11 +119,11 @@ class Up:
         is_file = engine.dialect.name == "sqlite"
         return Path(str(engine.url.database)) if is_file else self._home.database
 
-    def _finish_restore(self, file: Path) -> None:
+    def _finish_restore(self) -> None:
         """What `askdocs restore` has decided and a kill cut off. Raises AskdocsError."""
         from askdocs.backups import moves
 
-        if kept := moves.finish(moves.journal_of(file)):
+        if kept := moves.finish(moves.journal_of(self._database_file())):
             self._say("up", f"finished a restore that was cut off; what was there is in {kept}")
 
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
