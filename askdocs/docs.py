@@ -47,7 +47,8 @@ def sync(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="mkdocs, docusaurus, gitbook, obsidian, html or site (default: found out)."
+            help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html or site (default: found"
+            " out)."
         ),
     ] = None,
     site_url: Annotated[

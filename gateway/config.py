@@ -158,12 +158,13 @@ class GatewaySettings(Section):
         description="Folder of pages, or address of a site, that answers stand on; wikis that"
         " `askdocs docs sync` has read are there without it.",
     )
-    docs_kind: Literal["mkdocs", "docusaurus", "gitbook", "obsidian", "html", "preview"] | None = (
-        Field(
-            None,
-            description="What that folder is made for, if it cannot be told; preview is the site"
-            " that askdocs up makes.",
-        )
+    docs_kind: (
+        Literal["mkdocs", "docusaurus", "gitbook", "vitepress", "obsidian", "html", "preview"]
+        | None
+    ) = Field(
+        None,
+        description="What that folder is made for, if it cannot be told; preview is the site"
+        " that askdocs up makes.",
     )
     site_url: str = Field(
         "http://127.0.0.1:8000/",

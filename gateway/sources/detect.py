@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.sources import docusaurus_config, gitbook_config, mkdocs_config
+from gateway.sources import docusaurus_config, gitbook_config, mkdocs_config, vitepress_config
 from gateway.sources.flavour import Kind
 
 # How far above the folder a generator's settings may be: `site/docs/guide` belongs to `site`.
@@ -68,6 +68,16 @@ def _gitbook(folder: Path, root: Path) -> Found | None:
     return None
 
 
+def _vitepress(folder: Path, root: Path) -> Found | None:
+    for name in vitepress_config.NAMES:
+        file = folder / name
+        if file.is_file():
+            content = folder / vitepress_config.load(file).content
+            if root == folder or _is_within(root, content):
+                return Found("vitepress", content, file)
+    return None
+
+
 def _obsidian(folder: Path, root: Path) -> Found | None:
     return Found("obsidian", folder, None) if (folder / ".obsidian").is_dir() else None
 
@@ -87,6 +97,7 @@ _LOOKS = (
     ("mkdocs", _mkdocs),
     ("docusaurus", _docusaurus),
     ("gitbook", _gitbook),
+    ("vitepress", _vitepress),
     ("obsidian", _obsidian),
     ("gitbook", _summary),
 )

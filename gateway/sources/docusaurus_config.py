@@ -1,14 +1,12 @@
-"""docusaurus.config.js, as far as addresses depend on it and it says so in plain words.
-
-It is a program, and is not run: strings and booleans that are written as such are read.
-"""
+"""docusaurus.config.js, as far as addresses depend on it and it says so in plain words."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.sources import js_config
+
 NAMES = tuple(f"docusaurus.config.{suffix}" for suffix in ("js", "ts", "mjs", "cjs", "mts", "cts"))
-_COMMENT = re.compile(r"/\*.*?\*/|(?<![:\"'`\w])//[^\n]*", re.DOTALL)
 _DOCS = re.compile(r"\bdocs:\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 
 
@@ -27,23 +25,14 @@ class Config:
 
 def load(file: Path) -> Config:
     """Read a configuration; what is not written plainly, or cannot be read, is the default."""
-    try:
-        text = _COMMENT.sub("", file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return Config()
+    text = js_config.read(file)
     docs = match[1] if (match := _DOCS.search(text)) else ""
-    slash = re.search(r"\btrailingSlash:\s*(true|false)\b", text)
-    route = _string("routeBasePath", docs)
+    route = js_config.string("routeBasePath", docs)
     return Config(
-        url=_string("url", text) or "",
-        base_url=_string("baseUrl", text) or "",
-        path=(_string("path", docs) or "docs").removeprefix("./").strip("/") or ".",
+        url=js_config.string("url", text) or "",
+        base_url=js_config.string("baseUrl", text) or "",
+        path=(js_config.string("path", docs) or "docs").removeprefix("./").strip("/") or ".",
         route="docs" if route is None else route.strip("/"),
-        trailing_slash=None if slash is None else slash[1] == "true",
+        trailing_slash=js_config.boolean("trailingSlash", text),
         number_prefixes=re.search(r"\bnumberPrefixParser:\s*false\b", docs) is None,
     )
-
-
-def _string(name: str, text: str) -> str | None:
-    match = re.search(rf"""\b{name}:\s*(["'`])([^"'`$\n]*)\1""", text)
-    return match[2] if match else None

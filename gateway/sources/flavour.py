@@ -7,7 +7,7 @@ from gateway.sources.trail import Trail
 from gateway.sources.tree import Tree
 from gateway.wiki.page import Page
 
-Kind = Literal["mkdocs", "docusaurus", "gitbook", "obsidian"]
+Kind = Literal["mkdocs", "docusaurus", "gitbook", "vitepress", "obsidian"]
 
 
 class Flavour(Protocol):

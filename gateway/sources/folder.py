@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.errors import AskdocsError
-from gateway.sources import docusaurus, gitbook, mkdocs, mkdocs_config, obsidian
+from gateway.sources import docusaurus, gitbook, mkdocs, mkdocs_config, obsidian, vitepress
 from gateway.sources.detect import Found, detect
 from gateway.sources.flavour import Flavour, Kind
 from gateway.sources.source import NO_TEXT, Broken, Changed, LeftOut, Unchanged
@@ -111,6 +111,7 @@ _MAKERS: Mapping[str, Callable[[Found, str], Flavour]] = {
     "mkdocs": mkdocs.opened,
     "docusaurus": docusaurus.opened,
     "gitbook": gitbook.opened,
+    "vitepress": vitepress.opened,
     "obsidian": obsidian.opened,
 }
 

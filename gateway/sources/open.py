@@ -15,7 +15,7 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
 
     Args:
         place: a folder, or the address of a site.
-        kind: mkdocs, docusaurus, gitbook, obsidian, html, site, or preview (see
+        kind: mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, or preview (see
             `gateway.sources.folder.Folder.preview`); None for a folder that is looked at.
         site_url: the address that the folder's pages are shown at.
 

@@ -63,4 +63,29 @@ class GitBookSlugger:
         return f"{slug}-{count}" if count else slug
 
 
+class VitePressSlugger:
+    """The anchors of one page, as VitePress 1.6 makes them: of @mdit-vue/shared and
+    markdown-it-anchor."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def slug(self, text: str, own: str = "") -> str:
+        """The anchor of the next heading; `own` is one that the page names for it."""
+        first = slug = own or _vitepress(text)
+        count = 0
+        while slug in self._seen and not own:
+            count += 1
+            slug = f"{first}-{count}"
+        self._seen.add(slug)
+        return slug
+
+
+def _vitepress(text: str) -> str:
+    bare = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text))
+    dashed = _VITEPRESS_SIGNS.sub("-", re.sub("[\x00-\x1f]", "", bare)).strip("-")
+    return (f"_{dashed}" if re.match("[0-9]", dashed) else dashed).lower()
+
+
+_VITEPRESS_SIGNS = re.compile(r"""[\s~`!@#$%^&*()\-_+=\[\]{}|\\;:"'“”‘’<>,.?/]+""")
 _SPELT = str.maketrans({"&": " and ", "ß": "ss", "đ": "d", "Đ": "D", "ø": "o", "Ø": "O", "æ": "ae"})
