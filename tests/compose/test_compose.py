@@ -313,6 +313,15 @@ def test_prometheus_asks_services_that_it_reaches() -> None:
         )
 
 
+def test_the_address_of_those_who_are_told_of_alerts_stands_in_no_command_line() -> None:
+    service = SERVICES["alertmanager"]
+    assert "ALERTS_URL" not in str([service["entrypoint"], service.get("command")])
+    script = (ROOT / "deploy" / "alertmanager" / "start.sh").read_text(encoding="utf-8")
+    (started,) = re.findall("^exec .*$", script, re.M)
+    assert "ALERTS_URL" not in started
+    assert script.index("umask 077") < script.index('printf %s "$ALERTS_URL" >/tmp/url')
+
+
 def test_grafana_finds_its_dashboards_and_prometheus() -> None:
     folder = ROOT / "deploy" / "grafana" / "provisioning"
     mounted = {volume["target"] for volume in SERVICES["grafana"]["volumes"] if is_bind(volume)}
