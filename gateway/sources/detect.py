@@ -1,5 +1,6 @@
 """Which generator makes a site of a folder, and where its settings are."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,13 +40,7 @@ def detect(root: Path, kind: Kind | None = None) -> Found:
 
 
 def _mkdocs(folder: Path, root: Path) -> Found | None:
-    for name in mkdocs_config.NAMES:
-        file = folder / name
-        if file.is_file():
-            content = mkdocs_config.docs_dir(file)
-            if root == folder or _is_within(root, content):
-                return Found("mkdocs", content, file)
-    return None
+    return _project("mkdocs", folder, root, mkdocs_config.NAMES, mkdocs_config.docs_dir)
 
 
 def _docusaurus(folder: Path, root: Path) -> Found | None:
@@ -60,21 +55,27 @@ def _docusaurus(folder: Path, root: Path) -> Found | None:
 
 
 def _gitbook(folder: Path, root: Path) -> Found | None:
-    file = folder / gitbook_config.NAME
-    if file.is_file():
-        content = gitbook_config.load(file).root
-        if root == folder or _is_within(root, content):
-            return Found("gitbook", content, file)
-    return None
+    names = (gitbook_config.NAME,)
+    return _project("gitbook", folder, root, names, lambda file: gitbook_config.load(file).root)
 
 
 def _vitepress(folder: Path, root: Path) -> Found | None:
-    for name in vitepress_config.NAMES:
+    def content(file: Path) -> Path:
+        return folder / vitepress_config.load(file).content
+
+    return _project("vitepress", folder, root, vitepress_config.NAMES, content)
+
+
+def _project(
+    kind: Kind, folder: Path, root: Path, names: Sequence[str], content: Callable[[Path], Path]
+) -> Found | None:
+    """By a file of settings, which says where the pages are."""
+    for name in names:
         file = folder / name
         if file.is_file():
-            content = folder / vitepress_config.load(file).content
-            if root == folder or _is_within(root, content):
-                return Found("vitepress", content, file)
+            pages = content(file)
+            if root == folder or _is_within(root, pages):
+                return Found(kind, pages, file)
     return None
 
 

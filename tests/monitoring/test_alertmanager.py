@@ -16,7 +16,7 @@ import yaml
 from dotenv import dotenv_values
 
 from tests.monitoring.test_alerts import CONFIG, ROOT, RULES
-from tests.monitoring.watching import PATIENCE, started
+from tests.monitoring.watching import PATIENCE, listening, started
 from tests.parts import require
 from tests.waiting import until
 
@@ -69,21 +69,8 @@ def alertmanager(folder: Path, name: str, url: str) -> Iterator[str]:
     file.write_text(yaml.safe_dump(config))
     argv = [str(binary), f"--config.file={file}", f"--storage.path={folder / 'alerts'}"]
     argv += ["--cluster.listen-address=", "--web.listen-address=127.0.0.1:0"]
-    with log.open("w") as output:
-        process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        found: list[str] = []
-
-        def listens() -> bool:
-            assert process.poll() is None, log.read_text()
-            found[:] = re.findall(r'"Listening on" address=(127\.0\.0\.1:\d+)', log.read_text())
-            return bool(found)
-
-        until(listens, PATIENCE)
-        yield found[0]
-    finally:
-        process.terminate()
-        process.wait(15)
+    with listening(argv, log) as address:
+        yield address
 
 
 @contextmanager

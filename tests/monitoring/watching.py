@@ -80,6 +80,13 @@ def started(folder: Path, config: dict[str, Any]) -> Iterator[Prometheus]:
         f"--storage.tsdb.path={folder / 'data'}",
         "--web.listen-address=127.0.0.1:0",
     ]
+    with listening(argv, log, "Server is ready") as address:
+        yield Prometheus(f"http://{address}")
+
+
+@contextmanager
+def listening(argv: list[str], log: Path, ready: str = "") -> Iterator[str]:
+    """The address that a program of Prometheus says to listen on, once it says that it is ready."""
     with log.open("w") as output:
         process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -88,10 +95,10 @@ def started(folder: Path, config: dict[str, Any]) -> Iterator[Prometheus]:
         def listens() -> bool:
             assert process.poll() is None, log.read_text()
             found[:] = re.findall(r'"Listening on" address=(127\.0\.0\.1:\d+)', log.read_text())
-            return bool(found) and "Server is ready" in log.read_text()
+            return bool(found) and ready in log.read_text()
 
         until(listens, PATIENCE)
-        yield Prometheus(f"http://{found[0]}")
+        yield found[0]
     finally:
         process.terminate()
         try:
