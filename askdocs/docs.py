@@ -392,7 +392,9 @@ def _specs(
         return list(known.values())
     before = known.get(Spec.named(name).place)
     if before is not None:
-        kind, site_url = kind or before.kind, site_url or before.site_url
+        # A site of its own is not the one that `askdocs up` shows.
+        remembered = None if before.kind == "preview" and site_url else before.kind
+        kind, site_url = kind or remembered, site_url or before.site_url
     elif site_url is None:
         settings = load(GatewaySettings)
         site_url = settings.site_url if "site_url" in settings.model_fields_set else ""

@@ -161,6 +161,20 @@ def test_a_wiki_that_is_gone_is_exit_code_2_and_the_others_are_synced(
     assert set(paths(docs)) == {"install.md", "new.md", "ports.md", "tea.md"}
 
 
+def test_a_folder_that_up_has_shown_is_read_as_its_own_site_once_that_is_named(
+    wiki: Path, docs: Docs
+) -> None:
+    (wiki / ".vitepress").mkdir()
+    (wiki / ".vitepress" / "config.mts").write_text("export default {}")
+    docs("sync", str(wiki), "--kind", "preview", "--site-url", "http://127.0.0.1:8000/")
+    docs("sync", str(wiki))
+    assert "http://127.0.0.1:8000/install/" in docs("list").stdout
+    docs("sync", str(wiki), "--site-url", SITE)
+    assert f"{SITE}install.html" in docs("list").stdout
+    docs("sync", str(wiki))
+    assert f"{SITE}install.html" in docs("list").stdout
+
+
 def test_json_of_a_sync_is_whole(wiki: Path, docs: Docs) -> None:
     (only,) = told(docs("sync", str(wiki), "--site-url", SITE, "--json"))
     assert only.pop("seconds") >= 0
