@@ -162,7 +162,9 @@ class SentenceGate:
         if not self._quoting and refuses(sentence):
             self.stopped = True
             sentence = "" if self.passed.strip() else REFUSAL
-        elif plain and (self._is_repeated(sentence) or self._measured(sentence) < self._least):
+        elif plain and (
+            self._is_repeated(sentence, plain) or self._measured(sentence) < self._least
+        ):
             self.stopped = True
             sentence = ""
         if sentence:
@@ -170,10 +172,10 @@ class SentenceGate:
             self._follow(sentence)
         return sentence
 
-    def _is_repeated(self, sentence: str) -> bool:
+    def _is_repeated(self, sentence: str, plain: str) -> bool:
         self._heard.append(sentence.rstrip())
         is_code = self._fence or any(map(_FENCE.match, sentence.splitlines()))
-        said = "\n".join(self._heard[-LINES:]) if is_code else " ".join(sentence.split())
+        said = "\n".join(self._heard[-LINES:]) if is_code else plain
         is_repeated = said in self._said
         self._said.add(said)
         return is_repeated

@@ -1,7 +1,7 @@
 """Boxes between lines of colons, as VitePress, Docusaurus and HackMD have them, as plain text.
 
-MkDocs has none, but folders for these are read as its too: VitePress' always, all by `askdocs up`.
-An answer would quote ":::warning".
+MkDocs has none, but folders for these are read as its too, all by `askdocs up`. An answer would
+quote ":::warning".
 """
 
 import re
@@ -16,7 +16,14 @@ _BEGINS = re.compile(
     rf"([\s>]*):{{3,}}\s*(?:({_LABELLED})|(?:{_PLAIN}))"
     r"(?:\s*\[(.*)\]|\s+([^\s{].*?))?\s*(?:\{.*\})?\s*$"
 )
-_ENDS = re.compile(r"[\s>]*:{3,}\s*$")
+ENDS = re.compile(r"[\s>]*:{3,}\s*$")
+
+
+def label(kind: str, *titles: str | None) -> str:
+    """What a box of this kind says on it, bold; the first title that it has. Empty: nothing."""
+    title = next(filter(None, titles), "").strip()
+    said = ": ".join(filter(None, [kind.capitalize(), title]))
+    return f"**{said}**" if said else ""
 
 
 def named(lines: Sequence[str]) -> list[str]:
@@ -28,10 +35,9 @@ def named(lines: Sequence[str]) -> list[str]:
             shown.append(line)
         elif begins := _BEGINS.match(line):
             depth += 1
-            title = (begins[3] or begins[4] or "").strip()
-            label = ": ".join(filter(None, [(begins[2] or "").capitalize(), title]))
-            shown.append(f"{begins[1]}**{label}**" if label else "")
-        elif depth and _ENDS.match(line):
+            said = label(begins[2] or "", begins[3], begins[4])
+            shown.append(f"{begins[1]}{said}" if said else "")
+        elif depth and ENDS.match(line):
             depth -= 1
             shown.append("")
         else:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from gateway.sources import addresses
+from gateway.sources import addresses, boxes
 from gateway.sources.commonmark import (
     Found,
     Reader,
@@ -39,7 +39,6 @@ _CODED_TAG = re.compile(rf"(`+[^`]*`+)|<[A-Za-z][\w.]*(?=[^<>]*\{{){_PROPERTIES}
 _LABEL = re.compile(r"""<TabItem\b[^<>]*?\blabel=(?:"([^"]*)"|'([^']*)'|\{["'`]([^"'`]*)["'`]\})""")
 _SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary\b[^<>]*>(.*?)</summary>\s*$", re.I)
 _ADMONITION = re.compile(r"([\s>]*):{3,}\s*([a-z]\w*)\s*(?:\[(.*)\]|\s(.*))?\s*(?:\{.*\})?\s*$")
-_ADMONITION_ENDS = re.compile(r"[\s>]*:{3,}\s*$")
 _HASHES = re.compile(r"[\s>]*#{1,6}\s")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
 # Zero-width: no anchor keeps it.
@@ -175,10 +174,8 @@ def _shown(line: str, partials: dict[str, str]) -> str:
     if use and use[1] in partials:
         return line
     if admonition := _ADMONITION.match(line):
-        kind = admonition[2].capitalize()
-        title = (admonition[3] or admonition[4] or "").strip()
-        return f"{admonition[1]}**{kind}: {title}**\n" if title else f"{admonition[1]}**{kind}**\n"
-    if _ADMONITION_ENDS.match(line):
+        return f"{admonition[1]}{boxes.label(*admonition.groups()[1:])}\n"
+    if boxes.ENDS.match(line):
         return ""
     if summary := _SUMMARY.match(line):
         return f"**{summary[1].strip()}**\n" if summary[1].strip() else ""
