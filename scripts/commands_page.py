@@ -84,8 +84,13 @@ HEADINGS = {
 END = """\
 ## Which exit codes do the commands have?
 
-0 is success. 1: `doctor`, `dataset check` or `train --dry-run` found something to fix. 2: an error,
-with one line that says what to do. 3: `status --json` found no running askdocs. 130: Ctrl-C.
+| code | meaning |
+|---|---|
+| 0 | success; `status` also where some parts are down: read its output |
+| 1 | a check found something: {checks} |
+| 2 | an error, with one line that says what to do; also `status` where askdocs does not run |
+| 3 | `status --json` where askdocs does not run |
+| 130 | Ctrl-C |
 
 ## make: which targets are there?
 
@@ -93,6 +98,12 @@ with one line that says what to do. 3: `status --json` found no running askdocs.
 
 {targets}
 """
+
+
+CHECKS = (
+    "`doctor`, `dataset check`, `train --dry-run`, `eval gate`, `models verify`, `models probe`,"
+    " `slack --check`, and `docs sync` where a page or a wiki could not be read"
+)
 
 
 def pages() -> dict[Path, str]:
@@ -117,7 +128,7 @@ def pages() -> dict[Path, str]:
         else:
             page = alone.get(name, parts)
             page.append(_described(name, sub))
-    parts.append(END.format(targets=_targets()))
+    parts.append(END.format(targets=_targets(), checks=CHECKS))
     made = {PAGE: parts, TEAM: team, DATA: data, CARE: care}
     made |= {WIKI: others["docs"], MODELS: others["models"], EVAL: others["eval"]}
     return {path: "\n".join(sections) for path, sections in made.items()}
@@ -129,19 +140,33 @@ def _described(name: str, command: Any) -> str:
     options = []
     for parameter in command.params:
         text = getattr(parameter, "help", None) or ""
-        # Nine times "default" would make this the page for questions about the default model.
-        text = re.sub(r"\(default: ([^)]*)\)", r"(\1 when not given)", text)
         if type(parameter).__name__ == "TyperArgument":
-            usage.append(f'"{parameter.name}"' if name == "ask" else parameter.name.upper())
+            shown = f'"{parameter.name}"' if name == "ask" else parameter.name.upper()
+            shown += "..." if parameter.nargs == -1 else ""
+            usage.append(shown if parameter.required else f"[{shown}]")
+            if text:
+                options.append(f"- `{parameter.name.upper()}`: {text}{_default(parameter, text)}")
         elif parameter.name != "help":
             flag = parameter.opts[0]
             if not parameter.is_flag:
                 flag += f" {_value(flag)}"
+            elif parameter.secondary_opts:
+                flag += f" / {parameter.secondary_opts[0]}"
             # What every one of them has is said once, at the top of the page.
             if " " not in name or flag not in ("--json", "--home DIR"):
-                options.append(f"- `{flag}`: {text}")
-    usage += ["[OPTIONS]"] if options else []
+                options.append(f"- `{flag}`: {text}{_default(parameter, text)}")
+    usage += ["[OPTIONS]"] if any(line.startswith("- `--") for line in options) else []
     return "\n".join([*lines, "```sh", " ".join(usage), "```", "", *options]) + "\n"
+
+
+def _default(parameter: Any, text: str) -> str:
+    """A parameter's default, where its help does not say it."""
+    default = parameter.default
+    if default is None or default is False or callable(default) or "default" in text:
+        return ""
+    if default is True:
+        return " On by default."
+    return f" Default: `{default}`." if default not in ("", (), []) else ""
 
 
 def _value(flag: str) -> str:

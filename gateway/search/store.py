@@ -109,9 +109,10 @@ def explained(error: sqlite3.Error, file: Path) -> AskdocsError:
         )
     if "malformed" in text or "no such table" in text:
         return NoIndex(
-            f"{file}: the search index is damaged ({text}): delete it, with {file.name}-wal and"
-            f" {file.name}-shm, and run `askdocs docs sync`, which makes it anew; or put a backup"
-            " back with `askdocs restore FILE --only index`"
+            f"{file}: the search index is damaged ({text}): put a backup back with"
+            " `askdocs restore FILE --only index`; without one, move it away, with"
+            f" {file.name}-wal and {file.name}-shm, and name each wiki again:"
+            " `askdocs docs sync SOURCE`"
         )
     if "full" in text or "I/O" in text:
         return AskdocsError(

@@ -15,8 +15,8 @@ from tests.clients.environments import Say
 from tests.end_to_end.running import REPO, up
 
 WIKI = {
-    "stopping.md": "# Stopping\n\n## How do I stop askdocs?\n\nPress Ctrl-C in the terminal where"
-    " askdocs runs.\n",
+    "getting-started.md": "# Getting started\n\n## How do I stop askdocs?\n\n"
+    "Press Ctrl-C in the terminal where askdocs runs.\n",
     "coffee.md": "# Coffee machine\n\nThe coffee machine stands in the kitchen on floor 3.\n",
 }
 ANSWER = "Press Ctrl-C in the terminal where askdocs runs."

@@ -54,7 +54,7 @@ def test_the_sdk_lists_models_answers_and_raises_typed_errors(
     assert facts["models"] == ["docs", "base", "minilm", "local"]
     assert facts["embedding"] == 384
     assert facts["text"] == ANSWER
-    assert facts["source"].endswith("/stopping/#how-do-i-stop-askdocs")
+    assert facts["source"].endswith("/getting-started/#how-do-i-stop-askdocs")
     assert facts["error"] == ["AuthenticationError", 401, "invalid_api_key", True]
 
 

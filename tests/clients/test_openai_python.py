@@ -77,7 +77,7 @@ def test_the_docs_code_prints_answer_and_source(client: Client, programs: Path) 
     assert done.returncode == 0, done.stderr
     answer, source = done.stdout.splitlines()
     assert answer == ANSWER
-    assert source.endswith("/stopping/#how-do-i-stop-askdocs")
+    assert source.endswith("/getting-started/#how-do-i-stop-askdocs")
 
 
 def test_the_docs_code_streams_the_answer(client: Client, programs: Path) -> None:

@@ -12,7 +12,7 @@ from tests.clients.environments import Say
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
-PAGE = "/stopping/#how-do-i-stop-askdocs"
+PAGE = "/getting-started/#how-do-i-stop-askdocs"
 
 
 def python(client: Client, heading: str) -> list[str]:
@@ -24,7 +24,7 @@ def python(client: Client, heading: str) -> list[str]:
 
 def test_sources_name_the_part_of_the_text_that_rests_on_them(client: Client) -> None:
     (line,) = python(client, "How do I read the sources of an answer in Python?")
-    assert line.startswith(f"“{ANSWER}” Stopping: http://")
+    assert line.startswith(f"“{ANSWER}” Getting started: http://")
     assert line.endswith(PAGE)
 
 

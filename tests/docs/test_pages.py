@@ -135,12 +135,6 @@ def test_every_page_is_reached_from_the_first_one() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_pages_are_short_enough_to_be_read_whole(path: Path) -> None:
-    if path.name != "results.md":
-        assert len(path.read_text(encoding="utf-8")) < 5_500
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_page_has_one_title_and_no_heading_twice(path: Path) -> None:
     read = page(path)
     text = re.sub(r"^( *)```.*?^\1```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)

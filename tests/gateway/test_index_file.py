@@ -235,7 +235,9 @@ def test_a_truncated_index_is_named_with_the_fix(file: Path, share: float) -> No
                 writer.put("wiki", page(path, "# Other"), "2")
 
     for use in (read, write):
-        with pytest.raises(NoIndex, match=r"is damaged .*: delete it, .* run `askdocs docs sync`"):
+        with pytest.raises(
+            NoIndex, match=r"is damaged .*: put a backup back .* `askdocs docs sync SOURCE`"
+        ):
             use()
 
 
