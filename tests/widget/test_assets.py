@@ -1,4 +1,3 @@
-import gzip
 import hashlib
 import re
 from pathlib import Path
@@ -17,10 +16,6 @@ ROOT = Path(assets.__file__).parent
 def client() -> httpx.AsyncClient:
     app = create_app(WidgetSettings(origins=(WIKI,)))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://box.example")
-
-
-def test_embed_is_at_most_6_kb_compressed() -> None:
-    assert len(gzip.compress((FOLDER / "embed.js").read_bytes(), 9)) <= 6000
 
 
 async def test_all_that_an_open_box_loads_is_under_60_kb() -> None:

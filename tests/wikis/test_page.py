@@ -377,3 +377,51 @@ def test_axe_finds_nothing_in_a_page_with_the_box(browser: Browser, width: int) 
             found = page.evaluate("axe.run().then((result) => result.violations)")
             assert [violation["id"] for violation in found] == [], address
         page.close()
+
+
+CLOBBERED = """
+<h1 id="askdocs">askdocs</h1><form id="askdocs" name="askdocs"><input name="open"></form>
+<a id="frames"></a><a id="words"></a><a id="frame"></a><a id="launcher"></a><a id="panel"></a>
+<a id="host"></a><a id="script"></a><a id="start"></a><a id="running"></a>
+<img name="currentScript" alt=""><p>Words.</p>
+"""
+
+
+def test_a_page_whose_elements_have_our_names_has_the_box(page: Open) -> None:
+    shown, _ = page(body=CLOBBERED)
+    expect(shown.launcher).to_have_count(1)
+    shown.launcher.click()
+    expect(shown.question).to_be_focused()
+    shown.page.keyboard.press("Escape")
+    expect(shown.dialog).to_have_count(0)
+    shown.page.evaluate("askdocs.open({ ask: 'How?' })")
+    expect(shown.box.locator("article")).to_have_count(1)
+    shown.check_clean()
+
+
+def test_a_page_keeps_its_own_global_of_our_name(page: Open) -> None:
+    shown, _ = page()
+    shown.page.add_init_script("window.askdocs = 'theirs'")
+    shown.page.goto(shown.url + "/own/")
+    expect(shown.launcher).to_be_visible()
+    assert shown.page.evaluate("askdocs") == "theirs"
+
+
+def test_the_button_names_its_key_and_becomes_a_cross_while_the_box_is_open(page: Open) -> None:
+    shown, _ = page(attributes='data-shortcut="mod+k"', css="")
+    hint = shown.launcher.evaluate("e => getComputedStyle(e, '::after').content")
+    assert hint in ('"Ctrl K"', "attr(data-key)")
+    expect(shown.launcher).to_have_attribute("data-key", "Ctrl K")
+    assert shown.launcher.evaluate("e => getComputedStyle(e, '::before').clipPath").startswith(
+        "path"
+    )
+    closed = shown.launcher.bounding_box()
+    shown.launcher.click()
+    expect(shown.launcher).to_have_attribute("aria-expanded", "true")
+    expect(shown.launcher.locator("span")).to_be_hidden()
+    assert shown.launcher.evaluate("e => getComputedStyle(e, '::after').display") == "none"
+    opened = shown.launcher.bounding_box()
+    assert closed
+    assert opened
+    assert min(closed["height"], opened["height"], opened["width"]) >= 44
+    expect(shown.launcher).to_have_accessible_name("Ask the docs")

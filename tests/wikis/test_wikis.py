@@ -1,5 +1,6 @@
 """The box in wikis as people run them, put there as docs/wikis.md says."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from askdocs import site
 from askdocs.checks import free_port
+from askdocs.home import Home
 from tests.clients import environments
 from tests.parts import require
 from tests.wikis.host import Host, host
@@ -109,6 +113,25 @@ def test_in_mkdocs_material_with_instant_navigation(static: Host, tmp_path: Path
     static.page.get_by_role("article").get_by_role("link", name="guide").click()
     expect(static.page.get_by_role("heading", name="Guide")).to_be_visible()
     goes_on(static, "/guide/")
+
+
+def test_every_page_of_the_demo_has_the_button(static: Host, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.logs.mkdir()
+    build = site.build(ROOT / "docs", home, static.url + "/", static.box_url)
+    with ThreadPoolExecutor(1) as thread:  # Playwright has a loop in this one
+        thread.submit(asyncio.run, build).result()
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(list((ROOT / "docs").glob("*.md"))) // 2
+    without = []
+    for file in pages:
+        path = "/" + file.relative_to(tmp_path / "site").as_posix().removesuffix("index.html")
+        static.page.goto(static.url + path, wait_until="domcontentloaded")
+        try:
+            expect(static.launcher).to_be_in_viewport()
+        except AssertionError:
+            without.append(path)
+    assert without == []
 
 
 def test_in_vitepress(static: Host, tmp_path: Path) -> None:

@@ -3,9 +3,15 @@
 // page's strict style-src is no obstacle.
 (() => {
   "use strict";
-  const script = document.currentScript || document.querySelector('script[src*="/embed.js"]');
-  // Evaluated again (by a page that loads its content itself), it is already at work.
-  if (!script || window.askdocs) return;
+  // An element of the page may bear any name: <img name="currentScript"> takes that one.
+  const script = [document.currentScript, ...document.querySelectorAll('script[src*="/embed.js"]')]
+    .find((element) => element instanceof HTMLScriptElement);
+  if (!script) return console.warn("askdocs: embed.js works only as a script tag of its own");
+  // Evaluated again (by a page that loads its content itself), it is already at work. A symbol,
+  // because <h1 id="askdocs"> makes `window.askdocs`.
+  const running = Symbol.for("askdocs");
+  if (window[running]) return;
+  window[running] = true;
 
   const source = new URL(script.src);
   const base = new URL(".", source);
@@ -99,7 +105,7 @@
   const held = shortcut.replace("mod", mac ? "meta" : "ctrl").split("+");
   const key = held.pop();
   const named = { ctrl: "Control", alt: "Alt", shift: "Shift", meta: "Meta" };
-  const keyshortcuts = [...held.map((name) => named[name]), key[1] ? key : key.toUpperCase()].join("+");
+  const keys = [...held.map((name) => named[name]), key[1] ? key : key.toUpperCase()];
 
   const isShortcut = (event) => {
     // Of a keyboard that has no Latin letters, the place of the key counts.
@@ -182,10 +188,19 @@
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`
     button { all: unset; box-sizing: border-box; position: fixed; z-index: 1; ${side}: 20px; bottom: 20px;
-      padding: 11px 18px; border: 1px solid #0000; border-radius: 999px; cursor: pointer; user-select: none;
+      display: flex; align-items: center; gap: 9px; max-width: calc(100vw - 40px); min-height: 46px;
+      padding: 10px 16px; border: 1px solid #0000; border-radius: 999px; cursor: pointer; user-select: none;
       background: var(--accent); color: var(--on-accent); box-shadow: 0 2px 6px #0003, 0 6px 20px #0003;
       font: 600 15px/1.4 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
     button[hidden] { display: none }
+    button::before { content: ""; flex: none; width: 20px; height: 20px; background: currentColor;
+      clip-path: path(evenodd, "M4 1h12a3 3 0 0 1 3 3v8a3 3 0 0 1-3 3H9l-5 4v-4a3 3 0 0 1-3-3V4a3 3 0 0 1 3-3zM5 5h10v1.8H5zM5 9h7v1.8H5z") }
+    [data-key]::after { content: attr(data-key); padding: 0 6px; border: 1px solid; border-radius: 5px;
+      font-size: 12px; font-weight: 400 }
+    [aria-expanded=true]::before { clip-path: path("M4 2.6l6 6 6-6L17.4 4l-6 6 6 6-1.4 1.4-6-6-6 6L2.6 16l6-6-6-6z") }
+    [aria-expanded=true] { padding: 10px 12px }
+    [aria-expanded=true]::after, [aria-expanded=true] span { display: none }
+    @media (hover: none) { button::after { display: none } }
     button:hover { box-shadow: 0 2px 8px #0006, 0 6px 24px #0006 }
     button:focus-visible { outline: 3px solid var(--on-accent); box-shadow: 0 0 0 6px var(--accent) }
     dialog { position: fixed; inset: auto; ${side}: 20px; bottom: 76px; width: 420px; max-width: none;
@@ -206,11 +221,15 @@
     @media print { :host { display: none !important } }`);
 
   const panel = make("dialog", { id: "panel" });
-  const launcher = make("button", { type: "button", textContent: option("button") || title });
+  const label = option("button") || title;
+  const launcher = make("button", { type: "button" }, make("span", { textContent: label }));
   style(launcher, { "--accent": ground });
   aria(panel, { label: title });
-  aria(launcher, { expanded: false, haspopup: "dialog", controls: "panel" });
-  if (shortcut !== "off") aria(launcher, { keyshortcuts });
+  aria(launcher, { label, expanded: false, haspopup: "dialog", controls: "panel" });
+  if (shortcut !== "off") {
+    aria(launcher, { keyshortcuts: keys.join("+") });
+    launcher.dataset.key = keys.join(" ").replace("Meta", "⌘").replace("Control", "Ctrl");
+  }
   const shadow = host.attachShadow({ mode: "open" });
   shadow.adoptedStyleSheets = [sheet];
   shadow.append(launcher, panel);
@@ -324,7 +343,7 @@
     if (ask) open({ ask, quote: "" });
   };
 
-  window.askdocs = { open, close };
+  if (!Object.hasOwn(window, "askdocs")) window.askdocs = { open, close };
   if (document.body && document.readyState !== "loading") start();
   else addEventListener("DOMContentLoaded", start);
 })();
