@@ -15,10 +15,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any
 
 import uvicorn
 import yaml
 from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
@@ -188,6 +191,32 @@ def _follow(docs: Path, home: Home, site_url: str, widget_url: str) -> None:
             _tell(str(error))
 
 
+class _Files(StaticFiles):
+    """The files of a folder, without those that are not for readers.
+
+    Starlette lists no folder and opens no link that leads out of the folder.
+    """
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        if any(part.startswith(".") and part != ".well-known" for part in path.split(os.sep)):
+            return "", None  # `.git/config`, `.env`: an HTML folder may be a checkout
+        found, status = super().lookup_path(path)
+        if status is not None and not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            return "", None
+        return found, status
+
+    def file_response(self, *args: Any, **more: Any) -> Response:
+        response = super().file_response(*args, **more)
+        # What is no page is not run as one, whatever it looks like.
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def app(root: Path) -> Starlette:
+    """The folder as a site."""
+    return Starlette(routes=[Mount("/", _Files(directory=root, html=True))])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, required=True)
@@ -206,10 +235,8 @@ def main() -> None:
         except AskdocsError as error:
             sys.exit(f"site: {error}")
         threading.Thread(target=_follow, args=wanted, daemon=True).start()
-    files = StaticFiles(directory=options.root, html=True)
-    app = Starlette(routes=[Mount("/", files)])
     uvicorn.run(
-        app,
+        app(options.root),
         host=options.host,
         port=options.port,
         access_log=False,

@@ -1,7 +1,8 @@
 """Asks one site for documents, as politely as its robots.txt wants it."""
 
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import urljoin, urlsplit
@@ -22,6 +23,9 @@ PATIENCE = 120.0
 _TRIES = 3
 _HOPS = 5
 _BUSY = (429, 503)
+# The encodings of a body that are asked for, with zlib's window for each. zlib can be told to stop
+# at so many bytes; the decoders for brotli and zstd of HTTP clients unpack all that one part holds.
+_WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 class Failed(Exception):
@@ -62,7 +66,7 @@ class Fetcher:
         self._next = 0.0
         self._client = httpx.Client(
             headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.1", **headers}
-            | {"User-Agent": USER_AGENT},
+            | {"User-Agent": USER_AGENT, "Accept-Encoding": ", ".join(_WINDOWS)},
             timeout=TIMEOUT,
             follow_redirects=False,
         )
@@ -153,7 +157,7 @@ class Fetcher:
         began = time.monotonic()
         with self._client.stream("GET", url, headers=dict(unless)) as response:
             data = bytearray()
-            for part in response.iter_bytes():
+            for part in _unpacked(response):
                 data += part
                 if len(data) > LARGEST:
                     raise Failed(f"larger than {LARGEST // 2**20} MiB")
@@ -162,6 +166,49 @@ class Fetcher:
             headers = {name.lower(): value for name, value in response.headers.items()}
             charset = response.charset_encoding or ""
         return Answer(response.status_code, url, headers, bytes(data), charset)
+
+
+def _unpacked(response: httpx.Response) -> Iterator[bytes]:
+    """The body in parts, the last of which may lead just past LARGEST.
+
+    Raises Failed: it is packed in a way that was not asked for, or not as it says.
+    """
+    names = response.headers.get("content-encoding", "").lower().split(",")
+    encodings = [name.strip() for name in names if name.strip() not in ("", "identity")]
+    parts: Iterable[bytes] = response.iter_raw()
+    for encoding in reversed(encodings):
+        window = _WINDOWS.get(encoding.removeprefix("x-"))
+        if window is None or len(encodings) > 1:
+            raise Failed(f"packed as {', '.join(encodings)}, which was not asked for")
+        parts = _inflated(parts, window)
+    yield from parts
+
+
+def _inflated(parts: Iterable[bytes], window: int) -> Iterator[bytes]:
+    unpacker = None
+    left = LARGEST + 1
+    for packed in parts:
+        while packed and left > 0:
+            if unpacker is None:
+                # "deflate" with and without the header of zlib: servers send both (RFC 9110,
+                # 8.4.1.2). A header's first byte ends in 8, which begins no other stream.
+                raw = window == zlib.MAX_WBITS and packed[0] & 15 != 8
+                unpacker = zlib.decompressobj(-window if raw else window)
+            try:
+                data = unpacker.decompress(packed, left)
+            except zlib.error as error:
+                raise Failed(f"cannot be unpacked: {error}") from None
+            left -= len(data)
+            yield data
+            packed = unpacker.unconsumed_tail
+            if unpacker.eof:
+                packed, unpacker = unpacker.unused_data, None
+                if window != zlib.MAX_WBITS | 16:
+                    packed = b""  # only gzip has several members
+        if left <= 0:
+            return
+    if unpacker is not None:
+        raise Failed("breaks off in the middle")
 
 
 def _is_slow(error: httpx.HTTPError | httpx.InvalidURL) -> bool:

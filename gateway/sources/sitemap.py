@@ -1,13 +1,22 @@
 """Sitemaps: the addresses of a site's pages, as the site lists them (sitemaps.org)."""
 
+import time
 import zlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from xml.etree import ElementTree
+from xml.parsers import expat
 
-# Both are the protocol's own bounds for one file.
+# The protocol's own bound for one file.
 LARGEST = 50 * 2**20
+# Bounds for all files of a site. An index may not name indexes by the protocol; some do.
+FILES = 1_000
+PAGES = 1_000_000
+DEEPEST = 3
+SECONDS = 1_800.0
 _GZIP = b"\x1f\x8b"
+# An address has at most 2,048 characters by the protocol.
+_LONGEST = 8_192
 
 
 @dataclass(frozen=True)
@@ -31,29 +40,67 @@ def parse(data: bytes) -> Sitemap:
     """Read a sitemap, packed or not.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a sitemap, or larger than the protocol allows.
     """
     if data.startswith(_GZIP):
         data = _unpacked(data)
-    # A sitemap has no document type, and one could define entities without end.
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise ValueError("has a document type, which no sitemap has")
+    reader = _Reader()
     try:
-        root = ElementTree.fromstring(data)  # noqa: S314 -- without a document type it is safe
-    except ElementTree.ParseError as error:
+        reader.parser.Parse(data, True)
+    except expat.ExpatError as error:
         raise ValueError(f"is no XML: {error}") from None
-    kind = _local(root.tag)
-    if kind not in ("urlset", "sitemapindex"):
-        raise ValueError(f"is no sitemap: its root is <{kind}>")
-    listed = []
-    for entry in root:
-        if isinstance(entry.tag, str) and _local(entry.tag) in ("url", "sitemap"):
-            told = {_local(child.tag): (child.text or "").strip() for child in entry}
-            if url := told.get("loc"):
-                listed.append(Listed(url, told.get("lastmod", "")))
-    if kind == "urlset":
-        return Sitemap(tuple(listed), ())
-    return Sitemap((), tuple(entry.url for entry in listed))
+    if reader.kind == "urlset":
+        return Sitemap(tuple(reader.listed), ())
+    return Sitemap((), tuple(entry.url for entry in reader.listed))
+
+
+class _Reader:
+    """Collects the entries while expat reads, without a tree in memory.
+
+    expat reports a document type in every encoding that it reads. A search for `<!DOCTYPE` in the
+    bytes would miss those of UTF-16.
+    """
+
+    def __init__(self) -> None:
+        self.kind = ""
+        self.listed: list[Listed] = []
+        self._path: list[str] = []
+        self._texts: dict[str, str] = {}
+        self.parser = expat.ParserCreate(namespace_separator="}")
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+
+    def _doctype(self, *_: object) -> None:
+        # It could define entities without end, and fetch files.
+        raise ValueError("has a document type, which no sitemap has")
+
+    def _start(self, tag: str, _: dict[str, str]) -> None:
+        name = tag.rpartition("}")[2]
+        if not self._path:
+            self.kind = name
+            if name not in ("urlset", "sitemapindex"):
+                raise ValueError(f"is no sitemap: its root is <{name[:100]}>")
+        self._path.append(name)
+        if len(self._path) > 100:
+            raise ValueError("is no sitemap: its elements are nested more than 100 deep")
+
+    def _text(self, text: str) -> None:
+        if self._is_entry() and (name := self._path[-1]) in ("loc", "lastmod"):
+            self._texts[name] = (self._texts.get(name, "") + text)[:_LONGEST]
+
+    def _end(self, _: str) -> None:
+        self._path.pop()
+        if len(self._path) == 1 and (url := self._texts.get("loc", "").strip()):
+            if len(self.listed) == PAGES:
+                raise ValueError(f"lists more than {PAGES:,} addresses")
+            self.listed.append(Listed(url, self._texts.get("lastmod", "").strip()))
+        if len(self._path) <= 1:
+            self._texts = {}
+
+    def _is_entry(self) -> bool:
+        return len(self._path) == 3 and self._path[1] in ("url", "sitemap")
 
 
 def every_page(start: list[str], get: Callable[[str], bytes | None]) -> list[Listed]:
@@ -64,13 +111,15 @@ def every_page(start: list[str], get: Callable[[str], bytes | None]) -> list[Lis
         get: gives a sitemap's content, None where there is none.
 
     Raises:
-        ValueError: something that a sitemap names is none; the message has its address.
+        ValueError: something that a sitemap names is none, or they go on beyond FILES, PAGES,
+            DEEPEST or SECONDS; the message has the address.
     """
+    ends = time.monotonic() + SECONDS
     pages: dict[str, Listed] = {}
-    pending = list(dict.fromkeys(start))
-    seen = set(pending)
+    pending = deque((address, 1) for address in dict.fromkeys(start))
+    seen = {address for address, _ in pending}
     while pending:
-        address = pending.pop(0)
+        address, depth = pending.popleft()
         data = get(address)
         if data is None:
             continue
@@ -82,11 +131,25 @@ def every_page(start: list[str], get: Callable[[str], bytes | None]) -> list[Lis
             raise ValueError(f"{address} {error}") from None
         for page in found.pages:
             pages.setdefault(page.url, page)
+        if found.sitemaps and depth == DEEPEST:
+            raise ValueError(f"{address} is an index of indexes of indexes: {_PART}")
         for more in found.sitemaps:
             if more not in seen:
                 seen.add(more)
-                pending.append(more)
+                pending.append((more, depth + 1))
+        if len(seen) > FILES:
+            raise ValueError(f"{address} and others name more than {FILES:,} sitemaps: {_PART}")
+        if len(pages) > PAGES:
+            raise ValueError(f"{address} and others list more than {PAGES:,} pages: {_PART}")
+        if time.monotonic() > ends and pending:
+            raise ValueError(
+                f"{address} was read, and {len(pending):,} more are waiting after"
+                f" {SECONDS / 60:.0f} minutes: {_PART}"
+            )
     return list(pages.values())
+
+
+_PART = "name the address of a part of the site that has a sitemap of its own"
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -98,7 +161,3 @@ def _unpacked(data: bytes) -> bytes:
     if unpacker.unconsumed_tail:
         raise ValueError(f"is larger than {LARGEST // 2**20} MiB")
     return text
-
-
-def _local(tag: object) -> str:
-    return str(tag).rpartition("}")[2]

@@ -1,6 +1,7 @@
 """Text that cannot pass for the prompt's frame."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -76,3 +77,11 @@ def test_nothing_that_is_put_together_of_parts_is_a_control_token(text: str) -> 
     written = neutral(text)
     assert not re.search(r"<\s*[|｜]|<\s*/?\s*page\b|<[a-z_]+_[a-z_]+>|\[/?INST\]", written, re.I)
     assert neutral(written) == written
+
+
+@pytest.mark.parametrize("change", [neutral, restored])
+@pytest.mark.parametrize("start", ["<", "&lt;", "</", "&lt;/", "<a_"])
+def test_the_cost_grows_with_the_length_alone(change: Callable[[str], str], start: str) -> None:
+    """`<` and 100,000 spaces took 53 s, and the event loop with them."""
+    for filler in (" ", "a_", "a", "-a"):
+        change(start + filler * 200_000)

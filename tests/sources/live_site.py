@@ -107,7 +107,8 @@ def live_site() -> Iterator[LiveSite]:
                     status, data = 304, b""
             elif headers.get("Last-Modified", "-") == self.headers.get("If-Modified-Since"):
                 status, data = 304, b""
-            if data and "gzip" in self.headers.get("Accept-Encoding", ""):
+            packed = "Content-Encoding" in headers
+            if data and not packed and "gzip" in self.headers.get("Accept-Encoding", ""):
                 data = gzip.compress(data)
                 headers["Content-Encoding"] = "gzip"
             site.asked.append(Asked(self.path, dict(self.headers), time.monotonic(), status))

@@ -2,8 +2,11 @@
 
 import gzip
 import itertools
+import tracemalloc
+import zlib
 from collections.abc import Iterator, Mapping
 
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -451,3 +454,94 @@ def test_whatever_the_bytes_they_are_a_sitemap_or_refused(data: bytes) -> None:
             sitemap.parse(text)
         except ValueError:
             continue
+
+
+_PAGE = b"<main><h1>B</h1><p>Text.</p></main>"
+_RAW = zlib.compressobj(wbits=-15)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("identity", _PAGE),
+        ("gzip", gzip.compress(_PAGE[:9]) + gzip.compress(_PAGE[9:])),
+        ("x-gzip", gzip.compress(_PAGE)),
+        ("deflate", zlib.compress(_PAGE)),
+        ("deflate", _RAW.compress(_PAGE) + _RAW.flush()),
+    ],
+)
+def test_packed_pages_are_read(wiki: LiveSite, encoding: str, data: bytes) -> None:
+    wiki.put("/docs/b", data, headers={"Content-Encoding": encoding})
+    assert pages(read(reader(wiki)))["b"].title == "B"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed", "why"),
+    [
+        ("gzip", gzip.compress(bytes(2**26)), "larger than 16 MiB"),
+        ("deflate", zlib.compress(bytes(2**26)), "larger than 16 MiB"),
+        ("br", brotli.compress(bytes(2**26)), "packed as br, which was not asked for"),
+        ("gzip, br", b"x", "packed as gzip, br, which was not asked for"),
+        ("gzip", b"no gzip", "cannot be unpacked"),
+        ("gzip", gzip.compress(_PAGE)[:-20], "breaks off in the middle"),
+    ],
+)
+def test_what_unpacks_to_too_much_is_not_unpacked(
+    wiki: LiveSite, encoding: str, packed: bytes, why: str
+) -> None:
+    wiki.put("/docs/b", packed, headers={"Content-Encoding": encoding})
+    tracemalloc.start()
+    try:
+        found = read(reader(wiki))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    [broken] = [one for one in found if isinstance(one, Broken)]
+    assert broken.path == "b"
+    assert why in broken.why
+    assert most < 5 * fetch.LARGEST
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_document_type_is_refused_in_every_encoding(encoding: str) -> None:
+    text = '<!DOCTYPE x [<!ENTITY a "b">]><urlset><url><loc>&a;</loc></url></urlset>'
+    with pytest.raises(ValueError, match="document type"):
+        sitemap.parse(("\ufeff" * (encoding[-1] == "e") + text).encode(encoding))
+
+
+def test_sitemaps_that_go_on_for_ever_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each index names two more, as deep as it is asked."""
+    asked: list[str] = []
+
+    def get(address: str) -> bytes:
+        asked.append(address)
+        inner = "".join(f"<sitemap><loc>{address}{n}</loc></sitemap>" for n in "01")
+        return sitemap_xml(inner, "sitemapindex").encode()
+
+    with pytest.raises(ValueError, match="index of indexes of indexes: name the address of a part"):
+        sitemap.every_page(["https://x.example/"], get)
+    assert len(asked) < 10
+
+
+def test_sitemaps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = "".join(f"<sitemap><loc>{n}</loc></sitemap>" for n in range(sitemap.FILES + 1))
+    with pytest.raises(ValueError, match="more than 1,000 sitemaps"):
+        sitemap.every_page(["x"], lambda _: sitemap_xml(many, "sitemapindex").encode())
+    monkeypatch.setattr(sitemap, "PAGES", 9)
+    pages = "".join(f"<url><loc>{n}</loc></url>" for n in range(6))
+
+    def get(address: str) -> bytes:
+        if address == "x":
+            two = "<sitemap><loc>y</loc></sitemap><sitemap><loc>z</loc></sitemap>"
+            return sitemap_xml(two, "sitemapindex").encode()
+        return sitemap_xml(pages.replace("<loc>", f"<loc>{address}")).encode()
+
+    with pytest.raises(ValueError, match="more than 9 pages"):
+        sitemap.every_page(["x"], get)
+
+
+def test_sitemaps_have_a_time_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitemap, "SECONDS", 0.0)
+    two = "<sitemap><loc>y</loc></sitemap><sitemap><loc>z</loc></sitemap>"
+    with pytest.raises(ValueError, match="2 more are waiting after 0 minutes"):
+        sitemap.every_page(["x"], lambda _: sitemap_xml(two, "sitemapindex").encode())
