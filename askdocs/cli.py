@@ -277,9 +277,12 @@ app.command()(plan.plan)
 
 def _leave_proxies_out() -> None:
     """A proxy from the environment would be asked for 127.0.0.1, where it finds itself."""
-    for name in ("NO_PROXY", "no_proxy"):
-        listed = os.environ.get(name, "")
-        os.environ[name] = ",".join(filter(None, [listed, "127.0.0.1", "localhost"]))
+    names = ("no_proxy", "NO_PROXY")
+    # Most programs read the first that is set, and not both.
+    listed = [host.strip() for name in names for host in os.environ.get(name, "").split(",")]
+    hosts = dict.fromkeys(filter(None, [*listed, "127.0.0.1", "localhost", "::1"]))
+    for name in names:
+        os.environ[name] = ",".join(hosts)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from askdocs.home import Home, read_json, write, write_json
+from gateway.edge import Edge
 from gateway.errors import AskdocsError
 from gateway.sources import folder, mkdocs_config, watch
 from gateway.sources.markdown import parse
@@ -237,6 +238,8 @@ def main() -> None:
         threading.Thread(target=_follow, args=wanted, daemon=True).start()
     uvicorn.run(
         app(options.root),
+        http=Edge,
+        ws="none",
         host=options.host,
         port=options.port,
         access_log=False,

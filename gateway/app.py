@@ -104,20 +104,20 @@ class Gateway:
             else:
                 exchange.known(await self._parts.keyring.identify(headers))
             if endpoint in ENDPOINTS and scope["method"] == "POST":
-                body = await read_body(receive, self._parts.settings.max_body)
+                body = await read_body(headers, receive, self._parts.settings.max_body)
                 watching = asyncio.ensure_future(_leave(receive, task, exchange))
                 await self._ask(exchange, headers, body, sender)
             elif path == WARM and scope["method"] == "POST":
-                body = await read_body(receive, self._parts.settings.max_body)
+                body = await read_body(headers, receive, self._parts.settings.max_body)
                 watching = asyncio.ensure_future(_leave(receive, task, exchange))
                 await self._warm(exchange, body, sender)
             elif path == votes.PATH and scope["method"] == "POST":
-                body = await read_body(receive, self._parts.settings.max_body)
+                body = await read_body(headers, receive, self._parts.settings.max_body)
                 await self._vote(exchange, body, sender)
             elif endpoint == door.MCP:
                 if scope["method"] != "POST":
                     raise _only_posted(scope)
-                body = await read_body(receive, self._parts.settings.max_body)
+                body = await read_body(headers, receive, self._parts.settings.max_body)
                 watching = asyncio.ensure_future(_leave(receive, task, exchange))
                 await self._door.mcp(exchange, body, sender)
             elif path in door.TEXTS and scope["method"] == "GET":

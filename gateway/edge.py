@@ -10,6 +10,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD = 65536  # bytes of a request's first line and headers
 HEAD_S = 10.0  # for the headers to be complete, from the first byte on
+# For the body to be complete, from the end of the headers on. An app that has a limit of its own,
+# as `gateway.http.read_body` has, answers before it.
+BODY_S = 32.0
 LINGER_S = 2.0  # that a refused client may go on sending, unread, while it reads the refusal
 HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn
 
@@ -17,17 +20,25 @@ WRITER = "askdocs.writer"
 """The extension of ASGI's scope that has `write_body` and `drain`."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
+# What may be the first part of such a header, or of the end of all headers, at the end of a read.
+_CUT = re.compile(
+    rb"\r\n(?:u(?:p(?:g(?:r(?:a(?:d(?:e(?::[^\r\n]*)?)?)?)?)?)?)?)?\r?\Z|\r\Z", re.IGNORECASE
+)
+LONGEST_UPGRADE = 1024
 
 
 class Edge(HttpToolsProtocol):
     """A connection that is not trusted to be well-behaved before its headers are complete.
 
-    Headers of more than `MAX_HEAD` bytes, headers that take longer than `HEAD_S`, and what is not
-    HTTP are answered in OpenAI's shape, and the connection is closed. Bodies are for the app.
+    Headers of more than `MAX_HEAD` bytes, headers that take longer than `HEAD_S`, bodies that take
+    longer than `BODY_S`, and what is not HTTP are answered in OpenAI's shape, and the connection is
+    closed. A quiet connection is closed after uvicorn's `timeout_keep_alive`, blank lines or not.
     """
 
     _in_head = False
     _in_message = False
+    _began = False  # a message within the read that is being parsed
+    _held = b""  # the end of the last read, which may be a part of an Upgrade header
     _head_bytes = 0  # of reads that ended within the headers
     _reading = 0  # bytes of the read that is being parsed
     _timer: asyncio.TimerHandle | None = None
@@ -47,10 +58,20 @@ class Edge(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if (self._in_head or not self._in_message) and data.find(b"pgrade", 0, 4096) >= 0:
-            data = _without_upgrade(data)
+        if self._in_head or not self._in_message:
+            data = self._without_upgrade(data)
+            if self._refused or not data:
+                return
         self._reading = len(data)
+        # uvicorn would stop the timer of a quiet connection, for blank lines as well.
+        quiet, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        self._began = False
         super().data_received(data)
+        if quiet is not None:
+            if self._began or self._refused:
+                quiet.cancel()
+            else:
+                self.timeout_keep_alive_task = quiet
         if self._in_head and not self._refused:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
@@ -58,9 +79,11 @@ class Edge(HttpToolsProtocol):
                 self.send_400_response("")
             elif self._timer is None:
                 self._timer = self.loop.call_later(HEAD_S, self._late)
+        elif self._in_message and not self._refused and self._timer is None:
+            self._timer = self.loop.call_later(BODY_S, self._late)
 
     def on_message_begin(self) -> None:
-        self._in_head = self._in_message = True
+        self._in_head = self._in_message = self._began = True
         self._head_bytes = 0
         super().on_message_begin()
         self.scope["extensions"] = {WRITER: self}  # type: ignore[dict-item]
@@ -79,6 +102,7 @@ class Edge(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_message = False
+        self._stop_timer()
         super().on_message_complete()
 
     def retire(self) -> None:
@@ -137,13 +161,36 @@ class Edge(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._timer = None
-        if self._is_answering():
+        if self.pipeline or (self._in_head and self._is_answering()):
             self._timer = self.loop.call_later(HEAD_S, self._late)  # let that answer end first
         elif self._in_head:
             self._refusal = _TOO_SLOW
             self.send_400_response("")
-        else:  # not one byte
+        elif self._is_answering():
+            self._refusal = _BODY_TOO_SLOW
+            self.send_400_response("")
+        else:  # not one byte, or the rest of a body that was answered without it
             self.transport.close()
+
+    def _without_upgrade(self, data: bytes) -> bytes:
+        """The headers without a wish for another protocol, which a server may ignore (RFC 9110,
+        7.8).
+
+        Java's HttpClient wishes for HTTP/2 in every request; the parser would then drop the body.
+        The end of a read that may be the first part of that header waits for the next read.
+        """
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        head, separator, rest = data.partition(b"\r\n\r\n")
+        if separator:
+            if b"pgrade" not in head and b"PGRADE" not in head:
+                return data
+            return _UPGRADE.sub(b"", head + b"\r\n")[:-2] + separator + rest
+        data = _UPGRADE.sub(b"", data)
+        if cut := _CUT.search(data, max(0, len(data) - LONGEST_UPGRADE)):
+            data, self._held = data[: cut.start()], data[cut.start() :]
+        return data
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -204,12 +251,4 @@ class _Outbox:
 _NOT_HTTP = (400, "this is not a request of HTTP/1.1", "invalid_http")
 _TOO_LARGE = (431, f"the headers are larger than {MAX_HEAD} bytes", "headers_too_large")
 _TOO_SLOW = (408, f"the headers were not complete after {HEAD_S:.0f} s", "headers_too_slow")
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """The request without its wish for another protocol, which a server may ignore (RFC 9110, 7.8).
-
-    Java's HttpClient wishes for HTTP/2 in every request; the parser would then drop the body.
-    """
-    head, separator, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"", head + b"\r\n")[:-2] + separator + rest
+_BODY_TOO_SLOW = (408, f"the body was not complete after {BODY_S:.0f} s", "request_timeout")

@@ -58,14 +58,25 @@ def broken_off() -> ApiError:
     return unavailable("the engine broke off in the middle of the answer; ask again", 3)
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
+async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
     """The request's body.
 
     Raises:
-        ApiError: 413 when it is longer than `limit` bytes, 408 when it takes longer than
-            BODY_SECONDS.
+        ApiError: 413 when it is longer than `limit` bytes, or says that it will be; 415 when it is
+            compressed; 408 when it takes longer than BODY_SECONDS.
         ConnectionError: the client left before it was complete.
     """
+    # Before the first `receive`, which tells a client that expects it to go on.
+    if int(headers.get("content-length", 0)) > limit:
+        raise _too_large(limit)
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise ApiError(
+            415,
+            f"the body is compressed ({encoding}), which this API does not take: send it as it is",
+            code="unsupported_content_encoding",
+            headers={"accept-encoding": "identity"},
+        )
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await _read_body(receive, limit)
@@ -87,10 +98,14 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
             raise ConnectionError("the client left")
         size += len(message.get("body", b""))
         if size > limit:
-            raise ApiError(413, f"the body is larger than {limit} bytes", code="body_too_large")
+            raise _too_large(limit)
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"the body is larger than {limit} bytes", code="body_too_large")
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

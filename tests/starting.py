@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -200,3 +201,10 @@ def _is_up(url: str) -> bool:
         return httpx.get(url, timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def is_behind_the_edge(port: int) -> bool:
+    """Does what listens there refuse what is not HTTP as `gateway.edge` does?"""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
+        return b'"code": "invalid_http"' in connection.makefile("rb").read()

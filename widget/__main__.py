@@ -7,6 +7,7 @@ import sys
 
 import uvicorn
 
+from gateway.edge import Edge
 from gateway.errors import AskdocsError
 from gateway.process import prepare
 from gateway.settings import load
@@ -46,6 +47,8 @@ def main() -> None:
     app = create_app(settings)
     config = uvicorn.Config(
         app,
+        http=Edge,
+        ws="none",
         host=settings.host,
         port=settings.port,
         access_log=False,

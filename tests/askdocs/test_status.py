@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from askdocs import status
+from askdocs import cli, status
 from askdocs.home import Home, write_json
 from gateway.errors import AskdocsError
 from gateway.search.index import writing
@@ -176,6 +176,19 @@ def test_a_proxy_of_the_environment_is_not_asked(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     assert status.health(home)["ready"]
+
+
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_what_either_name_leaves_out_of_the_proxy_is_left_out(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs read the first of both names that is set, and neither may hide the other."""
+    for other in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "wiki.example.com")
+    cli._leave_proxies_out()
+    for listed in (os.environ["no_proxy"], os.environ["NO_PROXY"]):
+        assert listed.split(",") == ["wiki.example.com", "127.0.0.1", "localhost", "::1"]
 
 
 def test_the_command_prints_addresses_and_key_and_json_for_scripts(

@@ -12,12 +12,18 @@ from gateway.errors import AskdocsError
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with what came, and with the process that answers; `/slow` takes its time."""
+    """Answers with what came, and with the process that answers; `/slow` takes its time.
+
+    `/unread` is answered without its body."""
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["path"] == "/unread":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
         return
     body = b""
     while True:
@@ -30,7 +36,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] in ("/written", "/flood"):
         await _write(scope, send)
         return
+    headers = {name.decode(): value.decode() for name, value in scope["headers"]}
     said: dict[str, Any] = {"pid": os.getpid(), "path": scope["path"], "body": body.decode()}
+    said["headers"] = headers
     await send({"type": "http.response.start", "status": 200, "headers": []})
     if scope["path"] == "/slow":
         for _ in range(8):

@@ -208,6 +208,19 @@ def test_a_body_of_20_mb_is_refused(gateway: Gateway) -> None:
     assert "8388608" in error["message"].replace(",", "")
 
 
+def test_a_body_that_would_be_too_large_is_not_asked_for(gateway: Gateway) -> None:
+    with gateway.connection() as connection:
+        expecting = {"expect": "100-continue", "content-length": "20000000"}
+        connection.sendall(request("POST", CHAT, expecting))
+        refused(read(connection), (413,))  # and no 100 before it
+
+
+def test_a_compressed_body_is_refused_as_such(gateway: Gateway) -> None:
+    body = gzip.compress(json.dumps({"model": "base", "messages": [USER]}).encode())
+    error = refused(gateway.post(CHAT, body, **{"content-encoding": "gzip"}), (415,))
+    assert "gzip" in error["message"]
+
+
 def test_a_chunked_body_of_20_mb_is_refused_before_it_is_read(gateway: Gateway) -> None:
     with gateway.connection() as connection:
         connection.sendall(request("POST", CHAT, {"transfer-encoding": "chunked"}))

@@ -31,17 +31,23 @@ POST = b"POST /x HTTP/1.1\r\nhost: a\r\n"
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
+async def server() -> AsyncIterator[uvicorn.Server]:
     """The echo app behind the edge, in this process."""
     config = uvicorn.Config(echo, http=Edge, ws="none", log_level="error", access_log=False)
     running = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
+    config.port = listener.getsockname()[1]
     task = asyncio.create_task(running._serve([listener]))
     while not running.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.01)
-    yield listener.getsockname()[1]
+    yield running
     running.should_exit = True
     await task
+
+
+@pytest.fixture
+def port(server: uvicorn.Server) -> int:
+    return server.config.port
 
 
 class Client:
@@ -230,6 +236,68 @@ async def test_a_wish_for_http_2_is_ignored_and_the_body_read(piece: int, client
         await asyncio.sleep(0.01)
     status, _, body = await client.response()
     assert (status, json.loads(body)["body"]) == (200, "\r\nupgrade: me\r\n")
+
+
+HEAD = (
+    POST + b"connection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAMAAABk\r\n"
+    b"UPGRADE: h2c\r\ncontent-length: 3\r\n\r\n"
+)
+
+
+async def test_a_wish_for_http_2_may_be_cut_at_any_byte(port: int) -> None:
+    data = HEAD + b"abc"
+    for cut in range(HEAD.index(b"http2-settings:"), len(data)):
+        client = Client(*await asyncio.open_connection("127.0.0.1", port))
+        client.writer.write(data[:cut])
+        await asyncio.sleep(0.01)
+        client.writer.write(data[cut:] + b"GET /next HTTP/1.1\r\nhost: a\r\n\r\n")
+        status, _, body = await client.response()
+        said = json.loads(body)
+        assert (status, said["body"]) == (200, "abc"), cut
+        assert said["headers"]["http2-settings"] == "AAMAAABk"
+        assert "upgrade" not in said["headers"]
+        assert json.loads((await client.response())[2])["path"] == "/next"
+        client.writer.close()
+
+
+async def test_a_body_that_trickles_gets_a_408(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "BODY_S", 0.3)
+    client = Client(*await asyncio.open_connection("127.0.0.1", port))
+    client.writer.write(POST + b"content-length: 100\r\n\r\n")
+    trickle = asyncio.create_task(_trickle(client.writer))
+    assert await client.refusal() == (408, "request_timeout")
+    trickle.cancel()
+    client.writer.close()
+
+
+async def test_a_body_may_not_trickle_behind_its_answer(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "BODY_S", 0.3)
+    client = Client(*await asyncio.open_connection("127.0.0.1", port))
+    client.writer.write(b"POST /unread HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n")
+    assert (await client.response())[0] == 200
+    trickle = asyncio.create_task(_trickle(client.writer))
+    assert await asyncio.wait_for(client.reader.read(), 5) == b""
+    trickle.cancel()
+    client.writer.close()
+
+
+async def test_blank_lines_do_not_keep_a_quiet_connection(server: uvicorn.Server) -> None:
+    server.config.timeout_keep_alive = 0.3  # type: ignore[assignment]
+    client = Client(*await asyncio.open_connection("127.0.0.1", server.config.port))
+    client.writer.write(GET + b"\r\n")
+    assert (await client.response())[0] == 200
+    blank = asyncio.create_task(_blank(client.writer))
+    assert await asyncio.wait_for(client.reader.read(), 5) == b""
+    blank.cancel()
+    client.writer.close()
+
+
+async def _blank(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"\r\n")
+        await asyncio.sleep(0.02)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import time
 
 import httpx
 
+from tests.starting import is_behind_the_edge
 from tests.widget.conftest import Box
 from tests.widget.stand_in import Reply, StandIn, answer, serve
 from tests.widget.test_app import ask, events
@@ -35,6 +36,7 @@ def test_a_stop_signal_ends_open_streams_within_three_seconds() -> None:
                     break
                 except httpx.ConnectError:
                     time.sleep(0.05)
+            assert is_behind_the_edge(port)
             stream = events(box, ask(box))
             assert next(stream)[0] == "answer"
             began = time.monotonic()

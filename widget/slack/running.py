@@ -23,6 +23,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.web.async_client import AsyncWebClient
 
 from gateway import tracing
+from gateway.edge import Edge
 from gateway.errors import AskdocsError
 from gateway.settings import variable
 from widget.gateway import Gateway
@@ -138,6 +139,8 @@ async def by_http(app: AsyncApp, settings: SlackSettings, say: Callable[[str], N
         raise _missing("signing_secret", "the Signing Secret from the app's Basic Information")
     config = uvicorn.Config(
         web.create_app(app),
+        http=Edge,
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
