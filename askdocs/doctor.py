@@ -4,7 +4,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from askdocs import checks, environments, model, startup_files, status
+from askdocs import checks, environments, gpu, model, startup_files, status
 from askdocs.checks import Check
 from askdocs.home import Home, read_json
 from askdocs.settings import UpSettings
@@ -21,6 +21,8 @@ def examine(settings: UpSettings, home: Home) -> list[Check]:
         found = [check for check in found if not check.name.endswith(" port")]
     found.append(_startup(home))
     found.append(_model(settings))
+    if environments.has_gpu():
+        found.append(_gpu())
     found.extend(_state(home))
     if running:
         found.extend(_parts(home))
@@ -43,6 +45,14 @@ def _model(settings: UpSettings) -> Check:
             return Check("model", False, text, fix)
         return Check("model", True, f"{shipped.name} on {settings.engine}")
     return Check("model", True, f"{settings.model} on {settings.engine}, checked at start")
+
+
+def _gpu() -> Check:
+    """Can the GPU builds of vLLM and of training run here? (Not yet run on a GPU.)"""
+    if problems := gpu.problems():
+        text, _, fix = "; ".join(problems).rpartition(": ")
+        return Check("GPU", False, text, fix)
+    return Check("GPU", True, f"driver {gpu.driver() or 'unknown'}, a C compiler and Python.h")
 
 
 def _startup(home: Home) -> Check:

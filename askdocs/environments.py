@@ -32,8 +32,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from askdocs import known_bad, startup_files
-from gateway.errors import AskdocsError
+from askdocs import gpu, known_bad, startup_files
+from gateway.errors import AskdocsError, together
 
 Say = Callable[[str], None]
 
@@ -415,6 +415,8 @@ def _refuse_unsupported(recipe: Recipe) -> None:
             f"{recipe.wanted_by} needs Python {known}, {sys.executable} is"
             f" {platform.python_version()}: set askdocs up with one of those{recipe.instead}"
         )
+    if recipe.build == "gpu" and (missing := gpu.problems()):
+        raise together([f"{recipe.wanted_by}: {problem}{recipe.instead}" for problem in missing])
 
 
 def _refuse_full_disk(recipe: Recipe, folder: Path, need_gib: float) -> None:

@@ -13,7 +13,7 @@ import argparse
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,11 +90,8 @@ def _in_site(site: Path, environment: Path) -> Iterator[Found]:
     for file in sorted(site.iterdir()):
         if file.suffix not in (".pth", ".start") or not file.is_file():
             continue
-        # Pythons differ in what ends a line; this knows all of it.
-        for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines():
-            if not line.strip() or line.startswith("#"):
-                continue
-            if file.suffix == ".start" or line.startswith(("import ", "import\t")):
+        for line in _lines(file.read_bytes()):
+            if _runs(file.name, line):
                 yield Found(file, line, f"runs “{line.strip()[:100]}” whenever Python starts")
                 continue
             folder = (site / line.strip()).resolve()
@@ -102,6 +99,30 @@ def _in_site(site: Path, environment: Path) -> Iterator[Found]:
                 yield Found(file, line, f"makes Python import from {folder}")
             elif folder.is_dir():
                 yield from _modules(folder)
+
+
+def code_of(name: str, read: Callable[[], bytes]) -> list[str]:
+    """What a file at the top of site-packages runs at every start: lines, or "" for a module.
+
+    Args:
+        name: of the file.
+        read: its content; called for `.pth` and `.start` files only.
+    """
+    if _MODULE.match(name):
+        return [""]
+    if not name.endswith((".pth", ".start")):
+        return []
+    return [line.strip() for line in _lines(read()) if _runs(name, line)]
+
+
+def _lines(content: bytes) -> list[str]:
+    """The lines that count; Pythons differ in what ends a line, and this knows all of it."""
+    lines = content.decode("utf-8-sig", "replace").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _runs(name: str, line: str) -> bool:
+    return name.endswith(".start") or line.startswith(("import ", "import\t"))
 
 
 def _modules(folder: Path) -> Iterator[Found]:

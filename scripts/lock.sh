@@ -28,3 +28,5 @@ for name in vllm-gpu train-gpu; do
     note="# NOT YET RUN on a machine with a GPU: resolved and locked only (see $name.in)."
     { echo "$note"; grep -v -F "$note" "$gpu"; } > "$gpu.new" && mv "$gpu.new" "$gpu"
 done
+# What the locked wheels run whenever Python starts.
+.venv/bin/python scripts/locked_startup_files.py

@@ -98,6 +98,9 @@ def launch(
     if Path(model).is_dir():
         env |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if gpu:
+        # At warm-up FlashInfer compiles its sampler, with ninja and nvcc, which the environment has
+        # not on its path; vLLM's own sampler needs neither.
+        env["VLLM_USE_FLASHINFER_SAMPLER"] = "0"
         return Launch([*argv, "--gpu-memory-utilization", "0.90"], env)
     # Without a C++ compiler the CPU build dies a minute into its start, and with one it compiles
     # anew at every start (its cache fails to load): ready in 64 s against 37 s eager, for 57

@@ -84,6 +84,7 @@ def test_a_processor_without_bfloat16_computes_in_float32_with_room_for_as_many_
 def test_a_gpu_gets_none_of_the_cpu_settings(tmp_path: Path) -> None:
     launch = make(tmp_path, gpu=True)
     assert option(launch, "--gpu-memory-utilization") == "0.90"
+    assert launch.env["VLLM_USE_FLASHINFER_SAMPLER"] == "0"  # else it is compiled at warm-up
     assert "--enforce-eager" not in launch.argv
     assert "LD_PRELOAD" not in launch.env
     assert not [name for name in launch.env if name.startswith("VLLM_CPU_")]

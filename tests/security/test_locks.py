@@ -1,5 +1,6 @@
 """Every lock file: whole, hashed, of no index in particular, and without releases known as bad."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from askdocs import known_bad
+from askdocs import known_bad, startup_files
 from gateway.errors import AskdocsError
 from tests.security.conftest import REQUIREMENTS, ROOT
 
@@ -53,6 +54,27 @@ def test_no_index_and_no_address_is_named(lock: Path) -> None:
 def test_no_release_is_known_as_bad(lock: Path) -> None:
     assert len(list(known_bad.pins(lock))) == len(requirements(lock))
     known_bad.refuse([lock], KNOWN)
+
+
+OURS = sorted(REQUIREMENTS.glob("*.lock"))
+
+
+@pytest.mark.parametrize("lock", OURS, ids=lambda lock: lock.stem)
+def test_locked_wheels_run_nothing_unknown_whenever_python_starts(lock: Path) -> None:
+    """Also of environments that cannot be made here: the guard would refuse them after hours."""
+    looked = json.loads((REQUIREMENTS / "locked_startup_files.json").read_text(encoding="utf-8"))
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    assert looked[lock.name]["sha256"] == digest, (
+        "stale: run .venv/bin/python scripts/locked_startup_files.py"
+    )
+    found = {(startup["file"], startup["line"]) for startup in looked[lock.name]["found"]}
+    assert found <= startup_files.allowed(REQUIREMENTS / startup_files.FILE)
+
+
+def test_the_files_of_vllms_gpu_build_were_found() -> None:
+    looked = json.loads((REQUIREMENTS / "locked_startup_files.json").read_text(encoding="utf-8"))
+    packages = {startup["package"] for startup in looked["vllm-gpu.lock"]["found"]}
+    assert packages == {"nvidia-cutlass-dsl", "setuptools"}
 
 
 @every_node_lock
