@@ -1,5 +1,6 @@
 """What readers do to get an answer: ask, watch it grow, stop it."""
 
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 
@@ -11,8 +12,8 @@ from widget import sse
 from widget.answers import Answers
 from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id, recalled
 from widget.box import Box
-from widget.captcha import Captcha, NotHuman
-from widget.forms import ELSEWHERE, AskId, Elsewhere, form, name
+from widget.captcha import SOLVED, Captcha, NotHuman
+from widget.forms import ELSEWHERE, AskId, Elsewhere, form
 from widget.gateway import Reading
 from widget.identity import BadIdentity
 from widget.journal import Journal, NotKept
@@ -23,7 +24,7 @@ from widget.settings import WidgetSettings
 from widget.states import Done, Failed, Partial, Quiet
 from widget.store import Asked
 from widget.streams import Stream
-from widget.tokens import BadToken, Tokens
+from widget.tokens import BadToken, Claims, Tokens
 from widget.views import Views
 from widget.visitors import Visitors
 
@@ -67,8 +68,8 @@ class Asking:
         sent: dict[str, str] = {}
         try:
             sent = await form(request)
-            asked = await self._asked(request, sent)
-            ask = self._asks.add(asked)
+            asked, owner, claims = await self._asked(request, sent)
+            ask = self._asks.add(asked, owner)
         except Elsewhere:
             self._metrics.refused("elsewhere")
             return await self._refused(request, {}, ELSEWHERE, 403)
@@ -92,9 +93,7 @@ class Asking:
             return await self._refused(request, sent, CROWDED, 503)
         self._metrics.asked()
         await self._journal.asked(asked)
-        sent["conversation"] = asked.conversation
-        if self._captcha:
-            sent["token"] = self._tokens.make(asked.page, human=True)
+        sent["token"] = self._tokens.make(asked.page, claims)
         if "hx-request" in request.headers:
             return HTMLResponse(self._views.article(ask, sent["token"]))
         page = await self._box.render(request, sent, article=f"<!--{ask.id}-->")
@@ -110,20 +109,30 @@ class Asking:
         self._asks.stop(id)
         return Response(status_code=204)
 
-    async def _asked(self, request: Request, sent: Mapping[str, str]) -> Asked:
-        """The question of a form. Raises BadQuestion, BadToken, BadIdentity, TooMany, NotHuman."""
+    async def _asked(self, request: Request, sent: Mapping[str, str]) -> tuple[Asked, str, Claims]:
+        """The question of a form, who takes a place with it, and what its next token says.
+
+        Raises BadQuestion, BadToken, BadIdentity, TooMany, NotHuman.
+        """
         question = checked(sent.get("question", ""))
         page = self._box.page(request, sent)
         claims = self._tokens.read(sent.get("token", ""), page)
         who = self._visitors.of(request, sent.get("identity", ""))
         await self._visitors.count(who)
-        if self._captcha and not claims.human:
-            await self._captcha.check(sent, request.client.host if request.client else "")
+        if self._captcha:
+            if time.time() < claims.solved + SOLVED:
+                await self._visitors.count_solution(claims.solution)
+            else:
+                await self._captcha.check(sent, request.client.host if request.client else "")
+                claims.solved, claims.solution = int(time.time()), new_id()
         id = new_id()
-        return Asked(
+        person = who.id if who.person else ""
+        if not claims.conversation or claims.person != person:
+            claims.conversation, claims.person = id, person
+        asked = Asked(
             id=id,
             question=question,
-            conversation=name(sent.get("conversation", "")) or id,
+            conversation=claims.conversation,
             alias=self._settings.model,
             quote=without(sent.get("quote", "")).strip()[:2000],
             page=page,
@@ -132,6 +141,7 @@ class Asking:
             team=who.team,
             lang=without(sent.get("lang", ""))[:20],
         )
+        return asked, who.counted, claims
 
     async def _refused(
         self, request: Request, sent: dict[str, str], sentence: str, status: int

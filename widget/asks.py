@@ -24,7 +24,8 @@ LIFETIME = 600.0
 CAPACITY = 1000
 MAX_QUESTION = 2000
 GRACE = 20.0  # seconds that an answer goes on while nobody reads it
-PATIENCE = 60.0  # seconds that a question waits for its reader, where places are few
+PATIENCE = 10.0  # seconds that a question waits for its reader, where places are few
+SHARE = 20  # one visitor has at most every 20th place
 
 
 class BadQuestion(ValueError):
@@ -32,7 +33,7 @@ class BadQuestion(ValueError):
 
 
 class Full(Exception):
-    """Every place is taken by an answer that is being written."""
+    """Every place, or every one of this visitor, is taken by an answer that is being written."""
 
 
 class Stop(Enum):
@@ -49,6 +50,8 @@ class Ask:
 
     asked: Asked
     made: float
+    owner: str = ""
+    """Who takes a place with it, as `Visitor.counted`."""
     text: str = ""
     reading: Reading | None = None
     outcome: Outcome = field(default_factory=Outcome)
@@ -86,6 +89,11 @@ class Ask:
     @property
     def is_running(self) -> bool:
         return self.task is not None and self.end is None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Has its reader not come for it yet?"""
+        return self.task is None and self.end is None
 
     @property
     def has_answer(self) -> bool:
@@ -161,10 +169,14 @@ class Asks:
         self.clock = clock
         self.items: dict[str, Ask] = {}  # oldest first
 
-    def add(self, asked: Asked) -> Ask:
-        """Take a question. Raises Full: there is no place and none can be made."""
-        self._make_room()
-        ask = Ask(asked, self.clock())
+    def add(self, asked: Asked, owner: str) -> Ask:
+        """Take a question. Raises Full: there is no place and none can be made.
+
+        Whoever sends questions and never follows them loses the oldest of these, and nobody else
+        a place.
+        """
+        self._make_room(owner)
+        ask = Ask(asked, self.clock(), owner)
         self.items[ask.id] = ask
         return ask
 
@@ -195,14 +207,20 @@ class Asks:
             if not ask.is_running:
                 del self.items[ask.id]
 
-    def _make_room(self) -> None:
+    def _make_room(self, owner: str) -> None:
         self._expire()
+        own = [ask for ask in self.items.values() if ask.owner == owner and ask.end is None]
+        if len(own) >= max(1, self.capacity // SHARE):
+            waiting = next((ask for ask in own if ask.is_waiting), None)
+            if waiting is None:
+                raise Full
+            del self.items[waiting.id]
         if len(self.items) < self.capacity:
             return
-        waiting = self.clock() - PATIENCE
+        late = self.clock() - PATIENCE
         for ask in self.items.values():
-            # Whose reader has not come yet is as good as running.
-            if ask.end is not None or (ask.task is None and ask.made < waiting):
+            # Whose reader has not come yet is as good as running, for a while.
+            if ask.end is not None or (ask.is_waiting and ask.made < late):
                 del self.items[ask.id]
                 return
         raise Full

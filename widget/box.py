@@ -33,7 +33,9 @@ class Box:
         self.router.add_api_route("/token", self.token, methods=["POST"])
 
     async def box(self, request: Request) -> HTMLResponse:
-        response = HTMLResponse(await self.render(request, request.query_params))
+        # A link must not put its reader into somebody else's conversation.
+        params = {name: value for name, value in request.query_params.items() if name != "token"}
+        response = HTMLResponse(await self.render(request, params))
         if self._settings.visitors == "cookie" and COOKIE not in request.cookies:
             secure = request.url.scheme == "https"
             response.set_cookie(

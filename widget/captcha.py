@@ -1,10 +1,12 @@
-"""A captcha before the first question of a box, by a service that the team chooses.
+"""A captcha before the first question of a box and each hour, by a service that the team chooses.
 
 https://developers.cloudflare.com/turnstile/ and https://docs.hcaptcha.com/ work alike: a script
 puts a field into the form, whose value the server shows to the service.
 """
 
+import hashlib
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +16,9 @@ from pydantic import SecretStr
 log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0
+SOLVED = 3600  # seconds for which a solved captcha counts
+# Seconds after which the services forget a solution themselves: Turnstile says five minutes.
+SPENT = 600
 FIRST = "Please confirm below the question that you are a person, and send it again."
 AWAY = "The check that you are a person cannot be made just now. Please try again in a moment."
 
@@ -60,11 +65,12 @@ class Captcha:
         self.service = SERVICES[name]
         self.site_key = site_key
         self._secret = secret
+        self._spent: dict[str, float] = {}  # solutions, and when they were used; oldest first
 
     async def check(self, form: Mapping[str, str], address: str) -> None:
-        """Raises NotHuman: not solved, or the service cannot be asked."""
+        """Take a solution, once. Raises NotHuman: not solved, or the service cannot be asked."""
         answer = form.get(self.service.field, "")
-        if not answer:
+        if not answer or not self._spend(answer):
             raise NotHuman(FIRST)
         fields = {
             "secret": self._secret.get_secret_value(),
@@ -81,3 +87,14 @@ class Captcha:
         if not isinstance(said, dict) or said.get("success") is not True:
             log.info("a captcha was not solved: %.200r", said)
             raise NotHuman(FIRST)
+
+    def _spend(self, answer: str) -> bool:
+        """Whether it was not used before. Each process looks; across them the service does."""
+        now = time.monotonic()
+        while self._spent and next(iter(self._spent.values())) < now - SPENT:
+            del self._spent[next(iter(self._spent))]
+        digest = hashlib.sha256(answer.encode()).hexdigest()
+        if digest in self._spent:
+            return False
+        self._spent[digest] = now
+        return True

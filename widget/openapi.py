@@ -37,7 +37,6 @@ class Route(NamedTuple):
 _PAGE = {"page": _TEXT, "lang": _TEXT, "token": _TEXT, "identity": _TEXT}
 _ASK = {
     "question": {"type": "string", "maxLength": MAX_QUESTION},
-    "conversation": _TEXT,
     "quote": _TEXT,
     **_PAGE,
 }

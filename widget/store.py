@@ -209,12 +209,17 @@ class Store:
         raise Unknown("This answer is no longer kept, or the link is not complete.")
 
     def most_asked(self, count: int, since: datetime) -> list[str]:
-        """Questions that were asked most often and answered, by their words. Raises Unreachable."""
+        """Questions that were asked most often and answered, by their words. Raises Unreachable.
+
+        Of those that began a conversation in the box: what is asked in Slack or by an agent is for
+        nobody else to read, and a question that follows another one means nothing alone.
+        """
         c = question_table.c
         # What only one visitor asked may say who that is.
         visitors = sa.func.count(c.visitor.distinct())
         query = (
             sa.select(sa.func.min(c.question))
+            .where(c.channel == "box", c.conversation == c.id, c.quote == "")
             .where(c.state == "answered", c.at >= since, sa.func.length(c.question) <= 100)
             .group_by(sa.func.lower(c.question))
             .having(visitors > 1)

@@ -1,8 +1,9 @@
 """The token that a frame carries: short-lived, signed, bound to the origin of the wiki.
 
 It is no secret of the reader's: it says which wiki's page the box was opened in, so that what is
-asked is counted there, and that a captcha was solved, if there is one. A token is taken for
-`LIFETIME`; the box fetches a new one before it asks.
+asked is counted there, which conversation it is in, and when a captcha was solved, if there is one.
+So nobody joins another's conversation by its name. A token is taken for `LIFETIME`; the box fetches
+a new one before it asks.
 """
 
 import hashlib
@@ -21,8 +22,14 @@ class Claims(BaseModel):
 
     origin: str = ""
     """Of the page that the box is in; empty for a box on a page of its own."""
-    human: bool = False
-    """Was a captcha solved?"""
+    conversation: str = ""
+    """That the box is in; empty before its first question."""
+    person: str = ""
+    """Pseudonym of the verified person whose conversation it is; empty for strangers."""
+    solved: int = 0
+    """When a captcha was solved, in seconds since 1970; renewing does not prolong it."""
+    solution: str = ""
+    """Stands for that captcha: whoever uses it is counted as one visitor."""
 
 
 class BadToken(Exception):
@@ -38,9 +45,10 @@ class Tokens:
         keys = [hashlib.sha256(f"askdocs box {one}".encode()).hexdigest() for one in secrets]
         self._signer = URLSafeTimedSerializer(keys, salt="box")
 
-    def make(self, page: str, *, human: bool = False) -> str:
+    def make(self, page: str, claims: Claims | None = None) -> str:
         """A token for the box in this page."""
-        return self._signer.dumps(Claims(origin=origin(page), human=human).model_dump())
+        said = (claims or Claims()).model_dump(exclude_defaults=True)
+        return self._signer.dumps({**said, "origin": origin(page)})
 
     def read(self, token: str, page: str) -> Claims:
         """What the token says. Raises BadToken."""
@@ -49,7 +57,7 @@ class Tokens:
     def renew(self, token: str, page: str) -> str:
         """A new one in place of `token`, which may be too old, or none at all."""
         try:
-            return self.make(page, human=self._read(token, page, RENEWABLE).human)
+            return self.make(page, self._read(token, page, RENEWABLE))
         except BadToken:
             return self.make(page)
 

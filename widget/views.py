@@ -100,9 +100,9 @@ class Views:
 
         `params` come from the address, or from the form of a browser without JavaScript, and are
         not trusted: page, title, placeholder, scheme, mode, accent, shortcut, examples, quote, ask
-        (a question that is asked at once), conversation, and the token, which the server puts
-        there. `examples` are offered behind the page's own. `root` leads from the
-        page's address to that of the box, like `../../` for `asks/ID/handoff`.
+        (a question that is asked at once), and the token, which the server puts there. `examples`
+        are offered behind the page's own. `root` leads from the page's address to that of the box,
+        like `../../` for `asks/ID/handoff`.
         """
         mode = params.get("mode", "")
         scheme = params.get("scheme", "")
@@ -117,7 +117,6 @@ class Views:
             placeholder=_label(params, "placeholder") or language.words["placeholder"],
             page=web_address(params.get("page", "")),
             token=params.get("token", ""),
-            conversation=params.get("conversation", ""),
             mode=mode if mode in MODES else "page",
             scheme=scheme if scheme in SCHEMES else "",
             accent=accent(params.get("accent", "")),
@@ -134,8 +133,8 @@ class Views:
             spoken={key: language.words[key] for key in SPOKEN},
         )
 
-    def article(self, ask: Ask, token: str = "") -> str:
-        """A question, the place where its answer will appear, and a token for the next one."""
+    def article(self, ask: Ask, token: str) -> str:
+        """A question, the place where its answer will appear, and the token of the next one."""
         return self._render("article.html", ask=ask, outcome="", token="", renewed=token)
 
     def finished(

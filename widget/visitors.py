@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ class Visitor:
 
     id: str
     """A pseudonym: of the person, of the browser's cookie, or of the address for a day."""
+    counted: str
+    """What is limited: the verified person, or the network; never what a browser may choose."""
     person: str = ""
     team: str = ""
 
@@ -47,19 +50,37 @@ class Visitors:
         """Who asks; `token` is a JWT that came with a form. Raises BadIdentity."""
         found = self._identities.of(request, token)
         if found.person:
-            return Visitor(self._pseudonym("person", found.person), found.person, found.team)
+            person = self._pseudonym("person", found.person)
+            return Visitor(person, person, found.person, found.team)
+        address = network(request.client.host if request.client else "")
+        counted = self._pseudonym("network", address)
         if self._settings.visitors == "cookie" and (cookie := request.cookies.get(COOKIE)):
-            return Visitor(self._pseudonym("cookie", cookie))
-        address = request.client.host if request.client else ""
+            return Visitor(self._pseudonym("cookie", cookie), counted)
+        # A new one each day, as Plausible does: https://plausible.io/data-policy
         day = datetime.now(UTC).date().isoformat()
-        # As Plausible does: https://plausible.io/data-policy
-        agent = request.headers.get("user-agent", "")
-        return Visitor(self._pseudonym("address", day, address, agent))
+        return Visitor(self._pseudonym("address", day, address), counted)
 
     async def count(self, visitor: Visitor) -> None:
-        """Count a question or a vote. Raises TooMany."""
-        await self._limits.count(visitor.id)
+        """Count a question, a vote, a share or a hand-off. Raises TooMany."""
+        await self._limits.count(visitor.counted)
+
+    async def count_solution(self, solution: str) -> None:
+        """Count what is asked on one solved captcha, by whomever. Raises TooMany."""
+        await self._limits.count(self._pseudonym("captcha", solution))
 
     def _pseudonym(self, *parts: str) -> str:
         text = "\0".join(parts).encode()
         return hmac.new(self.secret.encode(), text, hashlib.sha256).hexdigest()[:20]
+
+
+def network(address: str) -> str:
+    """The address, or of IPv6 the /64, in which one machine can take any address it likes."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found), 64), strict=False))

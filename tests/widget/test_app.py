@@ -277,13 +277,73 @@ def test_a_conversation_is_asked_with_what_was_said(box: Start) -> None:
     id = re.findall(r"asks/([\w-]+)/events", first.text)[0]
     list(events(running, id))
     quote = "two\nlines"
-    second = running.post("asks", HTMX, question="Why?", conversation=id, quote=quote)
+    token = re.findall(r'name="token" value="([^"]+)"', first.text)[0]
+    second = running.post("asks", HTMX, question="Why?", token=token, quote=quote)
     list(events(running, re.findall(r"asks/([\w-]+)/events", second.text)[0]))
     assert running.gateway.requests[1]["messages"] == [
         {"role": "user", "content": "What colour?"},
         {"role": "assistant", "content": "It is blue. "},
         {"role": "user", "content": "> two\n> lines\n\nWhy?"},
     ]
+
+
+def test_nobody_joins_a_conversation_of_somebody_else(box: Start) -> None:
+    running = box(Reply(chunks=answer("It is blue. ")))
+    first = running.post("asks", HTMX, question="What colour?")
+    id = re.findall(r"asks/([\w-]+)/events", first.text)[0]
+    theirs = re.findall(r'name="token" value="([^"]+)"', first.text)[0]
+    list(events(running, id))
+    # A link that somebody sends, and a form that somebody makes.
+    page = httpx.get(f"{running.url}/box", params={"conversation": id, "token": theirs}).text
+    token = re.findall(r'name="token" value="([^"]+)"', page)[0]
+    assert id not in page
+    for fields in ({"token": token}, {"conversation": id}):
+        second = running.post("asks", HTMX, question="Why?", **fields)
+        list(events(running, re.findall(r"asks/([\w-]+)/events", second.text)[0]))
+        assert running.gateway.requests[-1]["messages"] == [{"role": "user", "content": "Why?"}]
+
+
+def test_a_conversation_of_a_person_is_not_that_of_the_next_one(box: Start) -> None:
+    running = box(Reply(chunks=answer("It is blue. ")), person_header="x-email")
+    jo, al = ({**HTMX, "x-email": name} for name in ("jo@example.com", "al@example.com"))
+    token = running.token()
+    for headers, count in ((jo, 1), (jo, 3), (al, 1)):
+        response = running.post("asks", headers, question="What colour?", token=token)
+        list(events(running, re.findall(r"asks/([\w-]+)/events", response.text)[0]))
+        token = re.findall(r'name="token" value="([^"]+)"', response.text)[0]
+        assert len(running.gateway.requests[-1]["messages"]) == count
+
+
+def test_a_thousand_questions_that_nobody_follows_do_not_close_the_box(box: Start) -> None:
+    running = box(
+        Reply(chunks=answer("Yes.")), asks_per_minute=10_000, trusted_proxies=("127.0.0.1",)
+    )
+    token = running.token()
+    flood = {**HTMX, "x-forwarded-for": "203.0.113.1"}
+    with httpx.Client(headers=flood) as client:
+        fields = {"question": "How?", "page": "", "token": token}
+        for number in range(1100):
+            agent = {"user-agent": str(number)}
+            sent = client.post(f"{running.url}/asks", data=fields, headers=agent)
+            assert sent.status_code == 200
+    other = {**HTMX, "x-forwarded-for": "203.0.113.2"}
+    response = running.post("asks", other, question="How?")
+    assert response.status_code == 200
+    id = re.findall(r"asks/([\w-]+)/events", response.text)[0]
+    assert [name for name, _ in events(running, id)][-2:] == ["done", "end"]
+
+
+def test_a_new_user_agent_or_cookie_is_not_a_new_visitor(box: Start) -> None:
+    running = box(Reply(chunks=answer("Yes.")), asks_per_minute=2, visitors="cookie")
+    statuses = [
+        running.post(
+            "asks", {**HTMX, "user-agent": n, "cookie": f"askdocs_visitor={n}"}, question="How?"
+        ).status_code
+        for n in "abc"
+    ]
+    assert statuses == [200, 200, 429]
+    vote = running.post("votes", {**HTMX, "user-agent": "d"}, ask="x" * 12, vote="up")
+    assert vote.status_code == 429
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])

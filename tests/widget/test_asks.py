@@ -25,10 +25,10 @@ async def forever() -> None:
 async def test_questions_expire_unless_they_are_being_answered() -> None:
     clock = Clock()
     asks = Asks(lifetime=600, clock=clock)
-    old, running = asks.add(question("old")), asks.add(question("running"))
+    old, running = asks.add(question("old"), "old"), asks.add(question("running"), "running")
     running.task = asyncio.create_task(forever())
     clock.now = 601
-    young = asks.add(question("young"))
+    young = asks.add(question("young"), "young")
     assert asks.get(old.id) is None
     assert asks.get(running.id) is running
     assert asks.get(young.id) is young
@@ -38,21 +38,39 @@ async def test_questions_expire_unless_they_are_being_answered() -> None:
 async def test_the_memory_is_bounded_and_never_drops_a_running_answer() -> None:
     clock = Clock()
     asks = Asks(capacity=2, clock=clock)
-    first, second = asks.add(question("1")), asks.add(question("2"))
+    first, second = asks.add(question("1"), "1"), asks.add(question("2"), "2")
     first.task = asyncio.create_task(forever())
     with pytest.raises(Full):  # the reader of the second is on the way
-        asks.add(question("3"))
+        asks.add(question("3"), "3")
     clock.now = PATIENCE + 1
-    third = asks.add(question("3"))
+    third = asks.add(question("3"), "3")
     assert list(asks.items) == [first.id, third.id]
     assert asks.get(second.id) is None
     third.task = asyncio.create_task(forever())
     with pytest.raises(Full):
-        asks.add(question("4"))
+        asks.add(question("4"), "4")
     first.finish(Failed("over"))
-    assert asks.add(question("4"))
+    assert asks.add(question("4"), "4")
     first.task.cancel()
     third.task.cancel()
+
+
+def test_questions_that_nobody_follows_take_places_of_their_sender_alone() -> None:
+    asks = Asks(capacity=100)
+    flood = [asks.add(question(f"flood{n}"), "flooder") for n in range(1000)]
+    assert list(asks.items) == [ask.id for ask in flood[-5:]]
+    others = [asks.add(question(f"other{n}"), f"visitor{n}") for n in range(95)]
+    assert all(asks.get(ask.id) for ask in others)
+
+
+async def test_a_visitor_whose_places_are_all_running_waits_and_others_do_not() -> None:
+    asks = Asks(capacity=20)
+    running = asks.add(question("1"), "one")
+    running.task = asyncio.create_task(forever())
+    with pytest.raises(Full):
+        asks.add(question("2"), "one")
+    assert asks.add(question("3"), "other")
+    running.task.cancel()
 
 
 def test_a_question_is_tidied() -> None:

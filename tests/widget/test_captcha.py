@@ -15,7 +15,7 @@ from gateway.errors import SettingsError
 from gateway.settings import load
 from tests.widget.conftest import Box
 from tests.widget.stand_in import Reply, answer, serve
-from widget import captcha
+from widget import asking, captcha
 from widget.settings import WidgetSettings
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
@@ -61,13 +61,50 @@ def test_the_first_question_needs_a_captcha_and_the_next_ones_do_not(
     response = running.post("asks", HTMX, question="How?", **{field: "right"})
     assert response.status_code == 200
     assert service.asked[-1] == {"secret": "shh", "response": "right", "remoteip": "127.0.0.1"}
-    assert '<div id="captcha" hx-swap-oob="delete">' in response.text
     token = re.findall(r'name="token" value="([^"]+)"', response.text)[0]
     assert running.post("asks", HTMX, question="And?", token=token).status_code == 200
     # Renewed, it still says so; of another page, it does not.
     renewed = httpx.post(f"{running.url}/token", data={"token": token}).json()["token"]
     assert running.post("asks", HTMX, question="And?", token=renewed).status_code == 200
     assert len(service.asked) == 2
+
+
+def test_a_solution_is_taken_once_and_for_an_hour(
+    box: Callable[..., Box], service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = box(Reply(chunks=answer("Yes.")), **SETTINGS)
+    solved = {"cf-turnstile-response": "right"}
+    response = running.post("asks", HTMX, question="How?", **solved)
+    token = re.findall(r'name="token" value="([^"]+)"', response.text)[0]
+    # The service here takes it again and again: it is ours to remember.
+    assert running.post("asks", HTMX, question="How?", **solved).status_code == 403
+    assert len(service.asked) == 1
+    monkeypatch.setattr(asking, "SOLVED", -1)
+    for _ in range(2):  # renewing does not prolong it
+        token = httpx.post(f"{running.url}/token", data={"token": token}).json()["token"]
+        refused = running.post("asks", HTMX, question="How?", token=token)
+        assert refused.status_code == 403
+        assert "you are a person" in refused.text
+
+
+def test_a_solution_that_many_share_counts_as_one_visitor(
+    box: Callable[..., Box], service: Service
+) -> None:
+    running = box(
+        Reply(chunks=answer("Yes.")),
+        asks_per_minute=2,
+        trusted_proxies=("127.0.0.1",),
+        **SETTINGS,
+    )
+    response = running.post("asks", HTMX, question="How?", **{"cf-turnstile-response": "right"})
+    token = re.findall(r'name="token" value="([^"]+)"', response.text)[0]
+    statuses = [
+        running.post(
+            "asks", {**HTMX, "x-forwarded-for": f"203.0.113.{n}"}, question="How?", token=token
+        ).status_code
+        for n in range(3)
+    ]
+    assert statuses == [200, 200, 429]
 
 
 def test_a_service_that_is_away_is_said_to_be(box: Callable[..., Box], service: Service) -> None:

@@ -94,16 +94,32 @@ def test_strangers_can_be_kept_out() -> None:
 def test_visitors_are_pseudonyms_of_person_cookie_or_address() -> None:
     named = Visitors(WidgetSettings(secret="s", person_header="x-email"))
     jo = named.of(request(x_email="jo@example.com"))
-    assert jo == Visitor(jo.id, "jo@example.com")
+    assert jo == Visitor(jo.id, jo.id, "jo@example.com")
     assert jo.id == named.of(request("198.51.100.1", x_email="jo@example.com")).id
     strange = Visitors(WidgetSettings(secret="s", visitors="cookie"))
     one = strange.of(request(cookie="askdocs_visitor=abc"))
-    assert one == strange.of(request("198.51.100.1", cookie="askdocs_visitor=abc"))
-    assert one != strange.of(request(cookie="askdocs_visitor=abd"))
+    assert one.id == strange.of(request("198.51.100.1", cookie="askdocs_visitor=abc")).id
+    other = strange.of(request(cookie="askdocs_visitor=abd"))
+    assert one.id != other.id
+    assert one.counted == other.counted  # a new cookie is no new visitor to the limiter
     address = strange.of(request())
     assert address == strange.of(request())
+    assert address.counted == one.counted
     assert address != strange.of(request("198.51.100.1"))
-    assert address != strange.of(request(user_agent="Other"))
+    assert address == strange.of(request(user_agent="Other"))
     assert len({jo.id, one.id, address.id}) == 3
     assert Visitors(WidgetSettings(secret="t")).of(request()).id != address.id
     assert "203.0.113.9" not in address.id
+
+
+def test_a_visitor_is_limited_by_address_or_by_the_64_of_ipv6() -> None:
+    visitors = Visitors(WidgetSettings(secret="s"))
+
+    def counted(address: str) -> str:
+        return visitors.of(request(address)).counted
+
+    assert counted("2001:db8:1:2::1") == counted("2001:db8:1:2:ffff:ffff:ffff:ffff")
+    assert counted("2001:db8:1:2::1") != counted("2001:db8:1:3::1")
+    assert counted("::ffff:203.0.113.9") == counted("203.0.113.9")
+    assert counted("203.0.113.9") != counted("203.0.113.10")
+    assert counted("") == counted("")  # a socket in the file system

@@ -87,12 +87,26 @@ def test_the_most_asked_are_asked_by_more_than_one_visitor(store: Store) -> None
     rows = [("How?", "1"), ("how?", "2"), ("Why?", "1"), ("Why?", "2"), ("Why?", "3")]
     rows += [("Who is Jo?", "4")] * 5 + [("Refused", "1"), ("Refused", "2")]
     for number, (question, visitor) in enumerate(rows):
-        store.asked(asked(str(number), question, visitor=visitor))
+        store.asked(asked(str(number), question, visitor=visitor, conversation=str(number)))
         answered = Answered("refused" if question == "Refused" else "answered")
         store.answered(str(number), answered)
     store.asked(asked("old", "Old?", visitor="1"), NOW - timedelta(days=40))
     found = store.most_asked(5, NOW - timedelta(days=30))
     assert [question.lower() for question in found] == ["why?", "how?"]
+
+
+@pytest.mark.parametrize(
+    "private",
+    [{"channel": "slack"}, {"channel": "mcp"}, {"conversation": "other"}, {"quote": "a passage"}],
+)
+def test_what_was_asked_behind_another_door_is_no_example(
+    store: Store, private: dict[str, str]
+) -> None:
+    for id in ("one", "two"):
+        more = {"visitor": id, "conversation": id} | private
+        store.asked(asked(id, "Is the layoff on Monday?", **more))
+        store.answered(id, Answered("answered"))
+    assert store.most_asked(5, NOW - timedelta(days=30)) == []
 
 
 def test_forgetting_takes_votes_along_and_only_what_was_meant(store: Store) -> None:

@@ -68,6 +68,17 @@
     }
   });
 
+  // A captcha is gone once it was solved, and comes back, unsolved, when that was too long ago.
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    const captcha = byId("captcha");
+    if (!captcha || detail.pathInfo?.requestPath.replace(/\?.*/, "") !== "asks") return;
+    if (detail.successful) captcha.hidden = true;
+    else if (detail.xhr.status === 403) {
+      captcha.hidden = false;
+      (window.turnstile ?? window.hcaptcha)?.reset?.();
+    }
+  });
+
   // A token lasts for minutes, an open page for days.
   const TEN_MINUTES = 600_000;
   let renewed = Date.now();
