@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from gateway.settings import Section
+from gateway.settings import Hosts, Section
 
 
 class UpSettings(Section):
@@ -18,6 +18,7 @@ class UpSettings(Section):
     gateway_port: int = Field(4000, ge=1, le=65535, description="Port of the OpenAI API.")
     widget_port: int = Field(8080, ge=1, le=65535, description="Port of the box.")
     site_port: int = Field(8000, ge=1, le=65535, description="Port of the wiki as a site.")
+    site_hosts: Hosts = ()
     engine: Literal["llama.cpp", "vllm"] = Field(
         "llama.cpp", description="Engine that is started: llama.cpp or vllm."
     )

@@ -28,6 +28,7 @@ from starlette.staticfiles import StaticFiles
 from askdocs.home import Home, read_json, write, write_json
 from gateway.edge import Edge
 from gateway.errors import AskdocsError
+from gateway.hosts import AllowedHosts, host_of
 from gateway.sources import folder, mkdocs_config, watch
 from gateway.sources.markdown import parse
 
@@ -223,6 +224,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(
+        "--name", action="append", default=[], help="a name under which it is reached, repeatable"
+    )
     parser.add_argument("--docs", type=Path, help="build the site of this folder, and follow it")
     parser.add_argument("--site-url", default="http://127.0.0.1:8000/")
     parser.add_argument("--widget-url", default="http://127.0.0.1:8080")
@@ -236,8 +240,9 @@ def main() -> None:
         except AskdocsError as error:
             sys.exit(f"site: {error}")
         threading.Thread(target=_follow, args=wanted, daemon=True).start()
+    hosts = (options.host, *host_of(options.site_url), *options.name)
     uvicorn.run(
-        app(options.root),
+        AllowedHosts(app(options.root), hosts, "site_hosts of [up], or --name"),
         http=Edge,
         ws="none",
         host=options.host,

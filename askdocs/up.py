@@ -260,6 +260,7 @@ class Up:
                 argv=[
                     *(sys.executable, "-m", "askdocs.site"),
                     *("--root", str(folder), "--port", str(self._settings.site_port)),
+                    *(f"--name={name}" for name in self._settings.site_hosts),
                 ],
                 log=self._home.logs / "site.log",
                 ready=lambda: _answers(self._site_url),

@@ -29,6 +29,7 @@ from gateway.errors import AskdocsError
 from gateway.exchange import Exchange, request_id
 from gateway.fleet import Served
 from gateway.grounding.prompt import fingerprint, instructed
+from gateway.hosts import AllowedHosts
 from gateway.http import ApiError, parse_object, read_body, send_events, send_json
 from gateway.keys import INSTALLATION
 from gateway.local import CONTEXT
@@ -490,4 +491,4 @@ def create() -> ASGIApp:
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
-    return app
+    return AllowedHosts(app, (settings.host, *settings.hosts), "hosts of [gateway]")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from gateway.settings import Section
+from gateway.settings import Hosts, Section
 
 # "@" is for versions: docs@v7. A slash would be read as a provider by some clients.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$"
@@ -99,6 +99,7 @@ class GatewaySettings(Section):
 
     host: str = Field("127.0.0.1", description="Address that the gateway listens on.")
     port: int = Field(4000, ge=1, le=65535, description="Port that the gateway listens on.")
+    hosts: Hosts = ()
     key: SecretStr | None = Field(
         None, description="The API key that clients send. Environment only."
     )

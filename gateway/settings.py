@@ -14,9 +14,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.errors import SettingsError
@@ -49,6 +49,29 @@ class Section(BaseSettings):
 
 
 S = TypeVar("S", bound=Section)
+
+_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+
+
+def _are_names(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise ValueError(
+                f"{host!r} is not a host's name; write it in lower case, without scheme, port and"
+                " path, like api.example.com, or *.example.com"
+            )
+    return hosts
+
+
+Hosts = Annotated[
+    tuple[str, ...],
+    AfterValidator(_are_names),
+    Field(
+        description="Names under which it is reached, such as api.example.com or *.example.com;"
+        " addresses, localhost and host always work."
+    ),
+]
+"""For `gateway.hosts.AllowedHosts`."""
 
 
 def load(
@@ -257,6 +280,7 @@ def _path(dotted: str) -> list[str]:
 
 __all__ = [
     "Field",
+    "Hosts",
     "SecretStr",
     "Section",
     "environment",

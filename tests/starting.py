@@ -203,6 +203,14 @@ def _is_up(url: str) -> bool:
         return False
 
 
+def refuses_other_hosts(port: int, path: str, setting: str) -> bool:
+    """Does what listens there answer 421 to a name that nobody listed?"""
+    url = f"http://127.0.0.1:{port}{path}"
+    reply = httpx.get(url, headers={"host": f"evil.example:{port}"}, trust_env=False)
+    named = httpx.get(url, headers={"host": f"localhost:{port}"}, trust_env=False)
+    return reply.status_code == 421 and setting in reply.text and named.status_code < 421
+
+
 def is_behind_the_edge(port: int) -> bool:
     """Does what listens there refuse what is not HTTP as `gateway.edge` does?"""
     with socket.create_connection(("127.0.0.1", port), 5) as connection:

@@ -9,6 +9,7 @@ import uvicorn
 
 from gateway.edge import Edge
 from gateway.errors import AskdocsError
+from gateway.hosts import AllowedHosts, host_of
 from gateway.process import prepare
 from gateway.settings import load
 from widget.app import create_app
@@ -45,8 +46,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for every question
     app = create_app(settings)
+    hosts = (settings.host, *host_of(settings.public_url), *settings.hosts)
     config = uvicorn.Config(
-        app,
+        AllowedHosts(app, hosts, "hosts of [widget]"),
         http=Edge,
         ws="none",
         host=settings.host,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from gateway.settings import Section
+from gateway.settings import Hosts, Section
 from widget.origins import web_address
 
 # What a CSP source may look like; a path or a trailing slash would make it match nothing, silently.
@@ -26,6 +26,7 @@ class WidgetSettings(Section):
 
     host: str = Field("127.0.0.1", description="Address that the widget listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port that the widget listens on.")
+    hosts: Hosts = ()
     gateway_url: str = Field(
         "http://127.0.0.1:4000/v1", description="Base URL of the gateway, with /v1."
     )

@@ -14,7 +14,7 @@ from askdocs import site
 from askdocs.home import Home
 from gateway.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
-from tests.starting import is_behind_the_edge
+from tests.starting import is_behind_the_edge, refuses_other_hosts
 
 pytestmark = pytest.mark.slow
 
@@ -223,6 +223,7 @@ def test_the_server_builds_shows_pages_follows_them_and_ends_at_a_signal(
             assert http.get("/nowhere/").status_code == 404
             assert http.get("/..%2fkey").status_code == 404
             assert is_behind_the_edge(port)
+            assert refuses_other_hosts(port, "/ports/", "site_hosts")
             (wiki / "ports.md").write_text("# Ports\n\nThe gateway listens on port 5000.\n")
             while "listens on port 5000" not in http.get("/ports/").text:
                 assert time.monotonic() < deadline

@@ -73,7 +73,7 @@ class Response:
 def request(method: str, path: str, headers: dict[str, str] | None = None) -> bytes:
     lines = [
         f"{method} {path} HTTP/1.1",
-        "host: gateway",
+        "host: localhost",
         *[f"{name}: {value}" for name, value in (headers or {}).items()],
     ]
     if "authorization" not in (headers or {}):
@@ -489,7 +489,7 @@ def test_a_key_with_a_control_character_is_refused(gateway: Gateway, control: st
 @pytest.mark.parametrize("name", ["x-api-key", "api-key"])
 @pytest.mark.parametrize("value", ["", "no", "\xfc\xff", KEY[:-1]])
 def test_a_wrong_key_in_another_header_is_refused(gateway: Gateway, name: str, value: str) -> None:
-    raw = f"GET /v1/models HTTP/1.1\r\nhost: x\r\n{name}: {value}\r\n\r\n".encode("latin-1")
+    raw = f"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n{name}: {value}\r\n\r\n".encode("latin-1")
     refused(gateway.send(raw), (401,))
 
 
@@ -583,6 +583,12 @@ def test_a_path_of_another_host_is_no_way_out(gateway: Gateway) -> None:
     refused(gateway.send(request("CONNECT", "127.0.0.1:22")))
 
 
+def test_another_host_is_refused_before_the_key(gateway: Gateway) -> None:
+    assert starting.refuses_other_hosts(gateway.port, "/v1/models", "hosts of [gateway]")
+    probe = gateway.send(b"GET /health HTTP/1.1\r\nhost: pod-17.svc\r\n\r\n")
+    assert probe.status == 200
+
+
 def test_a_websocket_is_refused(gateway: Gateway) -> None:
     headers = {
         "connection": "upgrade",
@@ -597,7 +603,11 @@ def test_a_websocket_is_refused(gateway: Gateway) -> None:
 
 
 def framed(*headers: str, body: bytes = b"") -> bytes:
-    lines = ["POST /v1/chat/completions HTTP/1.1", "host: x", f"authorization: Bearer {KEY}"]
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        "host: localhost",
+        f"authorization: Bearer {KEY}",
+    ]
     return ("\r\n".join([*lines, *headers]) + "\r\n\r\n").encode("latin-1") + body
 
 
@@ -621,12 +631,12 @@ NO_HTTP = {
     "chunk too long": framed("transfer-encoding: chunked", body=b"3\r\nabcdef\r\n0\r\n\r\n"),
     "garbage": b"GARBAGE\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,
-    "HTTP/9.9": b"GET / HTTP/9.9\r\nhost: x\r\n\r\n",
-    "no colon": b"GET /v1/models HTTP/1.1\r\nhost: x\r\nno colon here\r\n\r\n",
-    "space in a name": b"GET /v1/models HTTP/1.1\r\nhost: x\r\nbad name: y\r\n\r\n",
-    "NUL in a value": b"GET /v1/models HTTP/1.1\r\nhost: x\r\nx: a\x00b\r\n\r\n",
-    "spaces in the path": b"GET /a b c HTTP/1.1\r\nhost: x\r\n\r\n",
-    "unknown method": b"FOO /v1/models HTTP/1.1\r\nhost: x\r\n\r\n",
+    "HTTP/9.9": b"GET / HTTP/9.9\r\nhost: localhost\r\n\r\n",
+    "no colon": b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nno colon here\r\n\r\n",
+    "space in a name": b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nbad name: y\r\n\r\n",
+    "NUL in a value": b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx: a\x00b\r\n\r\n",
+    "spaces in the path": b"GET /a b c HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    "unknown method": b"FOO /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }
 
@@ -672,7 +682,7 @@ def next_status(stream: Any) -> int:
         framed(f"x: {'y' * 1_000_000}", f"content-length: {LENGTH}"),
         framed(f"{'x' * 1_000_000}: y", f"content-length: {LENGTH}"),
         framed(*["cookie: " + "z" * 1000] * 1000),
-        b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
         b"G" * 1_000_000,
     ],
     ids=["10,000 headers", "long value", "long name", "many cookies", "long path", "long method"],
@@ -695,8 +705,8 @@ def test_a_request_id_of_the_client_is_kept_if_it_is_plain(gateway: Gateway) -> 
 # What a slow client sends at first, and then each second.
 SLOW = {
     "no byte": (b"", b""),
-    "half a head": (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n", b""),
-    "head in drops": (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n", b"x-a: b\r\n"),
+    "half a head": (b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n", b""),
+    "head in drops": (b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n", b"x-a: b\r\n"),
     "no body": (framed(f"content-length: {LENGTH}"), b""),
     "half a body": (framed(f"content-length: {LENGTH}", body=GOOD_BODY[:-5]), b""),
     "no chunk": (framed("transfer-encoding: chunked"), b""),

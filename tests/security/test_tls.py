@@ -124,7 +124,12 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
         url = f"http://127.0.0.1:{engine.server_port}/v1"
         port = free_port()
         with (
-            starting.gateway(folder, gateway_engine_url=url, gateway_engine_model="halting") as g,
+            starting.gateway(
+                folder,
+                gateway_engine_url=url,
+                gateway_engine_model="halting",
+                gateway_hosts=API,
+            ) as g,
             _started(
                 [sys.executable, "-m", "widget"],
                 folder / "widget.log",
@@ -132,6 +137,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
                 ASKDOCS_WIDGET_GATEWAY_URL=g.url,
                 ASKDOCS_WIDGET_GATEWAY_KEY=starting.KEY,
                 ASKDOCS_WIDGET_MODEL="base",
+                ASKDOCS_WIDGET_PUBLIC_URL=f"https://{ASK}",
                 ASKDOCS_WIDGET_PERSON_HEADER="x-forwarded-email",
                 ASKDOCS_WIDGET_REVIEWERS="ann@example.com",
             ),

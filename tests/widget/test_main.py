@@ -7,7 +7,7 @@ import time
 
 import httpx
 
-from tests.starting import is_behind_the_edge
+from tests.starting import is_behind_the_edge, refuses_other_hosts
 from tests.widget.conftest import Box
 from tests.widget.stand_in import Reply, StandIn, answer, serve
 from tests.widget.test_app import ask, events
@@ -37,6 +37,7 @@ def test_a_stop_signal_ends_open_streams_within_three_seconds() -> None:
                 except httpx.ConnectError:
                     time.sleep(0.05)
             assert is_behind_the_edge(port)
+            assert refuses_other_hosts(port, "/box", "hosts of [widget]")
             stream = events(box, ask(box))
             assert next(stream)[0] == "answer"
             began = time.monotonic()
