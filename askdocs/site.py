@@ -31,10 +31,13 @@ from gateway.errors import AskdocsError
 from gateway.hosts import AllowedHosts, host_of
 from gateway.sources import folder, mkdocs_config, watch
 from gateway.sources.markdown import parse
+from gateway.sources.tree import Tree
 
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
 # How MkDocs names a page that it, or an extension, fails at, before it gives the whole build up.
 _FAILED = re.compile(r"^ERROR +-  ?Error (?:reading|building) page '(.+?)': *(.*)$", re.M)
+# Seconds that a build may take, and one more for each page: MkDocs renders dozens a second.
+PATIENCE = 600
 # Builds that are begun again without such a page.
 _ATTEMPTS = 10
 
@@ -44,7 +47,7 @@ def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, 
     return {
         "site_name": _name(docs),
         "site_url": site_url,
-        "docs_dir": str(docs.absolute()),
+        "docs_dir": str(_pages(home)),
         "site_dir": str(_beside(home)),
         "use_directory_urls": True,
         "theme": {
@@ -64,7 +67,7 @@ def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, 
                 },
             ],
         },
-        "markdown_extensions": mkdocs_config.extensions(docs),
+        "markdown_extensions": mkdocs_config.extensions(_pages(home)),
         "plugins": ["search"],
         "hooks": [str(_HOOK)],
         "extra_javascript": [f"{widget_url}/embed.js"],
@@ -96,9 +99,17 @@ async def build(
         return False
     marker.unlink(missing_ok=True)
     log = home.logs / "site-build.log"
+    _lay_out(docs, _pages(home))
+    patience = PATIENCE + sum(1 for _ in folder.files(docs))
     for _ in range(_ATTEMPTS):
         settings["exclude_docs"] = _patterns(left_out)
-        code = await _mkdocs(settings, home, log)
+        try:
+            code = await asyncio.wait_for(_mkdocs(settings, home, log), patience)
+        except TimeoutError:
+            raise AskdocsError(
+                f"MkDocs did not finish {docs} within {patience / 60:.0f} minutes: one of its pages"
+                f" may be what it hangs at (its own words are in {log})"
+            ) from None
         said = log.read_text(errors="replace")
         failed = _FAILED.search(said) if code else None
         if failed is None or failed[1] in left_out:
@@ -114,6 +125,24 @@ async def build(
     _replace(home)
     write_json(marker, {"digest": digest})
     return True
+
+
+def _pages(home: Home) -> Path:
+    return home.root / "site.pages"
+
+
+def _lay_out(docs: Path, pages: Path) -> None:
+    """A folder of links to the files that the site may show, for MkDocs to read.
+
+    MkDocs follows every link in a folder, and copies what is there: `all -> /` too.
+    """
+    tree = Tree(docs)
+    shutil.rmtree(pages, ignore_errors=True)
+    pages.mkdir()
+    for path in sorted(tree.files):
+        link = pages / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.realpath(docs / path))
 
 
 def _patterns(paths: list[str]) -> str:
@@ -161,26 +190,28 @@ def _name(docs: Path) -> str:
     """The title of the wiki's front page, else the name of its folder."""
     for front in ("index.md", "README.md"):
         with contextlib.suppress(OSError, ValueError):
-            return parse(front, (docs / front).read_text(encoding="utf-8"), "").title
+            return parse(front, Tree(docs).text(front), "").title
     place = docs.absolute()
     name = place.parent.name if place.name in ("docs", "doc", "wiki", "content") else place.name
     return name or "Wiki"
 
 
 def _unreadable(docs: Path) -> Iterator[str]:
-    for path in folder.files(docs):
+    tree = Tree(docs)
+    for file in folder.files(docs):
+        path = file.relative_to(docs).as_posix()
         try:
-            path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            yield path.relative_to(docs).as_posix()
+            tree.text(path)
+        except (OSError, ValueError):
+            yield path
 
 
 def _digest(docs: Path, text: str) -> str:
     sha = hashlib.sha256(text.encode() + _HOOK.read_bytes())
-    for path in sorted(docs.rglob("*")):
-        if path.is_file():
-            seen = path.stat()
-            sha.update(f"{path} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+    for name in sorted(Tree(docs).files):
+        with contextlib.suppress(OSError):  # taken away meanwhile
+            seen = (docs / name).stat()
+            sha.update(f"{docs / name} {seen.st_size} {seen.st_mtime_ns}\n".encode())
     return sha.hexdigest()
 
 

@@ -16,6 +16,7 @@ from gateway.sources.source import Broken
 from gateway.sources.spec import Spec, is_address
 from gateway.sources.sync import Writing
 from gateway.sources.tree import Tree
+from gateway.sources.within import Bounds
 from gateway.wiki_index import sync_named
 
 LOOKED_AT = 100
@@ -149,4 +150,5 @@ def _pages(docs: Path) -> Path:
     """The folder of the pages, where `docs` is a project that has them in a folder of its own."""
     root = docs.absolute()
     content = detect(root).content
-    return content if root in content.parents and Tree(content).markdown else docs
+    is_inside = root in content.parents and Bounds(root).holds(content)
+    return content if is_inside and Tree(content).markdown else docs

@@ -87,9 +87,12 @@ class Docusaurus:
             there = addresses.join(self._site_url, named)
             url = self._by_path.get(urlsplit(there).path.rstrip("/"))
             file = posixpath.normpath(named.lstrip("/"))
-            if url is None and not file.startswith("..") and (self._static / file).is_file():
+            if url is None and not file.startswith("..") and self._is_static(file):
                 url = there
         return target if url is None else addresses.relative(here, url + rest)
+
+    def _is_static(self, name: str) -> bool:
+        return self.tree.bounds.is_file(self._static / name)
 
     def _file(self, path: str, named: str) -> str | None:
         """The address of the page that a link to a file leads to."""
@@ -118,13 +121,13 @@ class Docusaurus:
 
 def opened(found: Found, site_url: str) -> Docusaurus:
     """The docs of a docusaurus.config.js, or of a folder without one."""
-    config = load(found.settings) if found.settings else Config()
-    if found.settings and found.content != found.settings.parent / config.path:
-        # A second set of pages, which the configuration does not name where it can be read.
-        within = found.content.relative_to(found.settings.parent).as_posix()
-        config = replace(config, path=within, route=within)
+    config = load(found.settings, found.bounds) if found.settings else Config()
     site = found.settings.parent if found.settings else found.content.parent
-    return Docusaurus(Tree(found.content), config, site_url, site / "static")
+    if found.settings and found.content.resolve() != (site / config.path).resolve():
+        # A second set of pages, which the configuration does not name where it can be read.
+        within = found.content.relative_to(site).as_posix()
+        config = replace(config, path=within, route=within)
+    return Docusaurus(Tree(found.content, found.bounds), config, site_url, site / "static")
 
 
 def _places(config: Config, site_url: str) -> tuple[str, str]:

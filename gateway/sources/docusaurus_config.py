@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.sources import js_config
+from gateway.sources.within import Bounds
 
 NAMES = tuple(f"docusaurus.config.{suffix}" for suffix in ("js", "ts", "mjs", "cjs", "mts", "cts"))
 _DOCS = re.compile(r"\bdocs:\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
@@ -23,9 +24,9 @@ class Config:
     number_prefixes: bool = True
 
 
-def load(file: Path) -> Config:
+def load(file: Path, bounds: Bounds) -> Config:
     """Read a configuration; what is not written plainly, or cannot be read, is the default."""
-    text = js_config.read(file)
+    text = js_config.read(file, bounds)
     docs = match[1] if (match := _DOCS.search(text)) else ""
     route = js_config.string("routeBasePath", docs)
     return Config(

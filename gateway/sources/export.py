@@ -14,7 +14,7 @@ from gateway.sources import html
 from gateway.sources.document import SPECIAL, Head, head_of
 from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, LeftOut, Unchanged
 from gateway.sources.titles import Affixes
-from gateway.sources.tree import Tree, file_url, read, unbuilt
+from gateway.sources.tree import Tree, file_url, unbuilt
 
 SUFFIXES = (".html", ".htm", ".xhtml")
 # Markup is a few times its text, so a page may be larger here than in Markdown.
@@ -64,6 +64,7 @@ class HtmlFolder:
             )
         yield from export.broken
         yield from export.tree.unlisted(known)
+        yield from export.tree.outside
         yield from export.left_out
         for path, file in export.files.items():
             stamp = export.stamp(file)
@@ -72,7 +73,7 @@ class HtmlFolder:
                 continue
             try:
                 page = html.page(
-                    read(self.root / path, LARGEST),
+                    export.tree.data(path, LARGEST),
                     path,
                     export.urls[path],
                     served=file.served,
@@ -111,7 +112,7 @@ class _Export:
                 self.left_out.append(LeftOut(path, why))
                 continue
             try:
-                data = read(root / path, LARGEST)
+                data = self.tree.data(path, LARGEST)
                 served = self._served(path)
                 head = head_of(data, served)
             except (OSError, ValueError) as error:

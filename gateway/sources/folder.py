@@ -1,5 +1,6 @@
 """A wiki as a folder of Markdown files."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,6 +56,7 @@ class Folder:
             raise _none_at_all(self.root)
         yield from flavour.problems
         yield from flavour.tree.unlisted(known)
+        yield from (link for link in flavour.tree.outside if link.path.startswith(within))
         for path in flavour.tree.markdown:
             if path.startswith(within) and path not in flavour.urls:
                 yield LeftOut(path, "not published")
@@ -93,6 +95,11 @@ def _why(error: Exception) -> str:
 
 def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
     found = detect(root, kind)
+    if not found.bounds.holds(found.content):
+        raise AskdocsError(
+            f"{found.settings} says that its pages are in {os.path.abspath(found.content)}, outside"
+            f" of {found.bounds.folder}: name a folder that holds both"
+        )
     return _MAKERS[found.kind](found, site_url)
 
 

@@ -113,17 +113,18 @@ class GitBook:
         inside = bool(name) and not name.startswith("..") and name.endswith(".md")
         text = trail.file(name) if inside else None
         if text is None:
-            trail.missing(above[-1], rest, match[1] if match else rest)
+            trail.missing(above[-1], rest, match[1] if match else rest, name)
         elif name not in above and len(above) < _DEEPEST:
             yield from ["", *self._plain(front_matter(text)[0], trail, (*above, name)), ""]
 
 
 def opened(found: Project, site_url: str) -> GitBook:
     """The book of a `.gitbook.yaml` or a SUMMARY.md, or a folder without them."""
-    has_settings = found.settings is not None and found.settings.name == NAME
-    config = load(found.settings) if has_settings and found.settings else Config(found.content)
+    config = Config(found.content)
+    if found.settings is not None and found.settings.name == NAME:
+        config = load(found.settings, found.bounds)
     try:
-        return GitBook(Tree(found.content), config, site_url)
+        return GitBook(Tree(found.content, found.bounds), config, site_url)
     except (OSError, ValueError) as error:
         file = found.content / config.summary
         raise AskdocsError(

@@ -13,6 +13,8 @@ from markdown_it import MarkdownIt
 
 from gateway.sources import addresses
 from gateway.sources.commonmark import plain
+from gateway.sources.js_config import LARGEST
+from gateway.sources.within import Bounds
 
 NAME = ".gitbook.yaml"
 
@@ -27,11 +29,11 @@ class Config:
     summary: str = "SUMMARY.md"
 
 
-def load(file: Path) -> Config:
+def load(file: Path, bounds: Bounds) -> Config:
     """Read a `.gitbook.yaml`; one that cannot be read says nothing."""
     said: Any = None
     with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        said = yaml.safe_load(bounds.read(file, LARGEST))
     said = said if isinstance(said, dict) else {}
     structure = said.get("structure")
     structure = structure if isinstance(structure, dict) else {}

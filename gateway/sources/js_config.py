@@ -3,6 +3,11 @@
 import re
 from pathlib import Path
 
+from gateway.sources.tree import decode
+from gateway.sources.within import Bounds
+
+# More than this is no configuration that people write.
+LARGEST = 2**20
 # A comment, or a text, in which none begins: '**/drafts/**', 'https://x'.
 _COMMENT = re.compile(
     r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|/\*.*?\*/|(?<![:\w])//[^\n]*""",
@@ -10,10 +15,10 @@ _COMMENT = re.compile(
 )
 
 
-def read(file: Path) -> str:
+def read(file: Path, bounds: Bounds) -> str:
     """The program without its comments; empty where it cannot be read."""
     try:
-        return _COMMENT.sub(lambda found: found[1] or "", file.read_text(encoding="utf-8"))
+        return _COMMENT.sub(lambda found: found[1] or "", decode(bounds.read(file, LARGEST)))
     except (OSError, ValueError):
         return ""
 

@@ -86,7 +86,7 @@ def read(
         is_loop = included in (*above, path)
         inner = "" if is_loop else trail.file(included) if included else None
         if inner is None:
-            trail.missing(path, name, name)
+            trail.missing(path, name, name, included)
         if not inner or len(above) >= _DEEPEST:
             continue
         parts, below = read(included, inner, trail, site_path, (*above, path))

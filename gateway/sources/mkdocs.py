@@ -81,11 +81,11 @@ class MkDocs:
 
 def opened(found: Found, site_url: str) -> MkDocs:
     """The wiki of a mkdocs.yml, or of a folder without one."""
-    tree = Tree(found.content)
+    tree = Tree(found.content, found.bounds)
     if found.settings is None:
         return MkDocs(tree, mkdocs_config.default(found.content), site_url)
     try:
-        config = mkdocs_config.load(found.settings)
+        config = mkdocs_config.load(found.settings, found.bounds)
         return MkDocs(tree, config, site_url or config.site_url)
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The last two are what Python-Markdown says of options that an extension does not have.

@@ -11,6 +11,9 @@ from typing import Any
 
 import yaml
 
+from gateway.sources.js_config import LARGEST
+from gateway.sources.within import Bounds, Outside
+
 NAMES = ("mkdocs.yml", "mkdocs.yaml")
 # Extensions are code: these are read, because they come with this program. `abbr` and the like are
 # short for `markdown.extensions.abbr`.
@@ -75,22 +78,22 @@ def extensions(docs: Path) -> list[str | dict[str, dict[str, Any]]]:
     ]
 
 
-def docs_dir(file: Path) -> Path:
+def docs_dir(file: Path, bounds: Bounds) -> Path:
     """The folder of the pages of a mkdocs.yml; the usual one where it cannot be read."""
     try:
-        return load(file).docs_dir or file.parent / "docs"
+        return load(file, bounds).docs_dir or file.parent / "docs"
     except (OSError, ValueError):
         return file.parent / "docs"
 
 
-def load(file: Path) -> Config:
-    """The settings in mkdocs.yml.
+def load(file: Path, bounds: Bounds) -> Config:
+    """The settings in mkdocs.yml, and in those that it inherits from within `bounds`.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is not YAML, or no mapping.
     """
-    found = _read(file)
+    found = _read(file, bounds)
     docs = found.get("docs_dir")
     exclude = found.get("exclude_docs")
     drafts = found.get("draft_docs")
@@ -184,17 +187,18 @@ def _bases(written: Any, base: Path, docs: Path) -> list[str]:
     return bases
 
 
-def _read(file: Path, above: int = 0) -> dict[str, Any]:
+def _read(file: Path, bounds: Bounds, above: int = 0) -> dict[str, Any]:
     try:
-        with file.open("rb") as stream:
-            found = yaml.load(stream, _Loader)  # noqa: S506 -- a SafeLoader
+        found = yaml.load(bounds.read(file, LARGEST), _Loader)  # noqa: S506 -- a SafeLoader
+    except Outside as error:
+        raise ValueError(f"inherits from {file}, {error}") from None
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
         raise ValueError("no settings in it")
     inherited = found.pop("INHERIT", None)
     if isinstance(inherited, str) and above < 5:
-        return _merged(_read(file.parent / inherited, above + 1), found)
+        return _merged(_read(file.parent / inherited, bounds, above + 1), found)
     return found
 
 

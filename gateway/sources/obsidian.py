@@ -187,7 +187,7 @@ class Obsidian:
 
 def opened(found: Found, site_url: str) -> Obsidian:
     """The vault that a folder is, or is in."""
-    return Obsidian(Tree(found.content), site_url)
+    return Obsidian(Tree(found.content, found.bounds), site_url)
 
 
 def _encoded(text: str) -> str:

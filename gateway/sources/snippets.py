@@ -40,28 +40,31 @@ class Snippets:
         if not any("8<" in line for line in lines):
             return lines
         self._reader.trail = trail
-        self._reader.missing = []
+        self._reader.missing = {}
         expanded: list[str] = self._reader.run(list(lines))
-        for name in self._reader.missing:
-            trail.missing(path, name, f"the snippet {name}")
+        for name, known_as in self._reader.missing.items():
+            trail.missing(path, name, f"the snippet {name}", known_as)
         return expanded
 
 
 class _Reader(SnippetPreprocessor):  # type: ignore[misc]
     root: str
     trail: Trail
-    missing: list[str]
+    missing: dict[str, str]
+    """The snippets that were not found, with the last place where they were looked for."""
 
     def get_snippet_path(self, path: str) -> str | None:
         """Where the snippet is, noted in the trail with the places where it was looked for."""
+        looked = ""
         for base in self.base_path:
             is_file = os.path.isfile(base)  # a base may be the only file that is meant
             name = os.path.normpath(os.path.join(os.path.dirname(base) if is_file else base, path))
             if name != base if is_file else not name.startswith(base.rstrip(os.sep) + os.sep):
                 continue
-            if self.trail.file(self._known_as(name)) is not None:
+            looked = self._known_as(name)
+            if self.trail.file(looked) is not None:
                 return name
-        self.missing.append(path)
+        self.missing[path] = looked
         return None
 
     def read_lines(self, path: str) -> list[str]:

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from gateway.sources import addresses
 from gateway.sources.source import Broken
 from gateway.sources.tree import decode
+from gateway.sources.within import Outside
 
 Read = Callable[[str], str]
 Resolve = Callable[[str], str]
@@ -35,6 +36,7 @@ class Trail:
         self._read = read
         self._resolve = resolve
         self._files: dict[str, str | None] = {}
+        self._outside: dict[str, str] = {}
         self._links: dict[str, str] = {}
         self.problems: list[Broken] = []
         """What the page lacks: told beside the page, which is read all the same."""
@@ -44,6 +46,9 @@ class Trail:
         if name not in self._files:
             try:
                 self._files[name] = self._read(name)
+            except Outside as error:
+                self._files[name] = None
+                self._outside[name] = str(error)
             except (OSError, ValueError):
                 self._files[name] = None
         return self._files[name]
@@ -56,16 +61,17 @@ class Trail:
             self._links[target] = self._resolve(target)
         return self._links[target]
 
-    def missing(self, file: str, written: str, what: str) -> None:
-        """Note that `what` is not there, which the line of `file` that has `written` names.
+    def missing(self, file: str, written: str, what: str, name: str = "") -> None:
+        """Note that `what` could not be put in, which the line of `file` that has `written` names.
 
-        `file` is the page's own or one that it includes.
+        `file` is the page's own or one that it includes, `name` the one that was asked for.
         """
         text = decode(self._data) if file == self._path else self.file(file) or ""
         lines = text.split("\n")
         line = next((n for n, line in enumerate(lines, 1) if written in line), None)
         place = f"{file}:{line}" if line else file
-        self.problems.append(Broken(place, f"{what} is not there, and is left out"))
+        why = self._outside.get(name, "not there")
+        self.problems.append(Broken(place, f"{what} is {why}, and is left out"))
 
     def link_in(self, file: str, target: str) -> str:
         """Where a link leads that is written in `file`: the page's own, or one it includes."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gateway.sources.source import Broken, LeftOut
+from gateway.sources.within import Bounds
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkdn", ".mkd", ".mdx")
 # A page is a document for people; more than this is a log or a dump, and would stall every build.
@@ -24,10 +25,19 @@ class Tree:
     """A folder as it is now: which files it holds, and their text.
 
     Hidden files and folders and those of package managers are left out. A folder that is reached
-    by several ways, or by a link that leads back up, is read once.
+    by several ways, or by a link that leads back up, is read once. Links that lead out of the
+    bounds are left out.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, bounds: Bounds | None = None) -> None:
+        """
+        Args:
+            root: the folder.
+            bounds: what pages may include files of; where None, the folder.
+        """
+        self.outside: list[LeftOut] = []
+        """Links that lead out of the bounds; known after `files`."""
+        self.bounds = bounds or Bounds(root)
         self.unreadable: dict[str, str] = {}
         """Folders whose files could not be listed, with the reason; known after `files`."""
         self.root = Path(os.path.abspath(root))
@@ -55,6 +65,11 @@ class Tree:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith(".") or not _is_text(entry.name):
                         continue
+                    if entry.is_symlink() and not self.bounds.holds(entry.path):
+                        if os.path.exists(entry.path):
+                            outside = f"link that leads out of {self.bounds.folder}"
+                            self.outside.append(LeftOut(entry.path[cut:], outside))
+                        continue
                     if _is_folder(entry):
                         if entry.name not in _NOT_PAGES:
                             (links if entry.is_symlink() else pending).append(entry.path)
@@ -81,14 +96,14 @@ class Tree:
             within = f"{folder}/" if folder else ""
             yield from (Broken(path, why) for path in known if path.startswith(within))
 
-    def data(self, path: str) -> bytes:
+    def data(self, path: str, largest: int = LARGEST) -> bytes:
         """The bytes of a file.
 
         Raises:
             OSError: it cannot be read.
-            ValueError: it is larger than LARGEST.
+            ValueError: it is larger than `largest` bytes, or outside of the bounds.
         """
-        return read(self.root / path, LARGEST)
+        return self.bounds.read(self.root / path, largest)
 
     def text(self, path: str) -> str:
         """The text of a file: see `decode`. Raises as `data`, and ValueError if it is not UTF-8."""
@@ -99,20 +114,6 @@ def unbuilt(paths: Iterable[str]) -> list[LeftOut]:
     """The files among `paths` that their generator has to make HTML of first."""
     suffixes = ((path, os.path.splitext(path)[1].lower()) for path in sorted(paths))
     return [LeftOut(path, _UNBUILT[suffix]) for path, suffix in suffixes if suffix in _UNBUILT]
-
-
-def read(file: Path, largest: int) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is larger than so many bytes.
-    """
-    with file.open("rb") as opened:
-        data = opened.read(largest + 1)
-    if len(data) > largest:
-        raise ValueError(f"larger than {largest // 2**20} MiB")
-    return data
 
 
 def decode(data: bytes) -> str:

@@ -75,10 +75,13 @@ class VitePress:
         for file in files:
             if file in self.urls:
                 return addresses.relative(self.urls[path], self.urls[file] + rest)
-        if named.startswith("/") and (self._public / named.lstrip("/")).is_file():
+        if named.startswith("/") and self._is_public(named.lstrip("/")):
             there = addresses.join(self._site_url, named)
             return addresses.relative(self.urls[path], there + rest)
         return target
+
+    def _is_public(self, name: str) -> bool:
+        return self.tree.bounds.is_file(self._public / name)
 
     def page(self, path: str, text: str, trail: Trail) -> Page:
         body, front = front_matter(text)
@@ -137,14 +140,14 @@ class VitePress:
         name = _named_file(written, above[-1])
         text = None if name.startswith("..") else trail.file(name)
         if text is None:
-            trail.missing(above[-1], written, written)
+            trail.missing(above[-1], written, written, name)
         return text
 
 
 def opened(found: Project, site_url: str) -> VitePress:
     """The pages of a .vitepress/config, or of a folder without one."""
-    config = load(found.settings) if found.settings else Config()
-    return VitePress(Tree(found.content), config, site_url, found.content / "public")
+    config = load(found.settings, found.bounds) if found.settings else Config()
+    return VitePress(Tree(found.content, found.bounds), config, site_url, found.content / "public")
 
 
 def _named_file(written: str, file: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.sources import js_config
+from gateway.sources.within import Bounds
 
 NAMES = tuple(f".vitepress/config.{suffix}" for suffix in ("mts", "ts", "mjs", "js")) + tuple(
     f".vitepress/config/index.{suffix}" for suffix in ("mts", "ts", "mjs", "js")
@@ -22,9 +23,9 @@ class Config:
     excluded: tuple[str, ...] = ()
 
 
-def load(file: Path) -> Config:
+def load(file: Path, bounds: Bounds) -> Config:
     """Read a configuration; what is not written plainly, or cannot be read, is the default."""
-    text = js_config.read(file)
+    text = js_config.read(file, bounds)
     host, base = js_config.string("hostname", text), js_config.string("base", text)
     return Config(
         url=f"{host.rstrip('/')}/{(base or '').strip('/')}" if host else "",

@@ -233,3 +233,25 @@ def test_the_server_builds_shows_pages_follows_them_and_ends_at_a_signal(
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_site_shows_nothing_that_a_link_leads_out_to(
+    wiki: Path, home: Home, tmp_path: Path
+) -> None:
+    """MkDocs copies all that links lead to: `all -> /` too."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("secret.md", "secret.txt", "deep/secret.txt"):
+        (outside / name).parent.mkdir(exist_ok=True)
+        (outside / name).write_text("the password is tomato")
+    (wiki / "secret.md").symlink_to(outside / "secret.md")
+    (wiki / "copied.txt").symlink_to(outside / "secret.txt")
+    (wiki / "all").symlink_to(outside)
+    (wiki / "picture.txt").write_text("own file")
+    (wiki / "again.txt").symlink_to("picture.txt")
+    (wiki / "include.md").write_text('# Include\n\n--8<-- "secret.md"\n\n--8<-- "copied.txt"\n')
+    build(wiki, home)
+    texts = {path: path.read_bytes() for path in home.site.rglob("*") if path.is_file()}
+    assert not [path for path, text in texts.items() if b"tomato" in text]
+    assert (home.site / "again.txt").read_text() == (home.site / "picture.txt").read_text()
+    assert (home.site / "include" / "index.html").is_file()

@@ -202,13 +202,13 @@ def test_folders_of_packages_and_hidden_ones_are_left_out(write: Write) -> None:
     assert set(pages(root)) == {"a.md", "b/c.md"}
 
 
-def test_links_between_folders_lead_in_no_circle(write: Write, tmp_path: Path) -> None:
+def test_links_between_folders_lead_in_no_circle(write: Write) -> None:
     root = write({"a/b.md": "text"})
     (root / "a" / "up").symlink_to(root)
     (root / "a" / "self").symlink_to(root / "a")
     (root / "a" / "loop").symlink_to("loop")
     (root / "a" / "loop.md").symlink_to("loop.md")
-    other = tmp_path / "other"
+    other = root / ".other"
     other.mkdir()
     (other / "c.md").write_text("text")
     (other / "back").symlink_to(root)

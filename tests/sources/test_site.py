@@ -469,6 +469,7 @@ _RAW = zlib.compressobj(wbits=-15)
         ("deflate", zlib.compress(_PAGE)),
         ("deflate", _RAW.compress(_PAGE) + _RAW.flush()),
     ],
+    ids=itertools.count(),
 )
 def test_packed_pages_are_read(wiki: LiveSite, encoding: str, data: bytes) -> None:
     wiki.put("/docs/b", data, headers={"Content-Encoding": encoding})
@@ -485,6 +486,7 @@ def test_packed_pages_are_read(wiki: LiveSite, encoding: str, data: bytes) -> No
         ("gzip", b"no gzip", "cannot be unpacked"),
         ("gzip", gzip.compress(_PAGE)[:-20], "breaks off in the middle"),
     ],
+    ids=itertools.count(),
 )
 def test_what_unpacks_to_too_much_is_not_unpacked(
     wiki: LiveSite, encoding: str, packed: bytes, why: str

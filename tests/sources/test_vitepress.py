@@ -8,6 +8,7 @@ import pytest
 from gateway.grounding.links import absolute
 from gateway.sources.slugs import VitePressSlugger
 from gateway.sources.vitepress_config import Config, load
+from gateway.sources.within import Bounds
 from tests.sources.conftest import SITE, Write, broken, pages, places
 
 SETUP = """<script setup>
@@ -184,8 +185,10 @@ def test_a_configuration_is_read_without_its_comments_and_not_run(tmp_path: Path
         "  srcExclude: ['**/a/**', \"**/b/**\"], // it's ours\n"
         "  sitemap: { hostname: 'https://x.example' },\n  base: process.env.BASE,\n}\n"
     )
-    assert load(file) == Config("https://x.example/", ".", False, ("**/a/**", "**/b/**"))
-    assert load(tmp_path / "none.ts") == Config()
+    bounds = Bounds(tmp_path)
+    wanted = Config("https://x.example/", ".", False, ("**/a/**", "**/b/**"))
+    assert load(file, bounds) == wanted
+    assert load(tmp_path / "none.ts", bounds) == Config()
 
 
 def test_what_is_not_there_is_named(write: Write) -> None:

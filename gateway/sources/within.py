@@ -1,0 +1,98 @@
+"""Reads files of one folder, and no others.
+
+What a wiki says of itself names files: the settings of its generator, snippets, includes, links. It
+is written by whoever may write a page, and a sync reads with the rights of its own user. So all
+that a source reads of a folder, it reads through `Bounds`.
+"""
+
+import errno
+import os
+from pathlib import Path
+from stat import S_ISREG
+
+# Inside the folder, and not its writers': they hold keys.
+_PRIVATE = frozenset((".git", ".hg", ".svn", ".env", ".askdocs"))
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+# A pipe in place of a file would keep us waiting.
+_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_IS_LINK = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+
+
+class Outside(ValueError):
+    """The file is not in the folder, or not for readers."""
+
+
+class Bounds:
+    """A folder that nothing is read outside of."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(os.path.abspath(folder))
+        self._real = os.path.realpath(folder)
+
+    def holds(self, path: Path | str) -> bool:
+        """Is the file or folder within, wherever links lead?"""
+        try:
+            self._parts(os.path.realpath(path))
+        except (Outside, OSError):
+            return False
+        return True
+
+    def is_file(self, path: Path) -> bool:
+        """Is there a file that may be read?"""
+        return self.holds(path) and path.is_file()
+
+    def read(self, path: Path, largest: int) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            OSError: it cannot be read.
+            Outside: it is not within the folder, or a link that leads out of it.
+            ValueError: it is no file, or larger than `largest` bytes.
+        """
+        handle = self._open(path)
+        try:
+            if not S_ISREG(os.fstat(handle).st_mode):
+                raise ValueError("no file, but a folder, a device or the like")
+            with os.fdopen(handle, "rb", closefd=False) as opened:
+                data = opened.read(largest + 1)
+        finally:
+            os.close(handle)
+        if len(data) > largest:
+            raise ValueError(f"larger than {largest // 2**20} MiB")
+        return data
+
+    def _open(self, path: Path) -> int:
+        """A file that was found without following links: nobody can put one in its place."""
+        written = os.path.abspath(path)
+        if written.startswith(os.path.join(self.folder, "")):
+            try:
+                return self._walk(_split(os.path.relpath(written, self.folder)))
+            except OSError as error:
+                if error.errno not in _IS_LINK:
+                    raise
+        return self._walk(self._parts(os.path.realpath(written)))
+
+    def _parts(self, real: str) -> list[str]:
+        """The names that lead from the folder to a path without links."""
+        if real != self._real and not real.startswith(os.path.join(self._real, "")):
+            raise Outside(f"outside of {self.folder}")
+        return _split(os.path.relpath(real, self._real))
+
+    def _walk(self, parts: list[str]) -> int:
+        place = os.open(self._real, _FOLDER)
+        try:
+            for part in parts[:-1]:
+                below = os.open(part, _FOLDER, dir_fd=place)
+                os.close(place)
+                place = below
+            return os.open(parts[-1], _FILE, dir_fd=place)
+        finally:
+            os.close(place)
+
+
+def _split(relative: str) -> list[str]:
+    parts = relative.split(os.sep)
+    for part in parts:
+        if part in _PRIVATE:
+            raise Outside(f"in {part}, which is not for readers")
+    return parts
