@@ -4,19 +4,17 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.aliases import BASE, DOCS
+from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.transform import Rest, Said, Transform
 from gateway.asked import Asked
 from gateway.config import GatewaySettings
-from gateway.continuation import TIMES, insistently
 from gateway.dispatch import Call, Opened, stated
 from gateway.engine import usage_so_far
-from gateway.exchange import Exchange
 from gateway.fleet import Served
 from gateway.grounding import prompt, quote
 from gateway.grounding.cite import Citations, Span, quoted
@@ -25,17 +23,12 @@ from gateway.grounding.excerpt import Excerpt, beginning
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute
 from gateway.grounding.support import SentenceGate, Support
-from gateway.http import DONE, ApiError, EventReader, broken_off, event, parse_object
-from gateway.lane import LaneError
+from gateway.http import DONE, ApiError, EventReader, broken_off, dump, event, parse_object
+from gateway.stream import with_tokens
+from gateway.tracing import Span as TraceSpan
 from gateway.wiki.page import Page, Section
 
 log = logging.getLogger("askdocs.gateway")
-
-
-class Opening(Protocol):
-    """Asks for the answer; a model that broke off is asked last. Raises ApiError."""
-
-    def __call__(self, broken: str = "") -> Awaitable[Opened]: ...
 
 
 # The instructions, the delimiters and the chat template around pages and question, in tokens.
@@ -48,12 +41,12 @@ _NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 class Choice:
     """One of the answers to a request, as it comes: what may go out, and what it rests on."""
 
-    def __init__(self, gate: SentenceGate, citations: Citations, sent: str = "") -> None:
-        """`sent` is what the client has got from an engine that broke off."""
+    def __init__(self, gate: SentenceGate, citations: Citations) -> None:
         self.gate = gate
-        self.sent = sent
+        self.heard = ""
+        """What the engine has said."""
+        self.sent = ""
         """What the client has got."""
-        self._said = 0  # characters of it that this engine has said
         self._citations = citations
         self._passed = 0
         self._begun = False
@@ -62,6 +55,7 @@ class Choice:
 
     def feed(self, text: str) -> str:
         """Take more of the answer, return what may go out now."""
+        self.heard += text
         return self._out() if self.gate.feed(text) else ""
 
     def close(self, cut: bool) -> str:
@@ -70,15 +64,6 @@ class Choice:
         if not self.gate.passed.strip():
             return prompt.REFUSAL
         return self._out().rstrip()
-
-    def unsent(self, text: str) -> str:
-        """What of the next `text` the client has not got. Raises ApiError: it has got another."""
-        again = self.sent[self._said : self._said + len(text)]
-        if not text.startswith(again):
-            raise broken_off()
-        self._said += len(text)
-        self.sent += text[len(again) :]
-        return text[len(again) :]
 
     def _out(self) -> str:
         """The sentences that have passed, with links that work from anywhere."""
@@ -118,8 +103,10 @@ class Choice:
         return [] if self.gate.refused else self._citations.sections()
 
 
-class Answer:
+class Answer(Transform):
     """One answer that stands on pages."""
+
+    keeps_alive = True
 
     def __init__(
         self,
@@ -127,19 +114,16 @@ class Answer:
         grounding: Grounding,
         asked: Asked,
         grounds: Grounds,
-        request: dict[str, Any],
+        plan: Plan,
         room: int,
-        exchange: Exchange,
-        instructions: str = "",
+        keeps_text: bool,
     ) -> None:
-        """`instructions` are the alias's."""
+        """`room`: tokens for the answer. `keeps_text`: for the log."""
         self._settings = settings
         self._asked = asked
         self._grounds = grounds
-        self._request = request
+        self._plan = plan
         self._room = room
-        self._exchange = exchange
-        self._instructions = instructions
         self._focus = grounds.focus
         quoting = self._focus if self._settings.answers == "quote" else None
         self._grammar = quote.grammar(quoting) if quoting else ""
@@ -151,164 +135,185 @@ class Answer:
         self._created = int(time.time())
         self._began = time.monotonic()
         self._head: dict[str, Any] = {}  # what all chunks of the stream have in common
-        self._repeated = 0  # times that it was asked for again
+        self._choices: list[Choice] = []
+        self._going_on: set[int] = set()
+        self._roles: set[int] = set()  # of choices whose role the client has got
+        self._is_asked = False
+        self._is_over = False
+        self._rest = Rest()
+        self._events = EventReader()
+        self._error: ApiError | None = None  # what the engine states in place of the rest
+        self._usage: dict[str, Any] | None = None  # as the engine states it
+        self._pieces = 0  # chunks with a part of an answer
+        self._keeps_text = keeps_text
+        self.question = asked.question if keeps_text else ""
 
-    def call(self) -> Call:
+    def call(self, span: TraceSpan) -> Call:
         """The request to the model."""
-        exchange = self._exchange
-        stream = self._asked.stream
         pages = "\n".join(excerpt.page.url for excerpt in self._grounds.excerpts)
         session = hashlib.blake2b(pages.encode("utf-8", "replace"), digest_size=8).hexdigest()
-        path = "/chat/completions"
-        return Call(path, exchange.scope, stream, self._body, exchange.span, session)
+        stream = self._asked.stream
+        return Call(self._plan.endpoint, self._plan.scope, stream, self._body, span, session)
 
-    async def whole(self, opening: Opening) -> dict[str, Any]:
-        """The response of a request without `stream`. Raises ApiError."""
+    @property
+    def tokens(self) -> Tokens:
+        if not self._is_asked:
+            return Tokens()
+        return tokens(self._usage) or Tokens(self._prompt_tokens(), self._pieces)
+
+    @property
+    def answer(self) -> str:
+        return "\n\n".join(choice.sent for choice in self._choices) if self._keeps_text else ""
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    @property
+    def is_enough(self) -> bool:
+        """The engine would go on; it stops when its client leaves."""
+        return self._is_over and any(choice.gate.stopped for choice in self._choices)
+
+    def start(self) -> bytes:
         self._announce()
         if not self._grounds.excerpts:
-            return self._refusal()
-        opened = await opening()
-        while (response := await self._read(opened)) is None:
-            opened = await self._again(opened, opening)
-        self._count(response.get("usage"))
+            self._is_over = True
+            return b"".join(self._refusal_chunks()) if self._asked.stream else self._refusal()
+        if self._asked.stream and self._asked.progress:
+            return event(self._chunk([], askdocs=self._reading()))
+        return b""
+
+    def begin(self, opened: Opened, rest: Rest) -> None:
+        is_anew = not any(choice.heard for choice in self._choices) or not self._asked.stream
+        self._is_asked = True
+        if not self._head:
+            self._model = opened.served.name
+        self._rest = rest
+        self._events = EventReader()
+        self._error = None
+        if is_anew:
+            self._is_quoting = self._quoted.get(opened.served.name, False)
+            number = self._plan.request.get("n") or 1
+            self._choices = [self._choice() for _ in range(number)]
+            self._going_on = set(range(number))
+
+    def feed(self, data: bytes) -> bytes:
+        out = b""
+        try:
+            for found in self._events.feed(data):
+                if self._error or found == b"[DONE]":
+                    break
+                out += self._event(found)
+        except ApiError as error:
+            self._error = error
+        except Exception:  # of an event in another shape, or of an index that cannot be read
+            log.exception("an event of the engine could not be passed on")
+            self._error = broken_off()
+        self._is_over = not self._going_on
+        return out
+
+    def said(self) -> Said | None:
+        if not any(choice.heard for choice in self._choices):
+            return Said("", 0)
+        if len(self._choices) > 1 or self._is_quoting or self._asked.logprobs:
+            return None if any(choice.sent for choice in self._choices) else self._anew()
+        if self._error:
+            return None
+        return Said(self._choices[0].heard, self._pieces)
+
+    def _anew(self) -> Said:
+        """Nothing of it has gone out: forget what was heard."""
+        self._choices = []
+        return Said("", 0)
+
+    def end(self) -> bytes:
+        if not self._is_over:
+            return event((self._error or broken_off()).body)
+        if not self._is_asked:
+            return b""  # `start` has sent all of it
+        usage = self._usage or self._estimated()
+        return (event(self._chunk([], usage=usage)) if self._asked.usage else b"") + DONE
+
+    def whole(self, body: bytes) -> bytes:
+        response = parse_object(body)
+        self._usage = response.get("usage")
         response["model"] = self._model
-        for choice in response.get("choices", []):
+        for choice, said in zip(response.get("choices", []), self._choices, strict=False):
             message = choice.get("message", {})
-            said = self.choice()
             said.hear(choice.get("logprobs"))
             self._tell(choice, said)
             text = said.feed(message.get("content") or "")
             text += said.close(cut=choice.get("finish_reason") == "length")
-            text = text.strip()
+            said.sent = text = text.strip()
             message["annotations"] = self._annotations(said, len(text))
             message["content"] = text + self._doubt(said)
             response["askdocs"] = self._facts(said)
         self._report(response.get("askdocs", {}))
-        return response
+        return dump(response)
 
-    async def stream(self, opening: Opening) -> AsyncGenerator[bytes, None]:
-        """The events of a request with `stream`. Raises ApiError."""
-        self._announce()
-        if self._asked.progress:
-            yield event(self._chunk([], askdocs=self._reading()))
-        if not self._grounds.excerpts:
-            for chunk in self._refusal_chunks():
-                yield chunk
-            return
-        opened = await opening()
-        passing = Passing(self, [""] * max(1, self._request.get("n") or 1))
-        while True:
-            async with aclosing(self._streamed(opened, passing)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-            if passing.is_over:
-                break
-            if any(passing.sent) and not self._is_repeatable(len(passing.sent)):
-                raise broken_off()
-            opened = await self._again(opened, opening)
-            passing = Passing(self, passing.sent)
-        usage = passing.usage or self._estimated(passing.tokens)
-        self._count(usage)
-        if self._asked.usage:
-            yield event(self._chunk([], usage=usage))
-        yield DONE
-
-    async def _streamed(self, opened: Opened, passing: "Passing") -> AsyncGenerator[bytes, None]:
-        """What goes out of one engine's answer, until it ends or breaks off."""
-        try:
-            self._begin(opened)
-            async with aclosing(opened.through(passing.feed)) as passed:
-                async for chunk in passed:
-                    yield chunk
-                    if passing.is_enough:
-                        break  # the engine would go on; it stops when its client leaves
-        except LaneError:
-            pass  # it is not over
-        finally:
-            await opened.close()
-        if passing.error:
-            raise passing.error
-
-    async def _read(self, opened: Opened) -> dict[str, Any] | None:
-        """An engine's whole response; None where it breaks off. Raises ApiError."""
-        try:
-            self._begin(opened)
-            return parse_object(await opened.body())
-        except LaneError:
-            return None
-        finally:
-            await opened.close()
-
-    def _is_repeatable(self, choices: int) -> bool:
-        """Would it be said in the same words once more, and could all else be said again?"""
-        return choices == 1 and not self._request.get("temperature") and not self._asked.logprobs
-
-    async def _again(self, broken: Opened, opening: Opening) -> Opened:
-        """The answer from its beginning, by another engine or the same one when it is back.
-
-        Raises:
-            ApiError: there is none, or it has been asked for too often.
-        """
-        self._repeated += 1
-        name = broken.served.name
-        opened = None
-        if self._repeated <= TIMES:
-            opened = await insistently(broken.served, partial(opening, name))
-        self._exchange.broke_off(name, goes_on=opened is not None)
-        if opened is None:
-            raise broken_off()
-        return opened
-
-    def passed(self, chunk: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
-        """The event of what may go out of a chunk."""
-        self._exchange.measured.chunk()
-        if not choices:
+    def _event(self, data: bytes) -> bytes:
+        chunk = parse_object(data)
+        if "error" in chunk:
+            raise stated(502, data)
+        if usage := usage_so_far(chunk):
+            self._usage = with_tokens(usage, self._rest.tokens)
+        kept = []
+        for choice in chunk.get("choices", []):
+            number = choice.get("index", 0)
+            if number not in self._going_on:
+                continue
+            self._pieces += 1
+            if self._pass_on(choice, self._choices[number], chunk):
+                kept.append(choice)
+            if choice.get("finish_reason"):
+                self._going_on.discard(number)
+        if not kept:
             return b""
         if not self._head:
             self._head = {name: chunk[name] for name in ("id", "created") if name in chunk}
             self._head["model"] = self._model
-        return event({**chunk, **self._head, "choices": choices})
+        self._id = self._head.get("id", self._id)
+        self._created = self._head.get("created", self._created)
+        return event({**chunk, **self._head, "choices": kept})
 
-    def _begin(self, opened: Opened) -> None:
-        served = opened.served
-        self._model = served.name
-        self._is_quoting = self._quoted.get(served.name, False)
-        self._exchange.answered_by(served.name, opened.lane, opened.left)
-
-    def _count(self, usage: Any) -> None:
-        self._exchange.used(usage)
-
-    def _estimated(self, completion: int) -> dict[str, int]:
-        """Usage for an answer that was ended before the engine stated it."""
+    def _prompt_tokens(self) -> int:
+        """About, for an answer that was ended before the engine stated it."""
         spoken = len(self._asked.question) + len(
             beginning(self._focus, self._grounds.tokens) if self._focus else ""
         )
-        tokens = self._grounds.tokens + FRAME + spoken // 4
+        return self._grounds.tokens + FRAME + spoken // 4
+
+    def _estimated(self) -> dict[str, int]:
+        prompt, completion, _ = self.tokens
         return {
-            "prompt_tokens": tokens,
+            "prompt_tokens": prompt,
             "completion_tokens": completion,
-            "total_tokens": tokens + completion,
+            "total_tokens": prompt + completion,
         }
 
-    def pass_on(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
+    def _pass_on(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
         """Put into `choice` what may go out; return whether anything of it has to."""
         delta = choice.setdefault("delta", {})
-        if self._repeated and self._head:
-            delta.pop("role", None)  # the client knows it
+        number = choice.get("index", 0)
+        if number in self._roles:
+            delta.pop("role", None)
+        elif "role" in delta:
+            self._roles.add(number)
         if self._asked.logprobs or not said.gate.first:
             said.hear(choice.get("logprobs"))
-        text = said.feed(delta.get("content") or "")
+        text = said.feed(self._rest.text(delta.get("content") or ""))
         if choice.get("finish_reason") or said.gate.stopped:
             text = (text + said.close(cut=choice.get("finish_reason") == "length")).rstrip()
             choice["finish_reason"] = choice.get("finish_reason") or "stop"
-            text = said.unsent(text)
+            said.sent += text
             delta["annotations"] = self._annotations(said, len(said.sent))
             delta["content"] = text + self._doubt(said)
             chunk["askdocs"] = self._facts(said)
             self._tell(choice, said)
             self._report(chunk["askdocs"])
             return True
-        delta["content"] = text = said.unsent(text)
+        delta["content"] = text
+        said.sent += text
         if not (text or delta.get("role")):
             return False
         self._tell(choice, said)
@@ -320,11 +325,10 @@ class Answer:
         if self._asked.logprobs:
             choice["logprobs"] = said.tell()
 
-    def choice(self, sent: str = "") -> Choice:
-        """One that has not said anything yet; of an engine before it the client has got `sent`."""
+    def _choice(self) -> Choice:
         gate = SentenceGate(self._support, self._settings.support, self._is_quoting)
         only = self._quoted_section() if self._is_quoting else None
-        return Choice(gate, Citations(self._support, only), sent)
+        return Choice(gate, Citations(self._support, only))
 
     def _quoted_section(self) -> tuple[Page, Section] | None:
         """The section that the grammar is of, and its page."""
@@ -335,7 +339,7 @@ class Answer:
         return None
 
     async def _body(self, served: Served) -> dict[str, Any]:
-        request = dict(self._request)
+        request = dict(self._plan.request)
         for name in ("max_tokens", "max_completion_tokens", "metadata"):
             request.pop(name, None)
         request.setdefault("temperature", 0)
@@ -346,7 +350,7 @@ class Answer:
             self._asked.history,
             self._asked.client_system,
             beginning(self._focus, self._grounds.tokens) if self._focus else "",
-            self._instructions,
+            self._plan.route.instructions,
         )
         if self._asked.stream:
             request["stream_options"] = {"include_usage": True}
@@ -436,16 +440,17 @@ class Answer:
             **more,
         }
 
-    def _refusal(self) -> dict[str, Any]:
+    def _refusal(self) -> bytes:
         message = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
         facts = self._facts(None)
         self._report(facts)
-        return {
+        whole = {
             **self._chunk([{"index": 0, "message": message, "finish_reason": "stop"}]),
             "object": "chat.completion",
             "usage": _NO_USAGE,
             "askdocs": facts,
         }
+        return dump(whole)
 
     def _refusal_chunks(self) -> list[bytes]:
         delta = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
@@ -464,78 +469,15 @@ class Answer:
         say(f"reading {names} ({self._grounds.tokens:,} tokens{about})")
 
     def _report(self, facts: dict[str, Any]) -> None:
-        self._exchange.refused = bool(facts.get("refused"))
-        self._exchange.cautious = bool(facts.get("caution"))
+        self.refused = bool(facts.get("refused"))
+        self.cautious = bool(facts.get("caution"))
         took = time.monotonic() - self._began
         if facts.get("refused"):
             say(f"refused after {took:.1f} s: the pages do not answer it")
         else:
-            self._exchange.stood_on(e.page.url for e in self._grounds.excerpts)
+            self.pages = tuple(e.page.url for e in self._grounds.excerpts)
             on = f" from {facts['sources'][0]['url']}" if facts.get("sources") else ""
             say(f"answered in {took:.1f} s{on}")
-
-
-class Passing:
-    """An engine's stream on its way to the client, token by token."""
-
-    def __init__(self, answer: Answer, sent: Sequence[str]) -> None:
-        """`sent`: what the client has got of each choice from an engine that broke off."""
-        self._answer = answer
-        self._events = EventReader()
-        self._saying = [answer.choice(text) for text in sent]
-        self._going_on = set(range(len(sent)))
-        self.usage: dict[str, Any] | None = None
-        """As the engine states it."""
-        self.tokens = 0
-        self.error: ApiError | None = None
-        """What the engine states in place of the rest."""
-
-    @property
-    def sent(self) -> list[str]:
-        """What the client has got of each choice."""
-        return [said.sent for said in self._saying]
-
-    @property
-    def is_over(self) -> bool:
-        """Has each choice come to its end?"""
-        return not self._going_on
-
-    @property
-    def is_enough(self) -> bool:
-        """Is it over, and was one of them ended before the engine did?"""
-        return self.is_over and any(said.gate.stopped for said in self._saying)
-
-    def feed(self, data: bytes) -> bytes:
-        """Take more of the engine's bytes, return the events that may go out now. Never raises."""
-        out = b""
-        try:
-            for found in self._events.feed(data):
-                if self.error or found == b"[DONE]":
-                    break
-                out += self._event(found)
-        except ApiError as error:
-            self.error = error
-        except Exception:  # of an event in another shape, or of an index that cannot be read
-            log.exception("an event of the engine could not be passed on")
-            self.error = broken_off()
-        return out
-
-    def _event(self, data: bytes) -> bytes:
-        chunk = parse_object(data)
-        if "error" in chunk:
-            raise stated(502, data)
-        self.usage = usage_so_far(chunk) or self.usage
-        kept = []
-        for choice in chunk.get("choices", []):
-            number = choice.get("index", 0)
-            if number not in self._going_on:
-                continue
-            self.tokens += 1
-            if self._answer.pass_on(choice, self._saying[number], chunk):
-                kept.append(choice)
-            if choice.get("finish_reason"):
-                self._going_on.discard(number)
-        return self._answer.passed(chunk, kept)
 
 
 def say(text: str) -> None:

@@ -3,24 +3,22 @@
 from typing import Any, NamedTuple
 
 import httpx
-from starlette.datastructures import Headers
-from starlette.types import Send
 
 from gateway.aliases import Route
 from gateway.answer import FRAME, Answer
 from gateway.answer import say as say
+from gateway.api.plan import Plan
 from gateway.asked import Asked, take_apart
 from gateway.config import GatewaySettings
-from gateway.dispatch import Dispatch, Opened
 from gateway.engine import estimates
 from gateway.errors import AskdocsError
-from gateway.exchange import Exchange
 from gateway.fleet import Served
 from gateway.grounding.excerpt import FOCUS
 from gateway.grounding.ground import Count, Grounding, Grounds
 from gateway.grounding.neutral import neutral
-from gateway.http import ApiError, send_events, send_json
-from gateway.room import Room, wanted
+from gateway.http import ApiError
+from gateway.routing.token_budget import TokenBudget, wanted
+from gateway.tracing import Span
 
 
 class Shares(NamedTuple):
@@ -34,60 +32,36 @@ class Shares(NamedTuple):
 class Chat:
     """Answers that stand on pages of the wiki."""
 
-    def __init__(self, settings: GatewaySettings, dispatch: Dispatch, grounding: Grounding) -> None:
+    def __init__(self, settings: GatewaySettings, grounding: Grounding) -> None:
         self._settings = settings
-        self._dispatch = dispatch
         self._grounding = grounding
 
-    def bound(self, room: Room) -> Room:
-        """The room of a request when the pages are in front of it, too: an upper bound."""
+    def bound(self, budget: TokenBudget) -> TokenBudget:
+        """The budget of a request when the pages are in front of it, too: an upper bound."""
         pages = max(self._settings.page_budget, self._settings.warm_page)
-        return room._replace(prompt=room.prompt + pages + FRAME + FOCUS)
+        return budget._replace(prompt=budget.prompt + pages + FRAME + FOCUS)
 
-    async def answer(
-        self,
-        request: dict[str, Any],
-        exchange: Exchange,
-        route: Route,
-        counter: Served,
-        send: Send,
-    ) -> None:
-        """Answer one request. The engine of `counter` says how much fits. Raises ApiError."""
+    async def ground(self, plan: Plan, counter: Served, span: Span, keeps_text: bool) -> Answer:
+        """Find the pages that the answer stands on. Raises ApiError.
+
+        The engine of `counter` says how much fits.
+        """
         engine = counter.engine
         assert engine is not None
-        asked = take_apart(request, Headers(scope=exchange.scope))
-        if exchange.wants_text:
-            exchange.prompt = asked.question
+        request, route = dict(plan.request), plan.route
+        asked = take_apart(request, plan.headers)
         try:
             context = (await engine.model()).context
-            with exchange.span.step("find pages") as span:
+            with span.step("find pages") as step:
                 grounds, room = await self._ground(asked, request, route, context)
-                span.set(askdocs__pages=len(grounds.excerpts))
+                step.set(askdocs__pages=len(grounds.excerpts))
         except (httpx.HTTPError, AskdocsError):
             # The one that counts is away, or had no time for it: by a rule of thumb, then.
             if len(route.candidates) > 1:  # another one answers
                 counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
             grounds, room = await self._ground(asked, request, route, context, estimates)
-        answer = Answer(
-            self._settings,
-            self._grounding,
-            asked,
-            grounds,
-            request,
-            room,
-            exchange,
-            route.instructions,
-        )
-        call = answer.call()
-
-        async def opening(broken: str = "") -> Opened:
-            return await self._dispatch.open(call, route.with_last(broken))
-
-        if asked.stream:
-            await send_events(send, answer.stream(opening))
-        else:
-            await send_json(send, 200, await answer.whole(opening))
+        return Answer(self._settings, self._grounding, asked, grounds, plan, room, keeps_text)
 
     async def _ground(
         self,

@@ -28,18 +28,6 @@ from prometheus_client.registry import Collector
 
 PREFIX = "askdocs_gateway_"
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-ENDPOINTS = frozenset(
-    (
-        "/chat/completions",
-        "/completions",
-        "/embeddings",
-        "/responses",
-        "/messages",
-        "/rerank",
-        "/models",
-        "/mcp",
-    )
-)
 OTHER = "other"
 # 100 pairs of alias and team are some 9,000 series. More would make each scrape a burden, so the
 # teams that come later are counted together.
@@ -217,8 +205,9 @@ class Metrics:
         self._outcomes: dict[tuple[str, str, Outcome], Counter] = {}
 
     def request(self, endpoint: str) -> "Request":
-        """A request that has just come. `endpoint` is its path without `/v1`."""
-        return Request(self, endpoint if endpoint in ENDPOINTS else OTHER)
+        """A request that has just come. `endpoint` is the name of its route, never of a client's
+        making."""
+        return Request(self, endpoint)
 
     def answered(self, alias: str, model: str, outcome: Outcome) -> None:
         """A chat answer has ended."""

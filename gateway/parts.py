@@ -22,7 +22,6 @@ from gateway.config import GatewaySettings
 from gateway.dispatch import Dispatch
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
-from gateway.exchange import Books
 from gateway.fleet import Fleet
 from gateway.grounding.ground import Grounding
 from gateway.heat import Heat
@@ -38,6 +37,7 @@ from gateway.search.index import Index
 from gateway.search.replica import following
 from gateway.settings import place, settings_file
 from gateway.spool import Spool
+from gateway.telemetry.recorder import Recorder
 from gateway.tracing import Tracer
 from gateway.traffic import Traffic
 from gateway.usage import Usage
@@ -54,7 +54,7 @@ class Parts:
     settings: GatewaySettings
     database: sa.Engine
     keyring: Keyring
-    books: Books
+    recorder: Recorder
     fleet: Fleet
     aliases: Aliases
     dispatch: Dispatch
@@ -180,14 +180,14 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             settings=settings,
             database=engine,
             keyring=keyring,
-            books=Books(limiter, usage, metrics, access, heat, outcomes),
+            recorder=Recorder(limiter, usage, metrics, access, heat, outcomes),
             fleet=fleet,
             aliases=aliases,
             dispatch=dispatch,
             litellm=litellm,
             traffic=traffic,
             grounding=grounding,
-            chat=Chat(settings, dispatch, grounding),
+            chat=Chat(settings, grounding),
             warmer=warmer,
             condition=condition,
             tracer=tracer,

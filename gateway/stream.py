@@ -123,7 +123,7 @@ class Stream:
             if b'"usage":' in event and (chunk := parsed(event)) is not None:
                 usage = chunk.pop("usage", None)
                 if isinstance(usage, dict):
-                    self.usage = usage = _as_one(usage, self._said)
+                    self.usage = usage = with_tokens(usage, self._said)
                     if not self._keep_usage and not _says_something(chunk):
                         continue
                 if self._keep_usage and self._said:
@@ -154,7 +154,7 @@ def _broken_off() -> bytes:
     return b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
 
 
-def _as_one(usage: dict[str, Any], said: int) -> dict[str, Any]:
+def with_tokens(usage: dict[str, Any], said: int) -> dict[str, Any]:
     """The usage of an answer in whose prompt `said` tokens are of the answer itself."""
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not (said and isinstance(prompt, int) and isinstance(completion, int)):

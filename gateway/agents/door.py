@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.types import ASGIApp, Message, Send
+from starlette.types import ASGIApp, Message
 
 from gateway.agents import llms, tools
 from gateway.agents.pages import Pages
 from gateway.agents.results import Answer, Link, Source
 from gateway.aliases import DOCS
+from gateway.api.context import RequestContext
+from gateway.api.plan import Result
 from gateway.config import Alias
-from gateway.exchange import Exchange
 from gateway.grounding.neutral import neutral
 from gateway.http import (
     ApiError,
@@ -30,10 +31,10 @@ from gateway.http import (
     send_start,
 )
 from gateway.keys import Key
+from gateway.metrics import LEFT
 from gateway.parts import Parts
-from gateway.room import Room
+from gateway.routing.token_budget import TokenBudget
 
-MCP = "/mcp"
 TEXTS = {"/llms.txt": llms.overview, "/llms-full.txt": llms.whole}
 PIECE = 65536  # bytes of a text that are sent at once
 # What answers where no model does: in usage and logs.
@@ -94,10 +95,10 @@ class Door:
         async with self._mcp.run():
             yield
 
-    async def mcp(self, exchange: Exchange, body: bytes, send: Send) -> None:
+    async def mcp(self, context: RequestContext, body: bytes) -> None:
         """A message of the Model Context Protocol."""
-        desk = _Desk(self._gateway, self._parts, exchange)
-        scope = {**exchange.scope, "state": {**exchange.scope["state"], "desk": desk}}
+        desk = _Desk(self._gateway, self._parts, context)
+        scope = {**context.scope, "state": {**context.scope["state"], "desk": desk}}
         sent = False
 
         async def receive() -> Message:
@@ -107,17 +108,24 @@ class Door:
             sent = True
             return {"type": "http.request", "body": body}
 
-        await self._mcp.handle_request(scope, receive, send)
+        try:
+            await self._mcp.handle_request(scope, receive, context.response)
+        finally:
+            desk.close()
 
-    async def text(self, exchange: Exchange, path: str, send: Send) -> None:
+    async def text(self, context: RequestContext, body: bytes) -> None:
         """The wiki as text, as it is read from the index. Raises ApiError."""
-        desk = _Desk(self._gateway, self._parts, exchange)
-        sources = (await desk.reached(path.removeprefix("/"))).sources
-        chunks = TEXTS[path](self._parts.grounding.index, sources)
-        await send_start(send, 200, "text/plain; charset=utf-8")
-        while some := await asyncio.to_thread(_some, chunks):
-            await send({"type": "http.response.body", "body": some, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        path, send = context.scope["path"], context.response
+        desk = _Desk(self._gateway, self._parts, context)
+        try:
+            sources = (await desk.reached(path.removeprefix("/"))).sources
+            chunks = TEXTS[path](self._parts.grounding.index, sources)
+            await send_start(send, 200, "text/plain; charset=utf-8")
+            while some := await asyncio.to_thread(_some, chunks):
+                await send({"type": "http.response.body", "body": some, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            desk.close()
 
 
 def _desk_of(context: tools.Context) -> "_Desk":
@@ -130,10 +138,11 @@ def _desk_of(context: tools.Context) -> "_Desk":
 class _Desk:
     """Serves one request of an agent."""
 
-    def __init__(self, gateway: ASGIApp, parts: Parts, exchange: Exchange) -> None:
+    def __init__(self, gateway: ASGIApp, parts: Parts, context: RequestContext) -> None:
         self._gateway = gateway
         self._parts = parts
-        self._exchange = exchange
+        self._context = context
+        self._is_counted = False
 
     async def pages(self, purpose: str) -> Pages:
         return Pages(self._parts.grounding, (await self.reached(purpose)).sources)
@@ -141,11 +150,18 @@ class _Desk:
     async def reached(self, purpose: str) -> Reach:
         """What the key may read; this is counted as a request of it."""
         found = self._reach()
-        exchange = self._exchange
-        exchange.asked(purpose, INDEX, stream=False)
-        await exchange.admit(Room(0, None), _nothing)
-        exchange.model = INDEX
+        context = self._context
+        context.asks(purpose)
+        await context.reserve(self._parts.recorder.limiter, TokenBudget(0, None), _nothing)
+        self._is_counted = True
         return found
+
+    def close(self) -> None:
+        """Its request has ended."""
+        if self._is_counted:
+            response = self._context.response
+            status = LEFT if response.client_left else response.status
+            self._context.result = Result(status, model=INDEX)
 
     async def ask(self, question: str, tell: tools.Tell) -> Answer:
         messages = [{"role": "user", "content": question}]
@@ -187,14 +203,14 @@ class _Desk:
                 "this gateway has no wiki: whoever runs it reads one with askdocs docs sync",
                 code="no_wiki",
             )
-        return reach(self._exchange.key, self._parts.aliases.table.aliases)
+        return reach(self._context.key, self._parts.aliases.table.aliases)
 
     def _scope(self) -> dict[str, Any]:
         """A chat request of the same client."""
-        scope = self._exchange.scope
+        scope = self._context.scope
         headers = [(k, v) for k, v in scope["headers"] if k in _KEYS]
         # One id for both lines of the log.
-        headers.append((b"x-request-id", self._exchange.request_id.encode()))
+        headers.append((b"x-request-id", self._context.request_id.encode()))
         headers.append((b"x-askdocs-progress", b"on"))
         path = "/v1/chat/completions"
         # Without the server's own way to write: this response is not the client's.

@@ -298,9 +298,7 @@ def grounded(setting: Setting, **more: Any) -> httpx.Response:
 
 
 @pytest.mark.parametrize("way", ["cut", "end"])
-def test_an_answer_from_pages_is_asked_for_again_and_goes_out_once(
-    setting: Setting, way: Way
-) -> None:
+def test_an_answer_from_pages_goes_on_and_goes_out_once(setting: Setting, way: Way) -> None:
     whole = said(grounded(setting))
     assert whole.split() == ANSWER.split()
     first, second = setting.engines["vllm"]
@@ -309,7 +307,8 @@ def test_an_answer_from_pages_is_asked_for_again_and_goes_out_once(
         second.asked.clear()
         reply = grounded(setting)
         assert said(reply) == whole, after
-        assert [asked["messages"][-1]["role"] for asked in second.asked] == ["user"]
+        last = "assistant" if after else "user"
+        assert [asked["messages"][-1]["role"] for asked in second.asked] == [last]
         got = chunks(reply)
         assert len({(one["id"], one["created"], one["model"]) for one in got}) == 1
         deltas = [choice["delta"] for one in got for choice in one["choices"]]
@@ -318,12 +317,14 @@ def test_an_answer_from_pages_is_asked_for_again_and_goes_out_once(
         assert whole[cited["start_index"] : cited["end_index"]].split() == whole.split()
 
 
-def test_what_would_be_said_otherwise_the_second_time_ends_with_an_error(setting: Setting) -> None:
+def test_an_answer_from_pages_with_probabilities_goes_on_until_something_has_gone_out(
+    setting: Setting,
+) -> None:
     first, _ = setting.engines["vllm"]
     first.deaths = [(COUNT - 1, "cut")]
-    assert '"engine_unavailable"' in grounded(setting, temperature=0.7).text
+    assert '"engine_unavailable"' in grounded(setting, logprobs=True).text
     first.deaths = [(1, "cut")]  # nothing of it has gone out
-    assert said(grounded(setting, temperature=0.7)).split() == ANSWER.split()
+    assert said(grounded(setting, logprobs=True)).split() == ANSWER.split()
 
 
 def test_an_event_that_is_none_ends_the_answer_with_an_error(setting: Setting) -> None:

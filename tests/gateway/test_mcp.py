@@ -273,7 +273,7 @@ def test_nothing_is_there_without_a_key(gateway: starting.Gateway) -> None:
     headers = {"authorization": f"Bearer {starting.KEY}"}
     reply = httpx.get(f"{gateway.root}/mcp", headers=headers)
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
-    assert "only POST is served" in reply.json()["error"]["message"]
+    assert "is served for POST" in reply.json()["error"]["message"]
 
 
 def test_llms_txt_has_the_wikis_of_the_key(gateway: starting.Gateway) -> None:

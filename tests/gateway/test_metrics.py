@@ -259,13 +259,6 @@ async def test_rejections_fallbacks_and_failures_are_counted() -> None:
 # How much is counted
 
 
-async def test_an_unknown_endpoint_is_other() -> None:
-    metrics = Metrics()
-    for number in range(50):
-        metrics.request(f"/made/up/{number}").end(404)
-    assert await read(metrics, "requests_total", endpoint="other") == 50
-
-
 async def test_teams_past_the_bound_are_counted_together() -> None:
     metrics = Metrics()
     for number in range(PAIRS + 50):

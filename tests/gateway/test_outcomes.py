@@ -7,14 +7,21 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from gateway import database
 from gateway.access_log import AccessLog
-from gateway.exchange import Books, Exchange
+from gateway.aliases import Route
+from gateway.api.context import RequestContext
+from gateway.api.plan import Fallback, GroundingDecision, Plan, Result
+from gateway.fleet import Served
 from gateway.heat import Heat
+from gateway.keys import Key
 from gateway.limits.limiter import connect
-from gateway.metrics import Metrics
+from gateway.metrics import LEFT, Metrics
 from gateway.outcomes import WIDER, Outcomes, bucket, middle, tally
+from gateway.routing.token_budget import TokenBudget
+from gateway.telemetry.recorder import Recorder
 from gateway.usage import Usage
 
 
@@ -68,7 +75,7 @@ Told = dict[str, dict[str, int]]
         ({"model": "v8", "cautious": True}, {"v8": {"answers": 1, "cautious": 1}}, "cautious"),
         ({"model": "v8", "status": 502}, {"v8": {"failed": 1}}, "failed"),
         (
-            {"model": "base", "fallback": "503"},
+            {"model": "base", "fallback": Fallback("v8", "503")},
             {"v8": {"failed": 1}, "base": {"answers": 1}},
             "answered",
         ),
@@ -76,7 +83,7 @@ Told = dict[str, dict[str, int]]
         # No page: no model was asked.
         ({"refused": True}, {"v8": {"answers": 1, "refused": 1}}, "refused"),
         ({"status": 400}, {}, ""),
-        ({"model": "v8", "has_left": True}, {}, ""),
+        ({"model": "v8", "status": LEFT}, {}, ""),
     ],
     ids=str,
 )
@@ -85,13 +92,10 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
 ) -> None:
     outcomes, metrics = Outcomes(stored), Metrics()
     limiter = await connect(None, Usage(stored).month)
-    books = Books(limiter, Usage(stored), metrics, AccessLog(None), Heat(stored), outcomes)
-    scope = {"method": "POST", "path": "/", "state": {"request_id": "1"}}
-    exchange = Exchange(scope, "/chat/completions", books)
-    exchange.asked("docs", "v8", stream=False)
-    for name, value in {"status": 200, **known}.items():
-        setattr(exchange, name, value)
-    await exchange.close()
+    recorder = Recorder(limiter, Usage(stored), metrics, AccessLog(None), Heat(stored), outcomes)
+    context = asked(metrics)
+    context.result = Result(**{"status": 200, **known})  # type: ignore[arg-type]
+    recorder.record(context)
     await outcomes.flush()
     tallies = tally(stored, "docs", datetime.now(UTC).date())
     assert {model: dict(one.counts) for model, one in tallies.items()} == counts
@@ -103,6 +107,30 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
     assert counted == ([f"askdocs_gateway_answers_total{{{labels}}} 1.0"] if outcome else [])
     answered = [model for model, told in counts.items() if "answers" in told and "model" in known]
     assert [m for m, one in tallies.items() if one.times["duration"].total() == 1] == answered
+
+
+def asked(metrics: Metrics) -> RequestContext:
+    """A request to `docs`, which leads to `v8`."""
+
+    async def send(message: object) -> None: ...
+
+    scope = {"method": "POST", "path": "/", "headers": []}
+    endpoint = "/chat/completions"
+    context = RequestContext(endpoint, "1", scope, send, metrics.request(endpoint))
+    context.asks("docs")
+    context.plan = Plan(
+        endpoint=endpoint,
+        key=Key("k", "k", "", datetime.now(UTC)),
+        scope=scope,
+        headers=Headers(scope=scope),
+        request={},
+        route=Route("docs", ("v8",)),
+        first=Served("v8"),
+        stream=False,
+        budget=TokenBudget(0, 1),
+        grounding=GroundingDecision(False, "alias"),
+    )
+    return context
 
 
 async def test_a_vote_is_in_the_database_at_once_or_refused(

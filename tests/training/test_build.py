@@ -14,11 +14,12 @@ import pytest
 from starlette.datastructures import Headers
 
 from gateway import tracing
+from gateway.aliases import Route
 from gateway.answer import Answer
+from gateway.api.plan import Plan
 from gateway.asked import take_apart
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
-from gateway.exchange import Exchange
 from gateway.fleet import Served
 from gateway.grounding.confidence import Signals
 from gateway.grounding.ground import Grounding
@@ -182,11 +183,10 @@ async def sent(grounding: Found, question: str, options: Options) -> list[Messag
     """The messages of the gateway's own request."""
     asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
     grounds = await grounding.ground(asked.question, options.budget, len(grounding.pages))
-    exchange = cast(Exchange, SimpleNamespace(scope={}, span=tracing.OFF))
-    answer = Answer(
-        GatewaySettings(), grounding, asked, grounds, {}, 100, exchange, options.instructions
-    )
-    messages: list[Message] = (await answer.call().render(Served("docs")))["messages"]
+    route = Route("docs", ("docs",), instructions=options.instructions)
+    plan = cast(Plan, SimpleNamespace(scope={}, request={}, route=route, endpoint=""))
+    answer = Answer(GatewaySettings(), grounding, asked, grounds, plan, 100, keeps_text=False)
+    messages: list[Message] = (await answer.call(tracing.OFF).render(Served("docs")))["messages"]
     return messages
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.engine import Engine, EngineModel
 from gateway.http import ApiError, dump
-from gateway.room import Room, bound, count_nearly, fit, within
+from gateway.routing.token_budget import TokenBudget, bound, count_nearly, fit, within
 
 ASKED = {"messages": [{"role": "user", "content": "Where is the coffee machine?"}]}
 
@@ -25,7 +25,7 @@ def test_every_choice_and_every_prompt_costs_an_answer() -> None:
 
 
 def test_an_embedding_costs_its_text_alone() -> None:
-    assert bound("/embeddings", {}, 1000, 4096) == Room(1000, None)
+    assert bound("/embeddings", {}, 1000, 4096) == TokenBudget(1000, None)
 
 
 @pytest.mark.parametrize("text", ["a" * 400, "日本語" * 50, "🙂" * 40])
@@ -38,20 +38,22 @@ async def test_where_no_engine_can_tell_the_count_is_near_and_below_the_bound(te
 async def test_the_small_model_counts_exactly_and_an_answer_is_clamped(engine: Engine) -> None:
     counted = await count_nearly(ASKED, engine)
     assert 10 < counted < 60
-    room = await fit(Room(3000, 32_000), ASKED, engine)
-    assert room == Room(counted, 2048 - counted)
-    assert await fit(Room(100, 50), ASKED, engine) == Room(100, 50)
+    room = await fit(TokenBudget(3000, 32_000), ASKED, engine)
+    assert room == TokenBudget(counted, 2048 - counted)
+    assert await fit(TokenBudget(100, 50), ASKED, engine) == TokenBudget(100, 50)
 
 
 async def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers(engine: Engine) -> None:
     asked = {"messages": [{"role": "user", "content": "why " * 3000}]}
     with pytest.raises(ApiError, match=r"3,\d\d\d tokens and the model's context 2,048") as caught:
-        await fit(Room(12_000, 10), asked, engine)
+        await fit(TokenBudget(12_000, 10), asked, engine)
     assert caught.value.body["error"]["code"] == "context_length_exceeded"
 
 
 async def test_an_answer_is_never_longer_than_a_context_that_is_known(engine: Engine) -> None:
-    assert within(Room(10, 32_000), None) == Room(10, 32_000)
-    assert within(Room(10, 32_000), engine) == Room(10, 32_000)  # it was not asked yet
+    assert within(TokenBudget(10, 32_000), None) == TokenBudget(10, 32_000)
+    assert within(TokenBudget(10, 32_000), engine) == TokenBudget(
+        10, 32_000
+    )  # it was not asked yet
     assert (await engine.model()) == EngineModel("small", 2048)
-    assert within(Room(10, 32_000), engine) == Room(10, 2048)
+    assert within(TokenBudget(10, 32_000), engine) == TokenBudget(10, 2048)

@@ -1,7 +1,7 @@
 """How many tokens an answer may have, and what a request may cost at most.
 
 Agents send `max_tokens: 32000` as a matter of course, and some clients send none: a wish beyond the
-room is clamped, and a missing one is filled in, so that every request has an upper bound.
+budget is clamped, and a missing one is filled in, so that every request has an upper bound.
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ OTHER_NAMES = ("n_predict", "n_cmpl")
 _SAID = ("messages", "prompt", "input", "tools", "query", "documents")
 
 
-class Room(NamedTuple):
+class TokenBudget(NamedTuple):
     """What a request may use."""
 
     prompt: int
@@ -44,39 +44,39 @@ def wanted(request: dict[str, Any], default: int) -> int:
     return default
 
 
-def bound(path: str, request: dict[str, Any], size: int, default: int) -> Room:
-    """The room by the size of the body alone: a token is at least a byte of it."""
+def bound(path: str, request: dict[str, Any], size: int, default: int) -> TokenBudget:
+    """The budget by the size of the body alone: a token is at least a byte of it."""
     if path in ("/embeddings", "/rerank"):
-        return Room(size, None)
+        return TokenBudget(size, None)
     choices = max(_number(request.get("n")), _number(request.get("best_of")))
     if isinstance(prompts := request.get("prompt"), list) and all(
         isinstance(prompt, str | list) for prompt in prompts
     ):
         choices *= max(1, len(prompts))
-    return Room(size + TEMPLATE, wanted(request, default), choices)
+    return TokenBudget(size + TEMPLATE, wanted(request, default), choices)
 
 
-def within(room: Room, engine: Engine | None) -> Room:
-    """The room, with an answer no longer than the context, as far as that is known already."""
+def within(budget: TokenBudget, engine: Engine | None) -> TokenBudget:
+    """The budget, with an answer no longer than the context, as far as that is known already."""
     known = engine.known if engine else None
-    if known is None or known.context is None or room.answer is None:
-        return room
-    return room._replace(answer=min(room.answer, known.context))
+    if known is None or known.context is None or budget.answer is None:
+        return budget
+    return budget._replace(answer=min(budget.answer, known.context))
 
 
-async def fit(room: Room, request: dict[str, Any], engine: Engine) -> Room:
-    """The room within the context of the engine's model; the prompt is counted if it has to be.
+async def fit(budget: TokenBudget, request: dict[str, Any], engine: Engine) -> TokenBudget:
+    """The budget within the context of the engine's model; the prompt is counted if it has to be.
 
     Raises:
         ApiError: 400 when the prompt alone fills the context, with both numbers.
         AskdocsError: the engine is away.
     """
     context = (await engine.model()).context
-    if context is None or room.answer is None or room.prompt + room.answer <= context:
-        return room
+    if context is None or budget.answer is None or budget.prompt + budget.answer <= context:
+        return budget
     counted = await count(request, engine)
     if counted is None:
-        return room
+        return budget
     if counted >= context:
         raise ApiError(
             400,
@@ -84,7 +84,7 @@ async def fit(room: Room, request: dict[str, Any], engine: Engine) -> Room:
             param="messages" if "messages" in request else "prompt",
             code="context_length_exceeded",
         )
-    return room._replace(prompt=counted, answer=min(room.answer, context - counted))
+    return budget._replace(prompt=counted, answer=min(budget.answer, context - counted))
 
 
 async def count(request: dict[str, Any], engine: Engine) -> int | None:

@@ -1,0 +1,133 @@
+"""One request from its first byte to its record: the request context, and the response."""
+
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Scope, Send
+
+from gateway.api.plan import Plan, Result
+from gateway.http import ApiError, send_json
+from gateway.keys import Key
+from gateway.limits.grant import Grant, LimitReached
+from gateway.limits.limiter import Limiter
+from gateway.metrics import Request as Measured
+from gateway.routing.token_budget import TokenBudget
+from gateway.tracing import OFF, Span
+
+NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
+# The limits that an exact count of the prompt may still keep.
+_TOKENS = ("tpm", "too_large", "monthly_tokens")
+
+
+class Response:
+    """ASGI's `send` with the headers that every response has; knows what has gone out."""
+
+    __slots__ = ("_send", "client_left", "headers", "is_complete", "is_started", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self.headers = {"x-request-id": request_id}
+        """Added to the headers that the response begins with."""
+        self.status = 500
+        self.is_started = False
+        self.is_complete = False
+        self.client_left = False
+        """Did the client leave before the end?"""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.is_started = True
+            self.status = message["status"]
+            headers = message["headers"]
+            for name, value in self.headers.items():
+                headers.append((name.encode(), value.encode("latin-1", "replace")))
+        elif not message.get("more_body"):
+            self.is_complete = True
+        await self._send(message)
+
+    async def fail(self, error: ApiError) -> None:
+        """Answer with the error; a response that has begun ends without its proper end."""
+        if self.is_started:
+            self.status = error.status
+            raise error
+        await send_json(self, error.status, error.body, error.headers)
+
+
+class RequestContext:
+    """What is known of one request. Each stage sets its own fact once: who asks (`key`), what is
+    planned, the grant of the limits, and the result."""
+
+    __slots__ = (
+        "alias",
+        "endpoint",
+        "grant",
+        "key",
+        "measured",
+        "plan",
+        "request_id",
+        "response",
+        "result",
+        "scope",
+        "span",
+    )
+
+    def __init__(
+        self, endpoint: str, request_id: str, scope: Scope, send: Send, measured: Measured
+    ) -> None:
+        """`endpoint` is the route's name, for metrics and the log."""
+        self.endpoint = endpoint
+        self.request_id = request_id
+        self.scope = scope
+        self.response = Response(send, request_id)
+        self.measured = measured
+        self.key = NOBODY
+        self.alias = ""
+        """The alias or model that the request names, once it is known to exist."""
+        self.plan: Plan | None = None
+        self.grant: Grant | None = None
+        self.result: Result | None = None
+        """None until a handler has set it: then the status that was sent is all there is."""
+        self.span: Span = OFF
+        """The request's, in a trace."""
+
+    def identify(self, key: Key) -> None:
+        self.key = key
+        self.measured.team = key.team
+
+    def asks(self, alias: str) -> None:
+        """It names an alias or model that exists: only such a name may become a metric's label."""
+        self.alias = self.measured.alias = alias
+
+    async def reserve(
+        self, limiter: Limiter, budget: TokenBudget, count: Callable[[], Awaitable[int]]
+    ) -> None:
+        """Reserve the budget's tokens, an upper bound; where they are too many, count the prompt.
+
+        Raises:
+            ApiError: 429, a limit of the key is used up.
+        """
+        try:
+            try:
+                grant = await limiter.admit(self.key, budget.tokens)
+            except LimitReached as refused:
+                counted = await count() if refused.limit in _TOKENS else budget.prompt
+                if counted >= budget.prompt:
+                    raise
+                grant = await limiter.admit(self.key, budget._replace(prompt=counted).tokens)
+        except LimitReached as refused:
+            self.measured.limited(refused.limit)
+            raise
+        self.grant = grant
+        self.response.headers.update(grant.headers)
+        self.measured.admitted()
+
+
+def request_id(headers: Headers) -> str:
+    """The client's own, if it is a plain one; else a new one."""
+    given = headers.get("x-request-id", "")
+    if given and len(given) <= 64 and given.isascii() and given.isprintable():
+        return given
+    # Not a secret: it only has to be another one each time. A uuid4 costs 9 us.
+    return f"{random.getrandbits(128):032x}"

@@ -1,0 +1,27 @@
+"""The endpoints under /v1, each declared once: routes, validation, OpenAPI, metrics and traces take
+them from here. `gateway.app` lists the routes."""
+
+from typing import NamedTuple
+
+
+class Endpoint(NamedTuple):
+    """An endpoint under /v1, and without it."""
+
+    path: str
+    is_chat: bool = False
+    """Is the model given the alias's instructions?"""
+    is_translated: bool = False
+    """Does LiteLLM translate it to chat, which it asks of this gateway?"""
+
+
+CHAT = Endpoint("/chat/completions", is_chat=True)
+COMPLETIONS = Endpoint("/completions")
+EMBEDDINGS = Endpoint("/embeddings")
+RERANK = Endpoint("/rerank")
+RESPONSES = Endpoint("/responses", is_chat=True, is_translated=True)
+MESSAGES = Endpoint("/messages", is_chat=True, is_translated=True)
+MODELS = Endpoint("/models")
+MCP = Endpoint("/mcp")
+OTHER = Endpoint("other")  # in metrics and traces: a path that has no series of its own
+# Answered by a model.
+ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS, RERANK, RESPONSES, MESSAGES)

@@ -1,0 +1,144 @@
+"""What every request passes, whatever it asks for: request id, key, body, errors, record."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.api.context import RequestContext, Response, request_id
+from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
+from gateway.http import ApiError, read_body
+from gateway.keys import Key
+from gateway.parts import Parts
+
+log = logging.getLogger("askdocs.gateway")
+
+Handler = Callable[[RequestContext, bytes], Awaitable[None]]
+_ROUTING = frozenset(("router", "route", "endpoint"))
+Identify = Callable[[Headers], Awaitable[Key]]
+
+
+class Frame:
+    """Serves requests to one endpoint. Each is recorded once, however it ends."""
+
+    def __init__(
+        self,
+        parts: Callable[[], Parts],
+        endpoint: Endpoint,
+        handler: Handler,
+        identify: Identify | None = None,
+        reads_body: bool = True,
+    ) -> None:
+        """`identify` is asked whose request it is, in place of the keys."""
+        self._parts = parts
+        self._endpoint = endpoint
+        self._handler = handler
+        self._identify = identify
+        self._reads_body = reads_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parts = self._parts()
+        headers = Headers(scope=scope)
+        name = request_id(headers)
+        # The scope may be one for all requests of a connection's middleware: a copy is ours.
+        # Without the marks of the router, which LiteLLM's own would take for its own.
+        scope = {k: v for k, v in scope.items() if k not in _ROUTING}
+        scope["state"] = {"request_id": name}
+        measured = parts.recorder.metrics.request(self._endpoint.path)
+        context = RequestContext(self._endpoint.path, name, scope, send, measured)
+        if parts.tracer:
+            known = self._endpoint is not OTHER
+            title = f"{scope['method']} {scope['path']}" if known else OTHER.path
+            context.span = parts.tracer.begin(title, "SERVER", scope["headers"])
+        response = context.response
+        leaving: asyncio.Task[None] | None = None
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            context.identify(await (self._identify or parts.keyring.identify)(headers))
+            body = b""
+            if self._reads_body and scope["method"] == "POST":
+                body = await read_body(headers, receive, parts.settings.max_body)
+            leaving = asyncio.ensure_future(_leave(receive, task, response))
+            await self._handler(context, body)
+        except ApiError as error:
+            await response.fail(error)
+        except ConnectionError:
+            response.client_left = True
+        except asyncio.CancelledError:
+            if not response.client_left:
+                raise
+            task.uncancel()
+        except Exception:
+            log.exception("request %s failed", context.request_id)
+            text = f"the gateway failed; its log names request {context.request_id}"
+            await response.fail(ApiError(500, text, kind="server_error"))
+        finally:
+            response.is_complete = True
+            if leaving:
+                leaving.cancel()
+            parts.recorder.record(context)
+
+
+class FramedRoute(Route):
+    """A route for some methods; under another one `refusal` answers."""
+
+    def __init__(self, path: str, app: ASGIApp, methods: Collection[str], refusal: ASGIApp) -> None:
+        super().__init__(path, app, methods=methods)
+        self.methods: set[str] = set(methods)
+        self._refusal = refusal
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app if scope["method"] in self.methods else self._refusal
+        await app(scope, receive, send)
+
+
+class Asgi:
+    """A function as an ASGI app: Starlette calls a plain function with a request."""
+
+    def __init__(self, call: ASGIApp) -> None:
+        self._call = call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._call(scope, receive, send)
+
+
+async def not_served(context: RequestContext, body: bytes) -> None:
+    """Raises ApiError 404."""
+    scope = context.scope
+    known = ", ".join([*(f"/v1{one.path}" for one in (MODELS, *ENDPOINTS)), MCP.path])
+    raise ApiError(
+        404,
+        f"{scope['method']} {scope['path'][:200]} is not served here; there are {known}",
+        code="not_found",
+    )
+
+
+def wrong_method(methods: Collection[str]) -> Handler:
+    async def refuse(context: RequestContext, body: bytes) -> None:
+        raise refusal(context.scope, methods)
+
+    return refuse
+
+
+def refusal(scope: Scope, methods: Collection[str]) -> ApiError:
+    allowed = ", ".join(methods)
+    return ApiError(
+        405,
+        f"{scope['path'][:200]} is served for {allowed}, and not for {scope['method'][:20]}",
+        code="method_not_allowed",
+        headers={"allow": allowed},
+    )
+
+
+async def _leave(receive: Receive, task: "asyncio.Task[Any]", response: Response) -> None:
+    """Cancel `task` when the client leaves: that closes the way to the engine, too."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if not response.is_complete:
+        response.client_left = True
+        task.cancel()

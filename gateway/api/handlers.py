@@ -1,0 +1,155 @@
+"""The requests that no model answers: models, votes, warm-up, and the open paths."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import Send
+
+from gateway import openapi, votes, warming
+from gateway.aliases import BASE
+from gateway.api.context import RequestContext
+from gateway.api.pipeline import Pipeline, not_allowed
+from gateway.database import Unreachable
+from gateway.errors import AskdocsError
+from gateway.grounding.prompt import fingerprint
+from gateway.http import ApiError, parse_object, send_events, send_json
+from gateway.keys import INSTALLATION
+from gateway.local import CONTEXT
+from gateway.parts import Parts
+from gateway.routing.token_budget import TokenBudget
+
+
+class Handlers:
+    """Each answers one request, and raises ApiError."""
+
+    def __init__(self, parts: Parts, pipeline: Pipeline) -> None:
+        self._parts = parts
+        self._pipeline = pipeline
+
+    async def models(self, context: RequestContext, body: bytes) -> None:
+        names = await self._pipeline.names(context.key)
+        entries = await asyncio.gather(*(self._entry(name) for name in names))
+        await send_json(context.response, 200, {"object": "list", "data": entries})
+
+    async def model(self, context: RequestContext, body: bytes) -> None:
+        name: str = context.scope["path_params"]["name"]
+        if not context.key.allows(name):
+            raise not_allowed(context.key, name)
+        known = name in self._parts.aliases.table.aliases or await self._parts.fleet.find(name)
+        if not known:
+            raise await self._pipeline.unknown(name, context.key)
+        await send_json(context.response, 200, await self._entry(name))
+
+    async def vote(self, context: RequestContext, body: bytes) -> None:
+        """Count a reader's vote."""
+        parts, key = self._parts, context.key
+        alias, model, vote = votes.read(parse_object(body))
+        if not key.allows(alias):
+            raise not_allowed(key, alias)
+        if alias not in parts.aliases.table.aliases:
+            raise await self._pipeline.unknown(alias, key)
+        if await parts.fleet.find(model) is None:
+            raise await self._pipeline.unknown(model, key)
+        context.asks(alias)
+        await context.reserve(parts.recorder.limiter, NO_TOKENS, _nothing)
+        try:
+            await parts.recorder.outcomes.vote(alias, model, vote)
+        except Unreachable:
+            raise _not_counted() from None
+        parts.recorder.metrics.voted(alias, model, vote)
+        await send_json(context.response, 200, {"counted": True})
+
+    async def warm(self, context: RequestContext, body: bytes) -> None:
+        """Warm pages now, with an event for each."""
+        if context.key.id != INSTALLATION:
+            text = "only the key of the installation may warm pages"
+            raise ApiError(403, text, kind="permission_error", code="not_allowed")
+        if not self._parts.has_wiki:
+            raise ApiError(
+                404, "this gateway has no wiki: askdocs docs sync reads one", code="no_wiki"
+            )
+        pages = await warming.chosen(self._parts.warmer, parse_object(body))
+        await send_events(context.response, warming.events(self._parts.warmer, pages))
+
+    async def _entry(self, name: str) -> dict[str, Any]:
+        """A model as `/v1/models` lists it. Continue reads `max_model_len`, as vLLM writes it."""
+        route = self._parts.aliases.table.route(name)
+        target = route.candidates[0]
+        served = await self._parts.fleet.find(target)
+        context = CONTEXT if served and served.local else None
+        serves = None
+        if served and served.engine:
+            with suppress(AskdocsError):
+                found = await served.engine.model()
+                context, serves = found.context, found.id
+        settings = self._parts.settings
+        if target == BASE:
+            serves = settings.model_name or serves
+        reads = {
+            "answers": settings.answers,
+            "page_budget": settings.page_budget,
+            "max_pages": settings.max_pages,
+            "prompt": fingerprint(route.instructions),
+        }
+        return {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "askdocs",
+            "root": target,
+            "max_model_len": context,
+            "serves": serves,
+            **({"grounding": reads} if route.grounding else {}),
+            **({"mode": served.local.mode} if served and served.local else {}),
+        }
+
+
+NO_TOKENS = TokenBudget(0, None)
+
+
+class OpenPaths:
+    """What everybody may ask, without a key and without a record."""
+
+    def __init__(self, parts: Callable[[], Parts]) -> None:
+        self._parts = parts
+
+    async def health(self, headers: Headers, tag: dict[str, str], send: Send) -> None:
+        await send_json(send, 200, {"status": "ok"}, tag)
+
+    async def description(self, headers: Headers, tag: dict[str, str], send: Send) -> None:
+        await send_json(send, 200, openapi.description(), tag)
+
+    async def ready(self, headers: Headers, tag: dict[str, str], send: Send) -> None:
+        if waiting := await self._parts().waits_for():
+            body = {"status": "waiting", "for": waiting}
+            await send_json(send, 503, body, {**tag, "retry-after": "3"})
+        else:
+            await send_json(send, 200, {"status": "ready"}, tag)
+
+    async def metrics(self, headers: Headers, tag: dict[str, str], send: Send) -> None:
+        parts = self._parts()
+        metrics = parts.recorder.metrics
+        caches, _ = await asyncio.gather(parts.fleet.prefix_caches(), parts.condition.look())
+        for model, cache in caches.items():
+            metrics.prefix_cache(model, *cache)
+        shown = await metrics.expose(headers.get("accept", ""))
+        kind = (b"content-type", shown.content_type.encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [kind]})
+        await send({"type": "http.response.body", "body": shown.body})
+
+
+async def _nothing() -> int:
+    return 0
+
+
+def _not_counted() -> ApiError:
+    return ApiError(
+        503,
+        "this vote cannot be counted now, because the database is away: send it again",
+        kind="server_error",
+        code="database_unavailable",
+        headers={"retry-after": "3"},
+    )

@@ -1,0 +1,466 @@
+"""The way of a request to a model: parse, plan, reserve, ground, open, transform.
+
+Plain, grounded and translated requests pass the same stages in the same order; they differ in the
+transform that makes the client's answer of the model's. The result is recorded by whoever has
+called (`gateway.app`).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import Message
+
+from gateway import fim, validate
+from gateway.aliases import Route
+from gateway.api import translated
+from gateway.api.context import RequestContext
+from gateway.api.endpoints import Endpoint
+from gateway.api.plain import Plain
+from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
+from gateway.api.transform import Rest, Transform
+from gateway.asked import wants_grounding
+from gateway.dispatch import Call, Opened, unknown_model
+from gateway.edge import WRITER
+from gateway.fleet import Served
+from gateway.grounding.prompt import instructed
+from gateway.http import JSON, QUIET_SECONDS, ApiError, broken_off, event, parse_object
+from gateway.keys import INSTALLATION, Key
+from gateway.lane import LaneError, LaneReply
+from gateway.metrics import LEFT
+from gateway.parts import Parts
+from gateway.routing import token_budget
+from gateway.routing.resume import Resume
+from gateway.routing.token_budget import TokenBudget
+
+STREAM_START = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+JSON_START = [(b"content-type", JSON.encode())]
+
+Opening = Callable[[], Awaitable[Opened]]
+
+
+class Pipeline:
+    """Answers the requests to models, in one worker."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def answer(self, endpoint: Endpoint, context: RequestContext, body: bytes) -> None:
+        """Answer one request. Raises ApiError."""
+        parts = self._parts
+        headers = Headers(scope=context.scope)
+        request = parse_object(body)
+        validate.check(endpoint.path, request)
+        plan = context.plan = await self._plan(endpoint, context, request, headers, len(body))
+        with parts.traffic.request():
+            if not plan.is_inner:
+                count = partial(token_budget.count_nearly, request, plan.first.engine)
+                await context.reserve(parts.recorder.limiter, plan.budget, count)
+            keeps_text = parts.recorder.wants_text
+            if endpoint.is_translated:
+                transform: Transform = translated.Translated(plan, keeps_text)
+                opening: Opening = partial(translated.open, parts.litellm, plan, context.span)
+                resume = None
+            else:
+                if plan.grounding.is_on:
+                    counter = plan.first if plan.first.engine else parts.fleet.base
+                    transform = await parts.chat.ground(plan, counter, context.span, keeps_text)
+                    call = transform.call(context.span)
+                else:
+                    transform = Plain(plan, keeps_text)
+                    call = _call(plan, context)
+                opening = partial(parts.dispatch.open, call, plan.route)
+                resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
+            await _Answering(context, plan, transform, opening, resume).run()
+
+    async def _plan(
+        self,
+        endpoint: Endpoint,
+        context: RequestContext,
+        request: dict[str, Any],
+        headers: Headers,
+        size: int,
+    ) -> Plan:
+        """Decide all that can be decided before the model is asked.
+
+        Raises:
+            ApiError: the key may not use the model, or nobody serves it.
+        """
+        parts, key = self._parts, context.key
+        name: str = request["model"]
+        if not key.allows(name):
+            raise not_allowed(key, name)
+        route = parts.aliases.table.route(name, _user(request, headers))
+        if wanted := headers.get("x-askdocs-model"):
+            # As the alias would answer if it led there, and nowhere else.
+            if not key.allows(wanted):
+                raise not_allowed(key, wanted)
+            if await parts.fleet.find(wanted) is None:
+                raise await self.unknown(wanted, key)
+            route = replace(route, candidates=(wanted,))
+        first = await self._first(route, key)
+        context.asks(name)
+        grounding = self._grounding(endpoint, route, request, headers)
+        budget = self._budget(endpoint, route, request, size, first, grounding.is_on)
+        for other in token_budget.OTHER_NAMES:
+            request.pop(other, None)
+        if endpoint.is_chat and not endpoint.is_translated and not grounding.is_on:
+            request["messages"] = instructed(request["messages"], route.instructions)
+        return Plan(
+            endpoint=endpoint.path,
+            key=key,
+            scope=context.scope,
+            headers=headers,
+            request=request,
+            route=route,
+            first=first,
+            stream=bool(request.get("stream")),
+            budget=budget,
+            grounding=grounding,
+            # LiteLLM's translation of a request that is accounted for already.
+            is_inner=key.id == INSTALLATION and "x-askdocs-loopback" in headers,
+        )
+
+    async def _first(self, route: Route, key: Key) -> Served:
+        """The model that will answer, as far as one can know."""
+        fleet = self._parts.fleet
+        found = [fleet.get(name) or await fleet.find(name) for name in route.candidates]
+        served = [one for one in found if one is not None]
+        if not served:
+            raise await self.unknown(route.alias, key)
+        return next((one for one in served if not one.breaker.is_open), served[0])
+
+    def _grounding(
+        self, endpoint: Endpoint, route: Route, request: dict[str, Any], headers: Headers
+    ) -> GroundingDecision:
+        """Does the answer stand on pages? Raises ApiError 400: the header makes no sense."""
+        if not endpoint.is_chat:
+            return GroundingDecision(False, "endpoint")
+        if not wants_grounding(request, headers):
+            return GroundingDecision(False, "request")
+        if endpoint.is_translated:
+            return GroundingDecision(False, "translated")
+        if not route.grounding:
+            return GroundingDecision(False, "alias")
+        if not self._parts.has_wiki:
+            return GroundingDecision(False, "no wiki")
+        return GroundingDecision(True, "alias")
+
+    def _budget(
+        self,
+        endpoint: Endpoint,
+        route: Route,
+        request: dict[str, Any],
+        size: int,
+        first: Served,
+        is_grounded: bool,
+    ) -> TokenBudget:
+        settings = self._parts.settings
+        default = settings.max_tokens if is_grounded else settings.max_output
+        instructions = len(route.instructions.encode()) if endpoint.is_chat else 0
+        budget = token_budget.bound(endpoint.path, request, size + instructions, default)
+        if is_grounded:
+            return self._parts.chat.bound(budget)
+        return token_budget.within(budget, first.engine)
+
+    async def unknown(self, name: str, key: Key) -> ApiError:
+        return unknown_model(name, await self.names(key))
+
+    async def names(self, key: Key) -> list[str]:
+        """The models that the key may use: aliases first, as some clients take the first one."""
+        parts = self._parts
+        names = [*parts.aliases.table.aliases, *await parts.fleet.names()]
+        return [name for name in dict.fromkeys(names) if key.allows(name)]
+
+
+class _Answering:
+    """The answer to one request: opened, transformed and sent; leaves the result behind."""
+
+    def __init__(
+        self,
+        context: RequestContext,
+        plan: Plan,
+        transform: Transform,
+        opening: Opening,
+        resume: Resume | None,
+    ) -> None:
+        self._context = context
+        self._plan = plan
+        self._transform = transform
+        self._opening = opening
+        self._resume = resume
+        self._model = ""
+        self._lane = ""
+        self._fallback: Fallback | None = None
+
+    async def run(self) -> None:
+        """Raises ApiError: there is no answer, and nothing of one has been sent."""
+        status = 503  # cancelled: the gateway stops
+        try:
+            status = await (self._stream() if self._plan.stream else self._whole())
+        except ApiError as error:
+            status = error.status
+            raise
+        except Exception:
+            status = 500
+            raise
+        finally:
+            transform = self._transform
+            self._context.result = Result(
+                status=LEFT if self._context.response.client_left else status,
+                model=self._model,
+                lane=self._lane,
+                fallback=self._fallback,
+                tokens=transform.tokens if self._model else Tokens(),
+                refused=transform.refused,
+                cautious=transform.cautious,
+                pages=transform.pages,
+                question=transform.question,
+                answer=transform.answer,
+            )
+
+    async def _stream(self) -> int:
+        """Returns the status by how the stream ended."""
+        transform = self._transform
+        body = _EventStream(self._context.response)
+        if transform.keeps_alive:
+            body.keep_alive()
+        try:
+            if begun := transform.start():
+                await body.send(begun)
+            if not transform.is_over:
+                last = await self._pass_on(await self._opening(), body)
+            else:
+                last = b""
+            await body.end(last + transform.end())
+        except ApiError as error:
+            if not body.is_started:
+                raise
+            await body.end(event(error.body))
+            return error.status
+        finally:
+            await body.close()
+        return 200 if transform.is_over and not transform.failed else 502
+
+    async def _pass_on(self, opened: Opened, body: "_EventStream") -> bytes:
+        """Send what comes of the answer, by whichever engine; returns what is still to be sent."""
+        rest = Rest()
+        while True:
+            try:
+                self._begin(opened)
+                self._transform.begin(opened, rest)
+                await body.start()
+                last = await self._pump(opened, body)
+            finally:
+                await opened.close()
+            if self._transform.is_over:
+                return last
+            if last:
+                await body.send(last)
+            broken = opened.served
+            more = await self._go_on(broken)
+            if more is None:
+                return b""
+            opened = more
+            assert self._resume is not None
+            rest = self._resume.rest
+
+    async def _pump(self, opened: Opened, body: "_EventStream") -> bytes:
+        """Send what comes of one engine's answer, until it ends or breaks off; returns the last of
+        it."""
+        transform, measured = self._transform, self._context.measured
+
+        def feed(data: bytes) -> bytes:
+            measured.chunk()
+            return transform.feed(data)
+
+        try:
+            writer = self._context.scope.get("extensions", {}).get(WRITER)
+            if (
+                writer is not None
+                and isinstance(opened.response, LaneReply)
+                and not transform.keeps_alive
+            ):
+                if out := feed(opened.first):
+                    await body.send(out)
+                last = await opened.response.pump(
+                    lambda data: writer.write_body(feed(data)), writer.drain
+                )
+                return feed(last) if last else b""
+            async for out in opened.through(feed):
+                await body.send(out)
+                if transform.is_enough:
+                    break
+        except LaneError:
+            pass  # it is not over
+        return b""
+
+    async def _go_on(self, broken: Served) -> Opened | None:
+        """The rest of an answer that broke off; None: it is over all the same, or nobody has it."""
+        said = self._transform.said()
+        opened = None
+        if said is not None and self._resume is not None and not self._transform.is_over:
+            opened = await self._resume.open(broken, said)
+        goes_on = opened is not None or self._transform.is_over
+        self._context.measured.broke_off(broken.name, "continued" if goes_on else "ended")
+        return opened
+
+    async def _whole(self) -> int:
+        transform = self._transform
+        body = transform.start()
+        if not transform.is_over:
+            body = await self._read(await self._opening())
+        headers = [*JSON_START, (b"content-length", str(len(body)).encode())]
+        response = self._context.response
+        await response({"type": "http.response.start", "status": 200, "headers": headers})
+        await response({"type": "http.response.body", "body": body})
+        return 200
+
+    async def _read(self, opened: Opened) -> bytes:
+        """The whole answer; one that breaks off is asked for anew, as nothing of it was sent."""
+        rest = Rest()
+        while True:
+            try:
+                self._begin(opened)
+                self._transform.begin(opened, rest)
+                return self._transform.whole(await opened.body())
+            except LaneError:
+                error = broken_off()
+            except ApiError as stated:
+                error = stated
+            finally:
+                await opened.close()
+            more = await self._go_on(opened.served)
+            if more is None:
+                raise error
+            opened = more
+
+    def _begin(self, opened: Opened) -> None:
+        """A model begins to answer."""
+        context = self._context
+        is_resumed = bool(self._model)
+        if not (is_resumed and context.response.is_started):
+            self._model = opened.served.name
+            self._lane = opened.lane
+            context.response.headers["x-askdocs-model"] = self._model
+        if opened.left:
+            self._fallback = Fallback(*opened.left)
+            context.response.headers["x-askdocs-fallback"] = ": ".join(self._fallback)
+            context.measured.fallback(*self._fallback[:1], opened.served.name, opened.left[1])
+        context.measured.first_byte()
+
+
+class _EventStream:
+    """A response of server-sent events. `close` it in any case."""
+
+    def __init__(self, send: Callable[[Message], Awaitable[None]]) -> None:
+        self._send = send
+        self._sent = 0.0
+        self._sending: asyncio.Lock | None = None
+        self._quiet: asyncio.Task[None] | None = None
+        self.is_started = False
+
+    def keep_alive(self) -> None:
+        """Send a comment in quiet times, so that proxies do not close the stream."""
+        self._sent = time.monotonic()
+        self._sending = asyncio.Lock()
+        self._quiet = asyncio.create_task(self._comment())
+
+    async def start(self) -> None:
+        if not self.is_started:
+            self.is_started = True
+            headers = list(STREAM_START)
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def send(self, data: bytes) -> None:
+        if self._sending is None:
+            await self._put(data)
+            return
+        self._sent = time.monotonic()
+        async with self._sending:
+            await self._put(data)
+
+    async def end(self, data: bytes) -> None:
+        await self.close()
+        await self.start()
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def close(self) -> None:
+        quiet, self._quiet = self._quiet, None
+        if quiet is not None:
+            quiet.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([quiet])
+
+    async def _put(self, data: bytes) -> None:
+        await self.start()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _comment(self) -> None:
+        while True:
+            quiet = time.monotonic() - self._sent
+            if quiet >= QUIET_SECONDS:
+                await self.send(b": still working\n\n")
+            else:
+                await asyncio.sleep(QUIET_SECONDS - quiet)
+
+
+def _call(plan: Plan, context: RequestContext) -> Call:
+    """The request to the model, whose body fits each candidate."""
+    request, budget = plan.request, plan.budget
+
+    async def render(served: Served) -> dict[str, Any]:
+        body = dict(request)
+        fitting = budget
+        if served.engine:
+            fitting = await token_budget.fit(budget, body, served.engine)
+        if fitting.answer is not None:
+            body.pop("max_completion_tokens", None)
+            body["max_tokens"] = fitting.answer
+        if body.get("stream"):
+            options = body.get("stream_options")
+            body["stream_options"] = {
+                **(options if isinstance(options, dict) else {}),
+                "include_usage": True,
+            }
+        if body.get("suffix") is not None:
+            if served.fim is None:
+                raise fim.not_supported(served.name)
+            body["prompt"] = await served.fim.render(body["prompt"], body.pop("suffix"))
+        if messages := body.get("messages"):
+            body["messages"] = [_plain_role(message) for message in messages]
+        return body
+
+    return Call(plan.endpoint, plan.scope, plan.stream, render, context.span)
+
+
+def _plain_role(message: dict[str, Any]) -> dict[str, Any]:
+    """`developer` is OpenAI's newer word for `system`; chat templates know only that one."""
+    return {**message, "role": "system"} if message.get("role") == "developer" else message
+
+
+def _user(request: Mapping[str, Any], headers: Headers) -> str | None:
+    """Who asks, as far as the client says: a canary is sticky by it."""
+    for name in ("user", "safety_identifier"):
+        if isinstance(request.get(name), str) and request[name]:
+            return str(request[name])
+    return headers.get("x-session-id")
+
+
+def not_allowed(key: Key, name: str) -> ApiError:
+    return ApiError(
+        403,
+        f"this key may not use {name[:200]!r}; it may use {', '.join(key.models)}",
+        kind="permission_error",
+        param="model",
+        code="model_not_allowed",
+    )

@@ -1,0 +1,195 @@
+"""Answers that go out as the model gives them, under the gateway's name for the model."""
+
+from typing import Any
+
+import orjson
+
+from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.transform import Rest, Said, Transform
+from gateway.dispatch import Opened
+from gateway.http import DONE, dump
+from gateway.stream import Stream, parsed, rename
+
+KEPT = 2**16  # bytes of events that are kept until their words are taken out of them
+CHAT = "/chat/completions"
+
+# What a request may have whose answer is nothing but words; of some, only these values.
+_PLAIN = frozenset(
+    (
+        *("model", "messages", "prompt", "suffix", "stream", "stream_options", "stop", "seed"),
+        *("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p"),
+        *("frequency_penalty", "presence_penalty", "repetition_penalty", "repeat_penalty"),
+        *("logit_bias", "user", "safety_identifier", "metadata", "store", "service_tier"),
+        *("reasoning_effort", "chat_template_kwargs", "parallel_tool_calls", "cache_prompt"),
+    )
+)
+_SET_TO: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "response_format": ({"type": "text"},),
+}
+_UNSET: tuple[Any, ...] = (None, False, 0, [], {})
+
+
+class Plain(Transform):
+    """The bytes of the engine, as far as they can be passed on as they are.
+
+    Until an engine breaks off, the events that pass are kept and nothing is parsed.
+    """
+
+    def __init__(self, plan: Plan, keeps_text: bool) -> None:
+        request = plan.request
+        options = request.get("stream_options")
+        self._shows_usage = isinstance(options, dict) and bool(options.get("include_usage"))
+        self._plan = plan
+        self._stream: Stream
+        self._opened: Opened
+        self._rest = Rest()
+        self._name = b""
+        self._is_resumed = False
+        self._events: list[bytes] = []
+        self._size = 0
+        self._head: dict[str, Any] = {}  # what all chunks of the stream have in common
+        self._text = ""
+        self._words = 0  # events that held some
+        self._is_lost = False
+        self._is_complete = False  # it was said why the answer ends
+        self._tokens: Tokens | None = None
+        self._log: list[bytes] | None = None
+        if keeps_text:
+            self._log = []
+            asked = request.get("messages", request.get("prompt", request.get("input")))
+            self.question = dump(asked).decode()
+
+    @property
+    def tokens(self) -> Tokens:
+        if self._tokens is None and self._plan.stream and self._name:
+            stream = self._stream
+            self._tokens = tokens(stream.usage)
+            if self._tokens is None:
+                return self._estimated(self._rest.tokens + stream.events)
+        return self._tokens or self._estimated(0)
+
+    def _estimated(self, completion: int) -> Tokens:
+        return Tokens(self._plan.budget.prompt // BYTES_PER_TOKEN, completion)
+
+    @property
+    def answer(self) -> str:
+        return b"".join(self._log or ()).decode("utf-8", "replace")
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._name) and (self._stream.is_whole or self._is_complete)
+
+    def begin(self, opened: Opened, rest: Rest) -> None:
+        self._opened = opened
+        self._is_resumed = bool(self._name)
+        # Chunks of one answer have one name, whichever model goes on.
+        if not (self._is_resumed and self._plan.stream):
+            self._name = opened.served.name.encode()
+        self._rest = rest
+        self._stream = Stream(
+            opened.model_there, self._name, keep_usage=self._shows_usage, said=rest.tokens
+        )
+
+    def feed(self, data: bytes) -> bytes:
+        out = self._stream.feed(data)
+        if self._is_resumed:
+            out = self._joined(out)
+        if not self._is_lost:
+            self._events.append(out)
+            self._size += len(out)
+            if self._size > KEPT:
+                self._read()
+        if self._log is not None and out:
+            self._log.append(out)
+        return out
+
+    def said(self) -> Said | None:
+        self._read()
+        return None if self._is_lost else Said(self._text, self._words)
+
+    def end(self) -> bytes:
+        return DONE if self._is_complete and not self._stream.is_whole else self._stream.end()
+
+    def whole(self, body: bytes) -> bytes:
+        try:
+            said = orjson.loads(body)
+        except ValueError:
+            said = None
+        self._tokens = tokens(said.get("usage")) if isinstance(said, dict) else None
+        body = rename(body, self._opened.model_there, self._name)
+        if self._log is not None:
+            self._log.append(body)
+        return body
+
+    def _joined(self, events: bytes) -> bytes:
+        """Events of the engine that goes on, as the client is to get them: of the first stream."""
+        if not self._head:
+            return events
+        joined = []
+        for event in events[:-2].split(b"\n\n") if events else ():
+            if (chunk := parsed(event)) is not None:
+                if not self._join(chunk):
+                    continue
+                event = b"data: " + orjson.dumps(chunk)
+            joined.append(event + b"\n\n")
+        return b"".join(joined)
+
+    def _join(self, chunk: dict[str, Any]) -> bool:
+        """Make the chunk one of the first stream. Has it anything to say there?"""
+        chunk.update((name, value) for name, value in self._head.items() if name in chunk)
+        choices = _choices(chunk)
+        says = not choices
+        for choice in choices:
+            said = choice["delta"] if isinstance(choice.get("delta"), dict) else choice
+            name = "text" if said is choice else "content"
+            said.pop("role", None)
+            if isinstance(said.get(name), str):
+                said[name] = self._rest.text(said[name])
+            more = said.get(name) if said is choice else any(said.values())
+            says |= bool(more or choice.get("finish_reason"))
+        return says
+
+    def _read(self) -> None:
+        """Take the words out of the events that were kept."""
+        events = b"".join(self._events).split(b"\n\n")
+        self._events.clear()
+        self._size = 0
+        is_plain = _is_plain(self._plan)
+        text = [self._text]
+        for event in events:
+            chunk = parsed(event) or {}
+            if not self._head:
+                self._head = {name: chunk[name] for name in ("id", "created") if name in chunk}
+            for choice in _choices(chunk):
+                said = choice["delta"] if isinstance(choice.get("delta"), dict) else choice
+                words = said.get("text" if said is choice else "content")
+                if isinstance(words, str) and words:
+                    text.append(words)
+                    self._words += 1
+                more = () if said is choice else said.keys() - {"role", "content"}
+                self._is_lost |= any(said[name] for name in more)
+                self._is_complete |= is_plain and choice.get("finish_reason") is not None
+        self._text = "".join(text)
+        self._is_lost |= bool(self._text) and not is_plain
+
+
+BYTES_PER_TOKEN = 4  # of English, about
+
+
+def _is_plain(plan: Plan) -> bool:
+    """Is the answer nothing but words, which any engine can be given the beginning of?"""
+    for name, value in plan.request.items():
+        if name not in _PLAIN and value not in _UNSET and value not in _SET_TO.get(name, ()):
+            return False
+    if plan.endpoint != CHAT:
+        return isinstance(plan.request.get("prompt"), str)
+    # Some engines go on with such a message, others begin a new one.
+    return bool(plan.request["messages"][-1]["role"] != "assistant")
+
+
+def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = chunk.get("choices")
+    found = choices if isinstance(choices, list) else []
+    return [choice for choice in found if isinstance(choice, dict)]

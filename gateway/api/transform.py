@@ -1,0 +1,100 @@
+"""From an engine's answer to the client's: what each way of answering implements."""
+
+from typing import NamedTuple
+
+from gateway.api.plan import Tokens
+from gateway.dispatch import Opened
+
+
+class Said(NamedTuple):
+    """What an engine had said of an answer when it broke off."""
+
+    text: str
+    """Empty: the answer is asked for anew."""
+    tokens: int
+
+
+class Rest:
+    """The rest of an answer, by another engine than the one that broke off."""
+
+    def __init__(self, tokens: int = 0, blanks: str = "") -> None:
+        self.tokens = tokens
+        """Of the answer, which the engine got at the end of its prompt, and counts there."""
+        self._blanks = blanks  # the answer ended with them, and the engine was not given them
+        self._begun = ""  # what it said before its first word
+
+    def text(self, text: str) -> str:
+        """`text` without the blanks that were said before the break, and are said once more."""
+        if not self._blanks:
+            return text
+        self._begun += text
+        words = self._begun.lstrip()
+        if not words:
+            return ""
+        blanks = self._begun[: -len(words)]
+        more = blanks[len(self._blanks) :] if blanks.startswith(self._blanks) else ""
+        self._blanks = ""
+        return more + words
+
+
+class Transform:
+    """Turns one answer of a model into the client's. Has the facts for the record at its end.
+
+    The pipeline calls `start`; unless that was all (`is_over`), `begin` for each engine that
+    answers, then `feed` and at last `end` for a stream, or `whole`.
+    """
+
+    keeps_alive = False
+    """Is the stream to say in quiet times that it lives?"""
+    failed = False
+    """Did the answer end with an error that went out as a part of it?"""
+    refused = False
+    cautious = False
+    pages: tuple[str, ...] = ()
+    """The addresses of the pages that the answer stands on."""
+    question = ""
+    """For the log, where it wants texts."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """As the engine states them, or estimated where it was cut off."""
+        raise NotImplementedError
+
+    @property
+    def answer(self) -> str:
+        """What went out, for the log."""
+        raise NotImplementedError
+
+    @property
+    def is_over(self) -> bool:
+        """Has all of the answer come?"""
+        raise NotImplementedError
+
+    @property
+    def is_enough(self) -> bool:
+        """Need the rest of the engine's bytes not be read?"""
+        return False
+
+    def start(self) -> bytes:
+        """What goes out before a model is asked: events, or a whole answer that needs none."""
+        return b""
+
+    def begin(self, opened: Opened, rest: Rest) -> None:
+        """A model answers: the first one, or one that goes on with the rest."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> bytes:
+        """The client's events that the engine's bytes complete. Never raises."""
+        raise NotImplementedError
+
+    def said(self) -> Said | None:
+        """What the engine that broke off had said. None: nobody can go on with it."""
+        raise NotImplementedError
+
+    def end(self) -> bytes:
+        """The last events of a stream: an error, unless the answer is whole."""
+        raise NotImplementedError
+
+    def whole(self, body: bytes) -> bytes:
+        """The client's whole answer. Raises ApiError."""
+        raise NotImplementedError

@@ -1,0 +1,125 @@
+"""Responses and Messages: LiteLLM translates them to chat, which it asks of this gateway."""
+
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp
+
+from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.transform import Rest, Said, Transform
+from gateway.dispatch import Opened, stated
+from gateway.fleet import LOOPBACK, LOOPBACK_HEADERS, Served
+from gateway.http import EventReader, Reply, broken_off, dump, unavailable
+from gateway.stream import rename
+from gateway.tracing import Span
+
+
+async def open(litellm: ASGIApp, plan: Plan, span: Span) -> Opened:
+    """The answer of LiteLLM's translation. Raises ApiError: what LiteLLM states."""
+    path = f"/v1{plan.endpoint}"
+    scope = {**plan.scope, "path": path, "raw_path": path.encode()}
+    # They take the place of those that the model has: the inner request is of the same trace.
+    trace = {k.decode(): v.decode("latin-1") for k, v in span.onward(scope["headers"])}
+    asked = {
+        **plan.request,
+        "model": f"{LOOPBACK}/{plan.alias}",
+        "extra_headers": {**LOOPBACK_HEADERS, **trace},
+    }
+    reply = await Reply.open(litellm, scope, dump(asked))
+    if reply.status >= 400:
+        try:
+            error = stated(reply.status, await reply.body())
+        finally:
+            await reply.close()
+        raise unavailable(str(error), 3) if reply.status >= 500 else error
+    model = reply.headers.get("llm_provider-x-askdocs-model", plan.alias)
+    there = f"{LOOPBACK}/{plan.alias}".encode()
+    return Opened(Served(model), "litellm", plan.stream, b"", reply.chunks(), reply, there)
+
+
+class Translated(Transform):
+    """The answer under the alias's name, with an error in the endpoint's own shape where it ends
+    too early."""
+
+    def __init__(self, plan: Plan, keeps_text: bool) -> None:
+        self._plan = plan
+        self._is_messages = plan.endpoint == "/messages"
+        self._names = (f"{LOOPBACK}/{plan.alias}".encode(), plan.alias.encode())
+        self._events = EventReader()
+        self._tokens = Tokens()
+        self._number = 0  # of the last event, as Responses counts them
+        self._is_over = False
+        self._log: list[bytes] | None = None
+        if keeps_text:
+            self._log = []
+            self.question = dump(plan.request.get("messages", plan.request.get("input"))).decode()
+
+    @property
+    def tokens(self) -> Tokens:
+        if self._tokens.prompt:
+            return self._tokens
+        return self._tokens._replace(prompt=self._plan.budget.prompt // 4)
+
+    @property
+    def answer(self) -> str:
+        return b"".join(self._log or ()).decode("utf-8", "replace")
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    def begin(self, opened: Opened, rest: Rest) -> None:
+        pass
+
+    def feed(self, data: bytes) -> bytes:
+        for found in self._events.feed(data):
+            self._read(found)
+        return self._out(data)
+
+    def said(self) -> Said | None:
+        return None  # the inner request has gone on with it as far as anybody can
+
+    def end(self) -> bytes:
+        if self._is_over:
+            return b""
+        error = broken_off().body["error"]
+        if self._is_messages:
+            shown: dict[str, Any] = {"type": "api_error", "message": error["message"]}
+            said: dict[str, Any] = {"type": "error", "error": shown}
+        else:
+            said = {**error, "type": "error", "code": "server_error"}
+            said["sequence_number"] = self._number + 1
+        return b"event: error\ndata: %b\n\n" % orjson.dumps(said)
+
+    def whole(self, body: bytes) -> bytes:
+        self._read(body)
+        return self._out(body)
+
+    def _out(self, data: bytes) -> bytes:
+        data = rename(data, *self._names)
+        if self._log is not None:
+            self._log.append(data)
+        return data
+
+    def _read(self, data: bytes) -> None:
+        """Take the usage, and the end, out of an event or a whole answer."""
+        try:
+            said = orjson.loads(data)
+        except ValueError:
+            return
+        if not isinstance(said, dict):
+            return
+        self._is_over |= said.get("type") in _ENDS
+        self.failed |= said.get("type") in _FAILURES
+        if isinstance(number := said.get("sequence_number"), int):
+            self._number = number
+        for place in (said, said.get("response"), said.get("message")):
+            if isinstance(place, dict) and (used := tokens(place.get("usage"))):
+                # Messages states the prompt at the beginning, and the answer at the end.
+                self._tokens = Tokens(
+                    *(new or old for new, old in zip(used, self._tokens, strict=True))
+                )
+
+
+_FAILURES = ("response.failed", "error")
+_ENDS = ("response.completed", "response.incomplete", "message_stop", *_FAILURES)

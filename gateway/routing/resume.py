@@ -1,0 +1,119 @@
+"""The one way to go on with an answer whose engine broke off: a replica was killed, for example.
+
+Another engine, or the same one when it is back, is given what the first one has said as the
+beginning of its answer, and what it sends goes on in the stream of the first. An answer that has
+not begun is asked for anew. An engine can be given the beginning of words, and of nothing else.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from gateway.aliases import Route
+from gateway.api.transform import Rest, Said
+from gateway.dispatch import Call, Dispatch, Opened
+from gateway.errors import AskdocsError
+from gateway.fleet import Served
+from gateway.http import ApiError
+
+log = logging.getLogger("askdocs.gateway")
+
+TIMES = 2  # that one answer goes on: more of them may break by what is asked
+WAIT_S = 15.0  # from the break to the last try: llama.cpp is back 3 s after a kill
+PAUSE_S = (0.25, 2.0)  # the first one between two tries, and the longest
+CHAT = "/chat/completions"
+
+Find = Callable[[str], Awaitable[Served | None]]
+
+
+class Resume:
+    """The way to the rest of one answer."""
+
+    def __init__(self, dispatch: Dispatch, find: Find, call: Call, route: Route) -> None:
+        """`call` is what the first engine was asked."""
+        self._dispatch = dispatch
+        self._find = find
+        self._call = call
+        self._route = route
+        self._times = 0
+        self._said = Said("", 0)
+        self.rest = Rest()
+        """Of the answer that was opened last."""
+
+    async def open(self, broken: Served, said: Said) -> Opened | None:
+        """The rest of the answer that `broken` did not give; close it. None: nobody can give it."""
+        self._times += 1
+        if self._times > TIMES:
+            return None
+        self._said = said
+        last = time.monotonic() + WAIT_S
+        pause, longest = PAUSE_S
+        while True:
+            try:
+                opened = await self._try(broken)
+            except ApiError as error:
+                is_final = error.status < 500 and error.status != 429
+                if is_final or time.monotonic() > last - pause:
+                    return None
+            else:
+                goes_on = opened.served.name if opened else "nobody"
+                log.warning("%s broke off in an answer; %s goes on", broken.name, goes_on)
+                return opened
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    async def _try(self, broken: Served) -> Opened | None:
+        """As `open`, now. Raises ApiError: those who can do not answer, or refuse."""
+        able = []
+        for name in self._route.with_last(broken.name).candidates:
+            served = await self._find(name)
+            if served is not None and await self._is_able(served):
+                able.append(name)
+        if not able:
+            return None
+        call = replace(self._call, render=self._render)
+        return await self._dispatch.open(call, replace(self._route, candidates=tuple(able)))
+
+    async def _is_able(self, served: Served) -> bool:
+        """Does it go on with what it is given? Perhaps, while it is away."""
+        if not self._said.text.strip():
+            return True
+        if served.engine is None:
+            return False
+        if self._call.path != CHAT:
+            return True
+        try:
+            return await served.engine.kind() != "other"
+        except (httpx.HTTPError, AskdocsError):
+            return True
+
+    async def _render(self, served: Served) -> dict[str, Any]:
+        """The request whose answer is the rest."""
+        body = await self._call.render(served)
+        text, tokens = self._said
+        if not text.strip():
+            self.rest = Rest(blanks=text)
+            return body
+        assert served.engine is not None
+        blanks = ""
+        if self._call.path != CHAT:
+            body["prompt"] += text
+        else:
+            kind = await served.engine.kind()
+            if kind == "other":
+                raise ApiError(400, f"{served.name} does not go on with an answer that has begun")
+            if kind == "vllm":
+                # Some chat templates trim a message, and then its last blanks are said once more.
+                blanks = text[len(text.rstrip()) :]
+                text = text.rstrip()
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
+            tokens = await served.engine.count(text)
+            body["messages"] = [*body["messages"], {"role": "assistant", "content": text}]
+        self.rest = Rest(tokens, blanks)
+        body["max_tokens"] = max(1, body["max_tokens"] - tokens)
+        return body

@@ -1,0 +1,132 @@
+"""Writes down how a request ended, once: limits, usage, metrics, answer statistics, page
+popularity, trace and access log."""
+
+from dataclasses import dataclass
+
+from gateway.access_log import AccessLog, Entry
+from gateway.api.context import NOBODY, RequestContext
+from gateway.api.plan import Plan, Result
+from gateway.heat import Heat
+from gateway.limits.limiter import Limiter
+from gateway.metrics import LEFT, Metrics
+from gateway.outcomes import Outcomes
+from gateway.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Where requests are written down."""
+
+    limiter: Limiter
+    usage: Usage
+    metrics: Metrics
+    log: AccessLog
+    heat: Heat
+    outcomes: Outcomes
+
+    @property
+    def wants_text(self) -> bool:
+        """Are questions and answers to be kept for the log?"""
+        return self.log.wants_prompts
+
+    def record(self, context: RequestContext) -> None:
+        """Call it once for each request, when its response has ended. Does not fail or wait."""
+        response = context.response
+        result = context.result
+        if result is None:
+            result = Result(LEFT if response.client_left else response.status)
+        plan = context.plan
+        used = result.tokens.prompt + result.tokens.completion
+        if context.grant is not None:
+            self.limiter.settle(context.grant, used)
+        # Of a translated request, the inner one knows how its answer fared.
+        if plan is not None and plan.endpoint == "/chat/completions":
+            self._count_outcome(context, plan, result)
+        self.heat.stood_on(result.pages)
+        if context.span.is_on:
+            _trace(context, plan, result)
+        if plan is not None and plan.is_inner:
+            return
+        if result.model:
+            self.usage.add(
+                context.key,
+                context.alias,
+                result.model,
+                result.tokens.prompt,
+                result.tokens.completion,
+            )
+        context.measured.end(result.status, result.model, *result.tokens)
+        if self.log.is_on:
+            self.log.write(_entry(context, plan, result))
+
+    def _count_outcome(self, context: RequestContext, plan: Plan, result: Result) -> None:
+        """For the model that gave the answer, and for the first choice that did not."""
+        if result.status == LEFT:
+            return
+        alias, first, model = plan.alias, plan.first_choice, result.model
+        outcome = result.outcome
+        if outcome:
+            self.metrics.answered(alias, model or first, outcome)
+        if result.fallback is not None or (not model and result.status >= 500):
+            self.outcomes.count(alias, first, "failed")
+        if outcome == "refused" and not model:  # no page was found, and no model asked
+            self.outcomes.count(alias, first, "answers", "refused")
+        if not model:
+            return
+        if result.status >= 400:
+            self.outcomes.count(alias, model, "failed")
+            return
+        self.outcomes.count(alias, model, "answers")
+        if outcome == "refused" or outcome == "cautious":
+            self.outcomes.count(alias, model, outcome)
+        self.outcomes.took(alias, model, "duration", context.measured.duration)
+        if context.measured.ttft is not None:
+            self.outcomes.took(alias, model, "first_token", context.measured.ttft)
+
+
+def _trace(context: RequestContext, plan: Plan | None, result: Result) -> None:
+    context.span.set(
+        http__request__method=context.scope["method"],
+        http__response__status_code=result.status,
+        gen_ai__request__model=context.alias or None,
+        gen_ai__response__model=result.model or None,
+        gen_ai__usage__input_tokens=result.tokens.prompt,
+        gen_ai__usage__output_tokens=result.tokens.completion,
+        askdocs__request_id=context.request_id,
+        askdocs__team=context.key.team,
+        askdocs__lane=result.lane or None,
+        askdocs__fallback=result.fallback.reason if result.fallback else None,
+        askdocs__grounding=plan.grounding.why if plan else None,
+        askdocs__refused=result.refused,
+        askdocs__cached_tokens=result.tokens.cached,
+        askdocs__first_byte_seconds=context.measured.ttft,
+    )
+    context.span.end(str(result.status) if result.status >= 500 else "")
+
+
+def _entry(context: RequestContext, plan: Plan | None, result: Result) -> Entry:
+    client = context.scope.get("client")
+    key = None if context.key is NOBODY else context.key
+    return Entry(
+        request_id=context.request_id,
+        method=context.scope["method"],
+        path=context.scope["path"],
+        status=result.status,
+        duration=context.measured.duration,
+        ttft=context.measured.ttft,
+        key_id=key.id if key else None,
+        key_name=key.name if key else None,
+        team=key.team if key else None,
+        alias=context.alias or None,
+        model=result.model or None,
+        lane=result.lane or None,
+        stream=plan is not None and plan.stream,
+        grounded=plan is not None and plan.grounding.is_on,
+        refused=result.refused,
+        prompt_tokens=result.tokens.prompt,
+        completion_tokens=result.tokens.completion,
+        fallback=result.fallback.reason if result.fallback else None,
+        client=client[0] if client else None,
+        prompt=result.question or None,
+        answer=result.answer or None,
+    )
