@@ -15,6 +15,8 @@ BYTES = {"bfloat16": 2, "float32": 4}
 BITS_4 = 4.127 / 8
 # The adapter is kept in float32: itself, its gradient, and AdamW's two moments in 32 or 8 bits.
 ADAPTER = {"adamw_torch": 16, "adamw_8bit": 10}
+# DDP copies the gradients, which are float32, into buckets before it exchanges them.
+BUCKET = 4
 # Unsloth computes the loss over a part of the tokens at a time: 16 bytes for each logit of a part,
 # which takes half of what is free, and 4 GiB at most.
 LOGIT, LOGITS_MOST = 16, 4 * GIB
@@ -33,6 +35,8 @@ class Memory(NamedTuple):
     """With its gradients and the state of the optimiser."""
     activations: int
     logits: int
+    buckets: int
+    """Of DDP, for the gradients that several processes exchange."""
     libraries: int
 
     @property
@@ -65,8 +69,21 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> Memory
         adapter=adapter_parameters(shape, recipe) * ADAPTER[recipe.optimizer],
         activations=ceil(tokens * _activations(shape, recipe) * KEPT[device]),
         logits=ceil(min(tokens * shape.vocab_size * LOGIT, LOGITS_MOST) * KEPT[device]),
+        buckets=adapter_parameters(shape, recipe) * BUCKET if recipe.processes > 1 else 0,
         libraries=ceil(LIBRARIES[device]),
     )
+
+
+def offloaded(shape: Shape, recipe: Recipe, longest: int) -> int:
+    """Bytes of main memory in which Unsloth keeps activations of all processes of a GPU recipe.
+
+    With `gradient_checkpointing` the inputs of all blocks go there, and come back one by one.
+    """
+    if not recipe.gradient_checkpointing:
+        return 0
+    row = recipe.max_length if recipe.packing else min(longest, recipe.max_length)
+    block = recipe.batch_size * row * shape.hidden_size * BYTES[recipe.dtype]
+    return recipe.processes * shape.num_hidden_layers * block
 
 
 def _activations(shape: Shape, recipe: Recipe) -> int:

@@ -9,9 +9,10 @@ from gateway.errors import AskdocsError
 from gateway.grounding.prompt import fingerprint
 from training.dataset import AGAIN, Dataset
 from training.machine import Machine
-from training.memory import GIB, Memory, adapter_parameters, estimate
+from training.memory import GIB, LIBRARIES, Memory, adapter_parameters, estimate, offloaded
 from training.recipe import Recipe
 from training.shape import Shape
+from training.tuning.options import eval_steps
 
 # Of the small model, whose tokens a second were measured on two cores (docs/results.md).
 CORES, PARAMETERS = 2, 134.5e6
@@ -65,12 +66,13 @@ def preflight(
     on_gpu = bool(machine.gpus) or needs_gpu(recipe)
     memory = estimate(shape, recipe, data.longest, on_gpu)
     available = _available(recipe, machine)
-    steps = _steps(recipe, data, max_steps)
+    epoch, steps = _steps(recipe, data, max_steps)
     needed = adapter_parameters(shape, recipe) * (CHECKPOINTS * CHECKPOINT + ADAPTERS * ADAPTER)
     problems = [
         *_of_dataset(recipe, shape, data, tokenizer),
         *_of_machine(recipe, machine),
         *_of_memory(recipe, shape, data, memory, available, on_gpu),
+        *_of_main_memory(recipe, shape, data, machine),
     ]
     if needed > disk:
         problems.append(
@@ -87,7 +89,7 @@ def preflight(
         tokens=sum(data.trained(recipe)),
         longest=data.longest,
         steps=steps,
-        seconds=None if on_gpu else _seconds(recipe, shape, data, machine, steps),
+        seconds=None if on_gpu else _seconds(recipe, shape, data, machine, epoch, steps),
         problems=tuple(problems),
     )
 
@@ -192,6 +194,18 @@ def _of_memory(
     )
 
 
+def _of_main_memory(recipe: Recipe, shape: Shape, data: Dataset, machine: Machine) -> Iterator[str]:
+    """Of a GPU recipe, whose activations wait in main memory."""
+    if not machine.gpus:
+        return
+    needed = offloaded(shape, recipe, data.longest) + ceil(LIBRARIES["cpu"]) * recipe.processes
+    if needed > machine.memory:
+        yield (
+            f"it keeps about {needed / GIB:.1f} GiB of activations in main memory, and"
+            f" {machine.memory / GIB:.1f} GiB are free: set batch_size = 1, or a smaller max_length"
+        )
+
+
 def _where(recipe: Recipe, on_gpu: bool) -> str:
     if on_gpu:
         return " on the GPU" if recipe.processes == 1 else " on each GPU"
@@ -242,11 +256,13 @@ def _difference(old: Recipe, new: Recipe) -> str:
     return " and ".join(changed)
 
 
-def _steps(recipe: Recipe, data: Dataset, max_steps: int | None) -> int:
+def _steps(recipe: Recipe, data: Dataset, max_steps: int | None) -> tuple[int, int]:
+    """Of an epoch, and of the run."""
     lengths = data.trained(recipe)
     rows = ceil(sum(lengths) / recipe.max_length) if recipe.packing else len(lengths)
-    whole = ceil(ceil(rows / recipe.examples_per_step) * recipe.epochs)
-    return min([whole, *(limit for limit in (recipe.max_steps, max_steps) if limit)])
+    epoch = ceil(rows / recipe.examples_per_step)
+    whole = ceil(epoch * recipe.epochs)
+    return epoch, min([whole, *(limit for limit in (recipe.max_steps, max_steps) if limit)])
 
 
 def _core_rate(recipe: Recipe, machine: Machine) -> float:
@@ -258,12 +274,15 @@ def _core_rate(recipe: Recipe, machine: Machine) -> float:
     return tokens / CORES * PARAMETERS
 
 
-def _seconds(recipe: Recipe, shape: Shape, data: Dataset, machine: Machine, steps: int) -> float:
+def _seconds(
+    recipe: Recipe, shape: Shape, data: Dataset, machine: Machine, epoch: int, steps: int
+) -> float:
     lengths = data.trained(recipe)
     mean = recipe.max_length if recipe.packing else sum(lengths) / len(lengths)
     trained = steps * recipe.examples_per_step * mean
     once = sum(data.lengths["validation"][: recipe.eval_rows])
-    evaluated = (1 + ceil(steps / recipe.eval_steps)) * once
+    between = eval_steps(recipe.model_dump(), epoch, steps)
+    evaluated = (1 + ceil(steps / between)) * once
     rate = _core_rate(recipe, machine) * machine.cores / shape.parameters
     if recipe.gradient_checkpointing:
         rate /= 1.28

@@ -85,14 +85,17 @@ class Recipe(_Table):
     gradient_checkpointing: bool = Field(
         True, description="Compute activations twice instead of keeping them."
     )
-    eval_steps: int = Field(
-        50, ge=1, description="Steps between two evaluations; each saves a checkpoint."
+    evals_per_epoch: int = Field(
+        4,
+        ge=1,
+        description="Evaluations in an epoch, or in the whole run where it is shorter; each saves a"
+        " checkpoint.",
     )
     eval_rows: int | None = Field(
         None, ge=1, description="Validation examples that an evaluation takes at most."
     )
-    patience: int = Field(
-        3, ge=0, description="Evaluations without a lower loss after which it ends; 0: never."
+    patience: float = Field(
+        2, ge=0, description="Epochs without a lower loss after which it ends; 0: never."
     )
     seed: int = Field(0, ge=0, description="Of the adapter, of dropout, of the order of examples.")
     processes: int = Field(1, ge=1, description="Processes, each with a GPU of its own.")

@@ -36,7 +36,7 @@ RECIPE = {
     "gradient_accumulation": 4,
     "learning_rate": 0.01,
     "schedule": "linear",
-    "eval_steps": 2,
+    "evals_per_epoch": 3,  # of an epoch of six steps: every second one
     "eval_rows": 3,
     "patience": 5,
     "lora": {"r": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["q_proj", "down_proj"]},

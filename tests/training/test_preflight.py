@@ -69,6 +69,24 @@ def test_logits_are_computed_in_parts_of_four_gib() -> None:
     assert memory.estimate(LLAMA, LARGE, 8192, True).logits == 4 * GIB
 
 
+def test_several_processes_exchange_gradients_in_buckets() -> None:
+    n = memory.adapter_parameters(LLAMA, LARGE)
+    assert memory.estimate(LLAMA, LARGE, 8192, True).buckets == 4 * n
+    alone = LARGE.model_copy(update={"processes": 1})
+    assert memory.estimate(LLAMA, alone, 8192, True).buckets == 0
+
+
+def test_activations_that_wait_in_main_memory_are_counted() -> None:
+    # Two rows of 8,192 tokens, 4,096 numbers of 2 bytes each, before 32 blocks, in 4 processes.
+    assert memory.offloaded(LLAMA, LARGE, 8192) == 4 * 32 * 2 * 8192 * 4096 * 2 == 16 * GIB
+    kept = LARGE.model_copy(update={"gradient_checkpointing": False})
+    assert memory.offloaded(LLAMA, kept, 8192) == 0
+    large = Machine(48, 180 * GIB, (A10G,) * 4, True, True)
+    assert problems(LARGE, dataset([8000] * 40), LLAMA, large) == []
+    (said,) = problems(LARGE, dataset([8000] * 40), LLAMA, large._replace(memory=12 * GIB))
+    assert "GiB of activations in main memory, and 12.0 GiB are free" in said
+
+
 KNOBS = {
     "batch_size": st.integers(1, 64),
     "max_length": st.integers(16, 8192),
@@ -223,7 +241,9 @@ def test_a_full_disk_is_refused() -> None:
 def test_the_time_follows_from_the_processor(
     dtype: str, bfloat16: bool, prefers: bool, rate: int
 ) -> None:
-    one = SMALL.model_copy(update={"dtype": dtype, "max_steps": 10, "eval_rows": 1})
+    one = SMALL.model_copy(
+        update={"dtype": dtype, "max_steps": 10, "eval_rows": 1, "evals_per_epoch": 1}
+    )
     machine = HERE._replace(bfloat16=bfloat16, prefers_bfloat16=prefers)
     found = preflight(one, SMOL, dataset([1000] * 80), TOKENIZER, machine, 99 * GIB)
     assert found.seconds * rate == pytest.approx(10 * 8 * 1000, rel=0.02)

@@ -155,6 +155,7 @@ def test_every_key_of_a_recipe_reaches_a_library() -> None:
     # These are read by train() itself, or by what starts it.
     elsewhere = {
         *("base_model", "max_steps", "warmup_ratio", "eval_rows", "patience", "processes"),
+        "evals_per_epoch",
         "refusals",
     }
     assert recipe.read | elsewhere == set(Recipe.model_fields)
@@ -192,6 +193,33 @@ def test_the_steps_see_every_batch_of_every_epoch(
     steps = options.steps(recipe, batches)
     assert steps * accumulation >= batches * epochs - 1e-6
     assert steps < (batches / accumulation + 1) * epochs + 1
+
+
+@given(
+    evals=st.integers(1, 50),
+    patience=st.integers(0, 20).map(lambda quarters: quarters / 4),
+    epoch=st.integers(1, 5000),
+    run=st.integers(1, 20000),
+)
+def test_evaluations_and_patience_are_counted_in_epochs(
+    evals: int, patience: float, epoch: int, run: int
+) -> None:
+    recipe = {"evals_per_epoch": evals, "patience": patience}
+    between = options.eval_steps(recipe, epoch, run)
+    assert between >= 1
+    # As many as asked for, and never twice as many, where the steps allow it.
+    assert min(epoch, run) // between >= min(evals, epoch, run)
+    assert between == 1 or min(epoch, run) / between < 2 * evals
+    waited = options.eval_patience(recipe, epoch, run) * between
+    assert patience * epoch <= waited + 1e-6
+    assert waited < patience * epoch + between
+
+
+def test_the_articles_run_is_evaluated_twelve_times_and_waits_two_epochs() -> None:
+    recipe = recipes.load("llama31-8b-4xa10g").model_dump()
+    epoch, run = 183, 549  # of 15,000 rows
+    assert run // options.eval_steps(recipe, epoch, run) == 12
+    assert options.eval_patience(recipe, epoch, run) * options.eval_steps(recipe, epoch, run) >= 366
 
 
 def test_a_layer_that_is_not_there_is_named() -> None:

@@ -47,7 +47,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
 
 def load(base: Path, adapter: Path, dtype: Any) -> Any:
-    """The base with the adapter on it, for inference on the CPU."""
+    """The base with the adapter on it, for inference, in main memory."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 

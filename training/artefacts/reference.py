@@ -3,7 +3,8 @@
 The job: {"base": folder, "adapter": folder, "data": folder that `askdocs dataset build` made,
 "max_length": tokens of an example at most, "refusals": as in the recipe, "seed": number, "out": new
 file}. What it writes is what training/artefacts/probe.py reads: in float32 where the memory allows
-it, so that what differs is the engine's rounding.
+it, so that what differs is the engine's rounding. On the GPU where there is one (not yet run on a
+GPU): a model of 8B parameters takes hours to days on a CPU.
 """
 
 import json
@@ -46,8 +47,9 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     if not chosen:
         raise Problem(f"{data / 'validation.jsonl'}: has no example to probe with: build it anew")
 
-    dtype = dtype_for(base)
-    model = load(base, adapter, dtype)
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # which training has left by now
+    dtype = dtype_for(base, free(device))
+    model = load(base, adapter, dtype).to(device)
     probes = []
     with torch.inference_mode():
         for done, number in enumerate(chosen):
@@ -83,8 +85,10 @@ def probe(model: Any, row: Encoded) -> dict[str, Any]:
 
     places = sorted({int(part * len(row.completion)) for part in PARTS})
     at = [len(row.prompt) - 1 + place for place in places]
-    tokens = torch.tensor([row.prompt + row.completion[: places[-1]]])
-    kept = torch.tensor(at)  # a whole prompt's logits are gigabytes in a large vocabulary
+    tokens = torch.tensor([row.prompt + row.completion[: places[-1]]], device=model.device)
+    kept = torch.tensor(
+        at, device=model.device
+    )  # a whole prompt's logits are gigabytes in a large vocabulary
     tuned = model(tokens, logits_to_keep=kept).logits[0].float().log_softmax(-1)
     with model.disable_adapter():
         alone = model(tokens, logits_to_keep=kept).logits[0].float().log_softmax(-1)
@@ -128,10 +132,19 @@ def own_ids(adapter: Path, messages: list[Any], chosen: list[int]) -> list[list[
     return [ids(tokenizer, render(tokenizer, messages[n], True)) for n in chosen]
 
 
-def dtype_for(base: Path) -> Any:
-    """float32 where it fits into the memory that is free, with room for what is computed."""
+def free(device: str) -> int:
+    """Bytes of memory that are free there."""
     import psutil
     import torch
 
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return int(psutil.virtual_memory().available)
+
+
+def dtype_for(base: Path, available: int) -> Any:
+    """float32 where it fits into `available` bytes, with room for what is computed."""
+    import torch
+
     stored = sum(path.stat().st_size for path in base.glob("*.safetensors"))  # in 16 bits
-    return torch.float32 if 2.5 * stored < psutil.virtual_memory().available else torch.bfloat16
+    return torch.float32 if 2.5 * stored < available else torch.bfloat16

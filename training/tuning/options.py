@@ -51,7 +51,7 @@ def quantisation(recipe: Options) -> Options:
 
 
 def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
-    """Of SFTConfig. Steps and warm-up follow when the number of batches is known."""
+    """Of SFTConfig. Steps, warm-up and evaluations follow when the number of batches is known."""
     return {
         "output_dir": str(out),
         "use_cpu": on_cpu,
@@ -75,9 +75,7 @@ def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
         # Every evaluation saves, so that the best can be taken at the end; it and the last are
         # kept, and one more, because the last is known to be whole only after one was removed.
         "eval_strategy": "steps",
-        "eval_steps": recipe["eval_steps"],
         "save_strategy": "steps",
-        "save_steps": recipe["eval_steps"],
         "save_total_limit": 3,
         "load_best_model_at_end": True,
         "metric_for_best_model": "eval_loss",
@@ -99,6 +97,18 @@ def steps(recipe: Options, batches: int) -> int:
     accumulation: int = recipe["gradient_accumulation"]
     epochs: float = recipe["epochs"]
     return math.ceil(math.ceil(batches / accumulation) * epochs)
+
+
+def eval_steps(recipe: Options, epoch: int, run: int) -> int:
+    """Steps between two evaluations, for an `epoch` and a `run` of so many steps."""
+    per_epoch: int = recipe["evals_per_epoch"]
+    return max(1, min(epoch, run) // per_epoch)
+
+
+def eval_patience(recipe: Options, epoch: int, run: int) -> int:
+    """Evaluations without a lower loss after which training ends early; 0: it never does."""
+    epochs: float = recipe["patience"]
+    return math.ceil(epochs * epoch / eval_steps(recipe, epoch, run))
 
 
 def missing(recipe: Options, modules: Iterable[str]) -> Iterator[str]:

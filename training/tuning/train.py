@@ -1,4 +1,9 @@
-"""Train an adapter: Unsloth and TRL's SFTTrainer, the same lines on a GPU and on a CPU."""
+"""Train an adapter with Unsloth and TRL's SFTTrainer.
+
+Our lines are the same on a GPU and on a CPU. Unsloth's are not: on a CPU it is stock transformers,
+PEFT and TRL, without its kernels, its 4-bit loading and its offloading of activations, so these are
+not run by any test here.
+"""
 
 import unsloth  # isort: skip -- it changes the libraries below, so it comes first
 import json
@@ -63,9 +68,14 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     trainer = make_trainer(recipe, base, kept, rows, validation)
     # The loss of the base model, where the curve begins.
     trainer.args.eval_on_start = resumed is None
-    whole = options.steps(recipe, len(trainer.get_train_dataloader()))
+    batches = len(trainer.get_train_dataloader())
+    whole = options.steps(recipe, batches)
     steps = min(limit for limit in (whole, recipe["max_steps"], job["max_steps"]) if limit)
+    epoch = options.steps({**recipe, "epochs": 1}, batches)
     trainer.args.max_steps = steps
+    trainer.args.eval_steps = trainer.args.save_steps = options.eval_steps(recipe, epoch, steps)
+    if patience := options.eval_patience(recipe, epoch, steps):
+        trainer.add_callback(EarlyStoppingCallback(patience))
     trainer.args.warmup_steps = math.ceil(steps * recipe["warmup_ratio"])
     model = trainer.model
     trainable = sum(one.numel() for one in model.parameters() if one.requires_grad)
@@ -79,7 +89,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         trainer.accelerator.wait_for_everyone,
     )
     trainer.add_callback(progress)
-    if resumed and (checkpoints.step(resumed) >= steps or has_stopped(resumed, recipe["patience"])):
+    if resumed and (checkpoints.step(resumed) >= steps or has_stopped(resumed, patience)):
         # It was killed between its last checkpoint and its end; train() would take another step.
         trainer.state = TrainerState.load_from_json(str(resumed / TRAINER_STATE_NAME))
         best = load_peft_weights(trainer.state.best_model_checkpoint, "cpu")
@@ -156,7 +166,6 @@ def make_trainer(
         processing_class=changed,
         train_dataset=Dataset.from_list([one.row for one in rows]),
         eval_dataset=Dataset.from_list([one.row for one in validation]),
-        callbacks=[EarlyStoppingCallback(recipe["patience"])] if recipe["patience"] else [],
     )
 
 
