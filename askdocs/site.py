@@ -231,7 +231,7 @@ class _Files(StaticFiles):
     """
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        if any(part.startswith(".") and part != ".well-known" for part in path.split(os.sep)):
+        if any(part[:1] == "." and part not in (".", ".well-known") for part in path.split(os.sep)):
             return "", None  # `.git/config`, `.env`: an HTML folder may be a checkout
         found, status = super().lookup_path(path)
         if status is not None and not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):

@@ -52,3 +52,11 @@ def test_pages_are_there_with_their_types(site: TestClient) -> None:
         "/without-suffix": "application/octet-stream",
         "/.well-known/a.txt": "text/plain",
     }
+
+
+@pytest.mark.parametrize("path", ["/", "/guide/"])
+def test_a_folder_shows_its_front_page(tmp_path: Path, path: str) -> None:
+    page = tmp_path / path.strip("/") / "index.html"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text("front page")
+    assert TestClient(app(tmp_path)).get(path).text == "front page"
