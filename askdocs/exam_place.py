@@ -18,10 +18,10 @@ from askdocs.run import commit
 from eval.exam.contenders import Role
 from eval.exam.run import Model, Provenance
 from gateway.aliases import BASE, DOCS
+from gateway.api.openapi import PATH
 from gateway.config import GatewaySettings
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
-from gateway.openapi import PATH
 from gateway.settings import load
 from training.machine import look
 

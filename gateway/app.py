@@ -15,9 +15,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import openapi, votes
+from gateway import votes
 from gateway.agents import door
 from gateway.agents.door import Door
+from gateway.api import openapi
 from gateway.api.context import RequestContext, request_id
 from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
 from gateway.api.frame import Asgi, Frame, FramedRoute, Handler, not_served, refusal, wrong_method

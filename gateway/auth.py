@@ -1,30 +1,19 @@
-"""Who may ask: the API key, from any of the headers that clients send it in.
-
-The same keyring serves the gateway's own layer and LiteLLM's `custom_auth`, so that LiteLLM's proxy
-started alone with `gateway/litellm.yaml` is closed as well.
-"""
+"""Who may ask: the API key, from any of the headers that clients send it in."""
 
 import asyncio
 import hmac
 import logging
 import math
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
-from gateway import database, settings
-from gateway.config import GatewaySettings
 from gateway.database import Unreachable
 from gateway.http import ApiError
 from gateway.keys import INSTALLATION, Found, Key, Keys, digest, parse
-
-if TYPE_CHECKING:
-    from fastapi import Request
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -33,21 +22,6 @@ AHEAD = 1.0  # seconds after which a key in use is read again, so that no reques
 PATIENCE = 2.0  # seconds that a request waits for the database
 PAUSE = 1.0  # seconds between two looks at a database that is away
 UNKNOWN = 10_000  # ids of no key that are remembered
-
-ROUTES = frozenset(
-    (method, path)
-    for prefix in ("", "/v1")
-    for method, path in [
-        ("GET", f"{prefix}/models"),
-        ("POST", f"{prefix}/chat/completions"),
-        ("POST", f"{prefix}/completions"),
-        ("POST", f"{prefix}/embeddings"),
-        ("POST", f"{prefix}/responses"),
-        ("POST", f"{prefix}/messages"),
-        ("POST", f"{prefix}/rerank"),
-    ]
-)
-"""What a key opens in LiteLLM. Its other routes, of which there are hundreds, are for its admin."""
 
 
 def presented(headers: Headers) -> str | None:
@@ -275,85 +249,3 @@ def _invalid() -> ApiError:
 
 def _refused(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
-
-
-_alone: Keyring | None = None
-
-
-async def litellm_auth(request: "Request", api_key: str | None) -> Any:
-    """LiteLLM's hook, see https://docs.litellm.ai/docs/proxy/custom_auth.
-
-    Inside the gateway every request comes with the installation's key, its own being checked
-    already. Under `litellm --config` alone this is the only check, and LiteLLM makes none after it:
-    neither of the route nor of the models in what it returns. Limits by minute it does enforce.
-    """
-    from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
-    from litellm.proxy.auth.auth_utils import get_request_route
-
-    try:
-        key = await _key_in_litellm(api_key)
-        route = (request.scope.get("method", ""), get_request_route(request).rstrip("/"))
-        if route not in ROUTES:
-            raise ApiError(403, f"{' '.join(route)} is not open to API keys", code="forbidden")
-        if key.models and route[0] == "POST":
-            await _check_models(key, request)
-    except ApiError as error:
-        body = error.body["error"]
-        raise ProxyException(
-            message=str(error),
-            type=str(body["type"]),
-            param=body["param"],
-            code=error.status,
-            openai_code=body["code"],
-            headers=error.headers,
-        ) from None
-    return UserAPIKeyAuth(
-        api_key=key.id,
-        key_alias=key.name,
-        user_role=LitellmUserRoles.INTERNAL_USER,
-        models=list(key.models),
-        rpm_limit=key.limits.rpm,
-        tpm_limit=key.limits.tpm,
-        max_parallel_requests=key.limits.max_parallel,
-    )
-
-
-async def _key_in_litellm(text: str | None) -> Key:
-    """Opens the database at the first key that needs it: LiteLLM has no hook at its start."""
-    global _alone
-    if not text:
-        raise _missing()
-    # Where the gateway puts it for the LiteLLM inside; see litellm_app.py.
-    names = [settings.variable(GatewaySettings, name) for name in ("key", "previous_key")]
-    own = [digest(key) for name in names if (key := os.environ.get(name))]
-    if _is_one_of(digest(text), own):
-        return Key(INSTALLATION, INSTALLATION, "", datetime.now(UTC))
-    if _alone is None:
-        url = settings.load(GatewaySettings).database_url
-        keys = Keys(database.open(url.get_secret_value())) if url else None
-        _alone = Keyring(keys, installation=None)
-    return await _alone.verify(text)
-
-
-async def _check_models(key: Key, request: "Request") -> None:
-    """Raises ApiError 403 unless all models that LiteLLM might ask are the key's.
-
-    LiteLLM takes a model from the query too, and fallbacks from the body.
-    """
-    from litellm.proxy.auth.auth_utils import (
-        fallback_target_model_name,
-        iter_request_fallback_targets,
-    )
-    from litellm.proxy.common_utils.http_parsing_utils import read_request_body
-
-    body = await read_request_body(request)
-    named = [body.get("model"), *request.query_params.getlist("model")]
-    named += [fallback_target_model_name(target) for target in iter_request_fallback_targets(body)]
-    for model in named:
-        if not isinstance(model, str) or not key.allows(model):
-            raise ApiError(
-                403,
-                f"this API key may not use the model {model!r}; it may use {', '.join(key.models)}",
-                param="model",
-                code="model_not_allowed",
-            )

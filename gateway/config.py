@@ -124,9 +124,6 @@ class GatewaySettings(Section):
     redis_url: SecretStr | None = Field(
         None, description="Redis for limits that hold across workers. Environment only."
     )
-    fast_lane: bool = Field(
-        True, description="Relay the bytes of our own engines; off: all goes through LiteLLM."
-    )
     models: dict[str, ModelEntry] = Field(
         {}, description="Models beside base, each a table [gateway.models.NAME]: see aliases.md."
     )

@@ -1,10 +1,9 @@
 """Sends a request to the first of its candidates that answers.
 
 A candidate at an engine of ours is asked over the fast lane, which relays bytes; a model of this
-process is called; everything else, and with the fast lane off the engines too, goes through
-LiteLLM's app in this process. Until the first
-byte of the answer nothing has reached the client, so that the next candidate can be asked instead
-and the client notices nothing.
+process is called; a provider's is asked through LiteLLM in this process. Until the first byte of
+the answer nothing has reached the client, so that the next candidate can be asked instead and the
+client notices nothing.
 """
 
 import asyncio
@@ -17,16 +16,18 @@ from typing import Any, Protocol
 
 import httpx
 import orjson
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 
 from gateway.aliases import Route
+from gateway.api import schemas
 from gateway.assemble import assemble
 from gateway.errors import AskdocsError
 from gateway.fleet import Fleet, Served
-from gateway.http import ApiError, Reply, dump, engine_away, events, unavailable
+from gateway.http import ApiError, dump, engine_away, events, unavailable
 from gateway.lane import Feed, LaneError, LaneReply
 from gateway.metrics import Metrics
 from gateway.tracing import OFF, Span
+from gateway.upstream.litellm import LiteLLM
 
 # Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
 WHOLE = ("/chat/completions", "/completions")
@@ -108,7 +109,7 @@ class Call:
     path: str
     """Under /v1, for example `/chat/completions`."""
     scope: Scope
-    """The client's, for LiteLLM."""
+    """The client's: its trace context goes on."""
     stream: bool
     render: Callable[[Served], Awaitable[dict[str, Any]]]
     """The request's body for one of the candidates, without `model`."""
@@ -138,11 +139,10 @@ class Failed(Exception):
 class Dispatch:
     """Knows both lanes."""
 
-    def __init__(self, fleet: Fleet, litellm: ASGIApp, fast: bool, metrics: Metrics) -> None:
+    def __init__(self, fleet: Fleet, litellm: LiteLLM, metrics: Metrics) -> None:
         self._metrics = metrics
         self._fleet = fleet
         self._litellm = litellm
-        self._fast = fast
 
     async def open(self, call: Call, route: Route) -> Opened:
         """The answer of the first candidate that gives one; close it in the end.
@@ -216,13 +216,11 @@ class Dispatch:
             raise Failed("unreachable", _away(served)) from None
         if served.local is not None:
             opening = self._here(call, served, request)
-        elif served.lane is not None and (
-            # LiteLLM does not ask servers like OpenAI's to rerank.
-            self._fast or not served.place or call.path == "/rerank"
-        ):
+        elif served.lane is not None:
             opening = self._over_lane(call, served, request, span)
         else:
-            opening = self._over_litellm(call, served, request)
+            await self._litellm.started()  # the model's patience is not for that
+            opening = self._over_litellm(call, served, request, span)
         try:
             if patience is None:
                 return await opening
@@ -248,24 +246,20 @@ class Dispatch:
         assert served.lane is not None
         try:
             there = await served.id()
-            request["model"] = there
+            body = schemas.for_engine(call.path, request) | {"model": there}
             headers = span.onward(call.scope["headers"])
             headers.append((b"x-session-id", call.session.encode()))
-            response = await served.lane.open(call.path, headers, dump(request))
+            response = await served.lane.open(call.path, headers, dump(body))
         except (LaneError, AskdocsError):
             raise Failed("unreachable", _away(served)) from None
         return await self._begun(call, served, "fast", response, there)
 
-    async def _over_litellm(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
-        try:
-            there = await served.litellm_name()
-        except AskdocsError:
-            raise Failed("unreachable", _away(served)) from None
-        request["model"] = there
-        path = f"/v1{call.path}"
-        scope = {**call.scope, "path": path, "raw_path": path.encode()}
-        response = await Reply.open(self._litellm, scope, dump(request))
-        return await self._begun(call, served, "litellm", response, there)
+    async def _over_litellm(
+        self, call: Call, served: Served, request: dict[str, Any], span: Span
+    ) -> Opened:
+        trace = span.onward(call.scope["headers"])
+        response = await self._litellm.open(call.path, request, served.name, trace)
+        return await self._begun(call, served, "litellm", response, served.name)
 
     async def _begun(
         self, call: Call, served: Served, lane: str, response: Response, there: str

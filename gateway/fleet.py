@@ -27,7 +27,6 @@ from gateway.lane import Lane
 from gateway.local import Local, Reader
 
 LOOPBACK = "askdocs"  # LiteLLM's name for this gateway's own chat endpoint
-LOOPBACK_HEADERS = {"Connection": "close", "x-askdocs-loopback": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +35,16 @@ class Served:
 
     name: str
     """The gateway's name for it."""
-    litellm: str | None = None
-    """Its name in LiteLLM's model list; None: by engine and name there."""
     engine: Engine | None = None
     fim: Fim | None = None
     lane: Lane | None = None
     local: Local | None = None
     """The model itself, where it is in this process."""
-    place: str = ""
-    """LiteLLM's name for the engine; empty where it came after the start, when LiteLLM's list was
-    made: such a model is asked over the fast lane in any case."""
     breaker: Breaker = field(default_factory=Breaker)
 
     async def id(self) -> str:
         """The name that its engine knows it by. Raises AskdocsError when that cannot be asked."""
         return self.name if self.engine is None else (await self.engine.model()).id
-
-    async def litellm_name(self) -> str:
-        return self.litellm or f"{self.place}/{await self.id()}"
 
 
 class Fleet:
@@ -72,7 +63,6 @@ class Fleet:
         env = os.environ if env is None else env
         secret = settings.engine_key.get_secret_value() if settings.engine_key else None
         self._lanes: dict[tuple[str, str | None], Lane] = {}
-        self._places: dict[tuple[str, str | None], str] = {}
         self._served: dict[str, Served] = {}
         self._engines: dict[tuple[tuple[str, str | None], str | None], Engine] = {}
         self._found: dict[str, Served] = {}
@@ -91,7 +81,7 @@ class Fleet:
             if entry.url is not None:
                 self._own(name, entry.url, entry.model, key)
             else:
-                self._served[name] = Served(name, litellm=name)
+                self._served[name] = Served(name)
                 params = {"model": entry.litellm, "api_base": entry.api_base, "api_key": key}
                 self._providers.append(
                     {
@@ -104,6 +94,11 @@ class Fleet:
     def configured(self) -> list[str]:
         """The names that the settings give."""
         return list(self._served)
+
+    @property
+    def has_providers(self) -> bool:
+        """Is a model asked through LiteLLM?"""
+        return bool(self._providers)
 
     @property
     def base(self) -> Served:
@@ -190,31 +185,17 @@ class Fleet:
         """What keeps `table` from being used here."""
         return table.problems(self.configured) and table.problems(await self.names())
 
-    def litellm_models(self, loopback: str, key: str) -> list[dict[str, Any]]:
-        """LiteLLM's `model_list`: the providers, our engines, and this gateway's own chat."""
-        models = list(self._providers)
-        for (url, secret), place in self._places.items():
-            params: dict[str, Any] = {
-                # Not LiteLLM's hosted_vllm: that one takes `strict` out of tools, and vLLM binds
-                # their arguments by nothing else.
-                "model": "openai/*",
-                "api_base": url,
-                "api_key": secret or "none",
-                # llama.cpp announces keep-alive on a stream and then closes the connection.
-                "extra_headers": {"Connection": "close"},
-            }
-            models.append({"model_name": f"{place}/*", "litellm_params": params})
+    def litellm_models(self, loopback: str) -> list[dict[str, Any]]:
+        """LiteLLM's `model_list`: the providers, and this gateway's own chat."""
         # Responses and Messages are translated to chat, and chat is ours: grounding, fallback and
-        # the fast lane hold for them, too.
+        # the fast lane hold for them, too. The request's pass is its credential.
         params = {
             "model": "hosted_vllm/*",
             "api_base": loopback,
-            "api_key": key,
+            "api_key": "none",
             "use_chat_completions_api": True,
-            "extra_headers": LOOPBACK_HEADERS,
         }
-        models.append({"model_name": f"{LOOPBACK}/*", "litellm_params": params})
-        return models
+        return [*self._providers, {"model_name": f"{LOOPBACK}/*", "litellm_params": params}]
 
     async def close(self) -> None:
         deployed = [served for _, served in self._deployed.values()]
@@ -227,7 +208,6 @@ class Fleet:
     def _own(self, name: str, url: str, model: str | None, key: str | None) -> None:
         where = (url.rstrip("/"), key)
         self._lanes.setdefault(where, Lane(*where))
-        self._places.setdefault(where, f"engine-{len(self._places)}")
         # One that is asked again under another name, as a fallback, has told its model already: it
         # may be the one of its replicas that answers such questions which is away.
         same = self._engines.get((where, model))
@@ -243,21 +223,20 @@ class Fleet:
         engine: Engine | None = None,
     ) -> Served:
         engine = engine or Engine(*where, model)
-        place = self._places.get(where, "")
-        return Served(name, engine=engine, fim=Fim(engine), lane=self._lanes[where], place=place)
+        return Served(name, engine=engine, fim=Fim(engine), lane=self._lanes[where])
 
     async def _look(self, fresh: bool = False) -> dict[str, Served]:
         """What the engines list beside the configured names. At most one look a second."""
         async with self._looking:
             if time.monotonic() - self._looked < (0.2 if fresh else 1):
                 return self._found
-            one_each = {s.place: s for s in self._served.values() if s.engine}
+            one_each = {s.lane: s for s in self._served.values() if s.engine}
             answers = await asyncio.gather(*(_listed(s) for s in one_each.values()))
             found: dict[str, Served] = {}
-            for place, listed in zip(one_each, answers, strict=True):
-                where = next(w for w, p in self._places.items() if p == place)
+            for lane, listed in zip(one_each, answers, strict=True):
+                where = next(where for where, known in self._lanes.items() if known is lane)
                 if listed is None:  # away: what it had stays known
-                    found |= {n: s for n, s in self._found.items() if s.place == place}
+                    found |= {n: s for n, s in self._found.items() if s.lane is lane}
                     continue
                 for name in listed:
                     if name not in self._served and name not in found:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import sqlalchemy as sa
-from starlette.types import ASGIApp
 
-from gateway import database, deployments, litellm_app, tracing, wiki_index
+from gateway import database, deployments, tracing, wiki_index
 from gateway.access_log import AccessLog
 from gateway.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
 from gateway.auth import Keyring
@@ -25,6 +24,7 @@ from gateway.errors import AskdocsError
 from gateway.fleet import Fleet
 from gateway.grounding.ground import Grounding
 from gateway.heat import Heat
+from gateway.http import ApiError
 from gateway.kept import Kept
 from gateway.keys import Keys
 from gateway.limits import limiter as limits
@@ -40,6 +40,8 @@ from gateway.spool import Spool
 from gateway.telemetry.recorder import Recorder
 from gateway.tracing import Tracer
 from gateway.traffic import Traffic
+from gateway.upstream.litellm import LiteLLM
+from gateway.upstream.loopback import Passes
 from gateway.usage import Usage
 from gateway.warm import Warmer
 from gateway.wiki_index import Keeper
@@ -58,7 +60,8 @@ class Parts:
     fleet: Fleet
     aliases: Aliases
     dispatch: Dispatch
-    litellm: ASGIApp
+    litellm: LiteLLM
+    passes: Passes
     traffic: Traffic
     grounding: Grounding
     chat: Chat
@@ -138,10 +141,9 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         aliases.table = await asyncio.to_thread(aliases.load)
         fleet.follow(await asyncio.to_thread(deployments.every, engine))
         loopback = f"http://{_reachable(settings.host)}:{settings.port}/v1"
-        key = settings.key.get_secret_value()
-        models = fleet.litellm_models(loopback, key)
-        litellm = await stack.enter_async_context(litellm_app.running(models, key))
-        dispatch = Dispatch(fleet, litellm, settings.fast_lane, metrics)
+        litellm = LiteLLM(fleet.litellm_models(loopback))
+        stack.push_async_callback(litellm.close)
+        dispatch = Dispatch(fleet, litellm, metrics)
         traffic = Traffic()
         base = fleet.base.engine
         assert base is not None
@@ -174,6 +176,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by, told)
         if settings.warm:
             tasks.append(_warm(settings, warmer))
+        if fleet.has_providers:
+            tasks.append(_start(litellm))
         running = [asyncio.create_task(task) for task in tasks]
         stack.push_async_callback(_stop, running)
         yield Parts(
@@ -185,6 +189,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             aliases=aliases,
             dispatch=dispatch,
             litellm=litellm,
+            passes=Passes([settings.key, settings.previous_key]),
             traffic=traffic,
             grounding=grounding,
             chat=Chat(settings, grounding),
@@ -198,6 +203,12 @@ async def _stop(tasks: list["asyncio.Task[None]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _start(litellm: LiteLLM) -> None:
+    """Start LiteLLM before a request waits for it."""
+    with suppress(ApiError):
+        await litellm.started()
 
 
 async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:

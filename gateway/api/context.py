@@ -15,6 +15,7 @@ from gateway.limits.limiter import Limiter
 from gateway.metrics import Request as Measured
 from gateway.routing.token_budget import TokenBudget
 from gateway.tracing import OFF, Span
+from gateway.upstream.loopback import Pass
 
 NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
 # The limits that an exact count of the prompt may still keep.
@@ -64,6 +65,7 @@ class RequestContext:
         "endpoint",
         "grant",
         "key",
+        "loopback",
         "measured",
         "plan",
         "request_id",
@@ -83,6 +85,8 @@ class RequestContext:
         self.response = Response(send, request_id)
         self.measured = measured
         self.key = NOBODY
+        self.loopback: Pass | None = None
+        """The rights of an inner request: LiteLLM's, for one that is accounted for already."""
         self.alias = ""
         """The alias or model that the request names, once it is known to exist."""
         self.plan: Plan | None = None
@@ -95,6 +99,12 @@ class RequestContext:
     def identify(self, key: Key) -> None:
         self.key = key
         self.measured.team = key.team
+
+    def enter(self, given: Pass) -> None:
+        """It is the inner request of one that was given this pass."""
+        self.loopback = given
+        self.scope = given.scope(self.scope)
+        self.identify(given.key)
 
     def asks(self, alias: str) -> None:
         """It names an alias or model that exists: only such a name may become a metric's label."""

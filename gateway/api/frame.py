@@ -14,11 +14,11 @@ from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
 from gateway.http import ApiError, read_body
 from gateway.keys import Key
 from gateway.parts import Parts
+from gateway.upstream import loopback
 
 log = logging.getLogger("askdocs.gateway")
 
 Handler = Callable[[RequestContext, bytes], Awaitable[None]]
-_ROUTING = frozenset(("router", "route", "endpoint"))
 Identify = Callable[[Headers], Awaitable[Key]]
 
 
@@ -45,9 +45,7 @@ class Frame:
         headers = Headers(scope=scope)
         name = request_id(headers)
         # The scope may be one for all requests of a connection's middleware: a copy is ours.
-        # Without the marks of the router, which LiteLLM's own would take for its own.
-        scope = {k: v for k, v in scope.items() if k not in _ROUTING}
-        scope["state"] = {"request_id": name}
+        scope = {**scope, "state": {"request_id": name}}
         measured = parts.recorder.metrics.request(self._endpoint.path)
         context = RequestContext(self._endpoint.path, name, scope, send, measured)
         if parts.tracer:
@@ -59,7 +57,10 @@ class Frame:
         task = asyncio.current_task()
         assert task is not None
         try:
-            context.identify(await (self._identify or parts.keyring.identify)(headers))
+            if given := headers.get(loopback.HEADER):
+                context.enter(parts.passes.check(given, self._endpoint.path))
+            else:
+                context.identify(await (self._identify or parts.keyring.identify)(headers))
             body = b""
             if self._reads_body and scope["method"] == "POST":
                 body = await read_body(headers, receive, parts.settings.max_body)

@@ -8,8 +8,9 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Send
 
-from gateway import openapi, votes, warming
+from gateway import votes, warming
 from gateway.aliases import BASE
+from gateway.api import openapi
 from gateway.api.context import RequestContext
 from gateway.api.pipeline import Pipeline, not_allowed
 from gateway.database import Unreachable

@@ -16,9 +16,9 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Message
 
-from gateway import fim, validate
+from gateway import fim
 from gateway.aliases import Route
-from gateway.api import translated
+from gateway.api import schemas, translated
 from gateway.api.context import RequestContext
 from gateway.api.endpoints import Endpoint
 from gateway.api.plain import Plain
@@ -30,7 +30,7 @@ from gateway.edge import WRITER
 from gateway.fleet import Served
 from gateway.grounding.prompt import instructed
 from gateway.http import JSON, QUIET_SECONDS, ApiError, broken_off, event, parse_object
-from gateway.keys import INSTALLATION, Key
+from gateway.keys import Key
 from gateway.lane import LaneError, LaneReply
 from gateway.metrics import LEFT
 from gateway.parts import Parts
@@ -58,17 +58,18 @@ class Pipeline:
         """Answer one request. Raises ApiError."""
         parts = self._parts
         headers = Headers(scope=context.scope)
-        request = parse_object(body)
-        validate.check(endpoint.path, request)
+        request = schemas.accept(endpoint.path, parse_object(body))
         plan = context.plan = await self._plan(endpoint, context, request, headers, len(body))
         with parts.traffic.request():
-            if not plan.is_inner:
+            if context.loopback is None:
                 count = partial(token_budget.count_nearly, request, plan.first.engine)
                 await context.reserve(parts.recorder.limiter, plan.budget, count)
             keeps_text = parts.recorder.wants_text
             if endpoint.is_translated:
                 transform: Transform = translated.Translated(plan, keeps_text)
-                opening: Opening = partial(translated.open, parts.litellm, plan, context.span)
+                opening: Opening = partial(
+                    translated.open, parts.litellm, parts.passes, plan, context
+                )
                 resume = None
             else:
                 if plan.grounding.is_on:
@@ -97,7 +98,7 @@ class Pipeline:
         """
         parts, key = self._parts, context.key
         name: str = request["model"]
-        if not key.allows(name):
+        if not key.allows(name) or (context.loopback and context.loopback.alias != name):
             raise not_allowed(key, name)
         route = parts.aliases.table.route(name, _user(request, headers))
         if wanted := headers.get("x-askdocs-model"):
@@ -111,8 +112,6 @@ class Pipeline:
         context.asks(name)
         grounding = self._grounding(endpoint, route, request, headers)
         budget = self._budget(endpoint, route, request, size, first, grounding.is_on)
-        for other in token_budget.OTHER_NAMES:
-            request.pop(other, None)
         if endpoint.is_chat and not endpoint.is_translated and not grounding.is_on:
             request["messages"] = instructed(request["messages"], route.instructions)
         return Plan(
@@ -126,8 +125,6 @@ class Pipeline:
             stream=bool(request.get("stream")),
             budget=budget,
             grounding=grounding,
-            # LiteLLM's translation of a request that is accounted for already.
-            is_inner=key.id == INSTALLATION and "x-askdocs-loopback" in headers,
         )
 
     async def _first(self, route: Route, key: Key) -> Served:

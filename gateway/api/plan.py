@@ -60,8 +60,6 @@ class Plan:
     stream: bool
     budget: TokenBudget
     grounding: GroundingDecision
-    is_inner: bool = False
-    """Is it part of another request, which is accounted for?"""
 
     @property
     def alias(self) -> str:

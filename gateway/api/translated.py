@@ -3,29 +3,32 @@
 from typing import Any
 
 import orjson
-from starlette.types import ASGIApp
 
+from gateway.api.context import RequestContext
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import Rest, Said, Transform
 from gateway.dispatch import Opened, stated
-from gateway.fleet import LOOPBACK, LOOPBACK_HEADERS, Served
-from gateway.http import EventReader, Reply, broken_off, dump, unavailable
+from gateway.fleet import LOOPBACK, Served
+from gateway.http import EventReader, broken_off, dump, unavailable
 from gateway.stream import rename
-from gateway.tracing import Span
+from gateway.upstream import loopback
+from gateway.upstream.litellm import LiteLLM
+from gateway.upstream.loopback import Passes
 
 
-async def open(litellm: ASGIApp, plan: Plan, span: Span) -> Opened:
+async def open(litellm: LiteLLM, passes: Passes, plan: Plan, context: RequestContext) -> Opened:
     """The answer of LiteLLM's translation. Raises ApiError: what LiteLLM states."""
-    path = f"/v1{plan.endpoint}"
-    scope = {**plan.scope, "path": path, "raw_path": path.encode()}
-    # They take the place of those that the model has: the inner request is of the same trace.
-    trace = {k.decode(): v.decode("latin-1") for k, v in span.onward(scope["headers"])}
-    asked = {
-        **plan.request,
-        "model": f"{LOOPBACK}/{plan.alias}",
-        "extra_headers": {**LOOPBACK_HEADERS, **trace},
+    await litellm.started()  # before the pass, which is short-lived
+    trace = context.span.onward(plan.scope["headers"])
+    inner = {
+        "Connection": "close",  # LiteLLM's pool would hold a worker of this gateway
+        loopback.HEADER: passes.issue(plan.key, plan.alias, plan.headers),
+        "x-request-id": context.request_id,
+        # They take the place of those that the model has: the inner request is of the same trace.
+        **{name.decode(): value.decode("latin-1") for name, value in trace},
     }
-    reply = await Reply.open(litellm, scope, dump(asked))
+    model = f"{LOOPBACK}/{plan.alias}"
+    reply = await litellm.open(plan.endpoint, plan.request, model, trace, extra_headers=inner)
     if reply.status >= 400:
         try:
             error = stated(reply.status, await reply.body())

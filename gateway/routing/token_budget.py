@@ -14,8 +14,6 @@ from gateway.http import ApiError, dump
 
 # The template around the messages, beside the role names that the JSON spells out.
 TEMPLATE = 64
-# llama.cpp's names of max_tokens and n, which it takes before those: past what a key reserves.
-OTHER_NAMES = ("n_predict", "n_cmpl")
 # Where a request has what its model reads.
 _SAID = ("messages", "prompt", "input", "tools", "query", "documents")
 
@@ -37,7 +35,7 @@ class TokenBudget(NamedTuple):
 
 def wanted(request: dict[str, Any], default: int) -> int:
     """The length of the answer that the client asks for."""
-    for name in ("max_completion_tokens", "max_tokens", "max_output_tokens", "n_predict"):
+    for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
         value = request.get(name)
         if isinstance(value, int) and value > 0:
             return value

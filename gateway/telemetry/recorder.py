@@ -45,7 +45,7 @@ class Recorder:
         self.heat.stood_on(result.pages)
         if context.span.is_on:
             _trace(context, plan, result)
-        if plan is not None and plan.is_inner:
+        if context.loopback is not None:
             return
         if result.model:
             self.usage.add(

@@ -1,4 +1,4 @@
-"""One suite, two lanes: each test runs against a gateway with the fast lane on and with it off."""
+"""One gateway with an engine, an embedder and providers behind it, for all tests here."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,6 @@ INSTRUCTIONS = "You answer for the people team. Say who can be asked about it."
 class Lane:
     """A gateway, and what is behind it."""
 
-    name: str
     gateway: starting.Gateway
     engine: starting.Engine
     providers: Providers
@@ -54,15 +53,14 @@ def providers() -> Iterator[Providers]:
         yield server
 
 
-@pytest.fixture(scope="session", params=["fast", "litellm"])
+@pytest.fixture(scope="session")
 def lane(
-    request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     engine: starting.Engine,
     embedder: starting.Engine,
     providers: Providers,
 ) -> Iterator[Lane]:
-    folder: Path = tmp_path_factory.mktemp(request.param)
+    folder: Path = tmp_path_factory.mktemp("gateway")
     docs = folder / "docs"
     docs.mkdir()
     (docs / "index.md").write_text(WIKI)
@@ -71,7 +69,6 @@ def lane(
             folder,
             gateway_engine_url=engine.url,
             gateway_docs=str(docs),
-            gateway_fast_lane=str(request.param == "fast").lower(),
             gateway_models=json.dumps({"embed": {"url": embedder.url}, **providers.models}),
             gateway_aliases=json.dumps(
                 {"hr": {"targets": "base", "grounding": True, "instructions": INSTRUCTIONS}}
@@ -83,7 +80,7 @@ def lane(
             base_url=gateway.url, api_key=starting.KEY, max_retries=0, timeout=120
         ) as client,
     ):
-        yield Lane(request.param, gateway, engine, providers, client)
+        yield Lane(gateway, engine, providers, client)
 
 
 @pytest.fixture

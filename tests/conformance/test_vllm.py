@@ -38,15 +38,12 @@ class Lane:
         return number(metrics, name)
 
 
-@pytest.fixture(scope="module", params=["fast", "litellm"])
-def lane(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, vllm_url: str
-) -> Iterator[Lane]:
+@pytest.fixture(scope="module")
+def lane(tmp_path_factory: pytest.TempPathFactory, vllm_url: str) -> Iterator[Lane]:
     with (
         starting.gateway(
-            tmp_path_factory.mktemp(request.param),
+            tmp_path_factory.mktemp("gateway"),
             gateway_engine_url=f"{vllm_url}/v1",
-            gateway_fast_lane=str(request.param == "fast").lower(),
         ) as gateway,
         openai.OpenAI(base_url=gateway.url, api_key=KEY, max_retries=0, timeout=120) as client,
     ):

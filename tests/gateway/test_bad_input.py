@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests import starting
-from tests.gateway.test_validate import GOOD, OTHERS, TOOL, USER, WRONG
+from tests.gateway.test_schemas import GOOD, OTHERS, TOOL, USER, WRONG
 
 pytestmark = pytest.mark.slow
 
@@ -121,25 +121,10 @@ def fast(tmp_path_factory: pytest.TempPathFactory, engine_url: str) -> Iterator[
         yield gateway
 
 
-@pytest.fixture(scope="module")
-def litellm(tmp_path_factory: pytest.TempPathFactory, engine_url: str) -> Iterator[Gateway]:
-    """The same gateway with its fast lane off."""
-    folder = tmp_path_factory.mktemp("litellm")
-    with running(folder, gateway_engine_url=engine_url, gateway_fast_lane="false") as gateway:
-        yield gateway
-
-
 @pytest.fixture
 def gateway(fast: Gateway) -> Iterator[Gateway]:
     yield fast
     assert_answers(fast)
-
-
-@pytest.fixture(params=["fast", "litellm"])
-def lane(request: pytest.FixtureRequest) -> Iterator[Gateway]:
-    gateway: Gateway = request.getfixturevalue(request.param)
-    yield gateway
-    assert_answers(gateway)
 
 
 def assert_answers(gateway: Gateway) -> None:
@@ -261,9 +246,9 @@ def test_a_chunked_body_of_20_mb_is_refused_before_it_is_read(gateway: Gateway) 
     ids=lambda body: repr(body[-40:]),
 )
 def test_what_json_may_hold_and_engines_may_not_is_answered_or_refused(
-    lane: Gateway, body: bytes
+    gateway: Gateway, body: bytes
 ) -> None:
-    response = lane.post(CHAT, body)
+    response = gateway.post(CHAT, body)
     if response.status != 200:
         refused(response)
 
@@ -271,12 +256,12 @@ def test_what_json_may_hold_and_engines_may_not_is_answered_or_refused(
 @pytest.mark.parametrize(
     "kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=x"]
 )
-def test_the_type_that_a_body_claims_does_not_matter(lane: Gateway, kind: str) -> None:
+def test_the_type_that_a_body_claims_does_not_matter(gateway: Gateway, kind: str) -> None:
     """curl says that its data is a form."""
     body = {"model": "base", "messages": [USER], "max_tokens": 1}
     data = json.dumps(body).encode()
     headers = {"content-length": str(len(data)), **({"content-type": kind} if kind else {})}
-    response = lane.send(request("POST", CHAT, headers) + data)
+    response = gateway.send(request("POST", CHAT, headers) + data)
     assert response.status == 200, response.body
 
 
@@ -290,34 +275,23 @@ def test_a_form_is_refused(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in WRONG for v in values])
-def test_a_wrong_field_of_a_chat_is_named(lane: Gateway, name: str, value: Any) -> None:
+def test_a_wrong_field_of_a_chat_is_named(gateway: Gateway, name: str, value: Any) -> None:
     body = {"model": "base", "messages": [USER], "max_tokens": 1, name: value}
-    error = refused(lane.post(CHAT, body), (400,))
+    error = refused(gateway.post(CHAT, body), (400,))
     if value == value and value not in (float("inf"), -float("inf")):  # JSON has none of these
         assert error["param"] == name
         assert name in error["message"]
-
-
-@pytest.mark.parametrize("endpoint", ["/chat/completions", "/completions"])
-@pytest.mark.parametrize("name", ["n_predict", "n_cmpl"])
-def test_the_names_that_llamacpp_takes_first_lead_past_no_limit(
-    lane: Gateway, endpoint: str, name: str
-) -> None:
-    body = {**GOOD[endpoint], "model": "base", "max_tokens": 2, "ignore_eos": True, name: 20}
-    response = lane.post(f"/v1{endpoint}", body)
-    assert response.status == 200, response.body
-    answer = json.loads(response.body)
-    assert answer["usage"]["completion_tokens"] == 2
-    assert len(answer["choices"]) == 1
 
 
 @pytest.mark.parametrize(
     ("endpoint", "name", "value"), [(e, n, v) for e, n, values in OTHERS for v in values]
 )
 def test_a_wrong_field_elsewhere_is_named(
-    lane: Gateway, endpoint: str, name: str, value: Any
+    gateway: Gateway, endpoint: str, name: str, value: Any
 ) -> None:
-    error = refused(lane.post(f"/v1{endpoint}", {**GOOD[endpoint], "model": "base", name: value}))
+    error = refused(
+        gateway.post(f"/v1{endpoint}", {**GOOD[endpoint], "model": "base", name: value})
+    )
     assert error["param"] == name
 
 
@@ -373,18 +347,18 @@ def test_a_model_that_is_none_is_refused(
     ids=lambda fields: json.dumps(fields)[-50:],
 )
 def test_what_only_the_engine_can_refuse_is_the_clients_mistake_all_the_same(
-    lane: Gateway, fields: dict[str, Any]
+    gateway: Gateway, fields: dict[str, Any]
 ) -> None:
     body = {"model": "base", "messages": [USER], "max_tokens": 1}
-    refused(lane.post(CHAT, {**body, **fields}))
-    streamed = lane.post(CHAT, {**body, **fields, "stream": True})
+    refused(gateway.post(CHAT, {**body, **fields}))
+    streamed = gateway.post(CHAT, {**body, **fields, "stream": True})
     refused(streamed)
 
 
-def test_a_tool_that_engines_do_not_know_is_passed_over_or_refused(lane: Gateway) -> None:
+def test_a_tool_that_engines_do_not_know_is_passed_over_or_refused(gateway: Gateway) -> None:
     tool = {"type": "custom", "custom": {"name": "x"}}
     body = {"model": "base", "messages": [USER], "max_tokens": 1, "tools": [tool]}
-    response = lane.post(CHAT, body)
+    response = gateway.post(CHAT, body)
     if response.status != 200:
         refused(response)
 
@@ -409,10 +383,10 @@ def test_clients_mistakes_do_not_set_a_model_aside(gateway: Gateway) -> None:
     ],
 )
 def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(
-    lane: Gateway, endpoint: str, fields: dict[str, Any], stream: bool
+    gateway: Gateway, endpoint: str, fields: dict[str, Any], stream: bool
 ) -> None:
     body = {"model": "base", "max_tokens": 5, "stream": stream, **fields}
-    error = refused(lane.post(endpoint, body), (400,))
+    error = refused(gateway.post(endpoint, body), (400,))
     assert error["code"] == "context_length_exceeded"
     message = error["message"].replace(",", "")
     assert str(CONTEXT) in message

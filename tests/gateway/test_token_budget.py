@@ -14,8 +14,6 @@ def test_a_wish_and_its_absence_give_a_bound() -> None:
     assert bound("/chat/completions", {"max_completion_tokens": 9}, 100, 4096).answer == 9
     assert bound("/responses", {"max_output_tokens": 7}, 100, 4096).answer == 7
     assert bound("/chat/completions", {}, 100, 4096).answer == 4096
-    assert bound("/chat/completions", {"n_predict": 5}, 100, 4096).answer == 5
-    assert bound("/chat/completions", {"n_predict": -1}, 100, 4096).answer == 4096
 
 
 def test_every_choice_and_every_prompt_costs_an_answer() -> None:

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from gateway import app, openapi, validate
+from gateway import app
 from gateway.agents import door
+from gateway.api import openapi, schemas
 from gateway.http import ApiError
 from tests import starting
 from tests.security.fuzzing import PATIENCE, fuzz, tool
@@ -150,17 +151,17 @@ values = st.recursive(
 )
 
 
-schemas = [
-    (f"{endpoint} {name}", rule, Draft202012Validator(rule.schema))
-    for endpoint, (rules, _) in validate._ENDPOINTS.items()
-    for name, rule in rules.items()
+rules = [
+    (f"{endpoint} {name}", field.rule, Draft202012Validator(field.rule.schema))
+    for endpoint, fields in schemas.ENDPOINTS.items()
+    for name, field in fields.items()
 ]
 
 
 @settings(max_examples=100, deadline=None)
 @given(value=values)
 def test_a_schema_takes_whatever_its_rule_takes(value: Any) -> None:
-    for place, rule, schema in schemas:
+    for place, rule, schema in rules:
         with suppress(ApiError):
             rule(place, value)
             assert schema.is_valid(value), place

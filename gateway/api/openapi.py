@@ -1,22 +1,22 @@
 """What the API takes and answers, as an OpenAPI description: `GET /openapi.json`.
 
-Fields of requests come from `gateway.validate`, which refuses what does not fit. What is described
-is what askdocs answers for; fields beyond it pass to the engine. OpenAPI 3.1:
-https://spec.openapis.org/oas/v3.1.1.html
+Fields of requests come from `gateway.api.schemas`, which refuses what does not fit and fields that
+it does not know. OpenAPI 3.1: https://spec.openapis.org/oas/v3.1.1.html
 """
 
 from functools import cache
 from importlib import metadata
 from typing import Any, get_args
 
-from gateway import validate, votes
+from gateway import votes
+from gateway.api import schemas
+from gateway.api.schemas import Schema
 from gateway.http import EVENTS, JSON
-from gateway.validate import Schema
 
 PATH = "/openapi.json"
 ABOUT = """\
 The OpenAI API of your own model, which answers from your wiki. Every path below /v1 works without
-it, too. Fields that are not described are handed on to the engine."""
+it, too. A field that is not described is refused."""
 
 _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "number"}
@@ -215,7 +215,7 @@ def description() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for endpoint, what, answer, headers in _ASKED:
         answers: Schema = {JSON: {"schema": _ref(answer)}}
-        if "stream" in validate.fields(endpoint)[0] and answer not in ("Embeddings", "Ranks"):
+        if "stream" in schemas.ENDPOINTS[endpoint] and answer not in ("Embeddings", "Ranks"):
             answers[EVENTS] = {}
         paths[f"/v1{endpoint}"] = {
             "post": _operation(what, answers, body=_body(endpoint), parameters=[*headers, _MODEL])
@@ -276,14 +276,15 @@ def description() -> dict[str, Any]:
 
 
 def _body(endpoint: str) -> Schema:
-    fields, required = validate.fields(endpoint)
+    required = schemas.REQUIRED[endpoint]
     return {
         "type": "object",
         "required": list(required),
         "properties": {
-            name: schema if name in required else _or_null(schema)
-            for name, schema in fields.items()
+            name: field.rule.schema if name in required else _or_null(field.rule.schema)
+            for name, field in schemas.ENDPOINTS[endpoint].items()
         },
+        "additionalProperties": False,
     }
 
 

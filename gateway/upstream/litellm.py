@@ -1,0 +1,160 @@
+"""LiteLLM's proxy in this process: asked for models of providers, and to translate to chat.
+
+LiteLLM's request is built here: the fields of the body that `gateway.api.schemas` allows, an empty
+query, and headers of the gateway's own. LiteLLM is imported and started when it is first needed,
+which takes about ten seconds and 150 MB.
+"""
+
+import asyncio
+import hmac
+import logging
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from gateway.api import schemas
+from gateway.http import ApiError, Reply, dump
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+log = logging.getLogger("askdocs.gateway")
+
+CONFIG: dict[str, Any] = {
+    "general_settings": {"custom_auth": "gateway.upstream.litellm.authorize"},
+    "litellm_settings": {
+        "num_retries": 0,  # 2 put 4.9 s before an error; clients retry themselves
+        "request_timeout": 600,
+        "telemetry": False,
+        "drop_params": False,
+    },
+    "router_settings": {
+        "num_retries": 0,
+        # The gateway has a breaker of its own; a cooldown would only lengthen the break.
+        "disable_cooldowns": True,
+    },
+}
+_key = secrets.token_hex(32)  # between `LiteLLM` and `authorize`; opens nothing else
+
+
+class LiteLLM:
+    """LiteLLM's proxy. It is configured by the environment of the process: one process has one."""
+
+    def __init__(self, models: list[dict[str, Any]]) -> None:
+        """`models` is its `model_list`."""
+        self._models = models
+        self._running: asyncio.Task[None] | None = None
+        self._app: asyncio.Future[FastAPI] | None = None
+        self._leaving = asyncio.Event()
+
+    async def started(self) -> "FastAPI":
+        """The app, which the first call starts. Raises ApiError 503 when that fails."""
+        if self._app is None or (self._app.done() and self._app.exception() is not None):
+            self._app = asyncio.get_running_loop().create_future()
+            self._running = asyncio.create_task(self._run(self._app))
+        try:
+            return await asyncio.shield(self._app)
+        except Exception:
+            text = "LiteLLM, which this request needs, did not start; the gateway's log says why"
+            raise ApiError(503, text, kind="server_error", code="litellm_unavailable") from None
+
+    async def open(
+        self,
+        endpoint: str,
+        body: Mapping[str, Any],
+        model: str,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        **own: Any,
+    ) -> Reply:
+        """The answer to the allowed fields of `body`, asked of a model in LiteLLM's list.
+
+        Args:
+            headers: the trace context.
+            own: fields for LiteLLM itself.
+        """
+        app = await self.started()
+        path = f"/v1{endpoint}"
+        asked = {**schemas.for_litellm(endpoint, body), "model": model, **own}
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [
+                (b"host", b"litellm"),
+                (b"content-type", b"application/json"),
+                (b"authorization", f"Bearer {_key}".encode()),
+                *headers,
+            ],
+            "client": ("127.0.0.1", 0),
+            "server": ("127.0.0.1", 0),
+        }
+        return await Reply.open(app, scope, dump(asked))
+
+    async def close(self) -> None:
+        self._leaving.set()
+        if self._running is not None:
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _run(self, app: "asyncio.Future[FastAPI]") -> None:
+        """Keeps LiteLLM's lifespan in one task, as its task groups need."""
+        try:
+            # It holds keys of providers, and is read once, while LiteLLM starts.
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                yaml.safe_dump({**CONFIG, "model_list": self._models}, file)
+                file.flush()
+                loaded = await asyncio.to_thread(_load, file.name)
+                lifespan = loaded.router.lifespan_context(loaded)
+                await lifespan.__aenter__()
+        except Exception as error:
+            log.exception("LiteLLM did not start")
+            app.set_exception(RuntimeError(str(error)))
+            app.exception()  # perhaps nobody waits for it
+            return
+        try:
+            app.set_result(loaded)
+            await self._leaving.wait()
+        finally:
+            await lifespan.__aexit__(None, None, None)
+
+
+def _load(config: str) -> "FastAPI":
+    os.environ.update(
+        {
+            # Guards LiteLLM's admin routes, which this gateway does not expose; never shown.
+            "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download at start
+            "LITELLM_TELEMETRY": "False",
+            "CONFIG_FILE_PATH": config,
+            "DISABLE_ADMIN_UI": "True",
+        }
+    )
+    # Where an image forbids Python to keep what it compiles (PYTHONDONTWRITEBYTECODE), every start
+    # compiles LiteLLM again: 12 s of a core instead of 6.
+    sys.dont_write_bytecode = False
+    from litellm.proxy.proxy_server import app
+
+    # It logs a traceback for every mistake of a client and every refusal of a model, some 50 ms
+    # each; this gateway states both.
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return cast("FastAPI", app)
+
+
+async def authorize(request: "Request", api_key: str | None) -> Any:
+    """LiteLLM's hook, see https://docs.litellm.ai/docs/proxy/custom_auth: this gateway alone."""
+    from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+
+    if not hmac.compare_digest((api_key or "").encode(), _key.encode()):
+        raise ProxyException(message="not open", type="auth_error", param=None, code=401)
+    return UserAPIKeyAuth(api_key="gateway", user_role=LitellmUserRoles.INTERNAL_USER)

@@ -1,0 +1,85 @@
+"""The pass with which LiteLLM asks this gateway for the chat behind /responses and /messages.
+
+LiteLLM translates both to chat completions, and asks this gateway for them over loopback, perhaps
+in another worker process. Such a request carries a pass instead of an API key: the rights of the
+outer request, signed with the gateway's key, for one alias and for a minute. So LiteLLM holds no
+credential of the gateway, and nothing that it could be made to ask opens more than the client's
+own key does.
+"""
+
+import base64
+import hmac
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import SecretStr, TypeAdapter
+from starlette.types import Scope
+
+from gateway.http import ApiError
+from gateway.keys import Key
+
+HEADER = "x-askdocs-pass"
+ENDPOINT = "/chat/completions"
+SECONDS = 60  # from issuing the pass until the inner request begins
+# Of the client's headers these decide how the inner request is answered.
+CARRIED = ("x-askdocs-grounding", "x-askdocs-model", "x-session-id")
+_TRACE = (b"traceparent", b"tracestate")
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The rights of a translated request, for its inner request."""
+
+    key: Key
+    alias: str
+    headers: dict[str, str]
+    """Those of CARRIED that the client has sent."""
+    expires: float
+
+    def scope(self, scope: Scope) -> Scope:
+        """The inner request with the outer one's headers, and none that LiteLLM made up."""
+        kept = [(name, value) for name, value in scope["headers"] if name in _TRACE]
+        given = [(k.encode(), v.encode("latin-1", "replace")) for k, v in self.headers.items()]
+        return {**scope, "headers": [*kept, *given]}
+
+
+_PASS = TypeAdapter(Pass)
+
+
+class Passes:
+    """Issues passes and checks them."""
+
+    def __init__(self, keys: Sequence[SecretStr | None]) -> None:
+        """`keys` are the gateway's: the first one signs, all of them are accepted."""
+        secrets = [key.get_secret_value().encode() for key in keys if key is not None]
+        self._secrets = [hmac.digest(key, b"askdocs loopback pass", "sha256") for key in secrets]
+
+    def issue(self, key: Key, alias: str, headers: Mapping[str, str]) -> str:
+        carried = {name: headers[name] for name in CARRIED if name in headers}
+        body = _PASS.dump_json(Pass(key, alias, carried, time.time() + SECONDS))
+        return f"{_sign(self._secrets[0], body)}.{base64.urlsafe_b64encode(body).decode()}"
+
+    def check(self, text: str, endpoint: str) -> Pass:
+        """Raises ApiError 401 for a pass that is forged, too old or of another endpoint."""
+        signature, _, encoded = text.partition(".")
+        try:
+            body = base64.urlsafe_b64decode(encoded)
+        except ValueError:
+            raise _refused() from None
+        signatures = [_sign(secret, body) for secret in self._secrets]
+        given = signature.encode("utf-8", "replace")
+        if not any(hmac.compare_digest(given, one.encode()) for one in signatures):
+            raise _refused()
+        found = _PASS.validate_json(body)
+        if found.expires < time.time() or endpoint != ENDPOINT:
+            raise _refused()
+        return found
+
+
+def _sign(secret: bytes, body: bytes) -> str:
+    return hmac.new(secret, body, "sha256").hexdigest()
+
+
+def _refused() -> ApiError:
+    return ApiError(401, f"this {HEADER} is not valid", code="invalid_api_key")
