@@ -14,7 +14,7 @@ from askdocs.aliases import in_force
 from askdocs.docs import index_file
 from askdocs.exam_place import Place
 from askdocs.models import opened_store
-from eval import rows
+from eval import gate, rows
 from eval.exam import draw
 from eval.exam.contenders import ROLES, Contender, Role, parse
 from eval.exam.question import Question
@@ -184,6 +184,16 @@ def plan(
             " split test out of it"
         )
     asked = draw.questions(file, drawn, (page.path for page in pages), lines)
+    if "tuned" in models:
+        margin = gate.read().margin
+        needed = gate.questions_needed(margin)
+        answerable = sum(one.answerable and not one.leaked for one in asked)
+        if answerable < needed:
+            notes.append(
+                f"{answerable:,} answerable questions are few for the release gate: to show a loss"
+                f" of at most {100 * margin:g} points it needs about {needed:,}, or a larger"
+                " `margin` in a file that `askdocs eval gate --thresholds` names"
+            )
     budget = exam_place.budget(reads.page_budget, reserved, list(models.values()))
     rag = None
     if any(one.method == "rag" for one in chosen):

@@ -1,9 +1,12 @@
-"""The gate: may what an exam has measured answer people?
+"""The release gate: may a version answer people?
 
-It looks at the report alone, from which leaked questions and near copies of others are left out.
-A test is passed only where something was measured: silence is no consent.
+It looks at the report of an evaluation run alone, from which leaked questions and near copies of
+others are left out. A check passes only where something was measured. For accuracy it asks for
+non-inferiority: the lower bound of the difference must be above a margin. A difference that is
+merely not significant proves nothing, least of all where few questions were asked.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from eval import statistics
 from eval.bootstrap import in_brackets
 from eval.compare import Value, shares_differ
 from eval.report.report import Comparison, Contender, Number, Report
@@ -20,6 +24,9 @@ from gateway.errors import AskdocsError
 
 FILE = Path(__file__).with_name("thresholds.toml")
 SLOW, SLOWEST = "total_p95", "total_p99"
+# The share of questions on which one of two good models is right and the other is not, assumed
+# before anything was measured.
+DISAGREEMENT = 0.3
 
 
 class Thresholds(BaseModel):
@@ -29,13 +36,13 @@ class Thresholds(BaseModel):
 
     answerable: int = Field(ge=1)
     unanswerable: int = Field(ge=1)
-    detectable: float = Field(gt=0, le=1)
+    margin: float = Field(gt=0, le=1)
     errors: float = Field(ge=0, le=1)
     false_refusals_rise: float = Field(ge=0, le=1)
     hallucinated_rise: float = Field(ge=0, le=1)
     slower: float = Field(ge=1)
     p99_s: float = Field(gt=0)
-    baselines: tuple[str, ...] = Field(strict=False)  # TOML has lists alone
+    beats: tuple[str, ...] = Field(strict=False)  # TOML has lists alone
 
 
 class Check(NamedTuple):
@@ -90,11 +97,11 @@ def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Chec
     against = {one.measure: one for one in reference.comparisons}
     return [
         *_enough(report, subject, reference, against, asked),
-        *_no_loss(report, reference, against),
+        *_not_inferior(report, reference, against, asked.margin),
         _no_rise(FALSE_REFUSALS, asked.false_refusals_rise, reference, against),
         _no_rise(HALLUCINATED, asked.hallucinated_rise, reference, against),
         _refuses_with_reason(subject),
-        *(_beats(report, baseline) for baseline in asked.baselines),
+        *(_beats(report, system) for system in asked.beats),
         *_fast(subject, reference, against, asked),
     ]
 
@@ -110,7 +117,6 @@ def _enough(
     every = there["answerable"] + there["unanswerable"]
     copies = len(report.provenance.questions.ids) - every - there["leaked"]
     errors = subject.measures.get("errors")
-    accuracy = against.get(report.accuracy)
     # Both are of every question that both were asked.
     of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
     answerable, unanswerable = (0 if one is None else one.n for one in of_both)
@@ -139,23 +145,38 @@ def _enough(
             errors is not None and errors.value <= asked.errors,
             _shown(errors, "share"),
         ),
-        Check(
-            f"a loss in accuracy of {asked.detectable:.0%} would be noticed",
-            accuracy is not None and accuracy.detectable <= asked.detectable,
-            "not measured" if accuracy is None else f"one of {accuracy.detectable:.1%} would be",
-        ),
     ]
 
 
-def _no_loss(report: Report, reference: Reference, against: dict[str, Comparison]) -> list[Check]:
+def _not_inferior(
+    report: Report, reference: Reference, against: dict[str, Comparison], margin: float
+) -> list[Check]:
+    """The 95 % confidence interval of each measure of correctness lies above `-margin`.
+
+    Not corrected for several comparisons, which is the safe side here.
+    """
     checks = []
     for name in (report.accuracy, F1):
-        found = against.get(name)
-        # Not corrected for several comparisons: for a loss that is the safe side.
-        lost = found is None or (found.value < 0 and found.p < SIGNIFICANT)
-        asks = f"{BY_NAME[name].title}: no significant loss against {reference.name}"
-        checks.append(Check(asks, not lost, _change(found, BY_NAME[name].unit)))
+        found, unit = against.get(name), BY_NAME[name].unit
+        most = f"{100 * margin:g} points" if unit == "share" else f"{margin:g}"
+        passed = found is not None and found.low > -margin
+        shown = _change(found, unit)
+        if found is not None and not passed:
+            needed = statistics.questions_needed(found.detectable, found.n, margin)
+            shown += f"; about {needed:,} questions would show it of models that are alike"
+        checks.append(
+            Check(f"{BY_NAME[name].title}: at most {most} below {reference.name}", passed, shown)
+        )
     return checks
+
+
+def questions_needed(margin: float) -> int:
+    """Answerable questions that show non-inferiority of two models that are alike, about.
+
+    It depends on how often they differ, which only a run can tell: `DISAGREEMENT` is assumed.
+    """
+    detectable = statistics.detectable(math.sqrt(DISAGREEMENT))
+    return statistics.questions_needed(detectable, 1, margin)
 
 
 def _no_rise(name: str, most: float, reference: Reference, against: dict[str, Comparison]) -> Check:
@@ -178,12 +199,12 @@ def _refuses_with_reason(subject: Contender) -> Check:
     return Check(asks, readily, f"{_shown(true, 'share')} and {_shown(false, 'share')}")
 
 
-def _beats(report: Report, baseline: str) -> Check:
-    found = report.comparison(baseline, report.accuracy)
+def _beats(report: Report, system: str) -> Check:
+    found = report.comparison(system, report.accuracy)
     return Check(
-        f"significantly more accurate than {baseline}",
+        f"significantly more accurate than {system}",
         found is not None and found.says == "better",
-        f"{baseline} was not asked" if found is None else _change(found, "share"),
+        f"{system} was not asked" if found is None else _change(found, "share"),
     )
 
 

@@ -1,11 +1,13 @@
 """The gate against runs that would fool a naive one."""
 
+import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from eval import bootstrap, cost, gate
+from eval import bootstrap, cost, gate, statistics
 from eval.exam import draw
 from eval.exam.answer import Answer
 from eval.gate import Check, Reference
@@ -39,15 +41,20 @@ def measured(folder: Path, does: Behaviour, base: Behaviour = BASE, **how: int) 
     return report(score(run), cost.read())
 
 
-def failed(found: Report, against: str = "base-pages") -> list[str]:
-    """What the gate is not content with."""
+def checked(found: Report, against: str = "base-pages") -> list[Check]:
+    """Every check of the gate."""
     numbers = found.contender(against)
     assert numbers is not None
     compared = [one for one in found.comparisons if one.second == against]
     reference = Reference(against, numbers.measures, compared, True)
     checks = gate.decide(found, reference, gate.read())
     assert all(check.found for check in checks)
-    return [check.asks for check in checks if not check.passed]
+    return checks
+
+
+def failed(found: Report, against: str = "base-pages") -> list[str]:
+    """What the gate is not content with."""
+    return [check.asks for check in checked(found, against) if not check.passed]
 
 
 def about(words: str, failures: list[str]) -> bool:
@@ -58,14 +65,46 @@ def test_a_better_model_passes(tmp_path: Path) -> None:
     assert failed(measured(tmp_path, Behaviour(accuracy=0.75))) == []
 
 
-def test_a_model_that_is_as_good_passes(tmp_path: Path) -> None:
-    assert failed(measured(tmp_path, Behaviour(accuracy=0.55))) == []
+def test_a_model_that_is_as_good_passes_where_enough_was_asked(tmp_path: Path) -> None:
+    assert failed(measured(tmp_path, Behaviour(accuracy=0.53), answerable=1800)) == []
+
+
+def test_where_few_were_asked_the_number_that_is_needed_is_said(tmp_path: Path) -> None:
+    found = measured(tmp_path, Behaviour(accuracy=0.5))
+    check = next(one for one in checked(found) if "at most 3 points below base-pages" in one.asks)
+    assert not check.passed
+    needed = int(re.search(r"about ([\d,]+) questions", check.found)[1].replace(",", ""))
+    assert 1_500 < needed < 4_000
+
+
+@pytest.mark.parametrize("size", [100, 400, 1600])
+def test_a_model_that_is_ten_points_worse_does_not_pass(size: int) -> None:
+    """Of 400 simulated runs: what the gate decides by is `statistics.shares`."""
+    margin, draws = gate.read().margin, np.random.default_rng(0)
+    passed = 0
+    for _ in range(400):
+        hard = draws.random(size)
+        base, worse = hard < 0.6, np.where(draws.random(size) < 0.3, draws.random(size), hard) < 0.5
+        passed += statistics.shares(worse.astype(float), base.astype(float)).low > -margin
+    assert passed < 0.05 * 400
+
+
+def test_a_model_that_is_as_good_passes_four_times_out_of_five() -> None:
+    margin, draws, size = gate.read().margin, np.random.default_rng(0), 2700
+    assert gate.questions_needed(margin) == pytest.approx(2616, abs=2)
+    passed = 0
+    for _ in range(400):
+        one = (draws.random(size) < 0.5).astype(float)
+        # On 3 of 10 questions the other one is right where this one is wrong, or the reverse.
+        other = np.where(draws.random(size) < 0.3, 1 - one, one)
+        passed += statistics.shares(other, one).low > -margin
+    assert 0.72 * 400 < passed < 0.9 * 400
 
 
 def test_one_that_always_refuses_is_found_out(tmp_path: Path) -> None:
     failures = failed(measured(tmp_path, Behaviour(false_refusals=1, true_refusals=1)))
     assert about("false refusals", failures)
-    assert about("no significant loss", failures)
+    assert about("points below base-pages", failures)
     assert about("more readily", failures)
     assert about("accurate than always-refuse", failures)
     assert not about("hallucinated", failures)
@@ -87,7 +126,7 @@ def test_one_that_copies_the_first_sentence_is_found_out(tmp_path: Path) -> None
 def test_one_that_is_better_on_leaked_questions_alone_is_found_out(tmp_path: Path) -> None:
     knows = Behaviour(accuracy=0.3, leaked_accuracy=1)
     found = measured(tmp_path, knows, leaked=150)
-    assert about("no significant loss", failed(found))
+    assert about("points below base-pages", failed(found))
     subject = found.contender(SUBJECT)
     assert subject is not None
     assert subject.answers == 210
@@ -110,7 +149,7 @@ def test_a_run_in_which_nobody_looked_for_leaks_is_found_out(tmp_path: Path) -> 
 
 
 def test_a_few_questions_of_both_tell_nothing(tmp_path: Path) -> None:
-    """Without any difference, fifteen leave no room for one that would not be noticed."""
+    """Even where both said the same, fifteen do not show that neither is worse."""
     does = {SUBJECT: Behaviour(accuracy=0.75), "base-pages": BASE, **TRIVIAL}
     run = runs.write(tmp_path, does)
     lines = (run / "answers.jsonl").read_text().splitlines()
@@ -126,14 +165,15 @@ def test_a_few_questions_of_both_tell_nothing(tmp_path: Path) -> None:
     ]
     text = "".join(f"{one.model_dump_json()}\n" for one in copies)
     (run / "answers.jsonl").write_text(text)
-    assert failed(report(score(run), cost.read())) == ["base-pages was asked as many of them"]
+    failures = failed(report(score(run), cost.read()))
+    assert "base-pages was asked as many of them" in failures
+    assert about("at most 3 points below base-pages", failures)
 
 
 def test_one_that_is_better_by_luck_is_found_out(tmp_path: Path) -> None:
     lucky = Behaviour(accuracy=1, false_refusals=0, true_refusals=1)
     failures = failed(measured(tmp_path, lucky, answerable=8, unanswerable=4))
     assert about("at least 100 answerable", failures)
-    assert about("would be noticed", failures)
 
 
 def test_one_whose_questions_are_copies_is_found_out(tmp_path: Path) -> None:
@@ -168,7 +208,7 @@ def test_one_that_answers_everything_is_found_out(tmp_path: Path) -> None:
     failures = failed(measured(tmp_path, bold))
     assert about("hallucinated", failures)
     assert about("more readily", failures)
-    assert not about("no significant loss", failures)
+    assert not about("points below base-pages", failures)
     # Even where what answers now is no better.
     nothing_new = failed(measured(tmp_path / "2", bold, Behaviour(0.5, 0, 0)))
     assert nothing_new == ["it refuses where no page answers more readily than where one does"]
