@@ -11,10 +11,10 @@ from typing import Any
 from gateway.aliases import BASE, DOCS
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import Rest, Said, Transform
+from gateway.api.usage_sum import UsageSum
 from gateway.asked import Asked
 from gateway.config import GatewaySettings
 from gateway.dispatch import Call, Opened, stated
-from gateway.engine import usage_so_far
 from gateway.fleet import Served
 from gateway.grounding import prompt, quote
 from gateway.grounding.cite import Citations, Span, quoted
@@ -134,7 +134,7 @@ class Answer(Transform):
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._began = time.monotonic()
-        self._head: dict[str, Any] = {}  # what all chunks of the stream have in common
+        self._has_begun = False
         self._choices: list[Choice] = []
         self._going_on: set[int] = set()
         self._roles: set[int] = set()  # of choices whose role the client has got
@@ -143,7 +143,7 @@ class Answer(Transform):
         self._rest = Rest()
         self._events = EventReader()
         self._error: ApiError | None = None  # what the engine states in place of the rest
-        self._usage: dict[str, Any] | None = None  # as the engine states it
+        self._sum = UsageSum()
         self._pieces = 0  # chunks with a part of an answer
         self._keeps_text = keeps_text
         self.question = asked.question if keeps_text else ""
@@ -159,7 +159,7 @@ class Answer(Transform):
     def tokens(self) -> Tokens:
         if not self._is_asked:
             return Tokens()
-        return tokens(self._usage) or Tokens(self._prompt_tokens(), self._pieces)
+        return tokens(self._usage()) or Tokens(self._prompt_tokens(), self._pieces)
 
     @property
     def answer(self) -> str:
@@ -186,14 +186,15 @@ class Answer(Transform):
     def begin(self, opened: Opened, rest: Rest) -> None:
         is_anew = not any(choice.heard for choice in self._choices) or not self._asked.stream
         self._is_asked = True
-        if not self._head:
+        if not self._has_begun:
             self._model = opened.served.name
         self._rest = rest
+        self._sum = UsageSum(self._plan.copies)
         self._events = EventReader()
         self._error = None
         if is_anew:
             self._is_quoting = self._quoted.get(opened.served.name, False)
-            number = self._plan.request.get("n") or 1
+            number = self._plan.copies
             self._choices = [self._choice() for _ in range(number)]
             self._going_on = set(range(number))
 
@@ -231,12 +232,12 @@ class Answer(Transform):
             return event((self._error or broken_off()).body)
         if not self._is_asked:
             return b""  # `start` has sent all of it
-        usage = self._usage or self._estimated()
+        usage = self._usage() or self._estimated()
         return (event(self._chunk([], usage=usage)) if self._asked.usage else b"") + DONE
 
     def whole(self, body: bytes) -> bytes:
         response = parse_object(body)
-        self._usage = response.get("usage")
+        self._sum.add(response)
         response["model"] = self._model
         for choice, said in zip(response.get("choices", []), self._choices, strict=False):
             message = choice.get("message", {})
@@ -255,8 +256,9 @@ class Answer(Transform):
         chunk = parse_object(data)
         if "error" in chunk:
             raise stated(502, data)
-        if usage := usage_so_far(chunk):
-            self._usage = with_tokens(usage, self._rest.tokens)
+        self._sum.add(chunk)
+        for name in ("usage", "timings"):
+            chunk.pop(name, None)
         kept = []
         for choice in chunk.get("choices", []):
             number = choice.get("index", 0)
@@ -269,12 +271,14 @@ class Answer(Transform):
                 self._going_on.discard(number)
         if not kept:
             return b""
-        if not self._head:
-            self._head = {name: chunk[name] for name in ("id", "created") if name in chunk}
-            self._head["model"] = self._model
-        self._id = self._head.get("id", self._id)
-        self._created = self._head.get("created", self._created)
-        return event({**chunk, **self._head, "choices": kept})
+        self._has_begun = True
+        head = {"id": self._id, "created": self._created, "model": self._model}
+        return event({**chunk, **head, "choices": kept})
+
+    def _usage(self) -> dict[str, Any] | None:
+        """As the engine states it."""
+        total = self._sum.total
+        return with_tokens(total, self._rest.tokens) if total else None
 
     def _prompt_tokens(self) -> int:
         """About, for an answer that was ended before the engine stated it."""

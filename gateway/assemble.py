@@ -10,19 +10,25 @@ from typing import Any
 
 import orjson
 
+from gateway.api.usage_sum import UsageSum
 from gateway.http import ApiError, broken_off
 
 
-async def assemble(events: AsyncIterator[str]) -> bytes:
+async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
     """The whole answer, as JSON, of the `events` of a chat or a completion.
+
+    `copies`: choices of one prompt.
 
     Raises:
         ApiError: the stream holds an error, or ends before its end.
     """
     whole: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
+    usage = UsageSum(copies)
     async for data in events:
         if data == "[DONE]":
+            if usage.total is not None:
+                whole["usage"] = usage.total
             whole["choices"] = [choices[number] for number in sorted(choices)]
             whole["object"] = str(whole.get("object", "")).removesuffix(".chunk")
             return orjson.dumps(whole)
@@ -31,6 +37,7 @@ async def assemble(events: AsyncIterator[str]) -> bytes:
             continue
         if error := chunk.get("error"):
             raise _stated(error)
+        usage.add(chunk)
         for choice in chunk.pop("choices", ()):
             number = choice.get("index", 0)
             _join(choices.setdefault(number, {"index": number}), _named(choice))

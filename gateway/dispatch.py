@@ -87,14 +87,14 @@ class Opened:
             if made := feed(chunk):
                 yield made
 
-    async def body(self) -> bytes:
-        """The whole answer, put together where it came as a stream.
+    async def body(self, copies: int = 1) -> bytes:
+        """The whole answer, put together where it came as a stream; `copies` as in `assemble`.
 
         Raises:
             LaneError, ApiError: it breaks off.
         """
         if self.is_stream:
-            return await assemble(events(self.chunks()))
+            return await assemble(events(self.chunks()), copies)
         return b"".join([chunk async for chunk in self.chunks()])
 
     async def close(self) -> None:

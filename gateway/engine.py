@@ -332,7 +332,7 @@ class Engine:
         """The fields of a streamed request that let the engine state its usage in every chunk.
 
         So it is known also of an answer that is ended early. Empty for an engine whose kind is not
-        known yet, and for others than llama.cpp and vLLM; `usage_so_far` reads it.
+        known yet, and for others than llama.cpp and vLLM; `UsageSum` reads it.
         """
         if self._kind.found == "llama.cpp":
             return {"timings_per_token": True}
@@ -427,23 +427,6 @@ class Engine:
                 )
         reply.raise_for_status()
         return reply.json()
-
-
-def usage_so_far(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """Takes the usage out of a chunk of a stream, also where llama.cpp calls it timings."""
-    usage, timings = chunk.pop("usage", None), chunk.pop("timings", None)
-    if isinstance(usage, dict):
-        return usage
-    try:
-        cached, read, said = (int(timings[n]) for n in ("cache_n", "prompt_n", "predicted_n"))
-    except (TypeError, KeyError, ValueError):
-        return None
-    return {
-        "prompt_tokens": cached + read,
-        "completion_tokens": said,
-        "total_tokens": cached + read + said,
-        "prompt_tokens_details": {"cached_tokens": cached},
-    }
 
 
 def _read(usage: Mapping[str, Any]) -> Read:

@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 
-from gateway.http import broken_off
+from gateway.api.usage_sum import UsageSum
+from gateway.http import DONE, broken_off
 
 MAX_EVENT = 2**20  # bytes; what has no end by then is not an event
 
@@ -40,15 +41,28 @@ def _renames(there: bytes, here: bytes) -> tuple[tuple[bytes, bytes], ...]:
 class Stream:
     """One stream on its way from the engine to the client."""
 
-    def __init__(self, there: bytes, here: bytes, *, keep_usage: bool, said: int = 0) -> None:
+    def __init__(
+        self,
+        there: bytes,
+        here: bytes,
+        *,
+        keep_usage: bool,
+        said: int = 0,
+        choices: int = 1,
+        copies: int = 1,
+    ) -> None:
         """`there` and `here` are the model's name at the engine and for the client.
 
         `keep_usage`: did the client ask for the usage? The engine is asked for it in any case.
         `said`: tokens of the answer that the engine was given as the end of its prompt.
+        `choices`: of all prompts; `copies`: those of one prompt.
         """
         self._renames = _renames(there, here)
         self._keep_usage = keep_usage
         self._said = said
+        self._is_several = choices > 1
+        self._sum = UsageSum(copies)
+        self._template: dict[str, Any] = {}  # of the event with the sum of all usages
         self._held = b""
         self._error = b""
         self.usage: dict[str, Any] | None = None
@@ -87,6 +101,8 @@ class Stream:
             self.done = True
         if b'"usage":' in data:
             data = self._without_usage(data)
+        if self._is_several:
+            data = self._with_sum(data)
         if b'"error"' in data or b"error:" in data:
             data = self._with_error(data)
         for old, new in self._renames:
@@ -121,17 +137,32 @@ class Stream:
         events = [data[:start]]
         for event in data[start:-2].split(b"\n\n"):
             if b'"usage":' in event and (chunk := parsed(event)) is not None:
+                self._sum.add(chunk)
                 usage = chunk.pop("usage", None)
+                keeps = self._keep_usage
                 if isinstance(usage, dict):
+                    usage = self._sum.total or usage
                     self.usage = usage = with_tokens(usage, self._said)
-                    if not self._keep_usage and not _says_something(chunk):
+                    if self._is_several and self._sum.is_apart:
+                        self._template = {**chunk, "choices": []}
+                        keeps = False
+                    if not keeps and not _says_something(chunk):
                         continue
-                if self._keep_usage and self._said:
+                if keeps and self._said:
                     event = b"data: " + orjson.dumps({**chunk, "usage": usage})
-                elif not self._keep_usage:
+                elif not keeps:
                     event = b"data: " + orjson.dumps(chunk)
             events.append(event + b"\n\n")
         return b"".join(events)
+
+    def _with_sum(self, data: bytes) -> bytes:
+        """One usage for all choices, as OpenAI states it, where llama.cpp states one for each."""
+        data = data.replace(b"data: null\n\n", b"")  # llama.cpp's, between two prompts
+        if self.done and self._keep_usage and self._template:
+            before, mark, after = data.rpartition(DONE)
+            total = {**self._template, "usage": self.usage}
+            data = before + b"data: " + orjson.dumps(total) + b"\n\n" + mark + after
+        return data
 
     def _with_error(self, data: bytes) -> bytes:
         """What comes before an error, if there is one.

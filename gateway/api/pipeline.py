@@ -105,8 +105,11 @@ class Pipeline:
             # As the alias would answer if it led there, and nowhere else.
             if not key.allows(wanted):
                 raise not_allowed(key, wanted)
-            if await parts.fleet.find(wanted) is None:
-                raise await self.unknown(wanted, key)
+            # What the body names must exist, too: it stands in usage and metrics.
+            models = [wanted] if name in parts.aliases.table.aliases else [name, wanted]
+            for model in models:
+                if await parts.fleet.find(model) is None:
+                    raise await self.unknown(model, key)
             route = replace(route, candidates=(wanted,))
         first = await self._first(route, key)
         context.asks(name)
@@ -329,7 +332,7 @@ class _Answering:
             try:
                 self._begin(opened)
                 self._transform.begin(opened, rest)
-                return self._transform.whole(await opened.body())
+                return self._transform.whole(await opened.body(self._plan.copies))
             except LaneError:
                 error = broken_off()
             except ApiError as stated:

@@ -89,7 +89,12 @@ class Plain(Transform):
             self._name = opened.served.name.encode()
         self._rest = rest
         self._stream = Stream(
-            opened.model_there, self._name, keep_usage=self._shows_usage, said=rest.tokens
+            opened.model_there,
+            self._name,
+            keep_usage=self._shows_usage,
+            said=rest.tokens,
+            choices=self._plan.budget.choices,
+            copies=self._plan.copies,
         )
 
     def feed(self, data: bytes) -> bytes:

@@ -66,6 +66,11 @@ class Plan:
         return self.route.alias
 
     @property
+    def copies(self) -> int:
+        """Choices of one prompt."""
+        return self.request.get("n") or 1
+
+    @property
     def first_choice(self) -> str:
         """The model that the alias chose, whichever answers."""
         return self.route.candidates[0]

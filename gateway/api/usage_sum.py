@@ -1,0 +1,81 @@
+"""The usage of one answer, as its chunks state it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class UsageSum:
+    """Adds up what llama.cpp states for each choice apart; other engines state one for all.
+
+    llama.cpp's are told by the `timings` beside them.
+    """
+
+    def __init__(self, copies: int = 1) -> None:
+        """`copies`: choices of one prompt, which counts once (`n`)."""
+        self._copies = copies
+        self._apart: dict[int, Mapping[str, Any]] = {}  # by choice, below 0 where none is named
+        self._stated: dict[str, Any] | None = None
+
+    @property
+    def is_apart(self) -> bool:
+        return bool(self._apart)
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Take the usage of a chunk or of a whole answer, if it states one."""
+        usage, timings = chunk.get("usage"), chunk.get("timings")
+        if not isinstance(timings, dict):
+            if isinstance(usage, dict):
+                self._stated = usage
+            return
+        if not isinstance(usage, dict) and (usage := _of_timings(timings)) is None:
+            return
+        choices = chunk.get("choices")
+        number = choices[0].get("index", 0) if choices else None
+        if isinstance(number, int):
+            self._apart[number] = usage
+        elif max(self._apart, default=-1) < 0:  # else it repeats what its choices have stated
+            self._apart[-1 - len(self._apart)] = usage
+
+    @property
+    def total(self) -> dict[str, Any] | None:
+        """None: nothing was stated."""
+        if not self._apart:
+            return self._stated
+        if len(self._apart) == 1:
+            return dict(*self._apart.values())
+        prompts: dict[int, tuple[int, int]] = {}
+        completion = 0
+        for number, usage in self._apart.items():
+            details = usage.get("prompt_tokens_details")
+            cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+            place = number // self._copies if number >= 0 else 0
+            read = _count(usage.get("prompt_tokens")), _count(cached)
+            # Of the copies of a prompt the first one is read, and the cache has the others'.
+            known = prompts.get(place, read)
+            prompts[place] = (max(known[0], read[0]), min(known[1], read[1]))
+            completion += _count(usage.get("completion_tokens"))
+        prompt = sum(one for one, _ in prompts.values())
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": sum(one for _, one in prompts.values())},
+        }
+
+
+def _of_timings(timings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What llama.cpp's `timings_per_token` say in every chunk."""
+    try:
+        cached, read, said = (int(timings[n]) for n in ("cache_n", "prompt_n", "predicted_n"))
+    except (TypeError, KeyError, ValueError):
+        return None
+    return {
+        "prompt_tokens": cached + read,
+        "completion_tokens": said,
+        "total_tokens": cached + read + said,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
