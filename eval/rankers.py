@@ -11,7 +11,7 @@ from gateway.search.asked import asked
 from gateway.search.embed import Embedder
 from gateway.search.index import WEIGHTING, Index
 from gateway.search.postings import Weighting
-from gateway.search.search import CANDIDATES, LEXICAL, NEAREST, Search
+from gateway.search.search import CANDIDATES, LEXICAL, NEAREST, Search, nearest_of
 from gateway.search.vectors import Floats
 from gateway.wiki.words import content_words, stem
 
@@ -93,7 +93,7 @@ def rankers(index: Index, embedder: Embedder | None, *, variants: bool) -> list[
     return [
         *found,
         Ranker("meaning only", _numbers(meaning)),
-        Ranker("meaning only, the nearest chunk", _numbers(first)),
+        Ranker("meaning only, the nearest passage", _numbers(first)),
         Ranker("meaning only, of the first line", _numbers(title)),
         *(
             Ranker(f"share of the words x {weight}", _numbers(_sum(only, meaning, weight)))
@@ -143,7 +143,7 @@ def _meaning(
             return []
         text = question.strip().partition("\n")[0] if title_only else question
         found = vectors.best(embedder.embed([text])[0], CANDIDATES)
-        return _best({number: float(near @ nearest) for number, near in found})
+        return _best({number: nearest_of(near, nearest) for number, near in found.items()})
 
     return scored
 

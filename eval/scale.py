@@ -5,9 +5,9 @@
 
 The pages are made of real ones: sections of the real pages, cut and put together anew. A large wiki
 is many areas, each with words of its own; so the rarer words of each area but the first are
-replaced by others that are made of the syllables of the wiki. The vectors of chunks are those of
-real chunks with noise, because embedding half a million texts takes hours and the search does not
-see the difference. Everything follows from the seed.
+replaced by others that are made of the syllables of the wiki. The vectors of passages are those
+of real passages with noise, because embedding half a million texts takes hours and the search does
+not see the difference. Everything follows from the seed.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from gateway.errors import AskdocsError
 from gateway.search import embed
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
+from gateway.search.passages import embedded, passages
 from gateway.search.replica import open_writing, refresh
 from gateway.search.search import Search
 from gateway.search.vectors import Exact, Floats, Packed, unpack
@@ -45,12 +46,12 @@ SEED = 20261124
 AREA = 500
 # Words in more pages than this are everybody's: the same in every area.
 COMMON = 0.03
-# How far the vector of a generated chunk lies from the real one that it is made of. Two chunks of
-# one real page are about as far apart.
+# How far the vector of a generated passage lies from the real one that it is made of. Two passages
+# of one real page are about as far apart.
 NOISE = 0.7
-# Questions of a measurement, of each kind; real chunks; and pages of a small sync.
+# Questions of a measurement, of each kind; real passages; and pages of a small sync.
 QUESTIONS = 150
-CHUNKS = 300
+PASSAGES = 300
 FEW = 10
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
@@ -124,20 +125,19 @@ def _mixed(one: Section, other: Section, chance: random.Random) -> str:
     return "\n\n".join(paragraphs)
 
 
-class Chunks:
-    """The vectors of generated pages: those of real chunks, with noise."""
+class Passages:
+    """The vectors of generated pages: those of real passages, with noise."""
 
     def __init__(self, real: Sequence[Page], embedder: Embedder) -> None:
-        of_pages = [embed.chunks(page) for page in real]
-        self._sizes = [len(chunks) for chunks in of_pages]
-        every = [chunk for chunks in of_pages for chunk in chunks]
-        some = random.Random(SEED).sample(every, k=min(CHUNKS, len(every)))  # noqa: S311
+        of_pages = [embedded(page) for page in real]
+        every = [text for texts in of_pages for text in texts]
+        some = random.Random(SEED).sample(every, k=min(PASSAGES, len(every)))  # noqa: S311
         self._vectors = embedder.embed(some)
         self._chance = np.random.default_rng(SEED)
 
-    def page(self) -> Floats:
-        """[n, 384], of as many chunks as some real page has."""
-        count = self._chance.choice(self._sizes)
+    def page(self, page: Page) -> Floats:
+        """[n, 384], of as many passages as the page has."""
+        count = len(passages(page))
         like = self._vectors[self._chance.integers(len(self._vectors), size=count)]
         noise = self._chance.standard_normal(like.shape, np.float32) / np.sqrt(like.shape[1])
         found: Floats = like + NOISE * noise
@@ -183,7 +183,7 @@ def measure(
     embedder = embed.load()
     if embedder is None:
         raise AskdocsError("the embedding model cannot run here")
-    chunks = Chunks(real, embedder)
+    vectors_of = Passages(real, embedder)
     found: dict[str, Any] = {"pages": count}
     making = 0.0
     began = time.monotonic(), time.process_time()
@@ -199,7 +199,9 @@ def measure(
     began = time.monotonic(), time.process_time()
     with open_writing(file, database) as writer:
         for number in writer.missing(embedder.model):
-            writer.put_vectors(number, chunks.page(), embedder.model)
+            made = writer.page(number)
+            assert made is not None
+            writer.put_vectors(number, vectors_of.page(made), embedder.model)
     found["vectors_s"] = time.monotonic() - began[0]
     found["bytes"] = file.stat().st_size
     if database:
@@ -239,7 +241,7 @@ def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, An
                 found[f"{name}_p{share}_ms"] = float(wall)
                 found[f"{name}_p{share}_cpu_ms"] = float(cpu)
             found[f"{name}_memory"] = process.memory_info().rss - before
-        found["sketch_recall_10"], found["chunks"] = _sketched(index, list(vectors.values())[:50])
+        found["sketch_recall_10"], found["passages"] = _sketched(index, list(vectors.values())[:50])
     return found
 
 
@@ -251,7 +253,7 @@ def _timed(search: Search, question: str) -> tuple[float, float]:
 
 
 def _sketched(index: Index, queries: Sequence[Floats]) -> tuple[float | None, int]:
-    """The share of the 10 nearest pages that the search by signs finds; and all chunks."""
+    """The share of the 10 nearest pages that the search by signs finds; and all passages."""
     found = index.vectors()
     if found is None or isinstance(found, Exact):
         return None, 0 if found is None else len(found.pages)
@@ -267,7 +269,7 @@ def _sketched(index: Index, queries: Sequence[Floats]) -> tuple[float | None, in
     shares = []
     for column, query in enumerate(queries):
         right = set(pages[np.argsort(-best[:, column])[:10]].tolist())
-        shares.append(len(right & {number for number, _ in found.best(query, 10)}) / 10)
+        shares.append(len(right & found.best(query, 10).keys()) / 10)
     return sum(shares) / len(shares), len(found.pages)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from gateway.search.embed import plain
+from gateway.search.passages import plain
 from gateway.wiki.page import Page
 
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")

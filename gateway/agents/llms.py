@@ -14,8 +14,8 @@ from gateway.agents.results import delimited
 from gateway.grounding.blocks import FENCE, blocks
 from gateway.grounding.links import absolute
 from gateway.grounding.neutral import neutral
-from gateway.search.embed import plain
 from gateway.search.index import Index
+from gateway.search.passages import plain
 from gateway.sources import sections
 from gateway.wiki.page import Page
 

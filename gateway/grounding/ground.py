@@ -214,7 +214,7 @@ class Grounding:
         near = vectors.of(embedder.embed([text])[0], numbers)
         if len(near) < len(numbers):
             return None  # words alone decide about a page that has just changed
-        return max((float(best[0]) for best in near.values()), default=None)
+        return max((float(of_page.max()) for of_page in near.values()), default=None)
 
     def _is_here(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
         """Does the reader's page give the words that the question lacks? "How do I undo this?" """

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from gateway.grounding.excerpt import spoken
-from gateway.search.embed import Embedder, plain
+from gateway.search.embed import Embedder
+from gateway.search.passages import plain
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page, Section
 

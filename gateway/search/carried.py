@@ -4,7 +4,7 @@ or path need not be embedded again."""
 import hashlib
 from collections import OrderedDict
 
-from gateway.search.embed import chunks
+from gateway.search.passages import embedded
 from gateway.search.vectors import Packed
 from gateway.wiki.page import Page
 
@@ -35,4 +35,4 @@ class Carried:
 
 
 def _key(page: Page) -> bytes:
-    return hashlib.sha256("\0".join(chunks(page)).encode()).digest()
+    return hashlib.sha256("\0".join(embedded(page)).encode()).digest()

@@ -1,44 +1,32 @@
 """Meaning as vectors: all-MiniLM-L6-v2 on the CPU, from files that two packages ship.
 
 The model (Apache-2.0) reads at most 256 tokens, which English fills with some 180 words: a page is
-embedded in pieces, see `chunks`.
+embedded in passages, see `gateway.search.passages`.
 """
 
 import hashlib
 import importlib.util
 import logging
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gateway.wiki.page import Page, Section
-from gateway.wiki.words import UNSPACED
-
 log = logging.getLogger("askdocs.search")
 
 Vectors = npt.NDArray[np.float32]
 
-# Vectors are stored under this name. The number is raised when `chunks` cuts pages otherwise, so
-# that they are worked out again.
-MODEL = "all-MiniLM-L6-v2-int8/1"
+# Vectors are stored under this name. The number is raised when pages are cut into other passages,
+# so that they are worked out again.
+MODEL = "all-MiniLM-L6-v2-int8/2"
 SIZE = 384
 # What the model was trained with; more than this it has not learnt to read.
 TOKENS = 256
 # The file that was measured. Another one would have other vectors under the same name.
 SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
-# The most words of a chunk, its headings not counted.
-WORDS = 180
-# In a script without spaces between words each sign counts as one. It is about one token, and so is
-# each mark: of a Japanese manual 2 % lie beyond what is read, with as many signs as words 8 %.
-SIGNS = 120
-_SIGN = re.compile(f"[{UNSPACED}]")
-_PART = re.compile(f" ?(?:{_SIGN.pattern}|[^ {UNSPACED}]+)")
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
 
 
 class Embedder:
@@ -140,43 +128,3 @@ def _shipped(package: str, name: str) -> Path:
     if spec is None or spec.origin is None:
         raise OSError(f"the package {package} is not installed: run make setup")
     return Path(spec.origin).parent / name
-
-
-def chunks(page: Page) -> list[str]:
-    """The texts that stand for a page, in its order, each with headings.
-
-    Short sections that follow each other share one; a long one is several.
-    """
-    result = []
-    for names, body in _packed(page.sections):
-        head = " › ".join(dict.fromkeys([page.title, *names]))
-        result.append(f"{head}\n{body}" if body else head)
-    return result or [page.title]
-
-
-def _packed(sections: Sequence[Section]) -> Iterator[tuple[list[str], str]]:
-    """Headings and words of each chunk."""
-    names: list[str] = []
-    kept: list[str] = []  # each with the space before it
-    for section in sections:
-        words = _PART.findall(" " + " ".join(plain(section.body).split()))
-        room = SIGNS if 2 * len(_SIGN.findall("".join(words))) > len(words) else WORDS
-        if kept and len(kept) + len(words) > room:
-            yield names, _joined(kept)
-            names, kept = [], []
-        names = [*names, *section.path] if not kept else [*names, section.heading]
-        kept += ([f" {section.heading}"] if kept and section.heading else []) + words
-        while len(kept) > room:
-            yield list(section.path), _joined(kept[:room])
-            names, kept = list(section.path), kept[room:]
-    if kept or names:
-        yield names, _joined(kept)
-
-
-def _joined(words: Sequence[str]) -> str:
-    return "".join(words).removeprefix(" ")
-
-
-def plain(markdown: str) -> str:
-    """Text without the targets of links and pictures."""
-    return _LINK.sub(r"\1", markdown)

@@ -14,7 +14,7 @@ from urllib.parse import urldefrag
 import numpy as np
 import numpy.typing as npt
 
-from gateway.search import glossary, postings, rows, store, vectors
+from gateway.search import glossary, postings, rows, said, store, vectors
 from gateway.search.postings import Lengths, Weighting
 from gateway.search.rows import Answer, StoredSource
 from gateway.search.vectors import Floats, Vectors
@@ -258,6 +258,13 @@ class Index:
                     now.idf |= found
                 known |= found
         return known
+
+    def passage_sums(
+        self, numbers: Sequence[int], weights: Mapping[str, float]
+    ) -> dict[int, Floats]:
+        """For each passage of these pages the sum of the weights of the stems that it has."""
+        with self._reading() as db:
+            return said.sums(db, numbers, {rows.clean(term): w for term, w in weights.items()})
 
     def meanings(self, question: str) -> dict[str, set[str]]:
         """The other names that the wiki has for what a question names: by phrase, as stems."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from gateway.search.embed import Embedder, chunks
+from gateway.search.embed import Embedder
+from gateway.search.passages import embedded
 from gateway.search.vectors import Floats
 from gateway.search.writer import Writer
 
@@ -45,7 +46,7 @@ def embed_missing(
         ready = {}
         for number, page in pages:
             if page is not None:  # else it has gone meanwhile
-                ready[number] = embedder.embed(chunks(page))
+                ready[number] = embedder.embed(embedded(page))
             done += 1
             progress(done, total)
     return done

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -54,7 +54,10 @@ class PageRow(NamedTuple):
 
 
 def page_row(source: str, page: Page, stamp: str) -> PageRow:
-    rows = [[s.heading, s.anchor, s.path, s.text] for s in page.sections]
+    rows = [
+        [s.heading, s.anchor, s.path, s.text, *([s.terms] if s.terms else [])]
+        for s in page.sections
+    ]
     sections = json.dumps(rows).encode()
     whole = json.dumps([source, page.path, page.title, page.url]).encode() + sections
     # Of what is compressed, not of the outcome, which differs from one zlib to another.
@@ -65,7 +68,13 @@ def page_row(source: str, page: Page, stamp: str) -> PageRow:
 
 def read_page(path: str, title: str, url: str, sections: bytes) -> Page:
     rows = json.loads(zlib.decompress(sections))
-    return Page(path, title, url, tuple(Section(h, a, tuple(p), t) for h, a, p, t in rows))
+    return Page(path, title, url, tuple(_section(*row) for row in rows))
+
+
+def _section(
+    heading: str, anchor: str, path: list[str], text: str, terms: Sequence[tuple[str, str]] = ()
+) -> Section:
+    return Section(heading, anchor, tuple(path), text, tuple((line, at) for line, at in terms))
 
 
 def storable(page: Page) -> Page:
@@ -82,7 +91,13 @@ def storable(page: Page) -> Page:
         seen(page.title),
         clean(page.url),
         tuple(
-            Section(seen(s.heading), clean(s.anchor), tuple(map(seen, s.path)), seen(s.text))
+            Section(
+                seen(s.heading),
+                clean(s.anchor),
+                tuple(map(seen, s.path)),
+                seen(s.text),
+                tuple((seen(line), clean(at)) for line, at in s.terms),
+            )
             for s in page.sections
         ),
     )

@@ -1,9 +1,14 @@
-"""Finds the pages for a question: by its words and by its meaning, near where the reader is."""
+"""Finds the passages for a question: by its words and by its meaning, near where the reader is.
+
+Words and vectors propose pages. Of the best of them each passage is compared with the question, and
+a page is as good as its best passage.
+"""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
+from typing import NamedTuple
 from urllib.parse import urldefrag, urljoin
 
 import numpy as np
@@ -12,6 +17,7 @@ from gateway.search.asked import asked
 from gateway.search.embed import Embedder
 from gateway.search.glossary import readings
 from gateway.search.index import WEIGHTING, Index
+from gateway.search.passages import Passage, passages
 from gateway.search.remembered import Remembered
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
@@ -25,8 +31,13 @@ LEXICAL = 0.75
 READING = 0.9
 # So many pages of the wikis that are asked are compared one by one; of more, the nearest of all.
 FEW = 2000
-# Of the three chunks of a page that are nearest to the question.
+# Of the three passages of a page that are nearest to the question.
 NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
+# What the page counts beside a passage of it, and the pages whose passages are compared.
+PAGE = 0.5
+COMPARED = 30
+# Passages of a page that are told, the best ones.
+TOLD = 40
 # Pages that each of the two ways may propose.
 CANDIDATES = 200
 # Pages that may come up because they are near to where the reader is.
@@ -48,6 +59,25 @@ _LINK = re.compile(r"\]\(\s*<?([^)>\s]+)")
 
 
 @dataclass(frozen=True)
+class Found:
+    """A passage that was found."""
+
+    page: Page
+    passage: Passage
+    score: float
+    """Of the best passage of a page it is the page's; others compare with those of all pages."""
+    words: float
+    """The share of the question's words that it has, 0 to 1."""
+    meaning: float | None
+    """The cosine of the question and it; None where it has no vector (yet)."""
+
+    @property
+    def url(self) -> str:
+        anchor = self.passage.anchor
+        return f"{self.page.url}#{anchor}" if anchor else self.page.url
+
+
+@dataclass(frozen=True)
 class Hit:
     """A page that was found."""
 
@@ -55,6 +85,23 @@ class Hit:
     score: float
     """Above 0, about 1 for a page that answers a short question in its own words. How much less
     another page has tells how much less likely it is."""
+    passages: tuple[Found, ...] = ()
+    """Its best passages, best first."""
+
+
+class _Compared(NamedTuple):
+    """The passages of a page, in its order."""
+
+    score: Floats
+    words: Floats
+    meaning: Floats | None
+
+
+class _Ranking(NamedTuple):
+    pages: list[tuple[int, float]]
+    """Best first: number and score."""
+    compared: dict[int, _Compared]
+    """Of the first of them."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +167,8 @@ class Search:
         vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
         with self.index.snapshot():
             within = self.index.of(sources) if sources else None
-            ranked: Sequence[tuple[int, float]] = self.ranked(sought, vector, within)
+            ranking = self._ranking(sought, vector, within)
+            ranked: Sequence[tuple[int, float]] = ranking.pages
             if self._remembered is not None and vector is not None:
                 ranked = self._remembered.ranked(ranked, vector)
             current = self.index.by_url(page_url) if page_url else None
@@ -129,7 +177,8 @@ class Search:
                 if current is not None and self.index.number(current) not in within:
                     current = None
             if current is None:
-                return [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
+                hits = [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
+                return self._with_passages(hits, sought, vector, ranking)
             # A page further down would not come up among the first.
             here = self.index.number(current)
             near = [
@@ -138,29 +187,36 @@ class Search:
                 if place < max(limit, NEAR) or scored[0] == here
             ]
             hits = [Hit(self.index.page(number), score) for number, score in near]
-        hits = _moved_up(hits, current)
-        few = len(sought.words) <= 2
-        if not hits or (few and not _POINTERS.isdisjoint(words(sought.question))):
-            others = [hit for hit in hits if hit.page.path != current.path]
-            hits = [Hit(current, hits[0].score if hits else LEAST), *others]
-        return hits[:limit]
+            hits = _moved_up(hits, current)
+            few = len(sought.words) <= 2
+            if not hits or (few and not _POINTERS.isdisjoint(words(sought.question))):
+                others = [hit for hit in hits if hit.page.path != current.path]
+                hits = [Hit(current, hits[0].score if hits else LEAST), *others]
+            return self._with_passages(hits[:limit], sought, vector, ranking)
 
     def ranked(
         self, sought: Sought, vector: Floats | None, within: Collection[int] | None = None
     ) -> list[tuple[int, float]]:
         """The candidates by their text, best first: number and score.
 
-        The score is the weighted share of the question's words that the page has, and how like the
-        question it is.
-
         Args:
             sought: what is searched for.
             vector: of its text, [384]; None where it cannot be had.
             within: only of these pages.
         """
+        return self._ranking(sought, vector, within).pages
+
+    def _ranking(
+        self, sought: Sought, vector: Floats | None, within: Collection[int] | None
+    ) -> _Ranking:
         others = readings(sought.words, self.index.meanings(sought.text))
-        share = self._share([sought.words, *others], sought.idf, within)
-        like = self._similarity(vector, share, within) if vector is not None else {}
+        said = [sought.words, *others]
+        idf = sought.idf
+        if unknown := {stem for reading in said for stem in reading} - idf.keys():
+            idf = {**idf, **self.index.idf(unknown)}
+        share = self._share(said, idf, within)
+        near = self._similarities(vector, share, within) if vector is not None else {}
+        like = {number: nearest_of(of_page) for number, of_page in near.items()}
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
         usual = sum(known) / len(known) if known else 0.0
@@ -173,7 +229,62 @@ class Search:
             (number, score + _headed(heading_share(self.index.page(number), sought.idf)))
             for number, score in found[:HEADED]
         ]
-        return [*sorted(headed, key=_best_first), *found[HEADED:]]
+        first = dict([*headed, *found[HEADED:COMPARED]])
+        compared = self._compared(first, said, idf, near)
+        best = [(number, float(of_page.score.max())) for number, of_page in compared.items()]
+        best.sort(key=_best_first)
+        least = best[-1][1] if best else 0.0
+        rest = [(number, min(score, least)) for number, score in found[COMPARED:]]
+        return _Ranking([*best, *rest], compared)
+
+    def _compared(
+        self,
+        pages: Mapping[int, float],
+        said: Sequence[Mapping[str, float]],
+        idf: Mapping[str, float],
+        near: Mapping[int, Floats],
+    ) -> dict[int, _Compared]:
+        """The passages of pages with these scores.
+
+        A passage's score is the share of the words that it has, how like the question it is, and
+        half of what its page has.
+        """
+        share: dict[int, Floats] = {}
+        for place, reading in enumerate(said):
+            weights = {stem: weight * idf[stem] for stem, weight in reading.items()}
+            total = fsum(weights.values()) or 1.0
+            counts = (READING if place else 1.0) / total
+            for number, of_page in self.index.passage_sums(list(pages), weights).items():
+                counted = of_page * np.float32(counts)
+                share[number] = np.maximum(share[number], counted) if place else counted
+        known = [near[number] for number in pages if number in near]
+        usual = np.float32(np.concatenate(known).mean() if known else 0.0)
+        found = {}
+        for number, score in pages.items():
+            of_words = share[number]
+            meaning = near.get(number)
+            if meaning is not None and len(meaning) != len(of_words):
+                meaning = None
+            like = usual if meaning is None else meaning
+            total_of = (LEXICAL * of_words + like + PAGE * score) / (1 + PAGE)
+            found[number] = _Compared(np.maximum(total_of, LEAST), of_words, meaning)
+        return found
+
+    def _with_passages(
+        self, hits: Sequence[Hit], sought: Sought, vector: Floats | None, ranking: _Ranking
+    ) -> list[Hit]:
+        """The hits with their best passages."""
+        numbers = {id(hit): self.index.number(hit.page) for hit in hits}
+        missing = {
+            number: hit.score
+            for hit in hits
+            if (number := numbers[id(hit)]) is not None and number not in ranking.compared
+        }
+        compared = ranking.compared
+        if missing:  # remembered, or the page that the reader is on
+            near = self._similarities(vector, missing, missing.keys()) if vector is not None else {}
+            compared = {**compared, **self._compared(missing, [sought.words], sought.idf, near)}
+        return [_with_passages(hit, compared.get(numbers[id(hit)] or 0)) for hit in hits]
 
     def _share(
         self,
@@ -182,10 +293,7 @@ class Search:
         within: Collection[int] | None,
     ) -> dict[int, float]:
         """The weighted share of the words that a page has, of the pages with the most, in the
-        reading of which it has most. The first reading is the question as it was asked, and
-        `idf` is of its words."""
-        if others := {stem for reading in readings for stem in reading} - idf.keys():
-            idf = {**idf, **self.index.idf(others)}
+        reading of which it has most. The first reading is the question as it was asked."""
         share: dict[int, float] = {}
         matched = self.index.match_each(readings, CANDIDATES, within=within)
         for place, (reading, found) in enumerate(zip(readings, matched, strict=True)):
@@ -195,20 +303,49 @@ class Search:
                 share[number] = max(share.get(number, 0.0), counts * score / all_of_it)
         return share
 
-    def _similarity(
+    def _similarities(
         self, vector: Floats, numbers: Iterable[int], within: Collection[int] | None
-    ) -> dict[int, float]:
-        """Of these pages and of the nearest ones, as far as they have vectors."""
+    ) -> dict[int, Floats]:
+        """Of the passages of these pages and of the nearest ones, as far as they have vectors."""
         vectors = self.index.vectors()
         if vectors is None or self.embedder is None or vectors.model != self.embedder.model:
             return {}
         if within is not None and len(within) <= FEW:
-            found = vectors.of(vector, within)
-        else:
-            best = vectors.best(vector, CANDIDATES)
-            found = {number: near for number, near in best if within is None or number in within}
-            found |= vectors.of(vector, [number for number in numbers if number not in found])
-        return {number: float(nearest @ NEAREST) for number, nearest in found.items()}
+            return vectors.of(vector, within)
+        found = {
+            number: near
+            for number, near in vectors.best(vector, CANDIDATES).items()
+            if within is None or number in within
+        }
+        return found | vectors.of(vector, [number for number in numbers if number not in found])
+
+
+def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:
+    """How like a page is, by its nearest passages; of a shorter page the last counts again."""
+    best = np.sort(similarities)[::-1][: len(weights)]
+    return float(np.pad(best, (0, len(weights) - len(best)), mode="edge") @ weights)
+
+
+def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
+    if compared is None:
+        return hit
+    cut = passages(hit.page)
+    if len(cut) != len(compared.score):
+        return hit
+    score = compared.score
+    moved = hit.score - float(score.max())
+    order = np.argsort(-score, kind="stable")[:TOLD].tolist()
+    found = tuple(
+        Found(
+            hit.page,
+            cut[n],
+            float(score[n]) + moved,
+            float(compared.words[n]),
+            None if compared.meaning is None else float(compared.meaning[n]),
+        )
+        for n in order
+    )
+    return replace(hit, passages=found)
 
 
 def heading_share(page: Page, idf: Mapping[str, float]) -> float:

@@ -9,10 +9,10 @@ import sqlite3
 from pathlib import Path
 
 from gateway.errors import AskdocsError
-from gateway.search import glossary, postings, vectors
+from gateway.search import glossary, postings, said, vectors
 
 # Raised when what is stored changes; a writer replaces an index of an older version.
-VERSION = 5
+VERSION = 6
 # Says in the file's header that it is an index of ours and not somebody's other database.
 APPLICATION = 0x61736B64  # "askd"
 
@@ -38,6 +38,7 @@ CREATE TABLE answer (
     + vectors.SCHEMA
     + postings.SCHEMA
     + glossary.SCHEMA
+    + said.SCHEMA
 )
 # Columns as `rows` reads them.
 PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"

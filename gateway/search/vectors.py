@@ -1,9 +1,9 @@
-"""The vectors of all chunks of all pages, and which are nearest to a question's.
+"""The vectors of all passages of all pages, and which are nearest to a question's.
 
-Up to EXACT chunks all are compared in memory. Of more, only the signs are: 48 bytes a chunk, of
-which the bits that differ are counted. Of the chunks with the fewest the signs are then weighed by
-the question's own numbers, and the pages of the best are compared exactly, by vectors that are read
-from the index file for it.
+Up to EXACT passages all are compared in memory. Of more, only the signs are: 48 bytes a passage, of
+which the bits that differ are counted. Of the passages with the fewest the signs are then weighed
+by the question's own numbers, and the pages of the best are compared exactly, by vectors that are
+read from the index file for it.
 
 Products are `vecdot`, which one thread works out: `@` shares so little work among all cores, whose
 threads then wait for each other, and that took twice the time (measured on two cores).
@@ -23,11 +23,9 @@ Bits = npt.NDArray[np.uint64]
 
 # Numbers in a vector.
 WIDTH = 384
-# The best chunks of a page that are told.
-CHUNKS = 3
-# 20,000 chunks, some 4,000 pages, are 31 MB and take 3 ms.
+# 20,000 passages, some 1,500 pages, are 31 MB and take 3 ms.
 EXACT = 20_000
-# Chunks whose signs are weighed, and pages that are compared exactly. What this misses:
+# Passages whose signs are weighed, and pages that are compared exactly. What this misses:
 # docs/results.md, "A hundred thousand pages".
 NEAR = 8_000
 COMPARED = 400
@@ -52,7 +50,7 @@ Fetch = Callable[[str, Sequence[int]], Sequence[tuple[int, bytes, bytes]]]
 
 
 class Packed(NamedTuple):
-    """The vectors of one page as they are stored, n chunks."""
+    """The vectors of one page as they are stored, n passages."""
 
     scales: bytes
     """float32 [n]"""
@@ -65,7 +63,7 @@ class Packed(NamedTuple):
 
     @property
     def signs(self) -> bytes:
-        """48 bytes a chunk."""
+        """48 bytes a passage."""
         small = np.frombuffer(self.matrix, np.int8).reshape(-1, WIDTH)
         return np.packbits(small > 0, axis=1).tobytes()
 
@@ -90,12 +88,12 @@ class Vectors(ABC):
         self.model = model
         self.generation = generation
         self.pages = pages
-        """[n]: the page that each chunk is of, ascending."""
+        """[n]: the page that each passage is of, ascending; passages in the order of the page."""
 
     @abstractmethod
-    def best(self, query: Floats, limit: int) -> list[tuple[int, Floats]]:
-        """The pages whose nearest chunk is nearest to `query` [384], best first: the number and
-        the similarities of its best chunks [3], descending; of a shorter page the last repeats."""
+    def best(self, query: Floats, limit: int) -> dict[int, Floats]:
+        """The pages whose nearest passage is nearest to `query` [384], best first: the similarity
+        of each of its passages, in the order of the page."""
 
     @abstractmethod
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
@@ -110,13 +108,18 @@ class Exact(Vectors):
         self.matrix = matrix
         """[n, 384]"""
 
-    def best(self, query: Floats, limit: int) -> list[tuple[int, Floats]]:
-        return _first(*_by_page(self.pages, np.vecdot(self.matrix, query)), limit)
+    def best(self, query: Floats, limit: int) -> dict[int, Floats]:
+        return _first(self.pages, np.vecdot(self.matrix, query), limit)
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
-        wanted = np.isin(self.pages, np.fromiter(numbers, np.int64))
-        found = _by_page(self.pages[wanted], np.vecdot(self.matrix[wanted], query))
-        return {int(number): row for number, row in zip(*found, strict=True)}
+        wanted = np.unique(np.fromiter(numbers, np.int64))
+        starts = np.searchsorted(self.pages, wanted, "left").tolist()
+        ends = np.searchsorted(self.pages, wanted, "right").tolist()
+        return {
+            number: np.vecdot(self.matrix[start:end], query)
+            for number, start, end in zip(wanted.tolist(), starts, ends, strict=True)
+            if end > start
+        }
 
 
 class Sketch(Vectors):
@@ -131,12 +134,12 @@ class Sketch(Vectors):
         """[6, n]"""
         self._fetch = fetch
 
-    def best(self, query: Floats, limit: int) -> list[tuple[int, Floats]]:
+    def best(self, query: Floats, limit: int) -> dict[int, Floats]:
         asked = np.packbits(query > 0).view(np.uint64)
         differ = np.zeros(len(self.pages), np.uint16)
         for column, bits in zip(self.signs, asked, strict=True):
             differ += np.bitwise_count(column ^ bits)
-        # The chunks within the distance that NEAR of them have: counted, which is quicker than
+        # The passages within the distance that NEAR of them have: counted, which is quicker than
         # putting half a million in order.
         within = np.cumsum(np.bincount(differ, minlength=WIDTH + 1))
         near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, len(differ))))
@@ -147,8 +150,8 @@ class Sketch(Vectors):
         return _first(*self._compared(query, np.sort(chosen).tolist()), limit)
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
-        found = self._compared(query, sorted(set(numbers)))
-        return {int(number): row for number, row in zip(*found, strict=True)}
+        wanted = sorted(set(numbers))
+        return _first(*self._compared(query, wanted), len(wanted))
 
     def _compared(self, query: Floats, numbers: Sequence[int]) -> tuple[Numbers, Floats]:
         rows = self._fetch(self.model, numbers)
@@ -159,7 +162,8 @@ class Sketch(Vectors):
         scales = np.frombuffer(b"".join(row[1] for row in rows), np.float32)
         matrix = np.frombuffer(b"".join(row[2] for row in rows), np.int8)
         similarities = np.vecdot(matrix.reshape(-1, WIDTH).astype(np.float32), query) * scales
-        return _by_page(pages, similarities)
+        order = np.argsort(pages, kind="stable")
+        return pages[order], similarities[order]
 
 
 def _weighed(signs: npt.NDArray[np.uint8], query: Floats) -> Floats:
@@ -172,19 +176,21 @@ def _weighed(signs: npt.NDArray[np.uint8], query: Floats) -> Floats:
     return found
 
 
-def _by_page(pages: Numbers, similarities: Floats) -> tuple[Numbers, Floats]:
-    """The pages, and the similarities of the best chunks of each."""
+def _first(pages: Numbers, similarities: Floats, limit: int) -> dict[int, Floats]:
+    """The pages with the nearest passages, and the similarities of all of theirs.
+
+    Args:
+        pages: of each passage, ascending.
+        similarities: of each passage.
+        limit: the most pages.
+    """
     if not len(pages):
-        return pages, np.zeros((0, CHUNKS), np.float32)
-    order = np.lexsort((-similarities, pages))
-    numbers, starts, counts = np.unique(pages, return_index=True, return_counts=True)
-    rank = np.minimum(np.arange(CHUNKS)[None, :], counts[:, None] - 1)
-    return numbers, similarities[order][starts[:, None] + rank]
-
-
-def _first(numbers: Numbers, similarities: Floats, limit: int) -> list[tuple[int, Floats]]:
-    order = np.argsort(-similarities[:, 0], kind="stable")[:limit]
-    return [(int(numbers[n]), similarities[n]) for n in order]
+        return {}
+    starts = np.flatnonzero(np.diff(pages, prepend=-1))
+    ends = np.append(starts[1:], len(pages))
+    best = np.maximum.reduceat(similarities, starts)
+    order = np.argsort(-best, kind="stable")[:limit]
+    return {int(pages[starts[n]]): similarities[starts[n] : ends[n]] for n in order}
 
 
 def load(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from gateway.errors import AskdocsError
-from gateway.search import glossary, rows, store
+from gateway.search import glossary, rows, said, store
 from gateway.search.carried import Carried
 from gateway.search.postings import Postings
 from gateway.search.rows import Answer, PageRow, StoredSource
@@ -57,7 +57,7 @@ class Writer(Protocol):
     def page(self, number: int) -> Page | None: ...
 
     def put_vectors(self, number: int, matrix: Floats, model: str) -> None:
-        """The vectors [n, 384] of the chunks of a page, in place of all that it had. What is
+        """The vectors [n, 384] of the passages of a page, in place of all that it had. What is
         given for a page that is gone is dropped."""
         ...
 
@@ -131,6 +131,7 @@ class FileWriter:
         assert added is not None
         self._postings.add(added, page)
         glossary.add(self._db, added, page)
+        said.add(self._db, added, page)
         self._changed = True
         return added
 
@@ -162,6 +163,7 @@ class FileWriter:
         assert page is not None
         self._postings.remove(number, page)
         glossary.remove(self._db, number)
+        said.remove(self._db, number)
         self._db.execute("DELETE FROM page WHERE number = ?", (number,))
         self._db.execute("DELETE FROM vectors WHERE page = ?", (number,))
         self._db.execute("DELETE FROM signs WHERE page = ?", (number,))

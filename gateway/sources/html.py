@@ -10,7 +10,7 @@ from html_to_markdown import ConversionOptions, convert
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from gateway.sources.addresses import relative
-from gateway.sources.anchors import HEADINGS, Anchors, Heading, without_permalinks
+from gateway.sources.anchors import HEADINGS, Anchors, Heading, escaped, without_permalinks
 from gateway.sources.content import content
 from gateway.sources.document import CLOSE, OPEN, attribute, decode, head, join, parse, scrubbed
 from gateway.sources.sections import name
@@ -26,6 +26,9 @@ _OPTIONS = ConversionOptions(
     include_blockquote_citations=False,
 )
 _MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
+_TERM = re.compile(f"{OPEN}t(\\d+){CLOSE}")
+# A term with one of these would be read as markup; as code it is shown as it is.
+_MARKUP = re.compile(r"[-<>*_\[\]\\`=]")
 # Where Confluence and MediaWiki show the page's title, outside its content.
 _TITLES = "#title-text, #firstHeading"
 # What is no data: a table that holds one of these only arranges.
@@ -90,12 +93,13 @@ def page(
         or (headings[0].text if headings else "")
         or name(path if PurePosixPath(path).name else f"{path}index")
     )
+    terms = _terms(main, anchors)
     without_permalinks(main)
     _mark(headings)
     _code(main)
     _link(main, about.base, url, resolve or (lambda address: address))
     markdown = convert(main.html or "", _OPTIONS).content or ""
-    sections = _sections(markdown, headings, title)
+    sections = _sections(markdown, headings, title, terms)
     return Page(path=path, title=title, url=url, sections=sections)
 
 
@@ -157,6 +161,53 @@ def _mark(headings: Sequence[Heading]) -> None:
         mark = f"{OPEN}{number}{CLOSE}"
         if below is not None:
             below.insert_before(mark)
+
+
+def _terms(main: LexborNode, anchors: Anchors) -> list[str]:
+    """Make each term of a definition list a bold line of its own; the anchors, by their marks.
+
+    Terms that share a definition share the line.
+    """
+    found: list[str] = []
+    for first in main.css("dt"):
+        if _dt_before(first) is not None or first.css_first(", ".join(HEADINGS)) is not None:
+            continue
+        names: list[str] = []
+        anchor = ""
+        term: LexborNode | None = first
+        rest: list[LexborNode] = []
+        while term is not None and term.tag == "dt":
+            places = [term, *term.css("[id], a[name]")]
+            anchor = anchor or next((own for place in places if (own := anchors.of(place))), "")
+            without_permalinks(term)
+            inner = term.css("span.term") or [term]
+            names += [name for part in inner if (name := _words(part).strip(" ,"))]
+            rest.append(term)
+            term = _element(term, forwards=True)
+        if not names:
+            continue
+        shown = ", ".join(
+            f"<code>{html.escape(name)}</code>" if _MARKUP.search(name) else html.escape(name)
+            for name in names
+        )
+        first.inner_html = f"{OPEN}t{len(found)}{CLOSE}<strong>{shown}</strong>"
+        for other in rest[1:]:
+            other.decompose()
+        found.append(escaped(anchor))
+    return found
+
+
+def _dt_before(term: LexborNode) -> LexborNode | None:
+    before = _element(term, forwards=False)
+    return before if before is not None and before.tag == "dt" else None
+
+
+def _element(beside: LexborNode, *, forwards: bool) -> LexborNode | None:
+    """The next element, or the one before."""
+    node = beside.next if forwards else beside.prev
+    while node is not None and not node.is_element_node:
+        node = node.next if forwards else node.prev
+    return node
 
 
 def _code(main: LexborNode) -> None:
@@ -239,28 +290,37 @@ def _shortest(url: str, address: str) -> str:
         return address
 
 
-def _sections(markdown: str, headings: Sequence[Heading], title: str) -> tuple[Section, ...]:
+def _sections(
+    markdown: str, headings: Sequence[Heading], title: str, terms: Sequence[str]
+) -> tuple[Section, ...]:
     sections: list[Section] = []
     stack: list[Heading] = []
     current: Heading | None = None
     lines: list[str] = []
+    known: list[tuple[str, str]] = []
 
     def close() -> None:
         text = "\n".join(lines).strip()
         if current is None:
             if re.search(r"\w", text):  # not a rule alone, as under the way on of Texinfo
-                sections.append(Section("", "", (), text))
+                sections.append(Section("", "", (), text, tuple(known)))
             return
         # The page's own title is not part of the path: it stands beside it everywhere.
         path = tuple(h.text for h in stack if h is not headings[0] or h.text != title)
-        sections.append(Section(current.text, current.anchor, path, text))
+        sections.append(Section(current.text, current.anchor, path, text, tuple(known)))
 
-    for line in markdown.split("\n"):
+    for written in markdown.split("\n"):
+        line = written
+        if term := _TERM.search(line):
+            line = _TERM.sub("", line)
+            if anchor := terms[int(term[1])]:
+                known.append((line.strip(), anchor))
         mark = _MARK.search(line)
         if mark is None:
             lines.append(line)
             continue
         close()
+        known = []
         current = headings[int(mark[1])]
         while stack and stack[-1].level >= current.level:
             stack.pop()

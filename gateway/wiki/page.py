@@ -18,6 +18,8 @@ class Section:
     """The headings above this one and itself, outermost first, without the page's title."""
     text: str
     """Markdown, with the heading's own line."""
+    terms: tuple[tuple[str, str], ...] = ()
+    """Lines of `text` that are terms of definitions with an anchor of their own, and that."""
 
     @property
     def body(self) -> str:

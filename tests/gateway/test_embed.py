@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from gateway.search import embed
-from gateway.search.embed import Embedder, chunks
-from tests.gateway.conftest import page
+from gateway.search.embed import Embedder
 
 
 def test_vectors_are_of_length_one(embedder: Embedder) -> None:
@@ -85,44 +84,3 @@ def test_an_unknown_model_file_is_not_used(
     monkeypatch.setattr(embed, "SHA256", "0" * 64)
     assert embed.load() is None
     assert "not the file that was measured" in caplog.text
-
-
-def test_a_chunk_says_which_page_and_heading_it_is_of() -> None:
-    (only,) = chunks(page("a.md", "# Refunds\n\nIntro.\n\n## By card\n\nFive days."))
-    assert only == "Refunds › By card\nIntro. By card Five days."
-
-
-def test_a_long_section_is_several_chunks() -> None:
-    text = " ".join(f"w{n}" for n in range(400))
-    found = chunks(page("a.md", f"# Long\n\n## Part\n\n{text}"))
-    assert len(found) == 3
-    assert all(chunk.startswith("Long › Part\n") for chunk in found)
-    assert " ".join(chunk.split("\n")[1] for chunk in found) == text
-
-
-def test_chunks_of_text_with_spaces_are_its_words_as_they_are() -> None:
-    """Vectors that are stored stay those of their chunks."""
-    said = ["naïve", "“Größe”", "Привет,", "안녕하세요", "x" * 900, "https://a.example/b?c=1", "—"]
-    text = [f"{said[n % len(said)]}{n}" for n in range(400)]
-    found = chunks(page("a.md", "# Long\n\n" + "  ".join(text) + "\n\n## Short\n\nEnd\there."))
-    assert found == [
-        *(f"Long\n{' '.join(text[start : start + 180])}" for start in (0, 180)),
-        f"Long › Short\n{' '.join(text[360:])} Short End here.",
-    ]
-
-
-@pytest.mark.parametrize(
-    "sentence", ["設定を変更してから、もう一度電源を入れます。", "更改设置后重新启动。"]
-)
-def test_nothing_of_a_text_without_spaces_is_beyond_what_is_read(
-    sentence: str, embedder: Embedder
-) -> None:
-    text = "".join(f"{sentence}{n}" for n in range(60))
-    found = chunks(page("a.md", f"# 使い方\n\n## 設定 root\n\n{text}"))
-    assert "".join(chunk.split("\n")[1] for chunk in found) == text
-    assert [len(embedder.windows(chunk)) for chunk in found] == [1] * len(found)
-
-
-def test_link_targets_are_not_embedded() -> None:
-    (only,) = chunks(page("a.md", "# A\n\nSee [the other](other.md#x) ![shot](shot.png)."))
-    assert only == "A\nSee the other shot."

@@ -248,7 +248,7 @@ def test_a_wiki_that_moves_to_another_address_keeps_its_vectors(
     after = index.vectors()
     assert after is not None
     assert after.pages.tolist() == [index.number(moved)]
-    ((_, near),) = after.best(vectors(before.pages[-1])[0], 5)
+    (near,) = after.best(vectors(before.pages[-1])[0], 5).values()
     assert near[0] == pytest.approx(1, abs=0.01)
     assert index.embedded() == ("m", 1)
 
@@ -291,7 +291,7 @@ def test_a_page_that_is_renamed_keeps_its_vectors(index: Index, writing: Writing
     found = index.vectors()
     assert found is not None
     assert found.pages.tolist() == index.numbers()
-    ((number, _),) = found.best(vectors(1)[0], 1)
+    (number,) = found.best(vectors(1)[0], 1)
     assert index.page(number).path == "fruit/apples.md"
 
 

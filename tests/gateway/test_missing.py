@@ -40,7 +40,7 @@ def test_the_page_of_a_text_is_the_nearest_to_it(file: Path, embedder: Embedder)
     with closing(Index(file)) as index:
         vectors = index.vectors()
         assert vectors is not None
-        ((number, _),) = vectors.best(embedder.embed(["Page 3\nWord3"])[0], 1)
+        (number,) = vectors.best(embedder.embed(["Page 3\nWord3"])[0], 1)
         assert index.page(number).path == "3.md"
 
 

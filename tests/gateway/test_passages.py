@@ -1,0 +1,114 @@
+"""Passages: where pages are cut, what stands above each, and where its link leads."""
+
+import pytest
+
+from gateway.search.embed import Embedder
+from gateway.search.passages import WORDS, embedded, passages, said
+from gateway.sources import html
+from gateway.wiki.page import Page
+from tests.gateway.conftest import page
+
+MANUAL = """<html><head><title>tool(1)</title></head><body><main><h1>tool</h1>
+<p>A tool of some use.</p><h2 id="options">Options</h2><dl>
+<dt id="opt-m">-m</dt><dt>--move</dt><dd><p>Move it.</p></dd>
+<dt><a id="opt-c"></a><code>--color[=&lt;when&gt;]</code></dt>
+<dd><p>Color it.</p><ul><li>always</li><li>never</li></ul></dd>
+<dt>plain term</dt><dd>Is not an option.</dd></dl></main></body></html>"""
+
+
+def texts(read: Page) -> list[str]:
+    return [passage.text for passage in passages(read)]
+
+
+def test_a_passage_has_title_headings_and_term_in_front() -> None:
+    read = page("a.md", "# Refunds\n\nIntro.\n\n## By card\n\n**Foreign cards**\n\nFive days.")
+    assert embedded(read) == [
+        "Refunds\nIntro.",
+        "Refunds › By card › Foreign cards\n**Foreign cards** Five days.",
+    ]
+    assert [sorted(words) for words in said(read)] == [
+        ["intro", "refund"],
+        ["card", "dai", "five", "foreign", "refund"],
+    ]
+
+
+def test_a_definition_is_a_passage_with_the_anchor_of_its_term() -> None:
+    read = html.page(MANUAL, "tool.html", "http://wiki/tool.html")
+    found = passages(read)
+    assert [(one.term, one.anchor, one.text) for one in found[1:]] == [
+        ("-m, --move", "opt-m", "**`-m`, `--move`**\n\nMove it."),
+        (
+            "--color[=<when>]",
+            "opt-c",
+            "**`--color[=<when>]`**\n\nColor it.\n\n- always\n- never",
+        ),
+        ("plain term", "options", "**plain term**\n\nIs not an option."),
+    ]
+
+
+def test_a_definition_of_markdown_is_a_passage() -> None:
+    read = page("a.md", "# Words\n\nApple\n:   A fruit.\n\nBrick\n:   A stone.\n:   A friend.\n")
+    assert [one.term for one in passages(read)] == ["Apple", "Brick"]
+
+
+def test_terms_one_after_the_other_share_what_follows() -> None:
+    read = page("a.md", "# T\n\n**one**\n\n**two**\n\nBoth.\n\n**three**\n\nAlone.")
+    assert texts(read) == ["**one**\n\n**two**\n\nBoth.", "**three**\n\nAlone."]
+
+
+def test_a_long_definition_keeps_its_term_in_each_part() -> None:
+    text = "\n\n".join(" ".join(f"w{n}" for n in range(90)) for _ in range(3))
+    read = page("a.md", f"# T\n\n**port**\n\n{text}")
+    assert [one.term for one in passages(read)] == ["port"] * 3
+
+
+def test_a_long_list_is_cut_between_its_items() -> None:
+    items = [f"- item {n}" + " word" * 30 for n in range(8)]
+    found = texts(page("a.md", "# T\n\n" + "\n".join(items)))
+    assert len(found) == 3
+    assert all(text.startswith("- item") for text in found)
+    assert [line for text in found for line in text.split("\n")] == items
+
+
+def test_what_announces_goes_with_what_it_announces() -> None:
+    code = "```sh\n" + "run it now\n" * 20 + "```"
+    found = texts(page("a.md", "# T\n\n" + "word " * 80 + f"\n\nDo this:\n\n{code}"))
+    assert found[1] == f"Do this:\n\n{code}"
+
+
+def test_a_table_that_is_cut_has_its_head_in_each_part() -> None:
+    rows = "\n".join(f"| row {n} | some words of a cell {n} |" for n in range(60))
+    found = texts(page("a.md", f"# T\n\n| name | meaning |\n|---|---|\n{rows}"))
+    assert len(found) > 2
+    assert all(text.startswith("| name | meaning |\n|---|---|\n") for text in found)
+
+
+def test_passages_are_short_and_nothing_is_lost() -> None:
+    text = " ".join(f"w{n}" for n in range(400)) + "\n\n" + "y" * 90
+    read = page("a.md", f"# Long\n\n## Part\n\n{text}\n\n## Next\n\nEnd.")
+    found = passages(read)
+    assert [one.section for one in found] == sorted(one.section for one in found)
+    assert all(len(one.text.split()) <= 1.25 * WORDS for one in found)
+    assert " ".join(" ".join(one.text for one in found).split()) == f"{' '.join(text.split())} End."
+
+
+@pytest.mark.parametrize(
+    "sentence", ["設定を変更してから、もう一度電源を入れます。", "更改设置后重新启动。"]
+)
+def test_nothing_of_a_text_without_spaces_is_beyond_what_is_read(
+    sentence: str, embedder: Embedder
+) -> None:
+    text = "".join(f"{sentence}{n}" for n in range(60))
+    read = page("a.md", f"# 使い方\n\n## 設定 root\n\n{text}")
+    assert "".join(texts(read)) == text
+    assert {len(embedder.windows(one)) for one in embedded(read)} == {1}
+
+
+def test_link_targets_and_anchors_are_not_embedded() -> None:
+    read = page("a.md", '# A\n\n<a id="x"></a>See [the other](other.md#x) ![shot](shot.png).')
+    assert embedded(read) == ["A\nSee the other shot."]
+
+
+def test_a_page_without_text_has_a_passage_all_the_same() -> None:
+    assert len(passages(Page("a.md", "A", "http://wiki/a/", ()))) == 1
+    assert embedded(page("a.md", "# A\n\n## B\n")) == ["A", "A › B"]
