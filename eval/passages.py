@@ -34,7 +34,7 @@ from gateway.grounding.ground import Grounding
 from gateway.search import embed, index
 from gateway.search.embed import Embedder
 from gateway.search.missing import embed_missing
-from gateway.search.search import Found, Search
+from gateway.search.search import Found, best_passages
 from gateway.sources.open import open_source
 from gateway.sources.source import Changed
 
@@ -154,7 +154,7 @@ def measure(
                 raise AskdocsError(f"{name}: {question.text}: no page has its words")
             places = [place for place, hit in enumerate(hits) if hit.page.path in right]
             recall.append(places[0] if places else np.inf)
-            best = passages(grounding.search, question.text)
+            best = best_passages(hits)
             places = [place for place, found in enumerate(best) if _holds(question, found)]
             shown.append(places[0] if places else np.inf)
             if not places or places[0] >= SHOWN[-1]:
@@ -181,12 +181,6 @@ def measure(
         float(np.percentile(took, 99)),
         tuple(missed),
     )
-
-
-def passages(search: Search, question: str) -> list[Found]:
-    """The best passages of any pages."""
-    found = [found for hit in search.find(question) for found in hit.passages]
-    return sorted(found, key=lambda one: -one.score)
 
 
 def _is_right(question: Question, path: str, text: str) -> bool:

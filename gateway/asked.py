@@ -26,6 +26,11 @@ class Asked:
     plain: bool = True
     """Is the answer to be text, and no JSON?"""
 
+    @property
+    def questions(self) -> list[str]:
+        """What the same person asked before, oldest first."""
+        return [str(turn["content"]) for turn in self.history if turn["role"] == "user"]
+
 
 def wants_grounding(request: dict[str, Any], headers: Headers) -> bool:
     """Is this a question to the wiki? Tool calls and `x-askdocs-grounding: off` are none.

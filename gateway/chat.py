@@ -1,12 +1,14 @@
 """`/v1/chat/completions` of a grounded alias: answers that stand on pages of the wiki."""
 
+import time
 from typing import Any, NamedTuple
 
 import httpx
 
-from gateway.aliases import Route
+from gateway.aliases import BASE, Route
 from gateway.answer import FRAME, Answer
 from gateway.answer import say as say
+from gateway.answering.extract import Extract
 from gateway.api.plan import Plan
 from gateway.asked import Asked, take_apart
 from gateway.config import GatewaySettings
@@ -40,6 +42,30 @@ class Chat:
         """The budget of a request when the pages are in front of it, too: an upper bound."""
         pages = max(self._settings.page_budget, self._settings.warm_page)
         return budget._replace(prompt=budget.prompt + pages + FRAME + FOCUS)
+
+    def is_extractive(self, plan: Plan) -> bool:
+        """Is the answer passages alone? Not where it is to be JSON, nor by a version that was
+        trained to answer."""
+        return (
+            self._settings.answers == "quote"
+            and plan.first_choice == BASE
+            and not plan.request.get("logprobs")
+            and take_apart(dict(plan.request), plan.headers).plain
+        )
+
+    async def extract(self, plan: Plan, span: Span, keeps_text: bool) -> Extract:
+        """Find the passages that are the answer. Raises ApiError."""
+        asked = take_apart(dict(plan.request), plan.headers)
+        began = time.monotonic()
+        with span.step("find pages") as step:
+            looked = await self._grounding.look_up(
+                asked.question, asked.page_url, asked.questions, plan.route.sources
+            )
+            step.set(askdocs__pages=len(looked.hits))
+        extract = Extract(asked, looked, plan, keeps_text)
+        what = "refused" if extract.refused else f"quoted “{extract.quoted[0].title}”"
+        say(f"{what} after {time.monotonic() - began:.2f} s")
+        return extract
 
     async def ground(self, plan: Plan, counter: Served, span: Span, keeps_text: bool) -> Answer:
         """Find the pages that the answer stands on. Raises ApiError.
@@ -107,7 +133,7 @@ class Chat:
             settings.max_pages,
             asked.page_url,
             count,
-            [str(turn["content"]) for turn in asked.history if turn["role"] == "user"],
+            asked.questions,
             shares.warm_page,
             route.sources,
         )

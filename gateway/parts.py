@@ -174,7 +174,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             return aliases.table.aliases[DOCS].instructions or ""
 
         warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by, told)
-        if settings.warm:
+        if settings.warm and settings.answers == "write":  # passages are quoted without a model
             tasks.append(_warm(settings, warmer))
         if fleet.has_providers:
             tasks.append(_start(litellm))

@@ -72,7 +72,10 @@ class Pipeline:
                 )
                 resume = None
             else:
-                if plan.grounding.is_on:
+                if plan.grounding.is_on and parts.chat.is_extractive(plan):
+                    transform = await parts.chat.extract(plan, context.span, keeps_text)
+                    call = _call(plan, context)  # which is not made
+                elif plan.grounding.is_on:
                     counter = plan.first if plan.first.engine else parts.fleet.base
                     transform = await parts.chat.ground(plan, counter, context.span, keeps_text)
                     call = transform.call(context.span)

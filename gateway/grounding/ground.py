@@ -13,7 +13,7 @@ from gateway.grounding.neutral import neutral
 from gateway.grounding.sections import Sections
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, coverage
-from gateway.search.search import Hit, Search, Sought, heading_share
+from gateway.search.search import Found, Hit, Search, Sought, best_passages, heading_share
 from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import is_unspaced, stem_set
@@ -58,6 +58,27 @@ class Grounds:
         return sum(e.tokens for e in self.excerpts)
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What was found for a question."""
+
+    sought: str
+    """The question, with those before it that it goes on from."""
+    words: tuple[str, ...]
+    """The stems of its content words, spelt as the wiki does."""
+    hits: tuple[Hit, ...]
+    """Pages, best first, with their passages."""
+    signals: Signals
+    """How well they fit."""
+    is_answered: bool
+    """Else the question is refused."""
+
+    @property
+    def passages(self) -> list[Found]:
+        """Of all pages, best first."""
+        return best_passages(self.hits)
+
+
 class Grounding:
     """Finds and fits pages. `count` gives the tokens of texts, by the engine's tokenizer."""
 
@@ -91,12 +112,10 @@ class Grounding:
         the same person asked before, oldest first. `sources` are the wikis whose pages may stand
         there; all of them when empty.
         """
-        # One call, as each waits for a turn between the answers that are under way.
-        sought, hits, signals = await asyncio.to_thread(
-            self._look_up, question, history, page_url, sources
-        )
+        looked = await self.look_up(question, page_url, history, sources)
+        sought, hits, signals = looked.sought, looked.hits, looked.signals
         best = tuple(hit.page for hit in hits[:3])
-        if not (hits and (is_about(signals) or self._is_here(question, hits, page_url))):
+        if not looked.is_answered:
             return Grounds((), best, signals, sought)
         is_warm = bool(self.warm) and self.index.number(best[0]) in self.warm
         if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
@@ -170,12 +189,25 @@ class Grounding:
         finally:
             del self._counting[known]
 
+    async def look_up(
+        self,
+        question: str,
+        page_url: str | None = None,
+        history: Sequence[str] = (),
+        sources: Sequence[str] = (),
+    ) -> Looked:
+        """Find the passages for a question. The arguments are those of `ground`."""
+        # One call, as each waits for a turn between the answers that are under way.
+        return await asyncio.to_thread(self._look_up, question, page_url, history, sources)
+
     def _look_up(
-        self, question: str, history: Sequence[str], page_url: str | None, sources: Sequence[str]
-    ) -> tuple[str, list[Hit], Signals]:
+        self, question: str, page_url: str | None, history: Sequence[str], sources: Sequence[str]
+    ) -> Looked:
         with self.index.snapshot():
             sought = self.search.sought(question, history)
-            return sought.text, *self.find(sought, page_url, sources)
+            hits, signals = self.find(sought, page_url, sources)
+            fits = bool(hits) and (is_about(signals) or self._is_here(question, hits, page_url))
+        return Looked(sought.text, tuple(sought.words), tuple(hits), signals, fits)
 
     def find(
         self, sought: Sought, page_url: str | None = None, sources: Sequence[str] = ()

@@ -89,6 +89,11 @@ class Hit:
     """Its best passages, best first."""
 
 
+def best_passages(hits: Iterable[Hit]) -> list[Found]:
+    """The passages of all pages that were found, best first."""
+    return sorted((found for hit in hits for found in hit.passages), key=lambda found: -found.score)
+
+
 class _Compared(NamedTuple):
     """The passages of a page, in its order."""
 

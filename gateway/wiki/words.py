@@ -3,6 +3,7 @@
 import re
 import threading
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
@@ -49,6 +50,18 @@ def words(text: str) -> list[str]:
         plain = unicodedata.normalize("NFKD", plain).translate(_ACCENTS)
         plain = _RUN.sub(_bigrams, plain)
     return _WORD.findall(plain)
+
+
+def places(text: str) -> Iterator[tuple[str, int, int]]:
+    """The `words` of a text, each with where it begins and ends there."""
+    for run in _WORD.finditer(text):
+        said = words(run[0])
+        if len(said) == 1:
+            yield said[0], run.start(), run.end()
+        else:  # a script without spaces, or a sign that is several letters
+            for at in range(len(run[0]) - 1):
+                for word in words(run[0][at : at + 2])[:1]:
+                    yield word, run.start() + at, run.start() + at + 2
 
 
 def _bigrams(run: re.Match[str]) -> str:

@@ -1,0 +1,211 @@
+"""Extractive mode: the best passages of the wiki as quotations, at once and without a model.
+
+With a model that must not write, the passage that fits best holds the right words more often than
+what such a model makes of it (docs/results.md, "Passages"). So it is shown whole, with up to two
+more, each with its link, and the question's words are marked in it.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.api.plan import Plan, Tokens
+from gateway.api.transform import Transform
+from gateway.asked import Asked
+from gateway.grounding import prompt
+from gateway.grounding.confidence import CAUTION, confidence
+from gateway.grounding.ground import Looked
+from gateway.grounding.links import absolute
+from gateway.http import DONE, dump, event
+from gateway.search.passages import above
+from gateway.search.search import Found
+from gateway.wiki.words import places, stem
+
+# Passages that are shown, at most; the others only where they fit nearly as well as the first.
+SHOWN = 3
+NEARLY = 0.8
+# Of a token, for an answer's greatest length.
+CHARACTERS = 4
+_NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+@dataclass(frozen=True)
+class _Quotation:
+    """A passage as it is shown."""
+
+    found: Found
+    text: str
+    """Markdown, with links that work from anywhere."""
+    content: str
+    """As a quotation with its link."""
+
+    @property
+    def section(self) -> str:
+        return " › ".join(above(self.found.page, self.found.passage)[1:])
+
+
+class Extract(Transform):
+    """An answer of passages, in OpenAI's shape; no model is asked for it."""
+
+    is_over = True
+    tokens = Tokens()
+
+    def __init__(self, asked: Asked, looked: Looked, plan: Plan, keeps_text: bool) -> None:
+        """
+        Args:
+            asked: the question.
+            looked: what was found for it.
+            plan: of the request.
+            keeps_text: for the log.
+        """
+        self._asked = asked
+        self._looked = looked
+        self._model = plan.alias
+        self._choices = plan.request.get("n") or 1
+        most = plan.request.get("max_completion_tokens") or plan.request.get("max_tokens")
+        self._most = most * CHARACTERS if most else None
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        self._quotations = [_quotation(found) for found in shown(looked)]
+        self.quoted = [quotation.found.page for quotation in self._quotations]
+        """The page of each passage."""
+        self.pages = tuple(dict.fromkeys(page.url for page in self.quoted))
+        self.refused = not self._quotations
+        self.cautious = not self.refused and confidence(looked.signals) < CAUTION
+        self.question = asked.question if keeps_text else ""
+        self._keeps_text = keeps_text
+        self._parts, self._is_cut = self._content()
+
+    @property
+    def answer(self) -> str:
+        return self._text if self._keeps_text else ""
+
+    def start(self) -> bytes:
+        return b"".join(self._events()) if self._asked.stream else dump(self._response())
+
+    def end(self) -> bytes:
+        return b""  # `start` has sent all of it
+
+    @property
+    def _text(self) -> str:
+        return "".join(self._parts)
+
+    def _response(self) -> dict[str, Any]:
+        """Of a request without `stream`."""
+        message = {"role": "assistant", "content": self._text, "annotations": self._annotations()}
+        return {
+            **self._head("chat.completion"),
+            "choices": [
+                {"index": n, "message": message, "logprobs": None, "finish_reason": self._reason()}
+                for n in range(self._choices)
+            ],
+            "usage": _NO_USAGE,
+            "askdocs": self._facts(),
+        }
+
+    def _events(self) -> Iterator[bytes]:
+        """Of a request with `stream`."""
+        for number in range(self._choices):
+            for place, part in enumerate(self._parts):
+                role = {} if place else {"role": "assistant"}
+                yield event(self._chunk(number, {**role, "content": part}))
+            last = self._chunk(
+                number, {"content": "", "annotations": self._annotations()}, self._reason()
+            )
+            yield event({**last, "askdocs": self._facts()})
+        if self._asked.usage:
+            yield event({**self._chunk(0, {}), "choices": [], "usage": _NO_USAGE})
+        yield DONE
+
+    def _content(self) -> tuple[list[str], bool]:
+        """What is said, part by part; and is it cut at its greatest length?"""
+        parts = [quotation.content for quotation in self._quotations] or [prompt.REFUSAL]
+        if self.cautious and self._asked.plain:
+            parts.append(prompt.DOUBT)
+        parts = [f"{part}\n\n" for part in parts[:-1]] + parts[-1:]
+        if self._most is None or len("".join(parts)) <= self._most:
+            return parts, False
+        cut = "".join(parts)[: self._most].rstrip()
+        return [cut], True
+
+    def _reason(self) -> str:
+        return "length" if self._is_cut else "stop"
+
+    def _chunk(
+        self, number: int, delta: dict[str, Any], reason: str | None = None
+    ) -> dict[str, Any]:
+        choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return {**self._head("chat.completion.chunk"), "choices": [choice]}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
+
+    def _annotations(self) -> list[dict[str, Any]]:
+        """OpenAI's `url_citation` annotations: each quotation with its link."""
+        found = []
+        start = 0
+        for quotation in self._quotations:
+            end = min(start + len(quotation.content), len(self._text))
+            if end > start:
+                citation = {
+                    "url": quotation.found.url,
+                    "title": quotation.found.page.title,
+                    "start_index": start,
+                    "end_index": end,
+                }
+                found.append({"type": "url_citation", "url_citation": citation})
+            start += len(quotation.content) + 2
+        return found
+
+    def _facts(self) -> dict[str, Any]:
+        sure = None if self.refused else round(confidence(self._looked.signals), 2)
+        return {
+            "model": self._model,
+            "mode": "extractive",
+            "answers": "quote",
+            "refused": self.refused,
+            "confidence": sure,
+            "caution": self.cautious,
+            "sources": [
+                {
+                    "title": quotation.found.page.title,
+                    "section": quotation.section,
+                    "url": quotation.found.url,
+                    "quote": quotation.text,
+                    "marks": marks(quotation.text, self._looked.words),
+                }
+                for quotation in self._quotations
+            ],
+            "pages": [
+                {"title": hit.page.title, "url": hit.page.url} for hit in self._looked.hits[:3]
+            ],
+        }
+
+
+def shown(looked: Looked) -> list[Found]:
+    """The passages that answer; none where the question is refused."""
+    best = [found for found in looked.passages if found.passage.text.strip()]
+    if not looked.is_answered or not best:
+        return []
+    least = NEARLY * best[0].score
+    return [found for found in best[:SHOWN] if found.score >= least]
+
+
+def marks(text: str, stems: Sequence[str]) -> list[list[int]]:
+    """Where the words of the question stand in `text`: begin and end, in characters."""
+    wanted = set(stems)
+    found = []
+    for word, start, end in places(text):
+        if stem(word) in wanted:
+            found.append([start, end])
+    return found
+
+
+def _quotation(found: Found) -> _Quotation:
+    text = absolute(found.passage.text.strip("\n"), found.page)
+    quoted = "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
+    named = " › ".join(above(found.page, found.passage))
+    label = named.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    return _Quotation(found, text, f"{quoted}\n\n[{label}]({found.url})")
