@@ -11,12 +11,12 @@ from itertools import groupby
 from pathlib import Path
 
 from gateway.agents.results import delimited
-from gateway.grounding.blocks import FENCE, blocks
 from gateway.grounding.links import absolute
 from gateway.grounding.neutral import neutral
 from gateway.search.index import Index
 from gateway.search.passages import plain
 from gateway.sources import sections
+from gateway.wiki.blocks import FENCE, blocks
 from gateway.wiki.page import Page
 
 BATCH = 50

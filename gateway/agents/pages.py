@@ -8,11 +8,11 @@ from urllib.parse import quote, unquote, urldefrag, urlsplit
 from gateway.agents.results import Found, Read, Search
 from gateway.engine import CHARACTERS_PER_TOKEN, estimated
 from gateway.errors import AskdocsError
-from gateway.grounding import blocks
 from gateway.grounding.excerpt import Excerpt, focus, spoken
 from gateway.grounding.ground import Grounding
 from gateway.grounding.links import absolute
 from gateway.grounding.neutral import neutral
+from gateway.wiki import blocks
 from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from gateway.grounding.blocks import blocks
 from gateway.grounding.excerpt import spoken
 from gateway.grounding.support import Support
+from gateway.wiki.blocks import blocks
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import content_words
 

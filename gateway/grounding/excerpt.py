@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.grounding import blocks
 from gateway.search.index import coverage
+from gateway.wiki import blocks
 from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import stem_set

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gateway.grounding import blocks
+from gateway.wiki import blocks
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import UNSPACED, stems
 
