@@ -15,6 +15,7 @@ from askdocs.docs import index_file
 from askdocs.exam_place import Place
 from askdocs.models import opened_store
 from eval import gate, rows
+from eval.contrasts import declared
 from eval.exam import draw
 from eval.exam.contenders import ROLES, Contender, Role, parse
 from eval.exam.question import Question
@@ -221,6 +222,7 @@ def plan(
         beside=tuple(_wiki(name, other) for name, other in others.items()),
         memory=memory,
         contenders=tuple(one.name for one in chosen),
+        contrasts=declared([one.name for one in chosen]),
         models=models,
         alias=alias,
         answers=reads.answers,

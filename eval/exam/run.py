@@ -95,6 +95,8 @@ class Run(BaseModel):
     """Which answered questions vote for the pages that the product finds, and what that weighs;
     off: none do; None: an earlier release did not look."""
     contenders: tuple[str, ...]
+    contrasts: tuple[tuple[str, str], ...] = ()
+    """What it is made to test, see `eval.contrasts`; none in runs of earlier releases."""
     models: dict[str, Model]
     """By role: base, tuned."""
     alias: str

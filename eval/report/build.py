@@ -10,7 +10,7 @@ from eval.bootstrap import mean
 from eval.cost import Cost, CostEstimate, Prices
 from eval.exam.contenders import METHODS, parse
 from eval.report.claim import RAG
-from eval.report.comparison import compare
+from eval.report.comparison import compare, family
 from eval.report.report import (
     Agreement,
     Bin,
@@ -63,6 +63,7 @@ def report(
         told("measuring", done, len(fair))
     sides = [((name, fair[name]), (other, fair[other])) for other in fair if other != name]
     asked = [one for one in scored.questions if not one.leaked]
+    accuracy = JUDGED if judge else ACCURACY
     return Report(
         run=scored.folder.resolve().name,
         questions={
@@ -71,8 +72,16 @@ def report(
             "leaked": len(scored.questions) - len(asked),
         },
         subject=name,
-        accuracy=JUDGED if judge else ACCURACY,
+        accuracy=accuracy,
         contenders=contenders,
+        contrasts=family(
+            BY_NAME[accuracy],
+            [
+                ((first, fair[first]), (second, fair[second]))
+                for first, second in scored.run.contrasts
+                if first in fair and second in fair
+            ],
+        ),
         comparisons=compare(sides, lambda done, all_: told("comparing", done, all_)),
         worst=_worst(fair, name),
         judge=judge,

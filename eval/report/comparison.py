@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from eval.report.report import Comparison, Says
 from eval.scoring.mark import Mark
-from eval.scoring.measures import MEASURES, pairs
+from eval.scoring.measures import MEASURES, Measure, pairs
 from eval.statistics import SIGNIFICANT, Difference, holm
 
 Side = tuple[str, Sequence[Mark]]
@@ -19,35 +19,39 @@ def compare(
     All of one measure are one family for Holm's correction. `told` gets how many of how many
     measures are done.
     """
-    found: list[Comparison] = []
-    both = [pairs(one[1], other[1]) for one, other in sides]
     compared = [measure for measure in MEASURES if measure.compared]
+    found: list[Comparison] = []
     for done, measure in enumerate(compared, 1):
-        differences = [
-            (one[0], other[0], difference)
-            for (one, other), paired in zip(sides, both, strict=True)
-            if (difference := measure.difference(paired)) is not None
-        ]
-        corrected = holm([difference.p for *_, difference in differences])
-        for (first, second, difference), p in zip(differences, corrected, strict=True):
-            found.append(
-                Comparison(
-                    first=first,
-                    second=second,
-                    measure=measure.name,
-                    value=difference.value,
-                    low=difference.low,
-                    high=difference.high,
-                    n=difference.size,
-                    p=difference.p,
-                    holm=p,
-                    detectable=difference.detectable(),
-                    detectable_holm=difference.detectable(len(differences)),
-                    says=_says(difference, p, measure.better == "more"),
-                )
-            )
+        found += family(measure, sides)
         told(done, len(compared))
     return found
+
+
+def family(measure: Measure, sides: Sequence[tuple[Side, Side]]) -> list[Comparison]:
+    """Each first with its second by one measure, corrected together by Holm's method."""
+    differences = [
+        (one[0], other[0], difference)
+        for one, other in sides
+        if (difference := measure.difference(pairs(one[1], other[1]))) is not None
+    ]
+    corrected = holm([difference.p for *_, difference in differences])
+    return [
+        Comparison(
+            first=first,
+            second=second,
+            measure=measure.name,
+            value=difference.value,
+            low=difference.low,
+            high=difference.high,
+            n=difference.size,
+            p=difference.p,
+            holm=p,
+            detectable=difference.detectable(),
+            detectable_holm=difference.detectable(len(differences)),
+            says=_says(difference, p, measure.better == "more"),
+        )
+        for (first, second, difference), p in zip(differences, corrected, strict=True)
+    ]
 
 
 def _says(difference: Difference, p: float, more_is_better: bool) -> Says:

@@ -28,6 +28,8 @@ def html(report: Report) -> str:
         in_words=tables.in_words(report),
         plots=plots(report),
         measured=tables.measured(report),
+        contrasts=tables.compared(report.contrasts),
+        declared=tables.DECLARED,
         compared=tables.compared(report.comparisons),
         groups=tables.groups(report),
         agreed=tables.agreed(report),

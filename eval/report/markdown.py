@@ -29,12 +29,15 @@ def _page(report: Report) -> Iterator[str]:
     yield f"## The claim\n\n{table(tables.claim(report))}\n\n{tables.ONCE}\n"
     if words := tables.in_words(report):
         yield f"{_plain(words)}\n"
+    if report.contrasts:
+        contrasts = table(tables.compared(report.contrasts))
+        yield f"## Declared contrasts\n\n{tables.DECLARED}\n\n{contrasts}\n"
     yield f"## Every contender\n\n{table(tables.measured(report))}\n"
     yield (
-        f"## {report.subject} beside the others\n\nOn the same questions. Shares by McNemar's exact"
-        " test, all else by paired bootstrap; p is corrected by Holm for all that are compared by"
-        " one measure. Detectable is the smallest true difference that so many questions show"
-        " beyond noise four times out of five.\n"
+        f"## {report.subject} beside the others\n\nExploratory. On the same questions. Shares by"
+        " McNemar's exact test, all else by paired bootstrap; p is corrected by Holm for all that"
+        " are compared by one measure. Detectable is the smallest true difference that so many"
+        " questions show beyond noise four times out of five.\n"
     )
     yield f"{table(tables.compared(report.comparisons))}\n"
     yield f"## Groups of questions, {report.subject}\n\n{table(tables.groups(report))}\n"

@@ -136,7 +136,10 @@ class Report(_Part):
     accuracy: str
     """The measure that is called accuracy here: the judge's, if there is one, else the words'."""
     contenders: list[Contender]
+    contrasts: list[Comparison] = []
+    """Those that were declared before the run, by accuracy; corrected as one family."""
     comparisons: list[Comparison]
+    """Of the subject with all others, by every measure: exploratory."""
     worst: list[Case]
     """Of the subject."""
     judge: str | None

@@ -14,6 +14,12 @@ ONCE = (
 )
 
 
+DECLARED = (
+    "Declared before the run, and tested as one family: p is corrected by Holm for all of them."
+    " Every other comparison of this report is exploratory."
+)
+
+
 class Table(NamedTuple):
     """Heads of the columns, and lines whose first cell says what they are about."""
 

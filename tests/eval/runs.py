@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eval.contrasts import declared
 from eval.exam.answer import Answer
 from eval.exam.measured import Measured, Took
 from eval.exam.question import Question
@@ -135,6 +136,7 @@ def write(
         ),
         wiki=Wiki(name="valves", pages=len(asked), sha256="b" * 64),
         contenders=tuple(contenders),
+        contrasts=declared(list(contenders)),
         models=models,
         alias="docs",
         page_budget=1500,
