@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from gateway import audit
+from gateway import audit, threads
 from gateway.config import Alias
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
@@ -164,8 +164,8 @@ class Aliases:
         while True:
             await asyncio.sleep(INTERVAL)
             try:
-                if await asyncio.to_thread(self._revision) != self._seen:
-                    new = await asyncio.to_thread(self.load)
+                if await threads.database(self._revision) != self._seen:
+                    new = await threads.database(self.load)
                     if found := await problems(new):
                         log.error("the aliases stay as they were: %s", found[0].message)
                     else:

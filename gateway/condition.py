@@ -1,6 +1,5 @@
 """How things stand around a gateway: its engines, its wikis, its disk. Read when metrics are."""
 
-import asyncio
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from gateway import threads
 from gateway.errors import AskdocsError
 from gateway.fleet import Fleet
 from gateway.metrics import PREFIX
@@ -46,7 +46,7 @@ class Condition(Collector):
     async def look(self) -> None:
         """Takes three seconds at most for the engines, which are asked side by side."""
         self._engines = await self._fleet.ready()
-        await asyncio.to_thread(self._read)
+        await threads.files(self._read)
 
     def _read(self) -> None:
         self._wikis, self._disk = [], None

@@ -1,6 +1,7 @@
 """The database: keys, usage, aliases and the rest, in a SQLite file or in PostgreSQL.
 
-SQLAlchemy Core, synchronous; async code calls it through `asyncio.to_thread`. Each module keeps its
+SQLAlchemy Core, synchronous; async code calls it through
+`threads.database`. Each module keeps its
 own tables on `metadata`; `gateway/migrations` makes them.
 """
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from gateway import threads
 from gateway.database import Unreachable, adding, metadata, reading, writing
 
 log = logging.getLogger("askdocs.gateway")
@@ -58,7 +59,7 @@ class Heat:
         if not added:
             return
         try:
-            await asyncio.to_thread(self._write, added)
+            await threads.database(self._write, added)
         except Unreachable as error:
             log.warning("which pages are hot is kept in memory: %s", error)
             self._add(added)
@@ -70,7 +71,7 @@ class Heat:
         """
         await self.flush()
         try:
-            return await asyncio.to_thread(self._hottest, limit)
+            return await threads.database(self._hottest, limit)
         except Unreachable as error:
             log.warning("which pages are hot is not known: %s", error)
             return []

@@ -4,7 +4,6 @@ By alias and team, never by key. Names and units follow
 https://prometheus.io/docs/practices/naming/; docs/metrics.md says what each one means.
 """
 
-import asyncio
 import os
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -25,6 +24,8 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+from gateway import threads
 
 PREFIX = "askdocs_gateway_"
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -198,6 +199,11 @@ class Metrics:
         self._usage_failures = counter(
             "usage_flush_failures_total", "Writes of usage to the database that failed."
         )
+        self._task_failures = counter(
+            "task_failures_total",
+            "Failures of background work, which begins again after each.",
+            "task",
+        )
         self._log_drops = counter(
             "access_log_dropped_lines_total", "Lines of the access log that were not written."
         )
@@ -246,6 +252,13 @@ class Metrics:
     def usage_flush_failed(self) -> None:
         self._usage_failures.inc()
 
+    def task_started(self, name: str) -> None:
+        """A series from the beginning: Prometheus does not see one rise that begins at one."""
+        self._task_failures.labels(name)
+
+    def task_failed(self, name: str) -> None:
+        self._task_failures.labels(name).inc()
+
     def log_lines_dropped(self, lines: int) -> None:
         self._log_drops.inc(lines)
 
@@ -260,7 +273,7 @@ class Metrics:
         """
         encode, content_type = choose_encoder(accept)
         # In a thread: with many teams this takes tens of milliseconds, and streams are running.
-        return Exposition(await asyncio.to_thread(encode, self._registry), content_type)
+        return Exposition(await threads.files(encode, self._registry), content_type)
 
     def _of(self, alias: str, team: str) -> "_Series":
         found = self._series.get((alias, team))

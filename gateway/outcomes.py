@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from gateway import threads
 from gateway.database import Unreachable, adding, metadata, reading, writing
 
 log = logging.getLogger("askdocs.gateway")
@@ -61,7 +62,7 @@ class Outcomes:
     async def vote(self, alias: str, model: str, vote: Literal["up", "down"]) -> None:
         """Count a vote, which is in the database when this returns. Raises Unreachable."""
         what = _What(datetime.now(UTC).date(), alias, model, vote, 0)
-        await asyncio.to_thread(self._write, Counter({what: 1}))
+        await threads.database(self._write, Counter({what: 1}))
 
     def took(self, alias: str, model: str, measure: Time, seconds: float) -> None:
         """Note how long an answer that has just ended took."""
@@ -83,7 +84,7 @@ class Outcomes:
         if not added:
             return
         try:
-            await asyncio.to_thread(self._write, added)
+            await threads.database(self._write, added)
         except Unreachable as error:
             log.warning("how answers fare is kept in memory: %s", error)
             self._added.update(added)

@@ -11,7 +11,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from gateway import database, deployments, tracing, wiki_index
+from gateway import database, deployments, threads, tracing, wiki_index
 from gateway.access_log import AccessLog
 from gateway.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
 from gateway.auth import Keyring
@@ -37,6 +37,7 @@ from gateway.search.index import Index
 from gateway.search.replica import following
 from gateway.settings import place, settings_file
 from gateway.spool import Spool
+from gateway.tasks import Tasks
 from gateway.telemetry.recorder import Recorder
 from gateway.tracing import Tracer
 from gateway.traffic import Traffic
@@ -47,6 +48,8 @@ from gateway.warm import Warmer
 from gateway.wiki_index import Keeper
 
 log = logging.getLogger("askdocs.gateway")
+
+PATIENCE = 5.0  # seconds that the database has to say that it is ready
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Parts:
     chat: Chat
     warmer: Warmer
     condition: Condition
+    tasks: Tasks
     tracer: Tracer | None
     """None where traces are not wanted."""
 
@@ -78,8 +82,9 @@ class Parts:
     async def waits_for(self) -> str | None:
         """What is missing to answer: an engine for `docs`, the database; None when all is there."""
         try:
-            await asyncio.to_thread(database.ping, self.database)
-        except AskdocsError:
+            async with asyncio.timeout(PATIENCE):
+                await threads.database(database.ping, self.database)
+        except (AskdocsError, TimeoutError):
             return "database"
         for alias in DEFAULT:
             route = self.aliases.table.route(alias)
@@ -104,7 +109,7 @@ async def prepare(settings: GatewaySettings) -> None:
         fleet = Fleet(settings)
         try:
             table = await asyncio.to_thread(Aliases(settings.aliases, engine).load)
-            fleet.follow(await asyncio.to_thread(deployments.every, engine))
+            fleet.follow(await threads.database(deployments.every, engine))
             if problems := await fleet.problems(table):
                 raise AskdocsError("\n".join(_placed(problem, settings) for problem in problems))
         finally:
@@ -120,15 +125,16 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         engine = database.open(database_url(settings), database.PATIENCE)
         stack.callback(engine.dispose)
-        embedder = await asyncio.to_thread(embed.load)
+        embedder = await threads.search(embed.load)
         reader = Reader(embedder)
         stack.callback(reader.close)
         fleet = Fleet(settings, reader=reader)
         stack.push_async_callback(fleet.close)
         metrics = Metrics()
+        tasks = Tasks(metrics.task_failed, metrics.task_started)
         tracer = tracing.load("askdocs-gateway", os.environ)
         if tracer:
-            stack.push_async_callback(asyncio.to_thread, tracer.close)
+            stack.push_async_callback(threads.files, tracer.close)
         usage = Usage(engine, _spool(settings))
         redis = settings.redis_url.get_secret_value() if settings.redis_url else None
         limiter = await limits.connect(redis, usage.month)
@@ -138,8 +144,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         keyring = Keyring(Keys(engine), settings.key, settings.previous_key)
         stack.push_async_callback(keyring.close)
         aliases = Aliases(settings.aliases, engine)
-        aliases.table = await asyncio.to_thread(aliases.load)
-        fleet.follow(await asyncio.to_thread(deployments.every, engine))
+        aliases.table = await threads.database(aliases.load)
+        fleet.follow(await threads.database(deployments.every, engine))
         loopback = f"http://{_reachable(settings.host)}:{settings.port}/v1"
         litellm = LiteLLM(fleet.litellm_models(loopback))
         stack.push_async_callback(litellm.close)
@@ -147,23 +153,15 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         traffic = Traffic()
         base = fleet.base.engine
         assert base is not None
-        stack.enter_context(following(settings.index, wiki_index.database_url(settings)))
-        index = await asyncio.to_thread(Index, settings.index)
+        stack.enter_context(following(settings.index, wiki_index.database_url(settings), tasks))
+        index = await threads.search(Index, settings.index)
         stack.callback(index.close)
-        stack.enter_context(Keeper(settings, index, embedder, traffic, say).at_work())
+        stack.enter_context(Keeper(settings, index, embedder, traffic, say, tasks).at_work())
         condition = Condition(fleet, index, settings.index.parent)
         metrics.add(condition)
         grounding = Grounding(index, base.counts, embedder)
         heat = Heat(engine)
         outcomes = Outcomes(engine)
-        tasks = [
-            usage.run(),
-            heat.run(),
-            outcomes.run(),
-            aliases.watch(partial(_problems, fleet, engine)),
-            _follow(fleet, engine),
-            _watch(limiter, usage, metrics),
-        ]
         answering = partial(_answering, fleet, aliases)
         budget, kept = max(settings.page_budget, settings.warm_page), _kept(settings)
 
@@ -174,12 +172,17 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             return aliases.table.aliases[DOCS].instructions or ""
 
         warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by, told)
+        stack.push_async_callback(tasks.close)
+        tasks.start("usage", usage.run)
+        tasks.start("page popularity", heat.run)
+        tasks.start("outcomes", outcomes.run)
+        tasks.start("aliases", partial(aliases.watch, partial(_problems, fleet, engine)))
+        tasks.start("versions", partial(_follow, fleet, engine))
+        tasks.start("counters", partial(_watch, limiter, usage, metrics))
         if settings.warm and settings.answers == "write":  # passages are quoted without a model
-            tasks.append(_warm(settings, warmer))
+            tasks.start("warmer", partial(_warm, settings, warmer))
         if fleet.has_providers:
-            tasks.append(_start(litellm))
-        running = [asyncio.create_task(task) for task in tasks]
-        stack.push_async_callback(_stop, running)
+            tasks.start("litellm", partial(_start, litellm))
         yield Parts(
             settings=settings,
             database=engine,
@@ -195,14 +198,9 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             chat=Chat(settings, grounding),
             warmer=warmer,
             condition=condition,
+            tasks=tasks,
             tracer=tracer,
         )
-
-
-async def _stop(tasks: list["asyncio.Task[None]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _start(litellm: LiteLLM) -> None:
@@ -226,7 +224,7 @@ async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:
 
 async def _problems(fleet: Fleet, engine: sa.Engine, table: Table) -> list[Problem]:
     """What keeps `table` from being used; the versions that it may be about come first."""
-    fleet.follow(await asyncio.to_thread(deployments.every, engine))
+    fleet.follow(await threads.database(deployments.every, engine))
     return await fleet.problems(table)
 
 
@@ -235,7 +233,7 @@ async def _follow(fleet: Fleet, engine: sa.Engine) -> None:
     while True:
         await asyncio.sleep(INTERVAL)
         with suppress(AskdocsError):
-            fleet.follow(await asyncio.to_thread(deployments.every, engine))
+            fleet.follow(await threads.database(deployments.every, engine))
 
 
 async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from gateway import threads
 from gateway.database import Unreachable, Utc, adding, metadata, reading, writing
 from gateway.keys import Key, key_table
 from gateway.spool import Line, Spool
@@ -130,7 +131,7 @@ class Usage:
                     looked = time.monotonic()
                     writing = asyncio.create_task(self.recover())
                     await asyncio.shield(writing)
-        finally:
+        except asyncio.CancelledError:
             if writing is not None and not writing.done():
                 await writing
             await self.flush()
@@ -140,6 +141,7 @@ class Usage:
                 log.error("the usage of %d requests is lost: the database is away", count)
             if self._spool is not None:
                 self._spool.close()
+            raise
 
     async def flush(self) -> None:
         """Write what was added. On failure it is kept, and comes with the next flush."""
@@ -154,7 +156,7 @@ class Usage:
     async def _flush(self) -> bool:
         """Was it written?"""
         try:
-            await asyncio.to_thread(self._write, self._writing, self._segments)
+            await threads.database(self._write, self._writing, self._segments)
         except Unreachable as error:
             if not self._failing:
                 log.warning("usage waits until the database is back: %s", error)
@@ -176,7 +178,7 @@ class Usage:
             return
         for worker in self._spool.orphans():
             try:
-                count = await asyncio.to_thread(self._take_over, self._spool, worker)
+                count = await threads.database(self._take_over, self._spool, worker)
             except (Unreachable, OSError) as error:
                 log.warning("the usage that a dead worker left is written later: %s", error)
                 return
@@ -214,7 +216,7 @@ class Usage:
     async def _read(self, key_id: str, first: date) -> _Month:
         read = time.monotonic()
         try:
-            tokens = await asyncio.to_thread(self._tokens, key_id, first)
+            tokens = await threads.database(self._tokens, key_id, first)
         except Unreachable:
             old = self._months.get(key_id)
             if old is None or old.first != first:

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import httpx
 import orjson
 
+from gateway import threads
 from gateway.chat import say
 from gateway.engine import Engine, PrefixCache, Read
 from gateway.errors import AskdocsError
@@ -93,7 +94,7 @@ class Warmer:
                 if engine is not None:
                     if await self._look_at(engine):
                         done = None
-                    generation = await asyncio.to_thread(lambda: self._index.generation)
+                    generation = await threads.search(lambda: self._index.generation)
                     if generation != done:
                         await self._round(engine)
                         done = generation
@@ -108,7 +109,7 @@ class Warmer:
     async def order(self) -> list[Page]:
         """The pages in the order in which they are warmed: hottest first, then by their depth."""
         urls = await self._heat.hottest(HOT)
-        return await asyncio.to_thread(self._order, urls)
+        return await threads.search(self._order, urls)
 
     async def warm(self, pages: Sequence[Page]) -> AsyncIterator[Warmed]:
         """Warm these pages now, as fast as real requests let it, up to `MOST_TOKENS`.
@@ -164,7 +165,7 @@ class Warmer:
                 break
             warm += 1
             tokens += cost
-            if await asyncio.to_thread(self._index.number, page) not in self._grounding.warm:
+            if await threads.search(self._index.number, page) not in self._grounding.warm:
                 await self._warm_page(engine, page, cost)
                 read += 1
         if read:
@@ -182,7 +183,7 @@ class Warmer:
     async def _warm_page(self, engine: Engine, page: Page, tokens: int) -> How:
         excerpts: Sequence[Excerpt] = [Excerpt(page, page.sections, tokens)]
         messages = prompt.render(excerpts, "?", instructions=self._told)
-        number = await asyncio.to_thread(self._index.number, page)
+        number = await threads.search(self._index.number, page)
         async with self._turn:
             await self._traffic.until_idle()
             kept = await self._kept_by(engine)
@@ -225,7 +226,7 @@ class Warmer:
 
 async def _restore(engine: Engine, kept: Kept, key: str) -> bool:
     """Let the engine take back what it has read of a prompt. Raises httpx.HTTPError: it is away."""
-    if not await asyncio.to_thread(kept.is_whole, key):
+    if not await threads.files(kept.is_whole, key):
         return False
     slots = await engine.slots()
     if len(slots) < 2:
@@ -246,7 +247,7 @@ async def _save(engine: Engine, kept: Kept, key: str, tokens: int) -> None:
         slot = (await engine.slots())[-1]
         # A question that came in between stands in the slot now, and is nobody's to keep.
         if slot.tokens == tokens and await engine.save(slot.id, kept.part(key)) == tokens:
-            await asyncio.to_thread(kept.settle, key)
+            await threads.files(kept.settle, key)
         else:
             kept.discard(key)
     except (httpx.HTTPStatusError, OSError) as error:

@@ -17,6 +17,7 @@ from gateway.sources import watch
 from gateway.sources.source import Broken
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Synced, Writing, sync
+from gateway.tasks import Tasks
 from gateway.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -150,7 +151,9 @@ class Keeper:
         embedder: "Embedder | None",
         traffic: Traffic,
         say: Say,
+        tasks: Tasks,
     ) -> None:
+        self._tasks = tasks
         self._settings = settings
         self._spec = named(settings)
         self._writing = opening(settings)
@@ -161,12 +164,14 @@ class Keeper:
         self._stop = threading.Event()
         self._broken: tuple[Broken, ...] = ()
         self._embedded: int | None = None
+        self._prepared = True  # `prepare` has just read the folder
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Works until the block is left."""
         # A daemon: neither a site that does not answer nor a large page holds up the end.
-        thread = threading.Thread(target=self._run, daemon=True)
+        work = ("wiki index", self._run, self._stop)
+        thread = threading.Thread(target=self._tasks.go_on, args=work, daemon=True)
         thread.start()
         try:
             yield
@@ -178,22 +183,27 @@ class Keeper:
         with alone(self._settings.index, self._stop) as mine:
             if not mine:
                 return
-            follower = threading.Thread(target=self._follow, daemon=True)
+            work = ("wiki follower", self._follow, self._stop)
+            follower = threading.Thread(target=self._tasks.go_on, args=work, daemon=True)
             follower.start()
-            complained = ""
-            while not self._stop.is_set():
-                complained = self._attempt(self._embed, complained)
-                self._stop.wait(LOOK)
+            self._tasks.go_on("vectors", self._keep_embedded, self._stop)
             follower.join()
+
+    def _keep_embedded(self) -> None:
+        complained = ""
+        while not self._stop.is_set():
+            complained = self._attempt(self._embed, complained)
+            self._stop.wait(LOOK)
 
     def _follow(self) -> None:
         if self._spec is None:
             return
         complained = ""
         read, folder = partial(self._read, self._spec), self._spec.folder
-        for number, _ in enumerate(watch.changes(folder, self._stop)):
-            if number == 0 and folder:
-                continue  # `prepare` has just read it
+        for _ in watch.changes(folder, self._stop):
+            prepared, self._prepared = self._prepared, False
+            if prepared and folder:
+                continue
             while (complained := self._attempt(read, complained)) and folder:
                 if self._stop.wait(RETRY):
                     break

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import ASGIApp, Message
 
+from gateway import threads
 from gateway.agents import llms, tools
 from gateway.agents.pages import Pages
 from gateway.agents.results import Answer, Link, Source
@@ -121,7 +122,7 @@ class Door:
             sources = (await desk.reached(path.removeprefix("/"))).sources
             chunks = TEXTS[path](self._parts.grounding.index, sources)
             await send_start(send, 200, "text/plain; charset=utf-8")
-            while some := await asyncio.to_thread(_some, chunks):
+            while some := await threads.search(_some, chunks):
                 await send({"type": "http.response.body", "body": some, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:

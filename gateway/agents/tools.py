@@ -5,7 +5,6 @@ told as the result of the tool, where its model reads it; only what its program 
 error of the protocol.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +14,7 @@ from mcp.server import Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gateway import threads
 from gateway.agents import about
 from gateway.agents.pages import SCHEME, Pages
 from gateway.agents.results import Answer, Read, Search
@@ -120,12 +120,12 @@ class _Tool(NamedTuple):
 
 async def _search(desk: Desk, wanted: SearchDocs, _: Tell) -> Search:
     pages = await desk.pages("search_docs")
-    return await asyncio.to_thread(pages.search, wanted.query, wanted.limit)
+    return await threads.search(pages.search, wanted.query, wanted.limit)
 
 
 async def _read(desk: Desk, wanted: ReadPage, _: Tell) -> Read:
     pages = await desk.pages("read_page")
-    return await asyncio.to_thread(pages.read, wanted.page, wanted.section, wanted.part)
+    return await threads.search(pages.read, wanted.page, wanted.section, wanted.part)
 
 
 async def _ask(desk: Desk, wanted: AskDocs, tell: Tell) -> Answer:
@@ -168,7 +168,7 @@ def server(desk: Callable[[Context], Desk]) -> Server[Any]:
     async def list_resources(context: Context, params: types.PaginatedRequestParams | None) -> Any:
         pages = await _answered(desk(context).pages("list_pages"))
         cursor = params.cursor if params else None
-        listed, after = await _answered(asyncio.to_thread(pages.listed, cursor))
+        listed, after = await _answered(threads.search(pages.listed, cursor))
         resources = [
             types.Resource(uri=place.uri, name=place.path, title=page.title, mime_type=MARKDOWN)
             for place, page in listed
@@ -177,7 +177,7 @@ def server(desk: Callable[[Context], Desk]) -> Server[Any]:
 
     async def read_resource(context: Context, params: types.ReadResourceRequestParams) -> Any:
         pages = await _answered(desk(context).pages("read_page"))
-        read = await _answered(asyncio.to_thread(pages.read, params.uri))
+        read = await _answered(threads.search(pages.read, params.uri))
         text = types.TextResourceContents(uri=params.uri, mime_type=MARKDOWN, text=read.text())
         return types.ReadResourceResult(contents=[text])
 

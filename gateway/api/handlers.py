@@ -128,7 +128,9 @@ class OpenPaths:
             body = {"status": "waiting", "for": waiting}
             await send_json(send, 503, body, {**tag, "retry-after": "3"})
         else:
-            await send_json(send, 200, {"status": "ready"}, tag)
+            failing = self._parts().tasks.failing
+            degraded = {"degraded": failing} if failing else {}
+            await send_json(send, 200, {"status": "ready", **degraded}, tag)
 
     async def metrics(self, headers: Headers, tag: dict[str, str], send: Send) -> None:
         parts = self._parts()

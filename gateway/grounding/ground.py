@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from gateway import threads
 from gateway.grounding.confidence import Signals, is_about
 from gateway.grounding.excerpt import Excerpt, Like, excerpt, focus, pieces, whole
 from gateway.grounding.neutral import neutral
@@ -125,7 +126,7 @@ class Grounding:
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
-        section = await asyncio.to_thread(self.focus, chosen, sought)
+        section = await threads.search(self.focus, chosen, sought)
         return Grounds(tuple(chosen), best, signals, sought, is_warm, section)
 
     async def fit(
@@ -164,7 +165,7 @@ class Grounding:
         if len(parts) != len(sizes):
             sizes = await self._counted([part.section.text for part in parts], count)
         idf = self.index.idf(asked_stems(sought))
-        return await asyncio.to_thread(
+        return await threads.search(
             excerpt, page, parts, sizes, budget, sought, idf, self._like(sought)
         )
 
@@ -198,7 +199,7 @@ class Grounding:
     ) -> Looked:
         """Find the passages for a question. The arguments are those of `ground`."""
         # One call, as each waits for a turn between the answers that are under way.
-        return await asyncio.to_thread(self._look_up, question, page_url, history, sources)
+        return await threads.search(self._look_up, question, page_url, history, sources)
 
     def _look_up(
         self, question: str, page_url: str | None, history: Sequence[str], sources: Sequence[str]

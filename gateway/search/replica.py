@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -27,6 +28,7 @@ from gateway.search.shared import (
 )
 from gateway.search.vectors import Packed
 from gateway.search.writer import PATIENCE, FileWriter, Writer, writing
+from gateway.tasks import Tasks
 
 log = logging.getLogger("askdocs.search")
 
@@ -80,7 +82,7 @@ def refresh(file: Path, database_url: str | None) -> None:
 
 
 @contextmanager
-def following(file: Path, database_url: str | None) -> Iterator[None]:
+def following(file: Path, database_url: str | None, tasks: Tasks) -> Iterator[None]:
     """Keep the file up to date with the shared index, if there is one, until the block is left.
 
     While the database is away the file stays as it is, and searches go on.
@@ -90,7 +92,8 @@ def following(file: Path, database_url: str | None) -> Iterator[None]:
         yield
         return
     stop = threading.Event()
-    thread = threading.Thread(target=_follow, args=(engine, file, stop), daemon=True)
+    work = ("index copy", partial(_follow, engine, file, stop), stop)
+    thread = threading.Thread(target=tasks.go_on, args=work, daemon=True)
     thread.start()
     try:
         yield

@@ -43,10 +43,14 @@ class Postgres:
         options = f"-p {self._port} -k {self._folder} -h 127.0.0.1 -c fsync=off"
         self._do("pg_ctl", "start", "--wait", f"--log={self._folder}/log", f"--options={options}")
 
+    def processes(self) -> list[psutil.Process]:
+        """The process above all others, and these."""
+        pid = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
     def kill(self) -> None:
         """kill -9 of the process above all others; returns when they have all gone, too."""
-        pid = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        family = self.processes()
         family[0].kill()
         _, alive = psutil.wait_procs(family, timeout=20)
         assert not alive, "PostgreSQL outlives the kill of its first process"

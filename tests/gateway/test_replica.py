@@ -23,6 +23,7 @@ from gateway.search.index import writing as writing_file
 from gateway.search.replica import following, open_writing, pull, refresh
 from gateway.search.writer import Busy
 from gateway.settings import load
+from gateway.tasks import Tasks
 from gateway.traffic import Traffic
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres, postgres
@@ -105,7 +106,7 @@ def test_a_gateway_follows_within_seconds(url: str, tmp_path: Path) -> None:
     here, there = tmp_path / "here.db", tmp_path / "there.db"
     put(here, url, a="# Apples")
     refresh(there, url)
-    with following(there, url), closing(Index(there)) as index:
+    with following(there, url, Tasks()), closing(Index(there)) as index:
         put(here, url, b="# Pears")
         until(lambda: index.size == 2)
         assert index.match(["pears"], 1)
@@ -117,7 +118,7 @@ def test_searches_go_on_while_the_database_is_away_and_it_is_followed_again_afte
     here, there = tmp_path / "here.db", tmp_path / "there.db"
     put(here, url, a="# Apples")
     refresh(there, url)
-    with following(there, url), closing(Index(there)) as index:
+    with following(there, url, Tasks()), closing(Index(there)) as index:
         postgres.stop()
         try:
             until(lambda: "stays as it is" in caplog.text)
@@ -148,7 +149,7 @@ def test_a_page_that_changes_while_the_database_is_away_is_read_once_it_is_back(
     wiki_index.prepare(settings, print)
     with (
         closing(Index(file)) as index,
-        wiki_index.Keeper(settings, index, None, Traffic(), print).at_work(),
+        wiki_index.Keeper(settings, index, None, Traffic(), print, Tasks()).at_work(),
     ):
         postgres.stop()
         try:
@@ -237,5 +238,5 @@ def test_a_sqlite_database_leaves_the_index_in_its_file(tmp_path: Path) -> None:
     assert not file.exists()
     with open_writing(file, f"sqlite:///{tmp_path}/askdocs.db") as writer:
         writer.put("wiki", page("a.md", "# Apples"), "1")
-    with following(file, None), closing(Index(file)) as index:
+    with following(file, None, Tasks()), closing(Index(file)) as index:
         assert index.size == 1

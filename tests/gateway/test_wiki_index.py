@@ -14,6 +14,7 @@ from gateway.grounding.ground import Grounding
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.settings import load
+from gateway.tasks import Tasks
 from gateway.traffic import Traffic
 from gateway.wiki_index import Keeper, alone, prepare
 from tests.starting import shown
@@ -47,7 +48,7 @@ def keeper(
     embedder: Embedder | None = None,
     traffic: Traffic | None = None,
 ) -> Keeper:
-    return Keeper(of, index, embedder, traffic or Traffic(), say=lambda text: None)
+    return Keeper(of, index, embedder, traffic or Traffic(), lambda text: None, Tasks())
 
 
 Opened = Callable[[GatewaySettings], Index]
