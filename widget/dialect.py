@@ -1,49 +1,99 @@
-"""What wikis write beyond Markdown, as plain Markdown, so that a quoted section reads well.
+"""What wikis write beyond Markdown, as plain Markdown, so that quoted text reads well.
 
-Admonitions and tabs are those of Python-Markdown and Material for MkDocs; comments are dropped.
-https://squidfunk.github.io/mkdocs-material/reference/admonitions/
+Admonitions and tabs are those of Python-Markdown and Material for MkDocs, alerts those of GitHub;
+comments, anchors and the tags of raw HTML are dropped; rows of a table whose head was cut off get
+an empty one. https://squidfunk.github.io/mkdocs-material/reference/admonitions/
 """
 
 import re
 
-_ADMONITION = re.compile(r"(?:!!!|\?\?\?\+?)\s+([\w-]+)[^\"]*(?:\"(.*)\")?\s*$")
+# The numbers of sources, on their way through the parser, may stand at the end of any line.
+_MARKS = re.compile(r"(?:⁅[+-]?\d+⁆)+$")
+_ADMONITION = re.compile(r"(?:!!!|\?\?\?\+?)\s+([\w-]+)(?: [\w-]+)*(?:\s+\"([^\"]*)\"\s*(.*))?\s*$")
+_ALERT = re.compile(r"((?:>\s?)+)\[!(\w+)\]\s*$")
 _TAB = re.compile(r"===[!+]*\s+\"(.*)\"\s*$")
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.][^{}]*\}\s*$")
+_ROW = re.compile(r"\s*\|.*\|\s*$")
+_RULE = re.compile(r"\s*\|?[\s:|-]*-[\s:|-]*\|?\s*$")
+_CODE = re.compile(r"(`+[^`]*`+)")
+_BREAK = re.compile(r"<br(?:\s[^<>]*)?/?>", re.I)
+_ANCHOR = re.compile(r"<a\s+(?:id|name)\s*=[^<>]*(?:/>|>\s*</a\s*>)", re.I)
+# Tags that pages are written with. Another word in brackets may be a placeholder: <name>.
+_TAGS = re.compile(
+    r"</?(?:a|abbr|b|big|center|dd|details|div|dl|dt|em|figcaption|figure|font|i|ins|kbd|mark|nobr"
+    r"|p|picture|samp|section|small|source|span|strong|sub|summary|sup|u|var|wbr)"
+    r"(?:\s[^<>]*)?/?>",
+    re.I,
+)
 
 
-def plain(text: str) -> str:
-    """The text with the additions rewritten; code is left as it is."""
+def plain(text: str, *, page: bool = True) -> str:
+    """The text with the additions rewritten; code is left as it is.
+
+    `page`: the text is a page's. A model's own tags are shown as they are, and its rows.
+    """
     result: list[str] = []
     lines = _COMMENT.sub("", text).split("\n")
+    lines.reverse()  # taken from the end: taking from the front would copy the rest each time
     fence = ""
     while lines:
-        line = lines.pop(0)
+        line = lines.pop()
         mark = _FENCE.match(line)
+        marks = _MARKS.search(line)
+        bare = line[: marks.start()] if marks else line
         if fence:
             if mark and mark[1].startswith(fence):
                 fence = ""
         elif mark:
             fence = mark[1]
-        elif found := _ADMONITION.match(line):
+        elif found := _ADMONITION.match(bare):
             title = found[1].capitalize() if found[2] is None else found[2]
-            body = plain(_indented(lines)).split("\n")
+            body = plain(_indented(lines), page=page).split("\n")
             heading = [f"**{title}**", ""] if title else []
-            result += ["", *(f"> {part}".rstrip() for part in [*heading, *body]), ""]
+            first = (found[3] or "") + (marks[0] if marks else "")
+            parts = [*heading, *([first] if first else []), *body]
+            result += ["", *(f"> {part}".rstrip() for part in parts), ""]
             continue
-        elif found := _TAB.match(line):
-            result += ["", f"**{found[1]}**", "", plain(_indented(lines)), ""]
+        elif found := _ALERT.match(bare):
+            quoted = found[1].rstrip()
+            result += [f"{quoted} **{found[2].capitalize()}**", quoted]
+            continue
+        elif found := _TAB.match(bare):
+            result += ["", f"**{found[1]}**", "", plain(_indented(lines), page=page), ""]
+            continue
+        elif page and _ROW.match(line) and not _is_within_table(result):
+            following = lines[-1] if lines else ""
+            if not _RULE.match(following):
+                columns = line.count("|") - 1
+                result += ["", "| " * columns + "|", "|---" * columns + "|"]
+            result.append(_without_tags(line, page))
             continue
         else:
-            line = _ATTRIBUTES.sub("", line)
+            line = _without_tags(_ATTRIBUTES.sub("", line), page)
         result.append(line)
     return "\n".join(result)
 
 
+def _is_within_table(lines: list[str]) -> bool:
+    return bool(lines) and lines[-1].strip().startswith("|")
+
+
+def _without_tags(line: str, page: bool) -> str:
+    if "<" not in line:
+        return line
+    parts = _CODE.split(line)
+    for number in range(0, len(parts), 2):
+        parts[number] = _BREAK.sub(" ", _ANCHOR.sub("", parts[number]))
+        if page:
+            parts[number] = _TAGS.sub("", parts[number])
+    return "".join(parts)
+
+
 def _indented(lines: list[str]) -> str:
-    """Take the block that is indented under a line, without its indent."""
+    """Take the block that is indented under a line, without its indent; `lines` are reversed."""
     block = []
-    while lines and (lines[0].startswith("    ") or not lines[0].strip()):
-        block.append(lines.pop(0)[4:])
+    while lines and (lines[-1].startswith("    ") or not lines[-1].strip()):
+        block.append(lines.pop()[4:])
     return "\n".join(block).rstrip()

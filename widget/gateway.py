@@ -6,13 +6,13 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from gateway.tracing import OFF, Span, Tracer
 from widget import sse
@@ -63,6 +63,25 @@ class Citation(Page):
     """Characters of the answer, half open."""
 
 
+class Claim(BaseModel):
+    """What became of one sentence of an answer when it was checked."""
+
+    start: int = 0
+    end: int = 0
+    """Characters of the answer, half open."""
+    verdict: str = "none"
+    """supported, unsupported, contradicted; none for a sentence that claims nothing."""
+    reason: str | None = ""
+    """Of a sentence that is not supported: a word, and the fact in question: `number: 14`."""
+    source: str | None = ""
+    """Address of the section that it was compared with."""
+
+    @property
+    def is_flawed(self) -> bool:
+        """Is it to be marked?"""
+        return self.verdict in ("unsupported", "contradicted")
+
+
 class Outcome(BaseModel):
     """What the gateway says about a finished answer."""
 
@@ -70,18 +89,47 @@ class Outcome(BaseModel):
     """For people."""
     served: str = ""
     """As the gateway counts it, such as docs@v7; the alias itself where no model was asked."""
-    answers: str = ""
-    """`quote` when the model may only say sentences of the page."""
+    mode: str = ""
+    """`extractive` when the answer is a quotation, `generative` when a model wrote it."""
     refused: bool = False
     confidence: float | None = None
     caution: bool = False
     sources: tuple[Source, ...] = ()
     pages: tuple[Page, ...] = ()
     citations: tuple[Citation, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    cut: bool = False
+    """Were sentences left out that are not supported?"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, data: Any) -> Any:
+        """Gateways and stored answers of before say `answers: quote` for `mode: extractive`."""
+        if isinstance(data, dict) and data.get("answers") == "quote":
+            data = {"mode": "extractive", **data}
+        return data
+
+    @model_validator(mode="after")
+    def _stands_on_something(self) -> Self:
+        """An answer of which nothing is supported is none."""
+        verdicts = {claim.verdict for claim in self.claims}
+        if verdicts & {"unsupported", "contradicted"} and "supported" not in verdicts:
+            self.refused = True
+        return self
+
+    @property
+    def is_quotation(self) -> bool:
+        """Are these the words of the pages themselves?"""
+        return self.mode == "extractive" and bool(self.sources) and not self.refused
+
+    @property
+    def flaws(self) -> list[Claim]:
+        """What is to be marked."""
+        return [claim for claim in self.claims if claim.is_flawed and claim.start < claim.end]
 
     def stored(self) -> dict[str, Any]:
         """What the store keeps of it."""
-        kept = {"sources", "citations", "pages", "model", "answers"}
+        kept = {"sources", "citations", "pages", "model", "mode", "claims", "caution", "cut"}
         return self.model_dump(mode="json", include=kept)
 
 

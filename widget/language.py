@@ -49,10 +49,6 @@ class Language:
                 return translation.format(*(self.sentence(part) for part in found.groups()))
         return english
 
-    def number(self, value: int) -> str:
-        """With the thousands set apart."""
-        return f"{value:,}".replace(",", self.words["thousands"])
-
 
 @cache
 def languages(folder: Path) -> dict[str, Language]:

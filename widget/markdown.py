@@ -23,6 +23,7 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from widget import dialect
 from widget.origins import web_address, within
 
 MAX_HIGHLIGHTED = 10_000  # characters; colouring is not worth more than a few milliseconds
@@ -57,14 +58,21 @@ _cleaner = nh3.Cleaner(
 # The paths of a wiki's source files, which are not addresses of its pages.
 SOURCE_FILES = (".md", ".mdx", ".markdown", ".rst")
 
-# The number of a source on its way through the parser. The brackets are punctuation, so that they
-# end no emphasis; brackets of the text itself are replaced before.
-_CITE = re.compile("⁅(\\d+)⁆")
+# Marks on their way through the parser: ⁅2⁆ is a source, ⁅+0⁆ and ⁅-0⁆ are the ends of a flaw. The
+# brackets are punctuation, so that they end no emphasis; those of the text are replaced before.
+_MARK = re.compile("⁅([+-]?\\d+)⁆")
 _LINE_END = re.compile(r"\r\n?|\n")  # as the parser sees it
-_STRAY = re.compile("(?:⁅|%E2%81%85)\\d+(?:⁆|%E2%81%86)")
+_STRAY = re.compile("(?:⁅|%E2%81%85)(?:[+-]|%2B)?\\d+(?:⁆|%E2%81%86)")
 _BRACKETS = str.maketrans("⁅⁆", "()")
 # Lines that mean something else with a mark behind them: fences, rules, the line below table heads.
 _SYNTAX = re.compile(r"\n[ >]*(?:`{3,}|~{3,}|[ |:*_=-]+)$")
+# What makes a block of a line, behind which a flaw may begin.
+_PREFIX = re.compile(r"(?:[ \t]|>|(?:[-*+]|\d{1,9}[.)]|#{1,6})[ \t]|\[[ xX]\][ \t]|\|)*")
+# From within a sentence to behind it, or to the end of its line.
+_REST = re.compile(r"[^\n]*?(?:[.!?][\"'”’)\]*_`]*(?=\s|$)|[。！？]|(?=\n|$))")
+_ENDED = re.compile(r"[.!?:;。！？|][\"'”’)\]*_`~]*$")
+_WHY = re.compile(r'(?<=<span class="why">)\d+(?=</span>)')
+_CITED = re.compile(r'(?<=<sup class="cite">)\d+(?=</sup>)')
 
 
 def render(
@@ -75,6 +83,9 @@ def render(
     images: bool = False,
     cites: Sequence[tuple[int, int]] = (),
     mark: Callable[[str], Markup] = escape,
+    flaws: Sequence[tuple[int, int]] = (),
+    why: Callable[[int], Markup] = lambda _: Markup(),
+    page: bool = False,
 ) -> Markup:
     """HTML for the text.
 
@@ -82,14 +93,40 @@ def render(
     Links into `origins` replace the wiki page, others open a tab. Images are shown only where
     the text comes from a page, or the image from one of the origins: a model's image may be an
     address made up to carry the question to a stranger. `cites` are pairs: a place in the text and
-    the number of the source that is named there; `mark` makes the HTML of a number.
+    the number of the source that is named there; `mark` makes the HTML of a number. `flaws` are
+    parts of the text that are underlined; `why` says of the n-th, behind it, what is wrong. `page`:
+    the text is a page's own, with what wikis write beyond Markdown.
     """
-    tokens = _parser.parse(with_marks(text.translate(_BRACKETS), cites))
-    safe = _rendered(tokens, tuple(origins), base, images)
+    text = text.translate(_BRACKETS)
+
+    def parsed(cites: Sequence[tuple[int, int]], flaws: Sequence[tuple[int, int]]) -> str:
+        marked = dialect.plain(_with_all_marks(text, cites, flaws), page=page)
+        tokens = _parser.parse(marked, {"flaws": bool(flaws)})
+        return _rendered(tokens, tuple(origins), base, images)
+
+    safe = parsed(cites, flaws)
+    if cites or flaws:
+        bare = parsed((), ())
+
+        def is_whole(html: str) -> bool:
+            said = [int(number) for number in _WHY.findall(html)]
+            return sorted(said) == [*range(len(flaws))] and _words(html) == _words(bare)
+
+        if not is_whole(safe):  # a mark broke the Markdown around it
+            safe = parsed(cites, [(end, end) for _, end in flaws])
+        if not is_whole(safe):
+            notes = [f'<span class="why">{number}</span>' for number in range(len(flaws))]
+            safe = f"{bare}<p>{' '.join(notes)}</p>\n" if notes else bare
     # What is matched cannot stand in an attribute, where quotes are escaped, nor come from the
     # text, where tags are.
-    marked = re.sub(r'(?<=<sup class="cite">)\d+(?=</sup>)', lambda it: mark(it[0]), safe)
-    return Markup(marked)  # noqa: S704  # sanitised
+    marked = _CITED.sub(lambda it: mark(it[0]), safe)
+    return Markup(_WHY.sub(lambda it: why(int(it[0])), marked))  # noqa: S704  # sanitised
+
+
+def _words(html: str) -> str:
+    """What the Markdown itself says, without the marks in it."""
+    unmarked = re.sub(r'<span class="why">\d+</span>|<sup class="cite">\d+</sup>', "", html)
+    return "".join(re.sub(r"<[^<>]*>", "", unmarked).split())
 
 
 class Growing:
@@ -179,7 +216,7 @@ def _lines(state: StateCore) -> None:
     for token in state.tokens:
         if token.type != "inline":
             continue
-        if "[" in token.content or "<" in token.content:
+        if "[" in token.content or "<" in token.content or state.env.get("flaws"):
             token.children = []
             state.md.inline.parse(token.content, state.md, state.env, token.children)
         else:
@@ -190,11 +227,12 @@ def _lines(state: StateCore) -> None:
 def _line(text: str) -> str:
     """HTML of text within a block that can hold no link: it is the same in every text."""
     (token,) = _reader.parseInline(text)
-    token.children = list(_inline(token.children or [], (), "", False))
+    token.children = list(_inline(token.children or [], (), "", False, set()))
     return str(_reader.renderer.render([token], _reader.options, {}))
 
 
 _reader = _markdown()
+_blocks = _markdown().disable("inline")
 _parser = _markdown()
 _parser.core.ruler.at("inline", _lines)
 
@@ -205,6 +243,55 @@ def with_marks(text: str, cites: Sequence[tuple[int, int]]) -> str:
     for place, number in sorted(places, reverse=True):
         text = f"{text[:place]}⁅{number}⁆{text[place:]}"
     return text
+
+
+def _with_all_marks(
+    text: str, cites: Sequence[tuple[int, int]], flaws: Sequence[tuple[int, int]]
+) -> str:
+    """The text with the marks of sources and flaws, none of them within code."""
+    if not cites and not flaws:
+        return text
+    code = _blocks_of_code(text)
+
+    def outside(place: int) -> int:
+        return next((begin for begin, end in code if begin < place <= end), place)
+
+    marks: list[tuple[int, int, str]] = []
+    for end, number in cites:
+        place = outside(_place(text, _sentence_end(text, end)))
+        if text[:place].strip():  # else code alone: its source stands below it
+            marks.append((place, 1, f"⁅{number}⁆"))
+    for number, (start, end) in enumerate(flaws):
+        line = text.rfind("\n", 0, start) + 1
+        prefix = _PREFIX.match(text, line)
+        begin = max(start, prefix.end() if prefix else line)
+        place = outside(_place(text, max(end, begin)))
+        if outside(begin) == begin < place:
+            marks.append((begin, 2, f"⁅+{number}⁆"))
+        marks.append((place, 0, f"⁅-{number}⁆" if place else f"⁅-{number}⁆\n\n"))
+    for place, _, said in sorted(dict.fromkeys(marks), reverse=True):
+        text = f"{text[:place]}{said}{text[place:]}"
+    return text
+
+
+def _blocks_of_code(text: str) -> list[tuple[int, int]]:
+    """Where blocks of code begin, at the end of what is before them, and end."""
+    if "```" not in text and "~~~" not in text and "    " not in text and "\t" not in text:
+        return []
+    lines = [0, *(found.end() for found in _LINE_END.finditer(text)), len(text)]
+    return [
+        (len(text[: lines[token.map[0]]].rstrip()), lines[min(token.map[1], len(lines) - 1)])
+        for token in _blocks.parse(text)
+        if token.type in ("fence", "code_block") and token.map
+    ]
+
+
+def _sentence_end(text: str, end: int) -> int:
+    """The end of the sentence that `end` stands in, if it is not one already."""
+    if _ENDED.search(text[max(0, end - 40) : end].rstrip()):
+        return end
+    rest = _REST.match(text, end)
+    return rest.end() if rest else end
 
 
 def _place(text: str, end: int) -> int:
@@ -233,8 +320,8 @@ for _kind in ("fence", "code_block"):
 def _adjusted(
     tokens: list[Token], origins: tuple[str, ...], base: str, images: bool
 ) -> Iterator[Token]:
+    flaws: set[str] = set()  # those that have begun and not ended
     for token in tokens:
-        numbers: list[str] = []
         if token.type in ("heading_open", "heading_close"):
             # The question is the h2 that these stand under.
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
@@ -246,26 +333,39 @@ def _adjusted(
             if style:
                 token.attrSet("class", style.removeprefix("text-align:"))
         elif token.type in ("fence", "code_block"):
-            numbers = _CITE.findall(token.content)
-            token.content = _CITE.sub("", token.content)
+            token.content = _MARK.sub("", token.content)
         elif token.children:
-            token.children = list(_inline(token.children, origins, base, images))
+            token.children = list(_inline(token.children, origins, base, images, flaws))
         yield token
-        if numbers:
-            yield Token("paragraph_open", "p", 1, block=True)
-            for number in numbers:
-                yield from _cite(number)
-            yield Token("paragraph_close", "p", -1, block=True)
 
 
-def _cite(number: str) -> Iterator[Token]:
-    yield Token("sup_open", "sup", 1, attrs={"class": "cite"})
-    yield Token("text", "", 0, content=number)
-    yield Token("sup_close", "sup", -1)
+def _within(tag: str, name: str, token: Token) -> Iterator[Token]:
+    yield Token(f"{tag}_open", tag, 1, attrs={"class": name})
+    yield token
+    yield Token(f"{tag}_close", tag, -1)
+
+
+def _marked(content: str, flaws: set[str], is_link: bool) -> Iterator[Token]:
+    """A piece of text with its marks."""
+    for position, part in enumerate(_MARK.split(content)):
+        if not position % 2:
+            text = Token("text", "", 0, content=part)
+            yield from _within("span", "flaw", text) if flaws and part.strip() else (text,)
+        elif part.startswith("+"):
+            flaws.add(part[1:])
+        elif part.startswith("-"):
+            flaws.discard(part[1:])
+            yield from _within("span", "why", Token("text", "", 0, content=part[1:]))
+        elif not is_link:
+            yield from _within("sup", "cite", Token("text", "", 0, content=part))
 
 
 def _inline(
-    children: list[Token], origins: tuple[str, ...], base: str, images: bool
+    children: list[Token],
+    origins: tuple[str, ...],
+    base: str,
+    images: bool,
+    flaws: set[str],
 ) -> Iterator[Token]:
     links: list[bool] = []  # whether each link that is open was kept
     for token in children:
@@ -281,12 +381,10 @@ def _inline(
                 yield token
         elif token.type == "image":
             yield from _image(token, origins, base, images, inside_link=any(links))
-        elif token.type == "text" and not any(links):
-            for position, part in enumerate(_CITE.split(token.content)):
-                if position % 2:
-                    yield from _cite(part)
-                else:
-                    yield Token("text", "", 0, content=part)
+        elif token.type == "text":
+            yield from _marked(token.content, flaws, any(links))
+        elif token.type == "code_inline" and flaws:
+            yield from _within("span", "flaw", token)
         else:
             yield token
 

@@ -8,19 +8,19 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from widget import dialect, markdown
+from gateway.grounding.prompt import DOUBT
+from widget import citing, markdown
 from widget.asks import MAX_QUESTION, Ask
 from widget.assets import Asset
 from widget.captcha import SERVICES
 from widget.colour import accent
-from widget.gateway import Outcome, Reading, Source
+from widget.gateway import Claim, Outcome, Reading
 from widget.language import current
 from widget.origins import web_address
 from widget.passage import highlighting
@@ -36,7 +36,7 @@ MAX_EXAMPLES = 6
 MAX_QUOTE = 16_000  # characters of a quoted section
 MAX_SELECTION = 2000  # characters of the reader's page that a question is about
 # What the box says by itself, in box.js.
-SPOKEN = ("copied", "lost_server", "reconnecting", "slow", "retry")
+SPOKEN = ("copied", "link_copied", "lost_server", "reconnecting", "slow", "retry")
 # What a box that starts over keeps of its address.
 KEPT = (
     *("page", "title", "placeholder", "examples", "lang"),
@@ -80,6 +80,7 @@ class Views:
         self.env.globals["captcha"] = SERVICES.get(settings.captcha)
         self.env.filters["web_address"] = web_address
         self.env.filters["highlighting"] = highlighting
+        self.env.filters["trail"] = citing.trail
         self.env.filters["target"] = lambda url: markdown.target(url, settings.origins)
 
     def index(self, script: str) -> str:
@@ -149,32 +150,26 @@ class Views:
 
     def reading(self, reading: Reading) -> str:
         """What the model reads now, in a sentence."""
-        seconds = None if reading.seconds is None else max(1, ceil(reading.seconds))
-        tokens = sum(page.tokens for page in reading.reading)
-        return self._render("reading.html", pages=reading.reading, tokens=tokens, seconds=seconds)
+        return self._render("reading.html", pages=reading.reading)
 
     def growing(self) -> markdown.Growing:
         """Renders an answer that is being written."""
         return markdown.Growing(self.settings.origins)
 
-    def answer(self, text: str, outcome: Outcome | None = None, anchor: str = "") -> Markup:
+    def answer(self, text: str, outcome: Outcome, anchor: str = "") -> Markup:
         """The answer as HTML. Its relative links are those of the page it was written from.
 
         Numbers in it lead to the sources, whose ids begin with `anchor`.
         """
-        sources = outcome.sources if outcome else ()
-        numbers = {source.url: number for number, source in reversed([*enumerate(sources, 1)])}
-        cites = [
-            (citation.end_index, numbers[citation.url])
-            for citation in (outcome.citations if outcome else ())
-            if citation.url in numbers and 0 < citation.end_index <= len(text)
-        ]
+        flaws = [claim for claim in outcome.flaws if claim.end <= len(text)]
         return markdown.render(
             text,
             origins=self.settings.origins,
-            base=web_address(sources[0].url) if sources else "",
-            cites=cites,
+            base=web_address(outcome.sources[0].url) if outcome.sources else "",
+            cites=citing.numbers(text, outcome),
             mark=lambda number: _mark(number, f"{anchor}-{number}"),
+            flaws=[(claim.start, claim.end) for claim in flaws],
+            why=lambda number: _why(flaws[number]),
         )
 
     def outcome(
@@ -199,13 +194,14 @@ class Views:
                 root,
                 id=id,
                 sentence=current().sentence(state.sentence),
-                answer=self.answer(state.text),
+                answer=self.answer(state.text, Outcome()),
                 live=live,
             )
         return self._render(
             "done.html",
             root,
-            **(self._answered(id, state) | _vote(id, ballot or Ballot(), token)),
+            **self._answered(id, state, ask.question if ask else "")
+            | _vote(id, ballot or Ballot(), token),
             ask=ask,
             mail=self._mail(ask) if ask else "",
             stopped=state.stopped,
@@ -217,7 +213,7 @@ class Views:
         return self._render(
             "shared.html",
             "../",
-            **self._answered("shared", state),
+            **self._answered("shared", state, question),
             ask=None,
             title=question[:MAX_LABEL],
             question=question,
@@ -246,17 +242,31 @@ class Views:
         """Why a question was not taken, and a fresh token for the next try."""
         return self._render("problem.html", problem=current().sentence(sentence), renewed=token)
 
-    def _answered(self, id: str, state: Done) -> dict[str, object]:
+    def _answered(self, id: str, state: Done, question: str) -> dict[str, object]:
+        outcome = state.outcome
+        # For clients that read only text; here it is a badge.
+        text = state.text.removesuffix(DOUBT).rstrip() if outcome.caution else state.text
+        quotations = [
+            (number, source, self._quoted(part, source.url))
+            for number, source, part in citing.quotations(text, outcome)
+        ]
+        shown = {number for number, _, _ in quotations}
         return {
             "id": id,
-            "answer": self.answer(state.text, state.outcome, f"source-{id}"),
-            "outcome": state.outcome,
-            "sources": [(source, self._quote(source)) for source in state.outcome.sources],
+            "answer": "" if quotations else self.answer(text, outcome, f"source-{id}"),
+            "outcome": outcome,
+            "quotations": quotations,
+            "sources": [
+                (number, source, self._quoted(source.quote, source.url))
+                for number, source in enumerate(outcome.sources, 1)
+                if number not in shown
+            ],
+            "tip": _tip(question),
         }
 
-    def _quote(self, source: Source) -> Markup:
-        """The quoted section as HTML."""
-        return _quoted(source.quote[:MAX_QUOTE], source.url, tuple(self.settings.origins))
+    def _quoted(self, text: str, url: str) -> Markup:
+        """The words of a page as HTML."""
+        return _quoted(text[:MAX_QUOTE], url, tuple(self.settings.origins))
 
     def _mail(self, ask: Ask) -> str:
         """The address that opens a mail with the question in it: RFC 6068."""
@@ -284,8 +294,23 @@ class Views:
 
 @lru_cache(maxsize=2048)  # many answers rest on the same sections
 def _quoted(quote: str, url: str, origins: tuple[str, ...]) -> Markup:
-    plain = dialect.plain(quote)
-    return markdown.render(plain, origins=origins, base=web_address(url), images=True)
+    return markdown.render(quote, origins=origins, base=web_address(url), images=True, page=True)
+
+
+def _why(claim: Claim) -> Markup:
+    """What is wrong with a sentence, in words behind it."""
+    language = current()
+    why = language.say("contradicted" if claim.verdict == "contradicted" else "unsupported")
+    fact = (claim.reason or "").partition(": ")[2][:MAX_LABEL]
+    quoted = language.say("quoted_title", title=fact)
+    return language.say("fact", why=why, fact=quoted) if fact else why
+
+
+def _tip(question: str) -> str:
+    """The key of a sentence that helps to ask better."""
+    words = len(re.findall(r"\w+", question))
+    is_spaced = question.isascii() or " " in question.strip()
+    return "tip_short" if words < 3 and is_spaced else "tip_long" if words > 40 else "tip"
 
 
 def _mark(number: str, id: str) -> Markup:

@@ -316,7 +316,7 @@ def test_a_slow_answer_is_said_and_an_old_page_gets_a_fresh_token(start: Start, 
     page.clock.install()
     page.reload()
     ask(page)
-    expect(page.locator(".reading")).to_contain_text("Reading Start")
+    expect(page.locator(".reading")).to_contain_text("Reading “Start”…")
     page.clock.fast_forward(21_000)
     expect(page.get_by_role("status")).to_contain_text("longer than usual")
     expect(page.locator(".reading")).to_contain_text("longer than usual")
@@ -402,7 +402,7 @@ def test_all_of_it_can_be_reached_by_keyboard_in_the_order_of_the_page(
         names.append(focused(page))
     wanted = [
         *("Start over", "Source 1", "Source 2", "Start › Linux", "The passage", "Ports"),
-        *("The passage", "Helpful", "Not helpful", "Share", "Ask again"),
+        *("The passage", "Helpful", "Not helpful", "Copy the answer", "Share", "Ask again"),
     ]
     assert [name for name in reversed(names) if name in wanted] == wanted
 
@@ -417,6 +417,7 @@ def test_nothing_moves_for_those_who_want_it_still(start: Start, show: Open) -> 
         assert page.evaluate(dot) == name
 
 
+STREAMS = Path(__file__).with_name("streams")
 WIDE = "document.documentElement.scrollWidth - innerWidth"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -439,7 +440,10 @@ def test_axe_finds_nothing_in_any_state(
     rich = ByQuestion(WIKI)
     rich.requests.append({"messages": [{"content": "How?"}]})
     full = Reply(chunks=rich.choose().chunks)
-    box = start(full, REFUSAL, BUSY, slow, examples=("How do I start?",))
+    checked, quoted = (
+        Reply(chunks=[(STREAMS / f"{name}.sse").read_bytes()]) for name in ("claims", "extractive")
+    )
+    box = start(full, REFUSAL, checked, quoted, BUSY, slow, examples=("How do I start?",))
     page = show(box, f"quote=Press+it.&{query}", color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 700})
 
@@ -464,6 +468,12 @@ def test_axe_finds_nothing_in_any_state(
     ask(page, "Not there?")
     done(page, 2)
     check("refused")
+    ask(page, "Checked?")
+    done(page, 3)
+    check("claims")
+    ask(page, "Quoted?")
+    done(page, 4)
+    check("quotation")
     ask(page, "Busy?")
     expect(page.locator("article .bad")).to_be_visible()
     check("failed")
@@ -530,7 +540,7 @@ def test_from_right_to_left_all_is_mirrored_and_all_is_translated(
     ask(page, "Who?")
     done(page, 2)
     ask(page, "Who else?")
-    expect(page.locator(".live .reading em")).to_be_visible()
+    expect(page.locator(".live .reading")).to_contain_text("Start")
     missing += page.evaluate(SAID)
     assert set(missing) <= {"SmolLM2-135M-Instruct", PAGE["title"]}
     text = page.locator("article .text").first

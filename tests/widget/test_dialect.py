@@ -35,3 +35,31 @@ def test_nothing_is_lost(lines: list[str]) -> None:
     text = "\n".join(lines)
     assert plain(text).count("y") == text.count("y")
     assert plain(text).count("z") == text.count("z")
+
+
+def test_a_title_and_its_text_may_share_a_line() -> None:
+    html = render('!!! warning "Mind the gap" Do not step.', page=True)
+    assert "<strong>Mind the gap</strong></p>\n<p>Do not step.</p>\n</blockquote>" in html
+    assert "!!!" not in render('x\n\n??? note inline end "T"\n    y', page=True)
+    html = render("> [!WARNING]\n> Hot.", page=True)
+    assert "<strong>Warning</strong></p>\n<p>Hot.</p>" in html
+
+
+def test_rows_of_a_table_without_its_head_are_a_table() -> None:
+    html = render("The ports:\n\n| 4000 | the gateway |\n| 8080 | the box |", page=True)
+    assert html.count("<tr>") == 3
+    assert "|" not in html
+    whole = "| a | b |\n|---|---|\n| c | d |\n| e | f |"
+    assert plain(whole) == whole
+
+
+def test_tags_of_pages_are_not_shown_and_placeholders_are() -> None:
+    text = '<a id="x"></a>See <span class="y">it</span>.<br/>Run `<a id="z"></a>` with <name>.'
+    assert plain(text) == 'See it. Run `<a id="z"></a>` with <name>.'
+    # A model's words are its own, but for anchors, which it copies.
+    assert plain('<a name="x"></a>The <b> tag', page=False) == "The <b> tag"
+
+
+def test_many_lines_are_read_in_linear_time() -> None:
+    text = '!!! a "t"\n    ' * 20_000
+    assert plain(text).count("t") == 20_000

@@ -123,11 +123,6 @@ def test_values_in_a_string_are_escaped() -> None:
     assert "<i>" not in ENGLISH.say("answered_by", model="<i>")
 
 
-def test_numbers_are_written_as_the_language_does() -> None:
-    assert ENGLISH.number(12345) == "12,345"
-    assert LANGUAGES["de"].number(12345) == "12.345"
-
-
 async def test_each_request_is_answered_in_its_language() -> None:
     app = create_app(WidgetSettings())
     async with httpx.AsyncClient(

@@ -30,7 +30,7 @@ def test_a_stop_signal_ends_open_streams_within_three_seconds() -> None:
         process = subprocess.Popen([sys.executable, "-m", "widget"], env=env)
         try:
             box = Box(f"http://127.0.0.1:{port}", gateway)
-            for _ in range(200):
+            for _ in range(1200):
                 try:
                     httpx.get(f"{box.url}/health")
                     break

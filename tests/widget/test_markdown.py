@@ -234,7 +234,7 @@ def test_a_source_is_named_where_its_part_ends() -> None:
 @pytest.mark.parametrize(
     ("text", "html"),
     [
-        ("a\n\n```sh\nls\n```", "ls\n</code></pre>\n<p>"),
+        ("a\n\n```sh\nls\n```", '<p>a<sup class="cite">[1]</sup></p>\n<pre'),
         ("| a |\n|---|\n| b |", '<td>b <sup class="cite">'),
         ("- a\n- b", '<li>b<sup class="cite">'),
         ("> a", '<p>a<sup class="cite">'),
@@ -244,6 +244,61 @@ def test_a_source_is_named_where_its_part_ends() -> None:
 )
 def test_a_mark_breaks_nothing_that_it_stands_behind(text: str, html: str) -> None:
     assert html in cited(text, len(text))
+
+
+def test_code_without_words_before_it_has_no_number_of_its_own() -> None:
+    assert "cite" not in cited("```sh\nls\n```", 12)
+
+
+def test_a_number_stands_behind_its_sentence_and_not_within_it() -> None:
+    text = "It runs on port 4000 of your machine. Then stop."
+    assert 'machine.<sup class="cite">[1]</sup> Then' in cited(text, text.index(" of"))
+    assert 'b<sup class="cite">[1]</sup></li>' in cited("- a b\n- c", 3)
+
+
+def flawed(text: str, *parts: str) -> str:
+    """The text with these parts underlined, and a number behind each."""
+    flaws = [(text.index(part), text.index(part) + len(part)) for part in parts]
+    return str(render(text, flaws=flaws, why=lambda number: Markup(f"({number})")))
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "html"),
+    [
+        ("It is. It is not. So.", "It is not.", '<span class="flaw">It is not.</span>'),
+        ("a **b** c", "a **b** c", '<strong><span class="flaw">b</span></strong>'),
+        ("Use `x` now.", "Use `x` now.", '<span class="flaw"><code>x</code></span>'),
+        ("1. One.\n2. Two.", "2. Two.", '<li><span class="flaw">Two.</span>'),
+        ("- **Two** it", "- **Two** it", '<li><strong><span class="flaw">Two</span></strong>'),
+        ("| a |\n|---|\n| b |", "| b |", '<td><span class="flaw">b </span><span class="why">'),
+        ("# T\n\nx", "# T", '<h3><span class="flaw">T</span>'),
+        ("[y](https://e.example/) z", "[y](https://e.example/) z", '"><span class="flaw">y</span>'),
+        ("Do:\n\n```\nrm -r\n```", "rm -r", '<p>Do:<span class="why">(0)</span></p>'),
+    ],
+)
+def test_what_is_wrong_is_underlined_with_a_word_behind_it(text: str, part: str, html: str) -> None:
+    assert html in flawed(text, part)
+    assert flawed(text, part).count('class="why">(0)</span>') == 1
+
+
+def test_flaws_end_where_they_end() -> None:
+    html = flawed("One. Two.\n\nThree. Four.", "Two.", "Three.")
+    assert re.findall(r'"flaw">(.*?)<', html) == ["Two.", "Three."]
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_flaws_anywhere_show_no_traces_and_take_nothing_away(data: st.DataObject) -> None:
+    text = data.draw(st.text("ab .*_`|-#>1\n[]()!⁅⁆+"))
+    place = st.integers(0, len(text))
+    flaws = data.draw(st.lists(st.tuples(place, place).map(lambda t: (min(t), max(t))), max_size=3))
+    cites = data.draw(st.lists(st.tuples(place, st.integers(1, 3)), max_size=2))
+    html = str(render(text, flaws=flaws, cites=cites, why=lambda _: Markup("?")))
+    assert not re.search("[⁅⁆]|%E2%81%8[56]", html)
+    assert html.count('<span class="why">?</span>') == len(flaws)
+    bare = re.sub(r'<span class="why">.</span>|<sup class="cite">.</sup>', "", html)
+    read = [re.sub(r"<[^>]*>|\s", "", part) for part in (bare, str(render(text)))]
+    assert read[0] == read[1]
 
 
 @settings(max_examples=40)

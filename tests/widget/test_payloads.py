@@ -88,7 +88,7 @@ def shown(views: Views, payload: str) -> Iterator[str]:
         yield "<div" + head.partition("<html")[2] + rest.partition("<title>")[1]
         yield rest.partition("<title>")[2].partition('<meta name="viewport"')[0]
         yield rest[rest.index("<body") :]
-    yield views.article(ask)
+    yield views.article(ask, payload)
     yield views.finished(ask, done, payload)
     yield views.finished(ask, refused, payload)
     yield views.outcome("abcdefgh", Failed(payload, payload))
@@ -135,7 +135,7 @@ def test_nothing_of_anybody_elses_words_runs(browser: Browser) -> None:
     page.add_init_script(WATCH)
     page.route("http://box.example/", lambda it: it.fulfill(body=html, content_type="text/html"))
     page.on("request", lambda request: loaded.append(request.resource_type))
-    page.goto("http://box.example/", wait_until="domcontentloaded")
+    page.goto("http://box.example/", wait_until="domcontentloaded", timeout=120_000)
     assert page.evaluate(DORMANT) == []
     page.wait_for_timeout(500)  # for what is late
     assert page.evaluate("ran") == []

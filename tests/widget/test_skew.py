@@ -1,8 +1,8 @@
 """The box beside a gateway of another release: what is new to it is ignored, what is missing is
 done without.
 
-`gateway_0006.sse` is what the gateway of schema 0006 sent with the small model, byte for byte, when
-it was asked "How do I descale the coffee machine?".
+`streams/gateway_0006.sse` is what the gateway of schema 0006 sent with the small model, byte for
+byte, when it was asked "How do I descale the coffee machine?".
 """
 
 import json
@@ -14,7 +14,7 @@ import pytest
 
 from widget.gateway import Outcome, Reading, _parts
 
-RECORDED = Path(__file__).with_name("gateway_0006.sse").read_text(encoding="utf-8")
+RECORDED = (Path(__file__).parent / "streams" / "gateway_0006.sse").read_text(encoding="utf-8")
 NEW = {"of_a_later_release": {"deep": [1, {"er": None}]}}
 
 

@@ -104,7 +104,7 @@ def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Me
             *_links(outcome.sources, numbered=bool(cites)),
         ]
     if outcome.model:
-        quoting = outcome.answers == "quote" and not outcome.refused
+        quoting = outcome.is_quotation
         blocks.append(
             _note(f"Answered by {outcome.model}{' in the page’s own words' if quoting else ''}")
         )

@@ -21,6 +21,7 @@
   const say = (text) => { byId("status").textContent = text; };
   const focusQuestion = () => question.focus({ preventScroll: true });
 
+  root.classList.add("scripted");
   if (root.dataset.accent) root.style.setProperty("--accent", root.dataset.accent);
 
   question.addEventListener("keydown", (event) => {
@@ -136,7 +137,7 @@
   });
 
   // Frames may write to the clipboard only where the host page lets them; selecting always works.
-  const copy = async (text) => {
+  const copy = async (text, button, said = words.copied) => {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
@@ -148,13 +149,36 @@
       field.remove();
       before?.focus();
     }
-    say(words.copied);
+    say(said);
+    button.classList.add("done");
+    setTimeout(() => button.classList.remove("done"), 2000);
   };
   document.addEventListener("click", ({ target }) => {
     const button = target.closest("[data-copy]");
     if (!button) return;
+    if (button.dataset.copy === "answer") {
+      copy(answerOf(button.closest("article")), button);
+      return;
+    }
     const source = button.parentElement.querySelector("pre, a");
-    copy(source.href ?? source.textContent);
+    copy(source.href ?? source.textContent, button);
+  });
+  // The text with its sources, without numbers and buttons.
+  const answerOf = (article) => {
+    const shown = article.querySelectorAll(".text:not(details .text)");
+    const sources = new Set([...article.querySelectorAll("figcaption a, .source > p a")]
+      .map((link) => `${link.textContent}: ${link.href.replace(/#?:~:.*/, "")}`));
+    for (const extra of article.querySelectorAll(".cite, .code > .icon")) extra.hidden = true;
+    const texts = [...shown].map((text) => text.innerText.trim());
+    for (const extra of article.querySelectorAll(".cite, .code > .icon")) extra.hidden = false;
+    return [...texts, [...sources].join("\n")].join("\n\n").trim();
+  };
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-edit]");
+    if (!button) return;
+    question.value = button.dataset.edit;
+    question.focus();
+    question.select();
   });
   const addCopying = (element) => {
     for (const pre of element.querySelectorAll("article pre, .text > pre")) {
@@ -168,6 +192,11 @@
   const SLOW = 20_000;
   document.addEventListener("htmx:load", ({ target }) => {
     addCopying(target);
+    // One click shares: the link is there, and in the clipboard.
+    if (target.matches?.(".shared")) {
+      copy(target.querySelector("a").href, target.querySelector("button"), words.link_copied);
+    }
+    target.querySelector?.(".vote .note")?.scrollIntoView({ block: "nearest" });
     if (!target.matches?.("article")) return;
     byId("restart").hidden = false;
     target.scrollIntoView({ block: "start" });
