@@ -52,6 +52,8 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         if row["fallback"]:
             print(f"  fallback   {' -> '.join(row['fallback'])}, after {row['first_byte']:g} s")
         print(f"  grounding  {'on' if row['grounding'] else 'off'}")
+        if row["grounding"]:
+            print(f"  check      {row['check']}")
         if row["sources"]:
             print(f"  sources    {', '.join(row['sources'])}")
         if row["instructions"]:
@@ -72,6 +74,12 @@ def put(
     no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Take it away.")] = False,
     grounding: Annotated[
         bool | None, typer.Option(help="Do answers stand on pages of the wiki?")
+    ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            help="mark what the pages do not support, hold it back, or off.", metavar="MODE"
+        ),
     ] = None,
     source: Annotated[
         list[str] | None,
@@ -117,6 +125,8 @@ def put(
             fields["fallback"] = tuple(fallback or ())
         if grounding is not None:
             fields["grounding"] = grounding
+        if check is not None:
+            fields["check"] = check
         if sources or all_sources:
             fields["sources"] = sources
         if told or no_instructions:

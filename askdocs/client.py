@@ -87,7 +87,7 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
                         result.sources = facts.get("sources", [])
                         result.pages = facts.get("pages", [])
                         result.model = facts.get("model", "")
-                        result.quoting = facts.get("answers") == "quote"
+                        result.quoting = facts.get("mode") == "extractive"
     except httpx.HTTPError as error:
         what = "broke off" if result.answer else "does not answer"
         raise AskdocsError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from askdocs import eval_report, eval_sweep, home
+from askdocs import eval_check, eval_report, eval_sweep, home
 from askdocs.options import (
     FolderOption,
     GatewayOption,
@@ -29,6 +29,7 @@ app = typer.Typer(
     help="Measure models and RAG on the same questions, and decide what may be promoted.",
     no_args_is_help=True,
 )
+app.command()(eval_check.check)
 app.command()(eval_report.report)
 app.command()(eval_report.compare)
 app.command()(eval_report.gate)

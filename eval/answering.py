@@ -9,7 +9,7 @@ import httpx
 from gateway.engine import Engine
 from gateway.grounding import prompt, quote
 from gateway.grounding.confidence import mean_logprob
-from gateway.grounding.excerpt import Excerpt, beginning
+from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.support import Idf, SentenceGate, Support
 from gateway.wiki.page import Page, Section
 
@@ -41,15 +41,14 @@ async def answer(
     quoting: bool,
     max_tokens: int = 80,
 ) -> Said:
-    """Ask `question` with these pages in front, and the section that fits it best beside it.
+    """Ask `question` with these pages in front; quotations are from `section`.
 
     Raises:
         httpx.HTTPError, AskdocsError: the engine is away.
     """
-    tokens = sum(excerpt.tokens for excerpt in excerpts)
     request: dict[str, Any] = {
         "model": (await engine.model()).id,
-        "messages": prompt.render(excerpts, question, focus=beginning(section, tokens)),
+        "messages": prompt.render(excerpts, question),
         "max_tokens": max_tokens,
         "temperature": 0,
         "logprobs": True,

@@ -23,7 +23,7 @@ import httpx
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
 from gateway.grounding import prompt, quote
-from gateway.grounding.excerpt import Excerpt, beginning
+from gateway.grounding.excerpt import Excerpt
 from gateway.sources import folder
 from gateway.wiki.page import Page, Section
 
@@ -117,7 +117,7 @@ async def long_pages(docs: Path, url: str, tokens: int, count: int) -> list[Page
 
 
 async def _ask(engine: Engine, excerpt: Excerpt, section: Section, quoting: bool) -> Asked:
-    messages = prompt.render([excerpt], section.heading, focus=beginning(section, excerpt.tokens))
+    messages = prompt.render([excerpt], section.heading)
     body: dict[str, Any] = {
         "model": (await engine.model()).id,
         "messages": messages,

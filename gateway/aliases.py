@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from gateway import audit, threads
-from gateway.config import Alias
+from gateway.config import Alias, Checking
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
 
@@ -60,6 +60,7 @@ class Route:
     """What models are told before the question."""
     sources: tuple[str, ...] = ()
     """The wikis that answers stand on; all of them when empty."""
+    check: Checking = "mark"
 
     def with_last(self, name: str) -> "Route":
         """The same, but that model is asked last."""
@@ -96,6 +97,7 @@ class Table:
             alias.first_byte,
             alias.instructions or "",
             alias.sources,
+            alias.check,
         )
 
     def _candidates(self, name: str, point: float) -> list[str]:

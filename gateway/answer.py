@@ -9,98 +9,33 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.aliases import BASE, DOCS
+from gateway.answering.check import Check, Scorer
+from gateway.answering.choice import Choice, Ending, Held, Written
+from gateway.answering.facts import CITED
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import Rest, Said, Transform
 from gateway.api.usage_sum import UsageSum
 from gateway.asked import Asked
-from gateway.config import GatewaySettings
+from gateway.config import Checking, GatewaySettings
 from gateway.dispatch import Call, Opened, stated
 from gateway.fleet import Served
-from gateway.grounding import prompt, quote
-from gateway.grounding.cite import Citations, Span, quoted
-from gateway.grounding.confidence import CAUTION, confidence, mean_logprob
-from gateway.grounding.excerpt import Excerpt, beginning
+from gateway.grounding import prompt
+from gateway.grounding.cite import quoted
+from gateway.grounding.confidence import CAUTION, confidence
+from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute
-from gateway.grounding.support import SentenceGate, Support
 from gateway.http import DONE, ApiError, EventReader, broken_off, dump, event, parse_object
 from gateway.stream import with_tokens
 from gateway.tracing import Span as TraceSpan
-from gateway.wiki.page import Page, Section
+from gateway.wiki.page import Page
 
 log = logging.getLogger("askdocs.gateway")
 
 
 # The instructions, the delimiters and the chat template around pages and question, in tokens.
 FRAME = 150
-# The engines that tell probabilities, also of tokens that a grammar allowed.
-_TELLING = ("llama.cpp", "vllm")
 _NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-
-
-class Choice:
-    """One of the answers to a request, as it comes: what may go out, and what it rests on."""
-
-    def __init__(self, gate: SentenceGate, citations: Citations) -> None:
-        self.gate = gate
-        self.heard = ""
-        """What the engine has said."""
-        self.sent = ""
-        """What the client has got."""
-        self._citations = citations
-        self._passed = 0
-        self._begun = False
-        self._logprobs: list[dict[str, Any]] = []
-        self._unsent = 0
-
-    def feed(self, text: str) -> str:
-        """Take more of the answer, return what may go out now."""
-        self.heard += text
-        return self._out() if self.gate.feed(text) else ""
-
-    def close(self, cut: bool) -> str:
-        """The answer ends; `cut`: at its greatest length."""
-        self.gate.close(cut)
-        if not self.gate.passed.strip():
-            return prompt.REFUSAL
-        return self._out().rstrip()
-
-    def _out(self) -> str:
-        """The sentences that have passed, with links that work from anywhere."""
-        out = ""
-        for sentence in self.gate.sentences[self._passed :]:
-            rests_on = self._citations.of(sentence) if "](" in sentence else None
-            shown = absolute(sentence, rests_on[0]) if rests_on else sentence
-            shown = shown if self._begun else shown.lstrip()
-            self._begun = self._begun or bool(shown)
-            self._citations.add(sentence, shown)
-            out += shown
-        self._passed = len(self.gate.sentences)
-        return out
-
-    def hear(self, logprobs: Any) -> None:
-        """The probabilities of tokens, as an engine tells them."""
-        content = logprobs.get("content") if isinstance(logprobs, dict) else None
-        if isinstance(content, list):
-            self._logprobs += [token for token in content if isinstance(token, dict)]
-
-    def tell(self) -> dict[str, Any]:
-        """The probabilities that the client has not been told yet."""
-        told, self._unsent = self._logprobs[self._unsent :], len(self._logprobs)
-        return {"content": told}
-
-    @property
-    def logprob(self) -> float | None:
-        """The mean of the first sentence's tokens, in nats."""
-        return mean_logprob(self._logprobs, self.gate.first)
-
-    def spans(self, length: int) -> list[Span]:
-        """What each part of a text of `length` rests on; nothing under a refusal."""
-        return [] if self.gate.refused else self._citations.within(length)
-
-    def sections(self) -> list[tuple[Page, Section]]:
-        """What the answer rests on most, first; nothing under a refusal."""
-        return [] if self.gate.refused else self._citations.sections()
 
 
 class Answer(Transform):
@@ -117,20 +52,22 @@ class Answer(Transform):
         plan: Plan,
         room: int,
         keeps_text: bool,
+        scorer: Scorer | None = None,
     ) -> None:
-        """`room`: tokens for the answer. `keeps_text`: for the log."""
+        """`room`: tokens for the answer. `keeps_text`: for the log. `scorer` checks, too."""
         self._settings = settings
         self._asked = asked
         self._grounds = grounds
         self._plan = plan
         self._room = room
-        self._focus = grounds.focus
-        quoting = self._focus if self._settings.answers == "quote" else None
-        self._grammar = quote.grammar(quoting) if quoting else ""
-        self._quoted: dict[str, bool] = {}  # by model: an engine may have no grammars
-        self._is_quoting = False
         self._model = DOCS
-        self._support = Support(grounds.excerpts, asked.question, grounding.index.idf)
+        self._idf = grounding.index.idf
+        is_checked = asked.plain and bool(grounds.excerpts)
+        self._checking: Checking = plan.route.check if is_checked else "off"
+        self._scorer = scorer
+        self._prefix: list[prompt.Message] = []
+        self._ended: list[tuple[dict[str, Any], dict[str, Any], Choice]] = []
+        self._last: dict[str, Any] = {}  # the chunk that came last
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._began = time.monotonic()
@@ -172,11 +109,19 @@ class Answer(Transform):
     @property
     def is_enough(self) -> bool:
         """The engine would go on; it stops when its client leaves."""
-        return self._is_over and any(choice.gate.stopped for choice in self._choices)
+        return self._is_over and any(choice.stopped for choice in self._choices)
+
+    @property
+    def settles(self) -> bool:
+        return self._is_over and bool(self._ended)
+
+    @property
+    def holds(self) -> bool:
+        return self._checking == "hold"
 
     def start(self) -> bytes:
         self._announce()
-        if not self._grounds.excerpts:
+        if not self._grounds.excerpts and self._asked.plain:
             self._is_over = True
             return b"".join(self._refusal_chunks()) if self._asked.stream else self._refusal()
         if self._asked.stream and self._asked.progress:
@@ -193,7 +138,6 @@ class Answer(Transform):
         self._events = EventReader()
         self._error = None
         if is_anew:
-            self._is_quoting = self._quoted.get(opened.served.name, False)
             number = self._plan.copies
             self._choices = [self._choice() for _ in range(number)]
             self._going_on = set(range(number))
@@ -216,7 +160,7 @@ class Answer(Transform):
     def said(self) -> Said | None:
         if not any(choice.heard for choice in self._choices):
             return Said("", 0)
-        if len(self._choices) > 1 or self._is_quoting or self._asked.logprobs:
+        if len(self._choices) > 1 or self._asked.logprobs:
             return None if any(choice.sent for choice in self._choices) else self._anew()
         if self._error:
             return None
@@ -235,7 +179,7 @@ class Answer(Transform):
         usage = self._usage() or self._estimated()
         return (event(self._chunk([], usage=usage)) if self._asked.usage else b"") + DONE
 
-    def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes) -> bytes:
         response = parse_object(body)
         self._sum.add(response)
         response["model"] = self._model
@@ -243,14 +187,41 @@ class Answer(Transform):
             message = choice.get("message", {})
             said.hear(choice.get("logprobs"))
             self._tell(choice, said)
-            text = said.feed(message.get("content") or "")
-            text += said.close(cut=choice.get("finish_reason") == "length")
-            said.sent = text = text.strip()
-            message["annotations"] = self._annotations(said, len(text))
-            message["content"] = text + self._doubt(said)
-            response["askdocs"] = self._facts(said)
+            said.feed(message.get("content") or "")
+            await said.release()
+            await said.rest()
+            ending = await said.end()
+            if message.get("content") or said.sent:
+                message["content"] = said.sent
+            message["annotations"] = self._annotations(ending)
+            response["askdocs"] = self._facts(ending, said.sent)
         self._report(response.get("askdocs", {}))
         return dump(response)
+
+    async def release(self) -> bytes:
+        out = b""
+        for number in sorted(self._going_on):
+            said = self._choices[number]
+            text = await said.release()
+            choice: dict[str, Any] = {"index": number, "delta": {"content": text}}
+            if text:
+                out += self._passed(self._last, [{**choice, "finish_reason": None}])
+            if said.stopped:
+                self._going_on.discard(number)
+                end = {"index": number, "finish_reason": "stop"}
+                self._ended.append((self._last, end, said))
+        self._is_over = not self._going_on
+        return out
+
+    async def settle(self) -> bytes:
+        out = b""
+        for chunk, choice, said in self._ended:
+            text = await said.rest()
+            last = {**chunk}
+            self._finish(choice, said, await said.end(), last, text)
+            out += self._passed(last, [choice])
+        self._ended = []
+        return out
 
     def _event(self, data: bytes) -> bytes:
         chunk = parse_object(data)
@@ -259,21 +230,32 @@ class Answer(Transform):
         self._sum.add(chunk)
         for name in ("usage", "timings"):
             chunk.pop(name, None)
+        self._last = {**chunk, "choices": []}
         kept = []
         for choice in chunk.get("choices", []):
             number = choice.get("index", 0)
             if number not in self._going_on:
                 continue
             self._pieces += 1
-            if self._pass_on(choice, self._choices[number], chunk):
-                kept.append(choice)
+            said = self._choices[number]
+            goes_out = self._pass_on(choice, said, chunk)
             if choice.get("finish_reason"):
                 self._going_on.discard(number)
-        if not kept:
+                if said.waits:
+                    end = {"index": number, "finish_reason": choice["finish_reason"]}
+                    self._ended.append((self._last, end, said))
+                    choice["finish_reason"] = None
+            if goes_out:
+                kept.append(choice)
+        return self._passed(chunk, kept)
+
+    def _passed(self, chunk: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
+        """The event of what may go out of a chunk."""
+        if not choices:
             return b""
         self._has_begun = True
         head = {"id": self._id, "created": self._created, "model": self._model}
-        return event({**chunk, **head, "choices": kept})
+        return event({**chunk, **head, "choices": choices})
 
     def _usage(self) -> dict[str, Any] | None:
         """As the engine states it."""
@@ -282,10 +264,7 @@ class Answer(Transform):
 
     def _prompt_tokens(self) -> int:
         """About, for an answer that was ended before the engine stated it."""
-        spoken = len(self._asked.question) + len(
-            beginning(self._focus, self._grounds.tokens) if self._focus else ""
-        )
-        return self._grounds.tokens + FRAME + spoken // 4
+        return self._grounds.tokens + FRAME + len(self._asked.question) // 4
 
     def _estimated(self) -> dict[str, int]:
         prompt, completion, _ = self.tokens
@@ -303,25 +282,32 @@ class Answer(Transform):
             delta.pop("role", None)
         elif "role" in delta:
             self._roles.add(number)
-        if self._asked.logprobs or not said.gate.first:
+        if self._asked.logprobs:
             said.hear(choice.get("logprobs"))
         text = said.feed(self._rest.text(delta.get("content") or ""))
-        if choice.get("finish_reason") or said.gate.stopped:
-            text = (text + said.close(cut=choice.get("finish_reason") == "length")).rstrip()
-            choice["finish_reason"] = choice.get("finish_reason") or "stop"
-            said.sent += text
-            delta["annotations"] = self._annotations(said, len(said.sent))
-            delta["content"] = text + self._doubt(said)
-            chunk["askdocs"] = self._facts(said)
-            self._tell(choice, said)
-            self._report(chunk["askdocs"])
+        if choice.get("finish_reason") and not said.waits:
+            self._finish(choice, said, Ending(False, ""), chunk, text)
             return True
-        delta["content"] = text
-        said.sent += text
-        if not (text or delta.get("role")):
-            return False
+        if text or "content" in delta:
+            delta["content"] = text
         self._tell(choice, said)
-        return True
+        return bool(text or any(value for name, value in delta.items() if name != "content"))
+
+    def _finish(
+        self,
+        choice: dict[str, Any],
+        said: Choice,
+        ending: Ending,
+        chunk: dict[str, Any],
+        text: str = "",
+    ) -> None:
+        """Make of `choice` and `chunk` the last ones of an answer, with the rest of its `text`."""
+        delta = choice.setdefault("delta", {})
+        delta["annotations"] = self._annotations(ending)
+        delta["content"] = text
+        chunk["askdocs"] = self._facts(ending, said.sent)
+        self._tell(choice, said)
+        self._report(chunk["askdocs"])
 
     def _tell(self, choice: dict[str, Any], said: Choice) -> None:
         """Probabilities are asked for in any case, and told to those who asked for them."""
@@ -330,17 +316,10 @@ class Answer(Transform):
             choice["logprobs"] = said.tell()
 
     def _choice(self) -> Choice:
-        gate = SentenceGate(self._support, self._settings.support, self._is_quoting)
-        only = self._quoted_section() if self._is_quoting else None
-        return Choice(gate, Citations(self._support, only))
-
-    def _quoted_section(self) -> tuple[Page, Section] | None:
-        """The section that the grammar is of, and its page."""
-        for part in self._grounds.excerpts:
-            if any(section is self._focus for section in part.sections):
-                assert self._focus is not None
-                return part.page, self._focus
-        return None
+        if self._checking == "off":
+            return Written(None)
+        check = Check(self._grounds.excerpts, self._idf, self._scorer, self._prefix)
+        return Held(check) if self._checking == "hold" else Written(check)
 
     async def _body(self, served: Served) -> dict[str, Any]:
         request = dict(self._plan.request)
@@ -353,44 +332,30 @@ class Answer(Transform):
             self._asked.question,
             self._asked.history,
             self._asked.client_system,
-            beginning(self._focus, self._grounds.tokens) if self._focus else "",
             self._plan.route.instructions,
         )
+        self._prefix = request["messages"][:1]
         if self._asked.stream:
             request["stream_options"] = {"include_usage": True}
             request |= served.engine.telling() if served.engine else {}
-        constraint = await served.engine.constraint(self._grammar) if served.engine else {}
-        self._quoted[served.name] = bool(constraint)
-        if not self._asked.logprobs and served.engine and await served.engine.kind() in _TELLING:
-            # One alternative: without a number llama.cpp sends twenty with every token.
-            request |= {"logprobs": True, "top_logprobs": 1}
-        return {**request, **constraint}
+        return request
 
-    def _confidence(self, said: Choice) -> float:
-        return confidence(replace(self._grounds.signals, logprob=said.logprob))
-
-    def _doubt(self, said: Choice) -> str:
-        """What is said behind an answer of little confidence, for clients that read only text."""
-        if said.gate.refused or not self._asked.plain or self._confidence(said) >= CAUTION:
-            return ""
-        return f"\n\n{prompt.DOUBT}"
-
-    def _annotations(self, said: Choice, length: int) -> list[dict[str, Any]]:
-        """OpenAI's `url_citation` annotations of a text of `length`; none under a refusal."""
+    def _annotations(self, ending: Ending) -> list[dict[str, Any]]:
+        """OpenAI's `url_citation` annotations: only what is supported is cited."""
         return [
             {
                 "type": "url_citation",
                 "url_citation": {
-                    "url": span.page.section_url(span.section),
-                    "title": span.page.title,
-                    "start_index": span.start,
-                    "end_index": span.end,
+                    "url": page.section_url(section),
+                    "title": page.title,
+                    "start_index": start,
+                    "end_index": end,
                 },
             }
-            for span in said.spans(length)
+            for start, end, page, section in ending.cited
         ]
 
-    def _sources(self, said: Choice) -> list[dict[str, Any]]:
+    def _sources(self, ending: Ending) -> list[dict[str, Any]]:
         return [
             {
                 "title": page.title,
@@ -398,22 +363,42 @@ class Answer(Transform):
                 "url": page.section_url(section),
                 "quote": absolute(quoted(section, page), page),
             }
-            for page, section in said.sections()
+            for page, section in ending.sections()
         ]
 
-    def _facts(self, said: Choice | None) -> dict[str, Any]:
-        refused = said is None or said.gate.refused
+    def _references(self, text: str) -> list[dict[str, Any]]:
+        """The sections that a writer cites by number: what `[2]` in its text means."""
+        cited = {int(number) for number in CITED.findall(text)}
+        return [
+            {
+                "number": number,
+                "title": page.title,
+                "section": " › ".join(section.path),
+                "url": page.section_url(section),
+            }
+            for number, page, section in prompt.numbered(self._grounds.excerpts)
+            if number in cited
+        ]
+
+    def _facts(self, ending: Ending, text: str = "") -> dict[str, Any]:
+        if not self._grounds.excerpts:
+            ending = replace(ending, refused=True, reason="no_page")
         facts: dict[str, Any] = {
             "model": self._people_call_it(),
-            "answers": "quote" if self._is_quoting else "write",
-            "refused": refused,
+            "mode": "generative",
+            "refused": ending.refused,
+            "reason": ending.reason,
+            "verdict": ending.verdict,
+            "claims": [claim.shown() for claim in ending.claims],
+            "cut": ending.cut,
             "confidence": None,
             "caution": False,
-            "sources": [] if said is None else self._sources(said),
+            "sources": self._sources(ending),
+            "references": self._references(text),
             "pages": [_link(page) for page in self._grounds.best],
         }
-        if said is not None and not refused:
-            sure = self._confidence(said)
+        if not ending.refused:
+            sure = confidence(self._grounds.signals)
             facts |= {"confidence": round(sure, 2), "caution": sure < CAUTION}
         return facts
 
@@ -446,7 +431,7 @@ class Answer(Transform):
 
     def _refusal(self) -> bytes:
         message = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
-        facts = self._facts(None)
+        facts = self._facts(Ending(True, "no_page"))
         self._report(facts)
         whole = {
             **self._chunk([{"index": 0, "message": message, "finish_reason": "stop"}]),
@@ -458,7 +443,7 @@ class Answer(Transform):
 
     def _refusal_chunks(self) -> list[bytes]:
         delta = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
-        facts = self._facts(None)
+        facts = self._facts(Ending(True, "no_page"))
         self._report(facts)
         last = self._chunk([{"index": 0, "delta": delta, "finish_reason": "stop"}], askdocs=facts)
         usage = [event(self._chunk([], usage=_NO_USAGE))] if self._asked.usage else []

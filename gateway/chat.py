@@ -18,6 +18,7 @@ from gateway.fleet import Served
 from gateway.grounding.excerpt import FOCUS
 from gateway.grounding.ground import Count, Grounding, Grounds
 from gateway.grounding.neutral import neutral
+from gateway.grounding.prompt import NUMBER
 from gateway.http import ApiError
 from gateway.routing.token_budget import TokenBudget, wanted
 from gateway.tracing import Span
@@ -137,7 +138,10 @@ class Chat:
             shares.warm_page,
             route.sources,
         )
-        return grounds, shares.answer
+        if context is None:
+            return grounds, shares.answer
+        numbers = NUMBER * sum(len(part.sections) for part in grounds.excerpts)
+        return grounds, max(16, min(shares.answer, context - fixed - grounds.tokens - numbers))
 
     def _shares(self, context: int | None, fixed: int, length: int) -> Shares:
         """Who gets how much of a context with `fixed` tokens in it, beside which `length` are
@@ -147,6 +151,8 @@ class Chat:
             return Shares(budget, warm_page, length)
         # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter of
         # course, and the pages come first.
-        answer = min(length, max(self._settings.max_tokens, context - fixed - budget))
+        # Of a small context the pages have most.
+        own = min(self._settings.max_tokens, context // 4)
+        answer = min(length, max(own, context - fixed - budget))
         left = context - fixed - answer
         return Shares(min(budget, left), min(warm_page, left), answer)

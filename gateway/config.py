@@ -11,6 +11,7 @@ from gateway.settings import Hosts, Section
 # "@" is for versions: docs@v7. A slash would be read as a provider by some clients.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$"
 LONGEST = 20_000  # characters of an alias's instructions
+Checking = Literal["mark", "hold", "off"]
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -58,6 +59,11 @@ class Alias(BaseModel):
         (), description="Models or aliases that are asked in this order when the target fails."
     )
     grounding: bool = Field(False, description="Do answers stand on pages of the wiki?")
+    check: Checking = Field(
+        "mark",
+        description="mark: answers stream, and what the pages do not support is marked at the end;"
+        " hold: only sentences that they support go out; off: nothing is checked.",
+    )
     sources: tuple[str, ...] = Field(
         (),
         description="Wikis that they stand on, by their names in `askdocs docs stats`; else all.",
@@ -187,7 +193,7 @@ class GatewaySettings(Section):
         None, gt=0, description="Measured tokens per second that the engine reads; for estimates."
     )
     max_tokens: int = Field(
-        256, ge=16, description="Length of a grounded answer, in tokens, when none is named."
+        1024, ge=16, description="Length of a grounded answer, in tokens, when none is named."
     )
     max_output: int = Field(
         4096, ge=16, description="Length of any other answer, in tokens, when none is named."
@@ -196,13 +202,6 @@ class GatewaySettings(Section):
         False,
         description="Serve /llms.txt and /llms-full.txt without a key, with all that docs stands"
         " on: for wikis that everybody may read.",
-    )
-    support: float = Field(
-        0.6,
-        ge=0,
-        le=1,
-        description="Share of a sentence's content words that the page must have, or the sentence"
-        " is held back. 0 lets everything through.",
     )
     answers: Literal["write", "quote"] = Field(
         "write",

@@ -216,3 +216,14 @@ def is_behind_the_edge(port: int) -> bool:
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
         return b'"code": "invalid_http"' in connection.makefile("rb").read()
+
+
+@contextmanager
+def writer(folder: Path, file: Path, *, gap: float = 0.0) -> Iterator[str]:
+    """A recorded writer that answers from `file`: the base URL of its API."""
+    port = free_port()
+    argv = [sys.executable, "-m", "eval.bench.writer", str(file)]
+    argv += ["--port", str(port), "--gap", str(gap)]
+    with _process(argv, {"PYTHONPATH": str(REPO)}, folder / f"writer-{port}.log") as process:
+        _until(lambda: _is_up(f"http://127.0.0.1:{port}/v1/models"), process, 60)
+        yield f"http://127.0.0.1:{port}/v1"

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from eval.rows import Row
-from gateway.grounding.excerpt import Excerpt, beginning, spoken
+from gateway.grounding.excerpt import Excerpt, spoken
 from gateway.grounding.ground import Grounding
 from gateway.grounding.neutral import neutral
 from gateway.grounding.prompt import REFUSAL, Message, instructed, render
@@ -166,13 +166,10 @@ class Examples:
     def _example(
         self, row: Row, kind: str, excerpts: list[Excerpt], answer: str, **more: Any
     ) -> Example:
-        section = self._grounding.focus(excerpts, row.question)
-        tokens = sum(part.tokens for part in excerpts)
-        beside = beginning(section, tokens) if section else ""
         example = Example(
             row,
             kind,
-            render(excerpts, row.question, focus=beside, instructions=self._instructions),
+            render(excerpts, row.question, instructions=self._instructions),
             _answer(answer),
             pages=tuple(part.page.path for part in excerpts),
             openings=tuple(map(opening, excerpts)),

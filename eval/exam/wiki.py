@@ -8,7 +8,7 @@ from urllib.parse import urldefrag
 
 from gateway.engine import Engine, estimates
 from gateway.errors import AskdocsError
-from gateway.grounding.excerpt import Excerpt, beginning
+from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.prompt import Message, render
 from gateway.grounding.support import Support
@@ -75,11 +75,8 @@ class Wiki:
         return sum(await self._grounding.counts(self._by_path[path]))
 
     def prompt(self, excerpts: Sequence[Excerpt], question: str) -> list[Message]:
-        """As the product asks: the part that fits best is repeated beside the question."""
-        section = self._grounding.focus(excerpts, question)
-        tokens = sum(excerpt.tokens for excerpt in excerpts)
-        beside = beginning(section, tokens) if section else ""
-        return render(excerpts, question, focus=beside, instructions=self._instructions)
+        """As the product asks."""
+        return render(excerpts, question, instructions=self._instructions)
 
     def cited(self, excerpts: Sequence[Excerpt], question: str, answer: str) -> tuple[str, ...]:
         """The page that an answer rests on most, found as the product finds its sources."""

@@ -50,6 +50,18 @@ def _ref(name: str) -> Schema:
 
 _USAGE = _object({"prompt_tokens": _COUNT, "total_tokens": _COUNT}, completion_tokens=_COUNT)
 _PAGE = _object({"title": _TEXT, "url": _TEXT})
+_VERDICT = {"enum": ["supported", "unsupported", "contradicted", "none"]}
+_CLAIM = _object(
+    {
+        "start": _COUNT,
+        "end": _COUNT,
+        "verdict": _VERDICT,
+        "reason": _TEXT,
+        "source": _TEXT,
+        "score": _or_null(_NUMBER),
+    }
+)
+_REFERENCE = _object({"number": _COUNT, "title": _TEXT, "section": _TEXT, "url": _TEXT})
 _SOURCE = _object({"title": _TEXT, "url": _TEXT, "section": _TEXT, "quote": _TEXT})
 _SCHEMAS: dict[str, Schema] = {
     "Error": _object(
@@ -88,8 +100,13 @@ _SCHEMAS: dict[str, Schema] = {
     "Askdocs": _object(
         {
             "model": _TEXT,
-            "answers": {"enum": ["write", "quote"]},
+            "mode": {"enum": ["extractive", "generative"]},
             "refused": {"type": "boolean"},
+            "reason": {"enum": ["", "no_page", "model", "unsupported"]},
+            "verdict": _VERDICT,
+            "claims": _list(_CLAIM),
+            "cut": {"type": "boolean"},
+            "references": _list(_REFERENCE),
             "sources": _list(_SOURCE),
             "pages": _list(_PAGE),
         },

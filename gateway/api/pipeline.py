@@ -242,6 +242,10 @@ class _Answering:
                 await body.send(begun)
             if not transform.is_over:
                 last = await self._pass_on(await self._opening(), body)
+                if transform.settles:
+                    if last:
+                        await body.send(last)
+                    last = await transform.settle()
             else:
                 last = b""
             await body.end(last + transform.end())
@@ -287,6 +291,14 @@ class _Answering:
             return transform.feed(data)
 
         try:
+            if transform.holds:
+                async for chunk in opened.chunks():
+                    out = feed(chunk) + await transform.release()
+                    if out:
+                        await body.send(out)
+                    if transform.is_enough:
+                        break
+                return b""
             writer = self._context.scope.get("extensions", {}).get(WRITER)
             if (
                 writer is not None
@@ -335,7 +347,7 @@ class _Answering:
             try:
                 self._begin(opened)
                 self._transform.begin(opened, rest)
-                return self._transform.whole(await opened.body(self._plan.copies))
+                return await self._transform.whole(await opened.body(self._plan.copies))
             except LaneError:
                 error = broken_off()
             except ApiError as stated:

@@ -117,7 +117,7 @@ class Plain(Transform):
     def end(self) -> bytes:
         return DONE if self._is_complete and not self._stream.is_whole else self._stream.end()
 
-    def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes) -> bytes:
         try:
             said = orjson.loads(body)
         except ValueError:

@@ -41,7 +41,7 @@ class Transform:
     """Turns one answer of a model into the client's. Has the facts for the record at its end.
 
     The pipeline calls `start`; unless that was all (`is_over`), `begin` for each engine that
-    answers, then `feed` and at last `end` for a stream, or `whole`.
+    answers, then `feed` and at last `settle` and `end` for a stream, or `whole`.
     """
 
     keeps_alive = False
@@ -75,6 +75,16 @@ class Transform:
         """Need the rest of the engine's bytes not be read?"""
         return False
 
+    @property
+    def holds(self) -> bool:
+        """Is `release` to be awaited behind each `feed`?"""
+        return False
+
+    @property
+    def settles(self) -> bool:
+        """Is `settle` to be awaited when all of the answer has come?"""
+        return False
+
     def start(self) -> bytes:
         """What goes out before a model is asked: events, or a whole answer that needs none."""
         return b""
@@ -87,6 +97,14 @@ class Transform:
         """The client's events that the engine's bytes complete. Never raises."""
         raise NotImplementedError
 
+    async def release(self) -> bytes:
+        """The client's events of what was held, and is checked now. Raises ApiError."""
+        return b""
+
+    async def settle(self) -> bytes:
+        """The client's events about an answer all of which has come. Raises ApiError."""
+        return b""
+
     def said(self) -> Said | None:
         """What the engine that broke off had said. None: nobody can go on with it."""
         raise NotImplementedError
@@ -95,6 +113,6 @@ class Transform:
         """The last events of a stream: an error, unless the answer is whole."""
         raise NotImplementedError
 
-    def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes) -> bytes:
         """The client's whole answer. Raises ApiError."""
         raise NotImplementedError

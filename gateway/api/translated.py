@@ -94,7 +94,7 @@ class Translated(Transform):
             said["sequence_number"] = self._number + 1
         return b"event: error\ndata: %b\n\n" % orjson.dumps(said)
 
-    def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes) -> bytes:
         self._read(body)
         return self._out(body)
 

@@ -59,15 +59,23 @@ class Excerpt:
         if self.is_whole:
             return self.page.text
         shown = []
+        for section, above in self.placed:
+            shown += [f"({above})", section.text] if above else [section.text]
+        return "\n\n".join(shown)
+
+    @property
+    def placed(self) -> list[tuple[Section, str]]:
+        """Each section with the headings that it stood under, where it is out of its place."""
+        if self.is_whole:
+            return [(section, "") for section in self.sections]
+        found = []
         before: tuple[str, ...] = ()
         for section in self.sections:
-            # A section out of its place keeps the headings that it stood under.
             above = section.path[:-1]
-            if above and above != before[: len(above)]:
-                shown.append(f"({' › '.join(above)})")
+            is_apart = bool(above) and above != before[: len(above)]
             before = section.path
-            shown.append(section.text)
-        return "\n\n".join(shown)
+            found.append((section, " › ".join(above) if is_apart else ""))
+        return found
 
 
 def pieces(page: Page, counts: Sequence[int], budget: int) -> list[Piece]:

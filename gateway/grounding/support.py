@@ -24,6 +24,8 @@ Idf = Callable[[Iterable[str]], dict[str, float]]
 
 # What must be on the page to the letter: numbers with two digits or more, addresses, option names.
 _EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
+# The share of a sentence's content words that the page must have.
+LEAST = 0.6
 # Sentences of the page that are read together with a sentence of the answer.
 WINDOW = 3
 # Lines of code that come again, one behind the other, are a loop.
@@ -98,7 +100,7 @@ class SentenceGate:
     code, the code is closed, or what is put under the answer would be code.
     """
 
-    def __init__(self, support: Support, least: float, quoting: bool = False) -> None:
+    def __init__(self, support: Support, least: float = LEAST, quoting: bool = False) -> None:
         """`quoting`: the answer is made of the page's sentences, of which none is a refusal."""
         self._support = support
         self._least = least

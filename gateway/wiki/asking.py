@@ -79,13 +79,21 @@ def asked_stems(question: str) -> list[str]:
     return [stem(word) for word in asked_words(question)]
 
 
+def language(text: str) -> str:
+    """The language of `text`, of those whose stop words are listed; "" for English and others."""
+    return _language(words(text))
+
+
 def _of_its_language(question: str) -> frozenset[str]:
     """The stop words of the language of which most stand in `question`; none for English."""
-    said = words(question)
+    return _STOP_WORDS.get(_language(words(question)), frozenset())
+
+
+def _language(said: list[str]) -> str:
     most = max(_LEAST - 1, sum(word in STOP_WORDS for word in said))
-    found: frozenset[str] = frozenset()
-    for stop_words in _STOP_WORDS.values():
+    found = ""
+    for name, stop_words in _STOP_WORDS.items():
         count = sum(word in stop_words for word in said)
         if count > most:
-            most, found = count, stop_words
+            most, found = count, name
     return found

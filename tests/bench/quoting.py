@@ -56,7 +56,7 @@ async def main() -> None:
             excerpts = [Excerpt(page, page.sections, 0)]
             section = focus(excerpts, question, found.idf(stems(question)))
             assert section is not None
-            messages = prompt.render(excerpts, question, focus=beginning(section))
+            messages = prompt.render(excerpts, f"{beginning(section)}\n\nQuestion: {question}")
             written = answer(options.engine, messages, {})
             gate = SentenceGate(Support(excerpts, question, found.idf), 0.6)
             gate.feed(written)

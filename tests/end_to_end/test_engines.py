@@ -40,7 +40,7 @@ def test_a_server_that_runs_already_answers_and_is_left_running(
         url = f"{status['parts']['gateway']['url']}/chat/completions"
         reply = httpx.post(url, json=body, headers=headers, timeout=120).json()
         assert reply["askdocs"]["model"] == "their-model"
-        assert reply["askdocs"]["answers"] == "write"
+        assert reply["askdocs"]["mode"] == "generative"
         assert reply["askdocs"]["pages"][0]["title"] == "Travel"
     assert httpx.get(f"{elsewhere}/models").status_code == 200
 

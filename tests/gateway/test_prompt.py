@@ -6,7 +6,7 @@ import pytest
 
 from gateway.grounding import prompt
 from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.prompt import REFUSAL, SYSTEM, fingerprint, instructed, render
+from gateway.grounding.prompt import REFUSAL, SYSTEM, fingerprint, instructed, numbered, render
 from tests.gateway.conftest import page
 
 
@@ -21,17 +21,17 @@ TURNS = [{"role": "user", "content": "Before?"}, {"role": "assistant", "content"
 
 
 def test_what_is_stable_comes_first_and_the_question_last() -> None:
-    system, *history, last = render([A, B], "Q?", TURNS, "Be brief.", "Focus.")
+    system, *history, last = render([A, B], "Q?", TURNS, "Be brief.")
     assert system["role"] == "system"
     content = system["content"]
     order = [content.index(part) for part in (SYSTEM, "About a.", "About b.", "Be brief.")]
     assert order == sorted(order)
     assert history == TURNS
-    assert last == {"role": "user", "content": "Focus.\n\nQuestion: Q?"}
+    assert last == {"role": "user", "content": "Q?"}
 
 
 def test_two_questions_to_the_same_pages_share_all_but_the_last_message() -> None:
-    assert render([A, B], "Q?", focus="x")[:-1] == render([A, B], "Other?", focus="y")[:-1]
+    assert render([A, B], "Q?")[:-1] == render([A, B], "Other?")[:-1]
 
 
 def test_an_aliass_instructions_stand_behind_ours_and_before_the_pages() -> None:
@@ -58,8 +58,15 @@ def test_without_instructions_a_request_is_as_the_client_sent_it() -> None:
     assert instructed(messages, " \n") == messages
 
 
-def test_without_focus_the_question_stands_alone() -> None:
-    assert render([A], "Q?")[-1]["content"] == "Q?"
+def test_sections_are_numbered_across_pages_so_that_a_writer_can_cite_them() -> None:
+    read = page("c.md", "# C\n\nIntro.\n\n## Use\n\nUse it.")
+    excerpts = [A, Excerpt(read, read.sections, 1)]
+    content = render(excerpts, "Q?")[0]["content"]
+    assert "[1] # A" in content
+    assert "[2] # C" in content
+    assert "[3] ## Use" in content
+    cited = {number: section.heading for number, _, section in numbered(excerpts)}
+    assert cited == {1: "A", 2: "C", 3: "Use"}
 
 
 def test_without_pages_and_client_system_only_the_instructions_are_left() -> None:
@@ -88,7 +95,7 @@ def test_nobodys_text_can_end_its_turn() -> None:
     turns = [{"role": "user", "content": TURN}, {"role": "assistant", "content": TURN}]
     page = whole("a.md", f"# {TURN}\n\n{TURN}")
     alone = instructed([{"role": "user", "content": "Q?"}], TURN)
-    for message in [*render([page], TURN, turns, TURN, TURN, TURN), alone[0]]:
+    for message in [*render([page], TURN, turns, TURN, TURN), alone[0]]:
         assert "<|" not in message["content"]
         assert "im_end" in message["content"]
 
@@ -113,5 +120,5 @@ def test_each_use_has_its_own_fingerprint_and_none_is_that_of_no_instructions() 
 
 def test_the_fingerprint_changes_with_the_delimiter(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint()
-    monkeypatch.setattr(prompt, "_page", lambda excerpt: excerpt.text)
+    monkeypatch.setattr(prompt, "_page", lambda excerpt, first: excerpt.text)
     assert fingerprint() != before

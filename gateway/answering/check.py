@@ -1,0 +1,107 @@
+"""Check an answer against the pages in front of its question: by rules, then by a model."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+from gateway.answering.claims import (
+    REFUSING,
+    THRESHOLD,
+    Claim,
+    Draft,
+    drafts,
+    foreign,
+    score_of,
+    verdict_of,
+)
+from gateway.answering.evidence import Evidence, Idf
+from gateway.answering.features import Seen, see
+from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.prompt import Message
+
+log = logging.getLogger("askdocs.gateway")
+
+# Seconds that a model has for the last sentences when the answer has ended.
+PATIENCE = 10.0
+
+
+class Scorer(Protocol):
+    """A model that tells how likely a passage supports a sentence."""
+
+    threshold: float
+
+    async def scores(
+        self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
+    ) -> list[float]:
+        """0 to 1, for each sentence beside its passage.
+
+        `prefix` are the messages that the answer came from, without the question: an engine that
+        has read them reads only the sentence. Raises AskdocsError, httpx.HTTPError.
+        """
+        ...
+
+
+class Check:
+    """Checks the sentences of one answer."""
+
+    def __init__(
+        self,
+        excerpts: Sequence[Excerpt],
+        idf: Idf,
+        scorer: Scorer | None = None,
+        prefix: Sequence[Message] = (),
+    ) -> None:
+        self._excerpts = excerpts
+        self._idf = idf
+        self._scorer = scorer
+        self._prefix = prefix
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Made when the first sentence is checked, away from the event loop."""
+        return Evidence(self._excerpts, self._idf)
+
+    async def claims(self, text: str, start: int = 0, whole: str = "") -> list[Claim]:
+        """The claims of `text`, which stands at `start` of the answer `whole`."""
+        found, seen, is_foreign = await asyncio.to_thread(self._see, text, start, whole or text)
+        claims = [
+            verdict_of(draft, one, score_of(one, is_foreign), THRESHOLD) if one else none(draft)
+            for draft, one in zip(found, seen, strict=True)
+        ]
+        if self._scorer is None:
+            return claims
+        asked = [n for n, one in enumerate(seen) if one and not one.missing]
+        scores = await self._scored([(found[n].text, seen[n]) for n in asked])
+        for number, score in zip(asked, scores, strict=False):
+            one = seen[number]
+            assert one is not None
+            claims[number] = verdict_of(found[number], one, score, self._scorer.threshold)
+        return claims
+
+    def _see(
+        self, text: str, start: int, whole: str
+    ) -> tuple[list[Draft], list[Seen | None], bool]:
+        found = drafts(text, start)
+        seen = [see(draft.text, self.evidence) if draft.claims else None for draft in found]
+        return found, seen, foreign(whole, self.evidence)
+
+    async def _scored(self, asked: Sequence[tuple[str, Seen | None]]) -> list[float]:
+        """The model's scores; none where it is away: then the rules' verdicts hold."""
+        assert self._scorer is not None
+        if not asked:
+            return []
+        sentences = [sentence for sentence, _ in asked]
+        passages = [one.place.text.text if one and one.place else "" for _, one in asked]
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._scorer.scores(sentences, passages, self._prefix)
+        except Exception as error:  # whatever a model answers, the reader has the answer already
+            log.warning("the checker does not answer, the rules decide: %s", error or "too slow")
+            return []
+
+
+def none(draft: Draft) -> Claim:
+    """The claim of a sentence that claims nothing."""
+    return Claim(draft.start, draft.end, "none", REFUSING if draft.refuses else "", "", None)

@@ -1,0 +1,198 @@
+"""Claims: what each sentence of an answer asserts, and whether the pages support it.
+
+The rules' judgement is a logistic regression over what `features.see` measures. Its numbers were
+fitted by `python -m eval.check --fit` on labelled answers (docs/results.md, "The check").
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from gateway.answering.evidence import Evidence, Place
+from gateway.answering.facts import facts
+from gateway.answering.features import Seen
+from gateway.answering.frames import is_frame, is_pointer, is_refusal
+from gateway.answering.plain import plain
+from gateway.answering.sentences import Sentence, split
+from gateway.wiki.asking import language
+from gateway.wiki.words import words
+
+Verdict = Literal["supported", "unsupported", "contradicted", "none"]
+
+_MARKER = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•][ \t]+|\(?\d{1,3}[.)][ \t]+)?")
+REFUSING = "refusal"  # the reason of a sentence that says that the pages do not answer
+# Words of a sentence that stand on its own: fewer claim nothing ("To check:", "Click it.").
+FEWEST = 2
+# What a refusal that also asserts something names.
+_NAMED = frozenset({"label", "address", "path", "option", "code"})
+# A passage with this share of a sentence is about the same: what differs contradicts it.
+SAME = 0.55
+
+BIAS = 0.44
+WEIGHTS: Mapping[str, float] = {
+    "share": 0.42,
+    "place": 1.16,
+    "weakest": 0.68,
+    "length": 0.59,
+    "negation": -0.1,
+    "opposed": -1.34,
+    "absolute": -0.14,
+    "platform": -0.56,
+    "names_nowhere": -1.11,
+    "names_elsewhere": -0.35,
+    "because": -0.35,
+    "missing_number": -3.48,
+    "missing_literal": -3.46,
+    "missing_label": -1.67,
+    "elsewhere_number": -1.15,
+    "elsewhere_literal": -1.13,
+}
+# Below it a sentence is marked.
+THRESHOLD = 0.55
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence of an answer, and what became of it in the check."""
+
+    start: int
+    end: int
+    """Characters of the content, half open."""
+    verdict: Verdict
+    reason: str
+    """A word of why, and the fact in question: `number: 14`. Empty where nothing is wrong."""
+    source: str
+    """The address of the section that the sentence was compared with."""
+    score: float | None
+    """How likely the pages support it, 0 to 1; None where nothing was claimed."""
+
+    def shown(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A sentence before its verdict."""
+
+    sentence: Sentence
+    start: int
+    end: int
+    claims: bool
+    """Does it assert something about the product?"""
+    refuses: bool
+    weak: bool
+    """A lead-in that may assert something; it is never marked."""
+    seen: Seen | None = None
+
+    @property
+    def text(self) -> str:
+        return self.sentence.text[self.start - self.sentence.start : self.end - self.sentence.start]
+
+    @property
+    def place(self) -> Place | None:
+        return self.seen.place if self.seen else None
+
+
+def drafts(text: str, start: int = 0) -> list[Draft]:
+    """The sentences of `text`, which stands at `start` of the content."""
+    found: list[Draft] = []
+    sentences = split(text)
+    for number, sentence in enumerate(sentences):
+        bare = sentence.text.rstrip()
+        if not bare.strip():
+            continue
+        marker = _MARKER.match(bare) if sentence.kind == "item" else None
+        begin = sentence.start + (marker.end() if marker else 0)
+        body = bare[begin - sentence.start :]
+        following = sentences[number + 1 : number + 2]
+        is_head = sentence.kind == "row" and bool(following) and following[0].kind == "rule"
+        refuses = sentence.kind in ("prose", "item") and is_refusal(body)
+        claims = not (
+            is_head
+            or refuses
+            or sentence.kind in ("rule", "heading")
+            or len(set(words(plain(body)))) < FEWEST
+            or _is_title(body)
+            or is_frame(body)
+        )
+        # "The page has nothing on X, but **Y** is there": that is both.
+        also = refuses and any(fact.kind in _NAMED for fact in facts(body))
+        weak = also or (claims and body.endswith(":"))
+        claims = claims or also
+        end = sentence.start + len(bare)
+        placed = replace(sentence, start=start + sentence.start, end=start + sentence.end)
+        found.append(Draft(placed, start + begin, start + end, claims, refuses, weak))
+    return found
+
+
+def verdict_of(draft: Draft, seen: Seen, score: float, threshold: float) -> Claim:
+    """The claim of a sentence with this score."""
+    source = seen.place.url if seen.place else ""
+    if score >= threshold:
+        return Claim(draft.start, draft.end, "supported", "", source, round(score, 3))
+    if draft.weak and not seen.missing:
+        return Claim(draft.start, draft.end, "none", "", "", None)
+    reason, opposes = _why(seen)
+    verdict: Verdict = "contradicted" if opposes else "unsupported"
+    return Claim(draft.start, draft.end, verdict, reason, source, round(score, 3))
+
+
+def score_of(seen: Seen, is_foreign: bool = False) -> float:
+    """How likely the pages support the sentence, 0 to 1.
+
+    Words of another language than the pages' prove nothing: then facts alone count.
+    """
+    if is_foreign:
+        return 0.1 if any(f.kind in _UNIVERSAL for f in seen.missing) else 0.75
+    logit = BIAS + sum(weight * seen.values.get(name, 0.0) for name, weight in WEIGHTS.items())
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
+
+
+_UNIVERSAL = frozenset({"number", "address", "path", "option", "code"})
+
+
+def foreign(text: str, evidence: Evidence) -> bool:
+    """Is the answer in another language than the pages?"""
+    return language(plain(text)) != evidence.language
+
+
+def summary(found: Sequence[Claim]) -> Verdict:
+    """The worst verdict of an answer's claims; none where it claims nothing."""
+    verdicts = {claim.verdict for claim in found}
+    order: tuple[Verdict, ...] = ("contradicted", "unsupported", "supported")
+    return next((verdict for verdict in order if verdict in verdicts), "none")
+
+
+def refuses(found: Sequence[Draft]) -> bool:
+    """Is it a refusal, in whatever words? An honest half-answer, which claims something, is not."""
+    refusals = [number for number, draft in enumerate(found) if draft.refuses]
+    if not refusals:
+        return False
+    claimed = [draft for draft in found if draft.claims and not draft.weak]
+    substantial = [draft for draft in claimed if not is_pointer(draft.text)]
+    if refusals[0] == 0 or not found[0].claims:
+        return len(substantial) <= 1 and len(claimed) <= 2
+    return not substantial and len(claimed) <= 1
+
+
+def _why(seen: Seen) -> tuple[str, bool]:
+    """Why a sentence is marked, and whether the passage says otherwise."""
+    is_same = seen.values.get("share", 0.0) >= SAME
+    if seen.missing:
+        fact = seen.missing[0]
+        return f"{fact.kind}: {fact.text}", is_same and fact.kind == "number"
+    if seen.opposed:
+        return f"opposite: {seen.opposed}", True
+    if seen.elsewhere:
+        fact = seen.elsewhere[0]
+        return f"{fact.kind}: {fact.text}", is_same
+    if is_same and seen.values.get("negation"):
+        return "negation", True
+    return "words", False
+
+
+def _is_title(body: str) -> bool:
+    """`**Steps:**`, `**Windows**`: bold, alone in its line."""
+    return bool(re.fullmatch(r"(\*\*|__)[^*_\n]{1,80}\1:?", body.strip()))

@@ -1,0 +1,171 @@
+"""The pages in front of a question as evidence: passages, and which facts each of them has."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import fsum
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.answering.facts import Fact, numbers, squeezed
+from gateway.answering.plain import plain, unescaped
+from gateway.answering.sentences import split
+from gateway.grounding.excerpt import Excerpt, spoken
+from gateway.wiki.asking import language
+from gateway.wiki.page import Page, Section
+from gateway.wiki.words import stem_set
+
+Floats = npt.NDArray[np.float32]
+Idf = Callable[[Iterable[str]], Mapping[str, float]]
+
+# Sentences of a page that are read together with a sentence of the answer.
+WINDOW = 3
+
+
+class Text:
+    """A text that facts are looked for in."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def _plain(self) -> str:
+        return plain(self.text).lower()
+
+    @cached_property
+    def _squeezed(self) -> str:
+        return squeezed(self._plain)
+
+    @cached_property
+    def _raw(self) -> str:
+        return squeezed(unescaped(self.text))
+
+    @cached_property
+    def _numbers(self) -> set[str]:
+        return numbers(unescaped(self.text))
+
+    def has(self, fact: Fact) -> bool:
+        """Is it in the text, as it is written or as a reader sees it?"""
+        if fact.kind == "number":
+            if fact.text in self._numbers:
+                return True
+            whole = fact.text.split(".")[0]
+            return "." not in fact.text and any(n.split(".")[0] == whole for n in self._numbers)
+        if fact.kind == "address":
+            return fact.text in self._raw or fact.text.replace("www.", "") in self._raw
+        return fact.text in self._squeezed or fact.text in self._raw
+
+
+@dataclass(frozen=True)
+class Window:
+    """A run of sentences of one section, with the headings above it."""
+
+    text: Text
+    stems: frozenset[str]
+    place: int
+    """Of its section."""
+    width: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """A section in front of the question."""
+
+    page: Page
+    section: Section
+    text: Text
+    stems: frozenset[str]
+
+    @property
+    def url(self) -> str:
+        return self.page.section_url(self.section)
+
+
+class Evidence:
+    """What an answer may stand on."""
+
+    def __init__(self, excerpts: Sequence[Excerpt], idf: Idf) -> None:
+        self._idf = idf
+        self._known: dict[str, float] = {}
+        self.places: list[Place] = []
+        self.windows: list[Window] = []
+        for excerpt in excerpts:
+            for section in excerpt.sections:
+                head = f"{excerpt.page.title}\n{' > '.join(section.path)}"
+                place = len(self.places)
+                whole = f"{head}\n{section.text}"
+                self.places.append(Place(excerpt.page, section, Text(whole), stem_set(whole)))
+                self.windows += _windows(head, spoken(section), place)
+        self.stems = frozenset[str]().union(*(place.stems for place in self.places))
+        self.text = Text("\n\n".join(place.text.text for place in self.places))
+
+    @cached_property
+    def language(self) -> str:
+        return language(self.text.text[:4000])
+
+    def place(self, url: str) -> Place | None:
+        """The first section with this address."""
+        return next((place for place in self.places if place.url == url), None)
+
+    def weights(self, stems: Iterable[str]) -> dict[str, float]:
+        """The weight of each stem by how rare it is in the wiki."""
+        wanted = set(stems)
+        if missing := wanted - self._known.keys():
+            self._known.update(self._idf(missing))
+        return {stem: self._known[stem] for stem in wanted}
+
+    def shares(self, stems: frozenset[str]) -> Floats:
+        """Of each window, its share of the stems, each weighed by how rare it is."""
+        weights = self.weights(stems)
+        total = fsum(weights.values()) or 1.0
+        known = [stem for stem in stems if stem in self._columns]
+        if not known:
+            return np.zeros(len(self.windows), dtype=np.float32)
+        weighed = np.array([weights[stem] / total for stem in known], dtype=np.float32)
+        shares: Floats = self._having[:, [self._columns[stem] for stem in known]] @ weighed
+        return shares
+
+    @cached_property
+    def narrow(self) -> npt.NDArray[np.bool_]:
+        """Which windows are one sentence."""
+        return np.array([window.width == 1 for window in self.windows], dtype=bool)
+
+    @cached_property
+    def _columns(self) -> dict[str, int]:
+        stems = frozenset[str]().union(*(window.stems for window in self.windows))
+        return {stem: number for number, stem in enumerate(stems)}
+
+    @cached_property
+    def _having(self) -> Floats:
+        having = np.zeros((len(self.windows), len(self._columns)), dtype=np.float32)
+        for number, window in enumerate(self.windows):
+            having[number, [self._columns[stem] for stem in window.stems]] = 1.0
+        return having
+
+
+@lru_cache(maxsize=2048)
+def _windows(head: str, body: str, place: int) -> tuple[Window, ...]:
+    parts: list[str] = []
+    row_head = ""
+    sentences = split(body)
+    for number, sentence in enumerate(sentences):
+        if sentence.kind == "rule":
+            continue
+        if sentence.kind == "row":
+            following = sentences[number + 1 : number + 2]
+            if following and following[0].kind == "rule":
+                row_head = sentence.text
+                continue
+            parts.append(f"{row_head}{sentence.text}")
+        elif sentence.text.strip():
+            row_head = ""
+            parts.append(sentence.text)
+    above = stem_set(head)
+    found = [Window(Text(f"{head}\n{part}"), above | stem_set(part), place, 1) for part in parts]
+    for width in (2, WINDOW):
+        for start in range(len(parts) - width + 1):
+            text = "".join(parts[start : start + width])
+            stems = above.union(*(stem_set(part) for part in parts[start : start + width]))
+            found.append(Window(Text(f"{head}\n{text}"), stems, place, width))
+    return tuple(found)

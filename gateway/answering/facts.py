@@ -1,0 +1,130 @@
+"""Facts that can be checked to the letter: numbers, versions, addresses, paths, options, labels."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.answering.plain import plain, unescaped
+
+Kind = Literal["number", "address", "path", "option", "code", "label", "name"]
+
+_ADDRESS = re.compile(
+    r"(?:https?|ftp|file|chrome|about|imaps?|smtps?)://?[^\s<>\"'`|\])]+"
+    r"|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|\b(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?:com|org|net|io|dev|de|fr|eu|gov|edu|local)\b"
+    r"(?:/[^\s<>\"'`|\])]*)?",
+    re.IGNORECASE,
+)
+_TARGET = re.compile(r"\]\(([^)\s]+)[^)]*\)")
+_CODE = re.compile(r"(`+)([^`\n]+)\1")
+_PATH = re.compile(r"(?<![\w/.:])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.@%~-]+(?:[/\\][\w.@%~-]*)+")
+_FILE = re.compile(
+    r"(?<![\w/.])[\w-]+\.(?:toml|ya?ml|json[l5]?|ini|conf|cfg|env|md|txt|csv|sqlite|db|log|py|js|ts|sh"
+    r"|exe|msi|dmg|deb|rpm|zip|tar|gz|xml|html?|css|mab|msf|ics|eml|mbox|pdf|service|lock)\b"
+)
+_OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
+_LABEL = re.compile(r"\*\*([^*\n]{1,80})\*\*|(?<![\w*])\*([^*\n]{1,80})\*(?!\w)")
+_NUMBER = re.compile(
+    r"(?<![\w.,])[vV]?(\d+(?:[.,:\u202f ]\d{3}(?!\d))*(?:[.,:]\d+)*)"
+    r"(?:\s?(%|°|[A-Za-z]{1,3}\b))?(?![\w]*://)"
+)
+_WORDS = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
+    "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "twice": "2", "zwei": "2",
+    "drei": "3", "vier": "4", "fünf": "5", "sechs": "6", "deux": "2", "trois": "3", "quatre": "4",
+    "cinq": "5",
+}  # fmt: skip
+_NUMBER_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
+# Units in one spelling: 24h is 24 hours. A number with a unit is another fact than without.
+_UNITS = {
+    **dict.fromkeys(("ms", "millisecond", "milliseconds", "millisekunden"), "ms"),
+    **dict.fromkeys(("s", "sec", "second", "seconds", "sekunden", "secondes"), "second"),
+    **dict.fromkeys(("min", "minute", "minutes", "minuten"), "minute"),
+    **dict.fromkeys(("h", "hour", "hours", "stunden", "heures"), "hour"),
+    **dict.fromkeys(("d", "day", "days", "tage", "tagen", "jours"), "day"),
+    **dict.fromkeys(("week", "weeks", "wochen", "semaines"), "week"),
+    **dict.fromkeys(("month", "months", "monate", "mois"), "month"),
+    **dict.fromkeys(("year", "years", "jahre", "ans"), "year"),
+    **dict.fromkeys(("kb", "mb", "gb", "tb", "kib", "mib", "gib"), ""),
+    **dict.fromkeys(("%", "percent", "prozent", "pourcent"), "%"),
+    **dict.fromkeys(("bit", "bits"), "bit"),
+    **dict.fromkeys(("px", "pixel", "pixels"), "px"),
+}
+_UNIT = re.compile(r"[\s\u00a0-]?(%|[A-Za-z]+)")
+_ITEM = re.compile(r"^\s*(?:>\s*)*\(?\d{1,3}[.)]\s+")
+# The number of a section in the prompt, which a writer cites: `[2]`.
+CITED = re.compile(r"\[(\d{1,3})\](?!\()")
+_PARTED = re.compile(r"\s*(?:>|›|→|->|\|)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something of a sentence that its passage must have to the letter."""
+
+    kind: Kind
+    text: str
+
+
+def facts(sentence: str) -> list[Fact]:
+    """The facts of a sentence; the number of a list item and the numbers of citations are none."""
+    return list(dict.fromkeys(_facts(CITED.sub(" ", _ITEM.sub("", sentence)))))
+
+
+def numbers(text: str) -> set[str]:
+    """The numbers of a text in one spelling, alone and with their units; number words count."""
+    found = {_value(match[1]) for match in _NUMBER.finditer(text)}
+    found |= {_WORDS[match[0].lower()] for match in _NUMBER_WORD.finditer(text)}
+    return found | set(_measured(text))
+
+
+def _measured(text: str) -> Iterator[str]:
+    """The numbers that have a unit, each with it: `90 ms`."""
+    for pattern in (_NUMBER, _NUMBER_WORD):
+        for match in pattern.finditer(text):
+            unit = _UNIT.match(text, match.end(1))
+            if unit and (name := _UNITS.get(unit[1].lower())):
+                yield f"{_WORDS.get(match[1].lower()) or _value(match[1])} {name}"
+
+
+def _facts(sentence: str) -> Iterator[Fact]:
+    shown = unescaped(sentence)
+    for match in _TARGET.finditer(shown):
+        if "://" in match[1]:
+            yield Fact("address", address(match[1]))
+    rest = _TARGET.sub("]", shown)
+    for match in _CODE.finditer(rest):
+        yield Fact("code", squeezed(match[2]))
+    rest = _CODE.sub(" ", rest)
+    for match in _ADDRESS.finditer(rest):
+        yield Fact("address", address(match[0]))
+    rest = _ADDRESS.sub(" ", rest)
+    for pattern, kind in ((_PATH, "path"), (_FILE, "path"), (_OPTION, "option")):
+        for match in pattern.finditer(rest):
+            yield Fact(kind, match[0].rstrip(".").lower())  # type: ignore[arg-type]
+        rest = pattern.sub(" ", rest)
+    for match in _LABEL.finditer(rest):
+        for label in _PARTED.split(match[1] or match[2]):
+            if text := squeezed(plain(label)):
+                yield Fact("label", text)
+    # Counting words are no facts: "two ways to do it".
+    measured = set(_measured(rest))
+    plain_numbers = {_value(match[1]) for match in _NUMBER.finditer(rest)}
+    for value in sorted(measured | (plain_numbers - {value.split()[0] for value in measured})):
+        yield Fact("number", value)
+
+
+def address(text: str) -> str:
+    """An address in one spelling."""
+    bare = re.sub(r"^[a-z]+://(?:www\.)?|^mailto:", "", text.lower().strip())
+    return bare.rstrip("./,;:!?")
+
+
+def squeezed(text: str) -> str:
+    """Lower case, without white space and the marks around it."""
+    return re.sub(r"\s+", "", text.lower()).strip(".,;:!?\"'()")
+
+
+def _value(number: str) -> str:
+    plain_number = re.sub(r"(?<=\d)[,\u202f ](?=\d{3}(?!\d))", "", number)
+    return plain_number.replace(",", ".").rstrip(".:")

@@ -1,0 +1,140 @@
+"""What rules see of a sentence beside the pages: the numbers that the judgement weighs."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.answering.evidence import Evidence, Place, Window
+from gateway.answering.facts import CITED, Fact, facts
+from gateway.answering.plain import plain
+from gateway.wiki.words import stem, stem_set, words
+
+# A page's sentence with this share of a sentence says the same, or the opposite.
+ALIKE = 0.5
+CLAUSE = 2  # stems
+# Best windows of a page in which a sentence's facts are looked for.
+NEAR = 3
+_NEGATIONS_TEXT = """
+not no never without cannot none neither nor nothing unable impossible don doesn didn isn aren
+won can't wasn weren shouldn needn mustn unnecessary nicht kein keine keinen nie ohne pas jamais
+sans aucun aucune
+"""
+_NEGATIONS = frozenset(_NEGATIONS_TEXT.split())
+_NOT = re.compile(r"\b(can)'?t\b|\b(\w+n)'t\b", re.IGNORECASE)
+_PAIRS = """
+enable disable, enabled disabled, on off, allow prevent, allow block, allows prevents, allowed
+forbidden, add remove, adds removes, before after, left right, above below, top bottom, more
+less, always never, minimum maximum, least most, show hide, shows hides, check uncheck, tick
+untick, checked unchecked, increase decrease, incoming outgoing, first last, open close, start
+stop, starts stops, include exclude, includes excludes, required optional, needed unneeded,
+manual automatic, manually automatically, online offline, local remote, server client, read
+write, upload download, permanent temporary, permanently temporarily, public private, imap pop,
+windows macos, windows linux, macos linux, windows mac, mac linux, up down, old new, older
+newer, larger smaller, higher lower, faster slower, same different, only also, all some, all
+only, every some, any only, receive send, sent received, sender recipient, encrypt sign, import
+export, safe unsafe, possible impossible, supported unsupported, true false, single multiple,
+one both, inside outside, upper lower, subscribe unsubscribe, install uninstall, lock unlock,
+mute unmute, connect disconnect, select deselect, collapse expand, encrypted unencrypted
+"""
+_OPPOSITES = [frozenset(pair.split()) for pair in _PAIRS.split(",")]
+_ABSOLUTE_TEXT = """
+all always every everything everyone any never only nothing nobody none everywhere fully
+completely automatically immediately entirely exactly guaranteed alle immer nur jede jeder jedes
+tous toujours toutes seulement
+"""
+_ABSOLUTE = frozenset(_ABSOLUTE_TEXT.split())
+_CLAUSE = re.compile(r"[,;:()]\s|\s[-|]\s|\s(?:and|or|but|because|so|when|if|und|oder|et|ou)\s")
+_REASONS_TEXT = """
+because reason since due therefore weil deshalb parce
+"""
+_REASONS = frozenset(_REASONS_TEXT.split())
+_PLATFORMS_TEXT = """
+windows mac macos linux android ios iphone ipad ubuntu debian fedora
+"""
+_PLATFORMS = frozenset(_PLATFORMS_TEXT.split())
+_NAME = re.compile(r"(?<![.!?:]\s)(?<!^)\b[A-Z][\w-]*[A-Za-z0-9]\b|\b\w*[a-z][A-Z]\w*\b")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A sentence beside its best passage."""
+
+    values: dict[str, float]
+    missing: tuple[Fact, ...]
+    """Facts that no page in front of the question has."""
+    elsewhere: tuple[Fact, ...]
+    """Facts that the pages have, but not where the rest of the sentence stands."""
+    opposed: str
+    """The word that the passage has the other way round."""
+    place: Place | None
+    window: Window | None
+
+
+def see(sentence: str, evidence: Evidence) -> Seen:
+    """Compare a sentence with the pages."""
+    if not evidence.windows:
+        return Seen({}, tuple(facts(sentence)), (), "", None, None)
+    sentence = CITED.sub("", sentence)
+    shown = plain(sentence)
+    stems = stem_set(shown)
+    shares = evidence.shares(stems)
+    # Of windows that have the same words, the narrower one says it: it stands first.
+    near = [evidence.windows[n] for n in np.argsort(-shares, kind="stable")[:NEAR]]
+    window = near[0]
+    place = evidence.places[window.place]
+    one = int(np.argmax(np.where(evidence.narrow, shares, -1.0)))
+    weights = evidence.weights(stems)
+    total = sum(weights.values()) or 1.0
+    found = facts(sentence)
+    missing = tuple(fact for fact in found if not evidence.text.has(fact))
+    elsewhere = tuple(
+        fact for fact in found if fact not in missing and not any(w.text.has(fact) for w in near)
+    )
+    names = {stem(w) for name in _NAME.findall(shown) for w in words(name)}
+    nowhere = stems - evidence.stems
+    uncovered = stems - window.stems
+    said, has = _words(shown), _words(plain(evidence.windows[one].text.text))
+    opposed = _opposed(said, has) if shares[one] >= ALIKE else ""
+    clauses = [c for c in map(stem_set, _CLAUSE.split(shown)) if len(c) >= CLAUSE]
+    share = float(shares.max())
+    values = {
+        "share": share,
+        "narrow": float(shares[one]),
+        "place": sum(weights[s] for s in stems & place.stems) / total,
+        "weakest": min((float(evidence.shares(c).max()) for c in clauses), default=share),
+        "length": min(len(stems), 25) / 10,
+        "negation": float(
+            bool(said & _NEGATIONS) != bool(has & _NEGATIONS) and shares[one] >= ALIKE
+        ),
+        "opposed": float(bool(opposed)),
+        "absolute": float(bool((said & _ABSOLUTE) - has)),
+        "platform": float(bool((said & _PLATFORMS) - has)),
+        "names_nowhere": float(min(3, len(names & nowhere))),
+        "names_elsewhere": float(min(3, len((names & uncovered) - nowhere))),
+        "because": float(bool(said & _REASONS)),
+        "missing_number": _has(missing, "number"),
+        "missing_literal": _has(missing, "address", "path", "option", "code"),
+        "missing_label": _has(missing, "label"),
+        "elsewhere_number": _has(elsewhere, "number"),
+        "elsewhere_literal": _has(elsewhere, "address", "path", "option", "code"),
+        "elsewhere_label": _has(elsewhere, "label"),
+    }
+    return Seen(values, missing, elsewhere, opposed, place, window)
+
+
+def _has(found: Iterable[Fact], *kinds: str) -> float:
+    return float(any(fact.kind in kinds for fact in found))
+
+
+def _words(shown: str) -> set[str]:
+    return set(words(_NOT.sub(r"\1\2 not", shown)))
+
+
+def _opposed(said: set[str], has: set[str]) -> str:
+    for pair in _OPPOSITES:
+        mine, theirs = said & pair, has & pair
+        if len(mine) == 1 and theirs and not mine & theirs:
+            return next(iter(mine))
+    return ""

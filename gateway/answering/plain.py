@@ -1,0 +1,24 @@
+"""Markdown as its reader sees it: no escapes, no emphasis, links as their texts."""
+
+import html
+import re
+
+_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
+_IMAGE = re.compile(r"!?\[image:[^\]\n]*\]|!\[[^\]\n]*\]\([^)\n]*\)", re.IGNORECASE)
+_LINK = re.compile(r"\[([^\]\n]*)\]\([^)\n]*\)")
+_MARKS = re.compile(r"\*+|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|~~")
+_CURLY = str.maketrans(
+    {"’": "'", "‘": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "\u00a0": " ", "\u202f": " ",
+     "–": "-", "—": "-", "−": "-", "‑": "-", "…": "..."}
+)  # fmt: skip
+
+
+def unescaped(text: str) -> str:
+    """Without the backslashes that Markdown takes away, and with the characters of entities."""
+    return html.unescape(_ESCAPE.sub(r"\1", text)).translate(_CURLY)
+
+
+def plain(text: str) -> str:
+    """The words that a reader sees, white space collapsed."""
+    shown = _LINK.sub(r"\1", _IMAGE.sub(" ", unescaped(text)))
+    return " ".join(_MARKS.sub("", shown).split())

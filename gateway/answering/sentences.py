@@ -1,0 +1,157 @@
+"""Split Markdown into sentences: an answer as it streams, and the pages that it is checked against.
+
+A sentence of prose, a list item's sentence, a table row, a heading and a code block are units. The
+units cover the text without gaps, so that their offsets are those of the text.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["prose", "item", "row", "rule", "heading", "code"]
+
+_FENCE = re.compile(r"[ \t]*(?:[-*+][ \t]+|\d+[.)][ \t]+|>[ \t]*)*(`{3,}(?=[^`\n]*$)|~{3,})")
+_HEADING = re.compile(r"[ \t]{0,3}#{1,6}(?:[ \t]|$)")
+_ITEM = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•][ \t]+|\(?\d{1,3}[.)][ \t]+|[a-zA-Z][.)][ \t]+)")
+_ROW = re.compile(r"[ \t]*\|")
+_RULE = re.compile(r"[ \t]*(?:\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?|[-*_=]{3,})[ \t]*$")
+
+# Marks that may stand between a full stop and the space behind it.
+_CLOSING = r"[\"')\]*_`”’»]*"
+_CITED = r"(?:\s?\[\d{1,3}\])*"
+_END = re.compile(rf"[.!?…]+{_CLOSING}{_CITED}\s+|[。！？][」』）】”’)\"'*_`]*\s*")
+_WORD_BEFORE = re.compile(r"[^\s(\[\"'“„«*_`]+$")
+# Code and bold labels are whole: `Save As...` ends no sentence.
+_WHOLE = re.compile(r"`+[^`]*`+|\*\*[^*\n]{1,120}\*\*")
+# What ends a sentence can only come with one of these.
+MARK = re.compile(r"[.!?…。！？\n]")
+
+ABBREVIATIONS_TEXT = """
+e.g i.e eg ie vs cf approx ca no nr fig mr mrs ms dr prof st incl excl max min resp z.b d.h u.a
+bzw usw evtl ggf vgl abs art p.ex par.ex env cf n.b p pp ed vol ver
+"""
+ABBREVIATIONS = frozenset(ABBREVIATIONS_TEXT.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A unit of a text, with the white space after it."""
+
+    start: int
+    end: int
+    kind: Kind
+    text: str
+
+
+def split(text: str) -> list[Sentence]:
+    """The units of `text`, in order; joined they are the text."""
+    found: list[Sentence] = []
+    at = 0
+    while at < len(text):
+        end, kind = _block(text, at)
+        if kind in ("prose", "item"):
+            for stop in _stops(text, at, end, kind):
+                found.append(Sentence(at, stop, kind, text[at:stop]))
+                at = stop
+        else:
+            found.append(Sentence(at, end, kind, text[at:end]))
+            at = end
+    return found
+
+
+def complete(text: str) -> str:
+    """The sentences at the beginning of a growing text that no later text can change."""
+    sentences = split(text)
+    return text[: sentences[-1].start] if sentences else ""
+
+
+def _block(text: str, at: int) -> tuple[int, Kind]:
+    """Where the block that begins at `at` ends, with the empty lines after it; and its kind."""
+    end = _line_end(text, at)
+    line = text[at:end].rstrip("\n")
+    if mark := _FENCE.match(line):
+        return _after(text, _fence_end(text, end, mark[1])), "code"
+    if not line.strip():
+        return _after(text, end), "prose"
+    if _RULE.match(line):
+        return _after(text, end), "rule"
+    if _HEADING.match(line):
+        return _after(text, end), "heading"
+    if _ROW.match(line):
+        return _after(text, end), "row"
+    kind: Kind = "item" if _ITEM.match(line) else "prose"
+    while end < len(text) and not _begins_block(text, end):
+        end = _line_end(text, end)
+    return _after(text, end), kind
+
+
+def _begins_block(text: str, at: int) -> bool:
+    line = text[at : _line_end(text, at)].rstrip("\n")
+    if not line.strip():
+        return True
+    return any(p.match(line) for p in (_FENCE, _HEADING, _ITEM, _ROW, _RULE))
+
+
+def _stops(text: str, start: int, end: int, kind: Kind) -> list[int]:
+    """Where the sentences of a block end."""
+    stops: list[int] = []
+    begin = start
+    if kind == "item" and (marker := _ITEM.match(text, start, end)):
+        begin = marker.end()
+    spans = [match.span() for match in _WHOLE.finditer(text, begin, end)]
+    for stop in _END.finditer(text, begin, end):
+        if stop.end() >= end:
+            break
+        if any(a < stop.start() and stop.end() < b for a, b in spans):
+            continue
+        if _is_end(text, begin, stop):
+            stops.append(stop.end())
+    # A line break ends a sentence, unless the line goes on in the next one.
+    for newline in re.finditer(r"\n[ \t]*", text[start:end]):
+        at = start + newline.end()
+        before = text[start : start + newline.start()].rstrip()
+        if not text[at:end].strip():
+            break
+        if not text[at].islower() and before[-1:] not in (",", ";"):
+            stops.append(at)
+    return sorted({*stops, end})
+
+
+def _is_end(text: str, start: int, stop: re.Match[str]) -> bool:
+    after = text[stop.end()]
+    if text[stop.start()] in "。！？":
+        return True
+    if text[stop.start()] in "!?…" or text[stop.start() - 1] == ".":
+        return not after.islower()
+    word = _WORD_BEFORE.search(text, start, stop.start())
+    before = word[0].lower() if word else ""
+    if before in ABBREVIATIONS:
+        return False
+    if before.isdigit():
+        return not (after.islower() or after.isdigit())
+    return not (len(before) == 1 and before.isalpha() and after.isupper())
+
+
+def _fence_end(text: str, at: int, fence: str) -> int:
+    while at < len(text):
+        end = _line_end(text, at)
+        mark = re.match(r"[ \t>]*(`{3,}|~{3,})[ \t]*$", text[at:end].rstrip("\n"))
+        at = end
+        if mark and mark[1].startswith(fence):
+            break
+    return at
+
+
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end + 1
+
+
+def _after(text: str, at: int) -> int:
+    """The beginning of the next line that is not empty."""
+    while at < len(text):
+        end = _line_end(text, at)
+        if text[at:end].strip():
+            break
+        at = end
+    return at
