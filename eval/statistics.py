@@ -21,7 +21,8 @@ from eval.bootstrap import COVERED, Drawn, Estimate, drawn_mean, drawn_percentil
 SIGNIFICANT = 0.05
 POWER = 0.8
 _NORMAL = NormalDist()
-_Z = _NORMAL.inv_cdf(1 - SIGNIFICANT / 2)
+NORMAL_95 = _NORMAL.inv_cdf(1 - SIGNIFICANT / 2)
+"""Standard errors on each side of a 95 % confidence interval."""
 
 
 class Difference(NamedTuple):
@@ -101,7 +102,7 @@ def shares(one: Sequence[float], other: Sequence[float]) -> Difference:
     size = len(differences)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
     up, down = (better + 1) / (size + 2), (worse + 1) / (size + 2)
-    half = _Z * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
+    half = NORMAL_95 * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
     low, high = max(-1.0, up - down - half), min(1.0, up - down + half)
     estimate = Estimate((better - worse) / size, low, high, size)
     spread = math.sqrt((better + worse + 1) / size)

@@ -22,7 +22,9 @@ from eval.report.report import (
     number,
     sha256_of_answers,
 )
+from eval.scoring import corrected
 from eval.scoring.agreement import Labels, agreement
+from eval.scoring.corrected import Judged
 from eval.scoring.groups import groups
 from eval.scoring.mark import Mark
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, JUDGED, MEASURES, right
@@ -59,7 +61,9 @@ def report(
     name, fair = scored.subject(subject), scored.fair
     contenders = []
     for done, (contender, found) in enumerate(fair.items(), 1):
-        contenders.append(_contender(scored, contender, found, prices))
+        contenders.append(
+            _contender(scored, contender, found, prices, (labels or {}) if judge else {})
+        )
         told("measuring", done, len(fair))
     sides = [((name, fair[name]), (other, fair[other])) for other in fair if other != name]
     asked = [one for one in scored.questions if not one.leaked]
@@ -99,7 +103,9 @@ def numbers(found: Sequence[Mark]) -> dict[str, Number]:
     return {name: number(one) for name, one in estimates.items() if one is not None}
 
 
-def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices) -> Contender:
+def _contender(
+    scored: Scored, name: str, found: Sequence[Mark], prices: Prices, labels: Labels
+) -> Contender:
     measures = numbers(found)
     grouped = {**groups(found), "leaked": groups(scored.marks[name]).get("leaked", {})}
     (contender,) = parse([name])
@@ -119,6 +125,7 @@ def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices)
             by: {group: _in_short(inside) for group, inside in inner.items()}
             for by, inner in grouped.items()
         },
+        corrected=_corrected(found, labels),
         calibration=_calibration(found),
         memory=_memory(scored, name),
         gpu_memory=scored.measured.gpu_bytes.get(name),
@@ -128,6 +135,22 @@ def _contender(scored: Scored, name: str, found: Sequence[Mark], prices: Prices)
         own=own,
         hosted=hosted,
     )
+
+
+def _corrected(found: Sequence[Mark], labels: Labels) -> Number | None:
+    """The judge's accuracy on answerable questions, clustered by the page that answers."""
+    judged = [
+        Judged(
+            verdict=float(bool(mark.judged)),
+            label=labels.get(_place(mark)),
+            cluster=mark.question.pages[:1] or mark.question.id,
+            is_known=not mark.answered,
+        )
+        for mark in found
+        if mark.question.answerable and mark.judged is not None
+    ]
+    estimate = corrected.mean(judged)
+    return None if estimate is None else number(estimate)
 
 
 def _for_a_question(

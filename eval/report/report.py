@@ -74,6 +74,8 @@ class Contender(_Part):
     measures: dict[str, Number]
     groups: dict[str, dict[str, dict[str, Number]]]
     """Accuracy and token F1, by what questions are grouped by, and by group."""
+    corrected: Number | None = None
+    """The judge's accuracy, corrected by labels, see `eval.scoring.corrected`; None: too few."""
     calibration: list[Bin]
     memory: int | None
     """The most bytes that its engine's processes held, resident; None: it was not measured."""

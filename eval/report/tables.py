@@ -76,6 +76,9 @@ def measured(report: Report) -> Table:
         numbers = [one.measures.get(measure.name) for one in report.contenders]
         if any(numbers):
             body.append([measure.title, *(SHOWN[measure.unit](number) for number in numbers)])
+    if any(one.corrected for one in report.contenders):
+        cells = (SHOWN["share"](one.corrected) for one in report.contenders)
+        body.insert(0, ["right, the judge corrected by labels (PPI++)", *cells])
     return Table(["", *(one.name for one in report.contenders)], body)
 
 

@@ -89,6 +89,13 @@ def right(mark: Mark) -> bool:
     return mark.near if mark.judged is None else mark.judged
 
 
+def _utility(mark: Mark) -> float | None:
+    """What an answer is worth to a reader whom a wrong one costs as much as a right one helps."""
+    if not mark.answered:
+        return 0.0
+    return 1.0 if mark.question.answerable and right(mark) else -1.0
+
+
 def _judged(mark: Mark) -> float | None:
     return None if mark.judged is None else float(mark.judged)
 
@@ -112,6 +119,8 @@ MEASURES = [
             _answerable(lambda m: float(m.contained)), compared=True),
     Measure("similarity", "like the written answer in meaning", "score", "more",
             _answerable(lambda m: m.similar), compared=True),
+    Measure("utility", "utility: +1 right, 0 refused, -1 wrong", "score", "more", _utility,
+            compared=True),
     Measure("answered", "answered", "share", "", lambda m: float(m.answered)),
     Measure(FALSE_REFUSALS, "false refusals", "share", "less",
             _answerable(lambda m: float(m.refused)), compared=True),

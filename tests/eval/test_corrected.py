@@ -1,0 +1,71 @@
+"""A judge's score that labels correct: true to the labels, and narrower than they are alone."""
+
+import numpy as np
+import pytest
+
+from eval import statistics
+from eval.scoring.corrected import FEW, Judged, mean
+
+Draws = np.random.Generator
+
+
+def answers(
+    draws: Draws, size: int, labels: int, kind: float, refused: float = 0.0
+) -> tuple[list[Judged], float]:
+    """Of a judge that calls so large a share of wrong answers right; and the true share."""
+    right = draws.random(size) < 0.5
+    known = draws.random(size) < refused
+    right &= ~known
+    verdicts = (right | (draws.random(size) < kind)) & ~known
+    chosen = set(draws.permutation(np.flatnonzero(~known))[:labels].tolist())
+    return [
+        Judged(float(said), float(true) if at in chosen else None, at, bool(known[at]))
+        for at, (said, true) in enumerate(zip(verdicts, right, strict=True))
+    ], float(right.mean())
+
+
+@pytest.mark.parametrize("refused", [0.0, 0.3])
+@pytest.mark.parametrize("kind", [0.0, 0.3, 1.0])
+def test_the_interval_holds_the_true_share_however_kind_the_judge_is(
+    kind: float, refused: float
+) -> None:
+    draws, held = np.random.default_rng(1), 0
+    for _ in range(300):
+        found, _ = answers(draws, 600, 120, kind, refused)
+        estimate = mean(found)
+        assert estimate is not None
+        held += estimate.low <= 0.5 * (1 - refused) <= estimate.high
+    assert held >= 0.91 * 300
+
+
+def test_it_is_narrower_than_the_labels_alone_where_the_judge_is_good() -> None:
+    draws = np.random.default_rng(2)
+    found, _ = answers(draws, 2000, 100, kind=0.1)
+    estimate = mean(found)
+    alone = statistics.share([one.label for one in found if one.label is not None])
+    assert estimate is not None
+    assert estimate.high - estimate.low < 0.7 * (alone.high - alone.low)
+
+
+def test_a_judge_that_says_nothing_leaves_the_labels() -> None:
+    draws = np.random.default_rng(3)
+    found, _ = answers(draws, 500, 200, kind=1.0)
+    labels = [one.label for one in found if one.label is not None]
+    estimate = mean(found)
+    assert estimate is not None
+    assert estimate.value == pytest.approx(np.mean(labels))
+
+
+def test_answers_about_one_page_count_less_than_independent_ones() -> None:
+    draws = np.random.default_rng(4)
+    found, _ = answers(draws, 400, 200, kind=0.2)
+    by_page = [one._replace(cluster=int(one.verdict)) for one in found]
+    apart, together = mean(found), mean(by_page)
+    assert apart is not None
+    assert together is not None
+    assert together.high - together.low > 1.5 * (apart.high - apart.low)
+
+
+def test_few_labels_correct_nothing() -> None:
+    found, _ = answers(np.random.default_rng(5), 200, FEW - 1, kind=0.1)
+    assert mean(found) is None
