@@ -17,7 +17,7 @@ from gateway.api.transform import Rest, Said, Transform
 from gateway.api.usage_sum import UsageSum
 from gateway.asked import Asked
 from gateway.config import Checking, GatewaySettings
-from gateway.dispatch import Call, Opened, stated
+from gateway.dispatch import Call, Opened
 from gateway.fleet import Served
 from gateway.grounding import prompt
 from gateway.grounding.cite import quoted
@@ -226,7 +226,8 @@ class Answer(Transform):
     def _event(self, data: bytes) -> bytes:
         chunk = parse_object(data)
         if "error" in chunk:
-            raise stated(502, data)
+            log.warning("an engine broke off: %s", data[:1000])
+            raise broken_off()
         self._sum.add(chunk)
         for name in ("usage", "timings"):
             chunk.pop(name, None)

@@ -5,6 +5,7 @@ end; of a stream it does. So its whole answers are asked for as streams.
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,8 @@ import orjson
 
 from gateway.api.usage_sum import UsageSum
 from gateway.http import ApiError, broken_off
+
+log = logging.getLogger("askdocs.gateway")
 
 
 async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
@@ -95,5 +98,5 @@ def _extend(old: list[Any], new: list[Any]) -> None:
 
 
 def _stated(error: Any) -> ApiError:
-    message = error.get("message", error) if isinstance(error, dict) else error
-    return ApiError(502, str(message), kind="server_error", code="engine_error")
+    log.warning("an engine broke off: %s", str(error)[:1000])
+    return broken_off()

@@ -27,11 +27,15 @@ from gateway.http import ApiError, dump, engine_away, events, unavailable
 from gateway.lane import Feed, LaneError, LaneReply
 from gateway.metrics import Metrics
 from gateway.tracing import OFF, Span
+from gateway.upstream import litellm
 from gateway.upstream.litellm import LiteLLM
 
 # Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
 WHOLE = ("/chat/completions", "/completions")
 REFUSING = (408, 425, 429)  # with every 5xx: another candidate may do better
+# The operator's problem with a provider or engine, and no client's: a key, its credit, its rights.
+OPERATORS = (401, 402, 403)
+GONE = b"does not exist"  # an engine's word for a model that it does not serve (any more)
 log = logging.getLogger("askdocs.gateway")
 
 MISTAKE = re.compile(
@@ -139,10 +143,10 @@ class Failed(Exception):
 class Dispatch:
     """Knows both lanes."""
 
-    def __init__(self, fleet: Fleet, litellm: LiteLLM, metrics: Metrics) -> None:
+    def __init__(self, fleet: Fleet, providers: LiteLLM, metrics: Metrics) -> None:
         self._metrics = metrics
         self._fleet = fleet
-        self._litellm = litellm
+        self._providers = providers
 
     async def open(self, call: Call, route: Route) -> Opened:
         """The answer of the first candidate that gives one; close it in the end.
@@ -219,7 +223,7 @@ class Dispatch:
         elif served.lane is not None:
             opening = self._over_lane(call, served, request, span)
         else:
-            await self._litellm.started()  # the model's patience is not for that
+            await self._providers.started()  # the model's patience is not for that
             opening = self._over_litellm(call, served, request, span)
         try:
             if patience is None:
@@ -258,7 +262,7 @@ class Dispatch:
         self, call: Call, served: Served, request: dict[str, Any], span: Span
     ) -> Opened:
         trace = span.onward(call.scope["headers"])
-        response = await self._litellm.open(call.path, request, served.name, trace)
+        response = await self._providers.open(call.path, request, served.name, trace)
         return await self._begun(call, served, "litellm", response, served.name)
 
     async def _begun(
@@ -276,7 +280,8 @@ class Dispatch:
                 raise Failed("empty", _away(served))
             is_stream = response.header(b"content-type").startswith(b"text/event-stream")
             if is_stream and first.startswith(b'data: {"error"'):
-                raise Failed("error", _error_event(first))
+                log.warning("%s: %s", served.name, first[:1000].decode("utf-8", "replace"))
+                raise Failed("error", unavailable(f"{served.name} failed; ask again", 3))
             begun = True
             return Opened(served, lane, is_stream, first, chunks, response, there.encode())
         except LaneError:
@@ -286,19 +291,34 @@ class Dispatch:
                 await _closed(response)
 
     async def _refused(self, served: Served, response: Response, body: bytes) -> Exception:
-        error = stated(response.status, body)
+        """A client reads of an engine's or provider's error what names its own mistake; the log
+        has the rest."""
         status = response.status
+        if served.lane is None and served.local is None:
+            body = litellm.plain(body)
+        error = stated(status, body)
         # llama.cpp says 501 of an endpoint that it was not started for, and 500 to some mistakes of
         # the client; they must not set a model aside for everybody.
         if status == 501 or (status == 500 and MISTAKE.search(body)):
             error.status = 400
             return error
-        if status < 500 and status not in REFUSING:
+        # Of an engine's 404s those to a path that it does not have are the client's.
+        is_ours = status in OPERATORS or (status == 404 and (served.lane is None or GONE in body))
+        if status < 500 and status not in REFUSING and not is_ours:
             return error
-        if status >= 500 and (served.engine is None or not await served.engine.is_ready()):
+        log.warning("%s answered %d: %s", served.name, status, str(error)[:1000])
+        if is_ours:
+            text = (
+                f"{served.name} refuses this gateway: whoever runs it finds the reason in its log"
+            )
+            error = unavailable(text, 60)
+        elif status < 500:
+            error = unavailable(f"{served.name} is busy; ask again", 3)
+            error.status = status
+        elif served.engine is None or not await served.engine.is_ready():
             error = _away(served)
-        elif status >= 500:
-            error = unavailable(f"{served.name} failed: {error}; ask again", 3)
+        else:
+            error = unavailable(f"{served.name} failed; ask again", 3)
         for name in ("retry-after", "retry-after-ms"):
             if value := response.header(name.encode()):
                 error.headers[name] = value.decode("latin-1")
@@ -334,7 +354,7 @@ async def _closed(response: Response) -> None:
 
 
 def stated(status: int, body: bytes) -> ApiError:
-    """What an engine or LiteLLM said, in OpenAI's shape."""
+    """An engine's error in OpenAI's shape."""
     try:
         said = orjson.loads(body)
         error = said.get("error", said)
@@ -367,8 +387,3 @@ def _away(served: Served) -> ApiError:
     if served.engine is None:
         return unavailable(f"{served.name} does not answer; ask again in a few seconds", 3)
     return engine_away()
-
-
-def _error_event(first: bytes) -> ApiError:
-    line = first.split(b"\n", 1)[0]
-    return stated(502, line.removeprefix(b"data: "))

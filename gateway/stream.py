@@ -11,6 +11,7 @@ because within a JSON string a quote is always written `\\"` and a line break `\
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
+import logging
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ import orjson
 from gateway.api.usage_sum import UsageSum
 from gateway.http import DONE, broken_off
 
+log = logging.getLogger("askdocs.gateway")
 MAX_EVENT = 2**20  # bytes; what has no end by then is not an event
 
 
@@ -64,14 +66,13 @@ class Stream:
         self._sum = UsageSum(copies)
         self._template: dict[str, Any] = {}  # of the event with the sum of all usages
         self._held = b""
-        self._error = b""
         self.usage: dict[str, Any] | None = None
         """The last usage that the engine stated."""
         self.events = 0
         self.done = False
         """Has `[DONE]` come?"""
         self.failed = False
-        """Has the engine sent an error? It is kept for the end, and nothing comes after it."""
+        """Has the engine sent an error? Its words are for the log, and nothing comes after it."""
 
     @property
     def is_whole(self) -> bool:
@@ -90,7 +91,7 @@ class Stream:
         if end == 1:
             self._held = data
             if len(data) > MAX_EVENT:
-                self._fail(_broken_off())
+                self._fail()
             return b""
         if end == len(data):
             self._held = b""
@@ -112,17 +113,14 @@ class Stream:
     def end(self) -> bytes:
         """What the client is still to get when the engine's stream has ended.
 
-        An error event, the engine's own or ours, unless the engine said that it was done: a client
+        An error event, unless the engine said that it was done: a client
         must never take a part for the whole.
         """
         self._held = b""
-        if self.failed:
-            return self._error
-        return b"" if self.done else _broken_off()
+        return b"" if self.is_whole else b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
 
-    def _fail(self, event: bytes) -> None:
+    def _fail(self) -> None:
         self.failed = True
-        self._error = event
         self._held = b""
 
     def _without_usage(self, data: bytes) -> bytes:
@@ -175,14 +173,11 @@ class Stream:
                 event = b'data: {"error":' + event[6:].strip() + b"}"
             # A chunk that says `"error":null` beside its choices is none.
             if b'"error"' in event and (chunk := parsed(event)) and chunk.get("error"):
-                self._fail(event + b"\n\n")
+                log.warning("an engine broke off: %s", event[:1000].decode("utf-8", "replace"))
+                self._fail()
                 break
             events.append(event + b"\n\n")
         return b"".join(events)
-
-
-def _broken_off() -> bytes:
-    return b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
 
 
 def with_tokens(usage: dict[str, Any], said: int) -> dict[str, Any]:

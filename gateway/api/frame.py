@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.context import RequestContext, Response, request_id
-from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
+from gateway.api.endpoints import ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
 from gateway.http import ApiError, read_body
 from gateway.keys import Key
 from gateway.parts import Parts
@@ -19,6 +19,15 @@ from gateway.upstream import loopback
 log = logging.getLogger("askdocs.gateway")
 
 Handler = Callable[[RequestContext, bytes], Awaitable[None]]
+# https://docs.anthropic.com/en/api/errors
+_ANTHROPIC = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
 Identify = Callable[[Headers], Awaitable[Key]]
 
 
@@ -67,7 +76,7 @@ class Frame:
             leaving = asyncio.ensure_future(_leave(receive, task, response))
             await self._handler(context, body)
         except ApiError as error:
-            await response.fail(error)
+            await response.fail(self._shown(error, context))
         except ConnectionError:
             response.client_left = True
         except asyncio.CancelledError:
@@ -77,12 +86,24 @@ class Frame:
         except Exception:
             log.exception("request %s failed", context.request_id)
             text = f"the gateway failed; its log names request {context.request_id}"
-            await response.fail(ApiError(500, text, kind="server_error"))
+            failed = ApiError(500, text, kind="server_error")
+            await response.fail(self._shown(failed, context))
         finally:
             response.is_complete = True
             if leaving:
                 leaving.cancel()
             parts.recorder.record(context)
+
+    def _shown(self, error: ApiError, context: RequestContext) -> ApiError:
+        """The error in the shape that who asks can read: LiteLLM, Anthropic's or OpenAI's SDK."""
+        if context.loopback is not None:
+            return loopback.seal(error)
+        if self._endpoint is MESSAGES:
+            kind = _ANTHROPIC.get(error.status, "api_error" if error.status >= 500 else "")
+            shown = error.body["error"]
+            shown["type"] = kind or "invalid_request_error"
+            error.body = {"type": "error", "error": shown}
+        return error
 
 
 class FramedRoute(Route):

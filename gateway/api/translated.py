@@ -1,5 +1,6 @@
 """Responses and Messages: LiteLLM translates them to chat, which it asks of this gateway."""
 
+import logging
 from typing import Any
 
 import orjson
@@ -7,13 +8,15 @@ import orjson
 from gateway.api.context import RequestContext
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import Rest, Said, Transform
-from gateway.dispatch import Opened, stated
+from gateway.dispatch import Opened
 from gateway.fleet import LOOPBACK, Served
-from gateway.http import EventReader, broken_off, dump, unavailable
+from gateway.http import ApiError, EventReader, broken_off, dump, unavailable
 from gateway.stream import rename
 from gateway.upstream import loopback
 from gateway.upstream.litellm import LiteLLM
 from gateway.upstream.loopback import Passes
+
+log = logging.getLogger("askdocs.gateway")
 
 
 async def open(litellm: LiteLLM, passes: Passes, plan: Plan, context: RequestContext) -> Opened:
@@ -31,13 +34,23 @@ async def open(litellm: LiteLLM, passes: Passes, plan: Plan, context: RequestCon
     reply = await litellm.open(plan.endpoint, plan.request, model, trace, extra_headers=inner)
     if reply.status >= 400:
         try:
-            error = stated(reply.status, await reply.body())
+            raise _refusal(reply.status, await reply.body())
         finally:
             await reply.close()
-        raise unavailable(str(error), 3) if reply.status >= 500 else error
     model = reply.headers.get("llm_provider-x-askdocs-model", plan.alias)
     there = f"{LOOPBACK}/{plan.alias}".encode()
     return Opened(Served(model), "litellm", plan.stream, b"", reply.chunks(), reply, there)
+
+
+def _refusal(status: int, body: bytes) -> ApiError:
+    """The inner request's error, or one of the translation, which only the log explains."""
+    if error := loopback.unseal(body):
+        return error
+    log.warning("LiteLLM translated nothing (%d): %s", status, body[:1000].decode(errors="replace"))
+    if status >= 500:
+        return unavailable("the translation to chat failed; ask again", 3)
+    text = "this request cannot be translated to chat: use /v1/chat/completions"
+    return ApiError(400, text, code="not_translatable")
 
 
 class Translated(Transform):
@@ -75,16 +88,22 @@ class Translated(Transform):
         pass
 
     def feed(self, data: bytes) -> bytes:
+        if self.failed:
+            return b""
         for found in self._events.feed(data):
             self._read(found)
+        if self.failed:
+            log.warning("a translation failed: %s", data[:1000].decode(errors="replace"))
+            return self._error()
         return self._out(data)
 
     def said(self) -> Said | None:
         return None  # the inner request has gone on with it as far as anybody can
 
     def end(self) -> bytes:
-        if self._is_over:
-            return b""
+        return b"" if self._is_over else self._error()
+
+    def _error(self) -> bytes:
         error = broken_off().body["error"]
         if self._is_messages:
             shown: dict[str, Any] = {"type": "api_error", "message": error["message"]}

@@ -9,12 +9,15 @@ import asyncio
 import hmac
 import logging
 import os
+import re
 import secrets
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+import orjson
 import yaml
 
 from gateway.api import schemas
@@ -126,6 +129,31 @@ class LiteLLM:
             await self._leaving.wait()
         finally:
             await lifespan.__aexit__(None, None, None)
+
+
+def plain(body: bytes) -> bytes:
+    """A provider's error without LiteLLM's words around it."""
+    try:
+        text = str(orjson.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        text = body.decode("utf-8", "replace")
+    text = _OWN_WORDS.sub("", text)
+    inside = text[text.find("{") : text.rfind("}") + 1]
+    with suppress(ValueError, AttributeError):
+        said = orjson.loads(inside)
+        said = said.get("error", said)
+        text = str(said.get("message", text)) if isinstance(said, dict) else text
+    if (at := text.lower().find("litellm")) >= 0:  # its advice: the sentence and what follows
+        text = text[: max(text.rfind(end, 0, at) + 1 for end in (".", "\n"))].strip()
+    text = text or "the provider refused this request"
+    return orjson.dumps({"error": {"message": text, "type": "invalid_request_error"}})
+
+
+# "litellm.BadRequestError: AnthropicException - ..." and the lines about its routing behind that.
+_OWN_WORDS = re.compile(
+    r"^(?:(?:litellm\.)?[A-Za-z_]{1,60}(?:Error|Exception)(?::| -) ?){1,5}"
+    r"|(?:\s*LiteLLM: model group|\. ?Received Model Group=)[^\0]*"
+)
 
 
 def _load(config: str) -> "FastAPI":

@@ -9,10 +9,12 @@ own key does.
 
 import base64
 import hmac
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
 from pydantic import SecretStr, TypeAdapter
 from starlette.types import Scope
 
@@ -75,6 +77,31 @@ class Passes:
         if found.expires < time.time() or endpoint != ENDPOINT:
             raise _refused()
         return found
+
+
+def seal(error: ApiError) -> ApiError:
+    """The inner request's error in a form that LiteLLM can wrap in its own words."""
+    facts = [error.status, error.body["error"], error.headers]
+    sealed = base64.urlsafe_b64encode(orjson.dumps(facts)).decode()
+    return ApiError(error.status, f"askdocs-error-{sealed}", headers=error.headers)
+
+
+def unseal(text: bytes) -> ApiError | None:
+    """The inner request's error, as far as LiteLLM states it."""
+    if not (found := _SEALED.search(text)):
+        return None
+    status, said, headers = orjson.loads(base64.urlsafe_b64decode(found[1]))
+    return ApiError(
+        status,
+        said["message"],
+        kind=said["type"],
+        param=said["param"],
+        code=said["code"],
+        headers=headers,
+    )
+
+
+_SEALED = re.compile(rb"askdocs-error-([A-Za-z0-9_-]+=*)")
 
 
 def _sign(secret: bytes, body: bytes) -> str:

@@ -71,7 +71,10 @@ def lane(
             gateway_docs=str(docs),
             gateway_models=json.dumps({"embed": {"url": embedder.url}, **providers.models}),
             gateway_aliases=json.dumps(
-                {"hr": {"targets": "base", "grounding": True, "instructions": INSTRUCTIONS}}
+                {
+                    "hr": {"targets": "base", "grounding": True, "instructions": INSTRUCTIONS},
+                    "locked-else-base": {"targets": "claude-locked", "fallback": ["base"]},
+                }
             ),
             gateway_cors_origins="https://wiki.example.com",
             gateway_access_log=str(folder / "access.log"),

@@ -91,7 +91,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
                 gateway_models=json.dumps(models),
                 gateway_aliases=json.dumps(aliases),
             ) as gateway:
-                yield Setting(gateway, engine)
+                setting = Setting(gateway, engine)
+                setting.ask("cloud")  # LiteLLM has started: the tests measure time
+                yield setting
 
 
 @pytest.mark.parametrize("stream", [False, True])

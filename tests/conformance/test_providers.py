@@ -143,10 +143,25 @@ async def test_rag_asks_cohere_for_vectors_and_an_order_and_claude_for_wordings(
 def test_what_a_provider_refuses_is_told_without_its_key(lane: Lane) -> None:
     refused = post(lane, "/chat/completions", model="claude", messages=HELLO, max_tokens=13)
     assert refused.status_code == 400
-    assert "bad luck" in refused.json()["error"]["message"]
-    locked = post(lane, "/chat/completions", model="claude-locked", messages=HELLO)
-    assert locked.status_code == 401
-    assert "invalid x-api-key" in locked.json()["error"]["message"]
+    assert refused.json()["error"]["message"] == "max_tokens: 13 brings bad luck"
     none: httpx.Response = post(lane, "/embeddings", model="cohere-embed", input=["x"] * 97)
     assert none.status_code == 400
-    assert "provider-secret" not in refused.text + locked.text + none.text
+    said = refused.text + none.text
+    assert "provider-secret" not in said
+    assert "litellm" not in said.lower()
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses", "/messages"])
+def test_a_provider_that_refuses_the_operators_key_is_no_clients_401(lane: Lane, path: str) -> None:
+    asked: dict[str, Any] = {"input": "hi"} if path == "/responses" else {"messages": HELLO}
+    if path == "/messages":
+        asked["max_tokens"] = 9
+    locked = post(lane, path, model="claude-locked", **asked)
+    assert (locked.status_code, locked.headers["retry-after"]) == (503, "60")
+    error = locked.json()["error"]
+    assert (error["code"], "x-api-key" in error["message"]) == ("engine_unavailable", False)
+    assert locked.json().get("type") == ("error" if path == "/messages" else None)
+    assert "litellm" not in locked.text.lower()
+    assert "invalid x-api-key" in lane.gateway.log.read_text()
+    answered = post(lane, path, model="locked-else-base", **asked)
+    assert answered.status_code == 200, answered.text

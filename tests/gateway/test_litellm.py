@@ -17,7 +17,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from gateway.api import schemas
-from gateway.upstream.litellm import LiteLLM
+from gateway.upstream.litellm import LiteLLM, plain
 
 # Names under which LiteLLM's proxy, router and entry points keep what came in a body.
 BODIES = {
@@ -172,3 +172,25 @@ def test_hosted_tools_stay_here() -> None:
         "model": "a",
         "input": "b",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            'litellm.BadRequestError: AnthropicException - {"type":"error","error":{"type":"x",'
+            '"message":"max_tokens: too many"}}\n\nLiteLLM: model group \'claude\' failed.',
+            "max_tokens: too many",
+        ),
+        (
+            "litellm.UnsupportedParamsError: anthropic does not support parameters: ['logprobs'],"
+            " for model=claude. To drop these, set `litellm.drop_params=True`.",
+            "anthropic does not support parameters: ['logprobs'], for model=claude.",
+        ),
+        ("litellm.ContextWindowExceededError: too long. Received Model Group=x", "too long"),
+        ("litellm is confused", "the provider refused this request"),
+    ],
+)
+def test_a_providers_error_is_told_without_litellms_words(text: str, shown: str) -> None:
+    body = orjson.dumps({"error": {"message": text, "code": "400"}})
+    assert orjson.loads(plain(body))["error"]["message"] == shown

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types import chat, completion_create_params, embedding_create_params, responses
 
-from gateway.api.schemas import accept
+from gateway.api.schemas import ENDPOINTS, accept
 from gateway.http import ApiError
 
 USER = {"role": "user", "content": "hi"}
@@ -84,6 +85,24 @@ def test_a_field_that_is_needed_is_missed_by_name(endpoint: str, field: str) -> 
 )
 def test_what_clients_really_send_passes(fields: dict[str, Any]) -> None:
     accept(CHAT, {**GOOD[CHAT], **fields})
+
+
+# What belongs to a store of responses or files, which this gateway has not.
+NOT_HERE = {"access_programs", "background_options", "image", "prompt"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "params"),
+    [
+        (CHAT, chat.completion_create_params.CompletionCreateParamsStreaming),
+        ("/completions", completion_create_params.CompletionCreateParamsStreaming),
+        ("/embeddings", embedding_create_params.EmbeddingCreateParams),
+        ("/responses", responses.response_create_params.ResponseCreateParamsStreaming),
+    ],
+)
+def test_every_field_of_openais_sdk_is_known(endpoint: str, params: Any) -> None:
+    missing = params.__annotations__.keys() - ENDPOINTS[endpoint].keys()
+    assert missing <= NOT_HERE
 
 
 WRONG: list[tuple[str, list[Any]]] = [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.http import broken_off
 from gateway.stream import MAX_EVENT, Stream, rename
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -151,11 +152,11 @@ def test_a_stream_that_breaks_off_ends_with_an_error_in_openais_shape(
     ],
 )
 @pytest.mark.parametrize("end", [b"", DONE])
-def test_an_error_of_the_engine_is_passed_on_once(error: bytes, end: bytes) -> None:
+def test_an_error_of_the_engine_is_told_once_and_in_our_words(error: bytes, end: bytes) -> None:
     out, stream = through(delta("a") + error + end)
     assert stream.failed
     errors = [c["error"]["message"] for c in chunks(out) if isinstance(c, dict) and "error" in c]
-    assert errors == ["no"]
+    assert errors == [str(broken_off())]
 
 
 def test_an_error_waits_for_the_end_and_nothing_comes_after_it() -> None:
@@ -164,7 +165,7 @@ def test_an_error_waits_for_the_end_and_nothing_comes_after_it() -> None:
     assert texts(out) == "a"
     assert stream.feed(delta("c") + DONE) == b""
     assert not stream.is_whole
-    assert chunks(stream.end()) == [{"error": {"message": "no"}}]
+    assert chunks(stream.end()) == [broken_off().body]
 
 
 @pytest.mark.parametrize("keep", [False, True])
