@@ -128,7 +128,7 @@ def ask(program: Path, locks: Mapping[known_bad.Pin, Sequence[str]], service: st
         why = (lines or [f"exit code {done.returncode}"])[-1][:300]
         raise AskdocsError(
             f"{service} gave no answer ({why}); the audit needs a way to"
-            " https://api.osv.dev, or with --service pypi to https://pypi.org"
+            " https://api.osv.dev, or with --service pypi to PyPI"
         ) from None
 
 

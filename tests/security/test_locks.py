@@ -3,8 +3,8 @@
 import hashlib
 import json
 import re
+import subprocess
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -86,10 +86,7 @@ def test_clients_for_node_are_hashed_and_not_known_as_bad(lock: Path) -> None:
     for place, entry in json.loads(lock.read_text())["packages"].items():
         if place and not entry.get("link"):
             assert re.match(r"sha512-[\w+/=]{88}", entry["integrity"]), place
-            # npm asks the registry that it is set up with in place of its own default.
-            assert urlsplit(entry.get("resolved", "https://registry.npmjs.org")).hostname == (
-                "registry.npmjs.org"
-            )
+            assert "resolved" not in entry, place  # npm asks the registry that it is set up with
 
 
 def test_litellm_is_the_pinned_release() -> None:
@@ -146,3 +143,15 @@ def test_a_broken_list_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None
         broken.write_text(text)
         with pytest.raises(AskdocsError, match="no list of bad releases"):
             known_bad.read(broken)
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    """Each machine asks the registries, or mirrors of them, that it is set up with."""
+    hosts = [f"{name}.org" for name in ("pypi", "pythonhosted", "registry.npmjs", "deb.debian")]
+    named = subprocess.run(
+        ["git", "grep", "-lF", *(word for host in hosts for word in ("-e", host))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert named == ""
