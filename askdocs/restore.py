@@ -73,19 +73,22 @@ def restore(
     except KeyboardInterrupt:
         typer.echo("askdocs: stopped: nothing was changed", err=True)
         raise
-    keys_open = places.database is None and "database" in found.parts
     if as_json:
         facts = {
             "changed": True,
-            "revoked_keys_open_again": keys_open,
+            "keys_that_may_be_open_again": found.unchecked,
             "kept": str(kept) if kept else None,
             "questions_that_come_back": found.comes_back,
         }
         print(json.dumps({**restoring.facts(found), **facts}, indent=2))
         return
     print("restored")
-    if keys_open:
-        print("keys that were revoked or rotated since then are as they were: close them again")
+    if found.unchecked:
+        print(
+            "what was closed since the backup could not be read: if one of these open keys was"
+            " revoked or rotated since then, do it again before the gateway starts, with `askdocs"
+            f" keys revoke NAME` or `keys rotate NAME`: {', '.join(found.unchecked)}"
+        )
     if found.comes_back:
         print(
             f"{found.comes_back:,} questions that were deleted since then are there again: delete"

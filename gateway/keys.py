@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from gateway import audit
+from gateway import audit, closed
+from gateway.closed import Closed
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
 
@@ -183,7 +184,9 @@ class Keys:
             this = key_table.c.id == key.id
             connection.execute(sa.update(key_table).where(this).values(revoked=now))
             _record(connection, "revoke", key)
-            return _get(connection, key.id)
+            revoked = _get(connection, key.id)
+        closed.note(self._engine, [Closed(key.id, now)])
+        return revoked
 
     def rotate(self, id_or_name: str, grace: timedelta) -> tuple[Key, str]:
         """A new secret for a key; the old ones go on working for `grace`.
@@ -203,13 +206,17 @@ class Keys:
             until = secret_table.c.valid_until
             here = secret_table.c.key_id == key.id
             connection.execute(sa.delete(secret_table).where(here, until < now))
+            ending = (here, sa.or_(until.is_(None), until > now + grace))
+            old = list(
+                connection.execute(sa.select(secret_table.c.digest).where(*ending)).scalars()
+            )
             connection.execute(
-                sa.update(secret_table)
-                .where(here, sa.or_(until.is_(None), until > now + grace))
-                .values(valid_until=now + grace)
+                sa.update(secret_table).where(*ending).values(valid_until=now + grace)
             )
             _record(connection, "rotate", key, grace_seconds=round(grace.total_seconds()))
-            return key, _add_secret(connection, key)
+            text = _add_secret(connection, key)
+        closed.note(self._engine, [Closed(key.id, now + grace, bytes(one)) for one in old])
+        return key, text
 
     def find(self, id: str) -> Found | None:
         """What is known of an id; it is the caller's to compare digests and dates."""

@@ -43,6 +43,9 @@ class Plan:
     settings_differ: bool = False
     comes_back: int = 0
     """Questions that were deleted since the backup."""
+    unchecked: list[str] = field(default_factory=list)
+    """Names of keys that are open, and may have been closed since the backup: what was there could
+    not be read."""
 
 
 def plan(places: Places, backup: Backup, parts: Collection[Part], progress: Progress) -> Plan:
@@ -165,6 +168,8 @@ def _database(
                 with database.reading(old) as connection:
                     revision = database.revision(connection)
                 found.comes_back = closed.keep_closed(old, engine)
+        else:  # it is damaged, or lost
+            found.unchecked = closed.close_again(target, engine)
         with database.writing(engine) as connection:
             _record(connection, found)
     _settled(new)
@@ -270,6 +275,7 @@ def _load(
         if not snapshot.load(engine, dump, stops, progress):
             raise KeyboardInterrupt
         database.migrate(engine)
+        found.unchecked = closed.open_keys(engine)
         with database.writing(engine) as connection:
             _record(connection, found)
 
