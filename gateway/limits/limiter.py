@@ -1,11 +1,13 @@
 """The limits of keys: admit a request, settle it when it has ended.
 
-With a Redis they hold across all workers. While it is away each worker applies them alone, in
-memory: a request is never refused, nor held up, because Redis is.
+With a Redis they hold across all workers. While it is away, or slow, each worker applies its share
+of them alone, in memory: all of them together admit no more than before, and a request is not held
+up because Redis is.
 """
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from gateway.errors import AskdocsError
 from gateway.keys import Key, Limits
@@ -23,8 +25,11 @@ NONE = Limits()
 class Limiter:
     """Made by `connect`."""
 
-    def __init__(self, memory: Memory, shared: Shared | None, months: Months) -> None:
+    def __init__(
+        self, memory: Memory, shared: Shared | None, months: Months, workers: int = 1
+    ) -> None:
         self._memory = memory
+        self._workers = workers
         self._shared = shared
         self._months = months
         self.local_decisions = 0
@@ -49,6 +54,7 @@ class Limiter:
                 if grant is not None:
                     return grant
             self.local_decisions += 1
+            key = share(key, tokens, max(self._workers, self._shared.workers))
         if key.limits.monthly_tokens is not None and not self._memory.knows_month(key.id):
             used = await self._months.used(key.id)
             if not self._memory.knows_month(key.id):  # of all that waited, the first one
@@ -70,10 +76,30 @@ class Limiter:
             await self._shared.close()
 
 
+def share(key: Key, tokens: int, workers: int) -> Key:
+    """The key with what one of several workers may admit of its limits.
+
+    At least one request, and of tokens those of the request at hand: what the whole limit allows is
+    never refused as too large. The tokens of a month are whole: they are read from the database,
+    where all workers write them.
+    """
+    if workers == 1:
+        return key
+    rpm, tpm, parallel = key.limits.rpm, key.limits.tpm, key.limits.max_parallel
+    limits = replace(
+        key.limits,
+        rpm=rpm and max(1, rpm // workers),
+        tpm=tpm and max(tpm // workers, min(tokens, tpm)),
+        max_parallel=parallel and max(1, parallel // workers),
+    )
+    return replace(key, limits=limits)
+
+
 async def connect(
     redis_url: str | None,
     month: Callable[[str], Awaitable[int]],
     *,
+    workers: int = 1,
     window: float = WINDOW,
     lease: float = LEASE,
     clock: Callable[[], int] = time.monotonic_ns,
@@ -81,7 +107,7 @@ async def connect(
     """The limits of all keys, in Redis, or in memory without a URL.
 
     `month` gives the tokens that a key (its id) has used this calendar month, UTC; it is asked when
-    no counter knows.
+    no counter knows. `workers`: how many count there at least; Redis tells of others.
 
     Raises:
         AskdocsError: the URL is not one, or Redis refuses user, password or database.
@@ -99,4 +125,4 @@ async def connect(
             ) from None
         shared = Shared(address, window, lease)
         await shared.open()
-    return Limiter(Memory(window, clock), shared, Months(month))
+    return Limiter(Memory(window, clock), shared, Months(month), workers)

@@ -57,6 +57,8 @@ class Shared:
 
     def __init__(self, address: Address, window: float, lease: float) -> None:
         self.is_up = False
+        self.workers = 1
+        """How many count there, this one included, as of the last time that Redis told."""
         self._address = address
         self._window = round(window * 1_000_000)
         self._lease = round(lease * 1000)
@@ -196,8 +198,8 @@ class Shared:
 
     def _log_away(self, error: Exception) -> None:
         log.warning(
-            "Redis at %s is away (%s): each worker applies the limits of keys alone until it is"
-            " back",
+            "Redis at %s is away (%s): each worker applies its share of the limits of keys alone"
+            " until it is back",
             self._address,
             error or type(error).__name__,
         )
@@ -213,8 +215,12 @@ class Shared:
                 async with asyncio.timeout(self._renew if self.is_up else PROBE):
                     await self._trouble.wait()
             was_up = self.is_up
-            with suppress(OSError, hiredis.ReplyError):
+            try:
                 await self._revive()
+            except (OSError, hiredis.ReplyError):
+                pass  # it was said that Redis is away
+            except Exception:
+                log.exception("Redis at %s is looked for again", self._address)
             if self.is_up and not was_up:
                 log.warning("Redis at %s is back: limits hold across all workers", self._address)
             self._trouble.clear()
@@ -227,13 +233,14 @@ class Shared:
             for script in (ADMIT, SETTLE):
                 wire.post(("SCRIPT", "LOAD", script.source), lambda _: None)
         running = list(self._leases.items())
-        keys = (f"{PREFIX}:written", *(key for _, key in running))
-        args: Command = (self._lease, *(lease for lease, _ in running))
+        keys = (f"{PREFIX}:workers", *(key for _, key in running))
+        args: Command = (self._lease, self._worker, *(lease for lease, _ in running))
         # With its source at once: a lease that ends meanwhile must not be sent a second time.
         reply = await self._wire.send(("EVAL", RENEWAL.source, len(keys), *keys, *args))
         if isinstance(reply, Exception):
             self._away(reply)
             raise reply
+        self.workers = max(1, reply)
         self.is_up = self._wire is not None
 
 

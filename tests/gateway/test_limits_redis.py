@@ -600,3 +600,42 @@ async def test_redis_is_reached_over_tls(tmp_path: Path, limiters: Connect) -> N
         assert distrustful.is_local
     finally:
         server.kill()
+
+
+# A share of the limits while Redis is away
+
+
+@pytest.mark.parametrize("how", ["frozen", "slow", "killed"])
+async def test_workers_without_redis_together_admit_no_more_than_the_limit(
+    redis: RedisServer, limiters: Connect, how: str
+) -> None:
+    workers = [await limiters(lease=3) for _ in range(4)]
+    asking = key("shared", rpm=12, max_parallel=8)
+    await async_until(lambda: all(one._shared.workers == 4 for one in workers))  # type: ignore[union-attr]
+    if how == "frozen":
+        redis.freeze()
+    elif how == "killed":
+        redis.kill()
+    else:
+        with redis.client() as client:
+            client.execute_command("CLIENT", "PAUSE", 60_000, "ALL")
+    grants = [await admitted(worker, asking) for worker in workers for _ in range(10)]
+    given = [grant for grant in grants if grant is not None]
+    assert len(given) == 8  # two at the same time of each
+    for worker, grant in zip([one for one in workers for _ in range(2)], given, strict=True):
+        worker.settle(grant, 1)
+    grants = [await admitted(worker, asking) for worker in workers for _ in range(10)]
+    assert sum(grant is not None for grant in grants) == 4  # one more of each: 12 in all
+    if how == "frozen":
+        redis.thaw()
+
+
+async def test_a_request_within_the_limit_is_not_too_large_for_a_share(
+    redis: RedisServer, limiters: Connect
+) -> None:
+    worker = await limiters(workers=4)
+    redis.freeze()
+    asking = key("large", tpm=1000)
+    assert await admitted(worker, asking, 900) is not None
+    assert await admitted(worker, asking, 900) is None
+    redis.thaw()
