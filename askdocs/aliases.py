@@ -116,7 +116,8 @@ def put(
     told = telling.read(instructions) if instructions else None
     sources = names_of(source, home_dir) if source else ()
     with opened(home_dir) as database:
-        table = {**aliases.DEFAULT, **settings.aliases, **aliases.stored(database)}
+        stored = aliases.stored(database)
+        table = {**aliases.DEFAULT, **settings.aliases, **stored}
         before = table.get(name)
         fields: dict[str, Any] = before.model_dump() if before else {}
         if target:
@@ -138,7 +139,7 @@ def put(
         if problems := asyncio.run(problems_of(settings, database, new)):
             raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
         if not dry_run:
-            aliases.save(database, name, alias, audit.user())
+            aliases.save(database, name, alias, audit.user(), seen=stored.get(name))
     if as_json:
         print(json.dumps({"name": name, **alias.model_dump(mode="json"), "changed": not dry_run}))
         return
@@ -165,12 +166,12 @@ def remove(
             raise AskdocsError(
                 f"{name!r} is not in the database: `askdocs aliases list` says where it is"
             )
-        del stored[name]
+        seen = stored.pop(name)
         table = {**aliases.DEFAULT, **settings.aliases, **stored}
         if problems := asyncio.run(problems_of(settings, database, aliases.Table(table))):
             raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
         if not dry_run:
-            aliases.remove(database, name)
+            aliases.remove(database, name, seen=seen)
     left = table.get(name)
     if as_json:
         print(json.dumps({"name": name, "removed": not dry_run, "remains": left is not None}))

@@ -18,6 +18,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from gateway.errors import AskdocsError
+from gateway.tasks import Tasks
 
 Say = Callable[[str, str], None]
 
@@ -57,7 +58,7 @@ class Running:
         self._say = say
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self._stopping = False
         self._log = RotatingFileHandler(
             service.log, maxBytes=LARGEST_LOG, backupCount=1, delay=True
@@ -90,15 +91,12 @@ class Running:
                     f" {last_words(service.log)} (all of it in {service.log})"
                 )
             await asyncio.sleep(0.2)
-        self._keeper = asyncio.create_task(self._keep())
-        self._keeper.add_done_callback(self._kept)
+        self._tasks.start(service.name, self._keep)
 
     async def stop(self) -> None:
         """Stop it and all that it started, within GRACE and a little."""
         self._stopping = True
-        if self._keeper:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._tasks.close()
         process = self._process
         if process is None:
             return
@@ -156,7 +154,11 @@ class Running:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
             self.restarts += 1
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:  # no memory, no process to be had, a program that is away
+                self._tell(f"cannot be started ({error})")
+                continue  # it has ended still
             began = await self._back()
 
     async def _back(self) -> float:
@@ -200,10 +202,6 @@ class Running:
         """At the terminal and in the log."""
         self._say(self.service.name, text)
         self._write(f"askdocs: {text}")
-
-    def _kept(self, keeper: asyncio.Task[None]) -> None:
-        if not keeper.cancelled() and (error := keeper.exception()):
-            self._say(self.service.name, f"is not watched any more: {error!r}")
 
     async def _drained(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -16,7 +16,7 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
-from askdocs import checks, client, site, status
+from askdocs import checks, client, site, status, stopping
 from askdocs.deployed import Deployed, Host
 from askdocs.home import Home
 from askdocs.settings import UpSettings
@@ -29,6 +29,7 @@ from gateway import database, wiki_index
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
 from gateway.settings import environment, load
+from gateway.tasks import Tasks
 from widget.settings import WidgetSettings
 
 # Seconds in which a machine that is busy with the start may say that no model answers.
@@ -81,26 +82,25 @@ class Up:
         self._home.make()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop.set)
+        for number in stopping.STOPS:
+            # Below nohup the end of the terminal is ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+                loop.add_signal_handler(number, stop.set)
         with self._home.lock():
             self._finish_restore()
             try:
                 starting = asyncio.create_task(self._start(ready))
-                stopping = asyncio.create_task(stop.wait())
-                await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopped = asyncio.create_task(stop.wait())
+                await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
                     starting.result()
                     assert self._deployed is not None
-                    keeping = [
-                        asyncio.create_task(self._keep()),
-                        asyncio.create_task(self._deployed.follow()),
-                    ]
-                    while not (await asyncio.wait({stopping}, timeout=60))[0]:
+                    tasks = Tasks()
+                    tasks.start("wiki", self._keep)
+                    tasks.start("versions", self._deployed.follow)
+                    while not (await asyncio.wait({stopped}, timeout=60))[0]:
                         rotate(self._home.logs / "access.log")
-                    for task in keeping:
-                        task.cancel()
-                    await asyncio.gather(*keeping, return_exceptions=True)
+                    await tasks.close()
                 else:
                     self._engine.stop.set()
                     self._wiki.stop.set()

@@ -189,9 +189,16 @@ def stored(database: sa.Engine) -> dict[str, Alias]:
         return _rows(connection)
 
 
-def save(database: sa.Engine, name: str, alias: Alias, by: str) -> None:
-    """Put an alias into the database: all or nothing, and seen by every worker."""
+def save(
+    database: sa.Engine, name: str, alias: Alias, by: str, *, seen: Alias | None = None
+) -> None:
+    """Put an alias into the database: all or nothing, and seen by every worker.
+
+    `seen` is the alias as the database had it when this was decided; None: it had none. Raises
+    AskdocsError: somebody else has changed it since then.
+    """
     with writing(database) as connection:
+        check_unchanged(connection, name, seen)
         put(connection, name, alias, by)
         facts = alias.model_dump(mode="json", exclude={"instructions"}, exclude_defaults=True)
         facts["instructions"] = len(alias.instructions or "")
@@ -211,15 +218,26 @@ def put(connection: sa.Connection, name: str, alias: Alias, by: str) -> None:
     _advance(connection)
 
 
-def find(connection: sa.Connection, name: str) -> Alias | None:
-    """The alias that the database holds; nobody else changes it until the transaction ends."""
+def check_unchanged(connection: sa.Connection, name: str, seen: Alias | None) -> None:
+    """Nobody else changes aliases from now on until the transaction ends.
+
+    Raises AskdocsError: somebody else has changed this one since `seen` was read.
+    """
     connection.execute(sa.select(revision_table.c.revision).with_for_update())
-    return _rows(connection).get(name)
+    if _rows(connection).get(name) != seen:
+        raise AskdocsError(
+            f"somebody else has changed the alias {name!r} in the meantime, and nothing was done:"
+            " look at `askdocs aliases list`, and try again"
+        )
 
 
-def remove(database: sa.Engine, name: str) -> bool:
-    """Take an alias out of the database, so that the settings file's holds again. Was it there?"""
+def remove(database: sa.Engine, name: str, *, seen: Alias | None) -> bool:
+    """Take an alias out of the database, so that the settings file's holds again. Was it there?
+
+    `seen`, and what is raised: as `save`.
+    """
     with writing(database) as connection:
+        check_unchanged(connection, name, seen)
         gone = connection.execute(sa.delete(alias_table).where(alias_table.c.name == name)).rowcount
         _advance(connection)
         if gone:

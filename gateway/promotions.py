@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from gateway import aliases, audit, deployments
 from gateway.config import Alias
 from gateway.database import Utc, metadata, reading, writing
-from gateway.errors import AskdocsError
 
 Action = Literal["promote", "canary", "rollback"]
 Targets = dict[str, float]
@@ -85,11 +84,7 @@ def write(
         Unreachable: the database is away.
     """
     with writing(database) as connection:
-        if aliases.find(connection, name) != seen:
-            raise AskdocsError(
-                f"somebody else has changed the alias {name!r} in the meantime: look at"
-                " `askdocs aliases list`, and try again"
-            )
+        aliases.check_unchanged(connection, name, seen)
         new = before.model_copy(update={"targets": targets})
         aliases.put(connection, name, new, by)
         row = {

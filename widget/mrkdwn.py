@@ -7,3 +7,9 @@ def escaped(text: str) -> str:
     https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def link(url: str, text: str) -> str:
+    """A link, whose address can neither end it nor begin another."""
+    address = url.replace("<", "%3C").replace(">", "%3E").replace("|", "%7C")
+    return f"<{escaped(address)}|{text}>"

@@ -2,13 +2,16 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from askdocs import aliases as commands
 from askdocs import cli
 from askdocs.home import Home
 from gateway.config import LONGEST
@@ -103,3 +106,26 @@ def test_a_user_without_a_name_as_in_a_container_can_change_an_alias(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987_654_321)  # of nobody here
     assert aliases("set", "hr", "--target", "base")[0] == 0
+
+
+@pytest.mark.parametrize("words", [("set", "hr", "--first-byte", "9"), ("remove", "hr")])
+def test_what_somebody_else_changes_meanwhile_is_not_undone(
+    aliases: Aliases, home: Home, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """A promotion, for example, while `aliases set` asks the engine for its models."""
+    assert aliases("set", "hr", "--target", "base")[0] == 0
+    asks = commands.problems_of
+
+    async def promoting(*given: Any) -> Any:
+        with closing(sqlite3.connect(home.database, isolation_level=None)) as db:
+            db.execute(
+                "UPDATE aliases SET definition = json_set(definition, '$.targets', json(?))",
+                ('{"base": 1, "local": 9}',),
+            )
+        return await asks(*given)
+
+    monkeypatch.setattr(commands, "problems_of", promoting)
+    code, _, error = aliases(*words)
+    assert code == 2
+    assert "somebody else has changed the alias 'hr' in the meantime" in error.replace("\n", " ")
+    assert one(aliases, "hr")["targets"] == {"base": 1.0, "local": 9.0}

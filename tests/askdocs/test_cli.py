@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from http.server import HTTPServer
@@ -13,9 +15,10 @@ import pytest
 
 from askdocs import checks
 from askdocs.home import Home
-from tests.askdocs.conftest import Run
+from tests.askdocs.conftest import COMMAND, Run
 from tests.capacity.sizes import LLAMA
 from tests.speaking import Handler, serving
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -301,3 +304,31 @@ def test_doctor_lists_what_is_well_and_what_to_mend(askdocs: Run, wiki: Path) ->
 def test_doctor_leaves_nothing_behind(askdocs: Run, wiki: Path, tmp_path: Path) -> None:
     askdocs("doctor", ASKDOCS_UP_DOCS=str(wiki))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wiki"]
+
+
+def test_up_below_nohup_outlives_its_terminal(wiki: Path, tmp_path: Path) -> None:
+    ports = [
+        word
+        for name in ("gateway", "widget", "site")
+        for word in (f"--{name}-port", str(checks.free_port()))
+    ]
+    log = tmp_path / "nohup.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["nohup", COMMAND, "up", "--docs", str(wiki), "--home", "home", *ports],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        until(lambda: (tmp_path / "home" / "logs" / "engine.log").exists(), 60)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(8)
+        assert "stopping" not in log.read_text()
+        process.terminate()
+        process.wait(60)
+        assert "stopping" in log.read_text()
+    finally:
+        process.kill()
+        process.wait()

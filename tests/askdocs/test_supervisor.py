@@ -135,6 +135,21 @@ async def test_one_that_dies_without_a_word_says_so(desk: Desk) -> None:
         await desk.running("raise SystemExit(3)", ready=False).start()
 
 
+async def test_one_whose_program_is_away_for_a_while_is_started_once_it_is_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = desk.folder / "python"
+    program.symlink_to(sys.executable)
+    running = desk.running(SERVES)
+    running.service.argv[0] = str(program)
+    await running.start()
+    program.rename(desk.folder / "away")
+    os.kill(pid_of(running), signal.SIGKILL)
+    await async_until(lambda: any("cannot be started" in text for _, text in desk.said))
+    (desk.folder / "away").rename(program)
+    await async_until(lambda: running.pid is not None)
+
+
 async def test_a_killed_one_is_started_again_with_another_pid(desk: Desk) -> None:
     running = desk.running(SERVES)
     await running.start()

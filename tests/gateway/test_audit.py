@@ -27,8 +27,8 @@ def test_every_act_has_its_line_and_none_holds_a_secret_or_who_asked(stored: sa.
     store.revoke("ci")
     told = Alias(targets={"base": 1}, instructions="Say nothing of the merger.")
     aliases.save(stored, "hr", told, "ann")
-    aliases.remove(stored, "hr")
-    aliases.remove(stored, "hr")  # nothing is there any more
+    aliases.remove(stored, "hr", seen=told)
+    aliases.remove(stored, "hr", seen=None)  # nothing is there any more
     docs = aliases.DEFAULT["docs"]
     promotions.write(
         stored, "promote", "docs", None, docs, {"docs@v1": 1.0}, "ann", why="the gate is down"

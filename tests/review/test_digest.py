@@ -121,6 +121,14 @@ def test_the_message_links_to_the_review(gap: Store) -> None:
     assert last == "<https://ask.example.com/review/gaps|all gaps in the review>"
 
 
+def test_an_address_cannot_end_its_link_and_begin_another() -> None:
+    page = {"url": "https://w/a?b=1&c=<!channel>|x", "title": "A <b> & c"}
+    gap = gaps.Gap(1, "What?", 3, (0, 3), (page,), "open")
+    found = gaps.Gaps((WEEK - weeks.WEEK, WEEK), (gap,), 1, 3)
+    _, line = digest.text_of(found).splitlines()
+    assert line.endswith("near <https://w/a?b=1&amp;c=%3C!channel%3E%7Cx|A &lt;b&gt; &amp; c>")
+
+
 async def test_the_widget_clusters_and_sends_by_itself(
     store: Store, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway import audit
 from gateway.database import writing
 from gateway.errors import AskdocsError
-from widget.mrkdwn import escaped
+from widget.mrkdwn import escaped, link
 from widget.review import gaps, weeks
 from widget.review.tables import digest_table
 
@@ -42,11 +42,11 @@ def text_of(found: gaps.Gaps, public_url: str = "") -> str:
     lines = [f"*{week}: what the docs do not answer* ({asked:,} questions, {len(this):,} gaps)"]
     for gap in this[:TOLD]:
         change = f", {gap.trend:+,} on the week before" if gap.trend else ""
-        near = "".join(f" — near <{page['url']}|{_safe(page['title'])}>" for page in gap.pages[:1])
+        near = "".join(f" — near {link(p['url'], _safe(p['title']))}" for p in gap.pages[:1])
         lines.append(f"• {gap.weeks[-1]:,} × {_safe(gap.question, 200)}{change}{near}")
     more = f"and {len(this) - TOLD:,} more: " if len(this) > TOLD else ""
     if public_url:
-        lines.append(f"{more}<{public_url}/review/gaps|all gaps in the review>")
+        lines.append(more + link(f"{public_url}/review/gaps", "all gaps in the review"))
     elif more:
         lines.append(f"{more}see the gaps in the review")
     return "\n".join(lines)
