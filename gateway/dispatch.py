@@ -8,8 +8,8 @@ client notices nothing.
 
 import asyncio
 import logging
+import random
 import re
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -99,7 +99,7 @@ class Opened:
         """
         if self.is_stream:
             return await assemble(events(self.chunks()), copies)
-        return b"".join([chunk async for chunk in self.chunks()])
+        return b"".join([self.first, *[chunk async for chunk in self.rest]])
 
     async def close(self) -> None:
         self.span.end()
@@ -119,7 +119,7 @@ class Call:
     """The request's body for one of the candidates, without `model`."""
     span: Span = OFF
     """The request's, in a trace."""
-    session: str = field(default_factory=lambda: secrets.token_hex(8))
+    session: str = field(default_factory=lambda: f"{random.getrandbits(64):016x}")
     """Requests whose prompts begin alike have the same one: by it vLLM's router sends them to the
     replica that has read it (`consistent_hash`; its `cache_aware` of 0.1.17 reads no prompts)."""
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import uuid
+from collections.abc import Callable
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -17,7 +18,8 @@ LINGER_S = 2.0  # that a refused client may go on sending, unread, while it read
 HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn
 
 WRITER = "askdocs.writer"
-"""The extension of ASGI's scope that has `write_body` and `drain`."""
+"""The extension of ASGI's scope: the connection, with `write_body`, `drain` and
+`when_client_leaves`."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 # What may be the first part of such a header, or of the end of all headers, at the end of a read.
@@ -45,6 +47,7 @@ class Edge(HttpToolsProtocol):
     _refusal: tuple[int, str, str] | None = None
     _refused = False
     _retiring = False
+    _left: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.outbox = _Outbox(self.loop, transport)
@@ -54,6 +57,8 @@ class Edge(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        if self._left is not None:
+            self._left()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -125,6 +130,18 @@ class Edge(HttpToolsProtocol):
         if data:
             self.outbox.write_now(b"%x\r\n%b\r\n" % (len(data), data))
         return not self.flow.write_paused
+
+    @property
+    def has_whole_request(self) -> bool:
+        """Has the body of the request under way come?"""
+        return not self._in_message
+
+    def when_client_leaves(self, call: Callable[[], None] | None) -> None:
+        """Call it when the connection is lost, until it is taken back with None.
+
+        In place of a task for each request that waits for ASGI's `http.disconnect`.
+        """
+        self._left = call
 
     async def drain(self) -> None:
         """Until the client has read enough of what was written."""

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
@@ -20,6 +21,24 @@ from gateway.upstream.loopback import Pass
 NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
 # The limits that an exact count of the prompt may still keep.
 _TOKENS = ("tpm", "too_large", "monthly_tokens")
+
+
+class RequestHeaders(Headers):
+    """A request's headers, decoded once: each look-up in Starlette's goes through all of them."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        names = reversed(self._list)  # the first of several with one name is found
+        self._first = {name.decode("latin-1"): value.decode("latin-1") for name, value in names}
+
+    def __getitem__(self, key: str) -> str:
+        return self._first[key.lower()]
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in self._first
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._first.get(key, default)
 
 
 class Response:
@@ -64,6 +83,7 @@ class RequestContext:
         "alias",
         "endpoint",
         "grant",
+        "headers",
         "key",
         "loopback",
         "measured",
@@ -76,12 +96,19 @@ class RequestContext:
     )
 
     def __init__(
-        self, endpoint: str, request_id: str, scope: Scope, send: Send, measured: Measured
+        self,
+        endpoint: str,
+        request_id: str,
+        scope: Scope,
+        headers: Headers,
+        send: Send,
+        measured: Measured,
     ) -> None:
         """`endpoint` is the route's name, for metrics and the log."""
         self.endpoint = endpoint
         self.request_id = request_id
         self.scope = scope
+        self.headers = headers
         self.response = Response(send, request_id)
         self.measured = measured
         self.key = NOBODY
@@ -104,6 +131,7 @@ class RequestContext:
         """It is the inner request of one that was given this pass."""
         self.loopback = given
         self.scope = given.scope(self.scope)
+        self.headers = RequestHeaders(self.scope)
         self.identify(given.key)
 
     def asks(self, alias: str) -> None:

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api.context import RequestContext, Response, request_id
+from gateway.api.context import RequestContext, RequestHeaders, request_id
 from gateway.api.endpoints import ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
+from gateway.edge import WRITER, Edge
 from gateway.http import ApiError, read_body
 from gateway.keys import Key
 from gateway.parts import Parts
@@ -28,6 +29,7 @@ _ANTHROPIC = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
+_NOTHING: Mapping[str, Any] = {}
 Identify = Callable[[Headers], Awaitable[Key]]
 
 
@@ -51,12 +53,12 @@ class Frame:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = self._parts()
-        headers = Headers(scope=scope)
+        headers = RequestHeaders(scope)
         name = request_id(headers)
         # The scope may be one for all requests of a connection's middleware: a copy is ours.
         scope = {**scope, "state": {"request_id": name}}
         measured = parts.recorder.metrics.request(self._endpoint.path)
-        context = RequestContext(self._endpoint.path, name, scope, send, measured)
+        context = RequestContext(self._endpoint.path, name, scope, headers, send, measured)
         if parts.tracer:
             known = self._endpoint is not OTHER
             title = f"{scope['method']} {scope['path']}" if known else OTHER.path
@@ -65,15 +67,27 @@ class Frame:
         leaving: asyncio.Task[None] | None = None
         task = asyncio.current_task()
         assert task is not None
+
+        def leave() -> None:
+            """The client has left: that closes the way to the engine, too."""
+            if not response.is_complete:
+                response.client_left = True
+                task.cancel()
+
+        connection: Edge | None = scope.get("extensions", _NOTHING).get(WRITER)
         try:
+            if connection is not None:
+                connection.when_client_leaves(leave)
             if given := headers.get(loopback.HEADER):
                 context.enter(parts.passes.check(given, self._endpoint.path))
             else:
                 context.identify(await (self._identify or parts.keyring.identify)(headers))
             body = b""
             if self._reads_body and scope["method"] == "POST":
-                body = await read_body(headers, receive, parts.settings.max_body)
-            leaving = asyncio.ensure_future(_leave(receive, task, response))
+                has_come = connection is not None and connection.has_whole_request
+                body = await read_body(headers, receive, parts.settings.max_body, has_come)
+            if connection is None:
+                leaving = asyncio.ensure_future(_disconnected(receive, leave))
             await self._handler(context, body)
         except ApiError as error:
             await response.fail(self._shown(error, context))
@@ -90,7 +104,9 @@ class Frame:
             await response.fail(self._shown(failed, context))
         finally:
             response.is_complete = True
-            if leaving:
+            if connection is not None:
+                connection.when_client_leaves(None)
+            elif leaving:
                 leaving.cancel()
             parts.recorder.record(context)
 
@@ -157,10 +173,7 @@ def refusal(scope: Scope, methods: Collection[str]) -> ApiError:
     )
 
 
-async def _leave(receive: Receive, task: "asyncio.Task[Any]", response: Response) -> None:
-    """Cancel `task` when the client leaves: that closes the way to the engine, too."""
+async def _disconnected(receive: Receive, leave: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    if not response.is_complete:
-        response.client_left = True
-        task.cancel()
+    leave()

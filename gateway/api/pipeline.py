@@ -57,7 +57,7 @@ class Pipeline:
     async def answer(self, endpoint: Endpoint, context: RequestContext, body: bytes) -> None:
         """Answer one request. Raises ApiError."""
         parts = self._parts
-        headers = Headers(scope=context.scope)
+        headers = context.headers
         request = schemas.accept(endpoint.path, parse_object(body))
         plan = context.plan = await self._plan(endpoint, context, request, headers, len(body))
         with parts.traffic.request():

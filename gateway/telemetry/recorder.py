@@ -42,7 +42,8 @@ class Recorder:
         # Of a translated request, the inner one knows how its answer fared.
         if plan is not None and plan.endpoint == "/chat/completions":
             self._count_outcome(context, plan, result)
-        self.heat.stood_on(result.pages)
+        if result.pages:
+            self.heat.stood_on(result.pages)
         if context.span.is_on:
             _trace(context, plan, result)
         if context.loopback is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http import (
@@ -74,12 +75,12 @@ class Sent(list[Message]):
 
 async def test_a_body_in_parts_is_put_together() -> None:
     receive = receiving(part(b"ab", True), part(b"", True), part(b"c"))
-    assert await read_body(receive, 3) == b"abc"
+    assert await read_body(Headers(), receive, 3) == b"abc"
 
 
 async def test_a_body_over_the_limit_is_refused_before_all_of_it_has_come() -> None:
     with pytest.raises(ApiError) as caught:
-        await read_body(receiving(part(b"ab", True), part(b"cd", True)), 3)
+        await read_body(Headers(), receiving(part(b"ab", True), part(b"cd", True)), 3)
     assert caught.value.status == 413
     assert "larger than 3 bytes" in str(caught.value)
 
@@ -87,13 +88,13 @@ async def test_a_body_over_the_limit_is_refused_before_all_of_it_has_come() -> N
 async def test_a_body_that_does_not_go_on_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.http.BODY_SECONDS", 0.05)
     with pytest.raises(ApiError) as caught:
-        await read_body(receiving(part(b"ab", True)), 9)
+        await read_body(Headers(), receiving(part(b"ab", True)), 9)
     assert caught.value.status == 408
 
 
 async def test_a_client_that_leaves_in_the_middle_is_a_connection_error() -> None:
     with pytest.raises(ConnectionError):
-        await read_body(receiving(part(b"ab", True), {"type": "http.disconnect"}), 9)
+        await read_body(Headers(), receiving(part(b"ab", True), {"type": "http.disconnect"}), 9)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def asked(metrics: Metrics) -> RequestContext:
 
     scope = {"method": "POST", "path": "/", "headers": []}
     endpoint = "/chat/completions"
-    context = RequestContext(endpoint, "1", scope, send, metrics.request(endpoint))
+    context = RequestContext(endpoint, "1", scope, Headers(), send, metrics.request(endpoint))
     context.asks("docs")
     context.plan = Plan(
         endpoint=endpoint,
