@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
+from gateway.api.sse import EventReader
 from gateway.errors import AskdocsError
-from gateway.http import EventReader
 
 
 @dataclass

@@ -13,6 +13,7 @@ from gateway.answering.check import Check, Scorer
 from gateway.answering.choice import Choice, Ending, Held, Written
 from gateway.answering.facts import CITED
 from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.sse import EventReader
 from gateway.api.transform import Rest, Said, Transform
 from gateway.api.usage_sum import UsageSum
 from gateway.asked import Asked
@@ -25,7 +26,7 @@ from gateway.grounding.confidence import CAUTION, confidence
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute
-from gateway.http import DONE, ApiError, EventReader, broken_off, dump, event, parse_object
+from gateway.http import DONE, ApiError, broken_off, dump, event, parse_object
 from gateway.stream import with_tokens
 from gateway.tracing import Span as TraceSpan
 from gateway.wiki.page import Page

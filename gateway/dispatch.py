@@ -20,10 +20,11 @@ from starlette.types import Scope
 
 from gateway.aliases import Route
 from gateway.api import schemas
+from gateway.api.sse import events
 from gateway.assemble import assemble
 from gateway.errors import AskdocsError
 from gateway.fleet import Fleet, Served
-from gateway.http import ApiError, dump, engine_away, events, unavailable
+from gateway.http import ApiError, dump, engine_away, unavailable
 from gateway.lane import Feed, LaneError, LaneReply
 from gateway.metrics import Metrics
 from gateway.tracing import OFF, Span

@@ -17,11 +17,11 @@ from typing import Any
 
 import orjson
 
+from gateway.api.sse import EventTooLong, Framing
 from gateway.api.usage_sum import UsageSum
 from gateway.http import DONE, broken_off
 
 log = logging.getLogger("askdocs.gateway")
-MAX_EVENT = 2**20  # bytes; what has no end by then is not an event
 
 
 def rename(data: bytes, there: bytes, here: bytes) -> bytes:
@@ -65,7 +65,7 @@ class Stream:
         self._is_several = choices > 1
         self._sum = UsageSum(copies)
         self._template: dict[str, Any] = {}  # of the event with the sum of all usages
-        self._held = b""
+        self._framing = Framing()
         self.usage: dict[str, Any] | None = None
         """The last usage that the engine stated."""
         self.events = 0
@@ -83,20 +83,12 @@ class Stream:
         """The whole events up to here, for the client; may be empty. Never raises."""
         if self.failed:
             return b""
-        if self._held:
-            data = self._held + data
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
-        end = data.rfind(b"\n\n") + 2
-        if end == 1:
-            self._held = data
-            if len(data) > MAX_EVENT:
-                self._fail()
+        try:
+            data = self._framing.feed(data)
+        except EventTooLong:
+            self._fail()
+        if self.failed or not data:
             return b""
-        if end == len(data):
-            self._held = b""
-        else:
-            data, self._held = data[:end], data[end:]
         self.events += data.count(b"\n\n")
         if b"[DONE]\n\n" in data:
             self.done = True
@@ -116,12 +108,10 @@ class Stream:
         An error event, unless the engine said that it was done: a client
         must never take a part for the whole.
         """
-        self._held = b""
         return b"" if self.is_whole else b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
 
     def _fail(self) -> None:
         self.failed = True
-        self._held = b""
 
     def _without_usage(self, data: bytes) -> bytes:
         """Reads the usage; unless the client asked for it, the events are without it then.

@@ -14,8 +14,8 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError, model_validator
 
+from gateway.api.sse import events
 from gateway.tracing import OFF, Span, Tracer
-from widget import sse
 from widget.settings import WidgetSettings
 from widget.store import Kept, Vote
 
@@ -305,7 +305,7 @@ def _message(role: str, content: str) -> dict[str, str]:
 async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | Outcome]:
     finished = False
     length = 0
-    async for data in sse.data(chunks):
+    async for data in events(chunks):
         if data == "[DONE]":
             finished = True
             break

@@ -20,17 +20,10 @@ from gateway.agents.results import Answer, Link, Source
 from gateway.aliases import DOCS
 from gateway.api.context import RequestContext
 from gateway.api.plan import Result
+from gateway.api.sse import events
 from gateway.config import Alias
 from gateway.grounding.neutral import neutral
-from gateway.http import (
-    ApiError,
-    Reply,
-    broken_off,
-    dump,
-    events,
-    parse_object,
-    send_start,
-)
+from gateway.http import ApiError, Reply, broken_off, dump, parse_object, send_start
 from gateway.keys import Key
 from gateway.metrics import LEFT
 from gateway.parts import Parts

@@ -7,10 +7,11 @@ import orjson
 
 from gateway.api.context import RequestContext
 from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.sse import EventReader
 from gateway.api.transform import Rest, Said, Transform
 from gateway.dispatch import Opened
 from gateway.fleet import LOOPBACK, Served
-from gateway.http import ApiError, EventReader, broken_off, dump, unavailable
+from gateway.http import ApiError, broken_off, dump, unavailable
 from gateway.stream import rename
 from gateway.upstream import loopback
 from gateway.upstream.litellm import LiteLLM
@@ -61,7 +62,7 @@ class Translated(Transform):
         self._plan = plan
         self._is_messages = plan.endpoint == "/messages"
         self._names = (f"{LOOPBACK}/{plan.alias}".encode(), plan.alias.encode())
-        self._events = EventReader()
+        self._events = EventReader(LONGEST)
         self._tokens = Tokens()
         self._number = 0  # of the last event, as Responses counts them
         self._is_over = False
@@ -143,5 +144,6 @@ class Translated(Transform):
                 )
 
 
+LONGEST = 2**25  # bytes of an event: the last one of Responses has all of request and answer
 _FAILURES = ("response.failed", "error")
 _ENDS = ("response.completed", "response.incomplete", "message_stop", *_FAILURES)

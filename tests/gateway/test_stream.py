@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.api.sse import MAX_EVENT
 from gateway.http import broken_off
-from gateway.stream import MAX_EVENT, Stream, rename
+from gateway.stream import Stream, rename
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 DONE = b"data: [DONE]\n\n"
@@ -205,7 +206,7 @@ def test_an_event_without_an_end_is_a_break_and_not_kept() -> None:
     out = [stream.feed(b"data: " + b"x" * 2**16) for _ in range(MAX_EVENT // 2**16 + 5)]
     assert b"".join(out) == b""
     assert stream.end().count(b'"error"') == 1
-    assert stream._held == b""
+    assert stream._framing._held == b""
 
 
 def test_the_bytes_of_a_plain_chunk_are_not_rewritten() -> None:

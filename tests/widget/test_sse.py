@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.api.sse import events
 from widget import sse
 
 STREAM = (
@@ -19,7 +20,7 @@ async def collect(pieces: list[bytes]) -> list[str]:
         for piece in pieces:
             yield piece
 
-    return [data async for data in sse.data(chunks())]
+    return [data async for data in events(chunks())]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20))
