@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +27,23 @@ def check(
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only rows of this split.")
     ] = None,
+    checker_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Ask this model, too: base URL of its API, with /v1."),
+    ] = None,
+    judges: Annotated[
+        str, typer.Option(metavar="ENDPOINT", help="chat, rerank, score or classify.")
+    ] = "chat",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Score below which it marks a sentence; without it, the one at which 4 % of"
+            " supported sentences are marked.",
+        ),
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Measure that model without the rules.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the check of answers on labelled answers.
@@ -34,9 +52,12 @@ def check(
     """
     from eval import check as measuring
 
-    answers = measuring.read(file, split)
-    checked = asyncio.run(measuring.check(answers, measuring.Wiki(docs)))
-    found = measuring.measures(checked)
+    answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
+    if checker_url:
+        model = measuring.Model(checker_url, judges, os.environ.get("OPENAI_API_KEY"))
+        found = asyncio.run(measuring.with_model(answers, wiki, model, threshold, alone))
+    else:
+        found = measuring.measures(asyncio.run(measuring.check(answers, wiki)))
     if as_json:
         print(json.dumps(found, default=asdict, indent=2))
         return
@@ -61,4 +82,6 @@ def lines(found: dict[str, Any]) -> list[str]:
         value = found[name]
         result.append(f"{label:<34} {f'{value:.3f}' if isinstance(value, float) else value}")
     result += [f"  {kind:<32} {value}" for kind, value in found["wrong_by_kind"].items()]
+    if "threshold" in found:
+        result.append(f"{'threshold':<34} {found['threshold']:.3f}")
     return [*result, f"{'time per sentence':<34} {found['ms_per_sentence']:.1f} ms"]

@@ -17,19 +17,21 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gateway.answering.check import Check, Scorer
-from gateway.answering.claims import Claim, drafts, foreign, refuses
+from gateway.answering.claims import Claim, Verdict, drafts, foreign, refuses
 from gateway.answering.evidence import Evidence
 from gateway.answering.features import see
+from gateway.answering.scorers import Endpoint, Judges
 from gateway.errors import AskdocsError
+from gateway.grounding import prompt
 from gateway.grounding.excerpt import Excerpt
 from gateway.search.postings import idf
 from gateway.sources.markdown import parse
@@ -39,6 +41,7 @@ from gateway.wiki.words import stem_set
 Floats = npt.NDArray[np.float64]
 
 BAD = ("unsupported", "contradicted")
+ALARMS = 0.04  # supported sentences that a model may mark where no threshold is given
 SAMPLES = 1000  # bootstrap samples, drawn by question
 SITE = "https://wiki.example.com/"
 
@@ -151,17 +154,70 @@ def read(file: Path, split: str | None = None) -> list[Answer]:
 
 
 async def check(
-    answers: Sequence[Answer], wiki: Wiki, scorer: Scorer | None = None
+    answers: Sequence[Answer], wiki: Wiki, scorer: Scorer | None = None, alone: bool = False
 ) -> list[Checked]:
-    """Check all answers, one after the other."""
+    """Check all answers, one after the other; `alone`: by the scorer without the rules."""
     checked = []
     for answer in answers:
         began = time.perf_counter()
-        claims = await Check(wiki.excerpts(answer.pages), wiki.idf, scorer).claims(answer.text)
+        excerpts = wiki.excerpts(answer.pages)
+        prefix = prompt.render(excerpts, "?")[:1] if scorer else []
+        checking = Check(excerpts, wiki.idf, scorer, prefix, alone=alone)
+        claims = await checking.claims(answer.text)
         took = time.perf_counter() - began
         refused = refuses(drafts(answer.text)) or not any(c.verdict == "supported" for c in claims)
         checked.append(Checked(answer, tuple(claims), refused, took))
     return checked
+
+
+class Model(NamedTuple):
+    """A model that checks."""
+
+    url: str
+    judges: str
+    key: str | None = None
+
+
+async def with_model(
+    answers: Sequence[Answer],
+    wiki: Wiki,
+    model: Model,
+    threshold: float | None = None,
+    alone: bool = False,
+) -> dict[str, Any]:
+    """The measures of a model as the checker, with the rules or `alone`.
+
+    Without a threshold it is the one at which ALARMS of the supported sentences are marked.
+    """
+    judges = cast(Judges, model.judges)
+    if model.judges not in get_args(Judges):
+        raise AskdocsError(f"--judges {model.judges!r} is none of {', '.join(get_args(Judges))}")
+    scorer = Endpoint(model.url, None, model.key, judges)
+    try:
+        checked = await check(answers, wiki, scorer, alone)
+    finally:
+        await scorer.close()
+    if threshold is None:
+        good = [
+            claim.score
+            for one in checked
+            for claim in one.claims
+            if claim.score is not None and one.answer.label(claim.start, claim.end) == "supported"
+        ]
+        threshold = float(np.quantile(good, ALARMS)) if good else 0.5
+    return {**measures([_at(one, threshold) for one in checked]), "threshold": threshold}
+
+
+def _at(checked: Checked, threshold: float) -> Checked:
+    """The same with another threshold; what the rules found missing stays marked."""
+
+    def claim(one: Claim) -> Claim:
+        if one.score is None or (_marked(one) and ":" in one.reason):
+            return one
+        verdict: Verdict = "supported" if one.score >= threshold else "unsupported"
+        return replace(one, verdict=verdict)
+
+    return replace(checked, claims=tuple(map(claim, checked.claims)))
 
 
 def measures(checked: Sequence[Checked]) -> dict[str, Any]:

@@ -81,6 +81,10 @@ def _ranked(times: "Counter[int]", rank: float) -> float:
     return middle(max(times))
 
 
+def _marked(tally: Tally) -> int:
+    return tally.counts["unsupported"] + tally.counts["contradicted"]
+
+
 def compare(first: Tally, second: Tally) -> list[Line]:
     """Every measure, for both."""
     lines = []
@@ -99,6 +103,8 @@ def compare(first: Tally, second: Tally) -> list[Line]:
         share(t.counts["failed"], t.counts["answers"] + t.counts["failed"]) for t in (first, second)
     )
     add("failed", "share", one, other, less=True)
+    one, other = (share(_marked(t), _marked(t) + t.counts["supported"]) for t in (first, second))
+    add("claims not supported", "share", one, other, less=True)
     one, other = (share(t.counts["up"], t.counts["up"] + t.counts["down"]) for t in (first, second))
     add("votes for", "share", one, other, less=False)
     for measure, name in (("first_token", "first words"), ("duration", "whole answer")):

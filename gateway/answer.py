@@ -462,6 +462,8 @@ class Answer(Transform):
     def _report(self, facts: dict[str, Any]) -> None:
         self.refused = bool(facts.get("refused"))
         self.cautious = bool(facts.get("caution"))
+        verdicts = (claim["verdict"] for claim in facts.get("claims", ()))
+        self.claims += tuple(verdict for verdict in verdicts if verdict != "none")
         took = time.monotonic() - self._began
         if facts.get("refused"):
             say(f"refused after {took:.1f} s: the pages do not answer it")

@@ -8,6 +8,7 @@ import httpx
 from gateway.aliases import BASE, Route
 from gateway.answer import FRAME, Answer
 from gateway.answer import say as say
+from gateway.answering.check import Scorer
 from gateway.answering.extract import Extract
 from gateway.api.plan import Plan
 from gateway.asked import Asked, take_apart
@@ -35,8 +36,12 @@ class Shares(NamedTuple):
 class Chat:
     """Answers that stand on pages of the wiki."""
 
-    def __init__(self, settings: GatewaySettings, grounding: Grounding) -> None:
+    def __init__(
+        self, settings: GatewaySettings, grounding: Grounding, scorer: Scorer | None = None
+    ) -> None:
+        """`scorer` checks answers beside the rules."""
         self._settings = settings
+        self._scorer = scorer
         self._grounding = grounding
 
     def bound(self, budget: TokenBudget) -> TokenBudget:
@@ -88,7 +93,10 @@ class Chat:
                 counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
             grounds, room = await self._ground(asked, request, route, context, estimates)
-        return Answer(self._settings, self._grounding, asked, grounds, plan, room, keeps_text)
+        return Answer(
+            *(self._settings, self._grounding, asked, grounds, plan, room, keeps_text),
+            scorer=self._scorer,
+        )
 
     async def _ground(
         self,

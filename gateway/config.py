@@ -11,6 +11,7 @@ from gateway.settings import Hosts, Section
 # "@" is for versions: docs@v7. A slash would be read as a provider by some clients.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$"
 LONGEST = 20_000  # characters of an alias's instructions
+ENGINE = "engine"  # the checker that is the engine itself
 Checking = Literal["mark", "hold", "off"]
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,6 +33,15 @@ class ModelEntry(BaseModel):
     api_base: str | None = Field(None, description="The provider's address, if not its usual one.")
     key_env: str | None = Field(
         None, description="Name of the environment variable that holds the key for it."
+    )
+
+    judges: Literal["chat", "rerank", "score", "classify"] = Field(
+        "chat", description="Endpoint that it is asked at as the checker: see answers.md."
+    )
+    threshold: float | None = Field(
+        None,
+        description="Score below which it marks a sentence, as `askdocs eval check` found it for"
+        " this version; checker_threshold when not set.",
     )
 
     @model_validator(mode="after")
@@ -203,6 +213,14 @@ class GatewaySettings(Section):
         description="Serve /llms.txt and /llms-full.txt without a key, with all that docs stands"
         " on: for wikis that everybody may read.",
     )
+    checker: str | None = Field(
+        None,
+        description="Model that checks answers beside the rules: engine (the one at engine_url), or"
+        " a model of yours with url.",
+    )
+    checker_threshold: float = Field(
+        0.5, description="Score below which a checker without its own threshold marks a sentence."
+    )
     answers: Literal["write", "quote"] = Field(
         "write",
         description="Does the model write answers, or quote sentences of the page? Quoting is for"
@@ -236,6 +254,13 @@ class GatewaySettings(Section):
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
+        if self.checker not in (None, ENGINE) and not (
+            self.checker in self.models and self.models[self.checker].url
+        ):
+            raise ValueError(
+                f"checker = {self.checker!r} is no model with url; there are"
+                f" {', '.join([ENGINE, *(n for n, m in self.models.items() if m.url)])}"
+            )
         for name in self.models:
             if name in self.aliases:
                 raise ValueError(f"{name!r} is both a model and an alias: rename one of them")

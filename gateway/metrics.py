@@ -6,7 +6,7 @@ https://prometheus.io/docs/practices/naming/; docs/metrics.md says what each one
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from gateway import threads
+from gateway.outcomes import Verdict
 
 PREFIX = "askdocs_gateway_"
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -137,6 +138,11 @@ class Metrics:
             " answered, or was to.",
             *("alias", "model", "outcome"),
         )
+        self._claims = counter(
+            "claims_total",
+            "Sentences of generative answers, by what the check says of them.",
+            *("alias", "model", "verdict"),
+        )
         self._votes = counter(
             "votes_total", "Votes of readers on answers.", *("alias", "model", "vote")
         )
@@ -225,6 +231,12 @@ class Metrics:
             for vote in ("up", "down"):
                 self._votes.labels(alias, model, vote)
         self._outcomes[alias, model, outcome].inc()
+
+    def checked(self, alias: str, model: str, verdicts: Sequence[Verdict]) -> None:
+        """A generative answer was checked, with these verdicts of its claims."""
+        if verdicts:
+            for verdict in get_args(Verdict):
+                self._claims.labels(alias, model, verdict).inc(verdicts.count(verdict))
 
     def voted(self, alias: str, model: str, vote: str) -> None:
         """A reader says of an answer `up` or `down`."""

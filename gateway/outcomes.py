@@ -23,7 +23,8 @@ log = logging.getLogger("askdocs.gateway")
 INTERVAL = 2.0  # seconds between two writes
 WIDER = 2 ** (1 / 8)  # a bucket's upper end by its lower one
 
-Count = Literal["answers", "refused", "cautious", "failed", "up", "down"]
+Verdict = Literal["supported", "unsupported", "contradicted"]
+Count = Literal["answers", "refused", "cautious", "failed", "up", "down"] | Verdict
 Time = Literal["first_token", "duration"]
 
 outcome_table = sa.Table(

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from gateway import database, deployments, threads, tracing, wiki_index
 from gateway.access_log import AccessLog
 from gateway.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
+from gateway.answering import scorers
 from gateway.auth import Keyring
 from gateway.chat import Chat, say
 from gateway.condition import Condition
@@ -162,6 +163,9 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         grounding = Grounding(index, base.counts, embedder)
         heat = Heat(engine)
         outcomes = Outcomes(engine)
+        scorer = scorers.load(settings, os.environ)
+        if scorer:
+            stack.push_async_callback(scorer.close)
         answering = partial(_answering, fleet, aliases)
         budget, kept = max(settings.page_budget, settings.warm_page), _kept(settings)
 
@@ -195,7 +199,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             passes=Passes([settings.key, settings.previous_key]),
             traffic=traffic,
             grounding=grounding,
-            chat=Chat(settings, grounding),
+            chat=Chat(settings, grounding, scorer),
             warmer=warmer,
             condition=condition,
             tasks=tasks,

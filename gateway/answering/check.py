@@ -52,7 +52,11 @@ class Check:
         idf: Idf,
         scorer: Scorer | None = None,
         prefix: Sequence[Message] = (),
+        *,
+        alone: bool = False,
     ) -> None:
+        """`alone`: the scorer decides about facts that are not on the pages, too."""
+        self._alone = alone
         self._excerpts = excerpts
         self._idf = idf
         self._scorer = scorer
@@ -72,7 +76,7 @@ class Check:
         ]
         if self._scorer is None:
             return claims
-        asked = [n for n, one in enumerate(seen) if one and not one.missing]
+        asked = [n for n, one in enumerate(seen) if one and (self._alone or not one.missing)]
         scores = await self._scored([(found[n].text, seen[n]) for n in asked])
         for number, score in zip(asked, scores, strict=False):
             one = seen[number]

@@ -226,6 +226,7 @@ class _Answering:
                 tokens=transform.tokens if self._model else Tokens(),
                 refused=transform.refused,
                 cautious=transform.cautious,
+                claims=transform.claims,
                 pages=transform.pages,
                 question=transform.question,
                 answer=transform.answer,

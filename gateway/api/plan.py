@@ -11,6 +11,7 @@ from gateway.aliases import Route
 from gateway.fleet import Served
 from gateway.keys import Key
 from gateway.metrics import LEFT, Outcome
+from gateway.outcomes import Verdict
 from gateway.routing.token_budget import TokenBudget
 
 
@@ -90,6 +91,8 @@ class Result:
     tokens: Tokens = NO_TOKENS
     refused: bool = False
     cautious: bool = False
+    claims: tuple[Verdict, ...] = ()
+    """The verdicts of the answer's claims that assert something."""
     pages: tuple[str, ...] = ()
     """The addresses of the pages that the answer stands on."""
     question: str = ""

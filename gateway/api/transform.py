@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from gateway.api.plan import Tokens
 from gateway.dispatch import Opened
+from gateway.outcomes import Verdict
 
 
 class Said(NamedTuple):
@@ -50,6 +51,8 @@ class Transform:
     """Did the answer end with an error that went out as a part of it?"""
     refused = False
     cautious = False
+    claims: tuple[Verdict, ...] = ()
+    """The verdicts of the claims that assert something."""
     pages: tuple[str, ...] = ()
     """The addresses of the pages that the answer stands on."""
     question = ""

@@ -80,6 +80,8 @@ class Recorder:
         self.outcomes.count(alias, model, "answers")
         if outcome == "refused" or outcome == "cautious":
             self.outcomes.count(alias, model, outcome)
+        self.outcomes.count(alias, model, *result.claims)
+        self.metrics.checked(alias, model, result.claims)
         self.outcomes.took(alias, model, "duration", context.measured.duration)
         if context.measured.ttft is not None:
             self.outcomes.took(alias, model, "first_token", context.measured.ttft)

@@ -73,6 +73,11 @@ Told = dict[str, dict[str, int]]
         ({"model": "v8"}, {"v8": {"answers": 1}}, "answered"),
         ({"model": "v8", "refused": True}, {"v8": {"answers": 1, "refused": 1}}, "refused"),
         ({"model": "v8", "cautious": True}, {"v8": {"answers": 1, "cautious": 1}}, "cautious"),
+        (
+            {"model": "v8", "claims": ("supported", "supported", "contradicted")},
+            {"v8": {"answers": 1, "supported": 2, "contradicted": 1}},
+            "answered",
+        ),
         ({"model": "v8", "status": 502}, {"v8": {"failed": 1}}, "failed"),
         (
             {"model": "base", "fallback": Fallback("v8", "503")},

@@ -1,0 +1,173 @@
+"""Models that tell how likely a passage supports a sentence, behind endpoints that servers have.
+
+`chat` asks for one token after the messages that the answer came from, whose pages the engine has
+in its prefix cache. `rerank` is Cohere's and Jina's format, which vLLM, TEI and llama.cpp have;
+`score` and `classify` are vLLM's: https://docs.vllm.ai/en/latest/models/pooling_models/.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import httpx
+
+from gateway.config import ENGINE, GatewaySettings
+from gateway.errors import AskdocsError
+from gateway.grounding.neutral import neutral
+from gateway.grounding.prompt import Message
+
+Judges = Literal["chat", "rerank", "score", "classify"]
+
+QUESTION = """Is this statement supported by the documentation above?
+
+Statement: {}
+
+Answer with one word, yes or no. It is no if any part of it is not there: a number, a name, a\
+ condition, a negation."""
+# Sentences that are asked about at the same time.
+AT_ONCE = 8
+# The most likely tokens that the answer is looked for in.
+TOP = 10
+_SUPPORTED, _NOT = ("yes", "ja", "oui", "true"), ("no", "nein", "non", "false")
+
+
+class Endpoint:
+    """A model behind one of these endpoints. `close` it."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str | None = None,
+        key: str | None = None,
+        judges: Judges = "chat",
+        threshold: float = 0.5,
+    ) -> None:
+        """`url` is the base URL with /v1. `model` None: the first one that it lists."""
+        self.threshold = threshold
+        self._url = url.rstrip("/")
+        self._model = model
+        self._judges = judges
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers["Connection"] = "close"  # llama.cpp announces keep-alive and closes all the same
+        self._http = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(30, connect=2))
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def scores(
+        self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
+    ) -> list[float]:
+        """0 to 1 for each sentence. Raises AskdocsError, httpx.HTTPError."""
+        if self._judges == "score":
+            asked = {"text_1": list(passages), "text_2": list(sentences)}
+            data = _list(await self._post(f"{self._url}/score", asked), "data", len(sentences))
+            return [_number(row.get("score")) for row in data]
+        if self._judges == "classify":
+            pairs = [
+                f"{passage}\n\n{sentence}"
+                for passage, sentence in zip(passages, sentences, strict=True)
+            ]
+            root = self._url.removesuffix("/v1")
+            reply = await self._post(f"{root}/classify", {"input": pairs})
+            # The last class is the one that supports: in models with a single one, and with two.
+            return [
+                _number((row.get("probs") or [None])[-1])
+                for row in _list(reply, "data", len(sentences))
+            ]
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one(sentence: str, passage: str) -> float:
+            async with turns:
+                if self._judges == "rerank":
+                    return await self._reranked(sentence, passage)
+                return await self._answered(sentence, prefix)
+
+        return list(await asyncio.gather(*map(one, sentences, passages)))
+
+    async def _reranked(self, sentence: str, passage: str) -> float:
+        asked = {"query": sentence, "documents": [passage]}
+        (row,) = _list(await self._post(f"{self._url}/rerank", asked), "results", 1)
+        return _number(row.get("relevance_score"))
+
+    async def _answered(self, sentence: str, prefix: Sequence[Message]) -> float:
+        question = {"role": "user", "content": QUESTION.format(neutral(sentence.strip()))}
+        asked = {
+            "messages": [*prefix, question],
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": TOP,
+        }
+        reply = await self._post(f"{self._url}/chat/completions", asked)
+        try:
+            first = reply["choices"][0]["logprobs"]["content"][0]
+            top = first.get("top_logprobs") or [first]
+            likely = {row["token"]: math.exp(float(row["logprob"])) for row in top}
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise AskdocsError(f"{self._url} tells no probabilities of tokens") from None
+        return _yes(likely)
+
+    async def _post(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        model = self._model or await self._first()
+        reply = await self._http.post(url, json={"model": model, **body})
+        if reply.status_code != 200:
+            raise AskdocsError(f"{url} answers {reply.status_code}: {reply.text[:200]}")
+        try:
+            found = reply.json()
+        except ValueError:
+            raise AskdocsError(f"{url} answers with no JSON") from None
+        if not isinstance(found, dict):
+            raise AskdocsError(f"{url} answers with no object")
+        return found
+
+    async def _first(self) -> str:
+        reply = await self._http.get(f"{self._url}/models")
+        try:
+            self._model = str(reply.json()["data"][0]["id"])
+        except (ValueError, KeyError, IndexError, TypeError):
+            raise AskdocsError(f"{self._url} lists no model") from None
+        return self._model
+
+
+def load(settings: GatewaySettings, env: Mapping[str, str]) -> Endpoint | None:
+    """The checker that the settings name."""
+    name = settings.checker
+    if name is None:
+        return None
+    if name == ENGINE:
+        key = settings.engine_key.get_secret_value() if settings.engine_key else None
+        return Endpoint(
+            settings.engine_url, settings.engine_model, key, threshold=settings.checker_threshold
+        )
+    entry = settings.models[name]
+    assert entry.url is not None
+    threshold = settings.checker_threshold if entry.threshold is None else entry.threshold
+    key = env.get(entry.key_env) if entry.key_env else None
+    return Endpoint(entry.url, entry.model, key, entry.judges, threshold)
+
+
+def _yes(likely: Mapping[str, float]) -> float:
+    """The share of yes among yes and no; a half where the model says neither."""
+    said = {"yes": 0.0, "no": 0.0}
+    for token, probability in likely.items():
+        word = token.strip(" \n\t\"'*.Ġ▁").lower()
+        for name, words in (("yes", _SUPPORTED), ("no", _NOT)):
+            if word in words:
+                said[name] += probability
+    total = said["yes"] + said["no"]
+    return said["yes"] / total if total else 0.5
+
+
+def _list(reply: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any]]:
+    """The objects of a reply, in the order of what was asked. Raises AskdocsError."""
+    rows = reply.get(name)
+    if not isinstance(rows, list) or len(rows) != count:
+        raise AskdocsError(f"the checker does not answer with {count} {name}")
+    return sorted(rows, key=lambda row: int(row.get("index", 0)))
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise AskdocsError(f"the checker answers {value!r} and no score")
+    return float(value)
