@@ -1,12 +1,14 @@
 """The page with the box in it, and the token that it carries."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from widget.asks import BadQuestion
+from widget.examples import Examples
 from widget.forms import ELSEWHERE, Elsewhere, form
 from widget.identity import COOKIE, new_cookie
 from widget.journal import Journal
@@ -28,6 +30,7 @@ class Box:
         self._views = views
         self._journal = journal
         self._tokens = tokens
+        self._mined = Examples(settings.index)
         self.router = APIRouter()
         self.router.add_api_route("/box", self.box, methods=["GET"])
         self.router.add_api_route("/token", self.token, methods=["POST"])
@@ -64,7 +67,7 @@ class Box:
         """The whole page, with what was sent still in it. `more`: as `Views.box` takes it."""
         params = {**sent, "page": self.page(request, sent), "token": self.renewed(request, sent)}
         own = [example.strip() for example in sent.get("examples", "").split("|")]
-        return self._views.box(params, examples=await self._examples("asked" in own), **more)
+        return self._views.box(params, examples=await self._examples(own), **more)
 
     def page(self, request: Request, sent: Mapping[str, str]) -> str:
         """The reader's page, if it is one of a wiki that may embed the box, or of our own."""
@@ -76,10 +79,15 @@ class Box:
         """A new token in place of the one that was sent."""
         return self._tokens.renew(sent.get("token", ""), self.page(request, sent))
 
-    async def _examples(self, asked: bool) -> list[str]:
-        """Questions that the empty box offers; the page can want the most asked, too."""
-        found = [*self._settings.examples, *(("asked",) if asked else ())]
+    async def _examples(self, own: Sequence[str]) -> list[str]:
+        """Questions that the empty box offers behind the page's `own`.
+
+        The page can want the most asked, too. Where nobody names any, the wiki's headings are.
+        """
+        found = [*self._settings.examples, *(("asked",) if "asked" in own else ())]
         if "asked" in found:
             at = found.index("asked")
             found[at : at + 1] = await self._journal.most_asked(EXAMPLES)
+        if not found and not any(own):
+            found = await asyncio.to_thread(self._mined.get, EXAMPLES)
         return found

@@ -60,8 +60,10 @@ def _cut(
 ) -> Iterator[tuple[int, Source, str]]:
     begin = 0
     for end, number in parts:
+        source = outcome.sources[number - 1]
         if part := text[begin:end].strip("\n").rstrip():
-            yield number, outcome.sources[number - 1], part
+            # For clients that read only text it is marked as a quotation, with its link below.
+            yield number, source, source.quote if part.startswith(">") and source.quote else part
         begin = max(begin, end)
 
 

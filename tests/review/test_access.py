@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import time
 
+import jwt
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
@@ -14,7 +16,7 @@ from widget.settings import WidgetSettings
 
 def test_the_link_of_the_machine_lets_its_owner_in_once_and_for_all(start: Start) -> None:
     client = start()
-    assert "link to the review that `askdocs up` prints" in client.get("/review").text
+    assert "Paste the link of the review, or the key in it" in client.get("/review").text
     assert client.get("/review").status_code == 401
     wrong = client.get("/review", params={"key": "x"})
     assert wrong.status_code == 403
@@ -31,6 +33,59 @@ def test_the_link_of_the_machine_lets_its_owner_in_once_and_for_all(start: Start
     assert queue.status_code == 200
     assert "How do I print?" in queue.text
     assert queue.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("pasted", ["{}", " {} ", "http://127.0.0.1:8080/review?key={}"])
+def test_the_key_or_its_link_can_be_pasted_into_a_field(start: Start, pasted: str) -> None:
+    client = start()
+    asked = client.get("/review")
+    assert '<input id="key" name="key" type="password"' in asked.text
+    wrong = client.post("/review", data={"key": "nonsense"})
+    assert wrong.status_code == 403
+    assert 'name="key"' in wrong.text
+    key = access.key(WidgetSettings(gateway_key="ask-test"))
+    entered = client.post("/review", data={"key": pasted.format(key)})
+    assert (entered.status_code, entered.headers["location"]) == (303, "review")
+    assert client.get("/review").status_code == 200
+    cross = {"sec-fetch-site": "cross-site"}
+    assert client.post("/review", data={"key": key}, headers=cross).status_code == 403
+
+
+def test_the_token_of_a_sign_in_can_be_pasted_and_counts_for_half_a_day(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "a secret of at least thirty-two bytes"
+    client = start(identity_key=secret, reviewers=("ann@example.com",))
+    assert 'name="key"' in client.get("/review").text
+    for token, status, said in (
+        ("nonsense", 401, "was not accepted"),
+        (signed(secret, "bob@example.com"), 403, "bob@example.com"),
+        (access.key(WidgetSettings(gateway_key="ask-test")), 401, "was not accepted"),
+    ):
+        refused = client.post("/review", data={"key": token})
+        assert (refused.status_code, said in refused.text) == (status, True)
+        assert client.get("/review").status_code == 401
+    entered = client.post("/review", data={"key": signed(secret, "ann@example.com")})
+    assert entered.status_code == 303
+    assert "ann@example.com" in client.get("/review").text
+    monkeypatch.setattr(access, "SIGNED_IN", -1)
+    assert client.get("/review").status_code == 401
+
+
+def test_the_cookie_of_a_reviewer_who_was_taken_off_the_list_lets_nobody_in(start: Start) -> None:
+    secret = "a secret of at least thirty-two bytes"
+    client = start(identity_key=secret, reviewers=("ann@example.com",))
+    client.post("/review", data={"key": signed(secret, "ann@example.com")})
+    later = start(identity_key=secret, reviewers=("bob@example.com",))
+    later.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
+    assert later.get("/review").status_code == 403
+    owner = start()
+    owner.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
+    assert owner.get("/review").status_code == 401  # it is of a person, not of the machine's owner
+
+
+def signed(secret: str, person: str) -> str:
+    return jwt.encode({"email": person, "exp": time.time() + 60}, secret, "HS256")
 
 
 def test_a_cookie_of_another_installation_is_not_taken(start: Start) -> None:

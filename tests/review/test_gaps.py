@@ -87,8 +87,9 @@ def test_analytics_count_by_day_page_channel_and_alias(both: Store) -> None:
         "failed": 1,
         "up": 1,
         "down": 1,
+        "wrong": 1,
     }
-    assert found.total.rate == pytest.approx(4 / 6)
+    assert found.total.rate == pytest.approx(3 / 6)  # what was voted down was no answer
     assert [counts.asked for counts in found.days.values()] == [0, 1, 6, 0]
     assert found.days[today.isoformat()].rate is None
     assert list(found.pages) == [page]
@@ -99,6 +100,26 @@ def test_analytics_count_by_day_page_channel_and_alias(both: Store) -> None:
     assert found.times == analytics.Times(2.5, pytest.approx(3.85))
     assert found.day_times[today.isoformat()] == analytics.Times()
     assert analytics.facts(found)["total"]["seconds"] == {"p50": 2.5, "p95": pytest.approx(3.85)}
+
+
+def test_answers_that_are_known_to_be_wrong_do_not_count_as_answered(both: Store) -> None:
+    today = NOW.date()
+
+    def claims(*verdicts: str) -> dict[str, object]:
+        return {"claims": [{"start": 0, "end": 2, "verdict": verdict} for verdict in verdicts]}
+
+    quoting = {"sources": [{"quote": '"verdict":"contradicted" "verdict": "contradicted"'}]}
+    for outcome in (
+        claims("supported", "contradicted"),
+        claims("supported", "unsupported"),
+        claims("supported"),
+        quoting,
+    ):
+        ask(both, "q", state="answered", outcome=outcome)
+    found = analytics.measure(both.engine, today - timedelta(days=2), today)
+    assert (found.total.answered, found.total.wrong, found.total.right) == (4, 1, 3)
+    assert found.total.rate == pytest.approx(3 / 4)
+    assert analytics.facts(found)["total"]["wrong"] == 1
 
 
 def test_a_day_is_one_of_utc(both: Store) -> None:

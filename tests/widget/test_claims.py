@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.widget.conftest import WIKI, Box
-from tests.widget.stand_in import Reply
+from tests.widget.stand_in import Reply, chunk
 from tests.widget.test_app import outcome, text
 from widget.citing import trail
 from widget.gateway import Outcome
@@ -75,6 +75,21 @@ def test_a_quotation_is_shown_once_with_its_link(box: Start) -> None:
     # The caution is a badge before the answer, and not a part of it.
     assert html.index("This may not answer your question") < html.index("<figure")
     assert "I am not sure" not in html
+
+
+def test_passages_that_come_as_quotations_are_no_quotations_of_quotations(box: Start) -> None:
+    """`gateway.answering.extract` marks them so for clients that read only text."""
+    quote = "Run `make run`.\n\n- It takes *two* minutes."
+    content = f"> Run `make run`.\n>\n> - It takes *two* minutes.\n\n[Start › Linux]({START})"
+    source = {"title": "Start", "section": "Linux", "url": START, "quote": quote}
+    citation = {"url": START, "start_index": 0, "end_index": len(content)}
+    facts = {"mode": "extractive", "model": "docs", "sources": [source], "pages": []}
+    note = {"type": "url_citation", "url_citation": citation}
+    last = chunk(None, finish_reason="stop", askdocs=facts, annotations=[note])
+    _, html = outcome(box(Reply(chunks=[chunk(content), last, b"data: [DONE]\n\n"])))
+    assert html.count("<blockquote") == 1
+    assert html.count("Start › Linux") == 1
+    assert "<li>It takes <em>two</em> minutes.</li>" in html
 
 
 def test_stored_answers_of_before_are_quotations_too() -> None:

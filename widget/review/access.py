@@ -1,42 +1,57 @@
 """Who may review: people that the team's sign-in names, or the one person at the machine.
 
 With `reviewers` in the settings, whoever the sign-in of the box knows (`widget.identity`) and is
-listed there, by name or as `@team`. Without any sign-in, whoever has opened the link once that
-`askdocs up` prints: it has a key, which becomes a cookie.
+listed there, by name or as `@team`. Without any sign-in, whoever has the key of the machine, which
+stands in the link that `askdocs status --secrets` shows. The link, the key, or the token of a
+sign-in can be pasted into a field, too; each becomes a cookie.
 """
 
 import hashlib
 import hmac
+from typing import Any, NoReturn
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from widget.identity import BadIdentity, Identities
+from widget.identity import BadIdentity, Identities, Identity
 from widget.settings import WidgetSettings
 
 COOKIE = "askdocs_review"
 LIFETIME = 30 * 86_400  # seconds
+# Of a person whose token was pasted: the token itself may be a matter of minutes.
+SIGNED_IN = 12 * 3600
 OWNER = "owner"
 """The name of the one person at the machine in the history of reviews."""
+KEY, TOKEN = "Link or key of the review", "Token of your sign-in"
+ASK_FOR_KEY = "Paste the link of the review, or the key in it: `askdocs status --secrets` shows it"
+NOBODY = (
+    "Nobody is signed in. Reviewers are known by the header of a proxy (`person_header`) or a"
+    " signed token (`identity_key`) of the [widget] settings."
+)
 
 
 class Refused(Exception):
-    """Why a page is not shown, with a status and a sentence that has the fix."""
+    """Why a page is not shown, with a status and a sentence that has the fix.
 
-    def __init__(self, status: int, sentence: str) -> None:
+    `field`: what can be pasted to get in, where anything can.
+    """
+
+    def __init__(self, status: int, sentence: str, field: str = "") -> None:
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
+        self.field = field
 
 
 class Entered(Exception):
-    """The key in the address is right: the page is loaded again without it, and with a cookie."""
+    """The key or token is right: the page is loaded again without it, and with a cookie."""
 
-    def __init__(self, cookie: str) -> None:
+    def __init__(self, cookie: str, lifetime: int) -> None:
         super().__init__("entered")
         self.cookie = cookie
+        self.lifetime = lifetime
 
     def response(self, request: Request) -> Response:
         """Redirects to the queue."""
@@ -44,7 +59,7 @@ class Entered(Exception):
         response.set_cookie(
             COOKIE,
             self.cookie,
-            max_age=LIFETIME,
+            max_age=self.lifetime,
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -100,28 +115,56 @@ class Access:
                 " say by `person_header` or `identity_key` how they sign in.",
             )
         if given := request.query_params.get("key"):
-            if hmac.compare_digest(given.encode(), self._key.encode()):
-                raise Entered(self._cookies.dumps(OWNER))
-            raise Refused(403, "This link is of another installation, or not complete.")
+            self._enter_by_key(given)
+        found = self._cookie(request, LIFETIME)
+        if not isinstance(found, str):
+            raise Refused(401, f"{ASK_FOR_KEY}.", KEY)
+        return found
+
+    def enter(self, request: Request, pasted: str) -> NoReturn:
+        """Raises Entered or Refused for what somebody has pasted into the field."""
+        if not has_sign_in(self._settings):
+            self._enter_by_key(pasted.rpartition("key=")[2])
+        if not self._settings.identity_key:
+            raise Refused(401, NOBODY)
         try:
-            return str(self._cookies.loads(request.cookies.get(COOKIE, ""), max_age=LIFETIME))
+            found = self._identities.of(request, pasted)
+        except BadIdentity as error:
+            raise Refused(401, str(error), TOKEN) from error
+        if not found.person:
+            raise Refused(401, NOBODY, TOKEN)
+        self._allowed(found)
+        raise Entered(self._cookies.dumps([found.person, found.team]), SIGNED_IN)
+
+    def _enter_by_key(self, given: str) -> NoReturn:
+        if self._key and hmac.compare_digest(given.strip().encode(), self._key.encode()):
+            raise Entered(self._cookies.dumps(OWNER), LIFETIME)
+        raise Refused(
+            403, f"This is the key of another installation, or a part. {ASK_FOR_KEY}.", KEY
+        )
+
+    def _cookie(self, request: Request, lifetime: int) -> Any:
+        try:
+            return self._cookies.loads(request.cookies.get(COOKIE, ""), max_age=lifetime)
         except BadData:
-            raise Refused(
-                401, "Please open the link to the review that `askdocs up` prints when it is ready."
-            ) from None
+            return None
 
     def _person(self, request: Request) -> str:
+        field = TOKEN if self._settings.identity_key else ""
         try:
             found = self._identities.of(request)
         except BadIdentity as error:
-            raise Refused(401, str(error)) from error
+            found, problem = Identity(), str(error)
+        else:
+            problem = NOBODY
+        kept = None if found.person or not field else self._cookie(request, SIGNED_IN)
+        if isinstance(kept, list):  # of the machine's owner it is a text
+            found = Identity(*kept)
         if not found.person:
-            raise Refused(
-                401,
-                "Nobody is signed in. Reviewers are known by the header of a proxy"
-                " (`person_header`) or a signed token (`identity_header`) of the [widget]"
-                " settings.",
-            )
+            raise Refused(401, problem, field)
+        return self._allowed(found)
+
+    def _allowed(self, found: Identity) -> str:
         allowed = self._settings.reviewers
         if found.person in allowed or (found.team and f"@{found.team}" in allowed):
             return found.person

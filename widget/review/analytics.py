@@ -27,12 +27,19 @@ class Counts:
     failed: int = 0
     up: int = 0
     down: int = 0
+    wrong: int = 0
+    """Answered, and voted down or with a sentence that the pages contradict."""
+
+    @property
+    def right(self) -> int:
+        """Answered and not known to be wrong."""
+        return self.answered - self.wrong
 
     @property
     def rate(self) -> float | None:
-        """The share that was answered, of what was answered, refused or failed."""
+        """The share that was answered and not known to be wrong, of what ended."""
         ended = self.answered + self.refused + self.failed
-        return self.answered / ended if ended else None
+        return self.right / ended if ended else None
 
     def add(self, other: "Counts") -> None:
         """Count these, too."""
@@ -141,4 +148,14 @@ def _sum(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
 _CONDITIONS = (
     *(question_table.c.state == state for state in ("answered", "refused", "failed")),
     *(vote_table.c.vote == vote for vote in ("up", "down")),
+    sa.and_(
+        question_table.c.state == "answered",
+        sa.or_(
+            vote_table.c.vote == "down",
+            # As `Outcome.stored` writes it; spaces differ between writers of JSON.
+            sa.func.replace(sa.cast(question_table.c.outcome, sa.Text), " ", "").like(
+                '%"verdict":"contradicted"%'
+            ),
+        ),
+    ),
 )

@@ -4,10 +4,14 @@ Colours are classes (`s1`, `s2`, ...) of review.css, so that they follow the rea
 """
 
 from collections.abc import Sequence
+from math import ceil, floor, log10
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT, FOOT = 720, 160, 18
+WIDTH, HEIGHT = 720, 160
+LEFT, TOP, FOOT = 44, 8, 24  # for the numbers and days of the axes
+TICKS = 4  # at most so many steps on the axis of numbers
+DAYS = 6  # at most about so many labels below
 Series = tuple[str, Sequence[float | None]]
 """Its name, and a value for each label."""
 
@@ -15,33 +19,33 @@ Series = tuple[str, Sequence[float | None]]
 def bars(title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
     """Stacked bars, one for each label."""
     totals = [sum(values[n] or 0 for _, values in series) for n in range(len(labels))]
-    top = max([*totals, 1])
-    step = WIDTH / max(1, len(labels))
+    step, top = scale(max([*totals, 1]), whole=True)
+    width = (WIDTH - LEFT) / max(1, len(labels))
     shapes = []
     for place, label in enumerate(labels):
-        height = float(HEIGHT)
+        bottom = float(TOP + HEIGHT)
         for number, (name, values) in enumerate(series, 1):
             value = values[place] or 0
             part = value / top * HEIGHT
-            height -= part
+            bottom -= part
             if value:
                 shapes.append(
                     Markup(
                         '<rect class="s{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
                         "<title>{}: {:,} {}</title></rect>"
                     ).format(
-                        *(number, place * step + step * 0.1, height, step * 0.8, part),
+                        *(number, LEFT + place * width + width * 0.1, bottom, width * 0.8, part),
                         *(label, value, name),
                     )
                 )
-    return _framed(title, labels, series, f"{top:,}", shapes)
+    return _framed(title, labels, series, (step, top, ""), shapes)
 
 
 def lines(title: str, labels: Sequence[str], series: Sequence[Series], unit: str) -> Markup:
     """A line for each series; a value of None is a hole in it."""
     known = [value for _, values in series for value in values if value is not None]
-    top = max([*known, 0.1])
-    step = WIDTH / max(1, len(labels))
+    step, top = scale(max([*known, 0.1]))
+    width = (WIDTH - LEFT) / max(1, len(labels))
     shapes = []
     for number, (name, values) in enumerate(series, 1):
         path, begun = "", False
@@ -49,7 +53,7 @@ def lines(title: str, labels: Sequence[str], series: Sequence[Series], unit: str
             if value is None:
                 begun = False
                 continue
-            x, y = place * step + step / 2, HEIGHT - value / top * HEIGHT
+            x, y = LEFT + place * width + width / 2, TOP + HEIGHT - value / top * HEIGHT
             path += f"{'L' if begun else 'M'}{x:.1f} {y:.1f}"
             begun = True
             shapes.append(
@@ -59,7 +63,16 @@ def lines(title: str, labels: Sequence[str], series: Sequence[Series], unit: str
                 ).format(number, x, y, labels[place], name, value, unit)
             )
         shapes.append(Markup('<path class="l{}" d="{}"/>').format(number, path))
-    return _framed(title, labels, series, f"{top:.1f} {unit}", shapes)
+    return _framed(title, labels, series, (step, top, f" {unit}"), shapes)
+
+
+def scale(most: float, *, whole: bool = False) -> tuple[float, float]:
+    """The step of an axis, 1, 2 or 5 times a power of ten, and its end: at least `most`."""
+    rough = most / TICKS
+    power = 10.0 ** floor(log10(rough))
+    step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)
+    step = max(1.0, step) if whole else step
+    return step, step * ceil(most / step - 0.001)
 
 
 def spark(values: Sequence[int]) -> Markup:
@@ -78,7 +91,11 @@ def spark(values: Sequence[int]) -> Markup:
 
 
 def _framed(
-    title: str, labels: Sequence[str], series: Sequence[Series], top: str, shapes: Sequence[Markup]
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[Series],
+    axis: tuple[float, float, str],
+    shapes: Sequence[Markup],
 ) -> Markup:
     legend = Markup(" ").join(
         Markup(
@@ -87,24 +104,50 @@ def _framed(
         ).format(number, name)
         for number, (name, _) in enumerate(series, 1)
     )
-    ends = [labels[0], labels[-1]] if labels else ["", ""]
     return Markup(
         '<figure><figcaption>{title} <span class="keys">{legend}</span></figcaption>'
         '<svg class="chart" viewBox="0 0 {width} {full}" role="img" aria-label="{title}: '
-        'the numbers are in the table below">'
-        '<line x1="0" x2="{width}" y1="0.5" y2="0.5"/>'
-        '<line x1="0" x2="{width}" y1="{height}" y2="{height}"/>{shapes}'
-        '<text x="2" y="12">{top}</text><text x="0" y="{foot}">{first}</text>'
-        '<text x="{width}" y="{foot}" text-anchor="end">{last}</text></svg></figure>'
+        'the numbers are in the table below">{numbers}{days}{shapes}</svg></figure>'
     ).format(
         title=title,
         legend=legend,
         width=WIDTH,
-        height=HEIGHT,
-        full=HEIGHT + FOOT,
-        foot=HEIGHT + FOOT - 4,
+        full=TOP + HEIGHT + FOOT,
+        numbers=_numbers(*axis),
+        days=_days(labels),
         shapes=Markup().join(shapes),
-        top=top,
-        first=ends[0],
-        last=ends[1],
+    )
+
+
+def _numbers(step: float, top: float, unit: str) -> Markup:
+    """The axis of numbers, with a line at each of them."""
+    marks = [number * step for number in range(round(top / step) + 1)]
+    return Markup().join(
+        Markup(
+            '<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            '<text x="{at}" y="{base:.1f}" text-anchor="end">{said}{unit}</text>'
+        ).format(
+            left=LEFT,
+            right=WIDTH,
+            y=TOP + HEIGHT - value / top * HEIGHT,
+            at=LEFT - 6,
+            base=TOP + HEIGHT - value / top * HEIGHT + 4,
+            said=f"{value:,.0f}" if step >= 1 else f"{value:.2g}",
+            unit=unit,
+        )
+        for value in marks
+    )
+
+
+def _days(labels: Sequence[str]) -> Markup:
+    """The axis of days: the first, and every n-th behind it, as month and day."""
+    width = (WIDTH - LEFT) / max(1, len(labels))
+    every = max(1, ceil(len(labels) / DAYS))
+    return Markup().join(
+        Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+            LEFT + place * width + width / 2, TOP + HEIGHT + FOOT - 6, labels[place][-5:]
+        )
+        # The last label would reach over the edge of the picture.
+        for place in range(0, len(labels), every)
+        if place * width + width / 2 + 18 <= WIDTH - LEFT or len(labels) == 1
     )

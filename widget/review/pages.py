@@ -66,12 +66,13 @@ def router(
             handler = super().get_route_handler()
 
             async def explained(request: Request) -> Response:
+                field = ""
                 try:
                     return await handler(request)
                 except Entered as entered:
                     return entered.response(request)
                 except Refused as error:
-                    status, sentence = error.status, error.sentence
+                    status, sentence, field = error.status, error.sentence, error.field
                 except Unknown as error:
                     status, sentence = 404, f"Not found: {error}."
                 except RequestValidationError:
@@ -80,7 +81,7 @@ def router(
                     # Who reviews need not know where the database is, which the error says.
                     log.warning("the review: %s", error)
                     status, sentence = 503, AWAY
-                return HTMLResponse(views.problem(request, sentence), status)
+                return HTMLResponse(views.problem(request, sentence, field), status)
 
             return explained
 
@@ -101,17 +102,8 @@ def router(
         wiki.close()
 
     routes = APIRouter(prefix="/review", route_class=Explained, lifespan=lifespan)
-
-    async def posted(request: Request) -> dict[str, str]:
-        try:
-            return await form(request)
-        except BadQuestion as error:
-            raise Refused(422, str(error)) from error
-        except Elsewhere:
-            raise Refused(403, ELSEWHERE) from None
-
+    _let_in(routes, access)
     Who = Annotated[str, Depends(access.reviewer)]
-    Posted = Annotated[dict[str, str], Depends(posted)]
 
     @routes.get("")
     def show_queue(request: Request, who: Who) -> Response:
@@ -228,8 +220,27 @@ def router(
     return routes
 
 
+async def _posted(request: Request) -> dict[str, str]:
+    try:
+        return await form(request)
+    except BadQuestion as error:
+        raise Refused(422, str(error)) from error
+    except Elsewhere:
+        raise Refused(403, ELSEWHERE) from None
+
+
+Posted = Annotated[dict[str, str], Depends(_posted)]
+
+
+def _let_in(routes: APIRouter, access: Access) -> None:
+    @routes.post("")
+    def enter(request: Request, sent: Posted) -> Response:
+        access.enter(request, sent.get("key", ""))
+
+
 def _without_store(access: Access, route_class: type[APIRoute]) -> APIRouter:
     routes = APIRouter(prefix="/review", route_class=route_class)
+    _let_in(routes, access)
 
     @routes.get("", dependencies=[Depends(access.reviewer)])
     def nothing() -> Response:

@@ -57,9 +57,10 @@ class Views:
         text = self._env.get_template(template).render(root=root, rendered=self._rendered, **values)
         return HTMLResponse(text, status, {"cache-control": "no-store"})
 
-    def problem(self, request: Request, sentence: str) -> str:
-        """Why a page is not shown."""
-        return bytes(self.page(request, "problem.html", who="", sentence=sentence).body).decode()
+    def problem(self, request: Request, sentence: str, field: str = "") -> str:
+        """Why a page is not shown; with a field for what lets its reader in."""
+        page = self.page(request, "problem.html", who="", sentence=sentence, field=field)
+        return bytes(page.body).decode()
 
     def _rendered(self, text: str, page: Page | None = None, url: str = "") -> Markup:
         """Markdown as readers see it. Relative links are those of the page."""

@@ -1,0 +1,63 @@
+"""The questions of an empty box, from the wiki's own headings."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.search.index import build
+from gateway.wiki.page import Page, Section
+from tests.widget.conftest import WIKI, Box
+from tests.widget.stand_in import Reply
+from widget.examples import Examples
+
+
+def page(path: str, title: str, *headings: str, body: str = "Words of it.") -> Page:
+    sections = [Section(h, "a", (h,), f"## {h}\n\n{body}") for h in headings]
+    return Page(path, title, f"{WIKI}/{path}", (Section("", "", (), f"# {title}"), *sections))
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    pages = [
+        page("zebra.md", "Zebra crossings", "How do I cross at a zebra?"),
+        page("install.md", "Install it", "Install the tool? How do I `install` the tool? {#how}"),
+        page("deep/er/printing.md", "Printing", "How do I print in colour?", "Why?"),
+        page("deep/er/fax.md", "How to send a fax", "Sending"),
+        page("changelog.md", "Changes", "What changed in version two?"),
+        page("empty.md", "Empty", "What stands here?", body=""),
+    ]
+    build(tmp_path / "index.db", pages)
+    return tmp_path / "index.db"
+
+
+def test_headings_that_ask_come_first_and_those_of_first_pages_before_others(index: Path) -> None:
+    assert Examples(index).get(8) == [
+        "Install the tool?",
+        "How do I cross at a zebra?",
+        "How do I print in colour?",
+        "How to send a fax",
+    ]
+    assert len(Examples(index).get(2)) == 2
+
+
+def test_without_an_index_there_are_none_and_nothing_fails(tmp_path: Path) -> None:
+    assert Examples(None).get(4) == []
+    assert Examples(tmp_path / "none.db").get(4) == []
+
+
+def offered(box: Box, **params: str) -> list[str]:
+    text = httpx.get(f"{box.url}/box", params=params).text
+    return re.findall(r'name="question" value="(.*?)"', text)
+
+
+def test_the_empty_box_offers_them_where_nobody_named_others(
+    box: Callable[..., Box], index: Path
+) -> None:
+    running = box(Reply(), index=index)
+    assert offered(running)[:1] == ["Install the tool?"]
+    assert len(offered(running)) == 4
+    assert offered(running, examples="Mine?") == ["Mine?"]
+    assert offered(box(Reply(), index=index, examples=("Ours?",))) == ["Ours?"]
