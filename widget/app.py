@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway import database, tracing
+from gateway.tasks import Tasks
 from widget import assets, openapi
 from widget.answers import Answers
 from widget.asking import Asking
@@ -45,6 +46,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     gateway = Gateway(settings, tracing.load("askdocs-widget", os.environ))
     journal = Journal(asks, _store(settings), settings.retention_days)
     metrics = Metrics()
+    tasks = Tasks(metrics.task_failed, metrics.task_started)
     metrics.watch(lambda: sum(ask.readers for ask in asks.items.values()), lambda: asks.running)
     answers = Answers(gateway, journal, metrics)
     visitors = Visitors(settings)
@@ -60,13 +62,13 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await visitors.open()
-        keeping = asyncio.create_task(journal.run())
+        tasks.start("retention", journal.run)
         yield
         asks.close()
-        keeping.cancel()
+        await tasks.close()
         # What has just ended is still written down.
         writing = [ask.task for ask in asks.items.values() if ask.task is not None]
-        await asyncio.gather(keeping, *writing, return_exceptions=True)
+        await asyncio.gather(*writing, return_exceptions=True)
         await gateway.close()
         await visitors.close()
         journal.close()
@@ -93,7 +95,8 @@ def create_app(settings: WidgetSettings) -> FastAPI:
 
     @app.get("/health")
     async def health() -> JSONResponse:
-        return JSONResponse({"status": "ok"})
+        degraded = {"degraded": tasks.failing} if tasks.failing else {}
+        return JSONResponse({"status": "ok", **degraded})
 
     @app.get(METRICS)
     async def shown(request: Request) -> Response:
@@ -121,7 +124,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     app.include_router(asking.router)
     app.include_router(feedback.router)
     engine = journal.store.engine if journal.store else None
-    app.include_router(review(settings, files, engine, lambda: asks.running > 0))
+    app.include_router(review(settings, files, engine, tasks, lambda: asks.running > 0))
     openapi.show(app)
     return app
 

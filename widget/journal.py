@@ -159,6 +159,8 @@ class Journal:
                 pass  # it was written, and only the end of that was not heard of
             except AskdocsError as error:
                 log.warning("not stored: %s", error)
+            except Exception:  # what no database takes must not stop what waits behind it
+                log.exception("a question or an answer is not stored")
             self._waiting.popleft()
             _done(done)
 

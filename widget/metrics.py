@@ -71,6 +71,11 @@ class Metrics:
         self._votes = counter(
             "votes_total", "Votes, by direction; none: one was taken back.", "vote", *VOTES.values()
         )
+        self._task_failures = counter(
+            "task_failures_total",
+            "Failures of background work, which begins again after each.",
+            "task",
+        )
         self._first = Histogram(
             PREFIX + "time_to_first_text_seconds",
             "From the beginning of an answer to its first words.",
@@ -117,6 +122,12 @@ class Metrics:
     def voted(self, vote: Direction) -> None:
         """A vote was stored, in place of another one or of none."""
         self._votes.labels(VOTES[vote]).inc()
+
+    def task_started(self, name: str) -> None:
+        self._task_failures.labels(name)
+
+    def task_failed(self, name: str) -> None:
+        self._task_failures.labels(name).inc()
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """All of them in the format that the `Accept` header asks for, and its content type."""

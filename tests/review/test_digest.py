@@ -15,8 +15,10 @@ from starlette.routing import Route
 
 from gateway.database import reading, writing
 from gateway.search import embed
+from gateway.tasks import Tasks
 from tests.review.conftest import NOW, PORTS, ask
 from tests.review.test_gaps import days_before
+from tests.waiting import async_until
 from tests.widget.stand_in import serve
 from widget.review import clusters, digest, gaps, keeper, weeks
 from widget.review.clusters import Sorter
@@ -141,6 +143,39 @@ async def test_the_widget_clusters_and_sends_by_itself(
     await asyncio.wait([keeping])
     assert [gap["question"] for gap in hook.got[0]["gaps"]] == ["How do I print?"]
     assert len(hook.got) == 1
+
+
+async def test_clustering_that_fails_begins_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "LOOK", 0.01)
+    failures = 0
+
+    class FailsOnce:
+        """An embedder without memory for its first text."""
+
+        model = "fails"
+
+        def embed(self, texts: list[str]) -> embed.Vectors:
+            nonlocal failures
+            failures += 1
+            if failures == 1:
+                raise MemoryError
+            return embed.unit(np.ones((len(texts), embed.SIZE), np.float32))
+
+    ask(store, "How do I print?")
+    keeping = keeper.Keeper(store.engine, None)
+    keeping.sorter = clusters.Sorter(store.engine, FailsOnce)  # type: ignore[arg-type]
+    tasks = Tasks()
+    tasks.start("clusters", keeping.run)
+
+    def is_sorted() -> bool:
+        with reading(store.engine) as connection:
+            return len(connection.execute(member_table.select()).all()) == 1
+
+    await async_until(is_sorted)
+    assert tasks.failing == ["clusters"]
+    await tasks.close()
 
 
 async def test_a_widget_that_stops_does_not_wait_for_a_long_queue(

@@ -130,7 +130,7 @@ def test_no_text_and_no_visitor_is_in_it(box: Start, tmp_path: Path) -> None:
         for name, label in sample.labels.items()
         if name != "le"
     }
-    assert {name for name, _ in labels} == {"outcome", "reason", "vote"}
+    assert {name for name, _ in labels} == {"outcome", "reason", "task", "vote"}
     shown = text(running)
     for secret in (WORDS, "zephyr", "jo@", id, "127.0.0.1", "ask-test"):
         assert secret not in shown

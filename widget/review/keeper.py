@@ -59,9 +59,10 @@ class Keeper:
                 if self._webhook and time.monotonic() >= self._due:
                     self._due = time.monotonic() + HOUR
                     await asyncio.to_thread(self._tried, self._digest)
-        finally:
+        except asyncio.CancelledError:
             # The end of the process waits for its threads, which cannot be cancelled.
             self._stopping.set()
+            raise
 
     def _sort(self) -> None:
         """Sort what is new; of a box that is busy one batch, and then none for a while."""

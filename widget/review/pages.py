@@ -1,9 +1,8 @@
 """The pages of the review: the queue, a cluster, the gaps, the analytics."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_args
 
@@ -14,6 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from gateway.database import Unreachable
+from gateway.tasks import Tasks
 from widget.asks import BadQuestion
 from widget.assets import Asset
 from widget.forms import Elsewhere, form, name
@@ -50,11 +50,13 @@ def router(
     settings: WidgetSettings,
     assets: Mapping[str, Asset],
     engine: sa.Engine | None,
+    tasks: Tasks,
     busy: Callable[[], bool],
 ) -> APIRouter:
     """The routes under /review, with what works for them in the background.
 
-    `busy`, which any thread may call: are answers being written? The background then stands back.
+    `tasks` keeps that going. `busy`, which any thread may call: are answers being written? The
+    background then stands back.
     """
     views = Views(settings, assets)
     access = Access(settings)
@@ -94,11 +96,9 @@ def router(
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(Keeper(engine, webhook, settings.public_url, busy).run())
+        tasks.start("clusters", Keeper(engine, webhook, settings.public_url, busy).run)
         yield
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
+        await tasks.close()
         wiki.close()
 
     routes = APIRouter(prefix="/review", route_class=Explained, lifespan=lifespan)

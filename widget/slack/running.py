@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -26,6 +27,7 @@ from gateway import tracing
 from gateway.edge import Edge
 from gateway.errors import AskdocsError
 from gateway.settings import variable
+from gateway.tasks import Tasks
 from widget.gateway import Gateway
 from widget.limits import Limits
 from widget.settings import WidgetSettings
@@ -119,13 +121,13 @@ async def parts(
         answering = Answering(gateway, record, Unfinished(folder), Pace())
         await _broke_off(answering, client, eager)
         asking = Asking(settings, client, eager, answering, limits, us.team_id, us.user_id)
-        deleting = asyncio.create_task(record.run(widget.retention_days))
+        tasks = Tasks()
+        tasks.start("retention", partial(record.run, widget.retention_days))
         try:
             say(f"connected to {us.team} as @{us.bot}")
             yield create_app(asking)
         finally:
-            deleting.cancel()
-            await asyncio.wait([deleting])
+            await tasks.close()
             await asking.settled()
             await answering.close()
             await limits.close()
