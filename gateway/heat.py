@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from gateway import threads
 from gateway.database import Unreachable, adding, metadata, reading, writing
+from gateway.telemetry.names import storable
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -42,7 +43,7 @@ class Heat:
     def stood_on(self, urls: Iterable[str], at: datetime | None = None) -> None:
         """Count an answer that stood on the pages of these addresses. It was given now, or `at`."""
         weight = 2 ** (((at or datetime.now(UTC)) - BEGINNING) / HALF_LIFE)
-        self._add(dict.fromkeys(urls, weight))
+        self._add(dict.fromkeys(map(storable, urls), weight))
 
     async def run(self) -> None:
         """Write every few seconds until cancelled, and once more then."""

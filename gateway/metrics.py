@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from gateway import threads
 from gateway.outcomes import Verdict
+from gateway.telemetry.names import storable
 
 PREFIX = "askdocs_gateway_"
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -223,6 +224,7 @@ class Metrics:
 
     def answered(self, alias: str, model: str, outcome: Outcome) -> None:
         """A chat answer has ended."""
+        alias, model = storable(alias), storable(model)
         if (alias, model, outcome) not in self._outcomes:
             # All of them at once: Prometheus does not see a series rise that begins at one, and
             # refusals and votes are rare.
@@ -240,7 +242,7 @@ class Metrics:
 
     def voted(self, alias: str, model: str, vote: str) -> None:
         """A reader says of an answer `up` or `down`."""
-        self._votes.labels(alias, model, vote).inc()
+        self._votes.labels(storable(alias), storable(model), vote).inc()
 
     def upstream_error(self, model: str, reason: str) -> None:
         self._upstream_errors.labels(model, reason).inc()
@@ -292,7 +294,8 @@ class Metrics:
         if found is None:
             if len(self._series) >= PAIRS and team != OTHER:
                 return self._of(alias, OTHER)
-            found = self._series[alias, team] = _Series(self, alias, team)
+            labels = storable(alias), storable(team)  # one bad label ends every scrape
+            found = self._series[alias, team] = _Series(self, *labels)
         return found
 
 
@@ -374,6 +377,7 @@ class _Series:
         found = self._tokens.get(model)
         if found is None:
             of = self._metrics._tokens.labels
+            model = storable(model)
             found = (
                 of(self.alias, model, self.team, "prompt"),
                 of(self.alias, model, self.team, "completion"),

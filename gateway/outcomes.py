@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from gateway import threads
 from gateway.database import Unreachable, adding, metadata, reading, writing
+from gateway.telemetry.names import storable
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -57,6 +58,7 @@ class Outcomes:
     def count(self, alias: str, model: str, *measures: Count) -> None:
         """Count something that happened just now."""
         today = datetime.now(UTC).date()
+        alias, model = storable(alias), storable(model)
         for measure in measures:
             self._added[_What(today, alias, model, measure, 0)] += 1
 
@@ -67,8 +69,10 @@ class Outcomes:
 
     def took(self, alias: str, model: str, measure: Time, seconds: float) -> None:
         """Note how long an answer that has just ended took."""
-        today = datetime.now(UTC).date()
-        self._added[_What(today, alias, model, measure, bucket(seconds))] += 1
+        what = _What(
+            datetime.now(UTC).date(), storable(alias), storable(model), measure, bucket(seconds)
+        )
+        self._added[what] += 1
 
     async def run(self) -> None:
         """Write every few seconds until cancelled, and once more then."""

@@ -18,6 +18,7 @@ from gateway import threads
 from gateway.database import Unreachable, Utc, adding, metadata, reading, writing
 from gateway.keys import Key, key_table
 from gateway.spool import Line, Spool
+from gateway.telemetry.names import storable
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -107,8 +108,10 @@ class Usage:
         self, key: Key, alias: str, model: str, prompt_tokens: int, completion_tokens: int
     ) -> None:
         """Count one request."""
+        # A name that cannot be stored must not keep all the others from it.
+        alias, model = storable(alias), storable(model)
         # A plain tuple is equal to the named one, and made in a tenth of the time.
-        what = (key.id, int(time.time()) // DAY, key.team, alias, model)
+        what = (key.id, int(time.time()) // DAY, storable(key.team), alias, model)
         counts = self._added.get(what)  # type: ignore[call-overload]
         if counts is None:
             counts = self._added[_What(*what)] = [0, 0, 0]

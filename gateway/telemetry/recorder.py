@@ -1,6 +1,7 @@
 """Writes down how a request ended, once: limits, usage, metrics, answer statistics, page
 popularity, trace and access log."""
 
+import logging
 from dataclasses import dataclass
 
 from gateway.access_log import AccessLog, Entry
@@ -11,6 +12,8 @@ from gateway.limits.limiter import Limiter
 from gateway.metrics import LEFT, Metrics
 from gateway.outcomes import Outcomes
 from gateway.usage import Usage
+
+log = logging.getLogger("askdocs.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,12 @@ class Recorder:
 
     def record(self, context: RequestContext) -> None:
         """Call it once for each request, when its response has ended. Does not fail or wait."""
+        try:
+            self._record(context)
+        except Exception:  # the response has gone out, and must not end with an error for that
+            log.exception("request %s was not recorded whole", context.request_id)
+
+    def _record(self, context: RequestContext) -> None:
         response = context.response
         result = context.result
         if result is None:

@@ -437,3 +437,14 @@ def test_what_others_write_into_the_directory_is_not_ours_to_show(shared: Path) 
         worker.close()
     assert PREFIX + "requests_total" in text
     assert "litellm" not in text
+
+
+async def test_a_label_that_is_no_text_does_not_end_the_scrape() -> None:
+    metrics = Metrics()
+    request = metrics.request("/chat/completions")
+    request.alias, request.team = "\ud800", "te\udcffam"
+    request.admitted()
+    request.end(200, "\ud800", 1, 1)
+    metrics.answered("\ud800", "\ud800", "answered")
+    metrics.voted("\ud800", "\ud800", "up")
+    assert b'alias="?"' in (await metrics.expose()).body

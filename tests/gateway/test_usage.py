@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from gateway import database, usage
 from gateway.keys import Key, Keys
+from gateway.spool import Spool
 from gateway.usage import Usage, last_used, report
 from tests.gateway.postgres import Postgres, postgres, url
 
@@ -217,3 +218,16 @@ def test_adding_takes_microseconds() -> None:
     one = Usage(database.open("sqlite:////nowhere/askdocs.db"))
     rounds = timeit.repeat(lambda: one.add(ANN, "docs", "base", 1, 2), number=10_000, repeat=5)
     assert min(rounds) / 10_000 < 5e-6
+
+
+async def test_a_name_that_cannot_be_stored_keeps_no_other_from_it(
+    stored: sa.Engine, tmp_path: Path
+) -> None:
+    usage = Usage(stored, Spool(tmp_path / "spool"))
+    odd = Key("odd", "odd", "te\udcffam", datetime.now(UTC))
+    usage.add(odd, "docs", "\ud800", 1, 2)
+    usage.add(odd, "docs", "nul\0", 1, 2)
+    usage.add(odd, "docs", "base", 3, 4)
+    await usage.flush()
+    rows = {row.group["model"]: row.tokens for row in report(stored, ["model"])}
+    assert rows == {"?": 3, "nul?": 3, "base": 7}
