@@ -6,20 +6,16 @@ a day of one model is some fifty rows however many answers it gave. Written as u
 memory, a few seconds behind, and kept while the database is away.
 """
 
-import asyncio
-import logging
 import math
 from collections import Counter
 from datetime import UTC, date, datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from gateway import threads
-from gateway.database import Unreachable, adding, metadata, reading, writing
+from gateway.database import metadata, reading
+from gateway.telemetry.counters import Counters
 from gateway.telemetry.names import storable
-
-log = logging.getLogger("askdocs.gateway")
 
 INTERVAL = 2.0  # seconds between two writes
 WIDER = 2 ** (1 / 8)  # a bucket's upper end by its lower one
@@ -40,65 +36,29 @@ outcome_table = sa.Table(
 )
 
 
-class _What(NamedTuple):
-    day: date
-    alias: str
-    model: str
-    measure: str
-    bucket: int
-
-
-class Outcomes:
+class Outcomes(Counters):
     """The outcomes of one worker on their way to the database."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._added: Counter[_What] = Counter()
+        super().__init__(engine, outcome_table, "count", INTERVAL)
 
     def count(self, alias: str, model: str, *measures: Count) -> None:
         """Count something that happened just now."""
-        today = datetime.now(UTC).date()
-        alias, model = storable(alias), storable(model)
         for measure in measures:
-            self._added[_What(today, alias, model, measure, 0)] += 1
+            self.add(_key(alias, model, measure))
 
     async def vote(self, alias: str, model: str, vote: Literal["up", "down"]) -> None:
         """Count a vote, which is in the database when this returns. Raises Unreachable."""
-        what = _What(datetime.now(UTC).date(), alias, model, vote, 0)
-        await threads.database(self._write, Counter({what: 1}))
+        await self.write(_key(alias, model, vote))
 
     def took(self, alias: str, model: str, measure: Time, seconds: float) -> None:
         """Note how long an answer that has just ended took."""
-        what = _What(
-            datetime.now(UTC).date(), storable(alias), storable(model), measure, bucket(seconds)
-        )
-        self._added[what] += 1
+        self.add(_key(alias, model, measure, bucket(seconds)))
 
-    async def run(self) -> None:
-        """Write every few seconds until cancelled, and once more then."""
-        try:
-            while True:
-                await asyncio.sleep(INTERVAL)
-                await asyncio.shield(self.flush())
-        finally:
-            await self.flush()
 
-    async def flush(self) -> None:
-        """Write what was added. With the database away it is kept for the next time."""
-        added, self._added = self._added, Counter()
-        if not added:
-            return
-        try:
-            await threads.database(self._write, added)
-        except Unreachable as error:
-            log.warning("how answers fare is kept in memory: %s", error)
-            self._added.update(added)
-
-    def _write(self, added: "Counter[_What]") -> None:
-        # In one order in every worker, so that no two wait for each other in a circle.
-        rows = [{**what._asdict(), "count": count} for what, count in sorted(added.items())]
-        with writing(self._engine) as connection:
-            connection.execute(adding(connection, outcome_table, ["count"]), rows)
+def _key(alias: str, model: str, measure: str, bucket: int = 0) -> tuple[Any, ...]:
+    today = datetime.now(UTC).date()
+    return (today, storable(alias), storable(model), measure, bucket)
 
 
 class Tally:

@@ -1,0 +1,66 @@
+"""Numbers that are added up in memory and written to a table every few seconds.
+
+A request waits for no database. With the database away the numbers are kept for the next time; a
+kill -9 loses what was added in the last seconds.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway import threads
+from gateway.database import Unreachable, adding, writing
+
+log = logging.getLogger("askdocs.gateway")
+
+
+class Counters:
+    """The numbers that one worker adds to the rows of a table, by the values of its key."""
+
+    def __init__(self, engine: sa.Engine, table: sa.Table, number: str, interval: float) -> None:
+        """`number` is the column that grows, `interval` seconds between two writes."""
+        self._engine = engine
+        self._table = table
+        self._number = number
+        self._interval = interval
+        self._key = [column.name for column in table.primary_key]
+        self._added: dict[tuple[Any, ...], float] = {}
+
+    def add(self, key: tuple[Any, ...], number: float = 1) -> None:
+        self._added[key] = self._added.get(key, 0) + number
+
+    async def write(self, key: tuple[Any, ...], number: float = 1) -> None:
+        """As `add`, and it is in the database when this returns. Raises Unreachable."""
+        await threads.database(self._write, {key: number})
+
+    async def run(self) -> None:
+        """Write every few seconds until cancelled, and once more then."""
+        try:
+            while True:
+                await asyncio.sleep(self._interval)
+                await asyncio.shield(self.flush())
+        finally:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what was added."""
+        added, self._added = self._added, {}
+        if not added:
+            return
+        try:
+            await threads.database(self._write, added)
+        except Unreachable as error:
+            log.warning("%s is kept in memory: %s", self._table.name, error)
+            for key, number in added.items():
+                self.add(key, number)
+
+    def _write(self, added: dict[tuple[Any, ...], float]) -> None:
+        # In one order in every worker, so that no two wait for each other in a circle.
+        rows = [
+            {**dict(zip(self._key, key, strict=True)), self._number: number}
+            for key, number in sorted(added.items())
+        ]
+        with writing(self._engine) as connection:
+            connection.execute(adding(connection, self._table, [self._number]), rows)
