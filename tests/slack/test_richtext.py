@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 
 from tests.slack.stand_in import leaves, words
+from widget.gateway import Claim, Outcome, Source
+from widget.slack import messages
 from widget.slack.messages import escaped, typed
 from widget.slack.richtext import CUT, LIMIT, block
 
@@ -103,3 +105,25 @@ def test_what_people_type_is_read_as_they_see_it() -> None:
 
 def test_escaped_text_names_nobody() -> None:
     assert escaped("<!channel> & <@U1>") == "&lt;!channel&gt; &amp; &lt;@U1&gt;"
+
+
+def test_slack_names_what_is_not_supported_and_quotes_without_a_model() -> None:
+    text = "It is port 4000. It is port 9999."
+    source = Source(title="Ports", section="Ports › The gateway", url="https://w.example/p/#g")
+    claims = (
+        Claim(start=0, end=16, verdict="supported"),
+        Claim(start=17, end=33, verdict="contradicted", reason="number: 9999"),
+    )
+    written = Outcome(model="Llama", mode="generative", sources=(source,), claims=claims)
+    said = json.dumps(messages.done("a" * 8, "Which?", text, written, False).blocks)
+    assert "Answered by Llama" in said
+    assert "Not supported by the docs: \\u201cIt is port 9999.\\u201d" in said
+    assert "Ports \\u203a The gateway" in said
+    quoted = Outcome(model="docs", mode="extractive", sources=(source,))
+    said = json.dumps(messages.done("a" * 8, "Which?", text, quoted, False).blocks)
+    assert "Quoted from the docs" in said
+    assert "Answered by" not in said
+    refused = Outcome(model="Llama", mode="generative", claims=claims[1:])
+    said = json.dumps(messages.done("a" * 8, "Which?", text, refused, False).blocks)
+    assert "9999" not in said
+    assert "Answered by" not in said

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from widget.citing import trail
 from widget.gateway import Outcome, Page, Reading, Source
 from widget.markdown import with_marks
 from widget.mrkdwn import escaped
@@ -22,6 +23,7 @@ MAX_TEXT = 3_000  # characters of what notifications and screen readers are told
 MAX_LABEL = 75  # characters of a button
 MAX_CARRIED = 900  # characters of a question in a button; 2,000 is all that a button may carry
 MAX_SOURCES = 5
+MAX_NOTE = 1_900  # characters of what stands small below an answer
 MAX_COMMENT = 2_000
 
 LOOKING = "Looking into the docs …"
@@ -103,11 +105,14 @@ def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Me
             block(with_marks(text, cites), base, cited),
             *_links(outcome.sources, numbered=bool(cites)),
         ]
-    if outcome.model:
-        quoting = outcome.is_quotation
-        blocks.append(
-            _note(f"Answered by {outcome.model}{' in the page’s own words' if quoting else ''}")
-        )
+    if outcome.is_quotation:
+        blocks.append(_note("Quoted from the docs"))
+    elif outcome.model and not outcome.refused:
+        blocks.append(_note(f"Answered by {outcome.model}"))
+    flawed = [text[claim.start : claim.end].strip() for claim in outcome.flaws]
+    if flawed and not outcome.refused:  # Slack has no underlining
+        said = " ".join(f"“{sentence}”" for sentence in flawed)
+        blocks.append(_note(f"⚠️ Not supported by the docs: {said}"[:MAX_NOTE]))
     buttons = [
         _button(UP, "👍", value=id, accessibility_label="This helped"),
         _button(DOWN, "👎", value=id, accessibility_label="This did not help"),
@@ -213,9 +218,7 @@ def _links(pages: Sequence[Page], numbered: bool = False) -> list[Element]:
     different = {page.url: page for page in reversed(pages)}
     for number, url in enumerate(dict.fromkeys(page.url for page in pages), 1):
         page = different[url]
-        title = page.title or url
-        if isinstance(page, Source) and page.section not in ("", title):
-            title = f"{title} › {page.section}"
+        title = trail(page.title or url, page.section if isinstance(page, Source) else "") or url
         if url := web_address(url):
             label = f"{number}  {title}" if numbered else title
             buttons.append(_button(f"{OPEN}-{number}", label, url=url))
