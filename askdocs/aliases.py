@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.config import Alias, GatewaySettings
 
 app = typer.Typer(
-    help="Names that clients use: which model answers, which fallback, which share of a canary.",
+    help="Names that clients use, and the models behind them.",
     no_args_is_help=True,
 )
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check, say, and change nothing.")]

@@ -27,7 +27,7 @@ def audit(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who changed keys, aliases, wikis, versions, questions, answers and backups, by time (UTC)."""
+    """Who changed keys, aliases, wikis, versions, answers and backups."""
     from askdocs import table
     from askdocs.keys import day, opened
 

@@ -36,7 +36,7 @@ def backup(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy database, index, settings and what says which versions there are into one file.
+    """Copy database, index, settings and versions into one file.
 
     askdocs may run meanwhile. The file is read back before it gets its name.
     """

@@ -97,8 +97,14 @@ def memory(settings: UpSettings) -> Check:
     return Check("memory", ok, f"{free:.1f} GiB available", fix)
 
 
+def existing(place: str | Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    path = Path(place).absolute()
+    return next(p for p in [path, *path.parents] if p.exists())
+
+
 def disk(home: Home) -> Check:
-    there = next(p for p in [home.root, *home.root.parents] if p.exists())
+    there = existing(home.root)
     free = shutil.disk_usage(there).free / 1e9
     ok = free >= DISK_GB
     fix = "" if ok else f"{DISK_GB} GB are needed; make room, or choose another --home DIR"

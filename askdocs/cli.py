@@ -1,15 +1,17 @@
 """The command `askdocs`."""
 
 import asyncio
+import importlib.metadata
 import json
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from askdocs import (
     aliases,
@@ -17,6 +19,7 @@ from askdocs import (
     backup,
     bench,
     client,
+    curated,
     dataset,
     docs,
     evaluate,
@@ -31,16 +34,40 @@ from askdocs import (
     status,
     train,
 )
-from askdocs.options import HomeOption, JsonOption
+from askdocs.options import HomeOption, JsonOption, program
 from askdocs.settings import UpSettings
 from gateway.controls import without
 from gateway.errors import AskdocsError
 from gateway.settings import load
+from gateway.sources.spec import is_address
+
+# The commands of `askdocs --help`, in the order in which people need them.
+GROUPS = {
+    "Start and ask": ("up", "ask", "status", "doctor"),
+    "Your wiki": ("docs", "feedback"),
+    "For a team": ("keys", "aliases", "usage", "slack", "mcp", "bench", "plan"),
+    "A model of your own": ("dataset", "train", "models", "eval"),
+    "Care": ("backup", "restore", "audit"),
+}
+
+
+class Grouped(TyperGroup):
+    """Lists its commands in groups."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for group, names in GROUPS.items():
+            commands = [(name, self.commands[name]) for name in names]
+            width = formatter.width - 6 - max(map(len, names))
+            with formatter.section(group):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(width)) for name, command in commands]
+                )
+
 
 app = typer.Typer(
+    cls=Grouped,
     help="A model of your own that answers questions about your wiki, with sources.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -55,6 +82,22 @@ app.add_typer(evaluate.app, name="eval")
 app.add_typer(slack.app, name="slack")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"askdocs {importlib.metadata.version('askdocs')}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """A model of your own that answers questions about your wiki, with sources."""
 
 
 COLOURS = {"engine": "magenta", "gateway": "blue", "widget": "green", "site": "yellow"}
@@ -90,11 +133,12 @@ def up(
     model: Annotated[
         str | None,
         typer.Option(
-            help="GGUF file, model folder or hub id; with --engine-url the model's name there."
+            help="A name (llama-3.2-3b, qwen2.5-7b, ...), a GGUF file, model folder or hub id; with"
+            " --engine-url the model's name there."
         ),
     ] = None,
 ) -> None:
-    """Start engine, gateway, widget and the wiki's site on this machine, until Ctrl-C."""
+    """Start engine, API, box and site on this machine, until Ctrl-C."""
     from askdocs.up import Up
 
     settings = load(
@@ -124,7 +168,7 @@ def ask(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running askdocs; the answer streams to the terminal, with its sources."""
+    """Ask in the terminal; the answer has its sources."""
     place = home.find(home_dir)
     running = status.read(place)
     for kind, value in client.ask(running.gateway, place.key(), question, page):
@@ -138,8 +182,14 @@ def ask(
 
 
 @app.command("status")
-def show_status(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Addresses, process ids, health and the demo key of the running askdocs."""
+def show_status(
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="Show the key and the sign-in link of the review.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Addresses, process ids and health of the running askdocs."""
     place = home.find(home_dir)
     try:
         found = status.health(place)
@@ -148,6 +198,9 @@ def show_status(home_dir: HomeOption = None, as_json: JsonOption = False) -> Non
             print(json.dumps({"running": False, "home": str(place.root), "why": str(error)}))
             raise typer.Exit(3) from None
         raise
+    running, key = status.read(place), place.key()
+    if secrets:
+        found |= {"key": key, "review": _review(running, key)}
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -170,9 +223,11 @@ def show_status(home_dir: HomeOption = None, as_json: JsonOption = False) -> Non
         from askdocs import prefix_cache
 
         out.print(f"  cached    {escape(prefix_cache.summary(found['prefix_cache']))}")
-    out.print(f"  key       {found['key']}")
-    running = status.read(place)
-    out.print(f"  review    {_review(running, found['key'])}")
+    if secrets:
+        out.print(f"  key       {found['key']}")
+        out.print(f"  review    {found['review']}")
+    else:
+        out.print(f"  key       {program()} status --secrets")
 
 
 @app.command()
@@ -196,11 +251,8 @@ def _say(name: str, text: str) -> None:
     out.print(f"[{colour}]{name:8}[/{colour}] {escape(text)}")
 
 
-def _reading(facts: dict[str, object]) -> str:
-    parts = [f"{p['title']} ({p['tokens']:,} tokens)" for p in facts["reading"]]  # type: ignore[attr-defined]
-    seconds = facts.get("seconds")
-    about = f", at most {seconds:.0f} s" if isinstance(seconds, float) and seconds >= 1 else ""
-    return f"reading {', '.join(parts)}{about} ..."
+def _reading(facts: dict[str, Any]) -> str:
+    return f"reading {', '.join(page['title'] for page in facts['reading'])} ..."
 
 
 def _show(answered: client.Answered, as_json: bool) -> None:
@@ -230,33 +282,40 @@ def _banner(
     answered: client.Answered,
     seconds: float,
 ) -> None:
-    key = place.key()
-    small = settings.model is None and settings.engine_url is None
-    larger = (
-        "\n[bold]A larger model[/bold] writes better answers than this one of 135M parameters:\n"
-        "  make run ARGS='--model FILE.gguf'   or a hub id: bartowski/Llama-3.2-3B-Instruct-GGUF\n"
-        "  make run ARGS='--engine-url http://127.0.0.1:11434/v1 --model NAME'   (Ollama)\n"
-        if small
-        else ""
-    )
-    out.print(
-        f"\n[bold green]ready[/bold green] after {seconds:.0f} s;"
-        f" the first answer took {answered.seconds:.1f} s\n"
-        f"\n  Your wiki, with the box   [bold]{state.site}[/bold]"
-        f"\n  The box alone             {state.widget}"
-        f"\n  Review, for writers       {_review(state, key)}"
-        f"\n  OpenAI API (base_url)     {state.gateway}"
-        f"\n  Agents (MCP)              {state.gateway.removesuffix('/v1')}/mcp"
-        f"\n  Key                       {key}"
-        f"\n  Model                     docs  ({escape(state.model)} on {state.engine};"
-        f" reads at most {state.page_budget:,} tokens of a page)\n"
-        f'\n  .venv/bin/askdocs ask "How do I get started?"\n'
-        f"\n  curl {state.gateway}/chat/completions -H 'Authorization: Bearer {key}' \\"
-        f"\n    -H 'Content-Type: application/json' \\"
-        f'\n    -d \'{{"model": "docs", "messages": [{{"role": "user",'
-        f' "content": "How do I get started?"}}]}}\'\n'
-        f"{larger}\nLogs are in {place.logs}. Ctrl-C stops everything.\n"
-    )
+    folder = not is_address(settings.docs)
+    box, ask = state.widget, program()
+    out.print(f"\n[bold green]ready[/bold green] after {seconds:.0f} s;{_first(answered)}\n")
+    rows = {
+        "Wiki, with the box" if folder else "Wiki": state.site,
+        "The box alone": box,
+        "Review, for writers": f"{box}/review",
+        "OpenAI API": f"{state.gateway}  (model docs, key in {place.root}/key)",
+        "Agents (MCP)": f"{state.gateway.removesuffix('/v1')}/mcp",
+        "Model": f"{state.model} on {state.engine}",
+    }
+    for name, value in rows.items():
+        out.print(f"  {name:20} {escape(value)}")
+    out.print(f'\n  {ask} ask "{escape(answered.question or "How do I get started?")}"')
+    out.print(f"  {ask} status --secrets   the key, and the link that signs in to the review")
+    if settings.model is None and settings.engine_url is None:
+        better = curated.best(curated.free_memory(), curated.free_disk())
+        name = better.name if better else "FILE.gguf"
+        size = f", {better.gigabytes:.1f} GB to download" if better else ""
+        out.print(f"  {ask} up --model {name}   a model that writes its answers{size}")
+    out.print(f"\nLogs are in {place.logs}. Ctrl-C stops everything.")
+    if folder:
+        out.print(f"[bold]Open {state.site} and press Ctrl+K.[/bold]\n")
+        return
+    from askdocs.site import tag
+
+    out.print(f"The box is not on {state.site} yet. Paste before </body>: {escape(tag(box))}")
+    out.print(f"[bold]Open {box} and ask.[/bold]\n")
+
+
+def _first(answered: client.Answered) -> str:
+    if answered.refused or not answered.question:
+        return " the model answers, and none of the wiki's headings asks for what it says"
+    return f" “{escape(answered.question)}” was answered in {answered.seconds:.1f} s"
 
 
 def _review(state: status.Running, key: str) -> str:

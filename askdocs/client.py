@@ -17,6 +17,7 @@ from gateway.errors import AskdocsError
 class Answered:
     """An answer, complete."""
 
+    question: str = ""
     answer: str = ""
     refused: bool = False
     sources: list[dict[str, Any]] = field(default_factory=list)
@@ -44,7 +45,7 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
         Unavailable: no model answers just now.
     """
     began = time.monotonic()
-    result = Answered()
+    result = Answered(question)
     ended = False
     body: dict[str, Any] = {
         "model": "docs",
@@ -99,6 +100,13 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
         raise AskdocsError(f"the gateway at {base_url} broke off in the middle: ask again")
     result.seconds = time.monotonic() - began
     yield "done", result
+
+
+def whole(base_url: str, key: str, question: str) -> Answered:
+    """The answer, once it is complete. Raises as `ask` does."""
+    *_, (_, answered) = ask(base_url, key, question)
+    assert isinstance(answered, Answered)
+    return answered
 
 
 def _said(reply: httpx.Response) -> str:

@@ -5,7 +5,7 @@ import typer
 from askdocs import dataset_build, dataset_check, dataset_pull
 
 app = typer.Typer(
-    help="Check questions and answers, and build what a model is trained on.",
+    help="Check questions and answers, and build training data.",
     no_args_is_help=True,
 )
 app.command()(dataset_check.check)

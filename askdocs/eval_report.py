@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from askdocs import home
 from askdocs.bar import Bar
 from askdocs.home import write
 from askdocs.options import HomeOption, JsonOption
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from eval.scoring.scored import Scored
 
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder that `askdocs eval run` made.")
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Folder of `askdocs eval run`, or its name in the state folder."
+    ),
 ]
 ContenderOption = Annotated[
     str | None,
@@ -33,6 +37,12 @@ ContenderOption = Annotated[
 VERDICT = "verdict.json"
 PRODUCT = "tuned-pages"
 """What answers people, once its version is promoted."""
+
+
+def run_folder(run: Path, home_dir: Path | None) -> Path:
+    """The folder of a run, which may be named as it is called in the state folder."""
+    of_home = home.find(home_dir).root / "evals" / run
+    return run if run.is_dir() or not of_home.is_dir() else of_home
 
 
 def report(
@@ -63,12 +73,14 @@ def report(
             metavar="NAME=VALUE", help="Another assumption of the costs, as questions_a_day=5000."
         ),
     ] = None,
+    home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a run: report.html, report.md and report.json in its folder."""
     from eval import cost
     from eval.scoring import agreement
 
+    run = run_folder(run, home_dir)
     if (judge_model is None) != (judge_url is None):
         raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
     costs = cost.read(prices or cost.FILE, assume or ())
@@ -180,6 +192,7 @@ def gate(
     from eval.exam import run as runs
     from eval.exam.pair import Pair
 
+    run = run_folder(run, home_dir)
     asked = gate.read(thresholds or gate.FILE)
     with Bar() as bar:
         found = _report_of(run, contender, bar)

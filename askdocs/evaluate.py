@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from askdocs.exam_plan import Plan
 
 app = typer.Typer(
-    help="Measure models and RAG on the same questions, and decide what may be promoted.",
+    help="Measure models and RAG on the same questions.",
     no_args_is_help=True,
 )
 app.command()(eval_check.check)
@@ -160,6 +160,7 @@ def view(
     from eval.exam import run as runs
     from eval.exam.sit import LOGS
 
+    run = eval_report.run_folder(run, home_dir)
     runs.read(run)
     state = home.find(home_dir).root
     python = environments.ensure(environments.EVAL, state, _say)

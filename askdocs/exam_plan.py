@@ -151,9 +151,20 @@ def plan(
             f"{copies:,} of {len(of_split):,} rows are left out: they ask almost the same as"
             " another one, or have its cluster"
         )
-    if len({one.name for one in models.values()}) < len(models):
-        name = models["base"].name
-        notes.append(f"base and tuned are the same model, {name}: name another with --tuned")
+    base, tuned = options.named["base"], models.get("tuned")
+    if tuned and base in listed and tuned.name == (listed[base].get("root") or base):
+        # Its answers would be those of the base once more, under a name that they do not have.
+        notes.append(
+            f"there is no tuned model: {options.named['tuned']} is {tuned.name}, which is"
+            " asked as base alone; train a version, or name another with --tuned"
+        )
+        chosen = tuple(one for one in chosen if one.role != "tuned")
+        if not chosen:
+            raise AskdocsError(
+                f"--tuned {options.named['tuned']} is {tuned.name}, the base itself: name"
+                " a trained version"
+            )
+        del models["tuned"]
     if not place.is_of_home and reads.answers is None:
         notes.append(
             f"the gateway does not tell how many tokens of pages it reads: {reads.page_budget:,},"

@@ -36,7 +36,7 @@ def mcp(
     ] = None,
     home_dir: HomeOption = None,
 ) -> None:
-    """Give an agent on this machine the tools of the wiki, over stdin and stdout (MCP)."""
+    """Serve the wiki's tools to an agent, over stdio (MCP)."""
     place = home.find(home_dir)
     key = os.environ.get("ASKDOCS_KEY")
     if not key and url is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from askdocs import curated
 from gateway.errors import AskdocsError
 
 SHIPPED = "SmolLM2-135M-Instruct"
@@ -57,6 +58,8 @@ def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
     """
     if name is None:
         return shipped()
+    if known := curated.find(name):
+        return Model(known.name, _fetch(known, engine, say))
     path = Path(name).expanduser()
     if path.is_file():
         if path.suffix != ".gguf":
@@ -73,7 +76,8 @@ def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
             return Model(repo.split("/")[1], repo)
         return Model(repo.split("/")[1], _download(repo, quantisation, say))
     raise AskdocsError(
-        f"--model {name!r} is no file and no folder here, and not a hub id (owner/name)"
+        f"--model {name!r} is no file and no folder here, no hub id (owner/name), and none of"
+        f" {', '.join(one.name for one in curated.MODELS)}"
     )
 
 
@@ -110,6 +114,15 @@ def _from_folder(path: Path, engine: str) -> Model:
     return Model(Path(best).stem, str((path / best).resolve()))
 
 
+def size(source: Path) -> int | None:
+    """Bytes of the weights; None where they are not here yet."""
+    if source.is_dir():
+        files = [*source.glob("*.safetensors"), *source.glob("*.bin")]
+    else:  # of a split file all parts
+        files = [*source.parent.glob(re.sub(r"-00001-of-", "-*-of-", source.name))]
+    return sum(file.stat().st_size for file in files) or None
+
+
 def pick(names: list[str], quantisation: str = "") -> str:
     """The GGUF file to take of several. Raises AskdocsError when none fits `quantisation`."""
     # Later parts of split files are found by the engine through the first one.
@@ -125,6 +138,18 @@ def pick(names: list[str], quantisation: str = "") -> str:
         what = f" with {quantisation!r}" if quantisation else ""
         raise AskdocsError(f"no GGUF file{what} among: {', '.join(names) or 'nothing'}")
     return names[0]
+
+
+def _fetch(known: curated.Curated, engine: str, say: Callable[[str], None]) -> str:
+    """The file, or for vLLM the hub id, of a model that this program knows by name."""
+    if engine == "vllm":
+        return known.original
+    fetched = _fetched_before(known.repo, known.quantisation)
+    if fetched:
+        return fetched
+    curated.refuse_too_large(known)
+    say(f"{known.name}: {known.gigabytes:.1f} GB, licence: {known.licence}")
+    return _download(known.repo, known.quantisation, say)
 
 
 def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
@@ -163,6 +188,11 @@ def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
         if fetched:
             say(f"the hub does not answer; taking {Path(fetched).name}, fetched before")
             return fetched
+        if isinstance(error, (httpx.ConnectError, LocalEntryNotFoundError)):
+            raise AskdocsError(
+                f"{repo} could not be fetched: there is no internet here, or no way to the hub:"
+                " connect this machine, or name a file with --model"
+            ) from None
         what = next(iter(str(error).splitlines()), "")
         raise AskdocsError(
             f"{repo} could not be fetched from the hub ({type(error).__name__}: {what}):"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from training.versions.store import Store
 
 app = typer.Typer(
-    help="Versions of models that were trained: what they are, and which one answers.",
+    help="Versions of trained models, and which of them answers.",
     no_args_is_help=True,
 )
 app.command()(models_artefacts.merge)

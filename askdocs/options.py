@@ -1,5 +1,7 @@
 """Options that many commands have."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,3 +25,13 @@ GatewayOption = Annotated[
     ),
 ]
 KeyOption = Annotated[str | None, typer.Option("--key", help="Key for it: --url needs one.")]
+
+
+def program() -> str:
+    """The name under which this program can be started again, as people type it."""
+    began = Path(sys.argv[0])
+    found = shutil.which(began.name)
+    if found and began.exists() and Path(found).samefile(began):
+        return began.name
+    path = began.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -65,7 +65,7 @@ def plan(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan GPUs: does it fit, how many requests, how fast, at what cost, by which command."""
+    """Plan GPUs: which and how many, how fast, at what cost."""
     from askdocs.capacity.assumptions import read
 
     assumed, known = read(assume or (), assumptions)

@@ -36,7 +36,7 @@ def restore(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a backup in the place of what is there, while askdocs is stopped.
+    """Put a backup back, while askdocs is stopped.
 
     All of it is verified first. What was there is kept, so that this can be undone.
     """

@@ -21,15 +21,17 @@ from typing import Any
 import uvicorn
 import yaml
 from starlette.applications import Starlette
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from askdocs.home import Home, read_json, write, write_json
 from gateway.edge import Edge
 from gateway.errors import AskdocsError
 from gateway.hosts import AllowedHosts, host_of
 from gateway.sources import folder, mkdocs_config, watch
+from gateway.sources.detect import detect
 from gateway.sources.markdown import parse
 from gateway.sources.tree import Tree
 
@@ -42,10 +44,12 @@ PATIENCE = 600
 _ATTEMPTS = 10
 
 
-def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, object]:
-    """The configuration for MkDocs: Material, and one script tag for the box."""
-    return {
-        "site_name": _name(docs),
+def config(
+    docs: Path, home: Home, site_url: str, widget_url: str, look: dict[str, Any]
+) -> dict[str, object]:
+    """The configuration for MkDocs: Material with the wiki's own look, and one tag for the box."""
+    settings: dict[str, object] = {
+        "site_name": look.get("site_name") or _name(docs),
         "site_url": site_url,
         "docs_dir": str(_pages(home)),
         "site_dir": str(_beside(home)),
@@ -72,6 +76,21 @@ def config(docs: Path, home: Home, site_url: str, widget_url: str) -> dict[str, 
         "hooks": [str(_HOOK)],
         "extra_javascript": [f"{widget_url}/embed.js"],
     }
+    theme = settings["theme"]
+    assert isinstance(theme, dict)
+    theme |= look.get("theme", {})
+    return settings | {name: look[name] for name in ("nav", "extra_css") if name in look}
+
+
+def _look(docs: Path) -> dict[str, Any]:
+    """Of the project that the folder is the pages of; empty where it has none."""
+    found = detect(docs.absolute(), "mkdocs")
+    if found.settings is None or found.content != docs.absolute():
+        return {}
+    try:
+        return mkdocs_config.look(found.settings, found.bounds)
+    except (OSError, ValueError):
+        return {}  # a sync says what is wrong with it
 
 
 def _tell(text: str) -> None:
@@ -89,7 +108,8 @@ async def build(
     Raises:
         AskdocsError: MkDocs failed; its own words are in logs/site-build.log.
     """
-    settings = config(docs, home, site_url, widget_url)
+    look = _look(docs)
+    settings = config(docs, home, site_url, widget_url, look)
     # One page that is not UTF-8 would stop MkDocs; answers leave it out as well.
     left_out = list(_unreadable(docs))
     settings["exclude_docs"] = _patterns(left_out)
@@ -112,6 +132,10 @@ async def build(
             ) from None
         said = log.read_text(errors="replace")
         failed = _FAILED.search(said) if code else None
+        if code and failed is None and look:
+            say("the wiki's own navigation and colours are left out: MkDocs fails with them")
+            look, settings = {}, config(docs, home, site_url, widget_url, {})
+            continue
         if failed is None or failed[1] in left_out:
             break
         left_out.append(failed[1])
@@ -224,11 +248,24 @@ def _follow(docs: Path, home: Home, site_url: str, widget_url: str) -> None:
             _tell(str(error))
 
 
+# Where a script goes in a page; else at its end.
+_END = re.compile(rb"</body\s*>", re.IGNORECASE)
+# Of the response without it: one that is the same is not sent again.
+_KEPT = ("content-type", "etag", "last-modified", "x-content-type-options")
+# Bytes: a larger page is sent as it is.
+_LARGEST_PAGE = 16 * 2**20
+
+
 class _Files(StaticFiles):
-    """The files of a folder, without those that are not for readers.
+    """The files of a folder, without those that are not for readers, and pages with a box.
 
     Starlette lists no folder and opens no link that leads out of the folder.
     """
+
+    def __init__(self, root: Path, tag: str) -> None:
+        """`tag` is put into every page that has none yet; it may be empty."""
+        super().__init__(directory=root, html=True)
+        self._tag = tag.encode()
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         if any(part[:1] == "." and part not in (".", ".well-known") for part in path.split(os.sep)):
@@ -244,10 +281,34 @@ class _Files(StaticFiles):
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        return self._with_box(response) if self._tag else response
 
-def app(root: Path) -> Starlette:
-    """The folder as a site."""
-    return Starlette(routes=[Mount("/", _Files(directory=root, html=True))])
+    def _with_box(self, response: Response) -> Response:
+        """The response, with the tag where it is a page without one."""
+        if not isinstance(response, FileResponse) or response.media_type != "text/html":
+            return response  # not modified since, or no page
+        path = Path(response.path)
+        if path.stat().st_size > _LARGEST_PAGE:
+            return response
+        page = path.read_bytes()
+        if b"/embed.js" in page:
+            return response
+        ends = list(_END.finditer(page))
+        at = ends[-1].start() if ends else len(page)
+        kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
+        return Response(page[:at] + self._tag + page[at:], response.status_code, kept)
+
+
+def tag(widget_url: str) -> str:
+    """The line that puts the box into a page."""
+    return f'<script src="{widget_url}/embed.js" async></script>'
+
+
+def app(root: Path, tag: str = "") -> Starlette:
+    """The folder as a site; with `tag` in each of its pages."""
+    return Starlette(routes=[Mount("/", _Files(root, tag))])
 
 
 def main() -> None:
@@ -273,7 +334,9 @@ def main() -> None:
         threading.Thread(target=_follow, args=wanted, daemon=True).start()
     hosts = (options.host, *host_of(options.site_url), *options.name)
     uvicorn.run(
-        AllowedHosts(app(options.root), hosts, "site_hosts of [up], or --name"),
+        AllowedHosts(
+            app(options.root, tag(options.widget_url)), hosts, "site_hosts of [up], or --name"
+        ),
         http=Edge,
         ws="none",
         host=options.host,

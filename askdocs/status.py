@@ -30,7 +30,6 @@ class Running:
     model: str
     docs: str
     page_budget: int
-    prefill_rate: float | None
     processes: dict[str, int | None]
     ready: bool
     versions: "Kind"
@@ -82,14 +81,12 @@ def health(home: Home) -> dict[str, Any]:
         "home": str(home.root),
         "pid": running.pid,
         "started": running.started,
-        "key": home.existing_key(),
         "model": running.model,
         "engine": running.engine,
         "docs": running.docs,
         "index": _index(home.index),
         "prefix_cache": prefix_cache.read(gateway_root) if gateway_ok else None,
         "page_budget": running.page_budget,
-        "prefill_rate": running.prefill_rate,
         "versions": _versions(home, running),
         "parts": {
             name: {

@@ -7,10 +7,10 @@ import datetime
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -34,10 +34,14 @@ from widget.settings import WidgetSettings
 
 # Seconds in which a machine that is busy with the start may say that no model answers.
 ANSWER = 30.0
+# Seconds after which a step that is under way is named.
+SILENT = 2.0
 # Seconds that answers have when all is stopped: the engine stops at the same time.
 DRAIN = 3
 # Seconds: a site that takes longer to build is not built while a wiki is edited.
 QUICK = 20.0
+
+T = TypeVar("T")
 
 
 class Up:
@@ -53,6 +57,7 @@ class Up:
         self._threads = Threads()
         self._build_took = 0.0
         self._deployed: Deployed | None = None
+        self._served: Served | None = None
 
     async def run(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         """Start all, call `ready` once a real answer came back, run until a signal.
@@ -95,9 +100,11 @@ class Up:
                 if starting.done():
                     starting.result()
                     assert self._deployed is not None
+                    assert self._served is not None
                     tasks = Tasks()
                     tasks.start("wiki", self._keep)
                     tasks.start("versions", self._deployed.follow)
+                    tasks.start("reading", partial(self._engine.observe, self._served))
                     while not (await asyncio.wait({stopped}, timeout=60))[0]:
                         rotate(self._home.logs / "access.log")
                     await tasks.close()
@@ -127,13 +134,42 @@ class Up:
             self._say("up", f"finished a restore that was cut off; what was there is in {kept}")
 
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
+        """All at once, as far as one does not need another: most of it is waiting for imports."""
+        found = asyncio.ensure_future(self._engine.find())
+        indexed = asyncio.ensure_future(self._first_look())
+        opened = asyncio.ensure_future(self._threads.run(self._open_database))
+        started = asyncio.ensure_future(self._engine_of(found))
+        parts = [found, indexed, opened, started, self._rest(found, indexed, opened, started)]
+        if self._wiki.spec.folder:
+            parts.append(self._site(indexed))
+        await self._together(*parts)
+        answered = await self._first_answer()
+        self._state = self._replace(ready=True)
+        self._save()
+        ready(self._state, answered, time.monotonic() - self._began)
+
+    async def _first_look(self) -> None:
+        async with self._said("wiki", f"reading {self._settings.docs}"):
+            await self._threads.run(self._wiki.first)
+
+    async def _engine_of(self, found: Awaitable[Served]) -> Served:
+        return await self._engine.start(await found)
+
+    async def _rest(
+        self,
+        found: Awaitable[Served],
+        indexed: Awaitable[None],
+        opened: Awaitable[None],
+        started: Awaitable[Served],
+    ) -> None:
+        """Gateway and widget."""
         settings = self._settings
-        engine = asyncio.ensure_future(self._engine.serve())
-        # All before how fast the engine reads is measured: nothing else is at work then.
-        await self._together(
-            engine, self._threads.run(self._wiki.first), self._threads.run(self._open_database)
-        )
-        served = engine.result()
+        served = await found
+        # llama.cpp is what it is told to be; another says how much context it has.
+        if not (served.own and settings.engine == "llama.cpp"):
+            served = await started
+        await opened
+        self._served = served
         rate = await self._engine.prefill(served)
         budget = page_budget(rate, settings.first_token, served.context)
         host = self._engine.host(served)
@@ -148,24 +184,26 @@ class Up:
             model=served.name,
             docs=settings.docs,
             page_budget=budget,
-            prefill_rate=round(rate, 1),
             processes={},
             ready=False,
             versions=host.kind,
         )
         self._save()
+        await indexed
         # Before the gateway: it does not start with an alias that leads nowhere.
         await self._serve_versions(host)
-        self._say("gateway", "starting LiteLLM's proxy (about ten seconds)")
         gateway, widget = self._gateway(served, rate, budget), self._widget()
-        services = [self._service(gateway), self._service(widget)]
-        if self._wiki.spec.folder:
-            services.append(self._site())
-        await self._together(*services)
-        answered = await self._first_answer()
-        self._state = self._replace(ready=True)
-        self._save()
-        ready(self._state, answered, time.monotonic() - self._began)
+        await self._together(self._service(gateway), self._service(widget))
+
+    @contextlib.asynccontextmanager
+    async def _said(self, name: str, text: str) -> AsyncIterator[None]:
+        """Says what is under way once it takes longer than people wait without asking."""
+        loop = asyncio.get_running_loop()
+        waiting = loop.call_later(SILENT, self._say, name, f"{text} ...")
+        try:
+            yield
+        finally:
+            waiting.cancel()
 
     def _open_database(self) -> None:
         """Bring it up to date. Raises AskdocsError: it is damaged or away."""
@@ -206,7 +244,6 @@ class Up:
             page_budget=budget,
             warm_page=warm_page(rate, settings.first_token, served.context),
             max_pages=max_pages,
-            prefill_rate=rate,
             answers=answers,
             warm=served.own and settings.warm,
             states=served.states,
@@ -248,11 +285,11 @@ class Up:
             timeout=180,  # beside a gateway that starts
         )
 
-    async def _site(self) -> None:
+    async def _site(self, indexed: Awaitable[None]) -> None:
         folder = self._wiki.spec.folder
         assert folder is not None
         if self._wiki.spec.kind == "preview":
-            await self._build()
+            await self._build(indexed)
             folder = self._home.site
         await self._service(
             Service(
@@ -260,6 +297,7 @@ class Up:
                 argv=[
                     *(sys.executable, "-m", "askdocs.site"),
                     *("--root", str(folder), "--port", str(self._settings.site_port)),
+                    *("--widget-url", f"http://127.0.0.1:{self._settings.widget_port}"),
                     *(f"--name={name}" for name in self._settings.site_hosts),
                 ],
                 log=self._home.logs / "site.log",
@@ -283,26 +321,30 @@ class Up:
             self._say("site", "shows the change after the next start")
             return
         try:
-            await self._build()
+            await self._build(_nothing())
         except AskdocsError as error:
             self._say("site", str(error))
 
-    async def _build(self) -> None:
+    async def _build(self, indexed: Awaitable[None]) -> None:
         folder = self._wiki.spec.folder
         assert folder is not None
         widget = f"http://127.0.0.1:{self._settings.widget_port}"
         began = time.monotonic()
         say = partial(self._say, "site")
-        if await site.build(folder, self._home, self._site_url, widget, say):
+        async with self._said("site", "building the pages"):
+            built = await site.build(folder, self._home, self._site_url, widget, say)
+        if built:
             self._build_took = time.monotonic() - began
             self._say("site", f"built in {self._build_took:.0f} s")
+        await indexed
         await self._threads.run(self._wiki.write_texts, self._home.site)
 
     async def _service(self, service: Service) -> None:
         began = time.monotonic()
         running = Running(service, self._say, self._save)
         self._running[service.name] = running
-        await running.start()
+        async with self._said(service.name, "starting"):
+            await running.start()
         self._say(service.name, f"ready in {time.monotonic() - began:.1f} s")
 
     async def _together(self, *parts: Awaitable[object]) -> None:
@@ -318,16 +360,27 @@ class Up:
         """A real answer through every part. Raises AskdocsError."""
         assert self._state is not None
         url, key = self._state.gateway, self._home.key()
-        title = await asyncio.to_thread(self._wiki.shortest_title)
+        questions = await asyncio.to_thread(self._wiki.questions)
+        answered = None
+        for question in questions:
+            async with self._said("up", f"asking it: {question}"):
+                answered = await self._ask(partial(client.whole, url, key, question))
+            if not answered.refused:
+                return answered
+        # None of its headings asks for what it says: the model is asked alone.
+        await self._ask(partial(_hello, url, key))
+        return answered or client.Answered()
+
+    async def _ask(self, ask: Callable[[], T]) -> T:
         until = time.monotonic() + ANSWER
         while True:
             try:
-                return await asyncio.to_thread(_ask_once, url, key, f"What is {title}?")
+                return await asyncio.to_thread(ask)
             except client.Unavailable:
                 # An engine that is slow to take a connection counts as away for a while.
                 if time.monotonic() > until:
                     raise
-                await asyncio.sleep(1)
+                await asyncio.sleep(0.5)
 
     def _replace(self, **changes: Any) -> status.Running:
         assert self._state is not None
@@ -340,21 +393,21 @@ class Up:
             self._state.save(self._home)
 
 
-def _ask_once(url: str, key: str, question: str) -> client.Answered:
-    """The answer to `question`; where the wiki refuses without asking the model, ask that alone."""
+def _hello(url: str, key: str) -> None:
+    """Does the engine say anything? Raises AskdocsError: it does not."""
     headers = {"Authorization": f"Bearer {key}"}
-    *_, (_, answered) = client.ask(url, key, question)
-    assert isinstance(answered, client.Answered)
-    if answered.refused:
-        body = {
-            "model": "base",
-            "max_tokens": 8,
-            "messages": [{"role": "user", "content": "Say hello."}],
-        }
-        reply = httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=120)
-        if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
-            raise AskdocsError(f"the engine gave no answer: {reply.text[:300]}")
-    return answered
+    body = {
+        "model": "base",
+        "max_tokens": 8,
+        "messages": [{"role": "user", "content": "Say hello."}],
+    }
+    reply = httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=120)
+    if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
+        raise AskdocsError(f"the engine gave no answer: {reply.text[:300]}")
+
+
+async def _nothing() -> None:
+    """What is not waited for."""
 
 
 async def _answers(url: str) -> bool:

@@ -6,8 +6,9 @@ import datetime
 import os
 import platform
 import threading
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from askdocs.deployed import Host
 from askdocs.home import Home, read_json, write_json
 from askdocs.settings import UpSettings
 from askdocs.supervisor import Say, Service
+from askdocs.up_budget import GPU_RATE, assumed_rate
 from askdocs.up_threads import Threads
 from gateway import tracing
 from gateway.deployments import Kind
@@ -29,6 +31,14 @@ from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
 from training import machine
+
+# Tokens that must have been read before they say how fast the engine reads, and seconds between
+# looks at how many it has read.
+ENOUGH = 2000
+LOOK = 20.0
+# Seconds that an engine elsewhere has for a first prompt of as many words.
+PROBE = 3.0
+WORDS = 300
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,10 @@ class Served:
     """Did we start it?"""
     states: Path | None = None
     """Where llama.cpp keeps what it has read of pages."""
+    source: str = ""
+    """A path or a hub id; "" where the engine runs elsewhere."""
+    size: int | None = None
+    """Bytes of its weights on this machine, where they are here."""
 
 
 class UpEngine:
@@ -69,45 +83,83 @@ class UpEngine:
         self.stop = threading.Event()
         """Ends an installation that is under way, once it is set."""
 
-    async def serve(self) -> Served:
-        """Start it, or find the one that runs. Raises AskdocsError."""
+    async def find(self) -> Served:
+        """What is served once `start` has ended. Raises AskdocsError."""
         if self._settings.engine_url:
             return await self._elsewhere(self._settings.engine_url)
-        return await self._own()
+        return await self._prepare()
+
+    async def start(self, served: Served) -> Served:
+        """Start it, unless it runs elsewhere; what it says of itself. Raises AskdocsError."""
+        return await self._own(served) if served.own else served
 
     async def prefill(self, served: Served) -> float:
-        """Tokens per second that the engine reads; kept for later starts when it can be trusted."""
-        settings = self._settings
-        where = served.url if not served.own else settings.engine
-        threads = settings.threads or default_threads()
-        about = f"{where} {settings.model or model.SHIPPED} {threads} {platform.node()}"
+        """Tokens per second that the engine reads: as earlier questions have shown, or assumed.
+
+        An engine elsewhere, of which nothing is known, reads a few lines first, for PROBE seconds
+        at most. Raises AskdocsError: it cannot.
+        """
         stored = read_json(self._home.prefill) or {}
-        if stored.get("about") == about:
+        if stored.get("about") == self._about(served):
             return float(stored["tokens_per_second"])
-        self._tell("measuring how fast it reads")
+        if not served.own:
+            return await self._probe(served)
+        if served.size is None or (self._settings.engine == "vllm" and environments.has_gpu()):
+            return GPU_RATE
+        return assumed_rate(served.size, self._settings.threads or default_threads())
+
+    async def observe(self, served: Served) -> None:
+        """Keep how fast it reads the questions of its users, for later starts; until cancelled."""
         engine = Engine(served.url, None if served.own else self._key, served.id)
-        # Nothing of ours works now: on a machine that is busy with other things the rate says
-        # little about the next start, and is measured again then.
-        busy = served.own and await asyncio.to_thread(psutil.cpu_percent, 0.3) > 50
+        before = None
         try:
-            # The first request of an engine pays for its warm-up.
-            await engine.measure_prefill(words=30)
-            rate = max([await engine.measure_prefill() for _ in range(2)])
+            while True:
+                now = await engine.reading()
+                if before and now and now.tokens - before.tokens >= ENOUGH:
+                    self._keep_rate(
+                        served, now.tokens - before.tokens, now.seconds - before.seconds
+                    )
+                    before = now
+                elif before is None or now is None or now.tokens < before.tokens:
+                    before = now  # it has been started, or started again
+                await asyncio.sleep(LOOK)
+        finally:
+            await engine.close()
+
+    async def _probe(self, served: Served) -> float:
+        engine = Engine(served.url, self._key, served.id)
+        began = time.monotonic()
+        try:
+            rate = await asyncio.wait_for(engine.measure_prefill(WORDS), PROBE)
+        except TimeoutError:
+            rate = WORDS / PROBE  # or less
         except httpx.HTTPError as error:
             raise AskdocsError(
-                f"the engine at {served.url} failed a first request: {error}"
+                f"the engine at {served.url} failed a first request: {error!r}"
             ) from None
         finally:
             await engine.close()
-        if busy:
-            self._tell("the machine is busy: reading is measured again at the next start")
-            return rate
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        write_json(
-            self._home.prefill,
-            {"about": about, "tokens_per_second": round(rate, 1), "measured": today},
-        )
+        seconds = time.monotonic() - began
+        self._keep_rate(served, round(rate * seconds), seconds)
         return rate
+
+    def _keep_rate(self, served: Served, tokens: int, seconds: float) -> None:
+        rate = tokens / max(seconds, 0.001)
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        stored = {
+            "about": self._about(served),
+            "tokens_per_second": round(rate, 1),
+            "measured": today,
+        }
+        with contextlib.suppress(AskdocsError):  # the disk is full: it is seen again
+            write_json(self._home.prefill, stored)
+
+    def _about(self, served: Served) -> str:
+        """What the speed belongs to."""
+        settings = self._settings
+        where = settings.engine if served.own else served.url
+        threads = settings.threads or default_threads()
+        return f"{where} {settings.model or model.SHIPPED} {threads} {platform.node()}"
 
     def host(self, served: Served) -> Host:
         """How the versions of a model are served beside it, or by it."""
@@ -146,24 +198,37 @@ class UpEngine:
         # Servers that do not tell their context have one of 4,096 tokens at the very least.
         return Served(url, found.id, found.id, found.context or 4096, own=False)
 
-    async def _own(self) -> Served:
+    async def _prepare(self) -> Served:
+        """The model on this machine, in the form that its engine takes."""
         settings, in_thread = self._settings, self._threads.run
         chosen = await in_thread(model.find, settings.model, settings.engine, self._tell)
-        port = checks.free_port()
         source = chosen.source
         if settings.engine == "vllm" and chosen.is_gguf:
             folder = self._home.models / model.folder_name(chosen)
             await self._convert(await self._vllm(self._tell), Path(source), folder)
             source = str(folder)
+        states = None if settings.engine == "vllm" else self._states(Path(source))
+        return Served(
+            url=f"http://127.0.0.1:{checks.free_port()}/v1",
+            id="base",
+            name=chosen.name,
+            context=settings.context,
+            own=True,
+            states=states,
+            source=source,
+            size=model.size(Path(source)),
+        )
+
+    async def _own(self, served: Served) -> Served:
+        settings, in_thread = self._settings, self._threads.run
         if settings.engine == "vllm":
             gpus = (await in_thread(machine.look)).gpus
             await in_thread(
-                here.before, source, settings.context, self._adapters(), gpus, self._tell
+                here.before, served.source, settings.context, self._adapters(), gpus, self._tell
             )
-        states = None if settings.engine == "vllm" else self._states(Path(source))
-        launch = await self._launch(source, "base", port, self._tell, states)
-        url = f"http://127.0.0.1:{port}/v1"
-        probe = Engine(url)
+        port = int(served.url.rpartition(":")[2].partition("/")[0])
+        launch = await self._launch(served.source, served.id, port, self._tell, served.states)
+        probe = Engine(served.url)
         service = Service(
             name="engine",
             argv=launch.argv,
@@ -171,15 +236,14 @@ class UpEngine:
             log=self._home.logs / "engine.log",
             ready=probe.is_ready,
             timeout=self._timeout,
-            hung=partial(hanging.hung, url),
+            hung=partial(hanging.hung, served.url),
         )
-        self._tell(f"starting {settings.engine} with {chosen.name}")
+        self._tell(f"starting {settings.engine} with {served.name}")
         await self._start(service)
         found = await probe.model()
         if settings.engine == "vllm":
-            await in_thread(here.after, url, settings.context, self._tell)
-        context = found.context or settings.context
-        return Served(url, found.id, chosen.name, context, own=True, states=states)
+            await in_thread(here.after, served.url, settings.context, self._tell)
+        return replace(served, id=found.id, context=found.context or settings.context)
 
     async def _launch(
         self,

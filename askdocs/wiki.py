@@ -17,9 +17,12 @@ from gateway.sources.spec import Spec, is_address
 from gateway.sources.sync import Writing
 from gateway.sources.tree import Tree
 from gateway.sources.within import Bounds
+from gateway.wiki.questions import mined
 from gateway.wiki_index import sync_named
 
 LOOKED_AT = 100
+# Questions that are tried before the first answer.
+TRIED = 4
 
 
 class Wiki:
@@ -83,14 +86,14 @@ class Wiki:
                     self._say(str(error))
                 said = str(error)
 
-    def shortest_title(self) -> str:
-        """The title of a short page: a question about it is answered soon."""
+    def questions(self) -> list[str]:
+        """What this wiki should answer, the most likely first."""
         index = Index(self._index)
         try:
             pages = [index.page(number) for number in index.numbers()[:LOOKED_AT]]
         finally:
             index.close()
-        return min(pages, key=lambda page: len(page.text)).title
+        return mined(pages)[:TRIED]
 
     def write_texts(self, site: Path) -> None:
         """llms.txt and llms-full.txt of this wiki into the folder of its site.

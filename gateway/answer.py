@@ -413,13 +413,7 @@ class Answer(Transform):
                 {**_link(e.page), "tokens": e.tokens, "whole": e.is_whole}
                 for e in self._grounds.excerpts
             ],
-            "seconds": self._expected(),
         }
-
-    def _expected(self) -> float | None:
-        rate = self._settings.prefill_rate
-        tokens = FRAME + (0 if self._grounds.is_warm else self._grounds.tokens)
-        return round(tokens / rate, 1) if rate else None
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         return {
@@ -455,9 +449,7 @@ class Answer(Transform):
         if not self._grounds.excerpts:
             return
         names = ", ".join(f"“{e.page.title}”{_part(e)}" for e in self._grounds.excerpts)
-        seconds = self._expected()
-        about = f", at most {seconds:.0f} s" if seconds and seconds >= 1 else ""
-        say(f"reading {names} ({self._grounds.tokens:,} tokens{about})")
+        say(f"reading {names} ({self._grounds.tokens:,} tokens)")
 
     def _report(self, facts: dict[str, Any]) -> None:
         self.refused = bool(facts.get("refused"))

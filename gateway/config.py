@@ -199,9 +199,6 @@ class GatewaySettings(Section):
     max_pages: int = Field(
         1, ge=1, le=20, description="Pages in front of a question, as far as the budget reaches."
     )
-    prefill_rate: float | None = Field(
-        None, gt=0, description="Measured tokens per second that the engine reads; for estimates."
-    )
     max_tokens: int = Field(
         1024, ge=16, description="Length of a grounded answer, in tokens, when none is named."
     )

@@ -71,14 +71,22 @@ class PrefixCache(NamedTuple):
     """Of these, the ones that it had read before."""
 
 
-# How the engines call the two: llama.cpp counts what it had to read without what it found.
+class Reading(NamedTuple):
+    """How much of prompts the engine has read since it was started, without what its cache had."""
+
+    tokens: int
+    seconds: float
+
+
+# How the engines call them: llama.cpp counts what it had to read without what it found.
 _READ = "llamacpp:prompt_tokens_total"
 _FOUND = "llamacpp:prompt_tokens_cached_total"
 _VLLM_ASKED = "vllm:prefix_cache_queries_total"
 _VLLM_FOUND = "vllm:prefix_cache_hits_total"
-_SAMPLE = re.compile(
-    rf"^({'|'.join((_READ, _FOUND, _VLLM_ASKED, _VLLM_FOUND))})(?:\{{.*\}})? (\S+)$", re.MULTILINE
-)
+_SECONDS = "llamacpp:prompt_seconds_total"
+_VLLM_SECONDS = "vllm:request_prefill_time_seconds_sum"
+_NAMES = "|".join((_READ, _FOUND, _VLLM_ASKED, _VLLM_FOUND, _SECONDS, _VLLM_SECONDS))
+_SAMPLE = re.compile(rf"^({_NAMES})(?:\{{.*\}})? (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -297,19 +305,34 @@ class Engine:
 
     async def prefix_cache(self) -> PrefixCache | None:
         """What the prefix cache has saved so far; None when the engine is away or does not tell."""
+        sums = await self._sums()
+        if _READ in sums and _FOUND in sums:
+            return PrefixCache(int(sums[_READ] + sums[_FOUND]), int(sums[_FOUND]))
+        if _VLLM_ASKED in sums and _VLLM_FOUND in sums:
+            return PrefixCache(int(sums[_VLLM_ASKED]), int(sums[_VLLM_FOUND]))
+        return None
+
+    async def reading(self) -> Reading | None:
+        """What it has read so far, and in how long; None when it is away or does not tell."""
+        sums = await self._sums()
+        if _READ in sums and _SECONDS in sums:
+            return Reading(int(sums[_READ]), sums[_SECONDS])
+        if _VLLM_ASKED in sums and _VLLM_SECONDS in sums:
+            read = sums[_VLLM_ASKED] - sums.get(_VLLM_FOUND, 0)
+            return Reading(int(read), sums[_VLLM_SECONDS])
+        return None
+
+    async def _sums(self) -> dict[str, float]:
+        """Its own counters, over all labels; empty when it is away or has none of them."""
         try:
             reply = await self._http.get(f"{self._root}/metrics", timeout=self._brief)
             reply.raise_for_status()
         except httpx.HTTPError:
-            return None
-        sums: dict[str, int] = {}
+            return {}
+        sums: dict[str, float] = {}
         for name, value in _SAMPLE.findall(reply.text):
-            sums[name] = sums.get(name, 0) + int(float(value))
-        if _READ in sums and _FOUND in sums:
-            return PrefixCache(sums[_READ] + sums[_FOUND], sums[_FOUND])
-        if _VLLM_ASKED in sums and _VLLM_FOUND in sums:
-            return PrefixCache(sums[_VLLM_ASKED], sums[_VLLM_FOUND])
-        return None
+            sums[name] = sums.get(name, 0) + float(value)
+        return sums
 
     async def constraint(self, grammar: str) -> dict[str, Any]:
         """The fields of a request that bind the answer to a GBNF grammar.

@@ -27,6 +27,8 @@ MARKER = VENV / "askdocs-setup"
 LOCKS = ROOT / "requirements"
 # Measured: 1.2 GB for the environment, the same again in the installer's cache while it works.
 NEEDED_GB = 3.0
+# What pip says where no index can be reached.
+OFFLINE = ("NewConnectionError", "NameResolutionError", "Failed to establish a new connection")
 
 
 def main() -> int:
@@ -163,7 +165,17 @@ def same_version() -> bool:
 
 
 def pip(arguments: str) -> None:
-    run([PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "-q", *arguments.split()])
+    options = ["--disable-pip-version-check", "--retries", "1", "install", "-q"]
+    command = [str(PYTHON), "-m", "pip", *options, *arguments.split()]
+    done = subprocess.run(command, check=False, close_fds=False, stderr=subprocess.PIPE, text=True)
+    if done.returncode and any(sign in done.stderr for sign in OFFLINE):
+        stop(
+            "there is no internet here, or no way to the package index: connect this machine, or"
+            " name a mirror with PIP_INDEX_URL, and run make again"
+        )
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        stop(f"this failed: {' '.join(command)}\nMend what it says above and run make again.")
 
 
 def install(arguments: str) -> None:

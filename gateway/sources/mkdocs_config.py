@@ -117,6 +117,56 @@ def load(file: Path, bounds: Bounds) -> Config:
     return _with_extensions(config, listed if isinstance(listed, list) else [], file.parent)
 
 
+def look(file: Path, bounds: Bounds) -> dict[str, Any]:
+    """What readers know the site by, as mkdocs.yml has it: name, navigation, logo and colours.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not YAML, or no mapping.
+    """
+    found = _plain(_read(file, bounds))
+    theme = found.get("theme")
+    if not isinstance(theme, dict) or theme.get("name") != "material":
+        theme = {}
+    kinds: dict[str, Any] = {
+        "palette": (dict, list),
+        "icon": dict,
+        "logo": str,
+        "favicon": str,
+        "language": str,
+    }
+    css = found.get("extra_css")
+    kept = {
+        "site_name": found.get("site_name") if isinstance(found.get("site_name"), str) else None,
+        "nav": _nav(found.get("nav")),
+        "theme": {
+            name: theme[name] for name, kind in kinds.items() if isinstance(theme.get(name), kind)
+        },
+        "extra_css": [one for one in css if _is_local(one)] if isinstance(css, list) else [],
+    }
+    return {name: value for name, value in kept.items() if value}
+
+
+def _nav(written: Any) -> list[Any]:
+    """Its entries as far as MkDocs takes them: paths, titles of paths, and titles of lists."""
+    entries: list[Any] = []
+    for entry in written if isinstance(written, list) else []:
+        if isinstance(entry, str):
+            entries.append(entry)
+        elif isinstance(entry, dict) and len(entry) == 1:
+            ((title, below),) = entry.items()
+            if isinstance(below, str):
+                entries.append({str(title): below})
+            elif inner := _nav(below):
+                entries.append({str(title): inner})
+    return entries
+
+
+def _is_local(path: Any) -> bool:
+    """Of the wiki's own folder: the preview fetches nothing from elsewhere."""
+    return isinstance(path, str) and "//" not in path and ".." not in path
+
+
 def _titles(nav: Any) -> Iterator[tuple[str, str]]:
     """The pages in `nav` that have a title there, with it."""
     if isinstance(nav, list):

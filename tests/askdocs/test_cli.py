@@ -9,11 +9,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from http.server import HTTPServer
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from askdocs import checks
+from askdocs import checks, cli
 from askdocs.home import Home
 from tests.askdocs.conftest import COMMAND, Run
 from tests.capacity.sizes import LLAMA
@@ -56,6 +59,20 @@ def test_help_comes_within_two_seconds_and_names_the_commands(askdocs: Run) -> N
     assert min(took) < 2
     for name in ("up", "ask", "status", "doctor"):
         assert f" {name} " in shown.stdout
+
+
+def test_every_command_is_in_one_group_of_the_help_which_is_one_page(askdocs: Run) -> None:
+    grouped = [name for names in cli.GROUPS.values() for name in names]
+    commands: Any = typer.main.get_command(cli.app)
+    assert sorted(grouped) == sorted(commands.commands)
+    shown = askdocs("--help").stdout
+    assert all(f"\n{group}:\n" in shown for group in cli.GROUPS)
+    assert len(shown.splitlines()) <= 50
+    assert not re.search(r"\w\.\.\.", shown)
+
+
+def test_the_version_is_that_of_the_package(askdocs: Run) -> None:
+    assert askdocs("--version").stdout == f"askdocs {version('askdocs')}\n"
 
 
 @pytest.mark.parametrize("name", ["up", "ask", "status", "doctor"])

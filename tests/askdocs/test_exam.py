@@ -109,6 +109,19 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Exam, home: Home)
     assert "ask-secret" not in result.output
 
 
+def test_without_a_trained_version_the_base_is_asked_once_and_not_called_tuned(
+    examine: Exam,
+) -> None:
+    result = examine(tuned="base")
+    assert result.exit_code == 0, result.output
+    found = Run.model_validate_json(result.stdout)
+    assert list(found.models) == ["base"]
+    assert not [name for name in found.contenders if name.startswith("tuned")]
+    assert "there is no tuned model: base is base" in result.stderr
+    only = examine(tuned="base", contenders="tuned-pages")
+    assert "--tuned base is base, the base itself" in str(only.exception)
+
+
 def test_the_rows_of_a_version_are_found_beside_the_questions(
     examine: Exam, home: Home, tmp_path: Path
 ) -> None:

@@ -225,6 +225,18 @@ def test_a_step_that_fails_is_named(copy: Path) -> None:
         module(copy).run(["false", "-x"])
 
 
+def test_without_internet_one_line_says_so(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    setup = module(copy)
+    setup.PYTHON = sys.executable
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    with pytest.raises(SystemExit, match="setup: there is no internet here"):
+        setup.pip("--no-cache-dir a-package-that-no-index-has==1")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_make_alone_lists_its_targets() -> None:
     listed = run("make", "--no-print-directory", cwd=ROOT)
     assert listed.returncode == 0

@@ -255,3 +255,39 @@ def test_the_site_shows_nothing_that_a_link_leads_out_to(
     assert not [path for path, text in texts.items() if b"tomato" in text]
     assert (home.site / "again.txt").read_text() == (home.site / "picture.txt").read_text()
     assert (home.site / "include" / "index.html").is_file()
+
+
+def test_a_wiki_keeps_its_own_name_navigation_and_colours(tmp_path: Path, home: Home) -> None:
+    docs = tmp_path / "project" / "docs"
+    docs.mkdir(parents=True)
+    for name in ("index", "b", "a"):
+        (docs / f"{name}.md").write_text(f"# Page {name}\n")
+    (docs / "logo.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (docs.parent / "mkdocs.yml").write_text(
+        """site_name: The office
+nav: [index.md, {Rooms: [{The B room: b.md}, a.md]}, {bad: 1}]
+theme: {name: material, logo: logo.svg, palette: {primary: teal}, custom_dir: /etc}
+extra_css: ['https://elsewhere.example/a.css']
+plugins: [gen-files]
+hooks: [evil.py]
+"""
+    )
+    build(docs, home)
+    html = (home.site / "index.html").read_text()
+    assert "<title>The office</title>" in html
+    assert 'data-md-color-primary="teal"' in html
+    assert 'src="logo.svg"' in html
+    assert "elsewhere.example" not in html
+    text = re.sub("<[^>]*>|\\s+", " ", html)
+    assert re.search(r"Rooms .*The B room .*Page a", text)
+
+
+def test_a_look_that_mkdocs_fails_at_is_left_out(tmp_path: Path, home: Home) -> None:
+    docs = tmp_path / "project" / "docs"
+    docs.mkdir(parents=True)
+    (docs / "index.md").write_text("# Front\n")
+    (docs.parent / "mkdocs.yml").write_text(
+        "site_name: The office\ntheme: {name: material, icon: {logo: no/such/icon}}\n"
+    )
+    build(docs, home)
+    assert "Front" in (home.site / "index.html").read_text()

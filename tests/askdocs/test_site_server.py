@@ -60,3 +60,33 @@ def test_a_folder_shows_its_front_page(tmp_path: Path, path: str) -> None:
     page.parent.mkdir(exist_ok=True)
     page.write_text("front page")
     assert TestClient(app(tmp_path)).get(path).text == "front page"
+
+
+TAG = '<script src="http://127.0.0.1:8080/embed.js" async></script>'
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("<body>a</body></html>", f"<body>a{TAG}</body></html>"),
+        ("<pre></body></pre><BODY>a</BODY >", f"<pre></body></pre><BODY>a{TAG}</BODY >"),
+        ("<p>a", f"<p>a{TAG}"),
+        (f"<body>{TAG}</body>", f"<body>{TAG}</body>"),
+    ],
+)
+def test_every_page_of_a_folder_gets_the_box_once(tmp_path: Path, page: str, shown: str) -> None:
+    (tmp_path / "a.html").write_text(page)
+    (tmp_path / "a.txt").write_text(page)
+    site = TestClient(app(tmp_path, TAG))
+    reply = site.get("/a.html")
+    assert reply.text == shown
+    assert int(reply.headers["content-length"]) == len(shown)
+    assert site.get("/a.txt").text == page
+    etag = {"if-none-match": reply.headers["etag"]}
+    assert site.get("/a.html", headers=etag).status_code == 304
+
+
+def test_a_page_that_is_not_there_has_the_box_too(tmp_path: Path) -> None:
+    (tmp_path / "404.html").write_text("<body>nothing</body>")
+    reply = TestClient(app(tmp_path, TAG)).get("/missing")
+    assert (reply.status_code, reply.text) == (404, f"<body>nothing{TAG}</body>")

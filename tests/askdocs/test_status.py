@@ -56,7 +56,6 @@ def running(home: Home, parts: Parts) -> Iterator[status.Running]:
             model="SmolLM2-135M-Instruct",
             docs="docs",
             page_budget=900,
-            prefill_rate=100.5,
             processes={"gateway": 11, "widget": 12, "site": None, "engine": 14},
             ready=True,
             versions="gguf",
@@ -97,7 +96,7 @@ def test_everything_that_answers_is_healthy(home: Home, running: status.Running)
     }
     assert found["parts"]["gateway"]["pid"] == 11
     assert found["parts"]["gateway"]["log"] == str(home.logs / "gateway.log")
-    assert found["key"] == home.key()
+    assert "key" not in found
 
 
 def test_status_tells_wiki_pages_and_the_last_sync(
@@ -191,14 +190,20 @@ def test_what_either_name_leaves_out_of_the_proxy_is_left_out(
         assert listed.split(",") == ["wiki.example.com", "127.0.0.1", "localhost", "::1"]
 
 
-def test_the_command_prints_addresses_and_key_and_json_for_scripts(
+def test_the_command_prints_addresses_and_secrets_only_when_asked(
     home: Home, running: status.Running, askdocs: Run
 ) -> None:
     shown = askdocs("status", "--home", str(home.root))
     assert shown.returncode == 0
-    for text in (running.gateway, running.widget, running.site, home.key(), "process 11"):
+    for text in (running.gateway, running.widget, running.site, "process 11"):
         assert text in shown.stdout
+    assert home.key() not in shown.stdout
+    assert "/review" not in shown.stdout
     as_json = json.loads(askdocs("status", "--json", "--home", str(home.root)).stdout)
+    assert not {"key", "review"} & as_json.keys()
+    secrets = askdocs("status", "--secrets", "--json", "--home", str(home.root))
+    assert json.loads(secrets.stdout)["key"] == home.key()
+    assert home.key() in askdocs("status", "--secrets", "--home", str(home.root)).stdout
     assert as_json["running"]
     assert as_json["parts"]["widget"]["url"] == running.widget
 

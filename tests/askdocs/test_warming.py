@@ -71,7 +71,6 @@ def running(home: Home, gateway: Gateway) -> Iterator[str]:
             model="small",
             docs="docs",
             page_budget=900,
-            prefill_rate=None,
             processes={},
             ready=True,
             versions="gguf",

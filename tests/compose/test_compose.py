@@ -135,8 +135,10 @@ def test_vllm_is_started_as_on_one_machine(name: str, gpu: bool) -> None:
     )
     assert ours.argv[1:3] == module
     assert {w for w in words if w.startswith("--")} == {w for w in ours.argv if w.startswith("--")}
-    # Where it keeps and finds files is the image's own matter; so are its cores and its allocator.
-    own = ("VLLM_CACHE_ROOT", "PYTHONSAFEPATH", "VLLM_CPU_OMP_THREADS_BIND", "LD_PRELOAD")
+    # Where it keeps and finds files is the image's own matter; so are its cores, its allocator, and
+    # the compiler that FlashInfer's sampler needs.
+    files = ("VLLM_CACHE_ROOT", "PYTHONSAFEPATH", "VLLM_USE_FLASHINFER_SAMPLER")
+    own = (*files, "VLLM_CPU_OMP_THREADS_BIND", "LD_PRELOAD")
     assert set(ours.env) - set(own) <= environment(name).keys()
 
 

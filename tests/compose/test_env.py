@@ -10,7 +10,7 @@ import pytest
 from dotenv import dotenv_values
 
 from gateway import tracing
-from tests.composed import compose, read
+from tests.containers import compose, read
 from tests.runbook import commands
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,6 +7,8 @@ through what the settings need and nothing else.
 import ipaddress
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,7 @@ from gateway.config import GatewaySettings
 from gateway.hosts import OPEN
 from gateway.settings import Section, load, variable
 from tests.capacity.sizes import setup
+from tests.parts import require
 from tests.runbook import DOCS, PAGES, commands, sections
 from widget.app import create_app
 from widget.settings import WidgetSettings
@@ -95,6 +98,27 @@ def read(file: Path) -> Object:
 def test_every_object_fits_its_schema_and_has_no_other_fields(folder: Path, version: str) -> None:
     for one in objects(folder):
         kubernetes_validate.validate(one, version, strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", [BASE, BASE / "engines"])
+def test_kubectl_renders_the_objects_that_are_checked_here(folder: Path) -> None:
+    require(shutil.which("kubectl") is not None, "apt-get install kubernetes-client")
+    command = ["kubectl", "kustomize", str(folder)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rendered = list(yaml.safe_load_all(text))
+    for one in rendered:
+        kubernetes_validate.validate(one, VERSIONS[-1], strict=True)
+    # What kustomize generates has the hash of its content in its name, there and where it is used.
+    generated = [one["metadata"]["name"] for one in rendered if one["kind"] == "ConfigMap"]
+    for name in generated:
+        assert text.count(f"name: {name}\n") > 1
+    names = {(one["kind"], one["metadata"]["name"]) for one in rendered}
+    assert names == {(one["kind"], one["metadata"]["name"]) for one in objects(folder)} | {
+        ("ConfigMap", name) for name in generated
+    }
+    if folder == BASE:
+        assert set(re.findall(r"image: (.*)", text)) == {"registry.example.com/askdocs:0.1.0"}
 
 
 @pytest.mark.slow

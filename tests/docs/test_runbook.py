@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from askdocs.cli import app
-from tests.composed import ROOT, compose
+from tests.containers import ROOT, compose
 from tests.runbook import DOCS, PAGES, Command, commands, sections
 from widget.gateway import Reason
 

@@ -33,7 +33,7 @@ class Askdocs:
         )
 
     def status(self) -> dict[str, Any]:
-        return dict(json.loads(self.cli("status", "--json").stdout))
+        return dict(json.loads(self.cli("status", "--secrets", "--json").stdout))
 
     @cached_property
     def started(self) -> dict[str, Any]:

@@ -1,39 +1,471 @@
-"""compose.yaml without containers: its processes start, answer, keep, limit, and come back."""
+"""compose.yaml in containers (tests/containers.py): what a team does with it, and what fails.
 
-import os
+The tests follow one another: each goes on from what those before it have left.
+"""
+
+import json
+import re
+import shlex
+import shutil
 import subprocess
-import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import httpx
+import psycopg
 import pytest
+from dotenv import dotenv_values
+from redis import Redis
+from redis.exceptions import AuthenticationError
 
-from tests.composed import alone, compose
-from tests.end_to_end.running import REPO
+from tests.containers import LEFT_OUT, ROOT, Composed, engine, make_stand_ins
+from tests.runbook import PAGES, Command, commands
 
-# Most of it is the start of five Pythons, which takes minutes where much else runs.
-SECONDS = 900
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS)]
+GATEWAY = "http://127.0.0.1:4000"
+WIDGET = "http://127.0.0.1:8080"
+SITE = "http://127.0.0.1:8000"
+QUESTION = "How do I descale the coffee machine?"
+VOTES = "SELECT vote FROM votes"
+EMPTY = ("PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "ALERTS_URL", "OTEL_ENDPOINT")  # in .env, by choice
+RUN = ("postgres", "redis", "prometheus", "alertmanager", "engine", "site", "gateway", "widget")
+# Others on this machine may not have its ports.
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
+HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 
-INSIDE = Path(__file__).with_name("compose_inside.py")
+
+@pytest.fixture(scope="module")
+def secrets() -> dict[str, str]:
+    """What the script for .env has made, by the names in .env.example."""
+    return {}
 
 
-def test_what_compose_describes_does_its_work() -> None:
-    """Each step is a test in compose_inside.py."""
-    compose()
-    command = alone(
-        *(sys.executable, "-m", "pytest", INSIDE, "--exitfirst", "-rA", "--durations=0"),
-        *("-p", "no:cacheprovider", "-o", f"timeout={SECONDS - 60}"),
+@pytest.fixture(scope="module")
+def wiki() -> Iterator[Path]:
+    # Not in pytest's folder, whose names are long: sockets have short ones.
+    folder = Path(tempfile.mkdtemp(prefix="askdocs-compose-"))
+    wiki = folder / "wiki"
+    wiki.mkdir()
+    (wiki / "index.md").write_text("# Office\n\nThe office has a kitchen.\n")
+    (wiki / "coffee.md").write_text(
+        "# Coffee machine\n\nThe coffee machine stands in the kitchen on floor 3.\n\n"
+        "## How do I descale the coffee machine?\n\nPress the blue button for 7 seconds and pour"
+        " 40 ml of citric acid into the tank.\n"
     )
-    ours = ("ASKDOCS_", "PYTEST_")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    done = subprocess.run(
-        command,
-        cwd=REPO,
-        env=clean,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS - 30,
-        check=False,
+    yield wiki
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def composed(
+    request: pytest.FixtureRequest, wiki: Path, secrets: dict[str, str]
+) -> Iterator[Composed]:
+    folder = wiki.parent
+    env = folder / ".env"
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if re.fullmatch("[A-Z_]+=", line) and line[:-1] not in EMPTY:
+            secrets[line[:-1]] = f"secret-of-the-tests-{number}"
+            lines[number] = line + secrets[line[:-1]]
+        elif line.startswith("WIKI="):
+            lines[number] = f"WIKI={wiki}"
+    env.write_text("\n".join(lines) + "\n")
+    with engine() as docker:
+        make_stand_ins(docker)
+        running = Composed(docker, folder, env)
+        try:
+            running.down()  # what a test that was killed has left
+            running("build", "gateway")  # the image of all four
+            yield running
+        finally:
+            if request.session.testsfailed:
+                for name in running.names:
+                    print(f"--- {name}\n{running.logs(name)[-4000:]}")
+            running.down()
+
+
+def ask(key: str, **more: Any) -> httpx.Response:
+    body = {"model": "docs", "messages": [{"role": "user", "content": QUESTION}], **more}
+    return httpx.post(
+        f"{GATEWAY}/v1/chat/completions",
+        json=body,
+        headers={"authorization": f"Bearer {key}"},
+        timeout=120,
     )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def database(composed: Composed, secrets: dict[str, str]) -> str:
+    place = f"{composed.address('postgres')}:5432"
+    return f"postgresql://askdocs:{secrets['POSTGRES_PASSWORD']}@{place}/askdocs"
+
+
+def rows(composed: Composed, secrets: dict[str, str], query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(database(composed, secrets)) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def redis_at(composed: Composed, password: str | None) -> Redis:
+    return Redis(composed.address("redis"), password=password)
+
+
+def prometheus(composed: Composed, path: str) -> Any:
+    return httpx.get(f"http://{composed.address('prometheus')}:9090/api/v1/{path}").json()["data"]
+
+
+def test_all_start_and_become_healthy(composed: Composed) -> None:
+    composed.up()
+    assert set(composed.names) == set(RUN)
+    assert LEFT_OUT == ("grafana",)
+    began = {name: composed.facts(name)["State"]["StartedAt"] for name in RUN}
+    # Each after those that it needs.
+    assert max(began["postgres"], began["redis"], began["engine"]) < began["gateway"]
+    assert began["gateway"] < began["widget"]
+
+
+def test_a_program_with_the_key_is_answered_from_the_wiki(
+    composed: Composed, secrets: dict[str, str]
+) -> None:
+    assert ask("ask-wrong").status_code == 401
+    answered = ask(secrets["ASKDOCS_KEY"])
+    assert answered.status_code == 200, answered.text
+    message = answered.json()["choices"][0]["message"]
+    assert "blue button" in message["content"]
+    assert message["annotations"][0]["url_citation"]["url"].startswith(f"{SITE}/coffee/")
+
+
+def test_the_site_shows_the_box_and_a_vote_is_kept_in_postgresql(
+    composed: Composed, secrets: dict[str, str]
+) -> None:
+    page = httpx.get(f"{SITE}/coffee/").text
+    assert "blue button" in page
+    assert f'src="{WIDGET}/embed.js"' in page
+    token = httpx.post(f"{WIDGET}/token", data={"page": f"{SITE}/coffee/"}).json()["token"]
+    form = {"question": QUESTION, "page": f"{SITE}/coffee/", "token": token}
+    asked = httpx.post(f"{WIDGET}/asks", data=form, headers=HTMX)
+    assert asked.status_code == 200, asked.text
+    (id,) = set(re.findall(r"asks/([\w-]+)/events", asked.text))
+    assert "blue button" in httpx.get(f"{WIDGET}/asks/{id}/events", timeout=120).text
+    voted = httpx.post(f"{WIDGET}/votes", data={"ask": id, "vote": "up"}, headers=HTMX)
+    assert voted.status_code == 200, voted.text
+    assert rows(composed, secrets, f"SELECT vote FROM votes WHERE question = '{id}'") == [("up",)]
+
+
+def test_a_page_that_changes_is_shown_and_answered_from_without_a_restart(
+    composed: Composed, wiki: Path, secrets: dict[str, str]
+) -> None:
+    page = wiki / "coffee.md"
+    page.write_text(page.read_text().replace("blue button", "green button"))
+    deadline = time.monotonic() + 60
+    while "green button" not in httpx.get(f"{SITE}/coffee/").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    while "green button" not in (answered := ask(secrets["ASKDOCS_KEY"]).text):
+        assert time.monotonic() < deadline, answered
+
+
+def test_limits_of_a_key_hold_across_workers_in_redis(
+    composed: Composed, secrets: dict[str, str]
+) -> None:
+    made = composed.exec("gateway", "askdocs", "keys", "create", "ci", "--rpm", "3", "--json")
+    assert made.returncode == 0, made.stderr
+    key = secrets["ci"] = json.loads(made.stdout)["key"]
+
+    def embed(_: int) -> int:
+        body = {"model": "minilm", "input": "coffee"}
+        head = {"authorization": f"Bearer {key}"}
+        # Each on a connection of its own, so that both workers get some.
+        return httpx.post(
+            f"{GATEWAY}/v1/embeddings", json=body, headers=head, timeout=60
+        ).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        statuses = sorted(pool.map(embed, range(12)))
+    assert statuses == [200] * 3 + [429] * 9
+    with Redis(
+        composed.address("redis"), password=secrets["REDIS_PASSWORD"], decode_responses=True
+    ) as redis:
+        assert redis.dbsize() > 0
+    with pytest.raises(AuthenticationError), redis_at(composed, None) as redis:
+        redis.ping()
+
+
+def test_prometheus_reads_all_of_them_and_its_rules(composed: Composed) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        found = prometheus(composed, "targets")["activeTargets"]
+        health = {target["scrapeUrl"]: (target["health"], target["lastError"]) for target in found}
+        if all(state == "up" for state, _ in health.values()):
+            break
+        assert time.monotonic() < deadline, health
+        time.sleep(0.5)
+    names = {re.split("[/:]+", url)[1] for url in health}
+    assert {"gateway", "widget", "engine"} <= names
+    groups = prometheus(composed, "rules")["groups"]
+    assert [rule["name"] for group in groups for rule in group["rules"]]
+
+
+def test_prometheus_knows_the_alertmanager_and_an_alert_can_be_tried_and_silenced(
+    composed: Composed,
+) -> None:
+    """By the commands of docs/alerts.md."""
+    deadline = time.monotonic() + 60
+    while not prometheus(composed, "alertmanagers")["activeAlertmanagers"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    id, typed = "", []
+    for command in commands(ROOT / "docs" / "alerts.md"):
+        if command.words[:3] == ["docker", "compose", "exec"]:
+            done = composed.exec(*[id if word == "ID" else word for word in command.words[3:]])
+            assert done.returncode == 0, done.stderr
+            typed.append(" ".join(command.words[-3:]))
+            id = done.stdout.strip() if "add" in command.words else id
+            if "query" in command.words:
+                assert "AskdocsIndexStale" in done.stdout
+    assert len(typed) == 4
+    with httpx.Client(base_url=f"http://{composed.address('alertmanager')}:9093/api/v2") as client:
+        assert "Trial" in [alert["labels"]["alertname"] for alert in client.get("/alerts").json()]
+        assert [one["status"]["state"] for one in client.get("/silences").json()] == ["expired"]
+
+
+def test_an_alertmanager_without_the_address_says_so(composed: Composed) -> None:
+    refused = composed.exec(
+        "alertmanager", "sh", "-c", "ALERTS=slack sh /etc/alertmanager/start.sh"
+    )
+    assert refused.returncode == 1
+    assert "ALERTS is slack, and ALERTS_URL is empty: write the address into .env" in refused.stderr
+
+
+def test_the_access_log_is_in_what_the_gateway_says(composed: Composed) -> None:
+    wanted, statuses = {200, 401, 429}, set[int]()
+    deadline = time.monotonic() + 10  # lines are written some at a time
+    while not wanted <= statuses:
+        assert time.monotonic() < deadline, statuses
+        time.sleep(0.1)
+        *said, _ = composed.logs("gateway").split("\n")
+        statuses = {json.loads(line)["status"] for line in said if line.startswith("{")}
+    assert [line for line in said if not line.startswith("{")]  # as the runbook tells them apart
+
+
+# Restarts and lists are Docker's own.
+RUNBOOK = [
+    command
+    for page in PAGES.values()
+    for command in commands(page)
+    if command.words[:2] == ["docker", "compose"] and command.words[2] in ("exec", "logs")
+]
+
+
+def until_known(composed: Composed, names: set[str]) -> None:
+    """Prometheus looks every 15 seconds, and a metric is there once it has a value."""
+    deadline = time.monotonic() + 60
+    while not names & prometheus(composed, "metadata").keys():
+        assert time.monotonic() < deadline, names
+        time.sleep(1)
+
+
+@pytest.mark.parametrize("command", RUNBOOK, ids=lambda one: " ".join(one.words[2:]))
+def test_the_runbook_shows_something_in_containers(composed: Composed, command: Command) -> None:
+    verb, *rest = command.words[2:]
+    if verb == "logs":
+        said = composed.logs(*(name for name in rest if name in RUN))
+    else:
+        done = composed.exec(*rest)
+        said = done.stdout
+        if "compare" in rest:  # a model with itself
+            assert "only base ever answered for docs" in done.stderr
+            return
+        assert done.returncode == 0, done.stderr
+        if "promtool" in rest:  # a counter of failures may be empty
+            until_known(composed, {rest[-1], rest[-1].removesuffix("_total")})
+            return
+    if command.pipe:  # nothing has failed here: what went well is found likewise
+        pipe = ["sh", "-c", command.pipe.replace('"status":5', '"status":2')]
+        said = subprocess.run(pipe, input=said, capture_output=True, text=True, check=True).stdout
+    assert said.strip()
+
+
+def test_services_write_nowhere_but_where_they_may(composed: Composed) -> None:
+    for name in RUN:
+        # Docker makes what volumes, and files of its own, are mounted on.
+        files = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/usr/sbin/docker-init")
+        mounts = [*composed.mounts(name), *files]
+        for line in composed.written(name):
+            path = line.split(maxsplit=1)[1]
+            assert any(mount == path or mount.startswith(f"{path}/") for mount in mounts), line
+        for place in ("/", "/usr", "/app" if name == "gateway" else "/etc"):
+            tried = composed.exec(name, "sh", "-c", f"touch {place}/x")
+            assert tried.returncode != 0
+            assert "Read-only file system" in tried.stderr
+
+
+def test_users_networks_and_limits_are_what_the_file_says(composed: Composed) -> None:
+    for name, said in composed.described().items():
+        facts = composed.facts(name)
+        assert composed.users(name) == {said["user"]}, name
+        networks = {word.removeprefix("askdocs_") for word in facts["NetworkSettings"]["Networks"]}
+        assert networks == set(said["networks"]), name
+        host, limits = facts["HostConfig"], said["deploy"]["resources"]["limits"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert host["NanoCpus"] == float(limits["cpus"]) * 1e9
+        assert (host["Memory"], host["PidsLimit"]) == (int(limits["memory"]), limits["pids"])
+        inside = composed.exec(name, "cat", "/proc/1/status").stdout
+        assert re.findall(r"^CapEff:\s*0+$", inside, re.M), name
+        # Of those with internal networks only, none has a way out.
+        out = [
+            line.split()[1]
+            for line in composed.exec(name, "cat", "/proc/net/route").stdout.splitlines()
+        ]
+        assert ("00000000" in out) == ("outside" in said["networks"]), name
+
+
+def test_the_widget_reads_the_index_of_the_gateway_but_does_not_write_it(
+    composed: Composed,
+) -> None:
+    code = (
+        "from pathlib import Path; from gateway.search.index import Index;"
+        "print(Index(Path('/state/index.db')).by_path('coffee.md').title)"
+    )
+    read = composed.exec("widget", "python", "-c", code)
+    assert (read.stdout, read.returncode) == ("Coffee machine\n", 0), read.stderr
+    assert composed.exec("widget", "sh", "-c", "touch /state/x").returncode != 0
+
+
+def test_services_know_only_those_whose_network_they_share(composed: Composed) -> None:
+    def knows(name: str, other: str) -> bool:
+        return composed.exec(name, "getent", "hosts", other).returncode == 0
+
+    assert knows("gateway", "engine")
+    assert knows("widget", "postgres")
+    assert not knows("widget", "engine")
+    assert not knows("site", "gateway") or not knows("site", "postgres")
+    assert not knows("prometheus", "postgres")
+    assert not knows("postgres", "engine")
+
+
+def test_they_need_less_memory_than_they_may_have(composed: Composed) -> None:
+    for name in RUN:
+        used, most = composed.memory(name)
+        print(f"{name}: {used >> 20} of {most >> 20} MiB")
+        assert used < 0.8 * most
+
+
+def test_each_service_that_is_killed_comes_back(
+    composed: Composed, secrets: dict[str, str]
+) -> None:
+    """All at once, which is worse than one by one: none finds those that it needs."""
+    for name in RUN:
+        composed.kill(name)
+    deadline = time.monotonic() + 300
+    waiting = set(RUN)
+    while waiting:
+        for name in tuple(waiting):
+            facts = composed.facts(name)
+            if facts["RestartCount"] and facts["State"]["Health"]["Status"] == "healthy":
+                waiting.remove(name)
+        assert time.monotonic() < deadline, waiting
+    assert "green button" in ask(secrets["ASKDOCS_KEY"]).text
+    assert httpx.get(f"{WIDGET}/health").status_code == 200
+    assert rows(composed, secrets, VOTES) == [("up",)]
+
+
+def test_a_backup_is_made_checked_and_restored(composed: Composed, secrets: dict[str, str]) -> None:
+    made = composed.run("backup")
+    assert made.returncode == 0, made.stderr
+    (name,) = composed.run("backup", "list").stdout.split()
+    assert name in made.stdout
+    before = rows(composed, secrets, VOTES)
+    assert before == [("up",)]
+
+    checked = composed.run("backup", "restore", name)
+    assert checked.returncode == 0, checked.stderr
+    assert {"questions", "votes"} <= set(checked.stdout.split())
+    busy = composed.run("backup", "restore", name, "--yes")
+    assert busy.returncode != 0
+    assert "docker compose stop gateway widget" in busy.stderr
+
+    revoked = composed.exec("gateway", "askdocs", "keys", "revoke", "ci", "--yes")
+    assert revoked.returncode == 0, revoked.stderr
+    composed.stop("widget")
+    composed.stop("gateway")
+    with psycopg.connect(database(composed, secrets)) as connection:
+        connection.execute("DELETE FROM votes")
+        connection.execute("CREATE TABLE newer (x int)")
+    for _ in range(2):  # what was restored can be restored again
+        restored = composed.run("backup", "restore", name, "--yes")
+        assert restored.returncode == 0, restored.stderr
+        assert rows(composed, secrets, VOTES) == before
+        assert rows(composed, secrets, "SELECT to_regclass('newer')") == [(None,)]
+    assert len(composed.run("backup", "list").stdout.split()) == 3  # each kept what was there
+    log = [action for (action,) in rows(composed, secrets, "SELECT action FROM audit ORDER BY at")]
+    again = ["backup.make", "backup.restore"]
+    assert log[-6:] == ["backup.make", "key.revoke", *again, *again]
+
+
+def test_a_damaged_backup_is_refused(composed: Composed, secrets: dict[str, str]) -> None:
+    name = composed.run("backup", "list").stdout.split()[0]
+    damage = f"cd $BACKUPS && head -c 3000 {name} >askdocs-cut.dump"
+    done = composed(
+        *("run", "--rm", "-T", "--entrypoint", "sh", "backup", "-c", damage), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    refused = composed.run("backup", "restore", "askdocs-cut.dump", "--yes")
+    assert refused.returncode == 1
+    assert "askdocs-cut.dump is damaged: nothing was changed" in refused.stderr
+    assert rows(composed, secrets, VOTES) == [("up",)]
+    assert "there is no x.dump" in composed.run("backup", "restore", "x.dump").stderr
+
+
+def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
+    composed: Composed, wiki: Path, secrets: dict[str, str]
+) -> None:
+    """By the commands of docs/operations.md, but for what Compose and Grafana do."""
+    folder, former = wiki.parent, dict(secrets)
+    (folder / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "compose_env.sh", folder / "scripts")
+    for command in commands(ROOT / "docs" / "operations.md"):
+        if command.words[0] == "sh" and command.words[2] != "PREVIOUS_KEY":
+            subprocess.run(command.words, cwd=folder, check=True)
+        elif command.words[0] == "sed":
+            said = subprocess.run(
+                command.words, cwd=folder, capture_output=True, text=True, check=True
+            ).stdout
+            *_, name, shell, dash_c, script = shlex.split(command.pipe)
+            done = composed.exec(name, shell, dash_c, script, said=said)
+            assert (done.stdout, done.stderr) == ("ALTER ROLE\n", "")
+    env = folder / ".env"
+    found = dotenv_values(env)
+    secrets |= {name: found[name] or "" for name in former.keys() & found.keys()}
+    assert [name for name in former if secrets[name] == former[name]] == ["ci"]
+    composed.up("postgres", "redis", "gateway")
+
+    assert rows(composed, secrets, VOTES) == [("up",)]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        rows(composed, former, VOTES)
+    with redis_at(composed, secrets["REDIS_PASSWORD"]) as redis:
+        assert redis.ping()
+    with (
+        Redis(composed.address("redis"), password=former["REDIS_PASSWORD"]) as stranger,
+        pytest.raises(AuthenticationError),
+    ):
+        stranger.ping()
+    for known in (secrets, former):
+        assert ask(known["ASKDOCS_KEY"], max_tokens=16).status_code == 200
+    assert ask(secrets["ci"]).status_code == 401  # it was revoked after the backup
+
+
+def test_all_stop_when_they_are_told_to(composed: Composed) -> None:
+    for name in (
+        "widget",
+        "gateway",
+        "site",
+        "engine",
+        "alertmanager",
+        "prometheus",
+        "redis",
+        "postgres",
+    ):
+        composed.stop(name)

@@ -92,6 +92,25 @@ async def test_the_reading_speed_is_measured_and_no_cache_knows_the_prompt(engin
     assert second < 20 * first  # a cached prompt would be read a hundred times as fast
 
 
+@pytest.mark.slow
+async def test_what_the_engine_has_read_and_in_how_long_is_told(engine: Engine) -> None:
+    before = await engine.reading()
+    tokens = (
+        await engine.read([{"role": "user", "content": f"{time.time_ns()} a word " * 20}])
+    ).tokens
+    after = await engine.reading()
+    assert before is not None
+    assert after is not None
+    assert 0 < after.tokens - before.tokens <= tokens
+    assert after.seconds > before.seconds
+
+
+async def test_an_engine_that_is_away_tells_no_reading() -> None:
+    away = Engine("http://127.0.0.1:9/v1")
+    assert await away.reading() is None
+    await away.close()
+
+
 async def test_a_constraint_binds_the_answer(engine: Engine) -> None:
     rules = 'root ::= "only this"\n'
     await engine.count("a")

@@ -204,7 +204,6 @@ def test_a_child_process_gets_exactly_the_gateways_settings() -> None:
         docs="a b",
         answers="quote",
         warm=True,
-        prefill_rate=12.5,
     )
     assert load(GatewaySettings, env=environment(settings)) == settings
 
