@@ -229,7 +229,7 @@ class Composed:
     ) -> subprocess.CompletedProcess[str]:
         """`docker compose WORDS`."""
         files = ("--file", FILE, "--file", self._over, "--env-file", self._env_file)
-        return self._docker("compose", "--ansi", "never", *files, *words, said=said, check=check)
+        return self._docker("compose", *files, *words, said=said, check=check)
 
     def up(self, *names: str) -> None:
         """Start all, or some, and wait until each is healthy."""
@@ -270,7 +270,7 @@ class Composed:
         """Where volumes, files and memory are mounted in it."""
         facts = self.facts(name)
         return [mount["Destination"] for mount in facts["Mounts"]] + list(
-            facts["HostConfig"]["Tmpfs"] or ()
+            facts["HostConfig"].get("Tmpfs") or ()
         )
 
     def described(self) -> dict[str, dict[str, Any]]:
@@ -297,7 +297,8 @@ class Composed:
         return str(next(iter(networks.values()))["IPAddress"])
 
     def logs(self, *names: str) -> str:
-        return self("logs", "--no-log-prefix", "--tail", "2000", *names).stdout
+        said = self("logs", "--no-log-prefix", "--tail", "2000", *names).stdout
+        return said.replace("\x1b[2K", "")  # Compose 2.26 clears lines, also in a pipe
 
     def down(self) -> None:
         """With all volumes."""

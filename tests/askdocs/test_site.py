@@ -196,7 +196,7 @@ def test_a_site_that_mkdocs_cannot_build_is_an_error_with_the_reason_and_the_log
 def test_the_site_is_named_after_the_wiki_or_what_it_belongs_to(
     tmp_path: Path, home: Home, folder: str, name: str
 ) -> None:
-    assert site.config(tmp_path / folder, home, "", WIDGET)["site_name"] == name
+    assert site.config(tmp_path / folder, home, "", WIDGET, {})["site_name"] == name
 
 
 def test_the_server_builds_shows_pages_follows_them_and_ends_at_a_signal(

@@ -30,7 +30,14 @@ WIDGET = "http://127.0.0.1:8080"
 SITE = "http://127.0.0.1:8000"
 QUESTION = "How do I descale the coffee machine?"
 VOTES = "SELECT vote FROM votes"
-EMPTY = ("PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "ALERTS_URL", "OTEL_ENDPOINT")  # in .env, by choice
+EMPTY = (
+    "HOSTS",
+    "PREVIOUS_KEY",
+    "HF_TOKEN",
+    "CONFIG",
+    "ALERTS_URL",
+    "OTEL_ENDPOINT",
+)  # in .env, by choice
 RUN = ("postgres", "redis", "prometheus", "alertmanager", "engine", "site", "gateway", "widget")
 # Others on this machine may not have its ports.
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
