@@ -14,7 +14,7 @@ from gateway.errors import AskdocsError, together
 
 FILE = "known_bad.toml"
 _PIN = re.compile(
-    r"^[ \t]*([A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*(?:\[[^]]*\])?[ \t]*={2,3}[ \t]*([^\s;\\]+)",
+    r"^[ \t]*+([A-Za-z0-9][A-Za-z0-9._-]*+)[ \t]*+(?:\[[^]]*+\])?[ \t]*+={2,3}[ \t]*+([^\s;\\]+)",
     re.MULTILINE,
 )
 

@@ -179,7 +179,7 @@ async def _mkdocs(settings: dict[str, object], home: Home, log: Path) -> int:
     write(file, yaml.safe_dump(settings, sort_keys=False))
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mkdocs", "build", "--quiet", "--config-file", str(file)),
+            *(sys.executable, "-P", "-m", "mkdocs", "build", "--quiet", "--config-file", str(file)),
             stdout=output,
             stderr=output,
             env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},

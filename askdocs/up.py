@@ -252,7 +252,7 @@ class Up:
         root = f"http://127.0.0.1:{settings.gateway_port}"
         return Service(
             name="gateway",
-            argv=[sys.executable, "-m", "gateway"],
+            argv=[sys.executable, "-P", "-m", "gateway"],
             env={
                 **environment(configured),
                 "ASKDOCS_GATEWAY_DOCS": "",  # this process reads the wiki
@@ -278,7 +278,7 @@ class Up:
         )
         return Service(
             name="widget",
-            argv=[sys.executable, "-m", "widget"],
+            argv=[sys.executable, "-P", "-m", "widget"],
             env=environment(configured),
             log=self._home.logs / "widget.log",
             ready=lambda: _answers(f"http://127.0.0.1:{settings.widget_port}/health"),
@@ -295,7 +295,7 @@ class Up:
             Service(
                 name="site",
                 argv=[
-                    *(sys.executable, "-m", "askdocs.site"),
+                    *(sys.executable, "-P", "-m", "askdocs.site"),
                     *("--root", str(folder), "--port", str(self._settings.site_port)),
                     *("--widget-url", f"http://127.0.0.1:{self._settings.widget_port}"),
                     *(f"--name={name}" for name in self._settings.site_hosts),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from widget.gateway import Outcome, Source
 
-_MARKUP = re.compile(r"[`*]|\s*\{[#.:][^{}]*\}\s*$|\s*[¶#]+\s*$")
+_MARKUP = re.compile(r"[`*]|(?<!\s)\s*+(?:\{[#.:][^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
 
 
 def numbers(text: str, outcome: Outcome) -> list[tuple[int, int]]:

@@ -8,15 +8,15 @@ an empty one. https://squidfunk.github.io/mkdocs-material/reference/admonitions/
 import re
 
 # The numbers of sources, on their way through the parser, may stand at the end of any line.
-_MARKS = re.compile(r"(?:⁅[+-]?\d+⁆)+$")
+_MARKS = re.compile(r"(?<!⁆)(?:⁅[+-]?\d+⁆)++$")
 _ADMONITION = re.compile(r"(?:!!!|\?\?\?\+?)\s+([\w-]+)(?: [\w-]+)*(?:\s+\"([^\"]*)\"\s*(.*))?\s*$")
 _ALERT = re.compile(r"((?:>\s?)+)\[!(\w+)\]\s*$")
 _TAB = re.compile(r"===[!+]*\s+\"(.*)\"\s*$")
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.][^{}]*\}\s*$")
+_COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
+_ATTRIBUTES = re.compile(r"(?<!\s)\s*+\{:?\s*[#.][^{}]*\}\s*$")
 _ROW = re.compile(r"\s*\|.*\|\s*$")
-_RULE = re.compile(r"\s*\|?[\s:|-]*-[\s:|-]*\|?\s*$")
+_RULE = re.compile(r"[\s:|]*+-[\s:|-]*+$")
 _CODE = re.compile(r"(`+[^`]*`+)")
 _BREAK = re.compile(r"<br(?:\s[^<>]*)?/?>", re.I)
 _ANCHOR = re.compile(r"<a\s+(?:id|name)\s*=[^<>]*(?:/>|>\s*</a\s*>)", re.I)

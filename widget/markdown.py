@@ -65,7 +65,7 @@ _LINE_END = re.compile(r"\r\n?|\n")  # as the parser sees it
 _STRAY = re.compile("(?:⁅|%E2%81%85)(?:[+-]|%2B)?\\d+(?:⁆|%E2%81%86)")
 _BRACKETS = str.maketrans("⁅⁆", "()")
 # Lines that mean something else with a mark behind them: fences, rules, the line below table heads.
-_SYNTAX = re.compile(r"\n[ >]*(?:`{3,}|~{3,}|[ |:*_=-]+)$")
+_SYNTAX = re.compile(r"\n[ >]*+(?:`{3,}|~{3,}|[|:*_=-][ |:*_=-]*+|(?<= ))$")
 # What makes a block of a line, behind which a flaw may begin.
 _PREFIX = re.compile(r"(?:[ \t]|>|(?:[-*+]|\d{1,9}[.)]|#{1,6})[ \t]|\[[ xX]\][ \t]|\|)*")
 # From within a sentence to behind it, or to the end of its line.

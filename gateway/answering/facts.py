@@ -11,16 +11,16 @@ Kind = Literal["number", "address", "path", "option", "code", "label", "name"]
 
 _ADDRESS = re.compile(
     r"(?:https?|ftp|file|chrome|about|imaps?|smtps?)://?[^\s<>\"'`|\])]+"
-    r"|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-    r"|\b(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?:com|org|net|io|dev|de|fr|eu|gov|edu|local)\b"
+    r"|(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![a-z0-9-])(?:[a-z0-9-]{1,63}\.){1,20}(?:com|org|net|io|dev|de|fr|eu|gov|edu|local)\b"
     r"(?:/[^\s<>\"'`|\])]*)?",
     re.IGNORECASE,
 )
-_TARGET = re.compile(r"\]\(([^)\s]+)[^)]*\)")
-_CODE = re.compile(r"(`+)([^`\n]+)\1")
+_TARGET = re.compile(r"\]\(((?:[^)\s\]]|\](?!\())++)(?:[^)\]]|\](?!\())*+\)")
+_CODE = re.compile(r"(?<!`)(`++)([^`\n]++)\1")
 _PATH = re.compile(r"(?<![\w/.:])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.@%~-]+(?:[/\\][\w.@%~-]*)+")
 _FILE = re.compile(
-    r"(?<![\w/.])[\w-]+\.(?:toml|ya?ml|json[l5]?|ini|conf|cfg|env|md|txt|csv|sqlite|db|log|py|js|ts|sh"
+    r"(?<![\w/.-])[\w-]++\.(?:toml|ya?ml|json[l5]?|ini|conf|cfg|env|md|txt|csv|sqlite|db|log|py|js|ts|sh"
     r"|exe|msi|dmg|deb|rpm|zip|tar|gz|xml|html?|css|mab|msf|ics|eml|mbox|pdf|service|lock)\b"
 )
 _OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
@@ -55,7 +55,7 @@ _UNIT = re.compile(r"[\s\u00a0-]?(%|[A-Za-z]+)")
 _ITEM = re.compile(r"^\s*(?:>\s*)*\(?\d{1,3}[.)]\s+")
 # The number of a section in the prompt, which a writer cites: `[2]`.
 CITED = re.compile(r"\[(\d{1,3})\](?!\()")
-_PARTED = re.compile(r"\s*(?:>|›|→|->|\|)\s*")
+_PARTED = re.compile(r"(?<!\s)\s*+(?:>|›|→|->|\|)\s*")
 
 
 @dataclass(frozen=True, slots=True)

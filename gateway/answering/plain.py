@@ -4,8 +4,10 @@ import html
 import re
 
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
-_IMAGE = re.compile(r"!?\[image:[^\]\n]*\]|!\[[^\]\n]*\]\([^)\n]*\)", re.IGNORECASE)
-_LINK = re.compile(r"\[([^\]\n]*)\]\([^)\n]*\)")
+_IMAGE = re.compile(
+    r"!?\[image:[^\[\]\n]*\]|!\[[^\[\]\n]*\]\((?:[^)\n\]]|\](?!\())*\)", re.IGNORECASE
+)
+_LINK = re.compile(r"\[([^\[\]\n]*)\]\((?:[^)\n\]]|\](?!\())*\)")
 _MARKS = re.compile(r"\*+|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|~~")
 _CURLY = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "\u00a0": " ", "\u202f": " ",

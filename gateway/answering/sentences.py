@@ -14,12 +14,14 @@ _FENCE = re.compile(r"[ \t]*(?:[-*+][ \t]+|\d+[.)][ \t]+|>[ \t]*)*(`{3,}(?=[^`\n
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6}(?:[ \t]|$)")
 _ITEM = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•][ \t]+|\(?\d{1,3}[.)][ \t]+|[a-zA-Z][.)][ \t]+)")
 _ROW = re.compile(r"[ \t]*\|")
-_RULE = re.compile(r"[ \t]*(?:\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?|[-*_=]{3,})[ \t]*$")
+_RULE = re.compile(
+    r"[ \t]*+(?:(?:\|[ \t]*+)?:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?|[-*_=]{3,})[ \t]*+$"
+)
 
 # Marks that may stand between a full stop and the space behind it.
 _CLOSING = r"[\"')\]*_`”’»]*"
 _CITED = r"(?:\s?\[\d{1,3}\])*"
-_END = re.compile(rf"[.!?…]+{_CLOSING}{_CITED}\s+|[。！？][」』）】”’)\"'*_`]*\s*")
+_END = re.compile(rf"(?<![.!?…])[.!?…]++{_CLOSING}{_CITED}\s+|[。！？][」』）】”’)\"'*_`]*\s*")
 _WORD_BEFORE = re.compile(r"[^\s(\[\"'“„«*_`]+$")
 # Code and bold labels are whole: `Save As...` ends no sentence.
 _WHOLE = re.compile(r"`+[^`]*`+|\*\*[^*\n]{1,120}\*\*")

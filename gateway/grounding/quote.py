@@ -16,7 +16,7 @@ from gateway.grounding.neutral import neutral
 from gateway.grounding.sentences import units
 from gateway.wiki.page import Section
 
-_CODE = re.compile(r"(`{3,}|~{3,}).*?\1|`[^`\n]*`", re.DOTALL)
+_CODE = re.compile(r"(`{3,}+|~{3,}+).*?(?:\1|\Z)|`[^`\n]*`", re.DOTALL)
 _TURN = re.compile(r"^\W*(?:assistant|human)\W*:", re.I | re.M)
 
 

@@ -5,29 +5,32 @@ from dataclasses import dataclass
 
 from gateway.wiki.words import content_words
 
+# Marks that may stand between a full stop and what is behind it: more are no sentence's end.
+REACH = 24
+
 # Not after the number of a list item or a common abbreviation.
-_STOP = r"(?<!\d)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[.!?][\"')\]*_`]*\s+"
+_STOP = rf"(?<!\d)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[.!?][\"')\]*_`]{{0,{REACH}}}+\s+"
 # Chinese and Japanese need no space behind it. Marks that may as well open what follows do.
 _CLOSING, _EITHER = "。！？」』）】”’)", "\"'\\]*_`"
-_STOP += rf"|[。！？][{_CLOSING}]*(?:[{_EITHER}]*\s+|(?=[^\s{_CLOSING}{_EITHER}]))"
+_STOP += (
+    rf"|[。！？][{_CLOSING}]{{0,{REACH}}}+"
+    rf"(?:[{_EITHER}]{{0,{REACH}}}+\s+|(?=[^\s{_CLOSING}{_EITHER}]))"
+)
 _PROSE = re.compile(_STOP)
 # A line of an answer ends a sentence too, but not at a colon: what is announced belongs to its
 # announcement.
 _ANSWER = re.compile(_STOP + r"|(?<![:\n\s])\s*\n+")
 
 _MARK = re.compile(r"[.!?。！？\n]")
-# Marks that may stand between a full stop and what is behind it: more are no sentence's end.
-REACH = 24
-
 # What stands after this many sentences of a section cannot be quoted: grammars grow with it.
 MOST = 80
 
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
 _FENCED = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s")
 _ROW = re.compile(r"^\s*\|")
-_TARGET = re.compile(r"\]\([^)]*\)")  # a row of arrows with links says nothing
+_TARGET = re.compile(r"\]\((?:[^)\]]|\](?!\())*\)")  # a row of arrows with links says nothing
 _APART = re.compile(r"^\s*(?:#|>|!!!|\?\?\?|===|<)")
 
 

@@ -23,7 +23,9 @@ from gateway.wiki.words import stem_set, stems
 Idf = Callable[[Iterable[str]], dict[str, float]]
 
 # What must be on the page to the letter: numbers with two digits or more, addresses, option names.
-_EXACT = re.compile(r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\([^)\s]+\)")
+_EXACT = re.compile(
+    r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\((?:[^)\s\]]|\](?!\())+\)"
+)
 # The share of a sentence's content words that the page must have.
 LEAST = 0.6
 # Sentences of the page that are read together with a sentence of the answer.

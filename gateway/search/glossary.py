@@ -35,6 +35,8 @@ WORDS = 60
 _WORD = r"[\w+#&-]+(?:\.[\w+#&-]+)*"
 _PLAIN = rf"{_WORD}(?:[ ]{_WORD}){{0,3}}"
 _PROPER = rf"(?=[A-Z]){_WORD}(?:[ ](?=[A-Z]){_WORD}){{0,3}}"
+# Without it each letter of a word would be tried as the first one.
+_BEGINS = r"(?<![\w+#&.-])"
 _END = r"(?=[.,;:)](?:\s|$)|$|[ ](?:and|as|for|in|is|are|or|that|to|which|with)\b)"
 # Only sentences with one of these words are looked at closer: the rest would take 50 times as long.
 _CUE = re.compile(r"\bour\b|\bcalled\b|\bknown as\b|\bstands for\b|\bshort for\b|\baka\b", re.I)
@@ -43,23 +45,27 @@ _PATTERNS = [
     for pattern in (
         rf"\b[Oo]ur[ ](?P<a>{_PLAIN}?)[ ](?:is|are)[ ](?:called[ ])?(?P<b>{_PROPER})",
         rf"\b[Oo]ur[ ](?P<a>{_PLAIN}?)(?:[ ]\(|,[ ])(?P<b>{_PROPER})[,.)]",
-        rf"(?P<b>{_PROPER})(?:,|,?[ ](?:is|are))[ ]our[ ](?P<a>{_PLAIN}?){_END}",
+        rf"{_BEGINS}(?P<b>{_PROPER})(?:,|,?[ ](?:is|are))[ ]our[ ](?P<a>{_PLAIN}?){_END}",
         rf"\b[Uu]ses?[ ](?P<b>{_PROPER})[ ](?:as|for)[ ]our[ ](?P<a>{_PLAIN}?){_END}",
-        rf"(?P<a>{_PLAIN}?),?[ ]\(?(?:also|formerly|sometimes|often)[ ](?:called|known[ ]as)"
-        rf"[ ](?:the[ ])?(?P<b>{_PLAIN}?){_END}",
-        rf"(?P<a>{_PLAIN}?),?[ ]\(?aka[ ](?:the[ ])?(?P<b>{_PLAIN}?){_END}",
-        rf"(?P<a>[\w-]+)[ ](?:stands|is[ ]short)[ ]for[ ](?:the[ ])?(?P<b>{_PLAIN}?){_END}",
+        rf"{_BEGINS}(?P<a>{_PLAIN}?),?[ ]\(?(?:also|formerly|sometimes|often)[ ]"
+        rf"(?:called|known[ ]as)[ ](?:the[ ])?(?P<b>{_PLAIN}?){_END}",
+        rf"{_BEGINS}(?P<a>{_PLAIN}?),?[ ]\(?aka[ ](?:the[ ])?(?P<b>{_PLAIN}?){_END}",
+        rf"(?<![\w-])(?P<a>[\w-]+)[ ](?:stands|is[ ]short)[ ]for[ ](?:the[ ])?"
+        rf"(?P<b>{_PLAIN}?){_END}",
     )
 ]
 # Under a heading that says so: "- **Term**: meaning" and "| Term | meaning |".
 _TERMS = re.compile(r"glossary|terminology|abbreviation|acronym|definitions|vocabulary", re.I)
 _LISTED = re.compile(
     rf"^(?:[-*+][ ]+|\|[ ]*)?(?P<a>{_PLAIN})[ ]*(?::|\||[ ][-–—]|[ ]means)[ ]+"
-    r"(?P<b>[^|\n]+?)[ ]*[.|]*$"
+    r"(?P<b>[^|\n]++)[.|]*+$"
 )
 _SHORT = re.compile(r"\((?P<short>[A-Z][A-Za-z]{1,7}?)s?\)")
 _LONG = re.compile(r"\b(?P<short>[A-Z]{2,8})[ ]\((?P<long>[\w-]+(?:[ ][\w-]+){1,7})\)")
-_LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\n]+)\]\(\s*<?(?P<target>[^)>\s]+)[^)\n]*\)")
+_LINK = re.compile(
+    r"(?<!!)\[(?P<text>[^\[\]\n]+)\]\(\s*<?(?P<target>(?:[^)>\s\]]|\](?!\())++)"
+    r"(?:[^)\n\]]|\](?!\())*+\)"
+)
 _MARKS = re.compile(r"\*\*|__|`")
 _CODE = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
 
@@ -78,7 +84,7 @@ def names(page: Page) -> Iterator[tuple[str, str]]:
                     for match in pattern.finditer(line):
                         yield match["a"], match["b"]
             if listed and (item := _LISTED.match(line.strip())):
-                yield item["a"], item["b"]
+                yield item["a"], item["b"].rstrip(" .")
 
 
 def _shortened(line: str) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from gateway.wiki.words import UNSPACED, stems
 WORDS = 120
 # In a script without spaces between words each sign counts as a word.
 _COUNTED = re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+")
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
+_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\((?:[^)\n\]]|\](?!\())*\)")
 _ANCHOR = re.compile(r"<a [^<>\n]*></a>|<!--[^<>]*-->")
 # A line that is bold as a whole: how the readers of HTML write the term of a definition, and people
 # the name of an option.

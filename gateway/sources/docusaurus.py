@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.sources import addresses, mdx, sections
+from gateway.sources import addresses, bounded, mdx, sections
 from gateway.sources.commonmark import front_matter
 from gateway.sources.detect import Found
 from gateway.sources.docusaurus_config import Config, load
@@ -54,7 +54,8 @@ class Docusaurus:
             if not path.endswith((".md", ".mdx")) or not is_page(path):
                 continue
             try:
-                _, front = front_matter(self.tree.text(path))
+                with bounded.page(path):
+                    _, front = front_matter(self.tree.text(path))
             except (OSError, ValueError):
                 front = {}  # `Folder` says why
             if front.get("draft") is True:

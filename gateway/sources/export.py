@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from gateway.errors import AskdocsError
-from gateway.sources import html
+from gateway.sources import bounded, html
 from gateway.sources.document import SPECIAL, Head, head_of
 from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, LeftOut, Unchanged
 from gateway.sources.titles import Affixes
@@ -72,14 +72,15 @@ class HtmlFolder:
                 yield Unchanged(path)
                 continue
             try:
-                page = html.page(
-                    export.tree.data(path, LARGEST),
-                    path,
-                    export.urls[path],
-                    served=file.served,
-                    affixes=export.affixes,
-                    resolve=export.resolve,
-                )
+                with bounded.page(path):
+                    page = html.page(
+                        export.tree.data(path, LARGEST),
+                        path,
+                        export.urls[path],
+                        served=file.served,
+                        affixes=export.affixes,
+                        resolve=export.resolve,
+                    )
             except (OSError, ValueError) as error:
                 yield Broken(path, _why(error))
                 continue
@@ -112,9 +113,10 @@ class _Export:
                 self.left_out.append(LeftOut(path, why))
                 continue
             try:
-                data = self.tree.data(path, LARGEST)
-                served = self._served(path)
-                head = head_of(data, served)
+                with bounded.page(path):
+                    data = self.tree.data(path, LARGEST)
+                    served = self._served(path)
+                    head = head_of(data, served)
             except (OSError, ValueError) as error:
                 self.broken.append(Broken(path, _why(error)))
                 continue

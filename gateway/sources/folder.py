@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.errors import AskdocsError
-from gateway.sources import docusaurus, gitbook, mkdocs, mkdocs_config, obsidian, vitepress
+from gateway.sources import bounded, docusaurus, gitbook, mkdocs, mkdocs_config, obsidian, vitepress
 from gateway.sources.detect import Found, detect
 from gateway.sources.flavour import Flavour, Kind
 from gateway.sources.source import NO_TEXT, Broken, Changed, LeftOut, Unchanged
@@ -16,6 +16,7 @@ from gateway.sources.trail import Trail
 from gateway.sources.tree import Tree, decode, unbuilt
 from gateway.wiki.page import Page
 
+SETTINGS = "the settings of its generator"
 # Raised when pages are read differently: all are read again then.
 _VERSION = 3
 
@@ -70,15 +71,18 @@ def _read(
 ) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
     about = f"{_VERSION} {flavour.urls[path]} {flavour.titles.get(path)} {flavour.about}"
     try:
-        data = flavour.tree.data(path)
-        trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
-        if stamp and trail.holds(stamp):
-            yield Unchanged(path)
-            return
-        trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
-        page = flavour.page(path, decode(data), trail)
+        with bounded.page(path):
+            data = flavour.tree.data(path)
+            trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
+            page = None
+            if not (stamp and trail.holds(stamp)):
+                trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
+                page = flavour.page(path, decode(data), trail)
     except Exception as error:  # a page may be what a parser of somebody else's fails on
         yield Broken(path, _why(error))
+        return
+    if page is None:
+        yield Unchanged(path)
         return
     if page.sections:
         yield Changed(page, trail.stamp())
@@ -94,7 +98,8 @@ def _why(error: Exception) -> str:
 
 
 def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
-    found = detect(root, kind)
+    with bounded.page(SETTINGS):
+        found = detect(root, kind)
     if not found.bounds.holds(found.content):
         raise AskdocsError(
             f"{found.settings} says that its pages are in {os.path.abspath(found.content)}, outside"

@@ -23,13 +23,13 @@ from gateway.wiki.page import Page
 from gateway.wiki.targets import referenced, retarget
 
 _READER = Reader()
-_BLOCK = re.compile(r"(\s*)\{%-?\s*([\w-]+)(.*?)-?%\}\s*$")
-_VALUE = re.compile(r'(\w+)="([^"]*)"')
+_BLOCK = re.compile(r"(\s*)\{%-?\s*([\w-]++)(.*?)-?%\}\s*$")
+_VALUE = re.compile(r'(?<!\w)(\w++)="([^"]*)"')
 _INCLUDE = re.compile(r"""\s*["']([^"']+)["']""")
 _SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary>(.*?)</summary>\s*$", re.IGNORECASE)
 _DETAILS = re.compile(r"\s*</?details\b[^<>]*>\s*$", re.IGNORECASE)
 _ID = re.compile(r"""\bid=["']([^"']+)["']""")
-_CLASSIC_ID = re.compile(r"\s*\{#([^{}\s]+)\}\s*$")
+_CLASSIC_ID = re.compile(r"(?<!\s)\s*+\{#([^{}\s]++)\}\s*$")
 _DEEPEST = 20
 
 

@@ -10,7 +10,8 @@ from gateway.sources.within import Bounds
 LARGEST = 2**20
 # A comment, or a text, in which none begins: '**/drafts/**', 'https://x'.
 _COMMENT = re.compile(
-    r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|/\*.*?\*/|(?<![:\w])//[^\n]*""",
+    r"""("(?:\\.|[^"\\\n])*+(?:"|(?=\n)|\Z)|'(?:\\.|[^'\\\n])*+(?:'|(?=\n)|\Z)"""
+    r"""|`(?:\\.|[^`\\])*+(?:`|\Z))|/\*.*?(?:\*/|\Z)|(?<![:\w])//[^\n]*""",
     re.DOTALL,
 )
 
@@ -36,6 +37,6 @@ def boolean(name: str, text: str) -> bool | None:
 
 def strings(name: str, text: str) -> tuple[str, ...]:
     """The texts of a list."""
-    match = re.search(rf"\b{name}:\s*\[([^\]]*)\]", text)
+    match = re.search(rf"\b{name}:\s*\[([^\]]{{0,2000}})\]", text)
     listed = match[1] if match else ""
     return tuple(found[2] for found in re.finditer(r"""(["'`])(.*?)\1""", listed))

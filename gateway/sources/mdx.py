@@ -40,14 +40,14 @@ _LABEL = re.compile(r"""<TabItem\b[^<>]*?\blabel=(?:"([^"]*)"|'([^']*)'|\{["'`](
 _SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary\b[^<>]*>(.*?)</summary>\s*$", re.I)
 _ADMONITION = re.compile(r"([\s>]*):{3,}\s*([a-z]\w*)\s*(?:\[(.*)\]|\s(.*))?\s*(?:\{.*\})?\s*$")
 _HASHES = re.compile(r"[\s>]*#{1,6}\s")
-_FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
+_FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]")
 # Zero-width: no anchor keeps it.
 _MARK = "\u2060"
 _MARKED = re.compile(f"{_MARK}[^{_MARK}]*{_MARK}")
-_COMMENT = re.compile(r"\{/\*(.*?)\*/\}|<!--.*?-->")
-_COMMENT_ID = re.compile(r"[ \t]*\{/\*[ \t]*#([^\s{}*]+)(?:[ \t][^{}]*?)?\*/\}[ \t]*$")
+_COMMENT = re.compile(r"\{/\*((?:(?!\{/\*).)*?)\*/\}|<!--(?:(?!<!--).)*?-->")
+_COMMENT_ID = re.compile(r"(?<![ \t])[ \t]*+\{/\*[ \t]*#([^\s{}*]++)(?:[ \t][^{}]*?)?\*/\}[ \t]*$")
 # As Docusaurus' parseMarkdownHeadingId has it.
-_CLASSIC_ID = re.compile(r"\s*\{#((?:(?!\{#|\}).)*.)\}$")
+_CLASSIC_ID = re.compile(r"(?<!\s)\s*+\{#((?:(?!\{#|\}).)*.)\}$")
 _DEEPEST = 20
 
 

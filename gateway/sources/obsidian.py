@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
-from gateway.sources import addresses, sections
+from gateway.sources import addresses, bounded, sections
 from gateway.sources.commonmark import (
     Reader,
     fenced,
@@ -28,12 +28,12 @@ from gateway.wiki.page import Page, Section
 from gateway.wiki.targets import referenced, retarget
 
 _READER = Reader()
-_WIKI = re.compile(r"(`+).*?(?<!`)\1(?!`)|(!?)\[\[([^\[\]\n]+)\]\]")
+_WIKI = re.compile(r"(?<!`)(`++).*?(?<!`)\1(?!`)|(!?)\[\[([^\[\]\n]+)\]\]")
 _EMBED = re.compile(r"\s*!\[\[([^\[\]\n]+)\]\]\s*$")
-_CALLOUT = re.compile(r"^((?:\s*>)+\s*)\[!([\w-]+)[^\]]*\][-+]?\s*(.*)$")
-_BLOCK_ID = re.compile(r"(?:^|\s+)\^([A-Za-z0-9-]+)\s*$")
+_CALLOUT = re.compile(r"^((?:\s*>)++\s*+)\[!([\w-]++)[^\]]*+\][-+]?\s*+(.*)$")
+_BLOCK_ID = re.compile(r"(?:^|(?<!\s)\s++)\^([A-Za-z0-9-]++)\s*$")
 _NO_LINK = re.compile(r"[:#|^\\\r\n]|%%|\[\[|\]\]")
-_HASHES = re.compile(r"\s{0,3}#{1,6}\s+(.*?)(?:\s+#+)?\s*$")
+_HASHES = re.compile(r"\s{0,3}#{1,6}\s++(.*)$")
 _DEEPEST = 5
 
 
@@ -58,7 +58,8 @@ class Obsidian:
             if not path.endswith(".md"):
                 continue
             try:
-                _, front = front_matter(self.tree.text(path))
+                with bounded.page(path):
+                    _, front = front_matter(self.tree.text(path))
             except (OSError, ValueError):
                 front = {}  # `Folder` says why
             if front.get("publish") is False:
@@ -260,9 +261,16 @@ def _without_headings(lines: list[str]) -> list[str]:
     """Headings that are shown from elsewhere are no places on this page: they are bold text."""
     codes = fenced(lines)
     return [
-        line if code or not (match := _HASHES.match(line)) else f"**{match[1]}**"
+        line if code or not (match := _HASHES.match(line)) else f"**{_unclosed(match[1])}**"
         for line, code in zip(lines, codes, strict=True)
     ]
+
+
+def _unclosed(heading: str) -> str:
+    """A heading without the hashes that may close it."""
+    text = heading.rstrip()
+    bare = text.rstrip("#")
+    return bare.rstrip() if bare[-1:].isspace() or not bare else text
 
 
 def _names(said: Any) -> list[str]:

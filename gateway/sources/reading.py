@@ -11,7 +11,7 @@ from urllib.parse import quote, urldefrag, urlsplit
 from selectolax.lexbor import LexborHTMLParser
 
 from gateway.errors import AskdocsError
-from gateway.sources import html, sitemap
+from gateway.sources import bounded, html, sitemap
 from gateway.sources.document import decode, head, links, parse
 from gateway.sources.fetch import AGENT, Answer, Failed, Fetcher
 from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, LeftOut, Unchanged
@@ -98,7 +98,11 @@ class Reading:
             raise AskdocsError(f"{self._start} answers {answer.status}: is the address right?")
         if answer.type not in _HTML:
             raise AskdocsError(f"{self._start} is {answer.type or 'nothing known'}, and no page")
-        self._root = _root(answer)
+        try:
+            with bounded.page("./"):
+                self._root = _root(answer)
+        except ValueError as error:
+            raise AskdocsError(f"{self._start} {error}") from None
         return answer
 
     def _sitemap(self, named: list[str]) -> list[sitemap.Listed]:
@@ -188,17 +192,18 @@ class Reading:
             return
         url = _normal(answer.url, query=True)
         path = self._path(url)
+        robots = answer.headers.get("x-robots-tag", "").lower()
         try:
-            text = decode(answer.data, answer.charset)
-            tree = parse(text)
+            with bounded.page(path):
+                text = decode(answer.data, answer.charset)
+                tree = parse(text)
+                about = head(tree, answer.url)
+                if self._crawls and not about.nofollow and "nofollow" not in robots:
+                    for link in links(tree, about.base):
+                        self._want(link)
         except ValueError as error:
             yield from self._fail(path, str(error))
             return
-        about = head(tree, answer.url)
-        robots = answer.headers.get("x-robots-tag", "").lower()
-        if self._crawls and not about.nofollow and "nofollow" not in robots:
-            for link in links(tree, about.base):
-                self._want(link)
         if not self._is_wanted(url):
             return
         if why := about.no_page or ("marked noindex" if "noindex" in robots else ""):
@@ -215,7 +220,8 @@ class Reading:
         if path in self._done:
             return
         try:
-            page = html.page(text, path, url, served=answer.url)
+            with bounded.page(path):
+                page = html.page(text, path, url, served=answer.url)
         except ValueError as error:
             yield from self._fail(path, str(error))
             return

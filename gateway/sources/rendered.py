@@ -37,9 +37,11 @@ _HASHES = re.compile(r"^[\s>:*+\-\d.)]*?#{1,6}[ \t]*")
 _UNDERLINE = re.compile(r"^[\s>]*(?:=+|-+)[ \t]*$")
 # Lines above a rule that mean something by how they end or are as a whole.
 _NO_TITLE = re.compile(
-    r"\s*(?:$|`{3}|~{3}|///|:::|!!!|\?\?\?|===|\||\{|</?[a-z]|\[[^\]]*\]:|.*-->)"
+    r"\s*+(?:$|`{3}|~{3}|///|:::|!!!|\?\?\?|===|\||\{|</?[a-z]|\[[^\]]*+\]:|.*-->)"
 )
-_ATTRIBUTES = re.compile(r"[ ]*\{[^{}\n]*\}[ \t]*$")
+_ATTRIBUTES = re.compile(r"(?<! )[ ]*+\{[^{}\n]*+\}[ \t]*$")
+# Headings on lines one below the other; more of them are no text.
+_RUN = 50
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _LISTS = ("li", "dd", "blockquote", "td", "th")
 
@@ -73,7 +75,7 @@ class Renderer:
         with self._lock:
             self._markdown.reset()
             self._anchors.found = {}  # of a page without text nothing is rendered
-            self._markdown.convert("\n".join(_marked(lines)))
+            self._markdown.convert("\n".join(_apart(_marked(lines))))
             found = list(self._anchors.found.values())
         headings: list[Heading] = []
         for level, text, anchor in found:
@@ -190,6 +192,20 @@ def _marked(lines: Sequence[str]) -> Iterator[str]:
             yield line[:end] + _mark(number) + line[end:]
         else:
             yield line
+
+
+def _apart(lines: Iterator[str]) -> Iterator[str]:
+    """The lines with an empty one in long runs of headings.
+
+    Python-Markdown takes a heading off a run and looks at the rest again: the square of its length.
+    """
+    run = 0
+    for line in lines:
+        run = run + 1 if line.startswith("#") else 0
+        yield line
+        if run == _RUN:
+            yield ""
+            run = 0
 
 
 def _mark(number: int) -> str:

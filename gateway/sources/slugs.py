@@ -69,14 +69,16 @@ class VitePressSlugger:
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def slug(self, text: str, own: str = "") -> str:
         """The anchor of the next heading; `own` is one that the page names for it."""
         first = slug = own or _vitepress(text)
-        count = 0
+        count = self._counts.get(first, 0)  # those before are taken
         while slug in self._seen and not own:
             count += 1
             slug = f"{first}-{count}"
+        self._counts[first] = count
         self._seen.add(slug)
         return slug
 

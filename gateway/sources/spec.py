@@ -8,8 +8,8 @@ from typing import Any, Self, get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from gateway.errors import AskdocsError
+from gateway.sources.apart import Apart
 from gateway.sources.flavour import Kind
-from gateway.sources.open import open_source
 from gateway.sources.source import Source
 
 KINDS = (*get_args(Kind), "html", "site", "preview")
@@ -68,8 +68,8 @@ class Spec:
         return None if self.kind == "site" else Path(self.place)
 
     def open(self) -> Source:
-        """What the wiki is read with. Raises AskdocsError as `open_source`."""
-        return open_source(self.place, self.kind, self.site_url)
+        """What the wiki is read with, in a process of its own."""
+        return Apart(self.place, self.kind, self.site_url)
 
 
 def _address(text: str) -> str:

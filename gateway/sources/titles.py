@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
-_BREAK = re.compile(r"\s+(?:[|\-–—·•»«:/]|::|»)\s+|:\s+")
+_BREAK = re.compile(r"(?<!\s)\s++(?:[|\-–—·•»«:/]|::|»)\s+|:\s+")
 # Texinfo writes "Sorting (The manual)"; a title may have brackets of its own before that.
-_BRACKET = re.compile(r"\s+(?=\(.*\)$)")
+_BRACKET = re.compile(r"(?<!\s)\s++(?=\(.*\)$)")
+# Of a title, what is looked at.
+LONGEST = 500
 # The start page has another title, and some pages none.
 _SHARE = 0.6
 
@@ -25,7 +27,7 @@ class Affixes:
     @classmethod
     def common(cls, titles: Iterable[str]) -> Self:
         """What most of `titles` begin and end with; nothing for fewer than two."""
-        texts = [title for title in titles if title]
+        texts = [title[:LONGEST] for title in titles if title]
         prefixes: Counter[str] = Counter()
         suffixes: Counter[str] = Counter()
         for text in texts:

@@ -10,6 +10,8 @@ from gateway.sources.source import Broken
 from gateway.sources.tree import decode
 from gateway.sources.within import Outside
 
+# Characters of all that a page includes, each time that it does.
+MOST = 16 * 2**20
 Read = Callable[[str], str]
 Resolve = Callable[[str], str]
 
@@ -37,12 +39,16 @@ class Trail:
         self._resolve = resolve
         self._files: dict[str, str | None] = {}
         self._outside: dict[str, str] = {}
+        self._included = 0
         self._links: dict[str, str] = {}
         self.problems: list[Broken] = []
         """What the page lacks: told beside the page, which is read all the same."""
 
     def file(self, name: str) -> str | None:
-        """The text of a file that the page includes; None where it cannot be read."""
+        """The text of a file that the page includes; None where it cannot be read.
+
+        Raises ValueError: the page includes too much, as files that include each other twice do.
+        """
         if name not in self._files:
             try:
                 self._files[name] = self._read(name)
@@ -51,7 +57,11 @@ class Trail:
                 self._outside[name] = str(error)
             except (OSError, ValueError):
                 self._files[name] = None
-        return self._files[name]
+        text = self._files[name]
+        self._included += 1 + len(text or "")
+        if self._included > MOST:
+            raise ValueError(f"includes more than {MOST // 2**20} MiB")
+        return text
 
     def link(self, target: str) -> str:
         """Where the link to `target` leads, relative to the page's address."""

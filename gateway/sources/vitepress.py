@@ -32,12 +32,14 @@ from gateway.wiki.page import Page
 from gateway.wiki.targets import referenced, retarget
 
 _READER = Reader()
-_INCLUDE = re.compile(r"\s*<!--\s*@include:\s*([^\s{}#]+?)\s*(?:\{(\d*),?(\d*)\})?\s*-->\s*$")
-_SNIPPET = re.compile(r"\s*<<<\s+([^\s{}#\[]+)\s*(?:\{[^}]*\})?\s*(?:\[.*\])?\s*$")
+_INCLUDE = re.compile(
+    r"\s*<!--\s*@include:\s*+((?:(?!-->)[^\s{}#])++)\s*+(?:\{(\d*),?(\d*)\})?\s*-->\s*$"
+)
+_SNIPPET = re.compile(r"\s*+<<<\s++([^\s{}#\[]++)\s*+(?:\{[^}]*+\})?\s*+(?:\[.*\])?\s*$")
 _BEGINS = re.compile(r"<(script|style)\b[^>]*>", re.IGNORECASE)
 _CONTENTS = re.compile(r"\s*\[\[toc\]\]\s*$", re.IGNORECASE)
 # Of markdown-it-attrs, which VitePress brings along.
-_ATTRIBUTES = re.compile(r"\s*\{(?:[^{}]*\s)?#([^\s{}]+)[^{}]*\}\s*$")
+_ATTRIBUTES = re.compile(r"(?<!\s)\s*+\{(?:[^{}]*\s)?#([^\s{}]++)[^{}]*+\}\s*$")
 _EMOJI = re.compile(r"(?<!\w):(?:[a-z][a-z0-9_+-]*|[+-]1):(?!\w)")
 _DEEPEST = 20
 

@@ -152,7 +152,7 @@ def plain(body: bytes) -> bytes:
 # "litellm.BadRequestError: AnthropicException - ..." and the lines about its routing behind that.
 _OWN_WORDS = re.compile(
     r"^(?:(?:litellm\.)?[A-Za-z_]{1,60}(?:Error|Exception)(?::| -) ?){1,5}"
-    r"|(?:\s*LiteLLM: model group|\. ?Received Model Group=)[^\0]*"
+    r"|(?<!\s)\s*+(?:LiteLLM: model group|\. ?Received Model Group=)[^\0]*"
 )
 
 

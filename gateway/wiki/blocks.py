@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterator
 
 FENCE = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|>\s*)*(`{3,}|~{3,})")
-_SENTENCE = re.compile(r"[.!?][\"')\]*_`]*\s+|[。！？]")
+_SENTENCE = re.compile(r"[.!?][\"')\]*_`]{0,24}+\s+|[。！？]")
 _ITEM = re.compile(r"^\s*(?:[-*+>|#<]|\d+[.)]\s|$)")  # begins something of its own
-_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")  # under a table's head
+_RULE = re.compile(
+    r"^\s*+(?:\|\s*+)?:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+$"
+)  # under a table's head
 
 
 def blocks(text: str, promises: bool = True) -> list[str]:

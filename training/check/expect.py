@@ -37,8 +37,8 @@ OF_COLUMNS = ("short", "long-answer", "long-row", "split", "id", "refusals")
 # The pages of Great Expectations ask six hosts for styles, scripts and pictures: a reader's browser
 # would tell them, and in a closed network wait for them.
 REMOTE = re.compile(
-    r"<script\b[^>]*\bsrc=[\"']https?:[^>]*>\s*</script>|<link\b[^>]*\bhref=[\"']https?:[^>]*>"
-    r"|<img\b[^>]*\bsrc=[\"']https?:[^>]*>|<footer\b.*?</footer>",
+    r"<script\b[^<>]*\bsrc=[\"']https?:[^<>]*>\s*</script>|<link\b[^<>]*\bhref=[\"']https?:[^<>]*>"
+    r"|<img\b[^<>]*\bsrc=[\"']https?:[^<>]*>|<footer\b(?:(?!<footer\b).)*?</footer>",
     re.DOTALL | re.IGNORECASE,
 )
 HEADING = re.compile(r"<h5\b[^>]*>\s*([\w-]+)\s*</h5>")

@@ -18,7 +18,7 @@ Place = tuple[int, int]
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@((?:[\w-]+\.)+[A-Za-z]{2,})")
 # Names that belong to nobody (RFC 2606).
 _NOBODY = re.compile(r"(^|\.)(example(\.(com|net|org))?|test|invalid|localhost)$", re.IGNORECASE)
-_ADDRESS = re.compile(r"\]\([^)\s]*\)")
+_ADDRESS = re.compile(r"\]\((?:[^)\s\]]|\](?!\())*\)")
 # A shorter answer, a name or a number, may well be how its page begins.
 _PREFIX_WORDS = 8
 

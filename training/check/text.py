@@ -21,13 +21,13 @@ _MARKUP = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r"^(?P<fence>```+|~~~+).*?(?:^(?P=fence)|\Z)|(?P<ticks>`+).*?(?P=ticks)", re.M | re.S
+    r"^(?P<fence>```+|~~~+).*?(?:^(?P=fence)|\Z)|(?<!`)(?P<ticks>`++).*?(?P=ticks)", re.M | re.S
 )
 # A space that does not break is one of a keyboard to most; the others have no width at all.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufdd0]")
 _LINE_ENDS = re.compile(r"\r\n?|\u2028|\u2029")
 # Two spaces are a line break in Markdown, between two lines that are not blank.
-_TRAILING = re.compile(r"(?P<hard>(?<=\S)  +(?=\n[^\S\n]*\S))|[^\S\n]+(?=\n|\Z)")
+_TRAILING = re.compile(r"(?P<hard>(?<=\S)  +(?=\n[^\S\n]*\S))|(?<![^\S\n])[^\S\n]++(?=\n|\Z)")
 # Stands for an angle bracket that is text while HTML is turned into Markdown.
 _BRACKET = "\ufdd0"
 _OPTIONS = ConversionOptions(
