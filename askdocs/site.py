@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
@@ -34,6 +35,7 @@ from gateway.sources import folder, mkdocs_config, watch
 from gateway.sources.detect import detect
 from gateway.sources.markdown import parse
 from gateway.sources.tree import Tree
+from gateway.tasks import Tasks
 
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
 # How MkDocs names a page that it, or an extension, fails at, before it gives the whole build up.
@@ -331,7 +333,8 @@ def main() -> None:
             asyncio.run(build(*wanted))
         except AskdocsError as error:
             sys.exit(f"site: {error}")
-        threading.Thread(target=_follow, args=wanted, daemon=True).start()
+        work = ("the site", partial(_follow, *wanted), threading.Event())
+        threading.Thread(target=Tasks().go_on, args=work, daemon=True).start()
     hosts = (options.host, *host_of(options.site_url), *options.name)
     uvicorn.run(
         AllowedHosts(

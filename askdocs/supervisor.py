@@ -58,7 +58,7 @@ class Running:
         self._say = say
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
-        self._tasks = Tasks()
+        self._tasks = Tasks(lambda name: self._tell("supervision failed; it begins again"))
         self._stopping = False
         self._log = RotatingFileHandler(
             service.log, maxBytes=LARGEST_LOG, backupCount=1, delay=True

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from gateway.errors import AskdocsError
 from gateway.sources import watch
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Synced, Writing, sync
+from gateway.tasks import Tasks
 
 # Paths that are listed of each kind; JSON has all of them, and of what was left out so many.
 LISTED = 10
@@ -67,8 +69,13 @@ class Job:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         signal.signal(signal.SIGINT, lambda *_: stop.set())
         turn = threading.Lock()
+        tasks = Tasks()
         threads = [
-            threading.Thread(target=self._keep, args=(spec, stop, turn), daemon=True)
+            threading.Thread(
+                target=tasks.go_on,
+                args=(spec.place, partial(self._keep, spec, stop, turn), stop),
+                daemon=True,
+            )
             for spec in specs
         ]
         for thread in threads:

@@ -221,6 +221,9 @@ class Keyring:
                 await loop.run_in_executor(self._threads, self._keys.find, INSTALLATION)
             except Unreachable:
                 continue
+            except Exception:  # whatever it is: without this task no new key is ever checked again
+                log.exception("the database is looked for again")
+                continue
             break
         self._recovery = None
         log.warning("the database is back: keys are checked again")

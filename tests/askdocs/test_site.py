@@ -1,6 +1,7 @@
 import asyncio
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -226,6 +227,15 @@ def test_the_server_builds_shows_pages_follows_them_and_ends_at_a_signal(
             assert refuses_other_hosts(port, "/ports/", "site_hosts")
             (wiki / "ports.md").write_text("# Ports\n\nThe gateway listens on port 5000.\n")
             while "listens on port 5000" not in http.get("/ports/").text:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            # What nobody foresaw does not end the following, either.
+            shutil.rmtree(home.logs)
+            (wiki / "ports.md").write_text("# Ports\n\nThe gateway listens on port 6000.\n")
+            time.sleep(2)
+            home.logs.mkdir()
+            deadline = time.monotonic() + 30
+            while "listens on port 6000" not in http.get("/ports/").text:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         process.terminate()

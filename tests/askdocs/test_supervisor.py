@@ -255,13 +255,27 @@ async def test_one_that_is_never_ready_again_is_killed_and_started_once_more(des
     assert desk.said[1][1].endswith(" s: killed")
 
 
-async def test_a_watch_that_fails_is_said(desk: Desk) -> None:
-    async def hung(pid: int) -> str:
-        raise RuntimeError("closed")
+async def test_a_watch_that_fails_is_said_and_begins_again(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    pids: list[int] = []
 
-    await desk.running(SERVES, hung=hung).start()
-    await async_until(lambda: desk.said)
-    assert desk.said == [("part", "is not watched any more: RuntimeError('closed')")]
+    async def hung(pid: int) -> str:
+        pids.append(pid)
+        if len(pids) == 1:
+            raise RuntimeError("closed")
+        await asyncio.Event().wait()
+        return ""
+
+    running = desk.running(SERVES, hung=hung)
+    await running.start()
+    await async_until(lambda: len(pids) == 2)
+    assert desk.said == [("part", "supervision failed; it begins again")]
+    assert "RuntimeError: closed" in caplog.text
+    assert pids == [pid_of(running)] * 2  # it was not harmed
+    os.kill(pids[0], signal.SIGKILL)
+    await async_until(lambda: len(pids) == 3)
+    assert running.restarts == 1
 
 
 async def test_lines_for_people_are_shown_and_everything_is_in_the_log(desk: Desk) -> None:

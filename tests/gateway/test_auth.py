@@ -16,6 +16,7 @@ from gateway.auth import Keyring, presented
 from gateway.http import ApiError
 from gateway.keys import Found, Key, Keys
 from tests.gateway.postgres import Postgres, postgres, url
+from tests.waiting import async_until
 
 # Real servers, which take their time.
 pytestmark = pytest.mark.slow
@@ -34,12 +35,13 @@ class Counted(Keys):
         self.asked: list[str] = []
         self.delay = 0.0
         self.gone = False
+        self.failure: Exception = database.Unreachable("the disk is gone")
 
     def find(self, id: str) -> Found | None:
         self.asked.append(id)
         time.sleep(self.delay)
         if self.gone:
-            raise database.Unreachable("the disk is gone")
+            raise self.failure
         return super().find(id)
 
 
@@ -402,6 +404,21 @@ async def test_while_the_database_is_away_one_look_a_second_is_all_it_gets(
     for number in range(100):
         assert (await refusal(keyring, f"ask-{number:010}-{'x' * 43}")).status == 503
     assert len(store.asked) == 1
+
+
+async def test_keys_are_checked_again_also_after_a_failure_that_nobody_foresaw(
+    store: Counted, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "PAUSE", 0.01)
+    _, text = store.create("ci")
+    store.gone = True
+    assert (await refusal(keyring, text)).status == 503
+    store.failure = ValueError("a row that cannot be read")
+    looked = len(store.asked)
+    await async_until(lambda: len(store.asked) > looked + 1)
+    store.gone = False
+    await async_until(lambda: keyring._recovery is None)
+    assert await opens(keyring, text)
 
 
 async def test_a_database_that_hangs_holds_nobody_longer_than_the_patience(
