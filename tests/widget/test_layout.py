@@ -100,13 +100,19 @@ def show(browser: Browser) -> Iterator[Callable[..., Page]]:
     ],
 )
 def test_nothing_overlaps_overflows_or_is_small_in_any_state(
-    box: Callable[..., Box], show: Callable[..., Page], width: int, scheme: str, query: str
+    box: Callable[..., Box],
+    show: Callable[..., Page],
+    tmp_path: Path,
+    width: int,
+    scheme: str,
+    query: str,
 ) -> None:
     refusal = Reply(chunks=answer("No.", refused=True, pages=[PAGE, {**PAGE, "title": LONG}]))
     slow = Reply(chunks=[reading(PAGE), *[chunk(f"{LONG} ")] * 300], pause=0.5)
     running = box(
         *(recorded("claims"), recorded("extractive"), refusal, BUSY, slow),
         examples=EXAMPLES,
+        database_url=f"sqlite:///{tmp_path / 'q.db'}",
         handoff_mail="docs@example.com",
         handoff_channel="https://chat.example.com/docs",
     )
