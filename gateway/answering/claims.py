@@ -30,27 +30,30 @@ _NAMED = frozenset({"label", "address", "path", "option", "code"})
 # A passage with this share of a sentence is about the same: what differs contradicts it.
 SAME = 0.55
 
-BIAS = 0.44
+BIAS = 0.63
 WEIGHTS: Mapping[str, float] = {
-    "share": 0.42,
-    "place": 1.16,
-    "weakest": 0.68,
-    "length": 0.59,
-    "negation": -0.1,
-    "opposed": -1.34,
+    "share": 0.59,
+    "place": 1.08,
+    "weakest": 0.58,
+    "thin": -1.47,
+    "length": 0.4,
+    "negation": -0.15,
+    "opposed": -1.32,
     "absolute": -0.14,
-    "platform": -0.56,
-    "names_nowhere": -1.11,
-    "names_elsewhere": -0.35,
-    "because": -0.35,
-    "missing_number": -3.48,
-    "missing_literal": -3.46,
-    "missing_label": -1.67,
-    "elsewhere_number": -1.15,
-    "elsewhere_literal": -1.13,
+    "platform": -0.58,
+    "names_nowhere": -1.02,
+    "names_elsewhere": -0.32,
+    "because": -0.28,
+    "missing_number": -3.35,
+    "missing_literal": -3.39,
+    "missing_label": -1.63,
+    "elsewhere_number": -2.03,
+    "elsewhere_literal": -1.07,
 }
+# With less than this share of its words on the pages a sentence is about something else.
+ALIEN = 0.1
 # Below it a sentence is marked.
-THRESHOLD = 0.55
+THRESHOLD = 0.53
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ def score_of(seen: Seen, is_foreign: bool = False) -> float:
     """
     if is_foreign:
         return 0.1 if any(f.kind in _UNIVERSAL for f in seen.missing) else 0.75
+    if seen.values.get("share", 0.0) < ALIEN:
+        return 0.1
     logit = BIAS + sum(weight * seen.values.get(name, 0.0) for name, weight in WEIGHTS.items())
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
 

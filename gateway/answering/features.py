@@ -14,6 +14,8 @@ from gateway.wiki.words import stem, stem_set, words
 # A page's sentence with this share of a sentence says the same, or the opposite.
 ALIKE = 0.5
 CLAUSE = 2  # stems
+# A sentence of which the best passage has less than this share resembles nothing.
+THIN = 0.4
 # Best windows of a page in which a sentence's facts are looked for.
 NEAR = 3
 _NEGATIONS_TEXT = """
@@ -104,6 +106,7 @@ def see(sentence: str, evidence: Evidence) -> Seen:
         "narrow": float(shares[one]),
         "place": sum(weights[s] for s in stems & place.stems) / total,
         "weakest": min((float(evidence.shares(c).max()) for c in clauses), default=share),
+        "thin": max(0.0, THIN - share),
         "length": min(len(stems), 25) / 10,
         "negation": float(
             bool(said & _NEGATIONS) != bool(has & _NEGATIONS) and shares[one] >= ALIKE

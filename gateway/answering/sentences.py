@@ -123,7 +123,7 @@ def _is_end(text: str, start: int, stop: re.Match[str]) -> bool:
     after = text[stop.end()]
     if text[stop.start()] in "。！？":
         return True
-    if text[stop.start()] in "!?…" or text[stop.start() - 1] == ".":
+    if text[stop.start()] in "!?…" or text[stop.start() + 1] == ".":
         return not after.islower()
     word = _WORD_BEFORE.search(text, start, stop.start())
     before = word[0].lower() if word else ""
