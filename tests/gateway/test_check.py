@@ -20,7 +20,8 @@ FOLDER = Path(__file__).parents[1] / "answers"
 
 PAGE = page(
     "backup.md",
-    "# Backup\n\n## Make one\n\nRun `askdocs backup --out DIR`. It keeps 14 backups for 90 days.\n\n"
+    "# Backup\n\n## Make one\n\n"
+    "Run `askdocs backup --out DIR`. It keeps 14 backups for 90 days.\n\n"
     "## Restore\n\n- Stop the server first.\n- Restoring does not change the settings.\n\n"
     "| option | meaning |\n|---|---|\n| `--only` | a part |\n| `--dry-run` | look first |\n\n"
     "Open **Tools > Save As\\.\\.\\.** in version 2\\.5 and wait two hours.",

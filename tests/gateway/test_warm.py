@@ -34,7 +34,7 @@ QUESTION = "Where is the key?"
 
 def wiki(*names: str, floor: int = 2) -> list[Page]:
     return [
-        page(f"{name}.md", f"# {name}\n\n## Where?\n\n{TEXT.format(name, floor) * 10}\n")
+        page(f"{name}.md", f"# {name}\n\n## Where?\n\n{TEXT.format(name, floor) * 8}\n")
         for name in names
     ]
 
