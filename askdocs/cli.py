@@ -284,6 +284,8 @@ def _banner(
 ) -> None:
     folder = not is_address(settings.docs)
     box, ask = state.widget, program()
+    # The commands find an askdocs that runs in another folder by its name.
+    at = "" if place.root == home.find(None).root else f" --home {place.root}"
     out.print(f"\n[bold green]ready[/bold green] after {seconds:.0f} s;{_first(answered)}\n")
     rows = {
         "Wiki, with the box" if folder else "Wiki": state.site,
@@ -295,8 +297,9 @@ def _banner(
     }
     for name, value in rows.items():
         out.print(f"  {name:20} {escape(value)}")
-    out.print(f'\n  {ask} ask "{escape(answered.question or "How do I get started?")}"')
-    out.print(f"  {ask} status --secrets   the key, and the link that signs in to the review")
+    question = escape(answered.question or "How do I get started?")
+    out.print(f'\n  {ask} ask "{question}"{at}')
+    out.print(f"  {ask} status --secrets{at}   the key, and the link that signs in to the review")
     if settings.model is None and settings.engine_url is None:
         better = curated.best(curated.free_memory(), curated.free_disk())
         name = better.name if better else "FILE.gguf"
