@@ -33,8 +33,7 @@ def gateway(
     contenders: Annotated[
         str | None,
         typer.Option(
-            help="Some of nothing, vllm-router, litellm, askdocs, askdocs-litellm, with commas"
-            " (default: all)."
+            help="Some of nothing, vllm-router, litellm, askdocs, with commas (default: all)."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,

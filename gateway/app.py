@@ -1,4 +1,4 @@
-"""The gateway: one ASGI app with keys, limits, aliases, grounding and a fast lane around LiteLLM.
+"""The gateway: one ASGI app with keys, limits, aliases, grounding and a fast lane beside LiteLLM.
 
 `Gateway.routes` lists what it serves; what is not listed is not served: LiteLLM's admin pages stay
 inside. Each request passes the frame (`gateway.api.frame`), and one to a model the pipeline

@@ -11,7 +11,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from gateway import database, deployments, threads, tracing, wiki_index
+from gateway import database, deployments, process, threads, tracing, wiki_index
 from gateway.access_log import AccessLog
 from gateway.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
 from gateway.answering import scorers
@@ -25,7 +25,6 @@ from gateway.errors import AskdocsError
 from gateway.fleet import Fleet
 from gateway.grounding.ground import Grounding
 from gateway.heat import Heat
-from gateway.http import ApiError
 from gateway.kept import Kept
 from gateway.keys import Keys
 from gateway.limits import limiter as limits
@@ -187,6 +186,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             tasks.start("warmer", partial(_warm, settings, warmer))
         if fleet.has_providers:
             tasks.start("litellm", partial(_start, litellm))
+        process.trim()
         yield Parts(
             settings=settings,
             database=engine,
@@ -209,8 +209,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
 
 async def _start(litellm: LiteLLM) -> None:
     """Start LiteLLM before a request waits for it."""
-    with suppress(ApiError):
-        await litellm.started()
+    await litellm.started()
 
 
 async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:

@@ -123,14 +123,6 @@ CONTENDERS = (
     Contender("vllm-router", "vLLM's router, in Rust; no keys, no limits", _router),
     Contender("litellm", "LiteLLM's proxy with custom_auth; no limits", _litellm, in_paced=False),
     Contender("askdocs", "the gateway: key, limits, accounting", _gateway, "base"),
-    Contender(
-        "askdocs-litellm",
-        "the same with the fast lane off",
-        _gateway,
-        "base",
-        {"ASKDOCS_GATEWAY_FAST_LANE": "false"},
-        in_paced=False,
-    ),
 )
 
 

@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import ASGIApp, Message
 
 from gateway import threads
-from gateway.agents import llms, tools
+from gateway.agents import llms
 from gateway.agents.pages import Pages
 from gateway.agents.results import Answer, Link, Source
 from gateway.aliases import DOCS
@@ -25,9 +25,15 @@ from gateway.config import Alias
 from gateway.grounding.neutral import neutral
 from gateway.http import ApiError, Reply, broken_off, dump, parse_object, send_start
 from gateway.keys import Key
+from gateway.lazy import Lazy
 from gateway.metrics import LEFT
 from gateway.parts import Parts
 from gateway.routing.token_budget import TokenBudget
+
+if TYPE_CHECKING:
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+    from gateway.agents import tools
 
 TEXTS = {"/llms.txt": llms.overview, "/llms-full.txt": llms.whole}
 PIECE = 65536  # bytes of a text that are sent at once
@@ -75,19 +81,15 @@ class Door:
         """`gateway` is asked the questions."""
         self._gateway = gateway
         self._parts = parts
-        # Without sessions: any worker answers any request. Who has the key is no page in a browser
-        # that was led astray, so the host's name needs no check (DNS rebinding).
-        self._mcp = StreamableHTTPSessionManager(
-            tools.server(_desk_of),
-            stateless=True,
-            max_request_body_size=parts.settings.max_body,
-        )
+        self._mcp = Lazy(partial(_mcp, parts.settings.max_body))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """It answers until the block is left."""
-        async with self._mcp.run():
+        try:
             yield
+        finally:
+            await self._mcp.close()
 
     async def mcp(self, context: RequestContext, body: bytes) -> None:
         """A message of the Model Context Protocol."""
@@ -102,8 +104,9 @@ class Door:
             sent = True
             return {"type": "http.request", "body": body}
 
+        manager = await self._mcp.get()
         try:
-            await self._mcp.handle_request(scope, receive, context.response)
+            await manager.handle_request(scope, receive, context.response)
         finally:
             desk.close()
 
@@ -122,7 +125,26 @@ class Door:
             desk.close()
 
 
-def _desk_of(context: tools.Context) -> "_Desk":
+@asynccontextmanager
+async def _mcp(max_body: int) -> AsyncIterator["StreamableHTTPSessionManager"]:
+    """The library takes a second and 30 MB: it is loaded for the first agent that comes."""
+    manager = await asyncio.to_thread(_load_mcp, max_body)
+    async with manager.run():
+        yield manager
+
+
+def _load_mcp(max_body: int) -> "StreamableHTTPSessionManager":
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+    from gateway.agents import tools
+
+    # Without sessions: any worker answers any request. Who has the key is no page in a browser
+    # that was led astray, so the host's name needs no check (DNS rebinding).
+    server = tools.server(_desk_of)
+    return StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=max_body)
+
+
+def _desk_of(context: "tools.Context") -> "_Desk":
     assert context.request is not None
     desk = context.request.scope["state"]["desk"]
     assert isinstance(desk, _Desk)
@@ -157,7 +179,7 @@ class _Desk:
             status = LEFT if response.client_left else response.status
             self._context.result = Result(status, model=INDEX)
 
-    async def ask(self, question: str, tell: tools.Tell) -> Answer:
+    async def ask(self, question: str, tell: "tools.Tell") -> Answer:
         messages = [{"role": "user", "content": question}]
         body = {"model": self._reach().alias, "messages": messages, "stream": True}
         reply = await Reply.open(self._gateway, self._scope(), dump(body))

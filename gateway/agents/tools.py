@@ -153,8 +153,12 @@ def server(desk: Callable[[Context], Desk]) -> Server[Any]:
         if tool is None:
             text = f"{params.name[:100]!r} is no tool; the tools are {', '.join(TOOLS)}"
             raise MCPError(types.INVALID_PARAMS, text)
+        arguments = params.arguments or {}
+        if len(arguments) > len(tool.wants.model_fields):  # each wrong one would cost a sentence
+            named = ", ".join(tool.wants.model_fields)
+            return _failed(f"{tool.name} takes {named}; it got {len(arguments):,} arguments")
         try:
-            wanted = tool.wants.model_validate(params.arguments or {})
+            wanted = tool.wants.model_validate(arguments)
             result = await tool.do(desk(context), wanted, _teller(context))
         except ValidationError as error:
             return _failed(_explained(tool, error))

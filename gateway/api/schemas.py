@@ -233,18 +233,20 @@ def _texts(most: int) -> Rule:
     def rule(place: str, value: Any) -> None:
         if type(value) is str:
             return
+        if type(value) is list:
+            _at_most(place, value, most)
         if type(value) is not list or not set(map(type, value)) <= {str}:
             raise _wrong(place, "a string or a list of strings", value)
-        _at_most(place, value, most)
 
     return rule
 
 
 @_takes({"type": "array", "items": {"type": "integer"}, "maxItems": IDS})
 def _token_ids(place: str, value: Any) -> None:
+    if type(value) is list:
+        _at_most(place, value, IDS)
     if type(value) is not list or not set(map(type, value)) <= {int}:
         raise _wrong(place, "a list of token ids", value)
-    _at_most(place, value, IDS)
 
 
 @_takes({"anyOf": [_STRING, _OBJECT]})
@@ -271,11 +273,11 @@ def _inputs(most: int) -> Rule:
         if type(value) is str:
             return
         if type(value) is list and value:
+            if type(value[0]) is not int:
+                _at_most(place, value, most)
             kinds = set(map(type, value))
             if kinds == {int}:
                 return
-            if kinds in ({str}, {list}):
-                _at_most(place, value, most)
             if kinds == {str}:
                 return
             if kinds == {list} and all(set(map(type, tokens)) == {int} for tokens in value):
@@ -504,9 +506,10 @@ _DOCUMENT = {"anyOf": [_STRING, _OBJECT]}
 
 @_takes({"type": "array", "minItems": 1, "maxItems": DOCUMENTS, "items": _DOCUMENT})
 def _documents(place: str, value: Any) -> None:
+    if type(value) is list:
+        _at_most(place, value, DOCUMENTS)
     if type(value) is not list or not value or not set(map(type, value)) <= {str, dict}:
         raise _wrong(place, "a list of texts, and not empty", value)
-    _at_most(place, value, DOCUMENTS)
 
 
 @_takes({"not": {}})

@@ -8,14 +8,16 @@ up because Redis is.
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gateway.errors import AskdocsError
 from gateway.keys import Key, Limits
 from gateway.limits.grant import UNLIMITED, Grant
 from gateway.limits.memory import Memory
 from gateway.limits.month import Months
-from gateway.limits.shared import LEASE, Shared
-from gateway.limits.wire import Address
+
+if TYPE_CHECKING:
+    from gateway.limits.shared import Shared
 
 WINDOW = 60.0
 """Seconds, the minute of rpm and tpm."""
@@ -26,7 +28,7 @@ class Limiter:
     """Made by `connect`."""
 
     def __init__(
-        self, memory: Memory, shared: Shared | None, months: Months, workers: int = 1
+        self, memory: Memory, shared: "Shared | None", months: Months, workers: int = 1
     ) -> None:
         self._memory = memory
         self._workers = workers
@@ -101,7 +103,7 @@ async def connect(
     *,
     workers: int = 1,
     window: float = WINDOW,
-    lease: float = LEASE,
+    lease: float | None = None,
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> Limiter:
     """The limits of all keys, in Redis, or in memory without a URL.
@@ -114,6 +116,10 @@ async def connect(
     """
     shared = None
     if redis_url is not None:
+        # Redis' library takes half a second and 10 MB, for teams alone.
+        from gateway.limits.shared import LEASE, Shared
+        from gateway.limits.wire import Address
+
         try:
             address = Address(redis_url)
         except ValueError:
@@ -123,6 +129,6 @@ async def connect(
                 " rediss://:password@host:6380/0 or unix:///path?db=0; in the password / # ? [ are"
                 " written %2F %23 %3F %5B"
             ) from None
-        shared = Shared(address, window, lease)
+        shared = Shared(address, window, lease or LEASE)
         await shared.open()
     return Limiter(Memory(window, clock), shared, Months(month), workers)

@@ -13,8 +13,9 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -22,6 +23,7 @@ import yaml
 
 from gateway.api import schemas
 from gateway.http import ApiError, Reply, dump
+from gateway.lazy import Lazy
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -50,18 +52,12 @@ class LiteLLM:
 
     def __init__(self, models: list[dict[str, Any]]) -> None:
         """`models` is its `model_list`."""
-        self._models = models
-        self._running: asyncio.Task[None] | None = None
-        self._app: asyncio.Future[FastAPI] | None = None
-        self._leaving = asyncio.Event()
+        self._app = Lazy(partial(_running, models))
 
     async def started(self) -> "FastAPI":
         """The app, which the first call starts. Raises ApiError 503 when that fails."""
-        if self._app is None or (self._app.done() and self._app.exception() is not None):
-            self._app = asyncio.get_running_loop().create_future()
-            self._running = asyncio.create_task(self._run(self._app))
         try:
-            return await asyncio.shield(self._app)
+            return await self._app.get()
         except Exception:
             text = "LiteLLM, which this request needs, did not start; the gateway's log says why"
             raise ApiError(503, text, kind="server_error", code="litellm_unavailable") from None
@@ -105,30 +101,26 @@ class LiteLLM:
         return await Reply.open(app, scope, dump(asked))
 
     async def close(self) -> None:
-        self._leaving.set()
-        if self._running is not None:
-            await asyncio.gather(self._running, return_exceptions=True)
+        await self._app.close()
 
-    async def _run(self, app: "asyncio.Future[FastAPI]") -> None:
-        """Keeps LiteLLM's lifespan in one task, as its task groups need."""
-        try:
-            # It holds keys of providers, and is read once, while LiteLLM starts.
-            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-                yaml.safe_dump({**CONFIG, "model_list": self._models}, file)
-                file.flush()
-                loaded = await asyncio.to_thread(_load, file.name)
-                lifespan = loaded.router.lifespan_context(loaded)
-                await lifespan.__aenter__()
-        except Exception as error:
-            log.exception("LiteLLM did not start")
-            app.set_exception(RuntimeError(str(error)))
-            app.exception()  # perhaps nobody waits for it
-            return
-        try:
-            app.set_result(loaded)
-            await self._leaving.wait()
-        finally:
-            await lifespan.__aexit__(None, None, None)
+
+@asynccontextmanager
+async def _running(models: list[dict[str, Any]]) -> AsyncIterator["FastAPI"]:
+    try:
+        # It holds keys of providers, and is read once, while LiteLLM starts.
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump({**CONFIG, "model_list": models}, file)
+            file.flush()
+            app = await asyncio.to_thread(_load, file.name)
+            lifespan = app.router.lifespan_context(app)
+            await lifespan.__aenter__()
+    except Exception:
+        log.exception("LiteLLM did not start")
+        raise
+    try:
+        yield app
+    finally:
+        await lifespan.__aexit__(None, None, None)
 
 
 def plain(body: bytes) -> bytes:

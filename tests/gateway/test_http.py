@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +107,7 @@ async def test_a_client_that_leaves_in_the_middle_is_a_connection_error() -> Non
         b"\xff",
         b'{"a": NaN',
         b"[" * 100_000,
-        b'{"a":' * 100_000,
+        b'{"a":' * 16_000,
         b"9" * 9999,
     ],
 )
@@ -379,3 +380,24 @@ async def test_a_caller_that_is_cancelled_while_it_waits_takes_the_app_with_it()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert ended.is_set()
+
+
+@pytest.mark.parametrize(
+    "crowd",
+    [
+        b'{"a":[' + b"[]," * 2_000_000 + b"1]}",
+        b'{"a":[' + b'"b",' * 1_000_000 + b"1]}",
+        b'{"a":[' + b"1," * 4_000_000 + b"1]}",
+        b'{"a":"\\\\","b":[' + b"{}," * 100_000 + b"1]}",
+    ],
+    ids=["lists", "strings", "numbers", "objects behind an escape"],
+)
+def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(crowd: bytes) -> None:
+    with pytest.raises(ApiError) as refused:
+        parse_object(crowd)
+    assert refused.value.body["error"]["code"] == "too_many_values"
+
+
+def test_a_long_text_may_have_any_characters() -> None:
+    text = 'a, "b" [c] {d} \\ ' * 400_000
+    assert parse_object(orjson.dumps({"a": text})) == {"a": text}

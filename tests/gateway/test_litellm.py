@@ -5,8 +5,8 @@ so that a new version cannot bring a way in that nobody has looked at.
 """
 
 import ast
-import asyncio
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from gateway.api import schemas
+from gateway.lazy import Lazy
 from gateway.upstream.litellm import LiteLLM, plain
 
 # Names under which LiteLLM's proxy, router and entry points keep what came in a body.
@@ -139,11 +140,11 @@ async def test_litellm_gets_an_empty_query_and_our_own_headers() -> None:
         await send({"type": "http.response.body", "body": b"{}"})
 
     litellm = LiteLLM([])
-    litellm._app = asyncio.get_running_loop().create_future()
-    litellm._app.set_result(app)  # type: ignore[arg-type]
+    litellm._app = Lazy(lambda: nullcontext(app))  # type: ignore[arg-type]
     body = {"model": "a", "messages": [], "fallbacks": ["b"], "metadata": {}, "temperature": 0}
     reply = await litellm.open("/chat/completions", body, "cloud", [(b"traceparent", b"00-1-2-01")])
     await reply.close()
+    await litellm.close()
     ((scope, asked),) = heard
     assert asked == {"model": "cloud", "messages": [], "temperature": 0}
     assert (scope["query_string"], scope["path"]) == (b"", "/v1/chat/completions")

@@ -309,3 +309,25 @@ def test_a_request_is_checked_in_microseconds() -> None:
             accept(CHAT, body)
         best = min(best, (time.process_time() - began) / 500)
     assert best < 20e-6  # 2 on a quiet machine
+
+
+TOO_MANY: list[tuple[str, dict[str, Any]]] = [
+    (CHAT, {"messages": [USER] * 4097}),
+    (CHAT, {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 4097}]}),
+    (CHAT, {"tools": [TOOL] * 129}),
+    (CHAT, {"stop": ["a"] * 17}),
+    (CHAT, {"logit_bias": {str(token): 1 for token in range(301)}}),
+    (CHAT, {"stop_token_ids": [1] * 1025}),
+    (CHAT, {"metadata": {str(number): "" for number in range(101)}}),
+    ("/completions", {"prompt": ["a"] * 513}),
+    ("/completions", {"prompt": [[1]] * 513}),
+    ("/embeddings", {"input": ["a"] * 2049}),
+    ("/rerank", {"documents": ["a"] * 1001}),
+    ("/responses", {"input": [{}] * 4097}),
+    ("/messages", {"system": [{"type": "text", "text": "a"}] * 4097}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "fields"), TOO_MANY)
+def test_counts_are_bounded(endpoint: str, fields: dict[str, Any]) -> None:
+    assert "entries: send at most" in refusal(endpoint, **fields)[1]

@@ -1,0 +1,45 @@
+"""What is started when it is first needed: libraries that cost seconds and a hundred megabytes."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Lazy(Generic[T]):
+    """A value that lives inside a context manager, which the first `get` enters.
+
+    The context manager is entered and left in one task, as task groups need it. Belongs to one
+    event loop.
+    """
+
+    def __init__(self, open: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        self._open = open
+        self._task: asyncio.Task[None] | None = None
+        self._value: asyncio.Future[T] | None = None
+        self._leaving = asyncio.Event()
+
+    async def get(self) -> T:
+        """Raises what the context manager raises; the next call tries again."""
+        if self._value is None or (self._value.done() and self._value.exception() is not None):
+            self._value = asyncio.get_running_loop().create_future()
+            self._task = asyncio.create_task(self._keep(self._value))
+        return await asyncio.shield(self._value)
+
+    async def close(self) -> None:
+        self._leaving.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep(self, value: "asyncio.Future[T]") -> None:
+        try:
+            async with self._open() as opened:
+                value.set_result(opened)
+                await self._leaving.wait()
+        except Exception as error:
+            if value.done():
+                raise
+            value.set_exception(error)
+            value.exception()  # perhaps nobody waits for it any more
