@@ -19,7 +19,7 @@ from gateway import votes
 from gateway.agents import door
 from gateway.agents.door import Door
 from gateway.api import openapi
-from gateway.api.context import RequestContext, request_id
+from gateway.api.context import request_id
 from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
 from gateway.api.frame import Asgi, Frame, FramedRoute, Handler, not_served, refusal, wrong_method
 from gateway.api.handlers import Handlers, OpenPaths
@@ -90,17 +90,14 @@ class Gateway:
         if scope["type"] == "http":
             if (path := scope["path"])[-1:] == "/" and path != "/":
                 scope = {**scope, "path": path.rstrip("/") or "/"}
-            await self._router(scope, receive, send)
+            await self._router.app(scope, receive, send)
         elif scope["type"] == "lifespan":
             await _lifespan(self._life(), receive, send)
         else:
             await send({"type": "websocket.close", "code": 1003})
 
     def _asking(self, endpoint: Endpoint) -> Handler:
-        async def ask(context: RequestContext, body: bytes) -> None:
-            await self._pipeline.answer(endpoint, context, body)
-
-        return ask
+        return lambda context, body: self._pipeline.answer(endpoint, context, body)
 
     def _v1(
         self, endpoint: Endpoint, method: str, handler: Handler, counted: Endpoint | None = None

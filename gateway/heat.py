@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from gateway import threads
 from gateway.database import Unreachable, metadata, reading
 from gateway.telemetry.counters import Counters
-from gateway.telemetry.names import storable
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -43,7 +42,7 @@ class Heat(Counters):
         """Count an answer that stood on the pages of these addresses. It was given now, or `at`."""
         weight = 2 ** (((at or datetime.now(UTC)) - BEGINNING) / HALF_LIFE)
         for url in dict.fromkeys(urls):
-            self.add((storable(url),), weight)
+            self.add((url,), weight)
 
     async def hottest(self, limit: int) -> list[str]:
         """The addresses of the `limit` hottest pages, hottest first; none with the database away.

@@ -224,19 +224,20 @@ class Metrics:
 
     def answered(self, alias: str, model: str, outcome: Outcome) -> None:
         """A chat answer has ended."""
-        alias, model = storable(alias), storable(model)
         if (alias, model, outcome) not in self._outcomes:
             # All of them at once: Prometheus does not see a series rise that begins at one, and
             # refusals and votes are rare.
             for each in get_args(Outcome):
-                self._outcomes[alias, model, each] = self._answers.labels(alias, model, each)
+                counter = self._answers.labels(storable(alias), storable(model), each)
+                self._outcomes[alias, model, each] = counter
             for vote in ("up", "down"):
-                self._votes.labels(alias, model, vote)
+                self._votes.labels(storable(alias), storable(model), vote)
         self._outcomes[alias, model, outcome].inc()
 
     def checked(self, alias: str, model: str, verdicts: Sequence[Verdict]) -> None:
         """A generative answer was checked, with these verdicts of its claims."""
         if verdicts:
+            alias, model = storable(alias), storable(model)
             for verdict in get_args(Verdict):
                 self._claims.labels(alias, model, verdict).inc(verdicts.count(verdict))
 

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from gateway.database import metadata, reading
 from gateway.telemetry.counters import Counters
-from gateway.telemetry.names import storable
 
 INTERVAL = 2.0  # seconds between two writes
 WIDER = 2 ** (1 / 8)  # a bucket's upper end by its lower one
@@ -58,7 +57,7 @@ class Outcomes(Counters):
 
 def _key(alias: str, model: str, measure: str, bucket: int = 0) -> tuple[Any, ...]:
     today = datetime.now(UTC).date()
-    return (today, storable(alias), storable(model), measure, bucket)
+    return (today, alias, model, measure, bucket)
 
 
 class Tally:

@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import orjson
 
+from gateway.telemetry.names import storable
+
 log = logging.getLogger("askdocs.gateway")
 
 LOCK = ".lock"
@@ -73,7 +75,7 @@ class Spool:
                 flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
                 self._file = os.open(self._path(name), flags, 0o600)
                 self._sealed.append(name)
-            os.write(self._file, orjson.dumps((*line,)) + b"\n")
+            os.write(self._file, _dumped(line) + b"\n")
         except OSError as error:
             if not self._failing:
                 log.warning("%s: usage is kept in memory alone: %s", self._folder, error)
@@ -130,6 +132,13 @@ class Spool:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{SEGMENT}"
+
+
+def _dumped(line: Line) -> bytes:
+    try:
+        return orjson.dumps((*line,))
+    except TypeError:  # half a surrogate pair
+        return orjson.dumps([storable(part) if isinstance(part, str) else part for part in line])
 
 
 def _lines(file: Path) -> Iterator[Line]:

@@ -108,10 +108,8 @@ class Usage:
         self, key: Key, alias: str, model: str, prompt_tokens: int, completion_tokens: int
     ) -> None:
         """Count one request."""
-        # A name that cannot be stored must not keep all the others from it.
-        alias, model = storable(alias), storable(model)
         # A plain tuple is equal to the named one, and made in a tenth of the time.
-        what = (key.id, int(time.time()) // DAY, storable(key.team), alias, model)
+        what = (key.id, int(time.time()) // DAY, key.team, alias, model)
         counts = self._added.get(what)  # type: ignore[call-overload]
         if counts is None:
             counts = self._added[_What(*what)] = [0, 0, 0]
@@ -322,12 +320,16 @@ def last_used(engine: sa.Engine) -> dict[str, date]:
 
 
 def _rows(pending: dict[_What, list[int]]) -> list[dict[str, Any]]:
+    """What is added up, under names that can be stored: one that cannot must not stop the rest."""
+    clean: dict[_What, list[int]] = {}
+    for (key, day, *names), counts in pending.items():
+        _increase(clean, _What(storable(key), day, *map(storable, names)), counts)
     return [
         what._asdict()
         | {"day": date.fromordinal(EPOCH + what.day)}
         | dict(zip(COUNTS, counts, strict=True))
         # In one order in every worker, so that no two wait for each other in a circle.
-        for what, counts in sorted(pending.items())
+        for what, counts in sorted(clean.items())
     ]
 
 

@@ -24,21 +24,21 @@ _TOKENS = ("tpm", "too_large", "monthly_tokens")
 
 
 class RequestHeaders(Headers):
-    """A request's headers, decoded once: each look-up in Starlette's goes through all of them."""
+    """A request's headers by name: each look-up in Starlette's goes through all of them."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope=scope)
-        names = reversed(self._list)  # the first of several with one name is found
-        self._first = {name.decode("latin-1"): value.decode("latin-1") for name, value in names}
+        self._first = dict(reversed(self._list))  # the first of several with one name is found
 
     def __getitem__(self, key: str) -> str:
-        return self._first[key.lower()]
+        return self._first[key.lower().encode("latin-1")].decode("latin-1")
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.lower() in self._first
+        return isinstance(key, str) and key.lower().encode("latin-1") in self._first
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self._first.get(key, default)
+        found = self._first.get(key.encode("latin-1"))
+        return default if found is None else found.decode("latin-1")
 
 
 class Response:

@@ -8,7 +8,6 @@ called (`gateway.app`).
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,7 +22,7 @@ from gateway.api.context import RequestContext
 from gateway.api.endpoints import Endpoint
 from gateway.api.plain import Plain
 from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
-from gateway.api.transform import Rest, Transform
+from gateway.api.transform import WHOLE, Transform
 from gateway.asked import wants_grounding
 from gateway.dispatch import Call, Opened, unknown_model
 from gateway.edge import WRITER
@@ -256,12 +255,13 @@ class _Answering:
             await body.end(event(error.body))
             return error.status
         finally:
-            await body.close()
+            if transform.keeps_alive:
+                await body.close()
         return 200 if transform.is_over and not transform.failed else 502
 
     async def _pass_on(self, opened: Opened, body: "_EventStream") -> bytes:
         """Send what comes of the answer, by whichever engine; returns what is still to be sent."""
-        rest = Rest()
+        rest = WHOLE
         while True:
             try:
                 self._begin(opened)
@@ -343,7 +343,7 @@ class _Answering:
 
     async def _read(self, opened: Opened) -> bytes:
         """The whole answer; one that breaks off is asked for anew, as nothing of it was sent."""
-        rest = Rest()
+        rest = WHOLE
         while True:
             try:
                 self._begin(opened)
@@ -398,28 +398,29 @@ class _EventStream:
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def send(self, data: bytes) -> None:
+        part: Message = {"type": "http.response.body", "body": data, "more_body": True}
         if self._sending is None:
-            await self._put(data)
+            if not self.is_started:
+                await self.start()
+            await self._send(part)
             return
         self._sent = time.monotonic()
         async with self._sending:
-            await self._put(data)
+            await self.start()
+            await self._send(part)
 
     async def end(self, data: bytes) -> None:
-        await self.close()
-        await self.start()
+        if self._quiet is not None:
+            await self.close()
+        if not self.is_started:
+            await self.start()
         await self._send({"type": "http.response.body", "body": data})
 
     async def close(self) -> None:
         quiet, self._quiet = self._quiet, None
         if quiet is not None:
             quiet.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([quiet])
-
-    async def _put(self, data: bytes) -> None:
-        await self.start()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await asyncio.wait([quiet])
 
     async def _comment(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from gateway.api.plan import Plan, Tokens, tokens
-from gateway.api.transform import Rest, Said, Transform
+from gateway.api.transform import WHOLE, Rest, Said, Transform
 from gateway.dispatch import Opened
 from gateway.http import DONE, dump
 from gateway.stream import Stream, parsed, rename
@@ -44,7 +44,7 @@ class Plain(Transform):
         self._plan = plan
         self._stream: Stream
         self._opened: Opened
-        self._rest = Rest()
+        self._rest = WHOLE
         self._name = b""
         self._is_resumed = False
         self._events: list[bytes] = []

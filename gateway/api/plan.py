@@ -118,6 +118,8 @@ def tokens(usage: Any) -> Tokens | None:
     """The usage that a model states, in the words of Chat, Responses or Messages."""
     if not isinstance(usage, dict):
         return None
+    if len(usage) == 3 and "total_tokens" in usage:  # Chat's, without details
+        return Tokens(_number(usage, "prompt_tokens"), _number(usage, "completion_tokens"))
     prompt = _number(usage, "prompt_tokens", "input_tokens")
     completion = _number(usage, "completion_tokens", "output_tokens")
     # Messages counts what the prefix cache had apart from the rest.

@@ -38,6 +38,10 @@ class Rest:
         return more + words
 
 
+WHOLE = Rest()
+"""An answer that no engine has begun."""
+
+
 class Transform:
     """Turns one answer of a model into the client's. Has the facts for the record at its end.
 

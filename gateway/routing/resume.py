@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from gateway.aliases import Route
-from gateway.api.transform import Rest, Said
+from gateway.api.transform import WHOLE, Rest, Said
 from gateway.dispatch import Call, Dispatch, Opened
 from gateway.errors import AskdocsError
 from gateway.fleet import Served
@@ -42,7 +42,7 @@ class Resume:
         self._route = route
         self._times = 0
         self._said = Said("", 0)
-        self.rest = Rest()
+        self.rest = WHOLE
         """Of the answer that was opened last."""
 
     async def open(self, broken: Served, said: Said) -> Opened | None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from gateway import threads
 from gateway.database import Unreachable, adding, writing
+from gateway.telemetry.names import storable
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -57,10 +58,15 @@ class Counters:
                 self.add(key, number)
 
     def _write(self, added: dict[tuple[Any, ...], float]) -> None:
+        # One name that cannot be stored must not keep the rest from it.
+        clean: dict[tuple[Any, ...], float] = {}
+        for key, number in added.items():
+            stored = tuple(storable(part) if isinstance(part, str) else part for part in key)
+            clean[stored] = clean.get(stored, 0) + number
         # In one order in every worker, so that no two wait for each other in a circle.
         rows = [
             {**dict(zip(self._key, key, strict=True)), self._number: number}
-            for key, number in sorted(added.items())
+            for key, number in sorted(clean.items())
         ]
         with writing(self._engine) as connection:
             connection.execute(adding(connection, self._table, [self._number]), rows)
