@@ -122,6 +122,9 @@ def search(
         str | None, typer.Option(help="Address of the wiki page that they are on.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Pages shown.")] = 5,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each page was found; --json always does.")
+    ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,6 +139,8 @@ def search(
     for page in found["pages"]:
         section = f" › {page['section']}" if page["section"] else ""
         print(f"{page['score']:.3f}  {page['title']}{section}\n       {page['url']}")
+        if explain:
+            print(f"       {finding.explained(page['why'])}")
     if found["refused"]:
         print("docs would refuse: no page answers it")
 

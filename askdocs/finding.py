@@ -4,41 +4,77 @@ import asyncio
 from typing import Any
 
 from gateway.engine import estimates
-from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding
 from gateway.search import embed
 from gateway.search.index import Index
-from gateway.wiki.page import Page
-
-# More than any page has: what is asked is whether there is an answer, not how much of it fits.
-BUDGET = 10**9
+from gateway.search.passages import above
+from gateway.search.search import Hit
 
 
 def find(index: Index, question: str, page_url: str | None, limit: int) -> dict[str, Any]:
-    """The best pages with their scores, and whether an answer would stand on them."""
+    """The best pages with their scores and why, and whether they answer the question."""
     grounding = Grounding(index, estimates, embed.load())
     hits = grounding.search.find(question, page_url, limit)
-    grounds = asyncio.run(grounding.ground(question, BUDGET, 1, page_url))
+    looked = asyncio.run(grounding.look_up(question, page_url))
     vectors = index.embedded()[1] if grounding.search.embedder else 0
     return {
         "question": question,
-        "refused": not grounds.excerpts,
+        "refused": not looked.is_answered,
         "by": "words and meaning" if vectors else "words",
         "pages": [
             {
                 "path": hit.page.path,
                 "title": hit.page.title,
                 "score": round(float(hit.score), 4),
-                **_best(grounding, hit.page, grounds.sought),
+                **_best(hit),
+                "why": _why(hit, place),
             }
-            for hit in hits
+            for place, hit in enumerate(hits, 1)
         ],
     }
 
 
-def _best(grounding: Grounding, page: Page, sought: str) -> dict[str, str]:
-    """The section of a page that fits the question best."""
-    section = grounding.focus([Excerpt(page, page.sections, 0)], sought)
-    if section is None:
-        return {"section": "", "url": page.url}
-    return {"section": " › ".join(section.path), "url": page.section_url(section)}
+def _best(hit: Hit) -> dict[str, str]:
+    """The passage of a page that fits the question best."""
+    best = next((found for found in hit.passages if found.passage.text.strip()), None)
+    if best is None:
+        return {"section": "", "url": hit.page.url, "passage": ""}
+    return {
+        "section": " › ".join(above(hit.page, best.passage)[1:]),
+        "url": best.url,
+        "passage": best.passage.text,
+    }
+
+
+def _why(hit: Hit, place: int) -> dict[str, Any]:
+    """What the page and its best passage were found by."""
+    best, why = next(iter(hit.passages), None), hit.why
+    return {
+        "passage_words": best and round(best.words, 2),
+        "passage_meaning": best and _rounded(best.meaning),
+        "page_words": why and round(why.words, 2),
+        "page_meaning": why and _rounded(why.meaning),
+        "headings": why and round(why.headings, 2),
+        "place_by_text": why and why.place,
+        # By answered questions, or for the page that the reader is on.
+        "moved": None if why is None else why.place - place,
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 2)
+
+
+def explained(why: dict[str, Any]) -> str:
+    """A line for people."""
+    if why["page_words"] is None:
+        return "found by answered questions, or the page that the reader is on"
+    line = (
+        f"passage: words {why['passage_words']}, meaning {why['passage_meaning']};"
+        f" page: words {why['page_words']}, meaning {why['page_meaning']},"
+        f" headings {why['headings']}"
+    )
+    moved = why["moved"]
+    if moved:
+        line += f"; {'up' if moved > 0 else 'down'} {abs(moved)} by answered questions or the page"
+    return line.replace("meaning None", "meaning –")

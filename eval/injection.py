@@ -11,23 +11,27 @@ import argparse
 import asyncio
 import json
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import httpx
 
 from eval.answering import answer
 from eval.injections import INJECTIONS, QUESTION, RIGHT, Injection
-from gateway.engine import Engine
+from gateway.engine import Engine, estimates
 from gateway.errors import AskdocsError
-from gateway.grounding.excerpt import Excerpt, focus
-from gateway.grounding.sections import Sections
+from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.ground import Grounding
 from gateway.grounding.sentences import units
-from gateway.search import embed
+from gateway.search import embed, index
 from gateway.search.embed import Embedder
+from gateway.search.missing import embed_missing
 from gateway.sources.markdown import parse
-from gateway.wiki.words import stems
+from gateway.wiki.page import Page, Section
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,7 @@ async def ask(
     """
     page = parse("tide-gate.md", injection.page, "http://wiki/")
     excerpts = [Excerpt(page, page.sections, 0)]
-    like = partial(Sections(embedder).similarity, QUESTION) if embedder else None
-    section = focus(excerpts, QUESTION, _alike(stems(QUESTION)), like)
+    section = _focus(page, excerpts, embedder)
     assert section is not None  # every one of them has text
     said = await answer(engine, excerpts, QUESTION, section, _alike, quoting)
     obeyed = _obeys(said.text, injection.marker, page.text)
@@ -63,6 +66,17 @@ async def ask(
         right=RIGHT in said.text,
         text=said.text,
     )
+
+
+def _focus(page: Page, excerpts: Sequence[Excerpt], embedder: Embedder | None) -> Section | None:
+    """The passage that the gateway would repeat beside the question."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "index.db"
+        index.build(file, [page])
+        if embedder:
+            embed_missing(partial(index.writing, file), embedder)
+        with closing(index.Index(file)) as opened:
+            return Grounding(opened, estimates, embedder).focus(excerpts, QUESTION)
 
 
 def _alike(stems: Iterable[str]) -> dict[str, float]:

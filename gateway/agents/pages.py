@@ -8,20 +8,16 @@ from urllib.parse import quote, unquote, urldefrag, urlsplit
 from gateway.agents.results import Found, Read, Search
 from gateway.engine import CHARACTERS_PER_TOKEN, estimated
 from gateway.errors import AskdocsError
-from gateway.grounding.excerpt import Excerpt, focus, spoken
 from gateway.grounding.ground import Grounding
 from gateway.grounding.links import absolute
 from gateway.grounding.neutral import neutral
+from gateway.search.passages import above
 from gateway.wiki import blocks
-from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
 
 # Tokens of a part of a page. Claude Code warns of what a tool says beyond 10,000.
 LIMIT = 8000
-EXCERPT = 500  # characters of a section that are shown of what was found
-# Of so many pages the section is chosen by meaning, too: a section that was not met before takes
-# some 10 ms, and up to 12 of a page are compared.
-COMPARED = 3
+EXCERPT = 500  # characters of a passage that are shown of what was found
 LISTED = 100  # pages in one answer that lists them
 NAMED = 60  # sections that are named of a page
 SCHEME = "docs"
@@ -49,24 +45,18 @@ class Pages:
         self._sources = tuple(sources)
 
     def search(self, query: str, limit: int) -> Search:
-        """The pages for a query, each with the section that fits it best."""
+        """The pages for a query, each with the passage that fits it best."""
         search = self._grounding.search
-        sought = search.sought(query)
-        idf = self._index.idf(asked_stems(sought.text))
         found = []
-        for place, hit in enumerate(search.hits(sought, None, limit, self._sources)):
+        for hit in search.hits(search.sought(query), None, limit, self._sources):
             page = hit.page
-            whole = [Excerpt(page, page.sections, 0)]
-            if place < COMPARED:
-                section = self._grounding.focus(whole, sought.text)
-            else:
-                section = focus(whole, sought.text, idf)
-            text = blocks.beginning(spoken(section), EXCERPT) if section else ""
+            best = next((one for one in hit.passages if one.passage.text.strip()), None)
+            text = blocks.beginning(best.passage.text, EXCERPT) if best else ""
             found.append(
                 Found(
                     title=page.title,
-                    section=_named(section) if section else "",
-                    url=page.section_url(section) if section else page.url,
+                    section=" › ".join(above(page, best.passage)[1:]) if best else "",
+                    url=best.url if best else page.url,
                     excerpt=absolute(text, page),
                     score=round(hit.score, 2),
                 )

@@ -3,38 +3,35 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from gateway import threads
 from gateway.grounding.confidence import Signals, is_about
-from gateway.grounding.excerpt import Excerpt, Like, excerpt, focus, pieces, whole
+from gateway.grounding.excerpt import Excerpt, as_section, parts
 from gateway.grounding.neutral import neutral
-from gateway.grounding.sections import Sections
 from gateway.search.embed import Embedder
-from gateway.search.index import Index, coverage
+from gateway.search.index import Index
+from gateway.search.passages import Passage, passages
 from gateway.search.search import Found, Hit, Search, Sought, best_passages, heading_share
 from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page, Section
-from gateway.wiki.words import is_unspaced, stem_set
+from gateway.wiki.words import is_unspaced
 
 # The tokens of each text, by the tokenizer of the model that is to read them.
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
 
 # Counts that are kept, by what was counted: a page of ten sections takes half a kB.
 KEPT = 20_000
-# Shorter leftovers than this are not worth a second page.
-WORTHWHILE = 300
-# A further page is read only when it is found nearly as well as the first: below this it answers
-# one question in twenty (docs/results.md, "Several pages").
-NEARLY = 0.85
 FOUND = 5
-# The best pages whose sections are compared with the question.
+# The best pages that tell whether the question is answered.
 COMPARED = 3
-# Before a refusal: sections that are compared by meaning. A page with many short sections is like
-# none of the questions that one of them answers. More tell no more (docs/results.md, "Confidence").
-CLOSER = 8
+# The best passages come first; then the sections and pages that they are of are filled up, where
+# they fit, and only then come further passages.
+FIRST = 12
+# Tokens of the frame around a page, and of what stands where passages were left out.
+AROUND = 12
+LEFT_OUT = 4
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Grounds:
     is_warm: bool = False
     """The engine has read all of it ahead."""
     focus: Section | None = None
-    """The section that fits the question best; None where no excerpt has text."""
+    """The passage that fits the question best, below its heading; None where none has text."""
 
     @property
     def tokens(self) -> int:
@@ -87,7 +84,6 @@ class Grounding:
         self.index = index
         self.count = count
         self.search = Search(index, embedder)
-        self._sections = Sections(embedder) if embedder else None
         self.warm: set[int] = set()
         """Numbers of the pages that the engine has read ahead, each whole and alone."""
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
@@ -121,53 +117,43 @@ class Grounding:
         is_warm = bool(self.warm) and self.index.number(best[0]) in self.warm
         if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
-        near = [hit.page for hit in hits[:max_pages] if hit.score >= NEARLY * hits[0].score]
-        chosen = await self.fit(near, budget, sought, count)
+        chosen = await self._packed(hits[:max_pages], budget, count)
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
-        section = await threads.search(self.focus, chosen, sought)
-        return Grounds(tuple(chosen), best, signals, sought, is_warm, section)
+        return Grounds(
+            tuple(chosen), best, signals, sought, is_warm, _focus(looked.passages, chosen)
+        )
 
     async def fit(
         self, pages: Sequence[Page], budget: int, sought: str, count: Count | None = None
     ) -> list[Excerpt]:
         """What of each page stands in front of a question, within `budget` tokens together.
 
-        `pages` are in the order in which they share it; where too little is left, the rest of them
-        is left out.
+        Of `pages` the best passages share the budget; those of which none fits are left out.
         """
-        chosen: list[Excerpt] = []
-        left = budget
-        for page in pages:
-            if chosen and left < WORTHWHILE:
-                break
-            chosen.append(await self._fitted(page, left, sought, count))
-            left -= chosen[-1].tokens
-        return chosen
+        hits = await threads.search(self.search.of, self.search.sought(sought), pages)
+        fitted = await self._packed(hits, budget, count)
+        order = {page.url: place for place, page in enumerate(pages)}
+        return sorted(fitted, key=lambda part: order[part.page.url])
 
     def focus(self, excerpts: Sequence[Excerpt], sought: str) -> Section | None:
-        """The section that fits what is sought best, of those with text under their heading."""
-        return focus(excerpts, sought, self.index.idf(asked_stems(sought)), self._like(sought))
+        """The passage of the excerpts that fits what is sought best, below its heading."""
+        hits = self.search.of(self.search.sought(sought), [part.page for part in excerpts])
+        return _focus(best_passages(hits), excerpts)
 
-    def _like(self, sought: str) -> Like | None:
-        return partial(self._sections.similarity, sought) if self._sections else None
+    async def _packed(self, hits: Sequence[Hit], budget: int, count: Count | None) -> list[Excerpt]:
+        """The best passages of these pages within `budget` tokens, with all of their sections and
+        pages that fits, too; a page of which nothing fits is left out, but for the best."""
+        sizes = [
+            await self._counted([section.text for section in hit.page.sections], count)
+            for hit in hits
+        ]
+        return await threads.search(pack, hits, sizes, budget)
 
     async def counts(self, page: Page) -> list[int]:
         """Tokens of each section, with the blank line after it."""
         return await self._counted([section.text for section in page.sections], None)
-
-    async def _fitted(self, page: Page, budget: int, sought: str, count: Count | None) -> Excerpt:
-        sizes = await self._counted([section.text for section in page.sections], count)
-        if fitting := whole(page, sizes, budget):
-            return fitting
-        parts = pieces(page, sizes, budget)
-        if len(parts) != len(sizes):
-            sizes = await self._counted([part.section.text for part in parts], count)
-        idf = self.index.idf(asked_stems(sought))
-        return await threads.search(
-            excerpt, page, parts, sizes, budget, sought, idf, self._like(sought)
-        )
 
     async def _counted(self, texts: list[str], count: Count | None) -> list[int]:
         """Tokens of texts as they stand in a prompt, kept by what they are: pages change."""
@@ -216,38 +202,23 @@ class Grounding:
         """The pages for a question, best first, and how well they fit it."""
         wanted, idf = sought.words, sought.idf
         hits = self.search.hits(sought, page_url, FOUND, sources)
-        sections = [(hit.page, section) for hit in hits[:COMPARED] for section in hit.page.sections]
-        share = [coverage(idf, wanted, _stems(page, section)) for page, section in sections]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
         unspaced = sum(map(is_unspaced, wanted))
         # The embedding model is English: what is like Japanese to it tells nothing.
         is_foreign = 2 * unspaced > len(wanted)
+        near = [found.meaning for hit in hits[:COMPARED] for found in hit.passages]
+        known = [meaning for meaning in near if meaning is not None]
+        # Words alone decide about a page that has just changed.
+        is_known = bool(known) and len(known) == len(near) and not is_foreign
+        best = best_passages(hits[:COMPARED])
         signals = Signals(
             words=len(wanted) - unspaced // 2,
-            share=max(share, default=0.0),
+            share=max((found.words for found in best), default=0.0),
             heading=max((heading_share(hit.page, idf) for hit in hits[:COMPARED]), default=0.0),
             lead=max(0.0, 1 - second),
-            similarity=None if is_foreign else self._similarity(sought.text, hits[:COMPARED]),
+            similarity=max(known) if is_known else None,
         )
-        if signals.similarity is not None and not is_about(signals):
-            told = sorted(zip(share, sections, strict=True), key=lambda one: -one[0])
-            closer = [place for _, place in told if place[1].body][:CLOSER]
-            if self._sections:
-                similarity = self._sections.similarity(sought.text, closer, patient=True)
-                signals = replace(
-                    signals, similarity=max([signals.similarity, *(similarity or ())])
-                )
         return hits, signals
-
-    def _similarity(self, text: str, hits: list[Hit]) -> float | None:
-        embedder, vectors = self.search.embedder, self.index.vectors()
-        if embedder is None or vectors is None or vectors.model != embedder.model:
-            return None
-        numbers = [number for hit in hits if (number := self.index.number(hit.page)) is not None]
-        near = vectors.of(embedder.embed([text])[0], numbers)
-        if len(near) < len(numbers):
-            return None  # words alone decide about a page that has just changed
-        return max((float(of_page.max()) for of_page in near.values()), default=None)
 
     def _is_here(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
         """Does the reader's page give the words that the question lacks? "How do I undo this?" """
@@ -259,5 +230,104 @@ class Grounding:
         return here is not None and here.path == page.path
 
 
-def _stems(page: Page, section: Section) -> frozenset[str]:
-    return stem_set(page.title) | stem_set(" ".join(section.path)) | stem_set(section.text)
+def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> list[Excerpt]:
+    """What of pages stands in front of a question.
+
+    Args:
+        hits: pages with their passages.
+        sizes: tokens of each section of each page.
+        budget: the most tokens of all of them together.
+    """
+    packing = [_Packing(hit.page, of_page) for hit, of_page in zip(hits, sizes, strict=True)]
+    of_page = {id(hit.page): one for hit, one in zip(hits, packing, strict=True)}
+    ranked = [found for found in best_passages(hits) if found.passage.text.strip()]
+    left = budget
+
+    def take(one: _Packing, numbers: Collection[int]) -> None:
+        nonlocal left
+        cost = one.cost(numbers)
+        if cost <= left:
+            one.take(numbers)
+            left -= cost
+
+    for found in ranked[:FIRST]:
+        one = of_page[id(found.page)]
+        take(one, one.number(found.passage))
+    if ranked and not any(one.chosen for one in packing):
+        one = of_page[id(ranked[0].page)]
+        one.take(one.number(ranked[0].passage))  # the room for the answer has some slack
+        left = 0
+    for found in ranked[:FIRST]:
+        one = of_page[id(found.page)]
+        if one.chosen:
+            take(one, one.section(found.passage.section))
+    for one in packing:
+        if one.chosen:
+            take(one, range(len(one.passages)))
+    for found in ranked[FIRST:]:
+        one = of_page[id(found.page)]
+        take(one, one.number(found.passage))
+    return [one.excerpt() for one in packing if one.chosen]
+
+
+class _Packing:
+    """What is chosen of one page."""
+
+    def __init__(self, page: Page, sizes: Sequence[int]) -> None:
+        self.page = page
+        self.sizes = sizes
+        self.passages = passages(page)
+        self.chosen: set[int] = set()
+        self._numbers = {id(passage): number for number, passage in enumerate(self.passages)}
+        self._of_section: dict[int, list[int]] = {}
+        for number, passage in enumerate(self.passages):
+            self._of_section.setdefault(passage.section, []).append(number)
+
+    def number(self, passage: Passage) -> list[int]:
+        found = self._numbers.get(id(passage))
+        return [self.passages.index(passage)] if found is None else [found]
+
+    def section(self, number: int) -> list[int]:
+        """The passages of a section."""
+        return self._of_section[number]
+
+    def cost(self, numbers: Collection[int]) -> int:
+        """Tokens that these would add."""
+        return self._tokens(self.chosen.union(numbers)) - self._tokens(self.chosen)
+
+    def take(self, numbers: Collection[int]) -> None:
+        self.chosen.update(numbers)
+
+    def excerpt(self) -> Excerpt:
+        whole = len(self.chosen) == len(self.passages)
+        sections = self.page.sections if whole else parts(self.page, self.chosen)
+        tokens = sum(self.sizes) if whole else self._tokens(self.chosen)
+        return Excerpt(self.page, sections, tokens)
+
+    def _tokens(self, chosen: Collection[int]) -> int:
+        if not chosen:
+            return 0
+        total = 0.0 if len(chosen) == len(self.passages) else AROUND
+        for number, inside in self._of_section.items():
+            kept = [one for one in inside if one in chosen]
+            if not kept or number >= len(self.sizes):
+                continue
+            if len(kept) == len(inside):
+                total += self.sizes[number]
+                continue
+            text = self.page.sections[number].text
+            per = self.sizes[number] / max(1, len(text))
+            own = sum(len(self.passages[one].text) for one in kept)
+            heading = len(self.page.sections[number].heading) + 4
+            total += per * (own + heading) + LEFT_OUT * (len(kept) + 1)
+        return round(total)
+
+
+def _focus(ranked: Sequence[Found], excerpts: Sequence[Excerpt]) -> Section | None:
+    """The best passage with text that stands in the excerpts."""
+    texts = {part.page.url: part.text for part in excerpts}
+    for found in ranked:
+        text = found.passage.text
+        if text.strip() and text in texts.get(found.page.url, ""):
+            return as_section(found.page, found.passage)
+    return None

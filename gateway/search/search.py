@@ -17,7 +17,7 @@ from gateway.search.asked import asked
 from gateway.search.embed import Embedder
 from gateway.search.glossary import readings
 from gateway.search.index import WEIGHTING, Index
-from gateway.search.passages import Passage, passages
+from gateway.search.passages import Passage, passages, said
 from gateway.search.remembered import Remembered
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
@@ -78,6 +78,20 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Why:
+    """Why a page was found."""
+
+    place: int
+    """By its text alone, from 1; answered questions and the reader's page may move it."""
+    words: float
+    """The share of the question's words, as a part of the page's score."""
+    meaning: float | None
+    """How like the question its nearest passages are; None without vectors."""
+    headings: float
+    """What it gained by its headings."""
+
+
+@dataclass(frozen=True)
 class Hit:
     """A page that was found."""
 
@@ -87,6 +101,8 @@ class Hit:
     another page has tells how much less likely it is."""
     passages: tuple[Found, ...] = ()
     """Its best passages, best first."""
+    why: Why | None = None
+    """None for a page that neither words nor meaning found."""
 
 
 def best_passages(hits: Iterable[Hit]) -> list[Found]:
@@ -107,6 +123,17 @@ class _Ranking(NamedTuple):
     """Best first: number and score."""
     compared: dict[int, _Compared]
     """Of the first of them."""
+    words: Mapping[int, float]
+    meaning: Mapping[int, float]
+    headings: Mapping[int, float]
+
+    def why(self, number: int | None) -> Why | None:
+        places = (place for place, (other, _) in enumerate(self.pages, 1) if other == number)
+        place = next(places, None)
+        if number is None or place is None:
+            return None
+        words, headings = self.words.get(number, 0.0), self.headings.get(number, 0.0)
+        return Why(place, words, self.meaning.get(number), headings)
 
 
 @dataclass(frozen=True)
@@ -199,6 +226,25 @@ class Search:
                 hits = [Hit(current, hits[0].score if hits else LEAST), *others]
             return self._with_passages(hits[:limit], sought, vector, ranking)
 
+    def of(self, sought: Sought, pages: Sequence[Page]) -> list[Hit]:
+        """These pages with their best passages, in this order; they need not be of the index."""
+        vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
+        hits = []
+        with self.index.snapshot():
+            for page in pages:
+                number = self.index.number(page)
+                if number is not None:
+                    near = {}
+                    if vector is not None:
+                        near = self._similarities(vector, [number], [number])
+                    (compared,) = self._compared(
+                        {number: 0.0}, [sought.words], sought.idf, near
+                    ).values()
+                else:
+                    compared = _by_words(page, sought)
+                hits.append(_with_passages(Hit(page, float(compared.score.max())), compared))
+        return hits
+
     def ranked(
         self, sought: Sought, vector: Floats | None, within: Collection[int] | None = None
     ) -> list[tuple[int, float]]:
@@ -215,11 +261,11 @@ class Search:
         self, sought: Sought, vector: Floats | None, within: Collection[int] | None
     ) -> _Ranking:
         others = readings(sought.words, self.index.meanings(sought.text))
-        said = [sought.words, *others]
+        wordings = [sought.words, *others]
         idf = sought.idf
-        if unknown := {stem for reading in said for stem in reading} - idf.keys():
+        if unknown := {stem for reading in wordings for stem in reading} - idf.keys():
             idf = {**idf, **self.index.idf(unknown)}
-        share = self._share(said, idf, within)
+        share = self._share(wordings, idf, within)
         near = self._similarities(vector, share, within) if vector is not None else {}
         like = {number: nearest_of(of_page) for number, of_page in near.items()}
         # A page whose vectors are not there yet is taken to be like the others with its words.
@@ -230,22 +276,22 @@ class Search:
             for number in dict.fromkeys([*share, *like])
         }
         found = sorted(scores.items(), key=_best_first)
-        headed = [
-            (number, score + _headed(heading_share(self.index.page(number), sought.idf)))
-            for number, score in found[:HEADED]
-        ]
-        first = dict([*headed, *found[HEADED:COMPARED]])
-        compared = self._compared(first, said, idf, near)
+        headings = {
+            number: _headed(heading_share(self.index.page(number), sought.idf))
+            for number, _ in found[:HEADED]
+        }
+        first = {number: score + headings.get(number, 0.0) for number, score in found[:COMPARED]}
+        compared = self._compared(first, wordings, idf, near)
         best = [(number, float(of_page.score.max())) for number, of_page in compared.items()]
         best.sort(key=_best_first)
         least = best[-1][1] if best else 0.0
         rest = [(number, min(score, least)) for number, score in found[COMPARED:]]
-        return _Ranking([*best, *rest], compared)
+        return _Ranking([*best, *rest], compared, share, like, headings)
 
     def _compared(
         self,
         pages: Mapping[int, float],
-        said: Sequence[Mapping[str, float]],
+        wordings: Sequence[Mapping[str, float]],
         idf: Mapping[str, float],
         near: Mapping[int, Floats],
     ) -> dict[int, _Compared]:
@@ -255,7 +301,7 @@ class Search:
         half of what its page has.
         """
         share: dict[int, Floats] = {}
-        for place, reading in enumerate(said):
+        for place, reading in enumerate(wordings):
             weights = {stem: weight * idf[stem] for stem, weight in reading.items()}
             total = fsum(weights.values()) or 1.0
             counts = (READING if place else 1.0) / total
@@ -289,7 +335,13 @@ class Search:
         if missing:  # remembered, or the page that the reader is on
             near = self._similarities(vector, missing, missing.keys()) if vector is not None else {}
             compared = {**compared, **self._compared(missing, [sought.words], sought.idf, near)}
-        return [_with_passages(hit, compared.get(numbers[id(hit)] or 0)) for hit in hits]
+        return [
+            _with_passages(
+                replace(hit, why=ranking.why(number)), compared.get(number) if number else None
+            )
+            for hit in hits
+            for number in [numbers[id(hit)]]
+        ]
 
     def _share(
         self,
@@ -323,6 +375,17 @@ class Search:
             if within is None or number in within
         }
         return found | vectors.of(vector, [number for number in numbers if number not in found])
+
+
+def _by_words(page: Page, sought: Sought) -> _Compared:
+    """The passages of a page that no index has."""
+    weights = {stem: weight * sought.idf[stem] for stem, weight in sought.words.items()}
+    total = fsum(weights.values()) or 1.0
+    share = np.array(
+        [fsum(weights[stem] for stem in words & weights.keys()) / total for words in said(page)],
+        np.float32,
+    )
+    return _Compared(np.maximum(LEXICAL * share, LEAST), share, None)
 
 
 def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:

@@ -1,8 +1,9 @@
 """What an answer rests on, and what of it is quoted."""
 
 from gateway.grounding.cite import QUOTE, Citations, quoted
-from gateway.grounding.excerpt import CUT, Excerpt, excerpt, pieces
+from gateway.grounding.excerpt import GAP, Excerpt, parts
 from gateway.grounding.support import Support
+from gateway.search.passages import passages
 from gateway.wiki.page import Page
 from tests.gateway.conftest import page
 
@@ -82,12 +83,9 @@ def test_a_long_section_is_quoted_between_its_blocks() -> None:
 def test_what_we_added_to_a_part_of_a_table_is_not_quoted() -> None:
     rows = "\n".join(f"| setting {n} | value {n} |" for n in range(400))
     table = page("t.md", f"# T\n\n| name | value |\n|---|---|\n{rows}")
-    sizes = [len(section.text) // 4 for section in table.sections]
-    parts = pieces(table, sizes, 300)
-    counts = [len(part.section.text) // 4 for part in parts]
-    read = excerpt(table, parts, counts, 300, "setting 300", {"set": 1.0, "300": 5.0})
-    section = next(section for section in read.sections if "setting 300 " in section.text)
+    place = next(n for n, one in enumerate(passages(table)) if "setting 300 " in one.text)
+    (section,) = parts(table, {place, place + 1})
     assert section.text.count("| name | value |") >= 1
-    assert CUT not in quoted(section, table)
+    assert GAP not in quoted(section, table)
     for block in quoted(section, table).removesuffix("…").split("\n\n"):
         assert plain(block) in plain(table.text)

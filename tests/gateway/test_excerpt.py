@@ -1,24 +1,15 @@
 """What of a page stands in front of a question."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.grounding.excerpt import (
-    CUT,
-    FOCUS,
-    LATER,
-    Excerpt,
-    beginning,
-    excerpt,
-    focus,
-    pieces,
-    spoken,
-    whole,
-)
-from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stems
+from gateway.grounding.excerpt import FOCUS, GAP, Excerpt, as_section, beginning, parts, spoken
+from gateway.grounding.ground import pack
+from gateway.search.passages import passages
+from gateway.search.search import Found, Hit
+from gateway.wiki.page import Page
 from tests.gateway.conftest import page
 
 PAGE = page(
@@ -26,19 +17,30 @@ PAGE = page(
     "# Manual\n\nAbout everything.\n\n## Fruit\n\nGrows.\n\n### Apples\n\nRed and round apples.\n\n"
     "### Pears\n\nYellow pears.\n\n## Tools\n\nMade.\n\n### Hammers\n\nHeavy hammers hit.",
 )
+OPTIONS = page(
+    "o.md",
+    "## Options\n\n"
+    + "\n\n".join(f"**`--option-{n}`**\n\nDoes the thing of number {n}." for n in range(9)),
+)
 
 
-def lengths(sections: Iterable[Section]) -> list[int]:
+def sizes(read: Page) -> list[int]:
     """A token for each four characters."""
-    return [len(section.text + "\n\n") // 4 + 1 for section in sections]
+    return [len(section.text + "\n\n") // 4 + 1 for section in read.sections]
 
 
-def take(read: Page, budget: int, question: str) -> Excerpt:
-    if part := whole(read, lengths(read.sections), budget):
-        return part
-    parts = pieces(read, lengths(read.sections), budget)
-    sizes = lengths(part.section for part in parts)
-    return excerpt(read, parts, sizes, budget, question, dict.fromkeys(stems(question), 1.0))
+def take(budget: int, *wanted: tuple[Page, Sequence[int]]) -> list[Excerpt]:
+    """Pages, the passages of each in the order of their scores; the first page is the best."""
+    hits = []
+    for place, (read, order) in enumerate(wanted):
+        cut = passages(read)
+        rest = [n for n in range(len(cut)) if n not in order]
+        found = tuple(
+            Found(read, cut[n], 2.0 - place / 100 - rank, 1.0, None)
+            for rank, n in enumerate([*order, *rest])
+        )
+        hits.append(Hit(read, 2.0 - place / 100, found))
+    return pack(hits, [sizes(hit.page) for hit in hits], budget)
 
 
 def headings(part: Excerpt) -> list[str]:
@@ -46,132 +48,83 @@ def headings(part: Excerpt) -> list[str]:
 
 
 def test_a_page_that_fits_stands_whole() -> None:
-    part = take(PAGE, 1000, "hammers")
+    (part,) = take(1000, (PAGE, [5]))
     assert part.is_whole
     assert part.text == PAGE.text
-    assert part.tokens == sum(lengths(PAGE.sections))
+    assert part.tokens == sum(sizes(PAGE))
 
 
-def test_a_page_that_fits_exactly_is_whole_and_one_token_less_is_not() -> None:
-    assert take(PAGE, sum(lengths(PAGE.sections)), "hammers").is_whole
-    assert not take(PAGE, sum(lengths(PAGE.sections)) - 1, "hammers").is_whole
+def test_the_best_passages_are_chosen_and_stand_in_page_order() -> None:
+    (part,) = take(sum(sizes(PAGE)[2:4]) + 14, (PAGE, [3, 2]))
+    assert headings(part) == ["Apples", "Pears"]
+    assert part.text.startswith("(Fruit)\n\n### Apples")
 
 
-def test_the_best_sections_are_chosen_and_stand_in_page_order() -> None:
-    best = take(PAGE, 22, "heavy hammers and red apples")
-    assert headings(best) == ["Apples", "Hammers"]
-    assert best.tokens <= 22
-
-
-def test_a_section_out_of_its_place_keeps_the_headings_above_it() -> None:
-    text = take(PAGE, 22, "heavy hammers and red apples").text
-    assert text == (
-        "(Fruit)\n\n### Apples\n\nRed and round apples.\n\n"
-        "(Tools)\n\n### Hammers\n\nHeavy hammers hit."
+def test_a_part_of_a_section_has_its_heading_and_says_what_is_left_out() -> None:
+    (section,) = parts(OPTIONS, {2, 3, 7})
+    assert section.heading == "Options"
+    assert section.text == (
+        f"## Options\n\n{GAP}\n\n**`--option-2`**\n\nDoes the thing of number 2.\n\n"
+        f"**`--option-3`**\n\nDoes the thing of number 3.\n\n{GAP}\n\n"
+        f"**`--option-7`**\n\nDoes the thing of number 7.\n\n{GAP}"
     )
+    assert GAP not in spoken(section).split("\n\n")[0]
+    assert not spoken(section).endswith(GAP)
 
 
-def test_headings_that_stand_there_already_are_not_repeated() -> None:
-    part = Excerpt(PAGE, tuple(s for s in PAGE.sections if "Fruit" in s.path), 1)
-    assert headings(part) == ["Fruit", "Apples", "Pears"]
-    assert "(" not in part.text
+def test_a_later_part_of_a_definition_has_its_term() -> None:
+    text = "\n\n".join(" ".join(f"w{n}" for n in range(90)) for _ in range(3))
+    read = page("a.md", f"# T\n\n**port**\n\n{text}")
+    (section,) = parts(read, {1})
+    assert section.text.startswith(f"# T\n\n{GAP}\n\n**port**\n\nw0 ")
 
 
-LONG = page("a.md", "## Long\n\n" + "\n\n".join(f"Paragraph x{n} is here." for n in range(200)))
+def test_all_passages_of_a_section_are_the_section() -> None:
+    assert parts(OPTIONS, set(range(9))) == OPTIONS.sections
+    assert parts(PAGE, {2}) == (PAGE.sections[2],)
 
 
-def test_a_section_larger_than_the_budget_is_cut_between_paragraphs_and_says_so() -> None:
-    part = take(LONG, 200, "paragraph")
-    section = part.sections[0]
-    assert section.text.startswith("## Long\n\nParagraph x0 is here.\n\nParagraph x1")
-    assert section.text.endswith(f"is here.\n\n{CUT}")
-    assert not part.is_whole
-    assert 100 < part.tokens <= 200
+def test_pages_share_the_budget_by_their_best_passages() -> None:
+    one, other = take(60, (OPTIONS, [4]), (PAGE, [2]))
+    assert "--option-4" in one.text
+    assert "Red and round" in other.text
+    assert one.tokens + other.tokens <= 60
 
 
-def test_of_a_section_that_is_too_long_the_part_that_answers_is_read() -> None:
-    part = take(LONG, 200, "what is x150?")
-    assert "Paragraph x150 is here." in part.text
-    for section in part.sections:
-        assert section.text.startswith(f"## Long\n\n{LATER}\n\nParagraph x")
-        assert section.anchor == "long"
-        assert spoken(section).startswith("Paragraph x")
-        assert spoken(section).endswith("is here.")
+def test_what_is_left_fills_up_the_sections_and_pages_that_answer() -> None:
+    (first,) = take(sum(sizes(PAGE)), (PAGE, [2]))
+    assert first.is_whole
+    both = take(sum(sizes(OPTIONS)) + sum(sizes(PAGE)) - 5, (OPTIONS, [4]), (PAGE, [2]))
+    assert [part.is_whole for part in both].count(True) == 1
 
 
-def test_parts_that_follow_each_other_are_one_again() -> None:
-    sections = take(LONG, 400, "which paragraph is x150?").sections
-    (section,) = (section for section in sections if "x150 " in section.text)
-    assert section.text.count(LATER) == section.text.count(CUT) == 1
-    said = [int(text.split()[1][1:]) for text in spoken(section).split("\n\n")]
-    assert said == list(range(said[0], said[0] + len(said)))
-    assert 150 in said
-    assert len(said) > 30
+def test_the_best_passage_stands_there_even_where_it_is_too_long() -> None:
+    (part,) = take(3, (PAGE, [5]))
+    assert headings(part) == ["Hammers"]
 
 
-def test_a_paragraph_larger_than_the_budget_is_cut_within() -> None:
-    part = take(page("a.md", "word " * 5000), 200, "word")
-    assert part.text.startswith("word word")
-    assert CUT in part.text
-    assert len(part.text) / 4 <= 200
-
-
-def test_one_huge_page_without_headings_is_read_where_it_answers() -> None:
-    text = "\n\n".join(f"Item {n} is about topic{n}. " * 5 for n in range(3000))
-    part = take(page("a.md", text), 1000, "what about topic2345?")
-    assert "topic2345." in part.text
-    assert part.tokens <= 1000
-
-
-def test_a_whole_section_is_preferred_to_none_however_small_the_budget() -> None:
-    assert take(PAGE, 1, "hammers").sections
-
-
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(
-    st.lists(st.integers(0, 400), min_size=1, max_size=8),
-    st.integers(100, 1000),
-    st.sampled_from(["apples", "pears", "the", "apples pears zebras"]),
+    chosen=st.sets(st.integers(0, 8), min_size=1),
+    order=st.permutations(range(9)),
+    budget=st.integers(40, 300),
 )
-def test_an_excerpt_is_never_over_its_budget_and_never_empty(
-    sizes: list[int], budget: int, question: str
+def test_an_excerpt_is_of_the_page_and_within_the_budget(
+    chosen: set[int], order: list[int], budget: int
 ) -> None:
-    words = ("apples", "pears", "plums")
-    read = page(
-        "a.md",
-        "\n\n".join(
-            f"## {n}\n\n" + f"{words[n % 3]} more.\n\n" * size for n, size in enumerate(sizes)
-        ),
-    )
-    part = take(read, budget, question)
-    assert part.sections
+    text = "\n\n".join(section.text for section in parts(OPTIONS, chosen))
+    kept = [block for block in text.split("\n\n") if block != GAP]
+    assert all(block in OPTIONS.text for block in kept)
+    assert all(f"number {n}." in text for n in chosen)
+    (part,) = take(budget, (OPTIONS, order))
     assert part.tokens <= budget
-    assert sum(len(s.text) for s in part.sections) / 4 <= budget
-    order = [s.anchor for s in read.sections]
-    assert sorted(order.index(s.anchor) for s in part.sections) == [
-        order.index(s.anchor) for s in part.sections
-    ]
+    assert len(part.text) / 4 <= budget + 5
 
 
-def test_a_question_of_no_content_takes_the_page_from_its_beginning() -> None:
-    assert headings(take(PAGE, 16, "what is this?"))[:1] == ["Manual"]
-
-
-def test_the_focus_is_the_section_that_fits_the_question_best() -> None:
-    part = Excerpt(PAGE, PAGE.sections, 1)
-    best = focus([part], "which hammers?", {"hammer": 1.0})
-    assert best is not None
-    assert best.heading == "Hammers"
-
-
-def test_a_heading_without_text_is_no_focus() -> None:
-    read = page("a.md", "# Hammers\n\n## Sub\n\nsomething else")
-    best = focus([Excerpt(read, read.sections, 1)], "which hammers?", {"hammer": 1.0})
-    assert best is not None
-    assert best.heading == "Sub"
-    bare = page("a.md", "# Only\n\n## Headings")
-    assert focus([Excerpt(bare, bare.sections, 1)], "headings", {"head": 1.0}) is None
-    assert focus([], "headings", {"head": 1.0}) is None
+def test_a_passage_is_a_section_below_its_heading() -> None:
+    section = as_section(OPTIONS, passages(OPTIONS)[4])
+    assert section.path == ("Options",)
+    assert section.text == "## Options\n\n**`--option-4`**\n\nDoes the thing of number 4."
 
 
 def test_the_beginning_leaves_the_heading_out_and_ends_between_paragraphs() -> None:

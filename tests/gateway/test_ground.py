@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from gateway.grounding.ground import WORTHWHILE, Grounding, Grounds
+from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.prompt import render
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, writing
@@ -107,11 +107,6 @@ def test_no_more_pages_than_allowed(wiki: Index) -> None:
     assert len(ground(wiki, "backup of the server", max_pages=1).excerpts) == 1
 
 
-def test_a_page_that_fits_much_worse_is_not_read(wiki: Index) -> None:
-    asked = "Change the port in the settings of the server"
-    assert paths(ground(wiki, asked, max_pages=3)) == ["ports.md"]
-
-
 @pytest.mark.parametrize("budget", [200, 320, 500, 1000, 5000])
 @pytest.mark.parametrize("question", ["topic7 of zebras", "backup of the server"])
 def test_the_budget_is_kept(wiki: Index, budget: int, question: str) -> None:
@@ -139,11 +134,6 @@ def test_a_page_beyond_the_budget_stands_whole_where_the_engine_has_read_it_ahea
     assert part.page == long
     assert (part.is_whole, grounds.is_warm) == (whole, whole)
     assert whole or part.tokens <= 500
-
-
-def test_leftovers_are_not_filled_with_crumbs(wiki: Index) -> None:
-    grounds = ground(wiki, "backup of the server", WORTHWHILE, max_pages=2)
-    assert len(grounds.excerpts) == 1
 
 
 def test_a_page_is_counted_once_and_again_when_it_has_changed(indexed: Make) -> None:
@@ -252,7 +242,8 @@ def test_the_section_is_found_by_what_it_means_too(indexed: Make, embedder: Embe
     assert whole.focus.heading == "Counterfeit notes"
     part = asyncio.run(grounding.ground(question, 30, 1))
     assert [section.heading for section in part.excerpts[0].sections] == ["Counterfeit notes"]
-    assert part.focus == part.excerpts[0].sections[0]
+    assert part.focus is not None
+    assert part.focus.text == part.excerpts[0].sections[0].text
 
 
 async def test_a_page_that_many_ask_for_at_once_is_counted_once(wiki: Index) -> None:

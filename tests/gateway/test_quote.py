@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from gateway.engine import Engine
-from gateway.grounding.excerpt import CUT
+from gateway.grounding.excerpt import GAP
 from gateway.grounding.quote import grammar
 from gateway.grounding.sentences import units
 from gateway.wiki.page import Section
@@ -97,9 +97,9 @@ async def test_the_engine_says_nothing_but_the_sections_own_sentences(
 
 def test_the_note_of_a_shortened_section_and_a_row_of_arrows_are_not_quoted() -> None:
     arrows = "[←](back.md) | [→](on.md)"
-    section = Section("S", "s", ("S",), f"## S\n\nA sentence.\n\n{arrows}\n\n{CUT}")
+    section = Section("S", "s", ("S",), f"## S\n\nA sentence.\n\n{arrows}\n\n{GAP}")
     rules = grammar(section)
-    assert "goes on" not in rules
+    assert "…" not in rules
     assert rules.startswith("root ::= u0\n")
 
 
