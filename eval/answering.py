@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 
 from gateway.engine import Engine
-from gateway.grounding import prompt, quote
+from gateway.grounding import prompt
 from gateway.grounding.confidence import mean_logprob
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.support import Idf, SentenceGate, Support
-from gateway.wiki.page import Page, Section
+from gateway.wiki.page import Page
 
 SUPPORT = 0.6  # what the gateway asks of a sentence unless it is told otherwise
 
@@ -36,12 +36,10 @@ async def answer(
     engine: Engine,
     excerpts: Sequence[Excerpt],
     question: str,
-    section: Section,
     idf: Idf,
-    quoting: bool,
     max_tokens: int = 80,
 ) -> Said:
-    """Ask `question` with these pages in front; quotations are from `section`.
+    """Ask `question` with these pages in front.
 
     Raises:
         httpx.HTTPError, AskdocsError: the engine is away.
@@ -54,15 +52,13 @@ async def answer(
         "logprobs": True,
         "top_logprobs": 1,
     }
-    if quoting:
-        request |= await engine.constraint(quote.grammar(section))
     async with httpx.AsyncClient(timeout=600) as http:
         reply = await http.post(f"{engine.url}/chat/completions", json=request)
     reply.raise_for_status()
     choice = reply.json()["choices"][0]
     raw = choice["message"]["content"] or ""
     support = Support(excerpts, question, idf)
-    gate = SentenceGate(support, SUPPORT, quoting)
+    gate = SentenceGate(support, SUPPORT)
     gate.feed(raw)
     gate.close(cut=choice["finish_reason"] == "length")
     rests_on = None if gate.refused else support.best_section(gate.passed)

@@ -110,7 +110,6 @@ class Asking:
     engine: Engine
     limit: int
     """Questions of each kind."""
-    quoting: bool
 
 
 async def gather(
@@ -150,15 +149,13 @@ def _found(grounding: Grounding, kind: str, question: str, gold: frozenset[str])
 async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozenset[str]) -> Case:
     """The case with what the model says to it; unchanged where it is refused unread."""
     grounds = await grounding.ground(case.question, BUDGET, 1)
-    if grounds.focus is None:
+    if not grounds.excerpts:
         return case
     said = await answer(
         asking.engine,
         grounds.excerpts,
         case.question,
-        grounds.focus,
         grounding.index.idf,
-        asking.quoting,
     )
     signals = replace(case.signals, logprob=said.logprob)
     right = said.page is not None and _stem(said.page.path) in gold
@@ -279,7 +276,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fit", action="store_true", help="print the constants")
     parser.add_argument("--engine", metavar="URL", help="base URL of an engine that answers")
     parser.add_argument("--limit", type=int, default=20, help="questions of each kind it answers")
-    parser.add_argument("--write", action="store_true", help="let it write, not quote")
     options = parser.parse_args(arguments)
     try:
         print(asyncio.run(_run(options)))
@@ -294,7 +290,7 @@ async def _run(options: argparse.Namespace) -> str:
     embedder = None if options.words_only else load()
     asking = None
     if options.engine:
-        asking = Asking(Engine(options.engine), options.limit, not options.write)
+        asking = Asking(Engine(options.engine), options.limit)
     try:
         cases = await gather(wikis, embedder, asking)
     finally:

@@ -22,7 +22,7 @@ import httpx
 
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
-from gateway.grounding import prompt, quote
+from gateway.grounding import prompt
 from gateway.grounding.excerpt import Excerpt
 from gateway.sources import folder
 from gateway.wiki.page import Page, Section
@@ -55,7 +55,7 @@ class Pair:
         return self.second.seconds / self.first.seconds
 
 
-async def measure(url: str, pages: Sequence[Page], tokens: int, quoting: bool) -> list[Pair]:
+async def measure(url: str, pages: Sequence[Page], tokens: int) -> list[Pair]:
     """Ask twice about each of `pages`.
 
     Raises:
@@ -75,8 +75,8 @@ async def measure(url: str, pages: Sequence[Page], tokens: int, quoting: bool) -
             pairs.append(
                 Pair(
                     page.title,
-                    await _ask(engine, excerpt, first, quoting),
-                    await _ask(engine, excerpt, second, quoting),
+                    await _ask(engine, excerpt, first),
+                    await _ask(engine, excerpt, second),
                 )
             )
         return pairs
@@ -116,7 +116,7 @@ async def long_pages(docs: Path, url: str, tokens: int, count: int) -> list[Page
     )
 
 
-async def _ask(engine: Engine, excerpt: Excerpt, section: Section, quoting: bool) -> Asked:
+async def _ask(engine: Engine, excerpt: Excerpt, section: Section) -> Asked:
     messages = prompt.render([excerpt], section.heading)
     body: dict[str, Any] = {
         "model": (await engine.model()).id,
@@ -125,7 +125,6 @@ async def _ask(engine: Engine, excerpt: Excerpt, section: Section, quoting: bool
         "temperature": 0,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **(await engine.constraint(quote.grammar(section)) if quoting else {}),
     }
     first = None
     usage: dict[str, Any] = {}
@@ -153,7 +152,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of Markdown")
     parser.add_argument("--tokens", type=int, default=4000, help="tokens of a page")
     parser.add_argument("--pages", type=int, default=5, help="how many")
-    parser.add_argument("--quote", action="store_true", help="bind answers to quotations")
     parser.add_argument("--most", type=float, default=MOST, help="largest median ratio")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
@@ -178,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _measured(options: argparse.Namespace) -> list[Pair]:
     pages = await long_pages(options.docs, options.engine_url, options.tokens, options.pages)
-    return await measure(options.engine_url, pages, options.tokens, options.quote)
+    return await measure(options.engine_url, pages, options.tokens)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from gateway.config import GatewaySettings
 from gateway.engine import estimates
 from gateway.errors import AskdocsError
 from gateway.fleet import Served
-from gateway.grounding.excerpt import FOCUS
 from gateway.grounding.ground import Count, Grounding, Grounds
 from gateway.grounding.neutral import neutral
 from gateway.grounding.prompt import NUMBER
@@ -47,7 +46,7 @@ class Chat:
     def bound(self, budget: TokenBudget) -> TokenBudget:
         """The budget of a request when the pages are in front of it, too: an upper bound."""
         pages = max(self._settings.page_budget, self._settings.warm_page)
-        return budget._replace(prompt=budget.prompt + pages + FRAME + FOCUS)
+        return budget._replace(prompt=budget.prompt + pages + FRAME)
 
     def is_extractive(self, plan: Plan) -> bool:
         """Is the answer passages alone? Not where it is to be JSON, nor by a version that was

@@ -334,23 +334,6 @@ class Engine:
             sums[name] = sums.get(name, 0) + float(value)
         return sums
 
-    async def constraint(self, grammar: str) -> dict[str, Any]:
-        """The fields of a request that bind the answer to a GBNF grammar.
-
-        Empty for an empty grammar, and for an engine that has no grammars.
-
-        Raises:
-            httpx.HTTPError: the engine is away.
-        """
-        if not grammar:
-            return {}
-        kind = await self.kind()
-        if kind == "llama.cpp":
-            return {"grammar": grammar}
-        if kind == "vllm":
-            return {"structured_outputs": {"grammar": grammar}}
-        return {}
-
     def telling(self) -> dict[str, Any]:
         """The fields of a streamed request that let the engine state its usage in every chunk.
 

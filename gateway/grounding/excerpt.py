@@ -4,15 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.search.passages import Passage, passages
-from gateway.wiki import blocks
 from gateway.wiki.page import Page, Section
 
-FOCUS = 900  # characters, some 250 tokens: half a second of reading on two cores
-# Beside pages of more than LONG tokens it is shorter: what stands beside the question is read anew
-# for each, and 900 characters took 7 % as long as a page of 4,000 tokens. 100 are as good where
-# answers are quoted, and lose .06 of F1 where a small model writes (docs/results.md).
-LONG = 2500
-SHORT_FOCUS = 100
 # Stands where something of a section was left out.
 GAP = "[…]"
 
@@ -73,12 +66,6 @@ def parts(page: Page, chosen: Collection[int]) -> tuple[Section, ...]:
     return tuple(found)
 
 
-def as_section(page: Page, passage: Passage) -> Section:
-    """The passage as a section of its own, below its heading."""
-    section = page.sections[passage.section]
-    return replace(section, anchor=passage.anchor, text=_under(section, passage.text))
-
-
 def _part(
     section: Section,
     inside: Sequence[tuple[int, Passage]],
@@ -106,14 +93,6 @@ def _has_term(passage: Passage) -> bool:
 def _under(section: Section, text: str) -> str:
     heading = section.text.rstrip().removesuffix(section.body).strip() if section.heading else ""
     return f"{heading}\n\n{text}" if heading else text
-
-
-def beginning(section: Section, tokens: int = 0) -> str:
-    """The section's text without its heading, as far as it is repeated beside a question.
-
-    `tokens` are those of the pages in front of the question.
-    """
-    return blocks.beginning(spoken(section), SHORT_FOCUS if tokens > LONG else FOCUS)
 
 
 def spoken(section: Section) -> str:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from gateway import threads
 from gateway.grounding.confidence import Signals, is_about
-from gateway.grounding.excerpt import Excerpt, as_section, parts
+from gateway.grounding.excerpt import Excerpt, parts
 from gateway.grounding.neutral import neutral
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.passages import Passage, passages
 from gateway.search.search import Found, Hit, Search, Sought, best_passages, heading_share
 from gateway.wiki.asking import asked_stems
-from gateway.wiki.page import Page, Section
+from gateway.wiki.page import Page
 from gateway.wiki.words import is_unspaced
 
 # The tokens of each text, by the tokenizer of the model that is to read them.
@@ -48,8 +48,6 @@ class Grounds:
     """The question, with those before it that it goes on from."""
     is_warm: bool = False
     """The engine has read all of it ahead."""
-    focus: Section | None = None
-    """The passage that fits the question best, below its heading; None where none has text."""
 
     @property
     def tokens(self) -> int:
@@ -121,9 +119,7 @@ class Grounding:
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
-        return Grounds(
-            tuple(chosen), best, signals, sought, is_warm, _focus(looked.passages, chosen)
-        )
+        return Grounds(tuple(chosen), best, signals, sought, is_warm)
 
     async def fit(
         self, pages: Sequence[Page], budget: int, sought: str, count: Count | None = None
@@ -136,11 +132,6 @@ class Grounding:
         fitted = await self._packed(hits, budget, count)
         order = {page.url: place for place, page in enumerate(pages)}
         return sorted(fitted, key=lambda part: order[part.page.url])
-
-    def focus(self, excerpts: Sequence[Excerpt], sought: str) -> Section | None:
-        """The passage of the excerpts that fits what is sought best, below its heading."""
-        hits = self.search.of(self.search.sought(sought), [part.page for part in excerpts])
-        return _focus(best_passages(hits), excerpts)
 
     async def _packed(self, hits: Sequence[Hit], budget: int, count: Count | None) -> list[Excerpt]:
         """The best passages of these pages within `budget` tokens, with all of their sections and
@@ -321,13 +312,3 @@ class _Packing:
             heading = len(self.page.sections[number].heading) + 4
             total += per * (own + heading) + LEFT_OUT * (len(kept) + 1)
         return round(total)
-
-
-def _focus(ranked: Sequence[Found], excerpts: Sequence[Excerpt]) -> Section | None:
-    """The best passage with text that stands in the excerpts."""
-    texts = {part.page.url: part.text for part in excerpts}
-    for found in ranked:
-        text = found.passage.text
-        if text.strip() and text in texts.get(found.page.url, ""):
-            return as_section(found.page, found.passage)
-    return None

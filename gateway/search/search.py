@@ -33,6 +33,8 @@ READING = 0.9
 FEW = 2000
 # Of the three passages of a page that are nearest to the question.
 NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
+# What the share of the words that a passage has counts beside its similarity.
+OF_PASSAGE = 0.5
 # What the page counts beside a passage of it, and the pages whose passages are compared.
 PAGE = 0.5
 COMPARED = 30
@@ -317,7 +319,7 @@ class Search:
             if meaning is not None and len(meaning) != len(of_words):
                 meaning = None
             like = usual if meaning is None else meaning
-            total_of = (LEXICAL * of_words + like + PAGE * score) / (1 + PAGE)
+            total_of = (OF_PASSAGE * of_words + like + PAGE * score) / (1 + PAGE)
             found[number] = _Compared(np.maximum(total_of, LEAST), of_words, meaning)
         return found
 
@@ -385,7 +387,7 @@ def _by_words(page: Page, sought: Sought) -> _Compared:
         [fsum(weights[stem] for stem in words & weights.keys()) / total for words in said(page)],
         np.float32,
     )
-    return _Compared(np.maximum(LEXICAL * share, LEAST), share, None)
+    return _Compared(np.maximum(OF_PASSAGE * share, LEAST), share, None)
 
 
 def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:

@@ -111,20 +111,6 @@ async def test_an_engine_that_is_away_tells_no_reading() -> None:
     await away.close()
 
 
-async def test_a_constraint_binds_the_answer(engine: Engine) -> None:
-    rules = 'root ::= "only this"\n'
-    await engine.count("a")
-    assert await engine.constraint("") == {}
-    asked = {
-        "model": "small",
-        "messages": [{"role": "user", "content": "Write a poem."}],
-        **await engine.constraint(rules),
-    }
-    async with httpx.AsyncClient(timeout=60) as client:
-        reply = await client.post(f"{engine.url}/chat/completions", json=asked)
-    assert reply.json()["choices"][0]["message"]["content"] == "only this"
-
-
 async def test_a_model_that_is_not_served_is_an_error_that_names_the_ones_that_are(
     engine_url: str,
 ) -> None:
@@ -197,7 +183,6 @@ async def test_an_engine_of_another_kind_has_its_tokens_estimated_from_above() -
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), Other)) as server:
         engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
         assert await engine.count("a" * 300) == 100
-        assert await engine.constraint("root ::= u0") == {}
         await engine.close()
 
 

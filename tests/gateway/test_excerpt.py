@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.grounding.excerpt import FOCUS, GAP, Excerpt, as_section, beginning, parts, spoken
+from gateway.grounding.excerpt import GAP, Excerpt, parts, spoken
 from gateway.grounding.ground import pack
 from gateway.search.passages import passages
 from gateway.search.search import Found, Hit
@@ -119,17 +119,3 @@ def test_an_excerpt_is_of_the_page_and_within_the_budget(
     (part,) = take(budget, (OPTIONS, order))
     assert part.tokens <= budget
     assert len(part.text) / 4 <= budget + 5
-
-
-def test_a_passage_is_a_section_below_its_heading() -> None:
-    section = as_section(OPTIONS, passages(OPTIONS)[4])
-    assert section.path == ("Options",)
-    assert section.text == "## Options\n\n**`--option-4`**\n\nDoes the thing of number 4."
-
-
-def test_the_beginning_leaves_the_heading_out_and_ends_between_paragraphs() -> None:
-    long = page("a.md", "## H\n\n" + "\n\n".join(["x" * 100] * 30)).sections[0]
-    text = beginning(long)
-    assert text.startswith("xxx")
-    assert len(text) <= FOCUS
-    assert set(text.split("\n\n")) == {"x" * 100}
