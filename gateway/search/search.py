@@ -231,20 +231,18 @@ class Search:
     def of(self, sought: Sought, pages: Sequence[Page]) -> list[Hit]:
         """These pages with their best passages, in this order; they need not be of the index."""
         vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
-        hits = []
         with self.index.snapshot():
+            ranking = self._ranking(sought, vector, None)
+            scores = dict(ranking.pages)
+            hits = []
             for page in pages:
                 number = self.index.number(page)
-                if number is not None:
-                    near = {}
-                    if vector is not None:
-                        near = self._similarities(vector, [number], [number])
-                    (compared,) = self._compared(
-                        {number: 0.0}, [sought.words], sought.idf, near
-                    ).values()
-                else:
+                if number is None:
                     compared = _by_words(page, sought)
-                hits.append(_with_passages(Hit(page, float(compared.score.max())), compared))
+                    hits.append(_with_passages(Hit(page, float(compared.score.max())), compared))
+                else:
+                    hit = Hit(page, scores.get(number, LEAST))
+                    hits += self._with_passages([hit], sought, vector, ranking)
         return hits
 
     def ranked(

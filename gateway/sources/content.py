@@ -78,6 +78,7 @@ def content(tree: LexborHTMLParser, text: str) -> LexborNode:
         text: the document, as `parse` takes it.
     """
     found = _known(tree) or _guessed(tree, text)
+    _with_name(tree, found)
     for element in found.css(_NOT_CONTENT):
         if element.mem_id != found.mem_id:
             element.decompose()
@@ -87,6 +88,20 @@ def content(tree: LexborHTMLParser, text: str) -> LexborNode:
     for element in list(_ways(found)):  # first all of them: it looks at what stands around links
         element.decompose()
     return found
+
+
+def _with_name(tree: LexborHTMLParser, found: LexborNode) -> None:
+    """Put the NAME of a manual page, which AsciiDoc writes into its header, before the rest: the
+    line that says what the command does."""
+    header = tree.css_first("body > div#header")
+    if header is None or header.css_first("h2") is None or found.first_child is None:
+        return
+    if header.mem_id == found.mem_id or found.tag == "body":
+        return
+    parts = "".join(part.html or "" for part in header.css("h2, div.sectionbody"))
+    named = LexborHTMLParser(f"<div>{parts}</div>").css_first("div")
+    if named is not None:
+        found.first_child.insert_before(named)
 
 
 def _known(tree: LexborHTMLParser) -> LexborNode | None:

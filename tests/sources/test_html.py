@@ -449,3 +449,14 @@ def test_whatever_the_document_it_is_read_or_refused(parts: list[str]) -> None:
 def test_whatever_the_bytes_they_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         read(b"<main><h2>a</h2>" + data)
+
+
+def test_the_name_of_a_manual_page_of_asciidoc_is_its_first_section() -> None:
+    page = read(
+        "<html><head><title>git-clean(1)</title></head><body class='manpage'><div id='header'>"
+        "<h1>git-clean(1) Manual Page</h1><h2>NAME</h2><div class='sectionbody'>"
+        "<p>git-clean - Remove untracked files</p></div></div><div id='content'>"
+        "<div class='sect1'><h2 id='_options'>OPTIONS</h2><p>Some.</p></div></div></body></html>"
+    )
+    assert [section.heading for section in page.sections] == ["NAME", "OPTIONS"]
+    assert page.sections[0].body == "git-clean - Remove untracked files"
