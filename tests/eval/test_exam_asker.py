@@ -148,7 +148,7 @@ async def test_the_oracle_has_the_right_page_in_front_and_cites_it(wiki: Wiki) -
     system, user = body["messages"]
     assert system["content"].startswith(SYSTEM)
     assert PAGES["coffee.md"].partition("\n\n")[2] in system["content"]
-    assert user["content"] == (DESCALE.text)
+    assert user["content"] == DESCALE.text
     assert answer.prompt_pages == answer.found_pages == answer.cited_pages == ("coffee.md",)
 
 

@@ -176,7 +176,7 @@ class Found(Grounding):
         ranked = [hit.page.path for hit in self.search.hits(sought, limit=50)]
         rank = {path: place for place, path in enumerate(ranked)}
         order = sorted(self.pages, key=lambda page: rank.get(page.path, len(rank)))
-        return [Hit(page, 1.0) for page in order], Signals(5, 1.0, 1.0, 1.0, None)
+        return self.search.of(sought, order), Signals(5, 1.0, 1.0, 1.0, None)
 
 
 async def sent(grounding: Found, question: str, options: Options) -> list[Message]:
