@@ -28,6 +28,8 @@ _BOLD = re.compile(r"\s*(?:\*\*[^*\n]+\*\*|\*\*`[^`\n]+`(?:, `[^`\n]+`)*\*\*)[:.
 _MEANING = re.compile(r":[ \t]+\S")
 _ITEM = re.compile(r"(?:[-*+]|\d{1,3}[.)])[ \t]+\S")
 _MARKS = re.compile(r"[*`]+")
+# Bold, too, and no terms: what follows belongs to the text around it.
+_NOTES = frozenset(("note", "tip", "important", "warning", "caution", "example", "info"))
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _of_section(number: int, section: Section) -> Iterator[Passage]:
 def _units(body: str) -> Iterator[_Unit]:
     for block in blocks.blocks(body, promises=False):
         lines = block.split("\n")
-        if len(lines) == 1 and _BOLD.fullmatch(block):
+        if _is_term(block):
             yield _Unit(block, _count(block), is_term=True)
         elif _is_definition(lines):
             yield _Unit(block, _count(block), is_term=True, is_defined=True)
@@ -137,6 +139,12 @@ def _units(body: str) -> Iterator[_Unit]:
             yield from _items(lines)
         else:
             yield from _within(block)
+
+
+def _is_term(block: str) -> bool:
+    if not _BOLD.fullmatch(block):
+        return False
+    return _MARKS.sub("", block).strip(" :.\t").casefold() not in _NOTES
 
 
 def _is_open(unit: _Unit) -> bool:

@@ -390,8 +390,13 @@ def _by_words(page: Page, sought: Sought) -> _Compared:
 
 def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:
     """How like a page is, by its nearest passages; of a shorter page the last counts again."""
-    best = np.sort(similarities)[::-1][: len(weights)]
-    return float(np.pad(best, (0, len(weights) - len(best)), mode="edge") @ weights)
+    count = len(weights)
+    nearest = similarities
+    if len(similarities) > count:
+        nearest = np.partition(similarities, len(similarities) - count)[-count:]
+    best = sorted(nearest.tolist(), reverse=True)
+    best += best[-1:] * (count - len(best))
+    return fsum(weight * near for weight, near in zip(weights.tolist(), best, strict=True))
 
 
 def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:

@@ -56,6 +56,11 @@ def test_terms_one_after_the_other_share_what_follows() -> None:
     assert texts(read) == ["**one**\n\n**two**\n\nBoth.", "**three**\n\nAlone."]
 
 
+def test_the_name_of_a_note_is_no_term() -> None:
+    (only,) = passages(page("a.md", "# T\n\nText.\n\n**Note**\n\nMind it.\n\n**Tip:**\n\nDo it."))
+    assert only.term == ""
+
+
 def test_a_long_definition_keeps_its_term_in_each_part() -> None:
     text = "\n\n".join(" ".join(f"w{n}" for n in range(90)) for _ in range(3))
     read = page("a.md", f"# T\n\n**port**\n\n{text}")
