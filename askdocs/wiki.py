@@ -69,6 +69,11 @@ class Wiki:
         if self.spec.folder is None and self._has_pages():
             return
         self._sync()
+        if not self._has_pages():
+            why = f"{self._broken[0].path}: {self._broken[0].why}" if self._broken else ""
+            raise AskdocsError(
+                f"{self.spec.place} has no page that could be read: {why or self._omission}"
+            )
 
     def keep(self, changed: Callable[[], None]) -> None:
         """Read it again whenever it may have changed, and call `changed` when it had; for ever."""

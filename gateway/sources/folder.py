@@ -13,7 +13,7 @@ from gateway.sources.detect import Found, detect
 from gateway.sources.flavour import Flavour, Kind
 from gateway.sources.source import NO_TEXT, Broken, Changed, LeftOut, Unchanged
 from gateway.sources.trail import Trail
-from gateway.sources.tree import Tree, decode, unbuilt
+from gateway.sources.tree import Tree, decode, kinds, unbuilt
 from gateway.wiki.page import Page
 
 SETTINGS = "the settings of its generator"
@@ -177,5 +177,5 @@ def _require(folder: Path) -> None:
 def _none_at_all(folder: Path) -> AskdocsError:
     what_now = ": name the folder that holds your wiki's pages, --docs DIR"
     if others := unbuilt(Tree(folder).files):
-        what_now = f", only {others[0].why}"
+        what_now = f", only {kinds(others)}"
     return AskdocsError(f"{folder} has no Markdown page (*.md, *.markdown){what_now}")

@@ -1,6 +1,7 @@
 """The files of a wiki's folder."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,19 @@ from gateway.sources.within import Bounds
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkdn", ".mkd", ".mdx")
 # A page is a document for people; more than this is a log or a dump, and would stall every build.
 LARGEST = 4 * 2**20
-# What is read once its generator has made HTML of it, by the command that does.
+# Documents that are not read: some are once a program has made HTML of them.
 _UNBUILT = {
     ".rst": "reStructuredText: name the HTML that `sphinx-build -b html` makes",
     ".adoc": "AsciiDoc: name the HTML that `asciidoctor` makes",
     ".asciidoc": "AsciiDoc: name the HTML that `asciidoctor` makes",
+    ".docx": "Word document, which is not read",
+    ".ipynb": "notebook, which is not read",
+    ".pdf": "PDF, which is not read",
+    ".pptx": "presentation, which is not read",
+    ".txt": "plain text, which is not read",
 }
+# For programs, not for people.
+_NOT_TEXTS = ("robots.txt", "llms.txt", "llms-full.txt")
 _NOT_PAGES = ("node_modules", "__pycache__", "bower_components")
 
 
@@ -111,9 +119,20 @@ class Tree:
 
 
 def unbuilt(paths: Iterable[str]) -> list[LeftOut]:
-    """The files among `paths` that their generator has to make HTML of first."""
-    suffixes = ((path, os.path.splitext(path)[1].lower()) for path in sorted(paths))
+    """The documents among `paths` that are not read, with what to do where something helps."""
+    suffixes = (
+        (path, os.path.splitext(path)[1].lower())
+        for path in sorted(paths)
+        if os.path.basename(path) not in _NOT_TEXTS
+    )
     return [LeftOut(path, _UNBUILT[suffix]) for path, suffix in suffixes if suffix in _UNBUILT]
+
+
+def kinds(documents: list[LeftOut]) -> str:
+    """Of which kinds they are, with counts; first those of which something can be made."""
+    counts = Counter(one.why for one in documents)
+    names = sorted(counts, key=lambda why: (":" not in why, -counts[why], why))
+    return "; ".join(f"{why} ({counts[why]:,})" for why in names)
 
 
 def decode(data: bytes) -> str:

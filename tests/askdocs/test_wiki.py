@@ -45,6 +45,24 @@ def test_a_folder_of_markdown_is_read_as_the_site_that_up_builds(wiki: Path, hom
     assert up.origins == ()
 
 
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"index.md": ""}, r"1 left out: no text \(1\)"),
+        ({"big.md": "x" * (4 * 2**20 + 1)}, "big.md: larger than 4 MiB"),
+    ],
+)
+def test_a_wiki_of_which_nothing_can_be_read_is_an_error_that_says_why(
+    tmp_path: Path, home: Home, files: dict[str, str], why: str
+) -> None:
+    docs = tmp_path / "nothing"
+    docs.mkdir()
+    for name, text in files.items():
+        (docs / name).write_text(text)
+    with pytest.raises(AskdocsError, match=f"nothing has no page that could be read: {why}"):
+        opened(str(docs), home, []).first()
+
+
 def test_what_is_left_out_is_said_once(wiki: Path, home: Home) -> None:
     (wiki / "guide.rst").write_text("Guide\n=====\n")
     said: list[str] = []

@@ -190,6 +190,20 @@ def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
     ]
 
 
+def test_documents_of_other_kinds_are_named(write: Write) -> None:
+    kinds = {
+        "a.pdf": "PDF",
+        "b.DOCX": "Word document",
+        "c.ipynb": "notebook",
+        "d.txt": "plain text",
+    }
+    root = write({"index.md": "text", "robots.txt": "", "e.png": "", **dict.fromkeys(kinds, "x")})
+    found = [one for one in Folder(root, SITE).read({}) if isinstance(one, LeftOut)]
+    assert {one.path: one.why for one in found} == {
+        path: f"{kind}, which is not read" for path, kind in kinds.items()
+    }
+
+
 def test_a_folder_of_what_has_to_be_built_first_is_an_error_that_says_how(write: Write) -> None:
     root = write({"a.asciidoc": "x"})
     with pytest.raises(AskdocsError, match=r"only AsciiDoc: name the HTML that `asciidoctor`"):

@@ -104,7 +104,8 @@ def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
 def test_the_list_of_confluences_pages_is_left_out_with_the_reason(write: Write) -> None:
     found = HtmlFolder(write(CONFLUENCE), SITE).read({})
     assert [one for one in found if isinstance(one, LeftOut)] == [
-        LeftOut("index.html", "list of Confluence's pages")
+        LeftOut("index.html", "list of Confluence's pages"),
+        LeftOut("attachments/10001/notes.txt", "plain text, which is not read"),
     ]
 
 
@@ -242,7 +243,9 @@ def test_a_folder_is_opened_as_what_most_of_its_pages_are(write: Write, tmp_path
     assert isinstance(open_source(str(root), "html", SITE), HtmlFolder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/a.pdf").write_text("x")
-    with pytest.raises(AskdocsError, match=r"other has no page of Markdown or HTML: its 1 files"):
+    with pytest.raises(
+        AskdocsError, match=r"other has no page of Markdown or HTML, only PDF, .* \(1\)"
+    ):
         open_source(str(tmp_path / "other"), None, SITE)
     (tmp_path / "other/b.adoc").write_text("x")
     with pytest.raises(AskdocsError, match=r"only AsciiDoc: name the HTML that `asciidoctor`"):
