@@ -11,6 +11,7 @@ from typing import Any
 from gateway.aliases import BASE, DOCS
 from gateway.answering.check import Check, Scorer
 from gateway.answering.choice import Choice, Ending, Held, Written
+from gateway.answering.confidence import confidence
 from gateway.answering.facts import CITED
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.sse import EventReader
@@ -22,7 +23,7 @@ from gateway.dispatch import Call, Opened
 from gateway.fleet import Served
 from gateway.grounding import prompt
 from gateway.grounding.cite import quoted
-from gateway.grounding.confidence import CAUTION, confidence
+from gateway.grounding.confidence import CAUTION
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute
@@ -400,8 +401,9 @@ class Answer(Transform):
             "pages": [_link(page) for page in self._grounds.best],
         }
         if not ending.refused:
-            sure = confidence(self._grounds.signals)
-            facts |= {"confidence": round(sure, 2), "caution": sure < CAUTION}
+            sure = confidence(ending.claims)
+            if sure is not None:
+                facts |= {"confidence": round(sure, 2), "caution": sure < CAUTION}
         return facts
 
     def _people_call_it(self) -> str:

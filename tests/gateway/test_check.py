@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from eval import check as measuring
 from gateway.answering.check import Check
 from gateway.answering.claims import Claim, drafts, refuses, summary
+from gateway.answering.confidence import confidence
 from gateway.answering.facts import Fact, facts, numbers
 from gateway.answering.plain import plain
 from gateway.answering.sentences import complete, split
+from gateway.grounding.confidence import CAUTION
 from gateway.grounding.excerpt import Excerpt
 from tests.gateway.conftest import page
 
@@ -130,6 +132,16 @@ def test_a_refusal_is_known_in_any_words_and_a_half_answer_is_none(
     answer: str, is_refusal: bool
 ) -> None:
     assert refuses(drafts(answer)) is is_refusal
+
+
+def test_confidence_falls_with_each_marked_claim_and_is_none_without_claims() -> None:
+    good = "It keeps 14 backups for 90 days. Run `askdocs backup --out DIR`."
+    bad = "It keeps 15 backups for 80 days."
+    sure, doubtful = confidence(check(good)), confidence(check(bad))
+    assert sure is not None
+    assert doubtful is not None
+    assert sure > CAUTION > doubtful
+    assert confidence(check("Certainly!")) is None
 
 
 def test_answers_to_this_documentation_are_checked_as_well_as_they_were() -> None:

@@ -1,0 +1,23 @@
+"""How sure a generative answer is: the probability that all that it claims is on the pages.
+
+A logistic curve over its claims, fitted on 255 labelled answers to a support wiki (docs/results.md,
+"The check"). How well the pages were found adds nothing once an answer stands on them: the AUC of
+the search's own confidence among these answers is .50.
+"""
+
+import math
+from collections.abc import Sequence
+
+from gateway.answering.claims import Claim
+
+BIAS, LOWEST, MARKED = 0.68, 0.90, -3.61
+
+
+def confidence(claims: Sequence[Claim]) -> float | None:
+    """0 to 1; None for an answer that claims nothing, or was not checked."""
+    scores = [claim.score for claim in claims if claim.score is not None]
+    if not scores:
+        return None
+    marked = sum(claim.verdict in ("unsupported", "contradicted") for claim in claims)
+    logit = BIAS + LOWEST * min(scores) + MARKED * marked / len(scores)
+    return 1 / (1 + math.exp(-logit))
