@@ -289,15 +289,22 @@ def test_search_ranks_pages_with_their_best_section(synced: Path, docs: Docs) ->
     found = told(docs("search", "Which port does the gateway listen on?", "--json"))
     assert found["refused"] is False
     assert found["by"] == "words"  # there are no vectors
-    assert found["pages"][0] == {
-        "path": "ports.md",
-        "title": "Ports",
-        "score": found["pages"][0]["score"],
-        "section": "",
-        "url": f"{SITE}ports/#ports",
-    }
+    best = found["pages"][0]
+    assert (best["path"], best["title"], best["section"]) == ("ports.md", "Ports", "")
+    assert best["url"] == f"{SITE}ports/#ports"
+    assert "gateway" in best["passage"]
+    assert (best["why"]["place_by_text"], best["why"]["moved"]) == (1, 0)
+    assert best["why"]["passage_words"] > 0
+    assert best["why"]["page_meaning"] is None
     assert "Ports\n       https://wiki.example.com/ports/" in docs("search", "gateway port").stdout
     assert len(told(docs("search", "gateway port make", "--limit", "1", "--json"))["pages"]) == 1
+
+
+def test_search_explains_why_a_page_was_found(synced: Path, docs: Docs) -> None:
+    shown = docs("search", "gateway port", "--explain").stdout
+    assert "       passage: words " in shown
+    assert "meaning –" in shown  # there are no vectors
+    assert "passage: words" not in docs("search", "gateway port").stdout
 
 
 def test_search_says_when_docs_would_refuse(synced: Path, docs: Docs) -> None:
