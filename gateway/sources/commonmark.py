@@ -10,6 +10,7 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from gateway.sources import safe_yaml
 from gateway.sources.sections import Heading
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -89,7 +90,7 @@ def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
         return text.split("\n"), {}
     said: Any = None
     with contextlib.suppress(yaml.YAMLError, ValueError):  # a ValueError: a date as 2026-02-30
-        said = yaml.load(match[1] or "", _SafeLoader)  # noqa: S506 -- it is one
+        said = safe_yaml.load(match[1] or "", _SafeLoader)
     return text[match.end() :].split("\n"), said if isinstance(said, dict) else {}
 
 

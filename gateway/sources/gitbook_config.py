@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import yaml
 from markdown_it import MarkdownIt
 
-from gateway.sources import addresses
+from gateway.sources import addresses, safe_yaml
 from gateway.sources.commonmark import plain
 from gateway.sources.js_config import LARGEST
 from gateway.sources.within import Bounds
@@ -33,7 +33,7 @@ def load(file: Path, bounds: Bounds) -> Config:
     """Read a `.gitbook.yaml`; one that cannot be read says nothing."""
     said: Any = None
     with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-        said = yaml.safe_load(bounds.read(file, LARGEST))
+        said = safe_yaml.load(bounds.read(file, LARGEST), yaml.SafeLoader)
     said = said if isinstance(said, dict) else {}
     structure = said.get("structure")
     structure = structure if isinstance(structure, dict) else {}

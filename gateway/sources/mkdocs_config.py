@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from gateway.sources import safe_yaml
 from gateway.sources.js_config import LARGEST
 from gateway.sources.within import Bounds, Outside
 
@@ -239,7 +240,7 @@ def _bases(written: Any, base: Path, docs: Path) -> list[str]:
 
 def _read(file: Path, bounds: Bounds, above: int = 0) -> dict[str, Any]:
     try:
-        found = yaml.load(bounds.read(file, LARGEST), _Loader)  # noqa: S506 -- a SafeLoader
+        found = safe_yaml.load(bounds.read(file, LARGEST), _Loader)
     except Outside as error:
         raise ValueError(f"inherits from {file}, {error}") from None
     except yaml.YAMLError as error:

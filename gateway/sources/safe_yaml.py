@@ -1,0 +1,50 @@
+"""Loads YAML that a wiki's writers wrote: settings and front matter.
+
+Aliases are written in a few bytes and may stand for billions of values, which whoever walks through
+them meets one by one.
+"""
+
+from typing import Any
+
+import yaml
+
+# Values of a document, each as often as its aliases say. Settings of large sites have thousands.
+MOST = 200_000
+
+
+def load(text: str | bytes, loader: Any) -> Any:
+    """The value of a document.
+
+    Args:
+        text: the document.
+        loader: a class of PyYAML that makes no objects.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+        ValueError: it has too many values, or is nested too deep.
+    """
+    reader = loader(text)
+    try:
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        if _size(node, {}) > MOST:
+            raise ValueError(f"has more than {MOST:,} values, with its aliases")
+        return reader.construct_document(node)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+    finally:
+        reader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values the node stands for; one that holds itself has no end."""
+    if id(node) not in known:
+        known[id(node)] = MOST + 1
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        elif isinstance(node, yaml.MappingNode):
+            inner = [one for pair in node.value for one in pair]
+        known[id(node)] = 1 + sum(_size(one, known) for one in inner)
+    return known[id(node)]
