@@ -238,7 +238,10 @@ class _Answering:
         if transform.keeps_alive:
             body.keep_alive()
         try:
-            if begun := transform.start():
+            begun = transform.start()
+            if transform.is_over:
+                self._without_model()
+            if begun:
                 await body.send(begun)
             if not transform.is_over:
                 last = await self._pass_on(await self._opening(), body)
@@ -333,7 +336,9 @@ class _Answering:
     async def _whole(self) -> int:
         transform = self._transform
         body = transform.start()
-        if not transform.is_over:
+        if transform.is_over:
+            self._without_model()
+        else:
             body = await self._read(await self._opening())
         headers = [*JSON_START, (b"content-length", str(len(body)).encode())]
         response = self._context.response
@@ -359,6 +364,13 @@ class _Answering:
             if more is None:
                 raise error
             opened = more
+
+    def _without_model(self) -> None:
+        """Passages alone are the answer: it counts for the model that the alias chose."""
+        if not self._transform.refused:
+            self._model, self._lane = self._plan.first_choice, "index"
+            self._context.response.headers["x-askdocs-model"] = self._model
+            self._context.measured.first_byte()
 
     def _begin(self, opened: Opened) -> None:
         """A model begins to answer."""

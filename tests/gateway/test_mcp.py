@@ -223,7 +223,6 @@ async def test_limits_hold_and_usage_is_counted(gateway: starting.Gateway) -> No
         ("read_page", "index"): 1,
         ("docs", "base"): 1,
     }
-    assert counted["docs", "base"].prompt_tokens > 0
 
 
 async def test_an_answer_that_nobody_waits_for_is_stopped(
