@@ -21,6 +21,7 @@ from gateway.grounding.links import absolute
 from gateway.http import DONE, dump, event
 from gateway.search.passages import above
 from gateway.search.search import Found
+from gateway.wiki.page import Page
 from gateway.wiki.words import places, stem
 
 # Passages that are shown, at most; the others only where they fit nearly as well as the first.
@@ -107,6 +108,10 @@ class Extract(Transform):
 
     def _events(self) -> Iterator[bytes]:
         """Of a request with `stream`."""
+        if self._asked.progress:
+            pages = [{**_link(page), "tokens": 0, "whole": False} for page in self.quoted]
+            reading = {"reading": pages, "seconds": 0}
+            yield event({**self._chunk(0, {}), "choices": [], "askdocs": reading})
         for number in range(self._choices):
             for place, part in enumerate(self._parts):
                 role = {} if place else {"role": "assistant"}
@@ -178,9 +183,7 @@ class Extract(Transform):
                 }
                 for quotation in self._quotations
             ],
-            "pages": [
-                {"title": hit.page.title, "url": hit.page.url} for hit in self._looked.hits[:3]
-            ],
+            "pages": [_link(hit.page) for hit in self._looked.hits[:3]],
         }
 
 
@@ -201,6 +204,10 @@ def marks(text: str, stems: Sequence[str]) -> list[list[int]]:
         if stem(word) in wanted:
             found.append([start, end])
     return found
+
+
+def _link(page: Page) -> dict[str, str]:
+    return {"title": page.title, "url": page.url}
 
 
 def _quotation(found: Found) -> _Quotation:

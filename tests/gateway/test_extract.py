@@ -95,6 +95,17 @@ def test_a_stream_says_the_same(made: Index) -> None:
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
 
 
+def test_who_follows_the_progress_is_told_the_pages(made: Index) -> None:
+    request = {"messages": [{"role": "user", "content": "server backups"}], "stream": True}
+    asked = take_apart(request, Headers({"x-askdocs-progress": "on"}))
+    looked = asyncio.run(Grounding(made, estimates).look_up(asked.question))
+    plan = cast("Plan", SimpleNamespace(alias="docs", request=request))
+    first = Extract(asked, looked, plan, keeps_text=False).start().split(b"\n\n")[0]
+    told = json.loads(first.removeprefix(b"data: "))
+    assert told["choices"] == []
+    assert told["askdocs"]["reading"][0]["title"] == "Backup"
+
+
 def test_what_the_wiki_does_not_answer_is_refused(made: Index) -> None:
     found = extract(made, "Why do kangaroos jump over fences?")
     assert (found.refused, found.pages, found.answer) == (True, (), REFUSAL)
