@@ -141,7 +141,8 @@ async def _use(agent: Client) -> None:
 
     question = {"question": QUESTION}
     asked = await agent.call_tool("ask_docs", question, progress_callback=hear)
-    assert "Answering" in steps
+    # The answer is there at once: a client over stdio may not hear of the last step before it.
+    assert steps
     answer = asked.structured_content
     assert answer["answered"]
     assert ANSWER in answer["answer"]
