@@ -177,5 +177,5 @@ def _require(folder: Path) -> None:
 def _none_at_all(folder: Path) -> AskdocsError:
     what_now = ": name the folder that holds your wiki's pages, --docs DIR"
     if others := unbuilt(Tree(folder).files):
-        what_now = f", only {kinds(others)}"
+        what_now = f", only {kinds(others)}{what_now}"
     return AskdocsError(f"{folder} has no Markdown page (*.md, *.markdown){what_now}")

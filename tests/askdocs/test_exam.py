@@ -360,10 +360,12 @@ def test_other_wikis_that_the_product_answers_from_are_told_and_make_another_run
     found = Run.model_validate_json(result.stdout)
     assert [(one.name, one.pages) for one in found.beside] == [("other", 1)]
     assert found.identity() != known.identity()
+    seen = None
     for source, as_before in ((wiki, True), (other, False)):
         with opened(home.root) as database:
             docs = Alias(targets={"base": 1.0}, grounding=True, sources=(str(source),))
-            aliases.save(database, "docs", docs, "ana")
+            aliases.save(database, "docs", docs, "ana", seen=seen)
+            seen = docs
         result = examine()
         if as_before:
             assert Run.model_validate_json(result.stdout).identity() == known.identity()

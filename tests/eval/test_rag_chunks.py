@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.rag.chunks import Chunk, Cutter
-from gateway.search import embed
+from gateway.search import embed, passages
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page, Section
 
@@ -63,7 +63,7 @@ def test_chunks_have_all_of_a_page_and_none_is_too_long(
 def test_what_is_embedded_is_all_of_a_chunk_in_parts_that_the_model_can_read(page: Page) -> None:
     for chunk in CUTTER.cut(page, 512, 64):
         windows = CUTTER.windows(chunk, 256)
-        assert "".join(one.partition("\n")[2] for one in windows) == embed.plain(chunk.text)
+        assert "".join(one.partition("\n")[2] for one in windows) == passages.plain(chunk.text)
         assert all(CUTTER.count(one) + 2 <= 256 for one in windows)
 
 

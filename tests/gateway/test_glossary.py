@@ -72,7 +72,7 @@ def test_the_words_of_a_link_are_another_name_of_its_page(indexed: Make) -> None
 def test_a_name_is_found_in_a_question_without_spaces(indexed: Make) -> None:
     index = indexed(
         stripe="# Stripe\n\n返金には五日かかります。",
-        cash="# レジ\n\n返金は今すぐできます。",
+        cash="# レジ\n\n今すぐ返金できます。",
         about="# 店\n\n[決済会社](../stripe/)で支払います。",
     )
     assert index.meanings("決済会社の返金は?") == {"決済 済会 会社": {"stripe"}}
