@@ -34,6 +34,7 @@ def test_no_pattern_takes_the_square_of_a_texts_length(package: str) -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_the_search_for_slow_patterns_finds_those_that_were_here() -> None:
     slow = (
         r"<(?=\s*[|]|\s*/?\s*page\b)",

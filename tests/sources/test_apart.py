@@ -58,6 +58,7 @@ def test_what_is_read_apart_is_what_is_read_here(write: Write) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.slow
 def test_a_page_that_hangs_or_fills_or_crashes_is_named_and_the_others_are_read(
     write: Write,
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_page_that_includes_itself_is_read_in_the_time_of_one(write: Write) ->
     assert "includes more than 16 MiB" in str(found)
 
 
+@pytest.mark.slow
 def test_includes_that_double_end(write: Write) -> None:
     """Thirty files, each of which includes the next one twice: 10^9 times the last."""
     parts = {f"{n}.md": f"<!--@include: ./{n + 1}.md-->\n" * 2 + "x" * 100 for n in range(18)}
