@@ -28,7 +28,7 @@ _BEGINNINGS = re.compile(
 )
 # Pages that everybody has, and nobody asks about.
 _ASIDE = re.compile(r"(^|/)(change[-_ ]?log|licen[cs]e|contribut\w*|code[-_ ]of[-_ ]conduct)", re.I)
-_NOISE = re.compile(r"[`*_]|\s*\{[^{}]*\}\s*$|\s*[¶#]+\s*$")
+_NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
 # "Install the app? How do I ...?": some headings ask twice, in other words.
 _FIRST = re.compile(r"[^?？]*[?？]")
 
