@@ -1,5 +1,6 @@
 """Anchors and addresses, compared with what MkDocs makes of the same folder."""
 
+import asyncio
 import subprocess
 import sys
 from collections import Counter
@@ -8,7 +9,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown import Markdown
@@ -108,11 +108,10 @@ def test_the_site_of_askdocs_has_every_heading_at_its_address(tmp_path: Path) ->
         (wiki / "own" / file.name).write_text(file.read_text())
     home = Home(tmp_path / "home")
     home.make()
-    settings = site.config(wiki, home, SITE, "http://127.0.0.1:1")
-    _build(tmp_path / "mkdocs.yml", yaml.safe_dump(settings))
+    asyncio.run(site.build(wiki, home, SITE, "http://127.0.0.1:1"))
     read = _pages(Folder.preview(wiki, SITE))
     assert len(read) == len(PAGES) - 1 + len(list(DOCS.glob("*.md")))
-    _compare(read, Path(str(settings["site_dir"])))
+    _compare(read, home.site)
 
 
 @pytest.mark.slow
