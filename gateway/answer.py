@@ -188,10 +188,10 @@ class Answer(Transform):
         for choice, said in zip(response.get("choices", []), self._choices, strict=False):
             message = choice.get("message", {})
             said.hear(choice.get("logprobs"))
-            self._tell(choice, said)
             said.feed(message.get("content") or "")
             await said.release()
             await said.rest()
+            self._tell(choice, said)
             ending = await said.end()
             if message.get("content") or said.sent:
                 message["content"] = said.sent

@@ -17,6 +17,7 @@ import httpx
 import orjson
 
 from gateway.errors import AskdocsError
+from gateway.http import retrieved
 
 # English is about four characters a token; three overestimates the count, which is the safe side.
 CHARACTERS_PER_TOKEN = 3.0
@@ -130,6 +131,7 @@ class _Once(Generic[T]):
         if self.found is None:
             if self._finding is None or self._finding.done():
                 self._finding = asyncio.create_task(self._find())
+                self._finding.add_done_callback(retrieved)  # who waits may have gone
             self.found = await asyncio.shield(self._finding)
         return self.found
 

@@ -296,7 +296,7 @@ class Reply:
     async def close(self) -> None:
         """End the call; the app sees that its client has gone before it is cancelled."""
         assert self._task is not None
-        self._task.add_done_callback(_retrieved)
+        self._task.add_done_callback(retrieved)
         self._gone.set()
         asyncio.get_running_loop().call_soon(self._task.cancel)
         # Not gather: cancelled itself, it would cancel the call before the app is told.
@@ -328,7 +328,7 @@ class Reply:
         return {"type": "http.disconnect"}
 
 
-def _retrieved(task: "asyncio.Task[None]") -> None:
-    """Nobody waits for what a call that was ended raises."""
+def retrieved(task: "asyncio.Task[Any]") -> None:
+    """A callback for tasks for whose exception perhaps nobody waits."""
     if not task.cancelled():
         task.exception()

@@ -65,9 +65,13 @@ class Choice:
             self._logprobs += [token for token in content if isinstance(token, dict)]
 
     def tell(self) -> dict[str, Any]:
-        """The probabilities that the client has not been told yet."""
-        told, self._untold = self._logprobs[self._untold :], len(self._logprobs)
-        return {"content": told}
+        """The probabilities that the client has not been told yet, of tokens that it has got."""
+        first, self._untold = self._untold, self._known()
+        return {"content": self._logprobs[first : self._untold]}
+
+    def _known(self) -> int:
+        """How many tokens the client has got."""
+        return len(self._logprobs)
 
     def feed(self, text: str) -> str:
         """Take more of the engine's answer, return what goes out now."""
@@ -145,6 +149,18 @@ class Held(Choice):
         if self.stopped and not self._claims:
             return replace(ended, refused=True, reason="unsupported", cut=False)
         return replace(ended, cut=self.stopped)
+
+    def _known(self) -> int:
+        """Tokens whose text is held, or was cut, would tell what it says."""
+        if not self.heard.startswith(self.sent):
+            return self._untold
+        left, known = len(self.sent.encode()), 0
+        for token in self._logprobs:
+            left -= len(token.get("bytes") or str(token.get("token", "")).encode())
+            if left < 0:
+                break
+            known += 1
+        return known
 
     async def _judge(self, text: str) -> str:
         """Check the next sentences, and return what goes out."""

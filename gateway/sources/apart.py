@@ -141,11 +141,10 @@ def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
 def main() -> None:
     wanted = orjson.loads(sys.stdin.buffer.read())
     # What a library prints is no answer of ours.
-    with os.fdopen(os.dup(1), "wb") as out:
+    with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who reads us ends us
-        with suppress(BrokenPipeError):
-            _answer(wanted, out)
+        _answer(wanted, out)
 
 
 def _answer(wanted: Mapping[str, Any], out: IO[bytes]) -> None:

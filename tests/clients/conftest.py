@@ -20,6 +20,12 @@ WIKI = {
     "coffee.md": "# Coffee machine\n\nThe coffee machine stands in the kitchen on floor 3.\n",
 }
 ANSWER = "Press Ctrl-C in the terminal where askdocs runs."
+QUOTED = re.compile(
+    rf"> {re.escape(ANSWER)}\n\n"
+    r"\[Getting started › How do I stop askdocs\?\]"
+    r"\(http://\S+/getting-started/#how-do-i-stop-askdocs\)"
+)
+"""The answer as a client gets it in extractive mode: a quotation with its link."""
 WRONG = "ask-wrong"
 REFUSAL = "API key is not valid"
 

@@ -24,7 +24,7 @@ def command(client: Client, say: Say) -> str:
 def test_a_question_without_tools_is_answered_from_the_wiki(client: Client, command: str) -> None:
     done = client.run("sh", "-ec", command, CONTINUE_TELEMETRY_ENABLED="0")
     assert done.returncode == 0, done.stderr + done.stdout
-    assert done.stdout.strip() == ANSWER
+    assert ANSWER in done.stdout
 
 
 def test_a_question_with_all_its_tools_is_answered_by_the_model(

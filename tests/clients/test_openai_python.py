@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import environments
-from tests.clients.conftest import ANSWER, REFUSAL, WRONG, Client
+from tests.clients.conftest import ANSWER, QUOTED, REFUSAL, WRONG, Client
 from tests.clients.environments import Say
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -57,8 +57,8 @@ def test_the_sdk_lists_models_streams_completes_and_raises_typed_errors(
     facts = json.loads(done.stdout)
     assert facts["version"].startswith(programs.parents[1].name[-1] + ".")
     assert facts["models"] == ["docs", "base", "minilm", "local"]
-    assert facts["async"] == ANSWER
-    assert facts["usage"] > 0
+    assert QUOTED.fullmatch(facts["async"])
+    assert facts["usage"] == 0  # no model was asked
     assert facts["text"]
     assert facts["error"] == [401, "invalid_api_key", True]
     assert facts["missing"] == ["model_not_found", "model"]
@@ -75,8 +75,8 @@ def test_the_docs_code_prints_answer_and_source(client: Client, programs: Path) 
     code = client.doc("clients", "How do I ask with Python?", "python")
     done = client.run(programs / "python", "-c", code)
     assert done.returncode == 0, done.stderr
-    answer, source = done.stdout.splitlines()
-    assert answer == ANSWER
+    *answer, source = done.stdout.splitlines()
+    assert QUOTED.fullmatch("\n".join(answer))
     assert source.endswith("/getting-started/#how-do-i-stop-askdocs")
 
 
@@ -84,7 +84,7 @@ def test_the_docs_code_streams_the_answer(client: Client, programs: Path) -> Non
     code = client.doc("clients", "How do I stream an answer with Python?", "python")
     done = client.run(programs / "python", "-c", code)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == ANSWER
+    assert QUOTED.fullmatch(done.stdout)
 
 
 def test_the_docs_code_switches_grounding_off(client: Client, programs: Path) -> None:

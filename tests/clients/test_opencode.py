@@ -37,7 +37,7 @@ def command(client: Client, opencode: Path) -> tuple[str, str, str]:
 def test_a_question_without_tools_is_answered_from_the_wiki(client: Client, opencode: Path) -> None:
     done = client.run(*command(client, opencode), **OFFLINE)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == ANSWER
+    assert ANSWER in done.stdout
 
 
 def test_a_question_with_all_its_tools_is_answered_by_the_model(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import environments
-from tests.clients.conftest import ANSWER, Client
+from tests.clients.conftest import ANSWER, QUOTED, Client
 from tests.clients.environments import Say
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -23,14 +23,15 @@ def python(client: Client, heading: str) -> list[str]:
 
 
 def test_sources_name_the_part_of_the_text_that_rests_on_them(client: Client) -> None:
-    (line,) = python(client, "How do I read the sources of an answer in Python?")
-    assert line.startswith(f"“{ANSWER}” Getting started: http://")
-    assert line.endswith(PAGE)
+    lines = "\n".join(python(client, "How do I read the sources of an answer in Python?"))
+    assert lines.startswith(f"“> {ANSWER}\n")
+    assert "” Getting started: http://" in lines
+    assert lines.endswith(PAGE)
 
 
 def test_a_stream_ends_with_its_sources(client: Client) -> None:
-    answer, source = python(client, "How do I read the sources of a streamed answer?")
-    assert answer == ANSWER
+    *answer, source = python(client, "How do I read the sources of a streamed answer?")
+    assert QUOTED.fullmatch("\n".join(answer).strip())
     assert source.endswith(PAGE)
 
 
@@ -40,7 +41,7 @@ def test_a_sure_answer_and_a_refusal_are_told_apart(client: Client) -> None:
 
 
 def test_the_page_of_the_reader_answers_what_the_question_leaves_open(client: Client) -> None:
-    assert ANSWER in python(client, "How do I say which page the reader is on? {#page-url}")
+    assert f"> {ANSWER}" in python(client, "How do I say which page the reader is on? {#page-url}")
 
 
 def test_grounding_off_leaves_the_model_alone(client: Client) -> None:

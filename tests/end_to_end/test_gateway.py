@@ -36,9 +36,9 @@ def test_an_answer_stands_on_a_page_and_cites_its_heading(client: openai.OpenAI)
     citation = message.annotations[0].url_citation
     assert citation.url.endswith("#how-do-i-stop-askdocs")
     assert reply.usage is not None
-    assert reply.usage.completion_tokens > 0
+    assert reply.usage.completion_tokens == 0
     facts = reply.model_dump()["askdocs"]
-    assert facts["model"] == "SmolLM2-135M-Instruct"
+    assert facts["mode"] == "extractive"
     assert "Ctrl-C" in facts["sources"][0]["quote"]
 
 
@@ -62,10 +62,10 @@ def test_a_stream_carries_text_citation_and_usage(client: openai.OpenAI) -> None
     assert text[annotations[-1]["url_citation"]["end_index"] :] in ("", f"\n\n{DOUBT}")
     assert finished == ["stop"]
     assert usage is not None
-    assert usage.prompt_tokens > 100
+    assert usage.prompt_tokens == 0
 
 
-def test_progress_says_what_is_read_before_the_first_word(askdocs: Askdocs) -> None:
+def test_progress_says_what_is_quoted_before_the_first_word(askdocs: Askdocs) -> None:
     status = askdocs.started
     url = f"{status['parts']['gateway']['url']}/chat/completions"
     headers = {"authorization": f"Bearer {status['key']}", "x-askdocs-progress": "on"}
@@ -74,16 +74,15 @@ def test_progress_says_what_is_read_before_the_first_word(askdocs: Askdocs) -> N
         lines = [line for line in reply.iter_lines() if line.startswith("data: ")]
     first = json.loads(lines[0][6:])
     assert first["choices"] == []
-    assert first["askdocs"]["reading"][0]["tokens"] > 0
+    assert first["askdocs"]["reading"][0]["title"]
     assert lines[-1] == "data: [DONE]"
-    assert "reading “" in askdocs.text()
 
 
 def test_a_question_outside_the_wiki_is_refused_with_the_best_pages(
     client: openai.OpenAI, askdocs: Askdocs
 ) -> None:
     # Words alone tell little: this wiki has "world cup" in an example.
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while (index := askdocs.status()["index"])["vectors"]["pages"] < index["pages"]:
         assert time.monotonic() < deadline, index
         time.sleep(1)
@@ -187,7 +186,7 @@ def test_half_a_surrogate_pair_does_no_harm(askdocs: Askdocs) -> None:
 
 def test_a_prompt_beyond_the_context_is_400_with_both_numbers(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="8,192") as caught:
-        client.chat.completions.create(model="docs", messages=ask("why " * 20_000))
+        client.chat.completions.create(model="base", messages=ask("why " * 20_000))
     assert caught.value.code == "context_length_exceeded"
 
 
