@@ -63,7 +63,7 @@ class Extract(Transform):
         """
         self._asked = asked
         self._looked = looked
-        self._model = plan.alias
+        self._alias = plan.alias
         self._choices = plan.request.get("n") or 1
         most = plan.request.get("max_completion_tokens") or plan.request.get("max_tokens")
         self._most = most * CHARACTERS if most else None
@@ -74,6 +74,8 @@ class Extract(Transform):
         """The page of each passage."""
         self.pages = tuple(dict.fromkeys(page.url for page in self.quoted))
         self.refused = not self._quotations
+        # As in the header x-askdocs-model: readers' votes count for it.
+        self._model = plan.alias if self.refused else plan.first_choice
         self.cautious = not self.refused and confidence(looked.signals) < CAUTION
         self.question = asked.question if keeps_text else ""
         self._keeps_text = keeps_text
@@ -167,7 +169,7 @@ class Extract(Transform):
     def _facts(self) -> dict[str, Any]:
         sure = None if self.refused else round(confidence(self._looked.signals), 2)
         return {
-            "model": self._model,
+            "model": self._alias,
             "mode": "extractive",
             "answers": "quote",
             "refused": self.refused,

@@ -35,7 +35,7 @@ def extract(index: Index, question: str, **request: Any) -> Extract:
     request = {"messages": [{"role": "user", "content": question}], **request}
     asked = take_apart(request, Headers({}))
     looked = asyncio.run(Grounding(index, estimates).look_up(asked.question))
-    plan = cast("Plan", SimpleNamespace(alias="docs", request=request))
+    plan = cast("Plan", SimpleNamespace(alias="docs", first_choice="base", request=request))
     return Extract(asked, looked, plan, keeps_text=True)
 
 
@@ -60,6 +60,7 @@ def test_the_best_passage_is_quoted_with_its_link(made: Index) -> None:
     marked = [source["quote"][start:end] for start, end in source["marks"]]
     assert marked == ["server", "keeps", "backups"]
     assert response["usage"]["total_tokens"] == 0
+    assert response["model"] == "base"  # as readers' votes are counted
 
 
 def test_each_annotation_is_of_a_quotation_and_its_link(made: Index) -> None:
@@ -93,13 +94,14 @@ def test_a_stream_says_the_same(made: Index) -> None:
     assert last["askdocs"]["sources"] == response["askdocs"]["sources"]
     assert chunks[-1]["choices"] == []
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert {chunk["model"] for chunk in chunks} == {"base"}
 
 
 def test_who_follows_the_progress_is_told_the_pages(made: Index) -> None:
     request = {"messages": [{"role": "user", "content": "server backups"}], "stream": True}
     asked = take_apart(request, Headers({"x-askdocs-progress": "on"}))
     looked = asyncio.run(Grounding(made, estimates).look_up(asked.question))
-    plan = cast("Plan", SimpleNamespace(alias="docs", request=request))
+    plan = cast("Plan", SimpleNamespace(alias="docs", first_choice="base", request=request))
     first = Extract(asked, looked, plan, keeps_text=False).start().split(b"\n\n")[0]
     told = json.loads(first.removeprefix(b"data: "))
     assert told["choices"] == []
@@ -113,6 +115,7 @@ def test_what_the_wiki_does_not_answer_is_refused(made: Index) -> None:
     assert response["choices"][0]["message"]["content"] == REFUSAL
     assert response["askdocs"]["sources"] == []
     assert response["askdocs"]["confidence"] is None
+    assert response["model"] == "docs"  # no model is counted
 
 
 def test_several_choices_are_the_same(made: Index) -> None:

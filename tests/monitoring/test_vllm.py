@@ -22,7 +22,7 @@ def running(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", vllm_spans.url)
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-        with watching(tmp_path_factory.mktemp("monitoring"), port) as prometheus:
+        with watching(tmp_path_factory.mktemp("monitoring"), port, answers="write") as prometheus:
             yield prometheus
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import yaml
@@ -120,10 +120,12 @@ def ask(box: Box, question: str) -> str:
 
 
 @contextmanager
-def watching(folder: Path, engine: int) -> Iterator[Prometheus]:
+def watching(
+    folder: Path, engine: int, *, answers: Literal["quote", "write"] = "quote"
+) -> Iterator[Prometheus]:
     """Of an askdocs that was asked, has refused, was voted down and has an engine that is away.
 
-    `engine` is the port of the other one.
+    `engine` is the port of the other one, which is asked for `docs` if it writes the answers.
     """
     docs = folder / "docs"
     docs.mkdir()
@@ -133,7 +135,8 @@ def watching(folder: Path, engine: int) -> Iterator[Prometheus]:
             folder,
             gateway_engine_url=f"http://127.0.0.1:{engine}/v1",
             gateway_docs=str(docs),
-            gateway_answers="quote",
+            gateway_answers=answers,
+            gateway_max_tokens="32",
             gateway_models=json.dumps({"away": {"url": "http://127.0.0.1:1/v1"}}),
             gateway_aliases=json.dumps({"spare": {"targets": "away", "fallback": ["base"]}}),
         ) as gateway,
