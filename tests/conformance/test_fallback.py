@@ -50,6 +50,15 @@ def text_of(reply: httpx.Response, stream: bool) -> str:
     return "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
 
 
+def facts_of(reply: httpx.Response, stream: bool) -> dict[str, Any]:
+    """What the gateway adds to an answer that stands on pages."""
+    if not stream:
+        return dict(reply.json()["askdocs"])
+    data = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
+    (facts,) = (chunk["askdocs"] for chunk in map(json.loads, data) if "askdocs" in chunk)
+    return dict(facts)
+
+
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     folder: Path = tmp_path_factory.mktemp("fallback")
@@ -181,7 +190,8 @@ def test_an_answer_from_the_wiki_comes_from_the_next_one_too(
     )
     assert reply.status_code == 200, reply.text
     assert text_of(reply, stream) == "Hello."
-    assert "#how-do-i-say-hello" in reply.text
+    # A greeting is no claim, which would have a source.
+    assert facts_of(reply, stream)["pages"] == [{"title": "Hello", "url": "http://127.0.0.1:8000/"}]
     if not stream:
         assert reply.json()["model"] == "fine"
     assert time.monotonic() - began < ADDED + 0.2  # of which finding the page takes some

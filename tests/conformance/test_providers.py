@@ -153,9 +153,9 @@ def test_what_a_provider_refuses_is_told_without_its_key(lane: Lane) -> None:
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/responses", "/messages"])
 def test_a_provider_that_refuses_the_operators_key_is_no_clients_401(lane: Lane, path: str) -> None:
-    asked: dict[str, Any] = {"input": "hi"} if path == "/responses" else {"messages": HELLO}
-    if path == "/messages":
-        asked["max_tokens"] = 9
+    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 9}
+    if path == "/responses":
+        asked = {"input": "hi", "max_output_tokens": 16}
     locked = post(lane, path, model="claude-locked", **asked)
     assert (locked.status_code, locked.headers["retry-after"]) == (503, "60")
     error = locked.json()["error"]
