@@ -111,7 +111,9 @@ class Heard:
         if self.first is None and _WORDS.search(seen):
             self.first = time.perf_counter()
         self.ended = self.ended or b"[DONE]" in seen or b"event: done" in seen
-        self.refused = self.refused or b'"refused":true' in seen or b'<div class="note">' in seen
+        self.refused = (
+            self.refused or b'"refused":true' in seen or b'<div class="note refusal">' in seen
+        )
         self.tail = (self.tail + data)[-self.keep :]
 
     @property

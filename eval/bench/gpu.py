@@ -29,7 +29,6 @@ import uvloop
 
 from eval.bench.upstream import MODEL
 from eval.bench.wire import Connection, chunk, whole
-from gateway.grounding.sentences import first
 
 PROMPT = 1200  # tokens: a page and what stands around it
 READ = 2400.0  # tokens of a prompt a second
@@ -51,12 +50,10 @@ class Timing:
 
     token: float
     """The first token."""
-    sentence: float
-    """The token that shows that the first sentence is over."""
     last: float
 
     def later(self, seconds: float) -> "Timing":
-        return Timing(self.token + seconds, self.sentence + seconds, self.last + seconds)
+        return Timing(self.token + seconds, self.last + seconds)
 
 
 @dataclass(frozen=True)
@@ -85,13 +82,7 @@ def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]
     tokens = list(islice(words, length))
     while said and tokens[1:]:  # its last token, at least, is to be said
         said = said.removeprefix(tokens.pop(0))
-    sentence, text = len(tokens) - 1, ""
-    for index, token in enumerate(tokens if page else ()):
-        text += token
-        if first(text):
-            sentence = index
-            break
-    timing = Timing(begin, begin + sentence * gap, begin + (len(tokens) - 1) * gap)
+    timing = Timing(begin, begin + (len(tokens) - 1) * gap)
     return number, Plan(tokens, timing)
 
 

@@ -147,8 +147,7 @@ class Bench:
                 continue
             timing = planned[number]
             words.append(first)
-            own = timing.sentence if asked.model == "docs" or asked.is_box else timing.token
-            added_words.append(first - own)
+            added_words.append(first - timing.token)
             added_end.append(end - timing.last)
         states = [state for _, state, _, _ in answers]
         return Steady(

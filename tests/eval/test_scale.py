@@ -16,5 +16,5 @@ def test_a_wiki_of_a_few_pages_is_measured_too(tmp_path: Path) -> None:
     for name in ("keys.md", "logs.md", "search.md", "sync.md"):
         shutil.copy(DOCS / name, tmp_path / "docs")
     found = measure(tmp_path / "docs", 3, tmp_path / "index.db", ["How do I make a key?"], None)
-    assert found["chunks"] >= found["pages"] == 3
+    assert found["passages"] >= found["pages"] == 3
     assert found["words_and_vectors_p50_ms"] > 0
