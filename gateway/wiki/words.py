@@ -4,10 +4,9 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
-
-import snowballstemmer
+from typing import Any
 
 # The words that carry no subject in questions and answers. Only English: pages of other languages
 # keep all words, and of questions `gateway.wiki.asking` drops more.
@@ -35,8 +34,7 @@ _VOICED = (0x3099, 0x309A)
 _ACCENTS = dict.fromkeys(
     c for c in range(0x20000) if unicodedata.combining(chr(c)) and c not in _VOICED
 )
-_STEMMER = snowballstemmer.stemmer("porter")  # another one needs another VERSION of the index
-_STEMMING = threading.Lock()  # it keeps the word that it works on in itself
+_STEMMING = threading.Lock()  # a stemmer keeps the word that it works on in itself
 
 
 def words(text: str) -> list[str]:
@@ -83,11 +81,19 @@ def content_words(text: str) -> list[str]:
     ]
 
 
+@cache
+def _stemmer() -> Any:
+    """The Porter stemmer. Another one needs another VERSION of the index."""
+    import snowballstemmer  # every language it knows: 0.2 s, which most commands need not spend
+
+    return snowballstemmer.stemmer("porter")
+
+
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """The Porter stem, as in the index."""
     with _STEMMING:
-        return str(_STEMMER.stemWord(word))
+        return str(_stemmer().stemWord(word))
 
 
 def stems(text: str) -> list[str]:
