@@ -68,7 +68,7 @@ class Asker:
         """The product: search, whole pages, and all that it does with what the model says."""
         messages = [{"role": "user", "content": question.text}]
         headers = {"x-askdocs-model": self._model(contender), "x-askdocs-progress": "on"}
-        said = await self._client.ask(self._run.alias, messages, headers)
+        said = await self._client.ask(self._run.alias, messages, headers, logprobs=False)
         facts = said.facts
         read, best = self._wiki.paths(said.reading), self._wiki.paths(facts.get("pages", ()))
         return {

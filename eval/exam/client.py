@@ -67,11 +67,16 @@ class Client:
         await self._http.aclose()
 
     async def ask(
-        self, model: str, messages: Sequence[Message], headers: Mapping[str, str]
+        self,
+        model: str,
+        messages: Sequence[Message],
+        headers: Mapping[str, str],
+        logprobs: bool = True,
     ) -> Said:
         """The answer; a gateway that is away for a while, or busy, is asked again.
 
-        Raises as `patiently`.
+        Without `logprobs` the tokens' probabilities are not asked for: in extractive mode a gateway
+        has none, and lets the model answer whoever asks for them. Raises as `patiently`.
         """
         request = {
             "model": model,
@@ -84,7 +89,7 @@ class Client:
         answering = headers.get("x-askdocs-model", model)
         headers = {**headers, "content-type": "application/json"}
         while True:
-            asks = answering not in self._silent
+            asks = logprobs and answering not in self._silent
             told = {"logprobs": True, "top_logprobs": 1} if asks else {}
             once = partial(self._once, orjson.dumps(request | told), headers)
             try:

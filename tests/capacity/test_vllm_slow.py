@@ -25,8 +25,8 @@ from tests.vllm_serving import CONTEXT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-NEXT = "measuring how fast it reads"
-"""What `up` says once it knows its engine."""
+TOLD = f" requests of {CONTEXT:,}\n"
+"""The end of what `up` says of its engine's cache."""
 
 
 def test_the_cache_of_a_running_vllm_is_what_was_planned_for_its_memory(
@@ -56,7 +56,7 @@ def test_up_says_what_the_cache_of_the_vllm_holds_that_it_starts(
     home.mkdir()
     (home / "environments").symlink_to(vllm_python.parents[2])
     options = ("--engine", "vllm", "--model", str(small_folder))
-    with up(home, wiki, *options, until=NEXT, seconds=400, up_context=str(CONTEXT)) as started:
+    with up(home, wiki, *options, until=TOLD, seconds=400, up_context=str(CONTEXT)) as started:
         # Of 2 GiB.
         assert "its cache holds 93,184 tokens, 45.5 requests of 2,048\n" in started.text()
 
@@ -64,7 +64,7 @@ def test_up_says_what_the_cache_of_the_vllm_holds_that_it_starts(
 def test_the_cache_of_a_running_vllm_is_checked_against_the_context(
     vllm_url: str, wiki: Path, tmp_path: Path
 ) -> None:
-    with up(tmp_path / "home", wiki, "--engine-url", f"{vllm_url}/v1", until=NEXT) as started:
+    with up(tmp_path / "home", wiki, "--engine-url", f"{vllm_url}/v1", until=TOLD) as started:
         assert "its cache holds 46,592 tokens, 22.8 requests of 2,048\n" in started.text()
     with pytest.raises(AskdocsError, match="fewer than the context of 131,072"):
         here.after(vllm_url, 131_072, print)
