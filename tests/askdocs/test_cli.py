@@ -140,7 +140,7 @@ def test_a_damaged_database_is_said_before_an_engine_that_never_comes(
     (line,) = done.stderr.splitlines()
     assert "askdocs.db: the database is damaged (" in line
     assert "askdocs restore FILE --only database" in line
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
 
 
 def test_everything_that_is_wrong_is_said_at_once(refused: Refused) -> None:
@@ -232,7 +232,7 @@ def test_an_engine_elsewhere_that_is_not_there_is_one_line_with_its_address(
     ports = [f"--{name}-port={checks.free_port()}" for name in ("gateway", "widget", "site")]
     began = time.monotonic()
     done = askdocs("up", "--docs", str(wiki), *ports, "--engine-url", "http://127.0.0.1:9/v1")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.splitlines()

@@ -61,6 +61,6 @@ def test_what_the_hub_does_not_give_is_one_line_with_the_fix(
 def test_a_hub_that_cannot_be_reached_is_an_error_within_seconds(tmp_path: Path) -> None:
     began = time.monotonic()
     done = plan("owner/new", "http://127.0.0.1:9", tmp_path)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert done.stderr.startswith("askdocs: owner/new: the hub gave no config.json (Conn")
     assert done.stderr.count("\n") == 1
