@@ -56,16 +56,20 @@ def export(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_html_is_shown_as_it_is_and_answers_lead_into_it(
+def test_a_folder_of_html_is_shown_with_the_box_and_answers_lead_into_it(
     tmp_path: Path, export: Path
 ) -> None:
     with up(tmp_path / "home", export) as askdocs:
         done = askdocs.cli("ask", "How do I descale the coffee machine?", "--json")
         answered = json.loads(done.stdout)
         assert "40 ml" in answered["answer"]
-        site = askdocs.status()["parts"]["site"]["url"]
+        parts = askdocs.status()["parts"]
+        site = parts["site"]["url"]
         assert answered["sources"][0]["url"] == f"{site}kitchen/coffee.html#descale"
-        assert httpx.get(f"{site}kitchen/coffee.html").text == PAGE
+        shown = httpx.get(f"{site}kitchen/coffee.html").text
+        box = f'<script src="{parts["widget"]["url"]}/embed.js" async></script>'
+        assert box in shown
+        assert shown.replace(box, "") == PAGE
 
 
 def test_a_site_on_the_web_stays_where_it_is(tmp_path: Path, export: Path) -> None:
