@@ -238,19 +238,18 @@ class _Answering:
         if transform.keeps_alive:
             body.keep_alive()
         try:
-            begun = transform.start()
+            last = transform.start()
             if transform.is_over:
+                # Its end goes out with the response's: a client leaves as soon as it has read it.
                 self._without_model()
-            if begun:
-                await body.send(begun)
-            if not transform.is_over:
+            else:
+                if last:
+                    await body.send(last)
                 last = await self._pass_on(await self._opening(), body)
                 if transform.settles:
                     if last:
                         await body.send(last)
                     last = await transform.settle()
-            else:
-                last = b""
             await body.end(last + transform.end())
         except ApiError as error:
             if not body.is_started:

@@ -1,19 +1,25 @@
 """Outcomes: counted in memory, added up in the database, and kept while it is away."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
+from starlette.types import Message
 
 from gateway import database
 from gateway.access_log import AccessLog
 from gateway.aliases import Route
 from gateway.api.context import RequestContext
-from gateway.api.plan import Fallback, GroundingDecision, Plan, Result
+from gateway.api.pipeline import _Answering
+from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
+from gateway.api.transform import Transform
 from gateway.fleet import Served
 from gateway.heat import Heat
 from gateway.keys import Key
@@ -114,11 +120,41 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
     assert [m for m, one in tallies.items() if one.times["duration"].total() == 1] == answered
 
 
-def asked(metrics: Metrics) -> RequestContext:
+class Refusing(Transform):
+    """All of the answer is there before a model is asked, as where no page is found."""
+
+    keeps_alive = is_over = refused = True
+    tokens, answer = Tokens(), ""
+
+    def start(self) -> bytes:
+        return b"data: [DONE]\n\n"
+
+    def end(self) -> bytes:
+        return b""
+
+
+async def test_a_refusal_counts_although_its_reader_leaves_at_its_last_event() -> None:
+    async def leave(message: Message) -> None:
+        if b"[DONE]" in message.get("body", b"") and message.get("more_body"):
+            context.response.client_left = True  # what comes now comes too late
+
+    context = asked(Metrics(), leave)
+    assert context.plan
+    plan = replace(context.plan, stream=True)
+
+    async def opening() -> Any:
+        raise AssertionError("a model is asked")
+
+    await _Answering(context, plan, Refusing(), opening, None).run()
+    assert context.result
+    assert (context.result.status, context.result.outcome) == (200, "refused")
+
+
+async def silent(message: Message) -> None: ...
+
+
+def asked(metrics: Metrics, send: Callable[[Message], Awaitable[None]] = silent) -> RequestContext:
     """A request to `docs`, which leads to `v8`."""
-
-    async def send(message: object) -> None: ...
-
     scope = {"method": "POST", "path": "/", "headers": []}
     endpoint = "/chat/completions"
     context = RequestContext(endpoint, "1", scope, Headers(), send, metrics.request(endpoint))
