@@ -173,6 +173,12 @@ class Extract(Transform):
             "mode": "extractive",
             "answers": "quote",
             "refused": self.refused,
+            "reason": "no_page" if self.refused else "",
+            # Nothing is claimed beside what the pages say themselves.
+            "verdict": "none",
+            "claims": [],
+            "cut": False,
+            "references": [],
             "confidence": sure,
             "caution": self.cautious,
             "sources": [

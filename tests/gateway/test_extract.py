@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from starlette.datastructures import Headers
 
 from gateway.answering.extract import Extract, marks
+from gateway.api import openapi
 from gateway.api.plan import Plan
 from gateway.asked import take_apart
 from gateway.engine import estimates
@@ -116,6 +118,13 @@ def test_what_the_wiki_does_not_answer_is_refused(made: Index) -> None:
     assert response["askdocs"]["sources"] == []
     assert response["askdocs"]["confidence"] is None
     assert response["model"] == "docs"  # no model is counted
+
+
+@pytest.mark.parametrize("question", ["server backups", "Why do kangaroos jump over fences?"])
+def test_it_is_as_the_api_describes_it(made: Index, question: str) -> None:
+    described = openapi.description()["components"]
+    schema = {"$ref": "#/components/schemas/ChatCompletion", "components": described}
+    Draft202012Validator(schema).validate(whole(made, question))
 
 
 def test_several_choices_are_the_same(made: Index) -> None:
