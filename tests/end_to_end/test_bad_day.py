@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,8 @@ import openai
 import psutil
 import pytest
 
-from tests.end_to_end.running import Askdocs, up
+from askdocs.checks import free_port
+from tests.end_to_end.running import COMMAND, Askdocs, up
 
 pytestmark = pytest.mark.slow
 
@@ -131,29 +133,19 @@ def test_a_kill_9_leaves_no_process_and_the_next_start_works_until_sigterm(
 
 
 def test_a_signal_during_the_start_stops_it(tmp_path: Path, wiki: Path) -> None:
-    import subprocess
-
-    from askdocs.checks import free_port
-    from tests.end_to_end.running import COMMAND
-
     ports = [str(free_port()) for _ in range(3)]
-    process = subprocess.Popen(
-        [
-            *(COMMAND, "up", "--docs", wiki, "--home", tmp_path / "home"),
-            *("--gateway-port", ports[0], "--widget-port", ports[1], "--site-port", ports[2]),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "starting llama.cpp" in line:
-            break
-    else:
-        raise AssertionError("it has ended")
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGTERM)
-    process.stdout.read()
-    assert process.wait(10) == 0
-    process.stdout.close()
+    argv = [
+        *(COMMAND, "up", "--docs", wiki, "--home", tmp_path / "home"),
+        *("--gateway-port", ports[0], "--widget-port", ports[1], "--site-port", ports[2]),
+    ]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert any("starting llama.cpp" in line for line in process.stdout)
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
     assert all_gone(children, 0.5)
