@@ -37,7 +37,13 @@ class Unavailable(AskdocsError):
     """No model answers just now: it may in a second."""
 
 
-def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> Iterator[Event]:
+def ask(
+    base_url: str,
+    key: str,
+    question: str,
+    page_url: str | None = None,
+    max_tokens: int | None = None,
+) -> Iterator[Event]:
     """Ask `docs` and yield what comes: ("reading", {...}), ("text", str), ("done", Answered).
 
     Raises:
@@ -52,6 +58,8 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
         "stream": True,
         "messages": [{"role": "user", "content": question}],
     }
+    if max_tokens:
+        body["max_tokens"] = max_tokens
     if page_url:
         body["metadata"] = {"page_url": page_url}
     headers = {"Authorization": f"Bearer {key}", "x-askdocs-progress": "on"}
@@ -102,9 +110,9 @@ def ask(base_url: str, key: str, question: str, page_url: str | None = None) -> 
     yield "done", result
 
 
-def whole(base_url: str, key: str, question: str) -> Answered:
+def whole(base_url: str, key: str, question: str, max_tokens: int) -> Answered:
     """The answer, once it is complete. Raises as `ask` does."""
-    *_, (_, answered) = ask(base_url, key, question)
+    *_, (_, answered) = ask(base_url, key, question, max_tokens=max_tokens)
     assert isinstance(answered, Answered)
     return answered
 

@@ -34,6 +34,8 @@ from widget.settings import WidgetSettings
 
 # Seconds in which a machine that is busy with the start may say that no model answers.
 ANSWER = 30.0
+# Of the first answer at most, where a model writes it: "ready" does not wait for all of a long one.
+FIRST_TOKENS = 96
 # Seconds after which a step that is under way is named.
 SILENT = 2.0
 # Seconds that answers have when all is stopped: the engine stops at the same time.
@@ -364,7 +366,8 @@ class Up:
         answered = None
         for question in questions:
             async with self._said("up", f"asking it: {question}"):
-                answered = await self._ask(partial(client.whole, url, key, question))
+                ask = partial(client.whole, url, key, question, FIRST_TOKENS)
+                answered = await self._ask(ask)
             if not answered.refused:
                 return answered
         # None of its headings asks for what it says: the model is asked alone.
