@@ -242,6 +242,8 @@ class _Answering:
             if transform.is_over:
                 # Its end goes out with the response's: a client leaves as soon as it has read it.
                 self._without_model()
+                if self._model:
+                    self._context.measured.chunk()
             else:
                 if last:
                     await body.send(last)

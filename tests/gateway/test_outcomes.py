@@ -150,6 +150,29 @@ async def test_a_refusal_counts_although_its_reader_leaves_at_its_last_event() -
     assert (context.result.status, context.result.outcome) == (200, "refused")
 
 
+class Quoting(Refusing):
+    """Passages are the answer."""
+
+    refused = False
+
+
+async def test_a_stream_without_a_model_has_a_time_to_its_first_event() -> None:
+    metrics = Metrics()
+    context = asked(metrics)
+    assert context.plan
+    context.measured.alias = "docs"
+    context.measured.admitted()
+
+    async def opening() -> Any:
+        raise AssertionError("a model is asked")
+
+    await _Answering(context, replace(context.plan, stream=True), Quoting(), opening, None).run()
+    assert context.result
+    context.measured.end(context.result.status, context.result.model)
+    exposed = (await metrics.expose()).body.decode()
+    assert 'time_to_first_token_seconds_count{alias="docs",team=""} 1.0' in exposed
+
+
 async def silent(message: Message) -> None: ...
 
 
