@@ -4,8 +4,8 @@
     .venv/bin/python tests/bench/first_token.py --home HOME [--limit 50] [--json]
 
 The question is a heading of the page, asked from that page. Each page is asked about once, so that
-the engine has not read it before; without `ASKDOCS_UP_WARM=false` this measures warm pages. With the
-bundled model no page is read: the answer is there at once.
+the engine has not read it before; without `ASKDOCS_UP_WARM=false` this measures warm pages. With
+the bundled model no page is read: the answer is there at once.
 """
 
 import argparse
