@@ -1,5 +1,6 @@
 """The wiki of `askdocs up`, on real folders and a real index."""
 
+import re
 import threading
 import time
 from functools import partial
@@ -22,7 +23,13 @@ SITE = "http://127.0.0.1:8000/"
 
 
 def opened(docs: str, home: Home, said: list[str]) -> Wiki:
-    return Wiki(docs, SITE, home.index, partial(writing, home.index), said.append)
+    """`said` gets what it says, but for its progress: a busy machine shows more of that."""
+
+    def say(text: str) -> None:
+        if not re.search(r": reading pages, \d+$", text):
+            said.append(text)
+
+    return Wiki(docs, SITE, home.index, partial(writing, home.index), say)
 
 
 def urls(home: Home) -> list[str]:
