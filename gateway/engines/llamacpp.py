@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from gateway.engines.launch import Launch
@@ -115,12 +114,13 @@ def main() -> None:
             params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.endpoint_metrics = True
     params.ui = False
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    # Waited for, not handled: a handler that sets an Event may wait for ever for a lock that the
+    # code it interrupts holds. Blocked before there are threads, which have the same mask.
+    stops = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     server = xllamacpp.Server(params)
     print(f"serving {options.served_name} at {server.listening_address}", flush=True)
-    stopped.wait()
+    signal.sigwait(stops)
 
 
 if __name__ == "__main__":
