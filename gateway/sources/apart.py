@@ -139,7 +139,10 @@ def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
 
 
 def main() -> None:
-    wanted = orjson.loads(sys.stdin.buffer.read())
+    try:
+        wanted = orjson.loads(sys.stdin.buffer.read())
+    except orjson.JSONDecodeError:
+        return  # who asks has ended before it had said what for
     # What a library prints is no answer of ours.
     with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)
