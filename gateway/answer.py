@@ -16,7 +16,7 @@ from gateway.answering.facts import CITED
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.sse import EventReader
 from gateway.api.transform import Rest, Said, Transform
-from gateway.api.usage_sum import UsageSum
+from gateway.api.usage_sum import NO_USAGE, UsageSum
 from gateway.asked import Asked
 from gateway.config import Checking, GatewaySettings
 from gateway.dispatch import Call, Opened
@@ -26,18 +26,16 @@ from gateway.grounding.cite import quoted
 from gateway.grounding.confidence import CAUTION
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding, Grounds
-from gateway.grounding.links import absolute
+from gateway.grounding.links import absolute, link
 from gateway.http import DONE, ApiError, broken_off, dump, event, parse_object
 from gateway.stream import with_tokens
 from gateway.tracing import Span as TraceSpan
-from gateway.wiki.page import Page
 
 log = logging.getLogger("askdocs.gateway")
 
 
 # The instructions, the delimiters and the chat template around pages and question, in tokens.
 FRAME = 150
-_NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
 class Answer(Transform):
@@ -140,9 +138,8 @@ class Answer(Transform):
         self._events = EventReader()
         self._error = None
         if is_anew:
-            number = self._plan.copies
-            self._choices = [self._choice() for _ in range(number)]
-            self._going_on = set(range(number))
+            self._choices = [self._choice() for _ in range(self._plan.copies)]
+            self._going_on = set(range(self._plan.copies))
 
     def feed(self, data: bytes) -> bytes:
         out = b""
@@ -398,7 +395,7 @@ class Answer(Transform):
             "caution": False,
             "sources": self._sources(ending),
             "references": self._references(text),
-            "pages": [_link(page) for page in self._grounds.best],
+            "pages": [link(page) for page in self._grounds.best],
         }
         if not ending.refused:
             sure = confidence(ending.claims)
@@ -412,7 +409,7 @@ class Answer(Transform):
     def _reading(self) -> dict[str, Any]:
         return {
             "reading": [
-                {**_link(e.page), "tokens": e.tokens, "whole": e.is_whole}
+                {**link(e.page), "tokens": e.tokens, "whole": e.is_whole}
                 for e in self._grounds.excerpts
             ],
         }
@@ -434,7 +431,7 @@ class Answer(Transform):
         whole = {
             **self._chunk([{"index": 0, "message": message, "finish_reason": "stop"}]),
             "object": "chat.completion",
-            "usage": _NO_USAGE,
+            "usage": NO_USAGE,
             "askdocs": facts,
         }
         return dump(whole)
@@ -444,7 +441,7 @@ class Answer(Transform):
         facts = self._facts(Ending(True, "no_page"))
         self._report(facts)
         last = self._chunk([{"index": 0, "delta": delta, "finish_reason": "stop"}], askdocs=facts)
-        usage = [event(self._chunk([], usage=_NO_USAGE))] if self._asked.usage else []
+        usage = [event(self._chunk([], usage=NO_USAGE))] if self._asked.usage else []
         return [event(last), *usage, DONE]
 
     def _announce(self) -> None:
@@ -480,7 +477,3 @@ def _part(part: Excerpt) -> str:
     if part.is_whole:
         return ""
     return f", {len(part.sections)} of {len(part.page.sections)} sections"
-
-
-def _link(page: Page) -> dict[str, str]:
-    return {"title": page.title, "url": page.url}

@@ -13,15 +13,15 @@ from typing import Any
 
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
+from gateway.api.usage_sum import NO_USAGE
 from gateway.asked import Asked
 from gateway.grounding import prompt
 from gateway.grounding.confidence import CAUTION, confidence
 from gateway.grounding.ground import Looked
-from gateway.grounding.links import absolute
+from gateway.grounding.links import absolute, link
 from gateway.http import DONE, dump, event
 from gateway.search.passages import above
 from gateway.search.search import Found
-from gateway.wiki.page import Page
 from gateway.wiki.words import places, stem
 
 # Passages that are shown, at most; the others only where they fit nearly as well as the first.
@@ -29,7 +29,6 @@ SHOWN = 3
 NEARLY = 0.8
 # Of a token, for an answer's greatest length.
 CHARACTERS = 4
-_NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Extract(Transform):
         self._asked = asked
         self._looked = looked
         self._alias = plan.alias
-        self._choices = plan.request.get("n") or 1
+        self._choices = plan.copies
         most = plan.request.get("max_completion_tokens") or plan.request.get("max_tokens")
         self._most = most * CHARACTERS if most else None
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
@@ -104,14 +103,14 @@ class Extract(Transform):
                 {"index": n, "message": message, "logprobs": None, "finish_reason": self._reason()}
                 for n in range(self._choices)
             ],
-            "usage": _NO_USAGE,
+            "usage": NO_USAGE,
             "askdocs": self._facts(),
         }
 
     def _events(self) -> Iterator[bytes]:
         """Of a request with `stream`."""
         if self._asked.progress:
-            pages = [{**_link(page), "tokens": 0, "whole": False} for page in self.quoted]
+            pages = [{**link(page), "tokens": 0, "whole": False} for page in self.quoted]
             reading = {"reading": pages, "seconds": 0}
             yield event({**self._chunk(0, {}), "choices": [], "askdocs": reading})
         for number in range(self._choices):
@@ -123,7 +122,7 @@ class Extract(Transform):
             )
             yield event({**last, "askdocs": self._facts()})
         if self._asked.usage:
-            yield event({**self._chunk(0, {}), "choices": [], "usage": _NO_USAGE})
+            yield event({**self._chunk(0, {}), "choices": [], "usage": NO_USAGE})
         yield DONE
 
     def _content(self) -> tuple[list[str], bool]:
@@ -191,7 +190,7 @@ class Extract(Transform):
                 }
                 for quotation in self._quotations
             ],
-            "pages": [_link(hit.page) for hit in self._looked.hits[:3]],
+            "pages": [link(hit.page) for hit in self._looked.hits[:3]],
         }
 
 
@@ -212,10 +211,6 @@ def marks(text: str, stems: Sequence[str]) -> list[list[int]]:
         if stem(word) in wanted:
             found.append([start, end])
     return found
-
-
-def _link(page: Page) -> dict[str, str]:
-    return {"title": page.title, "url": page.url}
 
 
 def _quotation(found: Found) -> _Quotation:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+"""Of an answer for which no model was asked."""
+
 
 class UsageSum:
     """Adds up what llama.cpp states for each choice apart; other engines state one for all.

@@ -1,9 +1,14 @@
-"""Links in pages are relative to the page; in an answer they must work from anywhere."""
+"""Links to pages in answers; those of the pages themselves must work from anywhere there."""
 
 from urllib.parse import urljoin
 
 from gateway.wiki.page import Page
 from gateway.wiki.targets import retarget
+
+
+def link(page: Page) -> dict[str, str]:
+    """A page as answers name it."""
+    return {"title": page.title, "url": page.url}
 
 
 def absolute(text: str, page: Page) -> str:

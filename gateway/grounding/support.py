@@ -102,11 +102,9 @@ class SentenceGate:
     code, the code is closed, or what is put under the answer would be code.
     """
 
-    def __init__(self, support: Support, least: float = LEAST, quoting: bool = False) -> None:
-        """`quoting`: the answer is made of the page's sentences, of which none is a refusal."""
+    def __init__(self, support: Support, least: float = LEAST) -> None:
         self._support = support
         self._least = least
-        self._quoting = quoting
         self._held = ""
         self._heard: list[str] = []
         self._said: set[str] = set()
@@ -128,7 +126,7 @@ class SentenceGate:
     def refused(self) -> bool:
         """Did nothing of substance pass, or the model's own refusal?"""
         said = self.passed.strip()
-        return not said or (not self._quoting and said == REFUSAL)
+        return not said or said == REFUSAL
 
     def feed(self, text: str) -> str:
         """Take more of the answer, return what may go out now."""
@@ -163,7 +161,7 @@ class SentenceGate:
         self.first = self.first or len(sentence)
         sentence = restored(sentence)
         plain = " ".join(sentence.split())
-        if not self._quoting and refuses(sentence):
+        if refuses(sentence):
             self.stopped = True
             sentence = "" if self.passed.strip() else REFUSAL
         elif plain and (

@@ -33,11 +33,17 @@ def made(indexed: Callable[..., Index]) -> Index:
     return indexed(guide__backup=BACKUP, settings=SETTINGS, hens=HEN)
 
 
+def planned(request: dict[str, Any]) -> Plan:
+    """As much of a plan as is looked at."""
+    facts = {"alias": "docs", "first_choice": "base", "copies": request.get("n") or 1}
+    return cast("Plan", SimpleNamespace(request=request, **facts))
+
+
 def extract(index: Index, question: str, **request: Any) -> Extract:
     request = {"messages": [{"role": "user", "content": question}], **request}
     asked = take_apart(request, Headers({}))
     looked = asyncio.run(Grounding(index, estimates).look_up(asked.question))
-    plan = cast("Plan", SimpleNamespace(alias="docs", first_choice="base", request=request))
+    plan = planned(request)
     return Extract(asked, looked, plan, keeps_text=True)
 
 
@@ -103,7 +109,7 @@ def test_who_follows_the_progress_is_told_the_pages(made: Index) -> None:
     request = {"messages": [{"role": "user", "content": "server backups"}], "stream": True}
     asked = take_apart(request, Headers({"x-askdocs-progress": "on"}))
     looked = asyncio.run(Grounding(made, estimates).look_up(asked.question))
-    plan = cast("Plan", SimpleNamespace(alias="docs", first_choice="base", request=request))
+    plan = planned(request)
     first = Extract(asked, looked, plan, keeps_text=False).start().split(b"\n\n")[0]
     told = json.loads(first.removeprefix(b"data: "))
     assert told["choices"] == []
