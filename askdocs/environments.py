@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from askdocs import gpu, known_bad, startup_files
+from gateway.engines import nvidia
 from gateway.errors import AskdocsError, together
 
 Say = Callable[[str], None]
@@ -235,13 +236,7 @@ def has_gpu() -> bool:
     if gpus.is_dir() and any(gpus.iterdir()):
         return True
     # Windows' Linux has no such folder; asking nvidia-smi costs a second, where there is one.
-    if shutil.which("nvidia-smi") is None:
-        return False
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return listing.returncode == 0 and "GPU " in listing.stdout
+    return "GPU " in nvidia.smi("-L")
 
 
 def ensure(recipe: Recipe, home: Path, say: Say, locks: Path | None = None) -> Path:

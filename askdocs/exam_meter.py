@@ -1,7 +1,5 @@
 """Measures what a run takes, while it goes on."""
 
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -12,6 +10,7 @@ import psutil
 from askdocs.home import write
 from eval.exam import measured
 from eval.exam.measured import FILE, Measured, Took
+from gateway.engines import nvidia
 from training.events import Event
 
 # Seconds between two looks at an engine's memory; at a GPU's, which starts a program.
@@ -77,7 +76,8 @@ class Meter:
             self._engines[name] = max(self._engines.get(name, 0), sum(map(memory, pids)))
             if at_gpu:
                 self._looked = time.monotonic()
-                if held := held_on_gpu(_computing(), pids):
+                listed = nvidia.query("compute-apps", "pid", "used_gpu_memory")
+                if held := held_on_gpu(listed, pids):
                     self._gpus[name] = max(self._gpus.get(name, 0), held)
 
     def _save(self) -> None:
@@ -112,16 +112,3 @@ def held_on_gpu(listed: str, pids: Collection[int]) -> int:
     rows = [line.split(", ") for line in listed.splitlines()]
     told = [row for row in rows if len(row) == 2 and row[0].isdigit() and row[1].isdigit()]
     return sum(int(mib) for pid, mib in told if int(pid) in pids) * 2**20
-
-
-def _computing() -> str:
-    if shutil.which("nvidia-smi") is None:
-        return ""
-    query = ["nvidia-smi", "--query-compute-apps=pid,used_gpu_memory"]
-    try:
-        listed = subprocess.run(
-            [*query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return listed.stdout if listed.returncode == 0 else ""

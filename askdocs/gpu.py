@@ -6,9 +6,10 @@ Not yet run on a GPU: read from the locked wheels, and from what Triton's `runti
 import os
 import re
 import shutil
-import subprocess
 import sysconfig
 from pathlib import Path
+
+from gateway.engines import nvidia
 
 # The locked wheels are built for CUDA 13, which needs a driver of this branch:
 # https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
@@ -45,15 +46,7 @@ def driver() -> str | None:
     try:
         text = _VERSION.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        text = _asked()
+        # In WSL the driver is Windows', and /proc does not name it.
+        text = nvidia.query("gpu", "driver_version")
     match = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", text)
     return match[0] if match else None
-
-
-def _asked() -> str:
-    """What nvidia-smi says: in WSL the driver is Windows', and /proc does not name it."""
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.run(query, capture_output=True, text=True, timeout=20).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""

@@ -1,11 +1,10 @@
 """What there is to compute with."""
 
-import shutil
-import subprocess
 from typing import NamedTuple
 
 import psutil
 
+from gateway.engines import nvidia
 from gateway.engines.processor import has_bfloat16, prefers_bfloat16
 
 
@@ -33,22 +32,9 @@ class Machine(NamedTuple):
 def look() -> Machine:
     """What is there and free now."""
     cores = len(psutil.Process().cpu_affinity() or ()) or 1
-    found = _gpus()
+    found = gpus(nvidia.query("gpu", "name", "memory.total", "memory.free"))
     free, gpu = psutil.virtual_memory().available, bool(found)
     return Machine(cores, free, found, gpu or has_bfloat16(), gpu or prefers_bfloat16())
-
-
-def _gpus() -> tuple[Gpu, ...]:
-    if shutil.which("nvidia-smi") is None:
-        return ()
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free"]
-    try:
-        listed = subprocess.run(
-            [*query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return gpus(listed.stdout) if listed.returncode == 0 else ()
 
 
 def gpus(listed: str) -> tuple[Gpu, ...]:

@@ -1,0 +1,24 @@
+"""What nvidia-smi says of this machine's GPUs."""
+
+import shutil
+import subprocess
+
+PATIENCE_S = 20
+
+
+def smi(*arguments: str) -> str:
+    """What `nvidia-smi` prints with these arguments; empty where it is not there, or fails."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", *arguments], capture_output=True, text=True, timeout=PATIENCE_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def query(kind: str, *fields: str) -> str:
+    """Its table of a kind (`gpu`, `compute-apps`): a line each, the fields between commas."""
+    return smi(f"--query-{kind}={','.join(fields)}", "--format=csv,noheader,nounits")
