@@ -167,7 +167,7 @@ class Up:
         """Gateway and widget."""
         settings = self._settings
         served = await found
-        # llama.cpp is what it is told to be; another says how much context it has.
+        # askdocs sets llama.cpp's context; another engine reports its own.
         if not (served.own and settings.engine == "llama.cpp"):
             served = await started
         await opened
