@@ -172,19 +172,19 @@ def _copy_sources(connection: sa.Connection, writer: FileWriter) -> None:
 def _copy_pages(connection: sa.Connection, writer: FileWriter) -> None:
     columns = page_table.c
     theirs = {
-        number: (digest, stamp)
-        for number, digest, stamp in connection.execute(
-            sa.select(columns.number, columns.digest, columns.stamp)
+        number: (digest, stamp, groups)
+        for number, digest, stamp, groups in connection.execute(
+            sa.select(columns.number, columns.digest, columns.stamp, columns.groups)
         )
     }
     ours = writer.stored()
-    for number, (digest, stamp) in ours.items():
+    for number, (digest, *before) in ours.items():
         # The number alone would do, unless somebody put an older state of the database back.
         if theirs.get(number, (None,))[0] != digest:
             writer.delete(number)
-        elif theirs[number][1] != stamp:
-            writer.restamp(number, theirs[number][1])
-    new = sorted(n for n, (digest, _) in theirs.items() if ours.get(n, (None,))[0] != digest)
+        elif theirs[number][1:] != tuple(before):
+            writer.mark(number, *theirs[number][1:])
+    new = sorted(n for n, (digest, *_) in theirs.items() if ours.get(n, (None,))[0] != digest)
     for some in _batches(new):
         found = connection.execute(
             sa.select(page_table).where(columns.number.in_(some)).order_by(columns.number)

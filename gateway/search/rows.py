@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gateway.controls import CONTROLS, without
+from gateway.rights import Groups, dump
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page, Section
 
@@ -49,11 +50,13 @@ class PageRow(NamedTuple):
     title: str
     url: str
     digest: int
-    """Of all but the stamp: 64 bits with a sign."""
+    """Of the text: of all but stamp and groups. 64 bits with a sign."""
     sections: bytes
+    groups: str | None
+    """Who may read it, as `gateway.rights.dump` writes it."""
 
 
-def page_row(source: str, page: Page, stamp: str) -> PageRow:
+def page_row(source: str, page: Page, stamp: str, groups: Groups | None = None) -> PageRow:
     rows = [
         [s.heading, s.anchor, s.path, s.text, *([s.terms] if s.terms else [])]
         for s in page.sections
@@ -62,7 +65,14 @@ def page_row(source: str, page: Page, stamp: str) -> PageRow:
     whole = json.dumps([source, page.path, page.title, page.url]).encode() + sections
     # Of what is compressed, not of the outcome, which differs from one zlib to another.
     return PageRow(
-        source, page.path, stamp, page.title, page.url, _digest(whole), zlib.compress(sections, 1)
+        source=source,
+        path=page.path,
+        stamp=stamp,
+        title=page.title,
+        url=page.url,
+        digest=_digest(whole),
+        sections=zlib.compress(sections, 1),
+        groups=dump(groups),
     )
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway import database
+from gateway import database, rights
 from gateway.database import metadata
+from gateway.rights import Groups
 from gateway.search import rows
 from gateway.search.carried import Carried
 from gateway.search.rows import Answer, PageRow, StoredSource
@@ -54,6 +55,7 @@ page_table = sa.Table(
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("digest", sa.BigInteger, nullable=False),
     sa.Column("sections", sa.LargeBinary, nullable=False),
+    sa.Column("groups", sa.Text),
     sa.UniqueConstraint("source", "path", name="wiki_pages_path"),
 )
 vectors_table = sa.Table(
@@ -88,8 +90,8 @@ class SharedWriter:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._db = connection
-        # Of each source that was asked for: path, then number, digest and stamp.
-        self._known: dict[str, dict[str, tuple[int, int, str]]] = {}
+        # Of each source that was asked for: path, then number, digest, stamp and groups.
+        self._known: dict[str, dict[str, tuple[int, int, str, str | None]]] = {}
         self._pending: dict[tuple[str, str], tuple[PageRow, Page]] = {}
         self._carried = Carried()
         self._written = False
@@ -112,27 +114,43 @@ class SharedWriter:
 
     def known(self, source: str) -> dict[str, str]:
         self._send()
-        return {path: stamp for path, (_, _, stamp) in self._pages_of(source).items()}
+        return {path: stamp for path, (_, _, stamp, _) in self._pages_of(source).items()}
 
-    def put(self, source: str, page: Page, stamp: str) -> None:
+    def groups(self, source: str) -> dict[str, Groups | None]:
+        self._send()
+        return {path: rights.load(row[3]) for path, row in self._pages_of(source).items()}
+
+    def put(self, source: str, page: Page, stamp: str, groups: Groups | None = None) -> None:
         page = rows.storable(page)
-        row = rows.page_row(source, page, stamp)
-        number, digest, before = self._pages_of(source).get(row.path, (0, None, ""))
-        if digest == row.digest:
+        row = rows.page_row(source, page, stamp, groups)
+        there = self._pages_of(source).get(row.path)
+        if there and there[1] == row.digest:
             self._pending.pop((source, row.path), None)
-            if before != stamp:
-                self._write(
-                    sa.update(page_table).where(page_table.c.number == number).values(stamp=stamp)
-                )
+            self._mark(source, row.path, stamp, row.groups)
             return
         self._pending[source, row.path] = row, page
         if len(self._pending) >= BATCH:
             self._send()
 
+    def regroup(self, source: str, path: str, groups: Groups | None, stamp: str) -> None:
+        self._send()
+        if path in self._pages_of(source):
+            self._mark(source, path, stamp, rights.dump(groups))
+
+    def _mark(self, source: str, path: str, stamp: str, groups: str | None) -> None:
+        number, digest, *before = self._pages_of(source)[path]
+        if before != [stamp, groups]:
+            self._write(
+                sa.update(page_table)
+                .where(page_table.c.number == number)
+                .values(stamp=stamp, groups=groups)
+            )
+            self._pages_of(source)[path] = (number, digest, stamp, groups)
+
     def remove(self, source: str, path: str) -> None:
         self._send()
         if path in self._pages_of(source):
-            number, _, _ = self._pages_of(source).pop(path)
+            number, *_ = self._pages_of(source).pop(path)
             self._take_out([number])
 
     def missing(self, model: str) -> list[int]:
@@ -201,15 +219,18 @@ class SharedWriter:
         if self._written:
             self._db.execute(sa.update(state_table).values(token=uuid.uuid4().hex))
 
-    def _pages_of(self, source: str) -> dict[str, tuple[int, int, str]]:
+    def _pages_of(self, source: str) -> dict[str, tuple[int, int, str, str | None]]:
         if source not in self._known:
             columns = page_table.c
             found = self._db.execute(
-                sa.select(columns.path, columns.number, columns.digest, columns.stamp).where(
-                    columns.source == source
-                )
+                sa.select(
+                    columns.path, columns.number, columns.digest, columns.stamp, columns.groups
+                ).where(columns.source == source)
             )
-            self._known[source] = {path: (n, digest, stamp) for path, n, digest, stamp in found}
+            self._known[source] = {
+                path: (number, digest, stamp, groups)
+                for path, number, digest, stamp, groups in found
+            }
         return self._known[source]
 
     def _send(self) -> None:
@@ -231,7 +252,7 @@ class SharedWriter:
         )
         carried = []
         for (row, page), number in zip(pending, added.scalars(), strict=True):
-            self._pages_of(row.source)[row.path] = (number, row.digest, row.stamp)
+            self._pages_of(row.source)[row.path] = (number, row.digest, row.stamp, row.groups)
             if found := self._carried.of(page):
                 model, packed = found
                 carried.append({"page": number, "model": model, **packed._asdict()})

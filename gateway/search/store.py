@@ -1,8 +1,9 @@
 """The file of the search index: its schema, and what can be wrong with it.
 
 One SQLite file in WAL mode, so that readers and the one writer never wait for each other. But for
-its stamp a row of `page` never changes: a page that is put again gets a new number, and no number
-is used twice. What is kept by a page's number is right for as long as the number is found.
+its stamp and its groups a row of `page` never changes: a page that is put again gets a new number,
+and no number is used twice. What is kept by a page's number is right for
+as long as the number is found.
 """
 
 import sqlite3
@@ -12,7 +13,7 @@ from gateway.errors import AskdocsError
 from gateway.search import glossary, postings, said, vectors
 
 # Raised when what is stored changes; a writer replaces an index of an older version.
-VERSION = 6
+VERSION = 7
 # Says in the file's header that it is an index of ours and not somebody's other database.
 APPLICATION = 0x61736B64  # "askd"
 
@@ -26,7 +27,7 @@ CREATE TABLE source (
 CREATE TABLE page (
     number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, path TEXT NOT NULL,
     stamp TEXT NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL, digest INTEGER NOT NULL,
-    sections BLOB NOT NULL, UNIQUE (source, path)
+    sections BLOB NOT NULL, groups TEXT, UNIQUE (source, path)
 );
 CREATE INDEX page_url ON page (url);
 CREATE INDEX page_path ON page (path);

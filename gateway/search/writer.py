@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
+from gateway import rights
 from gateway.errors import AskdocsError
+from gateway.rights import Groups
 from gateway.search import glossary, rows, said, store
 from gateway.search.carried import Carried
 from gateway.search.postings import Postings
@@ -42,10 +44,18 @@ class Writer(Protocol):
         """The stamp of each page of a source, by path."""
         ...
 
-    def put(self, source: str, page: Page, stamp: str) -> None:
+    def groups(self, source: str) -> dict[str, Groups | None]:
+        """Who may read each page of a source, by path."""
+        ...
+
+    def put(self, source: str, page: Page, stamp: str, groups: Groups | None = None) -> None:
         """New, or instead of the page of that path. A page that is as it was keeps its number.
         One that says what it said, or what another page said that went before it in the same
         block, has the vectors of that."""
+        ...
+
+    def regroup(self, source: str, path: str, groups: Groups | None, stamp: str) -> None:
+        """A page that is there says what it said, and others may read it."""
         ...
 
     def remove(self, source: str, path: str) -> None: ...
@@ -107,14 +117,18 @@ class FileWriter:
         found = self._db.execute("SELECT path, stamp FROM page WHERE source = ?", (source,))
         return dict(found.fetchall())
 
-    def put(self, source: str, page: Page, stamp: str) -> None:
+    def groups(self, source: str) -> dict[str, Groups | None]:
+        found = self._db.execute("SELECT path, groups FROM page WHERE source = ?", (source,))
+        return {path: rights.load(groups) for path, groups in found}
+
+    def put(self, source: str, page: Page, stamp: str, groups: Groups | None = None) -> None:
         page = rows.storable(page)
-        row = rows.page_row(source, page, stamp)
+        row = rows.page_row(source, page, stamp, groups)
         there = self._db.execute(
             "SELECT number, digest FROM page WHERE source = ? AND path = ?", (source, row.path)
         ).fetchone()
         if there and there[1] == row.digest:
-            self.restamp(there[0], stamp)
+            self.mark(there[0], stamp, row.groups)
             return
         if there:
             self._take_out(there[0])
@@ -126,7 +140,7 @@ class FileWriter:
     def insert(self, number: int | None, row: PageRow, page: Page) -> int:
         """A page that is not there yet; its number is the next one if it is None."""
         added = self._db.execute(
-            "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (number, *row)
+            "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row)
         ).lastrowid
         assert added is not None
         self._postings.add(added, page)
@@ -135,10 +149,23 @@ class FileWriter:
         self._changed = True
         return added
 
-    def restamp(self, number: int, stamp: str) -> None:
+    def regroup(self, source: str, path: str, groups: Groups | None, stamp: str) -> None:
+        row = self._db.execute(
+            "SELECT number FROM page WHERE source = ? AND path = ?", (source, path)
+        ).fetchone()
+        if row:
+            self.mark(row[0], stamp, rights.dump(groups))
+
+    def mark(self, number: int, stamp: str, groups: str | None) -> None:
+        """The page is as it was but for these, which its number does not stand for."""
         self._db.execute(
             "UPDATE page SET stamp = ? WHERE number = ? AND stamp != ?", (stamp, number, stamp)
         )
+        regrouped = self._db.execute(
+            "UPDATE page SET groups = ? WHERE number = ? AND groups IS NOT ?",
+            (groups, number, groups),
+        )
+        self._changed = self._changed or regrouped.rowcount > 0
 
     def remove(self, source: str, path: str) -> None:
         row = self._db.execute(
@@ -226,10 +253,10 @@ class FileWriter:
             self._db.execute("UPDATE state SET memory = ?", (measured,))
             self._changed = True
 
-    def stored(self) -> dict[int, tuple[int, str]]:
-        """The digest and the stamp of each page, by number."""
-        found = self._db.execute("SELECT number, digest, stamp FROM page")
-        return {number: (digest, stamp) for number, digest, stamp in found}
+    def stored(self) -> dict[int, tuple[int, str, str | None]]:
+        """Digest, stamp and groups of each page, by number."""
+        found = self._db.execute("SELECT number, digest, stamp, groups FROM page")
+        return {number: (digest, stamp, groups) for number, digest, stamp, groups in found}
 
     def stored_vectors(self) -> dict[int, str]:
         """The model that made the vectors of each page, by number."""

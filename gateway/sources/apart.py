@@ -19,16 +19,23 @@ from typing import IO, Any
 import orjson
 
 from gateway.errors import AskdocsError
+from gateway.rights import dump, load
 from gateway.sources import bounded
-from gateway.sources.source import Broken, Changed, LeftOut, Source, Unchanged
+from gateway.sources.source import (
+    Broken,
+    Changed,
+    Item,
+    LeftOut,
+    Regrouped,
+    Source,
+    Unchanged,
+)
 from gateway.wiki.page import Page, Section
 
 # Of a page's text, whatever its file made of it.
 LARGEST = 16 * 2**20
 # Pages that may each end a process; then the fault is not the page's.
 MOST = 20
-
-Item = Unchanged | Changed | Broken | LeftOut
 
 
 class Apart:
@@ -124,13 +131,15 @@ def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
     match kind, said:
         case "unchanged", [path]:
             return Unchanged(path), path
-        case "changed", [page, stamp]:
+        case "regrouped", [path, groups, stamp]:
+            return Regrouped(path, load(groups), stamp), path
+        case "changed", [page, stamp, groups]:
             sections = tuple(
                 Section(one["heading"], one["anchor"], tuple(one["path"]), one["text"])
                 for one in page["sections"]
             )
             read = Page(page["path"], page["title"], page["url"], sections)
-            return Changed(read, stamp), read.path
+            return Changed(read, stamp, load(groups)), read.path
         case "broken", [path, why]:
             return Broken(path, why), path
         case "left_out", [path, why]:
@@ -179,12 +188,14 @@ def _read(source: Source, known: Mapping[str, str], say: Any) -> None:
         match item:
             case Unchanged(path):
                 say("unchanged", path)
-            case Changed(page, stamp):
+            case Regrouped(path, groups, stamp):
+                say("regrouped", path, dump(groups), stamp)
+            case Changed(page, stamp, groups):
                 if sum(len(section.text) for section in page.sections) > LARGEST:
                     say("broken", page.path, f"its text is larger than {LARGEST // 2**20} MiB")
                     continue
                 try:
-                    say("changed", page, stamp)
+                    say("changed", page, stamp, dump(groups))
                 except orjson.JSONEncodeError as error:
                     say("broken", page.path, f"its text is no Unicode: {error}")
             case Broken(path, why):

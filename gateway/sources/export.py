@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from gateway.errors import AskdocsError
 from gateway.sources import bounded, html
 from gateway.sources.document import SPECIAL, Head, head_of
-from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, LeftOut, Unchanged
+from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
 from gateway.sources.titles import Affixes
 from gateway.sources.tree import Tree, file_url, unbuilt
 
@@ -47,7 +47,7 @@ class HtmlFolder:
         self.name = str(self.root)
         self.site_url = site_url
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
         """See `gateway.sources.source.Source.read`.
 
         Raises:

@@ -1,6 +1,7 @@
 """A wiki as a folder of Markdown files."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,17 +9,19 @@ from pathlib import Path
 from typing import Self
 
 from gateway.errors import AskdocsError
+from gateway.rights import NOBODY, Groups, groups_of, simplified
 from gateway.sources import bounded, docusaurus, gitbook, mkdocs, mkdocs_config, obsidian, vitepress
+from gateway.sources.commonmark import front_matter
 from gateway.sources.detect import Found, detect
 from gateway.sources.flavour import Flavour, Kind
-from gateway.sources.source import NO_TEXT, Broken, Changed, LeftOut, Unchanged
+from gateway.sources.source import NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
 from gateway.sources.trail import Trail
 from gateway.sources.tree import Tree, decode, kinds, unbuilt
 from gateway.wiki.page import Page
 
 SETTINGS = "the settings of its generator"
 # Raised when pages are read differently: all are read again then.
-_VERSION = 3
+_VERSION = 4
 
 
 class Folder:
@@ -43,7 +46,7 @@ class Folder:
         folder._open = partial(_preview, folder.root, site_url)
         return folder
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
         """See `gateway.sources.source.Source.read`.
 
         Raises:
@@ -66,9 +69,7 @@ class Folder:
             yield from _read(flavour, path, known.get(path, ""))
 
 
-def _read(
-    flavour: Flavour, path: str, stamp: str
-) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
     about = f"{_VERSION} {flavour.urls[path]} {flavour.titles.get(path)} {flavour.about}"
     try:
         with bounded.page(path):
@@ -85,10 +86,38 @@ def _read(
         yield Unchanged(path)
         return
     if page.sections:
-        yield Changed(page, trail.stamp())
+        groups, problem = front_groups(decode(data))
+        yield Changed(page, trail.stamp(), groups)
+        if problem:
+            yield Broken(f"{path}:1", problem)
     else:
         yield LeftOut(path, NO_TEXT)
     yield from trail.problems
+
+
+def front_groups(text: str) -> tuple[Groups | None, str]:
+    """Who may read a page, by the `groups` of its front matter; and what is wrong with them.
+
+    Front matter that cannot be read and names groups closes the page: whoever wrote it meant to.
+    """
+    head = _FRONT.match(text)
+    if head is None:
+        return None, ""
+    _, front = front_matter(text)
+    key = next((key for key in front if str(key).lower() == "groups"), None)
+    try:
+        if key is not None:
+            return simplified([groups_of(front[key])]), ""
+        if not front and _GROUPS.search(head[0]):
+            raise ValueError("the front matter names groups, and is not valid YAML")
+    except ValueError as error:
+        return NOBODY, f"{error}; until it is corrected nobody may read the page"
+    return None, ""
+
+
+# Wider than any generator's own idea of front matter: what might close a page is looked at.
+_FRONT = re.compile(r"\ufeff?\s*---.*?(?:\n(?:---|\.\.\.)|\Z)", re.DOTALL)
+_GROUPS = re.compile(r"^[ \t]*[\"']?groups[\"']?[ \t]*:", re.MULTILINE | re.IGNORECASE)
 
 
 def _why(error: Exception) -> str:

@@ -14,7 +14,7 @@ from gateway.errors import AskdocsError
 from gateway.sources import bounded, html, sitemap
 from gateway.sources.document import decode, head, links, parse
 from gateway.sources.fetch import AGENT, Answer, Failed, Fetcher
-from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, LeftOut, Unchanged
+from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
 from gateway.sources.visit import Visit
 from gateway.wiki.page import Page
 
@@ -53,7 +53,7 @@ class Reading:
         self._failures = 0
         self._read = 1  # the start page
 
-    def run(self) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+    def run(self) -> Iterator[Item]:
         named = self._fetcher.read_robots()
         first = self._first()
         self._seen = {self._start, _normal(first.url)}
@@ -146,7 +146,7 @@ class Reading:
     def _path(self, url: str) -> str:
         return url.removeprefix(self._root) if not self._is_root(url) else "./"
 
-    def _page(self, url: str) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+    def _page(self, url: str) -> Iterator[Item]:
         path = self._path(url)
         visit = Visit.parse(self._known.get(path, ""))
         if visit and visit.is_listed_as(self._listed.get(url, "")):
@@ -184,9 +184,7 @@ class Reading:
             self._done.add(path)
             yield Broken(path, why)
 
-    def _take(
-        self, answer: Answer, changed: str
-    ) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+    def _take(self, answer: Answer, changed: str) -> Iterator[Item]:
         """A document that the site gave: its page, and where its links lead."""
         if answer.type not in _HTML:
             return

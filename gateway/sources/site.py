@@ -8,7 +8,7 @@ from gateway.errors import AskdocsError
 from gateway.settings import Field, SecretStr, Section
 from gateway.sources.fetch import Fetcher
 from gateway.sources.reading import Reading
-from gateway.sources.source import Broken, Changed, LeftOut, Unchanged
+from gateway.sources.source import Item
 
 
 class SitesSettings(Section):
@@ -53,7 +53,7 @@ class Site:
         self._settings = settings or SitesSettings()
         self._headers = _headers(self._settings.headers, split.netloc.lower())
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
         """See `gateway.sources.source.Source.read`. Pages come as they are read.
 
         Raises:

@@ -4,14 +4,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.rights import Groups
 from gateway.wiki.page import Page
 
 
 @dataclass(frozen=True)
 class Unchanged:
-    """A page that is as it was: its stamp still holds, and it was not read again."""
+    """A page that is as it was: its stamp still holds, and it was not read again. Its groups are as
+    they were, too."""
 
     path: str
+
+
+@dataclass(frozen=True)
+class Regrouped:
+    """A page whose text is as it was, and that may be read by others now."""
+
+    path: str
+    groups: Groups | None
+    """As of `Changed`."""
+    stamp: str
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,9 @@ class Changed:
     page: Page
     stamp: str
     """What tells, next time, whether the page is as it was: a hash of its files, or an ETag."""
+    groups: Groups | None = None
+    """Who may read it, see `gateway.rights`; None where the source says nothing about it. A source
+    that has rights and could not read those of a page says `NOBODY`, or that the page is broken."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,8 @@ class LeftOut:
     why: str
 
 
+Item = Unchanged | Regrouped | Changed | Broken | LeftOut
+
 COPY = "copy of another page"
 NO_TEXT = "no text"
 
@@ -49,7 +66,7 @@ class Source(Protocol):
     name: str
     """The same for the same wiki: an absolute folder, or the address of a site."""
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken | LeftOut]:
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
         """Every page of the wiki, once. What is not among them, or is left out, is gone.
 
         Args:

@@ -17,10 +17,11 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from gateway.errors import AskdocsError
+from gateway.rights import Groups, dump, load
 from gateway.search.rows import StoredSource
 from gateway.search.writer import Writer
 from gateway.sources import excluded
-from gateway.sources.source import Broken, Changed, LeftOut, Source
+from gateway.sources.source import Broken, Changed, LeftOut, Regrouped, Source
 from gateway.wiki.page import Page
 
 Writing = Callable[[], AbstractContextManager[Writer]]
@@ -47,12 +48,15 @@ class Synced:
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     unchanged: int
+    """Their text, that is: some may be `regrouped`."""
     broken: tuple[Broken, ...]
     """They are as they were in the index, or not in it."""
     excluded: tuple[str, ...]
     """Pages that the wiki has, and that somebody has taken out of answers by hand."""
     left_out: tuple[LeftOut, ...]
     seconds: float
+    regrouped: tuple[str, ...] = ()
+    """Pages that were there, and that others may read now."""
     twin: str = ""
     """Another source in the index that has these pages, too; looked for when some were added."""
 
@@ -64,7 +68,7 @@ class Synced:
     @property
     def is_different(self) -> bool:
         """Did the sync change what answers stand on?"""
-        return bool(self.added or self.changed or self.removed)
+        return bool(self.added or self.changed or self.removed or self.regrouped)
 
     @property
     def repetition(self) -> str:
@@ -139,12 +143,13 @@ class _Before:
     """What the index has of a source."""
 
     stamps: Mapping[str, str]
+    groups: Mapping[str, Groups | None]
     spec: Mapping[str, Any]
 
 
 def _before(writer: Writer, name: str) -> _Before:
     specs = {stored.name: stored.spec for stored in writer.sources()}
-    return _Before(writer.known(name), specs.get(name, {}))
+    return _Before(writer.known(name), writer.groups(name), specs.get(name, {}))
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,8 @@ def _read(
     skipped: list[str] = []
     broken: list[Broken] = []
     left_out: list[LeftOut] = []
-    unchanged = 0
+    regrouped: list[str] = []
+    unchanged = waits = 0
     seen: set[str] = set()
     for item in source.read(had if same else dict.fromkeys(had, "")):
         if isinstance(item, LeftOut):
@@ -182,9 +188,15 @@ def _read(
             skipped.append(path)
         elif isinstance(item, Broken):
             broken.append(item)
-        elif isinstance(item, Changed):
-            _require_address(source, item.page)
-            (changed if path in had else added).append(path)
+        elif isinstance(item, Changed | Regrouped):
+            if isinstance(item, Changed):
+                _require_address(source, item.page)
+                (changed if path in had else added).append(path)
+            else:
+                unchanged += 1
+            if path in had and load(dump(item.groups)) != before.groups.get(path):
+                regrouped.append(path)
+            waits += 1
             pickle.dump(item, waiting)
         else:
             unchanged += 1
@@ -200,8 +212,9 @@ def _read(
         excluded=tuple(sorted(skipped)),
         left_out=tuple(sorted(left_out, key=lambda one: one.path)),
         seconds=0,
+        regrouped=tuple(sorted(regrouped)),
     )
-    return _Found(synced, len(added) + len(changed))
+    return _Found(synced, waits)
 
 
 def _require_address(source: Source, page: Page) -> None:
@@ -218,7 +231,10 @@ def _write(
     for path in found.synced.removed:  # first: a page that is moved has the vectors that it had
         writer.remove(name, path)
     for number, item in enumerate(_waiting(waiting, found.waiting), start=1):
-        writer.put(name, item.page, item.stamp)
+        if isinstance(item, Changed):
+            writer.put(name, item.page, item.stamp, item.groups)
+        else:
+            writer.regroup(name, item.path, item.groups, item.stamp)
         progress("writing", number, found.waiting)
 
 
@@ -253,7 +269,7 @@ def _is_within(name: str, other: str) -> bool:
     return name.startswith(other.rstrip("/") + "/") and name != other
 
 
-def _waiting(file: IO[bytes], count: int) -> Iterator[Changed]:
+def _waiting(file: IO[bytes], count: int) -> Iterator[Changed | Regrouped]:
     file.seek(0)
     for _ in range(count):
         yield pickle.load(file)  # noqa: S301 -- written above, to a file without a name

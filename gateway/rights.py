@@ -1,0 +1,93 @@
+"""Who may read a page: groups of pages, and the groups of whoever asks.
+
+A page has no groups (None: nothing says who may read it), or a tuple of sets of groups. Whoever
+reads it needs one group of *each* set: a page of the space `hr` or `board`, restricted to
+`managers`, is `({"hr", "board"}, {"managers"})`. A set without groups is for nobody. So rules of
+several origins (connector, front matter, settings) add up, and none can open what another one
+closes.
+"""
+
+import json
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+Groups = tuple[frozenset[str], ...]
+"""One group of each set is needed; no set at all is for everybody."""
+
+EVERYBODY = "everybody"
+"""The group that everyone is in, also who is not known."""
+NOBODY: Groups = (frozenset(),)
+LONGEST = 200
+"""Characters of a group's name."""
+MOST = 2000
+"""Groups of a page, or of whoever asks."""
+PERSON = "person:"
+"""What the name of a group begins with that is one person: `person:ada@example.com`."""
+
+
+def group(name: str) -> str:
+    """A group's name in the one form in which names are compared.
+
+    Capitals count. Raises ValueError: it is no name.
+    """
+    found = unicodedata.normalize("NFC", name).strip()
+    if not found or len(found) > LONGEST or not found.isprintable():
+        raise ValueError(
+            f"{name[:60]!r} is no name of a group: 1 to {LONGEST} printable characters"
+        )
+    return found
+
+
+def groups_of(names: Any) -> frozenset[str]:
+    """The groups that a person wrote down: a name, or a list of names. Raises ValueError."""
+    listed = [names] if isinstance(names, str) else names
+    if not isinstance(listed, list | tuple | set | frozenset):
+        raise ValueError(f"groups is {str(names)[:60]!r}: write a name or a list of names")
+    if len(listed) > MOST:
+        raise ValueError(f"groups has {len(listed):,} names; {MOST:,} are allowed")
+    for name in listed:
+        if not isinstance(name, str):
+            raise ValueError(f"groups has {str(name)[:60]!r}, which is no text: put it in quotes")
+    return frozenset(map(group, listed))
+
+
+def person(email: str) -> str:
+    """The group of one person. Raises ValueError."""
+    return group(PERSON + email.strip().lower())
+
+
+def simplified(every: Iterable[Iterable[str]]) -> Groups:
+    """Sets that ask for the same always compare equal; what is no name of a group is dropped, which
+    lets in fewer."""
+    kept: set[frozenset[str]] = set()
+    for some in every:
+        found = set()
+        for name in some:
+            try:
+                found.add(group(name))
+            except ValueError:
+                continue
+        if EVERYBODY not in found:
+            kept.add(frozenset(found))
+    # A set is met when a smaller one is.
+    least = [one for one in kept if not any(other < one for other in kept)]
+    return tuple(sorted(least, key=sorted))
+
+
+def both(one: Groups | None, other: Groups | None) -> Groups | None:
+    """What two origins ask for together."""
+    if one is None or other is None:
+        return other if one is None else one
+    return simplified((*one, *other))
+
+
+def dump(groups: Groups | None) -> str | None:
+    """As it is stored."""
+    if groups is None:
+        return None
+    return json.dumps([sorted(some) for some in simplified(groups)], ensure_ascii=True)
+
+
+def load(text: str | None) -> Groups | None:
+    return None if text is None else tuple(frozenset(some) for some in json.loads(text))

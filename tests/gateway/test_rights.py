@@ -1,0 +1,78 @@
+"""Groups of pages: their form, and their way from front matter to the index."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway import rights
+from gateway.search.writer import writing
+from gateway.sources.apart import Apart
+from gateway.sources.folder import front_groups
+from gateway.sources.sync import Synced, sync
+
+
+def test_sets_that_ask_for_the_same_are_stored_alike() -> None:
+    one = rights.dump((frozenset({"b", "a"}), frozenset({"c"})))
+    other = rights.dump((frozenset({"c"}), frozenset({"a", "b"}), frozenset({"a", "b", "c"})))
+    assert one == other == '[["a", "b"], ["c"]]'
+    assert rights.load(one) == (frozenset({"a", "b"}), frozenset({"c"}))
+    assert rights.dump((frozenset({"everybody", "hr"}),)) == "[]"
+    assert rights.dump(rights.NOBODY) == "[[]]"
+    assert rights.dump(None) is None
+
+
+def test_what_is_no_name_of_a_group_lets_nobody_in() -> None:
+    assert rights.simplified([["  ", "a\0b", "x" * 201]]) == rights.NOBODY
+
+
+def test_rules_of_two_origins_add_up() -> None:
+    hr, board = (frozenset({"hr"}),), (frozenset({"board"}),)
+    assert rights.both(None, hr) == rights.both(hr, None) == rights.both(hr, ()) == hr
+    assert rights.both(hr, board) == (frozenset({"board"}), frozenset({"hr"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ("# Open\n\ngroups: hr\n", None),
+        ("---\ntitle: Open\n---\ngroups: hr\n", None),
+        ("---\nnav:\n  groups: 3\n---\n", None),
+        ("---\ngroups: hr\n---\n", (frozenset({"hr"}),)),
+        ("---\nGroups: [hr, board]\n---\n", (frozenset({"hr", "board"}),)),
+        ("---\ngroups: everybody\n---\n", ()),
+        ("---\ngroups: []\n---\n", rights.NOBODY),
+        ("---\ngroups:\n---\n", rights.NOBODY),
+        ("---\ngroups: [hr, 5]\n---\n", rights.NOBODY),
+        ("---\ngroups: [hr\n---\n", rights.NOBODY),
+        ("\ufeff---\ngroups: hr\n---\n", rights.NOBODY),
+        ("\n---\ngroups: hr\n---\n", rights.NOBODY),
+        ("---\ngroups: hr\n", rights.NOBODY),
+    ],
+)
+def test_front_matter_says_who_may_read_and_closes_the_page_where_it_is_wrong(
+    text: str, groups: rights.Groups | None
+) -> None:
+    found, problem = front_groups(text)
+    assert found == groups
+    assert bool(problem) == (groups == rights.NOBODY and "[]" not in text)
+
+
+def test_a_sync_stores_groups_and_says_whose_have_changed(tmp_path: Path) -> None:
+    wiki, file = tmp_path / "wiki", tmp_path / "index.db"
+    wiki.mkdir()
+    (wiki / "pay.md").write_text("---\ngroups: hr\n---\n# Pay\n\nA word.\n")
+    (wiki / "tea.md").write_text("# Tea\n\nA word.\n")
+
+    def run() -> Synced:
+        source = Apart(str(wiki), "preview", "http://wiki/")
+        return sync(source, lambda: writing(file), spec={})
+
+    run()
+    with writing(file) as writer:
+        assert writer.groups(str(wiki)) == {"pay.md": (frozenset({"hr"}),), "tea.md": None}
+    (wiki / "pay.md").write_text("---\ngroups: board\n---\n# Pay\n\nA word.\n")
+    again = run()
+    assert again.regrouped == ("pay.md",)
+    assert again.is_different
+    with writing(file) as writer:
+        assert writer.groups(str(wiki))["pay.md"] == (frozenset({"board"}),)
