@@ -135,7 +135,10 @@ def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
             return Regrouped(path, load(groups), stamp), path
         case "changed", [page, stamp, groups]:
             sections = tuple(
-                Section(one["heading"], one["anchor"], tuple(one["path"]), one["text"])
+                Section(
+                    *(one["heading"], one["anchor"], tuple(one["path"]), one["text"]),
+                    tuple((line, at) for line, at in one["terms"]),
+                )
                 for one in page["sections"]
             )
             read = Page(page["path"], page["title"], page["url"], sections)

@@ -77,6 +77,9 @@ class Docusaurus:
             return url
         return url.rstrip("/") + ("/" if self._config.trailing_slash else "")
 
+    def file(self, path: str) -> str | None:
+        return None  # those of `static` are, which lies beside the pages
+
     def resolve(self, path: str, target: str) -> str:
         if addresses.is_elsewhere(target):
             return target

@@ -12,9 +12,10 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from gateway.errors import AskdocsError
 from gateway.sources import bounded, html
 from gateway.sources.document import SPECIAL, Head, head_of
+from gateway.sources.documents import reading as documents
 from gateway.sources.source import COPY, NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
 from gateway.sources.titles import Affixes
-from gateway.sources.tree import Tree, file_url, unbuilt
+from gateway.sources.tree import Tree, file_url
 
 SUFFIXES = (".html", ".htm", ".xhtml")
 # Markup is a few times its text, so a page may be larger here than in Markdown.
@@ -85,6 +86,9 @@ class HtmlFolder:
                 yield Broken(path, _why(error))
                 continue
             yield Changed(page, stamp) if page.has_text else LeftOut(path, NO_TEXT)
+        # Sphinx keeps the sources of its pages in a folder beside them.
+        files = [path for path in export.tree.files if not _no_page(path)]
+        yield from documents.read(export.tree, files, export.served, known)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class _Export:
             try:
                 with bounded.page(path):
                     data = self.tree.data(path, LARGEST)
-                    served = self._served(path)
+                    served = self.served(path)
                     head = head_of(data, served)
             except (OSError, ValueError) as error:
                 self.broken.append(Broken(path, _why(error)))
@@ -134,8 +138,6 @@ class _Export:
         for copy in self._copies():
             del self.files[copy], self.urls[copy]
             self.left_out.append(LeftOut(copy, COPY))
-        # Sphinx keeps the sources of its pages beside them.
-        self.left_out += unbuilt(path for path in self.tree.files if not _no_page(path))
 
     @cached_property
     def affixes(self) -> Affixes:
@@ -171,7 +173,8 @@ class _Export:
             return self.site_url.partition("?")[0].rpartition("/")[0]
         return self.site_url
 
-    def _served(self, path: str) -> str:
+    def served(self, path: str) -> str:
+        """The address at which the folder's server has a file."""
         folder, _, name = path.rpartition("/")
         if name.lower() in ("index.html", "index.htm"):
             return file_url(f"{folder}/" if folder else "", self._root_url)

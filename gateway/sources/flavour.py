@@ -24,6 +24,10 @@ class Flavour(Protocol):
     about: str
     """The settings that pages depend on."""
 
+    def file(self, path: str) -> str | None:
+        """The address of a file that is no page, as it is; None where it is not published."""
+        ...
+
     def resolve(self, path: str, target: str) -> str:
         """Where the link `target` leads, written in the file `path`, relative to its address.
 

@@ -13,10 +13,11 @@ from gateway.rights import NOBODY, Groups, groups_of, simplified
 from gateway.sources import bounded, docusaurus, gitbook, mkdocs, mkdocs_config, obsidian, vitepress
 from gateway.sources.commonmark import front_matter
 from gateway.sources.detect import Found, detect
+from gateway.sources.documents import reading as documents
 from gateway.sources.flavour import Flavour, Kind
 from gateway.sources.source import NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
 from gateway.sources.trail import Trail
-from gateway.sources.tree import Tree, decode, kinds, unbuilt
+from gateway.sources.tree import Tree, decode
 from gateway.wiki.page import Page
 
 SETTINGS = "the settings of its generator"
@@ -56,7 +57,10 @@ class Folder:
         flavour = self._open()
         within = _within(self.root, flavour.tree.root)
         paths = [path for path in flavour.urls if path.startswith(within)]
-        if not paths:
+        files = [path for path in flavour.tree.files if path.startswith(within)]
+        if not paths and not any(
+            path.startswith(within) for path in documents.documents(flavour.tree)
+        ):
             raise _none_at_all(self.root)
         yield from flavour.problems
         yield from flavour.tree.unlisted(known)
@@ -64,9 +68,9 @@ class Folder:
         for path in flavour.tree.markdown:
             if path.startswith(within) and path not in flavour.urls:
                 yield LeftOut(path, "not published")
-        yield from unbuilt(path for path in flavour.tree.files if path.startswith(within))
         for path in paths:
             yield from _read(flavour, path, known.get(path, ""))
+        yield from documents.read(flavour.tree, files, partial(_address, flavour), known)
 
 
 def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
@@ -118,6 +122,13 @@ def front_groups(text: str) -> tuple[Groups | None, str]:
 # Wider than any generator's own idea of front matter: what might close a page is looked at.
 _FRONT = re.compile(r"\ufeff?\s*---.*?(?:\n(?:---|\.\.\.)|\Z)", re.DOTALL)
 _GROUPS = re.compile(r"^[ \t]*[\"']?groups[\"']?[ \t]*:", re.MULTILINE | re.IGNORECASE)
+
+
+def _address(flavour: Flavour, path: str) -> str | None:
+    """Where a document is shown: Sphinx, which has a `conf.py`, makes a page of each `.rst`."""
+    if path.endswith(".rst") and "conf.py" in flavour.tree.files:
+        path = path.removesuffix(".rst") + ".html"
+    return flavour.file(path)
 
 
 def _why(error: Exception) -> str:
@@ -204,7 +215,7 @@ def _require(folder: Path) -> None:
 
 
 def _none_at_all(folder: Path) -> AskdocsError:
-    what_now = ": name the folder that holds your wiki's pages, --docs DIR"
-    if others := unbuilt(Tree(folder).files):
-        what_now = f", only {kinds(others)}{what_now}"
-    return AskdocsError(f"{folder} has no Markdown page (*.md, *.markdown){what_now}")
+    return AskdocsError(
+        f"{folder} has no Markdown page (*.md, *.markdown): name the folder that holds your wiki's"
+        " pages, --docs DIR"
+    )

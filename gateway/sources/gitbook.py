@@ -41,6 +41,7 @@ class GitBook:
     def __init__(self, tree: Tree, config: Config, site_url: str) -> None:
         self.tree = tree
         self._config = config
+        self._site_url = site_url
         self.problems: list[Broken] = []
         self.titles = dict(self._listed())
         self.urls = {path: self._url(path, site_url) for path in self.titles}
@@ -68,6 +69,9 @@ class GitBook:
         if posixpath.basename(plain_path) == "README":
             plain_path = posixpath.dirname(plain_path)
         return addresses.join(site_url, plain_path)
+
+    def file(self, path: str) -> str | None:
+        return addresses.join(self._site_url, path)
 
     def resolve(self, path: str, target: str) -> str:
         if addresses.is_elsewhere(target):

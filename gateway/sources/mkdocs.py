@@ -62,6 +62,9 @@ class MkDocs:
             and not (posixpath.basename(path) == "README.md" and posixpath.dirname(path) in fronts)
         ]
 
+    def file(self, path: str) -> str | None:
+        return None if self._excluded.match_file(path) else file_url(path, self._site_url)
+
     def resolve(self, path: str, target: str) -> str:
         if addresses.is_elsewhere(target):
             return target

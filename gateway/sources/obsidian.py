@@ -68,6 +68,9 @@ class Obsidian:
             name = link.strip("/") if isinstance(link, str) and link.strip("/") else path[:-3]
             yield path, self._site_url.rstrip("/") + "/" + _encoded(name)
 
+    def file(self, path: str) -> str | None:
+        return file_url(path, self._site_url)
+
     def find(self, path: str, name: str) -> str | None:
         """The file that a link in the note `path` names, as Obsidian finds it."""
         name = posixpath.normpath(name.strip().lstrip("/")) if name.strip() else ""

@@ -7,7 +7,7 @@ from typing import cast
 from gateway.errors import AskdocsError
 from gateway.sources.flavour import Kind
 from gateway.sources.source import Source
-from gateway.sources.tree import Tree, kinds, unbuilt
+from gateway.sources.tree import Tree
 
 
 def open_source(place: str, kind: str | None, site_url: str) -> Source:
@@ -45,10 +45,13 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
 def _require_pages(folder: Path) -> None:
     html, markdown, every = _count(folder)
     if every and not html and not markdown:
-        if others := unbuilt(Tree(folder).files):
-            raise AskdocsError(f"{folder} has no page of Markdown or HTML, only {kinds(others)}")
+        from gateway.sources.documents.reading import documents
+
+        if documents(Tree(folder)):
+            return
         raise AskdocsError(
-            f"{folder} has no page of Markdown or HTML: its {every:,} files are something else;"
+            f"{folder} has no page of Markdown or HTML and no document that"
+            f" is read: its {every:,} files are something else;"
             " name the folder that holds your wiki's pages, or the address of its site"
         )
 

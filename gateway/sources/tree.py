@@ -1,7 +1,6 @@
 """The files of a wiki's folder."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,19 +12,6 @@ from gateway.sources.within import Bounds
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkdn", ".mkd", ".mdx")
 # A page is a document for people; more than this is a log or a dump, and would stall every build.
 LARGEST = 4 * 2**20
-# Documents that are not read: some are once a program has made HTML of them.
-_UNBUILT = {
-    ".rst": "reStructuredText: name the HTML that `sphinx-build -b html` makes",
-    ".adoc": "AsciiDoc: name the HTML that `asciidoctor` makes",
-    ".asciidoc": "AsciiDoc: name the HTML that `asciidoctor` makes",
-    ".docx": "Word document, which is not read",
-    ".ipynb": "notebook, which is not read",
-    ".pdf": "PDF, which is not read",
-    ".pptx": "presentation, which is not read",
-    ".txt": "plain text, which is not read",
-}
-# For programs, not for people.
-_NOT_TEXTS = ("robots.txt", "llms.txt", "llms-full.txt")
 _NOT_PAGES = ("node_modules", "__pycache__", "bower_components")
 
 
@@ -113,26 +99,16 @@ class Tree:
         """
         return self.bounds.read(self.root / path, largest)
 
+    def beginning(self, path: str, most: int) -> bytes:
+        """The first bytes of a file; none of one that cannot be read."""
+        try:
+            return self.bounds.read(self.root / path, most, whole=False)
+        except (OSError, ValueError):
+            return b""
+
     def text(self, path: str) -> str:
         """The text of a file: see `decode`. Raises as `data`, and ValueError if it is not UTF-8."""
         return decode(self.data(path))
-
-
-def unbuilt(paths: Iterable[str]) -> list[LeftOut]:
-    """The documents among `paths` that are not read, with what to do where something helps."""
-    suffixes = (
-        (path, os.path.splitext(path)[1].lower())
-        for path in sorted(paths)
-        if os.path.basename(path) not in _NOT_TEXTS
-    )
-    return [LeftOut(path, _UNBUILT[suffix]) for path, suffix in suffixes if suffix in _UNBUILT]
-
-
-def kinds(documents: list[LeftOut]) -> str:
-    """Of which kinds they are, with counts; first those of which something can be made."""
-    counts = Counter(one.why for one in documents)
-    names = sorted(counts, key=lambda why: (":" not in why, -counts[why], why))
-    return "; ".join(f"{why} ({counts[why]:,})" for why in names)
 
 
 def decode(data: bytes) -> str:

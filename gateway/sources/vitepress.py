@@ -66,6 +66,10 @@ class VitePress:
             return addresses.join(self._site_url, name.removesuffix("index"))
         return addresses.join(self._site_url, name if self._clean else f"{name}.html")
 
+    def file(self, path: str) -> str | None:
+        inner = path.removeprefix("public/")
+        return addresses.join(self._site_url, inner) if inner != path else None
+
     def resolve(self, path: str, target: str) -> str:
         if addresses.is_elsewhere(target):
             return target

@@ -41,8 +41,8 @@ class Bounds:
         """Is there a file that may be read?"""
         return self.holds(path) and path.is_file()
 
-    def read(self, path: Path, largest: int) -> bytes:
-        """The bytes of a file.
+    def read(self, path: Path, largest: int, whole: bool = True) -> bytes:
+        """The bytes of a file; without `whole` those of its beginning.
 
         Raises:
             OSError: it cannot be read.
@@ -57,9 +57,9 @@ class Bounds:
                 data = opened.read(largest + 1)
         finally:
             os.close(handle)
-        if len(data) > largest:
+        if len(data) > largest and whole:
             raise ValueError(f"larger than {largest // 2**20} MiB")
-        return data
+        return data[:largest]
 
     def _open(self, path: Path) -> int:
         """A file that was found without following links: nobody can put one in its place."""

@@ -200,12 +200,12 @@ def test_what_a_sync_left_out_is_counted_and_a_dry_run_lists_it(
     (wiki / "README.md").write_text("# Sources\n\nText.\n")
     (wiki / "empty.md").touch()
     for number in range(syncing.LISTED):
-        (wiki / f"{number}.rst").write_text("Text\n====\n")
-    why = "reStructuredText: name the HTML that `sphinx-build -b html` makes"
+        (wiki / f"{number}.odt").write_text("x")
+    why = "OpenDocument text: save it as DOCX"
     sync = ("sync", str(wiki), "--site-url", SITE)
     dry = docs(*sync, "--dry-run")
     assert f"  11 left out: {why} (10), no text (1)\n" in dry.stdout
-    assert f"  o 9.rst: {why}\n  o and 1 more; --json lists up to 1,000\n" in dry.stdout
+    assert f"  o 9.odt: {why}\n  o and 1 more; --json lists up to 1,000\n" in dry.stdout
     done = docs(*sync)
     assert done.returncode == 0
     assert "11 left out" in done.stdout
@@ -215,7 +215,7 @@ def test_what_a_sync_left_out_is_counted_and_a_dry_run_lists_it(
     assert only["left_out"] == {
         "count": 11,
         "reasons": {why: 10, "no text": 1},
-        "files": [{"path": "0.rst", "why": why}, {"path": "1.rst", "why": why}],
+        "files": [{"path": "0.odt", "why": why}, {"path": "1.odt", "why": why}],
     }
 
 

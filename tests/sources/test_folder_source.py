@@ -176,38 +176,18 @@ def test_pages_of_a_folder_that_vanished_while_it_was_read_are_not_gone(write: W
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_without_pages_is_an_error(write: Write, kind: Kind) -> None:
     with pytest.raises(AskdocsError, match="no Markdown page"):
-        list(Folder(write({"a.txt": "x"}), SITE, kind).read({}))
+        list(Folder(write({"a.png": "x"}), SITE, kind).read({}))
 
 
 def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
     root = write({"mkdocs.yml": "exclude_docs: /in/draft.md", "docs/in/a.md": "text"})
-    write({"docs/in/draft.md": "x", "docs/in/empty.md": "", "docs/in/b.rst": "x", "docs/c.rst": ""})
+    write({"docs/in/draft.md": "x", "docs/in/empty.md": "", "docs/in/b.odt": "x", "docs/c.rst": ""})
     found = Folder(root / "docs" / "in", SITE).read({})
     assert [one for one in found if isinstance(one, LeftOut)] == [
         LeftOut("in/draft.md", "not published"),
-        LeftOut("in/b.rst", "reStructuredText: name the HTML that `sphinx-build -b html` makes"),
         LeftOut("in/empty.md", "no text"),
+        LeftOut("in/b.odt", "OpenDocument text: save it as DOCX"),
     ]
-
-
-def test_documents_of_other_kinds_are_named(write: Write) -> None:
-    kinds = {
-        "a.pdf": "PDF",
-        "b.DOCX": "Word document",
-        "c.ipynb": "notebook",
-        "d.txt": "plain text",
-    }
-    root = write({"index.md": "text", "robots.txt": "", "e.png": "", **dict.fromkeys(kinds, "x")})
-    found = [one for one in Folder(root, SITE).read({}) if isinstance(one, LeftOut)]
-    assert {one.path: one.why for one in found} == {
-        path: f"{kind}, which is not read" for path, kind in kinds.items()
-    }
-
-
-def test_a_folder_of_what_has_to_be_built_first_is_an_error_that_says_how(write: Write) -> None:
-    root = write({"a.asciidoc": "x"})
-    with pytest.raises(AskdocsError, match=r"only AsciiDoc: name the HTML that `asciidoctor`"):
-        list(Folder(root, SITE).read({}))
 
 
 def test_folders_of_packages_and_hidden_ones_are_left_out(write: Write) -> None:
