@@ -29,6 +29,13 @@ INTERVAL = 0.5  # seconds between two looks at the revision
 
 BASE = "base"
 DOCS = "docs"
+
+
+def people_call(model: str, name: str | None) -> str:
+    """A model as an answer names it; `name`: the one that the settings give the base model."""
+    return (name if model in (BASE, DOCS) else None) or model
+
+
 DEFAULT = {DOCS: Alias(targets={BASE: 1}, grounding=True)}
 
 alias_table = sa.Table(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from gateway.aliases import BASE, DOCS
+from gateway.aliases import DOCS, people_call
 from gateway.answering.check import Check, Scorer
 from gateway.answering.choice import Choice, Ending, Held, Written
 from gateway.answering.confidence import confidence
@@ -384,7 +384,7 @@ class Answer(Transform):
         if not self._grounds.excerpts:
             ending = replace(ending, refused=True, reason="no_page")
         facts: dict[str, Any] = {
-            "model": self._people_call_it(),
+            "model": people_call(self._model, self._settings.model_name),
             "mode": "generative",
             "refused": ending.refused,
             "reason": ending.reason,
@@ -402,9 +402,6 @@ class Answer(Transform):
             if sure is not None:
                 facts |= {"confidence": round(sure, 2), "caution": sure < CAUTION}
         return facts
-
-    def _people_call_it(self) -> str:
-        return (self._settings.model_name if self._model in (BASE, DOCS) else None) or self._model
 
     def _reading(self) -> dict[str, Any]:
         return {

@@ -64,7 +64,10 @@ class Gateway:
         self._pipeline: Pipeline
         self._handlers: Handlers
         self._door: Door
-        self._router = Router(self.routes(), redirect_slashes=False, default=self._missing())
+        routes = self.routes()
+        # Most requests are to one of these, and need no walk through all patterns.
+        self._exact = {route.path: route for route in routes if "{" not in route.path}
+        self._router = Router(routes, redirect_slashes=False, default=self._missing())
 
     def routes(self) -> list[Route]:
         """All that is served; under other methods it answers 405."""
@@ -90,7 +93,10 @@ class Gateway:
         if scope["type"] == "http":
             if (path := scope["path"])[-1:] == "/" and path != "/":
                 scope = {**scope, "path": path.rstrip("/") or "/"}
-            await self._router.app(scope, receive, send)
+            if route := self._exact.get(scope["path"]):
+                await route.handle(scope, receive, send)
+            else:
+                await self._router.app(scope, receive, send)
         elif scope["type"] == "lifespan":
             await _lifespan(self._life(), receive, send)
         else:

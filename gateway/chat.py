@@ -67,7 +67,7 @@ class Chat:
                 asked.question, asked.page_url, asked.questions, plan.route.sources
             )
             step.set(askdocs__pages=len(looked.hits))
-        extract = Extract(asked, looked, plan, keeps_text)
+        extract = Extract(asked, looked, plan, keeps_text, self._settings.model_name)
         what = "refused" if extract.refused else f"quoted “{extract.quoted[0].title}”"
         say(f"{what} after {time.monotonic() - began:.2f} s")
         return extract

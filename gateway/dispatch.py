@@ -165,7 +165,13 @@ class Dispatch:
                     left = left or (served.name, "breaker")
                     continue
                 patience = None if served is found[-1] else route.first_byte
-                span = call.span.child(f"{call.operation} {served.name}", "CLIENT")
+                span = OFF
+                if call.span.is_on:
+                    span = call.span.child(f"{call.operation} {served.name}", "CLIENT")
+                    span.set(
+                        gen_ai__operation__name=call.operation,
+                        gen_ai__request__model=served.name,
+                    )
                 try:
                     opened = await self._try(call, served, patience, span)
                 except Failed as error:
@@ -212,7 +218,6 @@ class Dispatch:
         return found, left
 
     async def _try(self, call: Call, served: Served, patience: float | None, span: Span) -> Opened:
-        span.set(gen_ai__operation__name=call.operation, gen_ai__request__model=served.name)
         try:
             request = await call.render(served)
             if await _asked_as_stream(call, served):

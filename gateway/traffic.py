@@ -1,8 +1,6 @@
 """How many requests are under way, so that background work can stand back."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class Traffic:
@@ -14,19 +12,21 @@ class Traffic:
         self._idle.set()
         self._busy = asyncio.Event()
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Marks a request from its first to its last byte."""
+    def request(self) -> "Traffic":
+        """Marks a request from its first to its last byte: `with traffic.request():`."""
+        return self
+
+    def __enter__(self) -> None:
         self._running += 1
-        self._idle.clear()
-        self._busy.set()
-        try:
-            yield
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._busy.clear()
-                self._idle.set()
+        if self._running == 1:
+            self._idle.clear()
+            self._busy.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._running -= 1
+        if not self._running:
+            self._busy.clear()
+            self._idle.set()
 
     @property
     def is_busy(self) -> bool:

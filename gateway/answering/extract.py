@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.aliases import people_call
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
 from gateway.api.usage_sum import NO_USAGE
@@ -52,17 +53,19 @@ class Extract(Transform):
     is_over = True
     tokens = Tokens()
 
-    def __init__(self, asked: Asked, looked: Looked, plan: Plan, keeps_text: bool) -> None:
+    def __init__(
+        self, asked: Asked, looked: Looked, plan: Plan, keeps_text: bool, model_name: str | None
+    ) -> None:
         """
         Args:
             asked: the question.
             looked: what was found for it.
             plan: of the request.
             keeps_text: for the log.
+            model_name: of the settings, see `people_call`.
         """
         self._asked = asked
         self._looked = looked
-        self._alias = plan.alias
         self._choices = plan.copies
         most = plan.request.get("max_completion_tokens") or plan.request.get("max_tokens")
         self._most = most * CHARACTERS if most else None
@@ -75,6 +78,7 @@ class Extract(Transform):
         self.refused = not self._quotations
         # As in the header x-askdocs-model: readers' votes count for it.
         self._model = plan.alias if self.refused else plan.first_choice
+        self._people_call_it = people_call(self._model, model_name)
         self.cautious = not self.refused and confidence(looked.signals) < CAUTION
         self.question = asked.question if keeps_text else ""
         self._keeps_text = keeps_text
@@ -168,9 +172,8 @@ class Extract(Transform):
     def _facts(self) -> dict[str, Any]:
         sure = None if self.refused else round(confidence(self._looked.signals), 2)
         return {
-            "model": self._alias,
+            "model": self._people_call_it,
             "mode": "extractive",
-            "answers": "quote",
             "refused": self.refused,
             "reason": "no_page" if self.refused else "",
             # Nothing is claimed beside what the pages say themselves.

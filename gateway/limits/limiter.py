@@ -1,8 +1,9 @@
 """The limits of keys: admit a request, settle it when it has ended.
 
 With a Redis they hold across all workers. While it is away, or slow, each worker applies its share
-of them alone, in memory: all of them together admit no more than before, and a request is not held
-up because Redis is.
+of them alone, in memory, so that a request is not held up because Redis is. Within the minute in
+which that changes a key may get up to twice its limit: what Redis had admitted is not known to the
+workers, nor to Redis what they admit.
 """
 
 import time

@@ -135,9 +135,8 @@ def test_vllm_is_started_as_on_one_machine(name: str, gpu: bool) -> None:
     )
     assert ours.argv[1:3] == module
     assert {w for w in words if w.startswith("--")} == {w for w in ours.argv if w.startswith("--")}
-    # Where it keeps and finds files is the image's own matter; so are its cores, its allocator, and
-    # the compiler that FlashInfer's sampler needs.
-    files = ("VLLM_CACHE_ROOT", "PYTHONSAFEPATH", "VLLM_USE_FLASHINFER_SAMPLER")
+    # Where it keeps and finds files is the image's own matter; so are its cores and its allocator.
+    files = ("VLLM_CACHE_ROOT", "PYTHONSAFEPATH")
     own = (*files, "VLLM_CPU_OMP_THREADS_BIND", "LD_PRELOAD")
     assert set(ours.env) - set(own) <= environment(name).keys()
 
@@ -165,12 +164,18 @@ def test_vllm_images_are_of_one_release_and_the_docs_name_it_beside_the_locked_o
     assert (f"locked packages, which the tests run, have {locked}" in said) is (gpu != locked)
 
 
+def test_our_image_is_built_once_by_a_service_that_is_always_there() -> None:
+    (built,) = (name for name, service in SERVICES.items() if "build" in service)
+    assert SERVICES[built]["image"] == "askdocs"
+    assert not SERVICES[built].get("profiles")
+
+
 @every_service
 def test_images_are_pinned(name: str) -> None:
     image = SERVICES[name]["image"]
-    if "build" in SERVICES[name]:
-        assert image == "askdocs"
+    if image == "askdocs":
         return
+    assert "build" not in SERVICES[name]
     assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+(\.\d+)?[\w.-]*@sha256:[0-9a-f]{64}", image)
 
 

@@ -63,7 +63,7 @@ def test_each_command_of_askdocs_is_one_that_its_command_line_takes(page: Path) 
 # What the gateway says of each question, and of each request, after it has said what is wrong.
 ASKED = """» reading “Backup”, 1 of 9 sections (290 tokens, at most 4 s)
 » answered in 4.1 s, first words after 2.0 s
-{"status":200}
+{"request_id":"a","status":200}
 """
 
 
@@ -80,9 +80,11 @@ ASKED = """» reading “Backup”, 1 of 9 sections (290 tokens, at most 4 s)
 )
 def test_what_is_wrong_is_not_hidden_by_what_is_asked(command: Command, tmp_path: Path) -> None:
     said = "base did not answer (503)\n" + 50 * ASKED
+    if command.place == "compose":  # 2.26 clears each line before it writes it, also into a pipe
+        said = re.sub("^(?=[»{])", "\x1b[2K", said, flags=re.M)
     log = tmp_path / ".askdocs" / "logs" / "gateway.log"
     log.parent.mkdir(parents=True)
-    log.write_text(said.replace('{"status":200}\n', ""), encoding="utf-8")
+    log.write_text(said.replace('{"request_id":"a","status":200}\n', ""), encoding="utf-8")
     typed = command.pipe
     if command.place == "machine":
         typed = " | ".join(filter(None, (shlex.join(command.words), command.pipe)))

@@ -44,7 +44,7 @@ def extract(index: Index, question: str, **request: Any) -> Extract:
     asked = take_apart(request, Headers({}))
     looked = asyncio.run(Grounding(index, estimates).look_up(asked.question))
     plan = planned(request)
-    return Extract(asked, looked, plan, keeps_text=True)
+    return Extract(asked, looked, plan, keeps_text=True, model_name="SmolLM2")
 
 
 def whole(index: Index, question: str, **request: Any) -> dict[str, Any]:
@@ -69,6 +69,8 @@ def test_the_best_passage_is_quoted_with_its_link(made: Index) -> None:
     assert marked == ["server", "keeps", "backups"]
     assert response["usage"]["total_tokens"] == 0
     assert response["model"] == "base"  # as readers' votes are counted
+    assert response["askdocs"]["model"] == "SmolLM2"  # as people call it, in both modes
+    assert "answers" not in response["askdocs"]
 
 
 def test_each_annotation_is_of_a_quotation_and_its_link(made: Index) -> None:
@@ -110,7 +112,9 @@ def test_who_follows_the_progress_is_told_the_pages(made: Index) -> None:
     asked = take_apart(request, Headers({"x-askdocs-progress": "on"}))
     looked = asyncio.run(Grounding(made, estimates).look_up(asked.question))
     plan = planned(request)
-    first = Extract(asked, looked, plan, keeps_text=False).start().split(b"\n\n")[0]
+    first = (
+        Extract(asked, looked, plan, keeps_text=False, model_name=None).start().split(b"\n\n")[0]
+    )
     told = json.loads(first.removeprefix(b"data: "))
     assert told["choices"] == []
     assert told["askdocs"]["reading"][0]["title"] == "Backup"
