@@ -14,6 +14,7 @@ from gateway.keys import Key
 from gateway.limits.grant import Grant, LimitReached
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Request as Measured
+from gateway.rights import PUBLIC
 from gateway.routing.token_budget import TokenBudget
 from gateway.tracing import OFF, Span
 from gateway.upstream.loopback import Pass
@@ -88,6 +89,7 @@ class RequestContext:
         "loopback",
         "measured",
         "plan",
+        "reader",
         "request_id",
         "response",
         "result",
@@ -112,6 +114,8 @@ class RequestContext:
         self.response = Response(send, request_id)
         self.measured = measured
         self.key = NOBODY
+        self.reader = PUBLIC
+        """What the request may know of the wiki."""
         self.loopback: Pass | None = None
         """The rights of an inner request: LiteLLM's, for one that is accounted for already."""
         self.alias = ""

@@ -122,6 +122,7 @@ class Pipeline:
         return Plan(
             endpoint=endpoint.path,
             key=key,
+            reader=context.reader,
             scope=context.scope,
             headers=headers,
             request=request,
