@@ -156,7 +156,8 @@ class Chat:
         if context is None:
             return grounds, shares.answer
         numbers = NUMBER * sum(len(part.sections) for part in grounds.excerpts)
-        return grounds, max(16, min(shares.answer, context - fixed - grounds.tokens - numbers))
+        left = max(16, context - fixed - grounds.tokens - numbers)
+        return grounds, min(shares.answer, left)
 
     def _shares(self, context: int | None, fixed: int, length: int) -> Shares:
         """Who gets how much of a context with `fixed` tokens in it, beside which `length` are

@@ -22,6 +22,8 @@ from gateway.upstream.loopback import Pass
 NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
 # The limits that an exact count of the prompt may still keep.
 _TOKENS = ("tpm", "too_large", "monthly_tokens")
+# Errors that a second request meets again. Claude Code retries a wrong key for minutes otherwise.
+_FINAL = (401, 403, 404)
 
 
 class RequestHeaders(Headers):
@@ -73,6 +75,8 @@ class Response:
         if self.is_started:
             self.status = error.status
             raise error
+        if error.status in _FINAL:
+            self.headers["x-should-retry"] = "false"
         await send_json(self, error.status, error.body, error.headers)
 
 
