@@ -6,6 +6,7 @@ import sys
 import time
 
 import httpx
+import pytest
 
 from tests.starting import is_behind_the_edge, refuses_other_hosts
 from tests.widget.conftest import Box
