@@ -6,13 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.agents import llms
-from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
-from gateway.rights import PUBLIC
 from gateway.search.index import Index
 from gateway.search.store import NoIndex
-from gateway.search.view import Rights
-from gateway.settings import load
 from gateway.sources import watch
 from gateway.sources.detect import detect
 from gateway.sources.open import is_html
@@ -99,8 +95,7 @@ class Wiki:
         """What this wiki should answer, the most likely first."""
         index = Index(self._index)
         try:
-            seen = public(index)
-            pages = [seen.page(number) for number in seen.numbers()[:LOOKED_AT]]
+            pages = [index.page(number) for number in index.numbers()[:LOOKED_AT]]
         finally:
             index.close()
         return mined(pages)[:TRIED]
@@ -112,7 +107,7 @@ class Wiki:
         """
         index = Index(self._index)
         try:
-            llms.write(site, public(index), [self.spec.place])
+            llms.write(site, index, [self.spec.place])
         except OSError as error:
             raise AskdocsError(
                 f"{site}: llms.txt cannot be written ({error.strerror}): free the disk, or choose"
@@ -165,8 +160,3 @@ def _pages(docs: Path) -> Path:
     content = detect(root).content
     is_inside = root in content.parents and Bounds(root).holds(content)
     return content if is_inside and Tree(content).markdown else docs
-
-
-def public(index: Index) -> Index:
-    """What everybody may read of an index."""
-    return Rights(index, load(GatewaySettings).rules).seen_by(PUBLIC)

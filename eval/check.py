@@ -53,6 +53,7 @@ class Answer:
     row: str
     """Of its question: its answers are drawn together."""
     kind: str
+    question: str
     pages: tuple[str, ...]
     text: str
     sentences: tuple[tuple[int, int, str], ...]
@@ -91,13 +92,11 @@ class Wiki:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._evidence: dict[tuple[str, ...], Evidence] = {}
 
-    def evidence(self, paths: tuple[str, ...]) -> Evidence:
+    @cache  # noqa: B019 -- as long as the measurement
+    def evidence(self, paths: tuple[str, ...], question: str) -> Evidence:
         """Raises AskdocsError: a page is not there."""
-        if paths not in self._evidence:
-            self._evidence[paths] = Evidence(self.excerpts(paths), self.idf)
-        return self._evidence[paths]
+        return Evidence(self.excerpts(paths), self.idf, question)
 
     def excerpts(self, paths: tuple[str, ...]) -> list[Excerpt]:
         return [Excerpt(page, page.sections, 0) for page in map(self._page, paths)]
@@ -141,6 +140,7 @@ def read(file: Path, split: str | None = None) -> list[Answer]:
                 Answer(
                     str(row.get("row_id") or row["question"]),
                     str(row["kind"]),
+                    str(row["question"]),
                     tuple(row["pages"]),
                     row["answer"],
                     tuple(sentences),
@@ -162,7 +162,7 @@ async def check(
         began = time.perf_counter()
         excerpts = wiki.excerpts(answer.pages)
         prefix = prompt.render(excerpts, "?")[:1] if scorer else []
-        checking = Check(excerpts, wiki.idf, scorer, prefix, alone=alone)
+        checking = Check(excerpts, wiki.idf, scorer, prefix, asked=answer.question, alone=alone)
         claims = await checking.claims(answer.text)
         took = time.perf_counter() - began
         refused = refuses(drafts(answer.text)) or not any(c.verdict == "supported" for c in claims)
@@ -314,7 +314,7 @@ def fit(
     """Bias and weights of the rules' regression."""
     rows, labels, names = [], [], []
     for answer in answers:
-        evidence = wiki.evidence(answer.pages)
+        evidence = wiki.evidence(answer.pages, answer.question)
         if foreign(answer.text, evidence):
             continue
         for draft in drafts(answer.text):

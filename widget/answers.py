@@ -132,4 +132,5 @@ def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answe
         confidence=outcome.confidence,
         first_token=first,
         duration=duration,
+        verdict=outcome.verdict,
     )

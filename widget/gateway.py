@@ -98,6 +98,8 @@ class Outcome(BaseModel):
     pages: tuple[Page, ...] = ()
     citations: tuple[Citation, ...] = ()
     claims: tuple[Claim, ...] = ()
+    verdict: str | None = None
+    """The worst verdict of the claims; None of an answer that was not checked."""
     cut: bool = False
     """Were sentences left out that are not supported?"""
 
@@ -326,7 +328,7 @@ async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | 
                 yield reading
         elif isinstance(extra, dict):
             if outcome := _read(Outcome, extra):
-                served = outcome.served or str(chunk.get("model") or "")  # of an older gateway
+                served = str(chunk.get("model") or "")
                 yield outcome.model_copy(update={"citations": cited, "served": served})
         elif cited:
             # A gateway that says no more than OpenAI's annotations.

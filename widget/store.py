@@ -45,6 +45,7 @@ question_table = sa.Table(
     sa.Column("answer", sa.Text, nullable=False),
     sa.Column("outcome", sa.JSON, nullable=False),
     sa.Column("confidence", sa.Float),
+    sa.Column("verdict", sa.Text),
     sa.Column("first_token", sa.Float),
     sa.Column("duration", sa.Float),
     sa.Column("shared", sa.Text, unique=True),
@@ -107,6 +108,8 @@ class Answered:
     """Seconds until the first words."""
     duration: float | None = None
     """Seconds until the last ones."""
+    verdict: str | None = None
+    """The worst verdict of its claims, as the gateway states it; None when it was not checked."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -53,9 +53,22 @@ class Check:
         scorer: Scorer | None = None,
         prefix: Sequence[Message] = (),
         *,
+        asked: str = "",
+        before: Callable[[], Awaitable[Sequence[Excerpt]]] | None = None,
         alone: bool = False,
     ) -> None:
-        """`alone`: the scorer decides about facts that are not on the pages, too."""
+        """
+        Args:
+            excerpts: the pages in front of the question.
+            idf: of the wiki's words.
+            scorer: checks beside the rules.
+            prefix: see `Scorer.scores`.
+            asked: what the person said, in this turn and before.
+            before: finds the pages that earlier turns stand on; awaited with the first sentence.
+            alone: the scorer decides about facts that are not on the pages, too.
+        """
+        self._asked = asked
+        self._before = before
         self._alone = alone
         self._excerpts = excerpts
         self._idf = idf
@@ -65,10 +78,11 @@ class Check:
     @cached_property
     def evidence(self) -> Evidence:
         """Made when the first sentence is checked, away from the event loop."""
-        return Evidence(self._excerpts, self._idf)
+        return Evidence(self._excerpts, self._idf, self._asked)
 
     async def claims(self, text: str, start: int = 0, whole: str = "") -> list[Claim]:
         """The claims of `text`, which stands at `start` of the answer `whole`."""
+        await self._add_before()
         found, seen, is_foreign = await asyncio.to_thread(self._see, text, start, whole or text)
         claims = [
             verdict_of(draft, one, score_of(one, is_foreign), THRESHOLD) if one else none(draft)
@@ -83,6 +97,19 @@ class Check:
             assert one is not None
             claims[number] = verdict_of(found[number], one, score, self._scorer.threshold)
         return claims
+
+    async def _add_before(self) -> None:
+        """Take the pages of earlier turns as evidence, too."""
+        if self._before is None:
+            return
+        find, self._before = self._before, None
+        try:
+            found = await find()
+        except Exception as error:  # the answer is checked without them
+            log.warning("the pages of the question before are not found: %s", error)
+            return
+        known = {excerpt.page.url for excerpt in self._excerpts if excerpt.is_whole}
+        self._excerpts = [*self._excerpts, *(e for e in found if e.page.url not in known)]
 
     def _see(
         self, text: str, start: int, whole: str

@@ -6,7 +6,7 @@ fitted by `python -m eval.check --fit` on labelled answers (docs/results.md, "Th
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -21,6 +21,9 @@ from gateway.wiki.words import words
 
 Verdict = Literal["supported", "unsupported", "contradicted", "none"]
 
+_BUT = re.compile(
+    r"[;:] |\b(?:but|however|though|except|instead|only|aber|sondern|mais)\b", re.IGNORECASE
+)
 _MARKER = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•][ \t]+|\(?\d{1,3}[.)][ \t]+)?")
 REFUSING = "refusal"  # the reason of a sentence that says that the pages do not answer
 # Words of a sentence that stand on its own: fewer claim nothing ("To check:", "Click it.").
@@ -30,30 +33,30 @@ _NAMED = frozenset({"label", "address", "path", "option", "code"})
 # A passage with this share of a sentence is about the same: what differs contradicts it.
 SAME = 0.55
 
-BIAS = 0.63
+BIAS = 0.79
 WEIGHTS: Mapping[str, float] = {
-    "share": 0.59,
-    "place": 1.08,
-    "weakest": 0.58,
-    "thin": -1.47,
-    "length": 0.4,
-    "negation": -0.15,
-    "opposed": -1.32,
-    "absolute": -0.14,
-    "platform": -0.58,
-    "names_nowhere": -1.02,
-    "names_elsewhere": -0.32,
-    "because": -0.28,
-    "missing_number": -3.35,
-    "missing_literal": -3.39,
-    "missing_label": -1.63,
-    "elsewhere_number": -2.03,
-    "elsewhere_literal": -1.07,
+    "share": 0.25,
+    "weakest": 1.4,
+    "thin": -3.54,
+    "length": 0.86,
+    "negation": -0.5,
+    "opposed": -1.24,
+    "absolute": -0.27,
+    "platform": -0.52,
+    "names_nowhere": -2.41,
+    "names_elsewhere": -0.44,
+    "because": -0.48,
+    "repeated": -0.52,
+    "missing_number": -4.77,
+    "missing_literal": -4.76,
+    "missing_label": -2.21,
+    "elsewhere_number": -1.5,
+    "elsewhere_literal": -1.25,
 }
 # With less than this share of its words on the pages a sentence is about something else.
 ALIEN = 0.1
 # Below it a sentence is marked.
-THRESHOLD = 0.53
+THRESHOLD = 0.65
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def drafts(text: str, start: int = 0) -> list[Draft]:
             or is_frame(body)
         )
         # "The page has nothing on X, but **Y** is there": that is both.
-        also = refuses and any(fact.kind in _NAMED for fact in facts(body))
+        also = refuses and _names(_BUT.split(body, maxsplit=1)[1:])
         weak = also or (claims and body.endswith(":"))
         claims = claims or also
         end = sentence.start + len(bare)
@@ -178,7 +181,8 @@ def refuses(found: Sequence[Draft]) -> bool:
     claimed = [draft for draft in found if draft.claims and not draft.weak]
     substantial = [draft for draft in claimed if not is_pointer(draft.text)]
     if refusals[0] == 0 or not found[0].claims:
-        return len(substantial) <= 1 and len(claimed) <= 2
+        is_short = len(substantial) <= 1 and len(claimed) <= 2
+        return is_short and not _names(draft.text for draft in substantial)
     return not substantial and len(claimed) <= 1
 
 
@@ -196,6 +200,11 @@ def _why(seen: Seen) -> tuple[str, bool]:
     if is_same and seen.values.get("negation"):
         return "negation", True
     return "words", False
+
+
+def _names(texts: Iterable[str]) -> bool:
+    """Does one of them name a setting, a command, a label, a path or an address?"""
+    return any(fact.kind in _NAMED for text in texts for fact in facts(text))
 
 
 def _is_title(body: str) -> bool:

@@ -8,7 +8,7 @@ from math import fsum
 import numpy as np
 import numpy.typing as npt
 
-from gateway.answering.facts import Fact, numbers, squeezed
+from gateway.answering.facts import Fact, numbers, parts, squeezed
 from gateway.answering.plain import plain, unescaped
 from gateway.answering.sentences import split
 from gateway.grounding.excerpt import Excerpt, spoken
@@ -54,7 +54,14 @@ class Text:
             return "." not in fact.text and any(n.split(".")[0] == whole for n in self._numbers)
         if fact.kind == "address":
             return fact.text in self._raw or fact.text.replace("www.", "") in self._raw
-        return fact.text in self._squeezed or fact.text in self._raw
+        if self._holds(squeezed(fact.text)):
+            return True
+        # A command with other arguments than the page's, or with an option from another example.
+        words = parts(fact.text) if fact.kind == "code" else []
+        return len(words) > 1 and all(map(self._holds, words))
+
+    def _holds(self, text: str) -> bool:
+        return text in self._squeezed or text in self._raw
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,10 @@ class Place:
 class Evidence:
     """What an answer may stand on."""
 
-    def __init__(self, excerpts: Sequence[Excerpt], idf: Idf) -> None:
+    def __init__(self, excerpts: Sequence[Excerpt], idf: Idf, asked: str = "") -> None:
+        """`asked`: what the person said, which an answer may repeat."""
+        self.asked = Text(asked)
+        self.asked_stems = stem_set(plain(asked))
         self._idf = idf
         self._known: dict[str, float] = {}
         self.places: list[Place] = []

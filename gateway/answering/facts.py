@@ -46,15 +46,34 @@ _UNITS = {
     **dict.fromkeys(("week", "weeks", "wochen", "semaines"), "week"),
     **dict.fromkeys(("month", "months", "monate", "mois"), "month"),
     **dict.fromkeys(("year", "years", "jahre", "ans"), "year"),
-    **dict.fromkeys(("kb", "mb", "gb", "tb", "kib", "mib", "gib"), ""),
+    **dict.fromkeys(("kb", "kib", "ko", "kilobytes"), "kb"),
+    **dict.fromkeys(("mb", "mib", "mo", "megabytes"), "mb"),
+    **dict.fromkeys(("gb", "gib", "go", "gigabytes"), "gb"),
+    **dict.fromkeys(("tb", "tib", "terabytes"), "tb"),
     **dict.fromkeys(("%", "percent", "prozent", "pourcent"), "%"),
     **dict.fromkeys(("bit", "bits"), "bit"),
     **dict.fromkeys(("px", "pixel", "pixels"), "px"),
 }
-_UNIT = re.compile(r"[\s\u00a0-]?(%|[A-Za-z]+)")
+_UNIT = re.compile(r"(?:\s(?:more|additional|further|full|other))?[\s\u00a0-]?(%|[A-Za-z]+)")
 _ITEM = re.compile(r"^\s*(?:>\s*)*\(?\d{1,3}[.)]\s+")
 # The number of a section in the prompt, which a writer cites: `[2]`.
 CITED = re.compile(r"\[(\d{1,3})\](?!\()")
+_JOINED = re.compile(r"`\s*\+\s*`")  # `Ctrl`+`C`
+# Bold before a colon at the beginning names what follows; it is no label of the product.
+_NAMING = re.compile(r"^[\s\-*+•]*?\*\*(?:[^*\n`]{1,80}:\*\*|[^*\n`]{1,80}\*\*:)")
+_AROUND = ".,;:!?\"'()"
+# Keys of a keyboard, as a German or French answer names them.
+_KEYS = {
+    **dict.fromkeys(("strg", "control"), "ctrl"),
+    **dict.fromkeys(("umschalt", "maj"), "shift"),
+    **dict.fromkeys(("cmd", "befehl"), "command"),
+    **dict.fromkeys(("eingabe", "entrée"), "enter"),
+    **dict.fromkeys(("entf", "suppr", "del"), "delete"),
+    **dict.fromkeys(("échap", "escape"), "esc"),
+}
+_KEY = re.compile(rf"\b(?:{'|'.join(_KEYS)})\b")
+_BETWEEN = re.compile(r"<[^<>\n]*>|(?<![\w$-])[A-Z]{3,}(?![\w-])|[\s=]+")
+SHORTEST = 2  # characters of a part of code that is looked for
 _PARTED = re.compile(r"(?<!\s)\s*+(?:>|›|→|->|\|)\s*")
 
 
@@ -92,9 +111,9 @@ def _facts(sentence: str) -> Iterator[Fact]:
     for match in _TARGET.finditer(shown):
         if "://" in match[1]:
             yield Fact("address", address(match[1]))
-    rest = _TARGET.sub("]", shown)
+    rest = _JOINED.sub("+", _TARGET.sub("]", shown))
     for match in _CODE.finditer(rest):
-        yield Fact("code", squeezed(match[2]))
+        yield Fact("code", " ".join(match[2].split()).strip(_AROUND))
     rest = _CODE.sub(" ", rest)
     for match in _ADDRESS.finditer(rest):
         yield Fact("address", address(match[0]))
@@ -103,9 +122,9 @@ def _facts(sentence: str) -> Iterator[Fact]:
         for match in pattern.finditer(rest):
             yield Fact(kind, match[0].rstrip(".").lower())  # type: ignore[arg-type]
         rest = pattern.sub(" ", rest)
-    for match in _LABEL.finditer(rest):
+    for match in _LABEL.finditer(_NAMING.sub(" ", rest)):
         for label in _PARTED.split(match[1] or match[2]):
-            if text := squeezed(plain(label)):
+            if text := readable(plain(label)):
                 yield Fact("label", text)
     # Counting words are no facts: "two ways to do it".
     measured = set(_measured(rest))
@@ -120,9 +139,21 @@ def address(text: str) -> str:
     return bare.rstrip("./,;:!?")
 
 
+def readable(text: str) -> str:
+    """Lower case, without the marks around it."""
+    return " ".join(text.lower().split()).strip(_AROUND)
+
+
 def squeezed(text: str) -> str:
-    """Lower case, without white space and the marks around it."""
-    return re.sub(r"\s+", "", text.lower()).strip(".,;:!?\"'()")
+    """Lower case, without white space and the marks around it; keys by their English names."""
+    named = _KEY.sub(lambda match: _KEYS[match[0]], text.lower())
+    return re.sub(r"\s+", "", named).strip(_AROUND)
+
+
+def parts(code: str) -> list[str]:
+    """The words of code, without its placeholders: `tool FILE --to <folder>` is tool and --to."""
+    found = [squeezed(part) for part in _BETWEEN.split(code)]
+    return [part for part in found if len(part) >= SHORTEST]
 
 
 def _value(number: str) -> str:

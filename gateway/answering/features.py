@@ -34,8 +34,8 @@ stop, starts stops, include exclude, includes excludes, required optional, neede
 manual automatic, manually automatically, online offline, local remote, server client, read
 write, upload download, permanent temporary, permanently temporarily, public private, imap pop,
 windows macos, windows linux, macos linux, windows mac, mac linux, up down, old new, older
-newer, larger smaller, higher lower, faster slower, same different, only also, all some, all
-only, every some, any only, receive send, sent received, sender recipient, encrypt sign, import
+newer, larger smaller, higher lower, faster slower, same different, all some, every some,
+receive send, sent received, sender recipient, encrypt sign, import
 export, safe unsafe, possible impossible, supported unsupported, true false, single multiple,
 one both, inside outside, upper lower, subscribe unsubscribe, install uninstall, lock unlock,
 mute unmute, connect disconnect, select deselect, collapse expand, encrypted unencrypted
@@ -81,21 +81,23 @@ def see(sentence: str, evidence: Evidence) -> Seen:
     sentence = CITED.sub("", sentence)
     shown = plain(sentence)
     stems = stem_set(shown)
+    # What the person said and no page has is no claim: "on your Windows 11 PC".
+    stems = stems - (evidence.asked_stems - evidence.stems) or stems
     shares = evidence.shares(stems)
     # Of windows that have the same words, the narrower one says it: it stands first.
     near = [evidence.windows[n] for n in np.argsort(-shares, kind="stable")[:NEAR]]
     window = near[0]
     place = evidence.places[window.place]
     one = int(np.argmax(np.where(evidence.narrow, shares, -1.0)))
-    weights = evidence.weights(stems)
-    total = sum(weights.values()) or 1.0
     found = facts(sentence)
-    missing = tuple(fact for fact in found if not evidence.text.has(fact))
+    lacking = [fact for fact in found if not evidence.text.has(fact)]
+    repeated = [fact for fact in lacking if evidence.asked.has(fact)]
+    missing = tuple(fact for fact in lacking if fact not in repeated)
     elsewhere = tuple(
-        fact for fact in found if fact not in missing and not any(w.text.has(fact) for w in near)
+        fact for fact in found if fact not in lacking and not any(w.text.has(fact) for w in near)
     )
     names = {stem(w) for name in _NAME.findall(shown) for w in words(name)}
-    nowhere = stems - evidence.stems
+    nowhere = stems - evidence.stems - evidence.asked_stems
     uncovered = stems - window.stems
     said, has = _words(shown), _words(plain(evidence.windows[one].text.text))
     opposed = _opposed(said, has) if shares[one] >= ALIKE else ""
@@ -103,8 +105,6 @@ def see(sentence: str, evidence: Evidence) -> Seen:
     share = float(shares.max())
     values = {
         "share": share,
-        "narrow": float(shares[one]),
-        "place": sum(weights[s] for s in stems & place.stems) / total,
         "weakest": min((float(evidence.shares(c).max()) for c in clauses), default=share),
         "thin": max(0.0, THIN - share),
         "length": min(len(stems), 25) / 10,
@@ -115,14 +115,14 @@ def see(sentence: str, evidence: Evidence) -> Seen:
         "absolute": float(bool((said & _ABSOLUTE) - has)),
         "platform": float(bool((said & _PLATFORMS) - has)),
         "names_nowhere": float(min(3, len(names & nowhere))),
-        "names_elsewhere": float(min(3, len((names & uncovered) - nowhere))),
+        "names_elsewhere": float(min(3, len(names & uncovered & evidence.stems))),
         "because": float(bool(said & _REASONS)),
+        "repeated": float(bool(repeated)),
         "missing_number": _has(missing, "number"),
         "missing_literal": _has(missing, "address", "path", "option", "code"),
         "missing_label": _has(missing, "label"),
         "elsewhere_number": _has(elsewhere, "number"),
         "elsewhere_literal": _has(elsewhere, "address", "path", "option", "code"),
-        "elsewhere_label": _has(elsewhere, "label"),
     }
     return Seen(values, missing, elsewhere, opposed, place, window)
 

@@ -17,11 +17,23 @@ _LEADS = re.compile(
     r"^(?:(?:here(?:'s| is| are)|below (?:is|are)|to do (?:this|that|so|it)"
     r"|you can do (?:this|that)|follow(?:ing)? (?:these|the) steps|let'?s (?:see|look)"
     r"|try (?:this|these|the following)"
+    r"|(?:there (?:are|is) )?(?:one|two|three|four|a few|several|some|the following|these)"
+    r" (?:things?|points?|steps?|ways?|places?|options?|possibilities)"
     r"|according to|based on|as (?:described|stated|explained|noted) in|in (?:short|summary|brief)"
     r"|the (?:documentation|docs|pages?|wiki) (?:says?|describes?|explains?|gives?|lists?)"
     r"|so geht'?s|gehen sie|laut|gemäß|hier (?:sind|ist)|voici|selon|d'après"
     r"|pour (?:cela|ce faire))"
     r"[^.!?]*)[:,.]?$",
+    re.IGNORECASE,
+)
+# "Very likely not.", "Only in part.": an answer that the next sentence gives the content of.
+_HEDGES = re.compile(
+    r"^(?:(?:very|most|quite|not|only|just|but|maybe|perhaps|probably|possibly|likely|usually"
+    r"|normally|generally|almost|certainly|always|necessarily|exactly|really|directly|entirely"
+    r"|completely|in|to|some|a|part|partly|partially|extent|yet|any ?more|quite|better"
+    r"|it|that|this|is|was|depends|isn'?t|expected|normal|correct|right|possible"
+    r"|nicht|nur|teilweise|leider|vermutlich|wahrscheinlich|direkt|ganz|zum|teil|pas|en|partie"
+    r"|seulement|probablement)[\s,]*)+$",
     re.IGNORECASE,
 )
 _CLOSERS = re.compile(
@@ -68,7 +80,8 @@ _REFUSALS = [
         r"\b(?:not|nowhere|never) (?:covered|mentioned|described|documented|explained|addressed"
         r"|discussed|specified|stated|answered)\b",
         rf"\b(?:none|neither) (?:of )?(?:the |these |those )?{_PAGES}\b",
-        rf"\b{_OURS}\b[^.!?]{{0,100}}(?:n't|\b(?:not|nothing|never|no|neither|outside|beyond))\b",
+        rf"\b{_OURS}\b(?! (?:that|which|who))[^.!?]{{0,100}}"
+        r"(?:n't|\b(?:not|nothing|never|no|neither|outside|beyond))\b",
         rf"^(?!if\b)[^.!?]{{0,120}}(?:n't|\b(?:not|nothing|outside|beyond))\b[^.!?]{{0,60}}"
         rf"\b{_OURS}\b",
         r"\bI(?:'d| would) (?:rather not|have to|only be) guess(?:ing)?\b",
@@ -116,7 +129,9 @@ def is_frame(sentence: str) -> bool:
     if not re.search(r"\w", text):
         return True
     bare = text.strip(" .!:,-")
-    return bool(_OPENERS.match(bare) or _LEADS.match(text) or _CLOSERS.match(text))
+    return any(pattern.match(bare) for pattern in (_OPENERS, _HEDGES)) or bool(
+        _LEADS.match(text) or _CLOSERS.match(text)
+    )
 
 
 def is_refusal(sentence: str) -> bool:

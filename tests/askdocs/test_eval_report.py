@@ -25,8 +25,6 @@ from training.versions.local import Folder
 from training.versions.manifest import sha256
 from training.versions.store import Store
 
-pytestmark = pytest.mark.slow
-
 __all__ = ["endpoint"]
 
 BASE = Behaviour(accuracy=0.5)

@@ -11,11 +11,13 @@ from eval import check as measuring
 from gateway.answering.check import Check
 from gateway.answering.claims import Claim, drafts, refuses, summary
 from gateway.answering.confidence import confidence
+from gateway.answering.evidence import Text
 from gateway.answering.facts import Fact, facts, numbers
 from gateway.answering.plain import plain
 from gateway.answering.sentences import complete, split
 from gateway.grounding.confidence import CAUTION
 from gateway.grounding.excerpt import Excerpt
+from gateway.wiki.page import Page
 from tests.gateway.conftest import page
 
 FOLDER = Path(__file__).parents[1] / "answers"
@@ -30,8 +32,17 @@ PAGE = page(
 )
 
 
-def check(text: str) -> list[Claim]:
-    checking = Check([Excerpt(PAGE, PAGE.sections, 1)], lambda stems: dict.fromkeys(stems, 1.0))
+def check(text: str, asked: str = "", before: Page | None = None) -> list[Claim]:
+    async def found() -> list[Excerpt]:
+        assert before is not None
+        return [Excerpt(before, before.sections, 1)]
+
+    checking = Check(
+        [Excerpt(PAGE, PAGE.sections, 1)],
+        lambda stems: dict.fromkeys(stems, 1.0),
+        asked=asked,
+        before=found if before else None,
+    )
     return asyncio.run(checking.claims(text))
 
 
@@ -76,10 +87,10 @@ def test_facts_are_numbers_with_units_addresses_options_code_and_labels() -> Non
     )
     assert set(found) == {
         Fact("number", "24 hour"),
-        Fact("code", "xy"),
+        Fact("code", "x y"),
         Fact("option", "--force"),
         Fact("address", "a.example/b"),
-        Fact("label", "saveas"),
+        Fact("label", "save as"),
     }
     assert facts("There are two ways.") == []
     assert {"2 hour", "2.5", "2"} <= numbers("version 2.5, two hours")
@@ -92,9 +103,9 @@ def test_facts_are_numbers_with_units_addresses_options_code_and_labels() -> Non
         ("It keeps 15 backups for 90 days.", "contradicted", "number: 15"),
         ("It keeps 14 backups for 90 hours.", "contradicted", "number: 90 hour"),
         ("Run `askdocs backup --out DIR`.", "supported", ""),
-        ("Run `askdocs backup --encrypt`.", "unsupported", "code: askdocsbackup--encrypt"),
+        ("Run `askdocs backup --encrypt`.", "unsupported", "code: askdocs backup --encrypt"),
         ("Open **Tools > Save As...** in version 2.5.", "supported", ""),
-        ("Open **Tools > Merge all** in version 2.5.", "unsupported", "label: mergeall"),
+        ("Open **Tools > Merge all** in version 2.5.", "unsupported", "label: merge all"),
         ("The moon is made of green cheese.", "unsupported", "words"),
         ("Certainly!", "none", ""),
         ("Follow these steps:", "none", ""),
@@ -104,6 +115,73 @@ def test_facts_are_numbers_with_units_addresses_options_code_and_labels() -> Non
 def test_a_sentence_is_compared_with_its_passage(text: str, verdict: str, reason: str) -> None:
     (claim,) = check(text)
     assert (claim.verdict, claim.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "verdict"),
+    [
+        ("Your 500 GB are kept as 14 backups for 90 days.", "Does it keep 500 GB?", "supported"),
+        ("Your 500 GB are kept as 15 backups for 90 days.", "Does it keep 500 GB?", "contradicted"),
+        # What was asked for is no evidence of an answer.
+        ("You can encrypt it with `--cipher`.", "Can I encrypt it with `--cipher`?", "unsupported"),
+    ],
+)
+def test_facts_of_the_question_are_neither_invented_nor_evidence(
+    text: str, asked: str, verdict: str
+) -> None:
+    assert check(text, asked)[0].verdict == verdict
+
+
+def test_the_pages_of_the_turn_before_support_a_follow_up() -> None:
+    text = "The server listens on port 8443, set by `listen_port`."
+    before = page("ports.md", "# Ports\n\nThe server listens on port 8443: `listen_port` sets it.")
+    (alone,), (followed,) = check(text), check(text, before=before)
+    assert alone.verdict in ("unsupported", "contradicted")
+    assert (followed.verdict, followed.source) == (
+        "supported",
+        before.section_url(before.sections[0]),
+    )
+
+
+def test_the_check_goes_on_without_the_pages_of_the_turn_before() -> None:
+    async def away() -> list[Excerpt]:
+        raise OSError("the index is away")
+
+    checking = Check(
+        [Excerpt(PAGE, PAGE.sections, 1)], lambda stems: dict.fromkeys(stems, 1.0), before=away
+    )
+    (claim,) = asyncio.run(checking.claims("It keeps 14 backups for 90 days."))
+    assert claim.verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ("`Strg`+`Umschalt`+`J`", "Press `Ctrl` + `Shift` + `J`."),
+        ("`tool restore FILE --only index --dry-run`", "`tool restore --dry-run`, `--only index`"),
+        ("`C:\\Users\\<Benutzer>\\Mail`", "`C:\\Users\\<your name>\\Mail`"),
+        ("six more months", "for an additional six months"),
+        ("10 GiB", "10 GB"),
+    ],
+)
+def test_a_fact_is_found_in_another_spelling(said: str, has: str) -> None:
+    assert [fact for fact in facts(said) if not Text(has).has(fact)] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ("`tool restore --force`", "`tool restore --dry-run`"),
+        ("`Ctrl`+`J`", "`Ctrl` + `K`"),
+        ("10 GB", "10 MB"),
+    ],
+)
+def test_a_fact_that_differs_is_not(said: str, has: str) -> None:
+    assert [fact for fact in facts(said) if not Text(has).has(fact)] != []
+
+
+def test_bold_that_names_an_item_is_no_label() -> None:
+    assert facts("- **Less mail**: click **Save**") == [Fact("label", "save")]
 
 
 def test_the_question_is_no_evidence_and_offsets_are_characters_of_the_text() -> None:
@@ -126,6 +204,8 @@ def test_the_question_is_no_evidence_and_offsets_are_characters_of_the_text() ->
         ("La documentation fournie ne décrit pas Kubernetes.", True),
         ("It keeps 14 backups. Run it nightly. The page doesn't say how large they are.", False),
         ("Restoring does not change the settings.", False),
+        ("1 means that all was read except for the pages that are listed as not read.", False),
+        ("The pages don't say how long it takes. For a part set the `--only` option.", False),
     ],
 )
 def test_a_refusal_is_known_in_any_words_and_a_half_answer_is_none(

@@ -75,6 +75,7 @@ def ask(
     text: str = "",
     days: float = 0,
     duration: float | None = 2.0,
+    verdict: str | None = None,
     **more: Any,
 ) -> str:
     """Store a question with what became of it, asked so many days ago; returns its id."""
@@ -89,6 +90,7 @@ def ask(
         confidence,
         0.5,
         duration,
+        verdict,
     )
     store.answered(id, answered)
     if vote:

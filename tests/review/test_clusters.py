@@ -40,6 +40,9 @@ def test_only_what_is_a_concern_is_sorted(store: Store) -> None:
     ask(store, "Broken?", state="failed")
     unsure = ask(store, "Where?", state="answered", answer="So.", confidence=0.01)
     down = ask(store, "Who?", state="answered", answer="So.", confidence=0.9, vote="down")
+    for verdict, vote in (("supported", ""), ("none", ""), ("unsupported", "up")):
+        sure = {"state": "answered", "answer": "So.", "confidence": 0.9}
+        ask(store, f"And {verdict}?", **sure, verdict=verdict, vote=vote)  # type: ignore[arg-type]
     sorter = Sorter(store.engine)
     assert sorter.sort() == 2
     assert clusters(store).keys() == {unsure, down}
@@ -50,6 +53,17 @@ def test_only_what_is_a_concern_is_sorted(store: Store) -> None:
     assert {item.question for item in items} == {"Where?", "How?"}
     assert count == 2
     assert liked not in clusters(store)
+
+
+def test_a_claim_that_is_not_supported_is_a_reason_to_look(both: Store) -> None:
+    for verdict in ("unsupported", "contradicted"):
+        ask(both, "Which port?", state="answered", answer="9.", confidence=0.9, verdict=verdict)
+    ask(both, "Which host?", verdict="unsupported")  # refused
+    Sorter(both.engine).sort()
+    items, _ = Queue(both.engine).items(Wanted(kind="unsupported"))
+    assert [(item.question, item.asked, item.unsupported) for item in items] == [
+        ("Which port?", 2, 2)
+    ]
 
 
 def test_processes_that_sort_at_once_find_the_same_clusters(both: Store) -> None:

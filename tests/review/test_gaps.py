@@ -105,17 +105,8 @@ def test_analytics_count_by_day_page_channel_and_alias(both: Store) -> None:
 def test_answers_that_are_known_to_be_wrong_do_not_count_as_answered(both: Store) -> None:
     today = NOW.date()
 
-    def claims(*verdicts: str) -> dict[str, object]:
-        return {"claims": [{"start": 0, "end": 2, "verdict": verdict} for verdict in verdicts]}
-
-    quoting = {"sources": [{"quote": '"verdict":"contradicted" "verdict": "contradicted"'}]}
-    for outcome in (
-        claims("supported", "contradicted"),
-        claims("supported", "unsupported"),
-        claims("supported"),
-        quoting,
-    ):
-        ask(both, "q", state="answered", outcome=outcome)
+    for verdict in ("contradicted", "unsupported", "supported", None):
+        ask(both, "q", state="answered", verdict=verdict)
     found = analytics.measure(both.engine, today - timedelta(days=2), today)
     assert (found.total.answered, found.total.wrong, found.total.right) == (4, 1, 3)
     assert found.total.rate == pytest.approx(3 / 4)

@@ -39,7 +39,7 @@ def test_a_question_is_kept_with_its_answer_and_the_last_vote(store: Store) -> N
     assert before.answered == Answered("asked")
     assert before.vote is None
     outcome = {"sources": [{"title": "Ö", "url": "https://wiki.example.com/x#y"}], "pages": []}
-    answer = Answered("answered", "So. 😀", "docs@v7", outcome, 0.75, 0.5, 2.25)
+    answer = Answered("answered", "So. 😀", "docs@v7", outcome, 0.75, 0.5, 2.25, "supported")
     store.answered("a", answer)
     store.vote("a", Vote("up"), "v")
     told = store.vote("a", Vote("down", ("wrong", "outdated"), "No.\n"), "v")

@@ -152,10 +152,7 @@ _CONDITIONS = (
         question_table.c.state == "answered",
         sa.or_(
             vote_table.c.vote == "down",
-            # As `Outcome.stored` writes it; spaces differ between writers of JSON.
-            sa.func.replace(sa.cast(question_table.c.outcome, sa.Text), " ", "").like(
-                '%"verdict":"contradicted"%'
-            ),
+            question_table.c.verdict == "contradicted",
         ),
     ),
 )

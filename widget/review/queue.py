@@ -49,6 +49,8 @@ class Item:
     down: int
     refused: int
     unsure: int
+    unsupported: int
+    """Answers with a claim that is marked."""
     last: datetime
     state: State
 

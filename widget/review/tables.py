@@ -14,8 +14,9 @@ from gateway.database import Utc, metadata
 from gateway.grounding.confidence import CAUTION
 from widget.store import question_table, vote_table
 
-Kind = Literal["down", "refused", "unsure"]
-"""Why a writer should look: voted down, refused, or answered with little confidence."""
+Kind = Literal["down", "refused", "unsure", "unsupported"]
+"""Why a writer should look: voted down, refused, answered with little confidence, or with a claim
+that the pages do not support or contradict."""
 
 cluster_table = sa.Table(
     "clusters",
@@ -59,7 +60,10 @@ digest_table = sa.Table(
 # Analytics read these of every question, and not the answers beside them: a third of the time.
 sa.Index(
     "ix_questions_measured",
-    *(question_table.c[name] for name in ("at", "channel", "alias", "state", "duration", "id")),
+    *(
+        question_table.c[name]
+        for name in ("at", "channel", "alias", "state", "verdict", "duration", "id")
+    ),
 )
 
 _vote = sa.func.coalesce(vote_table.c.vote, "")
@@ -70,6 +74,11 @@ KINDS: dict[Kind, sa.ColumnElement[bool]] = {
     "unsure": sa.and_(
         question_table.c.state == "answered",
         sa.func.coalesce(question_table.c.confidence, 1) < CAUTION,
+        _vote != "up",
+    ),
+    "unsupported": sa.and_(
+        question_table.c.state == "answered",
+        question_table.c.verdict.in_(("unsupported", "contradicted")),
         _vote != "up",
     ),
 }

@@ -60,6 +60,7 @@ class Growing:
             confidence=outcome.confidence,
             first_token=self.first_token,
             duration=duration,
+            verdict=outcome.verdict,
         )
 
     def shown(self) -> Message:

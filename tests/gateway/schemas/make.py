@@ -50,7 +50,7 @@ def main(url: str) -> None:
     asyncio.run(usage.flush())
     aliases.save(engine, "hr", Alias(targets={"base": 90, "spare": 10}, grounding=True), "ann")
     if heat := known("gateway.heat"):
-        heat.Heat(engine)._write({PAGE: 2.5})
+        heat.Heat(engine)._write({(PAGE,): 2.5})
     if engine.dialect.name == "postgresql" and known("gateway.search.replica"):
         _sync(url)
     if promotions := known("gateway.promotions"):
