@@ -47,8 +47,8 @@ def sync(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html or site (default: found"
-            " out)."
+            help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site or git (default:"
+            " found out)."
         ),
     ] = None,
     site_url: Annotated[
@@ -395,7 +395,7 @@ def _specs(
         if not known:
             raise AskdocsError("no wiki is known yet: name one, `askdocs docs sync SOURCE`")
         return list(known.values())
-    before = known.get(Spec.named(name).place)
+    before = known.get(Spec.named(name, kind).place)
     if before is not None:
         # A site of its own is not the one that `askdocs up` shows.
         remembered = None if before.kind == "preview" and site_url else before.kind

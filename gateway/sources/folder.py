@@ -41,6 +41,13 @@ class Folder:
         self._open: Callable[[], Flavour] = partial(_open, self.root, site_url, kind)
 
     @classmethod
+    def of(cls, root: Path, opened: Callable[[], Flavour]) -> Self:
+        """The folder as a flavour of its own reads it."""
+        folder = cls(root, "")
+        folder._open = opened
+        return folder
+
+    @classmethod
     def preview(cls, root: Path, site_url: str) -> Self:
         """The folder as the site shows it that `askdocs up` builds, whatever it is made for."""
         folder = cls(root, site_url)
@@ -145,6 +152,11 @@ def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
             f"{found.settings} says that its pages are in {os.path.abspath(found.content)}, outside"
             f" of {found.bounds.folder}: name a folder that holds both"
         )
+    return made(found, site_url)
+
+
+def made(found: Found, site_url: str) -> Flavour:
+    """A project as its generator reads it."""
     return _MAKERS[found.kind](found, site_url)
 
 

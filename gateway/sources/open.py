@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 from gateway.errors import AskdocsError
 from gateway.sources.flavour import Kind
@@ -28,6 +29,15 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
         from gateway.sources.site import Site, SitesSettings
 
         return Site(place, load(SitesSettings))
+    if kind == "git":
+        from gateway.settings import load
+        from gateway.sources.git import Git
+        from gateway.sources.site import SitesSettings
+        from gateway.sources.tokens import token_for
+
+        settings = load(SitesSettings)
+        token = token_for(settings.tokens, urlsplit(place).netloc)
+        return Git(place, site_url, token, settings.clones)
     folder = Path(place)
     if kind is None:
         _require_pages(folder)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.errors import AskdocsError
@@ -19,6 +20,19 @@ class SitesSettings(Section):
     rate: float = Field(2.0, gt=0, le=100, description="Requests a second to a site, at most.")
     pages: int = Field(
         10_000, ge=1, description="Pages that are read of a site; what is beyond is reported."
+    )
+    interval: float = Field(
+        900.0, ge=60, description="Seconds between two reads of a site or service, with `--watch`."
+    )
+    tokens: SecretStr | None = Field(
+        None,
+        description=(
+            "What lets us into services, a line each: `git.example.com TOKEN`, or"
+            " `team.atlassian.net ada@example.com:TOKEN`. Only that host gets it."
+        ),
+    )
+    clones: Path = Field(
+        Path(".askdocs/clones"), description="Folder of the clones of Git wikis; made when missing."
     )
     headers: SecretStr | None = Field(
         None,

@@ -12,7 +12,9 @@ from gateway.sources.apart import Apart
 from gateway.sources.flavour import Kind
 from gateway.sources.source import Source
 
-KINDS = (*get_args(Kind), "html", "site", "preview")
+SERVICES = ("site", "git")
+"""Kinds that are read at an address."""
+KINDS = (*get_args(Kind), "html", *SERVICES, "preview")
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,14 @@ class Spec:
         """
         if kind is not None and kind not in KINDS:
             raise AskdocsError(f"the kind {kind!r} is none of {', '.join(KINDS)}")
-        if is_address(text):
-            if kind not in (None, "site"):
-                raise AskdocsError(f"{text} is the address of a site, and no folder of {kind}")
-            return cls(_address(text), "site", "")
-        if kind == "site":
-            raise AskdocsError(f"{text} is not the address of a site: write it with https://")
         if site_url and not is_address(site_url):
             raise AskdocsError(f"the site's address {site_url!r} does not begin with https://")
+        if is_address(text):
+            if kind not in (None, *SERVICES):
+                raise AskdocsError(f"{text} is the address of a site, and no folder of {kind}")
+            return cls(*_service(text, kind, site_url))
+        if kind in SERVICES:
+            raise AskdocsError(f"{text} is not the address of a {kind}: write it with https://")
         # Without `..`, so that a folder has one name; links stay as they are written.
         return cls(os.path.abspath(text), kind, site_url)
 
@@ -64,12 +66,25 @@ class Spec:
 
     @property
     def folder(self) -> Path | None:
-        """None for a site."""
-        return None if self.kind == "site" else Path(self.place)
+        """None for a site or a service."""
+        return None if self.kind in SERVICES else Path(self.place)
 
     def open(self) -> Source:
         """What the wiki is read with, in a process of its own."""
         return Apart(self.place, self.kind, self.site_url)
+
+
+def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]:
+    """Place, kind and site of an address."""
+    path = urlsplit(text.strip()).path
+    if kind == "git" or (kind is None and path.rstrip("/").endswith(".git")):
+        from gateway.sources.git import Address
+
+        url, mark, part = text.strip().partition("#")
+        place = _address(url) + mark + part
+        Address.parse(place)
+        return place, "git", site_url
+    return _address(text), "site", ""
 
 
 def _address(text: str) -> str:

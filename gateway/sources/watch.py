@@ -12,9 +12,6 @@ LONGEST = 3000
 # How often the folder is looked for that was there: an export may be replaced as a whole. And how
 # often all of it is looked at where the machine lets nobody watch more files.
 GLANCE = 2000
-# A site that cannot say when it changes is asked again after so many seconds. What has not changed
-# is not sent again by sites with ETags.
-INTERVAL = 900.0
 # A network drive does not tell what others change, and a folder that is read again from time to
 # time is known to be up to date.
 AGAIN = 3600.0
@@ -69,8 +66,16 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
 
 
 def _site(stop: threading.Event) -> Iterator[None]:
-    while not stop.wait(INTERVAL):
+    while not stop.wait(interval()):
         yield
+
+
+def interval() -> float:
+    """Seconds between two reads of what cannot say when it changes."""
+    from gateway.settings import load
+    from gateway.sources.site import SitesSettings
+
+    return load(SitesSettings).interval
 
 
 def _identity(place: Path) -> tuple[int, int] | None:

@@ -126,7 +126,7 @@ def test_a_change_is_told_where_the_machine_lets_nobody_watch_more_files(
 
 
 def test_a_site_is_read_every_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "INTERVAL", 0.1)
+    monkeypatch.setattr(watch, "interval", lambda: 0.1)
     with watched(None) as told:
         for _ in range(3):
             told.get(timeout=SOON)
