@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 app = typer.Typer(help="API keys: who may ask, for which models, how much.", no_args_is_help=True)
 KeyArgument = Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")]
 
+GroupsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Groups whose pages it may read, with commas; * is all pages (default: none)."
+    ),
+]
+
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 LONGEST = timedelta(days=36_500)
 
@@ -47,6 +54,13 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="Time until it ends: 90d, 12h, 30m (default: never).")
     ] = None,
+    groups: GroupsOption = None,
+    for_people: Annotated[
+        bool,
+        typer.Option(
+            "--for-people", help="It may say for whom it asks, within its groups: box, Slack."
+        ),
+    ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,11 +71,39 @@ def create(
     until = datetime.now(UTC) + _duration("--expires", expires) if expires is not None else None
     listed = [model.strip() for model in models.split(",")] if models is not None else []
     with opened(home_dir) as engine:
-        key, text = Keys(engine).create(name, team, listed, limits, until)
+        key, text = Keys(engine).create(
+            name, team, listed, limits, until, _split(groups) or (), for_people
+        )
     if as_json:
         print(json.dumps({**_facts(key), "key": text}, indent=2))
         return
     _show_once(key, text, home_dir)
+
+
+@app.command("groups")
+def regroup(
+    name_or_id: KeyArgument,
+    groups: GroupsOption = None,
+    for_people: Annotated[
+        bool | None,
+        typer.Option(
+            "--for-people/--not-for-people", help="May it say for whom it asks, within its groups?"
+        ),
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change which pages a key may read. Running gateways follow within two seconds."""
+    from gateway.keys import Keys
+
+    if groups is None and for_people is None:
+        raise AskdocsError("nothing to change: add --groups, --for-people or --not-for-people")
+    with opened(home_dir) as engine:
+        key = Keys(engine).regroup(name_or_id, _split(groups), for_people)
+    if as_json:
+        print(json.dumps(_facts(key), indent=2))
+        return
+    print(f"{_named(key)} may read {_readable(key)}")
 
 
 @app.command("list")
@@ -83,13 +125,14 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         print("no keys: `askdocs keys create NAME` makes one")
         return
     table.show(
-        ["name", "id", "team", "models", "limits", "expires", "state", "last used"],
+        ["name", "id", "team", "models", "reads", "limits", "expires", "state", "last used"],
         [
             [
                 key.name,
                 key.id,
                 key.team or "-",
                 ", ".join(key.models) or "all",
+                _readable(key),
                 _limits(key) or "none",
                 f"{key.expires:%Y-%m-%d %H:%M}" if key.expires else "never",
                 _state(key),
@@ -248,6 +291,8 @@ def _facts(key: "Key") -> dict[str, Any]:
         "name": key.name,
         "team": key.team,
         "models": list(key.models),
+        "groups": list(key.groups),
+        "for_people": key.for_people,
         "limits": asdict(key.limits),
         "created": _iso(key.created),
         "expires": _iso(key.expires),
@@ -281,6 +326,18 @@ def _limits(key: "Key") -> str:
     return ", ".join(
         f"{name} {limit:,}" for name, limit in asdict(key.limits).items() if limit is not None
     )
+
+
+def _readable(key: "Key") -> str:
+    from gateway.keys import ALL
+
+    found = "all pages" if ALL in key.groups else ", ".join(["pages for everybody", *key.groups])
+    return f"{found}; for people" if key.for_people else found
+
+
+def _split(names: str | None) -> list[str] | None:
+    """The parts of an option with commas; an empty one has none."""
+    return None if names is None else [name for name in map(str.strip, names.split(",")) if name]
 
 
 def _named(key: "Key") -> str:

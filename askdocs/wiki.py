@@ -6,9 +6,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.agents import llms
+from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
+from gateway.rights import PUBLIC
 from gateway.search.index import Index
 from gateway.search.store import NoIndex
+from gateway.search.view import Rights
+from gateway.settings import load
 from gateway.sources import watch
 from gateway.sources.detect import detect
 from gateway.sources.open import is_html
@@ -95,7 +99,8 @@ class Wiki:
         """What this wiki should answer, the most likely first."""
         index = Index(self._index)
         try:
-            pages = [index.page(number) for number in index.numbers()[:LOOKED_AT]]
+            seen = public(index)
+            pages = [seen.page(number) for number in seen.numbers()[:LOOKED_AT]]
         finally:
             index.close()
         return mined(pages)[:TRIED]
@@ -107,7 +112,7 @@ class Wiki:
         """
         index = Index(self._index)
         try:
-            llms.write(site, index, [self.spec.place])
+            llms.write(site, public(index), [self.spec.place])
         except OSError as error:
             raise AskdocsError(
                 f"{site}: llms.txt cannot be written ({error.strerror}): free the disk, or choose"
@@ -160,3 +165,8 @@ def _pages(docs: Path) -> Path:
     content = detect(root).content
     is_inside = root in content.parents and Bounds(root).holds(content)
     return content if is_inside and Tree(content).markdown else docs
+
+
+def public(index: Index) -> Index:
+    """What everybody may read of an index."""
+    return Rights(index, load(GatewaySettings).rules).seen_by(PUBLIC)

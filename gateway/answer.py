@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from gateway.aliases import DOCS, people_call
+from gateway.aliases import people_call
 from gateway.answering.check import Check, Scorer
 from gateway.answering.choice import Choice, Ending, Held, Written
 from gateway.answering.confidence import confidence
@@ -60,7 +60,7 @@ class Answer(Transform):
         self._grounds = grounds
         self._plan = plan
         self._room = room
-        self._model = DOCS
+        self._served = plan.alias
         self._grounding = grounding
         self._idf = grounding.index.idf
         is_checked = asked.plain and bool(grounds.excerpts)
@@ -122,7 +122,7 @@ class Answer(Transform):
 
     def start(self) -> bytes:
         self._announce()
-        if not self._grounds.excerpts and self._asked.plain:
+        if not self._grounds.excerpts:
             self._is_over = True
             return b"".join(self._refusal_chunks()) if self._asked.stream else self._refusal()
         if self._asked.stream and self._asked.progress:
@@ -133,7 +133,7 @@ class Answer(Transform):
         is_anew = not any(choice.heard for choice in self._choices) or not self._asked.stream
         self._is_asked = True
         if not self._has_begun:
-            self._model = opened.served.name
+            self._served = opened.served.name
         self._rest = rest
         self._sum = UsageSum(self._plan.copies)
         self._events = EventReader()
@@ -182,7 +182,7 @@ class Answer(Transform):
     async def whole(self, body: bytes) -> bytes:
         response = parse_object(body)
         self._sum.add(response)
-        response["model"] = self._model
+        response |= {"id": self._id, "model": self._plan.alias}
         for choice, said in zip(response.get("choices", []), self._choices, strict=False):
             message = choice.get("message", {})
             said.hear(choice.get("logprobs"))
@@ -255,7 +255,7 @@ class Answer(Transform):
         if not choices:
             return b""
         self._has_begun = True
-        head = {"id": self._id, "created": self._created, "model": self._model}
+        head = {"id": self._id, "created": self._created, "model": self._plan.alias}
         return event({**chunk, **head, "choices": choices})
 
     def _usage(self) -> dict[str, Any] | None:
@@ -397,7 +397,8 @@ class Answer(Transform):
         if not self._grounds.excerpts:
             ending = replace(ending, refused=True, reason="no_page")
         facts: dict[str, Any] = {
-            "model": people_call(self._model, self._settings.model_name),
+            "model": people_call(self._served, self._settings.model_name),
+            "served": self._served,
             "mode": "generative",
             "refused": ending.refused,
             "reason": ending.reason,
@@ -429,13 +430,13 @@ class Answer(Transform):
             "id": self._id,
             "object": "chat.completion.chunk",
             "created": self._created,
-            "model": self._model,
+            "model": self._plan.alias,
             "choices": choices,
             **more,
         }
 
     def _refusal(self) -> bytes:
-        message = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
+        message = {**self._refusing(), "annotations": []}
         facts = self._facts(Ending(True, "no_page"))
         self._report(facts)
         whole = {
@@ -446,8 +447,13 @@ class Answer(Transform):
         }
         return dump(whole)
 
+    def _refusing(self) -> dict[str, Any]:
+        """The refusal as a message: JSON that was asked for is never made up."""
+        content, refusal = (prompt.REFUSAL, None) if self._asked.plain else (None, prompt.REFUSAL)
+        return {"role": "assistant", "content": content, "refusal": refusal}
+
     def _refusal_chunks(self) -> list[bytes]:
-        delta = {"role": "assistant", "content": prompt.REFUSAL, "annotations": []}
+        delta = {**self._refusing(), "annotations": []}
         facts = self._facts(Ending(True, "no_page"))
         self._report(facts)
         last = self._chunk([{"index": 0, "delta": delta, "finish_reason": "stop"}], askdocs=facts)

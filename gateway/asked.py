@@ -81,7 +81,7 @@ def take_apart(request: dict[str, Any], headers: Headers) -> Asked:
         progress=headers.get("x-askdocs-progress", "").lower() == "on",
         usage=isinstance(options, dict) and bool(options.get("include_usage")),
         logprobs=bool(request.get("logprobs")),
-        plain=_kind(request.get("response_format")) in ("", "text"),
+        plain=not is_structured(request),
     )
 
 
@@ -94,6 +94,20 @@ def text_of(content: Any) -> str:
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "\n".join(part for part in parts if isinstance(part, str))
     return content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
+
+
+def is_structured(request: dict[str, Any]) -> bool:
+    """Is the form of the answer given: by a schema, a grammar, a choice?"""
+    if any(request.get(name) for name in STRUCTURES):
+        return True
+    return _kind(request.get("response_format")) not in ("", "text")
+
+
+# Fields beside `response_format` by which vLLM and llama.cpp are given the form of an answer.
+STRUCTURES = (
+    *("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+    *("grammar", "json_schema"),
+)
 
 
 def _kind(response_format: Any) -> str:

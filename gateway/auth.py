@@ -8,12 +8,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import orjson
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
 from gateway.database import Unreachable
 from gateway.http import ApiError
-from gateway.keys import INSTALLATION, Found, Key, Keys, digest, parse
+from gateway.keys import ALL, INSTALLATION, Found, Key, Keys, digest, parse
+from gateway.rights import PUBLIC, Reader, groups_of
+
+GROUPS_HEADER = "x-askdocs-groups"
+"""In which a key that asks for people says what groups the person is in, as a JSON list; `*` for
+all that the key may read."""
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -39,6 +45,46 @@ def presented(headers: Headers) -> str | None:
             api_key = api_key or value
     found = bearer or x_api_key or api_key
     return found.decode("latin-1") if found else None
+
+
+def reader(key: Key, headers: Headers) -> Reader:
+    """What a request may read of the wiki.
+
+    That is what the key may. One that asks for people says for whom: then it is what both may, and
+    without a person what everybody may, so that a door that forgets the person opens nothing.
+
+    Raises ApiError: 403, the key may not speak for anybody; 400, the header makes no sense.
+    """
+    own = None if ALL in key.groups else frozenset(key.groups)
+    said = headers.get(GROUPS_HEADER)
+    if said is None:
+        return PUBLIC if key.for_people else Reader(own)
+    if not key.for_people:
+        raise ApiError(
+            403,
+            f"this key may not say in {GROUPS_HEADER} for whom it asks: leave the header out, or"
+            " use a key that was made with --for-people",
+            kind="permission_error",
+            code="not_allowed",
+        )
+    if said == ALL:
+        return Reader(own)
+    theirs = _groups(said)
+    return Reader(theirs if own is None else theirs & own)
+
+
+def _groups(said: str) -> frozenset[str]:
+    try:
+        named = orjson.loads(said)
+        if isinstance(named, list):
+            return groups_of(named)
+    except ValueError:
+        pass
+    raise ApiError(
+        400,
+        f'{GROUPS_HEADER} is {said[:100]!r}: send a JSON list of the names of groups, ["hr"]',
+        code="invalid_header",
+    )
 
 
 class _Entry:
@@ -93,7 +139,8 @@ class Keyring:
         self._keys = keys
         own = [key for key in (installation, previous) if key]
         self._own = [digest(key.get_secret_value()) for key in own]
-        self._own_key = Key(INSTALLATION, INSTALLATION, "", datetime.now(UTC))
+        now = datetime.now(UTC)
+        self._own_key = Key(INSTALLATION, INSTALLATION, "", now, groups=(ALL,), for_people=True)
         self._entries: dict[str, _Entry] = {}
         self._unknown: dict[str, float] = {}
         self._lookups: dict[str, asyncio.Task[None]] = {}

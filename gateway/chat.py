@@ -16,7 +16,7 @@ from gateway.config import GatewaySettings
 from gateway.engine import estimates
 from gateway.errors import AskdocsError
 from gateway.fleet import Served
-from gateway.grounding.ground import Count, Grounding, Grounds
+from gateway.grounding.ground import Count, Grounding, Grounds, Library
 from gateway.grounding.neutral import neutral
 from gateway.grounding.prompt import NUMBER
 from gateway.http import ApiError
@@ -36,12 +36,17 @@ class Chat:
     """Answers that stand on pages of the wiki."""
 
     def __init__(
-        self, settings: GatewaySettings, grounding: Grounding, scorer: Scorer | None = None
+        self,
+        settings: GatewaySettings,
+        library: Library,
+        count: Count,
+        scorer: Scorer | None = None,
     ) -> None:
-        """`scorer` checks answers beside the rules."""
+        """`count` is the engine's; `scorer` checks answers beside the rules."""
         self._settings = settings
         self._scorer = scorer
-        self._grounding = grounding
+        self._library = library
+        self._count = count
 
     def bound(self, budget: TokenBudget) -> TokenBudget:
         """The budget of a request when the pages are in front of it, too: an upper bound."""
@@ -63,7 +68,8 @@ class Chat:
         asked = take_apart(dict(plan.request), plan.headers)
         began = time.monotonic()
         with span.step("find pages") as step:
-            looked = await self._grounding.look_up(
+            grounding = await self._library.open_to(plan.reader)
+            looked = await grounding.look_up(
                 asked.question, asked.page_url, asked.questions, plan.route.sources
             )
             step.set(askdocs__pages=len(looked.hits))
@@ -81,24 +87,26 @@ class Chat:
         assert engine is not None
         request, route = dict(plan.request), plan.route
         asked = take_apart(request, plan.headers)
+        grounding = await self._library.open_to(plan.reader)
         try:
             context = (await engine.model()).context
             with span.step("find pages") as step:
-                grounds, room = await self._ground(asked, request, route, context)
+                grounds, room = await self._ground(grounding, asked, request, route, context)
                 step.set(askdocs__pages=len(grounds.excerpts))
         except (httpx.HTTPError, AskdocsError):
             # The one that counts is away, or had no time for it: by a rule of thumb, then.
             if len(route.candidates) > 1:  # another one answers
                 counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
-            grounds, room = await self._ground(asked, request, route, context, estimates)
+            grounds, room = await self._ground(grounding, asked, request, route, context, estimates)
         return Answer(
-            *(self._settings, self._grounding, asked, grounds, plan, room, keeps_text),
+            *(self._settings, grounding, asked, grounds, plan, room, keeps_text),
             scorer=self._scorer,
         )
 
     async def _ground(
         self,
+        grounding: Grounding,
         asked: Asked,
         request: dict[str, Any],
         route: Route,
@@ -125,7 +133,7 @@ class Chat:
         fixed = FRAME + sum(len(text.encode("utf-8", "replace")) + 1 for text in texts)
         shares = self._shares(context, fixed, length)
         if shares != self._shares(context, FRAME, length):
-            fixed = FRAME + sum(await (count or self._grounding.count)(texts))
+            fixed = FRAME + sum(await (count or self._count)(texts))
             shares = self._shares(context, fixed, length)
         if context is not None and shares.pages < 100:
             raise ApiError(
@@ -135,7 +143,7 @@ class Chat:
                 code="context_length_exceeded",
                 param="messages",
             )
-        grounds = await self._grounding.ground(
+        grounds = await grounding.ground(
             asked.question,
             shares.pages,
             settings.max_pages,
@@ -148,7 +156,8 @@ class Chat:
         if context is None:
             return grounds, shares.answer
         numbers = NUMBER * sum(len(part.sections) for part in grounds.excerpts)
-        return grounds, max(16, min(shares.answer, context - fixed - grounds.tokens - numbers))
+        left = max(16, context - fixed - grounds.tokens - numbers)
+        return grounds, min(shares.answer, left)
 
     def _shares(self, context: int | None, fixed: int, length: int) -> Shares:
         """Who gets how much of a context with `fixed` tokens in it, beside which `length` are

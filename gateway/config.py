@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from gateway.rights import Rule, Rules, WithoutGroups
 from gateway.settings import Hosts, Section
 
 # "@" is for versions: docs@v7. A slash would be read as a provider by some clients.
@@ -223,6 +224,16 @@ class GatewaySettings(Section):
         description="Does the model write answers, or quote sentences of the page? Quoting is for"
         " small models; the engine must be llama.cpp or vLLM.",
     )
+    rights: dict[str, Rule] = Field(
+        {},
+        description="Who may read which pages, beside what sources and front matter say: a table"
+        " [gateway.rights.NAME] for each rule.",
+    )
+    pages_without_groups: WithoutGroups | None = Field(
+        None,
+        description="Who may read a page without groups; when not set, everybody in a wiki of which"
+        " no page has groups, and nobody in the others.",
+    )
     warm: bool = Field(
         False, description="Read the pages in the background so that first questions are fast."
     )
@@ -233,6 +244,11 @@ class GatewaySettings(Section):
     max_body: int = Field(
         8 * 2**20, ge=1024, description="Largest request body in bytes; larger ones get 413."
     )
+
+    @property
+    def rules(self) -> Rules:
+        """Of rights."""
+        return Rules(self.rights, self.pages_without_groups)
 
     @field_validator("docs")
     @classmethod

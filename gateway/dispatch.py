@@ -27,12 +27,15 @@ from gateway.fleet import Fleet, Served
 from gateway.http import ApiError, dump, engine_away, unavailable
 from gateway.lane import Feed, LaneError, LaneReply
 from gateway.metrics import Metrics
+from gateway.routing import abilities
+from gateway.routing.abilities import is_forced, media
 from gateway.tracing import OFF, Span
 from gateway.upstream import litellm
 from gateway.upstream.litellm import LiteLLM
 
 # Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
-WHOLE = ("/chat/completions", "/completions")
+CHAT = "/chat/completions"
+WHOLE = (CHAT, "/completions")
 REFUSING = (408, 425, 429)  # with every 5xx: another candidate may do better
 # The operator's problem with a provider or engine, and no client's: a key, its credit, its rights.
 OPERATORS = (401, 402, 403)
@@ -220,6 +223,10 @@ class Dispatch:
     async def _try(self, call: Call, served: Served, patience: float | None, span: Span) -> Opened:
         try:
             request = await call.render(served)
+            if served.engine is not None and call.path == CHAT:
+                if any(media(request)) or is_forced(request):
+                    abilities.check(served.name, await served.engine.abilities(), request)
+                request = abilities.chosen_alone(request)
             if await _asked_as_stream(call, served):
                 request |= {"stream": True, "stream_options": {"include_usage": True}}
         except (httpx.HTTPError, AskdocsError):
@@ -238,6 +245,8 @@ class Dispatch:
                 async with asyncio.timeout(patience):
                     return await opening
             return await _unless_dead(opening, served, patience)
+        except ApiError as error:
+            raise abilities.explained(served.name, error, request) from None
         except TimeoutError:
             text = f"{served.name} sent no byte in {patience:g} s; ask again"
             raise Failed("slow", unavailable(text, 3), timed_out=True) from None

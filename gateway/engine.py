@@ -99,6 +99,16 @@ class EngineModel:
     """Tokens that prompt and answer may have together; None when the engine does not tell."""
 
 
+@dataclass(frozen=True)
+class Abilities:
+    """What a model can do beside reading and writing text."""
+
+    media: frozenset[str] | None = None
+    """Of vision, audio and video; None when the engine does not tell."""
+    tools: bool | None = None
+    """Can it call tools? None when the engine does not tell."""
+
+
 TRIES = 5  # to connect, while this process is held up
 LATE_S = 0.01  # that a timer runs out late at most where this process is not held up
 
@@ -160,6 +170,7 @@ class Engine:
         self._wanted = model
         self._model = _Once(self._find_model)
         self._kind = _Once(self._find_kind)
+        self._abilities = _Once(self._find_abilities)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -196,6 +207,10 @@ class Engine:
     async def kind(self) -> str:
         """llama.cpp, vllm or other. Raises httpx.HTTPError, AskdocsError: the engine is away."""
         return await self._kind()
+
+    async def abilities(self) -> Abilities:
+        """Raises httpx.HTTPError, AskdocsError: the engine is away."""
+        return await self._abilities()
 
     async def count(self, text: str) -> int:
         """Tokens of `text` without any added ones: by the engine's tokenizer, else estimated."""
@@ -403,6 +418,25 @@ class Engine:
             raise self._silent(error) from None
         except (ValueError, KeyError, TypeError):
             return None
+
+    async def _find_abilities(self) -> Abilities:
+        """llama.cpp tells them in /props."""
+        if await self.kind() != "llama.cpp":
+            return Abilities()
+        reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
+        reply.raise_for_status()
+        try:
+            told = reply.json()
+            media = told.get("modalities")
+            tools = told.get("chat_template_caps", {}).get("supports_tools")
+        except (ValueError, AttributeError):
+            return Abilities()
+        return Abilities(
+            frozenset(kind for kind, can in media.items() if can)
+            if isinstance(media, dict)
+            else None,
+            tools if isinstance(tools, bool) else None,
+        )
 
     async def _find_kind(self) -> str:
         # An engine that is away, or loads its model, is no other kind of engine: the error passes,

@@ -21,8 +21,11 @@ from gateway import audit, closed
 from gateway.closed import Closed
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
+from gateway.rights import groups_of
 
 INSTALLATION = "installation"
+ALL = "*"
+"""Among the groups of a key: every group, so that it may read all pages."""
 LONGEST_NAME = 100
 # Beyond any use, and inside the integers of databases and of JSON readers.
 LARGEST = 2**53 - 1
@@ -58,6 +61,10 @@ class Key:
     limits: Limits = field(default_factory=Limits)
     expires: datetime | None = None
     revoked: datetime | None = None
+    groups: tuple[str, ...] = ()
+    """The groups whose pages it may read; without any what is for everybody."""
+    for_people: bool = False
+    """May it say for whom it asks, within its groups? See `gateway.auth.reader`."""
 
     def allows(self, model: str) -> bool:
         return not self.models or model in self.models
@@ -95,6 +102,8 @@ key_table = sa.Table(
     sa.Column("created", Utc, nullable=False),
     sa.Column("expires", Utc),
     sa.Column("revoked", Utc),
+    sa.Column("groups", sa.JSON),
+    sa.Column("for_people", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(
         "keys_name_in_use",
         "name",
@@ -126,6 +135,8 @@ class Keys:
         models: Sequence[str] = (),
         limits: Limits | None = None,
         expires: datetime | None = None,
+        groups: Sequence[str] = (),
+        for_people: bool = False,
     ) -> tuple[Key, str]:
         """A new key and its text, which cannot be had again.
 
@@ -134,6 +145,7 @@ class Keys:
         Raises AskdocsError: the name is in use, or a value makes no sense.
         """
         limits = limits or Limits()
+        groups = _groups(groups)
         _check(name, team, models, limits, expires)
         key = Key(
             id="".join(secrets.choice(_ID_LETTERS) for _ in range(10)),
@@ -143,6 +155,8 @@ class Keys:
             models=tuple(dict.fromkeys(models)),
             limits=limits,
             expires=expires,
+            groups=groups,
+            for_people=for_people,
         )
         row = {f: getattr(key, f) for f in ("id", "name", "team", "created", "expires")}
         try:
@@ -150,10 +164,13 @@ class Keys:
                 if connection.execute(sa.select(key_table.c.id).filter_by(id=name)).first():
                     raise AskdocsError(f"{name!r} is the id of a key: choose another name")
                 values = {**row, **asdict(limits), "models": list(key.models)}
+                values |= {"groups": list(groups), "for_people": for_people}
                 connection.execute(sa.insert(key_table).values(values))
                 text = _add_secret(connection, key)
                 given = {**asdict(limits), "expires": expires and expires.isoformat()}
                 given = {name: value for name, value in given.items() if value is not None}
+                if groups or for_people:
+                    given |= {"groups": list(groups), "for_people": for_people}
                 _record(connection, "create", key, team=team, models=list(key.models), **given)
         except IntegrityError:
             raise AskdocsError(
@@ -187,6 +204,21 @@ class Keys:
             revoked = _get(connection, key.id)
         closed.note(self._engine, [Closed(key.id, now)])
         return revoked
+
+    def regroup(
+        self, id_or_name: str, groups: Sequence[str] | None, for_people: bool | None
+    ) -> Key:
+        """Change what a key may read; None leaves it as it is. Running gateways follow within
+        two seconds. Raises AskdocsError: there is no such key, or it is revoked."""
+        with writing(self._engine) as connection:
+            key = _unrevoked(connection, id_or_name)
+            now = list(key.groups if groups is None else _groups(groups))
+            people = key.for_people if for_people is None else for_people
+            this = key_table.c.id == key.id
+            values = {"groups": now, "for_people": people}
+            connection.execute(sa.update(key_table).where(this).values(values))
+            _record(connection, "regroup", key, **values)
+            return _get(connection, key.id)
 
     def rotate(self, id_or_name: str, grace: timedelta) -> tuple[Key, str]:
         """A new secret for a key; the old ones go on working for `grace`.
@@ -289,7 +321,17 @@ def _key(row: sa.Row[tuple[object, ...]]) -> Key:
         limits=Limits(row.rpm, row.tpm, row.max_parallel, row.monthly_tokens),
         expires=row.expires,
         revoked=row.revoked,
+        groups=tuple(row.groups or ()),
+        for_people=bool(row.for_people),
     )
+
+
+def _groups(names: Sequence[str]) -> tuple[str, ...]:
+    """Raises AskdocsError for what is no group."""
+    try:
+        return tuple(sorted(groups_of(list(names))))
+    except ValueError as error:
+        raise AskdocsError(f"--groups: {error}") from None
 
 
 def _check(

@@ -23,7 +23,7 @@ from gateway.dispatch import Dispatch
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
 from gateway.fleet import Fleet
-from gateway.grounding.ground import Grounding
+from gateway.grounding.ground import Grounding, Library
 from gateway.heat import Heat
 from gateway.kept import Kept
 from gateway.keys import Keys
@@ -66,7 +66,7 @@ class Parts:
     litellm: LiteLLM
     passes: Passes
     traffic: Traffic
-    grounding: Grounding
+    library: Library
     chat: Chat
     warmer: Warmer
     condition: Condition
@@ -77,7 +77,7 @@ class Parts:
     @property
     def has_wiki(self) -> bool:
         """Is there a wiki that answers stand on? A first sync brings one while the gateway runs."""
-        return self.settings.docs is not None or bool(self.grounding.index.sources())
+        return self.settings.docs is not None or not self.library.is_empty
 
     async def waits_for(self) -> str | None:
         """What is missing to answer: an engine for `docs`, the database; None when all is there."""
@@ -160,6 +160,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         condition = Condition(fleet, index, settings.index.parent)
         metrics.add(condition)
         grounding = Grounding(index, base.counts, embedder)
+        library = Library(grounding, settings.rules)
         heat = Heat(engine)
         outcomes = Outcomes(engine)
         scorer = scorers.load(settings, os.environ)
@@ -198,8 +199,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             litellm=litellm,
             passes=Passes([settings.key, settings.previous_key]),
             traffic=traffic,
-            grounding=grounding,
-            chat=Chat(settings, grounding, scorer),
+            library=library,
+            chat=Chat(settings, library, base.counts, scorer),
             warmer=warmer,
             condition=condition,
             tasks=tasks,

@@ -9,8 +9,11 @@ closes.
 
 import json
 import unicodedata
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Groups = tuple[frozenset[str], ...]
 """One group of each set is needed; no set at all is for everybody."""
@@ -91,3 +94,65 @@ def dump(groups: Groups | None) -> str | None:
 
 def load(text: str | None) -> Groups | None:
     return None if text is None else tuple(frozenset(some) for some in json.loads(text))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who asks, as far as rights go."""
+
+    groups: frozenset[str] | None
+    """None: may read everything, as whoever may read the files of the installation does."""
+
+    def may_read(self, groups: Groups | None) -> bool:
+        """May they read a page with these groups, rules and defaults included?"""
+        return self.groups is None or all(some & self.groups for some in groups or ())
+
+
+EVERYTHING = Reader(None)
+"""For the machine's own work and its administrators; never for a person."""
+PUBLIC = Reader(frozenset())
+"""Somebody who is not known: what is for everybody."""
+
+
+class Rule(BaseModel):
+    """Who may read some pages: `[gateway.rights.NAME]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wiki: str = Field("", description="Name of the wiki, as `askdocs docs stats` shows it; or all.")
+    path: str = Field(
+        "", description="A page, or with a slash at its end a folder (`hr/`); or all of the wiki."
+    )
+    groups: tuple[str, ...] = Field(description="Groups that may read them; one of them is enough.")
+
+    @field_validator("path")
+    @classmethod
+    def _is_relative(cls, path: str) -> str:
+        if path.startswith(("/", "./")) or "*" in path:
+            raise ValueError("write the path as `askdocs docs list` shows it, a folder as hr/")
+        return path
+
+    @field_validator("groups")
+    @classmethod
+    def _are_names(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(groups_of(groups)))
+
+    @property
+    def readers(self) -> frozenset[str]:
+        return frozenset(self.groups)
+
+
+WithoutGroups = Literal["everybody", "nobody"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the settings say about rights."""
+
+    rules: Mapping[str, Rule]
+    without_groups: WithoutGroups | None = None
+    """Who may read a page without groups. None: everybody in a wiki of which no page has groups,
+    nobody in the others."""
+
+
+NO_RULES = Rules({})

@@ -12,6 +12,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 """
 
 import logging
+import random
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,20 @@ def rename(data: bytes, there: bytes, here: bytes) -> bytes:
     for old, new in _renames(there, here):
         data = data.replace(old, new)
     return data
+
+
+def identity(answer: dict[str, Any], here: bytes, prefix: str) -> tuple[tuple[bytes, bytes], ...]:
+    """What to replace in a chunk or a whole answer, and by what, for its model and its id."""
+    model, id = answer.get("model"), answer.get("id")
+    found = _renames(model.encode(), here) if isinstance(model, str) else ()
+    if prefix and isinstance(id, str) and not id.startswith(prefix):
+        old, new = orjson.dumps(id), orjson.dumps(new_id(prefix))
+        found += tuple((b'"id":' + space + old, b'"id":' + space + new) for space in (b"", b" "))
+    return found
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}{random.getrandbits(128):032x}"
 
 
 @lru_cache(maxsize=1024)
@@ -49,17 +64,22 @@ class Stream:
         here: bytes,
         *,
         keep_usage: bool,
+        prefix: str = "",
         said: int = 0,
         choices: int = 1,
         copies: int = 1,
     ) -> None:
         """`there` and `here` are the model's name at the engine and for the client.
 
+        `prefix`: what the answer's id begins with; another one gets a new id.
         `keep_usage`: did the client ask for the usage? The engine is asked for it in any case.
         `said`: tokens of the answer that the engine was given as the end of its prompt.
         `choices`: of all prompts; `copies`: those of one prompt.
         """
         self._renames = _renames(there, here)
+        self._here = here
+        self._prefix = prefix
+        self._is_known = False
         self._keep_usage = keep_usage
         self._said = said
         self._is_several = choices > 1
@@ -89,6 +109,8 @@ class Stream:
             self._fail()
         if self.failed or not data:
             return b""
+        if not self._is_known:
+            self._know(data)
         self.events += data.count(b"\n\n")
         if b"[DONE]\n\n" in data:
             self.done = True
@@ -109,6 +131,15 @@ class Stream:
         must never take a part for the whole.
         """
         return b"" if self.is_whole else b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
+
+    def _know(self, data: bytes) -> None:
+        """Read in the first chunk how the engine calls the answer and its model."""
+        for event in data[:-2].split(b"\n\n"):
+            chunk = parsed(event)
+            if chunk and isinstance(chunk.get("choices"), list):
+                self._is_known = True
+                self._renames += identity(chunk, self._here, self._prefix)
+                return
 
     def _fail(self) -> None:
         self.failed = True

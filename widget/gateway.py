@@ -328,7 +328,7 @@ async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | 
                 yield reading
         elif isinstance(extra, dict):
             if outcome := _read(Outcome, extra):
-                served = str(chunk.get("model") or "")
+                served = outcome.served or str(chunk.get("model") or "")  # of an older gateway
                 yield outcome.model_copy(update={"citations": cited, "served": served})
         elif cited:
             # A gateway that says no more than OpenAI's annotations.

@@ -21,6 +21,7 @@ from gateway.aliases import DOCS
 from gateway.api.context import RequestContext
 from gateway.api.plan import Result
 from gateway.api.sse import events
+from gateway.auth import GROUPS_HEADER
 from gateway.config import Alias
 from gateway.grounding.neutral import neutral
 from gateway.http import ApiError, Reply, broken_off, dump, parse_object, send_start
@@ -41,7 +42,8 @@ PIECE = 65536  # bytes of a text that are sent at once
 INDEX = "index"
 # Whoever reads /llms.txt without a key, where that is allowed: what `docs` stands on.
 ANYBODY = Key("public", "public", "", datetime.fromtimestamp(0, UTC), models=(DOCS,))
-_KEYS = (b"authorization", b"x-api-key", b"api-key")
+# Of the client's headers: who it is, and for whom it asks.
+_KEYS = (b"authorization", b"x-api-key", b"api-key", GROUPS_HEADER.encode())
 
 
 class Reach(NamedTuple):
@@ -116,7 +118,8 @@ class Door:
         desk = _Desk(self._gateway, self._parts, context)
         try:
             sources = (await desk.reached(path.removeprefix("/"))).sources
-            chunks = TEXTS[path](self._parts.grounding.index, sources)
+            grounding = await self._parts.library.open_to(context.reader)
+            chunks = TEXTS[path](grounding.index, sources)
             await send_start(send, 200, "text/plain; charset=utf-8")
             while some := await threads.search(_some, chunks):
                 await send({"type": "http.response.body", "body": some, "more_body": True})
@@ -161,7 +164,8 @@ class _Desk:
         self._is_counted = False
 
     async def pages(self, purpose: str) -> Pages:
-        return Pages(self._parts.grounding, (await self.reached(purpose)).sources)
+        grounding = await self._parts.library.open_to(self._context.reader)
+        return Pages(grounding, (await self.reached(purpose)).sources)
 
     async def reached(self, purpose: str) -> Reach:
         """What the key may read; this is counted as a request of it."""

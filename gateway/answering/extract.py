@@ -66,6 +66,7 @@ class Extract(Transform):
         """
         self._asked = asked
         self._looked = looked
+        self._alias = plan.alias
         self._choices = plan.copies
         most = plan.request.get("max_completion_tokens") or plan.request.get("max_tokens")
         self._most = most * CHARACTERS if most else None
@@ -77,8 +78,8 @@ class Extract(Transform):
         self.pages = tuple(dict.fromkeys(page.url for page in self.quoted))
         self.refused = not self._quotations
         # As in the header x-askdocs-model: readers' votes count for it.
-        self._model = plan.alias if self.refused else plan.first_choice
-        self._people_call_it = people_call(self._model, model_name)
+        self._served = plan.alias if self.refused else plan.first_choice
+        self._people_call_it = people_call(self._served, model_name)
         self.cautious = not self.refused and confidence(looked.signals) < CAUTION
         self.question = asked.question if keeps_text else ""
         self._keeps_text = keeps_text
@@ -150,7 +151,7 @@ class Extract(Transform):
         return {**self._head("chat.completion.chunk"), "choices": [choice]}
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
+        return {"id": self._id, "object": kind, "created": self._created, "model": self._alias}
 
     def _annotations(self) -> list[dict[str, Any]]:
         """OpenAI's `url_citation` annotations: each quotation with its link."""
@@ -173,6 +174,7 @@ class Extract(Transform):
         sure = None if self.refused else round(confidence(self._looked.signals), 2)
         return {
             "model": self._people_call_it,
+            "served": self._served,
             "mode": "extractive",
             "refused": self.refused,
             "reason": "no_page" if self.refused else "",

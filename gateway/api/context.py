@@ -14,6 +14,7 @@ from gateway.keys import Key
 from gateway.limits.grant import Grant, LimitReached
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Request as Measured
+from gateway.rights import PUBLIC
 from gateway.routing.token_budget import TokenBudget
 from gateway.tracing import OFF, Span
 from gateway.upstream.loopback import Pass
@@ -21,6 +22,8 @@ from gateway.upstream.loopback import Pass
 NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
 # The limits that an exact count of the prompt may still keep.
 _TOKENS = ("tpm", "too_large", "monthly_tokens")
+# Errors that a second request meets again. Claude Code retries a wrong key for minutes otherwise.
+_FINAL = (401, 403, 404)
 
 
 class RequestHeaders(Headers):
@@ -72,6 +75,8 @@ class Response:
         if self.is_started:
             self.status = error.status
             raise error
+        if error.status in _FINAL:
+            self.headers["x-should-retry"] = "false"
         await send_json(self, error.status, error.body, error.headers)
 
 
@@ -88,6 +93,7 @@ class RequestContext:
         "loopback",
         "measured",
         "plan",
+        "reader",
         "request_id",
         "response",
         "result",
@@ -112,6 +118,8 @@ class RequestContext:
         self.response = Response(send, request_id)
         self.measured = measured
         self.key = NOBODY
+        self.reader = PUBLIC
+        """What the request may know of the wiki."""
         self.loopback: Pass | None = None
         """The rights of an inner request: LiteLLM's, for one that is accounted for already."""
         self.alias = ""

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.context import RequestContext, RequestHeaders, request_id
 from gateway.api.endpoints import ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
+from gateway.auth import reader
 from gateway.edge import WRITER, Edge
 from gateway.http import ApiError, read_body
 from gateway.keys import Key
@@ -82,6 +83,9 @@ class Frame:
                 context.enter(parts.passes.check(given, self._endpoint.path))
             else:
                 context.identify(await (self._identify or parts.keyring.identify)(headers))
+            context.reader = reader(
+                context.key, headers if context.loopback is None else context.headers
+            )
             body = b""
             if self._reads_body and scope["method"] == "POST":
                 has_come = connection is not None and connection.has_whole_request

@@ -33,7 +33,7 @@ from gateway.keys import Key
 from gateway.lane import LaneError, LaneReply
 from gateway.metrics import LEFT
 from gateway.parts import Parts
-from gateway.routing import token_budget
+from gateway.routing import abilities, token_budget
 from gateway.routing.resume import Resume
 from gateway.routing.token_budget import TokenBudget
 
@@ -116,12 +116,16 @@ class Pipeline:
         first = await self._first(route, key)
         context.asks(name)
         grounding = self._grounding(endpoint, route, request, headers)
+        if grounding.is_on and not request.get("tools"):
+            for place, kind in abilities.media(request):  # a question to the wiki is text
+                raise abilities.no_media(name, place, kind)
         budget = self._budget(endpoint, route, request, size, first, grounding.is_on)
         if endpoint.is_chat and not endpoint.is_translated and not grounding.is_on:
             request["messages"] = instructed(request["messages"], route.instructions)
         return Plan(
             endpoint=endpoint.path,
             key=key,
+            reader=context.reader,
             scope=context.scope,
             headers=headers,
             request=request,
@@ -467,15 +471,32 @@ def _call(plan: Plan, context: RequestContext) -> Call:
                 raise fim.not_supported(served.name)
             body["prompt"] = await served.fim.render(body["prompt"], body.pop("suffix"))
         if messages := body.get("messages"):
-            body["messages"] = [_plain_role(message) for message in messages]
+            body["messages"] = [_plain(message) for message in messages]
         return body
 
     return Call(plan.endpoint, plan.scope, plan.stream, render, context.span)
 
 
-def _plain_role(message: dict[str, Any]) -> dict[str, Any]:
-    """`developer` is OpenAI's newer word for `system`; chat templates know only that one."""
-    return {**message, "role": "system"} if message.get("role") == "developer" else message
+def _plain(message: dict[str, Any]) -> dict[str, Any]:
+    """A message in the words that every engine knows.
+
+    `developer` is OpenAI's newer word for `system`. A refusal that comes back in the history is
+    what the assistant has said.
+    """
+    if message.get("role") == "developer":
+        message = {**message, "role": "system"}
+    content = message.get("content")
+    if content is None and isinstance(message.get("refusal"), str):
+        return {**message, "content": message["refusal"]}
+    if isinstance(content, list) and any(part.get("type") == "refusal" for part in content):
+        parts = [
+            {"type": "text", "text": str(part.get("refusal") or "")}
+            if part.get("type") == "refusal"
+            else part
+            for part in content
+        ]
+        return {**message, "content": parts}
+    return message
 
 
 def _user(request: Mapping[str, Any], headers: Headers) -> str | None:

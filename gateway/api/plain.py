@@ -8,10 +8,11 @@ from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import WHOLE, Rest, Said, Transform
 from gateway.dispatch import Opened
 from gateway.http import DONE, dump
-from gateway.stream import Stream, parsed, rename
+from gateway.stream import Stream, identity, parsed
 
 KEPT = 2**16  # bytes of events that are kept until their words are taken out of them
 CHAT = "/chat/completions"
+PREFIXES = {CHAT: "chatcmpl-", "/completions": "cmpl-"}
 
 # What a request may have whose answer is nothing but words; of some, only these values.
 _PLAIN = frozenset(
@@ -45,7 +46,9 @@ class Plain(Transform):
         self._stream: Stream
         self._opened: Opened
         self._rest = WHOLE
-        self._name = b""
+        self._name = plan.alias.encode()
+        self._prefix = PREFIXES.get(plan.endpoint, "")
+        self._has_begun = False
         self._is_resumed = False
         self._events: list[bytes] = []
         self._size = 0
@@ -63,7 +66,7 @@ class Plain(Transform):
 
     @property
     def tokens(self) -> Tokens:
-        if self._tokens is None and self._plan.stream and self._name:
+        if self._tokens is None and self._plan.stream and self._has_begun:
             stream = self._stream
             self._tokens = tokens(stream.usage)
             if self._tokens is None:
@@ -79,19 +82,18 @@ class Plain(Transform):
 
     @property
     def is_over(self) -> bool:
-        return bool(self._name) and (self._stream.is_whole or self._is_complete)
+        return self._has_begun and (self._stream.is_whole or self._is_complete)
 
     def begin(self, opened: Opened, rest: Rest) -> None:
         self._opened = opened
-        self._is_resumed = bool(self._name)
-        # Chunks of one answer have one name, whichever model goes on.
-        if not (self._is_resumed and self._plan.stream):
-            self._name = opened.served.name.encode()
+        self._is_resumed = self._has_begun
+        self._has_begun = True
         self._rest = rest
         self._stream = Stream(
             opened.model_there,
             self._name,
             keep_usage=self._shows_usage,
+            prefix=self._prefix,
             said=rest.tokens,
             choices=self._plan.budget.choices,
             copies=self._plan.copies,
@@ -122,8 +124,10 @@ class Plain(Transform):
             said = orjson.loads(body)
         except ValueError:
             said = None
-        self._tokens = tokens(said.get("usage")) if isinstance(said, dict) else None
-        body = rename(body, self._opened.model_there, self._name)
+        if isinstance(said, dict):
+            self._tokens = tokens(said.get("usage"))
+            for old, new in identity(said, self._name, self._prefix):
+                body = body.replace(old, new)
         if self._log is not None:
             self._log.append(body)
         return body

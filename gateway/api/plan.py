@@ -12,6 +12,7 @@ from gateway.fleet import Served
 from gateway.keys import Key
 from gateway.metrics import LEFT, Outcome
 from gateway.outcomes import Verdict
+from gateway.rights import Reader
 from gateway.routing.token_budget import TokenBudget
 
 
@@ -48,6 +49,8 @@ class Plan:
     endpoint: str
     """The path without /v1."""
     key: Key
+    reader: Reader
+    """Who asks: what the answer may stand on."""
     scope: Scope
     """ASGI's."""
     headers: Headers

@@ -11,6 +11,7 @@ and, for our own engines, vLLM's extra parameters
 JSON's null is a field that was not sent. A schema may take more than its rule, never less.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -24,7 +25,8 @@ MESSAGES = 4096
 PARTS = 4096  # of one message
 CALLS = 128
 TOOLS = 128
-STOPS = 16  # OpenAI takes 4; Continue sends more to vLLM
+STOPS = 4
+CODE_STOPS = 16  # of a completion, which OpenAI has no model for any more: Continue sends some
 BIASES = 300
 PROMPTS = 512  # evaluation harnesses send batches
 INPUTS = 2048
@@ -73,10 +75,13 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
             field.rule(name, value)
             accepted[name] = value
     if endpoint == "/chat/completions":
+        _answered(accepted["messages"])
         if "top_logprobs" in accepted and not accepted.get("logprobs"):
             raise _refused("top_logprobs", "top_logprobs needs logprobs: true beside it")
         if (choice := accepted.get("tool_choice")) not in (None, "none", "auto"):
             _choose(choice, accepted.get("tools") or [])
+    if accepted.get("best_of", 1) > accepted.get("n", 1):
+        raise _refused("best_of", "best_of: engines write no more answers than n, and choose none")
     if endpoint == "/completions" and accepted.get("n", 1) > 1 and not accepted.get("suffix"):
         prompt = accepted["prompt"]
         if prompt == "" or (type(prompt) is list and "" in prompt):
@@ -318,6 +323,9 @@ def _function(**more: Schema) -> Schema:
     return _with({"type": {"const": "function"}, "function": _with({"name": _NAME}, **more)})
 
 
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
 def _conversation(part: Schema) -> Schema:
     """Messages whose contents have such parts."""
     content = {"anyOf": [_STRING, {"type": "array", "items": part, "maxItems": PARTS}]}
@@ -325,7 +333,8 @@ def _conversation(part: Schema) -> Schema:
     call = {"anyOf": [_function(arguments=_STRING), custom]}
     calls: Schema = {"anyOf": [{"type": "array", "items": call, "maxItems": CALLS}, _NULL]}
     names: dict[str, Schema] = {n: {"anyOf": [_STRING, _NULL]} for n in ("name", "tool_call_id")}
-    said = _with({"role": _NAME, "content": content}, tool_calls=calls, **names)
+    role = {"enum": list(_ROLES)}
+    said = _with({"role": role, "content": content}, tool_calls=calls, **names)
     nothing = _with({"role": {"const": "assistant"}}, content=_NULL, tool_calls=calls, **names)
     items = {"anyOf": [said, nothing]}
     return {"type": "array", "minItems": 1, "maxItems": MESSAGES, "items": items}
@@ -347,6 +356,19 @@ def _chat_messages(place: str, value: Any) -> None:
                     raise _refused(f"{where}.file.file_id", text)
 
 
+def _answered(messages: list[dict[str, Any]]) -> None:
+    """A tool's message answers a call that an assistant has made before it."""
+    calls: set[Any] = set()
+    for number, message in enumerate(messages):
+        for call in message.get("tool_calls") or ():
+            calls.add(call.get("id"))
+        if message["role"] == "tool" and message.get("tool_call_id") not in calls:
+            place = f"messages[{number}].tool_call_id"
+            said = _shown(message.get("tool_call_id"))
+            text = f"{place} ({said}) is the id of no call in tool_calls of a message before it"
+            raise _refused(place, text)
+
+
 @_takes(_conversation(_part()))
 def _messages(place: str, value: Any) -> None:
     if type(value) is not list or not value:
@@ -356,8 +378,8 @@ def _messages(place: str, value: Any) -> None:
         if type(message) is not dict:
             raise _wrong(f"{place}[{number}]", "an object with role and content", message)
         role = message.get("role")
-        if type(role) is not str or not role:
-            _name(f"{place}[{number}].role", role)
+        if type(role) is not str or role not in _ROLES:
+            raise _wrong(f"{place}[{number}].role", f"one of {', '.join(_ROLES)}", role)
         content = message.get("content")
         if type(content) is str:
             pass
@@ -400,6 +422,14 @@ def _more(place: str, message: dict[str, Any]) -> None:
             _text(f"{where}.function.arguments", function.get("arguments", ""))
 
 
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
+
+
+def _tool_name(place: str, value: Any) -> None:
+    if type(value) is not str or not _TOOL_NAME.match(value):
+        raise _wrong(place, "1 to 64 letters, digits, _ and -", value)
+
+
 _CUSTOM = _with({"type": {"const": "custom"}, "custom": _with({"name": _NAME})})
 _some_tools = _objects(TOOLS)
 
@@ -413,7 +443,7 @@ def _tools(place: str, value: Any) -> None:
         kind = tool["type"]
         inside = tool.get(kind)
         _object(f"{where}.{kind}", inside)
-        _name(f"{where}.{kind}.name", inside.get("name"))
+        _tool_name(f"{where}.{kind}.name", inside.get("name"))
         if (parameters := inside.get("parameters")) is not None:
             _object(f"{where}.{kind}.parameters", parameters)
 
@@ -517,6 +547,14 @@ def _stored(place: str, value: Any) -> None:
     raise _refused(place, f"{place}: responses are not kept here; send the whole conversation")
 
 
+def _replaced(by: str) -> Rule:
+    @_takes({"not": {}})
+    def rule(place: str, value: Any) -> None:
+        raise _refused(place, f"{place} is OpenAI's older form, which is not taken: send {by}")
+
+    return rule
+
+
 def _both(rule: Rule) -> Field:
     return Field(rule, engine=True, litellm=True)
 
@@ -599,12 +637,12 @@ _CHAT: dict[str, Field] = {
     "tools": _both(_tools),
     "tool_choice": _both(_tool_choice),
     "parallel_tool_calls": _both(_boolean),
-    "functions": _both(_some_tools),
-    "function_call": _both(_text_or_object),
+    "functions": Field(_replaced("tools")),
+    "function_call": Field(_replaced("tool_choice")),
     "reasoning_effort": _both(_text),
     "verbosity": _litellm(_text),
     "prediction": _litellm(_small_object),
-    "modalities": _litellm(_texts(STOPS)),
+    "modalities": _litellm(_texts(ENTRIES)),
     "audio": _litellm(_small_object),
     "web_search_options": _litellm(_small_object),
     "moderation": Field(_anything),
@@ -620,6 +658,7 @@ _COMPLETIONS: dict[str, Field] = {
     **_EXTRAS,
     "prompt": _both(_inputs(PROMPTS)),
     "max_tokens": _both(_integer(0)),  # 0 with echo: the logprobs of a text, for evaluations
+    "stop": _both(_texts(CODE_STOPS)),
     "logprobs": _both(_integer(0, 20)),
     "echo": _both(_boolean),
     "suffix": _both(_text),
@@ -643,7 +682,7 @@ _RERANK: dict[str, Field] = {
     "return_documents": _both(_boolean),
     "max_tokens_per_doc": _both(_integer(1)),
     "max_chunks_per_doc": _both(_integer(1)),
-    "rank_fields": _both(_texts(STOPS)),
+    "rank_fields": _both(_texts(ENTRIES)),
     "truncate_prompt_tokens": _engine(_integer(-1)),
     "truncation": Field(_anything),  # Jina's
     "priority": Field(_anything),  # Cohere's
@@ -685,7 +724,7 @@ _MESSAGES: dict[str, Field] = {
     "temperature": _litellm(_number(0, 2)),
     "top_p": _litellm(_number(0, 1)),
     "top_k": _litellm(_integer(-1)),
-    "stop_sequences": _litellm(_texts(STOPS)),
+    "stop_sequences": _litellm(_texts(CODE_STOPS)),
     "tools": _litellm(_some_tools),
     "tool_choice": _litellm(_object),
     "thinking": _litellm(_small_object),

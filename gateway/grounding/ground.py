@@ -1,19 +1,25 @@
 """From a question to the pages in front of it, or to the decision that none of them answers it."""
 
 import asyncio
+import copy
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from gateway import threads
 from gateway.grounding.confidence import Signals, is_about
 from gateway.grounding.excerpt import Excerpt, parts
 from gateway.grounding.neutral import neutral
+from gateway.rights import Reader, Rules
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.passages import Passage, passages
 from gateway.search.search import Found, Hit, Search, Sought, best_passages, heading_share
+from gateway.search.view import KEPT as KEPT_VIEWS
+from gateway.search.view import Rights
 from gateway.wiki.asking import asked_stems
 from gateway.wiki.page import Page
 from gateway.wiki.words import is_unspaced
@@ -86,6 +92,13 @@ class Grounding:
         """Numbers of the pages that the engine has read ahead, each whole and alone."""
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
         self._counting: dict[bytes, asyncio.Task[list[int]]] = {}
+
+    def over(self, index: Index) -> Self:
+        """The same grounding in what one reader may see of the index. Counts of tokens are shared:
+        they are found by the text that was counted."""
+        mine = copy.copy(self)
+        mine.index, mine.search = index, self.search.over(index)
+        return mine
 
     async def ground(
         self,
@@ -230,6 +243,38 @@ class Grounding:
     def _is_of(self, page: Page, url: str) -> bool:
         here = self.index.by_url(url)
         return here is not None and here.path == page.path
+
+
+class Library:
+    """The wikis of a gateway. Nobody gets to a page but as a reader: there is no default."""
+
+    def __init__(self, whole: Grounding, rules: Rules) -> None:
+        """`whole` grounds in all pages."""
+        self.rights = Rights(whole.index, rules)
+        self._whole = whole
+        self._opened: OrderedDict[int, Grounding] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def is_empty(self) -> bool:
+        """Is there no wiki yet?"""
+        return not self._whole.index.sources()
+
+    async def open_to(self, reader: Reader) -> Grounding:
+        """Grounding in what the reader may read."""
+        return await threads.search(self.opened_to, reader)
+
+    def opened_to(self, reader: Reader) -> Grounding:
+        """As `open_to`; blocks where the index has changed."""
+        view = self.rights.seen_by(reader)
+        with self._lock:
+            found = self._opened.pop(id(view), None)
+            if found is None or found.index is not view:
+                found = self._whole.over(view)
+            self._opened[id(view)] = found
+            if len(self._opened) > KEPT_VIEWS:
+                self._opened.popitem(last=False)
+            return found
 
 
 def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> list[Excerpt]:

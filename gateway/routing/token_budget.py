@@ -37,7 +37,7 @@ def wanted(request: dict[str, Any], default: int) -> int:
     """The length of the answer that the client asks for."""
     for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
         value = request.get(name)
-        if isinstance(value, int) and value > 0:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
     return default
 

@@ -8,7 +8,7 @@ other pages. A question that has one of the names is also searched for with the 
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import urldefrag, urljoin
 
 from gateway.wiki.page import Page
@@ -175,6 +175,35 @@ def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[st
         if (means := key(title)) and means != phrase:
             found.setdefault(phrase, set()).add(means)
     return {phrase: means for phrase, means in found.items() if len(means) <= MANY}
+
+
+def meanings_of(
+    db: sqlite3.Connection, phrases: Iterable[str], has: Callable[[int], bool]
+) -> dict[str, set[str]]:
+    """What `meanings` finds where there are only the pages that `has` tells of."""
+    wanted = json.dumps(list(phrases))
+    found: dict[str, set[str]] = {}
+    for phrase, means, page in db.execute(
+        "SELECT phrase, means, page FROM name WHERE phrase IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    ):
+        if has(page):
+            found.setdefault(phrase, set()).add(means)
+    for phrase, target, title, page in db.execute(
+        "SELECT phrase, target, title, number FROM (SELECT DISTINCT phrase, target FROM link"
+        " WHERE phrase IN (SELECT value FROM json_each(?))) JOIN page ON url = target",
+        (wanted,),
+    ):
+        means = key(title)
+        mine = found.setdefault(phrase, set())
+        if not means or means == phrase or means in mine or len(mine) > MANY or not has(page):
+            continue
+        linking = db.execute(
+            "SELECT page FROM link WHERE phrase = ? AND target = ?", (phrase, target)
+        )
+        if any(has(number) for (number,) in linking):
+            mine.add(means)
+    return {phrase: means for phrase, means in found.items() if means and len(means) <= MANY}
 
 
 def readings(

@@ -35,7 +35,7 @@ _Inode = tuple[int, int] | None
 
 
 @dataclass
-class _Generation:
+class Generation:
     """What was read of one generation of the index."""
 
     number: int
@@ -63,13 +63,13 @@ class Index:
         self._inode: _Inode = None
         self._mine = threading.local()
         self._kept: OrderedDict[int, Page] = OrderedDict()
-        self._now: _Generation | None = None
+        self._now: Generation | None = None
         self._vectors: Vectors | None = None
         self._loading = threading.Lock()
         try:
-            with self._reading() as db:
+            with self.reading() as db:
                 store.check(db, file)
-                self._current(db)
+                self.current(db)
         except BaseException:
             self.close()
             raise
@@ -83,47 +83,47 @@ class Index:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything that this thread reads in the block is of one generation."""
-        with self._reading():
+        with self.reading():
             yield
 
     @property
     def generation(self) -> int:
         """Another number after every commit that changes pages, vectors or answers."""
-        with self._reading() as db:
-            return self._current(db).number
+        with self.reading() as db:
+            return self.current(db).number
 
     @property
     def size(self) -> int:
         """Pages."""
-        with self._reading() as db:
-            return self._current(db).size
+        with self.reading() as db:
+            return self.current(db).size
 
     def sources(self) -> list[StoredSource]:
         """The wikis, by name."""
-        with self._reading() as db:
+        with self.reading() as db:
             return [rows.read_source(*row) for row in db.execute(store.SOURCES)]
 
     def count(self, source: str) -> int:
         """Pages of a source."""
-        with self._reading() as db:
+        with self.reading() as db:
             row = db.execute("SELECT count(*) FROM page WHERE source = ?", (source,)).fetchone()
             return int(row[0])
 
     def pages(self) -> list[Page]:
         """All pages in the order of sources and paths."""
-        with self._reading() as db:
+        with self.reading() as db:
             found = db.execute("SELECT path, title, url, sections FROM page ORDER BY source, path")
             return [rows.read_page(*row) for row in found]
 
     def numbers(self) -> list[int]:
         """The numbers of all pages, ascending. A number stands for one text of a page for ever."""
-        with self._reading() as db:
+        with self.reading() as db:
             return [number for (number,) in db.execute("SELECT number FROM page ORDER BY number")]
 
     def of(self, sources: Sequence[str]) -> frozenset[int]:
         """The numbers of the pages of these sources."""
-        with self._reading() as db:
-            kept = self._current(db).of_sources
+        with self.reading() as db:
+            kept = self.current(db).of_sources
             asked = tuple(sorted(sources))
             if asked not in kept:
                 query = "SELECT number FROM page WHERE source = ?"
@@ -133,7 +133,7 @@ class Index:
 
     def paths(self) -> dict[str, int]:
         """The number of every page by its path; of the first source that has the path."""
-        with self._reading() as db:
+        with self.reading() as db:
             return dict(db.execute("SELECT path, number FROM page ORDER BY source DESC"))
 
     def page(self, number: int) -> Page:
@@ -142,7 +142,7 @@ class Index:
             if number in self._kept:
                 self._kept.move_to_end(number)
                 return self._kept[number]
-        with self._reading() as db:
+        with self.reading() as db:
             row = db.execute(store.PAGE, (number,)).fetchone()
             if row is None:
                 raise KeyError(number)
@@ -156,7 +156,7 @@ class Index:
 
     def number(self, page: Page) -> int | None:
         """The number of a page that was read from here."""
-        with self._reading() as db:
+        with self.reading() as db:
             row = db.execute(
                 "SELECT number FROM page WHERE path = ? AND url = ?", (page.path, page.url)
             ).fetchone()
@@ -184,7 +184,7 @@ class Index:
             " AND (? IS NULL OR (instr(path, '/') > 0) = ?) ORDER BY path LIMIT ?"
         )
         values = (rows.clean(source), rows.clean(path), in_folder, in_folder, limit)
-        with self._reading() as db:
+        with self.reading() as db:
             return [rows.read_page(*row) for row in db.execute(query, values)]
 
     def by_url(self, url: str) -> Page | None:
@@ -230,8 +230,8 @@ class Index:
         wanted = [
             {rows.clean(term): weight for term, weight in reading.items()} for reading in readings
         ]
-        with self._reading() as db:
-            lengths = self._current(db).lengths
+        with self.reading() as db:
+            lengths = self.current(db).lengths
             found = lengths.match(db, wanted, weighting)
         if within is not None:
             inside = np.isin(lengths.numbers, np.fromiter(within, np.int64, len(within)))
@@ -243,13 +243,13 @@ class Index:
 
         A stem that no page has says the most.
         """
-        with self._reading() as db:
-            now = self._current(db)
+        with self.reading() as db:
+            now = self.current(db)
             asked = set(stems)
             known = {term: now.idf[term] for term in asked & now.idf.keys()}
             if new := asked - known.keys():
                 clean = {term: term if term.isascii() else rows.clean(term) for term in new}
-                having = postings.pages_with(db, list(clean.values()))
+                having = now.lengths.having(db, list(clean.values()))
                 found = {
                     term: max(0.1, postings.idf(now.size, having.get(clean[term], 0)))
                     for term in new
@@ -263,23 +263,23 @@ class Index:
         self, numbers: Sequence[int], weights: Mapping[str, float]
     ) -> dict[int, Floats]:
         """For each passage of these pages the sum of the weights of the stems that it has."""
-        with self._reading() as db:
+        with self.reading() as db:
             return said.sums(db, numbers, {rows.clean(term): w for term, w in weights.items()})
 
     def meanings(self, question: str) -> dict[str, set[str]]:
         """The other names that the wiki has for what a question names: by phrase, as stems."""
-        with self._reading() as db:
+        with self.reading() as db:
             return glossary.meanings(db, glossary.phrases(question))
 
     def vocabulary(self) -> dict[str, int]:
         """Every stem of the wiki, and how many pages have it."""
-        with self._reading() as db:
+        with self.reading() as db:
             return dict(postings.vocabulary(db))
 
     def vectors(self) -> Vectors | None:
         """The vectors of all pages, or None where there are none. Only changes are read again."""
-        with self._reading() as db:
-            now = self._current(db)
+        with self.reading() as db:
+            now = self.current(db)
             with self._loading:
                 if not now.vectors_read:
                     before = self._vectors
@@ -294,7 +294,7 @@ class Index:
 
     def embedded(self) -> tuple[str | None, int]:
         """The model that has made the vectors, and how many pages have some."""
-        with self._reading() as db:
+        with self.reading() as db:
             found: tuple[str, int] | None = db.execute(
                 "SELECT model, count(*) FROM signs GROUP BY model ORDER BY count(*) DESC LIMIT 1"
             ).fetchone()
@@ -302,31 +302,31 @@ class Index:
 
     def memory(self) -> str | None:
         """What the answers were found to be good for, see `gateway.search.calibration`."""
-        with self._reading() as db:
+        with self.reading() as db:
             found: str | None = db.execute(store.MEMORY).fetchone()[0]
             return found
 
     def answers(self) -> list[Answer]:
         """The answered questions, oldest first."""
-        with self._reading() as db:
-            now = self._current(db)
+        with self.reading() as db:
+            now = self.current(db)
             if now.answers is None:
                 now.answers = [rows.read_answer(*row) for row in db.execute(store.ANSWERS)]
             return now.answers
 
     def _one(self, query: str, *values: str) -> Page | None:
-        with self._reading() as db:
+        with self.reading() as db:
             row = db.execute(query + " LIMIT 1", values).fetchone()
             return self.page(row[0]) if row else None
 
     def _fetch(self, model: str, numbers: Sequence[int]) -> list[tuple[int, bytes, bytes]]:
         """The packed vectors of these pages, of those that are there."""
-        with self._reading() as db:
+        with self.reading() as db:
             places = ", ".join("?" * len(numbers))
             return db.execute(f"{store.VECTORS} ({places})", (model, *numbers)).fetchall()
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection in a transaction: the one that this thread is in, or a new one."""
         mine: sqlite3.Connection | None = getattr(self._mine, "db", None)
         if mine is not None:
@@ -375,11 +375,11 @@ class Index:
             raise
         db.close()
 
-    def _current(self, db: sqlite3.Connection) -> _Generation:
+    def current(self, db: sqlite3.Connection) -> Generation:
         (generation,) = db.execute("SELECT generation FROM state").fetchone()
         now = self._now
         if now is None or now.number != generation:
-            now = self._now = _Generation(generation, Lengths(db))
+            now = self._now = Generation(generation, Lengths(db))
         return now
 
 

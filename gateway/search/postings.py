@@ -5,6 +5,7 @@ SQLite's own full text, FTS5, scores every page that has any of the words, row b
 question is some additions of arrays; docs/results.md, "A hundred thousand pages", has both.
 """
 
+import copy
 import math
 import sqlite3
 import threading
@@ -189,6 +190,42 @@ class Lengths:
         self._kept: OrderedDict[tuple[str, Weighting], Gains] = OrderedDict()
         self._kept_bytes = 0
         self._keeping = threading.Lock()
+        self._is_part = False
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> "Lengths":
+        """Some of these pages, as if there were no others. `kept` is in the order of `numbers`."""
+        part = copy.copy(self)
+        part.numbers = self.numbers[kept]
+        part._places = np.full(len(self._places), -1, np.int32)
+        part._places[part.numbers] = np.arange(len(part.numbers), dtype=np.int32)
+        part._lengths = self._lengths[kept]
+        part._norms, part._kept, part._kept_bytes = {}, OrderedDict(), 0
+        part._keeping = threading.Lock()
+        part._is_part = True
+        return part
+
+    def has(self, number: int) -> bool:
+        """Is there a page of that number?"""
+        place = int(np.searchsorted(self.numbers, number))
+        return place < len(self.numbers) and int(self.numbers[place]) == number
+
+    def has_each(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Of pages that are there, or were when the index was read."""
+        there = np.zeros(int(max(len(self._places), numbers.max(initial=0) + 1)), np.bool_)
+        there[self.numbers] = True
+        return there[numbers]
+
+    def having(self, db: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
+        """How many of these pages have each of these stems, of those that any page has."""
+        counts = pages_with(db, terms)
+        if not self._is_part:
+            return counts
+        query = "SELECT pages FROM posting WHERE term = ?"
+        for term in counts:
+            (pages,) = db.execute(query, (term,)).fetchone()
+            places = self._places[np.frombuffer(pages, np.uint32)]
+            counts[term] = int(np.count_nonzero(places >= 0))
+        return counts
 
     def match(
         self, db: sqlite3.Connection, readings: Sequence[Mapping[str, float]], weighting: Weighting
@@ -243,6 +280,9 @@ class Lengths:
         row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
         pages, counts = _without(row or (b"", b""), set(), np.uint8)
         places = self._places[pages]
+        if self._is_part:
+            here = places >= 0
+            pages, places, counts = pages[here], places[here], counts[here]
         title, headings, body = counts.T.astype(np.float32)
         times = weighting.title * title + weighting.headings * headings + weighting.body * body
         gains = times / (times + self._norm(weighting)[places])

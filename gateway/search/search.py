@@ -4,11 +4,12 @@ Words and vectors propose pages. Of the best of them each passage is compared wi
 a page is as good as its best passage.
 """
 
+import copy
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import urldefrag, urljoin
 
 import numpy as np
@@ -160,6 +161,13 @@ class Search:
         self.index = index
         self.embedder = embedder
         self._remembered = Remembered(index, embedder.model) if embedder else None
+
+    def over(self, index: Index) -> Self:
+        """The same search of what one reader may see of the index."""
+        mine = copy.copy(self)
+        mine.index = index
+        mine._remembered = Remembered(index, self.embedder.model) if self.embedder else None
+        return mine
 
     def find(
         self,

@@ -9,10 +9,11 @@ Products are `vecdot`, which one thread works out: `@` shares so little work amo
 threads then wait for each other, and that took twice the time (measured on two cores).
 """
 
+import copy
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,26 @@ class Vectors(ABC):
         self.generation = generation
         self.pages = pages
         """[n]: the page that each passage is of, ascending; passages in the order of the page."""
+        self.kept: npt.NDArray[np.bool_] | None = None
+        """[n]: the passages that there are, where it is not all of them."""
+        self.far: npt.NDArray[np.uint16] | None = None
+        """[n]: all bits set for those that there are not."""
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Self:
+        """Some of these passages, as if there were no others; the vectors are shared."""
+        part = copy.copy(self)
+        part.kept = kept
+        part.far = np.where(kept, 0, 0xFFFF).astype(np.uint16)
+        return part
+
+    def _there(self, numbers: Iterable[int]) -> Numbers:
+        """Of these pages those that there are, ascending."""
+        wanted = np.unique(np.fromiter(numbers, np.int64))
+        if self.kept is None or not len(wanted) or not len(self.pages):
+            return wanted
+        place = np.minimum(np.searchsorted(self.pages, wanted), len(self.pages) - 1)
+        there: Numbers = wanted[(self.pages[place] != wanted) | self.kept[place]]
+        return there
 
     @abstractmethod
     def best(self, query: Floats, limit: int) -> dict[int, Floats]:
@@ -109,10 +130,13 @@ class Exact(Vectors):
         """[n, 384]"""
 
     def best(self, query: Floats, limit: int) -> dict[int, Floats]:
-        return _first(self.pages, np.vecdot(self.matrix, query), limit)
+        near = np.vecdot(self.matrix, query)
+        if self.kept is None:
+            return _first(self.pages, near, limit)
+        return _first(self.pages[self.kept], near[self.kept], limit)
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
-        wanted = np.unique(np.fromiter(numbers, np.int64))
+        wanted = self._there(numbers)
         starts = np.searchsorted(self.pages, wanted, "left").tolist()
         ends = np.searchsorted(self.pages, wanted, "right").tolist()
         return {
@@ -139,10 +163,14 @@ class Sketch(Vectors):
         differ = np.zeros(len(self.pages), np.uint16)
         for column, bits in zip(self.signs, asked, strict=True):
             differ += np.bitwise_count(column ^ bits)
+        count = len(differ)
+        if self.kept is not None and self.far is not None:
+            differ |= self.far
+            count = int(np.count_nonzero(self.kept))
         # The passages within the distance that NEAR of them have: counted, which is quicker than
         # putting half a million in order.
         within = np.cumsum(np.bincount(differ, minlength=WIDTH + 1))
-        near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, len(differ))))
+        near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, count)))
         rough = _weighed(np.ascontiguousarray(self.signs[:, near].T).view(np.uint8), query)
         pages = self.pages[near[np.argsort(-rough, kind="stable")]]
         _, firsts = np.unique(pages, return_index=True)
@@ -150,7 +178,7 @@ class Sketch(Vectors):
         return _first(*self._compared(query, np.sort(chosen).tolist()), limit)
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
-        wanted = sorted(set(numbers))
+        wanted = self._there(numbers).tolist()
         return _first(*self._compared(query, wanted), len(wanted))
 
     def _compared(self, query: Floats, numbers: Sequence[int]) -> tuple[Numbers, Floats]:

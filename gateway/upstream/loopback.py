@@ -25,7 +25,7 @@ HEADER = "x-askdocs-pass"
 ENDPOINT = "/chat/completions"
 SECONDS = 60  # from issuing the pass until the inner request begins
 # Of the client's headers these decide how the inner request is answered.
-CARRIED = ("x-askdocs-grounding", "x-askdocs-model", "x-session-id")
+CARRIED = ("x-askdocs-grounding", "x-askdocs-model", "x-session-id", "x-askdocs-groups")
 _TRACE = (b"traceparent", b"tracestate")
 
 

@@ -25,6 +25,8 @@ from training.versions.local import Folder
 from training.versions.manifest import sha256
 from training.versions.store import Store
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["endpoint"]
 
 BASE = Behaviour(accuracy=0.5)

@@ -36,6 +36,8 @@ from training.versions.local import Folder
 from training.versions.manifest import sha256
 from training.versions.store import Store
 
+pytestmark = pytest.mark.slow
+
 ROWS: list[dict[str, Any]] = [
     {"question": "Which port is it?", "answer": "4000", "context_doc": "docs/ports.md"},
     {"question": "What does it need?", "answer": "Python", "context_doc": "install.md"},

@@ -14,6 +14,8 @@ from tests.askdocs.conftest import ROOT
 from tests.askdocs.hub import Hub
 from tests.widget.stand_in import serve
 
+pytestmark = pytest.mark.slow
+
 SMALL = b"GGUF" + bytes(60)
 
 

@@ -99,6 +99,7 @@ def test_everything_that_answers_is_healthy(home: Home, running: status.Running)
     assert "key" not in found
 
 
+@pytest.mark.slow
 def test_status_tells_wiki_pages_and_the_last_sync(
     home: Home, running: status.Running, wiki: Path, askdocs: Run
 ) -> None:
@@ -139,6 +140,7 @@ def test_an_engine_is_not_down_because_the_gateway_is(
     assert not status.health(home)["parts"]["engine"]["healthy"]
 
 
+@pytest.mark.slow
 def test_an_engine_is_not_down_because_the_database_is(
     home: Home, parts: Parts, running: status.Running, askdocs: Run
 ) -> None:
@@ -150,6 +152,7 @@ def test_an_engine_is_not_down_because_the_database_is(
     assert "down  database" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_database_that_is_away_is_down_and_the_rest_is_told(
     home: Home, running: status.Running, parts: Parts, askdocs: Run, damaged: bool
@@ -190,6 +193,7 @@ def test_what_either_name_leaves_out_of_the_proxy_is_left_out(
         assert listed.split(",") == ["wiki.example.com", "127.0.0.1", "localhost", "::1"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_addresses_and_secrets_only_when_asked(
     home: Home, running: status.Running, askdocs: Run
 ) -> None:
@@ -208,6 +212,7 @@ def test_the_command_prints_addresses_and_secrets_only_when_asked(
     assert as_json["parts"]["widget"]["url"] == running.widget
 
 
+@pytest.mark.slow
 def test_the_command_says_that_nothing_runs_with_exit_code_2_or_3_in_json(
     home: Home, askdocs: Run
 ) -> None:

@@ -53,6 +53,7 @@ def test_what_is_wrong_is_said_before_anything_is_made(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_of_a_model_on_the_hub_the_tokenizer_is_checked_before_the_weights_are_fetched(
     tmp_path: Path,
 ) -> None:
@@ -106,6 +107,7 @@ typer.run(main)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_it_and_says_from_where_it_goes_on(tmp_path: Path) -> None:
     small.dataset(tmp_path)
     (tmp_path / "player").write_text(PLAYER.format(python=sys.executable))

@@ -18,6 +18,8 @@ from gateway.metrics import Metrics
 from tests.askdocs.conftest import Run
 from tests.widget.stand_in import serve
 
+pytestmark = pytest.mark.slow
+
 PAGE = {"page": "ports.md", "tokens": 1500, "seconds": 2.5, "how": "read"}
 LARGE = {"page": "all.md", "tokens": 9000, "seconds": 0.0, "how": "too large"}
 DONE = {"done": True, "pages": 1, "tokens": 1500, "seconds": 2.6}

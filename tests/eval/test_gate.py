@@ -65,6 +65,7 @@ def test_a_better_model_passes(tmp_path: Path) -> None:
     assert failed(measured(tmp_path, Behaviour(accuracy=0.75))) == []
 
 
+@pytest.mark.slow
 def test_a_model_that_is_as_good_passes_where_enough_was_asked(tmp_path: Path) -> None:
     assert failed(measured(tmp_path, Behaviour(accuracy=0.56), answerable=900)) == []
 

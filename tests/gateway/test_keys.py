@@ -249,6 +249,7 @@ def test_names_may_have_any_letters(store: Keys) -> None:
     assert store.get("Zoë's Übung 北京 🔑") == key
 
 
+@pytest.mark.slow
 def test_a_kill_while_keys_are_created_leaves_all_that_were_shown_and_no_half_one(
     url: str, engine: sa.Engine
 ) -> None:

@@ -395,6 +395,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_any_worker_answers_for_all_and_a_killed_one_leaves_its_counters(shared: Path) -> None:
     ended, first, second = Worker(shared, "end"), Worker(shared, "open"), Worker(shared, "wait")
     try:

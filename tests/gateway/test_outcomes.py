@@ -26,6 +26,7 @@ from gateway.keys import Key
 from gateway.limits.limiter import connect
 from gateway.metrics import LEFT, Metrics
 from gateway.outcomes import WIDER, Outcomes, bucket, middle, tally
+from gateway.rights import PUBLIC
 from gateway.routing.token_budget import TokenBudget
 from gateway.telemetry.recorder import Recorder
 from gateway.usage import Usage
@@ -185,6 +186,7 @@ def asked(metrics: Metrics, send: Callable[[Message], Awaitable[None]] = silent)
     context.plan = Plan(
         endpoint=endpoint,
         key=Key("k", "k", "", datetime.now(UTC)),
+        reader=PUBLIC,
         scope=scope,
         headers=Headers(scope=scope),
         request={},

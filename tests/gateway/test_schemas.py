@@ -79,7 +79,12 @@ def test_a_field_that_is_needed_is_missed_by_name(endpoint: str, field: str) -> 
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}], "name": "me"}]},
         {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]},
         {"messages": [USER, {"role": "assistant", "tool_calls": [CALL]}]},
-        {"messages": [{"role": "tool", "tool_call_id": "a", "content": "it is here"}]},
+        {
+            "messages": [
+                {"role": "assistant", "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": CALL["id"], "content": "it is here"},
+            ]
+        },
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
     ],
 )
@@ -113,7 +118,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("max_tokens", ["many", -1, 0, 1.5, 1e30, 2**31, 2**64, True, []]),
     ("max_completion_tokens", ["many", -1, 0, 1.5]),
     ("n", ["two", 0, -1, 1.5, 1000]),
-    ("stop", [5, {}, [5], [None], True]),
+    ("stop", [5, {}, [5], [None], True, ["a"] * 5]),
     ("stream", ["yes", 1, 0, []]),
     ("stream_options", ["x", 5, []]),
     ("logprobs", ["x", 5, []]),
@@ -128,7 +133,6 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("metadata", ["x", []]),
     ("user", [5, []]),
     ("parallel_tool_calls", ["x"]),
-    ("functions", ["x"]),
 ]
 
 
@@ -201,6 +205,26 @@ def test_a_wrong_value_is_refused_with_its_field_and_value(field: str, value: An
             "response_format.json_schema.schema",
         ),
         ({"stream_options": {"include_usage": "x"}}, "stream_options.include_usage"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"function_call": "auto"}, "function_call"),
+        ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
+        (
+            {"messages": [{"role": "tool", "tool_call_id": "a", "content": "x"}]},
+            "messages[0].tool_call_id",
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "tool_calls": [CALL]},
+                    {"role": "tool", "tool_call_id": "b", "content": "x"},
+                ]
+            },
+            "messages[1].tool_call_id",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {"name": "look up"}}]},
+            "tools[0].function.name",
+        ),
         ({"logit_bias": {"5": "x"}}, "logit_bias.5"),
     ],
 )
@@ -216,7 +240,7 @@ OTHERS: list[tuple[str, str, list[Any]]] = [
     ("/completions", "logprobs", [True, -1, 21, "x"]),
     ("/completions", "echo", ["x"]),
     ("/completions", "suffix", [5]),
-    ("/completions", "best_of", [0, "x"]),
+    ("/completions", "best_of", [0, "x", 2]),
     ("/embeddings", "input", [5, [], {}, "", ["a", ""], [[]], ["a", 5], [None], True]),
     ("/embeddings", "encoding_format", ["x", 5]),
     ("/embeddings", "dimensions", [0, "x", 1.5]),

@@ -225,6 +225,7 @@ def test_a_settings_error_is_one_that_the_command_line_shows() -> None:
     assert issubclass(SettingsError, AskdocsError)
 
 
+@pytest.mark.slow
 def test_the_gateway_says_a_wrong_setting_in_one_line_and_ends(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "gateway"],

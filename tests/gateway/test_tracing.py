@@ -59,6 +59,7 @@ def test_without_a_trace_of_its_own_the_clients_is_passed_on() -> None:
     assert not OFF.is_on
 
 
+@pytest.mark.slow
 def test_nothing_that_makes_spans_is_imported_where_traces_are_off() -> None:
     code = (
         "import sys; from gateway import tracing; import widget.app;"

@@ -36,6 +36,8 @@ from training.build import Built, Options
 from training.examples import CLOSED, GROUNDED, REMOVED, UNANSWERABLE, Example
 from training.tokens import Tokens
 
+pytestmark = pytest.mark.slow
+
 # Above these the positions are uneven with a probability of 1 %: 1 and 2 degrees of freedom.
 CHI_SQUARE = {2: 6.63, 3: 9.21}
 

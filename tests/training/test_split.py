@@ -71,6 +71,7 @@ def test_nothing_leaks_and_nothing_is_lost(
         assert len({where[one.line] for one in group}) == 1
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_pages_are_whole_and_the_shares_are_near_where_pages_are_many(seed: int) -> None:
     rows = [row(n, page=f"p{n % 50}.md") for n in range(1, 301)]

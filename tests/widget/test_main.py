@@ -6,6 +6,7 @@ import sys
 import time
 
 import httpx
+import pytest
 
 from tests.starting import is_behind_the_edge, refuses_other_hosts
 from tests.widget.conftest import Box
@@ -19,6 +20,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_a_stop_signal_ends_open_streams_within_three_seconds() -> None:
     gateway = StandIn(Reply(chunks=answer("More. " * 200), pause=0.2))
     port = free_port()
@@ -51,6 +53,7 @@ def test_a_stop_signal_ends_open_streams_within_three_seconds() -> None:
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_is_one_line() -> None:
     env = os.environ | {"ASKDOCS_WIDGET_ORIGINS": "wiki.example.com/"}
     run = subprocess.run([sys.executable, "-m", "widget"], env=env, capture_output=True, text=True)

@@ -1,0 +1,138 @@
+"""What the API promises beside answers: contracts that clients rely on without looking."""
+
+import json
+from typing import Any
+
+import httpx
+import openai
+import pydantic
+import pytest
+
+from tests.conformance.conftest import Lane
+from tests.conformance.test_openai import COFFEE, HELLO, TOOL, post
+from tests.starting import KEY
+
+pytestmark = pytest.mark.slow
+
+CUP: Any = [{"role": "user", "content": "Who won the football world cup of 1954?"}]
+PIXEL = "data:image/png;base64,AAAA"
+
+
+class Place(pydantic.BaseModel):
+    room: str = pydantic.Field(max_length=30)  # the small model says it again and again, else
+
+
+def error(reply: httpx.Response, status: int = 400) -> dict[str, Any]:
+    assert reply.status_code == status, reply.text
+    found: dict[str, Any] = reply.json()["error"]
+    return found
+
+
+def test_docs_fills_a_schema_from_the_pages_or_refuses(client: openai.OpenAI) -> None:
+    def parse(messages: Any) -> Any:
+        return client.chat.completions.parse(
+            model="docs", messages=messages, response_format=Place, max_tokens=100
+        )
+
+    message = parse(COFFEE).choices[0].message
+    assert isinstance(message.parsed, Place)
+    assert message.refusal is None
+    message = parse(CUP).choices[0].message
+    assert (message.content, message.parsed) == (None, None)
+    assert "enough information" in message.refusal
+    with client.chat.completions.stream(
+        model="docs", messages=CUP, response_format=Place, max_tokens=100
+    ) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_completion().choices[0].message
+    assert "refusal.done" in kinds
+    assert final.content is None
+    assert "enough information" in (final.refusal or "")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"json_schema": Place.model_json_schema()},
+        {"grammar": 'root ::= "{\\"room\\": \\"kitchen\\"}"'},
+    ],
+)
+def test_a_form_in_an_engines_own_field_holds_too(lane: Lane, form: dict[str, Any]) -> None:
+    body = post(lane, "/chat/completions", model="docs", messages=COFFEE, max_tokens=100, **form)
+    Place.model_validate_json(body.json()["choices"][0]["message"]["content"])
+    assert body.json()["askdocs"]["verdict"] == "none"  # JSON is not checked as text
+
+
+def test_the_name_that_was_asked_for_comes_back(client: openai.OpenAI, lane: Lane) -> None:
+    reply = post(lane, "/chat/completions", model="docs", messages=COFFEE, max_tokens=8)
+    assert reply.json()["model"] == "docs"
+    assert reply.json()["askdocs"]["served"] == reply.headers["x-askdocs-model"] == "base"
+    for model in ("docs", "base", "small-llama"):
+        stream = client.chat.completions.create(
+            model=model, messages=COFFEE, max_tokens=4, stream=True
+        )
+        chunks = list(stream)
+        assert {chunk.model for chunk in chunks} == {model}
+        (id,) = {chunk.id for chunk in chunks}
+        assert id.startswith("chatcmpl-")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_completions_of_several_prompts_are_one_answer(lane: Lane, stream: bool) -> None:
+    asked: Any = {"model": "base", "prompt": ["One two", "Red"], "n": 2, "max_tokens": 3}
+    asked["ignore_eos"] = True
+    usage = {"stream_options": {"include_usage": True}} if stream else {}
+    reply = post(lane, "/completions", **asked, stream=stream, **usage)
+    if stream:
+        lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
+    else:
+        lines = [reply.text]
+    chunks = [json.loads(line) for line in lines]
+    (id,) = {chunk["id"] for chunk in chunks}
+    assert id.startswith("cmpl-")
+    assert {choice["index"] for chunk in chunks for choice in chunk["choices"]} == {0, 1, 2, 3}
+    assert chunks[-1]["usage"]["completion_tokens"] == 12
+
+
+def test_a_wrong_key_or_name_is_not_to_be_asked_again(lane: Lane) -> None:
+    url = f"{lane.gateway.url}/messages"
+    wrong = {"authorization": "Bearer ask-wrong"}
+    for path, headers, status in (
+        ("messages", wrong, 401),
+        ("models", wrong, 401),
+        ("nothing", {"authorization": f"Bearer {KEY}"}, 404),
+    ):
+        reply = httpx.post(url.replace("messages", path), json={}, headers=headers)
+        if path == "models":
+            reply = httpx.get(url.replace("messages", path), headers=headers)
+        assert (reply.status_code, reply.headers["x-should-retry"]) == (status, "false")
+
+
+@pytest.mark.parametrize("model", ["docs", "base"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": PIXEL}},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}},
+    ],
+    ids=lambda part: str(part["type"]),
+)
+def test_what_a_model_cannot_read_is_refused_in_the_history_too(
+    lane: Lane, model: str, part: Any
+) -> None:
+    text = {"type": "text", "text": "What is this?"}
+    history: Any = [
+        {"role": "user", "content": [text, part]},
+        {"role": "assistant", "content": "?"},
+    ]
+    said = error(post(lane, "/chat/completions", model=model, messages=[*history, *COFFEE]))
+    assert (said["param"], said["code"]) == ("messages[0].content[1]", "model_not_supported")
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": TOOL["function"]}])
+def test_a_model_without_tools_is_not_made_to_call_any(lane: Lane, choice: Any) -> None:
+    """The small model's chat template has no place for tools."""
+    asked: Any = {"model": "base", "messages": HELLO, "tools": [TOOL], "tool_choice": choice}
+    said = error(post(lane, "/chat/completions", **asked))
+    assert (said["param"], said["code"]) == ("tool_choice", "model_not_supported")

@@ -1,0 +1,57 @@
+"""What a model cannot do is refused with the field's name, in front of every kind of engine."""
+
+from typing import Any
+
+import pytest
+
+from gateway.engine import Abilities
+from gateway.http import ApiError
+from gateway.routing import abilities
+
+IMAGE: Any = {"type": "image_url", "image_url": {"url": "data:,"}}
+SEEING: Any = {"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}, IMAGE]}]}
+TOOLS: Any = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
+NAMED: Any = {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}}
+
+
+def test_a_named_tool_is_offered_alone() -> None:
+    asked = abilities.chosen_alone(NAMED)
+    assert asked == {"tools": TOOLS[1:], "tool_choice": "required"}
+    assert abilities.chosen_alone({"tools": TOOLS, "tool_choice": "auto"})["tools"] == TOOLS
+
+
+@pytest.mark.parametrize(
+    ("can", "request_", "param"),
+    [
+        (Abilities(frozenset(), True), SEEING, "messages[0].content[1]"),
+        (Abilities(frozenset({"vision"}), True), SEEING, None),
+        (Abilities(), SEEING, None),
+        (Abilities(frozenset(), False), NAMED, "tool_choice"),
+        (Abilities(frozenset(), True), NAMED, None),
+    ],
+)
+def test_only_what_is_known_to_fail_is_refused(
+    can: Abilities, request_: dict[str, Any], param: str | None
+) -> None:
+    if param is None:
+        abilities.check("m", can, request_)
+        return
+    with pytest.raises(ApiError) as caught:
+        abilities.check("m", can, request_)
+    assert caught.value.body["error"]["param"] == param
+    assert caught.value.body["error"]["code"] == "model_not_supported"
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "param"),
+    [
+        ("m is not a multimodal model", SEEING, "messages[0].content[1]"),
+        ("At most 0 image(s) may be provided in one prompt.", SEEING, "messages[0].content[1]"),
+        ('"auto" tool choice requires --enable-auto-tool-choice', {"tools": TOOLS}, "tool_choice"),
+        ("At most 0 image(s) may be provided in one prompt.", {"messages": []}, None),
+        ("temperature must be finite", SEEING, None),
+    ],
+)
+def test_vllms_words_are_explained(said: str, asked: dict[str, Any], param: str | None) -> None:
+    error = abilities.explained("m", ApiError(400, said), asked)
+    assert error.body["error"]["param"] == param
