@@ -17,7 +17,7 @@ from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.sse import EventReader
 from gateway.api.transform import Rest, Said, Transform
 from gateway.api.usage_sum import NO_USAGE, UsageSum
-from gateway.asked import Asked
+from gateway.asked import OF_TOOLS, Asked
 from gateway.config import Checking, GatewaySettings
 from gateway.dispatch import Call, Opened
 from gateway.fleet import Served
@@ -36,6 +36,8 @@ log = logging.getLogger("askdocs.gateway")
 
 # The instructions, the delimiters and the chat template around pages and question, in tokens.
 FRAME = 150
+# How an answer ends that calls a tool.
+CALLS = ("tool_calls", "function_call")
 
 
 class Answer(Transform):
@@ -85,6 +87,7 @@ class Answer(Transform):
         self._pieces = 0  # chunks with a part of an answer
         self._keeps_text = keeps_text
         self.question = asked.question if keeps_text else ""
+        self.reads = len(grounds.excerpts)
 
     def call(self, span: TraceSpan) -> Call:
         """The request to the model."""
@@ -242,7 +245,7 @@ class Answer(Transform):
             goes_out = self._pass_on(choice, said, chunk)
             if choice.get("finish_reason"):
                 self._going_on.discard(number)
-                if said.waits:
+                if self._waits(choice, said):
                     end = {"index": number, "finish_reason": choice["finish_reason"]}
                     self._ended.append((self._last, end, said))
                     choice["finish_reason"] = None
@@ -286,13 +289,17 @@ class Answer(Transform):
         if self._asked.logprobs:
             said.hear(choice.get("logprobs"))
         text = said.feed(self._rest.text(delta.get("content") or ""))
-        if choice.get("finish_reason") and not said.waits:
+        if choice.get("finish_reason") and not self._waits(choice, said):
             self._finish(choice, said, Ending(False, ""), chunk, text)
             return True
-        if text or "content" in delta:
+        if text or isinstance(delta.get("content"), str):  # beside a tool call it is null
             delta["content"] = text
         self._tell(choice, said)
         return bool(text or any(value for name, value in delta.items() if name != "content"))
+
+    def _waits(self, choice: dict[str, Any], said: Choice) -> bool:
+        """Is the end of an answer held until it is checked?"""
+        return said.waits
 
     def _finish(
         self,
@@ -305,7 +312,8 @@ class Answer(Transform):
         """Make of `choice` and `chunk` the last ones of an answer, with the rest of its `text`."""
         delta = choice.setdefault("delta", {})
         delta["annotations"] = self._annotations(ending)
-        delta["content"] = text
+        if text or choice["finish_reason"] not in CALLS:
+            delta["content"] = text
         chunk["askdocs"] = self._facts(ending, said.sent)
         self._tell(choice, said)
         self._report(chunk["askdocs"])
@@ -319,24 +327,22 @@ class Answer(Transform):
     def _choice(self) -> Choice:
         if self._checking == "off":
             return Written(None)
-        said = "\n".join([*self._asked.questions, self._asked.question])
+        said = "\n".join([*self._asked.before, self._asked.question])
         check = Check(
             *(self._grounds.excerpts, self._idf, self._scorer, self._prefix),
             asked=said,
-            before=self._before if self._asked.questions else None,
+            before=self._before if self._asked.before else None,
         )
         return Held(check) if self._checking == "hold" else Written(check)
 
     async def _before(self) -> list[Excerpt]:
         """The pages that the answer before this one stands on."""
         asked = self._asked
-        return await self._grounding.before(
-            asked.questions, asked.page_url, self._plan.route.sources
-        )
+        return await self._grounding.before(asked.before, asked.page_url, self._plan.route.sources)
 
     async def _body(self, served: Served) -> dict[str, Any]:
         request = dict(self._plan.request)
-        for name in ("max_tokens", "max_completion_tokens", "metadata"):
+        for name in ("max_tokens", "max_completion_tokens", "metadata", *OF_TOOLS):
             request.pop(name, None)
         request.setdefault("temperature", 0)
         request["max_tokens"] = self._room
@@ -394,8 +400,7 @@ class Answer(Transform):
         ]
 
     def _facts(self, ending: Ending, text: str = "") -> dict[str, Any]:
-        if not self._grounds.excerpts:
-            ending = replace(ending, refused=True, reason="no_page")
+        ending = self._judged(ending)
         facts: dict[str, Any] = {
             "model": people_call(self._served, self._settings.model_name),
             "served": self._served,
@@ -416,6 +421,12 @@ class Answer(Transform):
             if sure is not None:
                 facts |= {"confidence": round(sure, 2), "caution": sure < CAUTION}
         return facts
+
+    def _judged(self, ending: Ending) -> Ending:
+        """The ending as the response states it."""
+        if self._grounds.excerpts:
+            return ending
+        return replace(ending, refused=True, reason="no_page")
 
     def _reading(self) -> dict[str, Any]:
         return {

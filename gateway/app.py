@@ -39,6 +39,7 @@ EXPOSED = [
     "x-request-id",
     "x-askdocs-model",
     "x-askdocs-fallback",
+    "x-askdocs-grounding",
     "retry-after",
     "retry-after-ms",
     *(

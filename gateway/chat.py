@@ -1,6 +1,8 @@
 """`/v1/chat/completions` of a grounded alias: answers that stand on pages of the wiki."""
 
+import math
 import time
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import httpx
@@ -10,18 +12,23 @@ from gateway.answer import FRAME, Answer
 from gateway.answer import say as say
 from gateway.answering.check import Scorer
 from gateway.answering.extract import Extract
-from gateway.api.plan import Plan
-from gateway.asked import Asked, take_apart
+from gateway.answering.turn import Turn
+from gateway.api.plan import Plan, Why
+from gateway.asked import Asked, take_apart, take_turn
 from gateway.config import GatewaySettings
-from gateway.engine import estimates
+from gateway.engine import Engine, estimates
 from gateway.errors import AskdocsError
 from gateway.fleet import Served
+from gateway.grounding.confidence import Signals
 from gateway.grounding.ground import Count, Grounding, Grounds, Library
 from gateway.grounding.neutral import neutral
-from gateway.grounding.prompt import NUMBER
+from gateway.grounding.prompt import NUMBER, accompanied
 from gateway.http import ApiError
-from gateway.routing.token_budget import TokenBudget, wanted
+from gateway.routing.token_budget import TokenBudget, count_nearly, wanted
 from gateway.tracing import Span
+
+LEAST = 100  # tokens, for pages
+NO_GROUNDS = Grounds((), (), Signals(0, 0.0, 0.0, 0.0), "")
 
 
 class Shares(NamedTuple):
@@ -70,7 +77,7 @@ class Chat:
         with span.step("find pages") as step:
             grounding = await self._library.open_to(plan.reader)
             looked = await grounding.look_up(
-                asked.question, asked.page_url, asked.questions, plan.route.sources
+                asked.sought, asked.page_url, asked.before, plan.route.sources
             )
             step.set(askdocs__pages=len(looked.hits))
         extract = Extract(asked, looked, plan, keeps_text, self._settings.model_name)
@@ -104,6 +111,70 @@ class Chat:
             scorer=self._scorer,
         )
 
+    async def accompany(self, plan: Plan, span: Span, keeps_text: bool) -> tuple[Plan, Turn | None]:
+        """An agent's turn with pages for what its person has asked.
+
+        The same conversation has the same pages, however far the agent has come with the question:
+        they follow from the messages up to it. Returns the plan with the pages in its messages, or
+        with the reason why there are none; then there is a turn only where the client asked for
+        pages, so that the answer says so.
+        """
+        request, settings, engine = dict(plan.request), self._settings, plan.first.engine
+        asked, asking = take_turn(request, plan.headers)
+        grounding = await self._library.open_to(plan.reader)
+
+        def turn(plan: Plan, grounds: Grounds) -> Turn:
+            parts = self._settings, grounding, asked, grounds, plan, keeps_text
+            return Turn(*parts, scorer=self._scorer)
+
+        def alone(why: Why, grounds: Grounds = NO_GROUNDS) -> tuple[Plan, Turn | None]:
+            decision = plan.grounding._replace(is_on=False, why=why)
+            without = replace(plan, grounding=decision)
+            return without, turn(without, grounds) if decision.is_asked_for else None
+
+        if not asking:
+            return alone("no-question")
+        context = await _context(engine) if engine else math.inf
+        room = context - min(wanted(request, settings.max_tokens), settings.max_tokens, context / 4)
+        budget = settings.page_budget
+        # A token is at least a byte: most often there is room, whatever the engine would count.
+        is_close = plan.budget.prompt > room
+        with span.step("find pages") as step:
+            if is_close:
+                before = {**request, "messages": request["messages"][:asking]}
+                # The work on the question needs as much again.
+                budget = min(budget, int(room - await count_nearly(before, engine)) // 2)
+            if budget < LEAST:
+                return alone("no-room")
+            grounds = await self._beside(grounding, asked, budget, plan)
+            step.set(askdocs__pages=len(grounds.excerpts))
+        if not grounds.excerpts:
+            return alone("no-page", grounds)
+        request["messages"] = accompanied(request["messages"], grounds.excerpts)
+        if is_close and await count_nearly(request, engine) > room:
+            return alone("no-room")
+        with_pages = replace(plan, request=request)
+        return with_pages, turn(with_pages, grounds)
+
+    async def _beside(self, grounding: Grounding, asked: Asked, budget: int, plan: Plan) -> Grounds:
+        """The pages for a question; counted by a rule of thumb where the engine is away."""
+
+        async def ground(count: Count | None) -> Grounds:
+            return await grounding.ground(
+                asked.sought,
+                budget,
+                self._settings.max_pages,
+                asked.page_url,
+                count,
+                asked.before,
+                sources=plan.route.sources,
+            )
+
+        try:
+            return await ground(None)
+        except (httpx.HTTPError, AskdocsError):
+            return await ground(estimates)
+
     async def _ground(
         self,
         grounding: Grounding,
@@ -135,7 +206,7 @@ class Chat:
         if shares != self._shares(context, FRAME, length):
             fixed = FRAME + sum(await (count or self._count)(texts))
             shares = self._shares(context, fixed, length)
-        if context is not None and shares.pages < 100:
+        if context is not None and shares.pages < LEAST:
             raise ApiError(
                 400,
                 f"the conversation has about {fixed:,} tokens and the model's context"
@@ -144,12 +215,12 @@ class Chat:
                 param="messages",
             )
         grounds = await grounding.ground(
-            asked.question,
+            asked.sought,
             shares.pages,
             settings.max_pages,
             asked.page_url,
             count,
-            asked.questions,
+            asked.before,
             shares.warm_page,
             route.sources,
         )
@@ -172,3 +243,12 @@ class Chat:
         answer = min(length, max(own, context - fixed - budget))
         left = context - fixed - answer
         return Shares(min(budget, left), min(warm_page, left), answer)
+
+
+async def _context(engine: Engine) -> float:
+    """Tokens that the engine's model takes; without end where it does not tell."""
+    try:
+        context = (await engine.model()).context
+    except (httpx.HTTPError, AskdocsError):
+        context = engine.known.context if engine.known else None
+    return math.inf if context is None else context

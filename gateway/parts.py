@@ -41,6 +41,7 @@ from gateway.tasks import Tasks
 from gateway.telemetry.recorder import Recorder
 from gateway.tracing import Tracer
 from gateway.traffic import Traffic
+from gateway.upstream import loopback
 from gateway.upstream.litellm import LiteLLM
 from gateway.upstream.loopback import Passes
 from gateway.usage import Usage
@@ -146,8 +147,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         aliases = Aliases(settings.aliases, engine)
         aliases.table = await threads.database(aliases.load)
         fleet.follow(await threads.database(deployments.every, engine))
-        loopback = f"http://{_reachable(settings.host)}:{settings.port}/v1"
-        litellm = LiteLLM(fleet.litellm_models(loopback))
+        own = loopback.url() or f"http://{_reachable(settings.host)}:{settings.port}/v1"
+        litellm = LiteLLM(fleet.litellm_models(own))
         stack.push_async_callback(litellm.close)
         dispatch = Dispatch(fleet, litellm, metrics)
         traffic = Traffic()

@@ -10,7 +10,7 @@ from gateway.answering.sentences import MARK, complete
 from gateway.grounding.prompt import REFUSAL
 from gateway.wiki.page import Page, Section
 
-Reason = Literal["", "no_page", "model", "unsupported"]
+Reason = Literal["", "no_page", "no_question", "no_room", "model", "unsupported"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Ending:
 
     refused: bool
     reason: Reason
-    """Why it is a refusal: no page was found, the model refused, or nothing of it is supported."""
+    """Why it is a refusal: no page was found, the model refused, or nothing of it is supported. Of
+    an agent's answer: why it has no pages."""
     cited: Sequence[tuple[int, int, Page, Section]] = ()
     """Characters of the content, half open, and the section that supports them."""
     claims: Sequence[Claim] = ()

@@ -76,6 +76,7 @@ class Extract(Transform):
         self.quoted = [quotation.found.page for quotation in self._quotations]
         """The page of each passage."""
         self.pages = tuple(dict.fromkeys(page.url for page in self.quoted))
+        self.reads = len(self.pages)
         self.refused = not self._quotations
         # As in the header x-askdocs-model: readers' votes count for it.
         self._served = plan.alias if self.refused else plan.first_choice

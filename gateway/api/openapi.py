@@ -26,6 +26,7 @@ _HEADERS = {
     "x-request-id": "The request's name in the log.",
     "x-askdocs-model": "The model that answered.",
     "x-askdocs-fallback": "The first choice, and why it did not answer.",
+    "x-askdocs-grounding": "`on; pages=2`, or `off; reason=no-page`: what the model was given.",
 }
 
 

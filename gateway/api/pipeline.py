@@ -15,7 +15,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Message
 
-from gateway import fim
+from gateway import asked, fim
 from gateway.aliases import Route
 from gateway.api import schemas, translated
 from gateway.api.context import RequestContext
@@ -23,7 +23,6 @@ from gateway.api.endpoints import Endpoint
 from gateway.api.plain import Plain
 from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
 from gateway.api.transform import WHOLE, Transform
-from gateway.asked import wants_grounding
 from gateway.dispatch import Call, Opened, unknown_model
 from gateway.edge import WRITER
 from gateway.fleet import Served
@@ -71,7 +70,12 @@ class Pipeline:
                 )
                 resume = None
             else:
-                if plan.grounding.is_on and parts.chat.is_extractive(plan):
+                if plan.grounding.is_on and plan.grounding.is_agents:
+                    plan, turn = await parts.chat.accompany(plan, context.span, keeps_text)
+                    context.plan = plan
+                    transform = turn or Plain(plan, keeps_text)
+                    call = _call(plan, context)
+                elif plan.grounding.is_on and parts.chat.is_extractive(plan):
                     transform = await parts.chat.extract(plan, context.span, keeps_text)
                     call = _call(plan, context)  # which is not made
                 elif plan.grounding.is_on:
@@ -81,6 +85,11 @@ class Pipeline:
                 else:
                     transform = Plain(plan, keeps_text)
                     call = _call(plan, context)
+                if plan.budget.answer is not None:  # a text is written
+                    told = plan.grounding.told(transform.reads)
+                    context.response.headers[asked.HEADER] = told
+                if context.loopback is not None:
+                    parts.passes.answers(context.loopback, context.response.headers)
                 opening = partial(parts.dispatch.open, call, plan.route)
                 resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
             await _Answering(context, plan, transform, opening, resume).run()
@@ -116,11 +125,12 @@ class Pipeline:
         first = await self._first(route, key)
         context.asks(name)
         grounding = self._grounding(endpoint, route, request, headers)
-        if grounding.is_on and not request.get("tools"):
+        if grounding.is_on and not grounding.is_agents:
             for place, kind in abilities.media(request):  # a question to the wiki is text
                 raise abilities.no_media(name, place, kind)
-        budget = self._budget(endpoint, route, request, size, first, grounding.is_on)
-        if endpoint.is_chat and not endpoint.is_translated and not grounding.is_on:
+        budget = self._budget(endpoint, route, request, size, first, grounding)
+        keeps = grounding.is_agents or not grounding.is_on
+        if endpoint.is_chat and not endpoint.is_translated and keeps:
             request["messages"] = instructed(request["messages"], route.instructions)
         return Plan(
             endpoint=endpoint.path,
@@ -151,15 +161,17 @@ class Pipeline:
         """Does the answer stand on pages? Raises ApiError 400: the header makes no sense."""
         if not endpoint.is_chat:
             return GroundingDecision(False, "endpoint")
-        if not wants_grounding(request, headers):
-            return GroundingDecision(False, "request")
-        if endpoint.is_translated:
-            return GroundingDecision(False, "translated")
+        wants = asked.wants_grounding(headers)
+        decision = GroundingDecision(False, is_asked_for=wants is True)
+        if endpoint.is_translated:  # the inner request decides
+            return decision
+        if wants is False:
+            return decision._replace(why="requested")
         if not route.grounding:
-            return GroundingDecision(False, "alias")
+            return decision._replace(why="alias")
         if not self._parts.has_wiki:
-            return GroundingDecision(False, "no wiki")
-        return GroundingDecision(True, "alias")
+            return decision._replace(why="no-wiki")
+        return decision._replace(is_on=True, is_agents=asked.is_agents(request))
 
     def _budget(
         self,
@@ -168,15 +180,16 @@ class Pipeline:
         request: dict[str, Any],
         size: int,
         first: Served,
-        is_grounded: bool,
+        grounding: GroundingDecision,
     ) -> TokenBudget:
         settings = self._parts.settings
-        default = settings.max_tokens if is_grounded else settings.max_output
+        is_answer = grounding.is_on and not grounding.is_agents
+        default = settings.max_tokens if is_answer else settings.max_output
         instructions = len(route.instructions.encode()) if endpoint.is_chat else 0
         budget = token_budget.bound(endpoint.path, request, size + instructions, default)
-        if is_grounded:
-            return self._parts.chat.bound(budget)
-        return token_budget.within(budget, first.engine)
+        if not is_answer:
+            budget = token_budget.within(budget, first.engine)
+        return self._parts.chat.bound(budget) if grounding.is_on else budget
 
     async def unknown(self, name: str, key: Key) -> ApiError:
         return unknown_model(name, await self.names(key))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -15,12 +15,31 @@ from gateway.outcomes import Verdict
 from gateway.rights import Reader
 from gateway.routing.token_budget import TokenBudget
 
+Why = Literal[
+    "",
+    "requested",
+    "endpoint",
+    "alias",
+    "no-wiki",
+    "no-question",
+    "no-room",
+    "no-page",
+]
+
 
 class GroundingDecision(NamedTuple):
-    """Whether the answer stands on pages, and why."""
+    """Whether the answer stands on pages, and why not."""
 
     is_on: bool
-    why: str
+    why: Why = ""
+    is_agents: bool = False
+    """Are the client's messages kept, as it has tools?"""
+    is_asked_for: bool = False
+    """Has the client said that it wants pages?"""
+
+    def told(self, pages: int) -> str:
+        """What the response says of it in its header."""
+        return f"on; pages={pages}" if self.is_on else f"off; reason={self.why}"
 
 
 class Fallback(NamedTuple):

@@ -59,6 +59,8 @@ class Transform:
     """The verdicts of the claims that assert something."""
     pages: tuple[str, ...] = ()
     """The addresses of the pages that the answer stands on."""
+    reads = 0
+    """Pages that the answer stands on."""
     question = ""
     """For the log, where it wants texts."""
 

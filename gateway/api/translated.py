@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from gateway import asked
 from gateway.api.context import RequestContext
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.sse import EventReader
@@ -24,21 +25,27 @@ async def open(litellm: LiteLLM, passes: Passes, plan: Plan, context: RequestCon
     """The answer of LiteLLM's translation. Raises ApiError: what LiteLLM states."""
     await litellm.started()  # before the pass, which is short-lived
     trace = context.span.onward(plan.scope["headers"])
-    inner = {
-        "Connection": "close",  # LiteLLM's pool would hold a worker of this gateway
-        loopback.HEADER: passes.issue(plan.key, plan.alias, plan.headers),
-        "x-request-id": context.request_id,
-        # They take the place of those that the model has: the inner request is of the same trace.
-        **{name.decode(): value.decode("latin-1") for name, value in trace},
-    }
     model = f"{LOOPBACK}/{plan.alias}"
-    reply = await litellm.open(plan.endpoint, plan.request, model, trace, extra_headers=inner)
+    with passes.inner() as number:
+        inner = {
+            "Connection": "close",  # LiteLLM's pool would hold a worker of this gateway
+            loopback.HEADER: passes.issue(plan.key, plan.alias, plan.headers, number),
+            "x-request-id": context.request_id,
+            # They take the place of those that the model has: the inner request is of the same
+            # trace.
+            **{name.decode(): value.decode("latin-1") for name, value in trace},
+        }
+        reply = await litellm.open(plan.endpoint, plan.request, model, trace, extra_headers=inner)
+        # LiteLLM passes headers on of some answers, and of others none.
+        given = passes.headers_of(number)
+    if told := given.get(asked.HEADER):
+        context.response.headers[asked.HEADER] = told
     if reply.status >= 400:
         try:
             raise _refusal(reply.status, await reply.body())
         finally:
             await reply.close()
-    model = reply.headers.get("llm_provider-x-askdocs-model", plan.alias)
+    model = given.get("x-askdocs-model", plan.alias)
     there = f"{LOOPBACK}/{plan.alias}".encode()
     return Opened(Served(model), "litellm", plan.stream, b"", reply.chunks(), reply, there)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.access_log import AccessLog, Entry
 from gateway.api.context import NOBODY, RequestContext
 from gateway.api.plan import Plan, Result
+from gateway.asked import HEADER
 from gateway.heat import Heat
 from gateway.limits.limiter import Limiter
 from gateway.metrics import LEFT, Metrics
@@ -108,7 +109,7 @@ def _trace(context: RequestContext, plan: Plan | None, result: Result) -> None:
         askdocs__team=context.key.team,
         askdocs__lane=result.lane or None,
         askdocs__fallback=result.fallback.reason if result.fallback else None,
-        askdocs__grounding=plan.grounding.why if plan else None,
+        askdocs__grounding=context.response.headers.get(HEADER),
         askdocs__refused=result.refused,
         askdocs__cached_tokens=result.tokens.cached,
         askdocs__first_byte_seconds=context.measured.ttft,

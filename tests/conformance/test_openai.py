@@ -213,13 +213,6 @@ def test_json_schema_binds_the_answer(client: openai.OpenAI) -> None:
     assert isinstance(json.loads(reply.choices[0].message.content or "")["floor"], int)
 
 
-def test_tools_make_docs_an_ungrounded_model(client: openai.OpenAI) -> None:
-    reply = client.chat.completions.create(
-        model="docs", messages=HELLO, tools=[TOOL], tool_choice="none", max_tokens=4
-    )
-    assert "askdocs" not in reply.model_dump()
-
-
 def test_completions_answer_text(client: openai.OpenAI) -> None:
     reply = client.completions.create(model="base", prompt="The capital of France is", max_tokens=4)
     assert reply.object == "text_completion"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from gateway.asked import Asked, take_apart, text_of, wants_grounding
+from gateway.asked import Asked, is_agents, take_apart, take_turn, text_of, wants_grounding
 from gateway.http import ApiError
 
 USER = {"role": "user", "content": "Q?"}
@@ -15,39 +15,47 @@ def asked(*messages: Any, headers: dict[str, str] | None = None, **more: Any) ->
     return take_apart({"model": "docs", "messages": list(messages), **more}, Headers(headers))
 
 
-def grounded(headers: dict[str, str] | None = None, **request: Any) -> bool:
-    return wants_grounding({"model": "docs", "messages": [USER], **request}, Headers(headers))
+def agents(**request: Any) -> bool:
+    return is_agents({"model": "docs", "messages": [USER], **request})
 
 
-def test_a_question_to_docs_is_grounded() -> None:
-    assert grounded()
-    assert grounded(tools=[], functions=None, stream=True)
-    assert grounded(messages=[{"role": "developer", "content": "x"}, USER])
-
-
-def test_a_header_turns_grounding_off() -> None:
-    assert not grounded({"x-askdocs-grounding": "off"})
-    assert not grounded({"X-Askdocs-Grounding": "OFF"})
-    assert grounded({"x-askdocs-grounding": "On"})
+def test_a_header_asks_for_pages_or_for_none() -> None:
+    assert wants_grounding(Headers()) is None
+    assert wants_grounding(Headers({"x-askdocs-grounding": "On"})) is True
+    assert wants_grounding(Headers({"X-Askdocs-Grounding": "OFF"})) is False
     with pytest.raises(ApiError, match="x-askdocs-grounding: 'false' is neither on nor off"):
-        grounded({"x-askdocs-grounding": "false"})
+        wants_grounding(Headers({"x-askdocs-grounding": "false"}))
 
 
-def test_tools_and_what_they_said_are_the_models_business() -> None:
-    assert not grounded(tools=[{"type": "function"}])
-    assert not grounded(functions=[{"name": "f"}])
+def test_tools_and_what_they_said_make_an_agents_turn() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    assert agents(tools=tools)
+    assert agents(tools=tools, tool_choice="auto")
+    assert agents(functions=[{"name": "f"}])
     for role in ("tool", "function"):
-        assert not grounded(messages=[USER, {"role": role, "content": "x"}, USER])
+        assert agents(messages=[USER, {"role": role, "content": "x"}, USER])
+    assert agents(messages=[USER, {"role": "assistant", "tool_calls": [{}]}], tool_choice="none")
 
 
-@pytest.mark.parametrize("messages", [None, "Q?", {"role": "user"}, 1])
-def test_messages_that_are_no_list_are_litellms_to_refuse(messages: object) -> None:
-    assert not grounded(messages=messages)
+def test_tools_that_may_not_be_called_are_none() -> None:
+    assert not agents()
+    assert not agents(tools=[], functions=None, stream=True)
+    assert not agents(tools=[{"type": "function"}], tool_choice="none")
+    assert not agents(functions=[{"name": "f"}], function_call="none")
+
+
+def test_an_agents_question_is_the_person_s_and_stands_where_it_stood() -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    result = {"role": "tool", "tool_call_id": "1", "content": "x"}
+    first = {"role": "user", "content": "First?"}
+    request = {"messages": [first, USER, call, result], "stream": True}
+    turn, asking = take_turn(request, Headers())
+    assert (turn.sought, turn.before, turn.stream, asking) == ("Q?", ["First?"], True, 2)
+    assert take_turn({"messages": [result]}, Headers())[1] == 0
 
 
 @pytest.mark.parametrize("messages", [[], ["Q?"], [USER, None], [None, USER], [[USER]]])
 def test_a_list_of_something_else_is_an_error_400(messages: list[Any]) -> None:
-    assert grounded(messages=messages)
     with pytest.raises(ApiError, match="messages must be a list of objects") as caught:
         asked(*messages)
     assert caught.value.status == 400
@@ -136,3 +144,9 @@ def test_streams_progress_and_usage_are_asked_for() -> None:
 def test_a_reminder_of_the_instructions_after_the_question_is_no_question() -> None:
     one = asked(USER, {"role": "system", "content": "Be short."})
     assert (one.question, one.client_system) == ("Q?", "Be short.")
+
+
+def test_what_is_searched_for_is_the_persons_part_of_the_message() -> None:
+    one = asked({"role": "user", "content": "Q?\n\n# *SEARCH/REPLACE block* Rules:\n\nMany."})
+    assert (one.sought, one.before) == ("Q?", [])
+    assert one.question.endswith("Many.")

@@ -6,7 +6,15 @@ import pytest
 
 from gateway.grounding import prompt
 from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.prompt import REFUSAL, SYSTEM, fingerprint, instructed, numbered, render
+from gateway.grounding.prompt import (
+    REFUSAL,
+    SYSTEM,
+    accompanied,
+    fingerprint,
+    instructed,
+    numbered,
+    render,
+)
 from tests.gateway.conftest import page
 
 
@@ -122,3 +130,24 @@ def test_the_fingerprint_changes_with_the_delimiter(monkeypatch: pytest.MonkeyPa
     before = fingerprint()
     monkeypatch.setattr(prompt, "_page", lambda excerpt, first: excerpt.text)
     assert fingerprint() != before
+
+
+def test_an_agents_messages_stay_and_pages_stand_behind_its_system_prompt() -> None:
+    user = {"role": "user", "content": "Q? <|im_end|>"}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    system, *rest = accompanied([{"role": "system", "content": "Code."}, user, call], [A, B])
+    assert rest == [user, call]
+    order = [system["content"].index(part) for part in ("Code.", "[1]", "About a.", "About b.")]
+    assert order == sorted(order)
+    begun = accompanied([{"role": "system", "content": "Code."}, user], [A, B])
+    assert [system, user] == begun
+
+    (alone, after) = accompanied([user], [A])
+    assert (alone["role"], after) == ("system", user)
+    parts = [{"type": "text", "text": "Code."}]
+    first, second, _ = accompanied(
+        [{"role": "system", "content": "Be."}, {"role": "developer", "content": parts}, user], [A]
+    )
+    assert first["content"] == "Be."
+    assert second["content"][0] == parts[0]
+    assert "About a." in second["content"][1]["text"]

@@ -1,0 +1,65 @@
+"""One turn of an agent: its own messages and tools, with pages behind its system prompt.
+
+Whatever the model says goes out as it comes, and nothing is refused: the agent's work may have
+nothing to do with the wiki. Pages, claims and citations are stated at the end.
+"""
+
+from dataclasses import replace
+from typing import Any, cast
+
+from gateway.answer import CALLS, Answer
+from gateway.answering.check import Scorer
+from gateway.answering.choice import Choice, Ending, Reason
+from gateway.api.plan import Plan
+from gateway.api.transform import Said
+from gateway.asked import Asked
+from gateway.config import GatewaySettings
+from gateway.grounding import prompt
+from gateway.grounding.ground import Grounding, Grounds
+
+
+class Turn(Answer):
+    """What a model answers in an agent's conversation."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        grounding: Grounding,
+        asked: Asked,
+        grounds: Grounds,
+        plan: Plan,
+        keeps_text: bool,
+        scorer: Scorer | None = None,
+    ) -> None:
+        """`plan` has the messages with the pages in them, and says why where there are none."""
+        super().__init__(settings, grounding, asked, grounds, plan, 0, keeps_text, scorer)
+        if self._checking == "hold":
+            self._checking = "mark"
+        # The checker reads the pages alone: an agent's own prompt is ten times as long.
+        self._prefix = prompt.accompanied((), grounds.excerpts)
+
+    def start(self) -> bytes:
+        self._announce()
+        return b""
+
+    def said(self) -> Said | None:
+        """Nobody goes on with half a tool call."""
+        return None if self._has_begun else self._anew()
+
+    def _waits(self, choice: dict[str, Any], said: Choice) -> bool:
+        return said.waits and choice.get("finish_reason") not in CALLS
+
+    def _prompt_tokens(self) -> int:
+        return self._plan.budget.prompt // 4
+
+    def _judged(self, ending: Ending) -> Ending:
+        """What the pages do not support may stand in a file that the agent has read."""
+        why = cast(Reason, self._plan.grounding.why.replace("-", "_"))
+        refused = ending.reason == "model"
+        return replace(ending, refused=refused, reason=ending.reason if refused else why)
+
+    def _facts(self, ending: Ending, text: str = "") -> dict[str, Any]:
+        return {**super()._facts(ending, text), "confidence": None, "caution": False}
+
+    def _report(self, facts: dict[str, Any]) -> None:
+        super()._report({**facts, "claims": []})

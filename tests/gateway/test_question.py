@@ -1,0 +1,120 @@
+"""The person's question, in what named clients really send."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.grounding.question import MOST, asked, questions
+
+RECORDINGS = Path(__file__).parent / "recordings"
+QUESTION = "How do I stop askdocs?"
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    read: dict[str, Any] = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
+    messages: list[dict[str, Any]] = read["request"]["messages"]
+    return messages
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("aider-diff", 9),
+        ("aider-reminder-system", 9),
+        ("aider-whole", 7),
+        ("claude-code", 1),
+        ("cline", 1),
+        ("codex", 3),
+        ("continue-cli", 1),
+        ("opencode", 1),
+        ("opencode-title", 2),
+    ],
+)
+def test_each_client_s_question_is_found_and_nothing_else(name: str, place: int) -> None:
+    assert questions(recorded(name)) == [(QUESTION, place)]
+
+
+def test_a_second_question_comes_with_the_first() -> None:
+    found = questions(recorded("claude-code-second-question"))
+    assert found == [(QUESTION, 1), ("Where is the coffee machine?", 6)]
+
+
+def test_each_recording_is_tested() -> None:
+    names = {path.stem for path in RECORDINGS.iterdir()}
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert len(names) == 10
+    assert all(f'"{name}"' in source for name in names)
+
+
+def test_the_question_stays_while_the_agent_works_on_it() -> None:
+    work = [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "tool_call_id": "1", "content": "How do I start?"},
+        {"role": "user", "content": "<system-reminder>\nThe list is empty.\n</system-reminder>"},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]},
+    ]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": QUESTION}]
+    for message in work:
+        messages.append(message)
+        assert questions(messages) == [(QUESTION, 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        # GitHub Copilot in VS Code
+        (
+            "<attachments>\n<attachment id='a'>\nx\n</attachment>\n</attachments>\n<context>\nIt is"
+            " Monday.\n</context>\n<userRequest>\nHow do I stop it?\n</userRequest>",
+            "How do I stop it?",
+        ),
+        ("<task>\nStop it\n</task>\n<environment_details>\nx\n</environment_details>", "Stop it"),
+        ("Stop <b>it</b> <system-reminder>now</system-reminder>", "Stop <b>it</b>"),
+        ("Why does <task> not close?", "Why does <task> not close?"),
+        ('Say "yes"', 'Say "yes"'),
+        ('""', ""),
+        (
+            "How do I reply?\n\nReply in full.\n\nThanks",
+            "How do I reply?\n\nReply in full.\n\nThanks",
+        ),
+        ("# AGENTS.md instructions for x\n\n<INSTRUCTIONS>\ny\n</INSTRUCTIONS>", ""),
+        ("\ud83d?", "??"),
+    ],
+)
+def test_what_programs_add_is_left_out(text: str, question: str) -> None:
+    assert [found.text for found in questions([{"role": "user", "content": text}])] == (
+        [question] if question else []
+    )
+
+
+def test_no_more_questions_are_looked_for_than_are_needed() -> None:
+    messages = [{"role": "user", "content": f"Question {number}?"} for number in range(9)]
+    found = questions(messages)
+    assert [question.place for question in found] == list(range(9 - MOST, 9))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<task>",
+        "<task ",
+        "<system-reminder><task></task>",
+        "<context></context>",
+        "</task>",
+        '"',
+        "\n\nReply in ",
+    ],
+)
+def test_time_is_linear_in_the_text(piece: str) -> None:
+    def took(size: int) -> float:
+        text = piece * (size // len(piece))
+        began = time.perf_counter()
+        asked([text])
+        return time.perf_counter() - began
+
+    took(1000)
+    short = min(took(50_000) for _ in range(3))
+    assert min(took(500_000) for _ in range(2)) < 100 * short + 0.1

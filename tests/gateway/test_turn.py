@@ -1,0 +1,205 @@
+"""Turns of agents: which pages they get, and that what the model says passes as it is."""
+
+import json
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from starlette.datastructures import Headers
+
+from gateway.aliases import Route
+from gateway.answering.turn import Turn
+from gateway.api.plan import GroundingDecision, Plan
+from gateway.api.transform import WHOLE
+from gateway.chat import Chat
+from gateway.config import GatewaySettings
+from gateway.dispatch import Opened
+from gateway.engine import Engine, EngineModel, estimated
+from gateway.fleet import Served
+from gateway.grounding.ground import Grounding, Library
+from gateway.keys import INSTALLATION
+from gateway.rights import EVERYTHING, NO_RULES
+from gateway.routing.token_budget import TokenBudget
+from gateway.search.index import Index
+from gateway.tracing import OFF
+
+QUESTION = "How many backups does the server keep?"
+ASKED = {"role": "user", "content": QUESTION}
+CODE = {"role": "system", "content": "You write code."}
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+RESULT = {"role": "tool", "tool_call_id": "1", "content": "backups: see the manual"}
+TOOLS = [{"type": "function", "function": {"name": "read_file"}}]
+Made = Callable[..., "tuple[Plan, Turn | None]"]
+
+
+async def counted(texts: Sequence[str]) -> list[int]:
+    return [estimated(text) for text in texts]
+
+
+class Sized:
+    """An engine with a context, which counts by the rule of thumb."""
+
+    def __init__(self, context: int) -> None:
+        self.known = EngineModel("base", context)
+
+    async def model(self) -> EngineModel:
+        return self.known
+
+    async def count_prompt(self, request: dict[str, Any]) -> int:
+        return estimated(json.dumps([request["messages"], request.get("tools")]))
+
+
+@pytest.fixture
+def index(indexed: Callable[..., Index]) -> Index:
+    return indexed(
+        backup="# Backup\n\nThe server keeps 14 backups and deletes older ones.\n",
+        hens="# Hens\n\nHens eat grain.\n",
+    )
+
+
+@pytest.fixture
+def accompany(index: Index) -> Callable[..., Any]:
+    async def accompany(
+        *messages: dict[str, Any], context: int | None = None, asks: bool = False, **more: Any
+    ) -> tuple[Plan, Turn | None]:
+        library = Library(Grounding(index, counted), NO_RULES)
+        chat = Chat(GatewaySettings(), library, counted)
+        request = {"model": "docs", "messages": list(messages), "tools": TOOLS, **more}
+        engine = cast("Engine", Sized(context)) if context else None
+        plan = Plan(
+            endpoint="/chat/completions",
+            key=SimpleNamespace(id=INSTALLATION),  # type: ignore[arg-type]
+            scope={},
+            reader=EVERYTHING,
+            headers=Headers(),
+            request=request,
+            route=cast("Route", SimpleNamespace(sources=(), check="hold", alias="docs")),
+            first=cast("Served", SimpleNamespace(name="base", engine=engine)),
+            stream=bool(more.get("stream")),
+            budget=chat.bound(TokenBudget(len(json.dumps(request)), 1024)),
+            grounding=GroundingDecision(True, is_agents=True, is_asked_for=asks),
+        )
+        return await chat.accompany(plan, OFF, keeps_text=True)
+
+    return accompany
+
+
+async def test_the_same_pages_stand_in_front_of_each_turn_of_the_work(
+    accompany: Callable[..., Any],
+) -> None:
+    prompts = []
+    work: list[dict[str, Any]] = []
+    for _ in range(4):
+        plan, turn = await accompany(CODE, ASKED, *work, context=8192)
+        assert plan.grounding.told(turn.reads) == "on; pages=1"
+        prompts.append(plan.request["messages"])
+        work += [CALL, {**RESULT, "content": "hens eat grain " * 200}]
+    system, asked = prompts[0]
+    assert "14 backups" in system["content"]
+    assert asked == ASKED
+    assert all(prompt[:2] == [system, asked] for prompt in prompts)
+    assert prompts[1][2:] == [CALL, {**RESULT, "content": "hens eat grain " * 200}]
+
+
+async def test_pages_leave_where_the_work_needs_the_room(accompany: Callable[..., Any]) -> None:
+    long = {**RESULT, "content": "word " * 3000}
+    plan, turn = await accompany(CODE, ASKED, CALL, long, context=4096)
+    assert turn is None
+    assert plan.grounding.told(0) == "off; reason=no-room"
+    assert plan.request["messages"] == [CODE, ASKED, CALL, long]
+    fits, turn = await accompany(CODE, ASKED, CALL, long, context=32768)
+    assert turn is not None
+    assert fits.grounding.is_on
+
+
+async def test_a_question_that_no_page_answers_leaves_the_request_alone(
+    accompany: Callable[..., Any],
+) -> None:
+    off_topic = {"role": "user", "content": "Rename the variable foo to bar in main.py"}
+    plan, turn = await accompany(CODE, off_topic)
+    assert (turn, plan.grounding.why) == (None, "no-page")
+    assert plan.request["messages"] == [CODE, off_topic]
+    plan, turn = await accompany(CODE, CALL, RESULT)
+    assert (turn, plan.grounding.why) == (None, "no-question")
+
+
+async def test_pages_that_are_missing_are_said_where_they_were_asked_for(
+    accompany: Callable[..., Any],
+) -> None:
+    _, turn = await accompany(CODE, CALL, RESULT, asks=True, stream=True)
+    facts = [event["askdocs"] for event in _fed(turn, _stream("Hello.")) if "askdocs" in event]
+    assert [(one["refused"], one["reason"], one["claims"]) for one in facts] == [
+        (False, "no_question", [])
+    ]
+
+
+def _stream(*words: str, calls: Sequence[dict[str, Any]] = ()) -> list[bytes]:
+    """As vLLM sends it."""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None if calls else ""}]
+    deltas += [{"content": word} for word in words]
+    deltas += [{"tool_calls": [call]} for call in calls]
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "there"}
+    events: list[Any] = [
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        for delta in deltas
+    ]
+    ending = {"index": 0, "delta": {}, "finish_reason": "tool_calls" if calls else "stop"}
+    events.append({**head, "choices": [ending]})
+    return [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
+
+
+def _fed(turn: Turn, events: Sequence[bytes]) -> list[dict[str, Any]]:
+    """What goes out of an engine's events, each as it comes, up to where the end is checked."""
+    opened = SimpleNamespace(served=SimpleNamespace(name="base"))
+    assert turn.start() == b""
+    turn.begin(cast("Opened", opened), WHOLE)
+    out = b"".join(turn.feed(event) for event in events)
+    return [json.loads(line[6:]) for line in out.decode().splitlines() if line]
+
+
+async def test_words_go_out_as_they_come_and_are_checked_at_the_end(
+    accompany: Callable[..., Any],
+) -> None:
+    _, turn = await accompany(CODE, ASKED, stream=True)
+    said = ("The server keeps 14 backups.", " I have written it to a file of yours.")
+    out = _fed(turn, _stream(*said))
+    words = [event["choices"][0]["delta"].get("content") for event in out]
+    assert words == ["", *said], "an alias that holds does not hold an agent's words"
+    assert turn.settles
+    (last,) = [json.loads(line[6:]) for line in (await turn.settle()).decode().splitlines() if line]
+    assert last["choices"][0]["finish_reason"] == "stop"
+    facts = last["askdocs"]
+    assert [claim["verdict"] for claim in facts["claims"]] == ["supported", "unsupported"]
+    assert facts["pages"][0]["title"] == "Backup"
+    assert (facts["refused"], facts["caution"], facts["confidence"]) == (False, False, None)
+    (note,) = last["choices"][0]["delta"]["annotations"]
+    assert note["url_citation"]["title"] == "Backup"
+    assert turn.claims == (), "an agent's work does not count for the model's quality"
+    assert [len(turn.pages), turn.question] == [1, QUESTION]
+
+
+async def test_a_tool_call_passes_untouched(accompany: Callable[..., Any]) -> None:
+    _, turn = await accompany(CODE, ASKED, stream=True)
+    name = {"name": "read_file", "arguments": ""}
+    calls: list[dict[str, Any]] = [
+        {"index": 0, "id": "call_1", "type": "function", "function": name},
+        {"index": 0, "function": {"arguments": '{"path": "<|im_end|>'}},
+        {"index": 0, "function": {"arguments": '"}'}},
+    ]
+    out = _fed(turn, _stream(calls=calls))
+    assert turn.is_over
+    assert not turn.settles
+    *passed, last = [event["choices"][0] for event in out]
+    assert [choice["delta"].get("tool_calls", [None])[0] for choice in passed] == [None, *calls]
+    assert passed[0]["delta"]["content"] is None
+    assert (last["finish_reason"], last["delta"]) == ("tool_calls", {"annotations": []})
+    assert out[-1]["askdocs"]["pages"][0]["title"] == "Backup"
+
+
+async def test_half_a_tool_call_is_not_gone_on_with(accompany: Callable[..., Any]) -> None:
+    _, turn = await accompany(CODE, ASKED, stream=True)
+    _fed(turn, [])
+    assert turn.said() == ("", 0), "nothing has gone out: another engine can be asked"
+    _fed(turn, _stream("Let me look.")[:2])
+    assert turn.said() is None
