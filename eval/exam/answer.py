@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval import lines
+from eval.score import is_refusal
 
 FILE = "answers.jsonl"
 
@@ -28,6 +29,8 @@ class Answer(BaseModel):
     question: str
     """Its id."""
     text: str = ""
+    refused: bool | None = None
+    """Does askdocs say that it is a refusal? None: nobody says it, the text has to."""
     error: str = ""
     """Why there is no answer: it counts as a wrong one, and a resumed run asks again."""
     prompt_pages: tuple[str, ...] = ()
@@ -50,6 +53,13 @@ class Answer(BaseModel):
     """From the question to the first words of the answer, retrieval included (TTFT)."""
     total_s: float = 0.0
     """From the question to the end of the answer."""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Is it one, and no error?"""
+        if self.error:
+            return False
+        return is_refusal(self.text) if self.refused is None else self.refused
 
 
 def read(run: Path) -> Iterator[Answer]:

@@ -73,7 +73,8 @@ class Asker:
         read, best = self._wiki.paths(said.reading), self._wiki.paths(facts.get("pages", ()))
         return {
             **_told(said, 0.0),
-            "text": said.text.removesuffix(f"\n\n{DOUBT}"),
+            "text": _answered(said),
+            "refused": facts.get("refused"),
             "confidence": facts.get("confidence"),
             "retrieval_s": said.reading_s or 0.0,
             "prompt_pages": read,
@@ -158,6 +159,15 @@ def _told(said: Said, before: float) -> dict[str, object]:
         "first_token_s": None if first is None else before + first,
         "total_s": before + said.total_s,
     }
+
+
+def _answered(said: Said) -> str:
+    """What the product answers: of quotations the words that are quoted, without their links."""
+    facts = said.facts
+    quotes = [source["quote"] for source in facts.get("sources", ()) if source.get("quote")]
+    if facts.get("mode") == "extractive" and not facts.get("refused") and quotes:
+        return "\n\n".join(quotes)
+    return said.text.removesuffix(f"\n\n{DOUBT}").strip()
 
 
 def _paths(excerpts: Sequence[Excerpt]) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from eval.exam.answer import Answer
 from eval.exam.question import Question
-from eval.score import containment, is_refusal, token_f1
+from eval.score import containment, token_f1
 from gateway.grounding.prompt import REFUSAL
 
 Answering = Callable[[str], Awaitable[Answer]]
 """The answer to the question of an id."""
+REFUSED = "refused"
 
 
 def task(name: str, questions: Sequence[Question], answering: Answering) -> Task:
@@ -59,6 +60,7 @@ def answered(answering: Answering) -> Solver:
             total_tokens=answer.prompt_tokens + answer.completion_tokens,
         )
         state.messages.append(state.output.message)
+        state.metadata[REFUSED] = answer.is_refusal
         state.metadata["answer"] = answer.model_dump(exclude={"contender", "question", "text"})
         return state
 
@@ -73,7 +75,8 @@ def f1() -> Scorer:
         said = state.output.completion
         if not state.metadata["answerable"]:
             return None
-        return Score(value=0.0 if is_refusal(said) else token_f1(said, target.text), answer=said)
+        refused = state.metadata[REFUSED]
+        return Score(value=0.0 if refused else token_f1(said, target.text), answer=said)
 
     return score
 
@@ -97,6 +100,6 @@ def refuses() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score | None:
         if state.metadata["answerable"]:
             return None
-        return Score(value=float(is_refusal(state.output.completion)))
+        return Score(value=float(state.metadata[REFUSED]))
 
     return score

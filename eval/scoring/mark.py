@@ -7,7 +7,7 @@ from pathlib import Path
 from eval.exam import answer, question
 from eval.exam.answer import Answer
 from eval.exam.question import Question
-from eval.score import containment, is_refusal, is_right, token_f1
+from eval.score import containment, is_right, token_f1
 from gateway.errors import AskdocsError
 
 
@@ -83,7 +83,7 @@ def mark(
     asked: Question, given: Answer, similar: Similar | None = None, judged: Judged | None = None
 ) -> Mark:
     """The marks of one answer. `similar` and `judged` are not asked of refusals."""
-    refused = not given.error and is_refusal(given.text)
+    refused = given.is_refusal
     scored = asked.answerable and not refused and not given.error
     said, gold = given.text if scored else "", asked.answer
     return Mark(

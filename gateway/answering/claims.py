@@ -53,8 +53,6 @@ WEIGHTS: Mapping[str, float] = {
     "elsewhere_number": -1.5,
     "elsewhere_literal": -1.25,
 }
-# With less than this share of its words on the pages a sentence is about something else.
-ALIEN = 0.1
 # Below it a sentence is marked.
 THRESHOLD = 0.65
 
@@ -152,8 +150,6 @@ def score_of(seen: Seen, is_foreign: bool = False) -> float:
     """
     if is_foreign:
         return 0.1 if any(f.kind in _UNIVERSAL for f in seen.missing) else 0.75
-    if seen.values.get("share", 0.0) < ALIEN:
-        return 0.1
     logit = BIAS + sum(weight * seen.values.get(name, 0.0) for name, weight in WEIGHTS.items())
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
 

@@ -126,6 +126,27 @@ async def test_the_product_is_asked_as_its_users_ask_and_tells_its_pages(wiki: W
     assert 0 < answer.retrieval_s <= answer.total_s
 
 
+@pytest.mark.parametrize("refused", [True, False])
+async def test_the_product_itself_says_what_is_a_refusal(wiki: Wiki, refused: bool) -> None:
+    facts = {"refused": refused, "reason": "unsupported", "mode": "generative"}
+    text = "Press it." if refused else f"{REFUSAL} But press it."
+    answer, _ = await answered(wiki, "base-pages", DESCALE, Reply(words(text, askdocs=facts)))
+    assert answer.is_refusal is refused
+
+
+async def test_of_quotations_the_words_count_and_not_the_links(wiki: Wiki) -> None:
+    url = f"{SITE}coffee/#how-do-i-descale-it"
+    facts = {
+        "mode": "extractive",
+        "refused": False,
+        "sources": [{"url": url, "quote": "Press it."}],
+    }
+    said = Reply(words(f"> Press it.\n\n[Coffee]({url})", f"\n\n{DOUBT}", askdocs=facts))
+    answer, _ = await answered(wiki, "base-pages", DESCALE, said)
+    assert answer.text == "Press it."
+    assert answer.cited_pages == ("coffee.md",)
+
+
 async def test_pages_are_ranked_as_the_search_has_them_and_stand_as_the_prompt_does(
     wiki: Wiki,
 ) -> None:
