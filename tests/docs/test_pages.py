@@ -23,7 +23,7 @@ from widget.slack.settings import SlackSettings
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES]
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 SETTINGS: dict[type[Section], str] = {
     UpSettings: "configuration.md",
     GatewaySettings: "gateway-settings.md",
