@@ -87,6 +87,7 @@ def gaps(
     as_json: JsonOption = False,
 ) -> None:
     """What the wiki does not answer, most asked first, with the closest pages."""
+    from gateway.rights import EVERYTHING
     from widget.review import weeks
     from widget.review.gaps import find, sheet_of
 
@@ -94,7 +95,7 @@ def gaps(
         refuse_existing(out)
     last = weeks.parse(week) if week else weeks.monday(datetime.now(UTC).date())
     with _sorted(home_dir) as engine:
-        found = find(engine, last, 1 if week else WEEKS)
+        found = find(engine, last, 1 if week else WEEKS, EVERYTHING)
     if out is not None:
         audit.note(home_dir, "gaps.export", out.name, gaps=len(found.gaps))
         write_new(out, sheet_of(found))
@@ -116,6 +117,7 @@ def digest(
     as_json: JsonOption = False,
 ) -> None:
     """The gaps of a week as a message, printed or sent."""
+    from gateway.rights import PUBLIC
     from gateway.settings import load
     from widget.review import digest as digests
     from widget.review import weeks
@@ -131,7 +133,7 @@ def digest(
             "--send: there is no webhook: set ASKDOCS_WIDGET_DIGEST_WEBHOOK in the environment"
         )
     with _sorted(home_dir) as engine:
-        text = digests.text_of(find(engine, first, 2), settings.public_url)
+        text = digests.text_of(find(engine, first, 2, PUBLIC), settings.public_url)
         sent = bool(send and webhook) and digests.send(
             engine, webhook.get_secret_value() if webhook else "", first, settings.public_url
         )

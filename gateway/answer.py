@@ -28,6 +28,7 @@ from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute, link
 from gateway.http import DONE, ApiError, broken_off, dump, event, parse_object
+from gateway.rights import shown
 from gateway.stream import with_tokens
 from gateway.tracing import Span as TraceSpan
 
@@ -415,6 +416,7 @@ class Answer(Transform):
             "sources": self._sources(ending),
             "references": self._references(text),
             "pages": [link(page) for page in self._grounds.best],
+            "readers": shown(self._grounds.readers),
         }
         if not ending.refused:
             sure = confidence(ending.claims)

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import votes
+from gateway import readable, votes
 from gateway.agents import door
 from gateway.agents.door import Door
 from gateway.api import openapi
@@ -79,6 +79,7 @@ class Gateway:
             *self._v1(MODEL, "GET", lambda *request: self._handlers.model(*request), OTHER),
             *self._v1(MCP, "POST", lambda *request: self._door.mcp(*request)),
             self._route(votes.PATH, "POST", lambda *request: self._handlers.vote(*request)),
+            self._route(readable.PATH, "POST", lambda *request: self._handlers.readable(*request)),
             self._route(WARM, "POST", lambda *request: self._handlers.warm(*request)),
             *(
                 self._route(path, "GET", lambda *request: self._door.text(*request), public=True)

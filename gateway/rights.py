@@ -39,7 +39,7 @@ def group(name: str) -> str:
         raise ValueError(
             f"{name[:60]!r} is no name of a group: 1 to {LONGEST} printable characters"
         )
-    return found
+    return found.lower() if found.startswith(PERSON) else found
 
 
 def groups_of(names: Any) -> frozenset[str]:
@@ -90,6 +90,11 @@ def dump(groups: Groups | None) -> str | None:
     if groups is None:
         return None
     return json.dumps([sorted(some) for some in simplified(groups)], ensure_ascii=True)
+
+
+def shown(groups: Groups) -> list[list[str]]:
+    """As an answer says what it takes to read the pages that it stands on."""
+    return [sorted(some) for some in groups]
 
 
 def load(text: str | None) -> Groups | None:

@@ -12,13 +12,17 @@ from random import Random
 
 from eval import rows as qa
 from eval.rows import SPLITS, Row
+from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError, together
 from gateway.grounding.ground import Grounding
+from gateway.rights import PUBLIC
 from gateway.search import index
 from gateway.search.answered import Paths
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.missing import embed_missing
+from gateway.search.view import Rights
+from gateway.settings import load
 from gateway.sources.source import Broken
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Progress, sync
@@ -98,7 +102,9 @@ def build(
     place = work / "index.db"
     writing = partial(index.writing, place)
     synced = sync(wiki.open(), writing, spec=wiki.stored, progress=progress)
-    with closing(Index(place)) as opened, asyncio.Runner() as runner:
+    with closing(Index(place)) as whole, asyncio.Runner() as runner:
+        # A model tells everybody what it has learnt.
+        opened = Rights(whole, load(GatewaySettings).rules).seen_by(PUBLIC)
         pages = {page.path: page for page in opened.pages()}
         known, skipped = _resolved(file, rows, pages, options.skip_unknown)
         divided = split(file, known, _random(options, "split"))

@@ -63,6 +63,7 @@ class Answers:
                 history=history,
                 quote=asked.quote,
                 user=asked.visitor,
+                groups=ask.groups,
             )
             async with aclosing(parts):
                 async for part in parts:
@@ -133,4 +134,5 @@ def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answe
         first_token=first,
         duration=duration,
         verdict=outcome.verdict,
+        readers=outcome.needed(ask.groups),
     )

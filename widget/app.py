@@ -74,7 +74,12 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         journal.close()
 
     proxies = [ipaddress.ip_network(proxy) for proxy in settings.trusted_proxies]
-    headers = (settings.person_header, settings.team_header, settings.identity_header)
+    headers = (
+        settings.person_header,
+        settings.team_header,
+        settings.groups_header,
+        settings.identity_header,
+    )
     app = FastAPI(
         title="askdocs widget",
         openapi_url=None,

@@ -26,7 +26,7 @@ from widget.store import Asked
 from widget.streams import Stream
 from widget.tokens import BadToken, Claims, Tokens
 from widget.views import Views
-from widget.visitors import Visitors
+from widget.visitors import Visitor, Visitors
 
 CROWDED = "Many people are asking right now. Please try again in a moment."
 LOST = "The connection was lost. Please try again."
@@ -68,8 +68,8 @@ class Asking:
         sent: dict[str, str] = {}
         try:
             sent = await form(request)
-            asked, owner, claims = await self._asked(request, sent)
-            ask = self._asks.add(asked, owner)
+            asked, who, claims = await self._asked(request, sent)
+            ask = self._asks.add(asked, who.counted, who.groups)
         except Elsewhere:
             self._metrics.refused("elsewhere")
             return await self._refused(request, {}, ELSEWHERE, 403)
@@ -109,8 +109,10 @@ class Asking:
         self._asks.stop(id)
         return Response(status_code=204)
 
-    async def _asked(self, request: Request, sent: Mapping[str, str]) -> tuple[Asked, str, Claims]:
-        """The question of a form, who takes a place with it, and what its next token says.
+    async def _asked(
+        self, request: Request, sent: Mapping[str, str]
+    ) -> tuple[Asked, Visitor, Claims]:
+        """The question of a form, who asks, and what its next token says.
 
         Raises BadQuestion, BadToken, BadIdentity, TooMany, NotHuman.
         """
@@ -141,7 +143,7 @@ class Asking:
             team=who.team,
             lang=without(sent.get("lang", ""))[:20],
         )
-        return asked, who.counted, claims
+        return asked, who, claims
 
     async def _refused(
         self, request: Request, sent: dict[str, str], sentence: str, status: int

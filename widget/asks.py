@@ -52,6 +52,8 @@ class Ask:
     made: float
     owner: str = ""
     """Who takes a place with it, as `Visitor.counted`."""
+    groups: frozenset[str] = frozenset()
+    """Of who asks."""
     text: str = ""
     reading: Reading | None = None
     outcome: Outcome = field(default_factory=Outcome)
@@ -169,14 +171,14 @@ class Asks:
         self.clock = clock
         self.items: dict[str, Ask] = {}  # oldest first
 
-    def add(self, asked: Asked, owner: str) -> Ask:
+    def add(self, asked: Asked, owner: str, groups: frozenset[str] = frozenset()) -> Ask:
         """Take a question. Raises Full: there is no place and none can be made.
 
         Whoever sends questions and never follows them loses the oldest of these, and nobody else
         a place.
         """
         self._make_room(owner)
-        ask = Ask(asked, self.clock(), owner)
+        ask = Ask(asked, self.clock(), owner, groups)
         self.items[ask.id] = ask
         return ask
 

@@ -11,8 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
+from gateway.rights import PUBLIC
 from gateway.search.index import Index
+from gateway.search.view import Rights
+from gateway.settings import load
 from gateway.wiki.page import Page
 from gateway.wiki.words import words
 
@@ -58,8 +62,10 @@ class Examples:
 
 
 def _mined(file: Path) -> list[str]:
-    index = Index(file)
+    whole = Index(file)
     try:
+        # The box offers them to everybody.
+        index = Rights(whole, load(GatewaySettings).rules).seen_by(PUBLIC)
         with index.snapshot():
             paths = [path for path in index.paths() if not _ASIDE.search(path)]
             paths.sort(key=lambda path: (not _BEGINNINGS.search(path), path.count("/"), path))
@@ -78,7 +84,7 @@ def _mined(file: Path) -> list[str]:
                     break
             return [*asked, *named][:8]
     finally:
-        index.close()
+        whole.close()
 
 
 def _questions(page: Page) -> Iterator[str]:

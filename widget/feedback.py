@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.controls import without
+from gateway.rights import Reader, load
 from widget import handoff
 from widget.asks import Ask, Asks, BadQuestion, recalled
 from widget.box import Box
@@ -26,6 +27,7 @@ from widget.visitors import Visitor, Visitors
 MAX_TEXT = 2000
 LONG = "The text is longer than 2,000 characters. Please shorten it."
 OFTEN = "You have sent a lot. Please try again in {seconds} seconds."
+NOT_FOR_YOU = "This answer is for people who may read its pages. Please sign in to the wiki first."
 SENT = "Your question was handed on. Thank you."
 
 
@@ -135,6 +137,15 @@ class Feedback:
             page = await self._box.render(request, {}, problem=str(error), root="../")
             return HTMLResponse(page, 404)
         _, done = recalled(kept)
+        try:
+            # Asked again: of the person who looks, and of rights as they are now.
+            groups = self._visitors.of(request).groups
+        except BadIdentity:
+            groups = frozenset()
+        allowed = Reader(groups).may_read(load(kept.answered.readers))
+        if not allowed or not await self._gateway.may_read(done.outcome.urls, groups):
+            page = await self._box.render(request, {}, problem=NOT_FOR_YOU, root="../")
+            return HTMLResponse(page, 403)
         return HTMLResponse(self._views.shared(kept.asked.question, done))
 
     async def _form(self, request: Request) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -14,7 +15,10 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError, model_validator
 
+from gateway import readable
 from gateway.api.sse import events
+from gateway.auth import GROUPS_HEADER
+from gateway.rights import NOBODY, dump
 from gateway.tracing import OFF, Span, Tracer
 from widget.settings import WidgetSettings
 from widget.store import Kept, Vote
@@ -100,6 +104,9 @@ class Outcome(BaseModel):
     claims: tuple[Claim, ...] = ()
     verdict: str | None = None
     """The worst verdict of the claims; None of an answer that was not checked."""
+    readers: tuple[tuple[str, ...], ...] | None = None
+    """What it takes to read all that the answer stands on, as `gateway.rights` has it; None where
+    the gateway does not say."""
     cut: bool = False
     """Were sentences left out that are not supported?"""
 
@@ -128,6 +135,17 @@ class Outcome(BaseModel):
     def flaws(self) -> list[Claim]:
         """What is to be marked."""
         return [claim for claim in self.claims if claim.is_flawed and claim.start < claim.end]
+
+    def needed(self, groups: frozenset[str]) -> str | None:
+        """What it takes to read the answer, as it is stored; `groups` are those of who asked."""
+        if self.readers is None:  # it broke off, or is of an older gateway
+            return dump(NOBODY) if groups else None
+        return dump(tuple(map(frozenset, self.readers))) if self.readers else None
+
+    @property
+    def urls(self) -> list[str]:
+        """The pages that it shows."""
+        return [page.url.partition("#")[0] for page in (*self.sources, *self.pages) if page.url]
 
     def stored(self) -> dict[str, Any]:
         """What the store keeps of it."""
@@ -182,6 +200,7 @@ class Gateway:
         base = settings.gateway_url.rstrip("/")
         self.url = f"{base}/chat/completions"
         self.vote_url = f"{base.removesuffix('/v1')}/askdocs/vote"
+        self.readable_url = f"{base.removesuffix('/v1')}{readable.PATH}"
         self.model = settings.model
         headers = {"x-askdocs-progress": "on", "accept": "text/event-stream"}
         if settings.gateway_key:
@@ -222,6 +241,25 @@ class Gateway:
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("a vote is stored, but not counted for %s: %r", model, error)
 
+    async def may_read(self, urls: Sequence[str], groups: frozenset[str]) -> bool:
+        """May a person with these groups read all of these pages, now? Not when it is not known."""
+        body = {"urls": list(dict.fromkeys(urls))}
+        try:
+            asking = self._client.post(
+                self.readable_url,
+                json=body,
+                headers=_for(groups),
+                timeout=aiohttp.ClientTimeout(10),
+            )
+            async with asking as response:
+                if response.status == 404:  # a gateway of before, which knows no rights
+                    return True
+                response.raise_for_status()
+                return all((await response.json())["readable"])
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            log.warning("who may read an answer is not known: %r", error)
+            return False
+
     async def ask(
         self,
         question: str,
@@ -231,12 +269,14 @@ class Gateway:
         quote: str = "",
         model: str | None = None,
         user: str = "",
+        groups: frozenset[str] = frozenset(),
     ) -> AsyncGenerator[Reading | str | Outcome]:
         """What is read, then pieces of the answer, then the outcome.
 
         `history` are earlier questions with their answers, `quote` is text of the page that the
         question is about, `model` another alias than the box's, `user` who asks: a canary is
-        sticky by it. Closing the iterator closes the connection, which makes the gateway stop.
+        sticky by it. `groups` are those of the person, as the
+        sign-in says. Closing the iterator closes the connection, which makes the gateway stop.
 
         Raises:
             Failure: there is no answer, or no more of it.
@@ -255,7 +295,7 @@ class Gateway:
             body["user"] = user
         span = self._tracer.begin(f"ask {body['model']}", "CLIENT") if self._tracer else OFF
         try:
-            async with aclosing(self._answer(body, span)) as parts:
+            async with aclosing(self._answer(body, span, groups)) as parts:
                 async for part in parts:
                     yield part
         except Failure as failure:
@@ -267,11 +307,12 @@ class Gateway:
         span.end()
 
     async def _answer(
-        self, body: dict[str, Any], span: Span
+        self, body: dict[str, Any], span: Span, groups: frozenset[str]
     ) -> AsyncGenerator[Reading | str | Outcome]:
         """As `ask`, of a request that is made."""
         try:
             headers = [(name.decode(), value.decode("latin-1")) for name, value in span.onward(())]
+            headers += _for(groups)
             asking = self._client.post(self.url, json=body, headers=headers, allow_redirects=False)
             async with asking as response:
                 if response.status != 200:
@@ -292,6 +333,13 @@ class Gateway:
         except aiohttp.ClientError as error:
             log.warning("gateway: %r", error)
             raise Failure(BROKEN, "broke_off") from error
+
+
+def _for(groups: frozenset[str]) -> list[tuple[str, str]]:
+    """The header that says for whom is asked; none for a stranger, who gets what is for all."""
+    if not groups:
+        return []
+    return [(GROUPS_HEADER, json.dumps(sorted(groups), ensure_ascii=True))]
 
 
 def quoting(question: str, quote: str) -> str:

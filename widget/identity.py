@@ -1,11 +1,13 @@
 """Who asks, where the team's own sign-in says so: by a proxy's header or by a signed JWT."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import jwt
 from starlette.requests import Request
 
+from widget.people import People
 from widget.settings import WidgetSettings
 
 LONGEST = 200  # characters of a name
@@ -27,6 +29,8 @@ class Identity:
 
     person: str = ""
     team: str = ""
+    groups: frozenset[str] = frozenset()
+    """Whose pages they may read; their own group is among them."""
 
 
 class Identities:
@@ -38,6 +42,7 @@ class Identities:
         self._key = key.get_secret_value().replace("\\n", "\n") if key else ""
         public = self._key.lstrip().startswith("-----BEGIN")
         # Never both kinds: a public key must not be taken as the secret of an HMAC.
+        self._people = People(settings.groups_file)
         self._algorithms = ["RS256", "ES256", "EdDSA"] if public else ["HS256"]
 
     def of(self, request: Request, token: str = "") -> Identity:
@@ -46,7 +51,9 @@ class Identities:
         found = Identity()
         if settings.person_header:
             team = headers.get(settings.team_header, "") if settings.team_header else ""
-            found = Identity(headers.get(settings.person_header, "")[:LONGEST], team[:LONGEST])
+            person = headers.get(settings.person_header, "")[:LONGEST]
+            listed = headers.getlist(settings.groups_header) if settings.groups_header else []
+            found = self._identity(person, team, ",".join(listed).split(","))
         if self._key and not found.person:
             if settings.identity_header:
                 token = headers.get(settings.identity_header, "") or token
@@ -55,6 +62,10 @@ class Identities:
         if settings.identity_required and not found.person:
             raise BadIdentity(MISSING)
         return found
+
+    def known(self, person: str, team: str) -> Identity:
+        """Somebody who has signed in before, with the groups that the file of them has now."""
+        return self._identity(person, team, ())
 
     def _read(self, token: str) -> Identity:
         try:
@@ -71,7 +82,15 @@ class Identities:
         except jwt.InvalidTokenError as error:
             raise BadIdentity(INVALID) from error
         person = claims.get("email") or claims.get("sub") or ""
-        return Identity(str(person)[:LONGEST], str(claims.get("team") or "")[:LONGEST])
+        groups = claims.get(self._settings.groups_claim) or []
+        groups = groups if isinstance(groups, list) else [groups]
+        return self._identity(str(person)[:LONGEST], str(claims.get("team") or ""), groups)
+
+    def _identity(self, person: str, team: str, groups: Iterable[object]) -> Identity:
+        """Groups count only beside a person: a proxy that names nobody lets nobody in."""
+        if not person:
+            return Identity()
+        return Identity(person, team[:LONGEST], self._people.groups(person, groups))
 
 
 def new_cookie() -> str:

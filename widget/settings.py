@@ -78,6 +78,17 @@ class WidgetSettings(Section):
         "", description="Header in which a trusted proxy says who asks, such as x-forwarded-email."
     )
     team_header: str = Field("", description="Header in which it says which team that is.")
+    groups_header: str = Field(
+        "",
+        description="Header in which it says the person's groups, with commas, such as"
+        " x-forwarded-groups: whose pages they may read.",
+    )
+    groups_claim: str = Field("groups", description="Claim of the JWT that has the groups.")
+    groups_file: Path | None = Field(
+        None,
+        description="File with the groups of people, JSON: e-mail addresses by group. Beside what"
+        " the sign-in says, and for Slack; read again when it changes.",
+    )
     identity_key: SecretStr | None = Field(
         None, description="Secret or public key (PEM) of JWTs that say who asks. Environment only."
     )

@@ -7,15 +7,16 @@ stored, or `gateway.database.Unreachable` is raised and nothing is.
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 
-from gateway import audit
+from gateway import audit, rights
 from gateway.database import Utc, metadata, reading, writing
 from gateway.errors import AskdocsError
+from gateway.rights import Reader
 
 Channel = Literal["box", "slack", "mcp"]
 State = Literal["asked", "answered", "refused", "failed", "stopped"]
@@ -49,6 +50,7 @@ question_table = sa.Table(
     sa.Column("first_token", sa.Float),
     sa.Column("duration", sa.Float),
     sa.Column("shared", sa.Text, unique=True),
+    sa.Column("readers", sa.Text),
 )
 
 vote_table = sa.Table(
@@ -110,6 +112,8 @@ class Answered:
     """Seconds until the last ones."""
     verdict: str | None = None
     """The worst verdict of its claims, as the gateway states it; None when it was not checked."""
+    readers: str | None = None
+    """What it takes to read the answer, as `gateway.rights.dump` writes it; None: nothing."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,14 @@ class Store:
 
     def answered(self, id: str, answered: Answered) -> None:
         """Keep what became of a question. Raises Unreachable, Unknown."""
+        c = question_table.c
         with writing(self.engine) as connection:
+            # The turns before it were told to the model, too.
+            same = sa.select(c.conversation).where(c.id == id).scalar_subquery()
+            earlier = sa.select(c.readers).where(c.conversation == same, c.readers.is_not(None))
+            for readers in connection.execute(earlier.distinct()).scalars().all():
+                both = rights.both(rights.load(answered.readers), rights.load(readers))
+                answered = replace(answered, readers=rights.dump(both))
             if not connection.execute(_ANSWER, {"asked": id, **vars(answered)}).rowcount:
                 raise _unknown(id)
 
@@ -223,6 +234,7 @@ class Store:
         query = (
             sa.select(sa.func.min(c.question))
             .where(c.channel == "box", c.conversation == c.id, c.quote == "")
+            .where(c.readers.is_(None))  # it is for everybody, as is what it stands on
             .where(c.state == "answered", c.at >= since, sa.func.length(c.question) <= 100)
             .group_by(sa.func.lower(c.question))
             .having(visitors > 1)
@@ -267,6 +279,16 @@ class Store:
         with reading(self.engine) as connection:
             for row in connection.execute(_joined().where(*conditions)):
                 yield read_kept(row._mapping)
+
+
+def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]:
+    """Of questions: those whose answers stand on nothing but what the reader may read."""
+    c = question_table.c
+    if reader.groups is None:
+        return sa.true()
+    every = connection.execute(sa.select(c.readers).where(c.readers.is_not(None)).distinct())
+    allowed = [one for one in every.scalars() if reader.may_read(rights.load(one))]
+    return sa.or_(c.readers.is_(None), c.readers.in_(allowed))
 
 
 def _joined() -> sa.Select[Any]:

@@ -24,6 +24,8 @@ class Visitor:
     """What is limited: the verified person, or the network; never what a browser may choose."""
     person: str = ""
     team: str = ""
+    groups: frozenset[str] = frozenset()
+    """Whose pages they may read; of a stranger none."""
 
 
 class Visitors:
@@ -51,7 +53,7 @@ class Visitors:
         found = self._identities.of(request, token)
         if found.person:
             person = self._pseudonym("person", found.person)
-            return Visitor(person, person, found.person, found.team)
+            return Visitor(person, person, found.person, found.team, found.groups)
         address = network(request.client.host if request.client else "")
         counted = self._pseudonym("network", address)
         if self._settings.visitors == "cookie" and (cookie := request.cookies.get(COOKIE)):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway import rights
 from gateway.aliases import people_call
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
@@ -197,6 +198,7 @@ class Extract(Transform):
                 for quotation in self._quotations
             ],
             "pages": [link(hit.page) for hit in self._looked.hits[:3]],
+            "readers": rights.shown(self._looked.readers),
         }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Send
 
-from gateway import votes, warming
+from gateway import readable, threads, votes, warming
 from gateway.aliases import BASE
 from gateway.api import openapi
 from gateway.api.context import RequestContext
@@ -62,6 +62,16 @@ class Handlers:
             raise _not_counted() from None
         parts.recorder.metrics.voted(alias, model, vote)
         await send_json(context.response, 200, {"counted": True})
+
+    async def readable(self, context: RequestContext, body: bytes) -> None:
+        """Say which pages whoever asks may read."""
+        parts = self._parts
+        urls = readable.urls(parse_object(body))
+        await context.reserve(parts.recorder.limiter, NO_TOKENS, _nothing)
+        grounding = await parts.library.open_to(context.reader)
+        is_open = await threads.search(parts.library.rights.access) is None
+        found = await threads.search(readable.readable, grounding.index, is_open, urls)
+        await send_json(context.response, 200, {"readable": found})
 
     async def warm(self, context: RequestContext, body: bytes) -> None:
         """Warm pages now, with an event for each."""

@@ -13,7 +13,7 @@ from gateway import threads
 from gateway.grounding.confidence import Signals, is_about
 from gateway.grounding.excerpt import Excerpt, parts
 from gateway.grounding.neutral import neutral
-from gateway.rights import Reader, Rules
+from gateway.rights import Groups, Reader, Rules
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.passages import Passage, passages
@@ -54,6 +54,8 @@ class Grounds:
     """The question, with those before it that it goes on from."""
     is_warm: bool = False
     """The engine has read all of it ahead."""
+    readers: Groups = ()
+    """What it takes to read all of the pages, and the one that the reader is on."""
 
     @property
     def tokens(self) -> int:
@@ -74,6 +76,8 @@ class Looked:
     """How well they fit."""
     is_answered: bool
     """Else the question is refused."""
+    readers: Groups = ()
+    """What it takes to read the pages."""
 
     @property
     def passages(self) -> list[Found]:
@@ -124,7 +128,7 @@ class Grounding:
         sought, hits, signals = looked.sought, looked.hits, looked.signals
         best = tuple(hit.page for hit in hits[:3])
         if not looked.is_answered:
-            return Grounds((), best, signals, sought)
+            return Grounds((), best, signals, sought, readers=self._readers(best, page_url))
         is_warm = bool(self.warm) and self.index.number(best[0]) in self.warm
         if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
@@ -132,7 +136,8 @@ class Grounding:
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
-        return Grounds(tuple(chosen), best, signals, sought, is_warm)
+        readers = self._readers((*best, *(part.page for part in chosen)), page_url)
+        return Grounds(tuple(chosen), best, signals, sought, is_warm, readers)
 
     async def before(
         self, history: Sequence[str], page_url: str | None = None, sources: Sequence[str] = ()
@@ -209,7 +214,12 @@ class Grounding:
             sought = self.search.sought(question, history)
             hits, signals = self.find(sought, page_url, sources)
             fits = bool(hits) and (is_about(signals) or self._is_here(question, hits, page_url))
-        return Looked(sought.text, tuple(sought.words), tuple(hits), signals, fits)
+            readers = self._readers([hit.page for hit in hits], page_url)
+        return Looked(sought.text, tuple(sought.words), tuple(hits), signals, fits, readers)
+
+    def _readers(self, pages: Sequence[Page], page_url: str | None) -> Groups:
+        here = self.index.by_url(page_url) if page_url else None
+        return self.index.readers([*pages, here] if here else pages)
 
     def find(
         self, sought: Sought, page_url: str | None = None, sources: Sequence[str] = ()

@@ -14,6 +14,7 @@ from urllib.parse import urldefrag
 import numpy as np
 import numpy.typing as npt
 
+from gateway.rights import Groups
 from gateway.search import glossary, postings, rows, said, store, vectors
 from gateway.search.postings import Lengths, Weighting
 from gateway.search.rows import Answer, StoredSource
@@ -161,6 +162,10 @@ class Index:
                 "SELECT number FROM page WHERE path = ? AND url = ?", (page.path, page.url)
             ).fetchone()
             return int(row[0]) if row else None
+
+    def readers(self, pages: Iterable[Page]) -> Groups:
+        """What it takes to read all of these pages."""
+        return ()
 
     def by_path(self, path: str) -> Page | None:
         """The page of that path; of the first source that has one."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from gateway.rights import NOBODY, Groups, Reader, Rule, Rules, both, load
+from gateway.rights import NOBODY, Groups, Reader, Rule, Rules, both, load, simplified
 from gateway.search import glossary, postings, rows, store
 from gateway.search.index import Generation, Index
 from gateway.search.rows import Answer, StoredSource
@@ -248,6 +248,16 @@ class View(Index):
             if not self.current(db).lengths.has(number):
                 raise KeyError(number)
             return self._base.page(number)
+
+    def readers(self, pages: Iterable[Page]) -> Groups:
+        with self.reading() as db:
+            access = self._rights.access_of(db, self._base.current(db))
+            if access is None:
+                return ()
+            numbers = (self.number(page) for page in pages)
+            # One that has gone meanwhile: nobody knows for whom it was.
+            found = (NOBODY if number is None else access.of(number) for number in numbers)
+            return simplified(some for groups in found for some in groups or ())
 
     def number(self, page: Page) -> int | None:
         with self.reading() as db:

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway import audit, database
+from gateway.rights import EVERYTHING
 from tests.review.conftest import ask
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
@@ -49,7 +50,7 @@ def test_only_what_is_a_concern_is_sorted(store: Store) -> None:
     store.vote(fine, Vote("down", ("wrong",)), "v")
     assert sorter.sort() == 1
     store.vote(down, Vote(""), "v")
-    items, count = Queue(store.engine).items(Wanted())
+    items, count = Queue(store.engine).items(Wanted(), EVERYTHING)
     assert {item.question for item in items} == {"Where?", "How?"}
     assert count == 2
     assert liked not in clusters(store)
@@ -111,7 +112,7 @@ def test_forgetting_leaves_no_cluster_behind_but_what_a_writer_wrote(store: Stor
     ask(store, "Where is the canteen?", visitor="jo")
     sorter = Sorter(store.engine)
     sorter.sort()
-    items, _ = Queue(store.engine).items(Wanted())
+    items, _ = Queue(store.engine).items(Wanted(), EVERYTHING)
     kept = next(item for item in items if "canteen" in item.question)
     written = Draft("Where is the canteen?", "On the ground floor.", "office.md")
     Reviews(store.engine).change(kept.cluster, 0, "ann", "approve", written)

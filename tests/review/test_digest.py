@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from gateway.database import reading, writing
+from gateway.rights import EVERYTHING
 from gateway.search import embed
 from gateway.tasks import Tasks
 from tests.review.conftest import NOW, PORTS, ask
@@ -111,14 +112,14 @@ def test_the_turn_of_a_process_that_was_killed_ends(gap: Store, hook: Hook) -> N
 
 
 def test_slack_gets_the_text_alone(gap: Store) -> None:
-    found = gaps.find(gap.engine, WEEK, 2)
+    found = gaps.find(gap.engine, WEEK, 2, EVERYTHING)
     assert digest.message(found, "https://hooks.slack.com/services/T/B/x").keys() == {"text"}
-    nothing = gaps.find(gap.engine, WEEK - 9 * weeks.WEEK, 2)
+    nothing = gaps.find(gap.engine, WEEK - 9 * weeks.WEEK, 2, EVERYTHING)
     assert "no gaps" in digest.text_of(nothing)
 
 
 def test_the_message_links_to_the_review(gap: Store) -> None:
-    found = gaps.find(gap.engine, WEEK, 2)
+    found = gaps.find(gap.engine, WEEK, 2, EVERYTHING)
     last = digest.text_of(found, "https://ask.example.com").splitlines()[-1]
     assert last == "<https://ask.example.com/review/gaps|all gaps in the review>"
 

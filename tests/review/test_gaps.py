@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from gateway.errors import AskdocsError
+from gateway.rights import EVERYTHING
 from tests.review.conftest import NOW, PORTS, ask
 from widget.review import analytics, gaps, weeks
 from widget.review.clusters import Sorter
@@ -40,9 +41,9 @@ def test_gaps_are_refused_incomplete_or_unsure_by_week_with_the_closest_pages(bo
     ask(both, "What is old?", days=days_before(before, 7))
     ask(both, "What was dismissed?", days=days_before(last))
     Sorter(both.engine).sort()
-    items, _ = Queue(both.engine).items(Wanted(words="dismissed"))
+    items, _ = Queue(both.engine).items(Wanted(words="dismissed"), EVERYTHING)
     Reviews(both.engine).change(items[0].cluster, 0, "ann", "dismiss")
-    found = gaps.find(both.engine, last, 2)
+    found = gaps.find(both.engine, last, 2, EVERYTHING)
     assert found.first_days == (before, last)
     assert (found.count, found.asked) == (3, 5)
     assert [(gap.question, gap.weeks, gap.trend) for gap in found.gaps] == [
@@ -57,7 +58,7 @@ def test_a_gap_is_called_as_the_writer_has_put_it(store: Store) -> None:
     ask(store, "print???")
     Sorter(store.engine).sort()
     Reviews(store.engine).change(1, 0, "ann", "save", Draft("How do I print?"))
-    found = gaps.find(store.engine, MONDAY, 1)
+    found = gaps.find(store.engine, MONDAY, 1, EVERYTHING)
     assert [(gap.question, gap.state) for gap in found.gaps] == [("How do I print?", "open")]
 
 
@@ -79,7 +80,7 @@ def test_analytics_count_by_day_page_channel_and_alias(both: Store) -> None:
     ask(both, "q", state="stopped", days=noon + 1, channel="slack", alias="hr", duration=50.0)
     ask(both, "q", state="answered", days=noon + 2, duration=None)
     ask(both, "q", state="answered", days=noon + 40)
-    found = analytics.measure(both.engine, today - timedelta(days=3), today)
+    found = analytics.measure(both.engine, today - timedelta(days=3), today, EVERYTHING)
     assert vars(found.total) == {
         "asked": 7,
         "answered": 4,
@@ -107,7 +108,7 @@ def test_answers_that_are_known_to_be_wrong_do_not_count_as_answered(both: Store
 
     for verdict in ("contradicted", "unsupported", "supported", None):
         ask(both, "q", state="answered", verdict=verdict)
-    found = analytics.measure(both.engine, today - timedelta(days=2), today)
+    found = analytics.measure(both.engine, today - timedelta(days=2), today, EVERYTHING)
     assert (found.total.answered, found.total.wrong, found.total.right) == (4, 1, 3)
     assert found.total.rate == pytest.approx(3 / 4)
     assert analytics.facts(found)["total"]["wrong"] == 1
@@ -118,5 +119,5 @@ def test_a_day_is_one_of_utc(both: Store) -> None:
     for minutes in (-1, 1):
         then = midnight + timedelta(minutes=minutes)
         ask(both, "q", state="answered", days=(NOW - then) / timedelta(days=1))
-    found = analytics.measure(both.engine, MONDAY - timedelta(days=1), MONDAY)
+    found = analytics.measure(both.engine, MONDAY - timedelta(days=1), MONDAY, EVERYTHING)
     assert [counts.asked for counts in found.days.values()] == [1, 1]

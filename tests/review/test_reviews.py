@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from gateway.rights import EVERYTHING
 from tests.review.conftest import ask
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
@@ -16,7 +17,7 @@ DRAFT = Draft("How do I print?", "Press Ctrl+P.", "print.md", "Printing")
 def cluster(store: Store) -> int:
     ask(store, "how to print")
     Sorter(store.engine).sort()
-    return Queue(store.engine).items(Wanted())[0][0].cluster
+    return Queue(store.engine).items(Wanted(), EVERYTHING)[0][0].cluster
 
 
 def test_each_change_is_a_version_with_who_and_when(both: Store) -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import time
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -12,11 +13,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.requests import Request
 
+from gateway.errors import AskdocsError
+from widget import people
 from widget.identity import BadIdentity, Identities, Identity
 from widget.settings import WidgetSettings
 from widget.visitors import Visitor, Visitors
 
 SECRET = "a secret of at least thirty-two bytes"
+
+
+JO = frozenset({"person:jo@example.com"})
 
 
 def request(client: str = "203.0.113.9", **headers: str) -> Request:
@@ -38,15 +44,17 @@ def identities(**settings: Any) -> Identities:
 def test_a_proxys_headers_name_a_person_and_their_team() -> None:
     reader = identities(person_header="X-Forwarded-Email", team_header="X-Team")
     asked = request(x_forwarded_email="jo@example.com", x_team="red")
-    assert reader.of(asked) == Identity("jo@example.com", "red")
+    assert reader.of(asked) == Identity("jo@example.com", "red", JO)
     assert reader.of(request()) == Identity()
     assert identities().of(asked) == Identity()
 
 
 def test_a_token_names_a_person_and_their_team() -> None:
     reader = identities(identity_key=SECRET, identity_header="Cf-Jwt")
-    assert reader.of(request(), token(team="red")) == Identity("jo@example.com", "red")
-    assert reader.of(request(cf_jwt=f"Bearer {token(email=None)}")) == Identity("u1")
+    assert reader.of(request(), token(team="red")) == Identity("jo@example.com", "red", JO)
+    assert reader.of(request(cf_jwt=f"Bearer {token(email=None)}")) == Identity(
+        "u1", groups=frozenset({"person:u1"})
+    )
     assert reader.of(request()) == Identity()
 
 
@@ -94,7 +102,7 @@ def test_strangers_can_be_kept_out() -> None:
 def test_visitors_are_pseudonyms_of_person_cookie_or_address() -> None:
     named = Visitors(WidgetSettings(secret="s", person_header="x-email"))
     jo = named.of(request(x_email="jo@example.com"))
-    assert jo == Visitor(jo.id, jo.id, "jo@example.com")
+    assert jo == Visitor(jo.id, jo.id, "jo@example.com", groups=JO)
     assert jo.id == named.of(request("198.51.100.1", x_email="jo@example.com")).id
     strange = Visitors(WidgetSettings(secret="s", visitors="cookie"))
     one = strange.of(request(cookie="askdocs_visitor=abc"))
@@ -123,3 +131,34 @@ def test_a_visitor_is_limited_by_address_or_by_the_64_of_ipv6() -> None:
     assert counted("::ffff:203.0.113.9") == counted("203.0.113.9")
     assert counted("203.0.113.9") != counted("203.0.113.10")
     assert counted("") == counted("")  # a socket in the file system
+
+
+def test_groups_are_those_of_the_sign_in_and_of_a_file_never_of_a_stranger(tmp_path: Path) -> None:
+    file = tmp_path / "groups.json"
+    file.write_text('{"hr": ["JO@example.com"], "eng": ["ada@example.com"]}')
+    reader = identities(
+        person_header="x-email", groups_header="x-groups", groups_file=file, identity_key=SECRET
+    )
+    said = request(x_email="jo@example.com", x_groups="board, , person:boss@example.com")
+    assert reader.of(said).groups == JO | {"board", "hr"}
+    assert reader.of(request(x_groups="board")).groups == frozenset()
+    claimed = token(groups=["board", "person:boss@example.com", 7, "x" * 300])
+    assert reader.of(request(), claimed).groups == JO | {"board", "7", "hr"}
+    assert reader.of(request(), token(groups="board")).groups == JO | {"board", "hr"}
+
+
+def test_who_is_taken_out_of_the_file_loses_the_group_and_a_broken_file_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "FRESH", 0.0)
+    file = tmp_path / "groups.json"
+    file.write_text('{"hr": ["jo@example.com"]}')
+    known = people.People(file)
+    assert "hr" in known.groups("jo@example.com")
+    file.write_text('{"hr": []}')
+    assert known.groups("jo@example.com") == JO
+    for broken in ("[]", '{"hr": "jo@example.com"}', "no JSON"):
+        file.write_text(broken)
+        assert known.groups("jo@example.com") == JO
+        with pytest.raises(AskdocsError, match="groups cannot be read"):
+            people.People(file)

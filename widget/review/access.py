@@ -8,13 +8,14 @@ sign-in can be pasted into a field, too; each becomes a cookie.
 
 import hashlib
 import hmac
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from gateway.rights import EVERYTHING, Reader
 from widget.identity import BadIdentity, Identities, Identity
 from widget.settings import WidgetSettings
 
@@ -30,6 +31,14 @@ NOBODY = (
     "Nobody is signed in. Reviewers are known by the header of a proxy (`person_header`) or a"
     " signed token (`identity_key`) of the [widget] settings."
 )
+
+
+class Reviewer(NamedTuple):
+    """Who reviews."""
+
+    name: str
+    reader: Reader
+    """Of the pages: the one person at the machine may read all of them."""
 
 
 class Refused(Exception):
@@ -101,8 +110,8 @@ class Access:
         keys = [_derived(settings.previous_secret), self._key or "-"]
         self._cookies = URLSafeTimedSerializer([one for one in keys if one], salt="review")
 
-    def reviewer(self, request: Request) -> str:
-        """The name of who reviews. Raises Refused, Entered."""
+    def reviewer(self, request: Request) -> Reviewer:
+        """Who reviews. Raises Refused, Entered."""
         # Our pages may be framed by wikis; these must not, or a click there could be led here.
         if request.headers.get("sec-fetch-dest") in ("iframe", "frame", "embed", "object"):
             raise Refused(403, "Please open this page in a window of its own.")
@@ -119,7 +128,7 @@ class Access:
         found = self._cookie(request, LIFETIME)
         if not isinstance(found, str):
             raise Refused(401, f"{ASK_FOR_KEY}.", KEY)
-        return found
+        return Reviewer(found, EVERYTHING)
 
     def enter(self, request: Request, pasted: str) -> NoReturn:
         """Raises Entered or Refused for what somebody has pasted into the field."""
@@ -149,7 +158,7 @@ class Access:
         except BadData:
             return None
 
-    def _person(self, request: Request) -> str:
+    def _person(self, request: Request) -> Reviewer:
         field = TOKEN if self._settings.identity_key else ""
         try:
             found = self._identities.of(request)
@@ -159,15 +168,16 @@ class Access:
             problem = NOBODY
         kept = None if found.person or not field else self._cookie(request, SIGNED_IN)
         if isinstance(kept, list):  # of the machine's owner it is a text
-            found = Identity(*kept)
+            # Of the token's groups nobody knows whether they still hold; of the file's one does.
+            found = self._identities.known(*kept[:2])
         if not found.person:
             raise Refused(401, problem, field)
         return self._allowed(found)
 
-    def _allowed(self, found: Identity) -> str:
+    def _allowed(self, found: Identity) -> Reviewer:
         allowed = self._settings.reviewers
         if found.person in allowed or (found.team and f"@{found.team}" in allowed):
-            return found.person
+            return Reviewer(found.person, Reader(found.groups))
         team = f" or {'@' + found.team!r}" if found.team else ""
         raise Refused(
             403,

@@ -10,9 +10,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from gateway.database import reading
+from gateway.rights import Reader
 from widget.review import weeks
 from widget.review.tables import with_votes
-from widget.store import question_table, vote_table
+from widget.store import open_to, question_table, vote_table
 
 PAGES = 50  # pages that are told, the most asked ones
 
@@ -72,11 +73,13 @@ class Analytics:
     aliases: dict[str, Counts] = field(default_factory=dict)
 
 
-def measure(engine: sa.Engine, first: date, last: date) -> Analytics:
+def measure(engine: sa.Engine, first: date, last: date, reader: Reader) -> Analytics:
     """Raises Unreachable."""
     q = question_table.c
     day = _day(engine)
-    within = (q.at >= weeks.begin(first), q.at < weeks.begin(last + timedelta(days=1)))
+    span = (q.at >= weeks.begin(first), q.at < weeks.begin(last + timedelta(days=1)))
+    with reading(engine) as connection:
+        within = (*span, open_to(connection, reader))
     found = Analytics(first, last)
     for number in range((last - first).days + 1):
         found.days[(first + timedelta(days=number)).isoformat()] = Counts()

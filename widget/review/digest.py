@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway import audit
 from gateway.database import writing
 from gateway.errors import AskdocsError
+from gateway.rights import PUBLIC
 from widget.mrkdwn import escaped, link
 from widget.review import gaps, weeks
 from widget.review.tables import digest_table
@@ -73,6 +74,8 @@ def message(found: gaps.Gaps, webhook: str, public_url: str = "") -> dict[str, A
 def send(engine: sa.Engine, webhook: str, week: date, public_url: str = "") -> bool:
     """Send the digest of the week that begins at `week`, unless it was; returns whether it was now.
 
+    Whoever reads where it goes is not known, so it is about what everybody may read.
+
     Raises:
         NotSent: the webhook could not be reached or refused; it can be tried again.
         Unreachable: the database does not answer.
@@ -81,7 +84,7 @@ def send(engine: sa.Engine, webhook: str, week: date, public_url: str = "") -> b
         return False
     sent = False
     try:
-        _post(webhook, message(gaps.find(engine, week, 2), webhook, public_url))
+        _post(webhook, message(gaps.find(engine, week, 2, PUBLIC), webhook, public_url))
         sent = True
     finally:
         c = digest_table.c

@@ -8,8 +8,10 @@ from datetime import date
 import sqlalchemy as sa
 
 from gateway.database import reading
+from gateway.rights import Reader
 from widget.review import sheet, weeks
 from widget.review.queue import closest_pages, usual_questions
+from widget.review.rights import open_to
 from widget.review.tables import (
     GAP,
     KEPT,
@@ -59,7 +61,7 @@ class Gaps:
     """Questions in all of them."""
 
 
-def find(engine: sa.Engine, last: date, count: int) -> Gaps:
+def find(engine: sa.Engine, last: date, count: int, reader: Reader) -> Gaps:
     """The gaps of `count` weeks, the last of which begins at `last`. Raises Unreachable."""
     q, m = question_table.c, member_table.c
     first_days = tuple(last - number * weeks.WEEK for number in range(count))[::-1]
@@ -80,6 +82,7 @@ def find(engine: sa.Engine, last: date, count: int) -> Gaps:
     latest: defaultdict[int, list[str]] = defaultdict(list)
     reviewed: dict[int, tuple[str, str]] = {}
     with reading(engine) as connection:
+        query = query.where(open_to(connection, reader))
         for cluster, id, at, its_state, question in connection.execute(query):
             by_week[cluster][weeks.monday(at.date())] += 1
             reviewed[cluster] = its_state, question or ""

@@ -13,12 +13,13 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from gateway.database import Unreachable
+from gateway.rights import Reader
 from gateway.tasks import Tasks
 from widget.asks import BadQuestion
 from widget.assets import Asset
 from widget.forms import Elsewhere, form, name
 from widget.review import analytics, gaps, weeks
-from widget.review.access import Access, Entered, Refused
+from widget.review.access import Access, Entered, Refused, Reviewer
 from widget.review.clusters import Sorter
 from widget.review.keeper import Keeper
 from widget.review.queue import PAGE, STATES, Queue, Wanted, closest_pages
@@ -103,45 +104,45 @@ def router(
 
     routes = APIRouter(prefix="/review", route_class=Explained, lifespan=lifespan)
     _let_in(routes, access)
-    Who = Annotated[str, Depends(access.reviewer)]
+    Who = Annotated[Reviewer, Depends(access.reviewer)]
 
     @routes.get("")
     def show_queue(request: Request, who: Who) -> Response:
         wanted, start = _wanted(request.query_params), _number(request, "start", 0, 10**9)
-        items, count = queue.items(wanted, start)
+        items, count = queue.items(wanted, who.reader, start)
         return views.page(
             request,
             "queue.html",
-            who=who,
+            who=who.name,
             wanted=wanted,
             items=items,
             count=count,
             start=start,
             size=PAGE,
-            states=queue.counts(),
+            states=queue.counts(who.reader),
             choices=queue.choices(),
         )
 
     @routes.get("/gaps")
     def show_gaps(request: Request, who: Who) -> Response:
-        return views.page(request, "gaps.html", who=who, found=_gaps(engine))
+        return views.page(request, "gaps.html", who=who.name, found=_gaps(engine, who.reader))
 
     @routes.get("/gaps.csv")
     def gaps_csv(who: Who) -> Response:
-        found = _gaps(engine)
+        found = _gaps(engine, who.reader)
         file = f"gaps-{weeks.name(found.first_days[-1])}.csv"
         headers = {"content-disposition": f'attachment; filename="{file}"'}
         return Response(gaps.sheet_of(found), 200, headers, "text/csv; charset=utf-8")
 
     @routes.get("/analytics")
     def show_analytics(request: Request, who: Who) -> Response:
-        found = _measure(engine, _number(request, "days", DAYS, MOST_DAYS))
-        return views.page(request, "analytics.html", who=who, found=found)
+        found = _measure(engine, _number(request, "days", DAYS, MOST_DAYS), who.reader)
+        return views.page(request, "analytics.html", who=who.name, found=found)
 
     @routes.get("/analytics.json")
     def analytics_json(request: Request, who: Who) -> Response:
         return JSONResponse(
-            analytics.facts(_measure(engine, _number(request, "days", DAYS, MOST_DAYS)))
+            analytics.facts(_measure(engine, _number(request, "days", DAYS, MOST_DAYS), who.reader))
         )
 
     @routes.get("/pages")
@@ -150,43 +151,56 @@ def router(
         return views.page(
             request,
             "pages.html",
-            who=who,
-            pages=wiki.like(text) if text else [],
-            page=wiki.find(text),
+            who=who.name,
+            pages=wiki.like(text, who.reader) if text else [],
+            page=wiki.find(text, who.reader),
         )
 
     @routes.post("/preview")
     def preview(request: Request, who: Who, sent: Posted) -> Response:
         draft = _draft(sent)
-        return views.page(request, "preview.html", who=who, draft=draft, page=wiki.find(draft.page))
+        return views.page(
+            request,
+            "preview.html",
+            who=who.name,
+            draft=draft,
+            page=wiki.find(draft.page, who.reader),
+        )
 
     @routes.get("/{cluster:int}")
     def show_cluster(request: Request, who: Who, cluster: Cluster) -> Response:
+        _require(who, cluster)
         return _cluster(request, who, cluster)
 
     @routes.post("/{cluster:int}")
     def change(request: Request, who: Who, cluster: Cluster, sent: Posted) -> Response:
+        _require(who, cluster)
         actions: tuple[Action, ...] = get_args(Action)
         action: Action = next((one for one in actions if one == sent.get("action")), "save")
         version = _whole(sent.get("version", ""))
         try:
             if action == "undo":
-                reviews.undo(cluster, version, who, _whole(sent.get("to", "")))
+                reviews.undo(cluster, version, who.name, _whole(sent.get("to", "")))
             else:
-                draft = wiki.checked(_draft(sent)) if "answer" in sent else None
-                reviews.change(cluster, version, who, action, draft)
+                draft = wiki.checked(_draft(sent), who.reader) if "answer" in sent else None
+                reviews.change(cluster, version, who.name, action, draft)
         except (Unfit, Conflict) as error:
             return _cluster(request, who, cluster, sent, error)
         return RedirectResponse(f"{cluster}?did={action}", 303)
 
     @routes.post("/{cluster:int}/apart")
     def apart(who: Who, cluster: Cluster, sent: Posted) -> Response:
-        sorter.apart(name(sent.get("question", "")), who)
+        _require(who, cluster)
+        sorter.apart(name(sent.get("question", "")), who.name)
         return RedirectResponse(f"../{cluster}?did=apart", 303)
+
+    def _require(who: Reviewer, cluster: int) -> None:
+        if not queue.may_open(cluster, who.reader):
+            raise Unknown(f"no cluster {cluster}")  # as of one that is not there
 
     def _cluster(
         request: Request,
-        who: str,
+        who: Reviewer,
         cluster: int,
         sent: dict[str, str] | None = None,
         problem: Unfit | Conflict | None = None,
@@ -201,15 +215,17 @@ def router(
             request,
             "cluster.html",
             status=409 if isinstance(problem, Conflict) else 422 if problem else 200,
-            who=who,
+            who=who.name,
             review=review,
             draft=draft,
             kept=kept,
             count=count,
             usual=usual,
-            page=wiki.find(draft.page),
+            page=wiki.find(draft.page, who.reader),
             has_wiki=wiki.is_there,
-            closest=[(wiki.find(page["url"]), page) for page in closest_pages(kept, most=5)],
+            closest=[
+                (wiki.find(page["url"], who.reader), page) for page in closest_pages(kept, most=5)
+            ],
             history=reviews.history(cluster),
             second=settings.second_approval,
             problem=str(problem or ""),
@@ -249,13 +265,13 @@ def _without_store(access: Access, route_class: type[APIRoute]) -> APIRouter:
     return routes
 
 
-def _gaps(engine: sa.Engine) -> gaps.Gaps:
-    return gaps.find(engine, weeks.monday(datetime.now(UTC).date()), WEEKS)
+def _gaps(engine: sa.Engine, reader: Reader) -> gaps.Gaps:
+    return gaps.find(engine, weeks.monday(datetime.now(UTC).date()), WEEKS, reader)
 
 
-def _measure(engine: sa.Engine, days: int) -> analytics.Analytics:
+def _measure(engine: sa.Engine, days: int, reader: Reader) -> analytics.Analytics:
     today = datetime.now(UTC).date()
-    return analytics.measure(engine, today - timedelta(days=max(1, days) - 1), today)
+    return analytics.measure(engine, today - timedelta(days=max(1, days) - 1), today, reader)
 
 
 def _wanted(params: Mapping[str, str]) -> Wanted:

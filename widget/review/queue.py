@@ -9,7 +9,9 @@ from typing import Any, Literal, get_args
 import sqlalchemy as sa
 
 from gateway.database import reading
+from gateway.rights import Reader
 from widget.review.reviews import State
+from widget.review.rights import open_to
 from widget.review.tables import (
     CONCERN,
     KEPT,
@@ -61,7 +63,7 @@ class Queue:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def items(self, wanted: Wanted, start: int = 0) -> tuple[list[Item], int]:
+    def items(self, wanted: Wanted, reader: Reader, start: int = 0) -> tuple[list[Item], int]:
         """At most PAGE clusters from place `start` on, and how many there are.
 
         Raises Unreachable.
@@ -96,6 +98,7 @@ class Queue:
             .offset(start)
         )
         with reading(self._engine) as connection:
+            query = query.where(open_to(connection, reader))
             rows = connection.execute(query).mappings().all()
             usual = usual_questions(connection, [row["cluster"] for row in rows])
         items = [
@@ -107,7 +110,7 @@ class Queue:
         ]
         return items, rows[0]["clusters"] if rows else 0
 
-    def counts(self) -> Mapping[str, int]:
+    def counts(self, reader: Reader) -> Mapping[str, int]:
         """How many clusters there are of each state. Raises Unreachable."""
         state = sa.func.coalesce(current_review.c.state, "open")
         query = (
@@ -117,8 +120,16 @@ class Queue:
             .group_by(state)
         )
         with reading(self._engine) as connection:
+            query = query.where(open_to(connection, reader))
             found = {str(state): int(count) for state, count in connection.execute(query)}
         return {state: found.get(state, 0) for state in STATES}
+
+    def may_open(self, cluster: int, reader: Reader) -> bool:
+        """Raises Unreachable."""
+        m = member_table.c
+        with reading(self._engine) as connection:
+            mine = sa.select(m.cluster).where(m.cluster == cluster, ~open_to(connection, reader))
+            return connection.execute(mine.limit(1)).first() is None
 
     def choices(self) -> dict[str, list[str]]:
         """The channels and aliases that questions came by. Raises Unreachable."""

@@ -16,6 +16,7 @@ from widget.review.tables import member_table
 from widget.store import question_table
 
 SOURCE = "askdocs-review"
+CLOSED = "stands on pages that not everybody may read: a model tells everybody what it has learnt"
 LONGEST = 400  # characters of a reader's question; longer ones are logs and letters
 # Readers paste addresses, keys and links; a writer's own words are not looked through.
 PRIVATE = re.compile(
@@ -41,8 +42,12 @@ def pull(engine: sa.Engine, since: datetime | None = None) -> Iterator[dict[str,
     """
     # Two answers to one question are a contradiction: the cluster that came first has its own.
     answered: dict[str, int] = {}
+    closed = _closed(engine)
     for review in Reviews(engine).approved(since):
         draft = review.draft
+        if review.cluster in closed:
+            yield LeftOut(review.cluster, draft.question, CLOSED)
+            continue
         key = _plain(draft.question)
         if first := answered.get(key):
             why = f"cluster {first} has an answer to the same question: dismiss one of the two"
@@ -56,6 +61,17 @@ def pull(engine: sa.Engine, since: datetime | None = None) -> Iterator[dict[str,
             elif (key := _plain(text)) not in answered:
                 answered[key] = review.cluster
                 yield _row(review, text, f"-{id}")
+
+
+def _closed(engine: sa.Engine) -> set[int]:
+    """Clusters with an answer that is not for everybody."""
+    query = (
+        sa.select(member_table.c.cluster)
+        .join_from(member_table, question_table)
+        .where(question_table.c.readers.is_not(None))
+    )
+    with reading(engine) as connection:
+        return set(connection.execute(query.distinct()).scalars())
 
 
 def _row(review: Review, question: str, suffix: str) -> dict[str, Any]:

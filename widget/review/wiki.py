@@ -3,8 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from gateway.config import GatewaySettings
+from gateway.rights import PUBLIC, Reader
 from gateway.search.index import Index
 from gateway.search.store import NoIndex
+from gateway.search.view import Rights
+from gateway.settings import load
 from gateway.wiki.page import Page
 from gateway.wiki.words import words
 from widget.review.reviews import Draft, Unfit
@@ -16,8 +20,10 @@ class Wiki:
     """The index where there is one. Safe to use from any thread."""
 
     def __init__(self, file: Path | None) -> None:
+        """The rules about rights are those of the gateway's settings."""
         self._file = file
         self._index: Index | None = None
+        self._rights: Rights | None = None
 
     def close(self) -> None:
         """Close the index."""
@@ -27,22 +33,25 @@ class Wiki:
     @property
     def is_there(self) -> bool:
         """Can pages be looked up?"""
-        return self._open() is not None
+        return self._open(PUBLIC) is not None
 
-    def find(self, name: str) -> Page | None:
-        """The page of that path or address. Raises AskdocsError: the index is damaged."""
-        if (index := self._open()) is None or not name:
+    def find(self, name: str, reader: Reader) -> Page | None:
+        """The page of that path or address, if the reader may read it.
+
+        Raises AskdocsError: the index is damaged.
+        """
+        if (index := self._open(reader)) is None or not name:
             return None
         return index.by_url(name) if "://" in name else index.by_path(name)
 
-    def checked(self, draft: Draft) -> Draft:
+    def checked(self, draft: Draft, reader: Reader) -> Draft:
         """The draft with the path of its page, which may be given by its address.
 
         Raises Unfit: the wiki has no such page, or the page no such section.
         """
         if not draft.page or not self.is_there:
             return draft
-        page = self.find(draft.page)
+        page = self.find(draft.page, reader)
         if page is None:
             raise Unfit(
                 f"The wiki has no page {draft.page!r}: choose one from the list, or sync the wiki."
@@ -54,9 +63,9 @@ class Wiki:
             )
         return replace(draft, page=page.path)
 
-    def like(self, text: str) -> list[Page]:
+    def like(self, text: str, reader: Reader) -> list[Page]:
         """Pages that have the text in their path, then those with its words; at most OFFERED."""
-        if (index := self._open()) is None:
+        if (index := self._open(reader)) is None:
             return []
         with index.snapshot():
             paths = index.paths()
@@ -64,13 +73,14 @@ class Wiki:
             numbers += [number for number, _ in index.match(words(text), OFFERED)]
             return [index.page(number) for number in dict.fromkeys(numbers)][:OFFERED]
 
-    def _open(self) -> Index | None:
-        if self._index is None and self._file is not None:
+    def _open(self, reader: Reader) -> Index | None:
+        if self._rights is None and self._file is not None:
             try:
                 self._index = Index(self._file)
             except NoIndex:  # it may come yet
                 return None
-        return self._index
+            self._rights = Rights(self._index, load(GatewaySettings).rules)
+        return self._rights.seen_by(reader) if self._rights else None
 
 
 def headings(page: Page | None) -> list[str]:

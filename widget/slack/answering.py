@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from widget.gateway import WRONG, Failure, Gateway, Outcome, Reading
+from widget.people import People
 from widget.slack import messages
 from widget.slack.messages import Message
 from widget.slack.record import Record, Turns
@@ -49,7 +50,7 @@ class Growing:
                 case Outcome():
                     self.outcome = part
 
-    def kept(self, failed: bool, duration: float) -> Answered:
+    def kept(self, failed: bool, duration: float, groups: frozenset[str]) -> Answered:
         """What the store keeps of it."""
         outcome = self.outcome
         return Answered(
@@ -61,6 +62,7 @@ class Growing:
             first_token=self.first_token,
             duration=duration,
             verdict=outcome.verdict,
+            readers=outcome.needed(groups),
         )
 
     def shown(self) -> Message:
@@ -75,20 +77,33 @@ class Answering:
     """Answers questions, each in a task of its own."""
 
     def __init__(
-        self, gateway: Gateway, record: Record, unfinished: Unfinished, pace: Pace
+        self,
+        gateway: Gateway,
+        record: Record,
+        unfinished: Unfinished,
+        pace: Pace,
+        people: People,
     ) -> None:
+        self.people = people
         self.gateway, self.record = gateway, record
         self.unfinished, self.pace = unfinished, pace
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def begin(self, asked: Asked, turns: Turns, reply: Reply, human: bool) -> None:
+    async def begin(
+        self,
+        asked: Asked,
+        turns: Turns,
+        reply: Reply,
+        human: bool,
+        groups: frozenset[str] = frozenset(),
+    ) -> None:
         """Answer a question in a message that is there; `human`: offer to ask one.
 
         Raises OSError: the folder of open answers cannot be written.
         """
         one = Open(reply.channel, reply.ts, asked.id, asked.question)
         await asyncio.to_thread(self.unfinished.begin, one)
-        task = asyncio.create_task(self._run(asked, turns, reply, human, one))
+        task = asyncio.create_task(self._run(asked, turns, reply, human, one, groups))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -99,11 +114,19 @@ class Answering:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _run(self, asked: Asked, turns: Turns, reply: Reply, human: bool, one: Open) -> None:
+    async def _run(
+        self,
+        asked: Asked,
+        turns: Turns,
+        reply: Reply,
+        human: bool,
+        one: Open,
+        groups: frozenset[str],
+    ) -> None:
         growing, began, patience = Growing(), time.monotonic(), None
         try:
             with self.pace.writing():
-                await self._grow(asked, turns, reply, growing)
+                await self._grow(asked, turns, reply, growing, groups)
             sentence = "" if growing.text.strip() or growing.outcome.refused else EMPTY
         except Failure as failure:
             sentence = failure.sentence
@@ -113,7 +136,7 @@ class Answering:
             log.exception("an answer failed")
             sentence = WRONG
         # First, so that the next question of the thread knows of it, and votes find it.
-        kept = growing.kept(bool(sentence), time.monotonic() - began)
+        kept = growing.kept(bool(sentence), time.monotonic() - began, groups)
         await self.record.answered(asked, kept, turns)
         if sentence:
             message = messages.failed(asked.id, asked.question, sentence, growing.text)
@@ -137,9 +160,21 @@ class Answering:
         self.unfinished.end(one)
         return True
 
-    async def _grow(self, asked: Asked, turns: Turns, reply: Reply, growing: Growing) -> None:
+    async def _grow(
+        self,
+        asked: Asked,
+        turns: Turns,
+        reply: Reply,
+        growing: Growing,
+        groups: frozenset[str],
+    ) -> None:
         parts = self.gateway.ask(
-            asked.question, "", history=turns, model=asked.alias, user=asked.visitor
+            asked.question,
+            "",
+            history=turns,
+            model=asked.alias,
+            user=asked.visitor,
+            groups=groups,
         )
         reader = asyncio.create_task(growing.read(parts))
         try:

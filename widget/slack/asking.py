@@ -16,6 +16,7 @@ from widget.limits import OFTEN, Limits, TooMany
 from widget.slack import messages
 from widget.slack.answering import GRACE, Answering
 from widget.slack.messages import Message
+from widget.slack.persons import Persons
 from widget.slack.places import Places
 from widget.slack.record import Duplicate, Turns
 from widget.slack.replies import UNREACHED, Reply
@@ -44,6 +45,7 @@ class Asking:
         self.team, self.bot = team, bot
         self.places = Places(client, settings)
         token = settings.bot_token
+        self.persons = Persons(client, answering.people, team)
         self._key = (token.get_secret_value() if token else "").encode()
         self._entering = 0
 
@@ -80,7 +82,8 @@ class Asking:
         try:
             with self._counted():
                 await self.record.asked(asked)
-                await self._begin(asked, earlier.turns, thread, channel, message)
+                groups = await self.persons.groups(user, channel)
+                await self._begin(asked, earlier.turns, thread, channel, message, groups)
         except Duplicate:
             return
         except (SlackApiError, *UNREACHED) as error:
@@ -88,7 +91,13 @@ class Asking:
             await self.record.answered(asked, Answered("failed"))
 
     async def _begin(
-        self, asked: Asked, turns: Turns, thread: str, channel: str, message: str
+        self,
+        asked: Asked,
+        turns: Turns,
+        thread: str,
+        channel: str,
+        message: str,
+        groups: frozenset[str],
     ) -> None:
         if not message:
             message = (await self.post(channel, messages.looking(), thread=thread))["ts"]
@@ -103,7 +112,7 @@ class Asking:
         # A user group is not in a direct message, and cannot be called into it.
         alone = channel.startswith("D") and self.settings.group
         human = bool(self.settings.humans) and not alone
-        await self.answering.begin(asked, turns, reply, human)
+        await self.answering.begin(asked, turns, reply, human, groups)
 
     async def settled(self) -> None:
         """Wait until what has been asked is being answered, or for `GRACE` seconds."""

@@ -30,6 +30,7 @@ from gateway.settings import variable
 from gateway.tasks import Tasks
 from widget.gateway import Gateway
 from widget.limits import Limits
+from widget.people import People
 from widget.settings import WidgetSettings
 from widget.slack import messages, web
 from widget.slack.answering import BROKE_OFF, Answering
@@ -118,7 +119,9 @@ async def parts(
         record, limits = Record(store), Limits(widget.asks_per_minute)
         redis = widget.redis_url
         await limits.open(redis.get_secret_value() if redis else None)
-        answering = Answering(gateway, record, Unfinished(folder), Pace())
+        answering = Answering(
+            gateway, record, Unfinished(folder), Pace(), People(widget.groups_file)
+        )
         await _broke_off(answering, client, eager)
         asking = Asking(settings, client, eager, answering, limits, us.team_id, us.user_id)
         tasks = Tasks()

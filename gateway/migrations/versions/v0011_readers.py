@@ -1,0 +1,11 @@
+"""What it takes to read what an answer to a question stands on."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+
+
+def upgrade() -> None:
+    op.add_column("questions", sa.Column("readers", sa.Text))

@@ -1,0 +1,18 @@
+"""Which clusters of questions a reviewer may see: those whose answers all stand on nothing but
+pages that the reviewer may read."""
+
+import sqlalchemy as sa
+
+from gateway.rights import Reader
+from widget import store
+from widget.review.tables import member_table
+from widget.store import question_table
+
+
+def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]:
+    """Of members: those of the clusters that the reader may see."""
+    allowed = store.open_to(connection, reader)
+    if reader.groups is None:
+        return allowed
+    closed = sa.select(member_table.c.cluster).join_from(member_table, question_table)
+    return member_table.c.cluster.not_in(closed.where(~allowed))

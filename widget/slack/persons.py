@@ -1,0 +1,61 @@
+"""The groups of a person in Slack: by the e-mail address that Slack has verified."""
+
+import logging
+import time
+from collections import OrderedDict
+from typing import NamedTuple
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from widget.people import People
+from widget.slack.replies import UNREACHED
+
+log = logging.getLogger(__name__)
+
+FRESH = 60.0  # seconds for which an address is taken to be still the person's
+REMEMBERED = 10_000  # people
+
+
+class _Address(NamedTuple):
+    email: str
+    until: float
+
+
+class Persons:
+    """Knows the groups of people in one workspace. Nobody is asked where no file has groups."""
+
+    def __init__(self, client: AsyncWebClient, people: People, team: str) -> None:
+        self._client, self._people, self._team = client, people, team
+        self._known: OrderedDict[str, _Address] = OrderedDict()
+
+    async def groups(self, user: str, channel: str) -> frozenset[str]:
+        """Whose pages an answer to a person may stand on.
+
+        In a channel everybody reads along, so there it is what everybody may read. People of other
+        workspaces, guests, bots and addresses that are not confirmed have no groups.
+        """
+        if not self._people.has_file or not channel.startswith("D"):
+            return frozenset()
+        email = await self._email(user)
+        return self._people.groups(email) if email else frozenset()
+
+    async def _email(self, user: str) -> str:
+        known = self._known.get(user)
+        if known and time.monotonic() < known.until:
+            return known.email
+        try:
+            told = (await self._client.users_info(user=user))["user"]
+        except (SlackApiError, *UNREACHED) as error:
+            log.warning("slack: the address of %s is not known: %r", user, error)
+            return ""
+        stranger = told.get("team_id") != self._team or told.get("is_stranger")
+        guest = told.get("is_restricted") or told.get("is_ultra_restricted")
+        is_ours = told.get("is_email_confirmed") and not (
+            stranger or guest or told.get("deleted") or told.get("is_bot")
+        )
+        email = str(told.get("profile", {}).get("email") or "") if is_ours else ""
+        self._known[user] = _Address(email, time.monotonic() + FRESH)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return email
