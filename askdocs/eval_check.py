@@ -44,6 +44,10 @@ def check(
     alone: Annotated[
         bool, typer.Option("--alone", help="Measure that model without the rules.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the measures and the ROC to this page, too."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the check of answers on labelled answers.
@@ -58,6 +62,9 @@ def check(
         found = asyncio.run(measuring.with_model(answers, wiki, model, threshold, alone))
     else:
         found = measuring.measures(asyncio.run(measuring.check(answers, wiki)))
+    if report:
+        by = f"{checker_url} ({judges})" if checker_url else "The rules"
+        report.write_text(page(str(file), by, found), encoding="utf-8")
     if as_json:
         print(json.dumps(found, default=asdict, indent=2))
         return
@@ -65,8 +72,22 @@ def check(
         print(line)
 
 
+def page(file: str, by: str, found: dict[str, Any]) -> str:
+    """The report."""
+    from eval.report import html, plots
+
+    drawn = [plots.roc(found["roc"], found["used"])] if found["roc"] else []
+    return html.check(file, by, found["answers"], rows(found), drawn)
+
+
 def lines(found: dict[str, Any]) -> list[str]:
     """The measures for people."""
+    counted = f"{found['answers']} answers, {found['sentences']} sentences"
+    return [counted, *(f"{name:<34} {value}" for name, value in rows(found))]
+
+
+def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The measures and their values."""
     names = {
         "auc": "AUC, supported or not",
         "false_alarms": "supported sentences marked",
@@ -77,11 +98,11 @@ def lines(found: dict[str, Any]) -> list[str]:
         "hallucinations_caught": "hallucinations marked or refused",
         "wrong_marked": "wrong sentences marked",
     }
-    result = [f"{found['answers']} answers, {found['sentences']} sentences"]
+    result = []
     for name, label in names.items():
         value = found[name]
-        result.append(f"{label:<34} {f'{value:.3f}' if isinstance(value, float) else value}")
-    result += [f"  {kind:<32} {value}" for kind, value in found["wrong_by_kind"].items()]
+        result.append((label, f"{value:.3f}" if isinstance(value, float) else str(value)))
+    result += [(f"  {kind}", str(value)) for kind, value in found["wrong_by_kind"].items()]
     if "threshold" in found:
-        result.append(f"{'threshold':<34} {found['threshold']:.3f}")
-    return [*result, f"{'time per sentence':<34} {found['ms_per_sentence']:.1f} ms"]
+        result.append(("threshold", f"{found['threshold']:.3f}"))
+    return [*result, ("time per sentence", f"{found['ms_per_sentence']:.1f} ms")]

@@ -248,6 +248,11 @@ def measures(checked: Sequence[Checked]) -> dict[str, Any]:
         "sentences": len(claims),
         "auc": auc(scored),
         "roc": roc(scored),
+        "used": used(
+            (_marked(claim), label == "supported")
+            for _, claim, label in claims
+            if claim.score is not None and label != "frame"
+        ),
         "false_alarms": share(supported),
         "good_unmarked": answers("good", lambda c: not any(map(_marked, c.claims))),
         "good_not_refused": answers("good", lambda c: not c.refused),
@@ -304,6 +309,14 @@ def roc(scored: Sequence[tuple[float, bool]]) -> list[tuple[float, float]]:
     return sorted(set(points))
 
 
+def used(marks: Iterable[tuple[bool, bool]]) -> tuple[float, float]:
+    """False alarms and recall of the verdicts themselves."""
+    good, bad = Counter[bool](), Counter[bool]()
+    for marked, is_supported in marks:
+        (good if is_supported else bad)[marked] += 1
+    return good[True] / max(1, good.total()), bad[True] / max(1, bad.total())
+
+
 def _marked(claim: Claim) -> bool:
     return claim.verdict in BAD
 
@@ -356,7 +369,7 @@ def main() -> None:
         if name == "wrong_by_kind":
             for kind, of in value.items():
                 print(f"  {kind}: {of}")
-        elif name != "roc":
+        elif name not in ("roc", "used"):
             print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
 
 

@@ -1,40 +1,59 @@
 """report.html: one file that needs nothing else, for reading and for handing on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.report import tables
-from eval.report.plots import plots
+from eval.report.plots import Plot, plots
 from eval.report.report import Report
 
 TEMPLATE = "report.html.j2"
 
 
+def check(
+    file: str, by: str, answers: int, rows: Sequence[tuple[str, str]], plots: Sequence[Plot]
+) -> str:
+    """The page of `askdocs eval check`."""
+    return (
+        _environment()
+        .get_template("check.html.j2")
+        .render(file=file, by=by, answers=answers, rows=rows, plots=plots)
+    )
+
+
 def html(report: Report) -> str:
     """The whole page. All that models and wikis have written is escaped in it."""
-    environment = Environment(
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            report=report,
+            summary=tables.summary(report),
+            claim=tables.claim(report),
+            once=tables.ONCE,
+            in_words=tables.in_words(report),
+            plots=plots(report),
+            measured=tables.measured(report),
+            contrasts=tables.compared(report.contrasts),
+            declared=tables.DECLARED,
+            compared=tables.compared(report.comparisons),
+            groups=tables.groups(report),
+            agreed=tables.agreed(report),
+            cost=tables.cost(report),
+            assumptions=tables.assumptions(report),
+            prices=tables.prices(report),
+            provenance=tables.provenance(report),
+        )
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
-        report=report,
-        summary=tables.summary(report),
-        claim=tables.claim(report),
-        once=tables.ONCE,
-        in_words=tables.in_words(report),
-        plots=plots(report),
-        measured=tables.measured(report),
-        contrasts=tables.compared(report.contrasts),
-        declared=tables.DECLARED,
-        compared=tables.compared(report.comparisons),
-        groups=tables.groups(report),
-        agreed=tables.agreed(report),
-        cost=tables.cost(report),
-        assumptions=tables.assumptions(report),
-        prices=tables.prices(report),
-        provenance=tables.provenance(report),
     )

@@ -38,6 +38,24 @@ def plots(report: Report) -> list[Plot]:
     return [plot for draw in (_accuracy, _refusals, _calibration, _cost) for plot in draw(report)]
 
 
+def roc(points: Sequence[tuple[float, float]], used: tuple[float, float]) -> Plot:
+    """What a check marks at each threshold; `used` is the point of the one in use."""
+
+    def draw(axes: Any) -> None:
+        axes.plot([0, 1], [0, 1], color=_LINE, linestyle="--", linewidth=1)
+        axes.plot(*zip(*points, strict=True), color=_TUNED)
+        axes.plot(*used, color=_TUNED, marker="o")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.set(xlabel="supported sentences marked", ylabel="other sentences marked")
+
+    return Plot(
+        "roc",
+        "Marked at each threshold (ROC)",
+        "Up is better, left is better. The dot is the threshold in use, the dashed line is chance.",
+        _svg("roc", draw),
+    )
+
+
 def _accuracy(report: Report) -> Iterator[Plot]:
     points = [
         (one, one.measures["total_p50"], one.measures[report.accuracy])
