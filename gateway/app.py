@@ -20,7 +20,7 @@ from gateway.agents import door
 from gateway.agents.door import Door
 from gateway.api import openapi
 from gateway.api.context import request_id
-from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
+from gateway.api.endpoints import COUNT_TOKENS, ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
 from gateway.api.frame import Asgi, Frame, FramedRoute, Handler, not_served, refusal, wrong_method
 from gateway.api.handlers import Handlers, OpenPaths
 from gateway.api.pipeline import Pipeline
@@ -75,6 +75,9 @@ class Gateway:
         opened = OpenPaths(lambda: self._parts)
         return [
             *(route for one in ENDPOINTS for route in self._v1(one, "POST", self._asking(one))),
+            *self._v1(
+                COUNT_TOKENS, "POST", lambda *request: self._pipeline.count(*request), MESSAGES
+            ),
             *self._v1(MODELS, "GET", lambda *request: self._handlers.models(*request)),
             *self._v1(MODEL, "GET", lambda *request: self._handlers.model(*request), OTHER),
             *self._v1(MCP, "POST", lambda *request: self._door.mcp(*request)),

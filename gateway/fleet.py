@@ -26,8 +26,6 @@ from gateway.fim import Fim
 from gateway.lane import Lane
 from gateway.local import Local, Reader
 
-LOOPBACK = "askdocs"  # LiteLLM's name for this gateway's own chat endpoint
-
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -185,17 +183,10 @@ class Fleet:
         """What keeps `table` from being used here."""
         return table.problems(self.configured) and table.problems(await self.names())
 
-    def litellm_models(self, loopback: str) -> list[dict[str, Any]]:
-        """LiteLLM's `model_list`: the providers, and this gateway's own chat."""
-        # Responses and Messages are translated to chat, and chat is ours: grounding, fallback and
-        # the fast lane hold for them, too. The request's pass is its credential.
-        params = {
-            "model": "hosted_vllm/*",
-            "api_base": loopback,
-            "api_key": "none",
-            "use_chat_completions_api": True,
-        }
-        return [*self._providers, {"model_name": f"{LOOPBACK}/*", "litellm_params": params}]
+    @property
+    def providers(self) -> list[dict[str, Any]]:
+        """LiteLLM's `model_list`."""
+        return self._providers
 
     async def close(self) -> None:
         deployed = [served for _, served in self._deployed.values()]

@@ -41,9 +41,7 @@ from gateway.tasks import Tasks
 from gateway.telemetry.recorder import Recorder
 from gateway.tracing import Tracer
 from gateway.traffic import Traffic
-from gateway.upstream import loopback
 from gateway.upstream.litellm import LiteLLM
-from gateway.upstream.loopback import Passes
 from gateway.usage import Usage
 from gateway.warm import Warmer
 from gateway.wiki_index import Keeper
@@ -65,7 +63,6 @@ class Parts:
     aliases: Aliases
     dispatch: Dispatch
     litellm: LiteLLM
-    passes: Passes
     traffic: Traffic
     library: Library
     chat: Chat
@@ -147,8 +144,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         aliases = Aliases(settings.aliases, engine)
         aliases.table = await threads.database(aliases.load)
         fleet.follow(await threads.database(deployments.every, engine))
-        own = loopback.url() or f"http://{_reachable(settings.host)}:{settings.port}/v1"
-        litellm = LiteLLM(fleet.litellm_models(own))
+        litellm = LiteLLM(fleet.providers)
         stack.push_async_callback(litellm.close)
         dispatch = Dispatch(fleet, litellm, metrics)
         traffic = Traffic()
@@ -198,7 +194,6 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             aliases=aliases,
             dispatch=dispatch,
             litellm=litellm,
-            passes=Passes([settings.key, settings.previous_key]),
             traffic=traffic,
             library=library,
             chat=Chat(settings, library, base.counts, scorer),
@@ -291,8 +286,3 @@ def _placed(problem: Problem, settings: GatewaySettings) -> str:
         f"the alias {problem.alias!r} in the database, {problem.key}: {problem.message};"
         f" correct it with `askdocs aliases set {problem.alias} ...`"
     )
-
-
-def _reachable(host: str) -> str:
-    """The address on which a gateway that listens on `host` is reached from its own machine."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, host)  # noqa: S104

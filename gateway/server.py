@@ -35,7 +35,6 @@ from gateway.config import GatewaySettings
 from gateway.edge import Edge
 from gateway.errors import AskdocsError
 from gateway.process import prepare
-from gateway.upstream import loopback
 
 KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep a quiet connection
 # That a worker which is replaced leaves quiet connections open. The pools of httpx and the SDKs of
@@ -116,10 +115,8 @@ class _Server(uvicorn.Server):
         # the start, and later held every stream up for 0.44 s whenever a full collection came.
         gc.disable()
         prepare()
-        # Requests that this worker makes to itself must not reach another one.
-        inner = loopback.listen()
         try:
-            await super().startup([*(sockets or ()), inner])
+            await super().startup(sockets)
         finally:
             gc.enable()
         gc.collect()

@@ -17,7 +17,6 @@ from gateway.metrics import Request as Measured
 from gateway.rights import PUBLIC
 from gateway.routing.token_budget import TokenBudget
 from gateway.tracing import OFF, Span
-from gateway.upstream.loopback import Pass
 
 NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
 # The limits that an exact count of the prompt may still keep.
@@ -90,7 +89,6 @@ class RequestContext:
         "grant",
         "headers",
         "key",
-        "loopback",
         "measured",
         "plan",
         "reader",
@@ -120,8 +118,6 @@ class RequestContext:
         self.key = NOBODY
         self.reader = PUBLIC
         """What the request may know of the wiki."""
-        self.loopback: Pass | None = None
-        """The rights of an inner request: LiteLLM's, for one that is accounted for already."""
         self.alias = ""
         """The alias or model that the request names, once it is known to exist."""
         self.plan: Plan | None = None
@@ -134,13 +130,6 @@ class RequestContext:
     def identify(self, key: Key) -> None:
         self.key = key
         self.measured.team = key.team
-
-    def enter(self, given: Pass) -> None:
-        """It is the inner request of one that was given this pass."""
-        self.loopback = given
-        self.scope = given.scope(self.scope)
-        self.headers = RequestHeaders(self.scope)
-        self.identify(given.key)
 
     def asks(self, alias: str) -> None:
         """It names an alias or model that exists: only such a name may become a metric's label."""

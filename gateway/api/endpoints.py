@@ -10,16 +10,15 @@ class Endpoint(NamedTuple):
     path: str
     is_chat: bool = False
     """Is the model given the alias's instructions?"""
-    is_translated: bool = False
-    """Does LiteLLM translate it to chat, which it asks of this gateway?"""
 
 
 CHAT = Endpoint("/chat/completions", is_chat=True)
 COMPLETIONS = Endpoint("/completions")
 EMBEDDINGS = Endpoint("/embeddings")
 RERANK = Endpoint("/rerank")
-RESPONSES = Endpoint("/responses", is_chat=True, is_translated=True)
-MESSAGES = Endpoint("/messages", is_chat=True, is_translated=True)
+RESPONSES = Endpoint("/responses", is_chat=True)
+MESSAGES = Endpoint("/messages", is_chat=True)
+COUNT_TOKENS = Endpoint("/messages/count_tokens")
 MODELS = Endpoint("/models")
 MCP = Endpoint("/mcp")
 OTHER = Endpoint("other")  # in metrics and traces: a path that has no series of its own

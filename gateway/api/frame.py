@@ -16,7 +16,6 @@ from gateway.edge import WRITER, Edge
 from gateway.http import ApiError, read_body
 from gateway.keys import Key
 from gateway.parts import Parts
-from gateway.upstream import loopback
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -79,13 +78,8 @@ class Frame:
         try:
             if connection is not None:
                 connection.when_client_leaves(leave)
-            if given := headers.get(loopback.HEADER):
-                context.enter(parts.passes.check(given, self._endpoint.path))
-            else:
-                context.identify(await (self._identify or parts.keyring.identify)(headers))
-            context.reader = reader(
-                context.key, headers if context.loopback is None else context.headers
-            )
+            context.identify(await (self._identify or parts.keyring.identify)(headers))
+            context.reader = reader(context.key, headers)
             body = b""
             if self._reads_body and scope["method"] == "POST":
                 has_come = connection is not None and connection.has_whole_request
@@ -115,14 +109,12 @@ class Frame:
             parts.recorder.record(context)
 
     def _shown(self, error: ApiError, context: RequestContext) -> ApiError:
-        """The error in the shape that who asks can read: LiteLLM, Anthropic's or OpenAI's SDK."""
-        if context.loopback is not None:
-            return loopback.seal(error)
+        """The error in the shape that who asks can read: Anthropic's or OpenAI's SDK."""
         if self._endpoint is MESSAGES:
             kind = _ANTHROPIC.get(error.status, "api_error" if error.status >= 500 else "")
             shown = error.body["error"]
             shown["type"] = kind or "invalid_request_error"
-            error.body = {"type": "error", "error": shown}
+            error.body = {"type": "error", "error": shown, "request_id": context.request_id}
         return error
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from gateway import votes
 from gateway.api import schemas
+from gateway.api.endpoints import COUNT_TOKENS, MESSAGES
 from gateway.api.schemas import Schema
 from gateway.http import EVENTS, JSON
 
@@ -238,6 +239,15 @@ def description() -> dict[str, Any]:
         paths[f"/v1{endpoint}"] = {
             "post": _operation(what, answers, body=_body(endpoint), parameters=[*headers, _MODEL])
         }
+    count = _object({"input_tokens": _COUNT})
+    paths[f"/v1{COUNT_TOKENS.path}"] = {
+        "post": _operation(
+            "Count the tokens of a request to /v1/messages",
+            {JSON: {"schema": count}},
+            body=_body(MESSAGES.path),
+            parameters=[_MODEL],
+        )
+    }
     paths["/v1/models"] = {
         "get": _operation("The models that the key may use", {JSON: {"schema": _ref("Models")}})
     }

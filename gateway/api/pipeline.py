@@ -1,8 +1,8 @@
 """The way of a request to a model: parse, plan, reserve, ground, open, transform.
 
-Plain, grounded and translated requests pass the same stages in the same order; they differ in the
-transform that makes the client's answer of the model's. The result is recorded by whoever has
-called (`gateway.app`).
+All requests pass the same stages in the same order; they differ in the transform that makes the
+client's answer of the model's, and those in other words than Chat's in the translation around it.
+The result is recorded by whoever has called (`gateway.app`).
 """
 
 import asyncio
@@ -17,17 +17,21 @@ from starlette.types import Message
 
 from gateway import asked, fim
 from gateway.aliases import Route
-from gateway.api import schemas, translated
+from gateway.api import schemas
+from gateway.api.completion import Completion
 from gateway.api.context import RequestContext
-from gateway.api.endpoints import Endpoint
+from gateway.api.endpoints import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Endpoint
+from gateway.api.messages import Messages
 from gateway.api.plain import Plain
 from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
+from gateway.api.responses import Responses
 from gateway.api.transform import WHOLE, Transform
+from gateway.api.translation import Translation
 from gateway.dispatch import Call, Opened, unknown_model
 from gateway.edge import WRITER
 from gateway.fleet import Served
 from gateway.grounding.prompt import instructed
-from gateway.http import JSON, QUIET_SECONDS, ApiError, broken_off, event, parse_object
+from gateway.http import JSON, QUIET_SECONDS, ApiError, broken_off, event, parse_object, send_json
 from gateway.keys import Key
 from gateway.lane import LaneError, LaneReply
 from gateway.metrics import LEFT
@@ -43,6 +47,8 @@ STREAM_START = [
 ]
 JSON_START = [(b"content-type", JSON.encode())]
 
+TRANSLATIONS: dict[Endpoint, type[Translation]] = {RESPONSES: Responses, MESSAGES: Messages}
+
 Opening = Callable[[], Awaitable[Opened]]
 
 
@@ -54,45 +60,76 @@ class Pipeline:
 
     async def answer(self, endpoint: Endpoint, context: RequestContext, body: bytes) -> None:
         """Answer one request. Raises ApiError."""
-        parts = self._parts
-        headers = context.headers
         request = schemas.accept(endpoint.path, parse_object(body))
-        plan = context.plan = await self._plan(endpoint, context, request, headers, len(body))
+        translation = self._translation(endpoint, request, context.headers)
+        if translation is None:
+            await self._answer(endpoint, context, request, len(body), None)
+            return
+        try:
+            await self._answer(CHAT, context, translation.chat(), len(body), translation)
+        except ApiError as error:
+            raise translation.placed(error) from None
+
+    async def count(self, context: RequestContext, body: bytes) -> None:
+        """Count the tokens of a request to `/v1/messages`. Raises ApiError."""
+        translation = Messages(schemas.accept(MESSAGES.path, parse_object(body)))
+        try:
+            request = translation.chat()
+            plan = await self._plan(CHAT, context, request, context.headers, len(body))
+        except ApiError as error:
+            raise translation.placed(error) from None
+        count = partial(token_budget.count_nearly, plan.request, plan.first.engine)
+        await context.reserve(self._parts.recorder.limiter, TokenBudget(0, None), count)
+        await send_json(context.response, 200, {"input_tokens": await count()})
+
+    def _translation(
+        self, endpoint: Endpoint, request: dict[str, Any], headers: Headers
+    ) -> Translation | None:
+        """Of a request that is answered as a chat, and is none."""
+        if endpoint in TRANSLATIONS:
+            return TRANSLATIONS[endpoint](request)
+        if endpoint is not COMPLETIONS or not self._parts.has_wiki:
+            return None
+        route = self._parts.aliases.table.route(request["model"])
+        is_question = route.grounding and asked.wants_grounding(headers) is not False
+        return Completion(request) if is_question else None
+
+    async def _answer(
+        self,
+        endpoint: Endpoint,
+        context: RequestContext,
+        request: dict[str, Any],
+        size: int,
+        translation: Translation | None,
+    ) -> None:
+        parts, headers = self._parts, context.headers
+        plan = context.plan = await self._plan(endpoint, context, request, headers, size)
         with parts.traffic.request():
-            if context.loopback is None:
-                count = partial(token_budget.count_nearly, request, plan.first.engine)
-                await context.reserve(parts.recorder.limiter, plan.budget, count)
+            count = partial(token_budget.count_nearly, request, plan.first.engine)
+            await context.reserve(parts.recorder.limiter, plan.budget, count)
             keeps_text = parts.recorder.wants_text
-            if endpoint.is_translated:
-                transform: Transform = translated.Translated(plan, keeps_text)
-                opening: Opening = partial(
-                    translated.open, parts.litellm, parts.passes, plan, context
-                )
-                resume = None
+            transform: Transform
+            if plan.grounding.is_on and plan.grounding.is_agents:
+                plan, turn = await parts.chat.accompany(plan, context.span, keeps_text)
+                context.plan = plan
+                transform = turn or Plain(plan, keeps_text)
+                call = _call(plan, context)
+            elif plan.grounding.is_on and parts.chat.is_extractive(plan):
+                transform = await parts.chat.extract(plan, context.span, keeps_text)
+                call = _call(plan, context)  # which is not made
+            elif plan.grounding.is_on:
+                counter = plan.first if plan.first.engine else parts.fleet.base
+                answer = await parts.chat.ground(plan, counter, context.span, keeps_text)
+                transform, call = answer, answer.call(context.span)
             else:
-                if plan.grounding.is_on and plan.grounding.is_agents:
-                    plan, turn = await parts.chat.accompany(plan, context.span, keeps_text)
-                    context.plan = plan
-                    transform = turn or Plain(plan, keeps_text)
-                    call = _call(plan, context)
-                elif plan.grounding.is_on and parts.chat.is_extractive(plan):
-                    transform = await parts.chat.extract(plan, context.span, keeps_text)
-                    call = _call(plan, context)  # which is not made
-                elif plan.grounding.is_on:
-                    counter = plan.first if plan.first.engine else parts.fleet.base
-                    transform = await parts.chat.ground(plan, counter, context.span, keeps_text)
-                    call = transform.call(context.span)
-                else:
-                    transform = Plain(plan, keeps_text)
-                    call = _call(plan, context)
-                if plan.budget.answer is not None:  # a text is written
-                    told = plan.grounding.told(transform.reads)
-                    context.response.headers[asked.HEADER] = told
-                if context.loopback is not None:
-                    parts.passes.answers(context.loopback, context.response.headers)
-                opening = partial(parts.dispatch.open, call, plan.route)
-                resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
-            await _Answering(context, plan, transform, opening, resume).run()
+                transform = Plain(plan, keeps_text)
+                call = _call(plan, context)
+            if plan.budget.answer is not None:  # a text is written
+                told = plan.grounding.told(transform.reads)
+                context.response.headers[asked.HEADER] = told
+            opening = partial(parts.dispatch.open, call, plan.route)
+            resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
+            await _Answering(context, plan, transform, opening, resume, translation).run()
 
     async def _plan(
         self,
@@ -109,7 +146,7 @@ class Pipeline:
         """
         parts, key = self._parts, context.key
         name: str = request["model"]
-        if not key.allows(name) or (context.loopback and context.loopback.alias != name):
+        if not key.allows(name):
             raise not_allowed(key, name)
         route = parts.aliases.table.route(name, _user(request, headers))
         if wanted := headers.get("x-askdocs-model"):
@@ -130,7 +167,7 @@ class Pipeline:
                 raise abilities.no_media(name, place, kind)
         budget = self._budget(endpoint, route, request, size, first, grounding)
         keeps = grounding.is_agents or not grounding.is_on
-        if endpoint.is_chat and not endpoint.is_translated and keeps:
+        if endpoint.is_chat and keeps:
             request["messages"] = instructed(request["messages"], route.instructions)
         return Plan(
             endpoint=endpoint.path,
@@ -163,8 +200,6 @@ class Pipeline:
             return GroundingDecision(False, "endpoint")
         wants = asked.wants_grounding(headers)
         decision = GroundingDecision(False, is_asked_for=wants is True)
-        if endpoint.is_translated:  # the inner request decides
-            return decision
         if wants is False:
             return decision._replace(why="requested")
         if not route.grounding:
@@ -210,13 +245,15 @@ class _Answering:
         plan: Plan,
         transform: Transform,
         opening: Opening,
-        resume: Resume | None,
+        resume: Resume,
+        translation: Translation | None,
     ) -> None:
         self._context = context
         self._plan = plan
         self._transform = transform
         self._opening = opening
         self._resume = resume
+        self._translation = translation
         self._model = ""
         self._lane = ""
         self._fallback: Fallback | None = None
@@ -251,7 +288,8 @@ class _Answering:
     async def _stream(self) -> int:
         """Returns the status by how the stream ended."""
         transform = self._transform
-        body = _EventStream(self._context.response)
+        translate = self._translation.feed if self._translation else None
+        body = _EventStream(self._context.response, translate)
         if transform.keeps_alive:
             body.keep_alive()
         try:
@@ -300,7 +338,6 @@ class _Answering:
             if more is None:
                 return b""
             opened = more
-            assert self._resume is not None
             rest = self._resume.rest
 
     async def _pump(self, opened: Opened, body: "_EventStream") -> bytes:
@@ -326,6 +363,7 @@ class _Answering:
                 writer is not None
                 and isinstance(opened.response, LaneReply)
                 and not transform.keeps_alive
+                and self._translation is None
             ):
                 if out := feed(opened.first):
                     await body.send(out)
@@ -345,7 +383,7 @@ class _Answering:
         """The rest of an answer that broke off; None: it is over all the same, or nobody has it."""
         said = self._transform.said()
         opened = None
-        if said is not None and self._resume is not None and not self._transform.is_over:
+        if said is not None and not self._transform.is_over:
             opened = await self._resume.open(broken, said)
         goes_on = opened is not None or self._transform.is_over
         self._context.measured.broke_off(broken.name, "continued" if goes_on else "ended")
@@ -358,6 +396,8 @@ class _Answering:
             self._without_model()
         else:
             body = await self._read(await self._opening())
+        if self._translation is not None:
+            body = self._translation.whole(body)
         headers = [*JSON_START, (b"content-length", str(len(body)).encode())]
         response = self._context.response
         await response({"type": "http.response.start", "status": 200, "headers": headers})
@@ -408,8 +448,14 @@ class _Answering:
 class _EventStream:
     """A response of server-sent events. `close` it in any case."""
 
-    def __init__(self, send: Callable[[Message], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Message], Awaitable[None]],
+        translate: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """`translate` makes the client's events of the chat's."""
         self._send = send
+        self._translate = translate
         self._sent = 0.0
         self._sending: asyncio.Lock | None = None
         self._quiet: asyncio.Task[None] | None = None
@@ -428,6 +474,8 @@ class _EventStream:
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def send(self, data: bytes) -> None:
+        if self._translate is not None and not (data := self._translate(data)):
+            return
         part: Message = {"type": "http.response.body", "body": data, "more_body": True}
         if self._sending is None:
             if not self.is_started:
@@ -444,6 +492,8 @@ class _EventStream:
             await self.close()
         if not self.is_started:
             await self.start()
+        if self._translate is not None:
+            data = self._translate(data)
         await self._send({"type": "http.response.body", "body": data})
 
     async def close(self) -> None:

@@ -79,7 +79,7 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if "top_logprobs" in accepted and not accepted.get("logprobs"):
             raise _refused("top_logprobs", "top_logprobs needs logprobs: true beside it")
         if (choice := accepted.get("tool_choice")) not in (None, "none", "auto"):
-            _choose(choice, accepted.get("tools") or [])
+            choose(choice, accepted.get("tools") or [])
     if accepted.get("best_of", 1) > accepted.get("n", 1):
         raise _refused("best_of", "best_of: engines write no more answers than n, and choose none")
     if endpoint == "/completions" and accepted.get("n", 1) > 1 and not accepted.get("suffix"):
@@ -100,22 +100,7 @@ def for_litellm(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
     LiteLLM takes its own settings from bodies, too: models, addresses, credentials, timeouts.
     """
-    allowed = {name: value for name, value in body.items() if name in _FOR_LITELLM[endpoint]}
-    if endpoint in ("/responses", "/messages") and "tools" in allowed:
-        # Hosted tools run at OpenAI or Anthropic; of LiteLLM they would make calls elsewhere.
-        tools = [tool for tool in allowed["tools"] if tool.get("type") in _OWN_TOOLS]
-        allowed["tools"] = tools
-        choice = allowed.get("tool_choice")
-        chosen = choice.get("type") if type(choice) is dict else choice
-        if not tools or chosen not in _TOOL_CHOICES:
-            allowed.pop("tool_choice", None)
-        if not tools:
-            del allowed["tools"]
-    return allowed
-
-
-_OWN_TOOLS = (None, "function", "custom", "namespace")
-_TOOL_CHOICES = ("none", "auto", "required", "any", "tool", "function", "custom")
+    return {name: value for name, value in body.items() if name in _FOR_LITELLM[endpoint]}
 
 
 def _takes(schema: Schema) -> Callable[[Callable[[str, Any], None]], Rule]:
@@ -422,30 +407,35 @@ def _more(place: str, message: dict[str, Any]) -> None:
             _text(f"{where}.function.arguments", function.get("arguments", ""))
 
 
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
-
-
-def _tool_name(place: str, value: Any) -> None:
-    if type(value) is not str or not _TOOL_NAME.match(value):
-        raise _wrong(place, "1 to 64 letters, digits, _ and -", value)
-
-
 _CUSTOM = _with({"type": {"const": "custom"}, "custom": _with({"name": _NAME})})
 _some_tools = _objects(TOOLS)
 
 
-@_takes({"type": "array", "items": {"anyOf": [_function(), _CUSTOM]}, "maxItems": TOOLS})
-def _tools(place: str, value: Any) -> None:
-    _some_tools(place, value)
-    for number, tool in enumerate(value):
-        where = f"{place}[{number}]"
-        _tool_type(f"{where}.type", tool.get("type"))
-        kind = tool["type"]
-        inside = tool.get(kind)
-        _object(f"{where}.{kind}", inside)
-        _tool_name(f"{where}.{kind}.name", inside.get("name"))
-        if (parameters := inside.get("parameters")) is not None:
-            _object(f"{where}.{kind}.parameters", parameters)
+def _tools(longest: int) -> Rule:
+    """`longest`: characters of a name."""
+    letters = re.compile(rf"[a-zA-Z0-9_-]{{1,{longest}}}\Z")
+
+    @_takes({"type": "array", "items": {"anyOf": [_function(), _CUSTOM]}, "maxItems": TOOLS})
+    def rule(place: str, value: Any) -> None:
+        _some_tools(place, value)
+        for number, tool in enumerate(value):
+            where = f"{place}[{number}]"
+            _tool_type(f"{where}.type", tool.get("type"))
+            kind = tool["type"]
+            inside = tool.get(kind)
+            _object(f"{where}.{kind}", inside)
+            name = inside.get("name")
+            if type(name) is not str or not letters.match(name):
+                raise _wrong(f"{where}.{kind}.name", f"1 to {longest} letters, digits, _, -", name)
+            if (about := inside.get("description")) is not None:
+                _text(f"{where}.{kind}.description", about)
+            if (parameters := inside.get("parameters")) is not None:
+                _object(f"{where}.{kind}.parameters", parameters)
+
+    return rule
+
+
+translated_tools = _tools(128)  # Anthropic's names are longer than OpenAI's
 
 
 _OTHER = _with({"type": {"type": "string", "minLength": 1, "not": {"const": "function"}}})
@@ -465,7 +455,7 @@ def _tool_choice(place: str, value: Any) -> None:
             _name(f"{place}.function.name", value["function"].get("name"))
 
 
-def _choose(choice: Any, tools: list[dict[str, Any]]) -> None:
+def choose(choice: Any, tools: list[dict[str, Any]]) -> None:
     """What is chosen must be there; llama.cpp would let the model choose nothing instead."""
     if not tools:
         raise _refused("tool_choice", "tool_choice asks for a tool, and there are no tools")
@@ -555,6 +545,13 @@ def _replaced(by: str) -> Rule:
     return rule
 
 
+@_takes({"const": False})
+def _unstored(place: str, value: Any) -> None:
+    _boolean(place, value)
+    if value:
+        raise _refused(place, f"{place} must be false: responses are not kept here")
+
+
 def _both(rule: Rule) -> Field:
     return Field(rule, engine=True, litellm=True)
 
@@ -634,7 +631,7 @@ _CHAT: dict[str, Field] = {
     "max_completion_tokens": _both(_integer(1)),
     "logprobs": _both(_boolean),
     "top_logprobs": _both(_integer(0, 20)),
-    "tools": _both(_tools),
+    "tools": _both(_tools(64)),
     "tool_choice": _both(_tool_choice),
     "parallel_tool_calls": _both(_boolean),
     "functions": Field(_replaced("tools")),
@@ -690,20 +687,21 @@ _RERANK: dict[str, Field] = {
 }
 _RESPONSES: dict[str, Field] = {
     **_ACCOUNT,
-    "model": _litellm(_name),
-    "input": _litellm(_response_input),
-    "instructions": _litellm(_text),
-    "max_output_tokens": _litellm(_integer(1)),
-    "stream": _litellm(_boolean),
-    "temperature": _litellm(_number(0, 2)),
-    "top_p": _litellm(_number(0, 1)),
-    "user": _litellm(_text),
-    "tools": _litellm(_some_tools),
-    "tool_choice": _litellm(_text_or_object),
-    "parallel_tool_calls": _litellm(_boolean),
-    "reasoning": _litellm(_small_object),
-    "text": _litellm(_small_object),
+    "model": Field(_name),
+    "input": Field(_response_input),
+    "instructions": Field(_text),
+    "max_output_tokens": Field(_integer(1)),
+    "stream": Field(_boolean),
+    "temperature": Field(_number(0, 2)),
+    "top_p": Field(_number(0, 1)),
+    "user": Field(_text),
+    "tools": Field(_some_tools),
+    "tool_choice": Field(_text_or_object),
+    "parallel_tool_calls": Field(_boolean),
+    "reasoning": Field(_small_object),
+    "text": Field(_small_object),
     "background": Field(_false),
+    "store": Field(_unstored),
     "previous_response_id": Field(_stored),
     "conversation": Field(_stored),
     "client_metadata": Field(_small_object),  # Codex's
@@ -716,19 +714,19 @@ _RESPONSES: dict[str, Field] = {
     "truncation": Field(_text),
 }
 _MESSAGES: dict[str, Field] = {
-    "model": _litellm(_name),
-    "messages": _litellm(_messages),
-    "max_tokens": _litellm(_integer(1)),
-    "stream": _litellm(_boolean),
-    "system": _litellm(_blocks),
-    "temperature": _litellm(_number(0, 2)),
-    "top_p": _litellm(_number(0, 1)),
-    "top_k": _litellm(_integer(-1)),
-    "stop_sequences": _litellm(_texts(CODE_STOPS)),
-    "tools": _litellm(_some_tools),
-    "tool_choice": _litellm(_object),
-    "thinking": _litellm(_small_object),
-    "output_format": _litellm(_small_object),
+    "model": Field(_name),
+    "messages": Field(_messages),
+    "max_tokens": Field(_integer(1)),
+    "stream": Field(_boolean),
+    "system": Field(_blocks),
+    "temperature": Field(_number(0, 2)),
+    "top_p": Field(_number(0, 1)),
+    "top_k": Field(_integer(-1)),
+    "stop_sequences": Field(_texts(CODE_STOPS)),
+    "tools": Field(_some_tools),
+    "tool_choice": Field(_object),
+    "thinking": Field(_small_object),
+    "output_format": Field(_small_object),
     "output_config": Field(_small_object),
     "betas": Field(_texts(ENTRIES)),
     "cache_control": Field(_small_object),

@@ -4,6 +4,7 @@ Agents send `max_tokens: 32000` as a matter of course, and some clients send non
 budget is clamped, and a missing one is filled in, so that every request has an upper bound.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import httpx
@@ -85,7 +86,7 @@ async def fit(budget: TokenBudget, request: dict[str, Any], engine: Engine) -> T
     return budget._replace(prompt=counted, answer=min(budget.answer, context - counted))
 
 
-async def count(request: dict[str, Any], engine: Engine) -> int | None:
+async def count(request: Mapping[str, Any], engine: Engine) -> int | None:
     """Exact tokens of the prompt; None when the engine cannot tell or refuses the request."""
     try:
         return await engine.count_prompt(request)
@@ -93,7 +94,7 @@ async def count(request: dict[str, Any], engine: Engine) -> int | None:
         return None
 
 
-async def count_nearly(request: dict[str, Any], engine: Engine | None) -> int:
+async def count_nearly(request: Mapping[str, Any], engine: Engine | None) -> int:
     """Tokens of the prompt: exact where an engine can tell, else rather too many than too few."""
     counted = await count(request, engine) if engine else None
     if counted is not None:

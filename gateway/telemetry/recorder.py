@@ -49,15 +49,12 @@ class Recorder:
         used = result.tokens.prompt + result.tokens.completion
         if context.grant is not None:
             self.limiter.settle(context.grant, used)
-        # Of a translated request, the inner one knows how its answer fared.
         if plan is not None and plan.endpoint == "/chat/completions":
             self._count_outcome(context, plan, result)
         if result.pages:
             self.heat.stood_on(result.pages)
         if context.span.is_on:
             _trace(context, plan, result)
-        if context.loopback is not None:
-            return
         if result.model:
             self.usage.add(
                 context.key,

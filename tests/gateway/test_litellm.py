@@ -159,22 +159,6 @@ def test_litellm_looks_at_headers_that_change_its_ways() -> None:
     assert headers >= {"x-litellm-timeout", "x-litellm-num-retries", "x-litellm-tags"}
 
 
-def test_hosted_tools_stay_here() -> None:
-    tools: list[dict[str, Any]] = [
-        {"type": "function", "name": "look"},
-        {"name": "read", "input_schema": {}},
-        {"type": "mcp", "server_url": "litellm_proxy"},
-        {"type": "web_search"},
-        {"type": "file_search", "vector_store_ids": ["x"]},
-    ]
-    asked = {"model": "a", "input": "b", "tools": tools, "tool_choice": "required"}
-    assert schemas.for_litellm("/responses", asked)["tools"] == tools[:2]
-    assert schemas.for_litellm("/responses", {**asked, "tools": tools[2:]}) == {
-        "model": "a",
-        "input": "b",
-    }
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -29,11 +29,11 @@ SAID = {"type": "string", "minLength": 1}
 # Fields that depend on each other, on the model or on the wiki, as they go together; no answer is
 # long.
 TOGETHER = {
-    **dict.fromkeys(("top_logprobs", "tool_choice", "suffix"), NULL),
+    **dict.fromkeys(("top_logprobs", "tool_choice", "suffix", "best_of"), NULL),
     "dimensions": {"const": 384},
     **{
         name: {"type": "integer", "minimum": 1, "maximum": 2}
-        for name in ("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
+        for name in ("max_tokens", "max_completion_tokens", "max_output_tokens", "n")
     },
 }
 USER = {
@@ -41,9 +41,12 @@ USER = {
     "required": ["role", "content"],
     "properties": {"role": {"const": "user"}, "content": SAID},
 }
-# What LiteLLM translates only where it makes sense, and what a ranker reads.
+# What makes sense together, and what a ranker reads.
+SAYING = {"messages": {"type": "array", "minItems": 1, "items": USER}, "tools": NULL}
 SENSIBLE = {
-    "/v1/messages": {"messages": {"type": "array", "minItems": 1, "items": USER}, "tools": NULL},
+    "/v1/messages": SAYING,
+    "/v1/messages/count_tokens": SAYING,
+    "/v1/completions": {"prompt": SAID, "echo": NULL, "logprobs": NULL},
     "/v1/responses": {"input": SAID, "tools": NULL},
     "/v1/rerank": {"query": {"const": "coffee"}},
 }
@@ -84,7 +87,7 @@ def narrowed(description: dict[str, Any]) -> dict[str, Any]:
             fields |= {name: schema for name, schema in own.items() if name in fields}
             fields |= {name: schema for name, schema in TOGETHER.items() if name in fields}
             fields |= SENSIBLE.get(path, {})
-            if path == "/v1/messages":
+            if path.startswith("/v1/messages"):
                 body["content"]["application/json"]["schema"]["required"] += ["max_tokens"]
     return narrow
 

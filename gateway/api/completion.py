@@ -1,0 +1,70 @@
+"""A question in `/v1/completions` to an alias that answers from the wiki.
+
+Clients that know no chat send the question as a prompt: LlamaIndex does unless it is told better.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.api import schemas
+from gateway.api.translation import Translation, refused
+from gateway.http import DONE, dump, event
+from gateway.stream import new_id
+
+# What only the text of a completion has.
+_RAW = ("suffix", "echo", "logprobs")
+
+
+class Completion(Translation):
+    """The prompt is the question."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        super().__init__(request)
+        self._id = new_id("cmpl-")
+
+    def _chat(self) -> dict[str, Any]:
+        instead = "or send x-askdocs-grounding: off for the model alone"
+        for name in _RAW:
+            if self.request.get(name):
+                model = self.request["model"]
+                raise refused(
+                    name, f"is not for {model}, which answers questions; leave it out, {instead}"
+                )
+        prompt = self.request["prompt"]
+        if not isinstance(prompt, str):
+            raise refused("prompt", f"must be one question as a string here, {instead}")
+        self.places["messages[0]"] = "prompt"
+        chat = schemas.ENDPOINTS["/chat/completions"]
+        shared = {name: value for name, value in self.request.items() if name in chat}
+        shared.pop("logprobs", None)
+        if not shared.get("max_tokens", 1):
+            raise refused("max_tokens", f"must be above 0 here, {instead}")
+        return shared | {"messages": [{"role": "user", "content": prompt}]}
+
+    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+        asked = (self.request.get("stream_options") or {}).get("include_usage")
+        if not chunk["choices"] and not (asked or chunk.get("askdocs")):
+            return b""
+        choices = [self._choice(one, one["delta"]) for one in chunk["choices"]]
+        return event({**chunk, **self._head(), "choices": choices})
+
+    def _end(self) -> bytes:
+        return DONE
+
+    def _failed(self, error: dict[str, Any]) -> bytes:
+        return b"data: %b\n\n" % dump({"error": error})
+
+    def _whole(self, chat: dict[str, Any]) -> dict[str, Any]:
+        choices = [self._choice(one, one["message"]) for one in chat["choices"]]
+        return {**chat, **self._head(), "choices": choices}
+
+    def _head(self) -> dict[str, Any]:
+        return {"id": self._id, "object": "text_completion"}
+
+    def _choice(self, choice: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "index": choice["index"],
+            "text": said.get("content") or said.get("refusal") or "",
+            "logprobs": None,
+            "finish_reason": choice.get("finish_reason"),
+        }

@@ -1,0 +1,504 @@
+"""`/v1/responses` as a chat.
+
+https://platform.openai.com/docs/api-reference/responses and its page about streaming. Nothing is
+kept: each request has its whole conversation. What the model thought before is not sent again.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from gateway.api.plan import tokens
+from gateway.api.translation import Part, Translation, event, field, kept, refused, text
+from gateway.http import dump
+from gateway.stream import new_id
+
+Item = dict[str, Any]
+
+_TEXTS = ("input_text", "output_text", "text")
+_CALLS = ("function_call", "custom_tool_call")
+_OUTPUTS = ("function_call_output", "custom_tool_call_output")
+# OpenAI's grammars for custom tools hold for OpenAI's models: others read them.
+_INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+_NOT_KEPT = "is not kept here; send what it has"
+
+
+class Responses(Translation):
+    """One response. `_output` grows while the chat streams."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        super().__init__(request)
+        self._id = new_id("resp_")
+        self._created = int(time.time())
+        self._number = -1  # of the last event
+        self._output: list[Item] = []
+        self._open: Item | None = None
+        self._calls: dict[int, Item] = {}  # by the chat's index
+        self._reason = ""
+        self._usage: Any = None
+        self._askdocs: Any = None
+        self._has_begun = False
+        self._offered = 0
+        self._custom: set[str] = set()  # tools that take text
+        self._spaces: dict[str, tuple[str, str]] = {}  # namespace and name, by the chat's name
+
+    # The request
+
+    def _chat(self) -> dict[str, Any]:
+        asked = self.request
+        if instructions := asked.get("instructions"):
+            self.add("instructions", {"role": "system", "content": instructions})
+        tools = list(self._tools("tools", asked.get("tools") or []))
+        if isinstance(asked["input"], str):
+            self.add("input", {"role": "user", "content": asked["input"]})
+        else:
+            if not asked["input"]:
+                raise refused("input", "must not be empty")
+            for number, item in enumerate(asked["input"]):
+                self._item(f"input[{number}]", item)
+        same = ("model", "stream", "temperature", "top_p", "user", "safety_identifier", "metadata")
+        body = {"messages": self.messages, **kept(asked, *same)}
+        if "max_output_tokens" in asked:
+            body["max_completion_tokens"] = asked["max_output_tokens"]
+        wanted = asked.get("text") or {}
+        if isinstance(form := wanted.get("format"), dict):
+            body["response_format"] = _format(form)
+        if isinstance(wanted.get("verbosity"), str):
+            body["verbosity"] = wanted["verbosity"]
+        effort = (asked.get("reasoning") or {}).get("effort")
+        if isinstance(effort, str):
+            body["reasoning_effort"] = effort
+        if tools:
+            choice, tools = self._choice(asked.get("tool_choice"), tools)
+            body |= {"tools": tools, **kept(asked, "parallel_tool_calls")}
+            if choice is not None:
+                body["tool_choice"] = choice
+        return body
+
+    def _item(self, place: str, item: Item) -> None:
+        kind = item.get("type") or ("message" if "role" in item else None)
+        if kind == "message":
+            role = field(place, item, "role")
+            content = item.get("content")
+            if isinstance(content, str):
+                self.add(place, {"role": role, "content": content})
+            else:
+                self.add_parts(role, place, _parts(f"{place}.content", content))
+        elif kind in _CALLS:
+            name = field(place, item, "name")
+            if kind == "function_call":
+                arguments = field(place, item, "arguments")
+            else:
+                arguments = dump({"input": field(place, item, "input")}).decode()
+            name = self._named(item.get("namespace"), name)
+            self.call(place, field(place, item, "call_id"), name, arguments)
+        elif kind in _OUTPUTS:
+            output = item.get("output")
+            told: Any = output
+            if not isinstance(output, str):
+                found = _parts(f"{place}.output", output)
+                told = [part.content for part in found]
+                if all(part.get("type") == "text" for part in told):
+                    told = "\n".join(part["text"] for part in told)
+            call = field(place, item, "call_id")
+            self.add(place, {"role": "tool", "tool_call_id": call, "content": told})
+        elif kind == "item_reference":
+            raise refused(place, _NOT_KEPT)
+        elif kind != "reasoning":
+            raise refused(f"{place}.type", f"({kind!r}) is not served here")
+
+    def _tools(self, place: str, tools: Any, space: str = "") -> Iterable[Item]:
+        """Without OpenAI's hosted ones, which run nowhere here."""
+        if not isinstance(tools, list):
+            raise refused(place, "must be a list of tools")
+        for number, tool in enumerate(tools):
+            where = f"{place}[{number}]"
+            if not isinstance(tool, dict):
+                raise refused(where, "must be an object")
+            kind = tool.get("type")
+            if kind == "namespace" and not space:
+                name = field(where, tool, "name")
+                yield from self._tools(f"{where}.tools", tool.get("tools"), name)
+            elif kind in ("function", "custom"):
+                name = field(where, tool, "name")
+                self.places[f"tools[{self._offered}]"] = where
+                self._offered += 1
+                if space:
+                    self._spaces[f"{space}__{name}"] = (space, name)
+                    name = f"{space}__{name}"
+                yield {"type": "function", "function": {"name": name, **self._function(tool, name)}}
+
+    def _function(self, tool: Item, name: str) -> Item:
+        if tool["type"] == "function":
+            return {n: tool[n] for n in ("description", "parameters", "strict") if tool.get(n)}
+        self._custom.add(name)
+        about = [str(tool.get("description") or "")]
+        form = tool.get("format")
+        if isinstance(form, dict) and form.get("definition"):
+            about.append(f"The input has this grammar:\n{form['definition']}")
+        return {"description": "\n\n".join(filter(None, about)), "parameters": _INPUT}
+
+    def _choice(self, choice: Any, tools: list[Item]) -> tuple[Any, list[Item]]:
+        if not isinstance(choice, dict):
+            return choice, tools
+        kind = choice.get("type")
+        if kind in ("function", "custom"):
+            name = self._named(choice.get("namespace"), field("tool_choice", choice, "name"))
+            return {"type": "function", "function": {"name": name}}, tools
+        if kind == "allowed_tools":
+            names = {one.get("name") for one in choice.get("tools") or () if isinstance(one, dict)}
+            allowed = [tool for tool in tools if tool["function"]["name"] in names]
+            return choice.get("mode", "auto"), allowed or tools
+        return None, tools
+
+    def _named(self, space: Any, name: str) -> str:
+        return f"{space}__{name}" if isinstance(space, str) and space else name
+
+    # The answer
+
+    def _whole(self, chat: dict[str, Any]) -> dict[str, Any]:
+        choice = chat["choices"][0]
+        message = choice["message"]
+        self._reason = choice.get("finish_reason") or ""
+        self._usage, self._askdocs = chat.get("usage"), chat.get("askdocs")
+        if thought := message.get("reasoning_content") or message.get("reasoning"):
+            self._output.append(_thought(thought))
+        content = []
+        if said := message.get("content"):
+            content.append(_text(said, _cited(message.get("annotations"))))
+        if refusal := message.get("refusal"):
+            content.append({"type": "refusal", "refusal": refusal})
+        calls = message.get("tool_calls") or ()
+        if content or not calls:
+            self._output.append(self._message(content or [_text("")], self._done()))
+        for call in calls:
+            item = self._called(call)
+            self._output.append(self._final(item))
+        return self._response(self._done())
+
+    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+        out = b"" if self._has_begun else self._begin()
+        self._usage = chunk.get("usage") or self._usage
+        self._askdocs = chunk.get("askdocs") or self._askdocs
+        for choice in chunk["choices"]:
+            delta = choice.get("delta") or {}
+            self._reason = choice.get("finish_reason") or self._reason
+            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+                out += self._think(thought)
+            if said := delta.get("content"):
+                out += self._say("output_text", "text", said)
+            if said := delta.get("refusal"):
+                out += self._say("refusal", "refusal", said)
+            for citation in _cited(delta.get("annotations")):
+                out += self._cite(citation)
+            for call in delta.get("tool_calls") or ():
+                out += self._go_on(call)
+        return out
+
+    def _end(self) -> bytes:
+        out = b"" if self._has_begun else self._begin()
+        if not self._output:
+            out += self._say("output_text", "text", "")
+        out += self._close()
+        status = self._done()
+        return out + self._event(f"response.{status}", response=self._response(status))
+
+    def _failed(self, error: dict[str, Any]) -> bytes:
+        code = error.get("code") or "server_error"
+        return self._event("error", code=code, message=error["message"], param=error.get("param"))
+
+    def _begin(self) -> bytes:
+        self._has_begun = True
+        response = self._response("in_progress")
+        return self._event("response.created", response=response) + self._event(
+            "response.in_progress", response=response
+        )
+
+    def _say(self, kind: str, name: str, said: str) -> bytes:
+        """More of the text, or of the refusal."""
+        out = b""
+        if self._open is None or self._open["type"] != "message":
+            out = self._add(self._message([], "in_progress"))
+        assert self._open is not None
+        content = self._open["content"]
+        if not content or content[-1]["type"] != kind:
+            out += self._end_part()
+            content.append(_text("") if kind == "output_text" else {"type": kind, "refusal": ""})
+            out += self._event("response.content_part.added", **self._where(), part=content[-1])
+        content[-1][name] += said
+        logprobs: Item = {"logprobs": []} if kind == "output_text" else {}
+        if not said:
+            return out
+        return out + self._event(f"response.{kind}.delta", **self._where(), delta=said, **logprobs)
+
+    def _cite(self, citation: Item) -> bytes:
+        out = b""
+        if self._open is None or self._open["type"] != "message" or not self._open["content"]:
+            out = self._say("output_text", "text", "")
+        assert self._open is not None
+        part = self._open["content"][-1]
+        if part["type"] != "output_text":
+            return out
+        part["annotations"].append(citation)
+        index = len(part["annotations"]) - 1
+        return out + self._event(
+            "response.output_text.annotation.added",
+            **self._where(),
+            annotation_index=index,
+            annotation=citation,
+        )
+
+    def _think(self, thought: str) -> bytes:
+        out = b""
+        if self._open is None or self._open["type"] != "reasoning":
+            out = self._add(_thought(""))
+        assert self._open is not None
+        self._open["content"][0]["text"] += thought
+        return out + self._event("response.reasoning_text.delta", **self._where(), delta=thought)
+
+    def _go_on(self, call: Item) -> bytes:
+        """More of a tool call."""
+        out = b""
+        number = call.get("index", 0)
+        if number not in self._calls:
+            out = self._add(self._called(call) | {"arguments": ""})
+            assert self._open is not None
+            self._calls[number] = self._open
+        item = self._calls[number]
+        more = (call.get("function") or {}).get("arguments") or ""
+        item["arguments"] += more
+        if more and item["type"] == "function_call":
+            kind = "response.function_call_arguments.delta"
+            out += self._event(kind, **self._place(item), delta=more)
+        return out
+
+    def _add(self, item: Item) -> bytes:
+        out = self._close()
+        self._output.append(item)
+        self._open = item
+        added = self._shown(item)
+        return out + self._event(
+            "response.output_item.added", output_index=len(self._output) - 1, item=added
+        )
+
+    def _close(self) -> bytes:
+        """The events that end the item that is open."""
+        item, out = self._open, b""
+        if item is None:
+            return out
+        if item["type"] == "message":
+            out = self._end_part()
+        elif item["type"] == "reasoning":
+            said = item["content"][0]["text"]
+            out = self._event("response.reasoning_text.done", **self._where(), text=said)
+        if item["type"] == "message":
+            item["status"] = self._done()
+        index = self._output.index(item)
+        final = self._final(item)
+        self._output[index] = final
+        if final["type"] == "function_call":
+            out += self._event(
+                "response.function_call_arguments.done",
+                **self._place(final, index),
+                name=final["name"],
+                arguments=final["arguments"],
+            )
+        elif final["type"] == "custom_tool_call":
+            place = self._place(final, index)
+            out += self._event(
+                "response.custom_tool_call_input.delta", **place, delta=final["input"]
+            )
+            out += self._event(
+                "response.custom_tool_call_input.done", **place, input=final["input"]
+            )
+        self._open = None
+        return out + self._event("response.output_item.done", output_index=index, item=final)
+
+    def _end_part(self) -> bytes:
+        assert self._open is not None
+        if not self._open["content"]:
+            return b""
+        part = self._open["content"][-1]
+        if part["type"] == "output_text":
+            done = {"text": part["text"], "logprobs": []}
+        else:
+            done = {"refusal": part["refusal"]}
+        return self._event(f"response.{part['type']}.done", **self._where(), **done) + self._event(
+            "response.content_part.done", **self._where(), part=part
+        )
+
+    def _where(self) -> Item:
+        """The part that is open."""
+        assert self._open is not None
+        return {
+            **self._place(self._open),
+            "content_index": max(0, len(self._open["content"]) - 1),
+        }
+
+    def _place(self, item: Item, index: int | None = None) -> Item:
+        index = self._output.index(item) if index is None else index
+        return {"item_id": item["id"], "output_index": index}
+
+    def _event(self, kind: str, **said: Any) -> bytes:
+        self._number += 1
+        return event(kind, {**said, "sequence_number": self._number})
+
+    def _done(self) -> str:
+        return "incomplete" if self._reason in _CUT else "completed"
+
+    def _message(self, content: list[Item], status: str) -> Item:
+        return {
+            "type": "message",
+            "id": new_id("msg_"),
+            "status": status,
+            "role": "assistant",
+            "content": content,
+        }
+
+    def _called(self, call: Item) -> Item:
+        """A call as an item; `_final` makes a custom tool's of it, when all of it is known."""
+        function = call.get("function") or {}
+        name = str(function.get("name") or "")
+        space, own = self._spaces.get(name, ("", name))
+        return {
+            "type": "custom_tool_call" if name in self._custom else "function_call",
+            "id": new_id("ctc_" if name in self._custom else "fc_"),
+            "call_id": call.get("id") or new_id("call_"),
+            "name": own,
+            "arguments": function.get("arguments") or "",
+            "status": "in_progress",
+            **({"namespace": space} if space else {}),
+        }
+
+    def _shown(self, item: Item) -> Item:
+        if item["type"] != "custom_tool_call":
+            return item
+        return {name: value for name, value in item.items() if name != "arguments"} | {"input": ""}
+
+    def _final(self, item: Item) -> Item:
+        if item["type"] not in _CALLS:
+            return item
+        item = {**item, "status": "completed"}
+        if item["type"] == "custom_tool_call":
+            item["input"] = _input(item.pop("arguments"))
+        return item
+
+    def _response(self, status: str) -> dict[str, Any]:
+        asked = self.request
+        cut = {"reason": _CUT[self._reason]} if status == "incomplete" else None
+        response: dict[str, Any] = {
+            "id": self._id,
+            "object": "response",
+            "created_at": self._created,
+            "status": status,
+            "background": False,
+            "error": None,
+            "incomplete_details": cut,
+            "instructions": asked.get("instructions"),
+            "max_output_tokens": asked.get("max_output_tokens"),
+            "max_tool_calls": asked.get("max_tool_calls"),
+            "model": asked["model"],
+            "output": list(self._output),
+            "parallel_tool_calls": asked.get("parallel_tool_calls", True),
+            "previous_response_id": None,
+            "reasoning": {"effort": None, "summary": None, **(asked.get("reasoning") or {})},
+            "service_tier": "default",
+            "store": False,
+            "temperature": asked.get("temperature", 1.0),
+            "text": {"format": {"type": "text"}, **(asked.get("text") or {})},
+            "tool_choice": asked.get("tool_choice", "auto"),
+            "tools": asked.get("tools") or [],
+            "top_logprobs": asked.get("top_logprobs", 0),
+            "top_p": asked.get("top_p", 1.0),
+            "truncation": asked.get("truncation", "disabled"),
+            "usage": None,
+            "metadata": asked.get("metadata") or {},
+            **kept(asked, "user", "safety_identifier", "prompt_cache_key"),
+        }
+        if status != "in_progress":
+            response["usage"] = _usage(self._usage)
+            if self._askdocs:
+                response["askdocs"] = self._askdocs
+        return response
+
+
+_CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def _parts(place: str, content: Any) -> list[Part]:
+    if not isinstance(content, list) or not content:
+        raise refused(place, "must be text or a list of parts")
+    return [_part(f"{place}[{number}]", part) for number, part in enumerate(content)]
+
+
+def _part(place: str, part: Any) -> Part:
+    if not isinstance(part, dict):
+        raise refused(place, "must be an object with type, such as input_text")
+    kind = part.get("type")
+    if kind in _TEXTS:
+        return Part(place, {"type": "text", "text": field(place, part, "text")})
+    if kind == "refusal":
+        return Part(place, {"type": "text", "text": field(place, part, "refusal")})
+    if part.get("file_id") or part.get("file_url"):
+        raise refused(place, "names a file; send its content, as files are not fetched or kept")
+    if kind == "input_image":
+        image = {"url": field(place, part, "image_url"), **kept(part, "detail")}
+        return Part(place, {"type": "image_url", "image_url": image})
+    if kind == "input_audio":
+        return Part(place, {"type": "input_audio", "input_audio": part.get("input_audio")})
+    if kind == "input_file":
+        return Part(place, {"type": "file", "file": kept(part, "file_data", "filename")})
+    known = "input_text, output_text, refusal, input_image, input_audio, input_file"
+    raise refused(f"{place}.type", f"({kind!r}) must be one of {known}")
+
+
+def _format(form: Item) -> Item:
+    if form.get("type") != "json_schema":
+        return {"type": text("text.format.type", form.get("type"))}
+    schema = {
+        name: form[name] for name in ("name", "schema", "strict", "description") if name in form
+    }
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _text(said: str, annotations: list[Item] | None = None) -> Item:
+    return {"type": "output_text", "text": said, "annotations": annotations or [], "logprobs": []}
+
+
+def _thought(said: str) -> Item:
+    content = [{"type": "reasoning_text", "text": said}]
+    return {"type": "reasoning", "id": new_id("rs_"), "summary": [], "content": content}
+
+
+def _cited(annotations: Any) -> list[Item]:
+    """Chat's citations, which have their facts one level deeper."""
+    found = annotations if isinstance(annotations, list) else ()
+    return [
+        {"type": one["type"], **one["url_citation"]}
+        for one in found
+        if isinstance(one, dict) and isinstance(one.get("url_citation"), dict)
+    ]
+
+
+def _input(arguments: str) -> str:
+    """What a custom tool is given: the field of `_INPUT`, or what the model wrote instead."""
+    try:
+        said = orjson.loads(arguments)["input"]
+    except (ValueError, KeyError, TypeError):
+        return arguments
+    return said if isinstance(said, str) else arguments
+
+
+def _usage(usage: Any) -> dict[str, Any]:
+    prompt, completion, cached = tokens(usage) or (0, 0, 0)
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    thought = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+        "output_tokens": completion,
+        "output_tokens_details": {"reasoning_tokens": thought or 0},
+        "total_tokens": prompt + completion,
+    }

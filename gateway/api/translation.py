@@ -1,0 +1,170 @@
+"""Requests in other words than Chat's, and their answers: what all translations have in common.
+
+Responses, Messages, and a question in `/v1/completions` become a chat request, which passes the
+pipeline as every other; what the pipeline sends becomes the endpoint's own events again. So keys,
+limits, grounding, fallback and usage are the same everywhere.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.api import schemas
+from gateway.api.sse import EventReader
+from gateway.http import ApiError, broken_off, dump
+
+log = logging.getLogger("askdocs.gateway")
+
+LONGEST = 2**25  # bytes of an event: the last one of Responses has all of request and answer
+
+
+class Translation:
+    """One request, and its answer. Create it with the request that the endpoint accepted."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        """Raises ApiError 400 for what Chat has no word for."""
+        self.request = request
+        self.messages: list[dict[str, Any]] = []
+        self.places: dict[str, str] = {}
+        """Where a message or part of the chat stands in the request."""
+        self._events = EventReader(LONGEST)
+        self._is_over = False
+        self._is_chat = False  # then errors are about the chat
+
+    def chat(self) -> dict[str, Any]:
+        """The chat request, validated as a client's own would be. Raises ApiError 400."""
+        body = self._chat()
+        self._is_chat = True
+        own = {name: body.pop(name) for name in ("tools", "tool_choice", "stop") if name in body}
+        schemas.translated_tools("tools", own.get("tools") or [])
+        accepted = schemas.accept("/chat/completions", body)
+        if own.get("tool_choice") not in (None, "none", "auto"):
+            schemas.choose(own["tool_choice"], own.get("tools") or [])
+        if accepted.get("stream"):
+            accepted["stream_options"] = {"include_usage": True}
+        return accepted | own
+
+    def feed(self, data: bytes) -> bytes:
+        """The endpoint's events of the chat's. Comments, which keep a stream alive, stay."""
+        if data.startswith(b":") and data.endswith(b"\n\n"):
+            return data
+        out = b""
+        try:
+            for event in self._events.feed(data):
+                if not self._is_over:
+                    out += self._event_of(event)
+        except Exception:  # an engine's chunk in a shape of its own
+            log.exception("a chunk could not be translated")
+            self._is_over = True
+            out += self._failed(broken_off().body["error"])
+        return out
+
+    def _event_of(self, data: bytes) -> bytes:
+        if data == b"[DONE]":
+            self._is_over = True
+            return self._end()
+        chunk = orjson.loads(data)
+        if "error" not in chunk:
+            return self._chunk(chunk)
+        self._is_over = True
+        return self._failed(chunk["error"])
+
+    def whole(self, body: bytes) -> bytes:
+        """The endpoint's answer of the chat's. Raises ApiError: the engine's is no chat."""
+        try:
+            return dump(self._whole(orjson.loads(body)))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            log.exception("an answer could not be translated")
+            raise broken_off() from None
+
+    def placed(self, error: ApiError) -> ApiError:
+        """The error with the places of the client's own request."""
+
+        def own(found: re.Match[str]) -> str:
+            message, part = found[1], found[2] or ""
+            if message.startswith("tools"):
+                return self.places.get(message, message)
+            return self.places.get(message + part) or self.places.get(message, message) + part
+
+        said = error.body["error"]
+        if not self._is_chat:
+            return error
+        for name in ("message", "param"):
+            if isinstance(said[name], str):
+                said[name] = _PLACE.sub(own, said[name])
+        return error
+
+    def add(self, place: str, message: dict[str, Any]) -> None:
+        """Append a message of the chat, which stands at `place` in the request."""
+        self.places[f"messages[{len(self.messages)}]"] = place
+        self.messages.append(message)
+
+    def add_parts(self, role: str, place: str, parts: list["Part"]) -> None:
+        """Append a message of parts: text alone where it is one."""
+        for index, part in enumerate(parts):
+            self.places[f"messages[{len(self.messages)}].content[{index}]"] = part.place
+        content = [part.content for part in parts]
+        only = content[0] if len(content) == 1 else {}
+        self.add(place, {"role": role, "content": only.get("text", content)})
+
+    def call(self, place: str, id: str, name: str, arguments: str) -> None:
+        """Append a tool call of the assistant's; calls of one turn stand in one message."""
+        if not self.messages or self.messages[-1]["role"] != "assistant":
+            self.add(place, {"role": "assistant", "content": None})
+        function = {"name": name, "arguments": arguments}
+        call = {"id": id, "type": "function", "function": function}
+        self.messages[-1].setdefault("tool_calls", []).append(call)
+
+    def _chat(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+        raise NotImplementedError
+
+    def _end(self) -> bytes:
+        raise NotImplementedError
+
+    def _failed(self, error: dict[str, Any]) -> bytes:
+        raise NotImplementedError
+
+    def _whole(self, chat: dict[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class Part(NamedTuple):
+    """A part of a content in Chat's words, and where it stands in the request."""
+
+    place: str
+    content: dict[str, Any]
+
+
+_PLACE = re.compile(r"(messages\[\d+\]|tools\[\d+\])(\.content\[\d+\]|\.function)?")
+
+
+def kept(request: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The fields that Chat has under the same name."""
+    return {name: request[name] for name in names if name in request}
+
+
+def text(place: str, value: Any) -> str:
+    """Raises ApiError 400 for what is no text."""
+    if not isinstance(value, str):
+        raise refused(place, "must be a string")
+    return value
+
+
+def field(place: str, item: Mapping[str, Any], name: str) -> str:
+    """A text in an item. Raises ApiError 400."""
+    return text(f"{place}.{name}", item.get(name))
+
+
+def refused(place: str, why: str, code: str | None = None) -> ApiError:
+    return ApiError(400, f"{place} {why}", param=place, code=code)
+
+
+def event(kind: str, said: Mapping[str, Any]) -> bytes:
+    """A server-sent event with its name, as Responses and Messages have them."""
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), dump({"type": kind, **said}))
