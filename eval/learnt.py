@@ -31,7 +31,7 @@ from eval.score import is_refusal, token_f1
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
 
-_PAGE = re.compile(r'<page title="[^"]*">\n(.*?)\n</page>', re.DOTALL)
+_PAGE = re.compile(r'<page title="[^"]*">\n((?:(?!<page title=).)*?)\n</page>', re.DOTALL)
 ASIDE = "Question: "
 
 

@@ -51,7 +51,7 @@ def containment(answer: str, gold: str) -> bool:
 NEAR = 0.5
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Numbers in them are none of the answer: steps of a list, addresses, targets of links.
-_ASIDE = re.compile(r"^\s*\d+[.)]\s|https?://\S+|\]\([^)\s]*\)", re.MULTILINE)
+_ASIDE = re.compile(r"^[^\S\n]*+\d+[.)]\s|https?://\S+|\]\((?:(?!\]\()[^)\s])*+\)", re.MULTILINE)
 
 
 def is_right(answer: str, gold: str) -> bool:

@@ -76,7 +76,7 @@ async def read_body(
     """
     # Before the first `receive`, which tells a client that expects it to go on.
     if int(headers.get("content-length", 0)) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise ApiError(
@@ -108,13 +108,13 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
             raise ConnectionError("the client left")
         size += len(message.get("body", b""))
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
 
 
-def _too_large(limit: int) -> ApiError:
+def too_large(limit: int) -> ApiError:
     return ApiError(413, f"the body is larger than {limit} bytes", code="body_too_large")
 
 

@@ -39,9 +39,9 @@ GPUS = 20
 LEAST, MOST = 120, 280  # tokens of an answer: 200 on average
 CONTEXT = 32_768
 
-_PAGE = re.compile(r"<page title=[^>]*>\n(.*?)\n</page>", re.DOTALL)
+_PAGE = re.compile(r"<page title=[^<>]*+>\n((?:(?!<page title=).)*?)\n</page>", re.DOTALL)
 _NUMBER = re.compile(r"\((\d+)\)\W*$")
-_TOKEN = re.compile(r"\s*\S+")
+_TOKEN = re.compile(r"(?<!\s)\s*+\S+")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 
 WORDS = ("how", "what", "which", "why", "where", "when", "who")
 
-_ASKED = re.compile(r"[^.!?？؟\n]*[?？؟]")
+_ASKED = re.compile(r"(?<![^.!?？؟\n])[^.!?？؟\n]*+[?？؟]")
 _WORD = re.compile(rf"\b({'|'.join(WORDS)})\b")
 _VERB = re.compile(
     r"\s*(?:am|are|can|could|did|do|does|has|have|is|may|might|must|shall|should|was|were|will|would)"

@@ -14,7 +14,7 @@ from gateway.search.passages import plain
 from gateway.wiki.page import Page
 
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
-_SENTENCE = re.compile(r"[.!?][\"')\]*_`]*\s+|[。！？]|\n(?=\s*(?:[-*+|]|\d+[.)]) )")
+_SENTENCE = re.compile(r"[.!?][\"')\]*_`]*\s+|[。！？]|\n(?=[^\S\n]*+(?:[-*+|]|\d+[.)]) )")
 SECTION, PARAGRAPH, SENTENCE, WORD = 3, 2, 1, 0
 # A sequence begins and ends with a token of its own.
 _SPECIAL = 2

@@ -257,10 +257,10 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>(?:(?!<metadata>).)*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'^<svg [^>]*viewBox="([^"]*)"[^>]*>', _opened(name), svg)
-    svg = re.sub(r" font-family: [^;\"]*;", "", svg)
+    svg = re.sub(r" font-family: (?:(?! font-family: )[^;\"])*+;", "", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return svg

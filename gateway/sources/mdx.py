@@ -31,14 +31,15 @@ _TEXT_AGAIN = re.compile(r"#{1,6}\s|<|import\b|export\b")
 _PARTIAL = re.compile(r"""import\s+(\w+)(?:\s*,\s*\{[^{}]*\})?\s+from\s+["']([^"'\n]+\.mdx?)["']""")
 _USE = re.compile(r"\s*<([A-Z]\w*)(?:\s[^<>]*)?(?:/>|>\s*</\1>)\s*$")
 # The properties of a tag; braces hold code, with braces of its own.
-_PROPERTIES = r"(?:\s(?:[^<>{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)?"
-_TAGS_ONLY = re.compile(rf"\s*(?:</?[A-Za-z][\w.:-]*{_PROPERTIES}/?>\s*|</?>\s*)+$")
-_TAG_BEGINS = re.compile(rf"\s*<[A-Za-z][\w.]*{_PROPERTIES}$")
+_PROPERTIES = r"(?:\s(?:[^<>{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+)?+"
+_TAGS_ONLY = re.compile(rf"\s*+(?:</?[A-Za-z][\w.:-]*+{_PROPERTIES}/?>\s*+|</?>\s*+)++$")
+_TAG_BEGINS = re.compile(rf"\s*+<[A-Za-z][\w.]*+{_PROPERTIES}$")
 # Tags that only MDX has: with code in braces. Not in code.
-_CODED_TAG = re.compile(rf"(`+[^`]*`+)|<[A-Za-z][\w.]*(?=[^<>]*\{{){_PROPERTIES}/?>")
+_CODED_TAG = re.compile(rf"(`+[^`]*`+)|<[A-Za-z][\w.]*+(?=[^<>]*\{{){_PROPERTIES}/?>")
 _LABEL = re.compile(r"""<TabItem\b[^<>]*?\blabel=(?:"([^"]*)"|'([^']*)'|\{["'`]([^"'`]*)["'`]\})""")
 _SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary\b[^<>]*>(.*?)</summary>\s*$", re.I)
-_ADMONITION = re.compile(r"([\s>]*):{3,}\s*([a-z]\w*)\s*(?:\[(.*)\]|\s(.*))?\s*(?:\{.*\})?\s*$")
+_ADMONITION = re.compile(r"([\s>]*+):{3,}\s*+([a-z]\w*+)")
+_ATTRIBUTES = re.compile(r"\]\s*+\{")
 _HASHES = re.compile(r"[\s>]*#{1,6}\s")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]")
 # Zero-width: no anchor keeps it.
@@ -173,8 +174,8 @@ def _shown(line: str, partials: dict[str, str]) -> str:
     use = _USE.match(line)
     if use and use[1] in partials:
         return line
-    if admonition := _ADMONITION.match(line):
-        return f"{admonition[1]}{boxes.label(*admonition.groups()[1:])}\n"
+    if (box := _ADMONITION.match(line)) and (title := _title(line[box.end() :])) is not None:
+        return f"{box[1]}{boxes.label(box[2], title)}\n"
     if boxes.ENDS.match(line):
         return ""
     if summary := _SUMMARY.match(line):
@@ -183,6 +184,20 @@ def _shown(line: str, partials: dict[str, str]) -> str:
         label = _LABEL.search(line)
         return f"**{next(filter(None, label.groups()), '')}**\n" if label else ""
     return line
+
+
+def _title(rest: str) -> str | None:
+    """What is behind the kind of an admonition: `[Title]{attributes}` or ` Title`; None: else."""
+    text = rest.strip()
+    if not text or (text[0] == "{" and text[-1] == "}"):
+        return ""
+    if text[0] == "[":
+        if text[-1] == "]":
+            return text[1:-1]
+        ends = list(_ATTRIBUTES.finditer(text)) if text[-1] == "}" else []
+        if ends:
+            return text[1 : ends[-1].start()]
+    return text if rest[0].isspace() else None
 
 
 def _headings(lines: Sequence[str]) -> list[Heading]:

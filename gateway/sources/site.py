@@ -88,12 +88,13 @@ def _headers(lines: SecretStr | None, host: str) -> dict[str, str]:
     for number, line in enumerate(lines.get_secret_value().splitlines() if lines else (), 1):
         if not line.strip():
             continue
-        told = re.fullmatch(r"\s*(\S+)\s+([\w-]+)\s*:\s*(.+?)\s*", line)
-        if told is None:
+        of, *told = line.split(maxsplit=1)
+        name, _, value = (part.strip() for part in "".join(told).partition(":"))
+        if not value or not re.fullmatch(r"[\w-]+", name):
             raise AskdocsError(
                 f"ASKDOCS_SITES_HEADERS, line {number}: write the host and the header:"
                 " wiki.example.com Authorization: Bearer ..."
             )
-        if told[1].lower() == host:
-            found[told[2]] = told[3]
+        if of.lower() == host:
+            found[name] = value
     return found

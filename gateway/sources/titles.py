@@ -8,7 +8,7 @@ from typing import Self
 
 _BREAK = re.compile(r"(?<!\s)\s++(?:[|\-–—·•»«:/]|::|»)\s+|:\s+")
 # Texinfo writes "Sorting (The manual)"; a title may have brackets of its own before that.
-_BRACKET = re.compile(r"(?<!\s)\s++(?=\(.*\)$)")
+_BRACKET = re.compile(r"(?<!\s)\s++(?=\()")
 # Of a title, what is looked at.
 LONGEST = 500
 # The start page has another title, and some pages none.
@@ -33,7 +33,8 @@ class Affixes:
         for text in texts:
             breaks = list(_BREAK.finditer(text))
             prefixes.update({text[: found.end()] for found in breaks if found.start()})
-            breaks += _BRACKET.finditer(text)
+            if text[-1] == ")":
+                breaks += _BRACKET.finditer(text)
             suffixes.update({text[found.start() :] for found in breaks if found.end() < len(text)})
         least = max(2, _SHARE * len(texts))
         return cls(*(_longest(counts, least) for counts in (prefixes, suffixes)))

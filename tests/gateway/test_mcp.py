@@ -271,6 +271,17 @@ async def stopped(gateway: starting.Gateway, engine: starting.Engine) -> None:
     assert left == {"/mcp", "/v1/chat/completions"}
 
 
+def test_a_message_of_more_than_256_kb_is_refused_before_it_is_read(
+    gateway: starting.Gateway,
+) -> None:
+    arguments = {f"a{number}": 1 for number in range(30_000)}
+    call = {"name": "search_docs", "arguments": arguments}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    headers = {"authorization": f"Bearer {key(gateway, 'large')}"}
+    reply = httpx.post(f"{gateway.root}/mcp", json=body, headers=headers, trust_env=False)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
+
+
 def test_nothing_is_there_without_a_key(gateway: starting.Gateway) -> None:
     for path in ("/mcp", "/llms.txt", "/llms-full.txt"):
         assert httpx.get(gateway.root + path).status_code == 401

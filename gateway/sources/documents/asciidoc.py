@@ -114,7 +114,7 @@ class _Reader:
             self._until(mark)
         elif mark[0] in "-.+`" and (mark != "--" or style[0] in _CODE):
             language = style[1] if len(style) > 1 and style[0] == "source" else ""
-            code = [re.sub(r"\s*<(?:\d{1,3}|\.)>$", "", line) for line in self._until(mark)]
+            code = [re.sub(r"(?<!\s)\s*+<(?:\d{1,3}|\.)>$", "", line) for line in self._until(mark)]
             yield from ("", fenced("\n".join(code), re.sub(r"[^\w+#.-]", "", language)), "")
         elif style[0].upper() in ("NOTE", "TIP", "IMPORTANT", "WARNING", "CAUTION"):
             yield from ("", f"**{style[0].capitalize()}**", "")

@@ -35,7 +35,7 @@ _ROLES = """abbr any attr c:func class cls command const data dfn doc download e
     regexp rfc samp term token""".split()  # noqa: SIM905
 _SHOWN = ("abbr", "any", "dfn", "doc", "download", "guilabel", "menuselection", "numref", "ref")
 _LANGUAGE = re.compile(r'<pre class="code ([\w+#.-]+) literal-block">')
-_TARGET = re.compile(r"\s*<[^<>]*>$")
+_TARGET = re.compile(r"(?<!\s)\s*+<[^<>]*+>$")
 # What names other files, or code that is not here.
 _NOTHING = """autoclass autofunction automodule currentmodule deprecated-removed highlight
     index module py:module sectionauthor tabularcolumns toctree""".split()  # noqa: SIM905
