@@ -19,6 +19,7 @@ from askdocs import (
     backup,
     bench,
     client,
+    connect,
     curated,
     dataset,
     docs,
@@ -45,7 +46,7 @@ from gateway.sources.spec import is_address
 GROUPS = {
     "Start and ask": ("up", "ask", "status", "doctor"),
     "Your wiki": ("docs", "feedback"),
-    "For a team": ("keys", "aliases", "usage", "slack", "mcp", "bench", "plan"),
+    "For a team": ("keys", "connect", "aliases", "usage", "slack", "mcp", "bench", "plan"),
     "A model of your own": ("dataset", "train", "models", "eval"),
     "Care": ("backup", "restore", "audit"),
 }
@@ -333,6 +334,7 @@ app.command()(audit.audit)
 app.command()(backup.backup)
 app.command()(restore.restore)
 app.command()(train.train)
+app.command()(connect.connect)
 app.command()(mcp.mcp)
 app.command()(plan.plan)
 

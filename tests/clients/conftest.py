@@ -39,6 +39,8 @@ class Client:
     engine: str
     site: str
     """With a slash at its end."""
+    state: Path
+    """The state folder of askdocs."""
     home: Path
 
     def doc(self, page: str, heading: str, language: str) -> str:
@@ -79,7 +81,7 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str, str]]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str, str, Path]]:
     folder = tmp_path_factory.mktemp("clients")
     for name, text in WIKI.items():
         path = folder / "wiki" / name
@@ -89,11 +91,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
         status = running.status()
         parts = status["parts"]
         urls = [parts[name]["url"] for name in ("gateway", "engine", "site")]
-        yield urls[0], status["key"], urls[1], urls[2]
+        yield urls[0], status["key"], urls[1], urls[2], folder / "home"
 
 
 @pytest.fixture
-def client(served: tuple[str, str, str, str], tmp_path: Path) -> Client:
+def client(served: tuple[str, str, str, str, Path], tmp_path: Path) -> Client:
     return Client(*served, tmp_path)
 
 

@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 @pytest.fixture
-def coder(served: tuple[str, str, str, str], tmp_path: Path) -> Iterator[Client]:
+def coder(served: tuple[str, str, str, str, Path], tmp_path: Path) -> Iterator[Client]:
     """A gateway whose `base` is the small model, with a code model beside it."""
-    engine, site = served[2:]
+    engine, site, state = served[2:]
     port = free_port()
-    client = Client(f"http://127.0.0.1:{port}/v1", starting.KEY, engine, site, tmp_path)
+    client = Client(f"http://127.0.0.1:{port}/v1", starting.KEY, engine, site, state, tmp_path)
     with serving_markers(tmp_path, FAMILIES[0].markers) as url:
         settings = client.doc("autocomplete", "How do I set up autocomplete?", "toml")
         (tmp_path / "askdocs.toml").write_text(settings.replace("http://127.0.0.1:8002/v1", url))
