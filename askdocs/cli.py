@@ -138,6 +138,13 @@ def up(
             " --engine-url the model's name there."
         ),
     ] = None,
+    autocomplete: Annotated[
+        str | None,
+        typer.Option(
+            help="Code model for autocomplete in editors: a GGUF file, a hub id, or the address of"
+            " a server that runs, with /v1."
+        ),
+    ] = None,
 ) -> None:
     """Start engine, API, box and site on this machine, until Ctrl-C."""
     from askdocs.up import Up
@@ -151,6 +158,7 @@ def up(
         engine=engine,
         engine_url=engine_url,
         model=model,
+        autocomplete=autocomplete,
     )
     place = home.find(home_dir)
 

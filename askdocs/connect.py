@@ -11,6 +11,7 @@ from askdocs import home, status
 from askdocs.connecting import CLIENTS, Client, Target, content, merged, replace
 from askdocs.keys import opened
 from askdocs.options import GatewayOption, HomeOption, KeyOption
+from askdocs.up_autocomplete import NAME
 from gateway.errors import AskdocsError
 
 QUESTION = "What is this documentation about?"
@@ -30,7 +31,7 @@ def connect(
     model: Annotated[str, typer.Option(help="Alias that answers from the wiki.")] = "docs",
     autocomplete: Annotated[
         str | None,
-        typer.Option(help="Code model for autocomplete (default: autocomplete, if there is one)."),
+        typer.Option(help="Code model for autocomplete (default: the one of `askdocs up`)."),
     ] = None,
     url: GatewayOption = None,
     key: KeyOption = None,
@@ -94,9 +95,8 @@ def _target(base: str, key: str, model: str, autocomplete: str | None) -> Target
     for wanted in filter(None, (model, autocomplete)):
         if wanted not in models:
             raise AskdocsError(f"{base} has no model {wanted!r}; it has {', '.join(models)}")
-    if autocomplete is None and "autocomplete" in models:
-        autocomplete = "autocomplete"
-    return Target(base, key, model, models, autocomplete)
+    found = autocomplete or next((name for name in models if name.startswith(NAME)), None)
+    return Target(base, key, model, models, found)
 
 
 def _checked(path: Path, text: str, file: Any, target: Target) -> str:

@@ -31,6 +31,11 @@ class UpSettings(Section):
         description="GGUF file, model folder or hub id; with engine_url the model's name there."
         " SmolLM2-135M-Instruct when not set.",
     )
+    autocomplete: str | None = Field(
+        None,
+        description="Code model that completes code in editors: a GGUF file or hub id that is"
+        " started beside the engine, or the address, with /v1, of a server that runs.",
+    )
     answers: Literal["auto", "write", "quote"] = Field(
         "auto",
         description="Write answers or quote the page's sentences; auto quotes with the small"

@@ -16,17 +16,18 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
-from askdocs import checks, client, site, status, stopping
+from askdocs import checks, client, site, status, stopping, up_autocomplete
 from askdocs.deployed import Deployed, Host
 from askdocs.home import Home
 from askdocs.settings import UpSettings
 from askdocs.supervisor import LARGEST_LOG, Running, Say, Service
+from askdocs.up_autocomplete import CodeModel
 from askdocs.up_budget import most_pages, page_budget, warm_page
 from askdocs.up_engine import Served, UpEngine
 from askdocs.up_threads import Threads
 from askdocs.wiki import Wiki
 from gateway import database, wiki_index
-from gateway.config import GatewaySettings
+from gateway.config import GatewaySettings, ModelEntry
 from gateway.errors import AskdocsError
 from gateway.settings import environment, load
 from gateway.tasks import Tasks
@@ -141,7 +142,9 @@ class Up:
         indexed = asyncio.ensure_future(self._first_look())
         opened = asyncio.ensure_future(self._threads.run(self._open_database))
         started = asyncio.ensure_future(self._engine_of(found))
-        parts = [found, indexed, opened, started, self._rest(found, indexed, opened, started)]
+        coding = asyncio.ensure_future(self._code_model())
+        rest = self._rest(found, indexed, opened, started, coding)
+        parts = [found, indexed, opened, started, coding, rest]
         if self._wiki.spec.folder:
             parts.append(self._site(indexed))
         await self._together(*parts)
@@ -157,12 +160,25 @@ class Up:
     async def _engine_of(self, found: Awaitable[Served]) -> Served:
         return await self._engine.start(await found)
 
+    async def _code_model(self) -> CodeModel | None:
+        """The one for autocomplete, started unless it runs elsewhere."""
+        wanted = self._settings.autocomplete
+        if wanted is None:
+            return None
+        found = await up_autocomplete.find(wanted, self._home.logs, self._threads, self._say)
+        if found.service is not None:
+            await self._service(found.service)
+        await found.check()
+        self._say(up_autocomplete.NAME, f"code is completed by {found.name}")
+        return found
+
     async def _rest(
         self,
         found: Awaitable[Served],
         indexed: Awaitable[None],
         opened: Awaitable[None],
         started: Awaitable[Served],
+        coding: Awaitable[CodeModel | None],
     ) -> None:
         """Gateway and widget."""
         settings = self._settings
@@ -194,7 +210,8 @@ class Up:
         await indexed
         # Before the gateway: it does not start with an alias that leads nowhere.
         await self._serve_versions(host)
-        gateway, widget = self._gateway(served, rate, budget), self._widget()
+        gateway = self._gateway(served, rate, budget, await coding)
+        widget = self._widget()
         await self._together(self._service(gateway), self._service(widget))
 
     @contextlib.asynccontextmanager
@@ -225,8 +242,11 @@ class Up:
     def _database_url(self) -> SecretStr:
         return self._gateway_settings.database_url or SecretStr(f"sqlite:///{self._home.database}")
 
-    def _gateway(self, served: Served, rate: float, budget: int) -> Service:
+    def _gateway(self, served: Served, rate: float, budget: int, code: CodeModel | None) -> Service:
         settings = self._settings
+        models = dict(self._gateway_settings.models)
+        if code is not None:
+            models[code.name] = ModelEntry(url=code.url)
         answers = settings.answers
         if answers == "auto":
             answers = "quote" if served.own and settings.model is None else "write"
@@ -238,6 +258,7 @@ class Up:
             key=SecretStr(self._home.key()),
             database_url=self._database_url(),
             access_log=self._gateway_settings.access_log or str(self._home.logs / "access.log"),
+            models=models,
             engine_url=served.url,
             engine_model=served.id,
             model_name=served.name,

@@ -92,13 +92,18 @@ class Fim:
             ApiError: 400, the model has no tokens for it.
             AskdocsError, httpx.HTTPError: the engine is away.
         """
-        if self._known is None:
-            self._known = await self._find()
-        if not self._known:
+        if not await self.is_able():
             model = (await self._engine.model()).id
             raise not_supported(model)
+        assert self._known
         markers = [marker for family in self._known for marker in family.markers]
         return self._known[0].render(broken(prompt, markers), broken(suffix, markers))
+
+    async def is_able(self) -> bool:
+        """Has its model tokens for it? Raises AskdocsError, httpx.HTTPError: the engine is away."""
+        if self._known is None:
+            self._known = await self._find()
+        return bool(self._known)
 
     async def _find(self) -> tuple[Family, ...]:
         has = await asyncio.gather(*(self._has(family) for family in FAMILIES))
