@@ -139,6 +139,7 @@ def _grounded() -> dict[str, Callable[[], bytes]]:
         f"docs, a question of {mark!r}": lambda mark=mark: _chat("docs", _filled(mark))
         for mark in _MARKS
     }
+    found["docs, '<' and 100,000 spaces"] = lambda: _chat("docs", "<" + 100_000 * " ")
     found["docs, 4,096 turns of 1,900 letters"] = lambda: _json(
         {
             "model": "docs",
