@@ -46,7 +46,7 @@ class Messages(Translation):
     def _chat(self) -> dict[str, Any]:
         asked = self.request
         if system := asked.get("system"):
-            texts = [system] if isinstance(system, str) else list(_texts(system))
+            texts = [system] if isinstance(system, str) else list(_texts("system", system))
             self.add("system", {"role": "system", "content": "\n\n".join(texts)})
         for number, message in enumerate(asked["messages"]):
             self._message(f"messages[{number}]", message)
@@ -87,8 +87,11 @@ class Messages(Translation):
 
     def _message(self, place: str, message: Block) -> None:
         role, content = message["role"], message.get("content")
+        if role == "system":
+            self._remind(place, content)
+            return
         if role not in ("user", "assistant"):
-            raise refused(f"{place}.role", f"({role!r}) must be user or assistant")
+            raise refused(f"{place}.role", f"({role!r}) must be user, assistant or system")
         if not isinstance(content, list):
             self.add(place, {"role": role, "content": content or ""})
             return
@@ -114,6 +117,23 @@ class Messages(Translation):
             arguments = dump(block.get("input") or {}).decode()
             name = field(where, block, "name")
             self.call(where, field(where, block, "id"), name, arguments)
+
+    def _remind(self, place: str, content: Any) -> None:
+        """A system message within the conversation, as Claude Code sends it.
+
+        Many chat templates refuse one there, and two messages of a user: it stands in the user's.
+        """
+        if not isinstance(content, list):
+            content = [{"type": "text", "text": content or ""}]
+        texts = _texts(f"{place}.content", content)
+        text = "<system-reminder>\n{}\n</system-reminder>".format("\n\n".join(texts))
+        last = self.messages[-1] if self.messages else {}
+        if last.get("role") != "user":
+            self.add(place, {"role": "user", "content": text})
+        elif isinstance(said := last["content"], list):
+            last["content"] = [*said, {"type": "text", "text": text}]
+        else:
+            last["content"] = f"{said}\n\n{text}"
 
     def _result(self, place: str, block: Block) -> None:
         content = block.get("content")
@@ -284,10 +304,10 @@ class Messages(Translation):
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def _texts(system: list[Block]) -> Iterator[str]:
-    for number, block in enumerate(system):
+def _texts(place: str, blocks: list[Block]) -> Iterator[str]:
+    for number, block in enumerate(blocks):
         if block["type"] != "text":
-            raise refused(f"system[{number}].type", f"({block['type']!r}) must be text")
+            raise refused(f"{place}[{number}].type", f"({block['type']!r}) must be text")
         yield block["text"]
 
 

@@ -7,15 +7,26 @@ from typing import Any
 
 import pytest
 
+from gateway.api import schemas
+from gateway.api.messages import Messages
+from gateway.api.responses import Responses
+from gateway.api.translation import Translation
 from gateway.grounding.question import MOST, asked, questions
 
 RECORDINGS = Path(__file__).parent / "recordings"
 QUESTION = "How do I stop askdocs?"
 
 
+TRANSLATIONS: dict[str, type[Translation]] = {"/messages": Messages, "/responses": Responses}
+
+
 def recorded(name: str) -> list[dict[str, Any]]:
-    read: dict[str, Any] = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
-    messages: list[dict[str, Any]] = read["request"]["messages"]
+    """The messages of a recorded request, as the model is sent them."""
+    read = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
+    request = schemas.accept(read["endpoint"], {"model": "docs", **read["request"]})
+    translation = TRANSLATIONS.get(read["endpoint"])
+    chat = translation(request).chat() if translation else request
+    messages: list[dict[str, Any]] = chat["messages"]
     return messages
 
 
@@ -39,7 +50,7 @@ def test_each_client_s_question_is_found_and_nothing_else(name: str, place: int)
 
 def test_a_second_question_comes_with_the_first() -> None:
     found = questions(recorded("claude-code-second-question"))
-    assert found == [(QUESTION, 1), ("Where is the coffee machine?", 6)]
+    assert found == [(QUESTION, 1), ("Where is the coffee machine?", 5)]
 
 
 def test_each_recording_is_tested() -> None:
@@ -82,6 +93,7 @@ def test_the_question_stays_while_the_agent_works_on_it() -> None:
         ),
         ("# AGENTS.md instructions for x\n\n<INSTRUCTIONS>\ny\n</INSTRUCTIONS>", ""),
         ("\ud83d?", "??"),
+        ("Operator note (not from the user): the following was a system message.", ""),  # LiteLLM
     ],
 )
 def test_what_programs_add_is_left_out(text: str, question: str) -> None:

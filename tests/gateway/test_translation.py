@@ -336,6 +336,24 @@ def test_a_message_is_the_same_whole_and_streamed(name: str) -> None:
     assert answered["stop_reason"] == reasons[name]
 
 
+def test_a_system_message_within_a_conversation_stands_in_the_users() -> None:
+    note = {"role": "system", "content": "Be brief."}
+    told = "<system-reminder>\nBe brief.\n</system-reminder>"
+    parts = [{"type": "text", "text": "A?"}, {"type": "text", "text": "B?"}]
+
+    def chat(*messages: Any) -> Any:
+        return Messages({"model": "m", "messages": list(messages)}).chat()["messages"]
+
+    assert chat({"role": "user", "content": "A?"}, note)[0]["content"] == f"A?\n\n{told}"
+    (user,) = chat({"role": "user", "content": parts}, note)
+    assert user["content"] == [*parts, {"type": "text", "text": told}]
+    blocks = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+    assert chat({"role": "assistant", "content": "A."}, blocks)[1] == {
+        "role": "user",
+        "content": told,
+    }
+
+
 def test_a_messages_citations_are_anthropics() -> None:
     (block,) = json.loads(Messages({"model": "m", "messages": []}).whole(whole(TEXT)))["content"]
     (citation,) = block["citations"]
