@@ -93,6 +93,28 @@ def load(
         raise AskdocsError(f"{report.errors} questions failed; the first: {report.steady[0].error}")
 
 
+@app.command("writing")
+def writing(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Recorded answers, JSON lines with question and answer."
+        ),
+    ],
+    docs: Annotated[
+        Path, typer.Option(exists=True, help="Wiki that they are answers to: a folder of pages.")
+    ] = Path("docs"),
+    rounds: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Measure what search and check add to answers that a recorded writer gives at once."""
+    from eval.bench import writing as bench
+
+    with _parts_stopped():
+        report = bench.run(file, docs, rounds, _say)
+    print(report.to_json() if as_json else bench.table(report))
+
+
 @contextmanager
 def _parts_stopped() -> Iterator[None]:
     """SIGTERM ends the command as Ctrl-C does, so that the programs that it started are stopped."""

@@ -40,6 +40,7 @@ from gateway.sources.source import Changed
 
 # Tokens of prompts whose pages are looked at.
 BUDGETS = (474, 1000, 6000)
+PAGES = 5  # of which a prompt may have something
 SHOWN = (1, 3)
 RANKS = (1, 5)
 
@@ -118,7 +119,11 @@ def build(docs: Path, file: Path, embedder: Embedder | None) -> None:
 
 
 def measure(
-    name: str, file: Path, questions: Sequence[Question], embedder: Embedder | None
+    name: str,
+    file: Path,
+    questions: Sequence[Question],
+    embedder: Embedder | None,
+    pages: int = PAGES,
 ) -> Measured:
     """Ask all questions of a wiki.
 
@@ -127,6 +132,7 @@ def measure(
         file: its index, with vectors.
         questions: see `read`.
         embedder: None where words alone count.
+        pages: of which a prompt may have something.
     """
     with closing(index.Index(file)) as opened:
         grounding = Grounding(opened, estimates, embedder)
@@ -160,7 +166,7 @@ def measure(
             if not places or places[0] >= SHOWN[-1]:
                 missed.append(question.text)
             for budget, of_budget in prompts.items():
-                chosen = asyncio.run(grounding.ground(question.text, budget, 5)).excerpts
+                chosen = asyncio.run(grounding.ground(question.text, budget, pages)).excerpts
                 of_budget.append(
                     any(
                         excerpt.page.path in right and _has(question, excerpt.text)
@@ -225,6 +231,7 @@ def _percent(value: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wiki", action="append", required=True, metavar="DOCS=QUESTIONS")
+    parser.add_argument("--pages", type=int, default=PAGES, help="in a prompt (default: 5)")
     parser.add_argument("--words-only", action="store_true", help="as without the model")
     parser.add_argument("--misses", action="store_true", help="name the questions that failed")
     parser.add_argument("--json", action="store_true")
@@ -238,7 +245,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as place:
                 file = Path(place) / "index.db"
                 build(Path(docs), file, embedder)
-                measured.append(measure(Path(docs).name, file, asked, embedder))
+                measured.append(measure(Path(docs).name, file, asked, embedder, options.pages))
     except AskdocsError as error:
         sys.exit(f"passages: {error}")
     if options.json:

@@ -1,0 +1,132 @@
+"""What the gateway adds to answers as a capable model writes them: `askdocs bench writing`.
+
+The recorded writer (writer.py) answers at once, so that the difference is the gateway's: search,
+reading the pages, counting tokens, passing on; and, behind the last token, the check.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from eval.bench import contenders
+from eval.bench.contenders import CONTENDERS, Started
+from gateway.errors import AskdocsError
+
+PAGES = "3"  # as `askdocs up` sets it for models that write
+
+
+class Times(NamedTuple):
+    """Seconds of one answer."""
+
+    first: float
+    """Until its first token."""
+    check: float
+    """From its last token to its last chunk, which has the claims."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Medians in milliseconds."""
+
+    answers: int
+    writer_first_ms: float
+    gateway_first_ms: float
+    check_ms: float
+
+    @property
+    def added_ms(self) -> float:
+        return self.gateway_first_ms - self.writer_first_ms
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "added_ms": self.added_ms}, indent=2)
+
+
+def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Report:
+    """Ask the questions of `file` to the writer alone and through the gateway, in turns.
+
+    Raises:
+        AskdocsError: the file has no answers, the gateway does not start, or refuses all questions.
+    """
+    questions = _questions(file)
+    gateway = replace(
+        next(one for one in CONTENDERS if one.name == "askdocs"),
+        model="docs",
+        variables={
+            "ASKDOCS_GATEWAY_DOCS": str(docs.absolute()),
+            "ASKDOCS_GATEWAY_MAX_PAGES": PAGES,
+        },
+    )
+    alone: list[Times] = []
+    through: list[Times] = []
+    with contenders.engine(str(file.absolute()), module="eval.bench.writer") as url:
+        writer = Started(url, "writer", "none", None)
+        say("starting a gateway before the recorded writer")
+        with (
+            contenders.running(gateway, url, Path()) as started,
+            httpx.Client(timeout=60) as http,
+        ):
+            for number in range(rounds + 1):  # the first round warms up
+                say(f"round {number} of {rounds}")
+                for question in questions:
+                    one, other = ask(http, writer, question), ask(http, started, question)
+                    if one and other and number:
+                        alone.append(one)
+                        through.append(other)
+    if not through:
+        raise AskdocsError(f"the pages of {docs} answer none of the questions of {file}")
+    return Report(
+        len(through),
+        1000 * statistics.median(one.first for one in alone),
+        1000 * statistics.median(one.first for one in through),
+        1000 * statistics.median(one.check for one in through),
+    )
+
+
+def table(report: Report) -> str:
+    """For people."""
+    return (
+        f"{report.answers} answers; first token p50: writer {report.writer_first_ms:.1f} ms,"
+        f" gateway {report.gateway_first_ms:.1f} ms, added {report.added_ms:.1f} ms;"
+        f" last token to last chunk p50 {report.check_ms:.1f} ms"
+    )
+
+
+def ask(http: httpx.Client, of: Started, question: str) -> Times | None:
+    """None: no page answers it. Raises AskdocsError."""
+    body = {"model": of.model, "stream": True, "messages": [{"role": "user", "content": question}]}
+    headers = {"authorization": f"Bearer {of.key}"}
+    began = time.perf_counter()
+    first = last = 0.0
+    with http.stream("POST", f"{of.url}/chat/completions", json=body, headers=headers) as reply:
+        if reply.status_code != 200:
+            raise AskdocsError(f"{of.url} answers {reply.status_code}: {reply.read()[:200]!r}")
+        for line in reply.iter_lines():
+            if not line.startswith("data: {"):
+                continue
+            chunk = json.loads(line[6:])
+            if chunk.get("askdocs", {}).get("reason") == "no_page":
+                return None
+            if any(choice["delta"].get("content") for choice in chunk.get("choices", [])):
+                last = time.perf_counter()
+                first = first or last
+    return Times(first - began, time.perf_counter() - last) if first else None
+
+
+def _questions(file: Path) -> list[str]:
+    """Each once. Raises AskdocsError."""
+    try:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        questions = list(dict.fromkeys(str(row["question"]) for row in rows if row["answer"]))
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        raise AskdocsError(
+            f"{file}: is no file of answers, JSON lines with question and answer: {error!r}"
+        ) from None
+    if not questions:
+        raise AskdocsError(f"{file}: has no answers")
+    return questions
