@@ -36,6 +36,7 @@ GroupsOption = Annotated[
 
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 LONGEST = timedelta(days=36_500)
+LOCAL = ("minilm", "local")  # the gateway's own models
 
 
 @app.command()
@@ -74,6 +75,8 @@ def create(
         key, text = Keys(engine).create(
             name, team, listed, limits, until, _split(groups) or (), for_people
         )
+        for warning in _doubts(engine, key):
+            typer.echo(f"warning: {warning}", err=True)
     if as_json:
         print(json.dumps({**_facts(key), "key": text}, indent=2))
         return
@@ -262,6 +265,29 @@ def opened(home_dir: Path | None) -> "Iterator[sa.Engine]":
         yield engine
     finally:
         engine.dispose()
+
+
+def _doubts(engine: "sa.Engine", key: "Key") -> Iterator[str]:
+    """What makes a new key useless, as far as one can know here: engines are not asked."""
+    from gateway import aliases, deployments
+    from gateway.config import GatewaySettings
+    from gateway.settings import load
+
+    settings = load(GatewaySettings)
+    names = {*aliases.DEFAULT, *settings.aliases, *aliases.stored(engine), aliases.BASE}
+    names |= {*settings.models, *LOCAL, *(one.name for one in deployments.every(engine))}
+    for model in key.models:
+        if model not in names:
+            yield (
+                f"no alias or model is called {model!r} here, unless an engine lists it; there"
+                f" are {', '.join(sorted(names))}"
+            )
+    for option, limit in (("tpm", key.limits.tpm), ("monthly-tokens", key.limits.monthly_tokens)):
+        if limit is not None and limit <= settings.max_tokens:
+            yield (
+                f"--{option} {limit} is too little for one question: an answer alone may have"
+                f" {settings.max_tokens} tokens, unless the client sets a smaller max_tokens"
+            )
 
 
 def _duration(option: str, text: str) -> timedelta:

@@ -223,8 +223,8 @@ class Dispatch:
     async def _try(self, call: Call, served: Served, patience: float | None, span: Span) -> Opened:
         try:
             request = await call.render(served)
-            if served.engine is not None and call.path == CHAT:
-                if any(media(request)) or is_forced(request):
+            if served.engine is not None and call.path in WHOLE:
+                if any(media(request)) or is_forced(request) or request.get("echo"):
                     abilities.check(served.name, await served.engine.abilities(), request)
                 request = abilities.chosen_alone(request)
             if await _asked_as_stream(call, served):

@@ -107,6 +107,8 @@ class Abilities:
     """Of vision, audio and video; None when the engine does not tell."""
     tools: bool | None = None
     """Can it call tools? None when the engine does not tell."""
+    echo: bool = True
+    """Does the engine give the prompt back? llama.cpp passes over it."""
 
 
 TRIES = 5  # to connect, while this process is held up
@@ -430,12 +432,13 @@ class Engine:
             media = told.get("modalities")
             tools = told.get("chat_template_caps", {}).get("supports_tools")
         except (ValueError, AttributeError):
-            return Abilities()
+            return Abilities(echo=False)
         return Abilities(
             frozenset(kind for kind, can in media.items() if can)
             if isinstance(media, dict)
             else None,
             tools if isinstance(tools, bool) else None,
+            echo=False,
         )
 
     async def _find_kind(self) -> str:

@@ -71,6 +71,7 @@ class Fleet:
         self._left: list[Served] = []
         self._looked = 0.0
         self._looking = asyncio.Lock()
+        self._heard: set[Lane | None] = set()  # engines that have listed their models
         self._base = (settings.engine_url.rstrip("/"), secret)
         self._own(BASE, settings.engine_url, settings.engine_model, secret)
         self._providers: list[dict[str, Any]] = []
@@ -97,6 +98,12 @@ class Fleet:
     def has_providers(self) -> bool:
         """Is a model asked through LiteLLM?"""
         return bool(self._providers)
+
+    @property
+    def unheard(self) -> str | None:
+        """A model whose engine has not answered yet: nobody knows what else it serves."""
+        own = (served for served in self._served.values() if served.engine)
+        return next((served.name for served in own if served.lane not in self._heard), None)
 
     @property
     def base(self) -> Served:
@@ -226,7 +233,9 @@ class Fleet:
             found: dict[str, Served] = {}
             for lane, listed in zip(one_each, answers, strict=True):
                 where = next(where for where, known in self._lanes.items() if known is lane)
-                if listed is None:  # away: what it had stays known
+                if listed is not None:
+                    self._heard.add(lane)
+                else:  # away: what it had stays known
                     found |= {n: s for n, s in self._found.items() if s.lane is lane}
                     continue
                 for name in listed:

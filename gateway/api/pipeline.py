@@ -17,7 +17,7 @@ from starlette.types import Message
 
 from gateway import asked, fim
 from gateway.aliases import Route
-from gateway.api import schemas
+from gateway.api import schemas, unwritten
 from gateway.api.completion import Completion
 from gateway.api.context import RequestContext
 from gateway.api.endpoints import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Endpoint
@@ -31,7 +31,16 @@ from gateway.dispatch import Call, Opened, unknown_model
 from gateway.edge import WRITER
 from gateway.fleet import Served
 from gateway.grounding.prompt import instructed
-from gateway.http import JSON, QUIET_SECONDS, ApiError, broken_off, event, parse_object, send_json
+from gateway.http import (
+    JSON,
+    QUIET_SECONDS,
+    ApiError,
+    broken_off,
+    event,
+    parse_object,
+    send_json,
+    unavailable,
+)
 from gateway.keys import Key
 from gateway.lane import LaneError, LaneReply
 from gateway.metrics import LEFT
@@ -123,6 +132,8 @@ class Pipeline:
                 transform, call = answer, answer.call(context.span)
             else:
                 transform = Plain(plan, keeps_text)
+                if unwritten.is_asked(endpoint.path, plan):
+                    transform = await unwritten.unwritten(plan, plan.first)
                 call = _call(plan, context)
             if plan.budget.answer is not None:  # a text is written
                 told = plan.grounding.told(transform.reads)
@@ -227,7 +238,11 @@ class Pipeline:
         return self._parts.chat.bound(budget) if grounding.is_on else budget
 
     async def unknown(self, name: str, key: Key) -> ApiError:
-        return unknown_model(name, await self.names(key))
+        names = await self.names(key)
+        if silent := self._parts.fleet.unheard:
+            text = f"the engine of {silent} is away, and may serve {name[:200]!r}; ask again"
+            return unavailable(f"{text}. Others are {', '.join(names)}", 3)
+        return unknown_model(name, names)
 
     async def names(self, key: Key) -> list[str]:
         """The models that the key may use: aliases first, as some clients take the first one."""

@@ -110,10 +110,17 @@ def _sentence(key: Key, limit: Limit, wait: int | None, counts: Counts, tokens: 
                 f" {limits.max_parallel}, running {counts.parallel}. Try again when one has ended."
             )
         case "monthly_tokens":
+            renewed = f"It is renewed at {renewal():%Y-%m-%d %H:%M} UTC."
+            left = (limits.monthly_tokens or 0) - counts.month
+            if left <= 0:
+                return (
+                    f"Monthly budget of key {key.name!r} is used up: limit"
+                    f" {limits.monthly_tokens} tokens, used or reserved {counts.month}. {renewed}"
+                )
             return (
-                f"Monthly budget of key {key.name!r} is used up: limit {limits.monthly_tokens}"
-                f" tokens, used or reserved {counts.month}, requested {tokens}."
-                f" It is renewed at {renewal():%Y-%m-%d %H:%M} UTC."
+                f"Monthly budget of key {key.name!r} has {left} of {limits.monthly_tokens} tokens"
+                f" left, and this request may use {tokens} (prompt and max_tokens): shorten the"
+                f" prompt or set a smaller max_tokens. {renewed}"
             )
 
 

@@ -47,6 +47,9 @@ def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
                 raise no_media(name, place, kind)
     if can.tools is False and is_forced(request):
         raise _no_tools(name)
+    if request.get("echo") and not can.echo:
+        text = f"echo: the engine of {name} does not give the prompt back, unless max_tokens is 0"
+        raise ApiError(400, text, param="echo", code="model_not_supported")
 
 
 def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiError:

@@ -51,6 +51,16 @@ def test_a_created_key_is_shown_once_with_a_command_that_uses_it(
     assert part.secret.encode() not in file.read_bytes()
 
 
+def test_a_key_that_can_ask_nothing_is_made_with_a_warning(askdocs: Run) -> None:
+    done = askdocs("keys", "create", "ci", "--models", "docs,nope", "--tpm", "100")
+    assert done.returncode == 0, done
+    unknown, little = done.stderr.splitlines()
+    assert "warning: no alias or model is called 'nope'" in unknown
+    assert "base, docs" in unknown
+    assert "warning: --tpm 100 is too little for one question" in little
+    assert askdocs("keys", "create", "two", "--models", "docs,base,minilm").stderr == ""
+
+
 def test_json_has_key_id_limits_and_the_rest(askdocs: Run, tmp_path: Path) -> None:
     began = datetime.now(UTC)
     options = "--team red --models a,b --rpm 60 --tpm 1000 --max-parallel 4 --monthly-tokens 9000"

@@ -94,6 +94,68 @@ def test_completions_of_several_prompts_are_one_answer(lane: Lane, stream: bool)
     assert chunks[-1]["usage"]["completion_tokens"] == 12
 
 
+@pytest.mark.parametrize(("echo", "text"), [(False, ""), (True, "Red")])
+def test_a_completion_of_no_tokens_is_none_or_the_prompt(
+    client: openai.OpenAI, echo: bool, text: str
+) -> None:
+    asked: Any = {"model": "base", "prompt": ["Red", "Red"], "max_tokens": 0, "echo": echo}
+    reply = client.completions.create(**asked)
+    assert [choice.text for choice in reply.choices] == [text, text]
+    assert reply.usage is not None
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (2, 0)
+    chunks = list(client.completions.create(**asked, stream=True))
+    assert [choice.text for chunk in chunks for choice in chunk.choices] == [text, text]
+    with pytest.raises(openai.BadRequestError, match="echo"):
+        client.completions.create(model="base", prompt="Red", max_tokens=1, echo=True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_question_in_completions_is_answered_from_the_wiki(lane: Lane, stream: bool) -> None:
+    asked: Any = {"model": "docs", "prompt": COFFEE[0]["content"], "max_tokens": 40}
+    reply = post(lane, "/completions", **asked, stream=stream)
+    lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
+    chunks = [json.loads(line) for line in lines] if stream else [reply.json()]
+    assert {chunk["object"] for chunk in chunks} == {"text_completion"}
+    assert {chunk["model"] for chunk in chunks} == {"docs"}
+    said = "".join(choice["text"] for chunk in chunks for choice in chunk["choices"])
+    assert "coffee" in said.lower()
+    (facts,) = [chunk["askdocs"] for chunk in chunks if "askdocs" in chunk]
+    assert facts["pages"]
+    assert error(post(lane, "/completions", **asked, suffix="x"))["param"] == "suffix"
+
+
+def test_responses_and_messages_say_what_they_stand_on(lane: Lane) -> None:
+    reply = post(lane, "/responses", model="docs", input=COFFEE[0]["content"], stream=True)
+    names = [line[7:] for line in reply.text.splitlines() if line.startswith("event: ")]
+    events = [json.loads(line[6:]) for line in reply.text.splitlines() if line[:6] == "data: "]
+    assert names == [event["type"] for event in events]
+    last = events[-1]["response"]
+    assert last["askdocs"]["pages"]
+    assert last["output"][0]["content"][0]["annotations"][0]["type"] == "url_citation"
+    body = post(lane, "/messages", model="docs", messages=COFFEE, max_tokens=60).json()
+    assert body["content"][0]["citations"][0]["source"].endswith("#where-is-the-coffee-machine")
+    counted = post(lane, "/messages/count_tokens", model="docs", messages=COFFEE).json()
+    assert 5 < counted["input_tokens"] < body["usage"]["input_tokens"] + 200
+
+
+@pytest.mark.parametrize("path", ["/responses", "/messages"])
+def test_errors_of_translated_requests_are_those_of_a_chat(lane: Lane, path: str) -> None:
+    name = "input" if path == "/responses" else "messages"
+    image: Any = {"type": "input_image", "image_url": PIXEL}
+    if path == "/messages":
+        source = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
+        image = {"type": "image", "source": source}
+    for model in ("docs", "base"):
+        asked: Any = {"model": model, name: [{"role": "user", "content": [image]}]}
+        said = error(post(lane, path, **asked))
+        assert (said["param"], said["code"]) == (f"{name}[0].content[0]", "model_not_supported")
+    long: Any = {name: [{"role": "user", "content": "why " * 9000}]}
+    reply = post(lane, path, model="base", **long)
+    assert error(reply)["code"] == "context_length_exceeded"
+    assert (reply.json().get("type") == "error") == (path == "/messages")
+    assert "litellm" not in reply.text.lower()
+
+
 def test_a_wrong_key_or_name_is_not_to_be_asked_again(lane: Lane) -> None:
     url = f"{lane.gateway.url}/messages"
     wrong = {"authorization": "Bearer ask-wrong"}

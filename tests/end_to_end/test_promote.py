@@ -103,21 +103,21 @@ class Client:
         )
 
     def stream(self, user: str, model: str = "docs", tokens: int = 24) -> str:
-        """The version that answered, by its words and by the model that every event names."""
-        chunks = list(
-            self._openai.chat.completions.create(
-                model=model,
-                messages=[{"role": "user", "content": "Say something."}],
-                max_tokens=tokens,
-                stream=True,
-                user=user,
-                extra_headers={"x-askdocs-grounding": "off"},
-            )
+        """The version that answered, by its words and by the header."""
+        reply = self._openai.chat.completions.with_raw_response.create(
+            model=model,
+            messages=[{"role": "user", "content": "Say something."}],
+            max_tokens=tokens,
+            stream=True,
+            user=user,
+            extra_headers={"x-askdocs-grounding": "off"},
         )
+        chunks = list(reply.parse())
         words = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
         assert chunks[-1].choices[0].finish_reason
         by = said_by(words)
-        assert {chunk.model for chunk in chunks} == {by}
+        assert reply.headers["x-askdocs-model"] == by
+        assert {chunk.model for chunk in chunks} == {model}
         return by
 
 

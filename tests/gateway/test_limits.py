@@ -346,7 +346,7 @@ async def test_the_budget_of_the_month_starts_from_the_database_and_is_never_pas
     error = errors[0]
     assert error.body["error"]["code"] == error.body["error"]["type"] == "insufficient_quota"
     assert error.headers == {"x-should-retry": "false"}
-    assert "limit 1000 tokens, used or reserved 1000, requested 100" in str(error)
+    assert "limit 1000 tokens, used or reserved 1000." in str(error)
     limiter.settle(grants[0], 0)
     await limiter.admit(asking, 100)
     await limiter.close()
@@ -408,6 +408,12 @@ async def test_a_database_that_is_away_refuses_nobody_and_is_asked_again(
     with pytest.raises(LimitReached, match="used up"):
         await limiter.admit(asking, 1)
     await limiter.close()
+
+
+def test_a_budget_that_has_some_left_is_not_used_up() -> None:
+    counts = Counts(1, 0, 1, 400, 0)
+    error = LimitReached(key(monthly_tokens=1000), "monthly_tokens", None, counts, 700)
+    assert "has 600 of 1000 tokens left, and this request may use 700" in str(error)
 
 
 # All together

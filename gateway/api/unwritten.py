@@ -1,0 +1,83 @@
+"""A completion of no tokens: nothing, or the prompt where it is to be echoed.
+
+Engines read `max_tokens: 0` in various ways: llama.cpp writes a token, or goes on to its end.
+"""
+
+import time
+from typing import Any
+
+from gateway.api.plan import Plan, Tokens
+from gateway.api.transform import Transform
+from gateway.engine import estimated
+from gateway.fleet import Served
+from gateway.http import DONE, ApiError, dump, event
+from gateway.routing import token_budget
+from gateway.stream import new_id
+
+
+class Unwritten(Transform):
+    """It is whole from the start; no model is asked."""
+
+    is_over = True
+
+    def __init__(self, plan: Plan, prompts: list[str | list[int]], counted: int) -> None:
+        """Raises ApiError 400: tokens cannot be echoed as text."""
+        self._plan = plan
+        self._counted = counted
+        self._id, self._created = new_id("cmpl-"), int(time.time())
+        echoed = prompts if plan.request.get("echo") else [""] * len(prompts)
+        if not all(isinstance(text, str) for text in echoed):
+            text = "echo: the text of token ids is not known here: send the prompt as text"
+            raise ApiError(400, text, param="echo")
+        self._texts = [text for text in echoed for _ in range(plan.copies)]
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self._counted)
+
+    @property
+    def answer(self) -> str:
+        return ""
+
+    def start(self) -> bytes:
+        choices = [
+            {"index": number, "text": text, "logprobs": None, "finish_reason": "length"}
+            for number, text in enumerate(self._texts)
+        ]
+        usage = {"prompt_tokens": self._counted, "completion_tokens": 0}
+        usage["total_tokens"] = self._counted
+        if not self._plan.stream:
+            return dump({**self._head(), "choices": choices, "usage": usage})
+        options = self._plan.request.get("stream_options") or {}
+        last = event({**self._head(), "choices": [], "usage": usage})
+        events = [event({**self._head(), "choices": [choice]}) for choice in choices]
+        return b"".join([*events, last if options.get("include_usage") else b"", DONE])
+
+    def end(self) -> bytes:
+        return b""
+
+    def _head(self) -> dict[str, Any]:
+        kind, model = "text_completion", self._plan.alias
+        return {"id": self._id, "object": kind, "created": self._created, "model": model}
+
+
+def is_asked(endpoint: str, plan: Plan) -> bool:
+    """Is the completion to have no tokens, nor the probabilities of the prompt's?"""
+    asked = plan.request
+    return endpoint == "/completions" and asked.get("max_tokens") == 0 and not asked.get("logprobs")
+
+
+async def unwritten(plan: Plan, served: Served) -> Unwritten:
+    """Raises ApiError 400."""
+    asked = plan.request["prompt"]
+    is_one = isinstance(asked, str) or isinstance(asked[0], int)
+    prompts: list[Any] = [asked] if is_one else asked
+    counted = 0
+    for prompt in prompts:
+        if isinstance(prompt, str):
+            engine = served.engine
+            known = await token_budget.count({"prompt": prompt}, engine) if engine else None
+            counted += estimated(prompt) if known is None else known
+        else:
+            counted += len(prompt)
+    return Unwritten(plan, prompts, counted)
