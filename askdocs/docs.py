@@ -47,8 +47,8 @@ def sync(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site or git (default:"
-            " found out)."
+            help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, git, confluence or"
+            " mediawiki (default: found out)."
         ),
     ] = None,
     site_url: Annotated[
@@ -226,11 +226,17 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     for source in facts["sources"]:
         print(f"{source['name']}  ({source['kind'] or 'folder'})")
         when = source["synced"] or "never to its end"
-        print(f"  {source['pages']:,} pages, last sync {when}")
+        ago = f" ({_ago(source['age_seconds'])} ago)" if source["synced"] else ""
+        print(f"  {source['pages']:,} pages, last sync {when}{ago}")
+        if failing := source["failing"]:
+            print(f"  cannot be read since {failing['since']}: {failing['why']}")
         for path in source["excluded"]:
             print(f"  taken out by hand: {path}")
         for problem in source["problems"]:
-            print(f"  not read: {problem}")
+            since = source["since"].get(problem.partition(": ")[0])
+            print(f"  not read{f' since {since}' if since else ''}: {problem}")
+        for why, count in source["left_out"]["reasons"].items():
+            print(f"  left out: {why} ({count:,})")
     if not facts["sources"]:
         print("no wiki: `askdocs docs sync SOURCE` reads one")
     print(f"pages     {facts['pages']:,} with {facts['sections']:,} sections")
@@ -520,6 +526,13 @@ def summary(facts: dict[str, Any]) -> str:
         f"{facts['pages']:,} pages of {wikis} {'wiki' if wikis == 1 else 'wikis'}, last sync"
         f" {synced or 'never'}; vectors of {_vectors(facts['vectors'])}"
     )
+
+
+def _ago(seconds: float) -> str:
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {name}"
+    return f"{seconds:.0f} s"
 
 
 def _vectors(facts: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What runs: written by `up`, read by `status`, `ask` and whoever scripts askdocs."""
 
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,14 +155,20 @@ def index(file: Path) -> dict[str, Any]:
 
 def _source(opened: "Index", stored: "StoredSource") -> dict[str, Any]:
     from gateway.sources.excluded import excluded
+    from gateway.sources.sync import FAILING, LEFT_OUT, SINCE
 
+    age = (datetime.now(UTC) - stored.synced).total_seconds() if stored.synced else None
     return {
         "name": stored.name,
         "kind": stored.spec.get("kind"),
         "site_url": stored.spec.get("site_url"),
         "pages": opened.count(stored.name),
         "synced": stored.synced.isoformat(timespec="seconds") if stored.synced else None,
+        "age_seconds": None if age is None else round(age),
+        "failing": stored.spec.get(FAILING),
         "problems": list(stored.problems),
+        "since": stored.spec.get(SINCE, {}),
+        "left_out": stored.spec.get(LEFT_OUT, {"reasons": {}, "files": []}),
         "excluded": sorted(excluded(stored.spec)),
     }
 

@@ -1,10 +1,12 @@
 """How things stand around a gateway: its engines, its wikis, its disk. Read when metrics are."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -14,6 +16,8 @@ from gateway.errors import AskdocsError
 from gateway.fleet import Fleet
 from gateway.metrics import PREFIX
 from gateway.search.index import Index
+from gateway.sources.spec import SERVICES
+from gateway.sources.sync import FAILING, SINCE
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Wiki:
     pages: int
     synced: float | None
     """Unix time of the last sync that was not broken off, in seconds."""
+    unread: int
+    """Pages that the last sync could not read."""
+    failing: float | None
+    """Unix time since when a page of it, or all of it, cannot be read."""
 
 
 class Condition(Collector):
@@ -54,9 +62,11 @@ class Condition(Collector):
             self._wikis = [
                 Wiki(
                     stored.name,
-                    "site" if stored.spec.get("kind") == "site" else "folder",
+                    "site" if stored.spec.get("kind") in SERVICES else "folder",
                     self._index.count(stored.name),
                     stored.synced.timestamp() if stored.synced else None,
+                    len(stored.problems),
+                    _failing(stored.spec),
                 )
                 for stored in self._index.sources()
             ]
@@ -79,8 +89,24 @@ class Condition(Collector):
             pages.add_metric([wiki.name, wiki.kind], wiki.pages)
             if wiki.synced is not None:
                 synced.add_metric([wiki.name, wiki.kind], wiki.synced)
+        unread = _gauge(
+            "index_unread_pages",
+            "Pages of a wiki that the last sync could not read.",
+            *("source", "kind"),
+        )
+        failing = _gauge(
+            "index_failing_since_timestamp_seconds",
+            "Since when a wiki, or a page of it, cannot be read, in Unix time.",
+            *("source", "kind"),
+        )
+        for wiki in self._wikis:
+            unread.add_metric([wiki.name, wiki.kind], wiki.unread)
+            if wiki.failing is not None:
+                failing.add_metric([wiki.name, wiki.kind], wiki.failing)
         yield synced
         yield pages
+        yield unread
+        yield failing
         if self._disk:
             total, free = self._disk
             size = _gauge("disk_size_bytes", "Size of the disk that holds the state.")
@@ -89,6 +115,11 @@ class Condition(Collector):
             left = _gauge("disk_free_bytes", "Of this, what the gateway may still write.")
             left.add_metric([], free)
             yield left
+
+
+def _failing(spec: Mapping[str, Any]) -> float | None:
+    times = [*spec.get(SINCE, {}).values(), spec.get(FAILING, {}).get("since")]
+    return min((datetime.fromisoformat(one).timestamp() for one in times if one), default=None)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

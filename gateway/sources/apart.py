@@ -24,6 +24,7 @@ from gateway.sources import bounded
 from gateway.sources.source import (
     Broken,
     Changed,
+    Expected,
     Item,
     LeftOut,
     Regrouped,
@@ -85,6 +86,8 @@ class _State:
                 self.done = True
             elif kind == "error":
                 raise AskdocsError(said[0])
+            elif kind == "expected":
+                yield Expected(said[0])
             else:
                 item, path = _item(kind, said)
                 if path in self._given:
@@ -205,6 +208,8 @@ def _read(source: Source, known: Mapping[str, str], say: Any) -> None:
                 say("broken", path, why)
             case LeftOut(path, why):
                 say("left_out", path, why)
+            case Expected(pages):
+                say("expected", pages)
 
 
 if __name__ == "__main__":

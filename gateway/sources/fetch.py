@@ -4,6 +4,8 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from urllib.parse import urljoin, urlsplit
 
@@ -54,16 +56,27 @@ class Answer:
 class Fetcher:
     """One request at a time to one origin, each so long after the one before."""
 
-    def __init__(self, origin: str, rate: float, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        origin: str,
+        rate: float,
+        headers: Mapping[str, str],
+        patience: float = PATIENCE,
+        tries: int = _TRIES,
+    ) -> None:
         """
         Args:
             origin: scheme and host, for example `https://wiki.example.com`.
             rate: requests a second at most.
             headers: sent with every request, none of which leaves the origin.
+            patience: seconds in all that a busy site may have us wait for one document.
+            tries: how often it is asked for one.
         """
         self.origin = origin
         self._pause = 1 / rate
         self._next = 0.0
+        self._patience = patience
+        self._tries = tries
         self._client = httpx.Client(
             headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.1", **headers}
             | {"User-Agent": USER_AGENT, "Accept-Encoding": ", ".join(_WINDOWS)},
@@ -135,17 +148,19 @@ class Fetcher:
 
     def _patiently(self, url: str, unless: Mapping[str, str]) -> Answer:
         waited = 0.0
-        for left in reversed(range(_TRIES)):
+        for tried in range(self._tries):
+            left = self._tries - tried - 1
             try:
                 answer = self._once(url, unless)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                if left and isinstance(error, httpx.TransportError) and not _is_slow(error):
+                is_kept = isinstance(error, httpx.TransportError) and not _is_slow(error)
+                if left and tried < _TRIES - 1 and is_kept:
                     continue  # a connection that was kept and has been closed meanwhile
                 raise Failed(_why(error)) from None
             if answer.status not in _BUSY or not left:
                 return answer
             wait = _retry_after(answer)
-            if waited + wait > PATIENCE:
+            if waited + wait > self._patience:
                 return answer
             waited += wait
             self._next = max(self._next, time.monotonic() + wait)
@@ -222,6 +237,12 @@ def _why(error: httpx.HTTPError | httpx.InvalidURL) -> str:
 
 
 def _retry_after(answer: Answer) -> float:
-    """Seconds. A date is not worth reading: who sends one is away for long."""
-    told = answer.headers.get("retry-after", "5")
-    return float(told) if told.isdigit() else PATIENCE + 1
+    """Seconds."""
+    told = answer.headers.get("retry-after", "5").strip()
+    if told.isdigit():
+        return float(told[:9])
+    try:
+        then = parsedate_to_datetime(told)
+    except ValueError:
+        return 5.0
+    return max(1.0, (then - datetime.now(then.tzinfo)).total_seconds())

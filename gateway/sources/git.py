@@ -20,7 +20,7 @@ from gateway.errors import AskdocsError
 from gateway.sources.folder import Folder
 from gateway.sources.hosted import Hosted, place_of
 from gateway.sources.open import is_html
-from gateway.sources.source import Changed, Item, LeftOut
+from gateway.sources.source import Changed, Expected, Item, LeftOut
 from gateway.sources.tokens import Token
 from gateway.sources.tree import Tree
 from gateway.sources.within import Bounds
@@ -131,6 +131,8 @@ class Git:
             pointers = set(_pointers(root))
             yield from (LeftOut(path, LFS) for path in sorted(pointers))
             for item in self._folder(root).read(known):
+                if isinstance(item, Expected):
+                    continue
                 path = item.page.path if isinstance(item, Changed) else item.path
                 if path not in pointers:
                     yield item

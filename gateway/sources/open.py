@@ -38,6 +38,8 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
         settings = load(SitesSettings)
         token = token_for(settings.tokens, urlsplit(place).netloc)
         return Git(place, site_url, token, settings.clones)
+    if kind in ("confluence", "mediawiki"):
+        return _service(place, kind)
     folder = Path(place)
     if kind is None:
         _require_pages(folder)
@@ -50,6 +52,19 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
     if kind == "preview":
         return Folder.preview(folder, site_url)
     return Folder(folder, site_url, cast(Kind | None, kind))
+
+
+def _service(place: str, kind: str) -> Source:
+    from gateway.settings import load
+    from gateway.sources.services.confluence import Confluence
+    from gateway.sources.services.mediawiki import MediaWiki
+    from gateway.sources.site import SitesSettings
+    from gateway.sources.tokens import token_for
+
+    settings = load(SitesSettings)
+    token = token_for(settings.tokens, urlsplit(place).netloc)
+    made = Confluence if kind == "confluence" else MediaWiki
+    return made(place, token, settings.rate, settings.rights)
 
 
 def _require_pages(folder: Path) -> None:

@@ -24,6 +24,9 @@ class SitesSettings(Section):
     interval: float = Field(
         900.0, ge=60, description="Seconds between two reads of a site or service, with `--watch`."
     )
+    rights: bool = Field(
+        True, description="Take who may read a page from the service, where it tells."
+    )
     tokens: SecretStr | None = Field(
         None,
         description=(

@@ -54,7 +54,14 @@ class LeftOut:
     why: str
 
 
-Item = Unchanged | Regrouped | Changed | Broken | LeftOut
+@dataclass(frozen=True)
+class Expected:
+    """How many pages there will be, as soon as it is known."""
+
+    pages: int
+
+
+Item = Unchanged | Regrouped | Changed | Broken | LeftOut | Expected
 
 COPY = "copy of another page"
 NO_TEXT = "no text"

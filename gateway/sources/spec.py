@@ -12,7 +12,7 @@ from gateway.sources.apart import Apart
 from gateway.sources.flavour import Kind
 from gateway.sources.source import Source
 
-SERVICES = ("site", "git")
+SERVICES = ("site", "git", "confluence", "mediawiki")
 """Kinds that are read at an address."""
 KINDS = (*get_args(Kind), "html", *SERVICES, "preview")
 
@@ -84,7 +84,15 @@ def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]
         place = _address(url) + mark + part
         Address.parse(place)
         return place, "git", site_url
-    return _address(text), "site", ""
+    if kind is None:
+        kind = "site"
+        if urlsplit(text).netloc.lower().endswith(".atlassian.net"):
+            kind = "confluence"
+        elif path.endswith(("/api.php", "/index.php")):
+            kind = "mediawiki"
+    if site_url:
+        raise AskdocsError(f"{text} shows its pages itself: leave out --site-url")
+    return _address(text), kind, ""
 
 
 def _address(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from gateway.rights import Groups, dump, load
 from gateway.search.rows import StoredSource
 from gateway.search.writer import Writer
 from gateway.sources import excluded
-from gateway.sources.source import Broken, Changed, LeftOut, Regrouped, Source
+from gateway.sources.source import Broken, Changed, Expected, Item, LeftOut, Regrouped, Source
 from gateway.wiki.page import Page
 
 Writing = Callable[[], AbstractContextManager[Writer]]
@@ -33,10 +34,19 @@ known; here pages."""
 IN_MEMORY = 32 * 2**20
 # Of what the index keeps with a source: what all its pages depend on, and that settings name it.
 HOW = ("kind", "site_url")
+# Kinds of sources whose pages are written while they are read.
+BATCHED = ("confluence", "mediawiki")
 CONFIGURED = "configured"
+# What the last syncs could not do; of this, at most so many lines are kept.
+FAILING, SINCE, LEFT_OUT = "failing", "since", "left_out"
+LINES = 100
 # Of a folder and one within it, the share of pages with the same paths at which both are one wiki:
 # a project that was named by itself, and by the folder of its pages.
 TWINS = 0.8
+# Of a service that is read for hours, so many pages, or those of so many seconds, are written at
+# once: a sync that is killed goes on behind them.
+BATCH = 200
+BATCH_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,10 @@ def sync(
 
     Syncs of the same wiki may run at once: one that finds that another one was faster looks again.
 
+    Pages of a service (`gateway.sources.spec.SERVICES`) are written while it is read, with their
+    stamps, so that a sync that is killed, or loses its token, begins behind them. What is gone is
+    removed at the end.
+
     Args:
         source: what is read.
         writing: opens the index.
@@ -118,14 +132,43 @@ def sync(
         AskdocsError: the source is not there or has no page, or the index cannot be written. The
             index is as it was.
     """
+    try:
+        return _sync(source, writing, spec, configured, dry_run, progress or _silent)
+    except _Unread as error:
+        if not dry_run:
+            _note(writing, source.name, str(error))
+        raise AskdocsError(str(error)) from None
+
+
+class _Unread(AskdocsError):
+    """The source could not be read."""
+
+
+def _sync(
+    source: Source,
+    writing: Writing,
+    spec: Mapping[str, Any],
+    configured: bool,
+    dry_run: bool,
+    progress: Progress,
+) -> Synced:
     began = time.monotonic()
     twin = ""
-    progress = progress or _silent
     with writing() as writer:
         before = _before(writer, source.name)
     while True:
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
-            found = _read(source, before, spec, waiting, progress)
+            keep = None
+            if not dry_run and spec.get("kind") in BATCHED:
+                keep = partial(_keep, writing, source.name, spec)
+            found = _read(source, before, spec, waiting, progress, keep)
+            if keep:
+                before = replace(
+                    before,
+                    spec=before.spec or dict(spec) if found.stamps else before.spec,
+                    stamps={**before.stamps, **found.stamps},
+                    groups={**before.groups, **found.groups},
+                )
             if not dry_run:
                 with writing() as writer:
                     now = _before(writer, source.name)
@@ -157,6 +200,9 @@ class _Found:
     synced: Synced
     waiting: int
     """Pages that wait to be written."""
+    stamps: Mapping[str, str]
+    """Of the pages that were written already."""
+    groups: Mapping[str, Groups | None]
 
 
 def _read(
@@ -165,6 +211,7 @@ def _read(
     spec: Mapping[str, Any],
     waiting: IO[bytes],
     progress: Progress,
+    keep: Callable[[list[Changed | Regrouped]], None] | None = None,
 ) -> _Found:
     had = before.stamps
     by_hand = excluded.excluded(before.spec)
@@ -175,31 +222,54 @@ def _read(
     broken: list[Broken] = []
     left_out: list[LeftOut] = []
     regrouped: list[str] = []
-    unchanged = waits = 0
+    unchanged = waits = expected = 0
     seen: set[str] = set()
-    for item in source.read(had if same else dict.fromkeys(had, "")):
-        if isinstance(item, LeftOut):
-            left_out.append(item)
-            continue
-        path = item.page.path if isinstance(item, Changed) else item.path
-        seen.add(path)
-        progress("reading", len(seen), max(len(seen), len(had)) if had else None)
-        if path in by_hand:
-            skipped.append(path)
-        elif isinstance(item, Broken):
-            broken.append(item)
-        elif isinstance(item, Changed | Regrouped):
-            if isinstance(item, Changed):
-                _require_address(source, item.page)
-                (changed if path in had else added).append(path)
+    batch: list[Changed | Regrouped] = []
+    stamps: dict[str, str] = {}
+    groups: dict[str, Groups | None] = {}
+    written = time.monotonic()
+    try:
+        for item in _items(source, had if same else dict.fromkeys(had, "")):
+            if isinstance(item, LeftOut):
+                left_out.append(item)
+                continue
+            if isinstance(item, Expected):
+                expected = item.pages
+                continue
+            path = item.page.path if isinstance(item, Changed) else item.path
+            seen.add(path)
+            guess = expected or len(had)
+            progress("reading", len(seen), max(len(seen), guess) if guess else None)
+            if path in by_hand:
+                skipped.append(path)
+            elif isinstance(item, Broken):
+                broken.append(item)
+            elif isinstance(item, Changed | Regrouped):
+                if isinstance(item, Changed):
+                    _require_address(source, item.page)
+                    (changed if path in had else added).append(path)
+                else:
+                    unchanged += 1
+                if path in had and load(dump(item.groups)) != before.groups.get(path):
+                    regrouped.append(path)
+                if keep is None:
+                    waits += 1
+                    pickle.dump(item, waiting)
+                    continue
+                batch.append(item)
+                stamps[path] = item.stamp
+                groups[path] = load(dump(item.groups))
+                if len(batch) >= BATCH or time.monotonic() - written > BATCH_SECONDS:
+                    keep(batch)
+                    batch, written = [], time.monotonic()
             else:
                 unchanged += 1
-            if path in had and load(dump(item.groups)) != before.groups.get(path):
-                regrouped.append(path)
-            waits += 1
-            pickle.dump(item, waiting)
-        else:
-            unchanged += 1
+    except AskdocsError:
+        if keep and batch:
+            keep(batch)
+        raise
+    if keep and batch:
+        keep(batch)
     # Only now: a source that breaks off in the middle has raised, and nothing of it is gone.
     removed = sorted(had.keys() - seen)
     synced = Synced(
@@ -214,7 +284,46 @@ def _read(
         seconds=0,
         regrouped=tuple(sorted(regrouped)),
     )
-    return _Found(synced, waits)
+    return _Found(synced, waits, stamps, groups)
+
+
+def _keep(
+    writing: Writing, name: str, spec: Mapping[str, Any], batch: list[Changed | Regrouped]
+) -> None:
+    """Write what was read so far; the source is not synced yet."""
+    with writing() as writer:
+        if not any(stored.name == name for stored in writer.sources()):
+            writer.put_source(StoredSource(name, spec, None, ()))
+        for item in batch:
+            _put(writer, name, item)
+
+
+def _put(writer: Writer, name: str, item: Changed | Regrouped) -> None:
+    if isinstance(item, Changed):
+        writer.put(name, item.page, item.stamp, item.groups)
+    else:
+        writer.regroup(name, item.path, item.groups, item.stamp)
+
+
+def _items(source: Source, known: Mapping[str, str]) -> Iterator[Item]:
+    try:
+        yield from source.read(known)
+    except AskdocsError as error:
+        raise _Unread(str(error)) from None
+
+
+def _note(writing: Writing, name: str, why: str) -> None:
+    """That a known source cannot be read, and since when."""
+    with writing() as writer:
+        for stored in writer.sources():
+            if stored.name == name:
+                since = stored.spec.get(FAILING, {}).get("since") or _now()
+                failing = {"since": since, "why": why[:1000]}
+                writer.put_source(replace(stored, spec={**stored.spec, FAILING: failing}))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _require_address(source: Source, page: Page) -> None:
@@ -231,10 +340,7 @@ def _write(
     for path in found.synced.removed:  # first: a page that is moved has the vectors that it had
         writer.remove(name, path)
     for number, item in enumerate(_waiting(waiting, found.waiting), start=1):
-        if isinstance(item, Changed):
-            writer.put(name, item.page, item.stamp, item.groups)
-        else:
-            writer.regroup(name, item.path, item.groups, item.stamp)
+        _put(writer, name, item)
         progress("writing", number, found.waiting)
 
 
@@ -251,6 +357,12 @@ def _remember(
                 writer.remove_source(stored.name)
         spec = {**spec, CONFIGURED: True}
     kept = {key: before[key] for key in (excluded.KEY, CONFIGURED) if key in before}
+    since = before.get(SINCE, {})
+    kept[SINCE] = {one.path: since.get(one.path) or _now() for one in synced.broken[:LINES]}
+    kept[LEFT_OUT] = {
+        "reasons": synced.reasons,
+        "files": [[one.path, one.why] for one in synced.left_out[:LINES]],
+    }
     problems = tuple(f"{one.path}: {one.why}" for one in synced.broken)
     writer.put_source(StoredSource(synced.source, {**kept, **spec}, datetime.now(UTC), problems))
 

@@ -8,10 +8,12 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from gateway.condition import Condition
 from gateway.config import GatewaySettings
+from gateway.errors import AskdocsError
 from gateway.fleet import Fleet
 from gateway.metrics import PREFIX, Metrics
 from gateway.search.index import Index
@@ -84,6 +86,27 @@ async def test_engines_wikis_and_disk_are_read_at_each_look(tmp_path: Path) -> N
         seen = await samples(metrics, condition)
         assert seen["index_pages", stored.name] == 1
         assert seen["index_synced_timestamp_seconds", stored.name] == stored.synced.timestamp()
+
+        assert seen["index_unread_pages", stored.name] == 0
+        assert ("index_failing_since_timestamp_seconds", stored.name) not in seen
+
+        (wiki / "tea.md").write_bytes(b"\xff")
+        sync(spec.open(), opening(settings), spec=spec.stored)
+        seen = await samples(metrics, condition)
+        assert seen["index_unread_pages", stored.name] == 1
+        since = seen["index_failing_since_timestamp_seconds", stored.name]
+        wiki.rename(tmp_path / "away")
+        with pytest.raises(AskdocsError, match="does not exist"):
+            sync(spec.open(), opening(settings), spec=spec.stored)
+        seen = await samples(metrics, condition)
+        assert seen["index_failing_since_timestamp_seconds", stored.name] == since
+        (failing,) = [one.spec["failing"] for one in index.sources()]
+        assert "does not exist" in failing["why"]
+        (tmp_path / "away").rename(wiki)
+        (wiki / "tea.md").unlink()
+        sync(spec.open(), opening(settings), spec=spec.stored)
+        seen = await samples(metrics, condition)
+        assert ("index_failing_since_timestamp_seconds", stored.name) not in seen
 
         with opening(settings)() as writer:
             writer.remove_source(stored.name)

@@ -1,0 +1,178 @@
+"""A Confluence over HTTP, in the wire format of the vendor's reference: Cloud or Data Center.
+
+Cloud: https://developer.atlassian.com/cloud/confluence/rest/v2/ and .../v1/
+Data Center: https://developer.atlassian.com/server/confluence/rest/
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.speaking import Handler, serving
+
+
+@dataclass
+class Written:
+    """A page of the wiki."""
+
+    title: str
+    body: str
+    version: int = 1
+    above: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
+    """Names of groups that it is restricted to; e-mail addresses are people."""
+    refused: int = 0
+    """A status in place of the body."""
+
+
+@dataclass
+class Wiki:
+    """One space, ENG, and what was asked."""
+
+    is_cloud: bool
+    url: str = ""
+    pages: dict[str, Written] = field(default_factory=dict)
+    space: tuple[str, ...] = ("staff",)
+    permissions: int = 200
+    """The status of the space's permissions."""
+    hidden: set[str] = field(default_factory=set)
+    """Pages that the list lacks."""
+    part: int = 2
+    """Rows of a list at most."""
+    fail: list[Any] = field(default_factory=list)
+    """What the next requests get: a status, (status, headers), or "truncated"."""
+    failing: dict[str, Any] = field(default_factory=dict)
+    """The same, for ever, by path."""
+    asked: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    until: int | None = None
+    """Requests until the token expires."""
+
+    def answer(self, path: str, query: dict[str, str]) -> tuple[int, Any]:
+        if path == "/api/v2/spaces":
+            if not self.is_cloud:
+                return 404, {"message": "null for uri"}
+            return 200, {"results": [{"id": "98306", "key": "ENG"}], "_links": {}}
+        if path == "/api/v2/spaces/98306/permissions":
+            rows = [
+                {"id": "1", "principal": {"type": "group", "id": f"id-{name}"},
+                 "operation": {"key": "read", "targetType": "space"}}
+                for name in self.space
+            ]  # fmt: skip
+            rows.append({"id": "2", "principal": {"type": "group", "id": "id-writers"},
+                         "operation": {"key": "create", "targetType": "page"}})  # fmt: skip
+            return self.permissions, {"results": rows, "_links": {}}
+        if path == "/rest/api/group/by-id":
+            name = query["id"].removeprefix("id-")
+            return 200, {"type": "group", "name": name, "id": query["id"]}
+        if path == "/rest/api/space/ENG/permissions":
+            return self.permissions, [
+                {"operation": {"targetType": "space", "operationKey": "read"},
+                 "subject": {"type": "group", "displayName": name}, "spaceKey": "ENG"}
+                for name in self.space
+            ]  # fmt: skip
+        if path == "/rest/api/content/search":
+            return 200, self._list(query)
+        if path == "/api/v2/pages":
+            rows = [self._v2(at) for at in query["id"].split(",") if not self.pages[at].refused]
+            return 200, {"results": rows, "_links": {"base": self.url}}
+        at = path.rpartition("/")[2]
+        if path.startswith(("/api/v2/pages/", "/rest/api/content/")):
+            if at not in self.pages:
+                return 404, {"statusCode": 404, "message": "No content found"}
+            if self.pages[at].refused:
+                return self.pages[at].refused, {"message": "no"}
+            if path.startswith("/api"):
+                return 200, self._v2(at)
+            body = {"storage": {"value": self.pages[at].body, "representation": "storage"}}
+            return 200, {"id": at, "type": "page", "status": "current", "body": body}
+        return 404, {}
+
+    def _list(self, query: dict[str, str]) -> dict[str, Any]:
+        assert query["cql"] == 'type=page and space="ENG" order by created'
+        start = int(query.get("start", 0))
+        ids = [at for at in self.pages if at not in self.hidden]
+        links: dict[str, str] = {"base": self.url, "context": "/wiki"}
+        if start + self.part < len(ids):
+            cql = query["cql"].replace(" ", "%20").replace('"', "%22")
+            links["next"] = (
+                f"/rest/api/content/search?cql={cql}&expand={query['expand']}"
+                f"&start={start + self.part}"
+            )
+        rows = [self._row(at) for at in ids[start : start + self.part]]
+        return {"results": rows, "start": start, "size": len(rows), "_links": links}
+
+    def _row(self, at: str) -> dict[str, Any]:
+        page = self.pages[at]
+        people = [{"type": "known", "email": one} for one in page.readers if "@" in one]
+        groups = [{"type": "group", "name": one} for one in page.readers if "@" not in one]
+        return {
+            "id": at,
+            "type": "page",
+            "status": "current",
+            "title": page.title,
+            "space": {"id": 98306, "key": "ENG", "name": "Engineering"},
+            "version": {"number": page.version},
+            "ancestors": [{"id": one, "type": "page"} for one in page.above],
+            "metadata": {"labels": {"results": [{"prefix": "global", "name": "howto"}]}},
+            "restrictions": {
+                "read": {
+                    "operation": "read",
+                    "restrictions": {
+                        "user": {"results": people, "start": 0, "limit": 200, "size": len(people)},
+                        "group": {"results": groups, "start": 0, "limit": 200, "size": len(groups)},
+                    },
+                }
+            },
+            "_links": {"webui": f"/spaces/ENG/pages/{at}/{page.title.replace(' ', '+')}"},
+        }
+
+    def _v2(self, at: str) -> dict[str, Any]:
+        page = self.pages[at]
+        storage = {"representation": "storage", "value": page.body}
+        return {"id": at, "status": "current", "title": page.title, "spaceId": "98306",
+                "version": {"number": page.version}, "body": {"storage": storage}}  # fmt: skip
+
+
+@contextmanager
+def confluence(is_cloud: bool) -> Iterator[Wiki]:
+    """Serve an empty wiki; Cloud below /wiki."""
+    wiki = Wiki(is_cloud)
+    base = "/wiki" if is_cloud else "/confluence"
+
+    class Serve(Handler):
+        def do_GET(self) -> None:
+            split = urlsplit(self.path)
+            path = split.path.removeprefix(base)
+            wiki.asked.append(path)
+            wiki.tokens.append(self.headers.get("authorization", ""))
+            if wiki.until is not None:
+                wiki.until -= 1
+                if wiki.until < 0:
+                    self.json(401, {"message": "expired"})
+                    return
+            said = wiki.fail.pop(0) if wiki.fail else wiki.failing.get(path)
+            if isinstance(said, tuple):
+                self.send_response(said[0])
+                for name, value in said[1].items():
+                    self.send_header(name, value)
+                self.send_header("content-length", "0")
+                self.end_headers()
+                return
+            if isinstance(said, int):
+                self.json(said, {"message": "no"})
+                return
+            query = {key: values[0] for key, values in parse_qs(split.query).items()}
+            status, answer = wiki.answer(path, query)
+            data = json.dumps(answer).encode()
+            if said == "truncated":
+                data = data[: len(data) // 2]
+            self.send(status, data, "application/json")
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Serve)) as server:
+        wiki.url = f"http://127.0.0.1:{server.server_address[1]}{base}"
+        yield wiki
