@@ -15,7 +15,7 @@ from askdocs.up_autocomplete import NAME
 from gateway.errors import AskdocsError
 
 QUESTION = "What is this documentation about?"
-PATIENCE = 300.0  # seconds: LiteLLM starts at the first request that it translates
+PATIENCE = 300.0  # seconds
 WORDS = 60  # tokens of the answer
 
 
@@ -50,7 +50,9 @@ def connect(
         raise AskdocsError(f"{found.title} keeps its settings itself: leave out --write")
     if file is not None and not found.files:
         raise AskdocsError(f"{found.title} has no settings file: leave out --file")
-    base = (url or status.read(home.find(home_dir)).gateway).rstrip("/")
+    running = None if url else status.read(home.find(home_dir))
+    base = (running.gateway if running else str(url)).rstrip("/")
+    question = (running.question if running else "") or QUESTION
     paths = [Path.home() / one.path for one in found.files]
     paths[:1] = [file] if file is not None else paths[:1]
     before = [content(path) for path in paths]
@@ -68,8 +70,8 @@ def connect(
         print(found.by_hand.format(**said))
     if name:
         print(f"key: {name} (`askdocs keys revoke {name}` ends it)")
-    print(f"asking {model} by {found.endpoint} ...", flush=True)
-    print(_asked(found, target))
+    print(f"asking {model} by {found.endpoint}: {question}", flush=True)
+    print(_asked(found, target, question))
     if found.files and not write:
         print(f"nothing is written: `askdocs connect {client} --write` does it")
     elif found.after:
@@ -117,12 +119,12 @@ def _show_or_write(path: Path, before: str, after: str, write: bool) -> None:
         print(f"{path}: written" + (f"; what it was: {backup}" if backup else ""))
 
 
-def _asked(client: Client, target: Target) -> str:
+def _asked(client: Client, target: Target, question: str) -> str:
     """One question through the endpoint that the client uses, with its key. Raises AskdocsError."""
-    spoken = [{"role": "user", "content": QUESTION}]
+    spoken = [{"role": "user", "content": question}]
     body: dict[str, Any] = {"model": target.model}
     if client.endpoint == "/responses":
-        body |= {"input": QUESTION, "max_output_tokens": WORDS}
+        body |= {"input": question, "max_output_tokens": WORDS}
     else:
         body |= {"messages": spoken, "max_tokens": WORDS}
     reply = _sent(target.url, target.key, "POST", client.endpoint, body)

@@ -37,6 +37,8 @@ class Running:
     """How versions of a model are served: `gguf`, `merged` or `adapter`."""
     max_pages: int = 1
     """In front of a question."""
+    question: str = ""
+    """That the wiki has answered at the start."""
 
     def save(self, home: Home) -> None:
         write_json(home.running, asdict(self))

@@ -149,7 +149,7 @@ class Up:
             parts.append(self._site(indexed))
         await self._together(*parts)
         answered = await self._first_answer()
-        self._state = self._replace(ready=True)
+        self._state = self._replace(ready=True, question=answered.question)
         self._save()
         ready(self._state, answered, time.monotonic() - self._began)
 

@@ -31,7 +31,8 @@ def test_a_client_asks_by_the_settings_that_were_written(
     assert "nothing is written" in shown.stdout
     made = connected(client, name, "--write")
     assert made.returncode == 0, made.stderr
-    assert "it answers:" in made.stdout
+    assert QUESTION in made.stdout
+    assert ANSWER in made.stdout.partition("it answers:")[2]
     assert client.key not in made.stdout + shown.stdout, "it has a key of its own"
     env: dict[str, str] = {}
     command: list[str | Path]
