@@ -1,7 +1,7 @@
 """How the search index bears a large wiki: time to write, size, memory, latency of a search.
 
     python -m eval.scale --docs DIR [--pages 100000] [--questions FILE.jsonl] [--keep FILE]
-                         [--database postgresql://...] [--json]
+                         [--database postgresql://...] [--groups 500] [--json]
 
 The pages are made of real ones: sections of the real pages, cut and put together anew. A large wiki
 is many areas, each with words of its own; so the rarer words of each area but the first are
@@ -30,13 +30,15 @@ import numpy as np
 import psutil
 
 from gateway.errors import AskdocsError
+from gateway.rights import NO_RULES, Reader
 from gateway.search import embed
 from gateway.search.embed import Embedder
-from gateway.search.index import Index
+from gateway.search.index import Index, writing
 from gateway.search.passages import embedded, passages
 from gateway.search.replica import open_writing, refresh
 from gateway.search.search import Search
 from gateway.search.vectors import Exact, Floats, Packed, unpack
+from gateway.search.view import Rights
 from gateway.sources import folder
 from gateway.wiki.page import Page, Section
 from gateway.wiki.words import content_words
@@ -175,7 +177,12 @@ class Known:
 
 
 def measure(
-    docs: Path, count: int, file: Path, asked: Sequence[str], database: str | None
+    docs: Path,
+    count: int,
+    file: Path,
+    asked: Sequence[str],
+    database: str | None,
+    groups: int = 0,
 ) -> dict[str, Any]:
     """Make the index and search it. Raises AskdocsError."""
     real = folder.read(docs, "http://wiki/").pages
@@ -215,6 +222,8 @@ def measure(
     # Another process, so that its memory is a reader's.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found |= pool.apply(_read, (file, embedder.model, vectors))
+        if groups:
+            found |= pool.apply(_with_groups, (file, embedder.model, vectors, groups))
     began = time.monotonic(), time.process_time()
     with open_writing(file, database) as writer:
         for number in range(0, count, max(1, count // FEW)):
@@ -242,6 +251,38 @@ def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, An
                 found[f"{name}_p{share}_cpu_ms"] = float(cpu)
             found[f"{name}_memory"] = process.memory_info().rss - before
         found["sketch_recall_10"], found["passages"] = _sketched(index, list(vectors.values())[:50])
+    return found
+
+
+def _with_groups(
+    file: Path, model: str, vectors: Mapping[str, Floats], groups: int
+) -> dict[str, Any]:
+    """What rights cost: the search of somebody in some of the groups beside that of everything.
+
+    Each space of pages is for one group. The searches take turns, so that what else the machine
+    does stretches all of them alike.
+    """
+    with writing(file) as writer:
+        for number, path in enumerate(sorted(writer.known("scale"))):
+            writer.regroup("scale", path, (frozenset({f"group-{number % groups}"}),), "1")
+    found: dict[str, Any] = {}
+    embedder: Any = Known(model, vectors)
+    with closing(Index(file)) as index:
+        rights = Rights(index, NO_RULES)
+        searches = {"whole": Search(index, embedder)}
+        for share in (0.1, 0.5, 1.0):
+            mine = frozenset(f"group-{n}" for n in range(round(groups * share)))
+            view = rights.seen_by(Reader(mine - {"group-0"}))
+            searches[f"{share:.0%}"] = Search(view, embedder)
+        took: dict[str, list[tuple[float, float]]] = {name: [] for name in searches}
+        for text in vectors:
+            for name, search in searches.items():
+                took[name].append(_timed(search, text))
+    for name, times in took.items():
+        rest = np.array(times[1:])
+        found[f"groups_{name}_first_ms"] = times[0][0]
+        found[f"groups_{name}_p50_ms"], found[f"groups_{name}_p50_cpu_ms"] = np.median(rest, axis=0)
+        found[f"groups_{name}_mean_cpu_ms"] = float(rest[:, 1].mean())
     return found
 
 
@@ -280,6 +321,7 @@ def main() -> None:
     parser.add_argument("--questions", type=Path, help="asked beside those that are made")
     parser.add_argument("--keep", type=Path, help="file for the index; else a temporary one")
     parser.add_argument("--database", help="an empty PostgreSQL database that shares the index")
+    parser.add_argument("--groups", type=int, default=0, help="measure the rights of so many, too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     asked: list[str] = []
@@ -289,7 +331,9 @@ def main() -> None:
     with nullcontext() if options.keep else tempfile.TemporaryDirectory() as place:
         file = options.keep or Path(place or "") / "index.db"
         try:
-            found = measure(options.docs, options.pages, file, asked, options.database)
+            found = measure(
+                options.docs, options.pages, file, asked, options.database, options.groups
+            )
         except AskdocsError as error:
             sys.exit(f"scale: {error}")
     if options.json:

@@ -61,7 +61,7 @@ def test_a_claim_that_is_not_supported_is_a_reason_to_look(both: Store) -> None:
         ask(both, "Which port?", state="answered", answer="9.", confidence=0.9, verdict=verdict)
     ask(both, "Which host?", verdict="unsupported")  # refused
     Sorter(both.engine).sort()
-    items, _ = Queue(both.engine).items(Wanted(kind="unsupported"))
+    items, _ = Queue(both.engine).items(Wanted(kind="unsupported"), EVERYTHING)
     assert [(item.question, item.asked, item.unsupported) for item in items] == [
         ("Which port?", 2, 2)
     ]
