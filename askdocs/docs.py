@@ -123,8 +123,18 @@ def search(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Pages shown.")] = 5,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say why each page was found; --json always does.")
+        bool,
+        typer.Option(
+            "--explain", help="Say why each page was found and who may read it; --json always does."
+        ),
     ] = False,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="As somebody in these groups finds them, with commas; empty: a stranger"
+            " (default: who may read all)."
+        ),
+    ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -132,7 +142,7 @@ def search(
     from askdocs import finding
 
     with _opened(home_dir) as index:
-        found = finding.find(index, question, page_url, limit)
+        found = finding.find(index, question, page_url, limit, finding.reader(groups))
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -141,6 +151,7 @@ def search(
         print(f"{page['score']:.3f}  {page['title']}{section}\n       {page['url']}")
         if explain:
             print(f"       {finding.explained(page['why'])}")
+            print(f"       readers: {page['readers']}")
     if found["refused"]:
         print("docs would refuse: no page answers it")
 
@@ -243,6 +254,21 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     print(f"vectors   {_vectors(facts['vectors'])}")
     print(f"memory    {facts['memory']}")
     print(f"index     {facts['bytes'] / 1e6:,.1f} MB, {facts['file']}")
+
+
+@app.command("audit")
+def audit_page(
+    page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Who may read a page, and who was shown it."""
+    from askdocs import keys, page_audit
+
+    with _opened(home_dir) as index, keys.opened(home_dir) as engine:
+        facts = page_audit.audit(index, engine, _page(index, page))
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        page_audit.show(facts)
 
 
 @app.command()

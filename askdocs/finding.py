@@ -3,17 +3,34 @@
 import asyncio
 from typing import Any
 
+from gateway.config import GatewaySettings
 from gateway.engine import estimates
-from gateway.grounding.ground import Grounding
+from gateway.errors import AskdocsError
+from gateway.grounding.ground import Grounding, Library
+from gateway.rights import EVERYTHING, Reader, groups_of, readable
 from gateway.search import embed
 from gateway.search.index import Index
 from gateway.search.passages import above
 from gateway.search.search import Hit
+from gateway.settings import load
 
 
-def find(index: Index, question: str, page_url: str | None, limit: int) -> dict[str, Any]:
+def reader(groups: str | None) -> Reader:
+    """Who searches, by an option. Raises AskdocsError: these are no groups."""
+    if groups is None:
+        return EVERYTHING
+    try:
+        return Reader(groups_of([name for name in map(str.strip, groups.split(",")) if name]))
+    except ValueError as error:
+        raise AskdocsError(f"--groups: {error}") from None
+
+
+def find(
+    index: Index, question: str, page_url: str | None, limit: int, reader: Reader
+) -> dict[str, Any]:
     """The best pages with their scores and why, and whether they answer the question."""
-    grounding = Grounding(index, estimates, embed.load())
+    library = Library(Grounding(index, estimates, embed.load()), load(GatewaySettings).rules)
+    grounding = library.opened_to(reader)
     hits = grounding.search.find(question, page_url, limit)
     looked = asyncio.run(grounding.look_up(question, page_url))
     vectors = index.embedded()[1] if grounding.search.embedder else 0
@@ -28,6 +45,7 @@ def find(index: Index, question: str, page_url: str | None, limit: int) -> dict[
                 "score": round(float(hit.score), 4),
                 **_best(hit),
                 "why": _why(hit, place),
+                "readers": readable(library.rights.readers(hit.page)),
             }
             for place, hit in enumerate(hits, 1)
         ],

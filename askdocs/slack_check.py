@@ -9,8 +9,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from askdocs.checks import Check
 from gateway.errors import AskdocsError
+from gateway.settings import load
 from widget.settings import WidgetSettings
-from widget.slack.manifest import SCOPES
+from widget.slack.manifest import OF_PEOPLE, SCOPES
 from widget.slack.replies import refusal
 from widget.slack.running import TIMEOUT, bot_client, socket_address, workspace
 from widget.slack.settings import SlackSettings
@@ -34,11 +35,13 @@ async def _slack(
         yield _failed("bot token", error)
         return
     yield Check("bot token", True, f"{us.team}, as @{us.bot}")
-    missing = sorted(set(SCOPES) - us.scopes)
+    # Whose groups are known by an e-mail address, that must be asked for.
+    wanted = (*SCOPES, *(OF_PEOPLE if load(WidgetSettings).groups_file else ()))
+    missing = sorted(set(wanted) - us.scopes)
     yield Check(
         "scopes",
         not missing,
-        f"{', '.join(missing)} missing" if missing else f"{len(SCOPES)} of {len(SCOPES)}",
+        f"{', '.join(missing)} missing" if missing else f"{len(wanted)} of {len(wanted)}",
         "add them on the app's OAuth & Permissions, and install it again" if missing else "",
     )
     if http:

@@ -36,6 +36,7 @@ from gateway.search import embed
 from gateway.search.index import Index
 from gateway.search.replica import following
 from gateway.settings import place, settings_file
+from gateway.shown import Shown
 from gateway.spool import Spool
 from gateway.tasks import Tasks
 from gateway.telemetry.recorder import Recorder
@@ -160,6 +161,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         library = Library(grounding, settings.rules)
         heat = Heat(engine)
         outcomes = Outcomes(engine)
+        seen = Shown(engine)
         scorer = scorers.load(settings, os.environ)
         if scorer:
             stack.push_async_callback(scorer.close)
@@ -177,6 +179,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         tasks.start("usage", usage.run)
         tasks.start("page popularity", heat.run)
         tasks.start("outcomes", outcomes.run)
+        tasks.start("pages shown", seen.run)
         tasks.start("aliases", partial(aliases.watch, partial(_problems, fleet, engine)))
         tasks.start("versions", partial(_follow, fleet, engine))
         tasks.start("counters", partial(_watch, limiter, usage, metrics))
@@ -189,7 +192,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             settings=settings,
             database=engine,
             keyring=keyring,
-            recorder=Recorder(limiter, usage, metrics, access, heat, outcomes),
+            recorder=Recorder(limiter, usage, metrics, access, heat, outcomes, seen),
             fleet=fleet,
             aliases=aliases,
             dispatch=dispatch,

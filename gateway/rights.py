@@ -92,6 +92,13 @@ def dump(groups: Groups | None) -> str | None:
     return json.dumps([sorted(some) for some in simplified(groups)], ensure_ascii=True)
 
 
+def readable(groups: Groups) -> str:
+    """For people: what it takes to read a page."""
+    if not groups:
+        return EVERYBODY
+    return ", and ".join(" or ".join(sorted(some)) or "nobody" for some in groups)
+
+
 def shown(groups: Groups) -> list[list[str]]:
     """As an answer says what it takes to read the pages that it stands on."""
     return [sorted(some) for some in groups]

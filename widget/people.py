@@ -33,6 +33,10 @@ class People:
     def has_file(self) -> bool:
         return self._file is not None
 
+    def known(self) -> list[str]:
+        """The people that the file names."""
+        return sorted(self._of)
+
     def groups(self, name: str, said: Iterable[object] = ()) -> frozenset[str]:
         """Of a person: those that the sign-in `said`, those of the file, and the person's own.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.types import ASGIApp, Message
 
-from gateway import threads
+from gateway import shown, threads
 from gateway.agents import llms
 from gateway.agents.pages import Pages
 from gateway.agents.results import Answer, Link, Source
@@ -124,6 +124,7 @@ class Door:
         desk = _Desk(self._gateway, self._parts, context)
         try:
             sources = (await desk.reached(path.removeprefix("/"))).sources
+            desk.gives_all()
             grounding = await self._parts.library.open_to(context.reader)
             chunks = TEXTS[path](grounding.index, sources)
             await send_start(send, 200, "text/plain; charset=utf-8")
@@ -168,10 +169,14 @@ class _Desk:
         self._parts = parts
         self._context = context
         self._is_counted = False
+        self._pages: list[Pages] = []
+        self._gives_all = False
 
     async def pages(self, purpose: str) -> Pages:
         grounding = await self._parts.library.open_to(self._context.reader)
-        return Pages(grounding, (await self.reached(purpose)).sources)
+        found = Pages(grounding, (await self.reached(purpose)).sources)
+        self._pages.append(found)
+        return found
 
     async def reached(self, purpose: str) -> Reach:
         """What the key may read; this is counted as a request of it."""
@@ -182,12 +187,18 @@ class _Desk:
         self._is_counted = True
         return found
 
+    def gives_all(self) -> None:
+        """It is given the text of all pages that it may read."""
+        self._gives_all = True
+
     def close(self) -> None:
         """Its request has ended."""
         if self._is_counted:
             response = self._context.response
             status = LEFT if response.client_left else response.status
-            self._context.result = Result(status, model=INDEX)
+            every = (shown.EVERY,) if self._gives_all else ()
+            seen = (url for pages in self._pages for url in pages.shown)
+            self._context.result = Result(status, model=INDEX, shown=(*every, *seen))
 
     async def ask(self, question: str, tell: "tools.Tell") -> Answer:
         messages = [{"role": "user", "content": question}]

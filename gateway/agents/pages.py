@@ -43,6 +43,8 @@ class Pages:
         self._grounding = grounding
         self._index = grounding.index
         self._sources = tuple(sources)
+        self.shown: list[str] = []
+        """Addresses of the pages that were told of."""
 
     def search(self, query: str, limit: int) -> Search:
         """The pages for a query, each with the passage that fits it best."""
@@ -50,6 +52,7 @@ class Pages:
         found = []
         for hit in search.hits(search.sought(query), None, limit, self._sources):
             page = hit.page
+            self.shown.append(page.url)
             best = next((one for one in hit.passages if one.passage.text.strip()), None)
             text = blocks.beginning(best.passage.text, EXCERPT) if best else ""
             found.append(
@@ -75,6 +78,7 @@ class Pages:
             AskdocsError: there is no such page, section or part.
         """
         page, anchor = self._find(name)
+        self.shown.append(page.url)
         wanted = section.strip().removeprefix("#") or anchor
         chosen = _under(page, wanted) if wanted else page.sections
         texts = _parts([neutral(absolute(one.text, page)) for one in chosen])

@@ -117,6 +117,8 @@ class Result:
     """The verdicts of the answer's claims that assert something."""
     pages: tuple[str, ...] = ()
     """The addresses of the pages that the answer stands on."""
+    shown: tuple[str, ...] = ()
+    """The addresses of other pages that were shown: found, read or listed by an agent."""
     question: str = ""
     answer: str = ""
     """Both only where the log wants them."""

@@ -69,6 +69,14 @@ class Rights:
         with self._index.reading() as db:
             return self.access_of(db, self._index.current(db))
 
+    def readers(self, page: Page) -> Groups:
+        """What it takes to read a page. Raises KeyError: it has gone meanwhile."""
+        with self._index.reading():
+            access, number = self.access(), self._index.number(page)
+            if number is None:
+                raise KeyError(page.path)
+            return (access.of(number) if access else None) or ()
+
     def access_of(self, db: sqlite3.Connection, now: Generation) -> Access | None:
         with self._lock:
             if self._now is None or self._now[0] is not now:

@@ -12,6 +12,7 @@ from gateway.heat import Heat
 from gateway.limits.limiter import Limiter
 from gateway.metrics import LEFT, Metrics
 from gateway.outcomes import Outcomes
+from gateway.shown import Shown
 from gateway.usage import Usage
 
 log = logging.getLogger("askdocs.gateway")
@@ -27,6 +28,7 @@ class Recorder:
     log: AccessLog
     heat: Heat
     outcomes: Outcomes
+    shown: Shown
 
     @property
     def wants_text(self) -> bool:
@@ -51,6 +53,8 @@ class Recorder:
             self.limiter.settle(context.grant, used)
         if plan is not None and plan.endpoint == "/chat/completions":
             self._count_outcome(context, plan, result)
+        if seen := (*result.pages, *result.shown):
+            self.shown.shown(context.key.id, seen)
         if result.pages:
             self.heat.stood_on(result.pages)
         if context.span.is_on:

@@ -1,5 +1,6 @@
 """`askdocs docs` as processes, on real folders and a real index; and a gateway that looks on."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -18,11 +19,14 @@ import pytest
 from askdocs import cli, syncing
 from askdocs.home import Home
 from gateway import audit, database
+from gateway.keys import Keys
 from gateway.search import embed
+from gateway.shown import Shown
 from gateway.wiki_index import alone
 from tests.askdocs.conftest import COMMAND, Run
 from tests.gateway.postgres import Postgres, postgres
 from tests.parts import require
+from widget.store import Answered, Asked, Store
 
 pytestmark = pytest.mark.slow
 
@@ -513,3 +517,40 @@ def test_two_syncs_at_once_leave_one_whole_index(wiki: Path, docs: Docs, home: H
     assert sorted(len(result["added"]) for result in results) == [0, 302]
     assert sorted(result["unchanged"] for result in results) == [0, 302]
     assert len(paths(docs)) == 302
+
+
+def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
+    wiki: Path, docs: Docs, home: Home
+) -> None:
+    page = wiki / "ports.md"
+    page.write_text(f"---\ngroups: hr\n---\n{page.read_text()}")
+    docs("sync", str(wiki), "--site-url", SITE)
+    engine = database.open(f"sqlite:///{home.database}")
+    database.migrate(engine)
+    keys, questions = Keys(engine), Store(engine)
+    hr = keys.create("hr-bot", groups=["hr"])[0]
+    keys.create("other", groups=["eng"])
+    url = f"{SITE}ports/"
+    shown = Shown(engine)
+    shown.shown(hr.id, [url, url])
+    asyncio.run(shown.flush())
+    for id, at in (("a", url), ("b", f"{SITE}install/")):
+        questions.asked(Asked(id, "Which port?", id, person=f"{id}@example.com"))
+        questions.answered(id, Answered("answered", "4000", outcome={"pages": [{"url": at}]}))
+    engine.dispose()
+    facts = told(docs("audit", "ports.md", "--json"))
+    assert facts["readers"]["one_group_of_each"] == [["hr"]]
+    assert [key["name"] for key in facts["readers"]["keys"]] == ["hr-bot"]
+    assert [(one["key"], one["times"]) for one in facts["shown"]["by_key"]] == [("hr-bot", 1)]
+    assert [one["person"] for one in facts["shown"]["to_people"]] == ["a@example.com"]
+    text = docs("audit", url).stdout
+    assert "may be read by who is in hr" in text
+    assert "was shown to a@example.com by box" in text
+    # A page without groups beside it is for nobody, and search says so.
+    found = told(docs("search", "Which port does the gateway listen on?", "--json"))
+    assert {one["path"]: one["readers"] for one in found["pages"]}["ports.md"] == "hr"
+    assert told(docs("search", "gateway port", "--groups", "eng", "--json"))["pages"] == []
+    assert [
+        one["path"] for one in told(docs("search", "port", "--groups", "hr", "--json"))["pages"]
+    ] == ["ports.md"]
+    assert "readers: hr" in docs("search", "gateway port", "--explain").stdout

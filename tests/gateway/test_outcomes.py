@@ -28,6 +28,7 @@ from gateway.metrics import LEFT, Metrics
 from gateway.outcomes import WIDER, Outcomes, bucket, middle, tally
 from gateway.rights import PUBLIC
 from gateway.routing.token_budget import TokenBudget
+from gateway.shown import Shown
 from gateway.telemetry.recorder import Recorder
 from gateway.usage import Usage
 
@@ -104,7 +105,9 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
 ) -> None:
     outcomes, metrics = Outcomes(stored), Metrics()
     limiter = await connect(None, Usage(stored).month)
-    recorder = Recorder(limiter, Usage(stored), metrics, AccessLog(None), Heat(stored), outcomes)
+    recorder = Recorder(
+        limiter, Usage(stored), metrics, AccessLog(None), Heat(stored), outcomes, Shown(stored)
+    )
     context = asked(metrics)
     context.result = Result(**{"status": 200, **known})  # type: ignore[arg-type]
     recorder.record(context)

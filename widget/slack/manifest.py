@@ -15,6 +15,8 @@ SCOPES = (
     "groups:read",
     "im:history",
 )
+# To know the groups of people by their address: see docs/rights.md.
+OF_PEOPLE = ("users:read", "users:read.email")
 
 
 def manifest(name: str, url: str | None = None) -> dict[str, Any]:
