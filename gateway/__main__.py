@@ -5,7 +5,7 @@ import os
 import sys
 from functools import partial
 
-from gateway import metrics, parts, renewal, server
+from gateway import lean, metrics, parts, renewal, server  # noqa: F401 -- lean first
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
 from gateway.settings import environment, load

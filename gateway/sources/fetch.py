@@ -1,12 +1,16 @@
 """Asks one site for documents, as politely as its robots.txt wants it."""
 
+import socket
+import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -20,7 +24,7 @@ USER_AGENT = f"{AGENT}/{version('askdocs')} (reads documentation; obeys robots.t
 LARGEST = 16 * 2**20
 # Seconds for one answer to begin, or to go on.
 TIMEOUT = 30.0
-# Seconds in all that a busy site may have us wait for one document.
+# Seconds in all that a site may have us wait for one document, busy or slow.
 PATIENCE = 120.0
 _TRIES = 3
 _HOPS = 5
@@ -84,6 +88,8 @@ class Fetcher:
             follow_redirects=False,
         )
         self._robots = Protego.parse("")
+        self._socket: socket.socket | None = None
+        self._is_late = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -169,18 +175,42 @@ class Fetcher:
     def _once(self, url: str, unless: Mapping[str, str]) -> Answer:
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + self._pause
-        began = time.monotonic()
-        with self._client.stream("GET", url, headers=dict(unless)) as response:
-            data = bytearray()
-            for part in _unpacked(response):
-                data += part
-                if len(data) > LARGEST:
-                    raise Failed(f"larger than {LARGEST // 2**20} MiB")
-                if time.monotonic() - began > PATIENCE:
-                    raise Failed(f"took longer than {PATIENCE:.0f} s")
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            charset = response.charset_encoding or ""
+        # httpx's timeouts are for each read, and a read may bring one byte.
+        self._is_late = False
+        watch = threading.Timer(PATIENCE, self._cut)
+        watch.daemon = True
+        watch.start()
+        sent = dict(unless)
+        try:
+            with self._client.stream(
+                "GET", url, headers=sent, extensions={"trace": self._trace}
+            ) as response:
+                data = bytearray()
+                for part in _unpacked(response):
+                    data += part
+                    if len(data) > LARGEST:
+                        raise Failed(f"larger than {LARGEST // 2**20} MiB")
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                charset = response.charset_encoding or ""
+        except httpx.HTTPError:
+            if self._is_late:
+                raise Failed(f"took longer than {PATIENCE:.0f} s") from None
+            raise
+        finally:
+            watch.cancel()
         return Answer(response.status_code, url, headers, bytes(data), charset)
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Notes the connection: https://www.encode.io/httpcore/extensions/#trace."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def _cut(self) -> None:
+        """The request has taken too long: whoever reads from its connection finds its end."""
+        self._is_late = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _unpacked(response: httpx.Response) -> Iterator[bytes]:

@@ -18,3 +18,10 @@ def test_as_many_files_are_open_as_the_system_allows(
     script = f"{limit}\nfrom gateway.process import prepare\nprepare()\n{SHOWN}"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert told.stdout.strip() == str(then), told.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_loads_no_command_line_of_a_library() -> None:
+    script = "import sys, gateway.__main__, gateway.app; print('rich' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert told.stdout.strip() == "False", told.stderr

@@ -14,14 +14,17 @@ from pathlib import Path
 
 MADE_UP = "198.18.0.1"
 ETH_P_ALL = 3
+IP_PKTINFO = 8  # ip(7): by which address a packet came
 
 
 def main() -> int:
     report, *command = sys.argv[1:]
     for words in (
         ("link", "set", "lo", "up"),
-        ("route", "add", "local", "default", "dev", "lo"),
-        ("-6", "route", "add", "local", "default", "dev", "lo"),
+        # Whoever asks by which address another one is reached gets its own, as vLLM does, which
+        # would take the other one for its own without.
+        ("route", "add", "local", "default", "dev", "lo", "src", "127.0.0.1"),
+        ("-6", "route", "add", "local", "default", "dev", "lo", "src", "::1"),
     ):
         subprocess.run(["ip", *words], check=True)
     wanted: dict[str, None] = {}
@@ -30,6 +33,7 @@ def main() -> int:
     packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**24)
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names.bind(("0.0.0.0", 53))
+    names.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     for work in (lambda: _watch(packets, wanted), lambda: _resolve(names, wanted)):
         threading.Thread(target=work, daemon=True).start()
     code = subprocess.run(command, check=False).returncode
@@ -66,7 +70,7 @@ def _goal(packet: bytes, protocol: int) -> str | None:
 
 def _resolve(names: socket.socket, wanted: dict[str, None]) -> None:
     while True:
-        query, asker = names.recvfrom(2**16)
+        query, ((_, _, info),), _, asker = names.recvmsg(2**16, socket.CMSG_SPACE(12))
         name, place = [], 12
         while size := query[place]:
             name.append(query[place + 1 : place + 1 + size].decode("ascii", "replace"))
@@ -77,7 +81,10 @@ def _resolve(names: socket.socket, wanted: dict[str, None]) -> None:
         found = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(MADE_UP)
         answer = found if kind == 1 else b""
         head = query[:2] + struct.pack("!HHHHH", 0x8180, 1, 1 if answer else 0, 0, 0)
-        names.sendto(head + question + answer, asker)
+        # From the address that was asked: others are not listened to.
+        came_by = struct.pack("I4s4s", 0, info[8:12], b"")
+        packets = [(socket.IPPROTO_IP, IP_PKTINFO, came_by)]
+        names.sendmsg([head + question + answer], packets, 0, asker)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 import gzip
 import itertools
+import socket
+import threading
 import tracemalloc
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import brotli
 import pytest
@@ -221,6 +224,31 @@ def test_a_busy_site_is_given_the_time_that_it_asks_for(wiki: LiveSite, status: 
     assert "b" in pages(read(reader(wiki)))
     first, second = (one.when for one in wiki.asked if one.path == "/docs/b")
     assert second - first >= 0.95
+
+
+def test_headers_that_trickle_do_not_hold_a_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "PATIENCE", 0.3)
+    over = threading.Event()
+
+    def trickle(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+        with suppress(OSError):
+            while not over.wait(0.02):
+                connection.sendall(b"a")
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=trickle, args=(listener,), daemon=True)
+        server.start()
+        ending = threading.Timer(20, over.set)  # else the test would never end
+        ending.start()
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(fetch.Failed, match="took longer than 0 s"):
+            fetch.Fetcher(origin, 100, {}).get(f"{origin}/a")
+        ending.cancel()
+        over.set()
+        server.join()
 
 
 def test_a_connection_that_was_lost_is_made_again(wiki: LiveSite) -> None:
