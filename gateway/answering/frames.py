@@ -30,10 +30,10 @@ _LEADS = re.compile(
 _HEDGES = re.compile(
     r"^(?:(?:very|most|quite|not|only|just|but|maybe|perhaps|probably|possibly|likely|usually"
     r"|normally|generally|almost|certainly|always|necessarily|exactly|really|directly|entirely"
-    r"|completely|in|to|some|a|part|partly|partially|extent|yet|any ?more|quite|better"
+    r"|completely|in|to|some|a|part|partly|partially|extent|yet|anymore|better"
     r"|it|that|this|is|was|depends|isn'?t|expected|normal|correct|right|possible"
     r"|nicht|nur|teilweise|leider|vermutlich|wahrscheinlich|direkt|ganz|zum|teil|pas|en|partie"
-    r"|seulement|probablement)[\s,]*)+$",
+    r"|seulement|probablement)(?:[\s,]+|$))+$",
     re.IGNORECASE,
 )
 _CLOSERS = re.compile(
@@ -61,17 +61,32 @@ _OURS = (
 )
 _SAYS = (
     r"(?:say|mention|cover|describe|explain|contain|include|address|discuss|document|specify|state"
-    r"|tell|give|list|provide|answer|deal with|go into|offer|refer|name|have|show|talk about|know"
-    r"|speak|indicate|identify|define|clarify|support)"
+    r"|tell|give|list|provide|answer|deal with|go into|offer|refer|name|talk about"
+    r"|speak|indicate|identify|define|clarify)"
+)
+# "Nothing is deleted from the wiki" says something of the product.
+_PASSIVE = (
+    r"(?! (?:is|was|are|gets|will be|can be) (?!said|mentioned|stated|written|documented|described"
+    r"|explained|given|known|told|found|covered))"
+)
+_SAGT = (
+    r"\b(?:beschr|erwähn|dokument|behand|abgedeckt|erklär|angegeb|find|fund|antwort|hervor|auskunft"
+    r"|sag|steh|enthalt|enthält|geb|gib|geh|informat|nenn)"
 )
 _NO = r"(?:do(?:es)?n'?t|do(?:es)? not|did(?:n'?t| not)|never|cannot|can'?t|nowhere|neither)"
 _REFUSALS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"\b{_PAGES}\b[^.!?]{{0,80}}\b{_NO}\b[^.!?]{{0,30}}\b{_SAYS}",
+        # "The pages don't have it", but not "The manual mode does not have a timer".
+        rf"\b{_PAGES} (?:(?:provided|given|here|above|shown|I have) )?{_NO} (?:actually |really )?"
+        r"(?:have|show|support|know)\b",
         rf"\b{_PAGES}\b[^.!?]{{0,60}}\b(?:say|says|contain|contains|have|has|give|gives|offer|offers"
-        rf"|include|includes|provide|provides|is|are) (?:nothing|no\b|only\b|silent\b|not\b)",
-        rf"\b(?:nothing|no(?:thing)? (?:information|mention|instructions?|details?|page|article"
+        rf"|include|includes|provide|provides|is|are) (?:nothing|no (?:information|mention|details?"
+        rf"|instructions?|answer|steps?|word|hint)\b|silent\b|unclear\b)",
+        rf"\b{_PAGES}\b[^.!?]{{0,60}}\b(?:stops? short|lacks?|leaves? (?:it )?open)\b",
+        rf"\b(?:un|not )clear from (?:the |these |this )?{_PAGES}\b",
+        rf"\b(?:nothing{_PASSIVE}|no (?:information|mention|instructions?|details?|page|article"
         rf"|answer|steps?|guidance|explanation|description|word))\b[^.!?]{{0,60}}"
         rf"\b(?:{_PAGES}|about|on|for|there|here)\b",
         r"\b(?:is|are|was|were|'s|'re)(?:n'?t| not)\b[^.!?,]{0,30}\b(?:covered|mentioned|described"
@@ -80,10 +95,12 @@ _REFUSALS = [
         r"\b(?:not|nowhere|never) (?:covered|mentioned|described|documented|explained|addressed"
         r"|discussed|specified|stated|answered)\b",
         rf"\b(?:none|neither) (?:of )?(?:the |these |those )?{_PAGES}\b",
-        rf"\b{_OURS}\b(?! (?:that|which|who))[^.!?]{{0,100}}"
-        r"(?:n't|\b(?:not|nothing|never|no|neither|outside|beyond))\b",
-        rf"^(?!if\b)[^.!?]{{0,120}}(?:n't|\b(?:not|nothing|outside|beyond))\b[^.!?]{{0,60}}"
-        rf"\b{_OURS}\b",
+        rf"\b{_OURS}\b(?! (?:that|which|who))[^.!?]{{0,100}}(?:(?<!must )(?<!should )(?<!may )"
+        rf"(?:n't|\b(?:not|never|no|neither)))\b[^.!?]{{0,60}}\b(?:{_SAYS}|have|about|on|how|whether"
+        r"|which|what|when|why|anything|information|covered|mentioned|described|help)",
+        rf"\b{_OURS}\b[^.!?]{{0,100}}\b(?:nothing|outside|beyond)\b",
+        rf"^(?!if\b)[^.!?]{{0,120}}(?:n't|\b(?:not|nothing{_PASSIVE}|outside|beyond))\b"
+        rf"[^.!?]{{0,60}}\b{_OURS}\b",
         r"\bI(?:'d| would) (?:rather not|have to|only be) guess(?:ing)?\b",
         r"\bwhat I (?:have|found|have found|was given)\b[^.!?]{0,40}\b(?:is|are|deals?) (?:only )?"
         r"(?:about|with|for|on)\b",
@@ -103,13 +120,18 @@ _REFUSALS = [
         r"\bI have\b[^.!?,]{0,60}\bonly\b",
         r"\bI'm (?:not able|unable|not sure)\b",
         r"\b(?:outside|beyond|out of)\b[^.!?]{0,30}\b(?:scope|documentation|docs|pages|material)\b",
-        r"\b(?:dokumentation|seiten?|artikel|unterlagen|quellen|hilfe|anleitung)\b[^.!?]{0,90}"
+        rf"^(?=.{{0,300}}{_SAGT})"
+        r".{0,200}\b(?:dokumentation|seiten?|artikel|unterlagen|quellen|hilfe|anleitung)\b[^.!?]{0,90}"
         r"\b(?:nicht|kein(?:e|en|er|es)?|nichts|nur)\b",
+        r"\b(?:dazu|darüber|hierzu)\b[^.!?]{0,60}\b(?:nicht|keine?|nichts)\b",
         r"\b(?:nicht|keine?n?|nichts)\b[^.!?]{0,80}\b(?:dokumentation|seiten?|artikel|unterlagen"
         r"|beschrieben|erwähnt|dokumentiert|behandelt|abgedeckt|erklärt|angegeben|finden|beantworten)",
         r"\bich (?:kann|habe|finde|weiß)\b[^.!?]{0,80}\b(?:nicht|kein(?:e|en)?|nichts)\b",
         r"\b(?:documentation|pages?|articles?|documents?|sources?|textes?|guide)\b[^.!?]{0,60}"
         r"\b(?:ne|n')\s?[^.!?]{0,40}\b(?:pas|rien|aucun|aucune|que)\b",
+        r"\baucune? (?:des |de ces |de nos )?"
+        r"(?:pages?|articles?|documents?|sources?|information)\b",
+        r"\b(?:pages?|articles?|documents?) (?:fournie?s|données?)\b[^.!?]{0,40}\bn'en\b",
         r"\bje (?:ne|n')\s?[^.!?]{0,40}\b(?:pas|rien|aucun|aucune)\b",
         r"\b(?:n'est|ne sont|n'y)\b[^.!?]{0,30}\b(?:pas|aucun|rien)\b[^.!?]{0,40}"
         r"\b(?:décrit|mentionné|indiqué|documenté|expliqué|pages?|documentation)",

@@ -214,6 +214,77 @@ def test_a_refusal_is_known_in_any_words_and_a_half_answer_is_none(
     assert refuses(drafts(answer)) is is_refusal
 
 
+REFUSALS = """
+I wasn't able to locate that in the documentation.
+That topic isn't addressed in the material provided.
+There's no information here on how to change the colour.
+The excerpts only discuss installation, so I can't say how to uninstall it.
+Sorry, but I don't see anything about pricing.
+Based on the pages provided, it's not possible to say whether Safari is supported.
+The documentation is silent on this point.
+None of the sections above answers your question.
+It's unclear from the documentation whether this works on Linux.
+I have no details on that.
+Your question goes beyond what these pages describe.
+Unfortunately, this is not something the documentation covers.
+This isn't covered here. You may want to ask support.
+I'm afraid I don't know; the pages deal with backups only.
+The given context doesn't contain the answer.
+No mention is made of dark mode in these articles.
+I could not find instructions for that.
+The pages I have are about calendars and not about printing.
+Nothing in the text explains how to do that.
+Without further documentation I can't tell you how this works.
+The wiki lacks information on exporting.
+There is nothing on that subject in what I was given.
+Diese Frage wird in der Dokumentation nicht beantwortet.
+Darüber geben die Seiten leider keine Auskunft.
+Dazu habe ich keine Informationen gefunden.
+Das geht aus den Seiten nicht hervor.
+Aucune des pages ne traite de ce sujet.
+Je n'ai pas trouvé d'information à ce sujet.
+Les pages fournies n'en parlent pas.
+The documentation you've shared stops short of explaining this.
+I can only tell you about backups; restores aren't described.
+How to do this is not documented.
+It's not stated which versions are supported.
+The answer can't be determined from the documentation.
+"""
+NEGATIONS = """
+If the page is not found, check the address.
+The server does not start when the port is in use.
+You can't delete an account from the app.
+The article number is not shown to customers.
+Pages that are not published do not appear in the search.
+The documentation folder must not contain spaces.
+No information is sent to third parties.
+I recommend that you don't delete the folder.
+Context menus do not work there.
+The guide wizard doesn't ask for a password.
+Sections without a heading are not indexed.
+There is no limit for the size of a document.
+The text is not encrypted at rest.
+Documents are not shared unless you say so.
+The source code is not included in the package.
+Die Seiten werden nicht zwischengespeichert.
+Nothing is deleted from the wiki when you do this.
+The manual mode does not have a timer.
+This text field cannot be empty.
+The information is not stored on the server.
+"""
+
+
+@pytest.mark.parametrize("sentence", REFUSALS.strip().splitlines())
+def test_a_sentence_that_says_what_the_pages_lack_is_a_refusal(sentence: str) -> None:
+    assert refuses(drafts(sentence))
+
+
+@pytest.mark.parametrize("sentence", NEGATIONS.strip().splitlines())
+def test_a_sentence_that_denies_something_of_the_product_is_a_claim(sentence: str) -> None:
+    assert not refuses(drafts(sentence))
+    assert [draft.claims for draft in drafts(sentence)] == [True]
+
+
 def test_confidence_falls_with_each_marked_claim_and_is_none_without_claims() -> None:
     good = "It keeps 14 backups for 90 days. Run `askdocs backup --out DIR`."
     bad = "It keeps 15 backups for 80 days."
