@@ -1,12 +1,14 @@
 """A wiki as a folder of Markdown files."""
 
+import codecs
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from gateway.errors import AskdocsError
 from gateway.rights import NOBODY, Groups, groups_of, simplified
@@ -21,6 +23,8 @@ from gateway.sources.tree import Tree, decode
 from gateway.wiki.page import Page
 
 SETTINGS = "the settings of its generator"
+# Of a page, what is looked at for an address of its own.
+_HEAD = 4096
 # Raised when pages are read differently: all are read again then.
 _VERSION = 4
 
@@ -97,6 +101,7 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
         yield Unchanged(path)
         return
     if page.sections:
+        page = replace(page, url=flavour.urls[path])
         groups, problem = front_groups(decode(data))
         yield Changed(page, trail.stamp(), groups)
         if problem:
@@ -152,7 +157,29 @@ def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
             f"{found.settings} says that its pages are in {os.path.abspath(found.content)}, outside"
             f" of {found.bounds.folder}: name a folder that holds both"
         )
-    return made(found, site_url)
+    flavour = made(found, site_url)
+    for path in flavour.urls:
+        if own := _own_address(flavour.tree, path):
+            flavour.urls[path] = own
+    return flavour
+
+
+def _own_address(tree: Tree, path: str) -> str:
+    """The address that a page's front matter says it is shown at; empty where it says none."""
+    head = tree.beginning(path, _HEAD)
+    if not head.removeprefix(codecs.BOM_UTF8).startswith(b"---") or b"url" not in head:
+        return ""
+    try:
+        with bounded.page(path):
+            _, front = front_matter(decode(tree.data(path)))
+    except (OSError, ValueError):
+        return ""  # `_read` says why
+    url = front.get("url")
+    try:
+        is_address = isinstance(url, str) and urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return ""
+    return url.strip() if isinstance(url, str) and is_address and urlsplit(url).netloc else ""
 
 
 def made(found: Found, site_url: str) -> Flavour:

@@ -9,7 +9,7 @@ import pickle
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +23,6 @@ from gateway.search.rows import StoredSource
 from gateway.search.writer import Writer
 from gateway.sources import excluded
 from gateway.sources.source import Broken, Changed, Expected, Item, LeftOut, Regrouped, Source
-from gateway.wiki.page import Page
 
 Writing = Callable[[], AbstractContextManager[Writer]]
 Progress = Callable[[str, int, int | None], None]
@@ -40,6 +39,7 @@ CONFIGURED = "configured"
 # What the last syncs could not do; of this, at most so many lines are kept.
 FAILING, SINCE, LEFT_OUT = "failing", "since", "left_out"
 LINES = 100
+NO_ADDRESS = "says no address: write `url: https://...` into its front matter, or name --site-url"
 # Of a folder and one within it, the share of pages with the same paths at which both are one wiki:
 # a project that was named by itself, and by the folder of its pages.
 TWINS = 0.8
@@ -244,9 +244,10 @@ def _read(
                 skipped.append(path)
             elif isinstance(item, Broken):
                 broken.append(item)
+            elif isinstance(item, Changed) and not urlsplit(item.page.url).scheme:
+                broken.append(Broken(path, NO_ADDRESS))
             elif isinstance(item, Changed | Regrouped):
                 if isinstance(item, Changed):
-                    _require_address(source, item.page)
                     (changed if path in had else added).append(path)
                 else:
                     unchanged += 1
@@ -270,6 +271,8 @@ def _read(
         raise
     if keep and batch:
         keep(batch)
+    if not (added or changed or unchanged or skipped):
+        _require_address(source, broken)
     # Only now: a source that breaks off in the middle has raised, and nothing of it is gone.
     removed = sorted(had.keys() - seen)
     synced = Synced(
@@ -326,11 +329,12 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _require_address(source: Source, page: Page) -> None:
-    if not urlsplit(page.url).scheme:
+def _require_address(source: Source, broken: Sequence[Broken]) -> None:
+    if any(one.why == NO_ADDRESS for one in broken):
         raise AskdocsError(
             f"{source.name} does not say at which address its pages are shown, which links in"
-            " answers lead to: name it, --site-url URL"
+            " answers lead to: name it, --site-url URL, or write `url: https://...` into the front"
+            " matter of pages"
         )
 
 

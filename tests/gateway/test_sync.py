@@ -391,3 +391,16 @@ def test_what_does_not_fit_is_said(
 ) -> None:
     with pytest.raises(AskdocsError, match=message):
         Spec.named(text, kind, site_url)
+
+
+def test_an_address_is_asked_for_only_where_no_page_says_one(file: Path, tmp_path: Path) -> None:
+    wiki = tmp_path / "unaddressed"
+    wiki.mkdir()
+    (wiki / "a.md").write_text("# A\n\nText")
+    spec = Spec.named(str(wiki))
+    with pytest.raises(AskdocsError, match=r"--site-url URL, or write `url: https://...`"):
+        sync(spec.open(), partial(writing, file), spec=spec.stored)
+    (wiki / "b.md").write_text("---\nurl: https://x.example/b\n---\n# B\n\nText")
+    done = sync(spec.open(), partial(writing, file), spec=spec.stored)
+    assert done.added == ("b.md",)
+    assert [one.path for one in done.broken] == ["a.md"]

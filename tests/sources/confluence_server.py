@@ -5,6 +5,7 @@ Data Center: https://developer.atlassian.com/server/confluence/rest/
 """
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,9 @@ class Wiki:
     """The same, for ever, by path."""
     asked: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    hold: int | None = None
+    """Requests for bodies until one gets no answer."""
+    held: threading.Event = field(default_factory=threading.Event)
     until: int | None = None
     """Requests until the token expires."""
 
@@ -154,6 +158,13 @@ def confluence(is_cloud: bool) -> Iterator[Wiki]:
                 wiki.until -= 1
                 if wiki.until < 0:
                     self.json(401, {"message": "expired"})
+                    return
+            if path == "/api/v2/pages" and wiki.hold is not None:
+                wiki.hold -= 1
+                if wiki.hold < 0:
+                    wiki.held.set()
+                    self.close_connection = True
+                    self.rfile.read(1)  # until who asked is gone
                     return
             said = wiki.fail.pop(0) if wiki.fail else wiki.failing.get(path)
             if isinstance(said, tuple):

@@ -1,5 +1,10 @@
 """Confluence, Cloud and Data Center, on servers that speak the vendor's wire format."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +22,7 @@ from gateway.sources.source import Broken, Changed, Expected, Item, LeftOut, Reg
 from gateway.sources.spec import Spec
 from gateway.sources.tokens import Token
 from tests.sources.confluence_server import Wiki, Written, confluence
+from tests.waiting import until
 
 TEXT = "<h2>First run</h2><p>Turn it on.</p>"
 STAFF = frozenset({"staff"})
@@ -231,3 +237,38 @@ def test_a_space_is_named_by_its_address(address: str, base: str, space: str) ->
 def test_a_page_without_text_is_left_out(cloud: Wiki) -> None:
     cloud.pages["101"].body = '<ac:structured-macro ac:name="children" />'
     assert LeftOut("ENG/101", "no text") in read(cloud)
+
+
+@pytest.mark.slow
+def test_a_sync_that_is_killed_goes_on_behind_what_it_has_written(
+    cloud: Wiki, tmp_path: Path
+) -> None:
+    """`kill -9` in the middle of the fifth hundred, of the command that people run."""
+    cloud.part = 50
+    cloud.pages = {str(n): Written(f"Page {n}", TEXT) for n in range(1000, 1300)}
+    cloud.hold = 5
+    host = cloud.url.split("/")[2]
+    environment = {
+        **os.environ,
+        "ASKDOCS_HOME": str(tmp_path),
+        "ASKDOCS_SITES_TOKENS": f"{host} ada@example.com:s3cret",
+        "ASKDOCS_SITES_RATE": "100",
+    }
+    askdocs = str(Path(sys.executable).with_name("askdocs"))
+    command = [askdocs, "docs", "sync", f"{cloud.url}/spaces/ENG"]
+    command += ["--kind", "confluence", "--json"]
+    first = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        assert cloud.held.wait(120)
+        index = Index(tmp_path / "index.db")
+        until(lambda: index.size >= sync.BATCH, 60)  # it is written while the next is read
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    kept = index.size
+    assert kept < 300
+    index.close()
+    cloud.hold = None
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (told,) = json.loads(done.stdout)
+    assert (told["unchanged"], len(told["added"]), told["removed"]) == (kept, 300 - kept, [])

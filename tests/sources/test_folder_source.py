@@ -355,3 +355,21 @@ def test_the_deepest_partials_end() -> None:
     lines, headings = mdx.read("a.mdx", texts["_0.mdx"], trail, "docs")
     assert len(headings) == 21
     assert len(lines) < 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_is_shown_where_its_front_matter_says(write: Write, kind: Kind) -> None:
+    own = "https://elsewhere.example/a"
+    root = write(
+        {
+            "a.md": f"---\nurl: {own}\n---\n# A\n\nText",
+            "b.md": "---\nurl: /b\n---\n# B\n\nText",
+            "c.md": "# C\n\nText, url: none",
+        }
+    )
+    found = {path: page.url for path, page in pages(root, kind).items()}
+    assert found["a.md"] == own
+    assert found["b.md"].startswith(SITE)
+    assert found["c.md"].startswith(SITE)
+    write({"a.md": "---\nurl: https://[/a\n---\n# A\n\nText"})
+    assert pages(root, kind)["a.md"].url.startswith(SITE)
