@@ -27,12 +27,12 @@ class Setting:
     gateway: starting.Gateway
     engine: Faulty
 
-    def ask(self, alias: str, stream: bool = False) -> httpx.Response:
+    def ask(self, alias: str, stream: bool = False, patience: float = 30) -> httpx.Response:
         return httpx.post(
             f"{self.gateway.url}/chat/completions",
             json={"model": alias, "messages": HELLO, "stream": stream},
             headers=AUTH,
-            timeout=30,
+            timeout=patience,
         )
 
     def timed(self, alias: str, stream: bool) -> tuple[httpx.Response, float]:
@@ -101,7 +101,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
                 gateway_aliases=json.dumps(aliases),
             ) as gateway:
                 setting = Setting(gateway, engine)
-                setting.ask("cloud")  # LiteLLM has started: the tests measure time
+                setting.ask("cloud", patience=240)  # LiteLLM has started: the tests measure time
                 yield setting
 
 

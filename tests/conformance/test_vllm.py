@@ -134,6 +134,86 @@ def test_a_prompt_that_was_read_before_is_counted_as_cached(lane: Lane) -> None:
     assert 0 < number(shown, "askdocs_gateway_engine_cache_hit_ratio") < 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_prompts_and_choices_are_counted_and_have_one_id(lane: Lane, stream: bool) -> None:
+    asked: Any = {"model": "base", "n": 2, "max_tokens": 3, "extra_body": {"ignore_eos": True}}
+    if stream:
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+    for endpoint, prefix, said, count in (
+        (lane.client.completions, "cmpl-", {"prompt": ["One two", "Red"]}, 12),
+        (lane.client.chat.completions, "chatcmpl-", {"messages": HELLO}, 6),
+    ):
+        made: Any = endpoint.create(**asked, **said)
+        chunks = list(made) if stream else [made]
+        assert chunks[-1].usage.completion_tokens == count
+        (id,) = {chunk.id for chunk in chunks}
+        assert id.startswith(prefix)
+        assert {chunk.model for chunk in chunks} == {"base"}
+
+
+def test_a_completion_of_no_tokens_is_none_or_the_prompt(lane: Lane) -> None:
+    for echo, text in ((False, ""), (True, "Red")):
+        reply = lane.client.completions.create(model="base", prompt="Red", max_tokens=0, echo=echo)
+        assert reply.choices[0].text == text
+        assert reply.usage is not None
+        assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (1, 0)
+    scored = lane.client.completions.create(
+        model="base", prompt="Red wine", max_tokens=0, echo=True, logprobs=1
+    )
+    assert scored.choices[0].logprobs is not None
+    assert scored.choices[0].text.startswith("Red wine")
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/messages", "/responses"])
+def test_an_image_to_a_model_without_eyes_is_named(lane: Lane, path: str) -> None:
+    url = "data:image/png;base64,AAAA"
+    source = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
+    name, part = {
+        "/chat/completions": ("messages", {"type": "image_url", "image_url": {"url": url}}),
+        "/messages": ("messages", {"type": "image", "source": source}),
+        "/responses": ("input", {"type": "input_image", "image_url": url}),
+    }[path]
+    reply = httpx.post(
+        f"{lane.gateway.url}{path}",
+        json={"model": "base", name: [{"role": "user", "content": [part]}]},
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=120,
+    )
+    assert reply.status_code == 400, reply.text
+    said = reply.json()["error"]
+    assert (said["param"], said["code"]) == (f"{name}[0].content[0]", "model_not_supported")
+
+
+def test_a_forced_call_comes_in_the_words_of_responses_and_messages(lane: Lane) -> None:
+    function = TOOL["function"]
+    client: Any = lane.client
+    response = client.responses.create(
+        model="base",
+        input="Open the page Coffee.",
+        tools=[{"type": "function", **function, "strict": True}],
+        tool_choice={"type": "function", "name": function["name"]},
+        max_output_tokens=100,
+        temperature=0,
+    )
+    call = response.output[0]
+    assert (call.type, call.name) == ("function_call", function["name"])
+    reply = httpx.post(
+        f"{lane.gateway.url}/messages",
+        json={
+            "model": "base",
+            "max_tokens": 100,
+            "temperature": 0,
+            "messages": [{"role": "user", "content": "Open the page Coffee."}],
+            "tools": [{"name": function["name"], "input_schema": function["parameters"]}],
+            "tool_choice": {"type": "tool", "name": function["name"]},
+        },
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=120,
+    )
+    (block,) = reply.json()["content"]
+    assert (block["type"], block["name"]) == ("tool_use", function["name"])
+
+
 def number(metrics: str, name: str) -> float:
     """The sum of all values of that name."""
     return sum(map(float, re.findall(rf"^{name}\{{.*\}} (\S+)$", metrics, re.M)))
