@@ -241,7 +241,8 @@ class Answer(Transform):
             number = choice.get("index", 0)
             if number not in self._going_on:
                 continue
-            self._pieces += 1
+            delta = choice.get("delta") or {}
+            self._pieces += any(value for name, value in delta.items() if name != "role")
             said = self._choices[number]
             goes_out = self._pass_on(choice, said, chunk)
             if choice.get("finish_reason"):

@@ -70,7 +70,9 @@ class Plain(Transform):
             stream = self._stream
             self._tokens = tokens(stream.usage)
             if self._tokens is None:
-                return self._estimated(self._rest.tokens + stream.events)
+                self._read()
+                said = self._rest.tokens + stream.events if self._is_lost else self._words
+                return self._estimated(said)
         return self._tokens or self._estimated(0)
 
     def _estimated(self, completion: int) -> Tokens:
