@@ -1,11 +1,39 @@
-"""A hook for MkDocs: a wiki without a front page gets one that lists its pages."""
+"""Hooks for MkDocs: a wiki without a front page gets one that lists its pages, and a page that
+takes too long ends with an error that names it, so that the site is built without it."""
 
 import re
+import signal
+from types import FrameType
 from urllib.parse import quote
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+PAGE_S = 30.0  # of CPU, as a sync gives each page
+
+
+class TooSlow(Exception):
+    """A page that its parser hangs at."""
+
+
+def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
+    """https://www.mkdocs.org/dev-guide/plugins/#on_pre_page"""
+    # A regular expression looks for signals while it searches, so that it ends, too.
+    signal.signal(signal.SIGVTALRM, _end)
+    # Again after that, where a library goes on with what it could not read.
+    signal.setitimer(signal.ITIMER_VIRTUAL, PAGE_S, PAGE_S)
+    return page
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """https://www.mkdocs.org/dev-guide/plugins/#on_page_content"""
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    return html
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    raise TooSlow(f"it takes more than {PAGE_S:g} s")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

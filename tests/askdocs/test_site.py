@@ -301,3 +301,21 @@ def test_a_look_that_mkdocs_fails_at_is_left_out(tmp_path: Path, home: Home) -> 
     )
     build(docs, home)
     assert "Front" in (home.site / "index.html").read_text()
+
+
+def test_a_page_that_mkdocs_hangs_at_is_left_out_and_named(
+    wiki: Path,
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hook = tmp_path / "hook.py"
+    hook.write_text(site._HOOK.read_text().replace("PAGE_S = 30.0", "PAGE_S = 1.0"))
+    monkeypatch.setattr(site, "_HOOK", hook)
+    (wiki / "brackets.md").write_text("# Brackets\n\n" + 60_000 * "[" + "\n")
+    assert build(wiki, home)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "brackets.md is not shown: MkDocs fails at it: it takes more than 1 s" in told
+    assert not (home.site / "brackets").exists()
+    assert (home.site / "ports" / "index.html").exists()
