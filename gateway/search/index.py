@@ -254,7 +254,7 @@ class Index:
             known = {term: now.idf[term] for term in asked & now.idf.keys()}
             if new := asked - known.keys():
                 clean = {term: term if term.isascii() else rows.clean(term) for term in new}
-                having = now.lengths.having(db, list(clean.values()))
+                having = now.lengths.having(db, list(clean.values()), WEIGHTING)
                 found = {
                     term: max(0.1, postings.idf(now.size, having.get(clean[term], 0)))
                     for term in new

@@ -206,8 +206,10 @@ class Lengths:
 
     def has(self, number: int) -> bool:
         """Is there a page of that number?"""
-        place = int(np.searchsorted(self.numbers, number))
-        return place < len(self.numbers) and int(self.numbers[place]) == number
+        if not 0 <= number < len(self._places):
+            return False
+        place = self._places[number]
+        return bool(place >= 0 and self.numbers[place] == number)
 
     def has_each(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Of pages that are there, or were when the index was read."""
@@ -215,16 +217,16 @@ class Lengths:
         there[self.numbers] = True
         return there[numbers]
 
-    def having(self, db: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
-        """How many of these pages have each of these stems, of those that any page has."""
+    def having(
+        self, db: sqlite3.Connection, terms: Sequence[str], weighting: Weighting
+    ) -> dict[str, int]:
+        """How many of these pages have each of these stems, of those that any page has.
+
+        Of a part they are counted, by what a search with this weighting needs anyway.
+        """
         counts = pages_with(db, terms)
-        if not self._is_part:
-            return counts
-        query = "SELECT pages FROM posting WHERE term = ?"
-        for term in counts:
-            (pages,) = db.execute(query, (term,)).fetchone()
-            places = self._places[np.frombuffer(pages, np.uint32)]
-            counts[term] = int(np.count_nonzero(places >= 0))
+        if self._is_part:
+            counts = {term: self._gains(db, term, weighting).having for term in counts}
         return counts
 
     def match(
@@ -282,15 +284,15 @@ class Lengths:
         places = self._places[pages]
         if self._is_part:
             here = places >= 0
-            pages, places, counts = pages[here], places[here], counts[here]
+            places, counts = places[here], counts[here]
         title, headings, body = counts.T.astype(np.float32)
         times = weighting.title * title + weighting.headings * headings + weighting.body * body
         gains = times / (times + self._norm(weighting)[places])
-        if len(pages) <= OFTEN * len(self.numbers):
-            return Gains(len(pages), places, gains)
+        if len(places) <= OFTEN * len(self.numbers):
+            return Gains(len(places), places, gains)
         of_all = np.zeros(len(self.numbers), np.float32)
         of_all[places] = gains
-        return Gains(len(pages), slice(None), of_all)
+        return Gains(len(places), slice(None), of_all)
 
     def _norm(self, weighting: Weighting) -> npt.NDArray[np.float32]:
         """How much more often a word must stand in each page, because of its length."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from gateway.rights import NOBODY, Groups, Reader, Rule, Rules, both, load, simplified
 from gateway.search import glossary, postings, rows, store
-from gateway.search.index import Generation, Index
+from gateway.search.index import WEIGHTING, Generation, Index
 from gateway.search.rows import Answer, StoredSource
 from gateway.search.vectors import Vectors
 from gateway.wiki.page import Page
@@ -308,7 +308,7 @@ class View(Index):
             every = [term for term, _ in postings.vocabulary(db)]
             return {
                 term: having
-                for term, having in self.current(db).lengths.having(db, every).items()
+                for term, having in self.current(db).lengths.having(db, every, WEIGHTING).items()
                 if having
             }
 

@@ -17,10 +17,12 @@ from askdocs.checks import free_port
 from gateway import database, wiki_index
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
+from gateway.rights import NO_RULES, PUBLIC, Reader
 from gateway.search import shared
 from gateway.search.index import Answer, Index, StoredSource
 from gateway.search.index import writing as writing_file
 from gateway.search.replica import following, open_writing, pull, refresh
+from gateway.search.view import Rights
 from gateway.search.writer import Busy
 from gateway.settings import load
 from gateway.tasks import Tasks
@@ -240,3 +242,23 @@ def test_a_sqlite_database_leaves_the_index_in_its_file(tmp_path: Path) -> None:
         writer.put("wiki", page("a.md", "# Apples"), "1")
     with following(file, None, Tasks()), closing(Index(file)) as index:
         assert index.size == 1
+
+
+def test_groups_are_shared_and_followed(url: str, tmp_path: Path) -> None:
+    here, there = tmp_path / "here.db", tmp_path / "there.db"
+    put(here, url, a="# Apples", b="# Pears")
+    refresh(there, url)
+    with closing(Index(there)) as index:
+        rights = Rights(index, NO_RULES)
+        assert set(rights.seen_by(PUBLIC).paths()) == {"a.md", "b.md"}
+        numbers = index.numbers()
+        with open_writing(here, url) as writer:
+            writer.regroup("wiki", "a.md", (frozenset({"hr"}),), "2")
+            writer.put("wiki", page("b.md", "# Pears"), "1", ())
+        refresh(there, url)
+        assert index.numbers() == numbers  # their texts are as they were
+        assert set(rights.seen_by(PUBLIC).paths()) == {"b.md"}
+        hr = rights.seen_by(Reader(frozenset({"hr"})))
+        assert set(hr.paths()) == {"a.md", "b.md"}
+    with open_writing(here, url) as writer:
+        assert writer.groups("wiki") == {"a.md": (frozenset({"hr"}),), "b.md": ()}
