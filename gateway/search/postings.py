@@ -282,17 +282,22 @@ class Lengths:
         row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
         pages, counts = _without(row or (b"", b""), set(), np.uint8)
         places = self._places[pages]
+        having = len(places)
         if self._is_part:
             here = places >= 0
-            places, counts = places[here], counts[here]
+            having = int(np.count_nonzero(here))
+            if having <= OFTEN * len(self.numbers):
+                there = np.flatnonzero(here)
+                places, counts = places[there], counts[there]
         title, headings, body = counts.T.astype(np.float32)
         times = weighting.title * title + weighting.headings * headings + weighting.body * body
         gains = times / (times + self._norm(weighting)[places])
-        if len(places) <= OFTEN * len(self.numbers):
-            return Gains(len(places), places, gains)
-        of_all = np.zeros(len(self.numbers), np.float32)
+        if having <= OFTEN * len(self.numbers):
+            return Gains(having, places, gains)
+        # The page at -1, behind all others, stands for those that are not of this part.
+        of_all = np.zeros(len(self.numbers) + 1, np.float32)
         of_all[places] = gains
-        return Gains(len(places), slice(None), of_all)
+        return Gains(having, slice(None), of_all[:-1])
 
     def _norm(self, weighting: Weighting) -> npt.NDArray[np.float32]:
         """How much more often a word must stand in each page, because of its length."""

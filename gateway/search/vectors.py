@@ -92,6 +92,8 @@ class Vectors(ABC):
         """[n]: the page that each passage is of, ascending; passages in the order of the page."""
         self.kept: npt.NDArray[np.bool_] | None = None
         """[n]: the passages that there are, where it is not all of them."""
+        self.count = len(pages)
+        """How many there are."""
         self.far: npt.NDArray[np.uint16] | None = None
         """[n]: all bits set for those that there are not."""
 
@@ -99,6 +101,7 @@ class Vectors(ABC):
         """Some of these passages, as if there were no others; the vectors are shared."""
         part = copy.copy(self)
         part.kept = kept
+        part.count = int(np.count_nonzero(kept))
         part.far = np.where(kept, 0, 0xFFFF).astype(np.uint16)
         return part
 
@@ -163,14 +166,12 @@ class Sketch(Vectors):
         differ = np.zeros(len(self.pages), np.uint16)
         for column, bits in zip(self.signs, asked, strict=True):
             differ += np.bitwise_count(column ^ bits)
-        count = len(differ)
-        if self.kept is not None and self.far is not None:
+        if self.far is not None:
             differ |= self.far
-            count = int(np.count_nonzero(self.kept))
         # The passages within the distance that NEAR of them have: counted, which is quicker than
         # putting half a million in order.
         within = np.cumsum(np.bincount(differ, minlength=WIDTH + 1))
-        near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, count)))
+        near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, self.count)))
         rough = _weighed(np.ascontiguousarray(self.signs[:, near].T).view(np.uint8), query)
         pages = self.pages[near[np.argsort(-rough, kind="stable")]]
         _, firsts = np.unique(pages, return_index=True)

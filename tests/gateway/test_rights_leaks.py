@@ -196,7 +196,13 @@ def test_nothing_that_any_door_gives_depends_on_a_page_of_others_at_length(
     exact: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectors, "EXACT", exact)
-    asked(settings(max_examples=50)(check))()
+
+    @asked
+    @settings(max_examples=50)
+    def run(pages: Any, reader: Reader, question: str, at: int, shut: Any) -> None:
+        check(pages, reader, question, at, shut)
+
+    run()
 
 
 def test_a_right_that_is_taken_away_is_gone_with_the_sync_that_saw_it(tmp_path: Path) -> None:
