@@ -22,12 +22,20 @@ ROWS = {
 AUTH = {"authorization": f"Bearer {starting.KEY}"}
 JSON = json.dumps({"limit": "--rpm", "note": "Kangaroos jump. 2. Over fences."})
 
+# An answer that goes on from the one before: what it says of the backup is on that page.
+FOLLOWED = {
+    "id": "follow",
+    "question": "And what limits can I put on an API key?",
+    "answer": "`--rpm N` is the number of requests in any 60 seconds."
+    " The backup from before is restored with `askdocs restore FILE`.",
+}
+
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("writing")
     answers = folder / "answers.jsonl"
-    lines = [json.dumps({**row, "json": JSON}) for row in ROWS.values()]
+    lines = [json.dumps({**row, "json": JSON}) for row in (*ROWS.values(), FOLLOWED)]
     answers.write_text("\n".join(lines))
     aliases = {
         name: {"targets": "base", "grounding": True, "check": name}
@@ -38,7 +46,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             folder,
             gateway_engine_url=stack.enter_context(starting.writer(folder, answers)),
             gateway_docs=str(FOLDER / "wiki"),
-            gateway_max_pages="4",
+            gateway_max_pages="1",
             gateway_aliases=json.dumps(aliases),
         )
         yield stack.enter_context(gateway).url
@@ -83,6 +91,23 @@ def test_what_the_pages_do_not_support_is_marked_with_a_word_of_why(url: str) ->
     assert "/keys/#" in claim["source"]
     assert facts["verdict"] == claim["verdict"]
     assert facts["refused"] is False
+
+
+def test_the_pages_of_the_turn_before_support_a_follow_up(url: str) -> None:
+    question = f"{FOLLOWED['question']} [follow]"
+    before = [
+        {"role": "user", "content": "How do I restore a backup?"},
+        {"role": "assistant", "content": "Look first with `--dry-run`."},
+    ]
+    verdicts = []
+    for turns in ([], before):
+        messages = [*turns, {"role": "user", "content": question}]
+        body = {"model": "mark", "messages": messages}
+        reply = httpx.post(f"{url}/chat/completions", json=body, headers=AUTH, timeout=60).json()
+        verdicts.append([claim["verdict"] for claim in reply["askdocs"]["claims"]])
+    (first, alone), (again, followed) = verdicts
+    assert first == again == followed == "supported"
+    assert alone != "supported"
 
 
 def test_only_what_is_supported_is_cited(url: str) -> None:
