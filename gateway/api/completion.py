@@ -31,6 +31,8 @@ class Completion(Translation):
                     name, f"is not for {model}, which answers questions; leave it out, {instead}"
                 )
         prompt = self.request["prompt"]
+        if isinstance(prompt, list) and len(prompt) == 1:
+            (prompt,) = prompt  # as LangChain sends it
         if not isinstance(prompt, str):
             raise refused("prompt", f"must be one question as a string here, {instead}")
         self.places["messages[0]"] = "prompt"

@@ -364,7 +364,9 @@ def test_a_messages_citations_are_anthropics() -> None:
 def test_a_question_as_a_prompt_is_answered_as_text() -> None:
     asked: Any = {"model": "docs", "prompt": "Where?", "max_tokens": 9}
     told = Completion(asked)
-    assert told.chat()["messages"] == [{"role": "user", "content": "Where?"}]
+    for prompt in ("Where?", ["Where?"]):
+        chat = Completion({**asked, "prompt": prompt}).chat()
+        assert chat["messages"] == [{"role": "user", "content": "Where?"}]
     chat = json.loads(whole(TEXT)) | {"model": "docs", "created": 1}
     answered = json.loads(told.whole(json.dumps(chat).encode()))
     assert OpenAICompletion.model_validate(answered).choices[0].text == "Floor 3."
