@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import cached_property
@@ -29,6 +30,8 @@ M = TypeVar("M", bound=BaseModel)
 
 # A small model on a laptop reads a long page for half a minute before its first word.
 TIMEOUT = aiohttp.ClientTimeout(sock_connect=10, sock_read=180)
+# Seconds until a key that may not say for whom it asks tries again.
+SILENT = 60.0
 MAX_ANSWER = 32_000  # characters; a model that never stops is stopped here
 
 
@@ -207,6 +210,7 @@ class Gateway:
             headers["authorization"] = f"Bearer {settings.gateway_key.get_secret_value()}"
         self._headers = headers
         # A proxy from the environment would be asked for 127.0.0.1, where it finds itself.
+        self._silent_until = 0.0
         self._trust_env = not _is_here(settings.gateway_url)
 
     @cached_property
@@ -241,6 +245,27 @@ class Gateway:
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("a vote is stored, but not counted for %s: %r", model, error)
 
+    def _for(self, groups: frozenset[str]) -> list[tuple[str, str]]:
+        """The header that says for whom is asked; none for a stranger, who gets what is for all."""
+        if not groups or time.monotonic() < self._silent_until:
+            return []
+        return [(GROUPS_HEADER, json.dumps(sorted(groups), ensure_ascii=True))]
+
+    def _may_not_speak(self, groups: frozenset[str]) -> bool:
+        """The gateway refused what was asked for somebody. Is it worth asking as for a stranger?
+
+        A key of before has no right to speak for people; then each gets what strangers get.
+        """
+        if not groups:
+            return False
+        if time.monotonic() >= self._silent_until:
+            log.error(
+                "this box's key may not say for whom it asks, so that everybody gets what strangers"
+                " get: askdocs keys groups NAME --for-people --groups '*'"
+            )
+        self._silent_until = time.monotonic() + SILENT
+        return True
+
     async def may_read(self, urls: Sequence[str], groups: frozenset[str]) -> bool:
         """May a person with these groups read all of these pages, now? Not when it is not known."""
         body = {"urls": list(dict.fromkeys(urls))}
@@ -248,10 +273,12 @@ class Gateway:
             asking = self._client.post(
                 self.readable_url,
                 json=body,
-                headers=_for(groups),
+                headers=self._for(groups),
                 timeout=aiohttp.ClientTimeout(10),
             )
             async with asking as response:
+                if response.status == 403 and self._may_not_speak(groups):
+                    return await self.may_read(urls, frozenset())
                 if response.status == 404:  # a gateway of before, which knows no rights
                     return True
                 response.raise_for_status()
@@ -312,11 +339,16 @@ class Gateway:
         """As `ask`, of a request that is made."""
         try:
             headers = [(name.decode(), value.decode("latin-1")) for name, value in span.onward(())]
-            headers += _for(groups)
+            headers += self._for(groups)
             asking = self._client.post(self.url, json=body, headers=headers, allow_redirects=False)
             async with asking as response:
                 if response.status != 200:
                     text = await response.text("utf-8", "replace")
+                    refused = _error(_object(text)).get("code") == "not_allowed"
+                    if refused and self._may_not_speak(groups):
+                        async for part in self._answer(body, span, frozenset()):
+                            yield part
+                        return
                     log.warning("gateway: %s %s", response.status, text[:500])
                     wait = response.headers.get("retry-after", "")
                     raise _failure(response.status, _error(_object(text)), wait)
@@ -333,13 +365,6 @@ class Gateway:
         except aiohttp.ClientError as error:
             log.warning("gateway: %r", error)
             raise Failure(BROKEN, "broke_off") from error
-
-
-def _for(groups: frozenset[str]) -> list[tuple[str, str]]:
-    """The header that says for whom is asked; none for a stranger, who gets what is for all."""
-    if not groups:
-        return []
-    return [(GROUPS_HEADER, json.dumps(sorted(groups), ensure_ascii=True))]
 
 
 def quoting(question: str, quote: str) -> str:

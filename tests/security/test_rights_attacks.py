@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -303,3 +304,25 @@ def test_a_shared_answer_asks_again_for_rights_and_the_review_hides_it(
         time.sleep(0.5)
     told, _ = asked(box, QUESTIONS[0], hr)
     assert not SECRETS.search(told)
+
+
+def test_a_box_whose_key_may_not_speak_for_people_gives_each_what_strangers_get(
+    gateway: starting.Gateway, keys: Keys, tmp_path: Path
+) -> None:
+    key = keys.create("box-of-before")[1]
+    with starting.widget(
+        tmp_path,
+        gateway.url,
+        widget_gateway_key=key,
+        widget_identity_key=SECRET,
+        widget_identity_header="x-jwt",
+        database_url=f"sqlite:///{tmp_path / 'box.db'}",
+    ) as url:
+        told, id = asked(url, "Where is tea served?", signed("hr"))
+        assert "kitchen" in told
+        told, _ = asked(url, QUESTIONS[0], signed("hr", "board"))
+        assert not SECRETS.search(told)
+        shared = httpx.post(f"{url}/asks/{id}/share", headers=signed("hr"), data={})
+        link = f"{url}/shared/{shared.headers['location'].rpartition('/')[2]}"
+        assert "kitchen" in httpx.get(link, headers=signed("hr")).text
+    assert "--for-people" in next(tmp_path.glob("widget-*.log")).read_text()
