@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from askdocs.bar import Bar
     from gateway.search.index import Index
     from gateway.search.rows import StoredSource
+    from gateway.search.search import Search
     from gateway.search.writer import Writer
     from gateway.sources.spec import Spec
     from gateway.sources.sync import Writing
@@ -142,7 +143,7 @@ def search(
     from askdocs import finding
 
     with _opened(home_dir) as index:
-        found = finding.find(index, question, page_url, limit, finding.reader(groups))
+        found = finding.find(_search(index), question, page_url, limit, finding.reader(groups))
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -312,7 +313,7 @@ def learn(
         if not dry_run:
             target = file.name if file else "no new answers"
             audit.note(home_dir, "docs.learn", target, questions=len(rows))
-        learned = learning.run(index, _writing(home_dir), rows, dry_run)
+        learned = learning.run(_search(index), _writing(home_dir), rows, dry_run)
     if as_json:
         print(json.dumps(learning.facts(learned, dry_run), indent=2, ensure_ascii=False))
     else:
@@ -351,18 +352,35 @@ def _noting(home_dir: Path | None, writing: "Writing") -> "Iterator[Writer]":
                 audit.note(home_dir, "docs.add", source.name, pages=pages)
 
 
+def _search(index: "Index") -> "Search":
+    """With the models of the settings."""
+    from gateway.config import GatewaySettings
+    from gateway.search import embed, models
+    from gateway.search.config import SearchSettings
+    from gateway.settings import load
+
+    return models.open_search(index, load(GatewaySettings), load(SearchSettings), embed.load())
+
+
 def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":
     """Works out the vectors that are missing, unless a gateway does."""
-    from gateway.search import embed
+    from gateway.config import GatewaySettings
+    from gateway.search import embed, models
+    from gateway.search.config import SearchSettings
     from gateway.search.missing import embed_missing
+    from gateway.settings import load
     from gateway.wiki_index import alone
 
     index, writing = index_file(home_dir), _writing(home_dir)
+    described = models.describe(load(SearchSettings))
 
     def work(bar: "Bar") -> None:
         with alone(index) as mine:
-            if mine and (embedder := embed.load()):
-                embed_missing(writing, embedder, partial(bar.show, "vectors of"))
+            if not mine:
+                return
+            embedder = models.open_embedder(described, load(GatewaySettings), embed.load())
+            if embedder:
+                embed_missing(writing, embedder, partial(bar.show, "vectors of"), described)
 
     return work
 

@@ -8,10 +8,8 @@ from gateway.engine import estimates
 from gateway.errors import AskdocsError
 from gateway.grounding.ground import Grounding, Library
 from gateway.rights import EVERYTHING, Reader, groups_of, readable
-from gateway.search import embed
-from gateway.search.index import Index
 from gateway.search.passages import above
-from gateway.search.search import Hit
+from gateway.search.search import Hit, Search
 from gateway.settings import load
 
 
@@ -26,14 +24,15 @@ def reader(groups: str | None) -> Reader:
 
 
 def find(
-    index: Index, question: str, page_url: str | None, limit: int, reader: Reader
+    search: Search, question: str, page_url: str | None, limit: int, reader: Reader
 ) -> dict[str, Any]:
     """The best pages with their scores and why, and whether they answer the question."""
-    library = Library(Grounding(index, estimates, embed.load()), load(GatewaySettings).rules)
+    grounding = Grounding(search.index, estimates, search=search)
+    library = Library(grounding, load(GatewaySettings).rules)
     grounding = library.opened_to(reader)
     hits = grounding.search.find(question, page_url, limit)
     looked = asyncio.run(grounding.look_up(question, page_url))
-    vectors = index.embedded()[1] if grounding.search.embedder else 0
+    vectors = search.index.embedded()[1] if search.serving() else 0
     return {
         "question": question,
         "refused": not looked.is_answered,
@@ -54,7 +53,7 @@ def find(
 
 def _best(hit: Hit) -> dict[str, str]:
     """The passage of a page that fits the question best."""
-    best = next((found for found in hit.passages if found.passage.text.strip()), None)
+    best = next((found for found in hit.passages if found.passage.is_readable), None)
     if best is None:
         return {"section": "", "url": hit.page.url, "passage": ""}
     return {

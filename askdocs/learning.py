@@ -8,10 +8,8 @@ from rich.markup import escape
 
 from askdocs.bar import Bar
 from askdocs.syncing import LISTED
-from gateway.search import embed
 from gateway.search.answered import Answered
 from gateway.search.calibration import FEWEST, Calibration
-from gateway.search.index import Index
 from gateway.search.learn import Learned, learn
 from gateway.search.search import Search
 from gateway.sources.sync import Writing
@@ -19,10 +17,9 @@ from gateway.sources.sync import Writing
 out = Console(highlight=False, soft_wrap=True)
 
 
-def run(index: Index, writing: Writing, rows: list[Answered], dry_run: bool) -> Learned:
+def run(search: Search, writing: Writing, rows: list[Answered], dry_run: bool) -> Learned:
     """Raises AskdocsError as `learn`."""
     with Bar() as bar:
-        search = Search(index, embed.load())
         return learn(search, writing, rows, dry_run=dry_run, progress=bar.show)
 
 

@@ -114,14 +114,14 @@ def read_wiki(
 
     @cache
     def by_text(question: str) -> Ranked:
-        vector = embedder.embed([question])[0]
+        vector = embedder.ask(question)
         return search.ranked(search.sought(question), vector)
 
     numbers = search.index.paths()
     paths = Paths(numbers)
     cases = [
         Case(
-            embedder.embed([row["question"]])[0],
+            embedder.ask(row["question"]),
             by_text(row["question"]),
             frozenset(numbers[path] for name in _pages(row) if (path := paths.find(name))),
             row.get("created") or "",

@@ -34,7 +34,7 @@ from gateway.grounding.ground import Grounding
 from gateway.search import embed, index
 from gateway.search.embed import Embedder
 from gateway.search.missing import embed_missing
-from gateway.search.search import Found, best_passages
+from gateway.search.search import Found, best_passages, distinct
 from gateway.sources.open import open_source
 from gateway.sources.source import Changed
 
@@ -160,7 +160,7 @@ def measure(
                 raise AskdocsError(f"{name}: {question.text}: no page has its words")
             places = [place for place, hit in enumerate(hits) if hit.page.path in right]
             recall.append(places[0] if places else np.inf)
-            best = best_passages(hits)
+            best = distinct(best_passages(hits))
             places = [place for place, found in enumerate(best) if _holds(question, found)]
             shown.append(places[0] if places else np.inf)
             if not places or places[0] >= SHOWN[-1]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from gateway.search.asked import asked
 from gateway.search.embed import Embedder
+from gateway.search.fit import Fit
 from gateway.search.index import WEIGHTING, Index
 from gateway.search.postings import Weighting
-from gateway.search.search import CANDIDATES, LEXICAL, NEAREST, Search, nearest_of
+from gateway.search.search import CANDIDATES, NEAREST, Search, nearest_of
 from gateway.search.vectors import Floats
 from gateway.wiki.words import content_words, stem
 
@@ -117,7 +118,7 @@ def _by(search: Search) -> Scored:
     def scored(question: str) -> Ranks:
         sought = search.sought(question)
         embedder = search.embedder
-        return search.ranked(sought, embedder.embed([sought.text])[0] if embedder else None)
+        return search.ranked(sought, embedder.ask(sought.text) if embedder else None)
 
     return scored
 
@@ -142,20 +143,20 @@ def _meaning(
         if vectors is None:
             return []
         text = question.strip().partition("\n")[0] if title_only else question
-        found = vectors.best(embedder.embed([text])[0], CANDIDATES)
+        found = vectors.best(embedder.ask(text), CANDIDATES)
         return _best({number: nearest_of(near, nearest) for number, near in found.items()})
 
     return scored
 
 
 def _sum(words: Scored, meaning: Scored, weight: float) -> Scored:
-    """`words` has LEXICAL in it."""
+    """`words` has the share of words in it."""
 
     def scored(question: str) -> Ranks:
         one, other = dict(words(question)), dict(meaning(question))
         return _best(
             {
-                n: weight / LEXICAL * one.get(n, 0.0) + other.get(n, 0.0)
+                n: weight / Fit().lexical * one.get(n, 0.0) + other.get(n, 0.0)
                 for n in dict.fromkeys([*one, *other])
             }
         )

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from eval.retrieval import Share, prepare, read, share
 from gateway.errors import AskdocsError
 from gateway.search import embed, index
-from gateway.search.embed import Embedder, Vectors, unit
+from gateway.search.embed import Onnx, Vectors, unit
 from gateway.search.relevance import LEXICAL, Text, relevance, shares, spans
 from gateway.search.search import Search
 
@@ -61,7 +61,7 @@ class Sorted(NamedTuple):
     """A question, the median, the texts having been read before."""
 
 
-def seen(embedder: Embedder, text: str) -> Seen:
+def seen(embedder: Onnx, text: str) -> Seen:
     windows = [embedder.read(window) for window in embedder.windows(text)]
     tokens = unit(np.concatenate([window[1:-1] for window in windows]))
     means = unit(np.stack([window.mean(axis=0) for window in windows]))
@@ -112,7 +112,7 @@ FUSED = "window, MaxSim and BM25, z-scores"
 PARTS = ("nearest window of 256 tokens", "MaxSim of tokens", "BM25 among the 20")
 
 
-def measure(file: Path, rows: Sequence[dict[str, Any]], embedder: Embedder) -> list[Sorted]:
+def measure(file: Path, rows: Sequence[dict[str, Any]], embedder: Onnx) -> list[Sorted]:
     """Sort the pages for every question that has an answer; `file` is an index with vectors."""
     names = (*WAYS, FUSED)
     gains, took = ({name: list[float]() for name in names} for _ in range(2))

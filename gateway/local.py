@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from gateway.errors import AskdocsError
 from gateway.http import JSON, ApiError, dump
-from gateway.search.embed import Embedder, Vectors
+from gateway.search.embed import Onnx, Vectors
 
 EMBEDDINGS = "minilm"
 RERANK = "local"
@@ -30,13 +30,13 @@ T = TypeVar("T")
 class Reader:
     """The embedding model in a thread of its own."""
 
-    def __init__(self, embedder: Embedder | None) -> None:
+    def __init__(self, embedder: Onnx | None) -> None:
         """Without an embedder every call raises AskdocsError."""
         self._embedder = embedder
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
     async def windows(self, place: str, text: str) -> list[list[int]]:
-        """The pieces of a text, see `Embedder.windows`.
+        """The pieces of a text, see `Onnx.windows`.
 
         Raises:
             ApiError: 400, with `place` as its param: the text is too long.
@@ -57,11 +57,11 @@ class Reader:
         )
 
     async def read(self, window: list[int]) -> Vectors:
-        """A vector for each token, see `Embedder.read`."""
+        """A vector for each token, see `Onnx.read`."""
         return await self.run(partial(self._model.read, window))
 
     @property
-    def _model(self) -> Embedder:
+    def _model(self) -> Onnx:
         if self._embedder is None:
             raise AskdocsError("the embedding model is not installed: run make setup")
         return self._embedder

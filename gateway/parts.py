@@ -32,10 +32,11 @@ from gateway.limits.limiter import Limiter
 from gateway.local import Reader
 from gateway.metrics import Metrics
 from gateway.outcomes import Outcomes
-from gateway.search import embed
+from gateway.search import embed, models
+from gateway.search.config import SearchSettings
 from gateway.search.index import Index
 from gateway.search.replica import following
-from gateway.settings import place, settings_file
+from gateway.settings import load, place, settings_file
 from gateway.shown import Shown
 from gateway.spool import Spool
 from gateway.tasks import Tasks
@@ -124,8 +125,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         engine = database.open(database_url(settings), database.PATIENCE)
         stack.callback(engine.dispose)
-        embedder = await threads.search(embed.load)
-        reader = Reader(embedder)
+        bundled = await threads.search(embed.load)
+        reader = Reader(bundled)
         stack.callback(reader.close)
         fleet = Fleet(settings, reader=reader)
         stack.push_async_callback(fleet.close)
@@ -154,10 +155,13 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         stack.enter_context(following(settings.index, wiki_index.database_url(settings), tasks))
         index = await threads.search(Index, settings.index)
         stack.callback(index.close)
-        stack.enter_context(Keeper(settings, index, embedder, traffic, say, tasks).at_work())
+        searching = load(SearchSettings)
+        search = await threads.search(models.open_search, index, settings, searching, bundled)
+        keeper = Keeper(settings, search, models.describe(searching), traffic, say, tasks)
+        stack.enter_context(keeper.at_work())
         condition = Condition(fleet, index, settings.index.parent)
         metrics.add(condition)
-        grounding = Grounding(index, base.counts, embedder)
+        grounding = Grounding(index, base.counts, search=search)
         library = Library(grounding, settings.rules)
         heat = Heat(engine)
         outcomes = Outcomes(engine)

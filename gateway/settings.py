@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.errors import SettingsError
 
-SECTIONS = ("gateway", "widget", "slack", "training", "eval", "up", "sites")
+SECTIONS = ("gateway", "search", "widget", "slack", "training", "eval", "up", "sites")
 # ASKDOCS_KEY is what the docs call the key in a client's environment; it sets nothing here.
 GLOBALS = ("ASKDOCS_HOME", "ASKDOCS_CONFIG", "ASKDOCS_KEY")
 # What several sections share: one variable sets the key in each section that has it.

@@ -4,15 +4,15 @@ import fcntl
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError
-from gateway.search.index import Index, writing
+from gateway.search.index import writing
 from gateway.sources import watch
 from gateway.sources.source import Broken
 from gateway.sources.spec import Spec
@@ -21,7 +21,7 @@ from gateway.tasks import Tasks
 from gateway.traffic import Traffic
 
 if TYPE_CHECKING:
-    from gateway.search.embed import Embedder
+    from gateway.search.search import Search
 
 log = logging.getLogger("askdocs.gateway")
 Say = Callable[[str], None]
@@ -147,8 +147,8 @@ class Keeper:
     def __init__(
         self,
         settings: GatewaySettings,
-        index: Index,
-        embedder: "Embedder | None",
+        search: "Search",
+        described: Mapping[str, Any],
         traffic: Traffic,
         say: Say,
         tasks: Tasks,
@@ -157,8 +157,8 @@ class Keeper:
         self._settings = settings
         self._spec = named(settings)
         self._writing = opening(settings)
-        self._index = index
-        self._embedder = embedder
+        self._search = search
+        self._described = described
         self._traffic = traffic
         self._say = say
         self._stop = threading.Event()
@@ -227,19 +227,25 @@ class Keeper:
         self._broken = synced.broken
 
     def _embed(self) -> None:
-        generation = self._index.generation
+        generation = self._search.index.generation
         if generation != self._embedded:
             self._embed_missing()
             self._embedded = generation
 
     def _embed_missing(self) -> None:
-        if self._embedder is None:
+        search, embedder = self._search, self._search.embedder
+        if embedder is None:
             return
         # Its libraries are loaded by now, and not needed by who syncs only.
+        from gateway.search.learn import learn
         from gateway.search.missing import embed_missing
 
-        if embed_missing(self._writing, self._embedder, self._stand_back):
+        before = search.index.embedders().serving
+        if embed_missing(self._writing, embedder, self._stand_back, self._described):
             self._say("pages are found by what they mean, too: their vectors are worked out")
+        if before not in (None, embedder.model) and search.index.answers():
+            learn(search, self._writing, ())  # what the answers are good for with this model
+            self._say(f"questions are compared by {embedder.model} now")
 
     def _stand_back(self, done: int, total: int) -> None:
         while self._traffic.is_busy and not self._stop.is_set():

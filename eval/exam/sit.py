@@ -50,7 +50,7 @@ from eval.exam.contenders import Contender, parse
 from eval.exam.teller import Teller, work
 from eval.exam.wiki import Wiki
 from gateway.errors import AskdocsError
-from gateway.search.embed import Embedder
+from gateway.search.embed import MODEL, Onnx, Reading
 
 if TYPE_CHECKING:
     from eval.scoring.meanings import Meanings
@@ -67,8 +67,10 @@ async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
     async with AsyncExitStack() as stack:
         client = Client(job["gateway"], key, of.max_tokens, of.at_once)
         await stack.enter_async_context(client)
-        files = [job["weights"], job["tokenizer"]]
-        embedder = Embedder(*map(Path, files)) if all(files) else None
+        weights, tokenizer = job["weights"], job["tokenizer"]
+        embedder = None
+        if weights and tokenizer:
+            embedder = Onnx(MODEL, Path(weights), Path(tokenizer), Reading())
         wiki = Wiki(
             Path(job["index"]), job["source"], embedder, job["engine"], job["told"], job["sources"]
         )

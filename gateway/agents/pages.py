@@ -53,7 +53,7 @@ class Pages:
         for hit in search.hits(search.sought(query), None, limit, self._sources):
             page = hit.page
             self.shown.append(page.url)
-            best = next((one for one in hit.passages if one.passage.text.strip()), None)
+            best = next((one for one in hit.passages if one.passage.is_readable), None)
             text = blocks.beginning(best.passage.text, EXCERPT) if best else ""
             found.append(
                 Found(

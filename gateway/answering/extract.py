@@ -204,7 +204,7 @@ class Extract(Transform):
 
 def shown(looked: Looked) -> list[Found]:
     """The passages that answer; none where the question is refused."""
-    best = [found for found in looked.passages if found.passage.text.strip()]
+    best = looked.passages
     if not looked.is_answered or not best:
         return []
     least = NEARLY * best[0].score

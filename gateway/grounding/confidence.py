@@ -74,7 +74,7 @@ BY_MEANING = Curve(-5.18, {"words": -0.61, "share": 1.25, "similarity": 14.13})
 BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
 # Below it an answer is a refusal. A wiki of hundreds of pages alone would have it higher, but then
 # four of five short questions to a wiki of twenty pages were refused that it does answer.
-ABOUT = 0.35
+ABOUT = 0.45
 ABOUT_BY_WORDS = 0.05
 # Is the first source the right page? What the model thinks of its own words tells little beside
 # how the page was found: the weight of logprob is of 30 answers (docs/results.md, "Confidence").

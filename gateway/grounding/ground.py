@@ -17,7 +17,7 @@ from gateway.rights import Groups, Reader, Rules
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
 from gateway.search.passages import Passage, passages
-from gateway.search.search import Found, Hit, Search, Sought, best_passages, heading_share
+from gateway.search.search import Found, Hit, Search, Sought, best_passages, distinct, heading_share
 from gateway.search.view import KEPT as KEPT_VIEWS
 from gateway.search.view import Rights
 from gateway.wiki.asking import asked_stems
@@ -81,17 +81,24 @@ class Looked:
 
     @property
     def passages(self) -> list[Found]:
-        """Of all pages, best first."""
-        return best_passages(self.hits)
+        """Of all pages, best first; a text that several pages have, once."""
+        return distinct(best_passages(self.hits))
 
 
 class Grounding:
     """Finds and fits pages. `count` gives the tokens of texts, by the engine's tokenizer."""
 
-    def __init__(self, index: Index, count: Count, embedder: Embedder | None = None) -> None:
+    def __init__(
+        self,
+        index: Index,
+        count: Count,
+        embedder: Embedder | None = None,
+        search: Search | None = None,
+    ) -> None:
+        """With `search` None, one of `index` by `embedder`."""
         self.index = index
         self.count = count
-        self.search = Search(index, embedder)
+        self.search = search or Search(index, embedder)
         self.warm: set[int] = set()
         """Numbers of the pages that the engine has read ahead, each whole and alone."""
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
@@ -297,7 +304,7 @@ def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> li
     """
     packing = [_Packing(hit.page, of_page) for hit, of_page in zip(hits, sizes, strict=True)]
     of_page = {id(hit.page): one for hit, one in zip(hits, packing, strict=True)}
-    ranked = [found for found in best_passages(hits) if found.passage.text.strip()]
+    ranked = best_passages(hits)
     left = budget
 
     def take(one: _Packing, numbers: Collection[int]) -> None:

@@ -3,6 +3,7 @@ or path need not be embedded again."""
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from gateway.search.passages import embedded
 from gateway.search.vectors import Packed
@@ -16,22 +17,24 @@ class Carried:
     """What the pages have left that one writer replaced or removed."""
 
     def __init__(self) -> None:
-        self._left: OrderedDict[bytes, tuple[str, Packed]] = OrderedDict()
+        self._left: OrderedDict[bytes, Mapping[str, Packed]] = OrderedDict()
         self._bytes = 0
 
-    def leave(self, page: Page, model: str, packed: Packed) -> None:
-        """A page goes, and these were its vectors."""
+    def leave(self, page: Page, packed: Mapping[str, Packed]) -> None:
+        """A page goes, and these were its vectors, by model."""
         key = _key(page)
-        if key not in self._left:
-            self._bytes += len(packed.matrix)
-        self._left[key] = model, packed
+        self._bytes += _size(packed) - _size(self._left.pop(key, {}))
+        self._left[key] = packed
         while self._bytes > MOST:
-            _, (_, gone) = self._left.popitem(last=False)
-            self._bytes -= len(gone.matrix)
+            self._bytes -= _size(self._left.popitem(last=False)[1])
 
-    def of(self, page: Page) -> tuple[str, Packed] | None:
-        """The model and the vectors of a page that went and said what this one says."""
-        return self._left.get(_key(page)) if self._left else None
+    def of(self, page: Page) -> Mapping[str, Packed]:
+        """The vectors, by model, of a page that went and said what this one says."""
+        return self._left.get(_key(page), {}) if self._left else {}
+
+
+def _size(packed: Mapping[str, Packed]) -> int:
+    return sum(len(one.matrix) for one in packed.values())
 
 
 def _key(page: Page) -> bytes:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gateway.rights import Groups
 from gateway.search import glossary, postings, rows, said, store, vectors
 from gateway.search.postings import Lengths, Weighting
-from gateway.search.rows import Answer, StoredSource
+from gateway.search.rows import Answer, Embedders, StoredSource
 from gateway.search.vectors import Floats, Vectors
 from gateway.search.writer import Writer, writing
 from gateway.wiki.page import Page
@@ -44,6 +44,7 @@ class Generation:
     vectors: Vectors | None = None
     vectors_read: bool = False
     answers: list[Answer] | None = None
+    embedders: Embedders | None = None
     of_sources: dict[tuple[str, ...], frozenset[int]] = field(default_factory=dict)
     idf: dict[str, float] = field(default_factory=dict)
     """Of stems that were asked for."""
@@ -266,8 +267,8 @@ class Index:
 
     def passage_sums(
         self, numbers: Sequence[int], weights: Mapping[str, float]
-    ) -> dict[int, Floats]:
-        """For each passage of these pages the sum of the weights of the stems that it has."""
+    ) -> dict[int, said.Sums]:
+        """Which of the stems the passages of these pages have, and how much these weigh."""
         with self.reading() as db:
             return said.sums(db, numbers, {rows.clean(term): w for term, w in weights.items()})
 
@@ -290,20 +291,30 @@ class Index:
                     before = self._vectors
                     if before is not None and before.generation > now.number:
                         before = None  # this thread is in an older snapshot
-                    now.vectors = vectors.load(
-                        db, now.number, now.lengths.numbers, before, self._fetch
-                    )
+                    serving = self.embedders().serving
+                    if serving is not None:
+                        now.vectors = vectors.load(
+                            db, serving, now.number, now.lengths.numbers, before, self._fetch
+                        )
                     self._vectors = now.vectors
                     now.vectors_read = True
             return now.vectors
 
     def embedded(self) -> tuple[str | None, int]:
-        """The model that has made the vectors, and how many pages have some."""
+        """The model whose vectors serve, and how many pages have some."""
         with self.reading() as db:
-            found: tuple[str, int] | None = db.execute(
-                "SELECT model, count(*) FROM signs GROUP BY model ORDER BY count(*) DESC LIMIT 1"
-            ).fetchone()
-            return found or (None, 0)
+            serving = self.embedders().serving
+            query = "SELECT count(*) FROM signs WHERE model = ?"
+            (count,) = db.execute(query, (serving,)).fetchone()
+            return (serving, count) if count else (None, 0)
+
+    def embedders(self) -> Embedders:
+        """The embedding models that the index knows."""
+        with self.reading() as db:
+            now = self.current(db)
+            if now.embedders is None:
+                now.embedders = rows.read_embedders(*db.execute(store.EMBEDDERS).fetchone())
+            return now.embedders
 
     def memory(self) -> str | None:
         """What the answers were found to be good for, see `gateway.search.calibration`."""

@@ -163,7 +163,7 @@ def _embedded(
     """The answers, all with a vector of this model. New vectors are kept in `vectors`, by id."""
     missing = [one for one in answers if one.model != embedder.model and one.id not in vectors]
     for done, one in enumerate(missing, start=1):
-        vectors[one.id] = embedder.embed([one.question])[0]
+        vectors[one.id] = embedder.ask(one.question)
         progress("questions", done, len(missing))
     return [
         replace(one, model=embedder.model, vector=vectors[one.id]) if one.id in vectors else one

@@ -45,6 +45,11 @@ class Passage:
     text: str
     """Markdown, without the headings above it."""
 
+    @property
+    def is_readable(self) -> bool:
+        """Does it have text, and not an anchor alone?"""
+        return bool(_ANCHOR.sub("", self.text).strip())
+
 
 @dataclass(frozen=True)
 class _Unit:
@@ -78,15 +83,16 @@ def above(page: Page, passage: Passage) -> list[str]:
 
 def embedded(page: Page) -> list[str]:
     """The texts whose vectors stand for the passages of a page."""
-    return [_whole(page, passage) for passage in passages(page)]
+    return [text_of(page, passage) for passage in passages(page)]
 
 
 def said(page: Page) -> list[set[str]]:
     """The stems of each passage of a page, and of what stands above it."""
-    return [set(stems(_whole(page, passage))) for passage in passages(page)]
+    return [set(stems(text_of(page, passage))) for passage in passages(page)]
 
 
-def _whole(page: Page, passage: Passage) -> str:
+def text_of(page: Page, passage: Passage) -> str:
+    """A passage with what stands above it, as models read it."""
     head = " › ".join(above(page, passage))
     body = " ".join(plain(passage.text).split())
     return f"{head}\n{body}" if body else head

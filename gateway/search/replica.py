@@ -139,6 +139,7 @@ def pull(engine: sa.Engine, file: Path) -> bool:
             _copy_pages(connection, writer)
             _copy_vectors(connection, writer)
             _copy_answers(connection, writer)
+            writer.copy_embedders(shared.read_embedders(connection))
             writer.put_memory(connection.execute(sa.select(state_table.c.memory)).scalar_one())
         writer.finish(copy_of=token)
     return True
@@ -199,13 +200,16 @@ def _copy_pages(connection: sa.Connection, writer: FileWriter) -> None:
 def _copy_vectors(connection: sa.Connection, writer: FileWriter) -> None:
     columns = vectors_table.c
     ours = writer.stored_vectors()
-    theirs = connection.execute(sa.select(columns.page, columns.model)).all()
-    new = sorted(page for page, model in theirs if ours.get(page) != model)
-    for some in _batches(new):
-        for page, model, *packed in connection.execute(
-            sa.select(vectors_table).where(columns.page.in_(some))
-        ):
-            writer.insert_vectors(page, model, Packed(*packed))
+    found = connection.execute(sa.select(columns.page, columns.model))
+    theirs = {(page, model) for page, model in found}
+    for page, model in ours - theirs:
+        writer.delete_vectors(page, model)
+    for model in sorted({model for _, model in theirs - ours}):
+        new = sorted(page for page, other in theirs - ours if other == model)
+        for some in _batches(new):
+            of_model = sa.select(vectors_table).where(columns.model == model)
+            for page, _, *packed in connection.execute(of_model.where(columns.page.in_(some))):
+                writer.insert_vectors(page, model, Packed(*packed))
 
 
 def _copy_answers(connection: sa.Connection, writer: FileWriter) -> None:

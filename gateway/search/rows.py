@@ -38,7 +38,7 @@ class Answer:
     model: str | None = None
     """The embedding model that made `vector`."""
     vector: Floats | None = None
-    """[384]"""
+    """[d]"""
 
 
 class PageRow(NamedTuple):
@@ -139,6 +139,20 @@ def source_row(source: StoredSource) -> SourceRow:
 def read_source(name: str, spec: str, synced: str | None, problems: str) -> StoredSource:
     when = datetime.fromisoformat(synced) if synced else None
     return StoredSource(name, json.loads(spec), when, tuple(json.loads(problems)))
+
+
+@dataclass(frozen=True)
+class Embedders:
+    """The embedding models of an index."""
+
+    serving: str | None
+    """The model whose vectors are compared; None where there are none yet."""
+    stored: Mapping[str, Mapping[str, Any]]
+    """By model: what it is made of, and what was fitted for it."""
+
+
+def read_embedders(serving: str | None, stored: str) -> Embedders:
+    return Embedders(serving, json.loads(stored))
 
 
 AnswerRow = tuple[str, str, str, str | None, bytes | None, int]

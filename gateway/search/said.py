@@ -8,6 +8,7 @@ each passage has. A word is stored as a number of 32 bits, so that a page takes 
 import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +40,19 @@ def remove(db: sqlite3.Connection, number: int) -> None:
     db.execute("DELETE FROM said WHERE page = ?", (number,))
 
 
+class Sums(NamedTuple):
+    """Of each passage of a page, in its order."""
+
+    weights: Floats
+    """Of the words that it has, added up."""
+    words: Floats
+    """How many different words it has."""
+
+
 def sums(
     db: sqlite3.Connection, numbers: Sequence[int], weights: Mapping[str, float]
-) -> dict[int, Floats]:
-    """For each passage of these pages the sum of the weights of the words that it has.
+) -> dict[int, Sums]:
+    """Which of the words the passages of these pages have.
 
     Args:
         db: an index.
@@ -57,9 +67,16 @@ def sums(
             f"SELECT page, counts, words FROM said WHERE page IN ({places})",  # noqa: S608
             some,
         )
-    if not rows or not weights:
-        return {page: np.zeros(len(counts) // 2, np.float32) for page, counts, _ in rows}
+    if not rows:
+        return {}
     counts = np.frombuffer(b"".join(row[1] for row in rows), np.uint16)
+    ends = np.cumsum([len(row[1]) // 2 for row in rows])
+    sizes = np.split(counts.astype(np.float32), ends[:-1])
+    if not weights:
+        return {
+            row[0]: Sums(np.zeros(len(size), np.float32), size)
+            for row, size in zip(rows, sizes, strict=True)
+        }
     words = np.frombuffer(b"".join(row[2] for row in rows), np.uint32)
     asked = sorted((_number(stem), weight) for stem, weight in weights.items())
     known = np.array([number for number, _ in asked], np.uint32)
@@ -68,9 +85,8 @@ def sums(
     here: npt.NDArray[np.bool_] = known[place] == words
     passage = np.repeat(np.arange(len(counts)), counts)
     total = np.bincount(passage[here], worth[place[here]], minlength=len(counts))
-    ends = np.cumsum([len(row[1]) // 2 for row in rows])
     parts = np.split(total.astype(np.float32), ends[:-1])
-    return {row[0]: part for row, part in zip(rows, parts, strict=True)}
+    return {row[0]: Sums(*both) for row, *both in zip(rows, parts, sizes, strict=True)}
 
 
 def _number(stem: str) -> int:

@@ -5,40 +5,57 @@ a page is as good as its best passage.
 """
 
 import copy
+import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urldefrag, urljoin
 
 import numpy as np
 
+from gateway.errors import AskdocsError
+from gateway.search import fit
 from gateway.search.asked import asked
 from gateway.search.embed import Embedder
+from gateway.search.fit import Fit
 from gateway.search.glossary import readings
 from gateway.search.index import WEIGHTING, Index
-from gateway.search.passages import Passage, passages, said
+from gateway.search.passages import Passage, passages, said, text_of
 from gateway.search.remembered import Remembered
+from gateway.search.rerank import QUIET, InTime
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page
 from gateway.wiki.words import words
 
-# What the share of the question's words counts beside the similarity. Measured, with what was tried
-# else: docs/results.md, "Finding the page".
-LEXICAL = 0.75
+log = logging.getLogger("askdocs.search")
+
+Open = Callable[[Mapping[str, Any]], Embedder | None]
+"""Opens the embedder of a description that an index stores, see `gateway.search.models`."""
+
 # What a question counts that is read with another name for what it names.
 READING = 0.9
 # So many pages of the wikis that are asked are compared one by one; of more, the nearest of all.
 FEW = 2000
 # Of the three passages of a page that are nearest to the question.
 NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
-# What the share of the words that a passage has counts beside its similarity.
-OF_PASSAGE = 0.5
-# What the page counts beside a passage of it, and the pages whose passages are compared.
-PAGE = 0.5
+# What the share of the words counts beside the similarity of a passage, and what its page's words,
+# where pages are put in order by their best passage.
+OF_WORDS = 0.5
+OF_PAGE = 0.5
+# Pages whose passages are compared.
 COMPARED = 30
+# What the page counts beside a passage of it, where passages of several pages are put in order.
+PAGE = 0.4
+# A passage of few words is near to many questions and answers few of them: what e times as many
+# different words count, up to MANY; a passage of USUAL words neither gains nor loses.
+LENGTH = 0.05
+USUAL = 40
+MANY = 100
 # Passages of a page that are told, the best ones.
 TOLD = 40
 # Pages that each of the two ways may propose.
@@ -68,7 +85,7 @@ class Found:
     page: Page
     passage: Passage
     score: float
-    """Of the best passage of a page it is the page's; others compare with those of all pages."""
+    """Compares with those of the passages of all pages."""
     words: float
     """The share of the question's words that it has, 0 to 1."""
     meaning: float | None
@@ -109,13 +126,36 @@ class Hit:
 
 
 def best_passages(hits: Iterable[Hit]) -> list[Found]:
-    """The passages of all pages that were found, best first."""
-    return sorted((found for hit in hits for found in hit.passages), key=lambda found: -found.score)
+    """The passages of all pages that were found, best first.
+
+    A heading with nothing below it shows nobody anything: its words count for what follows it.
+    """
+    return sorted(
+        (found for hit in hits for found in hit.passages if found.passage.is_readable),
+        key=lambda found: -found.score,
+    )
+
+
+def distinct(ranked: Iterable[Found]) -> list[Found]:
+    """Passages in their order, and of those with the same text only the first."""
+    first: dict[str, Found] = {}
+    for found in ranked:
+        first.setdefault(found.passage.text.strip(), found)
+    return list(first.values())
+
+
+class _Vector(NamedTuple):
+    """Of a question."""
+
+    model: str
+    numbers: Floats
 
 
 class _Compared(NamedTuple):
     """The passages of a page, in its order."""
 
+    page: float
+    """The score of the page."""
     score: Floats
     words: Floats
     meaning: Floats | None
@@ -156,17 +196,35 @@ class Sought:
 class Search:
     """Searches an index. Safe to use from any thread."""
 
-    def __init__(self, index: Index, embedder: Embedder | None) -> None:
-        """Without an embedder, or where the index has no vectors yet, words alone decide."""
+    def __init__(
+        self,
+        index: Index,
+        embedder: Embedder | None,
+        reranker: InTime | None = None,
+        opened: Open = lambda described: None,
+    ) -> None:
+        """
+        Args:
+            index: is searched.
+            embedder: None where there is none; there, and where the index has no vectors yet, words
+                alone decide.
+            reranker: puts the first passages in order.
+            opened: opens the embedder that serves, while `embedder` has not embedded all pages.
+        """
         self.index = index
         self.embedder = embedder
-        self._remembered = Remembered(index, embedder.model) if embedder else None
+        self._reranker = reranker
+        self._opened = opened
+        self._older: dict[str, Embedder | None] = {}
+        self._opening = threading.Lock()
+        self._remembered: dict[str, Remembered] = {}
+        self._said = -QUIET
 
     def over(self, index: Index) -> Self:
         """The same search of what one reader may see of the index."""
         mine = copy.copy(self)
         mine.index = index
-        mine._remembered = Remembered(index, self.embedder.model) if self.embedder else None
+        mine._remembered = {}
         return mine
 
     def find(
@@ -206,13 +264,13 @@ class Search:
             limit: the most hits returned.
             sources: names of the wikis whose pages may be found; of all of them when empty.
         """
-        vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
+        vector = self._vector(sought)
         with self.index.snapshot():
             within = self.index.of(sources) if sources else None
             ranking = self._ranking(sought, vector, within)
             ranked: Sequence[tuple[int, float]] = ranking.pages
-            if self._remembered is not None and vector is not None:
-                ranked = self._remembered.ranked(ranked, vector)
+            if vector is not None:
+                ranked = self._memory(vector.model).ranked(ranked, vector.numbers)
             current = self.index.by_url(page_url) if page_url else None
             if within is not None:  # pages of other wikis may have been remembered
                 ranked = [scored for scored in ranked if scored[0] in within]
@@ -220,7 +278,7 @@ class Search:
                     current = None
             if current is None:
                 hits = [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
-                return self._with_passages(hits, sought, vector, ranking)
+                return self._reranked(self._with_passages(hits, sought, vector, ranking), sought)
             # A page further down would not come up among the first.
             here = self.index.number(current)
             near = [
@@ -234,11 +292,12 @@ class Search:
             if not hits or (few and not _POINTERS.isdisjoint(words(sought.question))):
                 others = [hit for hit in hits if hit.page.path != current.path]
                 hits = [Hit(current, hits[0].score if hits else LEAST), *others]
-            return self._with_passages(hits[:limit], sought, vector, ranking)
+            hits = self._with_passages(hits[:limit], sought, vector, ranking)
+            return self._reranked(hits, sought)
 
     def of(self, sought: Sought, pages: Sequence[Page]) -> list[Hit]:
         """These pages with their best passages, in this order; they need not be of the index."""
-        vector = self.embedder.embed([sought.text])[0] if self.embedder and sought.words else None
+        vector = self._vector(sought)
         with self.index.snapshot():
             ranking = self._ranking(sought, vector, None)
             scores = dict(ranking.pages)
@@ -247,7 +306,7 @@ class Search:
                 number = self.index.number(page)
                 if number is None:
                     compared = _by_words(page, sought)
-                    hits.append(_with_passages(Hit(page, float(compared.score.max())), compared))
+                    hits.append(_with_passages(Hit(page, compared.page), compared))
                 else:
                     hit = Hit(page, scores.get(number, LEAST))
                     hits += self._with_passages([hit], sought, vector, ranking)
@@ -260,21 +319,91 @@ class Search:
 
         Args:
             sought: what is searched for.
-            vector: of its text, [384]; None where it cannot be had.
+            vector: of its text, by `embedder`; None where it cannot be had.
             within: only of these pages.
         """
-        return self._ranking(sought, vector, within).pages
+        asked = None
+        if vector is not None and self.embedder is not None:
+            asked = _Vector(self.embedder.model, vector)
+        return self._ranking(sought, asked, within).pages
+
+    def _vector(self, sought: Sought) -> _Vector | None:
+        """Of a question, by the embedder whose vectors serve; None where there is none."""
+        embedder = self.serving()
+        if embedder is None or not sought.words:
+            return None
+        try:
+            return _Vector(embedder.model, embedder.ask(sought.text))
+        except AskdocsError as error:
+            now = time.monotonic()
+            if now - self._said > QUIET:
+                self._said = now
+                log.warning("questions are searched for by their words only: %s", error)
+            return None
+
+    def serving(self) -> Embedder | None:
+        """The embedder whose vectors questions are compared with."""
+        if self.embedder is None:
+            return None
+        known = self.index.embedders()
+        serving = known.serving or self.embedder.model
+        if serving == self.embedder.model:
+            return self.embedder
+        with self._opening:
+            if serving not in self._older:
+                described = known.stored.get(serving, {}).get("described")
+                older = self._opened(described) if described else None
+                self._older[serving] = older if older and older.model == serving else None
+            return self._older[serving]
+
+    def fit(self, model: str) -> Fit:
+        """What was fitted for an embedding model."""
+        return fit.load(self.index.embedders().stored.get(model, {}).get("fit"))
+
+    def _memory(self, model: str) -> Remembered:
+        if model not in self._remembered:
+            self._remembered[model] = Remembered(self.index, model)
+        return self._remembered[model]
+
+    def _reranked(self, hits: list[Hit], sought: Sought) -> list[Hit]:
+        """The hits with their first passages in the order of the reranker, where it is in time.
+
+        A passage has the score of its new place: how well the wiki answers at all is what words
+        and meaning say. A page is as good as its best passage.
+        """
+        if self._reranker is None:
+            return hits
+        first = best_passages(hits)[: self._reranker.passages]
+        texts = [text_of(found.page, found.passage) for found in first]
+        order = self._reranker.order(sought.text, texts) if len(first) > 1 else None
+        if order is None:
+            return hits
+        moved = {
+            (first[old].page.url, first[old].passage): first[place].score
+            for place, old in enumerate(order)
+        }
+        changed = []
+        for hit in hits:
+            found = [
+                replace(one, score=moved.get((one.page.url, one.passage), one.score))
+                for one in hit.passages
+            ]
+            found.sort(key=lambda one: -one.score)
+            best = max((one.score for one in found if one.passage.is_readable), default=hit.score)
+            changed.append(replace(hit, score=best, passages=tuple(found)))
+        return sorted(changed, key=lambda hit: -hit.score)
 
     def _ranking(
-        self, sought: Sought, vector: Floats | None, within: Collection[int] | None
+        self, sought: Sought, vector: _Vector | None, within: Collection[int] | None
     ) -> _Ranking:
+        fitted = self.fit(vector.model) if vector else Fit()
         others = readings(sought.words, self.index.meanings(sought.text))
         wordings = [sought.words, *others]
         idf = sought.idf
         if unknown := {stem for reading in wordings for stem in reading} - idf.keys():
             idf = {**idf, **self.index.idf(unknown)}
-        share = self._share(wordings, idf, within)
-        near = self._similarities(vector, share, within) if vector is not None else {}
+        share = self._share(wordings, idf, within, fitted)
+        near = self._similarities(vector, share, within)
         like = {number: nearest_of(of_page) for number, of_page in near.items()}
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
@@ -289,8 +418,8 @@ class Search:
             for number, _ in found[:HEADED]
         }
         first = {number: score + headings.get(number, 0.0) for number, score in found[:COMPARED]}
-        compared = self._compared(first, wordings, idf, near)
-        best = [(number, float(of_page.score.max())) for number, of_page in compared.items()]
+        compared = self._compared(first, wordings, idf, near, fitted)
+        best = [(number, of_page.page) for number, of_page in compared.items()]
         best.sort(key=_best_first)
         least = best[-1][1] if best else 0.0
         rest = [(number, min(score, least)) for number, score in found[COMPARED:]]
@@ -302,19 +431,23 @@ class Search:
         wordings: Sequence[Mapping[str, float]],
         idf: Mapping[str, float],
         near: Mapping[int, Floats],
+        fitted: Fit,
     ) -> dict[int, _Compared]:
         """The passages of pages with these scores.
 
-        A passage's score is the share of the words that it has, how like the question it is, and
-        half of what its page has.
+        A page is as good as its best passage: by the share of the words that it has, how like the
+        question it is, and a part of what the page has. Passages of several pages are put in order
+        by the same, the root of the share, how long they are, and how good their page is.
         """
         share: dict[int, Floats] = {}
+        sizes: dict[int, Floats] = {}
         for place, reading in enumerate(wordings):
             weights = {stem: weight * idf[stem] for stem, weight in reading.items()}
             total = fsum(weights.values()) or 1.0
             counts = (READING if place else 1.0) / total
             for number, of_page in self.index.passage_sums(list(pages), weights).items():
-                counted = of_page * np.float32(counts)
+                counted = of_page.weights * np.float32(counts)
+                sizes[number] = of_page.words
                 share[number] = np.maximum(share[number], counted) if place else counted
         known = [near[number] for number in pages if number in near]
         usual = np.float32(np.concatenate(known).mean() if known else 0.0)
@@ -325,12 +458,15 @@ class Search:
             if meaning is not None and len(meaning) != len(of_words):
                 meaning = None
             like = usual if meaning is None else meaning
-            total_of = (OF_PASSAGE * of_words + like + PAGE * score) / (1 + PAGE)
-            found[number] = _Compared(np.maximum(total_of, LEAST), of_words, meaning)
+            best = float((OF_WORDS * of_words + like + OF_PAGE * score).max()) / (1 + OF_PAGE)
+            total_of = (_of_words(of_words, fitted) + like + PAGE * best) / (1 + PAGE)
+            total_of += _of_length(sizes[number])
+            scores = np.maximum(total_of, LEAST)
+            found[number] = _Compared(max(best, LEAST), scores, of_words, meaning)
         return found
 
     def _with_passages(
-        self, hits: Sequence[Hit], sought: Sought, vector: Floats | None, ranking: _Ranking
+        self, hits: Sequence[Hit], sought: Sought, vector: _Vector | None, ranking: _Ranking
     ) -> list[Hit]:
         """The hits with their best passages."""
         numbers = {id(hit): self.index.number(hit.page) for hit in hits}
@@ -341,8 +477,10 @@ class Search:
         }
         compared = ranking.compared
         if missing:  # remembered, or the page that the reader is on
-            near = self._similarities(vector, missing, missing.keys()) if vector is not None else {}
-            compared = {**compared, **self._compared(missing, [sought.words], sought.idf, near)}
+            near = self._similarities(vector, missing, missing.keys())
+            fitted = self.fit(vector.model) if vector else Fit()
+            more = self._compared(missing, [sought.words], sought.idf, near, fitted)
+            compared = {**compared, **more}
         return [
             _with_passages(
                 replace(hit, why=ranking.why(number)), compared.get(number) if number else None
@@ -356,6 +494,7 @@ class Search:
         readings: Sequence[Mapping[str, float]],
         idf: Mapping[str, float],
         within: Collection[int] | None,
+        fitted: Fit,
     ) -> dict[int, float]:
         """The weighted share of the words that a page has, of the pages with the most, in the
         reading of which it has most. The first reading is the question as it was asked."""
@@ -363,26 +502,32 @@ class Search:
         matched = self.index.match_each(readings, CANDIDATES, within=within)
         for place, (reading, found) in enumerate(zip(readings, matched, strict=True)):
             all_of_it = sum(weight * idf[stem] for stem, weight in reading.items())
-            counts = (READING if place else 1.0) * LEXICAL / (WEIGHTING.k1 + 1)
+            counts = (READING if place else 1.0) * fitted.lexical / (WEIGHTING.k1 + 1)
             for number, score in found:
                 share[number] = max(share.get(number, 0.0), counts * score / all_of_it)
         return share
 
     def _similarities(
-        self, vector: Floats, numbers: Iterable[int], within: Collection[int] | None
+        self, vector: _Vector | None, numbers: Iterable[int], within: Collection[int] | None
     ) -> dict[int, Floats]:
         """Of the passages of these pages and of the nearest ones, as far as they have vectors."""
-        vectors = self.index.vectors()
-        if vectors is None or self.embedder is None or vectors.model != self.embedder.model:
+        vectors = self.index.vectors() if vector else None
+        if vectors is None or vector is None or vectors.model != vector.model:
             return {}
+        if not vectors.fits(vector.numbers):
+            return {}
+        asked = vector.numbers
         if within is not None and len(within) <= FEW:
-            return vectors.of(vector, within)
-        found = {
-            number: near
-            for number, near in vectors.best(vector, CANDIDATES).items()
-            if within is None or number in within
-        }
-        return found | vectors.of(vector, [number for number in numbers if number not in found])
+            found = vectors.of(asked, within)
+        else:
+            found = {
+                number: near
+                for number, near in vectors.best(asked, CANDIDATES).items()
+                if within is None or number in within
+            }
+            found |= vectors.of(asked, [number for number in numbers if number not in found])
+        meaning = self.fit(vector.model).meaning
+        return {number: meaning(near) for number, near in found.items()}
 
 
 def _by_words(page: Page, sought: Sought) -> _Compared:
@@ -393,7 +538,18 @@ def _by_words(page: Page, sought: Sought) -> _Compared:
         [fsum(weights[stem] for stem in words & weights.keys()) / total for words in said(page)],
         np.float32,
     )
-    return _Compared(np.maximum(OF_PASSAGE * share, LEAST), share, None)
+    best = float(share.max()) * OF_WORDS
+    return _Compared(best, np.maximum(_of_words(share, Fit()), LEAST), share, None)
+
+
+def _of_words(share: Floats, fitted: Fit) -> Floats:
+    counted: Floats = np.sqrt(np.clip(share, 0, 1)) * np.float32(fitted.of_passage)
+    return counted
+
+
+def _of_length(words: Floats) -> Floats:
+    longer = np.log((1 + np.minimum(words, MANY)) / (1 + USUAL))
+    return np.asarray(LENGTH * longer, np.float32)
 
 
 def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:
@@ -414,7 +570,7 @@ def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
     if len(cut) != len(compared.score):
         return hit
     score = compared.score
-    moved = hit.score - float(score.max())
+    moved = hit.score - compared.page
     order = np.argsort(-score, kind="stable")[:TOLD].tolist()
     found = tuple(
         Found(

@@ -4,11 +4,12 @@ Searching is done by a copy of it in each gateway's index file, see `replica`. S
 ranking, the same for one gateway and for many, and answers go on while the database is away.
 """
 
+import json
 import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +20,7 @@ from gateway.database import metadata
 from gateway.rights import Groups
 from gateway.search import rows
 from gateway.search.carried import Carried
-from gateway.search.rows import Answer, PageRow, StoredSource
+from gateway.search.rows import Answer, Embedders, PageRow, StoredSource
 from gateway.search.vectors import Floats, Packed, pack
 from gateway.search.writer import PATIENCE, Busy
 from gateway.wiki.page import Page
@@ -35,6 +36,8 @@ state_table = sa.Table(
     # Another one with every commit, whatever it changes; one row.
     sa.Column("token", sa.String(32), nullable=False),
     sa.Column("memory", sa.Text),
+    sa.Column("serving", sa.Text),
+    sa.Column("embedders", sa.Text, nullable=False, server_default="{}"),
 )
 source_table = sa.Table(
     "wiki_sources",
@@ -68,7 +71,7 @@ vectors_table = sa.Table(
         primary_key=True,
         autoincrement=False,
     ),
-    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, primary_key=True),
     sa.Column("scales", sa.LargeBinary, nullable=False),
     sa.Column("matrix", sa.LargeBinary, nullable=False),
 )
@@ -177,8 +180,31 @@ class SharedWriter:
         self._send()
         there = sa.select(page_table.c.number).where(page_table.c.number == number)
         if self._db.execute(there).first():
-            self._write(sa.delete(vectors_table).where(vectors_table.c.page == number))
+            stored = vectors_table.c
+            before = sa.and_(stored.page == number, stored.model == model)
+            self._write(sa.delete(vectors_table).where(before))
             self._write(sa.insert(vectors_table).values((number, model, *pack(matrix))))
+            first = sa.update(state_table).where(state_table.c.serving.is_(None))
+            self._write(first.values(serving=model))
+
+    def embedders(self) -> Embedders:
+        return read_embedders(self._db)
+
+    def put_embedder(self, model: str, stored: Mapping[str, Any]) -> None:
+        there = self.embedders()
+        if there.stored.get(model) != stored:
+            self._put_embedders(there.serving, {**there.stored, model: stored})
+
+    def serve(self, model: str) -> None:
+        there = self.embedders()
+        gone = self._db.execute(sa.delete(vectors_table).where(vectors_table.c.model != model))
+        if there.serving == model and not there.stored.keys() - {model} and not gone.rowcount:
+            return
+        self._put_embedders(model, {k: v for k, v in there.stored.items() if k == model})
+
+    def _put_embedders(self, serving: str | None, stored: Mapping[str, Any]) -> None:
+        values = {"serving": serving, "embedders": json.dumps(dict(stored))}
+        self._write(sa.update(state_table).values(values))
 
     def answers(self) -> list[Answer]:
         columns = answer_table.c
@@ -253,8 +279,7 @@ class SharedWriter:
         carried = []
         for (row, page), number in zip(pending, added.scalars(), strict=True):
             self._pages_of(row.source)[row.path] = (number, row.digest, row.stamp, row.groups)
-            if found := self._carried.of(page):
-                model, packed = found
+            for model, packed in self._carried.of(page).items():
                 carried.append({"page": number, "model": model, **packed._asdict()})
         if carried:
             self._write(sa.insert(vectors_table), carried)
@@ -270,13 +295,22 @@ class SharedWriter:
             .join_from(page_table, vectors_table)
             .where(columns.number.in_(numbers))
         )  # fmt: skip
-        for path, title, url, sections, model, *packed in found:
-            self._carried.leave(rows.read_page(path, title, url, sections), model, Packed(*packed))
+        of_pages: dict[tuple[Any, ...], dict[str, Packed]] = {}
+        for *page, model, scales, matrix in found:
+            of_pages.setdefault(tuple(page), {})[model] = Packed(scales, matrix)
+        for page_columns, vectors in of_pages.items():
+            self._carried.leave(rows.read_page(*page_columns), vectors)
         self._write(sa.delete(page_table).where(columns.number.in_(numbers)))
 
     def _write(self, statement: Any, values: Any = None) -> Any:
         self._written = True
         return self._db.execute(statement, values)
+
+
+def read_embedders(connection: sa.Connection) -> Embedders:
+    columns = state_table.c
+    row = connection.execute(sa.select(columns.serving, columns.embedders)).one()
+    return rows.read_embedders(*row)
 
 
 @contextmanager

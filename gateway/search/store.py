@@ -13,14 +13,16 @@ from gateway.errors import AskdocsError
 from gateway.search import glossary, postings, said, vectors
 
 # Raised when what is stored changes; a writer replaces an index of an older version.
-VERSION = 7
+VERSION = 8
 # Says in the file's header that it is an index of ours and not somebody's other database.
 APPLICATION = 0x61736B64  # "askd"
 
 SCHEMA = (
     """
-CREATE TABLE state (generation INTEGER NOT NULL, copy_of TEXT, memory TEXT);
-INSERT INTO state VALUES (0, NULL, NULL);
+CREATE TABLE state (
+    generation INTEGER NOT NULL, copy_of TEXT, memory TEXT, serving TEXT, embedders TEXT NOT NULL
+);
+INSERT INTO state VALUES (0, NULL, NULL, NULL, '{}');
 CREATE TABLE source (
     name TEXT PRIMARY KEY, spec TEXT NOT NULL, synced TEXT, problems TEXT NOT NULL
 );
@@ -46,6 +48,7 @@ PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"
 VECTORS = "SELECT page, scales, matrix FROM vectors WHERE model = ? AND page IN"
 SOURCES = "SELECT name, spec, synced, problems FROM source ORDER BY name"
 MEMORY = "SELECT memory FROM state"
+EMBEDDERS = "SELECT serving, embedders FROM state"
 ANSWERS = "SELECT id, question, paths, model, vector FROM answer ORDER BY number"
 
 

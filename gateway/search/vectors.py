@@ -1,7 +1,7 @@
 """The vectors of all passages of all pages, and which are nearest to a question's.
 
-Up to EXACT passages all are compared in memory. Of more, only the signs are: 48 bytes a passage, of
-which the bits that differ are counted. Of the passages with the fewest the signs are then weighed
+Up to EXACT passages all are compared in memory. Of more, only the signs are: a bit a number, of
+which those that differ are counted. Of the passages with the fewest the signs are then weighed
 by the question's own numbers, and the pages of the best are compared exactly, by vectors that are
 read from the index file for it.
 
@@ -22,8 +22,8 @@ Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint64]
 
-# Numbers in a vector.
-WIDTH = 384
+# Signs are compared in words of so many bits.
+WORD = 64
 # 20,000 passages, some 1,500 pages, are 31 MB and take 3 ms.
 EXACT = 20_000
 # Passages whose signs are weighed, and pages that are compared exactly. What this misses:
@@ -35,12 +35,12 @@ BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.
 
 SCHEMA = """
 CREATE TABLE vectors (
-    page INTEGER PRIMARY KEY, model TEXT NOT NULL, generation INTEGER NOT NULL,
-    scales BLOB NOT NULL, matrix BLOB NOT NULL
+    page INTEGER NOT NULL, model TEXT NOT NULL, generation INTEGER NOT NULL,
+    scales BLOB NOT NULL, matrix BLOB NOT NULL, PRIMARY KEY (page, model)
 );
 CREATE TABLE signs (
-    page INTEGER PRIMARY KEY, model TEXT NOT NULL, generation INTEGER NOT NULL,
-    chunks INTEGER NOT NULL, bits BLOB NOT NULL
+    page INTEGER NOT NULL, model TEXT NOT NULL, generation INTEGER NOT NULL,
+    chunks INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (page, model)
 );
 CREATE INDEX vectors_generation ON vectors (generation);
 CREATE INDEX signs_generation ON signs (generation);
@@ -51,22 +51,27 @@ Fetch = Callable[[str, Sequence[int]], Sequence[tuple[int, bytes, bytes]]]
 
 
 class Packed(NamedTuple):
-    """The vectors of one page as they are stored, n passages."""
+    """The vectors of one page as they are stored: n passages, d numbers each."""
 
     scales: bytes
     """float32 [n]"""
     matrix: bytes
-    """int8 [n, 384]: times its scale it is the vector."""
+    """int8 [n, d]: times its scale it is the vector."""
 
     @property
     def chunks(self) -> int:
         return len(self.scales) // 4
 
     @property
+    def small(self) -> npt.NDArray[np.int8]:
+        """[n, d]"""
+        numbers = len(self.matrix) // max(1, self.chunks)
+        return np.frombuffer(self.matrix, np.int8).reshape(self.chunks, numbers)
+
+    @property
     def signs(self) -> bytes:
-        """48 bytes a passage."""
-        small = np.frombuffer(self.matrix, np.int8).reshape(-1, WIDTH)
-        return np.packbits(small > 0, axis=1).tobytes()
+        """The signs of each passage, filled up to whole words."""
+        return _signs(self.small).tobytes()
 
 
 def pack(matrix: Floats) -> Packed:
@@ -77,9 +82,15 @@ def pack(matrix: Floats) -> Packed:
 
 
 def unpack(packed: Packed) -> Floats:
-    """float32 [n, 384]"""
-    scales = np.frombuffer(packed.scales, np.float32)
-    return np.frombuffer(packed.matrix, np.int8).reshape(-1, WIDTH) * scales[:, None]
+    """float32 [n, d]"""
+    scales: Floats = np.frombuffer(packed.scales, np.float32)
+    return packed.small * scales[:, None]
+
+
+def _signs(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The signs [n, bytes] of vectors [n, d], filled up to whole words with zeros."""
+    bits = np.packbits(numbers > 0, axis=1)
+    return np.pad(bits, ((0, 0), (0, -bits.shape[1] % (WORD // 8))))
 
 
 class Vectors(ABC):
@@ -115,8 +126,12 @@ class Vectors(ABC):
         return there
 
     @abstractmethod
+    def fits(self, query: Floats) -> bool:
+        """Has `query` as many numbers? Behind an endpoint there may be another model now."""
+
+    @abstractmethod
     def best(self, query: Floats, limit: int) -> dict[int, Floats]:
-        """The pages whose nearest passage is nearest to `query` [384], best first: the similarity
+        """The pages whose nearest passage is nearest to `query` [d], best first: the similarity
         of each of its passages, in the order of the page."""
 
     @abstractmethod
@@ -130,7 +145,10 @@ class Exact(Vectors):
     def __init__(self, model: str, generation: int, pages: Numbers, matrix: Floats) -> None:
         super().__init__(model, generation, pages)
         self.matrix = matrix
-        """[n, 384]"""
+        """[n, d]"""
+
+    def fits(self, query: Floats) -> bool:
+        return bool(len(query) == self.matrix.shape[1])
 
     def best(self, query: Floats, limit: int) -> dict[int, Floats]:
         near = np.vecdot(self.matrix, query)
@@ -158,11 +176,14 @@ class Sketch(Vectors):
         super().__init__(model, generation, pages)
         # One after the other in memory: strided they take four times as long.
         self.signs = np.ascontiguousarray(signs)
-        """[6, n]"""
+        """[words, n]"""
         self._fetch = fetch
 
+    def fits(self, query: Floats) -> bool:
+        return -(-len(query) // WORD) == len(self.signs)
+
     def best(self, query: Floats, limit: int) -> dict[int, Floats]:
-        asked = np.packbits(query > 0).view(np.uint64)
+        asked = _signs(query[None])[0].view(np.uint64)
         differ = np.zeros(len(self.pages), np.uint16)
         for column, bits in zip(self.signs, asked, strict=True):
             differ += np.bitwise_count(column ^ bits)
@@ -170,7 +191,7 @@ class Sketch(Vectors):
             differ |= self.far
         # The passages within the distance that NEAR of them have: counted, which is quicker than
         # putting half a million in order.
-        within = np.cumsum(np.bincount(differ, minlength=WIDTH + 1))
+        within = np.cumsum(np.bincount(differ, minlength=WORD * len(asked) + 1))
         near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, self.count)))
         rough = _weighed(np.ascontiguousarray(self.signs[:, near].T).view(np.uint8), query)
         pages = self.pages[near[np.argsort(-rough, kind="stable")]]
@@ -190,15 +211,16 @@ class Sketch(Vectors):
         )
         scales = np.frombuffer(b"".join(row[1] for row in rows), np.float32)
         matrix = np.frombuffer(b"".join(row[2] for row in rows), np.int8)
-        similarities = np.vecdot(matrix.reshape(-1, WIDTH).astype(np.float32), query) * scales
+        small = matrix.reshape(len(scales), len(query))
+        similarities = np.vecdot(small.astype(np.float32), query) * scales
         order = np.argsort(pages, kind="stable")
         return pages[order], similarities[order]
 
 
 def _weighed(signs: npt.NDArray[np.uint8], query: Floats) -> Floats:
-    """For each row of bits [n, 48] the sum of the numbers of `query` where they are set."""
+    """For each row of bits [n, bytes] the sum of the numbers of `query` where they are set."""
     # What each byte can add: two and a half times as fast as unpacking the bits.
-    sums = query.reshape(-1, 8) @ BITS.T
+    sums = np.pad(query, (0, 8 * signs.shape[1] - len(query))).reshape(-1, 8) @ BITS.T
     found = np.zeros(len(signs), np.float32)
     for at, sums_of_byte in enumerate(sums):
         found += sums_of_byte[signs[:, at]]
@@ -224,38 +246,33 @@ def _first(pages: Numbers, similarities: Floats, limit: int) -> dict[int, Floats
 
 def load(
     db: sqlite3.Connection,
+    model: str,
     generation: int,
     numbers: npt.NDArray[np.uint32],
     before: Vectors | None,
     fetch: Fetch,
 ) -> Vectors | None:
-    """The vectors of the model that has made the most; None where there are none.
+    """The vectors of the model that serves; None where there are none.
 
     Args:
         db: an index in a transaction of that generation.
+        model: that serves.
         numbers: all pages.
         before: of an older generation of the same file; only what has changed since is read.
         fetch: reads vectors for a `Sketch`.
     """
-    if before is not None:
-        kind = "vectors" if isinstance(before, Exact) else "signs"
-        others = db.execute(
-            f"SELECT 1 FROM {kind} WHERE generation > ? AND model != ? LIMIT 1",  # noqa: S608
-            (before.generation, before.model),
-        ).fetchone()
-        loaded = None if others else _loaded(db, generation, numbers, before, fetch)
-        if loaded is not None and not (isinstance(loaded, Exact) and len(loaded.pages) > EXACT):
+    if before is not None and before.model == model:
+        loaded = _loaded(db, generation, numbers, before, fetch)
+        if not (isinstance(loaded, Exact) and len(loaded.pages) > EXACT):
             return loaded if len(loaded.pages) else None
-    row = db.execute(
-        "SELECT model, sum(chunks) FROM signs GROUP BY model ORDER BY count(*) DESC, model LIMIT 1"
-    ).fetchone()
-    if row is None or not row[1]:
+    (count,) = db.execute("SELECT sum(chunks) FROM signs WHERE model = ?", (model,)).fetchone()
+    if not count:
         return None
     none = np.zeros(0, np.int64)
     empty: Vectors = (
-        Exact(row[0], -1, none, np.zeros((0, WIDTH), np.float32))
-        if row[1] <= EXACT
-        else Sketch(row[0], -1, none, np.zeros((WIDTH // 64, 0), np.uint64), fetch)
+        Exact(model, -1, none, np.zeros((0, 0), np.float32))
+        if count <= EXACT
+        else Sketch(model, -1, none, np.zeros((0, 0), np.uint64), fetch)
     )
     return _loaded(db, generation, numbers, empty, fetch)
 
@@ -278,17 +295,21 @@ def _loaded(
         parts: list[Any] = [unpack(Packed(*packed)) for _, *packed in found]
     else:
         found = db.execute(
-            "SELECT page, bits FROM signs WHERE model = ? AND generation > ? ORDER BY page", since
+            "SELECT page, chunks, bits FROM signs WHERE model = ? AND generation > ? ORDER BY page",
+            since,
         ).fetchall()
-        parts = [np.frombuffer(bits, np.uint64).reshape(-1, WIDTH // 64) for _, bits in found]
+        parts = [np.frombuffer(bits, np.uint64).reshape(chunks, -1) for _, chunks, bits in found]
     changed = np.array([row[0] for row in found], np.int64)
     added = np.repeat(changed, np.array([len(part) for part in parts], np.int64))
     stay = np.isin(before.pages, numbers) & ~np.isin(before.pages, changed)
     pages = np.concatenate((before.pages[stay], added))
     order = np.argsort(pages, kind="stable")
     if isinstance(before, Exact):
-        matrix = np.concatenate([before.matrix[stay], *parts])
+        old = [before.matrix[stay]] if len(before.matrix) else []
+        matrix = np.concatenate([*old, *parts]) if old or parts else before.matrix
         return Exact(before.model, generation, pages[order], matrix[order])
     assert isinstance(before, Sketch)
-    signs = np.concatenate([before.signs[:, stay], *(part.T for part in parts)], axis=1)
+    kept = [before.signs[:, stay]] if len(before.signs) else []
+    joined = [*kept, *(part.T for part in parts)]
+    signs = np.concatenate(joined, axis=1) if joined else before.signs
     return Sketch(before.model, generation, pages[order], signs[:, order], fetch)

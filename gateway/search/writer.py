@@ -1,13 +1,14 @@
 """Writing to the search index: one writer at a time, and all of a block or nothing of it."""
 
 import fcntl
+import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from gateway import rights
 from gateway.errors import AskdocsError
@@ -15,7 +16,7 @@ from gateway.rights import Groups
 from gateway.search import glossary, rows, said, store
 from gateway.search.carried import Carried
 from gateway.search.postings import Postings
-from gateway.search.rows import Answer, PageRow, StoredSource
+from gateway.search.rows import Answer, Embedders, PageRow, StoredSource
 from gateway.search.vectors import Floats, Packed, pack
 from gateway.wiki.page import Page
 
@@ -67,8 +68,18 @@ class Writer(Protocol):
     def page(self, number: int) -> Page | None: ...
 
     def put_vectors(self, number: int, matrix: Floats, model: str) -> None:
-        """The vectors [n, 384] of the passages of a page, in place of all that it had. What is
-        given for a page that is gone is dropped."""
+        """The vectors [n, d] of the passages of a page, in place of those of the same model. What
+        is given for a page that is gone is dropped. The first model of all serves at once."""
+        ...
+
+    def embedders(self) -> Embedders: ...
+
+    def put_embedder(self, model: str, stored: Mapping[str, Any]) -> None:
+        """What a model is made of, see `gateway.search.embedders`."""
+        ...
+
+    def serve(self, model: str) -> None:
+        """Questions are compared with the vectors of this model from now on; those of others go."""
         ...
 
     def answers(self) -> list[Answer]: ...
@@ -134,8 +145,8 @@ class FileWriter:
             self._take_out(there[0])
         self._db.execute("INSERT OR IGNORE INTO source VALUES (?, '{}', NULL, '[]')", (source,))
         number = self.insert(None, row, page)
-        if carried := self._carried.of(page):
-            self.insert_vectors(number, *carried)
+        for model, packed in self._carried.of(page).items():
+            self.insert_vectors(number, model, packed)
 
     def insert(self, number: int | None, row: PageRow, page: Page) -> int:
         """A page that is not there yet; its number is the next one if it is None."""
@@ -179,9 +190,9 @@ class FileWriter:
         page = self.page(number)
         found = self._db.execute(
             "SELECT model, scales, matrix FROM vectors WHERE page = ?", (number,)
-        ).fetchone()
+        ).fetchall()
         if page and found:
-            self._carried.leave(page, found[0], Packed(*found[1:]))
+            self._carried.leave(page, {model: Packed(*packed) for model, *packed in found})
         self.delete(number)
 
     def delete(self, number: int) -> None:
@@ -211,6 +222,7 @@ class FileWriter:
     def put_vectors(self, number: int, matrix: Floats, model: str) -> None:
         if self._db.execute("SELECT 1 FROM page WHERE number = ?", (number,)).fetchone():
             self.insert_vectors(number, model, pack(matrix))
+            self._db.execute("UPDATE state SET serving = ? WHERE serving IS NULL", (model,))
 
     def insert_vectors(self, number: int, model: str, packed: Packed) -> None:
         self._db.execute(
@@ -220,6 +232,34 @@ class FileWriter:
         self._db.execute(
             "INSERT OR REPLACE INTO signs VALUES (?, ?, ?, ?, ?)",
             (number, model, self._generation, packed.chunks, packed.signs),
+        )
+        self._changed = True
+
+    def embedders(self) -> Embedders:
+        return rows.read_embedders(*self._db.execute(store.EMBEDDERS).fetchone())
+
+    def put_embedder(self, model: str, stored: Mapping[str, Any]) -> None:
+        there = self.embedders()
+        if there.stored.get(model) != stored:
+            self._put_embedders(there.serving, {**there.stored, model: stored})
+
+    def serve(self, model: str) -> None:
+        there = self.embedders()
+        others = self._db.execute("SELECT 1 FROM signs WHERE model != ? LIMIT 1", (model,))
+        if there.serving == model and not there.stored.keys() - {model} and not others.fetchone():
+            return
+        self._db.execute("DELETE FROM vectors WHERE model != ?", (model,))
+        self._db.execute("DELETE FROM signs WHERE model != ?", (model,))
+        self._put_embedders(model, {k: v for k, v in there.stored.items() if k == model})
+
+    def copy_embedders(self, theirs: Embedders) -> None:
+        """Of a shared index."""
+        if self.embedders() != theirs:
+            self._put_embedders(theirs.serving, theirs.stored)
+
+    def _put_embedders(self, serving: str | None, stored: Mapping[str, Any]) -> None:
+        self._db.execute(
+            "UPDATE state SET serving = ?, embedders = ?", (serving, json.dumps(dict(stored)))
         )
         self._changed = True
 
@@ -258,9 +298,14 @@ class FileWriter:
         found = self._db.execute("SELECT number, digest, stamp, groups FROM page")
         return {number: (digest, stamp, groups) for number, digest, stamp, groups in found}
 
-    def stored_vectors(self) -> dict[int, str]:
-        """The model that made the vectors of each page, by number."""
-        return dict(self._db.execute("SELECT page, model FROM vectors").fetchall())
+    def stored_vectors(self) -> set[tuple[int, str]]:
+        """The pages that have vectors, by number and model."""
+        return set(self._db.execute("SELECT page, model FROM vectors").fetchall())
+
+    def delete_vectors(self, number: int, model: str) -> None:
+        self._db.execute("DELETE FROM vectors WHERE page = ? AND model = ?", (number, model))
+        self._db.execute("DELETE FROM signs WHERE page = ? AND model = ?", (number, model))
+        self._changed = True
 
     def stored_answers(self) -> dict[int, tuple[str, int]]:
         """The id and the digest of each answer, by number."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from askdocs.settings import UpSettings
 from gateway.config import Alias, GatewaySettings, ModelEntry
+from gateway.search.config import SearchSettings
 from gateway.settings import GLOBALS, Section, variable
 from gateway.sources import folder
 from gateway.sources.markdown import parse
@@ -27,6 +28,7 @@ TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *P
 SETTINGS: dict[type[Section], str] = {
     UpSettings: "configuration.md",
     GatewaySettings: "gateway-settings.md",
+    SearchSettings: "search-models.md",
     SitesSettings: "sources-site.md",
     TrainingSettings: "versions.md",
     WidgetSettings: "widget-settings.md",

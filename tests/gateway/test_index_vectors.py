@@ -35,8 +35,8 @@ def index(
         yield index
 
 
-def random_vectors(seed: int, rows: int) -> Floats:
-    found = np.random.default_rng(seed).standard_normal((rows, 384)).astype(np.float32)
+def random_vectors(seed: int, rows: int, width: int = 384) -> Floats:
+    found = np.random.default_rng(seed).standard_normal((rows, width)).astype(np.float32)
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     return found
 
@@ -45,7 +45,7 @@ def test_packed_vectors_are_right_to_three_places() -> None:
     made = random_vectors(1, 100)
     back = unpack(pack(made))
     assert np.abs((made @ made.T) - (back @ made.T)).max() < 0.003
-    assert unpack(pack(made[:0])).shape == (0, 384)
+    assert unpack(pack(made[:0])).shape == (0, 0)
     assert unpack(pack(made * 0)).tolist() == (made * 0).tolist()
 
 
@@ -99,19 +99,25 @@ def test_what_changes_is_seen_and_the_rest_is_not_read_again(index: Index) -> No
         assert list(again.best(query, 20)) == list(after.best(query, 20))
 
 
-def test_vectors_of_another_model_are_left_out_until_it_has_made_more(index: Index) -> None:
+def test_vectors_of_another_model_are_left_out_until_it_serves(index: Index) -> None:
     with writing(index.file) as writer:
-        for number in writer.missing("other")[:50]:
-            writer.put_vectors(number, random_vectors(1, 1), "other")
+        pages = writer.missing("other")
+        for number in pages:
+            writer.put_vectors(number, random_vectors(1, 1, 100), "other")
     found = index.vectors()
     assert found is not None
-    assert (found.model, len(set(found.pages.tolist()))) == ("m", 150)
+    assert (found.model, len(set(found.pages.tolist()))) == ("m", len(pages))
+    query = random_vectors(7, 1, 100)[0]
+    assert not found.fits(query)
     with writing(index.file) as writer:
-        for number in writer.missing("other")[:100]:
-            writer.put_vectors(number, random_vectors(1, 1), "other")
+        writer.serve("other")
     found = index.vectors()
     assert found is not None
-    assert (found.model, len(set(found.pages.tolist()))) == ("other", 150)
+    assert (found.model, len(set(found.pages.tolist()))) == ("other", len(pages))
+    assert found.fits(query)
+    assert found.best(query, 3)
+    with writing(index.file) as writer:
+        assert writer.missing("m") == pages  # theirs are gone
 
 
 def test_when_all_pages_go_there_are_no_vectors(index: Index) -> None:

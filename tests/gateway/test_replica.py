@@ -22,6 +22,7 @@ from gateway.search import shared
 from gateway.search.index import Answer, Index, StoredSource
 from gateway.search.index import writing as writing_file
 from gateway.search.replica import following, open_writing, pull, refresh
+from gateway.search.search import Search
 from gateway.search.view import Rights
 from gateway.search.writer import Busy
 from gateway.settings import load
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys, time
 from pathlib import Path
+from gateway.search.search import Search
 from gateway.search.replica import open_writing
 from tests.gateway.conftest import page
 
@@ -151,7 +153,7 @@ def test_a_page_that_changes_while_the_database_is_away_is_read_once_it_is_back(
     wiki_index.prepare(settings, print)
     with (
         closing(Index(file)) as index,
-        wiki_index.Keeper(settings, index, None, Traffic(), print, Tasks()).at_work(),
+        wiki_index.Keeper(settings, Search(index, None), {}, Traffic(), print, Tasks()).at_work(),
     ):
         postgres.stop()
         try:

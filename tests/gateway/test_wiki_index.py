@@ -13,6 +13,7 @@ from gateway.errors import AskdocsError
 from gateway.grounding.ground import Grounding
 from gateway.search.embed import Embedder
 from gateway.search.index import Index
+from gateway.search.search import Search
 from gateway.settings import load
 from gateway.tasks import Tasks
 from gateway.traffic import Traffic
@@ -48,7 +49,8 @@ def keeper(
     embedder: Embedder | None = None,
     traffic: Traffic | None = None,
 ) -> Keeper:
-    return Keeper(of, index, embedder, traffic or Traffic(), lambda text: None, Tasks())
+    search = Search(index, embedder)
+    return Keeper(of, search, {}, traffic or Traffic(), lambda text: None, Tasks())
 
 
 Opened = Callable[[GatewaySettings], Index]

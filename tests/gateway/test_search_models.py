@@ -1,0 +1,242 @@
+"""The models that find passages: folders in ONNX, endpoints, and the change from one to another."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.config import GatewaySettings, ModelEntry
+from gateway.errors import AskdocsError
+from gateway.search import embed, missing, models
+from gateway.search.config import SearchSettings
+from gateway.search.embed import Embedder, Onnx, open_folder
+from gateway.search.fit import FAR, NEAR, Fit, of_cosines
+from gateway.search.index import Index, build, writing
+from gateway.search.missing import embed_missing
+from gateway.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
+from gateway.search.rerank import InTime
+from gateway.search.search import Search, best_passages
+from tests.gateway.conftest import page
+
+PAGES = {
+    "cake": "# Kitchen\n\n## Baking a cake\n\nFlour, eggs and an oven.\n",
+    "car": "# Garage\n\n## Changing a wheel\n\nLift the car with the jack.\n",
+    "mail": "# Office\n\n## Sending a letter\n\nPut a stamp on the envelope.\n",
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "index.db"
+    build(file, [page(f"{name}.md", text) for name, text in PAGES.items()])
+    return file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model in the layout of sentence-transformers, read in another way."""
+    made = tmp_path_factory.mktemp("models") / "other-model"
+    (made / "onnx").mkdir(parents=True)
+    (made / "onnx" / "model.onnx").symlink_to(embed.weights_file())
+    (made / "tokenizer.json").symlink_to(embed.tokenizer_file())
+    (made / "1_Pooling").mkdir()
+    (made / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    prompts = {"prompts": {"query": "query: ", "document": "passage: "}}
+    (made / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    (made / "sentence_bert_config.json").write_text('{"max_seq_length": 128}')
+    return made
+
+
+@pytest.fixture(scope="module")
+def other(folder: Path) -> Onnx:
+    return open_folder(folder)
+
+
+def test_a_folder_says_how_its_model_reads(folder: Path, other: Onnx, embedder: Embedder) -> None:
+    assert embed.read_layout(folder) == embed.Reading(128, "cls", "query: ", "passage: ")
+    assert not np.allclose(other.ask("a cake"), other.embed(["a cake"])[0])
+    assert np.isclose(np.linalg.norm(other.ask("a cake")), 1)
+    mine = open_folder(folder, query_prefix="", passage_prefix="")
+    assert np.allclose(mine.ask("a cake"), mine.embed(["a cake"])[0])
+    assert len({other.model, mine.model, embedder.model}) == 3
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AskdocsError, match=r"has no model\.onnx or onnx/model\.onnx"):
+        open_folder(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(AskdocsError, match=r"has no tokenizer\.json"):
+        open_folder(tmp_path)
+    (tmp_path / "tokenizer.json").symlink_to(embed.tokenizer_file())
+    with pytest.raises(AskdocsError, match="the embedding model does not run here"):
+        open_folder(tmp_path)
+
+
+def test_the_old_vectors_serve_until_all_pages_have_new_ones(
+    file: Path, folder: Path, embedder: Embedder, other: Onnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing, "FEW", 1)
+    opened = partial(writing, file)
+    embed_missing(opened, embedder, described=models.describe(SearchSettings()))
+    described = models.describe(SearchSettings(embedder=str(folder)))
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with closing(Index(file)) as index:
+        search = models.open_search(
+            index, GatewaySettings(), SearchSettings(embedder=str(folder)), embedder
+        )
+        with pytest.raises(KeyboardInterrupt):
+            embed_missing(opened, other, stop, described)
+        assert search.serving() is embedder
+        (best, *_) = best_passages(search.find("how do I bake a cake"))
+        assert best.page.path == "cake.md"
+        assert best.meaning is not None
+        assert index.embedded() == (embedder.model, 3)
+        with writing(file) as writer:  # a page that comes meanwhile
+            writer.put("", page("tea.md", "# Tea\n\n## Making tea\n\nBoil water.\n"), "")
+        assert embed_missing(opened, other, described=described) == 3  # what is committed stays
+        assert search.serving() is search.embedder
+        assert index.embedded() == (other.model, 4)
+        (best, *_) = best_passages(search.find("how do I bake a cake"))
+        assert best.page.path == "cake.md"
+        assert best.meaning is not None
+        assert search.fit(other.model) != Fit()  # another spread of cosines
+        assert list(index.embedders().stored) == [other.model]
+    with writing(file) as writer:
+        assert len(writer.missing(embedder.model)) == 4  # the old vectors are gone
+
+
+def test_words_decide_where_the_old_model_is_gone(
+    file: Path, embedder: Embedder, other: Onnx
+) -> None:
+    gone = {"embedder": "/no/such/folder"}
+    embed_missing(partial(writing, file), other, described=gone)
+    with closing(Index(file)) as index:
+        search = models.open_search(index, GatewaySettings(), SearchSettings(), embedder)
+        assert search.serving() is None
+        (best, *_) = best_passages(search.find("how do I bake a cake"))
+        assert (best.page.path, best.meaning) == ("cake.md", None)
+
+
+def test_cosines_of_another_model_are_moved_to_those_of_the_bundled_one() -> None:
+    fitted = of_cosines(near=0.9, far=0.75)
+    moved = fitted.meaning(np.array([0.9, 0.75], np.float32))
+    assert np.allclose(moved, [NEAR, FAR], atol=1e-5)
+
+
+class _Server(ThreadingHTTPServer):
+    """An engine's /embeddings and /rerank by the bundled model."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.embedder = embedder
+        self.late = 0.0
+        self.broken = False
+        self.asked: list[dict[str, Any]] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(body)
+        time.sleep(self.server.late)
+        if self.server.broken:
+            reply: Any = {"data": [], "results": []}
+        elif self.path == "/v1/embeddings":
+            rows = self.server.embedder.embed(body["input"]).tolist()
+            data = [{"index": at, "embedding": row} for at, row in enumerate(rows)]
+            reply = {"data": data[::-1]}
+        else:
+            scores = [len(text) for text in body["documents"]]
+            rows = [{"index": at, "relevance_score": score} for at, score in enumerate(scores)]
+            reply = {"results": sorted(rows, key=lambda row: -row["relevance_score"])}
+        content = json.dumps(reply).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server(embedder: Embedder) -> Iterator[_Server]:
+    with _Server(embedder) as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield made
+        made.shutdown()
+
+
+def _endpoint(server: _Server) -> Endpoint:
+    entry = ModelEntry(url=f"http://127.0.0.1:{server.server_port}/v1", model="m")
+    return Endpoint("there", GatewaySettings(models={"there": entry}))
+
+
+def test_an_endpoint_embeds_with_its_prefixes_and_out_of_order(
+    server: _Server, embedder: Embedder
+) -> None:
+    remote = RemoteEmbedder(_endpoint(server), embed.Reading(query_prefix="q: "))
+    texts = [f"text {n}" for n in range(40)]
+    assert np.allclose(remote.embed(texts), embedder.embed(texts), atol=1e-5)
+    assert [len(body["input"]) for body in server.asked] == [32, 8]
+    assert np.allclose(remote.ask("a cake"), embedder.embed(["q: a cake"])[0], atol=1e-5)
+    server.broken = True
+    with pytest.raises(AskdocsError, match="not one of data for each of 1 texts"):
+        remote.ask("another")
+
+
+def test_words_decide_while_the_endpoint_is_away(
+    file: Path, server: _Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote = RemoteEmbedder(_endpoint(server), embed.Reading())
+    embed_missing(partial(writing, file), remote)
+    with closing(Index(file)) as index:
+        search = Search(index, remote)
+        assert best_passages(search.find("how do I bake a cake"))[0].meaning is not None
+        server.broken = True
+        found = best_passages(search.find("how do I send a letter"))[0]
+        assert (found.page.path, found.meaning) == ("mail.md", None)
+    assert "by their words only" in caplog.text
+
+
+def test_a_reranker_puts_passages_in_order_and_is_left_out_when_late(
+    file: Path, server: _Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_time = InTime(RemoteReranker(_endpoint(server)), 20, 5.0)
+    with closing(Index(file)) as index:
+        plain, search = Search(index, None), Search(index, None, in_time)
+        asked = "baking a cake with flour, or sending a letter"
+        before = best_passages(plain.find(asked))
+        after = best_passages(search.find(asked))
+        lengths = [len(text) for text in server.asked[0]["documents"]]
+        assert [one.score for one in after] == [one.score for one in before]
+        longest = server.asked[0]["documents"][int(np.argmax(lengths))]
+        assert after[0].passage.text in longest
+        assert search.find(asked)[0].page.path == after[0].page.path
+        late = Search(index, None, InTime(_Sleeper(), 20, 0.01))
+        assert best_passages(late.find(asked)) == before
+        server.broken = True
+        assert best_passages(search.find(asked)) == before
+    assert "the reranker is left out: it took longer than 0.01 s" in caplog.text
+    assert "not one of results" in caplog.text
+
+
+class _Sleeper:
+    def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
+        time.sleep(0.3)
+        return [0.0] * len(texts)
