@@ -21,9 +21,13 @@ _TERM = re.compile(r"(\S.*?)(?::{2,4}|;;)(?:\s+(.*))?$")
 _NOTE = re.compile(r"(NOTE|TIP|IMPORTANT|WARNING|CAUTION):\s+(.*)$")
 _MACRO = re.compile(r"(include|image|video|audio)::([^\[\]]*)\[([^\[\]]*)\]$")
 _REFERENCE = re.compile(r"\{([\w-]{1,80})\}")
-_LINK = re.compile(r"(?:link:)?((?:https?|ftp|mailto):[^\s\[\]<>]{1,2000})\[([^\[\]]{0,1000})\]")
+# An address ends where the next one begins, so that each is looked at once.
+_SCHEME = r"(?:https?|ftp|mailto):"
+_LINK = re.compile(
+    rf"(?:link:)?({_SCHEME}(?:(?!{_SCHEME})[^\s\[\]<>]){{1,2000}}+)\[([^\[\]]{{0,1000}})\]"
+)
 _LOCAL = re.compile(r"(?:link|xref):([^\s\[\]]{1,1000})\[([^\[\]]{0,1000})\]")
-_CROSS = re.compile(r"<<([^<>,]{1,500})(?:,\s*([^<>]{0,500}))?>>")
+_CROSS = re.compile(r"<<([^<>,]{1,500})(?:,\s*+([^<>]{0,500}))?>>")
 _MONO = re.compile(r"(?<![`\w])`\+?([^`\n]{1,1000}?)\+?`(?![`\w])")
 _CODE = ("source", "listing", "literal")
 _LONGEST_VALUE = 1_000

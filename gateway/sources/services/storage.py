@@ -16,7 +16,7 @@ LARGEST = 8 * 2**20
 Link = Callable[[str, str], str]
 """The address of a page, by the key of its space (empty: this one) and its title; or empty."""
 
-_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_CDATA = "<![CDATA["
 _EMPTY = re.compile(r"<((?:ac|ri|at):[\w-]+)((?:\s+[\w:-]+=\"[^\"]*\")*)\s*/>")
 _NOTES = {"info": "Info", "note": "Note", "tip": "Tip", "warning": "Warning", "panel": ""}
 _CODE = ("code", "noformat")
@@ -41,7 +41,7 @@ def document(storage: str, title: str, link: Link, anchor: Callable[[str], str])
     """
     if len(storage) > LARGEST:
         raise ValueError(f"larger than {LARGEST // 2**20} MiB")
-    text = _CDATA.sub(lambda found: html.escape(found[1]), scrubbed(storage))
+    text = _as_text(scrubbed(storage))
     text = _EMPTY.sub(r"<\1\2></\1>", text)
     tree = parse(f"<!doctype html><body><main>{text}</main>")
     main = tree.css_first("main")
@@ -59,6 +59,16 @@ def document(storage: str, title: str, link: Link, anchor: Callable[[str], str])
     shown = html.escape(title)
     inner = main.inner_html or ""
     return f"<!doctype html><title>{shown}</title><body><main><h1>{shown}</h1>{inner}</main>"
+
+
+def _as_text(storage: str) -> str:
+    """With sections of CDATA as text, which HTML does not have."""
+    parts: list[str] = []
+    at = 0
+    while (start := storage.find(_CDATA, at)) >= 0 and (end := storage.find("]]>", start)) >= 0:
+        parts += (storage[at:start], html.escape(storage[start + len(_CDATA) : end]))
+        at = end + 3
+    return "".join([*parts, storage[at:]])
 
 
 def _replace(element: LexborNode, link: Link) -> None:
