@@ -184,36 +184,6 @@ def test_an_image_to_a_model_without_eyes_is_named(lane: Lane, path: str) -> Non
     assert (said["param"], said["code"]) == (f"{name}[0].content[0]", "model_not_supported")
 
 
-def test_a_forced_call_comes_in_the_words_of_responses_and_messages(lane: Lane) -> None:
-    function = TOOL["function"]
-    client: Any = lane.client
-    response = client.responses.create(
-        model="base",
-        input="Open the page Coffee.",
-        tools=[{"type": "function", **function, "strict": True}],
-        tool_choice={"type": "function", "name": function["name"]},
-        max_output_tokens=100,
-        temperature=0,
-    )
-    call = response.output[0]
-    assert (call.type, call.name) == ("function_call", function["name"])
-    reply = httpx.post(
-        f"{lane.gateway.url}/messages",
-        json={
-            "model": "base",
-            "max_tokens": 100,
-            "temperature": 0,
-            "messages": [{"role": "user", "content": "Open the page Coffee."}],
-            "tools": [{"name": function["name"], "input_schema": function["parameters"]}],
-            "tool_choice": {"type": "tool", "name": function["name"]},
-        },
-        headers={"authorization": f"Bearer {KEY}"},
-        timeout=120,
-    )
-    (block,) = reply.json()["content"]
-    assert (block["type"], block["name"]) == ("tool_use", function["name"])
-
-
 def number(metrics: str, name: str) -> float:
     """The sum of all values of that name."""
     return sum(map(float, re.findall(rf"^{name}\{{.*\}} (\S+)$", metrics, re.M)))
