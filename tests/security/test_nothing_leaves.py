@@ -16,6 +16,7 @@ import pytest
 
 from askdocs import environments
 from askdocs.checks import free_port
+from gateway.engines import vllm
 from tests import starting
 from tests.askdocs.test_dataset_check import rows, write
 from tests.askdocs.test_train_slow import RECIPE, sharpened
@@ -52,7 +53,7 @@ def reached(tmp_path: Path) -> Reached:
             env=own,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=400,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -138,3 +139,47 @@ import lancedb, pinecone
 lancedb.connect("store").create_table("rows", [{"vector": [0.5, 0.5], "text": "a"}])
 """
     assert reached(str(found), "-c", PROGRAM + store, XDG_DATA_HOME=str(tmp_path)) == []
+
+
+@pytest.mark.timeout(500)  # vLLM takes minutes to start on a busy machine
+def test_vllm_reaches_nothing(
+    reached: Reached, vllm_python: Path, small_folder: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    launch = vllm.launch(
+        vllm_python,
+        str(small_folder),
+        port=port,
+        served_name="base",
+        context=1024,
+        gpu=environments.has_gpu(),
+        threads=2,
+        kv_gib=1,
+        adapters=0,
+    )
+    code = """
+        import contextlib, os, signal, subprocess, sys, time
+        import httpx
+
+        engine = subprocess.Popen(sys.argv[2:], start_new_session=True)
+        try:
+            while True:
+                assert engine.poll() is None
+                try:
+                    if httpx.get(sys.argv[1] + "/health", trust_env=False).status_code == 200:
+                        break
+                except httpx.HTTPError:
+                    time.sleep(0.5)
+            body = {"model": "base", "prompt": "a", "max_tokens": 2}
+            url = sys.argv[1] + "/v1/completions"
+            httpx.post(url, json=body, trust_env=False, timeout=60).raise_for_status()
+        finally:
+            engine.send_signal(signal.SIGTERM)
+            engine.wait(60)
+            # A helper of its own that is left would hold the pipes of this test open.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(engine.pid, signal.SIGKILL)
+    """
+    words = (f"http://127.0.0.1:{port}", *launch.argv)
+    found = reached(sys.executable, "-c", textwrap.dedent(code), *words, **launch.env)
+    assert found == []
