@@ -268,6 +268,13 @@ def description() -> dict[str, Any]:
             ),
         )
     }
+    paths["/askdocs/readable"] = {
+        "post": _operation(
+            "Which of these pages may whoever asks read? A shared answer is shown only to them",
+            {JSON: {"schema": _object({"readable": _list({"type": "boolean"})})}},
+            body=_object({"urls": _list(_TEXT)}),
+        )
+    }
     paths["/askdocs/warm"] = {
         "post": _operation(
             "Read pages ahead, with the key of the installation: `askdocs docs warm`",

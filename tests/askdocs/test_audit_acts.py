@@ -27,6 +27,7 @@ from training.versions.store import Store as Versions
 # What is run, in this order, and the act that the log then has.
 RUN = (
     ("keys create ci", "key.create"),
+    ("keys groups ci --groups legal", "key.regroup"),
     ("keys rotate ci", "key.rotate"),
     ("keys revoke ci --yes", "key.revoke"),
     ("aliases set legal --target base", "alias.set"),
@@ -59,15 +60,16 @@ RUN = (
     ("restore b.tar.gz --only index --yes", "backup.restore"),
 )
 # Needs an engine that serves the version, and then writes as `canary` and `rollback` do.
-NOT_RUN = {"models promote"}
+# Makes a key, as `keys create` does, and asks a running gateway with it.
+NOT_RUN = {"models promote", "connect"}
 # They change nothing that answers stand on, and give nothing away.
 WITHOUT = {
     "what they tell is only shown": """
         ask, status, doctor, usage, audit, mcp, plan, keys list, aliases list, docs list, docs show,
-        docs search, docs stats, models verify, models list, models show, models diff,
+        docs search, docs stats, docs audit, models verify, models list, models show, models diff,
         models compare, slack manifest""",
     "they start or measure what the settings say": """
-        up, docs warm, bench gateway, bench load""",
+        up, docs warm, bench gateway, bench load, bench writing""",
     "they write files, of what was in files": """
         dataset check, dataset fix, dataset build, eval run, eval check, eval view, eval report,
         eval compare, eval gate, eval sweep""",

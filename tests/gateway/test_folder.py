@@ -29,7 +29,7 @@ def test_a_file_in_place_of_a_folder_is_called_one(wiki: Path) -> None:
 
 
 def test_a_folder_without_markdown_says_which_suffixes_count(wiki: Path) -> None:
-    (wiki / "a.txt").write_text("text")
+    (wiki / "a.csv").write_text("text")
     (wiki / "folder.md").mkdir()
     with pytest.raises(AskdocsError, match=r"no Markdown page \(\*\.md, \*\.markdown\)"):
         folder.read(wiki, SITE)
