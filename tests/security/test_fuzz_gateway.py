@@ -44,6 +44,7 @@ USER = {
 # What makes sense together, and what a ranker reads.
 SAYING = {"messages": {"type": "array", "minItems": 1, "items": USER}, "tools": NULL}
 SENSIBLE = {
+    "/v1/chat/completions": SAYING,
     "/v1/messages": SAYING,
     "/v1/messages/count_tokens": SAYING,
     "/v1/completions": {"prompt": SAID, "echo": NULL, "logprobs": NULL},
