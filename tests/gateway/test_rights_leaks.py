@@ -59,6 +59,10 @@ class Hashing:
                 found[row, hashlib.sha256(word.encode()).digest()[0]] += 1
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
 
+    def ask(self, question: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+        vector: np.ndarray[Any, np.dtype[np.float32]] = self.embed([question])[0]
+        return vector
+
 
 EMBEDDER: Any = Hashing()
 MEMORY = Calibration(1.0, "hashing", 1, 1, 1, {}, {}, 0.1, "", "").dump()
