@@ -85,8 +85,8 @@ def test_an_unknown_key_in_the_file_is_an_error_that_lists_the_known(file: Path)
 def test_an_unknown_section_is_an_error_that_lists_the_known(file: Path) -> None:
     file.write_text("[evl]\nnumber = 2\n")
     assert refusal() == (
-        "askdocs.toml: 'evl' is not a section; the sections are gateway, widget, slack, training,"
-        " eval, up, sites"
+        "askdocs.toml: 'evl' is not a section; the sections are gateway, search, widget, slack,"
+        " training, eval, up, sites"
     )
 
 
