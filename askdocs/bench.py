@@ -102,7 +102,7 @@ def writing(
         ),
     ],
     docs: Annotated[
-        Path, typer.Option(exists=True, help="Wiki that they are answers to: a folder of pages.")
+        Path, typer.Option(exists=True, help="Wiki that the answers are about: a folder of pages.")
     ] = Path("docs"),
     rounds: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,

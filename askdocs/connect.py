@@ -22,11 +22,11 @@ WORDS = 60  # tokens of the answer
 def connect(
     client: Annotated[str, typer.Argument(help=f"One of {', '.join(CLIENTS)}.")],
     write: Annotated[
-        bool, typer.Option("--write", help="Write the settings; what is there is kept.")
+        bool, typer.Option("--write", help="Write the settings; others in the file are kept.")
     ] = False,
     file: Annotated[
         Path | None,
-        typer.Option("--file", help="Settings file, where it is not at its usual place."),
+        typer.Option("--file", help="Settings file, if not at its usual place."),
     ] = None,
     model: Annotated[str, typer.Option(help="Alias that answers from the wiki.")] = "docs",
     autocomplete: Annotated[
@@ -37,13 +37,13 @@ def connect(
     key: KeyOption = None,
     home_dir: HomeOption = None,
 ) -> None:
-    """Show the settings of an editor or agent, with a key of its own, and try them.
+    """Show the settings of an editor or agent, with a key of its own, and test them.
 
-    It makes a key, unless --key is given. Files change with --write alone, and leave a copy.
+    It makes a key, unless --key is given. Only --write changes files, and keeps a copy.
     """
     found = CLIENTS.get(client)
     if found is None:
-        raise AskdocsError(f"{client!r} is no client here; there are {', '.join(CLIENTS)}")
+        raise AskdocsError(f"{client!r} is not a known client; choose from {', '.join(CLIENTS)}")
     if url is not None and not key:
         raise AskdocsError("--url needs --key: keys of another gateway cannot be made here")
     if write and not found.files:
@@ -69,8 +69,8 @@ def connect(
     if found.by_hand:
         print(found.by_hand.format(**said))
     if name:
-        print(f"key: {name} (`askdocs keys revoke {name}` ends it)")
-    print(f"asking {model} by {found.endpoint}: {question}", flush=True)
+        print(f"key: {name} (`askdocs keys revoke {name}` revokes it)")
+    print(f"asking {model} through {found.endpoint}: {question}", flush=True)
     print(_asked(found, target, question))
     if found.files and not write:
         print(f"nothing is written: `askdocs connect {client} --write` does it")
@@ -113,10 +113,10 @@ def _show_or_write(path: Path, before: str, after: str, write: bool) -> None:
     if not write:
         print(f"# {path}\n{after}")
     elif after == before:
-        print(f"{path}: has them already")
+        print(f"{path}: has the settings already")
     else:
         backup = replace(path, after)
-        print(f"{path}: written" + (f"; what it was: {backup}" if backup else ""))
+        print(f"{path}: written" + (f"; copy of the old file: {backup}" if backup else ""))
 
 
 def _asked(client: Client, target: Target, question: str) -> str:
@@ -153,7 +153,7 @@ def _sent(base: str, key: str, method: str, path: str, body: Any = None) -> dict
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise AskdocsError(f"{base} does not answer ({error})") from None
     except ValueError:
-        raise AskdocsError(f"{base}{path} is no gateway: it answers {reply.text[:100]!r}") from None
+        raise AskdocsError(f"{base}{path} is not a gateway; it sent {reply.text[:100]!r}") from None
     if reply.status_code != 200 or not isinstance(read, dict):
         stated = read.get("error") if isinstance(read, dict) else None
         said = stated.get("message") if isinstance(stated, dict) else reply.text[:200]

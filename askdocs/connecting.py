@@ -288,11 +288,11 @@ def _merge(tree: Any, settings: Mapping[str, Any], place: str) -> None:
             tree[name] = value
         elif isinstance(value, dict):
             if not isinstance(found, dict):
-                raise AskdocsError(f"{here} is not a group of settings there: mend it first")
+                raise AskdocsError(f"{here} is not a group of settings in the file: correct it")
             _merge(found, value, f"{here}.")
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             if not isinstance(found, list):
-                raise AskdocsError(f"{here} is not a list there: mend it first")
+                raise AskdocsError(f"{here} is not a list in the file: correct it")
             _join(found, value)
         else:
             tree[name] = value

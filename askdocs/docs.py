@@ -126,14 +126,14 @@ def search(
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Say why each page was found and who may read it; --json always does."
+            "--explain", help="Show why each page was found and who may read it, as --json does."
         ),
     ] = False,
     groups: Annotated[
         str | None,
         typer.Option(
-            help="As somebody in these groups finds them, with commas; empty: a stranger"
-            " (default: who may read all)."
+            help="Search as a person in these groups, with commas; empty: in no group"
+            " (default: as a reader of all pages)."
         ),
     ] = None,
     home_dir: HomeOption = None,
@@ -261,7 +261,7 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
 def audit_page(
     page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
 ) -> None:
-    """Who may read a page, and who was shown it."""
+    """Show who may read a page, and who has seen it."""
     from askdocs import keys, page_audit
 
     with _opened(home_dir) as index, keys.opened(home_dir) as engine:

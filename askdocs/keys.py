@@ -59,7 +59,7 @@ def create(
     for_people: Annotated[
         bool,
         typer.Option(
-            "--for-people", help="It may say for whom it asks, within its groups: box, Slack."
+            "--for-people", help="For box and Slack: pass on a person's groups, within its own."
         ),
     ] = False,
     home_dir: HomeOption = None,
@@ -90,7 +90,7 @@ def regroup(
     for_people: Annotated[
         bool | None,
         typer.Option(
-            "--for-people/--not-for-people", help="May it say for whom it asks, within its groups?"
+            "--for-people/--not-for-people", help="May it pass on people's groups, within its own?"
         ),
     ] = None,
     home_dir: HomeOption = None,

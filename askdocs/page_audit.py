@@ -71,14 +71,14 @@ def show(facts: dict[str, Any]) -> None:
         print("may be read by nobody")
     else:
         sets = (" or ".join(some) for some in readers["one_group_of_each"])
-        print(f"may be read by who is in {', and in '.join(sets)}")
+        print(f"may be read by people in {', and in '.join(sets)}")
         for person in readers["people"]:
             print(f"  person  {person}")
     for key in readers["keys"]:
         print(f"  key     {key['name']}{', for people' if key['for_people'] else ''}")
     was = facts["shown"]
     if not (was["by_key"] or was["to_people"]):
-        print("was shown to nobody, as far as is kept")
+        print("was shown to nobody, as far as records are kept")
     for one in was["by_key"]:
         print(
             f"was shown to key {one['key']} on {one['day']}, {one['times']:,} times ({one['as']})"

@@ -169,7 +169,7 @@ class Up:
         if found.service is not None:
             await self._service(found.service)
         await found.check()
-        self._say(up_autocomplete.NAME, f"code is completed by {found.name}")
+        self._say(up_autocomplete.NAME, f"autocomplete uses {found.name}")
         return found
 
     async def _rest(

@@ -260,8 +260,8 @@ class Gateway:
             return False
         if time.monotonic() >= self._silent_until:
             log.error(
-                "this box's key may not say for whom it asks, so that everybody gets what strangers"
-                " get: askdocs keys groups NAME --for-people --groups '*'"
+                "the key of this box may not pass on groups, so people get only public pages: run"
+                " askdocs keys groups NAME --for-people --groups '*'"
             )
         self._silent_until = time.monotonic() + SILENT
         return True
@@ -284,7 +284,7 @@ class Gateway:
                 response.raise_for_status()
                 return all((await response.json())["readable"])
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
-            log.warning("who may read an answer is not known: %r", error)
+            log.warning("the rights of an answer cannot be read: %r", error)
             return False
 
     async def ask(

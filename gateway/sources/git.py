@@ -77,13 +77,11 @@ class Address(NamedTuple):
         url, _, part = text.partition("#")
         branch, _, folder = unquote(part).partition(":")
         if branch and not _BRANCH.fullmatch(branch):
-            raise AskdocsError(
-                f"{text}: {branch!r} is no name of a branch: write URL#branch:folder"
-            )
+            raise AskdocsError(f"{text}: {branch!r} is not a branch name: write URL#branch:folder")
         folder = folder.strip("/")
         parts = folder.split("/") if folder else []
         if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
-            raise AskdocsError(f"{text}: {folder!r} is no folder of a repository")
+            raise AskdocsError(f"{text}: {folder!r} is not a folder in a repository")
         if folder != without(folder) or "@" in urlsplit(url).netloc:
             raise AskdocsError(
                 f"the address of {urlsplit(url).hostname} holds a user or a password, which would"
@@ -207,7 +205,7 @@ class Git:
         if "couldn't find remote ref" in why:
             return AskdocsError(f"{self._at.url} has no branch {self._at.branch or 'HEAD'!r}")
         kind = AskdocsError if "unable to access" in why else _Local
-        return kind(f"{self._at.url} cannot be read: {why or 'git ended without a word'}")
+        return kind(f"{self._at.url} cannot be read: {why or 'git failed without a message'}")
 
     def _environment(self) -> dict[str, str]:
         passed = {key: os.environ[key] for key in _PASSED if key in os.environ}

@@ -544,7 +544,7 @@ def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
     assert [(one["key"], one["times"]) for one in facts["shown"]["by_key"]] == [("hr-bot", 1)]
     assert [one["person"] for one in facts["shown"]["to_people"]] == ["a@example.com"]
     text = docs("audit", url).stdout
-    assert "may be read by who is in hr" in text
+    assert "may be read by people in hr" in text
     assert "was shown to a@example.com by box" in text
     # A page without groups beside it is for nobody, and search says so.
     found = told(docs("search", "Which port does the gateway listen on?", "--json"))

@@ -109,7 +109,7 @@ def test_pages_of_a_space_whose_readers_are_not_told_are_for_nobody(wiki: Wiki) 
     assert set(groups(items).values()) == {NOBODY}
     [problem] = [item for item in items if isinstance(item, Broken)]
     assert problem.path == "ENG/"
-    assert "who may read the space answers 403, so nobody may" in problem.why
+    assert "the rights of the space: answers 403; so nobody may read it" in problem.why
     assert set(groups(read(wiki, rights=False)).values()) == {None}
 
 

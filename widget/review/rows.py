@@ -16,7 +16,7 @@ from widget.review.tables import member_table
 from widget.store import question_table
 
 SOURCE = "askdocs-review"
-CLOSED = "stands on pages that not everybody may read: a model tells everybody what it has learnt"
+CLOSED = "uses pages that not everybody may read; a model would tell everybody what it has learnt"
 LONGEST = 400  # characters of a reader's question; longer ones are logs and letters
 # Readers paste addresses, keys and links; a writer's own words are not looked through.
 PRIVATE = re.compile(

@@ -47,7 +47,7 @@ class Persons:
         try:
             told = (await self._client.users_info(user=user))["user"]
         except (SlackApiError, *UNREACHED) as error:
-            log.warning("slack: the address of %s is not known: %r", user, error)
+            log.warning("slack: the e-mail address of %s cannot be read: %r", user, error)
             return ""
         stranger = told.get("team_id") != self._team or told.get("is_stranger")
         guest = told.get("is_restricted") or told.get("is_ultra_restricted")

@@ -57,7 +57,7 @@ class Archive:
 class _Builder(TreeBuilder):
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         # It could define entities without end, and name files.
-        raise ValueError("has a document type, which no such document has")
+        raise ValueError("has an XML document type, which is not allowed")
 
 
 def parsed(data: bytes, name: str) -> Element:

@@ -16,7 +16,7 @@ def page(data: bytes, path: str, url: str) -> Page:
     """Read a book. Raises ValueError: it is none, or is locked."""
     archive = Archive(data)
     if "META-INF/rights.xml" in archive.names:
-        raise ValueError("is locked (DRM): its text cannot be read")
+        raise ValueError("is protected by DRM: its text cannot be read")
     container = archive.xml(_CONTAINER)
     package = next((one.get("full-path", "") for one in container.iter() if _is_root(one)), "")
     tree = archive.xml(package)

@@ -20,7 +20,7 @@ def page(data: bytes, path: str, url: str) -> Page:
         language = str((about.get("kernelspec") or {}).get("language") or "python")
         text = "\n\n".join(filter(None, (_cell(cell, language) for cell in cells)))
     except (TypeError, KeyError, AttributeError, RecursionError, json.JSONDecodeError) as error:
-        raise ValueError(f"is no notebook: {type(error).__name__}: {error}") from None
+        raise ValueError(f"is not a notebook: {type(error).__name__}: {error}") from None
     # Jupyter keeps the letters of a heading in its anchor.
     return from_markdown(text, path, url, lambda heading: "-".join(heading.split()))
 

@@ -55,7 +55,7 @@ def page(data: bytes, path: str, url: str) -> Page:
     except pdfium.PdfiumError as error:
         if "assword" in str(error):
             raise ValueError("has a password: save it without") from None
-        raise ValueError(f"is no PDF that can be read: {error}") from None
+        raise ValueError(f"is not a readable PDF: {error}") from None
     try:
         count = len(document)
         if count > PAGES:

@@ -35,7 +35,7 @@ def page(data: bytes, path: str, url: str) -> Page:
             if text := table(rows):
                 found.append(section(about.name, (), text))
     except python_calamine.CalamineError as error:
-        raise ValueError(f"is no workbook that can be read: {error}") from None
+        raise ValueError(f"is not a readable workbook: {error}") from None
     return Page(path, sections.name(path), url, tuple(found))
 
 

@@ -98,7 +98,7 @@ class Api:
             try:
                 found = json.loads(answer.data)
             except (ValueError, RecursionError):
-                why = "gives an answer that is no JSON: it breaks off, or is a page for people"
+                why = "sends an answer that is not JSON: it is cut off, or is a web page"
                 continue
             self._failures = 0
             return found
@@ -123,7 +123,7 @@ class Api:
         return url
 
     def _no_entry(self) -> AskdocsError:
-        have = "it refuses the token" if self._has_token else "it asks who we are"
+        have = "it refuses the token" if self._has_token else "it needs a token"
         return AskdocsError(
             f"{self.host}: {have} (status 401): set ASKDOCS_SITES_TOKENS='{self.host} TOKEN', or"
             f" '{self.host} USER:TOKEN'; what was read is kept"

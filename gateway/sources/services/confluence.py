@@ -173,7 +173,7 @@ class Confluence:
             except Refused as error:
                 raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
             if not isinstance(answer.get("results"), list):
-                raise AskdocsError(f"{self.name}: the list of pages is none: try later")
+                raise AskdocsError(f"{self.name}: the list of pages is not valid: try later")
             for one in answer["results"]:
                 yield self._row(api, mapping(one))
             path, parameters = str(mapping(answer.get("_links")).get("next") or ""), {}
@@ -229,8 +229,8 @@ class Confluence:
         except Refused as error:
             error.stop_if_away(self.name)
             self._spaces.problems[key] = (
-                f"who may read the space {error}, so nobody may; give the token the right to see"
-                " its permissions, or set ASKDOCS_SITES_RIGHTS=false and rules of your own"
+                f"the rights of the space: {error}; so nobody may read it. Give the token the right"
+                " to see its permissions, or set ASKDOCS_SITES_RIGHTS=false and rules of your own"
             )
             return NOBODY
 
@@ -251,7 +251,7 @@ class Confluence:
         spaces = mapping(api.get("/api/v2/spaces", keys=key)).get("results")
         ids = [mapping(one).get("id") for one in listed(spaces)]
         if not ids:
-            raise Refused("is not told")
+            raise Refused("the service does not show the space")
         path = f"/api/v2/spaces/{ids[0]}/permissions?limit=250"
         while path:
             answer = mapping(api.get(path))
@@ -320,7 +320,7 @@ class Confluence:
     def _page(self, row: _Row, answer: Mapping[str, Any]) -> Item:
         storage = mapping(mapping(answer.get("body")).get("storage")).get("value")
         if not isinstance(storage, str):
-            return Broken(row.path, "the service gives no text of it")
+            return Broken(row.path, "the service sent no text for it")
         try:
             with bounded.page(row.path):
                 whole = document(
@@ -358,7 +358,7 @@ class Confluence:
                 yield Broken(path, str(error))
             return
         if answer.get("status", "current") == "current" and str(answer.get("id")) == at:
-            yield Broken(path, "is missing in the service's list of pages, and still there")
+            yield Broken(path, "is missing in the service's list of pages, but still exists")
 
 
 def _restricted(restrictions: Any) -> frozenset[str] | None:

@@ -123,7 +123,7 @@ class MediaWiki:
             return Broken(path, self._error(answer))
         text = mapping(answer.get("parse")).get("text")
         if not isinstance(text, str):
-            return Broken(path, "the service gives no text of it")
+            return Broken(path, "the service sent no text for it")
         url = str(row["canonicalurl"])
         whole = (
             '<!doctype html><meta name="generator" content="MediaWiki"><body>'
@@ -156,7 +156,7 @@ class MediaWiki:
 
     def _error(self, answer: Mapping[str, Any]) -> str:
         said = mapping(answer.get("error"))
-        code = str(said.get("code") or "an answer that is none of MediaWiki's API")[:100]
+        code = str(said.get("code") or "an answer that is not from MediaWiki's API")[:100]
         if code in ("readapidenied", "permissiondenied"):
             return f"{code}: set ASKDOCS_SITES_TOKENS='{urlsplit(self._base).netloc} TOKEN'"
         return code
