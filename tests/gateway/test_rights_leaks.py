@@ -26,6 +26,7 @@ from gateway.grounding.ground import Grounding, Library
 from gateway.rights import EVERYTHING, NO_RULES, PUBLIC, Groups, Reader, Rule, Rules, both
 from gateway.search import vectors
 from gateway.search.calibration import Calibration
+from gateway.search.embed import MODEL
 from gateway.search.index import Index, writing
 from gateway.search.missing import embed_missing
 from gateway.search.rows import Answer
@@ -48,9 +49,12 @@ WIKIS = ("a", "b/c")
 
 
 class Hashing:
-    """Texts with the same words are alike; no model has to be loaded."""
+    """Texts with the same words are alike; no model has to be loaded.
 
-    model = "hashing"
+    By the name of the bundled one: the two numbers of another are fitted to the whole index.
+    """
+
+    model = MODEL
 
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
         found = np.zeros((len(texts), 384), np.float32)
@@ -65,7 +69,7 @@ class Hashing:
 
 
 EMBEDDER: Any = Hashing()
-MEMORY = Calibration(1.0, "hashing", 1, 1, 1, {}, {}, 0.1, "", "").dump()
+MEMORY = Calibration(1.0, MODEL, 1, 1, 1, {}, {}, 0.1, "", "").dump()
 
 sets = st.frozensets(st.sampled_from(NAMES), max_size=2)
 groups = st.none() | st.lists(sets, max_size=2).map(tuple)
@@ -147,7 +151,7 @@ def check(
         own = {key: given for key, (_, given) in pages.items()}
         url = page(sorted(pages)[at % len(pages)][1], "# A\n").url
         answers = [
-            Answer(str(n), f"{question} {n}", (path,), "hashing", EMBEDDER.embed([path])[0])
+            Answer(str(n), f"{question} {n}", (path,), MODEL, EMBEDDER.embed([path])[0])
             for n, (_, path) in enumerate(pages)
         ]
         index = built(Path(folder) / "all.db", texts, own, answers)
