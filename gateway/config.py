@@ -226,8 +226,8 @@ class GatewaySettings(Section):
     )
     rights: dict[str, Rule] = Field(
         {},
-        description="Who may read which pages, beside what sources and front matter say: a table"
-        " [gateway.rights.NAME] for each rule.",
+        description="Rules about who may read pages, added to those of sources and front matter: a"
+        " table [gateway.rights.NAME] for each rule.",
     )
     pages_without_groups: WithoutGroups | None = Field(
         None,

@@ -80,14 +80,14 @@ class WidgetSettings(Section):
     team_header: str = Field("", description="Header in which it says which team that is.")
     groups_header: str = Field(
         "",
-        description="Header in which it says the person's groups, with commas, such as"
-        " x-forwarded-groups: whose pages they may read.",
+        description="Header with the person's groups, separated by commas, such as"
+        " x-forwarded-groups.",
     )
     groups_claim: str = Field("groups", description="Claim of the JWT that has the groups.")
     groups_file: Path | None = Field(
         None,
-        description="File with the groups of people, JSON: e-mail addresses by group. Beside what"
-        " the sign-in says, and for Slack; read again when it changes.",
+        description="JSON file with the members of groups: e-mail addresses by group. Added to the"
+        " groups of the sign-in, and used for Slack; read again when it changes.",
     )
     identity_key: SecretStr | None = Field(
         None, description="Secret or public key (PEM) of JWTs that say who asks. Environment only."

@@ -17,20 +17,23 @@ class SearchSettings(Section):
     embedder: str = Field(
         BUNDLED,
         description="Embedding model: bundled, the folder of a model in ONNX (with a slash), or a"
-        " name of [gateway.models] or [gateway.aliases]. Another one embeds all pages anew.",
+        " name of [gateway.models] or [gateway.aliases]. A change embeds all pages again.",
     )
     query_prefix: str | None = Field(
-        None, description='What stands before a question ("query: "); else as the model has it.'
+        None, description='Prefix of a question ("query: "); when not set, the model\'s own.'
     )
     passage_prefix: str | None = Field(
-        None, description='What stands before a passage ("passage: "); else as the model has it.'
+        None, description='Prefix of a passage ("passage: "); when not set, the model\'s own.'
     )
     reranker: str | None = Field(
         None,
-        description="Model that puts the first passages in order: the folder of a cross-encoder in"
+        description="Model that sorts the first passages: the folder of a cross-encoder in"
         " ONNX (with a slash), or a name of [gateway.models] or [gateway.aliases].",
     )
-    rerank_passages: int = Field(20, ge=2, le=50, description="Passages that it sees.")
+    rerank_passages: int = Field(20, ge=2, le=50, description="Passages that the reranker gets.")
     rerank_seconds: float = Field(
-        0.5, gt=0, le=10, description="Seconds that it has; then the order stays as it was."
+        0.5,
+        gt=0,
+        le=10,
+        description="Seconds that the reranker may take; then the order of the search stays.",
     )

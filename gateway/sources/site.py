@@ -25,12 +25,12 @@ class SitesSettings(Section):
         900.0, ge=60, description="Seconds between two reads of a site or service, with `--watch`."
     )
     rights: bool = Field(
-        True, description="Take who may read a page from the service, where it tells."
+        True, description="Read from the service who may read a page, if it says so."
     )
     tokens: SecretStr | None = Field(
         None,
         description=(
-            "What lets us into services, a line each: `git.example.com TOKEN`, or"
+            "Tokens of services, one per line: `git.example.com TOKEN`, or"
             " `team.atlassian.net ada@example.com:TOKEN`. Only that host gets it."
         ),
     )
@@ -40,7 +40,7 @@ class SitesSettings(Section):
     headers: SecretStr | None = Field(
         None,
         description=(
-            "What a site asks for to let us in, a line each:"
+            "Headers that sites need for access, one per line:"
             " `wiki.example.com Authorization: Bearer ...`. Only that host gets it."
         ),
     )
