@@ -270,7 +270,7 @@ def description() -> dict[str, Any]:
     }
     paths["/askdocs/readable"] = {
         "post": _operation(
-            "Which of these pages may whoever asks read? A shared answer is shown only to them",
+            "Say which of these pages the reader may read, to show a stored answer",
             {JSON: {"schema": _object({"readable": _list({"type": "boolean"})})}},
             body=_object({"urls": _list(_TEXT)}),
         )

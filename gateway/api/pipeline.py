@@ -240,7 +240,7 @@ class Pipeline:
     async def unknown(self, name: str, key: Key) -> ApiError:
         names = await self.names(key)
         if silent := self._parts.fleet.unheard:
-            text = f"the engine of {silent} is away, and may serve {name[:200]!r}; ask again"
+            text = f"the engine of {silent} is unavailable, and may serve {name[:200]!r}; try again"
             return unavailable(f"{text}. Others are {', '.join(names)}", 3)
         return unknown_model(name, names)
 
