@@ -32,7 +32,7 @@ test: setup-dev lint ## Set up and run every test (parts that are missing are sk
 test-fast: setup-dev ## The tests that take under two minutes together
 	@.venv/bin/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)
 
-chaos: setup-dev ## Bad days under load, ROUNDS=3 of each, as a table in .cache/chaos (half an hour)
+chaos: setup-dev ## Fault injection under load, ROUNDS=3 of each, as a table in .cache/chaos (half an hour)
 	@CHAOS_ROUNDS="$(ROUNDS)" CHAOS_OUT=.cache/chaos .venv/bin/python -m pytest -m chaos tests/chaos
 
 lint: setup-dev ## ruff, mypy, import contracts

@@ -93,7 +93,7 @@ def put(
         typer.Option(help="File of what models are told before every question."),
     ] = None,
     no_instructions: Annotated[
-        bool, typer.Option("--no-instructions", help="Take them away.")
+        bool, typer.Option("--no-instructions", help="Remove the instructions.")
     ] = False,
     first_byte: Annotated[
         float | None,

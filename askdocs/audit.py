@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def audit(
     since: Annotated[
-        str, typer.Option(metavar="DATE|TIME", help="First day, as 2026-05-31 or 30d ago.")
+        str, typer.Option(metavar="DATE|TIME", help="Start: a date (2026-05-31) or an age (30d).")
     ] = "30d",
     action: Annotated[
         str | None, typer.Option(help="Only what begins so: key, alias, version.promote ...")

@@ -31,7 +31,7 @@ def backup(
     ] = False,
     verify: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Make none: read that backup, and say what it holds."),
+        typer.Option(metavar="FILE", help="Verify an existing backup and list its contents."),
     ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,

@@ -184,7 +184,7 @@ def gate(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """May what a run has measured answer people? Exit code 0: yes, 1: no, 2: it cannot be said.
+    """Check a run against the release gate. Exit code 0: yes, 1: no, 2: it cannot be said.
 
     The verdict on a version is kept beside the version, for `askdocs models promote`.
     """

@@ -62,9 +62,7 @@ def sweep(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the sweep (default: in the state folder)."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Choose settings on test, which is then no test.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Allow tuning on the test split.")] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

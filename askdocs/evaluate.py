@@ -46,7 +46,7 @@ def run_exam(
     contenders: Annotated[
         str | None, typer.Option(help="Who answers, as base-rag,tuned-pages (default: all).")
     ] = None,
-    base: Annotated[str, typer.Option(metavar="MODEL", help="The model as it was.")] = "base",
+    base: Annotated[str, typer.Option(metavar="MODEL", help="Baseline model.")] = "base",
     tuned: Annotated[
         str, typer.Option(metavar="MODEL", help="The model that is measured, or its alias.")
     ] = "docs",
@@ -61,7 +61,7 @@ def run_exam(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=2, help="So many questions, answerable or not in the file's shares."),
+        typer.Option(min=2, help="Number of questions, stratified by answerability."),
     ] = None,
     answerable: Annotated[
         int | None, typer.Option(min=0, help="So many questions that a page answers.")
@@ -69,7 +69,7 @@ def run_exam(
     unanswerable: Annotated[
         int | None, typer.Option(min=0, help="So many questions that none answers.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draws the questions.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for sampling questions.")] = 0,
     trained: Annotated[
         Path | None,
         typer.Option(
@@ -101,7 +101,7 @@ def run_exam(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let contenders answer questions. After Ctrl-C the same command with --resume goes on."""
+    """Run an evaluation. After Ctrl-C the same command with --resume goes on."""
     from askdocs import exam, exam_place, serving
     from askdocs.exam_plan import Options, plan
     from eval.exam import contenders as known

@@ -187,7 +187,7 @@ def rotate(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a key a new text, and show it, once; limits, models and id stay."""
+    """Issue a new secret for a key, and show it once; limits, models and id stay."""
     from gateway.keys import Keys
 
     time = _duration("--grace", grace)
@@ -207,7 +207,7 @@ def usage(
         str, typer.Option(help="key, team, alias, model or day; several with commas.")
     ] = "key",
     since: Annotated[
-        str, typer.Option(metavar="DATE|TIME", help="First day, as 2026-05-31 or 30d ago.")
+        str, typer.Option(metavar="DATE|TIME", help="Start: a date (2026-05-31) or an age (30d).")
     ] = "30d",
     home_dir: HomeOption = None,
     as_json: JsonOption = False,

@@ -21,7 +21,7 @@ def compare(
     first: Annotated[str | None, typer.Argument(help="A version or model, as docs@v7.")] = None,
     second: Annotated[str | None, typer.Argument(help="The one that it is compared with.")] = None,
     alias: Annotated[str, typer.Option(help="Only what was asked by this name.")] = "docs",
-    days: Annotated[int, typer.Option(min=1, max=3650, help="As far back; today is one.")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days back, including today.")] = 30,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

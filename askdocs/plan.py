@@ -35,7 +35,7 @@ def plan(
         typer.Option(min=0, max=1e9, help="Questions a second in the busiest minutes."),
     ] = None,
     users: Annotated[
-        float | None, typer.Option(min=0, max=1e9, help="People who ask, instead.")
+        float | None, typer.Option(min=0, max=1e9, help="Number of users (instead of --qps).")
     ] = None,
     quantization: Annotated[
         str | None, typer.Option(help="Of the weights: fp8, int4 (default: as they are).")

@@ -29,7 +29,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def train(
     recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A recipe that comes along, or a TOML file.")
+        str, typer.Option(metavar="NAME|FILE", help="A bundled recipe, or a TOML file.")
     ],
     data: Annotated[Path, typer.Option(metavar="DIR", help="What `dataset build` made.")],
     out: Annotated[

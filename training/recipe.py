@@ -46,7 +46,7 @@ class Recipe(_Table):
 
     base_model: str = Field(
         min_length=1,
-        description="Model to start from: `SmolLM2-135M-Instruct` (comes along), a GGUF file, a"
+        description="Model to start from: `SmolLM2-135M-Instruct` (bundled), a GGUF file, a"
         " Hugging Face folder or a hub id.",
     )
     max_length: int = Field(

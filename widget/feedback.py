@@ -26,7 +26,7 @@ from widget.visitors import Visitor, Visitors
 
 MAX_TEXT = 2000
 LONG = "The text is longer than 2,000 characters. Please shorten it."
-OFTEN = "You have sent a lot. Please try again in {seconds} seconds."
+OFTEN = "Too many requests. Please try again in {seconds} seconds."
 NOT_FOR_YOU = "This answer is for people who may read its pages. Please sign in to the wiki first."
 SENT = "Your question was handed on. Thank you."
 

@@ -1,4 +1,4 @@
-"""The table of bad days: JSON and Markdown, in the folder that CHAOS_OUT names."""
+"""The table of fault injection results: JSON and Markdown, in the folder that CHAOS_OUT names."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass
 class Day:
-    """One bad day, and how its rounds went."""
+    """One fault, and how its rounds went."""
 
     name: str
     acknowledged: int = 0
@@ -51,7 +51,7 @@ class Report:
         (folder / "chaos.md").write_text(self.table())
 
     def table(self) -> str:
-        head = ("bad day", "acknowledged", "lost", "failed requests", "recovery", "rounds")
+        head = ("fault", "acknowledged", "lost", "failed requests", "recovery", "rounds")
         lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
         return "\n".join([*lines, *(day.line() for day in self.days)]) + "\n"
 
