@@ -58,6 +58,9 @@ USUAL = 40
 MANY = 100
 # Passages of a page that are told, the best ones.
 TOLD = 40
+# Words alone decide until this share of the pages has vectors: the pages that have them would stand
+# before better ones that wait for theirs.
+EMBEDDED = 0.9
 # Pages that each of the two ways may propose.
 CANDIDATES = 200
 # Pages that may come up because they are near to where the reader is.
@@ -458,9 +461,12 @@ class Search:
             if meaning is not None and len(meaning) != len(of_words):
                 meaning = None
             like = usual if meaning is None else meaning
-            best = float((OF_WORDS * of_words + like + OF_PAGE * score).max()) / (1 + OF_PAGE)
-            total_of = (_of_words(of_words, fitted) + like + PAGE * best) / (1 + PAGE)
-            total_of += _of_length(sizes[number])
+            by_page = (OF_WORDS * of_words + like + OF_PAGE * score) / (1 + OF_PAGE)
+            best = float(by_page.max())
+            total_of = by_page
+            if known:  # the length says too much where meaning says nothing
+                total_of = (_of_words(of_words, fitted) + like + PAGE * best) / (1 + PAGE)
+                total_of += _of_length(sizes[number])
             scores = np.maximum(total_of, LEAST)
             found[number] = _Compared(max(best, LEAST), scores, of_words, meaning)
         return found
@@ -510,11 +516,14 @@ class Search:
     def _similarities(
         self, vector: _Vector | None, numbers: Iterable[int], within: Collection[int] | None
     ) -> dict[int, Floats]:
-        """Of the passages of these pages and of the nearest ones, as far as they have vectors."""
+        """Of the passages of these pages and of the nearest ones, as far as they have vectors.
+
+        Of none while too few pages have some.
+        """
         vectors = self.index.vectors() if vector else None
         if vectors is None or vector is None or vectors.model != vector.model:
             return {}
-        if not vectors.fits(vector.numbers):
+        if vectors.embedded < EMBEDDED * self.index.size or not vectors.fits(vector.numbers):
             return {}
         asked = vector.numbers
         if within is not None and len(within) <= FEW:

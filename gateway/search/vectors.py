@@ -93,6 +93,10 @@ def _signs(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.pad(bits, ((0, 0), (0, -bits.shape[1] % (WORD // 8))))
 
 
+def _different(ascending: Numbers) -> int:
+    return int(np.count_nonzero(np.diff(ascending))) + bool(len(ascending))
+
+
 class Vectors(ABC):
     """The vectors of one embedding model, of one generation of the index."""
 
@@ -105,6 +109,8 @@ class Vectors(ABC):
         """[n]: the passages that there are, where it is not all of them."""
         self.count = len(pages)
         """How many there are."""
+        self.embedded = _different(pages)
+        """Pages with vectors."""
         self.far: npt.NDArray[np.uint16] | None = None
         """[n]: all bits set for those that there are not."""
 
@@ -113,6 +119,7 @@ class Vectors(ABC):
         part = copy.copy(self)
         part.kept = kept
         part.count = int(np.count_nonzero(kept))
+        part.embedded = _different(self.pages[kept])
         part.far = np.where(kept, 0, 0xFFFF).astype(np.uint16)
         return part
 

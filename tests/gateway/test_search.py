@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, writing
 from gateway.search.missing import embed_missing
-from gateway.search.search import Search
+from gateway.search.search import Search, best_passages
 from tests.gateway.conftest import SITE, page
 
 Make = Callable[..., Index]
@@ -69,6 +69,19 @@ def test_a_page_without_vectors_yet_is_found_beside_those_that_have_them(
     with writing(search.index.file) as writer:
         writer.put("", page("c.md", "# Backup\n\nBackups are made at night."), "")
     assert paths(search, "when are backups made at night?")[0] == "c.md"
+
+
+def test_while_most_pages_wait_for_vectors_words_decide_what_is_shown(
+    by_meaning: Callable[..., Search],
+) -> None:
+    code = "\n".join(f"print(ask({text!r}))" for text in ("How do I stop the server?", "Hello?"))
+    search = by_meaning(clients=f"# Clients\n\nUse the package:\n\n```python\n{code}\n```")
+    with writing(search.index.file) as writer:
+        text = "# Start\n\n## How do I stop the server?\n\nPress Ctrl-C."
+        writer.put("", page("start.md", text), "")
+    first, *others = best_passages(search.find("How do I stop the server?"))
+    assert first.page.path == "start.md"
+    assert {found.meaning for found in (first, *others)} == {None}
 
 
 def test_vectors_of_another_model_are_not_compared(
