@@ -37,7 +37,7 @@ def connect(
     key: KeyOption = None,
     home_dir: HomeOption = None,
 ) -> None:
-    """Show the settings of an editor or agent, with a key of its own, and test them.
+    """Connect an editor or agent: its settings, a key and a test.
 
     It makes a key, unless --key is given. Only --write changes files, and keeps a copy.
     """

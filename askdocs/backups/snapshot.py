@@ -141,8 +141,15 @@ def _has_committed(engine: sa.Engine, name: str) -> bool:
 def _run(words: list[str], env: dict[str, str], file: Path | None, progress: Progress) -> None:
     name = Path(words[0]).name
     env = {**os.environ, "LC_ALL": "C", **env}  # what it says is looked at
+    # Ctrl-C reaches this command alone, which then ends the other: told by the terminal, too, that
+    # one could end first and look as if it had failed.
     with subprocess.Popen(
-        words, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        words,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             while process.poll() is None:

@@ -17,6 +17,7 @@ import pytest
 
 from askdocs import environments
 from gateway import audit, database
+from gateway.rights import EVERYTHING
 from tests.askdocs.conftest import ROOT, Run
 from tests.askdocs.test_dataset_check import HOME, INSTALL
 from tests.parts import require
@@ -56,7 +57,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def approve(store: Store, words: str, draft: Draft) -> None:
     Sorter(store.engine).sort()
-    items, _ = Queue(store.engine).items(Wanted(words=words))
+    items, _ = Queue(store.engine).items(Wanted(words=words), EVERYTHING)
     for item in items:
         Reviews(store.engine).change(item.cluster, 0, "ann@example.com", "approve", draft)
 

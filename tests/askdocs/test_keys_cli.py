@@ -78,6 +78,8 @@ def test_json_has_key_id_limits_and_the_rest(askdocs: Run, tmp_path: Path) -> No
         "name": "ci",
         "team": "red",
         "models": ["a", "b"],
+        "groups": [],
+        "for_people": False,
         "limits": {"rpm": 60, "tpm": 1000, "max_parallel": 4, "monthly_tokens": 9000},
         "revoked": None,
         "state": "active",
