@@ -82,7 +82,7 @@ def test_json_keeps_other_settings() -> None:
         ("zed", '{\n  // mine\n  "theme": "dark"\n}', "it is not JSON without comments"),
         ("zed", "[1]", "without names at its top"),
         ("zed", "[" * 100_000, "it is not JSON"),
-        ("zed", '{"language_models": 5}', "language_models is not a group of settings there"),
+        ("zed", '{"language_models": 5}', "language_models is not a group of settings in the file"),
         ("continue", "models: 5", "models is not a list in the file"),
         ("continue", "a: [", "it is not YAML"),
         ("continue", "a: !!python/object:os.system x\nb: *c", "it is not YAML"),
