@@ -123,7 +123,7 @@ def test_ctrl_c_stops_it_and_says_from_where_it_goes_on(tmp_path: Path) -> None:
             time.sleep(0.05)
         children = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
