@@ -104,7 +104,7 @@ def test_an_exam_that_was_killed_goes_on_and_asks_nothing_twice(
         assert one.first_token_s is not None
     assert latest["base-oracle", 0].prompt_pages == ("coffee.md",)
     assert latest["base-pages", 0].found_pages
-    assert latest["base-pages", 0].text.startswith("> Press the blue button")
+    assert latest["base-pages", 0].text.startswith("Press the blue button")
     assert latest["base-pages", 0].completion_tokens == 0  # quoted, as readers get it
     found = measured.read(folder)
     assert found.engine_bytes["base-rag"] > 50e6

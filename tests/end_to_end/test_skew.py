@@ -22,11 +22,8 @@ from tests.chaos.load import ASK_ID, BOX_TOKEN
 pytestmark = pytest.mark.slow
 
 REPO = starting.REPO
-# The last commit before the last migration. It was committed with two lines of gateway/parts.py in
-# the wrong order, as was every commit of its schema; nothing else is put right.
-BEFORE = "4e4c4875ef5511c7c221205e4558f1726d8a3d7e"
-WRONG = "        )\n            condition=condition,\n"
-RIGHT = "            condition=condition,\n        )\n"
+# The last commit before the last migration.
+BEFORE = "d357e550f1905636e6df3f473045334564cc7568"
 SITE = "https://wiki.example.com/"
 PAGE = """# Coffee machine
 
@@ -62,10 +59,6 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("before")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as packed:
         packed.extractall(folder, filter="data")
-    parts = folder / "gateway" / "parts.py"
-    text = parts.read_text()
-    assert text.count(WRONG) == 1
-    parts.write_text(text.replace(WRONG, RIGHT))
     schema = f'HEAD = "{int(database.HEAD) - 1:04}"'
     assert schema in (folder / "gateway" / "database.py").read_text(), f"BEFORE is to have {schema}"
     return folder
