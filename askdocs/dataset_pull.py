@@ -1,12 +1,13 @@
 """`askdocs dataset pull`: what writers have approved, as rows to train on."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from askdocs import audit, feedback, keys
+from askdocs import audit, docs, feedback, keys
 from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
@@ -25,13 +26,14 @@ def pull(
     """Write the answers that were approved in the review to a file that `check` passes."""
     from widget.review.rows import LeftOut
     from widget.review.rows import pull as pulled
+    from widget.review.wiki import Wiki
 
     if out is None and not dry_run:
         raise AskdocsError("name the new file: --out FILE.jsonl, or look first with --dry-run")
     if out is not None:
         feedback.refuse_existing(out)
-    with keys.opened(home_dir) as engine:
-        found = list(pulled(engine, feedback.since_moment(since)))
+    with keys.opened(home_dir) as engine, closing(Wiki(docs.index_file(home_dir))) as wiki:
+        found = list(pulled(engine, wiki, feedback.since_moment(since)))
     left_out = [one for one in found if isinstance(one, LeftOut)]
     rows = [one for one in found if not isinstance(one, LeftOut)]
     written = bool(rows) and not dry_run

@@ -91,7 +91,7 @@ def test_a_question_that_does_not_belong_is_taken_out_with_its_equals(store: Sto
     sorter.sort()
     before = clusters(store)
     assert len(set(before.values())) == 1
-    made = sorter.apart(wrong, "ann")
+    made = sorter.apart(wrong, before[wrong], "ann")
     after = clusters(store)
     assert after[wrong] == after[equal] == made
     assert after[stays] == before[stays] != made
@@ -104,7 +104,10 @@ def test_a_question_that_does_not_belong_is_taken_out_with_its_equals(store: Sto
     # At least those two; the same words stand in the first question, too.
     assert line.details == {"to": made, "questions": list(after.values()).count(made)}
     with pytest.raises(Unknown, match="no question 'gone'"):
-        sorter.apart("gone", "ann")
+        sorter.apart("gone", before[stays], "ann")
+    with pytest.raises(Unknown, match=f"is in cluster {before[stays]} any more"):
+        sorter.apart(wrong, before[stays], "ann")  # it is in another cluster
+    assert clusters(store) == after
 
 
 def test_forgetting_leaves_no_cluster_behind_but_what_a_writer_wrote(store: Store) -> None:

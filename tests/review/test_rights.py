@@ -1,16 +1,22 @@
 """The review shows nothing of an answer to who may not read the pages that it stands on."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from gateway.rights import EVERYTHING, PUBLIC, Reader
-from tests.review.conftest import ask
+from gateway.search.writer import writing
+from tests.gateway.conftest import page
+from tests.review.conftest import Start, ask
 from widget import store as stores
 from widget.review import analytics, gaps, weeks
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
+from widget.review.reviews import Draft, Reviews
 from widget.review.rows import CLOSED, LeftOut, pull
+from widget.review.wiki import Wiki
 from widget.store import Answered, Store
 
 HR = Reader(frozenset({"hr"}))
@@ -55,8 +61,6 @@ def test_an_answer_needs_what_the_turns_before_it_needed(store: Store) -> None:
 
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_training_data_leave_out_what_not_everybody_may_read(store: Store, is_closed: bool) -> None:
-    from widget.review.reviews import Draft, Reviews
-
     if is_closed:
         closed(store, "What is the severance?")
     else:
@@ -65,5 +69,57 @@ def test_training_data_leave_out_what_not_everybody_may_read(store: Store, is_cl
     cluster = Queue(store.engine).items(Wanted(), EVERYTHING)[0][0].cluster
     draft = Draft("What is the severance?", "98,765 euros.", "pay.md")
     Reviews(store.engine).change(cluster, 0, "ada", "approve", draft)
-    rows = list(pull(store.engine))
+    rows = list(pull(store.engine, Wiki(None)))
     assert all(isinstance(row, LeftOut) and row.why == CLOSED for row in rows) == is_closed
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """Two wikis that have the same paths: one for everybody, and one of HR."""
+    file = tmp_path / "index.db"
+    with writing(file) as writer:
+        for path in ("index.md", "tea.md"):
+            writer.put("a", page(path, "# Tea\n\nAt four.\n"), "1", ())
+        for path in ("index.md", "pay.md"):
+            writer.put("b", page(path, "# Pay\n\n98,765.\n"), "1", (frozenset({"hr"}),))
+    return file
+
+
+def test_drafts_need_the_rights_of_all_pages_of_their_path(index: Path) -> None:
+    with closing(Wiki(index)) as wiki:
+        for name in ("pay.md", "index.md", page("pay.md", "# Pay\n").url, "gone.md"):
+            assert not wiki.may_read(["tea.md", name], PUBLIC), name
+            assert wiki.may_read([name], HR) == (name != "gone.md"), name
+            assert wiki.may_read([name], EVERYTHING), name
+        assert wiki.may_read(["", "tea.md"], PUBLIC)
+    assert Wiki(index.with_name("none.db")).may_read(["pay.md"], PUBLIC)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_answer_from_a_closed_page_stays_closed_whoever_asked(
+    start: Start, store: Store, index: Path, kept: bool
+) -> None:
+    client = start(
+        index=index, person_header="x-person", groups_header="x-groups", reviewers=("hr", "eng")
+    )
+    hr = {"x-person": "hr", "x-groups": "hr"}
+    form = {"question": "How do I print?", "answer": "98,765 euros.", "page": "pay.md"}
+    wrote = client.post("/review/1", data={**form, "version": "0", "action": "approve"}, headers=hr)
+    assert wrote.status_code == 303
+    if not kept:  # retention deletes the question, and with it what says who may read the answer
+        store.forget(before=datetime.now(UTC) + timedelta(days=1))
+        Sorter(store.engine).tidy()
+    for headers, status in ((hr, 200), ({"x-person": "eng"}, 404)):
+        shown = client.get("/review/1", headers=headers)
+        assert (shown.status_code, "98,765" in shown.text) == (status, status == 200)
+    eng = {"x-person": "eng"}
+    taken = client.post("/review/1", data={"version": "1", "action": "reopen"}, headers=eng)
+    assert taken.status_code == 404
+    with closing(Wiki(index)) as wiki:
+        (row,) = pull(store.engine, wiki)
+    assert isinstance(row, LeftOut)
+    assert row.why == CLOSED
+    # A version before the last one shows its text in the history, too.
+    moved = {**form, "page": "tea.md", "answer": "At four.", "version": "1", "action": "save"}
+    assert client.post("/review/1", data=moved, headers=hr).status_code == 303
+    assert client.get("/review/1", headers=eng).status_code == 404

@@ -13,6 +13,7 @@ from widget.review.export import COLUMNS, everything
 from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.rows import LeftOut, pull
+from widget.review.wiki import Wiki
 from widget.store import Store
 
 
@@ -32,7 +33,7 @@ def test_wordings_of_a_cluster_are_rows_of_a_cluster(store: Store) -> None:
     cluster = approve(store, "imap", draft)
     ask(store, "Who will win?")
     approve(store, "win", Draft("Who will win?", "", "", "", answerable=False))
-    rows = list(pull(store.engine))
+    rows = list(pull(store.engine, Wiki(None)))
     shared = {
         "answer": "IMAP stays.",
         "context_doc": "mail.md",
@@ -73,7 +74,7 @@ def test_wordings_of_a_cluster_are_rows_of_a_cluster(store: Store) -> None:
 def test_what_may_be_private_is_left_out_and_told(store: Store, private: str) -> None:
     id = ask(store, private)
     cluster = approve(store, "print", Draft("How do I print?", "Press it.", "print.md"))
-    rows = list(pull(store.engine))
+    rows = list(pull(store.engine, Wiki(None)))
     assert [row["question"] for row in rows if isinstance(row, dict)] == ["How do I print?"]
     assert [row.cluster for row in rows if isinstance(row, LeftOut)] == [cluster]
     assert id
@@ -84,7 +85,7 @@ def test_a_question_is_not_answered_twice(store: Store) -> None:
     ask(store, "Where is the canteen?")
     approve(store, "print", Draft("How do I print?", "Press it.", "print.md"))
     approve(store, "canteen", Draft("how do I  PRINT?", "Pull it.", "print.md"))
-    found = list(pull(store.engine))
+    found = list(pull(store.engine, Wiki(None)))
     assert [row["answer"] for row in found if isinstance(row, dict)] == ["Press it."]
     (left,) = [row for row in found if isinstance(row, LeftOut)]
     assert "cluster 1 has an answer to the same question" in left.why

@@ -88,18 +88,18 @@ class Sorter:
         self.tidy()
         return len(found)
 
-    def apart(self, question: str, who: str) -> int:
-        """Move a question, and those of its cluster with the same words, to a cluster of its own.
+    def apart(self, question: str, cluster: int, who: str) -> int:
+        """Move a question of a cluster, and those with the same words, to a cluster of its own.
 
         Returns the new cluster. Raises Unknown, Unreachable.
         """
         q, m = question_table.c, member_table.c
-        of_one = sa.select(q.question, m.cluster).join_from(member_table, question_table)
+        of_one = sa.select(q.question).join_from(member_table, question_table)
+        of_one = of_one.where(q.id == question, m.cluster == cluster)
         with reading(self._engine) as connection:
-            found = connection.execute(of_one.where(q.id == question)).first()
-        if found is None:
-            raise Unknown(f"no question {question[:80]!r} is in a cluster any more")
-        text, cluster = found
+            text = connection.execute(of_one).scalar()
+        if text is None:
+            raise Unknown(f"no question {question[:80]!r} is in cluster {cluster} any more")
         vector = self._embed([text])[0]
         with self._alone() as connection:
             members = connection.execute(

@@ -191,11 +191,13 @@ def router(
     @routes.post("/{cluster:int}/apart")
     def apart(who: Who, cluster: Cluster, sent: Posted) -> Response:
         _require(who, cluster)
-        sorter.apart(name(sent.get("question", "")), who.name)
+        sorter.apart(name(sent.get("question", "")), cluster, who.name)
         return RedirectResponse(f"../{cluster}?did=apart", 303)
 
     def _require(who: Reviewer, cluster: int) -> None:
-        if not queue.may_open(cluster, who.reader):
+        # A writer may have taken the answer from a page that its questions do not tell of.
+        pages = {version.draft.page for version in reviews.history(cluster)}
+        if not (queue.may_open(cluster, who.reader) and wiki.may_read(pages, who.reader)):
             raise Unknown(f"no cluster {cluster}")  # as of one that is not there
 
     def _cluster(

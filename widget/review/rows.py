@@ -10,9 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.database import reading
+from gateway.rights import PUBLIC
 from gateway.wiki.words import words
 from widget.review.reviews import Draft, Review, Reviews, cleaned
 from widget.review.tables import member_table
+from widget.review.wiki import Wiki
 from widget.store import question_table
 
 SOURCE = "askdocs-review"
@@ -35,17 +37,20 @@ class LeftOut:
     why: str
 
 
-def pull(engine: sa.Engine, since: datetime | None = None) -> Iterator[dict[str, Any] | LeftOut]:
+def pull(
+    engine: sa.Engine, wiki: Wiki, since: datetime | None = None
+) -> Iterator[dict[str, Any] | LeftOut]:
     """The rows, by cluster, the writer's question first, then how readers have put it.
 
-    `since` leaves out what was approved before. Raises Unreachable.
+    `since` leaves out what was approved before. Raises Unreachable, AskdocsError: the index of
+    `wiki` is damaged.
     """
     # Two answers to one question are a contradiction: the cluster that came first has its own.
     answered: dict[str, int] = {}
     closed = _closed(engine)
     for review in Reviews(engine).approved(since):
         draft = review.draft
-        if review.cluster in closed:
+        if review.cluster in closed or not wiki.may_read([draft.page], PUBLIC):
             yield LeftOut(review.cluster, draft.question, CLOSED)
             continue
         key = _plain(draft.question)

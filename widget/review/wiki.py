@@ -1,10 +1,11 @@
 """The pages of the wiki, for a writer to choose from, read from the gateway's index."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from gateway.config import GatewaySettings
-from gateway.rights import PUBLIC, Reader
+from gateway.rights import EVERYTHING, PUBLIC, Reader
 from gateway.search.index import Index
 from gateway.search.store import NoIndex
 from gateway.search.view import Rights
@@ -43,6 +44,27 @@ class Wiki:
         if (index := self._open(reader)) is None or not name:
             return None
         return index.by_url(name) if "://" in name else index.by_path(name)
+
+    def may_read(self, names: Iterable[str], reader: Reader) -> bool:
+        """May the reader read the pages of drafts? A page that is gone only where nothing has
+        rights. A draft does not name the wiki: all pages of its path count.
+
+        Raises AskdocsError: the index is damaged.
+        """
+        mine, whole = self._open(reader), self._open(EVERYTHING)
+        if mine is None or whole is None or self._rights is None or self._rights.access() is None:
+            return True
+        if reader.groups is None:
+            return True
+        wikis = [source.name for source in whole.sources()]
+        for name in filter(None, names):
+            if "://" in name:
+                found = [mine.by_url(name)]
+            else:
+                found = [mine.at(wiki, name) for wiki in wikis if whole.at(wiki, name)]
+            if not found or None in found:
+                return False
+        return True
 
     def checked(self, draft: Draft, reader: Reader) -> Draft:
         """The draft with the path of its page, which may be given by its address.
