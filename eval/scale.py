@@ -165,7 +165,7 @@ def questions(pages: Sequence[Page], count: int) -> list[str]:
     return result
 
 
-class Known:
+class Known(embed.Embedder):
     """Stands for the embedder: the vectors of the questions are there already."""
 
     def __init__(self, model: str, vectors: Mapping[str, Floats]) -> None:
@@ -241,7 +241,7 @@ def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, An
     found: dict[str, Any] = {}
     with closing(Index(file)) as index:
         for name, embedder in (("words", None), ("words_and_vectors", Known(model, vectors))):
-            search = Search(index, embedder)  # type: ignore[arg-type]
+            search = Search(index, embedder)
             took = np.array([_timed(search, text) for text in vectors])
             # The first one of a generation reads what is kept in memory.
             found[f"{name}_first_ms"] = float(took[0, 0])
@@ -266,7 +266,7 @@ def _with_groups(
         for number, path in enumerate(sorted(writer.known("scale"))):
             writer.regroup("scale", path, (frozenset({f"group-{number % groups}"}),), "1")
     found: dict[str, Any] = {}
-    embedder: Any = Known(model, vectors)
+    embedder = Known(model, vectors)
     with closing(Index(file)) as index:
         rights = Rights(index, NO_RULES)
         searches = {"whole": Search(index, embedder)}
