@@ -90,8 +90,6 @@ def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]
             kind = "confluence"
         elif path.endswith(("/api.php", "/index.php")):
             kind = "mediawiki"
-    if site_url:
-        raise AskdocsError(f"{text} shows its pages itself: leave out --site-url")
     return _address(text), kind, ""
 
 

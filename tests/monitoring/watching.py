@@ -130,6 +130,7 @@ def watching(
     docs = folder / "docs"
     docs.mkdir()
     (docs / "coffee.md").write_text(WIKI)
+    (docs / "unread.md").write_bytes(b"# Caf\xe9\n")  # which an alert is about
     with (
         starting.gateway(
             folder,
