@@ -60,6 +60,18 @@ def person(email: str) -> str:
     return group(PERSON + email.strip().lower())
 
 
+def foreign(name: Any, service: str) -> str:
+    """The group that a service names; empty, which lets nobody in, where it is no name.
+
+    A name that has a meaning here, `everybody` or one person, gets the service's name in front.
+    """
+    try:
+        found = group(name) if isinstance(name, str) else ""
+    except ValueError:
+        return ""
+    return f"{service}:{found}" if found == EVERYBODY or found.startswith(PERSON) else found
+
+
 def simplified(every: Iterable[Iterable[str]]) -> Groups:
     """Sets that ask for the same always compare equal; what is no name of a group is dropped, which
     lets in fewer."""

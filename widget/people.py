@@ -44,8 +44,9 @@ class People:
         """
         found: set[str] = set()
         for one in [*said][:MOST]:
-            with suppress(ValueError):
-                found |= groups_of(str(one))
+            if isinstance(one, str):
+                with suppress(ValueError):
+                    found |= groups_of(one)
         # Who may name a group of the directory does not become another person by it.
         found = {group for group in found if not group.startswith(PERSON)}
         with suppress(ValueError):

@@ -4,12 +4,24 @@ import posixpath
 import re
 from urllib.parse import quote, unquote, urlsplit
 
+from gateway.errors import AskdocsError
+
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
 
 def is_elsewhere(target: str) -> bool:
     """Does the link lead out of the wiki, or within its own page?"""
     return not target or target[0] in "#?" or bool(_ABSOLUTE.match(target))
+
+
+def refuse_password(address: str) -> None:
+    """Raises AskdocsError: the index would keep the password, and answers would cite it."""
+    parts = urlsplit(address.strip())
+    if "@" in parts.netloc:
+        raise AskdocsError(
+            f"the address of {parts.hostname} holds a user or a password, which would be stored:"
+            " set ASKDOCS_SITES_TOKENS, or for a site ASKDOCS_SITES_HEADERS, instead"
+        )
 
 
 def split(target: str) -> tuple[str, str]:

@@ -146,8 +146,8 @@ def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
             )
             read = Page(page["path"], page["title"], page["url"], sections)
             return Changed(read, stamp, load(groups)), read.path
-        case "broken", [path, why]:
-            return Broken(path, why), path
+        case "broken", [path, why, groups]:
+            return Broken(path, why, load(groups)), path
         case "left_out", [path, why]:
             return LeftOut(path, why), path
     raise AssertionError(f"{kind}: {said}")
@@ -198,14 +198,15 @@ def _read(source: Source, known: Mapping[str, str], say: Any) -> None:
                 say("regrouped", path, dump(groups), stamp)
             case Changed(page, stamp, groups):
                 if sum(len(section.text) for section in page.sections) > LARGEST:
-                    say("broken", page.path, f"its text is larger than {LARGEST // 2**20} MiB")
+                    why = f"its text is larger than {LARGEST // 2**20} MiB"
+                    say("broken", page.path, why, dump(groups))
                     continue
                 try:
                     say("changed", page, stamp, dump(groups))
                 except orjson.JSONEncodeError as error:
-                    say("broken", page.path, f"its text is no Unicode: {error}")
-            case Broken(path, why):
-                say("broken", path, why)
+                    say("broken", page.path, f"its text is no Unicode: {error}", dump(groups))
+            case Broken(path, why, groups):
+                say("broken", path, why, dump(groups))
             case LeftOut(path, why):
                 say("left_out", path, why)
             case Expected(pages):

@@ -269,10 +269,10 @@ def _why(error: httpx.HTTPError | httpx.InvalidURL) -> str:
 def _retry_after(answer: Answer) -> float:
     """Seconds."""
     told = answer.headers.get("retry-after", "5").strip()
-    if told.isdigit():
+    if told.isascii() and told.isdecimal():
         return float(told[:9])
     try:
         then = parsedate_to_datetime(told)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 5.0
     return max(1.0, (then - datetime.now(then.tzinfo)).total_seconds())

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from gateway.controls import without
 from gateway.errors import AskdocsError
+from gateway.sources.addresses import refuse_password
 from gateway.sources.folder import Folder
 from gateway.sources.hosted import Hosted, place_of
 from gateway.sources.open import is_html
@@ -56,6 +57,8 @@ _SETTINGS = {
     "submodule.recurse": "false",
     "credential.helper": "",
     "gc.auto": "0",
+    # Each fetch is a pack, however small: PACKS counts them.
+    "fetch.unpackLimit": "1",
     "maintenance.auto": "false",
     "pack.threads": "1",
     "advice.detachedHead": "false",
@@ -75,18 +78,15 @@ class Address(NamedTuple):
     def parse(cls, text: str) -> Self:
         """Raises AskdocsError: the branch or the folder cannot be one."""
         url, _, part = text.partition("#")
+        refuse_password(url)
         branch, _, folder = unquote(part).partition(":")
         if branch and not _BRANCH.fullmatch(branch):
             raise AskdocsError(f"{text}: {branch!r} is not a branch name: write URL#branch:folder")
         folder = folder.strip("/")
         parts = folder.split("/") if folder else []
-        if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
+        is_inside = all(part not in ("", ".", "..") and part.lower() != ".git" for part in parts)
+        if not is_inside or folder != without(folder):
             raise AskdocsError(f"{text}: {folder!r} is not a folder in a repository")
-        if folder != without(folder) or "@" in urlsplit(url).netloc:
-            raise AskdocsError(
-                f"the address of {urlsplit(url).hostname} holds a user or a password, which would"
-                " be stored: set ASKDOCS_SITES_TOKENS instead"
-            )
         return cls(url, branch, folder)
 
 

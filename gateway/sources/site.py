@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from gateway.errors import AskdocsError
 from gateway.settings import Field, SecretStr, Section
+from gateway.sources.addresses import refuse_password
 from gateway.sources.fetch import Fetcher
 from gateway.sources.reading import Reading
 from gateway.sources.source import Item
@@ -61,11 +62,7 @@ class Site:
         split = urlsplit(url)
         if split.scheme not in ("http", "https") or not split.hostname:
             raise AskdocsError(f"{url} is not the address of a site: write it with https://")
-        if "@" in split.netloc:
-            raise AskdocsError(
-                f"the address of {split.hostname} holds a password, which would be stored:"
-                " set ASKDOCS_SITES_HEADERS instead"
-            )
+        refuse_password(url)
         self.name = url
         self._settings = settings or SitesSettings()
         self._headers = _headers(self._settings.headers, split.netloc.lower())

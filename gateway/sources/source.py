@@ -40,10 +40,12 @@ class Changed:
 
 @dataclass(frozen=True)
 class Broken:
-    """A page that is there and cannot be read. What the index has of it stays."""
+    """A page that is there and cannot be read. The index keeps its earlier text."""
 
     path: str
     why: str
+    groups: Groups | None = None
+    """Who may read the earlier text now; None: the groups of before."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, Self, get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from gateway.errors import AskdocsError
+from gateway.sources.addresses import refuse_password
 from gateway.sources.apart import Apart
 from gateway.sources.flavour import Kind
 from gateway.sources.source import Source
@@ -43,9 +44,11 @@ class Spec:
         """
         if kind is not None and kind not in KINDS:
             raise AskdocsError(f"the kind {kind!r} is none of {', '.join(KINDS)}")
+        refuse_password(site_url)
         if site_url and not is_address(site_url):
             raise AskdocsError(f"the site's address {site_url!r} does not begin with https://")
         if is_address(text):
+            refuse_password(text)
             if kind not in (None, *SERVICES):
                 raise AskdocsError(f"{text} is the address of a site, and no folder of {kind}")
             return cls(*_service(text, kind, site_url))

@@ -242,15 +242,19 @@ def _read(
             progress("reading", len(seen), max(len(seen), guess) if guess else None)
             if path in by_hand:
                 skipped.append(path)
-            elif isinstance(item, Broken):
+                continue
+            if isinstance(item, Changed) and not urlsplit(item.page.url).scheme:
+                item = Broken(path, NO_ADDRESS, item.groups)
+            if isinstance(item, Broken):
                 broken.append(item)
-            elif isinstance(item, Changed) and not urlsplit(item.page.url).scheme:
-                broken.append(Broken(path, NO_ADDRESS))
-            elif isinstance(item, Changed | Regrouped):
-                if isinstance(item, Changed):
-                    (changed if path in had else added).append(path)
-                else:
-                    unchanged += 1
+                if item.groups is None or path not in had:
+                    continue
+                item = Regrouped(path, item.groups, "")  # without a stamp: the next sync reads it
+            elif isinstance(item, Changed):
+                (changed if path in had else added).append(path)
+            else:
+                unchanged += 1
+            if isinstance(item, Changed | Regrouped):
                 if path in had and load(dump(item.groups)) != before.groups.get(path):
                     regrouped.append(path)
                 if keep is None:
@@ -263,8 +267,6 @@ def _read(
                 if len(batch) >= BATCH or time.monotonic() - written > BATCH_SECONDS:
                     keep(batch)
                     batch, written = [], time.monotonic()
-            else:
-                unchanged += 1
     except AskdocsError:
         if keep and batch:
             keep(batch)

@@ -26,6 +26,21 @@ def test_what_is_no_name_of_a_group_lets_nobody_in() -> None:
     assert rights.simplified([["  ", "a\0b", "x" * 201]]) == rights.NOBODY
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (" hr ", "hr"),
+        (" everybody", "x:everybody"),
+        ("person:Ada@example.com", "x:person:ada@example.com"),
+        ("", ""),
+        (None, ""),
+        (7, ""),
+    ],
+)
+def test_names_of_a_service_get_no_meaning_of_ours(name: object, found: str) -> None:
+    assert rights.foreign(name, "x") == found
+
+
 def test_rules_of_two_origins_add_up() -> None:
     hr, board = (frozenset({"hr"}),), (frozenset({"board"}),)
     assert rights.both(None, hr) == rights.both(hr, None) == rights.both(hr, ()) == hr

@@ -40,6 +40,10 @@ class Wiki:
     space: tuple[str, ...] = ("staff",)
     permissions: int = 200
     """The status of the space's permissions."""
+    unlisted: bool = False
+    """The list of spaces lacks it."""
+    endless: bool = False
+    """The list of its permissions names itself as its next part."""
     hidden: set[str] = field(default_factory=set)
     """Pages that the list lacks."""
     part: int = 2
@@ -60,7 +64,8 @@ class Wiki:
         if path == "/api/v2/spaces":
             if not self.is_cloud:
                 return 404, {"message": "null for uri"}
-            return 200, {"results": [{"id": "98306", "key": "ENG"}], "_links": {}}
+            spaces = [] if self.unlisted else [{"id": "98306", "key": "ENG"}]
+            return 200, {"results": spaces, "_links": {}}
         if path == "/api/v2/spaces/98306/permissions":
             rows = [
                 {"id": "1", "principal": {"type": "group", "id": f"id-{name}"},
@@ -69,7 +74,8 @@ class Wiki:
             ]  # fmt: skip
             rows.append({"id": "2", "principal": {"type": "group", "id": "id-writers"},
                          "operation": {"key": "create", "targetType": "page"}})  # fmt: skip
-            return self.permissions, {"results": rows, "_links": {}}
+            links = {"next": f"{path}?cursor=x"} if self.endless else {}
+            return self.permissions, {"results": rows, "_links": links}
         if path == "/rest/api/group/by-id":
             name = query["id"].removeprefix("id-")
             return 200, {"type": "group", "name": name, "id": query["id"]}

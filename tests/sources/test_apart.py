@@ -1,11 +1,15 @@
 """Reading a wiki in a process of its own: what a page can do to it, and what it cannot."""
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 from gateway.errors import AskdocsError
+from gateway.rights import NOBODY
 from gateway.sources import apart
 from gateway.sources.apart import Apart, Item
 from gateway.sources.folder import Folder
@@ -55,6 +59,19 @@ def test_what_is_read_apart_is_what_is_read_here(write: Write) -> None:
     assert read(root) == list(Folder(root, SITE, "mkdocs").read({}))
     stamps = {one.page.path: one.stamp for one in read(root) if isinstance(one, Changed)}
     assert [one.path for one in read(root, stamps) if isinstance(one, Unchanged)] == list(stamps)
+
+
+def test_the_groups_of_a_page_that_cannot_be_read_come_back() -> None:
+    class Listed:
+        name = "x"
+
+        def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+            yield from items
+
+    items: list[Item] = [Broken("a", "no"), Broken("b", "no", NOBODY), Broken("c", "no", ())]
+    lines: list[list[Any]] = []
+    apart._read(Listed(), {}, lambda *words: lines.append(orjson.loads(orjson.dumps(words))))
+    assert [apart._item(kind, said)[0] for kind, *said in lines] == items
 
 
 @pytest.mark.usefixtures("quick")

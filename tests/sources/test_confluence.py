@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def test_a_page_that_is_refused_stays_as_it_was_and_the_others_are_read(wiki: Wi
     wiki.pages["103"].refused = 403
     items = read(wiki)
     assert [item for item in items if isinstance(item, Broken)] == [
-        Broken("ENG/103", "answers 403")
+        Broken("ENG/103", "answers 403", (STAFF,))
     ]
     assert len(stamps(items)) == 4
 
@@ -136,6 +136,85 @@ def test_a_page_that_the_list_lacks_is_asked_for_before_it_counts_as_deleted(wik
     assert [item.path for item in read(wiki, known) if isinstance(item, Broken)] == ["ENG/104"]
     wiki.pages["104"].refused = 403
     assert [item.path for item in read(wiki, known) if isinstance(item, Broken)] == ["ENG/104"]
+
+
+def test_a_page_that_moved_to_another_space_is_removed_where_it_was_or_closed(wiki: Wiki) -> None:
+    known = {**stamps(read(wiki)), "OLD/104": "", "OLD/105": ""}
+    wiki.hidden = {"105"}  # as if its new space were not read
+    items = read(wiki, known)
+    assert "OLD/104" not in str(items)
+    closed = {item.path: item.groups for item in items if isinstance(item, Broken)}
+    assert closed == {"ENG/105": NOBODY, "OLD/105": NOBODY}
+    without = read(wiki, known, rights=False)
+    assert {item.groups for item in without if isinstance(item, Broken)} == {None}
+
+
+def test_a_page_that_cannot_be_read_gets_its_new_groups_at_once(
+    cloud: Wiki, tmp_path: Path
+) -> None:
+    opened = partial(writing, tmp_path / "index.db")
+    spec = {"kind": "confluence", "site_url": ""}
+
+    def synced() -> tuple[sync.Synced, Mapping[str, Groups | None]]:
+        done = sync.sync(source(cloud), opened, spec=spec)
+        with opened() as writer:
+            return done, writer.groups(done.source)
+
+    synced()
+    cloud.pages["101"] = Written("Page 101", TEXT, version=2, readers=("board",), refused=403)
+    cloud.hidden = {"102"}
+    done, stored = synced()
+    assert done.regrouped == ("ENG/101", "ENG/102")
+    assert stored["ENG/101"] == (frozenset({"board"}), STAFF)
+    assert stored["ENG/102"] == NOBODY
+    assert stored["ENG/103"] == (STAFF,)
+    assert synced()[0].regrouped == ()
+    cloud.pages["101"].refused, cloud.hidden = 0, set()
+    done, stored = synced()
+    assert (done.changed, done.broken) == (("ENG/101", "ENG/102"), ())
+    assert (stored["ENG/101"], stored["ENG/102"]) == ((frozenset({"board"}), STAFF), (STAFF,))
+
+
+def test_names_of_groups_do_not_become_everybody_or_a_person(wiki: Wiki) -> None:
+    wiki.space = ("everybody",)
+    wiki.pages["101"].readers = ("person:boss",)
+    found = groups(read(wiki))
+    everybody = frozenset({"confluence:everybody"})
+    assert found["ENG/102"] == (everybody,)
+    boss = frozenset({"confluence:person:boss"})
+    assert found["ENG/101"] == (everybody, boss)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("unlisted", "the service does not show the space"),
+        ("endless", "the list of permissions has no end"),
+    ],
+)
+def test_a_space_whose_permissions_are_not_listed_is_for_nobody(
+    cloud: Wiki, fault: str, why: str
+) -> None:
+    setattr(cloud, fault, True)
+    items = read(cloud)
+    assert set(groups(items).values()) == {NOBODY}
+    [problem] = [item for item in items if isinstance(item, Broken)]
+    assert f"the rights of the space: {why}; so nobody may read it" in problem.why
+
+
+@pytest.mark.parametrize(
+    ("address", "site"),
+    [
+        ("https://me:hidden@team.atlassian.net/wiki/spaces/ENG", ""),
+        ("https://me:hidden@w.example/api.php", "https://x.example"),
+        ("https://me:hidden@w.example/docs/", ""),
+        ("/wiki", "https://me:hidden@w.example/"),
+    ],
+)
+def test_an_address_with_a_password_is_refused(address: str, site: str) -> None:
+    with pytest.raises(AskdocsError, match="ASKDOCS_SITES_TOKENS") as refused:
+        Spec.named(address, None, site)
+    assert "hidden" not in str(refused.value)
 
 
 def test_a_busy_service_is_waited_for_as_long_as_it_says(

@@ -226,6 +226,20 @@ def test_a_clone_that_was_broken_by_a_kill_is_made_anew(
     assert len(urls(repository.read())) == 1
 
 
+def test_each_fetch_is_a_pack_and_too_many_packs_are_a_new_clone(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git, "PACKS", 1)
+    packs = []
+    for text in ("1", "2", "3"):
+        repository.commit({"a.md": text})
+        repository.read()
+        [clone] = [path for path in (tmp_path / "clones").iterdir() if path.is_dir()]
+        packs.append(len(list(clone.glob(".git/objects/pack/*.pack"))))
+        assert not list(clone.glob(".git/objects/??/*"))
+    assert packs == [1, 2, 1]
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -234,6 +248,8 @@ def test_a_clone_that_was_broken_by_a_kill_is_made_anew(
         "https://x.example/a.git#main:../../etc",
         "https://x.example/a.git#main:a/.git/hooks",
         "https://user:secret@x.example/a.git",
+        "https://user:secret@x.example/a.git#a..b",
+        "https://user:secret@x.example/a.git#main:../../etc",
         "https://x.example/a.git#main:a%00b",
     ],
 )

@@ -128,7 +128,12 @@ def test_a_wiki_that_only_its_users_may_read_belongs_to_their_groups() -> None:
     row = {"pageid": 7, "title": "A", "lastrevid": 1, "touched": "x", "canonicalurl": "https://w/A"}
     general = {
         "namespaces": {"0": {"id": 0, "content": True}},
-        "usergroups": [{"name": "*", "rights": []}, {"name": "user", "rights": ["read"]}],
+        "usergroups": [
+            {"name": "*", "rights": []},
+            {"name": "user", "rights": ["read"]},
+            {"name": "everybody", "rights": ["read"]},
+            {"rights": ["read"]},
+        ],
     }
     rows = [row, {**row, "pageid": 8, "title": "B"}]
 
@@ -148,8 +153,9 @@ def test_a_wiki_that_only_its_users_may_read_belongs_to_their_groups() -> None:
         source = MediaWiki(f"http://127.0.0.1:{server.server_port}/api.php", None, 1000, True)
         items = list(source.read({}))
         [page] = [item for item in items if isinstance(item, Changed)]
-        assert page.groups == (frozenset({"user"}),)
-        assert [item.path for item in items if isinstance(item, Broken)] == ["8"]
+        assert page.groups == (frozenset({"user", "mediawiki:everybody"}),)
+        broken = [(item.path, item.groups) for item in items if isinstance(item, Broken)]
+        assert broken == [("8", page.groups)]
         general["usergroups"] = [{"name": "*", "rights": ["read"]}]
         again = list(source.read({"7": page.stamp}))
         assert [item.groups for item in again if isinstance(item, Regrouped)] == [()]

@@ -214,6 +214,13 @@ def test_a_page_that_cannot_be_read_is_reported_and_stays(
     assert {one.path for one in found if isinstance(one, Unchanged)} == {"./", "a", "c.html"}
 
 
+@pytest.mark.parametrize(
+    "value", ["²", "-1", "soon", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"]
+)
+def test_a_retry_after_that_says_no_time_is_five_seconds(value: str) -> None:
+    assert fetch._retry_after(fetch.Answer(429, "", {"retry-after": value}, b"", "")) == 5.0
+
+
 @pytest.mark.slow  # Retry-After counts whole seconds
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_site_is_given_the_time_that_it_asks_for(wiki: LiveSite, status: int) -> None:

@@ -7,13 +7,13 @@ which pages are gone.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from gateway.errors import AskdocsError
-from gateway.rights import EVERYBODY, NOBODY, Groups, person, simplified
+from gateway.rights import EVERYBODY, NOBODY, Groups, foreign, person, simplified
 from gateway.sources import bounded, html
 from gateway.sources.services.api import Api, Refused, listed, mapping
 from gateway.sources.services.stamps import Stamp
@@ -144,9 +144,10 @@ class Confluence:
                 changed.append(row)
         for start in range(0, len(changed), _PART):
             yield from self._pages(api, changed[start : start + _PART])
+        ids = {row.id for row in rows.values()}
         for path in known:
             if path not in rows:
-                yield from self._missing(api, path)
+                yield from self._missing(api, path, ids)
 
     def _has_v2(self, api: Api) -> bool:
         try:
@@ -251,9 +252,13 @@ class Confluence:
         spaces = mapping(api.get("/api/v2/spaces", keys=key)).get("results")
         ids = [mapping(one).get("id") for one in listed(spaces)]
         if not ids:
-            raise Refused("the service does not show the space")
+            raise Refused("the service does not show the space", 404)
         path = f"/api/v2/spaces/{ids[0]}/permissions?limit=250"
+        seen: set[str] = set()
         while path:
+            if path in seen:
+                raise Refused("the list of permissions has no end", 404)
+            seen.add(path)
             answer = mapping(api.get(path))
             for one in listed(answer.get("results")):
                 operation = mapping(mapping(one).get("operation"))
@@ -266,11 +271,11 @@ class Confluence:
         if kind == "anonymous":
             return EVERYBODY
         if kind == "group":
-            return str(subject.get("name") or subject.get("displayName") or "")
+            return _group(subject.get("name") or subject.get("displayName"))
         return _person(subject)
 
     def _principal(self, api: Api, principal: Mapping[str, Any]) -> str:
-        kind, at = str(principal.get("type")), str(principal.get("id"))
+        kind, at = str(principal.get("type")), str(principal.get("id") or "")
         if kind == "user":
             if at not in self._spaces.names:
                 try:
@@ -287,7 +292,7 @@ class Confluence:
                 except Refused as error:
                     error.stop_if_away(self.name)
                     about = {}
-                self._spaces.names[at] = str(about.get("name") or f"confluence:{at}")
+                self._spaces.names[at] = _group(about.get("name")) or (at and f"confluence:{at}")
             return self._spaces.names[at]
         return EVERYBODY if kind == "anonymous" else ""
 
@@ -307,7 +312,7 @@ class Confluence:
             try:
                 body = bodies.get(row.id) or self._body(api, row.id)
             except Refused as error:
-                yield Broken(row.path, str(error))
+                yield Broken(row.path, str(error), row.groups)
                 continue
             yield self._page(row, body)
 
@@ -320,7 +325,7 @@ class Confluence:
     def _page(self, row: _Row, answer: Mapping[str, Any]) -> Item:
         storage = mapping(mapping(answer.get("body")).get("storage")).get("value")
         if not isinstance(storage, str):
-            return Broken(row.path, "the service sent no text for it")
+            return Broken(row.path, "the service sent no text for it", row.groups)
         try:
             with bounded.page(row.path):
                 whole = document(
@@ -331,9 +336,9 @@ class Confluence:
                 )
                 page = html.page(whole, row.path, row.url)
         except ValueError as error:
-            return Broken(row.path, str(error))
+            return Broken(row.path, str(error), row.groups)
         except Exception as error:  # a page may be what a parser of somebody else's fails on
-            return Broken(row.path, f"{type(error).__name__}: {error}")
+            return Broken(row.path, f"{type(error).__name__}: {error}", row.groups)
         if not page.has_text:
             return LeftOut(row.path, NO_TEXT)
         *above, last = page.sections
@@ -348,17 +353,25 @@ class Confluence:
         name = "".join(title.split()) + "-" + "".join(heading.split())
         return name if _PLAIN.fullmatch(name) else f"id-{name}"
 
-    def _missing(self, api: Api, path: str) -> Iterator[Item]:
-        """A page that is known and not in the list: its index may be behind, so it is asked for."""
+    def _missing(self, api: Api, path: str, ids: Set[str]) -> Iterator[Item]:
+        """A page that is known and not in the list, whose index may be behind: request the page.
+
+        Without the list the page's readers are unknown (it may be in another space now), so that
+        nobody may read it. A page with its id in the list has moved, and is removed here.
+        """
         at = path.rpartition("/")[2]
+        if at in ids:
+            return
+        groups = NOBODY if self._rights else None
         try:
             answer = self._body(api, at)
         except Refused as error:
             if not error.is_gone:
-                yield Broken(path, str(error))
+                yield Broken(path, str(error), groups)
             return
         if answer.get("status", "current") == "current" and str(answer.get("id")) == at:
-            yield Broken(path, "is missing in the service's list of pages, but still exists")
+            why = "is missing in the service's list of pages, but still exists"
+            yield Broken(path, why, groups)
 
 
 def _restricted(restrictions: Any) -> frozenset[str] | None:
@@ -370,13 +383,19 @@ def _restricted(restrictions: Any) -> frozenset[str] | None:
     people, named = listed(users.get("results")), listed(groups.get("results"))
     if not people and not named:
         return None if not users.get("size") and not groups.get("size") else frozenset()
-    names = {_person(one) for one in people} | {str(mapping(one).get("name")) for one in named}
+    names = {_person(one) for one in people} | {_group(mapping(one).get("name")) for one in named}
     return frozenset(filter(None, names))
+
+
+def _group(name: Any) -> str:
+    return foreign(name, "confluence")
 
 
 def _person(one: Any) -> str:
     about = mapping(one)
-    named = about.get("email") or about.get("username") or about.get("accountId") or ""
+    named = about.get("email") or about.get("username") or about.get("accountId")
+    if not named:
+        return ""
     try:
         return person(str(named))
     except ValueError:

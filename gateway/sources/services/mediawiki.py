@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.errors import AskdocsError
-from gateway.rights import EVERYBODY, Groups, simplified
+from gateway.rights import EVERYBODY, Groups, foreign, simplified
 from gateway.sources import bounded, html
 from gateway.sources.services.api import Api, Refused, listed, mapping
 from gateway.sources.services.stamps import Stamp
@@ -118,12 +118,12 @@ class MediaWiki:
                 )
             )  # fmt: skip
         except Refused as error:
-            return Broken(path, str(error))
+            return Broken(path, str(error), groups)
         if "error" in answer:
-            return Broken(path, self._error(answer))
+            return Broken(path, self._error(answer), groups)
         text = mapping(answer.get("parse")).get("text")
         if not isinstance(text, str):
-            return Broken(path, "the service sent no text for it")
+            return Broken(path, "the service sent no text for it", groups)
         url = str(row["canonicalurl"])
         whole = (
             '<!doctype html><meta name="generator" content="MediaWiki"><body>'
@@ -133,9 +133,9 @@ class MediaWiki:
             with bounded.page(path):
                 page = replace(html.page(whole, path, url), title=title)
         except ValueError as error:
-            return Broken(path, str(error))
+            return Broken(path, str(error), groups)
         except Exception as error:  # a page may be what a parser of somebody else's fails on
-            return Broken(path, f"{type(error).__name__}: {error}")
+            return Broken(path, f"{type(error).__name__}: {error}", groups)
         return Changed(page, stamp, groups) if page.has_text else LeftOut(path, NO_TEXT)
 
     def _query(self, api: Api, **parameters: Any) -> Mapping[str, Any]:
@@ -165,8 +165,10 @@ class MediaWiki:
 def _readers(about: Mapping[str, Any]) -> Groups:
     """The groups that may read; MediaWiki gives or refuses the right for the wiki as a whole."""
     names = [
-        str(mapping(one).get("name"))
+        mapping(one).get("name")
         for one in listed(about.get("usergroups"))
         if "read" in listed(mapping(one).get("rights"))
     ]
-    return simplified([[EVERYBODY if name == "*" else name for name in names]])
+    return simplified(
+        [[EVERYBODY if name == "*" else foreign(name, "mediawiki") for name in names]]
+    )
