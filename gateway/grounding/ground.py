@@ -135,15 +135,18 @@ class Grounding:
         sought, hits, signals = looked.sought, looked.hits, looked.signals
         best = tuple(hit.page for hit in hits[:3])
         if not looked.is_answered:
-            return Grounds((), best, signals, sought, readers=self._readers(best, page_url))
-        is_warm = bool(self.warm) and self.index.number(best[0]) in self.warm
+            readers = await threads.search(self._readers, best, page_url)
+            return Grounds((), best, signals, sought, readers=readers)
+        number = await threads.search(self.index.number, best[0]) if self.warm else None
+        is_warm = number in self.warm
         if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
         chosen = await self._packed(hits[:max_pages], budget, count)
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
-        readers = self._readers((*best, *(part.page for part in chosen)), page_url)
+        stands_on = (*best, *(part.page for part in chosen))
+        readers = await threads.search(self._readers, stands_on, page_url)
         return Grounds(tuple(chosen), best, signals, sought, is_warm, readers)
 
     async def before(

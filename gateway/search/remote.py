@@ -114,7 +114,7 @@ class RemoteEmbedder(Embedder):
         rows = _rows(self._endpoint.post("/embeddings", body, seconds), "data", len(texts))
         try:
             found = np.array([row["embedding"] for row in rows], np.float32)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, TypeError, ValueError):
             found = np.zeros(0, np.float32)
         if found.ndim != 2 or not 0 < found.shape[1] <= WIDEST or not np.isfinite(found).all():
             raise AskdocsError(f"{self._endpoint.name} answers with no vectors")
@@ -131,17 +131,20 @@ class RemoteReranker:
         """How well each text answers. Raises AskdocsError."""
         body = {"query": question, "documents": list(texts)}
         rows = _rows(self._endpoint.post("/rerank", body, seconds), "results", len(texts))
-        scores = [row.get("relevance_score") for row in rows]
-        if not all(isinstance(one, int | float) and math.isfinite(one) for one in scores):
+        try:
+            scores = [float(row["relevance_score"]) for row in rows]
+        except (KeyError, OverflowError, TypeError, ValueError):
+            scores = [math.nan]
+        if not all(map(math.isfinite, scores)):
             raise AskdocsError(f"{self._endpoint.name} answers with no scores")
-        return [float(one) for one in scores if one is not None]
+        return scores
 
 
 def _rows(reply: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any]]:
     """The objects of a reply in the order of what was asked. Raises AskdocsError."""
     rows = reply.get(name)
     if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-        ordered = {row.get("index"): row for row in rows}
+        ordered = {row["index"]: row for row in rows if type(row.get("index")) is int}
         if set(ordered) == set(range(count)):
             return [ordered[index] for index in range(count)]
     raise AskdocsError(f"the answer has not one of {name} for each of {count} texts")

@@ -104,8 +104,8 @@ class InTime:
         except TimeoutError:
             self._left_out(f"it took longer than {self._seconds:g} s")
             return None
-        except AskdocsError as error:
-            self._left_out(str(error))
+        except Exception as error:  # each library has its own, down to plain Exception
+            self._left_out(str(error) or repr(error))
             return None
         return sorted(range(len(texts)), key=lambda place: (-scores[place], place))
 

@@ -17,7 +17,6 @@ from urllib.parse import urldefrag, urljoin
 
 import numpy as np
 
-from gateway.errors import AskdocsError
 from gateway.search import fit
 from gateway.search.asked import asked
 from gateway.search.embed import Embedder
@@ -337,11 +336,12 @@ class Search:
             return None
         try:
             return _Vector(embedder.model, embedder.ask(sought.text))
-        except AskdocsError as error:
+        except Exception as error:  # each library has its own, down to plain Exception
             now = time.monotonic()
             if now - self._said > QUIET:
                 self._said = now
-                log.warning("questions are searched for by their words only: %s", error)
+                why = str(error) or repr(error)
+                log.warning("questions are searched for by their words only: %s", why)
             return None
 
     def serving(self) -> Embedder | None:

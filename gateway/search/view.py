@@ -327,9 +327,12 @@ class View(Index):
         with self.reading() as db:
             if self._sees_all(db):
                 return self._base.answers()
-            there = self.paths()
+            # A path means the page that it means in the whole index, not another wiki's.
+            there, whole = self.paths(), self._base.paths()
+            mine = {path for path, number in there.items() if whole[path] == number}
             kept = (
-                (one, tuple(p for p in one.paths if p in there)) for one in self._base.answers()
+                (one, tuple(path for path in one.paths if path in mine))
+                for one in self._base.answers()
             )
             return [replace(one, paths=paths) for one, paths in kept if paths]
 

@@ -1,13 +1,17 @@
 """From a question to pages, or to none."""
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pytest
 
-from gateway.grounding.ground import Grounding, Grounds
+from gateway.grounding.ground import Grounding, Grounds, Library
 from gateway.grounding.prompt import render
+from gateway.rights import NO_RULES, PUBLIC
 from gateway.search.embed import Embedder
 from gateway.search.index import Index, writing
 from gateway.search.missing import embed_missing
@@ -272,3 +276,26 @@ async def test_a_count_that_failed_is_tried_again(wiki: Index) -> None:
         await grounding.counts(page)
     fails.append(False)
     assert len(await grounding.counts(page)) == len(page.sections)
+
+
+@pytest.mark.parametrize(
+    "question", ["How do I change the port?", "What is the capital of France?"]
+)
+def test_no_part_of_the_index_is_read_in_the_event_loop(
+    wiki: Index, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[str] = []
+    take = Index.reading
+
+    def reading(self: Index) -> AbstractContextManager[sqlite3.Connection]:
+        places.append(threading.current_thread().name)
+        return take(self)
+
+    grounding = Grounding(wiki, count)
+    grounding.warm = {1}
+    monkeypatch.setattr(Index, "reading", reading)
+    view = Library(grounding, NO_RULES).opened_to(PUBLIC)
+    places.clear()
+    asyncio.run(view.ground(question, 2000, 1, f"{SITE}ports/"))
+    assert places
+    assert {place.rpartition("_")[0] for place in places} == {"search"}

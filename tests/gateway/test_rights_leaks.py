@@ -253,3 +253,20 @@ def test_pages_without_groups_are_for_nobody_beside_pages_that_have_some(tmp_pat
     assert seen("everybody") == {"tea.md", "x.md"}
     assert seen("nobody") == set()
     index.close()
+
+
+def test_an_answer_of_a_closed_page_is_none_of_an_open_one_with_its_path(tmp_path: Path) -> None:
+    pages = {("a", "index.md"): "# Pay\n", ("b", "index.md"): "# Tea\n", ("b", "x.md"): "# X\n"}
+    own = {("a", "index.md"): (frozenset({"hr"}),)}
+    answers = [
+        Answer("1", "The salary?", ("index.md", "x.md"), MODEL, EMBEDDER.embed(["salary"])[0])
+    ]
+    index = built(tmp_path / "index.db", pages, own, answers)
+    library = Library(Grounding(index, estimates, EMBEDDER), NO_RULES)
+
+    def paths(reader: Reader) -> list[tuple[str, ...]]:
+        return [one.paths for one in library.opened_to(reader).index.answers()]
+
+    assert paths(Reader(frozenset({"hr"}))) == [("index.md", "x.md")]
+    assert paths(PUBLIC) == [("x.md",)]
+    index.close()

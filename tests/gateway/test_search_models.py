@@ -143,6 +143,7 @@ class _Server(ThreadingHTTPServer):
         self.embedder = embedder
         self.late = 0.0
         self.broken = False
+        self.reply: dict[str, Any] | None = None
         self.asked: list[dict[str, Any]] = []
 
 
@@ -153,8 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.asked.append(body)
         time.sleep(self.server.late)
-        if self.server.broken:
-            reply: Any = {"data": [], "results": []}
+        reply: Any = self.server.reply
+        if reply is not None:
+            pass
+        elif self.server.broken:
+            reply = {"data": [], "results": []}
         elif self.path == "/v1/embeddings":
             rows = self.server.embedder.embed(body["input"]).tolist()
             data = [{"index": at, "embedding": row} for at, row in enumerate(rows)]
@@ -240,3 +244,53 @@ class _Sleeper:
     def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
         time.sleep(0.3)
         return [0.0] * len(texts)
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"data": [{"index": [0], "embedding": [1.0]}]},
+        {"data": [{"index": True, "embedding": [1.0]}]},
+        {"data": [{"index": 0, "embedding": [HUGE]}]},
+        {"data": [{"index": 0, "embedding": {"a": 1}}]},
+        {"results": [{"index": {}, "relevance_score": 1.0} for _ in range(20)]},
+        {"results": [{"index": at, "relevance_score": HUGE} for at in range(20)]},
+        {"results": [{"index": at, "relevance_score": [1.0]} for at in range(20)]},
+        {"results": [{"index": at} for at in range(20)]},
+    ],
+)
+def test_an_endpoint_that_answers_nonsense_is_named(server: _Server, reply: Any) -> None:
+    server.reply = reply
+    if "data" in reply:
+        with pytest.raises(AskdocsError):
+            RemoteEmbedder(_endpoint(server), embed.Reading()).ask("a cake")
+    else:
+        with pytest.raises(AskdocsError):
+            RemoteReranker(_endpoint(server)).scores("a cake", ["text"] * 20, 5.0)
+
+
+def test_questions_are_answered_by_words_whatever_a_model_raises(
+    file: Path,
+    embedder: Embedder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    embed_missing(partial(writing, file), embedder)
+    asked = "how do I send a letter or bake a cake"
+
+    def broken(*_: object) -> Any:
+        raise RuntimeError("the model of ONNX Runtime broke")
+
+    with closing(Index(file)) as index:
+        before = best_passages(Search(index, None).find(asked))
+        reranker = _Sleeper()
+        monkeypatch.setattr(reranker, "scores", broken)
+        monkeypatch.setattr(embedder, "ask", broken)
+        assert (
+            best_passages(Search(index, embedder, InTime(reranker, 20, 5.0)).find(asked)) == before
+        )
+    assert "by their words only: the model of ONNX Runtime broke" in caplog.text
+    assert "the reranker is left out: the model of ONNX Runtime broke" in caplog.text
