@@ -143,7 +143,9 @@ class Feedback:
         except BadIdentity:
             groups = frozenset()
         allowed = Reader(groups).may_read(load(kept.answered.readers))
-        if not allowed or not await self._gateway.may_read(done.outcome.urls, groups):
+        is_open = kept.answered.readers is None
+        urls = done.outcome.urls
+        if not allowed or not await self._gateway.may_read(urls, groups, is_open):
             page = await self._box.render(request, {}, problem=NOT_FOR_YOU, root="../")
             return HTMLResponse(page, 403)
         return HTMLResponse(self._views.shared(kept.asked.question, done))
@@ -173,10 +175,14 @@ class Feedback:
             raise Refused(404 if str(error) == GONE else 503, str(error)) from None
 
     async def _question(self, id: str) -> tuple[Asked, str]:
+        """A question with its answer; that is empty unless everybody may read it."""
         if (ask := self._asks.get(id)) is not None:
-            return ask.asked, ask.text
+            # The turns before it were told to the model, too.
+            goes_on = bool(ask.groups) and ask.conversation != ask.id
+            is_open = ask.outcome.needed(ask.groups) is None and not goes_on
+            return ask.asked, ask.text if is_open else ""
         kept: Kept = await self._kept(self._journal.get(id))
-        return kept.asked, kept.answered.answer
+        return kept.asked, kept.answered.answer if kept.answered.readers is None else ""
 
     async def _reply(
         self,

@@ -266,8 +266,14 @@ class Gateway:
         self._silent_until = time.monotonic() + SILENT
         return True
 
-    async def may_read(self, urls: Sequence[str], groups: frozenset[str]) -> bool:
-        """May a person with these groups read all of these pages, now? Not when it is not known."""
+    async def may_read(
+        self, urls: Sequence[str], groups: frozenset[str], is_open: bool = False
+    ) -> bool:
+        """May a person with these groups read all of these pages, now? Not when it is not known.
+
+        `is_open`: everybody might when the answer was made, which counts where the gateway is of
+        before and knows no rights.
+        """
         body = {"urls": list(dict.fromkeys(urls))}
         try:
             asking = self._client.post(
@@ -278,9 +284,9 @@ class Gateway:
             )
             async with asking as response:
                 if response.status == 403 and self._may_not_speak(groups):
-                    return await self.may_read(urls, frozenset())
-                if response.status == 404:  # a gateway of before, which knows no rights
-                    return True
+                    return await self.may_read(urls, frozenset(), is_open)
+                if response.status == 404:
+                    return is_open
                 response.raise_for_status()
                 return all((await response.json())["readable"])
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:

@@ -15,7 +15,9 @@ from starlette.routing import Route
 
 from gateway import database
 from tests.widget.conftest import WIKI, Box
-from tests.widget.stand_in import Reply, answer, serve
+from tests.widget.stand_in import Reply, answer, chunk, serve
+from widget.gateway import Gateway
+from widget.settings import WidgetSettings
 from widget.store import Kept, Store, Vote
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
@@ -199,6 +201,7 @@ def test_a_question_is_handed_on_once_and_a_failure_is_said(
     assert body["question"] == "<!channel> How & why?"
     assert body["page"] == f"{WIKI}/x"
     assert "> &lt;!channel&gt; How &amp; why?" in body["text"]
+    assert body["answer"] == "No."
 
 
 def test_without_a_webhook_there_is_nothing_to_hand_on_to(box: Start, url: str) -> None:
@@ -219,3 +222,38 @@ def test_an_old_answer_is_there_and_can_be_voted_on_after_a_restart(
     assert vote.status_code == 200
     assert "Yes." in vote.text
     assert store.get(id).vote == Vote("up")
+
+
+CLOSED = [
+    chunk("98,765 euros. "),
+    chunk(None, finish_reason="stop", askdocs={"model": "m", "readers": [["hr"]]}),
+    b"data: [DONE]\n\n",
+]
+
+
+def test_a_closed_answer_is_not_handed_on_nor_shared_without_rights(
+    box: Start, url: str, store: Store
+) -> None:
+    tickets = Tickets()
+    with serve(tickets.app) as hook:
+        given = {"database_url": url, "handoff_webhook": f"{hook}/hook"}
+        running = box(Reply(chunks=CLOSED), **given)
+        id = asked(running)
+        assert store.get(id).answered.answer == "98,765 euros. "
+        for one in (running, box(Reply(), **given)):  # the second has it from the database
+            assert httpx.post(f"{one.url}/asks/{id}/handoff", headers=HTMX).status_code == 200
+    assert [(body["question"], body["answer"]) for body in tickets.posted] == [("How?", "")] * 2
+
+
+async def test_a_gateway_that_knows_no_rights_opens_only_what_was_open(
+    box: Start, url: str
+) -> None:
+    """It answers 404, as a proxy in front of it may do, too."""
+    running = box(Reply(chunks=answer("Yes. ")), database_url=url)
+    gateway = Gateway(WidgetSettings(gateway_url=running.url, gateway_key=None))
+    try:
+        for groups in (frozenset[str](), frozenset({"hr"})):
+            assert await gateway.may_read([f"{WIKI}/pay/"], groups, is_open=True)
+            assert not await gateway.may_read([f"{WIKI}/pay/"], groups)
+    finally:
+        await gateway.close()
