@@ -226,7 +226,7 @@ class Dispatch:
             if served.engine is not None and call.path in WHOLE:
                 if any(media(request)) or is_forced(request) or request.get("echo"):
                     abilities.check(served.name, await served.engine.abilities(), request)
-                request = abilities.chosen_alone(request)
+                request = abilities.forced(request)
             if await _asked_as_stream(call, served):
                 request |= {"stream": True, "stream_options": {"include_usage": True}}
         except (httpx.HTTPError, AskdocsError):

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from gateway.api.plan import tokens
-from gateway.api.translation import Part, Translation, event, field, kept, refused
+from gateway.api.schemas import shown
+from gateway.api.translation import Part, Translation, event, field, kept, refused, text
 from gateway.http import dump
 from gateway.stream import new_id
 
@@ -25,14 +26,15 @@ _THINKS = ("enabled", "adaptive")
 
 
 class Messages(Translation):
-    """One message. `_block` is open while the chat streams."""
+    """One message. While the chat streams, `_block` is open, and so are the calls."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__(request)
         self._id = new_id("msg_")
         self._index = -1
-        self._block = ""  # the type of the one that is open
-        self._calls: set[int] = set()
+        self._block = ""  # the type of the one that is open, of text or thoughts
+        self._calls: dict[int, int] = {}  # the index of each one's block, by the chat's index
+        self._reminded: dict[int, list[str]] = {}  # texts of a message, by its place in the chat
         self._stop = ""
         self._sequence: str | None = None
         self._usage: Any = None
@@ -46,10 +48,12 @@ class Messages(Translation):
     def _chat(self) -> dict[str, Any]:
         asked = self.request
         if system := asked.get("system"):
-            texts = [system] if isinstance(system, str) else list(_texts("system", system))
-            self.add("system", {"role": "system", "content": "\n\n".join(texts)})
+            said = [system] if isinstance(system, str) else list(_texts("system", system))
+            self.add("system", {"role": "system", "content": "\n\n".join(said)})
         for number, message in enumerate(asked["messages"]):
             self._message(f"messages[{number}]", message)
+        for position, texts in self._reminded.items():
+            self.messages[position]["content"] = "\n\n".join(texts)
         same = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "user")
         body = {"messages": self.messages, **kept(asked, *same)}
         if isinstance(person := (asked.get("metadata") or {}).get("user_id"), str):
@@ -73,13 +77,16 @@ class Messages(Translation):
         if tools:
             body["tools"] = tools
             choice = asked.get("tool_choice") or {}
-            kind = choice.get("type")
+            if (kind := choice.get("type")) is not None:
+                text("tool_choice.type", kind)
             if kind == "tool":
                 function = {"name": field("tool_choice", choice, "name")}
                 body["tool_choice"] = {"type": "function", "function": function}
             elif kind is not None:
                 if kind not in _CHOICES:
-                    raise refused("tool_choice.type", f"({kind!r}) must be auto, any, tool or none")
+                    raise refused(
+                        "tool_choice.type", f"({shown(kind)}) must be auto, any, tool or none"
+                    )
                 body["tool_choice"] = _CHOICES[kind]
             if choice.get("disable_parallel_tool_use"):
                 body["parallel_tool_calls"] = False
@@ -91,7 +98,7 @@ class Messages(Translation):
             self._remind(place, content)
             return
         if role not in ("user", "assistant"):
-            raise refused(f"{place}.role", f"({role!r}) must be user, assistant or system")
+            raise refused(f"{place}.role", f"({shown(role)}) must be user, assistant or system")
         if not isinstance(content, list):
             self.add(place, {"role": role, "content": content or ""})
             return
@@ -125,15 +132,15 @@ class Messages(Translation):
         """
         if not isinstance(content, list):
             content = [{"type": "text", "text": content or ""}]
-        texts = _texts(f"{place}.content", content)
-        text = "<system-reminder>\n{}\n</system-reminder>".format("\n\n".join(texts))
+        texts = "\n\n".join(_texts(f"{place}.content", content))
+        reminder = f"<system-reminder>\n{texts}\n</system-reminder>"
         last = self.messages[-1] if self.messages else {}
         if last.get("role") != "user":
-            self.add(place, {"role": "user", "content": text})
+            self.add(place, {"role": "user", "content": reminder})
         elif isinstance(said := last["content"], list):
-            last["content"] = [*said, {"type": "text", "text": text}]
-        else:
-            last["content"] = f"{said}\n\n{text}"
+            said.append({"type": "text", "text": reminder})
+        else:  # joined once in the end: a long text is not copied for each reminder
+            self._reminded.setdefault(len(self.messages) - 1, [said]).append(reminder)
 
     def _result(self, place: str, block: Block) -> None:
         content = block.get("content")
@@ -201,8 +208,9 @@ class Messages(Translation):
                 out += self._delta("text_delta", text=said)
             if delta.get("refusal"):
                 self._stop = "refusal"
-            for citation in self._cited(delta.get("annotations")):
-                out += self._delta("citations_delta", citation=citation)
+            if self._block == "text":
+                for citation in self._cited(delta.get("annotations")):
+                    out += self._delta("citations_delta", citation=citation)
             for call in delta.get("tool_calls") or ():
                 out += self._call(call)
         return out
@@ -212,6 +220,8 @@ class Messages(Translation):
         if self._index < 0:
             out += self._start({"type": "text", "text": ""})
         out += self._close()
+        for index in self._calls.values():
+            out += event("content_block_stop", {"index": index})
         last = {"askdocs": self._askdocs} if self._askdocs else {}
         out += event("message_delta", {"delta": self._stopped(), "usage": self._used(), **last})
         return out + event("message_stop", {})
@@ -225,15 +235,19 @@ class Messages(Translation):
         return event("message_start", {"message": {**self._head(), "content": [], **nothing}})
 
     def _call(self, call: Block) -> bytes:
+        """More of a tool call. Its block ends with the answer: calls may come interleaved."""
         function = call.get("function") or {}
         out = b""
-        if call.get("index", 0) not in self._calls:
-            self._calls.add(call.get("index", 0))
+        number = call.get("index", 0)
+        if number not in self._calls:
             self._stop = "tool_use"
             id, name = call.get("id") or new_id("toolu_"), function.get("name") or ""
             out = self._start({"type": "tool_use", "id": id, "name": name, "input": {}})
+            self._block = ""
+            self._calls[number] = self._index
         if more := function.get("arguments"):
-            out += self._delta("input_json_delta", partial_json=more)
+            delta = {"type": "input_json_delta", "partial_json": more}
+            out += event("content_block_delta", {"index": self._calls[number], "delta": delta})
         return out
 
     def _start(self, block: Block) -> bytes:
@@ -307,7 +321,7 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 def _texts(place: str, blocks: list[Block]) -> Iterator[str]:
     for number, block in enumerate(blocks):
         if block["type"] != "text":
-            raise refused(f"{place}[{number}].type", f"({block['type']!r}) must be text")
+            raise refused(f"{place}[{number}].type", f"({shown(block['type'])}) must be text")
         yield block["text"]
 
 
@@ -321,7 +335,7 @@ def _tool(place: str, tool: Block) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise refused(f"{place}.input_schema", "must be an object")
     function = {"name": field(place, tool, "name"), "parameters": schema}
-    return {"type": "function", "function": {**function, **kept(tool, "description")}}
+    return {"type": "function", "function": {**function, **kept(tool, "description", "strict")}}
 
 
 def _parts(place: str, block: Block) -> list[Part]:
@@ -349,13 +363,13 @@ def _parts(place: str, block: Block) -> list[Part]:
             return _within(f"{place}.source.content", source.get("content"), title)
         if source.get("type") == "base64":
             data = field(f"{place}.source", source, "data")
-            url = f"data:{source.get('media_type')};base64,{data}"
+            url = f"data:{field(f'{place}.source', source, 'media_type')};base64,{data}"
             return [Part(place, {"type": "file", "file": {"file_data": url}})]
         raise refused(f"{place}.source", "must be text, content or base64; nothing is fetched")
     if kind == "search_result":
-        title = f"{block.get('title')} ({block.get('source')})\n\n"
+        title = f"{field(place, block, 'title')} ({field(place, block, 'source')})\n\n"
         return _within(f"{place}.content", block.get("content"), title)
-    raise refused(f"{place}.type", f"({kind!r}) is not served here")
+    raise refused(f"{place}.type", f"({shown(kind)}) is not served here")
 
 
 def _within(place: str, content: Any, title: str) -> list[Part]:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from gateway.api.plan import tokens
+from gateway.api.schemas import shown
 from gateway.api.translation import Part, Translation, event, field, kept, refused, text
 from gateway.http import dump
 from gateway.stream import new_id
@@ -26,7 +27,7 @@ _NOT_KEPT = "is not kept here; send what it has"
 
 
 class Responses(Translation):
-    """One response. `_output` grows while the chat streams."""
+    """One response. `_output` grows while the chat streams; calls are open until it ends."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__(request)
@@ -34,7 +35,8 @@ class Responses(Translation):
         self._created = int(time.time())
         self._number = -1  # of the last event
         self._output: list[Item] = []
-        self._open: Item | None = None
+        self._index: dict[str, int] = {}  # in `_output`, by the item's id
+        self._open: Item | None = None  # text or thoughts
         self._calls: dict[int, Item] = {}  # by the chat's index
         self._reason = ""
         self._usage: Any = None
@@ -107,7 +109,7 @@ class Responses(Translation):
         elif kind == "item_reference":
             raise refused(place, _NOT_KEPT)
         elif kind != "reasoning":
-            raise refused(f"{place}.type", f"({kind!r}) is not served here")
+            raise refused(f"{place}.type", f"({shown(kind)}) is not served here")
 
     def _tools(self, place: str, tools: Any, space: str = "") -> Iterable[Item]:
         """Without OpenAI's hosted ones, which run nowhere here."""
@@ -128,16 +130,19 @@ class Responses(Translation):
                 if space:
                     self._spaces[f"{space}__{name}"] = (space, name)
                     name = f"{space}__{name}"
-                yield {"type": "function", "function": {"name": name, **self._function(tool, name)}}
+                function = {"name": name, **self._function(where, tool, name)}
+                yield {"type": "function", "function": function}
 
-    def _function(self, tool: Item, name: str) -> Item:
+    def _function(self, place: str, tool: Item, name: str) -> Item:
         if tool["type"] == "function":
-            return {n: tool[n] for n in ("description", "parameters", "strict") if tool.get(n)}
+            names = ("description", "parameters", "strict")
+            return {name: tool[name] for name in names if tool.get(name) is not None}
         self._custom.add(name)
-        about = [str(tool.get("description") or "")]
+        about = [text(f"{place}.description", tool.get("description") or "")]
         form = tool.get("format")
         if isinstance(form, dict) and form.get("definition"):
-            about.append(f"The input has this grammar:\n{form['definition']}")
+            grammar = field(f"{place}.format", form, "definition")
+            about.append(f"The input has this grammar:\n{grammar}")
         return {"description": "\n\n".join(filter(None, about)), "parameters": _INPUT}
 
     def _choice(self, choice: Any, tools: list[Item]) -> tuple[Any, list[Item]]:
@@ -148,9 +153,12 @@ class Responses(Translation):
             name = self._named(choice.get("namespace"), field("tool_choice", choice, "name"))
             return {"type": "function", "function": {"name": name}}, tools
         if kind == "allowed_tools":
-            names = {one.get("name") for one in choice.get("tools") or () if isinstance(one, dict)}
+            mode = choice.get("mode", "auto")
+            if mode not in ("auto", "required"):
+                raise refused("tool_choice.mode", "must be auto or required")
+            names = set(_names("tool_choice.tools", choice.get("tools") or []))
             allowed = [tool for tool in tools if tool["function"]["name"] in names]
-            return choice.get("mode", "auto"), allowed or tools
+            return mode, allowed or tools
         return None, tools
 
     def _named(self, space: Any, name: str) -> str:
@@ -202,6 +210,8 @@ class Responses(Translation):
         if not self._output:
             out += self._say("output_text", "text", "")
         out += self._close()
+        for call in self._calls.values():
+            out += self._close_call(call)
         status = self._done()
         return out + self._event(f"response.{status}", response=self._response(status))
 
@@ -259,13 +269,12 @@ class Responses(Translation):
         return out + self._event("response.reasoning_text.delta", **self._where(), delta=thought)
 
     def _go_on(self, call: Item) -> bytes:
-        """More of a tool call."""
+        """More of a tool call; calls may come interleaved."""
         out = b""
         number = call.get("index", 0)
         if number not in self._calls:
-            out = self._add(self._called(call) | {"arguments": ""})
-            assert self._open is not None
-            self._calls[number] = self._open
+            self._calls[number] = self._called(call) | {"arguments": ""}
+            out = self._add(self._calls[number])
         item = self._calls[number]
         more = (call.get("function") or {}).get("arguments") or ""
         item["arguments"] += more
@@ -276,44 +285,45 @@ class Responses(Translation):
 
     def _add(self, item: Item) -> bytes:
         out = self._close()
+        self._index[item["id"]] = index = len(self._output)
         self._output.append(item)
-        self._open = item
+        self._open = None if item["type"] in _CALLS else item
         added = self._shown(item)
-        return out + self._event(
-            "response.output_item.added", output_index=len(self._output) - 1, item=added
-        )
+        return out + self._event("response.output_item.added", output_index=index, item=added)
 
     def _close(self) -> bytes:
-        """The events that end the item that is open."""
+        """The events that end the text or thoughts that are open."""
         item, out = self._open, b""
         if item is None:
             return out
         if item["type"] == "message":
             out = self._end_part()
-        elif item["type"] == "reasoning":
+            item["status"] = self._done()
+        else:
             said = item["content"][0]["text"]
             out = self._event("response.reasoning_text.done", **self._where(), text=said)
-        if item["type"] == "message":
-            item["status"] = self._done()
-        index = self._output.index(item)
-        final = self._final(item)
+        self._open = None
+        index = self._index[item["id"]]
+        return out + self._event("response.output_item.done", output_index=index, item=item)
+
+    def _close_call(self, item: Item) -> bytes:
+        final, place = self._final(item), self._place(item)
+        index = place["output_index"]
         self._output[index] = final
         if final["type"] == "function_call":
-            out += self._event(
+            out = self._event(
                 "response.function_call_arguments.done",
-                **self._place(final, index),
+                **place,
                 name=final["name"],
                 arguments=final["arguments"],
             )
-        elif final["type"] == "custom_tool_call":
-            place = self._place(final, index)
-            out += self._event(
+        else:
+            out = self._event(
                 "response.custom_tool_call_input.delta", **place, delta=final["input"]
             )
             out += self._event(
                 "response.custom_tool_call_input.done", **place, input=final["input"]
             )
-        self._open = None
         return out + self._event("response.output_item.done", output_index=index, item=final)
 
     def _end_part(self) -> bytes:
@@ -337,9 +347,8 @@ class Responses(Translation):
             "content_index": max(0, len(self._open["content"]) - 1),
         }
 
-    def _place(self, item: Item, index: int | None = None) -> Item:
-        index = self._output.index(item) if index is None else index
-        return {"item_id": item["id"], "output_index": index}
+    def _place(self, item: Item) -> Item:
+        return {"item_id": item["id"], "output_index": self._index[item["id"]]}
 
     def _event(self, kind: str, **said: Any) -> bytes:
         self._number += 1
@@ -427,6 +436,15 @@ class Responses(Translation):
 _CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
+def _names(place: str, tools: Any) -> Iterable[str]:
+    """Hosted tools have none."""
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise refused(place, "must be a list of objects")
+    for number, tool in enumerate(tools):
+        if tool.get("name") is not None:
+            yield field(f"{place}[{number}]", tool, "name")
+
+
 def _parts(place: str, content: Any) -> list[Part]:
     if not isinstance(content, list) or not content:
         raise refused(place, "must be text or a list of parts")
@@ -451,7 +469,7 @@ def _part(place: str, part: Any) -> Part:
     if kind == "input_file":
         return Part(place, {"type": "file", "file": kept(part, "file_data", "filename")})
     known = "input_text, output_text, refusal, input_image, input_audio, input_file"
-    raise refused(f"{place}.type", f"({kind!r}) must be one of {known}")
+    raise refused(f"{place}.type", f"({shown(kind)}) must be one of {known}")
 
 
 def _format(form: Item) -> Item:

@@ -83,6 +83,8 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
     if accepted.get("best_of", 1) > accepted.get("n", 1):
         raise _refused("best_of", "best_of: engines write no more answers than n, and choose none")
     if endpoint == "/completions" and accepted.get("n", 1) > 1 and not accepted.get("suffix"):
+        if accepted.get("max_tokens") == 0:
+            raise _refused("n", "n must be 1 where max_tokens is 0: all choices would be the same")
         prompt = accepted["prompt"]
         if prompt == "" or (type(prompt) is list and "" in prompt):
             # llama.cpp would never answer: the second completion waits for the first one's prompt.
@@ -349,7 +351,7 @@ def _answered(messages: list[dict[str, Any]]) -> None:
             calls.add(call.get("id"))
         if message["role"] == "tool" and message.get("tool_call_id") not in calls:
             place = f"messages[{number}].tool_call_id"
-            said = _shown(message.get("tool_call_id"))
+            said = shown(message.get("tool_call_id"))
             text = f"{place} ({said}) is the id of no call in tool_calls of a message before it"
             raise _refused(place, text)
 
@@ -400,6 +402,8 @@ def _more(place: str, message: dict[str, Any]) -> None:
     for number, call in enumerate(calls):
         where = f"{place}.tool_calls[{number}]"
         _tool_type(f"{where}.type", call.get("type"))
+        if (id := call.get("id")) is not None:
+            _text(f"{where}.id", id)
         if call["type"] == "function":
             function = call.get("function")
             _object(f"{where}.function", function)
@@ -431,6 +435,8 @@ def _tools(longest: int) -> Rule:
                 _text(f"{where}.{kind}.description", about)
             if (parameters := inside.get("parameters")) is not None:
                 _object(f"{where}.{kind}.parameters", parameters)
+            if (strict := inside.get("strict")) is not None:
+                _boolean(f"{where}.{kind}.strict", strict)
 
     return rule
 
@@ -456,14 +462,18 @@ def _tool_choice(place: str, value: Any) -> None:
 
 
 def choose(choice: Any, tools: list[dict[str, Any]]) -> None:
-    """What is chosen must be there; llama.cpp would let the model choose nothing instead."""
+    """What is chosen must be there; llama.cpp would let the model choose nothing instead.
+
+    Raises ApiError 400: it is not, or `choice` is none of Chat's.
+    """
+    _tool_choice("tool_choice", choice)
     if not tools:
         raise _refused("tool_choice", "tool_choice asks for a tool, and there are no tools")
     if type(choice) is dict and choice["type"] == "function":
         name = choice["function"]["name"]
         names = [tool["function"]["name"] for tool in tools if tool["type"] == "function"]
         if name not in names:
-            text = f"tool_choice names {_shown(name)}; tools has {', '.join(names)[:200]}"
+            text = f"tool_choice names {shown(name)}; tools has {', '.join(names)[:200]}"
             raise _refused("tool_choice", text)
 
 
@@ -769,14 +779,14 @@ def _at_most(place: str, value: Any, most: int) -> None:
 
 
 def _wrong(place: str, wanted: str, value: Any) -> ApiError:
-    return _refused(place, f"{place} must be {wanted} (it is {_shown(value)})")
+    return _refused(place, f"{place} must be {wanted} (it is {shown(value)})")
 
 
 def _refused(place: str, message: str) -> ApiError:
     return ApiError(400, message, param=place)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as JSON names it, short."""
     if value is None:
         return "missing or null"

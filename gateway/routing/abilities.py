@@ -63,14 +63,28 @@ def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiErro
     return no_media(name, *found) if found and _NO_MEDIA.search(text) else error
 
 
-def chosen_alone(request: dict[str, Any]) -> dict[str, Any]:
-    """A request that names a tool, with that tool alone: engines read a name in various ways."""
-    choice = request.get("tool_choice")
-    if not isinstance(choice, dict) or choice.get("type") != "function":
+def forced(request: dict[str, Any]) -> dict[str, Any]:
+    """A request that forces a tool call, as engines of ours obey it.
+
+    A tool that is named stands alone: engines read a name in various ways. vLLM binds arguments to
+    their schema only where the function is strict, and answers with the text of a call whose
+    arguments are cut off or no JSON; llama.cpp binds them always. What the client says holds.
+    """
+    if not is_forced(request):
         return request
-    name = choice["function"]["name"]
-    tools = [tool for tool in request["tools"] if tool.get("function", {}).get("name") == name]
-    return {**request, "tools": tools, "tool_choice": "required"}
+    choice, tools = request["tool_choice"], request["tools"]
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        name = choice["function"]["name"]
+        functions = (tool for tool in tools if tool["type"] == "function")
+        tools = [tool for tool in functions if tool["function"]["name"] == name]
+        choice = "required"
+    return {**request, "tools": [_strict(tool) for tool in tools], "tool_choice": choice}
+
+
+def _strict(tool: dict[str, Any]) -> dict[str, Any]:
+    if tool["type"] != "function" or tool["function"].get("strict") is not None:
+        return tool
+    return {**tool, "function": {**tool["function"], "strict": True}}
 
 
 def no_media(name: str, place: str, kind: str) -> ApiError:

@@ -14,10 +14,17 @@ TOOLS: Any = [{"type": "function", "function": {"name": name}} for name in ("f",
 NAMED: Any = {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}}
 
 
-def test_a_named_tool_is_offered_alone() -> None:
-    asked = abilities.chosen_alone(NAMED)
-    assert asked == {"tools": TOOLS[1:], "tool_choice": "required"}
-    assert abilities.chosen_alone({"tools": TOOLS, "tool_choice": "auto"})["tools"] == TOOLS
+def test_a_forced_tool_is_strict_and_a_named_tool_is_offered_alone() -> None:
+    strict = [{**tool, "function": {**tool["function"], "strict": True}} for tool in TOOLS]
+    asked = abilities.forced(NAMED)
+    assert asked == {"tools": strict[1:], "tool_choice": "required"}
+    required = abilities.forced({"tools": TOOLS, "tool_choice": "required"})
+    assert required == {"tools": strict, "tool_choice": "required"}
+    assert abilities.forced({"tools": TOOLS, "tool_choice": "auto"})["tools"] == TOOLS
+    loose = [{"type": "function", "function": {"name": "g", "strict": False}}]
+    assert abilities.forced({**NAMED, "tools": loose})["tools"] == loose
+    odd = {"type": "custom", "custom": {"name": "g"}, "function": 5}
+    assert abilities.forced({**NAMED, "tools": [odd, *TOOLS]}) == asked
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,10 @@ def test_a_wrong_value_is_refused_with_its_field_and_value(field: str, value: An
             "messages[0].tool_calls[0].type",
         ),
         (
+            {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "id": [1]}]}]},
+            "messages[0].tool_calls[0].id",
+        ),
+        (
             {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "function": "x"}]}]},
             "messages[0].tool_calls[0].function",
         ),
@@ -281,6 +285,11 @@ def test_an_empty_prompt_has_one_completion(prompt: Any) -> None:
     accept("/completions", {**body, "n": 2, "suffix": "}"})
     with pytest.raises(ApiError, match="n must be 1 where a prompt is empty"):
         accept("/completions", {**body, "n": 2})
+
+
+def test_a_completion_of_no_tokens_has_one_choice() -> None:
+    param, message = refusal("/completions", max_tokens=0, echo=True, n=2)
+    assert (param, "all choices would be the same" in message) == ("n", True)
 
 
 def test_a_prompt_may_be_scored_without_an_answer() -> None:

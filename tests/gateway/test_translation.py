@@ -4,6 +4,8 @@ OpenAI's own types judge the events and answers of Responses.
 """
 
 import json
+import time
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
@@ -16,6 +18,7 @@ from gateway.api.messages import Messages
 from gateway.api.responses import Responses
 from gateway.api.translation import Translation
 from gateway.http import ApiError
+from gateway.routing import abilities
 
 EVENTS = {
     get_args(event.model_fields["type"].annotation)[0]: event
@@ -354,6 +357,56 @@ def test_a_system_message_within_a_conversation_stands_in_the_users() -> None:
     }
 
 
+def test_reminders_are_added_in_linear_time() -> None:
+    note = {"role": "system", "content": "Be brief."}
+    nothing = {"role": "assistant", "content": []}  # stands nowhere in the chat
+    long = {"role": "user", "content": "a" * 4_000_000}
+    began = time.process_time()
+    messages = Messages({"model": "m", "messages": [long, *[note, nothing] * 2000]})
+    (user,) = messages.chat()["messages"]
+    assert user["content"].count("Be brief.") == 2000
+    assert time.process_time() - began < 0.5  # 8 GB are copied otherwise
+
+
+def interleaved() -> bytes:
+    """Two calls whose arguments come in turns, and a text before and after."""
+    calls = [(0, "look", ""), (1, "patch", '{"in'), (0, "", '{"a":'), (1, "", 'put":"x"}')]
+    deltas: list[Any] = [{"content": "Now: "}]
+    for number, name, more in [*calls, (0, "", "1}")]:
+        function = {"arguments": more, **({"name": name} if name else {})}
+        deltas.append({"tool_calls": [{"index": number, "function": function}]})
+    chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in [*deltas, {"content": "."}]]
+    data = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+    return "".join([*data, "data: [DONE]\n\n"]).encode()
+
+
+def test_a_responses_calls_may_come_interleaved() -> None:
+    told = Responses({"model": "docs", "input": "?", "tools": TOOLS})
+    told.chat()
+    found = events(told, interleaved())
+    for event in found:
+        EVENTS[event["type"]].model_validate(event)
+    output = found[-1]["response"]["output"]
+    said = [item.get("arguments", item.get("input")) for item in output]
+    assert said == [None, '{"a":1}', "x", None]
+    done = [event for event in found if event["type"] == "response.output_item.done"]
+    assert {event["output_index"]: event["item"] for event in done} == dict(enumerate(output))
+    deltas = [one for one in found if one["type"] == "response.function_call_arguments.delta"]
+    assert {(one["output_index"], one["item_id"]) for one in deltas} == {(1, output[1]["id"])}
+
+
+def test_a_messages_calls_may_come_interleaved() -> None:
+    found = events(Messages({"model": "m", "messages": []}), interleaved())
+    said: dict[int, str] = {}
+    for event in found:
+        if event["type"] == "content_block_delta":
+            more = event["delta"].get("partial_json", event["delta"].get("text"))
+            said[event["index"]] = said.get(event["index"], "") + more
+    assert said == {0: "Now: ", 1: '{"a":1}', 2: INPUT, 3: "."}
+    for kind in ("content_block_start", "content_block_stop"):
+        assert sorted(one["index"] for one in found if one["type"] == kind) == [0, 1, 2, 3]
+
+
 def test_a_messages_citations_are_anthropics() -> None:
     (block,) = json.loads(Messages({"model": "m", "messages": []}).whole(whole(TEXT)))["content"]
     (citation,) = block["citations"]
@@ -379,3 +432,184 @@ def test_a_question_as_a_prompt_is_answered_as_text() -> None:
         with pytest.raises(ApiError, match="x-askdocs-grounding: off") as caught:
             Completion({**asked, **more}).chat()
         assert caught.value.body["error"]["param"] == next(iter(more))
+
+
+DEEP: Any = []
+for _ in range(1000):  # as deep as a body may be: its repr is a RecursionError
+    DEEP = [DEEP]
+ODD: list[Any] = [None, True, 0, -1.5, 2**70, "", "x", "\ud800", [], [1], ["x"], [[]], [{}], DEEP]
+ODD += [{}, {"a": 1}, {"type": ["x"]}, {"type": "x"}, [{"type": {}}], [{"name": []}]]
+CHAT_TOOLS: Any = [
+    {"type": "function", "function": {"name": "f", "parameters": {}, "strict": True}},
+    {"type": "custom", "custom": {"name": "g", "description": "G."}},
+]
+NAMED: Any = {"type": "function", "function": {"name": "f"}}
+CALL: Any = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+IMAGE: Any = {"type": "image_url", "image_url": {"url": "data:,"}}
+SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}
+BASE64 = {"type": "base64", "data": "", "media_type": "image/png"}
+IMAGES: Any = [BASE64, {"type": "url", "url": "data:,"}]
+DOCUMENTS: Any = [
+    BASE64,
+    {"type": "text", "data": "D."},
+    {"type": "content", "content": [{"type": "text", "text": "D."}]},
+]
+ANSWER = {"type": "output_text", "text": "A."}
+# With every field that is looked into.
+BODIES: list[tuple[str, Any]] = [
+    (
+        "/chat/completions",
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "?"}, IMAGE]},
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "c", "content": "A."},
+            ],
+            "tools": CHAT_TOOLS,
+            "tool_choice": NAMED,
+            "response_format": SCHEMA,
+            "stream_options": {"include_usage": True},
+            "logit_bias": {"1": 1},
+            "stop": ["x"],
+        },
+    ),
+    ("/completions", {"prompt": ["?"], "n": 1, "max_tokens": 5, "stream_options": {}}),
+    ("/completions", {"prompt": [[1, 2], [3]], "n": 2, "best_of": 1, "echo": True}),
+    ("/embeddings", {"input": ["a", "b"]}),
+    ("/rerank", {"query": "?", "documents": ["a", {"text": "b"}]}),
+    (
+        "/responses",
+        {
+            "input": [
+                {"role": "user", "content": [{"type": "input_text", "text": "?"}]},
+                {"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]},
+                {"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]},
+                {"role": "user", "content": [{"type": "input_file", "file_data": "data:,"}]},
+                {"type": "function_call", "name": "look", "arguments": "{}", "call_id": "c"},
+                {"type": "custom_tool_call", "name": "patch", "input": "x", "call_id": "d"},
+                {"type": "function_call_output", "call_id": "c", "output": "A."},
+                {"type": "custom_tool_call_output", "call_id": "d", "output": [ANSWER]},
+                {"type": "reasoning", "summary": []},
+            ],
+            "instructions": "Be brief.",
+            "tools": TOOLS,
+            "tool_choice": {
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "look"}, {"type": "web_search"}],
+            },
+            "text": {"format": {"type": "json_schema", "name": "s", "schema": {}}},
+            "reasoning": {"effort": "low"},
+        },
+    ),
+    (
+        "/responses",
+        {
+            "input": "?",
+            "tools": TOOLS,
+            "tool_choice": {"type": "function", "namespace": "wiki", "name": "find"},
+        },
+    ),
+    (
+        "/messages",
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "?"}]},
+                *({"role": "user", "content": [{"type": "image", "source": s}]} for s in IMAGES),
+                *(
+                    {"role": "user", "content": [{"type": "document", "source": s, "title": "T"}]}
+                    for s in DOCUMENTS
+                ),
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "search_result",
+                            "title": "T",
+                            "source": "u",
+                            "content": [{"type": "text", "text": "R."}],
+                        }
+                    ],
+                },
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "Well."},
+                        {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "c",
+                            "content": [{"type": "text", "text": "A."}],
+                        }
+                    ],
+                },
+                {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
+            ],
+            "system": [{"type": "text", "text": "Be brief."}],
+            "tools": [{"name": "f", "description": "F.", "input_schema": {}, "strict": True}],
+            "tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": True},
+            "thinking": {"type": "enabled"},
+            "metadata": {"user_id": "u"},
+            "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {}}},
+        },
+    ),
+]
+
+
+def replaced(value: Any) -> Iterator[Any]:
+    """The value with each of its parts, and itself, as something odd."""
+    yield from ODD
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield {other: kept for other, kept in value.items() if other != name}
+            yield from ({**value, name: odd} for odd in replaced(inner))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            for odd in replaced(inner):
+                yield [*value[:number], odd, *value[number + 1 :]]
+
+
+@pytest.mark.parametrize(("endpoint", "body"), BODIES)
+def test_an_odd_value_in_any_place_passes_or_is_an_error_400(endpoint: str, body: Any) -> None:
+    translations: dict[str, type[Translation]] = {
+        "/completions": Completion,
+        "/messages": Messages,
+        "/responses": Responses,
+    }
+
+    def parse(fields: Any) -> None:
+        request = schemas.accept(endpoint, {"model": "m", **fields})
+        if endpoint in translations and not body.get("echo"):
+            request = translations[endpoint](request).chat()
+        abilities.forced(request)
+        list(abilities.media(request))
+
+    parse(body)
+    statuses = set()
+    for odd in replaced(body):
+        try:
+            parse(odd if isinstance(odd, dict) else {})
+        except ApiError as error:
+            json.dumps(error.body)
+            statuses.add(error.status)
+    assert statuses == {400}
+
+
+@pytest.mark.parametrize(
+    ("choice", "param"),
+    [
+        ("banana", "tool_choice"),
+        ({"type": "allowed_tools", "tools": 5}, "tool_choice.tools"),
+        ({"type": "allowed_tools", "tools": [{"name": []}]}, "tool_choice.tools[0].name"),
+        ({"type": "allowed_tools", "mode": {"a": 1}, "tools": []}, "tool_choice.mode"),
+    ],
+)
+def test_a_wrong_choice_of_a_responses_tools_is_named(choice: Any, param: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        Responses({"model": "m", "input": "?", "tools": TOOLS, "tool_choice": choice}).chat()
+    assert caught.value.body["error"]["param"] == param
