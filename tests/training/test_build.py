@@ -186,7 +186,7 @@ async def sent(grounding: Found, question: str, options: Options) -> list[Messag
     asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
     grounds = await grounding.ground(asked.question, options.budget, len(grounding.pages))
     route = Route("docs", ("docs",), instructions=options.instructions)
-    plan = cast(Plan, SimpleNamespace(scope={}, request={}, route=route, endpoint=""))
+    plan = cast(Plan, SimpleNamespace(scope={}, request={}, route=route, endpoint="", alias="docs"))
     answer = Answer(GatewaySettings(), grounding, asked, grounds, plan, 100, keeps_text=False)
     messages: list[Message] = (await answer.call(tracing.OFF).render(Served("docs")))["messages"]
     return messages
