@@ -32,8 +32,13 @@ QUESTIONS = 4
 GAP = 0.01
 
 
+def owned(word: str) -> str:
+    """In two words that no other page has: the number in a question is a word that none has."""
+    return f"{word} of {word.capitalize()}ville"
+
+
 def place(word: str) -> str:
-    return f"The {word} is kept in the cupboard of the {word} room, behind its {word} sign."
+    return f"The {owned(word)} is kept in the cupboard of the {word} room, behind its {word} sign."
 
 
 def shelves(word: str) -> str:
@@ -84,7 +89,7 @@ def question(number: int) -> dict[str, str]:
 async def ask(client: httpx.AsyncClient, number: int, stream: bool, grounded: bool) -> Asked:
     asked = question(number)
     if grounded:
-        asked["content"] = f"Where is the {WORDS[number % len(WORDS)]} kept? ({number})"
+        asked["content"] = f"Where is the {owned(WORDS[number % len(WORDS)])} kept? ({number})"
     body = {"model": "docs", "messages": [asked], "stream": stream}
     how = {"x-askdocs-grounding": "on" if grounded else "off"}
     try:
@@ -167,7 +172,7 @@ def test_questions_on_a_page_go_to_the_replica_that_has_read_it(setting: Setting
     random.Random(1).shuffle(asked)
 
     def ask(page: int, number: int) -> int:
-        question = f"Where is the {WORDS[page]} kept? ({page * 100 + number})"
+        question = f"Where is the {owned(WORDS[page])} kept? ({page * 100 + number})"
         body = {"model": "docs", "messages": [{"role": "user", "content": question}]}
         headers = {"authorization": f"Bearer {starting.KEY}"}
         url = f"{setting.gateway.url}/chat/completions"
