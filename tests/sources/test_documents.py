@@ -255,10 +255,10 @@ def test_what_is_no_such_document_is_named(tmp_path: Path, suffix: str) -> None:
 def test_a_document_type_which_could_define_entities_without_end_is_refused(tmp_path: Path) -> None:
     lol = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
     bomb = office.docx([("Normal", "&l9;")], f'<!DOCTYPE w [<!ENTITY l0 "lol">{lol}]>')
-    assert "has a document type" in why(tmp_path, "a.docx", bomb)
+    assert "has an XML document type" in why(tmp_path, "a.docx", bomb)
     utf16 = '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a><a/>'.encode("utf-16")
     book = office.packed({"META-INF/container.xml": utf16})
-    assert "has a document type" in why(tmp_path / "b", "a.epub", book)
+    assert "has an XML document type" in why(tmp_path / "b", "a.epub", book)
 
 
 def test_a_sheet_of_data_and_an_endless_pdf_are_refused(
