@@ -13,9 +13,9 @@ FOLDER = Path(__file__).parents[1] / "answers"
 
 def test_the_measures_come_with_a_page_that_has_the_roc(tmp_path: Path) -> None:
     answers, page = tmp_path / "<b>answers.jsonl", tmp_path / "check.html"
-    rows = (FOLDER / "fastify.jsonl").read_text().splitlines()[:12]
+    rows = (FOLDER / "own_docs.jsonl").read_text().splitlines()
     answers.write_text("\n".join(rows))
-    arguments = ["eval", "check", str(answers), "--docs", str(FOLDER / "fastify")]
+    arguments = ["eval", "check", str(answers), "--docs", str(FOLDER / "wiki")]
     told = CliRunner().invoke(app, [*arguments, "--report", str(page), "--json"])
     assert told.exit_code == 0, told.output
     found = json.loads(told.stdout)
