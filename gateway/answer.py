@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import time
-import uuid
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -29,7 +28,7 @@ from gateway.grounding.ground import Grounding, Grounds
 from gateway.grounding.links import absolute, link
 from gateway.http import DONE, ApiError, broken_off, dump, event, parse_object
 from gateway.rights import shown
-from gateway.stream import with_tokens
+from gateway.stream import new_id, with_tokens
 from gateway.tracing import Span as TraceSpan
 
 log = logging.getLogger("askdocs.gateway")
@@ -72,7 +71,7 @@ class Answer(Transform):
         self._prefix: list[prompt.Message] = []
         self._ended: list[tuple[dict[str, Any], dict[str, Any], Choice]] = []
         self._last: dict[str, Any] = {}  # the chunk that came last
-        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._id = new_id("chatcmpl-")
         self._created = int(time.time())
         self._began = time.monotonic()
         self._has_begun = False

@@ -25,13 +25,6 @@ from gateway.http import DONE, broken_off
 log = logging.getLogger("askdocs.gateway")
 
 
-def rename(data: bytes, there: bytes, here: bytes) -> bytes:
-    """`data`, in JSON, with the model called `here` where the engine calls it `there`."""
-    for old, new in _renames(there, here):
-        data = data.replace(old, new)
-    return data
-
-
 def identity(answer: dict[str, Any], here: bytes, prefix: str) -> tuple[tuple[bytes, bytes], ...]:
     """What to replace in a chunk or a whole answer, and by what, for its model and its id."""
     model, id = answer.get("model"), answer.get("id")

@@ -6,7 +6,6 @@ more, each with its link, and the question's words are marked in it.
 """
 
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from gateway.grounding.links import absolute, link
 from gateway.http import DONE, dump, event
 from gateway.search.passages import above
 from gateway.search.search import Found
+from gateway.stream import new_id
 from gateway.wiki.words import places, stem
 
 # Passages that are shown, at most; the others only where they fit nearly as well as the first.
@@ -71,7 +71,7 @@ class Extract(Transform):
         self._choices = plan.copies
         most = plan.request.get("max_completion_tokens") or plan.request.get("max_tokens")
         self._most = most * CHARACTERS if most else None
-        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._id = new_id("chatcmpl-")
         self._created = int(time.time())
         self._quotations = [_quotation(found) for found in shown(looked)]
         self.quoted = [quotation.found.page for quotation in self._quotations]

@@ -28,9 +28,6 @@ class Fit:
     """What the share of the question's words that a page has counts beside its similarity."""
     of_passage: float = 0.25
     """The same of a passage; there it is the root of the share: the first words say most."""
-    about: float | None = None
-    """Probability that a question is about the wiki below which it is refused; the usual one when
-    None."""
 
     def meaning(self, cosines: Floats) -> Floats:
         moved: Floats = (cosines - self.zero) * self.scale
