@@ -14,21 +14,18 @@ from urllib.parse import quote, unquote, urlsplit
 
 from gateway.errors import AskdocsError
 from gateway.rights import EVERYBODY, NOBODY, Groups, foreign, person, simplified
-from gateway.sources import bounded, html
+from gateway.sources import html
+from gateway.sources.services import items
 from gateway.sources.services.api import Api, Refused, listed, mapping
 from gateway.sources.services.stamps import Stamp
 from gateway.sources.services.storage import document
 from gateway.sources.source import (
-    NO_TEXT,
     Broken,
-    Changed,
     Expected,
     Item,
-    LeftOut,
-    Regrouped,
-    Unchanged,
 )
 from gateway.sources.tokens import Token
+from gateway.wiki.page import Page
 
 _SPACE = re.compile(r"(?P<base>.*?)/(?:spaces|display)/(?P<key>[^/]+)")
 # What Data Center takes for an id as it is.
@@ -134,12 +131,8 @@ class Confluence:
         self._titles = {(row.space, row.title): row.url for row in rows.values()}
         changed = []
         for path, row in rows.items():
-            before = Stamp.parse(known.get(path, ""))
-            now = Stamp.parse(row.stamp)
-            if before == now:
-                yield Unchanged(path)
-            elif before and now and before.version == now.version and before.reader == now.reader:
-                yield Regrouped(path, row.groups, row.stamp)
+            if item := items.unread(path, row.groups, row.stamp, known):
+                yield item
             else:
                 changed.append(row)
         for start in range(0, len(changed), _PART):
@@ -326,26 +319,22 @@ class Confluence:
         storage = mapping(mapping(answer.get("body")).get("storage")).get("value")
         if not isinstance(storage, str):
             return Broken(row.path, "the service sent no text for it", row.groups)
-        try:
-            with bounded.page(row.path):
-                whole = document(
-                    storage,
-                    row.title,
-                    lambda space, title: self._titles.get((space or row.space, title), ""),
-                    lambda heading: self._anchor(row.title, heading),
-                )
-                page = html.page(whole, row.path, row.url)
-        except ValueError as error:
-            return Broken(row.path, str(error), row.groups)
-        except Exception as error:  # a page may be what a parser of somebody else's fails on
-            return Broken(row.path, f"{type(error).__name__}: {error}", row.groups)
-        if not page.has_text:
-            return LeftOut(row.path, NO_TEXT)
-        *above, last = page.sections
-        if row.labels:
+
+        def page() -> Page:
+            whole = document(
+                storage,
+                row.title,
+                lambda space, title: self._titles.get((space or row.space, title), ""),
+                lambda heading: self._anchor(row.title, heading),
+            )
+            read = replace(html.page(whole, row.path, row.url), title=row.title)
+            if not (read.has_text and row.labels):
+                return read
+            *above, last = read.sections
             last = replace(last, text=f"{last.text}\n\nLabels: {', '.join(row.labels)}")
-        read = replace(page, title=row.title, sections=(*above, last))
-        return Changed(read, row.stamp, row.groups)
+            return replace(read, sections=(*above, last))
+
+        return items.read(row.path, row.groups, row.stamp, page)
 
     def _anchor(self, title: str, heading: str) -> str:
         if self._is_cloud:

@@ -11,19 +11,11 @@ from urllib.parse import urlsplit
 
 from gateway.errors import AskdocsError
 from gateway.rights import EVERYBODY, Groups, foreign, simplified
-from gateway.sources import bounded, html
+from gateway.sources import html
+from gateway.sources.services import items
 from gateway.sources.services.api import Api, Refused, listed, mapping
 from gateway.sources.services.stamps import Stamp
-from gateway.sources.source import (
-    NO_TEXT,
-    Broken,
-    Changed,
-    Expected,
-    Item,
-    LeftOut,
-    Regrouped,
-    Unchanged,
-)
+from gateway.sources.source import Broken, Expected, Item
 from gateway.sources.tokens import Token
 
 _SCRIPTS = ("/api.php", "/index.php")
@@ -80,13 +72,8 @@ class MediaWiki:
         yield Expected(len(rows))
         for path, row in rows.items():
             stamp = str(Stamp.of(f"{row.get('lastrevid')} {row.get('touched')}", groups))
-            now, before = Stamp.parse(stamp), Stamp.parse(known.get(path, ""))
-            if now == before:
-                yield Unchanged(path)
-            elif now and before and (now.version, now.reader) == (before.version, before.reader):
-                yield Regrouped(path, groups, stamp)
-            else:
-                yield self._page(api, path, row, stamp, groups)
+            item = items.unread(path, groups, stamp, known)
+            yield item or self._page(api, path, row, stamp, groups)
 
     def _list(self, api: Api, space: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The pages of a namespace, without redirects, by their paths."""
@@ -129,14 +116,9 @@ class MediaWiki:
             '<!doctype html><meta name="generator" content="MediaWiki"><body>'
             f'<div id="content" role="main"><div id="mw-content-text">{text}</div></div>'
         )
-        try:
-            with bounded.page(path):
-                page = replace(html.page(whole, path, url), title=title)
-        except ValueError as error:
-            return Broken(path, str(error), groups)
-        except Exception as error:  # a page may be what a parser of somebody else's fails on
-            return Broken(path, f"{type(error).__name__}: {error}", groups)
-        return Changed(page, stamp, groups) if page.has_text else LeftOut(path, NO_TEXT)
+        return items.read(
+            path, groups, stamp, lambda: replace(html.page(whole, path, url), title=title)
+        )
 
     def _query(self, api: Api, **parameters: Any) -> Mapping[str, Any]:
         return mapping(self._answer(api, **parameters).get("query"))
