@@ -1,6 +1,5 @@
 """A reranker puts the first passages of a search in order, as long as it is in time."""
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -12,13 +11,10 @@ import numpy as np
 
 from gateway.errors import AskdocsError
 from gateway.search.embed import TOKENS, WEIGHTS, load_session, load_tokenizer, read_layout
-
-log = logging.getLogger("askdocs.search")
+from gateway.search.seldom import Seldom
 
 # Questions that are reranked at the same time; another one stays as it is.
 AT_ONCE = 4
-# Seconds between two lines in the log about the same trouble.
-QUIET = 60.0
 
 
 class Reranker(Protocol):
@@ -85,7 +81,7 @@ class InTime:
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rerank")
         self._free = threading.Semaphore(AT_ONCE)
-        self._said = -QUIET
+        self._trouble = Seldom()
 
     def order(self, question: str, texts: Sequence[str]) -> list[int] | None:
         """The places of texts, best first; None where it is late or fails."""
@@ -110,7 +106,4 @@ class InTime:
         return sorted(range(len(texts)), key=lambda place: (-scores[place], place))
 
     def _left_out(self, why: str) -> None:
-        now = time.monotonic()
-        if now - self._said > QUIET:
-            self._said = now
-            log.warning("the reranker is left out: %s", why)
+        self._trouble.warn("the reranker is left out: %s", why)

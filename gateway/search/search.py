@@ -5,10 +5,8 @@ a page is as good as its best passage.
 """
 
 import copy
-import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
@@ -25,13 +23,12 @@ from gateway.search.glossary import readings
 from gateway.search.index import WEIGHTING, Index
 from gateway.search.passages import Passage, passages, said, text_of
 from gateway.search.remembered import Remembered
-from gateway.search.rerank import QUIET, InTime
+from gateway.search.rerank import InTime
+from gateway.search.seldom import Seldom
 from gateway.search.spelling import corrected
 from gateway.search.vectors import Floats
 from gateway.wiki.page import Page
 from gateway.wiki.words import words
-
-log = logging.getLogger("askdocs.search")
 
 Open = Callable[[Mapping[str, Any]], Embedder | None]
 """Opens the embedder of a description that an index stores, see `gateway.search.models`."""
@@ -220,7 +217,7 @@ class Search:
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
         self._remembered: dict[str, Remembered] = {}
-        self._said = -QUIET
+        self._trouble = Seldom()
 
     def over(self, index: Index) -> Self:
         """The same search of what one reader may see of the index."""
@@ -337,11 +334,8 @@ class Search:
         try:
             return _Vector(embedder.model, embedder.ask(sought.text))
         except Exception as error:  # each library has its own, down to plain Exception
-            now = time.monotonic()
-            if now - self._said > QUIET:
-                self._said = now
-                why = str(error) or repr(error)
-                log.warning("questions are searched for by their words only: %s", why)
+            why = str(error) or repr(error)
+            self._trouble.warn("questions are searched for by their words only: %s", why)
             return None
 
     def serving(self) -> Embedder | None:
