@@ -37,8 +37,6 @@ class Messages(Translation):
         self._reminded: dict[int, list[str]] = {}  # texts of a message, by its place in the chat
         self._stop = ""
         self._sequence: str | None = None
-        self._usage: Any = None
-        self._askdocs: Any = None
         self._has_begun = False
         thinking = request.get("thinking") or {}
         self._shows_thoughts = thinking.get("type") in _THINKS
@@ -169,7 +167,6 @@ class Messages(Translation):
         choice = chat["choices"][0]
         message = choice["message"]
         self._note(choice)
-        self._usage, self._askdocs = chat.get("usage"), chat.get("askdocs")
         content: list[Block] = []
         thought = message.get("reasoning_content") or message.get("reasoning")
         if thought and self._shows_thoughts:
@@ -192,8 +189,6 @@ class Messages(Translation):
 
     def _chunk(self, chunk: dict[str, Any]) -> bytes:
         out = b"" if self._has_begun else self._begin()
-        self._usage = chunk.get("usage") or self._usage
-        self._askdocs = chunk.get("askdocs") or self._askdocs
         for choice in chunk["choices"]:
             delta = choice.get("delta") or {}
             self._note(choice)

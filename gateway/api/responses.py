@@ -39,8 +39,6 @@ class Responses(Translation):
         self._open: Item | None = None  # text or thoughts
         self._calls: dict[int, Item] = {}  # by the chat's index
         self._reason = ""
-        self._usage: Any = None
-        self._askdocs: Any = None
         self._has_begun = False
         self._offered = 0
         self._custom: set[str] = set()  # tools that take text
@@ -170,7 +168,6 @@ class Responses(Translation):
         choice = chat["choices"][0]
         message = choice["message"]
         self._reason = choice.get("finish_reason") or ""
-        self._usage, self._askdocs = chat.get("usage"), chat.get("askdocs")
         if thought := message.get("reasoning_content") or message.get("reasoning"):
             self._output.append(_thought(thought))
         content = []
@@ -188,8 +185,6 @@ class Responses(Translation):
 
     def _chunk(self, chunk: dict[str, Any]) -> bytes:
         out = b"" if self._has_begun else self._begin()
-        self._usage = chunk.get("usage") or self._usage
-        self._askdocs = chunk.get("askdocs") or self._askdocs
         for choice in chunk["choices"]:
             delta = choice.get("delta") or {}
             self._reason = choice.get("finish_reason") or self._reason

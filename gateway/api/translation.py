@@ -33,6 +33,8 @@ class Translation:
         self._events = EventReader(LONGEST)
         self._is_over = False
         self._is_chat = False  # then errors are about the chat
+        self._usage: Any = None
+        self._askdocs: Any = None
 
     def chat(self) -> dict[str, Any]:
         """The chat request, validated as a client's own would be. Raises ApiError 400."""
@@ -68,6 +70,7 @@ class Translation:
             return self._end()
         chunk = orjson.loads(data)
         if "error" not in chunk:
+            self._keep(chunk)
             return self._chunk(chunk)
         self._is_over = True
         return self._failed(chunk["error"])
@@ -75,10 +78,17 @@ class Translation:
     def whole(self, body: bytes) -> bytes:
         """The endpoint's answer of the chat's. Raises ApiError: the engine's is no chat."""
         try:
-            return dump(self._whole(orjson.loads(body)))
+            chat = orjson.loads(body)
+            self._keep(chat)
+            return dump(self._whole(chat))
         except (ValueError, LookupError, TypeError, AttributeError):
             log.exception("an answer could not be translated")
             raise broken_off() from None
+
+    def _keep(self, said: Mapping[str, Any]) -> None:
+        """What the endpoint says at the end, of a chunk or a whole chat."""
+        self._usage = said.get("usage") or self._usage
+        self._askdocs = said.get("askdocs") or self._askdocs
 
     def placed(self, error: ApiError) -> ApiError:
         """The error with the places of the client's own request."""
