@@ -9,9 +9,10 @@ from pathlib import Path
 from askdocs import model
 from askdocs.home import Home
 from gateway.errors import AskdocsError
-from training import shape
-from training.shape import Shape
-from training.tokens import Tokens
+from training.artefacts import convert
+from training.data.tokens import Tokens
+from training.plan import shape
+from training.plan.shape import Shape
 
 # What a model is, beside files in other formats that many repositories hold, too.
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
@@ -62,7 +63,7 @@ class Base:
         named = self.name if self.name == model.SHIPPED else self.path.stem
         out = home.models / model.folder_name(model.Model(named, str(self.path)))
         home.models.mkdir(parents=True, exist_ok=True)
-        script = Path(shape.__file__).with_name("convert.py")
+        script = Path(convert.__file__)
         command = [str(python), str(script), str(self.path), str(out)]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

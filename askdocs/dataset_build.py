@@ -55,10 +55,10 @@ def build(
     from gateway.search import embed
     from gateway.settings import load
     from gateway.sources.spec import Spec, is_address
-    from training import build as building
-    from training import card
+    from training.data import build as building
+    from training.data import card
+    from training.data.tokens import Tokens
     from training.output import output
-    from training.tokens import Tokens
 
     settings = load(GatewaySettings)
     site = is_address(docs)

@@ -16,7 +16,7 @@ from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
     from gateway.wiki.page import Page
-    from training.check.rules import Finding
+    from training.data.check.rules import Finding
 
 # Findings of a rule that are listed; JSON has all of them.
 LISTED = 5
@@ -60,10 +60,10 @@ def check(
     from askdocs import environments, model
     from askdocs.bar import Bar
     from eval import rows
-    from training.check import entries
-    from training.check.check import Checker
+    from training.data.check import entries
+    from training.data.check.check import Checker
+    from training.data.tokens import Tokens
     from training.output import output
-    from training.tokens import Tokens
 
     read = entries.read(file, entries.named(field or []))
     others = {str(other): rows.read(other) for other in against or []}
@@ -94,10 +94,10 @@ def fix(
     from askdocs import environments
     from askdocs.bar import Bar
     from eval.rows import Row
-    from training.check import entries, libraries
-    from training.check import fix as fixing
-    from training.check.check import compared, nearness
-    from training.check.plain import Place
+    from training.data.check import entries, libraries
+    from training.data.check import fix as fixing
+    from training.data.check.check import compared, nearness
+    from training.data.check.plain import Place
 
     fixing.refuse_existing(out)
     read = entries.read(file, entries.named(field or []))
@@ -141,7 +141,7 @@ def _show(file: Path, rows: int, found: Sequence["Finding"], report: Path | None
 
 def _list(file: Path, found: Iterable["Finding"]) -> None:
     """By rule, the errors first."""
-    from training.check.rules import RULES, shown
+    from training.data.check.rules import RULES, shown
 
     by_rule: dict[str, list[Finding]] = defaultdict(list)
     for finding in found:
@@ -171,7 +171,7 @@ def _facts(
 
 
 def _finding(file: Path, finding: "Finding") -> dict[str, Any]:
-    from training.check.rules import RULES
+    from training.data.check.rules import RULES
 
     rule = RULES[finding.rule]
     return {
@@ -192,7 +192,7 @@ def _place(file: Path, finding: "Finding") -> str:
 
 
 def _count(found: Iterable["Finding"]) -> Counter[str]:
-    from training.check.rules import RULES
+    from training.data.check.rules import RULES
 
     return Counter(RULES[finding.rule].severity for finding in found)
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from askdocs.bar import TELL
-from training.events import Event
+from training.tuning.events import Event
 
 
 class ExamBar:

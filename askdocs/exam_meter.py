@@ -11,7 +11,7 @@ from askdocs.home import write
 from eval.exam import measured
 from eval.exam.measured import FILE, Measured, Took
 from gateway.engines import nvidia
-from training.events import Event
+from training.tuning.events import Event
 
 # Seconds between two looks at an engine's memory; at a GPU's, which starts a program.
 LOOK, LOOK_AT_GPU = 0.5, 10.0

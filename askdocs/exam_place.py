@@ -23,7 +23,7 @@ from gateway.config import GatewaySettings
 from gateway.engine import Engine
 from gateway.errors import AskdocsError
 from gateway.settings import load
-from training.machine import look
+from training.plan.machine import look
 
 # Questions at the same time where the engine does not tell how many it takes.
 AT_ONCE = 8

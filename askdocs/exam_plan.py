@@ -31,7 +31,7 @@ from gateway.grounding import prompt
 from gateway.search import calibration, embed
 from gateway.search.index import Index
 from gateway.wiki.page import Page
-from training.leaks import leaked, trained
+from training.data.leaks import leaked, trained
 from training.versions.manifest import sha256
 from training.versions.name import is_version
 

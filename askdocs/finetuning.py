@@ -12,7 +12,7 @@ from pathlib import Path
 import training
 from askdocs.supervisor import end_with_parent, how, last_words, signal_group
 from gateway.errors import AskdocsError
-from training.events import Event, parse
+from training.tuning.events import Event, parse
 from training.tuning.options import launch
 
 SCRIPT = Path(training.__file__).with_name("finetune.py")
@@ -65,7 +65,7 @@ def follow(
     this process dies.
 
     Args:
-        argv: the command, which speaks as `training.events` says.
+        argv: the command, which speaks as `training.tuning.events` says.
         folder: of the run.
         keep: descriptors that it inherits, such as that of a lock.
         what: it does, for people.

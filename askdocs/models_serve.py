@@ -203,7 +203,7 @@ def _passed(
     from askdocs.models import opened_store
     from eval import verdict
     from gateway.grounding import prompt
-    from training import promote as gate
+    from training.versions import promote as gate
 
     store = opened_store(change.home_dir)
     manifest = store.manifest(version)

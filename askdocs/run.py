@@ -14,9 +14,9 @@ from typing import Any
 
 from askdocs.home import Home, read_json, write_json
 from gateway.errors import AskdocsError
-from training import curve, events
-from training.dataset import Dataset
-from training.recipe import Recipe
+from training.data.dataset import Dataset
+from training.plan.recipe import Recipe
+from training.tuning import curve, events
 from training.versions.manifest import Dataset as Learnt
 from training.versions.manifest import Facts
 from training.versions.name import parse

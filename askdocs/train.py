@@ -19,8 +19,8 @@ from gateway.errors import AskdocsError, together
 if TYPE_CHECKING:
     from askdocs.base import Base
     from askdocs.run import Run
-    from training.preflight import Preflight
-    from training.recipe import Recipe
+    from training.plan.preflight import Preflight
+    from training.plan.recipe import Recipe
     from training.versions.store import Store
 
 GIB = 2**30
@@ -53,9 +53,10 @@ def train(
     from askdocs import base, environments
     from askdocs.models import opened_store
     from askdocs.run import Run, default_folder
-    from training import dataset, machine
-    from training import recipe as recipes
-    from training.preflight import preflight
+    from training.data import dataset
+    from training.plan import machine
+    from training.plan import recipe as recipes
+    from training.plan.preflight import preflight
     from training.versions.name import check_alias
 
     check_alias(name)

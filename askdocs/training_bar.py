@@ -5,7 +5,7 @@ from collections import deque
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training.events import Event
+from training.tuning.events import Event
 
 GIB = 2**30
 # Steps over which the speed is taken.
@@ -41,7 +41,7 @@ class TrainingBar:
             self._columns.stop()
 
     def show(self, event: Event) -> None:
-        """As `training.events`."""
+        """As `training.tuning.events`."""
         kind = event["event"]
         if kind == "start":
             self._total = event["steps"]

@@ -30,7 +30,7 @@ from gateway.engine import Engine
 from gateway.engines import llamacpp, vllm
 from gateway.engines.launch import Launch
 from gateway.errors import AskdocsError
-from training import machine
+from training.plan import machine
 
 # Tokens that must have been read before they say how fast the engine reads, and seconds between
 # looks at how many it has read.
@@ -303,7 +303,7 @@ class UpEngine:
 
     async def _convert(self, python: Path, gguf: Path, out: Path) -> None:
         """GGUF to a Hugging Face folder, in vLLM's environment. Does nothing twice."""
-        script = Path(__file__).parent.parent / "training" / "convert.py"
+        script = Path(__file__).parent.parent / "training" / "artefacts" / "convert.py"
         self._home.models.mkdir(exist_ok=True)
         process = await asyncio.create_subprocess_exec(
             *(str(python), str(script), str(gguf), str(out)),

@@ -2,8 +2,9 @@
 
     python -m eval.parity --llamacpp http://127.0.0.1:8081 --vllm http://127.0.0.1:8000 [--json]
 
-A GGUF file converted for vLLM (`training/convert.py`) must be the same model: the same token ids on
-digits, code, accents and chat messages, and the same perplexity of a fixed English text within 1 %.
+A GGUF file converted for vLLM (`training/artefacts/convert.py`) must be the same model: the same
+token ids on digits, code, accents and chat messages, and the same perplexity of a fixed English
+text within 1 %.
 Exit code 0 if so, 1 if not, 2 if the comparison could not be made.
 """
 

@@ -6,16 +6,16 @@
 Several processes run it by `accelerate launch`. It imports nothing of this repository but
 training/tuning/. JOB is an object:
 
-    recipe      a recipe with all its keys, see training/recipe.py
+    recipe      a recipe with all its keys, see training/plan/recipe.py
     base        folder of the base model, or its id on the hub
     data        folder that `askdocs dataset build` made
     out         folder of the run; it gets checkpoints/, adapter/, events.jsonl and training.json
     resume      go on from the last whole checkpoint, if there is one
     max_steps   end after so many steps at the latest, or null
 
-The standard output has one event a line (training/events.py) and nothing else. A run that was
-killed and resumed ends with the same adapter as one that was not. --check loads no weights: it says
-which option of the recipe a library refuses, on any machine.
+The standard output has one event a line (training/tuning/events.py) and nothing else. A run that
+was killed and resumed ends with the same adapter as one that was not. --check loads no weights: it
+says which option of the recipe a library refuses, on any machine.
 """
 
 import json

@@ -10,7 +10,7 @@ from askdocs.capacity.assumptions import Assumptions
 from askdocs.capacity.gpus import GPUS, seen
 from askdocs.capacity.setup import Setup
 from gateway.errors import AskdocsError
-from training.machine import Gpu
+from training.plan.machine import Gpu
 
 
 def before(

@@ -20,9 +20,9 @@ from tests.eval import runs
 from tests.eval.judging import Endpoint, endpoint
 from tests.eval.runs import Behaviour
 from tests.training.versions import FACTS, trained
-from training.promote import objections
 from training.versions.local import Folder
 from training.versions.manifest import sha256
+from training.versions.promote import objections
 from training.versions.store import Store
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 from askdocs import finetuning
 from askdocs.finetuning import LOG, follow
 from gateway.errors import AskdocsError
-from training.events import Event
+from training.tuning.events import Event
 
 SAY = """
 import json, os, signal, subprocess, sys, time

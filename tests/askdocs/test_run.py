@@ -13,8 +13,8 @@ from askdocs.home import Home
 from askdocs.run import JOB, Run, commit, default_folder
 from gateway.errors import AskdocsError
 from tests.training import small
-from training import dataset
-from training.recipe import Lora, Recipe
+from training.data import dataset
+from training.plan.recipe import Lora, Recipe
 from training.versions.local import Folder
 from training.versions.store import Store
 

@@ -20,7 +20,7 @@ from tests.askdocs.hub import Hub
 from tests.askdocs.test_finetuning import gone
 from tests.training import small
 from tests.widget.stand_in import serve
-from training.shape import KNOWN
+from training.plan.shape import KNOWN
 
 
 def invoke(*words: str) -> Result:
@@ -95,7 +95,8 @@ COMMAND = """
 import typer
 from pathlib import Path
 from askdocs import run, train
-from training import dataset, recipe
+from training.data import dataset
+from training.plan import recipe
 
 def main() -> None:
     data = dataset.read(Path("dataset"))

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from askdocs.training_bar import TrainingBar
-from training.events import Event
+from training.tuning.events import Event
 
 EVENTS: list[Event] = [
     {"event": "start", "steps": 4},

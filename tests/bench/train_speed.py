@@ -21,7 +21,7 @@ import psutil
 
 from askdocs import environments, model
 from gateway.engines.processor import prefers_bfloat16
-from training import recipe as recipes
+from training.plan import recipe as recipes
 
 LEAST = 0.85
 ROUNDS, STEPS, ACCUMULATION = 2, 5, 4

@@ -26,7 +26,7 @@ from askdocs.capacity.setup import Setup
 from gateway.errors import AskdocsError
 from tests.capacity.sizes import LLAMA, setup
 from tests.starting import shown
-from training.machine import Gpu
+from training.plan.machine import Gpu
 
 A10G = Gpu("NVIDIA A10G", 23028 * 2**20, 22700 * 2**20)
 

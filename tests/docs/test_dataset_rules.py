@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.check.rules import RULES
+from training.data.check.rules import RULES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "dataset-rules.md"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from training import recipe
-from training.recipe import Lora, Recipe
+from training.plan import recipe
+from training.plan.recipe import Lora, Recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

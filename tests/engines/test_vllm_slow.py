@@ -226,7 +226,7 @@ def test_the_rope_scaling_of_llama_3_1_is_carried_over(
     vllm_python: Path, small_gguf: Path, left: str, tmp_path: Path
 ) -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-    code += "from training.convert import llama3_table; print(*llama3_table(1e5, 64, 8))"
+    code += "from training.artefacts.convert import llama3_table; print(*llama3_table(1e5, 64, 8))"
     table = subprocess.check_output([vllm_python, "-c", code], text=True).split()
     variant = tmp_path / "scaled.gguf"
     subprocess.run([vllm_python, VARIANT, small_gguf, variant, "smollm", *table], check=True)

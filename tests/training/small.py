@@ -9,9 +9,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from gateway.search.embed import Embedder
 from gateway.sources.spec import Spec
-from training import build, card
-from training.build import Built, Options
-from training.tokens import Tokens
+from training.data import build, card
+from training.data.build import Built, Options
+from training.data.tokens import Tokens
 
 SITE = "https://wiki.example.com/"
 DEVICES = [

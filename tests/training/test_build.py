@@ -31,10 +31,10 @@ from gateway.search.search import Hit, Search, Sought
 from gateway.wiki.page import Page
 from tests.parts import require
 from tests.training import small
-from training import build
-from training.build import Built, Options
-from training.examples import CLOSED, GROUNDED, REMOVED, UNANSWERABLE, Example
-from training.tokens import Tokens
+from training.data import build
+from training.data.build import Built, Options
+from training.data.examples import CLOSED, GROUNDED, REMOVED, UNANSWERABLE, Example
+from training.data.tokens import Tokens
 
 pytestmark = pytest.mark.slow
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 from gateway.grounding.prompt import fingerprint
 from tests.training import small
-from training import build
-from training.build import Built
-from training.card import card, markdown
-from training.lengths import draw
-from training.shortcut import openings, shortcuts
-from training.tokens import Tokens
+from training.data import build
+from training.data.build import Built
+from training.data.card import card, markdown
+from training.data.lengths import draw
+from training.data.shortcut import openings, shortcuts
+from training.data.tokens import Tokens
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from eval.rows import Row
 from gateway.errors import AskdocsError
 from gateway.wiki.page import Page, Section
-from training.check import entries, fix, plain
-from training.check.entries import Entry
-from training.check.rules import RULES, Finding
+from training.data.check import entries, fix, plain
+from training.data.check.entries import Entry
+from training.data.check.rules import RULES, Finding
 
 ANSWER = "Press the green button for five seconds until the lamp is on, then let go of it."
 CLEAN = {
@@ -180,7 +180,7 @@ def test_a_kill_while_a_file_is_written_leaves_none_at_its_place(tmp_path: Path)
     code = f"""
 import os, signal
 from pathlib import Path
-from training.check import fix
+from training.data.check import fix
 os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
 fix.write(Path({str(file)!r}), [b"{{}}"] * 1000)
 """

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.check.text import clean, has_markup, problems
+from training.data.check.text import clean, has_markup, problems
 
 PIECES = (
     *("<p>", "</p>", "<b>", "</b>", "<br>", "<pre>", "</pre>", "<code>", "</code>", "<name>"),

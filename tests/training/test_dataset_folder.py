@@ -8,7 +8,8 @@ import pytest
 
 from gateway.errors import AskdocsError
 from tests.training import small
-from training import dataset, shape
+from training.data import dataset
+from training.plan import shape
 
 
 @pytest.fixture

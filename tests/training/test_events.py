@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from training import curve, events
+from training.tuning import curve, events
 
 
 def step(number: int, loss: float, kind: str = "step") -> str:

@@ -18,8 +18,8 @@ from askdocs import environments
 from tests import starting
 from tests.engines import messages
 from tests.parts import require
-from training import convert
-from training import recipe as recipes
+from training.artefacts import convert
+from training.plan import recipe as recipes
 from training.tuning import checkpoints, encode, options
 
 pytestmark = pytest.mark.slow

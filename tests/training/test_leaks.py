@@ -1,5 +1,5 @@
 from eval.rows import Row
-from training.leaks import leaked, trained
+from training.data.leaks import leaked, trained
 
 
 def test_a_question_that_was_learnt_or_almost_is_a_leak() -> None:

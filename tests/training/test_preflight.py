@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.grounding.prompt import fingerprint
-from training import memory, recipe
-from training.dataset import Dataset
-from training.machine import Gpu, Machine
-from training.preflight import preflight
-from training.recipe import Lora, Recipe
-from training.shape import KNOWN, Shape
+from training.data.dataset import Dataset
+from training.plan import memory, recipe
+from training.plan.machine import Gpu, Machine
+from training.plan.preflight import preflight
+from training.plan.recipe import Lora, Recipe
+from training.plan.shape import KNOWN, Shape
 
 GIB = 2**30
 LLAMA = KNOWN["meta-llama/Llama-3.1-8B-Instruct"]

@@ -9,8 +9,8 @@ from eval import verdict as verdicts
 from eval.verdict import Verdict
 from gateway.errors import AskdocsError
 from tests.training.versions import FACTS, verdict
-from training.promote import check, objections
 from training.versions.manifest import File, Manifest
+from training.versions.promote import check, objections
 
 PROMPT = FACTS.prompt_fingerprint
 MANIFEST = Manifest(

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import AskdocsError
-from training import recipe
-from training.recipe import Lora, Recipe
+from training.plan import recipe
+from training.plan.recipe import Lora, Recipe
 
 
 def written(folder: Path, text: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from eval.clusters import clusters
 from eval.rows import Row
 from gateway.errors import AskdocsError
-from training.split import Split, split
+from training.data.split import Split, split
 
 FILE = Path("qa_pairs.jsonl")
 row_facts = st.tuples(

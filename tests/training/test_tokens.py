@@ -11,7 +11,7 @@ from gateway.errors import AskdocsError
 from gateway.grounding.neutral import neutral
 from tests import starting
 from tests.training import small
-from training.tokens import Tokens
+from training.data.tokens import Tokens
 
 TEXTS = [
     "# Backup\n\nThe server keeps 14 backups.\n\n",

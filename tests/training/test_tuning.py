@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from training import recipe as recipes
-from training.recipe import Recipe
+from training.plan import recipe as recipes
+from training.plan.recipe import Recipe
 from training.tuning import checkpoints, encode, options
 from training.tuning.problem import Problem
 from training.tuning.tell import Teller

@@ -1,4 +1,4 @@
-"""A merged model as a GGUF file, for llama.cpp: training/convert.py the other way round.
+"""A merged model as a GGUF file, for llama.cpp: training/artefacts/convert.py the other way round.
 
 The job: {"model": folder, "out": new file, "type": "bf16", "q8_0" or "q4_1"}.
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.convert import (
+from training.artefacts.convert import (
     BLOCK_TENSORS,
     CONTROL,
     PRE_TOKENIZERS,
@@ -140,7 +140,7 @@ def rope_table(folder: Path, config: dict[str, Any]) -> list[float] | None:
 
 
 def write_tokenizer(writer: Any, folder: Path, config: dict[str, Any]) -> None:
-    """Raises Problem: it is of a kind that training/convert.py does not know, either."""
+    """Raises Problem: it is of a kind that training/artefacts/convert.py does not know, either."""
     file = folder / "tokenizer.json"
     data, settings = read(file), read(folder / "tokenizer_config.json")
     if data["model"]["type"] != "BPE" or not isinstance(data["model"].get("vocab"), dict):
@@ -225,7 +225,7 @@ def values(file: Path, theirs: str, name: str, config: dict[str, Any]) -> Any:
     if ".attn_k." in name:
         heads = config.get("num_key_value_heads") or heads
     if ".attn_q." in name or ".attn_k." in name:
-        # Neighbouring rows, not those half a head apart: training/convert.py undoes it.
+        # Neighbouring rows, not those half a head apart: training/artefacts/convert.py undoes it.
         rows = weights.reshape(heads, 2, -1, *weights.shape[1:])
         weights = rows.swapaxes(1, 2).reshape(weights.shape)
     return weights.contiguous().numpy()

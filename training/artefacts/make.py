@@ -2,9 +2,9 @@
 
     PYTHON -I training/artefacts/make.py reference|merge|export|quantise JOB.json
 
-Imports nothing of this repository but training/convert.py and training/tuning/. The module of that
-name beside this one says what its job is. It speaks as a run that trains does (training/events.py):
-`progress`, `problem`, and `done` with what was found.
+Imports nothing of this repository but what is beside it and training/tuning/. The module named by
+the step says what its job is. It prints the events of training/tuning/events.py: `progress`,
+`problem`, and `done` with the result.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""What a run says while it runs: see training/events.py for the lines."""
+"""What a run says while it runs: see training/tuning/events.py for the lines."""
 
 import math
 import resource

@@ -1,4 +1,4 @@
-"""The lines in which a run says how it goes: see training/events.py."""
+"""The lines in which a run says how it goes: see training/tuning/events.py."""
 
 import json
 import os

@@ -81,7 +81,7 @@ class Facts(_Strict):
     """Hub id or name of the base model."""
     dataset: Dataset
     recipe: dict[str, JsonValue]
-    """Every field of training/recipe.py."""
+    """Every field of training/plan/recipe.py."""
     prompt_fingerprint: str
     """Of gateway/grounding/prompt.py; a gateway with another one does not serve the version."""
     commit: str

@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from eval.score import token_f1
-from training.examples import CLOSED, GROUNDED, Example
+from training.data.examples import CLOSED, GROUNDED, Example
 
 
 class Shortcut(NamedTuple):

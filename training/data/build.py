@@ -27,12 +27,12 @@ from gateway.sources.source import Broken
 from gateway.sources.spec import Spec
 from gateway.sources.sync import Progress, sync
 from gateway.wiki.page import Page
-from training import lengths
-from training.distractors import Distractors
-from training.examples import Example, Examples, own_page
-from training.mix import Mix, made, mix
-from training.split import Split, split
-from training.tokens import Tokens
+from training.data import lengths
+from training.data.distractors import Distractors
+from training.data.examples import Example, Examples, own_page
+from training.data.mix import Mix, made, mix
+from training.data.split import Split, split
+from training.data.tokens import Tokens
 
 LENGTHS = "lengths.png"
 

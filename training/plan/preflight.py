@@ -7,11 +7,11 @@ from math import ceil
 
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import fingerprint
-from training.dataset import AGAIN, Dataset
-from training.machine import Machine
-from training.memory import GIB, LIBRARIES, Memory, adapter_parameters, estimate, offloaded
-from training.recipe import Recipe
-from training.shape import Shape
+from training.data.dataset import AGAIN, Dataset
+from training.plan.machine import Machine
+from training.plan.memory import GIB, LIBRARIES, Memory, adapter_parameters, estimate, offloaded
+from training.plan.recipe import Recipe
+from training.plan.shape import Shape
 from training.tuning.options import eval_steps
 
 # Of the small model, whose tokens a second were measured on two cores (docs/results.md).

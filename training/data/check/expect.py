@@ -1,6 +1,6 @@
 """Validates rows with Great Expectations, and renders its Data Docs for people.
 
-    PYTHON -I training/check/expect.py JOB.json FOUND.jsonl
+    PYTHON -I training/data/check/expect.py JOB.json FOUND.jsonl
 
 Runs by the Python of the dataset environment and imports nothing of this repository. JOB is an
 object:

@@ -1,6 +1,6 @@
 """Measures rows with libraries of the dataset environment: nearness, language, secrets, mojibake.
 
-    PYTHON -I training/check/measure.py JOB.json FOUND.jsonl
+    PYTHON -I training/data/check/measure.py JOB.json FOUND.jsonl
 
 Runs by the Python of that environment and imports nothing of this repository. JOB is an object:
 

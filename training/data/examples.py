@@ -16,7 +16,7 @@ from gateway.grounding.prompt import REFUSAL, Message, instructed, render
 from gateway.grounding.sentences import units
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page
-from training.distractors import Distractors
+from training.data.distractors import Distractors
 
 GROUNDED = "grounded"
 UNANSWERABLE = "refusal-unanswerable"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.grounding.prompt import fingerprint
-from training.build import Built
-from training.examples import CLOSED, GROUNDED, KINDS, Example
-from training.shortcut import Openings, openings, shortcuts
-from training.tokens import Tokens
+from training.data.build import Built
+from training.data.examples import CLOSED, GROUNDED, KINDS, Example
+from training.data.shortcut import Openings, openings, shortcuts
+from training.data.tokens import Tokens
 
 QUANTILES = (50, 90, 99, 100)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import AskdocsError
-from training.convert import ConversionError, config_json
+from training.artefacts.convert import ConversionError, config_json
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from eval.rows import Row
-from training.examples import Example, Examples, is_about_something
+from training.data.examples import Example, Examples, is_about_something
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import AskdocsError
-from training.recipe import Recipe
+from training.plan.recipe import Recipe
 from training.tuning.thin import thin
 
 CARD = "card.json"

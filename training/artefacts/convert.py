@@ -1,6 +1,6 @@
 """Turn a GGUF model into a Hugging Face folder with the same token ids and the same answers.
 
-    python training/convert.py MODEL.gguf OUT_DIR
+    python training/artefacts/convert.py MODEL.gguf OUT_DIR
 
 Runs inside the environment of the vllm engine (or the training one), which has torch, safetensors,
 tokenizers and gguf; it imports nothing of this repository. Weights are dequantised to bf16, a shard
@@ -458,7 +458,7 @@ def _swap(new: Path, place: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
-        print("usage: python training/convert.py MODEL.gguf OUT_DIR", file=sys.stderr)
+        print("usage: python training/artefacts/convert.py MODEL.gguf OUT_DIR", file=sys.stderr)
         return 2
     source, out = Path(arguments[0]), Path(arguments[1])
     started = time.monotonic()

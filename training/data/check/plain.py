@@ -8,9 +8,9 @@ from eval.rows import Problem, Row
 from gateway.search.answered import Paths
 from gateway.wiki.page import Page
 from gateway.wiki.words import words
-from training.check import text
-from training.check.entries import Entry, paths
-from training.check.rules import HELD_OUT, Finding, shown
+from training.data.check import text
+from training.data.check.entries import Entry, paths
+from training.data.check.rules import HELD_OUT, Finding, shown
 
 Place = tuple[int, int]
 """Of a row: 0 for the checked file, or from 1 the number of a file of --against; and its line."""

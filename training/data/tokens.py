@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.errors import AskdocsError
-from training.convert import ConversionError, tokenizer_json
+from training.artefacts.convert import ConversionError, tokenizer_json
 
 
 class Tokens:

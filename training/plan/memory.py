@@ -6,8 +6,8 @@ What was measured beside it is in docs/training-memory.md.
 from math import ceil
 from typing import NamedTuple
 
-from training.recipe import Recipe
-from training.shape import Shape
+from training.plan.recipe import Recipe
+from training.plan.shape import Shape
 
 GIB = 2**30
 BYTES = {"bfloat16": 2, "float32": 4}

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from eval.rows import Row, parse_object, parse_row
 from gateway.errors import AskdocsError
-from training.check import plain
-from training.check.entries import Entry
-from training.check.plain import Place
-from training.check.rules import HELD_OUT, RULES, Finding
-from training.check.text import clean
+from training.data.check import plain
+from training.data.check.entries import Entry
+from training.data.check.plain import Place
+from training.data.check.rules import HELD_OUT, RULES, Finding
+from training.data.check.text import clean
 
 Near = Callable[[Sequence[Row]], Mapping[Place, Sequence[Place]]]
 """Finds rows that ask almost the same; see `plain.leaks`."""

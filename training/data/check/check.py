@@ -10,10 +10,10 @@ from eval.rows import SPLITS, Row
 from gateway.sources.sync import Progress
 from gateway.wiki.page import Page
 from gateway.wiki.words import stems, words
-from training.check import libraries, plain
-from training.check.entries import Entry, has_byte_order_mark
-from training.check.plain import Place
-from training.check.rules import (
+from training.data.check import libraries, plain
+from training.data.check.entries import Entry, has_byte_order_mark
+from training.data.check.plain import Place
+from training.data.check.rules import (
     ANSWER_TOKENS,
     FEWEST_TOKENS,
     REFUSALS,
@@ -22,7 +22,7 @@ from training.check.rules import (
     Finding,
     shown,
 )
-from training.tokens import Tokens
+from training.data.tokens import Tokens
 
 LIMITS = {
     "fewest": FEWEST_TOKENS,
