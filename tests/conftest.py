@@ -1,12 +1,17 @@
 """Fixtures of several folders, where one engine serves them all, and what runs side by side."""
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.vllm_serving import small_folder, small_gguf, vllm_python, vllm_spans, vllm_url
 
 __all__ = ["small_folder", "small_gguf", "vllm_python", "vllm_spans", "vllm_url"]
+
+# How long an example takes says nothing where other processes share the cores.
+settings.register_profile("askdocs", deadline=None)
+settings.load_profile("askdocs")
 
 TOGETHER = {
     "tests/capacity/test_vllm_slow.py": "vllm",
