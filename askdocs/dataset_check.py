@@ -59,7 +59,7 @@ def check(
     """Say what is wrong with rows, with line and fix; exit code 1 if any is an error."""
     from askdocs import environments, model
     from askdocs.bar import Bar
-    from eval import rows
+    from eval.questions import rows
     from training.data.check import entries
     from training.data.check.check import Checker
     from training.data.tokens import Tokens
@@ -93,7 +93,7 @@ def fix(
     """Write a new file without what can be mended safely, and say what that was."""
     from askdocs import environments
     from askdocs.bar import Bar
-    from eval.rows import Row
+    from eval.questions.rows import Row
     from training.data.check import entries, libraries
     from training.data.check import fix as fixing
     from training.data.check.check import compared, nearness

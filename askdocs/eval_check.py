@@ -54,7 +54,7 @@ def check(
 
     AUC, false alarms on supported sentences, recall by kind of mistake, refusals, time.
     """
-    from eval import check as measuring
+    from eval.studies import check as measuring
 
     answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
     if checker_url:

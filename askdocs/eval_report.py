@@ -18,9 +18,9 @@ from askdocs.options import HomeOption, JsonOption
 from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
-    from eval.exam.pair import Pair
-    from eval.gate import Reference
+    from eval.gate.gate import Reference
     from eval.report.report import Report
+    from eval.running.pair import Pair
     from eval.scoring.mark import Similar
     from eval.scoring.scored import Scored
 
@@ -65,7 +65,7 @@ def report(
         bool, typer.Option(help="Compare answers by meaning, too: 20 to 45 ms each, once.")
     ] = True,
     prices: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Prices (default: eval/prices.toml).")
+        Path | None, typer.Option(metavar="FILE", help="Prices (default: eval/report/prices.toml).")
     ] = None,
     assume: Annotated[
         list[str] | None,
@@ -77,8 +77,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Score a run: report.html, report.md and report.json in its folder."""
-    from eval import cost
-    from eval.scoring import agreement
+    from eval.report import cost
+    from eval.statistics import agreement
 
     run = run_folder(run, home_dir)
     if (judge_model is None) != (judge_url is None):
@@ -109,8 +109,8 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Two runs, contender by contender, on the questions that both asked."""
-    from eval.exam.pair import Pair
     from eval.report.comparison import compare
+    from eval.running.pair import Pair
     from eval.scoring import similarity
     from eval.scoring.measures import pairs
 
@@ -174,7 +174,7 @@ def gate(
     run: RunArgument,
     thresholds: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What is asked (default: eval/thresholds.toml)."),
+        typer.Option(metavar="FILE", help="What is asked (default: eval/gate/thresholds.toml)."),
     ] = None,
     against: Annotated[
         Path | None,
@@ -188,9 +188,9 @@ def gate(
 
     The verdict on a version is kept beside the version, for `askdocs models promote`.
     """
-    from eval import gate
-    from eval.exam import run as runs
-    from eval.exam.pair import Pair
+    from eval.gate import gate
+    from eval.running import run as runs
+    from eval.running.pair import Pair
 
     run = run_folder(run, home_dir)
     asked = gate.read(thresholds or gate.FILE)
@@ -277,9 +277,8 @@ def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
     Raises AskdocsError: there is one, of other questions or answers or about another contender. It
     is not made anew, since a judge, labels or prices may have been named for it.
     """
-    from eval import cost
-    from eval.exam import question
-    from eval.report import report
+    from eval.questions import question
+    from eval.report import cost, report
     from eval.scoring import similarity
 
     file = run / report.FILE
@@ -344,7 +343,7 @@ def _reference(
     run: Path, found: "Report", against: Path | None, pair: "Pair", bar: Bar
 ) -> "Reference":
     """What the subject is compared with: the same in another run, or with the base model."""
-    from eval.gate import Reference
+    from eval.gate.gate import Reference
     from eval.report.build import numbers
     from eval.report.comparison import compare
 
@@ -373,8 +372,8 @@ def _keep_verdict(
 ) -> str | None:
     """Where the verdict lies; None where what was measured is not the product with a version."""
     from askdocs.models import opened_store
+    from eval.gate.verdict import Verdict
     from eval.report.report import FILE
-    from eval.verdict import Verdict
     from training.versions.manifest import sha256
     from training.versions.name import is_version
 

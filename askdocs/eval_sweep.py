@@ -24,10 +24,10 @@ from gateway.errors import AskdocsError
 
 if TYPE_CHECKING:
     from askdocs.exam_place import Place
-    from eval.exam.contenders import Role
-    from eval.exam.question import Question
-    from eval.rag.measure import Found
-    from eval.rag.settings import RagSettings
+    from eval.questions.question import Question
+    from eval.systems.rag.measure import Found
+    from eval.systems.rag.settings import RagSettings
+    from eval.systems.systems import Role
     from gateway.search.index import Index
 
 OUT = "rag.toml"
@@ -70,10 +70,9 @@ def sweep(
     from askdocs import exam, exam_place
     from askdocs.docs import index_file
     from askdocs.exam_plan import source_of
-    from eval import rows
-    from eval.exam import draw
-    from eval.rag import measure, settings, table
-    from eval.rag import sweep as script
+    from eval.questions import draw, rows
+    from eval.systems.rag import measure, settings, table
+    from eval.systems.rag import sweep as script
     from gateway.search import embed
     from gateway.search.index import Index
 
@@ -198,7 +197,7 @@ def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: in
     from askdocs import environments
     from askdocs.bar import Bar
     from askdocs.finetuning import follow
-    from eval.rag import sweep as script
+    from eval.systems.rag import sweep as script
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
@@ -225,7 +224,7 @@ def _own(
     index: "Index", source: str, asked: Sequence["Question"], keep: int
 ) -> dict[str, tuple[int, Sequence["Found"]]]:
     """What the product's search finds: as many pages as RAG has chunks, and the best one."""
-    from eval.rag.measure import Found
+    from eval.systems.rag.measure import Found
     from gateway.search import embed
     from gateway.search.search import Search
 

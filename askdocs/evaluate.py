@@ -104,8 +104,8 @@ def run_exam(
     """Run an evaluation. After Ctrl-C the same command with --resume goes on."""
     from askdocs import exam, exam_place, serving
     from askdocs.exam_plan import Options, plan
-    from eval.exam import contenders as known
-    from eval.rag import settings
+    from eval.systems import systems as known
+    from eval.systems.rag import settings
 
     names = contenders.split(",") if contenders is not None else known.NAMES
     options = Options(
@@ -157,8 +157,8 @@ def view(
 ) -> None:
     """Show answers of a run in the browser, as plain text, in inspect-ai's viewer, until Ctrl-C."""
     from askdocs import environments
-    from eval.exam import run as runs
-    from eval.exam.sit import LOGS
+    from eval.running import run as runs
+    from eval.running.ask import LOGS
 
     run = eval_report.run_folder(run, home_dir)
     runs.read(run)
@@ -183,7 +183,7 @@ def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
     from askdocs.exam_bar import ExamBar
     from askdocs.exam_meter import Meter
     from askdocs.finetuning import follow
-    from eval.exam import answer, sit
+    from eval.running import answer, ask
 
     python = environments.ensure(environments.EVAL, state.root, _say)
     total = len(found.run.contenders) * len(found.asked)
@@ -191,7 +191,7 @@ def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
     with TemporaryDirectory() as work:
         job = Path(work) / "job.json"
         home.write_json(job, found.job(folder, state.root / "evals"))
-        argv = [str(python), "-I", sit.__file__, str(job)]
+        argv = [str(python), "-I", ask.__file__, str(job)]
         secret = f"{found.place.key}\n".encode()
         running = follow(argv, folder, [lock], "the exam", secret)
         try:
@@ -229,7 +229,7 @@ def _show(found: "Plan", folder: Path) -> None:
 
 
 def _tell(found: "Plan", folder: Path, as_json: bool) -> None:
-    from eval.exam import answer, measured
+    from eval.running import answer, measured
 
     latest = answer.latest(folder)
     took = measured.read(folder).took

@@ -10,10 +10,10 @@ from typing import Any
 from askdocs.home import Home, read_json, write
 from askdocs.run import claimed as run_claimed
 from askdocs.run import differing
-from eval.exam import question
-from eval.exam import run as runs
-from eval.exam.question import Question
-from eval.exam.run import FILE, Run
+from eval.questions import question
+from eval.questions.question import Question
+from eval.running import run as runs
+from eval.running.run import FILE, Run
 from gateway.errors import AskdocsError
 
 

@@ -42,7 +42,7 @@ class ExamBar:
             self._progress.stop()
 
     def show(self, event: Event) -> None:
-        """As eval/exam/sit.py tells them."""
+        """As eval/running/ask.py tells them."""
         kind, name = event["event"], event.get("name", "")
         if kind in ("step", "contender"):
             if name not in self._tasks:

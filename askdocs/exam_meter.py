@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 
 from askdocs.home import write
-from eval.exam import measured
-from eval.exam.measured import FILE, Measured, Took
+from eval.running import measured
+from eval.running.measured import FILE, Measured, Took
 from gateway.engines import nvidia
 from training.tuning.events import Event
 
@@ -50,7 +50,7 @@ class Meter:
         self._save()
 
     def hear(self, event: Event) -> None:
-        """As eval/exam/sit.py tells them."""
+        """As eval/running/ask.py tells them."""
         if event["event"] == "index":
             self._index[event["name"]] = event["bytes"]
         elif event["event"] == "contender":

@@ -15,8 +15,8 @@ import psutil
 from askdocs import environments, status
 from askdocs.home import Home
 from askdocs.run import commit
-from eval.exam.contenders import Role
-from eval.exam.run import Model, Provenance
+from eval.running.run import Model, Provenance
+from eval.systems.systems import Role
 from gateway.aliases import BASE, DOCS
 from gateway.api.openapi import PATH
 from gateway.config import GatewaySettings

@@ -14,16 +14,16 @@ from askdocs.aliases import in_force
 from askdocs.docs import index_file
 from askdocs.exam_place import Place
 from askdocs.models import opened_store
-from eval import gate, rows
-from eval.contrasts import declared
-from eval.exam import draw
-from eval.exam.contenders import ROLES, Contender, Role, parse
-from eval.exam.question import Question
-from eval.exam.run import Asked, Model, Run
-from eval.exam.run import Wiki as Known
-from eval.exam.wiki import Wiki
-from eval.rag.settings import RagSettings
-from eval.rows import Row
+from eval.gate import gate
+from eval.questions import draw, rows
+from eval.questions.question import Question
+from eval.questions.rows import Row
+from eval.running.run import Asked, Model, Run
+from eval.running.run import Wiki as Known
+from eval.statistics.contrasts import declared
+from eval.systems.rag.settings import RagSettings
+from eval.systems.systems import ROLES, Contender, Role, parse
+from eval.systems.wiki import Wiki
 from gateway.aliases import BASE
 from gateway.engine import estimated
 from gateway.errors import AskdocsError
@@ -95,7 +95,7 @@ class Plan:
         return found
 
     def job(self, folder: Path, shared: Path) -> dict[str, str | tuple[str, ...] | None]:
-        """For eval/exam/sit.py: the run in `folder`, and in `shared` what runs have in common.
+        """For eval/running/ask.py: the run in `folder`, and in `shared` what runs have in common.
 
         Raises:
             AskdocsError: RAG needs a tokenizer, and it is not installed.

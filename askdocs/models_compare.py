@@ -14,7 +14,7 @@ from gateway.errors import AskdocsError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from eval.compare import Line, Value
+    from eval.statistics.proportions import Line, Value
 
 
 def compare(
@@ -30,7 +30,7 @@ def compare(
     Without names: a canary and what it is compared with, else what answers and what did last.
     """
     from askdocs.keys import opened
-    from eval.compare import compare
+    from eval.statistics.proportions import compare
     from gateway.outcomes import Tally, tally
 
     since = (datetime.now(UTC) - timedelta(days=days - 1)).date()

@@ -17,7 +17,7 @@ from gateway.errors import AskdocsError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from eval.verdict import Verdict
+    from eval.gate.verdict import Verdict
     from gateway.config import Alias
     from gateway.promotions import Action, Targets
 
@@ -201,7 +201,7 @@ def _passed(
 ) -> "Verdict | None":
     """The verdict on a version that may answer. Raises AskdocsError: it may not."""
     from askdocs.models import opened_store
-    from eval import verdict
+    from eval.gate import verdict
     from gateway.grounding import prompt
     from training.versions import promote as gate
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from askdocs.capacity.assumptions import Assumptions
     from askdocs.capacity.plan import Plan
     from askdocs.capacity.reported import Reported
-    from eval.cost import Price
+    from eval.report.cost import Price
 
 QUANTIZATIONS = ("fp8", "int4")
 KV_DTYPES = ("auto", "fp8")
@@ -55,7 +55,9 @@ def plan(
     assumptions: Annotated[
         Path | None, typer.Option(help="TOML file of assumptions, and of GPUs: [gpus.NAME].")
     ] = None,
-    prices: Annotated[Path | None, typer.Option(help="Prices (default: eval/prices.toml).")] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="Prices (default: eval/report/prices.toml).")
+    ] = None,
     gpu_hour: Annotated[
         float | None,
         typer.Option(min=0, max=1e6, help="US dollars for an hour of one GPU, instead."),
@@ -127,7 +129,7 @@ def _price(gpu: str, file: Path | None, gpu_hour: float | None) -> "Price | None
     """Of an hour; None: the file has none."""
     from datetime import UTC, datetime
 
-    from eval.cost import FILE, Price, read
+    from eval.report.cost import FILE, Price, read
 
     if gpu_hour is not None:
         return Price(usd=gpu_hour, read=datetime.now(UTC).date(), source="--gpu-hour")

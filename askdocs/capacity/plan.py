@@ -8,7 +8,7 @@ from pathlib import Path
 from askdocs.capacity import attention, memory, speed
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.capacity.shape import Shape
-from eval.cost import HOURS
+from eval.report.cost import HOURS
 from gateway.engines import vllm
 from gateway.errors import AskdocsError
 

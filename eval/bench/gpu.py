@@ -3,10 +3,10 @@
     python -m eval.bench.gpu --port 9000
 
 It speaks as much of vLLM's HTTP as the gateway uses. A request is answered as if it had a GPU for
-itself as busy as the published rates say (eval/prices.toml): a prompt that is not in the prefix
-cache is read at 2,400 tokens a second, and then a token comes every 29 ms, which is 490 tokens a
-second at 14 streams. So 50 answers a second of 200 tokens each are those of about twenty A10Gs, and
-that many there are: with each step a GPU writes one token of each of its answers.
+itself as busy as the published rates say (eval/report/prices.toml): a prompt that is not in the
+prefix cache is read at 2,400 tokens a second, and then a token comes every 29 ms, which is 490
+tokens a second at 14 streams. So 50 answers a second of 200 tokens each are those of about twenty
+A10Gs, and that many there are: with each step a GPU writes one token of each of its answers.
 
 The answer is made of the page that stands in the prompt, word by word from its beginning, so that
 the gateway's check lets it through; without a page it is made of one word. How long everything is

@@ -5,12 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
-from eval import cost, statistics
-from eval.bootstrap import mean
-from eval.cost import Cost, CostEstimate, Prices
-from eval.exam.contenders import METHODS, parse
+from eval.report import cost
 from eval.report.claim import RAG
 from eval.report.comparison import compare, family
+from eval.report.cost import Cost, CostEstimate, Prices
 from eval.report.report import (
     Agreement,
     Bin,
@@ -22,13 +20,15 @@ from eval.report.report import (
     number,
     sha256_of_answers,
 )
-from eval.scoring import corrected
-from eval.scoring.agreement import Labels, agreement
-from eval.scoring.corrected import Judged
 from eval.scoring.groups import groups
 from eval.scoring.mark import Mark
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, JUDGED, MEASURES, right
 from eval.scoring.scored import Scored
+from eval.statistics import paired, prediction_powered
+from eval.statistics.agreement import Labels, agreement
+from eval.statistics.bootstrap import mean
+from eval.statistics.prediction_powered import Judged
+from eval.systems.systems import METHODS, parse
 from gateway.errors import AskdocsError
 
 WORST = 20
@@ -149,7 +149,7 @@ def _corrected(found: Sequence[Mark], labels: Labels) -> Number | None:
         for mark in found
         if mark.question.answerable and mark.judged is not None
     ]
-    estimate = corrected.mean(judged)
+    estimate = prediction_powered.mean(judged)
     return None if estimate is None else number(estimate)
 
 
@@ -195,7 +195,7 @@ def _calibration(found: Sequence[Mark]) -> list[Bin]:
         inside = [one for one in sure if low <= one[0] < high or high == one[0] == 1.0]
         if inside:
             said, true = zip(*inside, strict=True)
-            estimate = statistics.share(true)
+            estimate = paired.share(true)
             bins.append(Bin(confidence=sum(said) / len(said), right=number(estimate)))
     return bins
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from eval.bootstrap import in_brackets
-from eval.cost import CostEstimate
-from eval.exam.contenders import Contender as Kind
-from eval.exam.contenders import Method, Role, parse
+from eval.report.cost import CostEstimate
 from eval.report.report import Contender, Number, Report
+from eval.statistics.bootstrap import in_brackets
+from eval.systems.systems import Contender as Kind
+from eval.systems.systems import Method, Role, parse
 
 RAG = "base-rag"
 COLUMNS = ("RAG 2.0, published", "tuned, published")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from eval.report.report import Comparison, Says
 from eval.scoring.mark import Mark
 from eval.scoring.measures import MEASURES, Measure, pairs
-from eval.statistics import SIGNIFICANT, Difference, holm
+from eval.statistics.paired import SIGNIFICANT, Difference, holm
 
 Side = tuple[str, Sequence[Mark]]
 """A contender's name, and its answers."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from eval import cost
-from eval.cost import Cost, Prices
-from eval.exam.contenders import parse
+from eval.report import cost
 from eval.report.claim import RAG
+from eval.report.cost import Cost, Prices
 from eval.report.report import Contender, Number, Report
+from eval.systems.systems import parse
 
 # What stands in the SVG is replaced by variables of the page, which has a light and a dark side.
 _INK, _LINE, _BASE, _TUNED, _NONE = "#010101", "#020202", "#030303", "#040404", "#050505"

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
-from eval.bootstrap import Estimate, finite
-from eval.cost import CostEstimate, Prices
-from eval.exam import answer
-from eval.exam.measured import Measured
-from eval.exam.run import Run
+from eval.report.cost import CostEstimate, Prices
+from eval.running import answer
+from eval.running.measured import Measured
+from eval.running.run import Run
+from eval.statistics.bootstrap import Estimate, finite
 from gateway.errors import AskdocsError
 
 FILE = "report.json"
@@ -75,7 +75,7 @@ class Contender(_Part):
     groups: dict[str, dict[str, dict[str, Number]]]
     """Accuracy and token F1, by what questions are grouped by, and by group."""
     corrected: Number | None = None
-    """The judge's accuracy, corrected by labels, see `eval.scoring.corrected`; None: too few."""
+    """The judge's accuracy, corrected by labels (`eval.statistics.prediction_powered`), if any."""
     calibration: list[Bin]
     memory: int | None
     """The most bytes that its engine's processes held, resident; None: it was not measured."""

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from eval.bootstrap import in_brackets
-from eval.exam.run import Model, Provenance, Run
 from eval.report.claim import COLUMNS, RAG, SHOWN, beside, dollars, rows
 from eval.report.report import Agreement, Comparison, Report
+from eval.running.run import Model, Provenance, Run
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, MEASURES
+from eval.statistics.bootstrap import in_brackets
 
 ONCE = (
     "Memory, at its highest, and the index are one measurement of a run: they have no interval."

@@ -2,7 +2,7 @@
 
 LLM judges agree with people about as well as people do with each other, and have a taste of their
 own (Zheng et al. 2023, https://arxiv.org/abs/2306.05685): so its agreement with labels by hand is
-reported beside it, see eval/scoring/agreement.py.
+reported beside it, see eval/statistics/agreement.py.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 
-from eval import lines
-from eval.exam.answer import Answer
-from eval.exam.question import Question
-from eval.patience import Away, Refused, patiently, refusal
+from eval.questions.question import Question
+from eval.running import lines
+from eval.running.answer import Answer
+from eval.systems.patience import Away, Refused, patiently, refusal
 from gateway.errors import AskdocsError
 
 FILE = "judged.jsonl"

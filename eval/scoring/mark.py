@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.exam import answer, question
-from eval.exam.answer import Answer
-from eval.exam.question import Question
-from eval.score import containment, is_right, token_f1
+from eval.questions import question
+from eval.questions.question import Question
+from eval.running import answer
+from eval.running.answer import Answer
+from eval.scoring.words import containment, is_right, token_f1
 from gateway.errors import AskdocsError
 
 
@@ -23,7 +24,7 @@ class Mark:
     contained: bool
     """Does it hold the written answer, word by word?"""
     near: bool
-    """Is it near enough to the written answer; see `eval.score.is_right`."""
+    """Is it near enough to the written answer; see `eval.scoring.words.is_right`."""
     similar: float | None = None
     """The cosine of its meaning and that of the written answer; None where nobody asked."""
     judged: bool | None = None

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from eval.exam.answer import Answer
-from eval.exam.question import Question
+from eval.questions.question import Question
+from eval.running.answer import Answer
 from eval.scoring.mark import compared, marks
 from eval.scoring.similarity import Similarity, Tell
 from gateway.search.embed import Embedder

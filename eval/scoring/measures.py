@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from eval import statistics
-from eval.bootstrap import Estimate, mean
 from eval.scoring.mark import Mark
-from eval.statistics import Difference
+from eval.statistics import paired
+from eval.statistics.bootstrap import Estimate, mean
+from eval.statistics.paired import Difference
 
 Of = Callable[[Mark], float | None]
 """What an answer counts; None: it is left out."""
@@ -40,8 +40,8 @@ class Measure:
         if not values:
             return None
         if self.q is not None:
-            return statistics.percentile(values, self.q)
-        return statistics.share(values) if self.unit == "share" else mean(values)
+            return paired.percentile(values, self.q)
+        return paired.share(values) if self.unit == "share" else mean(values)
 
     def difference(self, pairs: Sequence[tuple[Mark, Mark]]) -> Difference | None:
         """Of two contenders, by the answers to the same questions; None: there are none."""
@@ -53,8 +53,8 @@ class Measure:
             return None
         one, other = zip(*both, strict=True)
         if self.q is not None:
-            return statistics.percentiles(one, other, self.q)
-        return (statistics.shares if self.unit == "share" else statistics.means)(one, other)
+            return paired.percentiles(one, other, self.q)
+        return (paired.shares if self.unit == "share" else paired.means)(one, other)
 
 
 def _answerable(of: Of) -> Of:

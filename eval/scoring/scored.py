@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.exam import measured, run
-from eval.exam.contenders import TRIVIAL, parse
-from eval.exam.measured import Measured
-from eval.exam.question import Question
-from eval.exam.run import Run
+from eval.questions.question import Question
+from eval.running import measured, run
+from eval.running.measured import Measured
+from eval.running.run import Run
 from eval.scoring.mark import Judged, Mark, Similar, marks, read
+from eval.systems.systems import TRIVIAL, parse
 from gateway.errors import AskdocsError
 
 

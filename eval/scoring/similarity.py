@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-from eval import lines
+from eval.running import lines
 from gateway.search.embed import Embedder
 
 FILE = "similar.jsonl"

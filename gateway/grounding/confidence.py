@@ -6,7 +6,7 @@ page that a person named; below CAUTION the answer says that it is not sure.
 
 The numbers were fitted by
 
-    python -m eval.confidence --wiki DOCS=QUESTIONS.jsonl ... --split validation --fit
+    python -m eval.studies.confidence --wiki DOCS=QUESTIONS.jsonl ... --split validation --fit
 
 on real questions to a support wiki, on their titles, on short questions to five wikis of 13 to 22
 pages, and on the questions of each to the others. docs/results.md, "Confidence", has what they are

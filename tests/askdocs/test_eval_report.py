@@ -9,11 +9,12 @@ from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from askdocs.home import Home
-from eval import bootstrap, gate, verdict
-from eval.exam import question
-from eval.exam.answer import Answer
-from eval.exam.run import Provenance, Run
-from eval.rag.settings import RagSettings
+from eval.gate import gate, verdict
+from eval.questions import question
+from eval.running.answer import Answer
+from eval.running.run import Provenance, Run
+from eval.statistics import bootstrap
+from eval.systems.rag.settings import RagSettings
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import fingerprint
 from tests.eval import runs

@@ -20,8 +20,8 @@ from askdocs import environments, eval_sweep, exam_place
 from askdocs.cli import app
 from askdocs.home import Home
 from askdocs.keys import opened
-from eval.rag import measure, settings
-from eval.rag.settings import RagSettings
+from eval.systems.rag import measure, settings
+from eval.systems.rag.settings import RagSettings
 from gateway import aliases
 from gateway.config import Alias, GatewaySettings
 from gateway.search import embed

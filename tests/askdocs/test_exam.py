@@ -18,9 +18,10 @@ from askdocs.exam_bar import ExamBar
 from askdocs.exam_meter import Meter, held_on_gpu, memory
 from askdocs.home import Home
 from askdocs.keys import opened
-from eval.exam import answer, measured, question, run
-from eval.exam.answer import Answer
-from eval.exam.run import Run
+from eval.questions import question
+from eval.running import answer, measured, run
+from eval.running.answer import Answer
+from eval.running.run import Run
 from gateway import aliases
 from gateway.config import Alias, GatewaySettings
 from gateway.errors import AskdocsError

@@ -13,7 +13,7 @@ from askdocs.deployed import check_memory, derived
 from askdocs.home import Home
 from askdocs.models_compare import compare
 from askdocs.models_serve import canary, promote, rollback
-from eval.verdict import Verdict
+from eval.gate.verdict import Verdict
 from gateway import aliases, database, promotions
 from gateway.config import Alias
 from gateway.deployments import Deployment

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from eval.bench.contenders import engine
 from eval.bench.gpu import GAP_S
 from eval.bench.sustained import timings, until_embedded
-from eval.exam import answer, measured
+from eval.running import answer, measured
 from eval.scoring import similarity
 from tests import starting
 

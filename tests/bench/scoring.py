@@ -14,13 +14,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from eval import cost
-from eval.exam.contenders import NAMES
+from eval.report import cost
 from eval.report.build import report
 from eval.report.html import html
 from eval.report.markdown import markdown
 from eval.scoring.scored import score
 from eval.scoring.similarity import Similarity
+from eval.systems.systems import NAMES
 from gateway.search.embed import load
 from tests.eval import runs
 from tests.eval.runs import Behaviour

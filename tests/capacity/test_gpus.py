@@ -7,7 +7,7 @@ import pytest
 
 from askdocs.capacity.assumptions import Assumptions, read
 from askdocs.capacity.gpus import GPUS, find, seen
-from eval import cost
+from eval.report import cost
 from gateway.errors import AskdocsError
 
 

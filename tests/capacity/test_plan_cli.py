@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from askdocs.cli import app
-from eval import cost
+from eval.report import cost
 from gateway.errors import AskdocsError
 from tests.capacity.sizes import LLAMA
 

@@ -8,9 +8,9 @@ import numpy as np
 import openai
 import pytest
 
-from eval.exam.client import Client
-from eval.rag.endpoints import Endpoints
-from eval.rag.settings import RagSettings
+from eval.systems.client import Client
+from eval.systems.rag.endpoints import Endpoints
+from eval.systems.rag.settings import RagSettings
 from tests import starting
 from tests.conformance.conftest import Lane
 from tests.conformance.test_openai import HELLO, post

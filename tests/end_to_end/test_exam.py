@@ -15,7 +15,8 @@ import pytest
 
 from askdocs import environments
 from askdocs.checks import free_port
-from eval.exam import answer, contenders, measured, run
+from eval.running import answer, measured, run
+from eval.systems import systems as contenders
 from gateway.grounding.prompt import fingerprint
 from tests.end_to_end.running import COMMAND, REPO, Askdocs, up
 from tests.parts import require

@@ -20,7 +20,7 @@ import openai
 import pytest
 
 from askdocs import environments
-from eval.exam import answer, run
+from eval.running import answer, run
 from gateway.grounding import prompt
 from tests import starting
 from tests.end_to_end.running import COMMAND, Askdocs, up

@@ -13,7 +13,7 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from eval import parity
+from eval.studies import parity
 from gateway.engines import vllm
 from tests.engines.messages import rendered
 from tests.vllm_serving import CONVERT, ROOT, convert, serving_gguf

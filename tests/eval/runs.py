@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eval.contrasts import declared
-from eval.exam.answer import Answer
-from eval.exam.measured import Measured, Took
-from eval.exam.question import Question
-from eval.exam.run import Asked, Model, Provenance, Run, Wiki
-from eval.rag.settings import RagSettings
+from eval.questions.question import Question
+from eval.running.answer import Answer
+from eval.running.measured import Measured, Took
+from eval.running.run import Asked, Model, Provenance, Run, Wiki
+from eval.statistics.contrasts import declared
+from eval.systems.rag.settings import RagSettings
 from gateway.grounding.prompt import REFUSAL, fingerprint
 
 TYPES = ("how", "what", "where", "yes-no")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.clusters import clusters
-from eval.rows import Row
+from eval.questions.clusters import clusters
+from eval.questions.rows import Row
 from gateway.wiki.words import stems
 
 # Few words, so that many questions are alike; more than five, so that the shortcut is at work.

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from eval import cost
-from eval.contrasts import declared
-from eval.exam.contenders import NAMES
+from eval.report import cost
 from eval.report.build import report
 from eval.report.markdown import markdown
 from eval.scoring.scored import score
-from eval.statistics import holm
+from eval.statistics.contrasts import declared
+from eval.statistics.paired import holm
+from eval.systems.systems import NAMES
 from tests.eval import runs
 from tests.eval.runs import Behaviour
 

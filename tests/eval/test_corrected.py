@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eval import statistics
-from eval.scoring.corrected import FEW, Judged, mean
+from eval.statistics import paired
+from eval.statistics.prediction_powered import FEW, Judged, mean
 
 Draws = np.random.Generator
 
@@ -42,7 +42,7 @@ def test_it_is_narrower_than_the_labels_alone_where_the_judge_is_good() -> None:
     draws = np.random.default_rng(2)
     found, _ = answers(draws, 2000, 100, kind=0.1)
     estimate = mean(found)
-    alone = statistics.share([one.label for one in found if one.label is not None])
+    alone = paired.share([one.label for one in found if one.label is not None])
     assert estimate is not None
     assert estimate.high - estimate.low < 0.7 * (alone.high - alone.low)
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from eval.exam.answer import Answer
-from eval.exam.asker import Asker
-from eval.exam.client import Client
-from eval.exam.contenders import parse
-from eval.exam.question import Question
-from eval.exam.run import Asked, Model, Provenance, Run
-from eval.exam.run import Wiki as Known
-from eval.exam.wiki import Wiki
+from eval.questions.question import Question
+from eval.running.answer import Answer
+from eval.running.run import Asked, Model, Provenance, Run
+from eval.running.run import Wiki as Known
+from eval.systems.asker import Asker
+from eval.systems.client import Client
+from eval.systems.systems import parse
+from eval.systems.wiki import Wiki
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import DOUBT, REFUSAL, SYSTEM
 from gateway.search import index

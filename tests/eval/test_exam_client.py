@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from eval import patience
-from eval.exam.client import Client, Said
-from eval.patience import Away, Failed, Refused
+from eval.systems import patience
+from eval.systems.client import Client, Said
+from eval.systems.patience import Away, Failed, Refused
 from tests.eval.queued import Queued, Reply, queued, words
 
 HELLO: Any = [{"role": "user", "content": "Hello?"}]

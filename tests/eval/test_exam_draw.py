@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.exam.contenders import NAMES, parse
-from eval.exam.draw import distinct, draw, of_split, questions
-from eval.exam.kinds import type_of
-from eval.exam.question import distinct as distinct_questions
-from eval.rows import Row
+from eval.questions.draw import distinct, draw, of_split, questions
+from eval.questions.kinds import type_of
+from eval.questions.question import distinct as distinct_questions
+from eval.questions.rows import Row
+from eval.systems.systems import NAMES, parse
 from gateway.errors import AskdocsError
 
 FILE = Path("rows.jsonl")

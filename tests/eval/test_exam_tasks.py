@@ -18,9 +18,9 @@ INSTALL = ".venv/bin/python -m askdocs.environments eval --home .cache/eval"
 PROGRAM = """
 import json
 import inspect_ai
-from eval.exam.answer import Answer
-from eval.exam.question import Question
-from eval.exam.tasks import task
+from eval.running.answer import Answer
+from eval.questions.question import Question
+from eval.running.tasks import task
 
 there = {"id": "q1", "answer": "Press it.", "answerable": True, "text": "How?", "type": "how"}
 nowhere = {"id": "q2", "answer": "", "answerable": False, "text": "Why?", "type": "why"}

@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval import bootstrap, cost, gate, statistics
-from eval.exam import draw
-from eval.exam.answer import Answer
-from eval.gate import Check, Reference
+from eval.gate import gate
+from eval.gate.gate import Check, Reference
+from eval.questions import draw
+from eval.questions.rows import Row
+from eval.report import cost
 from eval.report.build import report
 from eval.report.comparison import compare
 from eval.report.report import Report
-from eval.rows import Row
+from eval.running.answer import Answer
 from eval.scoring.scored import score
+from eval.statistics import bootstrap, paired
 from gateway.errors import AskdocsError
 from tests.eval import runs
 from tests.eval.runs import Behaviour
@@ -80,13 +82,13 @@ def test_where_few_were_asked_the_number_that_is_needed_is_said(tmp_path: Path) 
 
 @pytest.mark.parametrize("size", [100, 400, 1600])
 def test_a_model_that_is_ten_points_worse_does_not_pass(size: int) -> None:
-    """Of 400 simulated runs: what the gate decides by is `statistics.shares`."""
+    """Of 400 simulated runs: what the gate decides by is `paired.shares`."""
     margin, draws = gate.read().margin, np.random.default_rng(0)
     passed = 0
     for _ in range(400):
         hard = draws.random(size)
         base, worse = hard < 0.6, np.where(draws.random(size) < 0.3, draws.random(size), hard) < 0.5
-        passed += statistics.shares(worse.astype(float), base.astype(float)).low > -margin
+        passed += paired.shares(worse.astype(float), base.astype(float)).low > -margin
     assert passed < 0.05 * 400
 
 
@@ -98,7 +100,7 @@ def test_a_model_that_is_as_good_passes_four_times_out_of_five() -> None:
         one = (draws.random(size) < 0.5).astype(float)
         # On 3 of 10 questions the other one is right where this one is wrong, or the reverse.
         other = np.where(draws.random(size) < 0.3, 1 - one, one)
-        passed += statistics.shares(other, one).low > -margin
+        passed += paired.shares(other, one).low > -margin
     assert 0.72 * 400 < passed < 0.9 * 400
 
 

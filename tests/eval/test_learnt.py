@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from eval import learnt
-from eval.exam.trivial import best_overlap, first_sentence
+from eval.studies import learnt
+from eval.systems.trivial import best_overlap, first_sentence
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import REFUSAL
 

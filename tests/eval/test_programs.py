@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {*ROOT.glob("eval/**/[!_]*.py"), *ROOT.glob("tests/bench/*.py")} - {
     # These two run in the environment `eval`.
-    ROOT / "eval/rag/lance.py",
-    ROOT / "eval/exam/tasks.py",
+    ROOT / "eval/systems/rag/lance.py",
+    ROOT / "eval/running/tasks.py",
     ROOT / "tests/bench/bare_loop.py",  # runs in the environment that trains
 }
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.rag.chunks import Chunk, Cutter
+from eval.systems.rag.chunks import Chunk, Cutter
 from gateway.search import embed, passages
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page, Section

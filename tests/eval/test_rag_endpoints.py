@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from askdocs.checks import free_port
-from eval import patience
-from eval.rag.endpoints import Endpoints
-from eval.rag.rewrite import rewrite
-from eval.rag.settings import RagSettings
+from eval.systems import patience
+from eval.systems.rag.endpoints import Endpoints
+from eval.systems.rag.rewrite import rewrite
+from eval.systems.rag.settings import RagSettings
 from gateway.errors import AskdocsError
 
 USAGE = {"prompt_tokens": 30, "completion_tokens": 7}

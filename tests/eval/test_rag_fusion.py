@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.rag.fusion import fuse, mmr
-from eval.rag.measure import hit, ndcg
+from eval.systems.rag.fusion import fuse, mmr
+from eval.systems.rag.measure import hit, ndcg
 
 # Three directions: the second is close to the first, the third is not.
 NEAR = np.array([[1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)

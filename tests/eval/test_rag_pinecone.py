@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from eval.rag.pinecone import at_once
+from eval.systems.rag.pinecone import at_once
 
 
 @pytest.mark.parametrize("size", [8, 384, 1536, 20_000])

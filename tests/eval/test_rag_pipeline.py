@@ -13,19 +13,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from eval.exam.answer import Answer
-from eval.exam.asker import Asker
-from eval.exam.client import Client
-from eval.exam.contenders import parse as named
-from eval.exam.question import Question
-from eval.patience import Refused
-from eval.rag import store
-from eval.rag.chunks import Chunk
-from eval.rag.endpoints import Endpoints
-from eval.rag.fusion import Vectors
-from eval.rag.pipeline import Rag
-from eval.rag.settings import RagSettings
-from eval.rag.store import Stored
+from eval.questions.question import Question
+from eval.running.answer import Answer
+from eval.systems.asker import Asker
+from eval.systems.client import Client
+from eval.systems.patience import Refused
+from eval.systems.rag import store
+from eval.systems.rag.chunks import Chunk
+from eval.systems.rag.endpoints import Endpoints
+from eval.systems.rag.fusion import Vectors
+from eval.systems.rag.pipeline import Rag
+from eval.systems.rag.settings import RagSettings
+from eval.systems.rag.store import Stored
+from eval.systems.systems import parse as named
 from gateway.search import embed
 from gateway.sources.markdown import parse
 from tests.eval.queued import Reply, queued, words

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from eval.rag import measure, sweep, table
-from eval.rag.measure import Found, Result
-from eval.rag.settings import RagSettings, load
+from eval.systems.rag import measure, sweep, table
+from eval.systems.rag.measure import Found, Result
+from eval.systems.rag.settings import RagSettings, load
 from gateway.errors import AskdocsError
 
 GRID = {

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from askdocs import environments
-from eval.rag import measure, sweep
-from eval.rag.measure import Result
-from eval.rag.settings import RagSettings
+from eval.systems.rag import measure, sweep
+from eval.systems.rag.measure import Result
+from eval.systems.rag.settings import RagSettings
 from gateway.search import embed, index
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page

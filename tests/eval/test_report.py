@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from eval import bootstrap, cost
-from eval.cost import Cost, CostEstimate
-from eval.exam.answer import Answer
-from eval.rag.settings import RagSettings
-from eval.report import claim, tables
+from eval.report import claim, cost, tables
 from eval.report import report as reports
 from eval.report.build import WORST, report
+from eval.report.cost import Cost, CostEstimate
 from eval.report.html import html
 from eval.report.markdown import markdown
 from eval.report.plots import plots
 from eval.report.report import Report
+from eval.running.answer import Answer
 from eval.scoring.scored import score
+from eval.statistics import bootstrap
+from eval.systems.rag.settings import RagSettings
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import REFUSAL, fingerprint
 from tests.eval import runs

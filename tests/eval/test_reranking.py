@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from eval import reranking
-from eval.reranking import FUSED, WAYS, measure, ndcg, table
-from eval.retrieval import prepare
+from eval.studies import reranking
+from eval.studies.reranking import FUSED, WAYS, measure, ndcg, table
+from eval.studies.retrieval import prepare
 from gateway.search import embed
 from tests.parts import require
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval import derived
-from eval.rankers import BASELINE, USED
-from eval.retrieval import measure, prepare, read, share, table
+from eval.studies import derived
+from eval.studies.rankers import BASELINE, USED
+from eval.studies.retrieval import measure, prepare, read, share, table
 from gateway.errors import AskdocsError
 from gateway.search.index import Index
 from gateway.search.search import Search

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.scale import measure
+from eval.studies.scale import measure
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.bootstrap import mean
-from eval.score import containment, is_refusal, is_right, normalised, token_f1
+from eval.scoring.words import containment, is_refusal, is_right, normalised, token_f1
+from eval.statistics.bootstrap import mean
 from gateway.grounding.prompt import REFUSAL
 
 ASCII = st.text(st.characters(max_codepoint=127))

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from eval import bootstrap, patience
-from eval.exam.answer import Answer
-from eval.exam.question import Question
-from eval.scoring import agreement, mark
+from eval.questions.question import Question
+from eval.running.answer import Answer
+from eval.scoring import mark
 from eval.scoring.groups import groups
 from eval.scoring.judge import RUBRIC, Judge
 from eval.scoring.mark import Mark, compared, marks, read
@@ -21,6 +20,8 @@ from eval.scoring.meanings import Meanings
 from eval.scoring.measures import BY_NAME, MEASURES, pairs
 from eval.scoring.scored import score
 from eval.scoring.similarity import Similarity
+from eval.statistics import agreement, bootstrap
+from eval.systems import patience
 from gateway.errors import AskdocsError
 from gateway.grounding.prompt import REFUSAL
 from gateway.search.embed import Embedder, load

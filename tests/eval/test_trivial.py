@@ -1,4 +1,4 @@
-from eval.exam.trivial import best_overlap
+from eval.systems.trivial import best_overlap
 from gateway.grounding.sentences import MOST
 
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from askdocs import environments
-from eval.rag import measure as sweeps
-from eval.rag import settings
-from eval.rag.settings import RagSettings
 from eval.report.report import Contender, Report, read
 from eval.scoring.mark import marks
 from eval.scoring.mark import read as read_answers
+from eval.systems.rag import measure as sweeps
+from eval.systems.rag import settings
+from eval.systems.rag.settings import RagSettings
 from tests import starting
 from tests.eval import facts
 from tests.eval.facts import Fact

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from eval import cost
-from eval.exam.answer import Answer
+from eval.report import cost
 from eval.report.build import report
+from eval.running.answer import Answer
 from eval.scoring.scored import score
 from gateway.grounding.prompt import REFUSAL
 from tests.eval import runs

@@ -10,7 +10,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent, TextResourceContents
 
-from eval.injections import INJECTIONS
+from eval.studies.injections import INJECTIONS
 from gateway.agents import llms, tools
 from gateway.agents.door import ANYBODY, reach
 from gateway.agents.pages import EXCERPT, LIMIT, Pages

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval import check as measuring
+from eval.studies import check as measuring
 from gateway.answering.check import Check
 from gateway.answering.claims import Claim, drafts, refuses, summary
 from gateway.answering.confidence import confidence

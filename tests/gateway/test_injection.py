@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from eval.injection import _obeys, ask
-from eval.injections import INJECTIONS, QUESTION, Injection
+from eval.studies.injection import _obeys, ask
+from eval.studies.injections import INJECTIONS, QUESTION, Injection
 from gateway.engine import Engine
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.prompt import render

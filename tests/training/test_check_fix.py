@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.rows import Row
+from eval.questions.rows import Row
 from gateway.errors import AskdocsError
 from gateway.wiki.page import Page, Section
 from training.data.check import entries, fix, plain

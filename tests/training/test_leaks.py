@@ -1,4 +1,4 @@
-from eval.rows import Row
+from eval.questions.rows import Row
 from training.data.leaks import leaked, trained
 
 

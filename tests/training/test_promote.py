@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eval import verdict as verdicts
-from eval.verdict import Verdict
+from eval.gate import verdict as verdicts
+from eval.gate.verdict import Verdict
 from gateway.errors import AskdocsError
 from tests.training.versions import FACTS, verdict
 from training.versions.manifest import File, Manifest

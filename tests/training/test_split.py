@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.clusters import clusters
-from eval.rows import Row
+from eval.questions.clusters import clusters
+from eval.questions.rows import Row
 from gateway.errors import AskdocsError
 from training.data.split import Split, split
 

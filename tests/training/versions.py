@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eval.verdict import Verdict
+from eval.gate.verdict import Verdict
 from training.versions.manifest import Dataset, Facts
 
 FACTS = Facts(

@@ -8,7 +8,7 @@ at a time, so that memory stays near the size of one shard.
 
 What cannot be carried over exactly is refused, not guessed: transformers' own GGUF loader lost the
 splitting of digits for one route, drops the RoPE scaling of Llama 3.1, and skips tensors that it
-does not know. `python -m eval.parity` proves a conversion against llama.cpp.
+does not know. `python -m eval.studies.parity` proves a conversion against llama.cpp.
 """
 
 import fcntl

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from eval import rows as qa
-from eval.rows import SPLITS, Row
+from eval.questions import rows as qa
+from eval.questions.rows import SPLITS, Row
 from gateway.config import GatewaySettings
 from gateway.errors import AskdocsError, together
 from gateway.grounding.ground import Grounding
@@ -87,7 +87,7 @@ def build(
     """Read rows and wiki, divide, and make the examples. The same input gives the same examples.
 
     Args:
-        file: see `eval.rows`.
+        file: see `eval.questions.rows`.
         wiki: where its pages are.
         tokens: of the model that is to be trained.
         embedder: finds distractors by their meaning, too.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from random import Random
 
-from eval.rows import Row
+from eval.questions.rows import Row
 from gateway.grounding.excerpt import Excerpt
 from gateway.grounding.sentences import units
 from gateway.grounding.support import Support

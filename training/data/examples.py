@@ -8,7 +8,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from eval.rows import Row
+from eval.questions.rows import Row
 from gateway.grounding.excerpt import Excerpt, spoken
 from gateway.grounding.ground import Grounding
 from gateway.grounding.neutral import neutral

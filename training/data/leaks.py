@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from eval.clusters import clusters
-from eval.rows import Row
+from eval.questions.clusters import clusters
+from eval.questions.rows import Row
 
 
 def trained(rows: Iterable[Row]) -> list[Row]:
@@ -14,7 +14,8 @@ def trained(rows: Iterable[Row]) -> list[Row]:
 def leaked(asked: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
     """The lines of the asked rows that are, or say almost the same as, one that was learnt.
 
-    Almost the same as `eval.clusters` has it: of one cluster, or with four fifths of the words.
+    Almost the same as `eval.questions.clusters` has it: of one cluster, or with four fifths of
+    the words.
     """
     known = {id(row) for row in learnt}
     return {

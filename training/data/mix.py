@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from eval.rows import Row
+from eval.questions.rows import Row
 from training.data.examples import Example, Examples, is_about_something
 
 

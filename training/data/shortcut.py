@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from eval.score import token_f1
+from eval.scoring.words import token_f1
 from training.data.examples import CLOSED, GROUNDED, Example
 
 

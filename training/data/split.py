@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from eval.clusters import clusters, joined
-from eval.rows import SPLITS, Row
+from eval.questions.clusters import clusters, joined
+from eval.questions.rows import SPLITS, Row
 from gateway.errors import AskdocsError, together
 
 # Of the rows, to validation.

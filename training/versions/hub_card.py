@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from huggingface_hub import ModelCardData
 
-from eval.verdict import Verdict
+from eval.gate.verdict import Verdict
 from training.versions.manifest import Manifest
 
 # Of these the licence wants "Built with Llama", a notice, and a name that begins with Llama.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from eval.verdict import Verdict
+from eval.gate.verdict import Verdict
 from gateway.errors import AskdocsError
 from training.versions.manifest import Manifest
 

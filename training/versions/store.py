@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from eval.verdict import Verdict
+from eval.gate.verdict import Verdict
 from gateway.errors import AskdocsError
 from gateway.sources.sync import Progress
 from training.versions import name as names

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.rows import SPLITS, Row
+from eval.questions.rows import SPLITS, Row
 from gateway.sources.sync import Progress
 from gateway.wiki.page import Page
 from gateway.wiki.words import stems, words

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.rows import Problem, Row, lines, parse_object, parse_row
+from eval.questions.rows import Problem, Row, lines, parse_object, parse_row
 from gateway.errors import AskdocsError
 
 FIELDS = (

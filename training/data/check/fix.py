@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from eval.rows import Row, parse_object, parse_row
+from eval.questions.rows import Row, parse_object, parse_row
 from gateway.errors import AskdocsError
 from training.data.check import plain
 from training.data.check.entries import Entry

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from eval.rows import Problem, Row
+from eval.questions.rows import Problem, Row
 from gateway.search.answered import Paths
 from gateway.wiki.page import Page
 from gateway.wiki.words import words

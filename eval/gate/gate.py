@@ -1,0 +1,258 @@
+"""The release gate: may a version answer people?
+
+It looks at the report of an evaluation run alone, from which leaked questions and near copies of
+others are left out. A check passes only where something was measured. For accuracy it asks for
+non-inferiority: the lower bound of the difference must be above a margin. A difference that is
+merely not significant proves nothing, least of all where few questions were asked.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eval.report.report import Comparison, Contender, Number, Report
+from eval.scoring.measures import BY_NAME, F1, FALSE_REFUSALS, HALLUCINATED, TRUE_REFUSALS
+from eval.statistics import paired
+from eval.statistics.bootstrap import in_brackets
+from eval.statistics.paired import SIGNIFICANT
+from eval.statistics.proportions import Value, shares_differ
+from gateway.errors import AskdocsError
+
+FILE = Path(__file__).with_name("thresholds.toml")
+SLOW, SLOWEST = "total_p95", "total_p99"
+# The share of questions on which one of two good models is right and the other is not, assumed
+# before anything was measured.
+DISAGREEMENT = 0.3
+
+
+class Thresholds(BaseModel):
+    """What is asked; each one is explained in thresholds.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # true is not 1
+
+    answerable: int = Field(ge=1)
+    unanswerable: int = Field(ge=1)
+    margin: float = Field(gt=0, le=1)
+    errors: float = Field(ge=0, le=1)
+    false_refusals_rise: float = Field(ge=0, le=1)
+    hallucinated_rise: float = Field(ge=0, le=1)
+    slower: float = Field(ge=1)
+    p99_s: float = Field(gt=0)
+    beats: tuple[str, ...] = Field(strict=False)  # TOML has lists alone
+
+
+class Check(NamedTuple):
+    """One of the things that the gate asks."""
+
+    asks: str
+    passed: bool
+    found: str
+    """What was measured, with its interval."""
+
+
+class Reference(NamedTuple):
+    """What answers now, or would without this version."""
+
+    name: str
+    measures: Mapping[str, Number]
+    comparisons: Sequence[Comparison]
+    """Of the subject with it."""
+    same_machine: bool
+    """If not, times say nothing."""
+
+
+def read(file: Path = FILE) -> Thresholds:
+    """Raises AskdocsError: the file cannot be read, or a threshold is missing or not valid."""
+    try:
+        return Thresholds.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise AskdocsError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise AskdocsError(
+            f"{file}: {where}: {problem['msg']}: see {FILE.name} of askdocs, which has all of them"
+        ) from None
+    except ValueError as error:
+        raise AskdocsError(f"{file}: is not TOML ({error})") from None
+
+
+def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Check]:
+    """Every check, in the order in which people would ask. It passes if all of them do.
+
+    Args:
+        report: of the run; its subject is what is decided on.
+        reference: what the subject is compared with.
+        asked: the thresholds.
+    """
+    subject = report.contender(report.subject)
+    if subject is None:
+        raise AskdocsError(
+            f"the report has no {report.subject}: make it anew by `askdocs eval report`"
+        )
+    against = {one.measure: one for one in reference.comparisons}
+    return [
+        *_enough(report, subject, reference, against, asked),
+        *_not_inferior(report, reference, against, asked.margin),
+        _no_rise(FALSE_REFUSALS, asked.false_refusals_rise, reference, against),
+        _no_rise(HALLUCINATED, asked.hallucinated_rise, reference, against),
+        _refuses_with_reason(subject),
+        *(_beats(report, system) for system in asked.beats),
+        *_fast(subject, reference, against, asked),
+    ]
+
+
+def _enough(
+    report: Report,
+    subject: Contender,
+    reference: Reference,
+    against: dict[str, Comparison],
+    asked: Thresholds,
+) -> list[Check]:
+    there = report.questions
+    every = there["answerable"] + there["unanswerable"]
+    copies = len(report.provenance.questions.ids) - every - there["leaked"]
+    errors = subject.measures.get("errors")
+    # Both are of every question that both were asked.
+    of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
+    answerable, unanswerable = (0 if one is None else one.n for one in of_both)
+    looked = report.provenance.questions.trained_sha256 is not None
+    by_hand = "no: run the exam anew with --trained FILE, the rows that the model learnt from"
+    leaks = Check("leaks were looked for", looked, "yes" if looked else by_hand)
+    return [
+        *([leaks] if subject.name.startswith("tuned-") else []),
+        Check(
+            f"at least {asked.answerable} answerable and {asked.unanswerable} unanswerable"
+            " questions that did not leak",
+            there["answerable"] >= asked.answerable and there["unanswerable"] >= asked.unanswerable,
+            f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} leaked, {copies}"
+            " near copies)",
+        ),
+        Check(
+            f"{reference.name} was asked as many of them",
+            answerable >= asked.answerable and unanswerable >= asked.unanswerable,
+            f"{answerable} and {unanswerable}",
+        ),
+        Check(
+            "every question was asked", subject.answers == every, f"{subject.answers} of {every}"
+        ),
+        Check(
+            f"errors at most {asked.errors:.0%}",
+            errors is not None and errors.value <= asked.errors,
+            _shown(errors, "share"),
+        ),
+    ]
+
+
+def _not_inferior(
+    report: Report, reference: Reference, against: dict[str, Comparison], margin: float
+) -> list[Check]:
+    """The 95 % confidence interval of each measure of correctness lies above `-margin`.
+
+    Not corrected for several comparisons, which is the safe side here.
+    """
+    checks = []
+    for name in (report.accuracy, F1):
+        found, unit = against.get(name), BY_NAME[name].unit
+        most = f"{100 * margin:g} points" if unit == "share" else f"{margin:g}"
+        passed = found is not None and found.low > -margin
+        shown = _change(found, unit)
+        if found is not None and not passed:
+            needed = paired.questions_needed(found.detectable, found.n, margin)
+            shown += f"; about {needed:,} questions would show it of models that are alike"
+        checks.append(
+            Check(f"{BY_NAME[name].title}: at most {most} below {reference.name}", passed, shown)
+        )
+    return checks
+
+
+def questions_needed(margin: float) -> int:
+    """Answerable questions that show non-inferiority of two models that are alike, about.
+
+    It depends on how often they differ, which only a run can tell: `DISAGREEMENT` is assumed.
+    """
+    detectable = paired.detectable(math.sqrt(DISAGREEMENT))
+    return paired.questions_needed(detectable, 1, margin)
+
+
+def _no_rise(name: str, most: float, reference: Reference, against: dict[str, Comparison]) -> Check:
+    found = against.get(name)
+    rose = found is None or found.value > most or (found.value > 0 and found.p < SIGNIFICANT)
+    return Check(
+        f"{BY_NAME[name].title}: no significant rise against {reference.name}, and none above"
+        f" {most:.0%}",
+        not rose,
+        _change(found, "share"),
+    )
+
+
+def _refuses_with_reason(subject: Contender) -> Check:
+    true, false = subject.measures.get(TRUE_REFUSALS), subject.measures.get(FALSE_REFUSALS)
+    asks = "it refuses where no page answers more readily than where one does"
+    if true is None or false is None:
+        return Check(asks, False, "not measured")
+    readily = true.value > false.value and shares_differ(_value(true), _value(false))
+    return Check(asks, readily, f"{_shown(true, 'share')} and {_shown(false, 'share')}")
+
+
+def _beats(report: Report, system: str) -> Check:
+    found = report.comparison(system, report.accuracy)
+    return Check(
+        f"significantly more accurate than {system}",
+        found is not None and found.says == "better",
+        f"{system} was not asked" if found is None else _change(found, "share"),
+    )
+
+
+def _fast(
+    subject: Contender, reference: Reference, against: dict[str, Comparison], asked: Thresholds
+) -> list[Check]:
+    slowest = subject.measures.get(SLOWEST)
+    checks = [
+        Check(
+            f"99 of 100 answers within {asked.p99_s:g} s",
+            slowest is not None and slowest.value <= asked.p99_s,
+            _shown(slowest, "seconds"),
+        )
+    ]
+    if reference.same_machine:
+        one, other = subject.measures.get(SLOW), reference.measures.get(SLOW)
+        change = against.get(SLOW)
+        asks = f"p95 of the whole answer at most {asked.slower:g} times that of {reference.name}"
+        if one is None or other is None or change is None:
+            checks.append(Check(asks, False, "not measured"))
+        else:
+            slower = one.value > asked.slower * other.value and change.low > 0
+            found = f"{_shown(one, 'seconds')} against {_shown(other, 'seconds')}"
+            checks.append(Check(asks, not slower, found))
+    return checks
+
+
+def _value(one: Number) -> Value:
+    return Value(one.value, one.low, one.high)
+
+
+def _shown(one: Number | None, unit: str) -> str:
+    if one is None:
+        return "not measured"
+    if unit == "seconds":
+        return f"{one.value:.2f} s {in_brackets(one.low, one.high, '{:.2f}'.format)}"
+    return f"{one.value:.1%} {in_brackets(one.low, one.high, '{:.1%}'.format)}"
+
+
+def _change(one: Comparison | None, unit: str) -> str:
+    if one is None:
+        return "not measured"
+    many = 100 if unit == "share" else 1
+    digits, name = (1, " points") if unit == "share" else (3, "")
+
+    def shown(value: float) -> str:
+        return f"{many * value:+.{digits}f}"
+
+    p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+    ends = in_brackets(one.low, one.high, shown)
+    return f"{shown(one.value)}{name} {ends}, {p}, {one.n} questions"

@@ -1,0 +1,70 @@
+"""Rows that must stay together: a model that has learnt one knows the answer of the others."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+
+from eval.questions.rows import Row
+from gateway.wiki.words import stems, words
+
+
+def clusters(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows in groups of one `cluster`, or of questions with (almost) the same words."""
+    same: list[Iterable[Hashable]] = [
+        [("cluster", row.cluster)] if row.cluster else [] for row in rows
+    ]
+    asked = [("words", *words(row.question)) for row in rows]
+    alike = _alike([frozenset(stems(row.question)) for row in rows])
+    return joined(rows, [[*one, words] for one, words in zip(same, asked, strict=True)], alike)
+
+
+def joined(
+    rows: Sequence[Row],
+    keys: Sequence[Iterable[Hashable]],
+    pairs: Iterable[tuple[int, int]] = (),
+) -> list[list[Row]]:
+    """The rows in groups, in the order of their first rows.
+
+    Args:
+        rows: to be grouped.
+        keys: of each row; rows with a key in common are of one group.
+        pairs: places of two rows that are of one group.
+    """
+    parent = list(range(len(rows)))
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = place = parent[parent[place]]
+        return place
+
+    first: dict[Hashable, int] = {}
+    for place, having in enumerate(keys):
+        for key in having:
+            parent[root(place)] = root(first.setdefault(key, place))
+    for one, other in pairs:
+        parent[root(one)] = root(other)
+    groups: dict[int, list[Row]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        groups[root(place)].append(row)
+    return list(groups.values())
+
+
+def _alike(questions: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
+    """The places of questions that share four fifths of all the words that either has.
+
+    Two sets of which one has n words and that are so alike have one of its n // 5 + 1 rarest words
+    in common (any more than n // 5 missing are too many), so only those are looked up.
+    """
+    usual = Counter(word for said in questions for word in said)
+    having: dict[str, list[int]] = defaultdict(list)
+    first: dict[frozenset[str], int] = {}
+    for place, said in enumerate(questions):
+        # Thousands of copies of one question are not compared with each other.
+        if said and (other := first.setdefault(said, place)) != place:
+            yield other, place
+            continue
+        rarest = sorted(said, key=lambda word: (usual[word], word))[: len(said) // 5 + 1]
+        for other in {there for word in rarest for there in having[word]}:
+            if 5 * len(said & questions[other]) >= 4 * len(said | questions[other]):
+                yield other, place
+        for word in rarest:
+            having[word].append(place)

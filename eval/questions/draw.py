@@ -1,0 +1,162 @@
+"""Which rows of a file are asked, and what is known of their answers."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from eval.questions.clusters import clusters
+from eval.questions.kinds import type_of
+from eval.questions.question import Question
+from eval.questions.rows import SPLITS, Row
+from gateway.errors import AskdocsError, together
+from gateway.search.answered import Paths
+
+
+def of_split(file: Path, rows: Sequence[Row], split: str | None) -> tuple[list[Row], str]:
+    """The rows of a split, and its name: `test` where none is named and rows have one.
+
+    Raises:
+        AskdocsError: no row is in it.
+    """
+    if split is None:
+        split = "test" if any(row.split for row in rows) else ""
+    chosen = [row for row in rows if not split or row.split == split]
+    if not chosen:
+        there = ", ".join(name for name in SPLITS if any(row.split == name for row in rows))
+        raise AskdocsError(
+            f"{file}: no row has split = {split!r} (there are {there or 'no splits'}):"
+            " correct --split, or write it into the rows"
+        )
+    return chosen, split
+
+
+def distinct(rows: Sequence[Row], seed: int) -> list[Row]:
+    """One row of each group that must stay together, drawn by the seed, in the order of the file.
+
+    Who knows the answer to one of them knows those to the others: counted as several, they would
+    make every interval too narrow.
+    """
+    kept = (min(group, key=lambda row: _rank(row, seed)) for group in clusters(rows))
+    return sorted(kept, key=lambda row: row.line)
+
+
+def draw(
+    file: Path,
+    rows: Sequence[Row],
+    seed: int,
+    limit: int | None = None,
+    answerable: int | None = None,
+    unanswerable: int | None = None,
+) -> list[Row]:
+    """Some of the rows, in the order of the file.
+
+    The same seed draws the same rows, and of more rows mostly the same.
+
+    Args:
+        file: where they are from.
+        rows: to draw from, without copies.
+        seed: any number.
+        limit: so many at most; answerable ones keep their share.
+        answerable: so many of these, in place of a limit.
+        unanswerable: so many of these.
+
+    Raises:
+        AskdocsError: there are not so many of a kind, or none are wanted.
+    """
+    kinds = {True: [r for r in rows if r.answerable], False: [r for r in rows if not r.answerable]}
+    counts = {kind: len(found) for kind, found in kinds.items()}
+    if limit is not None and limit < len(rows):
+        counts[True] = round(limit * counts[True] / len(rows))
+        counts[False] = limit - counts[True]
+    for kind, wanted, name in (
+        (True, answerable, "answerable"),
+        (False, unanswerable, "unanswerable"),
+    ):
+        if wanted is None:
+            continue
+        if wanted > len(kinds[kind]):
+            raise AskdocsError(
+                f"{file}: has {len(kinds[kind]):,} {name} rows: lower --{name} {wanted} (of near"
+                " copies one counts)"
+            )
+        counts[kind] = wanted
+    if rows and not any(counts.values()):
+        raise AskdocsError(
+            f"{file}: no question is drawn: raise --answerable or --unanswerable (it has"
+            f" {len(kinds[True]):,} and {len(kinds[False]):,} such rows)"
+        )
+    drawn = [
+        row
+        for kind, found in kinds.items()
+        for row in sorted(found, key=lambda row: _rank(row, seed))[: counts[kind]]
+    ]
+    return sorted(drawn, key=lambda row: row.line)
+
+
+def _rank(row: Row, seed: int) -> str:
+    return hashlib.sha256(f"{seed}:{row.id or row.question}".encode()).hexdigest()
+
+
+def questions(
+    file: Path, rows: Iterable[Row], paths: Iterable[str], leaked: Collection[int]
+) -> list[Question]:
+    """The questions of rows. Their pages are not counted yet.
+
+    Args:
+        file: where the rows are from.
+        rows: what is asked.
+        paths: of the wiki's pages.
+        leaked: lines of rows that a contender was trained on, or nearly.
+
+    Raises:
+        AskdocsError: with file and line, two rows have one id, an answerable one names no page, or
+            the wiki has none of its pages.
+    """
+    known = Paths(paths)
+    lines: dict[str, int] = {}
+    found: list[Question] = []
+    problems: list[str] = []
+    for row in rows:
+        text = row.question.strip()  # as the gateway does
+        id = row.id or hashlib.sha256(text.encode()).hexdigest()[:16]
+        if id in lines:
+            which = f"has the id {id!r}" if row.id else "asks the same, without an id of its own,"
+            problems.append(
+                f"{file}:{row.line}: {which} as line {lines[id]}: give each row an id, or"
+                " remove one"
+            )
+        lines[id] = row.line
+        pages = tuple(dict.fromkeys(path for name in row.pages if (path := known.find(name))))
+        if row.answerable and not row.pages:
+            problems.append(
+                f"{file}:{row.line}: is answerable and names no page: write the path of the page"
+                " that answers into context_doc, or answerable = false"
+            )
+        elif row.answerable and not pages:
+            problems.append(
+                f"{file}:{row.line}: the wiki has no page {row.pages[0]!r}: correct context_doc,"
+                " or name the folder that has it with --docs"
+            )
+        found.append(
+            Question(
+                id=id,
+                line=row.line,
+                text=text,
+                answer=row.answer if row.answerable else "",
+                answerable=row.answerable,
+                pages=pages if row.answerable else (),
+                type=type_of(text),
+                leaked=row.line in leaked,
+            )
+        )
+    if problems:
+        raise together(problems)
+    return found
+
+
+def counted(asked: Sequence[Question], tokens: Mapping[str, int]) -> list[Question]:
+    """With the tokens of their best pages, which are given by path."""
+    return [
+        one.model_copy(update={"page_tokens": tokens[one.pages[0]]}) if one.pages else one
+        for one in asked
+    ]

@@ -1,0 +1,216 @@
+"""Ask the questions of a run that have no answer yet, in the environment `eval`.
+
+    PYTHON -I eval/running/ask.py JOB.json < KEY
+
+The standard input is the gateway's key. JOB is an object:
+
+    run         folder of the run, with run.json and questions.jsonl
+    gateway     base URL of the gateway's API, with /v1
+    index       file of the search index
+    source      the wiki's name in it
+    told        what the alias tells its models
+    sources     the wikis that it answers from, or none: all of the index
+    engine      base URL of the engine that counts tokens, or null: they are estimated
+    weights     of the embedder, and
+    tokenizer   its tokenizer, or null: pages are found by their words
+    rag         folder of vector stores
+    inspect     folder for what inspect-ai keeps beside its logs
+
+It appends to answers.jsonl, writes inspect-ai's logs to logs/, and keeps how alike answers and
+written answers are in similar.jsonl. The standard output has an
+object of JSON a line, and nothing else:
+
+    {"event": "step", "name": "embedding chunks", "done": 32, "total": 901}
+    {"event": "contender", "name": "base-rag", "done": 120, "total": 200}
+    {"event": "answered", "name": "base-rag", "error": ""}
+    {"event": "over", "name": "base-rag", "questions": 80, "wall_s": 91.2, "engine_s": 90.4}
+    {"event": "index", "name": "rag", "bytes": 4123000}
+    {"event": "problem", "message": "..."}
+    {"event": "done"}
+"""
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    # Last, because in an installation the libraries of another environment lie beside it.
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from eval.questions import question
+from eval.running import answer, run
+from eval.running.answer import Answer
+from eval.running.worker import Teller, work
+from eval.systems.asker import Asker
+from eval.systems.client import Client
+from eval.systems.systems import Contender, parse
+from eval.systems.wiki import Wiki
+from gateway.errors import AskdocsError
+from gateway.search.embed import MODEL, Onnx, Reading
+
+if TYPE_CHECKING:
+    from eval.scoring.meanings import Meanings
+
+LOGS = "logs"
+
+
+async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
+    """Raises AskdocsError: the run cannot go on."""
+    # Else it would write to the home of whoever runs this.
+    os.environ["XDG_DATA_HOME"] = job["inspect"]
+    folder = Path(job["run"])
+    of = run.read(folder)
+    async with AsyncExitStack() as stack:
+        client = Client(job["gateway"], key, of.max_tokens, of.at_once)
+        await stack.enter_async_context(client)
+        weights, tokenizer = job["weights"], job["tokenizer"]
+        embedder = None
+        if weights and tokenizer:
+            embedder = Onnx(MODEL, Path(weights), Path(tokenizer), Reading())
+        wiki = Wiki(
+            Path(job["index"]), job["source"], embedder, job["engine"], job["told"], job["sources"]
+        )
+        stack.push_async_callback(wiki.close)
+        rag = None
+        if of.rag:
+            from eval.systems.rag.pipeline import Rag
+
+            place = Path(job["rag"])
+            arguments = (wiki.pages, place, job["gateway"], key, Path(job["tokenizer"]))
+            rag = await Rag.open(of.rag, *arguments, teller.step)
+            await stack.enter_async_context(rag)
+            teller.tell("index", name="rag", bytes=_size(rag.stored.folder))
+        meanings = None
+        if embedder is not None:
+            from eval.scoring.meanings import Meanings
+
+            told = partial(teller.step, "comparing meanings")
+            meanings = await stack.enter_async_context(Meanings(folder, embedder, told))
+        asker = Asker(of, client, wiki, rag)
+        exam = Exam(folder, of.at_once, client, asker, teller, meanings)
+        for contender in parse(of.contenders):
+            await exam.hold(contender)
+
+
+class Exam:
+    """Lets contenders answer, one after the other, and keeps every answer at once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        at_once: int,
+        client: Client,
+        asker: Asker,
+        teller: Teller,
+        meanings: "Meanings | None",
+    ) -> None:
+        self._folder = folder
+        self._at_once = at_once
+        self._client = client
+        self._asker = asker
+        self._teller = teller
+        self._meanings = meanings
+        self._questions = question.read(folder)
+        self._kept = answer.latest(folder)
+
+    async def hold(self, contender: Contender) -> None:
+        """Ask one contender what it has not answered. Raises AskdocsError."""
+        from inspect_ai import eval_async
+        from inspect_ai.util._display import init_display_type
+
+        from eval.running.tasks import task
+
+        name = contender.name
+        by_id = {one.id: one for one in self._questions}
+        kept = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
+        kept = {id: one for id, one in kept.items() if not one.error}
+        facts = {"done": len(kept), "total": len(by_id)}
+        self._teller.tell("contender", name=name, **facts)
+        if len(kept) == len(by_id) and self._is_logged(name):
+            await self._compare(name)
+            return
+        self._forget(name)
+        failed: list[AskdocsError] = []
+        free = asyncio.Semaphore(self._at_once)
+        fresh: dict[str, Answer] = {}
+
+        with answer.appending(self._folder) as append:
+
+            async def answering(id: str) -> Answer:
+                if id in kept:
+                    return kept[id]
+                try:
+                    async with free:
+                        found = await self._asker.answer(contender, by_id[id])
+                except AskdocsError as error:
+                    failed.append(error)
+                    raise
+                append(found)
+                self._teller.tell("answered", name=name, error=found.error)
+                fresh[id] = found
+                if self._meanings and self._meanings.is_idle:
+                    some = fresh.copy()
+                    fresh.clear()
+                    await self._meanings.compare(name, self._questions, some)
+                return found
+
+            init_display_type("none")
+            began, busy = time.monotonic(), self._client.busy_s
+            logs = await eval_async(
+                task(name, self._questions, answering),
+                model=None,
+                log_dir=str(self._folder / LOGS),
+                # While the last ones are logged, the next ones are asked: the engine is never idle.
+                max_samples=2 * self._at_once,
+                log_realtime=False,
+                ctl_server=False,
+            )
+        if failed:
+            raise failed[0]
+        if logs[0].status != "success":
+            why = logs[0].error.message if logs[0].error else logs[0].status
+            raise AskdocsError(f"{name} did not end: {why}")
+        self._teller.tell(
+            "over",
+            name=name,
+            questions=len(by_id) - len(kept),
+            wall_s=time.monotonic() - began,
+            engine_s=(self._client.busy_s - busy) / self._at_once,
+        )
+        await self._compare(name)
+
+    async def _compare(self, name: str) -> None:
+        if self._meanings:
+            found = {id: one for (of, id), one in answer.latest(self._folder).items() if of == name}
+            await self._meanings.compare(name, self._questions, found)
+
+    def _is_logged(self, name: str) -> bool:
+        """Is there a whole log of its task?"""
+        from inspect_ai.log import read_eval_log
+
+        logs = (read_eval_log(file, header_only=True) for file in self._logs(name))
+        return any(log.status == "success" for log in logs)
+
+    def _forget(self, name: str) -> None:
+        """Remove the logs of its task: the next one has all its answers."""
+        for file in self._logs(name):
+            Path(file).unlink()
+
+    def _logs(self, name: str) -> list[str]:
+        from inspect_ai.log import list_eval_logs
+
+        found = list_eval_logs(str(self._folder / LOGS))
+        return [info.name.removeprefix("file://") for info in found if info.task == name]
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(work("eval/running/ask.py", sit))

@@ -1,0 +1,76 @@
+"""Do a judge and a person agree? Cohen's kappa, against labels by hand.
+
+Cohen 1960, https://doi.org/10.1177/001316446002000104: agreement beyond what two that judge at
+random, each with its own share of yes, would have; 1 is always, 0 is chance. Its interval is
+Wilson's of the share on which they agree, and takes chance for known, as Cohen's does. Of 100
+answers, 80 of them correct, it held a kappa of 0.97 in 94 % of samples, a bootstrap in 62 %: that
+has no width where all agree.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from eval.questions import rows
+from eval.statistics import paired
+from gateway.errors import AskdocsError, together
+
+
+class Agreement(NamedTuple):
+    """Of two that judged the same answers."""
+
+    kappa: float | None
+    """None: both always said the same one thing, which chance does, too."""
+    low: float
+    high: float
+    size: int
+    share: float
+    """Of answers on which they agree."""
+
+
+Labels = dict[tuple[str, str], bool]
+"""By contender and question: is the answer correct, as a person has it?"""
+
+
+def read(file: Path) -> Labels:
+    """Rows of `question` (its id), `contender` and `correct`.
+
+    Raises:
+        AskdocsError: the file cannot be read, has no rows, or with file and line, rows that are
+            none.
+    """
+    found: Labels = {}
+    problems = []
+    for number, line in rows.lines(file):
+        try:
+            row = json.loads(line)
+            question, contender, correct = row["question"], row["contender"], row["correct"]
+            if not isinstance(correct, bool):
+                raise TypeError
+            found[str(contender), str(question)] = correct
+        except (ValueError, KeyError, TypeError):
+            problems.append(
+                f"{file}:{number}: is no label: write"
+                ' {"question": ID, "contender": NAME, "correct": true or false}'
+            )
+    if problems:
+        raise together(problems)
+    if not found:
+        raise AskdocsError(f"{file}: there are no labels: write one JSON object a line")
+    return found
+
+
+def agreement(labels: Labels, judged: Mapping[tuple[str, str], bool]) -> Agreement | None:
+    """With its interval; None where there are no answers of both."""
+    both = [(label, judged[place]) for place, label in labels.items() if place in judged]
+    if not both:
+        return None
+    agreed, low, high, size = paired.share([label == said for label, said in both])
+    yes, other = (sum(one) / size for one in zip(*both, strict=True))
+    chance = yes * other + (1 - yes) * (1 - other)
+    if chance == 1:
+        return Agreement(None, -math.inf, math.inf, size, agreed)
+    kappa, low, high = ((share - chance) / (1 - chance) for share in (agreed, low, high))
+    return Agreement(kappa, max(-1.0, low), high, size, agreed)

@@ -1,0 +1,153 @@
+"""What may be chance: intervals of shares and percentiles, paired tests, and what a sample is too
+small to show.
+
+Two contenders answer the same questions, so they are compared question by question. Shares by
+McNemar's exact test (McNemar 1947, https://doi.org/10.1007/BF02295996), all else by the bootstrap
+of the differences, centred (Efron & Tibshirani 1993, chapter 16). Where several are compared with
+one, p-values are corrected together by Holm's method (Holm 1979,
+https://www.jstor.org/stable/4615733).
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from eval.statistics import proportions
+from eval.statistics.bootstrap import COVERED, Drawn, Estimate, drawn_mean, drawn_percentiles
+
+SIGNIFICANT = 0.05
+POWER = 0.8
+_NORMAL = NormalDist()
+NORMAL_95 = _NORMAL.inv_cdf(1 - SIGNIFICANT / 2)
+"""Standard errors on each side of a 95 % confidence interval."""
+
+
+class Difference(NamedTuple):
+    """Of two contenders on the same questions: the first minus the second."""
+
+    value: float
+    low: float
+    high: float
+    size: int
+    """Questions that both were measured on."""
+    p: float
+    """That chance alone makes such a difference, or a larger one."""
+    error: float
+    """Its standard error."""
+
+    def detectable(self, family: int = 1) -> float:
+        """The smallest true difference that so many questions show four times out of five.
+
+        As one of a `family` of comparisons it is shown where Bonferroni's method finds it: Holm's
+        then does, too.
+        """
+        return detectable(self.error, family)
+
+
+def detectable(error: float, family: int = 1) -> float:
+    """The smallest true difference that is shown four times out of five, by its standard error."""
+    bound = 1 - SIGNIFICANT / (2 * family)
+    return error * (_NORMAL.inv_cdf(bound) + _NORMAL.inv_cdf(POWER))
+
+
+def questions_needed(detectable: float, size: int, margin: float) -> int:
+    """Questions of which the interval of two equal systems lies above `-margin`, 4 times out of 5.
+
+    Args:
+        detectable: the smallest difference that `size` questions show; it falls with their root.
+    """
+    return math.ceil(size * (detectable / margin) ** 2)
+
+
+def share(values: Sequence[float]) -> Estimate:
+    """Of those that are 1, the others being 0, with Wilson's interval.
+
+    By bootstrap nothing of 40 would be nothing for sure. Raises ValueError when there are none.
+    """
+    found = proportions.share(round(sum(values)), len(values))
+    if found is None:
+        raise ValueError("there is nothing to take a share of")
+    return Estimate(*found, len(values))
+
+
+def percentile(values: Sequence[float], q: float) -> Estimate:
+    """The value that a share `q` of `values` does not exceed, with an interval between two of them.
+
+    How many of them the true one exceeds is binomial, however they are distributed (David &
+    Nagaraja 2003, Order Statistics, section 7.1). Fewer than 368 do not bound p99 from above: a
+    bootstrap would end at the largest. Raises ValueError when there are none.
+    """
+    if not values:
+        raise ValueError("there is nothing to take a percentile of")
+    from scipy import stats
+
+    size, value = len(values), float(np.quantile(values, q))
+    beyond = (1 - COVERED) / 2
+    below, above = (int(n) for n in stats.binom.ppf([beyond, 1 - beyond], size, q))
+    by_rank = [-math.inf, *sorted(values), math.inf]
+    # That of two values lies between them, and p99 most likely above both.
+    return Estimate(value, min(value, by_rank[below]), by_rank[above + 1], size)
+
+
+def shares(one: Sequence[float], other: Sequence[float]) -> Difference:
+    """The difference of two shares of pairs, by McNemar's exact test.
+
+    The interval is that of Bonett & Price 2012, https://doi.org/10.3102/1076998611411915, which
+    adds a pair of each kind: pairs that never differed do not prove that none does.
+    """
+    differences = np.subtract(one, other)
+    size = len(differences)
+    better, worse = int((differences > 0).sum()), int((differences < 0).sum())
+    up, down = (better + 1) / (size + 2), (worse + 1) / (size + 2)
+    half = NORMAL_95 * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
+    low, high = max(-1.0, up - down - half), min(1.0, up - down + half)
+    estimate = Estimate((better - worse) / size, low, high, size)
+    spread = math.sqrt((better + worse + 1) / size)
+    return _difference(estimate, spread, mcnemar(better, worse))
+
+
+def means(one: Sequence[float], other: Sequence[float]) -> Difference:
+    """The difference of two means of pairs."""
+    differences = np.subtract(one, other)
+    drawn = drawn_mean(list(differences))
+    spread = float(np.sqrt(np.mean(np.square(differences))))
+    return _difference(drawn.estimate, spread, _p(drawn))
+
+
+def percentiles(one: Sequence[float], other: Sequence[float], q: float) -> Difference:
+    """The difference of two percentiles of pairs."""
+    drawn = drawn_percentiles(one, other, q)
+    return Difference(*drawn.estimate, _p(drawn), float(np.std(drawn.others)))
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """The two-sided exact p-value of pairs of which so many differ in each direction."""
+    from scipy import stats
+
+    return min(1.0, 2 * float(stats.binom.cdf(min(better, worse), better + worse, 0.5)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Each p-value, corrected for its being one of several."""
+    corrected = [0.0] * len(p)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
+        corrected[place] = highest
+    return corrected
+
+
+def _p(drawn: Drawn) -> float:
+    value, size = drawn.estimate.value, drawn.estimate.size
+    if value == 0:
+        return 1.0
+    beyond = int((np.abs(drawn.others - value) >= abs(value) * (1 - 1e-9)).sum())
+    # So few pairs could all have fallen on one side by chance, however alike they are.
+    return max((beyond + 1) / (len(drawn.others) + 1), 2.0 ** (1 - size))
+
+
+def _difference(estimate: Estimate, spread: float, p: float) -> Difference:
+    return Difference(*estimate, p, spread / math.sqrt(estimate.size))

@@ -1,0 +1,377 @@
+"""Measure how well a check tells supported sentences of answers from others.
+
+    python -m eval.studies.check ANSWERS.jsonl --docs FOLDER [--split validation] [--fit]
+
+A row of ANSWERS.jsonl has `question`, `pages` (files under FOLDER), `answer`, `kind` (`good`,
+`partial`, `refusal`, `hallucination`, `wrong:NUMBER` and others), `split`, and `sentences`: objects
+with `text` and `label` (`supported`, `unsupported`, `contradicted`, or `frame` for a sentence that
+claims nothing), which joined are the answer. `--fit` prints the constants of
+gateway/answering/claims.py.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.answering.check import Check, Scorer
+from gateway.answering.claims import Claim, Verdict, drafts, foreign, refuses
+from gateway.answering.evidence import Evidence
+from gateway.answering.features import see
+from gateway.answering.scorers import Endpoint, Judges
+from gateway.errors import AskdocsError
+from gateway.grounding import prompt
+from gateway.grounding.excerpt import Excerpt
+from gateway.search.postings import idf
+from gateway.sources.markdown import parse
+from gateway.wiki.page import Page
+from gateway.wiki.words import stem_set
+
+Floats = npt.NDArray[np.float64]
+
+BAD = ("unsupported", "contradicted")
+ALARMS = 0.04  # supported sentences that a model may mark where no threshold is given
+SAMPLES = 1000  # bootstrap samples, drawn by question
+SITE = "https://wiki.example.com/"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A labelled answer."""
+
+    row: str
+    """Of its question: its answers are drawn together."""
+    kind: str
+    question: str
+    pages: tuple[str, ...]
+    text: str
+    sentences: tuple[tuple[int, int, str], ...]
+    """Start, end and label of each."""
+
+    def label(self, start: int, end: int) -> str:
+        """Of the labelled sentence that shares most with a part of the answer."""
+        return max(self.sentences, key=lambda s: min(end, s[1]) - max(start, s[0]))[2]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An answer with its claims."""
+
+    answer: Answer
+    claims: tuple[Claim, ...]
+    refused: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%}, n = {self.count})"
+
+
+class Wiki:
+    """The pages that labelled answers were written from."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cache  # noqa: B019 -- as long as the measurement
+    def evidence(self, paths: tuple[str, ...], question: str) -> Evidence:
+        """Raises AskdocsError: a page is not there."""
+        return Evidence(self.excerpts(paths), self.idf, question)
+
+    def excerpts(self, paths: tuple[str, ...]) -> list[Excerpt]:
+        return [Excerpt(page, page.sections, 0) for page in map(self._page, paths)]
+
+    @cache  # noqa: B019 -- as long as the measurement
+    def _page(self, path: str) -> Page:
+        try:
+            return parse(path, (self._folder / path).read_text(encoding="utf-8"), SITE)
+        except OSError as error:
+            raise AskdocsError(f"{self._folder / path}: {error.strerror}; name --docs") from None
+
+    def idf(self, stems: Iterable[str]) -> dict[str, float]:
+        size, having = self._counts()
+        return {stem: max(0.1, idf(size, having[stem])) for stem in stems}
+
+    @cache  # noqa: B019
+    def _counts(self) -> tuple[int, Counter[str]]:
+        having: Counter[str] = Counter()
+        files = sorted(self._folder.rglob("*.md"))
+        for file in files:
+            having.update(stem_set(file.read_text(encoding="utf-8")))
+        return len(files), having
+
+
+def read(file: Path, split: str | None = None) -> list[Answer]:
+    """The labelled answers of a file. Raises AskdocsError: a line that is none."""
+    answers = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            if split not in (None, row.get("split")):
+                continue
+            at, sentences = 0, []
+            for sentence in row["sentences"]:
+                end = at + len(sentence["text"])
+                sentences.append((at, end, str(sentence["label"])))
+                at = end
+            if "".join(s["text"] for s in row["sentences"]) != row["answer"]:
+                raise ValueError("the sentences do not add up to the answer")
+            answers.append(
+                Answer(
+                    str(row.get("row_id") or row["question"]),
+                    str(row["kind"]),
+                    str(row["question"]),
+                    tuple(row["pages"]),
+                    row["answer"],
+                    tuple(sentences),
+                )
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise AskdocsError(f"{file}:{number}: not a labelled answer: {error!r}") from None
+    if not answers:
+        raise AskdocsError(f"{file}: no labelled answer" + (f" of split {split!r}" * bool(split)))
+    return answers
+
+
+async def check(
+    answers: Sequence[Answer], wiki: Wiki, scorer: Scorer | None = None, alone: bool = False
+) -> list[Checked]:
+    """Check all answers, one after the other; `alone`: by the scorer without the rules."""
+    checked = []
+    for answer in answers:
+        began = time.perf_counter()
+        excerpts = wiki.excerpts(answer.pages)
+        prefix = prompt.render(excerpts, "?")[:1] if scorer else []
+        checking = Check(excerpts, wiki.idf, scorer, prefix, asked=answer.question, alone=alone)
+        claims = await checking.claims(answer.text)
+        took = time.perf_counter() - began
+        refused = refuses(drafts(answer.text)) or not any(c.verdict == "supported" for c in claims)
+        checked.append(Checked(answer, tuple(claims), refused, took))
+    return checked
+
+
+class Model(NamedTuple):
+    """A model that checks."""
+
+    url: str
+    judges: str
+    key: str | None = None
+
+
+async def with_model(
+    answers: Sequence[Answer],
+    wiki: Wiki,
+    model: Model,
+    threshold: float | None = None,
+    alone: bool = False,
+) -> dict[str, Any]:
+    """The measures of a model as the checker, with the rules or `alone`.
+
+    Without a threshold it is the one at which ALARMS of the supported sentences are marked.
+    """
+    judges = cast(Judges, model.judges)
+    if model.judges not in get_args(Judges):
+        raise AskdocsError(f"--judges {model.judges!r} is none of {', '.join(get_args(Judges))}")
+    scorer = Endpoint(model.url, None, model.key, judges)
+    try:
+        checked = await check(answers, wiki, scorer, alone)
+    finally:
+        await scorer.close()
+    if threshold is None:
+        good = [
+            claim.score
+            for one in checked
+            for claim in one.claims
+            if claim.score is not None and one.answer.label(claim.start, claim.end) == "supported"
+        ]
+        threshold = float(np.quantile(good, ALARMS)) if good else 0.5
+    return {**measures([_at(one, threshold) for one in checked]), "threshold": threshold}
+
+
+def _at(checked: Checked, threshold: float) -> Checked:
+    """The same with another threshold; what the rules found missing stays marked."""
+
+    def claim(one: Claim) -> Claim:
+        if one.score is None or (_marked(one) and ":" in one.reason):
+            return one
+        verdict: Verdict = "supported" if one.score >= threshold else "unsupported"
+        return replace(one, verdict=verdict)
+
+    return replace(checked, claims=tuple(map(claim, checked.claims)))
+
+
+def measures(checked: Sequence[Checked]) -> dict[str, Any]:
+    """What a check is worth on labelled answers."""
+    claims = [
+        (c.answer, claim, c.answer.label(claim.start, claim.end))
+        for c in checked
+        for claim in c.claims
+    ]
+    of_kind: dict[str, list[Checked]] = defaultdict(list)
+    for one in checked:
+        of_kind[one.answer.kind].append(one)
+    wrong: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    scored, supported = [], []
+    for answer, claim, label in claims:
+        if claim.score is not None and label != "frame":
+            scored.append((claim.score, label == "supported"))
+        if label == "supported":
+            supported.append((answer.row, _marked(claim)))
+        elif label in BAD and answer.kind.startswith("wrong"):
+            wrong[answer.kind.removeprefix("wrong:")].append((answer.row, _marked(claim)))
+
+    def answers(kind: str, test: Callable[[Checked], bool]) -> Share:
+        return share((c.answer.row, test(c)) for c in of_kind[kind])
+
+    return {
+        "answers": len(checked),
+        "sentences": len(claims),
+        "auc": auc(scored),
+        "roc": roc(scored),
+        "used": used(
+            (_marked(claim), label == "supported")
+            for _, claim, label in claims
+            if claim.score is not None and label != "frame"
+        ),
+        "false_alarms": share(supported),
+        "good_unmarked": answers("good", lambda c: not any(map(_marked, c.claims))),
+        "good_not_refused": answers("good", lambda c: not c.refused),
+        "partial_not_refused": answers("partial", lambda c: not c.refused),
+        "refusals_recognised": answers("refusal", lambda c: c.refused),
+        "hallucinations_caught": answers(
+            "hallucination", lambda c: c.refused or any(map(_marked, c.claims))
+        ),
+        "wrong_marked": share(pair for pairs in wrong.values() for pair in pairs),
+        "wrong_by_kind": {kind: share(pairs) for kind, pairs in sorted(wrong.items())},
+        "ms_per_sentence": 1000 * sum(c.seconds for c in checked) / max(1, len(claims)),
+    }
+
+
+def share(values: Iterable[tuple[str, bool]]) -> Share:
+    """The share that is true; the interval by drawing whole questions."""
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for row, value in values:
+        groups[row].append(value)
+    counts = [(sum(group), len(group)) for group in groups.values()]
+    total = sum(n for _, n in counts)
+    if not total:
+        return Share(math.nan, math.nan, math.nan, 0)
+    chance = random.Random(0)  # noqa: S311 -- a bootstrap
+    drawn = []
+    for _ in range(SAMPLES):
+        sample = chance.choices(counts, k=len(counts))
+        drawn.append(sum(hit for hit, _ in sample) / sum(n for _, n in sample))
+    drawn.sort()
+    low, high = drawn[int(0.025 * SAMPLES)], drawn[int(0.975 * SAMPLES) - 1]
+    return Share(sum(hit for hit, _ in counts) / total, low, high, total)
+
+
+def auc(scored: Sequence[tuple[float, bool]]) -> float:
+    """The chance that a supported sentence has a higher score than another one."""
+    good = np.array([score for score, label in scored if label])
+    bad = np.array([score for score, label in scored if not label])
+    if not len(good) or not len(bad):
+        return math.nan
+    higher = (good[:, None] > bad[None, :]).mean() + 0.5 * (good[:, None] == bad[None, :]).mean()
+    return float(higher)
+
+
+def roc(scored: Sequence[tuple[float, bool]]) -> list[tuple[float, float]]:
+    """False alarms and recall at each threshold, at most a hundred of them."""
+    good = np.sort([score for score, label in scored if label])
+    bad = np.sort([score for score, label in scored if not label])
+    if not len(good) or not len(bad):
+        return []
+    points = []
+    for alarm in np.linspace(0, 1, 101):
+        threshold = np.quantile(good, alarm)
+        points.append((float(np.mean(good < threshold)), float(np.mean(bad < threshold))))
+    return sorted(set(points))
+
+
+def used(marks: Iterable[tuple[bool, bool]]) -> tuple[float, float]:
+    """False alarms and recall of the verdicts themselves."""
+    good, bad = Counter[bool](), Counter[bool]()
+    for marked, is_supported in marks:
+        (good if is_supported else bad)[marked] += 1
+    return good[True] / max(1, good.total()), bad[True] / max(1, bad.total())
+
+
+def _marked(claim: Claim) -> bool:
+    return claim.verdict in BAD
+
+
+def fit(
+    answers: Sequence[Answer], wiki: Wiki, ridge: float = 10.0
+) -> tuple[float, dict[str, float]]:
+    """Bias and weights of the rules' regression."""
+    rows, labels, names = [], [], []
+    for answer in answers:
+        evidence = wiki.evidence(answer.pages, answer.question)
+        if foreign(answer.text, evidence):
+            continue
+        for draft in drafts(answer.text):
+            label = answer.label(draft.start, draft.end)
+            if draft.claims and label != "frame":
+                values = see(draft.text, evidence).values
+                names = list(values)
+                rows.append(list(values.values()))
+                labels.append(label == "supported")
+    table, good = np.array(rows, dtype=float), np.array(labels)
+    mean, spread = table.mean(0), table.std(0) + 1e-9
+    scaled = np.c_[(table - mean) / spread, np.ones(len(table))]
+    weights: Floats = np.zeros(scaled.shape[1])
+    penalty = ridge * np.r_[np.ones(len(names)), 0.0]
+    for _ in range(50):  # Newton's steps
+        told = 1 / (1 + np.exp(-scaled @ weights))
+        slope = scaled.T @ (told - good) + penalty * weights
+        curve = (scaled * (told * (1 - told))[:, None]).T @ scaled + np.diag(penalty + 1e-9)
+        weights -= np.linalg.solve(curve, slope)
+    raw = weights[:-1] / spread
+    return float(weights[-1] - raw @ mean), dict(zip(names, map(float, raw), strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--docs", type=Path, required=True)
+    parser.add_argument("--split")
+    parser.add_argument("--fit", action="store_true")
+    options = parser.parse_args()
+    wiki = Wiki(options.docs)
+    answers = read(options.file, options.split)
+    if options.fit:
+        bias, weights = fit(answers, wiki)
+        print(f"BIAS = {bias:.2f}")
+        print({name: round(weight, 2) for name, weight in weights.items() if abs(weight) >= 0.005})
+        return
+    for name, value in measures(asyncio.run(check(answers, wiki))).items():
+        if name == "wrong_by_kind":
+            for kind, of in value.items():
+                print(f"  {kind}: {of}")
+        elif name not in ("roc", "used"):
+            print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()

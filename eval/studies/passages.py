@@ -1,0 +1,260 @@
+"""How often the right words are found and shown: short questions to documentation of any kind.
+
+    python -m eval.studies.passages --wiki DOCS=QUESTIONS.jsonl [--wiki ...] [--json] [--misses]
+
+DOCS is a folder of Markdown or of HTML. A question is a line of JSON:
+
+    {"question": "rename a branch", "words": ["Move/rename"], "context_docs": ["git-branch"]}
+    {"question": "how do I bake bread", "answerable": false}
+
+`words` are phrases of the documentation, of which what is shown must hold one; white space, marks
+of Markdown and capitals do not matter. `context_docs` are the pages that answer, by the stems of
+their file names; without it, every page that has one of the phrases does.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from eval.studies.retrieval import Share, share
+from gateway.engine import estimates
+from gateway.errors import AskdocsError
+from gateway.grounding.ground import Grounding
+from gateway.search import embed, index
+from gateway.search.embed import Embedder
+from gateway.search.missing import embed_missing
+from gateway.search.search import Found, best_passages, distinct
+from gateway.sources.open import open_source
+from gateway.sources.source import Changed
+
+# Tokens of prompts whose pages are looked at.
+BUDGETS = (474, 1000, 6000)
+PAGES = 5  # of which a prompt may have something
+SHOWN = (1, 3)
+RANKS = (1, 5)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, and how its answer is known."""
+
+    text: str
+    words: tuple[str, ...]
+    """Empty where the wiki has no answer."""
+    pages: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one wiki. Shares are of the answerable questions, but for `refused`."""
+
+    wiki: str
+    pages: int
+    questions: int
+    unanswerable: int
+    recall: dict[int, Share]
+    """By rank: a right page is among the first."""
+    shown: dict[int, Share]
+    """By number: the right words are in the first passages."""
+    prompt: dict[int, Share]
+    """By tokens: the right words are in the prompt."""
+    kept: Share
+    """Answerable questions that were not refused."""
+    refused: Share
+    """Unanswerable ones that were."""
+    milliseconds: float
+    """The median of a search, without the embedding of the question."""
+    slow: float
+    """The 99th percentile."""
+    missed: tuple[str, ...]
+    """Questions whose words are not among the first passages."""
+
+
+def read(file: Path) -> list[Question]:
+    """The questions of a file. Raises AskdocsError with file and line."""
+    found = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AskdocsError(f"{file}: cannot be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            answerable = row.get("answerable", True)
+            words = tuple(map(plain, row["words"])) if answerable else ()
+            if answerable and not words:
+                raise ValueError
+            pages = frozenset(row.get("context_docs", ()))
+            found.append(Question(str(row["question"]), words, pages))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise AskdocsError(
+                f"{file}:{number}: is not a JSON object with question and words"
+                " (or answerable: false)"
+            ) from None
+    return found
+
+
+def plain(text: str) -> str:
+    """Without what does not matter when words are looked for."""
+    return re.sub(r"[*_`\\]+", "", " ".join(text.split())).casefold()
+
+
+def build(docs: Path, file: Path, embedder: Embedder | None) -> None:
+    """An index of a folder. Raises AskdocsError."""
+    source = open_source(str(docs), None, "http://wiki/")
+    index.build(file, (found.page for found in source.read({}) if isinstance(found, Changed)))
+    if embedder:
+        embed_missing(partial(index.writing, file), embedder)
+
+
+def measure(
+    name: str,
+    file: Path,
+    questions: Sequence[Question],
+    embedder: Embedder | None,
+    pages: int = PAGES,
+) -> Measured:
+    """Ask all questions of a wiki.
+
+    Args:
+        name: of the wiki.
+        file: its index, with vectors.
+        questions: see `read`.
+        embedder: None where words alone count.
+        pages: of which a prompt may have something.
+    """
+    with closing(index.Index(file)) as opened:
+        grounding = Grounding(opened, estimates, embedder)
+        texts = {page.path: plain(page.text) for page in opened.pages()}
+        recall: list[float] = []
+        shown: list[float] = []
+        prompts: dict[int, list[bool]] = {budget: [] for budget in BUDGETS}
+        kept: list[bool] = []
+        refused: list[bool] = []
+        took: list[float] = []
+        missed: list[str] = []
+        for question in questions:
+            if embedder:
+                embedder.embed([question.text])
+            began = time.perf_counter()
+            hits = grounding.search.find(question.text)
+            took.append(1000 * (time.perf_counter() - began))
+            grounds = asyncio.run(grounding.ground(question.text, 1000, 5))
+            if not question.words:
+                refused.append(not grounds.excerpts)
+                continue
+            kept.append(bool(grounds.excerpts))
+            right = {path for path, text in texts.items() if _is_right(question, path, text)}
+            if not right:
+                raise AskdocsError(f"{name}: {question.text}: no page has its words")
+            places = [place for place, hit in enumerate(hits) if hit.page.path in right]
+            recall.append(places[0] if places else np.inf)
+            best = distinct(best_passages(hits))
+            places = [place for place, found in enumerate(best) if _holds(question, found)]
+            shown.append(places[0] if places else np.inf)
+            if not places or places[0] >= SHOWN[-1]:
+                missed.append(question.text)
+            for budget, of_budget in prompts.items():
+                chosen = asyncio.run(grounding.ground(question.text, budget, pages)).excerpts
+                of_budget.append(
+                    any(
+                        excerpt.page.path in right and _has(question, excerpt.text)
+                        for excerpt in chosen
+                    )
+                )
+    return Measured(
+        name,
+        len(texts),
+        len(recall),
+        len(refused),
+        {rank: share(np.array(recall) < rank) for rank in RANKS},
+        {count: share(np.array(shown) < count) for count in SHOWN},
+        {budget: share(np.array(values, bool)) for budget, values in prompts.items()},
+        share(np.array(kept, bool)),
+        share(np.array(refused, bool)),
+        float(np.median(took)),
+        float(np.percentile(took, 99)),
+        tuple(missed),
+    )
+
+
+def _is_right(question: Question, path: str, text: str) -> bool:
+    named = not question.pages or PurePosixPath(path).stem in question.pages
+    return named and any(words in text for words in question.words)
+
+
+def _holds(question: Question, found: Found) -> bool:
+    text = f"{found.passage.term}\n{found.passage.text}"
+    return _is_right(question, found.page.path, plain(text))
+
+
+def _has(question: Question, text: str) -> bool:
+    return any(words in plain(text) for words in question.words)
+
+
+def table(measured: Sequence[Measured]) -> Iterator[str]:
+    """The measurements as lines of Markdown."""
+    yield (
+        "| wiki | n | page @1 | @5 | words in the first passage | first three"
+        f" | in the prompt at {' / '.join(map(str, BUDGETS))} | kept | refused | ms, p50 / p99 |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for one in measured:
+        prompts = " / ".join(_percent(found.value) for found in one.prompt.values())
+        cells = [*one.recall.values(), *one.shown.values()]
+        yield (
+            f"| {one.wiki} | {one.questions} + {one.unanswerable}"
+            f" | {' | '.join(map(_cell, cells))} | {prompts} | {_cell(one.kept)}"
+            f" | {_cell(one.refused)} | {one.milliseconds:.1f} / {one.slow:.1f} |"
+        )
+
+
+def _cell(found: Share) -> str:
+    return f"{_percent(found.value)} ({_percent(found.low)}-{_percent(found.high)})"
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{100 * value:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--wiki", action="append", required=True, metavar="DOCS=QUESTIONS")
+    parser.add_argument("--pages", type=int, default=PAGES, help="in a prompt (default: 5)")
+    parser.add_argument("--words-only", action="store_true", help="as without the model")
+    parser.add_argument("--misses", action="store_true", help="name the questions that failed")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    embedder = None if options.words_only else embed.load()
+    measured = []
+    try:
+        for pair in options.wiki:
+            docs, _, questions = pair.rpartition("=")
+            asked = read(Path(questions))
+            with tempfile.TemporaryDirectory() as place:
+                file = Path(place) / "index.db"
+                build(Path(docs), file, embedder)
+                measured.append(measure(Path(docs).name, file, asked, embedder, options.pages))
+    except AskdocsError as error:
+        sys.exit(f"passages: {error}")
+    if options.json:
+        print(json.dumps([asdict(one) for one in measured], indent=2))
+        return
+    print("\n".join(table(measured)))
+    for one in measured if options.misses else ():
+        print(f"\n{one.wiki}:", *one.missed, sep="\n  ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""How often the page that answers a question is found: recall@k and MRR, of one way or of many.
+
+    python -m eval.studies.retrieval --docs DIR --questions qa_pairs.jsonl \\
+        [--split test] [--variants]
+
+Each line of the questions is an object with `question`, and `context_doc` or `context_docs` (paths
+of the pages that answer it) or `answerable: false`; `split` is optional. Questions that have no
+answer are left out. `--keep FILE` keeps the index, whose vectors take a while, for the next run.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from eval.statistics import paired
+from eval.studies.rankers import Ranker, rankers
+from gateway.errors import AskdocsError
+from gateway.search import embed, index
+from gateway.search.embed import Embedder
+from gateway.search.missing import embed_missing
+from gateway.sources import folder
+
+RANKS = (1, 3, 5, 10)
+RESAMPLES = 2000
+
+
+class Share(NamedTuple):
+    """A mean over questions, and its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What was measured of one way to rank."""
+
+    name: str
+    recall: dict[int, Share]
+    """By rank k: the share of questions with one of their pages among the first k."""
+    mrr: Share
+    milliseconds: float
+    """The median of a search, without the embedding of the question."""
+    slow: float
+    """The 99th percentile of the same."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured on one wiki."""
+
+    questions: int
+    pages: int
+    index_bytes: int
+    embedding: float | None
+    """Milliseconds that embedding a question takes, the median; None without a model."""
+    rankers: list[Retrieval]
+
+
+def measure(
+    file: Path, rows: Sequence[dict[str, Any]], embedder: Embedder | None, *, variants: bool
+) -> Report:
+    """Search for every question that has an answer.
+
+    Args:
+        file: an index, with all vectors if there is an embedder.
+        rows: the questions.
+        embedder: None leaves out what needs vectors.
+        variants: measure all ways to rank, not only the one in use.
+    """
+    rows = [row for row in rows if row.get("answerable", True)]
+    embedding = []
+    with closing(index.Index(file)) as opened:
+        names = {
+            number: PurePosixPath(opened.page(number).path).stem for number in opened.numbers()
+        }
+        ways = rankers(opened, embedder, variants=variants)
+        places: list[list[float]] = [[] for _ in ways]
+        took: list[list[float]] = [[] for _ in ways]
+        for row in rows:
+            gold = {PurePosixPath(path).stem for path in _gold(row)}
+            if embedder:
+                # It keeps what it embedded last: the clock of the ways below is for the search.
+                began = time.perf_counter()
+                embedder.embed([row["question"]])
+                embedding.append(1000 * (time.perf_counter() - began))
+            for way, where, spent in zip(ways, places, took, strict=True):
+                began = time.perf_counter()
+                numbers = way.rank(row["question"])
+                spent.append(1000 * (time.perf_counter() - began))
+                where.append(
+                    next((at for at, number in enumerate(numbers) if names[number] in gold), np.inf)
+                )
+    return Report(
+        questions=len(rows),
+        pages=len(names),
+        index_bytes=file.stat().st_size,
+        embedding=float(np.median(embedding)) if embedding else None,
+        rankers=[_summed(*of) for of in zip(ways, places, took, strict=True)],
+    )
+
+
+def _summed(way: Ranker, places: list[float], took: list[float]) -> Retrieval:
+    found = np.array(places)
+    return Retrieval(
+        name=way.name,
+        recall={k: share(found < k) for k in RANKS},
+        mrr=share(1 / (found + 1)),
+        milliseconds=float(np.median(took)) if took else 0.0,
+        slow=float(np.percentile(took, 99)) if took else 0.0,
+    )
+
+
+def share(values: npt.ArrayLike) -> Share:
+    """The mean of `values`.
+
+    Its interval is Wilson's if they are true or false, which has a width also where all are the
+    same, else that of the percentiles of the means of resampled values.
+    """
+    known = np.asarray(values)
+    if not len(known):
+        return Share(float("nan"), float("nan"), float("nan"))
+    if known.dtype == bool:
+        value, low, high, _ = paired.share(known.tolist())
+        return Share(value, low, high)
+    chosen = np.random.default_rng(0).integers(0, len(known), (RESAMPLES, len(known)))
+    low, high = np.percentile(known[chosen].mean(axis=1), (2.5, 97.5))
+    return Share(float(known.mean()), float(low), float(high))
+
+
+def prepare(docs: Path, file: Path, embedder: Embedder | None) -> None:
+    """Make or bring up to date an index of a folder. Raises AskdocsError as `folder.read`."""
+    index.build(file, folder.read(docs, "http://wiki/").pages)
+    if embedder:
+
+        def progress(done: int, total: int) -> None:
+            if done == total or not done % 50:
+                print(f"vectors of {done:,} of {total:,} pages", file=sys.stderr)
+
+        embed_missing(partial(index.writing, file), embedder, progress)
+
+
+def read(file: Path, split: str | None) -> Iterator[dict[str, Any]]:
+    """The rows, of one split if it is named. Raises AskdocsError with file and line."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AskdocsError(f"{file}: cannot be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            known = isinstance(row["question"], str) and (
+                row.get("answerable", True) is False or bool(_gold(row))
+            )
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            raise AskdocsError(
+                f"{file}:{number}: is not a JSON object with question and context_doc"
+                " (or answerable: false)"
+            )
+        if split is None or row.get("split") == split:
+            yield row
+
+
+def _gold(row: dict[str, Any]) -> list[str]:
+    return row.get("context_docs") or [row["context_doc"]]
+
+
+def table(report: Report) -> Iterator[str]:
+    """The report as lines of Markdown."""
+    yield "| way | recall@1 | @3 | @5 | @10 | MRR | ms, median / p99 |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in report.rankers:
+        cells = [_cell(one.recall[k]) for k in RANKS]
+        yield (
+            f"| {one.name} | {' | '.join(cells)} | {_cell(one.mrr)}"
+            f" | {one.milliseconds:.1f} / {one.slow:.1f} |"
+        )
+
+
+def _cell(found: Share) -> str:
+    value, low, high = (f"{part:.3f}".removeprefix("0") for part in found)
+    return f"{value} ({low}-{high})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--docs", type=Path, required=True)
+    parser.add_argument("--questions", type=Path, required=True)
+    parser.add_argument("--split")
+    parser.add_argument("--source", help="only rows whose field `source` is this")
+    parser.add_argument("--variants", action="store_true", help="also the parts, and what lost")
+    parser.add_argument("--words-only", action="store_true", help="as without the model")
+    parser.add_argument("--keep", type=Path, help="file of the index, kept for the next run")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    try:
+        rows = [
+            row
+            for row in read(options.questions, options.split)
+            if options.source is None or row.get("source") == options.source
+        ]
+        embedder = None if options.words_only else embed.load()
+        with tempfile.TemporaryDirectory() as place:
+            file = options.keep or Path(place) / "index.db"
+            prepare(options.docs, file, embedder)
+            report = measure(file, rows, embedder, variants=options.variants)
+    except AskdocsError as error:
+        sys.exit(f"retrieval: {error}")
+    if options.json:
+        print(json.dumps(asdict(report), indent=2))
+        return
+    print("\n".join(table(report)))
+    print(
+        f"\n{report.questions:,} questions, {report.pages:,} pages, index"
+        f" {report.index_bytes / 2**20:.1f} MiB"
+        + (f", embedding a question {report.embedding:.0f} ms" if report.embedding else "")
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""How the search index bears a large wiki: time to write, size, memory, latency of a search.
+
+    python -m eval.studies.scale --docs DIR [--pages 100000] [--questions FILE.jsonl] [--keep FILE]
+                         [--database postgresql://...] [--groups 500] [--json]
+
+The pages are made of real ones: sections of the real pages, cut and put together anew. A large wiki
+is many areas, each with words of its own; so the rarer words of each area but the first are
+replaced by others that are made of the syllables of the wiki. The vectors of passages are those
+of real passages with noise, because embedding half a million texts takes hours and the search does
+not see the difference. Everything follows from the seed.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from gateway.errors import AskdocsError
+from gateway.rights import NO_RULES, Reader
+from gateway.search import embed
+from gateway.search.embed import Embedder
+from gateway.search.index import Index, writing
+from gateway.search.passages import embedded, passages
+from gateway.search.replica import open_writing, refresh
+from gateway.search.search import Search
+from gateway.search.vectors import Exact, Floats, Packed, unpack
+from gateway.search.view import Rights
+from gateway.sources import folder
+from gateway.wiki.page import Page, Section
+from gateway.wiki.words import content_words
+
+SEED = 20261124
+# Pages of an area, as in a wiki where each team has a space of its own.
+AREA = 500
+# Words in more pages than this are everybody's: the same in every area.
+COMMON = 0.03
+# How far the vector of a generated passage lies from the real one that it is made of. Two passages
+# of one real page are about as far apart.
+NOISE = 0.7
+# Questions of a measurement, of each kind; real passages; and pages of a small sync.
+QUESTIONS = 150
+PASSAGES = 300
+FEW = 10
+_WORD = re.compile(r"[^\W\d_]{4,}")
+
+
+class Maker:
+    """Makes pages of real pages."""
+
+    def __init__(self, real: Sequence[Page]) -> None:
+        self._real = real
+        self._sections = [section for page in real for section in page.sections if section.text]
+        seen: Counter[str] = Counter()
+        for page in real:
+            seen.update(set(content_words(page.text)))
+        self._rare = {word for word, pages in seen.items() if pages <= COMMON * len(real)}
+        self._syllables = sorted(
+            {word[n : n + 3] for word in seen if word.isalpha() for n in range(0, len(word) - 2, 3)}
+        )
+
+    def page(self, number: int) -> Page:
+        """Always the same for a number."""
+        chance = random.Random(SEED + number)  # noqa: S311 -- nothing is secret here
+        area = number // AREA
+        like = chance.choice(self._real)
+        sections = []
+        for _ in like.sections:
+            one, other = chance.choices(self._sections, k=2)
+            text = _mixed(one, other, chance)
+            sections.append(
+                Section(
+                    self._localised(one.heading, area),
+                    one.anchor,
+                    tuple(self._localised(part, area) for part in one.path),
+                    self._localised(text, area),
+                )
+            )
+        first, last = chance.choices(self._real, k=2)
+        title = " ".join(first.title.split()[:4] + last.title.split()[-4:])
+        path = f"area-{area}/page-{number}.md"
+        url = f"https://wiki.example.com/area-{area}/page-{number}/"
+        return Page(path, self._localised(title, area), url, tuple(sections))
+
+    def pages(self, count: int) -> Iterator[Page]:
+        return (self.page(number) for number in range(count))
+
+    def _localised(self, text: str, area: int) -> str:
+        return "\n\n".join(self._paragraph(part, area) for part in text.split("\n\n"))
+
+    @lru_cache(maxsize=20_000)  # noqa: B019 -- it lives as long as the program
+    def _paragraph(self, text: str, area: int) -> str:
+        if area == 0:
+            return text
+        return _WORD.sub(lambda found: self._word(found[0], area), text)
+
+    @lru_cache(maxsize=100_000)  # noqa: B019 -- it lives as long as the program
+    def _word(self, word: str, area: int) -> str:
+        if word.lower() not in self._rare:
+            return word
+        chance = random.Random(f"{word.lower()} {area}")  # noqa: S311
+        # Half of the rarer words are the same in other areas, too.
+        if chance.random() < 0.5:
+            return word
+        return "".join(chance.choices(self._syllables, k=3))
+
+
+def _mixed(one: Section, other: Section, chance: random.Random) -> str:
+    """Paragraphs of one section, with some of another among them."""
+    paragraphs = one.text.split("\n\n")
+    further = other.body.split("\n\n")
+    for paragraph in chance.sample(further, k=len(further) // 3):
+        paragraphs.insert(chance.randint(1, len(paragraphs)), paragraph)
+    return "\n\n".join(paragraphs)
+
+
+class Passages:
+    """The vectors of generated pages: those of real passages, with noise."""
+
+    def __init__(self, real: Sequence[Page], embedder: Embedder) -> None:
+        of_pages = [embedded(page) for page in real]
+        every = [text for texts in of_pages for text in texts]
+        some = random.Random(SEED).sample(every, k=min(PASSAGES, len(every)))  # noqa: S311
+        self._vectors = embedder.embed(some)
+        self._chance = np.random.default_rng(SEED)
+
+    def page(self, page: Page) -> Floats:
+        """[n, 384], of as many passages as the page has."""
+        count = len(passages(page))
+        like = self._vectors[self._chance.integers(len(self._vectors), size=count)]
+        noise = self._chance.standard_normal(like.shape, np.float32) / np.sqrt(like.shape[1])
+        found: Floats = like + NOISE * noise
+        found /= np.linalg.norm(found, axis=1, keepdims=True)
+        return found
+
+
+def questions(pages: Sequence[Page], count: int) -> list[str]:
+    """Long and vague ones: half a title, and pieces of the text with letters missing."""
+    chance = random.Random(SEED)  # noqa: S311
+    result: list[str] = []
+    while len(result) < count:
+        page = chance.choice(pages)
+        words = page.text.split()
+        if len(words) < 30:
+            continue
+        start = chance.randrange(len(words) - 20)
+        asked = page.title.split()[:4] + words[start : start + chance.randint(5, 40)]
+        for _ in range(2):
+            spoilt = chance.randrange(len(asked))
+            asked[spoilt] = asked[spoilt][1:]
+        result.append(" ".join(asked))
+    return result
+
+
+class Known(embed.Embedder):
+    """Stands for the embedder: the vectors of the questions are there already."""
+
+    def __init__(self, model: str, vectors: Mapping[str, Floats]) -> None:
+        self.model = model
+        self._vectors = vectors
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        return np.stack([self._vectors[text] for text in texts])
+
+
+def measure(
+    docs: Path,
+    count: int,
+    file: Path,
+    asked: Sequence[str],
+    database: str | None,
+    groups: int = 0,
+) -> dict[str, Any]:
+    """Make the index and search it. Raises AskdocsError."""
+    real = folder.read(docs, "http://wiki/").pages
+    maker = Maker(real)
+    embedder = embed.load()
+    if embedder is None:
+        raise AskdocsError("the embedding model cannot run here")
+    vectors_of = Passages(real, embedder)
+    found: dict[str, Any] = {"pages": count}
+    making = 0.0
+    began = time.monotonic(), time.process_time()
+    with open_writing(file, database) as writer:
+        for number in range(count):
+            before = time.process_time()
+            page = maker.page(number)
+            making += time.process_time() - before
+            writer.put("scale", page, "1")
+    found["sync_with_making_s"] = time.monotonic() - began[0]
+    found["sync_cpu_s"] = time.process_time() - began[1] - making
+    found["bytes_of_words"] = file.stat().st_size
+    began = time.monotonic(), time.process_time()
+    with open_writing(file, database) as writer:
+        for number in writer.missing(embedder.model):
+            made = writer.page(number)
+            assert made is not None
+            writer.put_vectors(number, vectors_of.page(made), embedder.model)
+    found["vectors_s"] = time.monotonic() - began[0]
+    found["bytes"] = file.stat().st_size
+    if database:
+        began = time.monotonic(), 0.0
+        with tempfile.TemporaryDirectory() as place:
+            refresh(Path(place) / "copy.db", database)
+        found["copy_s"] = time.monotonic() - began[0]
+    sample = [maker.page(n) for n in range(0, count, max(1, count // 200))]
+    texts = [*asked, *questions(sample, QUESTIONS)]
+    vectors = dict(zip(texts, embedder.embed(texts), strict=True))
+    # Another process, so that its memory is a reader's.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found |= pool.apply(_read, (file, embedder.model, vectors))
+        if groups:
+            found |= pool.apply(_with_groups, (file, embedder.model, vectors, groups))
+    began = time.monotonic(), time.process_time()
+    with open_writing(file, database) as writer:
+        for number in range(0, count, max(1, count // FEW)):
+            changed = maker.page(number + count)
+            writer.put("scale", replace(changed, path=maker.page(number).path), "2")
+    found["small_sync_s"] = time.monotonic() - began[0]
+    found["small_sync_cpu_s"] = time.process_time() - began[1]
+    return found
+
+
+def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, Any]:
+    """What a reader of the index takes."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    found: dict[str, Any] = {}
+    with closing(Index(file)) as index:
+        for name, embedder in (("words", None), ("words_and_vectors", Known(model, vectors))):
+            search = Search(index, embedder)
+            took = np.array([_timed(search, text) for text in vectors])
+            # The first one of a generation reads what is kept in memory.
+            found[f"{name}_first_ms"] = float(took[0, 0])
+            for share in (50, 99):
+                wall, cpu = np.percentile(took[1:], share, axis=0)
+                found[f"{name}_p{share}_ms"] = float(wall)
+                found[f"{name}_p{share}_cpu_ms"] = float(cpu)
+            found[f"{name}_memory"] = process.memory_info().rss - before
+        found["sketch_recall_10"], found["passages"] = _sketched(index, list(vectors.values())[:50])
+    return found
+
+
+def _with_groups(
+    file: Path, model: str, vectors: Mapping[str, Floats], groups: int
+) -> dict[str, Any]:
+    """What rights cost: the search of somebody in some of the groups beside that of everything.
+
+    Each space of pages is for one group. The searches take turns, so that what else the machine
+    does stretches all of them alike.
+    """
+    with writing(file) as writer:
+        for number, path in enumerate(sorted(writer.known("scale"))):
+            writer.regroup("scale", path, (frozenset({f"group-{number % groups}"}),), "1")
+    found: dict[str, Any] = {}
+    embedder = Known(model, vectors)
+    with closing(Index(file)) as index:
+        rights = Rights(index, NO_RULES)
+        searches = {"whole": Search(index, embedder)}
+        for share in (0.1, 0.5, 1.0):
+            mine = frozenset(f"group-{n}" for n in range(round(groups * share)))
+            view = rights.seen_by(Reader(mine - {"group-0"}))
+            searches[f"{share:.0%}"] = Search(view, embedder)
+        took: dict[str, list[tuple[float, float]]] = {name: [] for name in searches}
+        for turn, text in enumerate(vectors):
+            # In another order each time: the first search of a question reads for the others, too.
+            for name in np.roll(list(searches), turn):
+                took[name].append(_timed(searches[name], text))
+    for name, times in took.items():
+        rest = np.array(times[1:])
+        found[f"groups_{name}_first_ms"] = times[0][0]
+        found[f"groups_{name}_p50_ms"], found[f"groups_{name}_p50_cpu_ms"] = np.median(rest, axis=0)
+        found[f"groups_{name}_mean_cpu_ms"] = float(rest[:, 1].mean())
+    return found
+
+
+def _timed(search: Search, question: str) -> tuple[float, float]:
+    """Milliseconds by the clock, and of work, which other work on the machine does not stretch."""
+    began = time.perf_counter(), time.process_time()
+    search.find(question)
+    return 1000 * (time.perf_counter() - began[0]), 1000 * (time.process_time() - began[1])
+
+
+def _sketched(index: Index, queries: Sequence[Floats]) -> tuple[float | None, int]:
+    """The share of the 10 nearest pages that the search by signs finds; and all passages."""
+    found = index.vectors()
+    if found is None or isinstance(found, Exact):
+        return None, 0 if found is None else len(found.pages)
+    pages = np.unique(found.pages)
+    best = np.full((len(pages), len(queries)), -1.0, np.float32)
+    asked = np.stack(queries).T
+    at = 0
+    for start in range(0, len(pages), 1000):
+        rows = sorted(index._fetch(found.model, pages[start : start + 1000].tolist()))
+        for _, scales, matrix in rows:
+            best[at] = (unpack(Packed(scales, matrix)) @ asked).max(axis=0)
+            at += 1
+    shares = []
+    for column, query in enumerate(queries):
+        right = set(pages[np.argsort(-best[:, column])[:10]].tolist())
+        shares.append(len(right & found.best(query, 10).keys()) / 10)
+    return sum(shares) / len(shares), len(found.pages)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--docs", type=Path, required=True)
+    parser.add_argument("--pages", type=int, default=100_000)
+    parser.add_argument("--questions", type=Path, help="asked beside those that are made")
+    parser.add_argument("--keep", type=Path, help="file for the index; else a temporary one")
+    parser.add_argument("--database", help="an empty PostgreSQL database that shares the index")
+    parser.add_argument("--groups", type=int, default=0, help="measure the rights of so many, too")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    asked: list[str] = []
+    if options.questions:
+        lines = options.questions.read_text(encoding="utf-8").splitlines()
+        asked = [json.loads(line)["question"] for line in lines][:QUESTIONS]
+    with nullcontext() if options.keep else tempfile.TemporaryDirectory() as place:
+        file = options.keep or Path(place or "") / "index.db"
+        try:
+            found = measure(
+                options.docs, options.pages, file, asked, options.database, options.groups
+            )
+        except AskdocsError as error:
+            sys.exit(f"scale: {error}")
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        print(f"{name:30}{value:,.2f}" if isinstance(value, float) else f"{name:30}{value}")
+
+
+if __name__ == "__main__":
+    main()

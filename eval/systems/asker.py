@@ -1,0 +1,174 @@
+"""How each contender answers a question."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eval.questions.question import Question
+from eval.running.answer import Answer
+from eval.running.run import Run
+from eval.scoring.words import is_refusal
+from eval.systems.client import Client, Said
+from eval.systems.patience import Refused
+from eval.systems.systems import Contender
+from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
+from eval.systems.wiki import Wiki
+from gateway.grounding.excerpt import Excerpt
+from gateway.grounding.neutral import neutral
+from gateway.grounding.prompt import DOUBT, REFUSAL
+
+if TYPE_CHECKING:
+    from eval.systems.rag.pipeline import Rag
+
+_READERS = {
+    "first-sentence": first_sentence,
+    "best-overlap": best_overlap,
+    "always-refuse": always_refuse,
+}
+
+
+class Asker:
+    """Asks questions in the name of contenders."""
+
+    def __init__(self, run: Run, client: Client, wiki: Wiki, rag: "Rag | None") -> None:
+        """`rag` is needed by contenders that retrieve with it."""
+        self._run = run
+        self._client = client
+        self._wiki = wiki
+        self._rag = rag
+
+    async def answer(self, contender: Contender, question: Question) -> Answer:
+        """The answer, or why there is none.
+
+        Raises:
+            AskdocsError: the gateway is away, or stands on another wiki.
+        """
+        began = time.monotonic()
+        try:
+            if reader := _READERS.get(contender.method):
+                found = await self._trivial(reader, question, began)
+            elif contender.method == "closed":
+                found = await self._closed(contender, question)
+            elif contender.method == "pages":
+                found = await self._pages(contender, question)
+            else:
+                found = await self._read(contender, question, began)
+        except Refused as error:
+            found = {"error": str(error), "total_s": time.monotonic() - began}
+        return Answer(contender=contender.name, question=question.id, **found)
+
+    async def _closed(self, contender: Contender, question: Question) -> dict[str, object]:
+        """The question alone, as datasets have it for training without pages."""
+        messages = [{"role": "user", "content": neutral(question.text)}]
+        said = await self._client.ask(self._model(contender), messages, {})
+        return _told(said, 0.0)
+
+    async def _pages(self, contender: Contender, question: Question) -> dict[str, object]:
+        """The product: search, whole pages, and all that it does with what the model says."""
+        messages = [{"role": "user", "content": question.text}]
+        headers = {"x-askdocs-model": self._model(contender), "x-askdocs-progress": "on"}
+        said = await self._client.ask(self._run.alias, messages, headers, logprobs=False)
+        facts = said.facts
+        read, best = self._wiki.paths(said.reading), self._wiki.paths(facts.get("pages", ()))
+        return {
+            **_told(said, 0.0),
+            "text": _answered(said),
+            "refused": facts.get("refused"),
+            "confidence": facts.get("confidence"),
+            "retrieval_s": said.reading_s or 0.0,
+            "prompt_pages": read,
+            "found_pages": tuple(dict.fromkeys([*best, *read])),
+            "cited_pages": self._wiki.paths(facts.get("sources", ())),
+        }
+
+    async def _read(
+        self, contender: Contender, question: Question, began: float
+    ) -> dict[str, object]:
+        """Chunks or the right page in front of the question, and the model alone."""
+        more: dict[str, object] = {}
+        excerpts: Sequence[Excerpt]
+        if contender.method == "rag":
+            assert self._rag is not None
+            got = await self._rag.retrieve(question.text)
+            began = time.monotonic() - got.seconds  # without what was not answered
+            excerpts, found = got.excerpts, got.pages
+            more = {
+                "extra_prompt_tokens": got.extra_prompt_tokens,
+                "extra_completion_tokens": got.extra_completion_tokens,
+            }
+        else:
+            excerpts = await self._right(question)
+            found = _paths(excerpts)
+        if not excerpts:
+            took = time.monotonic() - began
+            more |= {"text": REFUSAL, "first_token_s": took}
+            return {**more, "found_pages": found, "retrieval_s": took, "total_s": took}
+        messages = self._wiki.prompt(excerpts, question.text)
+        before = time.monotonic() - began
+        said = await self._client.ask(self._model(contender), messages, {})
+        told = _told(said, before)
+        if not is_refusal(said.text):
+            more["cited_pages"] = self._wiki.cited(excerpts, question.text, said.text)
+        return {**told, **more, "prompt_pages": _paths(excerpts), "found_pages": found}
+
+    async def _right(self, question: Question) -> Sequence[Excerpt]:
+        """The page that answers; where none does, what the product finds: a model that refuses
+        only where it sees no page would pass, else."""
+        room = self._run.page_budget
+        if question.pages:
+            return await self._wiki.whole(question.pages[0], question.text, room)
+        return (await self._wiki.found(question.text, room, 1)).excerpts
+
+    async def _trivial(self, reader: Reader, question: Question, began: float) -> dict[str, object]:
+        """Of the pages that the product finds, the best one first."""
+        run = self._run
+        found = await self._wiki.found(question.text, run.page_budget, run.max_pages)
+        best = [page.path for page in found.best]
+        ranked = tuple(dict.fromkeys([*best, *_paths(found.excerpts)]))
+        excerpts = sorted(found.excerpts, key=lambda one: ranked.index(one.page.path))
+        text = reader([excerpt.text for excerpt in excerpts], question.text) or REFUSAL
+        took = time.monotonic() - began
+        return {
+            "text": text,
+            "prompt_pages": _paths(excerpts),
+            "found_pages": ranked,
+            "cited_pages": ()
+            if text == REFUSAL
+            else self._wiki.cited(excerpts, question.text, text),
+            "retrieval_s": took,
+            "first_token_s": took,
+            "total_s": took,
+        }
+
+    def _model(self, contender: Contender) -> str:
+        assert contender.role is not None
+        return self._run.models[contender.role].name
+
+
+def _told(said: Said, before: float) -> dict[str, object]:
+    """What is known of every answer; `before`: seconds until it was asked for."""
+    logprob = said.logprob
+    first = said.first_token_s
+    return {
+        "text": said.text.strip(),
+        "confidence": None if logprob is None else math.exp(logprob),
+        "prompt_tokens": said.prompt_tokens,
+        "completion_tokens": said.completion_tokens,
+        "retrieval_s": before,
+        "first_token_s": None if first is None else before + first,
+        "total_s": before + said.total_s,
+    }
+
+
+def _answered(said: Said) -> str:
+    """What the product answers: of quotations the words that are quoted, without their links."""
+    facts = said.facts
+    quotes = [source["quote"] for source in facts.get("sources", ()) if source.get("quote")]
+    if facts.get("mode") == "extractive" and not facts.get("refused") and quotes:
+        return "\n\n".join(quotes)
+    return said.text.removesuffix(f"\n\n{DOUBT}").strip()
+
+
+def _paths(excerpts: Sequence[Excerpt]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(excerpt.page.path for excerpt in excerpts))

@@ -1,0 +1,147 @@
+"""Asks a gateway as an exam does: streamed, greedily, and with a clock."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self
+
+import httpx
+import orjson
+
+from eval.systems.patience import Failed, Refused, patiently, refusal
+from gateway.api.sse import events
+from gateway.grounding.confidence import mean_logprob
+from gateway.grounding.prompt import Message
+
+# Seconds without a byte: a prompt of 8,000 tokens takes a CPU minutes.
+SILENCE = 900.0
+
+
+@dataclass
+class Said:
+    """What came for a request."""
+
+    text: str = ""
+    reading_s: float | None = None
+    """Until the gateway told which pages are read."""
+    first_token_s: float | None = None
+    total_s: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reading: list[dict[str, Any]] = field(default_factory=list)
+    """The pages in front of the question."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """`askdocs` of the last chunk: see docs/answers.md."""
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def logprob(self) -> float | None:
+        """The mean of all tokens, in nats."""
+        return mean_logprob(self.logprobs, len(self.text))
+
+
+class Client:
+    """Asks for answers. Close it in the event loop that it is used in."""
+
+    def __init__(self, url: str, key: str, max_tokens: int, at_once: int) -> None:
+        """`url` is the base URL of the gateway's API, with /v1."""
+        self._url = url
+        self._gateway = f"the gateway at {url}"
+        self._max_tokens = max_tokens
+        self._silent: set[str] = set()
+        """Models that tell no probabilities, such as Claude."""
+        self.busy_s = 0.0
+        """What all requests took that were answered, together."""
+        self._http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(SILENCE, connect=10),
+            limits=httpx.Limits(max_connections=at_once + 4),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def ask(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        headers: Mapping[str, str],
+        logprobs: bool = True,
+    ) -> Said:
+        """The answer; a gateway that is away for a while, or busy, is asked again.
+
+        Without `logprobs` the tokens' probabilities are not asked for: in extractive mode a gateway
+        has none, and lets the model answer whoever asks for them. Raises as `patiently`.
+        """
+        request = {
+            "model": model,
+            "messages": messages,
+            "max_tokens": self._max_tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        answering = headers.get("x-askdocs-model", model)
+        headers = {**headers, "content-type": "application/json"}
+        while True:
+            asks = logprobs and answering not in self._silent
+            told = {"logprobs": True, "top_logprobs": 1} if asks else {}
+            once = partial(self._once, orjson.dumps(request | told), headers)
+            try:
+                said = await patiently(self._gateway, once)
+            except Refused as error:
+                if not asks or "logprobs" not in str(error):
+                    raise
+                self._silent.add(answering)
+            else:
+                self.busy_s += said.total_s
+                return said
+
+    async def _once(self, body: bytes, headers: Mapping[str, str]) -> Said:
+        said = Said()
+        began = time.monotonic()
+        url = f"{self._url}/chat/completions"
+        async with self._http.stream("POST", url, content=body, headers=headers) as reply:
+            if reply.status_code != 200:
+                await reply.aread()
+                raise refusal(self._gateway, reply)
+            async for data in _whole(reply):
+                chunk = orjson.loads(data)
+                if "error" in chunk:
+                    raise Refused(f"it broke off: {chunk['error'].get('message')}")
+                facts = chunk.get("askdocs") or {}
+                if "reading" in facts:
+                    said.reading, said.reading_s = facts["reading"], time.monotonic() - began
+                if usage := chunk.get("usage"):
+                    said.prompt_tokens = usage.get("prompt_tokens") or 0
+                    said.completion_tokens = usage.get("completion_tokens") or 0
+                for choice in chunk.get("choices") or ():
+                    if text := choice["delta"].get("content"):
+                        if said.first_token_s is None:
+                            said.first_token_s = time.monotonic() - began
+                        said.text += text
+                    said.logprobs += (choice.get("logprobs") or {}).get("content") or ()
+                    if choice.get("finish_reason"):
+                        said.facts = facts
+        said.total_s = time.monotonic() - began
+        return said
+
+
+async def _whole(reply: httpx.Response) -> AsyncIterator[str]:
+    """The events of an answer. Raises Failed: it has no end."""
+    ended = False
+    try:
+        async for data in events(reply.aiter_bytes()):
+            if data == "[DONE]":
+                ended = True
+            else:
+                yield data
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+        raise Failed(f"it broke off in the middle: {error}") from None
+    if not ended:
+        raise Failed("it broke off in the middle")

@@ -1,0 +1,110 @@
+"""Pinecone in the place of LanceDB's vectors; words are searched for in LanceDB all the same.
+
+The key is in PINECONE_API_KEY, which its library reads. Of the index it needs the dimension of the
+embedding model and the metric cosine. Each store has a namespace of its own there.
+
+https://docs.pinecone.io/reference/api
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from eval.systems.rag.fusion import Vectors
+from gateway.errors import AskdocsError
+
+# The most of one request: docs.pinecone.io/reference/api/database-limits/operation-limits
+_BYTES, _VECTORS = 2_000_000, 1000
+# Bytes of JSON that a number takes at most, and all else of a vector.
+_NUMBER, _BESIDE = 25, 100
+# Seconds until what was written must be there, and between two looks: it comes late.
+_PATIENCE, _PAUSE = 120.0, 1.0
+
+
+def at_once(size: int) -> int:
+    """How many vectors of `size` numbers one request may have."""
+    return min(_VECTORS, _BYTES // (_NUMBER * size + _BESIDE))
+
+
+class Windows:
+    """Vectors of the parts of chunks, in a namespace of an index."""
+
+    def __init__(self, index: str, namespace: str) -> None:
+        """Raises AskdocsError: there is no such index, or no key."""
+        from pinecone import Pinecone
+
+        self._where = f"Pinecone's index {index!r}"
+        self._namespace = namespace
+        with self._told():
+            client = Pinecone()
+            # An index with several vectors has none of its own.
+            self._dimension = getattr(client.indexes.describe(index), "dimension", None)
+            self._index = client.index(name=index)
+
+    def fill(self, owners: Sequence[int], vectors: Vectors) -> None:
+        """Write the vectors, [len(owners), size], of the parts of the chunks `owners`, and wait
+        until they can be found.
+
+        Raises AskdocsError: the index is of another dimension, cannot be written, or is too slow.
+        """
+        if self._dimension != vectors.shape[1]:
+            raise AskdocsError(
+                f"{self._where} has dimension {self._dimension}, and the embedding model"
+                f" {vectors.shape[1]}: name another one as pinecone_index"
+            )
+        rows = zip(owners, vectors.tolist(), strict=True)
+        with self._told():
+            done = self._index.upsert(
+                vectors=[
+                    (str(part), vector, {"number": owner})
+                    for part, (owner, vector) in enumerate(rows)
+                ],
+                namespace=self._namespace,
+                batch_size=at_once(vectors.shape[1]),
+                show_progress=False,
+            )
+        if done.has_errors:
+            raise AskdocsError(f"{self._where}: {done.errors[0].error_message}")
+        deadline = time.monotonic() + _PATIENCE
+        while (there := self.count()) < len(owners):
+            if time.monotonic() > deadline:
+                raise AskdocsError(
+                    f"{self._where} has {there:,} of {len(owners):,} vectors, {_PATIENCE:.0f} s"
+                    " after they were written: try again later"
+                )
+            time.sleep(_PAUSE)
+
+    def count(self) -> int:
+        """Vectors that can be found. Raises AskdocsError: the index does not answer."""
+        with self._told():
+            found = self._index.describe_index_stats().namespaces.get(self._namespace)
+        return found.vector_count if found else 0
+
+    def nearest(self, vector: Vectors, n: int) -> list[int]:
+        """As `eval.systems.rag.lance.Windows.nearest`.
+
+        Raises AskdocsError: the index does not answer, or has lost the vectors.
+        """
+        with self._told():
+            found = self._index.query(
+                vector=vector.tolist(),
+                top_k=n,
+                namespace=self._namespace,
+                include_metadata=True,
+            )
+        if not found.matches:
+            raise AskdocsError(
+                f"{self._where} has lost the vectors in its namespace {self._namespace!r}: they are"
+                " written again at the next start"
+            )
+        numbers = ((match.metadata or {}).get("number") for match in found.matches)
+        return list(dict.fromkeys(int(number) for number in numbers if number is not None))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        from pinecone import PineconeError
+
+        try:
+            yield
+        except PineconeError as error:
+            raise AskdocsError(f"{self._where}: {' '.join(str(error).split())}") from None

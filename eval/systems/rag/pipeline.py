@@ -1,0 +1,177 @@
+"""RAG 2.0: from a question to the chunks in front of it.
+
+question, other wordings ──┬─► nearest vectors ─┬─► fusion ─► MMR ─► rerank ─► prompt
+                           └─► BM25 ────────────┘
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import httpx
+import numpy as np
+
+from eval.systems.rag import store
+from eval.systems.rag.chunks import Chunk, Cutter
+from eval.systems.rag.endpoints import Endpoints
+from eval.systems.rag.fusion import fuse, mmr
+from eval.systems.rag.kept import Progress
+from eval.systems.rag.rewrite import rewrite
+from eval.systems.rag.settings import RagSettings
+from gateway.errors import AskdocsError
+from gateway.grounding.excerpt import Excerpt
+from gateway.wiki.page import Page, Section
+
+# Of each list so many times k chunks are fused, so that MMR has a choice.
+FETCHED = 2
+# Seconds of one request: a chat model on a CPU writes some tokens a second.
+_PATIENCE = httpx.Timeout(600, connect=10)
+
+
+class Retrieved(NamedTuple):
+    """What was found for a question."""
+
+    excerpts: tuple[Excerpt, ...]
+    """Chunks for `gateway.grounding.prompt.render`, the best first; none where nothing is found."""
+    pages: tuple[str, ...]
+    """Paths of the pages of all chunks that MMR chose, the best first."""
+    seconds: float
+    """Without those for which the gateway was away or busy: they are not the method's."""
+    extra_prompt_tokens: int
+    extra_completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Rag:
+    """A wiki in chunks, and a way to find them. Safe to use for many questions at once."""
+
+    settings: RagSettings
+    endpoints: Endpoints
+    chunks: Sequence[Chunk]
+    stored: store.Stored
+
+    @classmethod
+    async def open(
+        cls,
+        settings: RagSettings,
+        pages: Sequence[Page],
+        folder: Path,
+        gateway: str,
+        key: str,
+        tokenizer: Path,
+        progress: Progress,
+    ) -> Self:
+        """Cut and embed the pages, or take what is there of them.
+
+        Args:
+            settings: how.
+            pages: of the wiki.
+            folder: of the vectors; made where it is missing. It may be deleted at any time.
+            gateway: URL of its API, with /v1.
+            key: for the gateway.
+            tokenizer: a tokenizer.json, see `Cutter`.
+            progress: is told how far it is.
+
+        Raises:
+            AskdocsError: there are no pages, or the gateway does not embed them, or one of the
+                models refuses.
+            ImportError: this is not the environment `eval`.
+        """
+        if not pages:
+            raise AskdocsError("there are no pages to be cut into chunks: name another --docs DIR")
+        http = httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=_PATIENCE)
+        try:
+            endpoints = Endpoints(settings, gateway, http)
+            cutter = Cutter(tokenizer)
+            chunks = await asyncio.to_thread(_cut, cutter, pages, settings)
+            stored = await store.stored(folder, settings, cutter, chunks, endpoints, progress)
+            await endpoints.check()
+        except BaseException:
+            await http.aclose()
+            raise
+        return cls(settings, endpoints, chunks, stored)
+
+    async def retrieve(self, question: str) -> Retrieved:
+        """The best chunks for a question. Raises as `Endpoints`: a question may be refused."""
+        began = time.perf_counter()
+        asking = replace(self.endpoints, waited=[])
+        asked = await rewrite(asking, question)
+        chosen = await self._chosen(asking, [question, *asked.wordings], asked.passage)
+        if self.settings.rerank and chosen:
+            texts = [self.chunks[number].shown for number in chosen]
+            order = await asking.rerank(question, texts)
+            chosen = [chosen[place] for place in order]
+        return Retrieved(
+            excerpts=tuple(map(_excerpt, self._fitting(chosen))),
+            pages=tuple(dict.fromkeys(self.chunks[number].page.path for number in chosen)),
+            seconds=time.perf_counter() - began - sum(asking.waited),
+            extra_prompt_tokens=asked.prompt_tokens,
+            extra_completion_tokens=asked.completion_tokens,
+        )
+
+    async def close(self) -> None:
+        await self.endpoints.http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _chosen(self, asking: Endpoints, wordings: Sequence[str], passage: str) -> list[int]:
+        """Numbers of up to k chunks, in the order of MMR."""
+        texts = [*wordings, passage] if passage else wordings
+        vectors = await asking.embed(texts, "search_query")
+        if passage:
+            # The mean of the question and what was made up (Gao et al. 2022, equation 8).
+            mean = vectors[0] + vectors[-1]
+            vectors = np.concatenate([[mean / np.linalg.norm(mean)], vectors[1:-1]])
+        fetched = FETCHED * self.settings.k
+        lists: list[list[int]] = []
+        for text, vector in zip(wordings, vectors, strict=True):
+            lists.append(await asyncio.to_thread(self.stored.nearest, vector, fetched))
+            lists.append(await asyncio.to_thread(self.stored.match, text, fetched))
+        fused = fuse(lists)
+        if not fused:
+            return []
+        numbers = list(fused)
+        best = max(fused.values())
+        similarity = await asyncio.to_thread(self.stored.vectors, numbers)
+        relevance = [score / best for score in fused.values()]
+        places = mmr(relevance, similarity, self.settings.k, self.settings.mmr_lambda)
+        return [numbers[place] for place in places]
+
+    def _fitting(self, numbers: Iterable[int]) -> list[Chunk]:
+        """The first of them, as many as the prompt may have; a chunk too long for it is passed."""
+        kept: list[Chunk] = []
+        left = self.settings.budget
+        for chunk in (self.chunks[number] for number in numbers):
+            if len(kept) == self.settings.keep:
+                break
+            if chunk.tokens <= left:
+                kept.append(chunk)
+                left -= chunk.tokens
+        return kept
+
+
+def _cut(cutter: Cutter, pages: Iterable[Page], settings: RagSettings) -> list[Chunk]:
+    return [
+        chunk
+        for page in sorted(pages, key=lambda page: page.path)
+        for chunk in cutter.cut(page, settings.chunk_tokens, settings.overlap)
+    ]
+
+
+def _excerpt(chunk: Chunk) -> Excerpt:
+    above = f"({' › '.join(chunk.trail)})\n\n" if chunk.trail else ""
+    section = Section("", "", (), f"{above}{chunk.text.strip()}")
+    return Excerpt(chunk.page, (section,), chunk.tokens)

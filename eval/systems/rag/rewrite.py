@@ -1,0 +1,51 @@
+"""A question in other words, for the search alone."""
+
+import re
+from typing import NamedTuple
+
+from eval.systems.rag.endpoints import Endpoints, Said
+
+WORDINGS = 3
+_EXPAND = (
+    "Rewrite this question in {n} other ways that a documentation might be searched with. Use other"
+    " words for the same thing. One a line, nothing else.\n\nQuestion: {question}"
+)
+# Gao, Ma, Lin & Callan 2022, "Precise zero-shot dense retrieval without relevance labels" (HyDE):
+# their instruction for web search, with the kind of text that is sought here.
+_HYDE = (
+    "Please write a passage of a documentation to answer the question.\n"
+    "Question: {question}\nPassage:"
+)
+_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
+_LINES_TOKENS, _PASSAGE_TOKENS = 160, 200
+
+
+class Rewritten(NamedTuple):
+    """What is searched for beside the question itself."""
+
+    wordings: tuple[str, ...] = ()
+    passage: str = ""
+    """Made up: it looks like an answer, and need not be true."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+async def rewrite(endpoints: Endpoints, question: str) -> Rewritten:
+    """As the settings ask for. Raises AskdocsError: the chat model does not answer."""
+    said: list[Said] = []
+    wordings: tuple[str, ...] = ()
+    passage = ""
+    if endpoints.settings.expand:
+        prompt = _EXPAND.format(n=WORDINGS, question=question)
+        said.append(await endpoints.chat(prompt, _LINES_TOKENS))
+        lines = [_MARK.sub("", line).strip() for line in said[-1].text.splitlines()]
+        wordings = tuple(dict.fromkeys(line for line in lines if line))[:WORDINGS]
+    if endpoints.settings.hyde:
+        said.append(await endpoints.chat(_HYDE.format(question=question), _PASSAGE_TOKENS))
+        passage = said[-1].text.strip()
+    return Rewritten(
+        wordings,
+        passage,
+        sum(one.prompt_tokens for one in said),
+        sum(one.completion_tokens for one in said),
+    )

@@ -1,0 +1,163 @@
+"""The store of a wiki's chunks, made once for the same chunks and settings."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+
+from eval.systems.rag.chunks import Chunk, Cutter
+from eval.systems.rag.endpoints import Endpoints
+from eval.systems.rag.fusion import Vectors
+from eval.systems.rag.kept import Kept, Progress
+from eval.systems.rag.settings import RagSettings
+from gateway.errors import AskdocsError
+
+# Raised when the same settings make other chunks or vectors.
+_VERSION = 1
+
+
+class Nearest(Protocol):
+    """Where the vectors of the parts of chunks are."""
+
+    def nearest(self, vector: Vectors, n: int) -> list[int]:
+        """The chunks of the `n` nearest parts, each once, the nearest first."""
+        ...
+
+
+class Texts(Protocol):
+    """Where the chunks are."""
+
+    def match(self, question: str, n: int) -> list[int]:
+        """The `n` best chunks by BM25, those that have a word of the question."""
+        ...
+
+    def vectors(self, numbers: Sequence[int]) -> Vectors:
+        """[len(numbers), size], in their order, each of length 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The chunks of a wiki by their numbers, in a store."""
+
+    texts: Texts
+    parts: Nearest
+    most: int
+    """Parts of one chunk."""
+    folder: Path
+    """Of its files; the vectors of parts may be elsewhere."""
+
+    def match(self, question: str, n: int) -> list[int]:
+        return self.texts.match(question, n)
+
+    def nearest(self, vector: Vectors, n: int) -> list[int]:
+        """The `n` chunks of which a part is nearest."""
+        return self.parts.nearest(vector, n * self.most)[:n]
+
+    def vectors(self, numbers: Sequence[int]) -> Vectors:
+        return self.texts.vectors(numbers)
+
+
+async def stored(
+    folder: Path,
+    settings: RagSettings,
+    cutter: Cutter,
+    chunks: Sequence[Chunk],
+    endpoints: Endpoints,
+    progress: Progress,
+) -> Stored:
+    """Opens the store, which is made where there is none of these chunks and settings, and filled
+    again where Pinecone has lost its vectors.
+
+    Only texts that were never embedded under `folder` are embedded: after a kill, or when pages
+    have changed, those that are new. The store itself appears whole or not at all.
+
+    Raises:
+        AskdocsError: the gateway does not embed, or the folder cannot be written.
+    """
+    from eval.systems.rag import lance, pinecone
+
+    windows = [cutter.windows(chunk, settings.embedding_tokens) for chunk in chunks]
+    place = folder / _name(settings, chunks, windows)
+    in_pinecone = settings.store == "pinecone"
+    parts = pinecone.Windows(settings.pinecone_index, place.name) if in_pinecone else None
+    owners = [number for number, texts in enumerate(windows) for _ in texts]
+    async with _claimed(folder):
+        is_new = not place.is_dir()
+        if is_new or (parts and await asyncio.to_thread(parts.count) < len(owners)):
+            kept = Kept(folder / "vectors.db", f"{settings.embedding_model} {settings.input_type}")
+            embed = partial(endpoints.embed, input_type="search_document")
+            try:
+                texts = [text for texts in windows for text in texts]
+                vectors = await kept.embed(texts, embed, progress)
+            finally:
+                kept.close()
+            if parts:
+                await asyncio.to_thread(parts.fill, owners, vectors)
+            if is_new:
+                with _whole(place) as new:
+                    shown = [chunk.shown for chunk in chunks]
+                    lance.Texts.build(new, shown, _means(vectors, owners, len(chunks)))
+                    if not parts:
+                        lance.Windows.build(new, owners, vectors)
+    most = max(map(len, windows))
+    return Stored(lance.Texts(place), parts or lance.Windows(place), most, place)
+
+
+def _name(settings: RagSettings, chunks: Sequence[Chunk], windows: Sequence[Sequence[str]]) -> str:
+    """Of all that decides what is in a store."""
+    made = hashlib.sha256()
+    kept = (settings.embedding_model, settings.input_type, settings.store, settings.pinecone_index)
+    made.update(repr((_VERSION, kept)).encode())
+    for chunk, parts in zip(chunks, windows, strict=True):
+        made.update(repr((chunk.page.path, chunk.start, chunk.text, parts)).encode())
+    return made.hexdigest()[:16]
+
+
+def _means(vectors: Vectors, owners: Sequence[int], count: int) -> Vectors:
+    """The vector of each chunk: the mean of those of its parts, of length 1."""
+    sums = np.zeros((count, vectors.shape[1]), dtype=np.float32)
+    np.add.at(sums, list(owners), vectors)
+    result: Vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+    return result
+
+
+@asynccontextmanager
+async def _claimed(folder: Path) -> AsyncIterator[None]:
+    """One process at a time makes stores here."""
+    with _opened(folder) as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        yield
+
+
+def _opened(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / "lock").open("a")
+    except OSError as error:
+        raise AskdocsError(
+            f"{folder}: vectors cannot be kept there ({error.strerror}): name another folder"
+        ) from None
+
+
+@contextmanager
+def _whole(place: Path) -> Iterator[Path]:
+    """A new folder that is at `place` once the block has ended. The caller has claimed it."""
+    new = place.with_name(f"{place.name}.new")
+    shutil.rmtree(new, ignore_errors=True)  # what a killed process left
+    new.mkdir()
+    yield new
+    for path in [*new.rglob("*"), new]:
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+    new.rename(place)

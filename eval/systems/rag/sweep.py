@@ -1,0 +1,179 @@
+"""Try settings of RAG on questions whose pages are known, in the environment `eval`.
+
+    PYTHON -I eval/systems/rag/sweep.py JOB.json < KEY
+
+The standard input is the gateway's key. JOB is an object:
+
+    out         folder of the sweep, with the results that are there already
+    questions   objects with id, text, and pages: paths of those that answer
+    settings    what is the same in all that is tried, see settings.py
+    grid        lists of chunk_tokens, overlap, k, mmr_lambda, rerank, expand, hyde
+    gateway     base URL of its API, with /v1
+    index       file of the search index
+    source      the wiki's name in it
+    tokenizer   a tokenizer.json, see chunks.py
+    stores      folder of vector stores
+
+First come the settings as they are; then all sizes of chunks with all overlaps, without reranking;
+then, with the best of these, all k and lambdas of MMR, with and without reranking; then, where they
+are asked for, other wordings and HyDE with the best of those. Each result is appended to
+results.jsonl. The standard output has events, a line each: step (name, done, total), problem
+(message), done.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # Last, because in an installation the libraries of another environment lie beside it.
+    sys.path.append(str(Path(__file__).resolve().parents[3]))
+
+import numpy as np
+from pydantic import ValidationError
+
+from eval.running import lines
+from eval.running.worker import Teller, work
+from eval.systems.patience import Refused
+from eval.systems.rag import measure
+from eval.systems.rag.endpoints import Endpoints
+from eval.systems.rag.fusion import Vectors
+from eval.systems.rag.measure import Found, Result
+from eval.systems.rag.pipeline import Rag, Retrieved
+from eval.systems.rag.settings import RagSettings
+from gateway.errors import AskdocsError
+from gateway.search.index import Index
+from gateway.wiki.page import Page
+
+# Questions at the same time: what takes long is embedding, one text after the other.
+AT_ONCE = 4
+Grid = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Remembering(Endpoints):
+    """Asks nothing twice: most settings ask for the same vectors of the same questions."""
+
+    memory: dict[Any, Any] = field(default_factory=dict)
+
+    async def embed(self, texts: Sequence[str], input_type: str) -> Vectors:
+        if input_type != "search_query":
+            return await super().embed(texts, input_type)
+        for text in texts:
+            if text not in self.memory:
+                self.memory[text] = (await super().embed([text], input_type))[0]
+        return np.stack([self.memory[text] for text in texts])
+
+
+def began(base: RagSettings, _: Grid) -> list[RagSettings]:
+    """What all others are compared with."""
+    return [base]
+
+
+def first(base: RagSettings, grid: Grid) -> list[RagSettings]:
+    """Chunks of every size with every overlap that is at most half of it."""
+    return [
+        _with(base, chunk_tokens=size, overlap=overlap, rerank=False)
+        for size, overlap in product(grid["chunk_tokens"], grid["overlap"])
+        if 2 * overlap <= size
+    ]
+
+
+def second(best: RagSettings, grid: Grid) -> list[RagSettings]:
+    """Every k that keeps enough, with every lambda, with and without reranking."""
+    return [
+        _with(best, k=k, mmr_lambda=weight, rerank=rerank)
+        for k, weight, rerank in product(grid["k"], grid["mmr_lambda"], grid["rerank"])
+        if k >= best.keep
+    ]
+
+
+def third(best: RagSettings, grid: Grid) -> list[RagSettings]:
+    """With and without other wordings and HyDE."""
+    return [_with(best, expand=e, hyde=h) for e, h in product(grid["expand"], grid["hyde"])]
+
+
+async def sweep(job: dict[str, Any], key: str, teller: Teller) -> None:
+    """Raises AskdocsError: the gateway does not answer."""
+    folder = Path(job["out"])
+    with closing(Index(Path(job["index"]))) as index:
+        pages = [index.page(number) for number in sorted(index.of([job["source"]]))]
+    gold = [one["pages"] for one in job["questions"]]
+    memory: dict[Any, Any] = {}
+    best = RagSettings.model_validate(job["settings"])
+    for stage in (began, first, second, third):
+        results = []
+        for settings in stage(best, job["grid"]):
+            kept = (one for one in measure.read(folder) if one.settings == settings)
+            result = next(kept, None)
+            if result is None:
+                result = await _measured(settings, job, pages, key, memory, teller)
+                _append(folder / measure.FILE, result)
+            results.append(result)
+        if results:
+            best = max(results, key=lambda result: result.rank(gold)).settings
+
+
+async def _measured(
+    settings: RagSettings,
+    job: dict[str, Any],
+    pages: Sequence[Page],
+    key: str,
+    memory: dict[Any, Any],
+    teller: Teller,
+) -> Result:
+    place = (Path(job["stores"]), job["gateway"], key, Path(job["tokenizer"]))
+    name = f"chunks of {settings.chunk_tokens}, overlap {settings.overlap}"
+    found: list[Found] = []
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    def step(what: str, done: int, total: int | None) -> None:
+        teller.step(f"{name}: {what}", done, total)
+
+    async def ask(rag: Rag, one: dict[str, Any]) -> Found:
+        async with turn:
+            try:
+                got = await rag.retrieve(one["text"])
+            except Refused:  # it is too long for a model, say: nothing is found
+                got = Retrieved((), (), 0.0, 0, 0)
+        step(f"k {settings.k}{', rerank' if settings.rerank else ''}", len(found) + 1, total)
+        paths = tuple(dict.fromkeys(excerpt.page.path for excerpt in got.excerpts))
+        tokens = sum(excerpt.tokens for excerpt in got.excerpts)
+        found.append(Found(question=one["id"], pages=paths, tokens=tokens, seconds=got.seconds))
+        return found[-1]
+
+    total = len(job["questions"])
+    async with await Rag.open(settings, pages, *place, step) as opened:
+        asked = Remembering(settings, opened.endpoints.url, opened.endpoints.http, memory)
+        rag = Rag(settings, asked, opened.chunks, opened.stored)
+        in_order = await asyncio.gather(*(ask(rag, one) for one in job["questions"]))
+    return Result(settings=settings, found=tuple(in_order))
+
+
+def _with(settings: RagSettings, **changed: object) -> RagSettings:
+    """Raises AskdocsError: no such settings are possible."""
+    try:
+        return RagSettings.model_validate({**settings.model_dump(), **changed})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"]))
+        raise AskdocsError(
+            f"{name} = {problem['input']} cannot be tried: {problem['msg']}"
+        ) from None
+
+
+def _append(file: Path, result: Result) -> None:
+    with lines.appending(file) as results:
+        results.write(result.model_dump_json().encode() + b"\n")
+        results.flush()
+        os.fsync(results.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(work("eval/systems/rag/sweep.py", sweep))

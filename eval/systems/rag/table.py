@@ -1,0 +1,107 @@
+"""The results of a sweep side by side, each with its interval, and against the first settings."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eval.statistics import bootstrap, paired
+from eval.statistics.bootstrap import Estimate, finite, in_brackets
+from eval.statistics.paired import Difference
+from eval.systems.rag.measure import Found, Result, hit, ndcg
+from eval.systems.rag.settings import RagSettings
+
+Gold = Sequence[Collection[str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to find what stands in front of questions."""
+
+    way: str
+    first: Estimate
+    """Recall@1: the share of questions whose first page answers."""
+    recall: Estimate
+    """The share of questions with a page that answers in the prompt."""
+    ndcg: Estimate
+    tokens: float | None
+    """In the prompt, the mean; None where it is not decided by what is found."""
+    milliseconds: float
+    """The median."""
+    difference: Difference
+    """Of recall, against the settings that the sweep began with."""
+
+
+def row(way: str, found: Sequence[Found], k: int, gold: Gold, base: Sequence[Found]) -> Row:
+    """What was found, `k` at most, for questions whose pages are `gold`, all in the same order."""
+    hits = _hits(found, gold)
+    gains = [ndcg(one.pages, pages, k) for one, pages in zip(found, gold, strict=True)]
+    firsts = [hit(one.pages[:1], pages) for one, pages in zip(found, gold, strict=True)]
+    tokens = float(np.mean([one.tokens for one in found]))
+    return Row(
+        way=way,
+        first=paired.share(firsts),
+        recall=paired.share(hits),
+        ndcg=bootstrap.mean(gains),
+        tokens=tokens or None,
+        milliseconds=1000 * float(np.median([one.seconds for one in found])),
+        difference=paired.shares(hits, _hits(base, gold)),
+    )
+
+
+def rows(
+    results: Sequence[Result],
+    gold: Gold,
+    base: RagSettings,
+    others: dict[str, tuple[int, Sequence[Found]]],
+) -> list[Row]:
+    """The results, best first, then other ways by name, with how many each finds at most; `base` is
+    among the results."""
+    began = next(result.found for result in results if result.settings == base)
+    ranked = sorted(results, key=lambda result: result.rank(gold), reverse=True)
+    found = {_way(one.settings): (one.settings.keep, one.found) for one in ranked} | others
+    return [row(way, one, k, gold, began) for way, (k, one) in found.items()]
+
+
+def markdown(table: Sequence[Row]) -> Iterator[str]:
+    """Lines of it."""
+    yield "| settings | recall@1 | in the prompt | difference | nDCG | tokens | ms |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in table:
+        tokens = "" if one.tokens is None else f"{one.tokens:,.0f}"
+        yield (
+            f"| {one.way} | {_cell(one.first)} | {_cell(one.recall)} | {_versus(one.difference)}"
+            f" | {_cell(one.ndcg)} | {tokens} | {one.milliseconds:,.0f} |"
+        )
+
+
+def facts(row: Row) -> dict[str, Any]:
+    """As JSON has it."""
+    return {
+        key: [finite(part) for part in value] if isinstance(value, tuple) else value
+        for key, value in vars(row).items()
+    }
+
+
+def _hits(found: Sequence[Found], gold: Gold) -> list[float]:
+    return [hit(one.pages, pages) for one, pages in zip(found, gold, strict=True)]
+
+
+def _way(settings: RagSettings) -> str:
+    more = [name for name in ("rerank", "expand", "hyde") if getattr(settings, name)]
+    size = f"{settings.chunk_tokens}/{settings.overlap}"
+    return ", ".join([size, f"k {settings.k}", f"λ {settings.mmr_lambda:g}", *more])
+
+
+def _cell(estimate: Estimate) -> str:
+    def shown(value: float) -> str:
+        return f"{value:.3f}".removeprefix("0")
+
+    return f"{shown(estimate.value)} {in_brackets(estimate.low, estimate.high, shown)}"
+
+
+def _versus(difference: Difference) -> str:
+    if difference.p == 1 and not difference.value:
+        return "0"
+    return f"{difference.value:+.3f} (p {difference.p:.2f})"
