@@ -180,6 +180,13 @@ def gate(
         Path | None,
         typer.Option(metavar="RUN", help="Compare with this run (default: with the base model)."),
     ] = None,
+    repeat: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A further run of the same version, as with another --seed; may be repeated.",
+        ),
+    ] = None,
     contender: ContenderOption = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
@@ -197,7 +204,10 @@ def gate(
     with Bar() as bar:
         found = _report_of(run, contender, bar)
         pair = Pair(found.provenance, runs.read(against) if against else found.provenance)
-        checks = gate.decide(found, _reference(run, found, against, pair, bar), asked)
+        reference = _reference(run, found, against, pair, bar)
+        if repeat:
+            reference = _repeated(run, found, against, repeat, reference, bar)
+        checks = gate.decide(found, reference, asked)
     failed = [f"{one.asks}: {one.found}" for one in checks if not one.passed]
     kept = _keep_verdict(run, found, failed, home_dir)
     if as_json:
@@ -365,6 +375,43 @@ def _reference(
     comparisons = compare([((name, now.fair[name]), (label, before.fair[name]))])
     measures = numbers(before.fair[name])
     return Reference(label, measures, comparisons, same)
+
+
+def _repeated(
+    run: Path,
+    found: "Report",
+    against: Path | None,
+    repeats: Sequence[Path],
+    reference: "Reference",
+    bar: Bar,
+) -> "Reference":
+    """With the comparison of all runs together.
+
+    Raises AskdocsError: a run is of another version, or there is another run to compare with.
+    """
+    from eval.report.comparison import compare, pooled
+
+    if against is not None:
+        raise AskdocsError("--repeat and --against: runs are pooled against the base model alone")
+    name = found.subject
+    base = name.replace("tuned-", "base-")
+    sides, tuned = [], found.provenance.models.get("tuned")
+    for folder in dict.fromkeys(path.resolve() for path in (run, *repeats)):
+        kept = _kept(folder, found.judge, False, bar)
+        if kept.run.models.get("tuned") != tuned:
+            raise AskdocsError(
+                f"{folder}: --repeat is about another version than {run}: run it with --tuned"
+                f" {tuned.named if tuned else 'VERSION'}"
+            )
+        for one in (name, base):
+            kept.subject(one)
+        _check_judged(kept, found.judge, [name, base])
+        sides.append(((name, kept.fair[name]), (base, kept.fair[base])))
+    by_run: dict[str, list[float]] = {}
+    for pair in sides:
+        for difference in compare([pair]):
+            by_run.setdefault(difference.measure, []).append(difference.value)
+    return reference._replace(pooled=pooled(sides), by_run=by_run)
 
 
 def _keep_verdict(

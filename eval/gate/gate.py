@@ -10,6 +10,7 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -63,6 +64,10 @@ class Reference(NamedTuple):
     """Of the subject with it."""
     same_machine: bool
     """If not, times say nothing."""
+    pooled: Sequence[Comparison] = ()
+    """Of several runs together, if there are more than one."""
+    by_run: Mapping[str, Sequence[float]] = MappingProxyType({})
+    """The difference in each of them, by measure."""
 
 
 def read(file: Path = FILE) -> Thresholds:
@@ -97,7 +102,7 @@ def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Chec
     against = {one.measure: one for one in reference.comparisons}
     return [
         *_enough(report, subject, reference, against, asked),
-        *_not_inferior(report, reference, against, asked.margin),
+        *_not_inferior(report, reference, asked.margin),
         _no_rise(FALSE_REFUSALS, asked.false_refusals_rise, reference, against),
         _no_rise(HALLUCINATED, asked.hallucinated_rise, reference, against),
         _refuses_with_reason(subject),
@@ -148,19 +153,23 @@ def _enough(
     ]
 
 
-def _not_inferior(
-    report: Report, reference: Reference, against: dict[str, Comparison], margin: float
-) -> list[Check]:
+def _not_inferior(report: Report, reference: Reference, margin: float) -> list[Check]:
     """The 95 % confidence interval of each measure of correctness lies above `-margin`.
 
-    Not corrected for several comparisons, which is the safe side here.
+    Not corrected for several comparisons, which is the safe side here. Several runs count together:
+    their questions are clustered by page, so that one that is asked again adds little.
     """
+    against = {one.measure: one for one in reference.pooled or reference.comparisons}
     checks = []
     for name in (report.accuracy, F1):
         found, unit = against.get(name), BY_NAME[name].unit
         most = f"{100 * margin:g} points" if unit == "share" else f"{margin:g}"
         passed = found is not None and found.low > -margin
         shown = _change(found, unit)
+        if by_run := reference.by_run.get(name):
+            scale = 100 if unit == "share" else 1
+            each = ", ".join(f"{scale * value:+.{1 if scale > 1 else 3}f}" for value in by_run)
+            shown += f"; {len(by_run)} runs: {each}"
         if found is not None and not passed:
             needed = paired.questions_needed(found.detectable, found.n, margin)
             shown += f"; about {needed:,} questions would show it of models that are alike"

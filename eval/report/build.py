@@ -143,7 +143,7 @@ def _corrected(found: Sequence[Mark], labels: Labels) -> Number | None:
         Judged(
             verdict=float(bool(mark.judged)),
             label=labels.get(_place(mark)),
-            cluster=mark.question.pages[:1] or mark.question.id,
+            cluster=mark.cluster,
             is_known=not mark.answered,
         )
         for mark in found

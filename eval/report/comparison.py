@@ -1,6 +1,7 @@
 """Contenders side by side: what differs between them, and what of it may be chance."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from eval.report.report import Comparison, Says
 from eval.scoring.mark import Mark
@@ -25,6 +26,28 @@ def compare(
         found += family(measure, sides)
         told(done, len(compared))
     return found
+
+
+def pooled(
+    runs: Sequence[tuple[Side, Side]], told: Callable[[int, int], None] = lambda *_: None
+) -> list[Comparison]:
+    """The same two systems in several runs, by all answers together.
+
+    A question that several runs have asked is in one cluster with itself.
+    """
+
+    def together(side: int) -> Side:
+        name = runs[0][side][0]
+        marks = [
+            replace(
+                mark, question=mark.question.model_copy(update={"id": f"{run} {mark.question.id}"})
+            )
+            for run, sides in enumerate(runs)
+            for mark in sides[side][1]
+        ]
+        return name, marks
+
+    return compare([(together(0), together(1))], told)
 
 
 def family(measure: Measure, sides: Sequence[tuple[Side, Side]]) -> list[Comparison]:

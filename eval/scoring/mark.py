@@ -36,6 +36,11 @@ class Mark:
         return not self.refused and not self.answer.error
 
     @property
+    def cluster(self) -> str:
+        """Answers of one cluster, those about one page, are not independent."""
+        return self.question.pages[0] if self.question.pages else f"no page: {self.question.text}"
+
+    @property
     def position(self) -> int | None:
         """Of the first page in the prompt that answers, from 1; None where there is none."""
         return _first(self.answer.prompt_pages, self.question.pages)

@@ -1,12 +1,12 @@
 """What is measured of a contender: for each measure, what it counts of an answer, and how."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from eval.scoring.mark import Mark
 from eval.statistics import paired
-from eval.statistics.bootstrap import Estimate, mean
+from eval.statistics.bootstrap import Estimate
 from eval.statistics.paired import Difference
 
 Of = Callable[[Mark], float | None]
@@ -31,30 +31,37 @@ class Measure:
 
     def values(self, marks: Iterable[Mark]) -> list[float]:
         """Without what is left out. Empty where it is not measured at all."""
-        found = [value for mark in marks if (value := self.of(mark)) is not None]
+        return [value for value, _ in self._counted(marks)]
+
+    def _counted(self, marks: Iterable[Mark]) -> list[tuple[float, Hashable]]:
+        """The values, each with its cluster."""
+        found: list[tuple[float, Hashable]] = [
+            (value, mark.cluster) for mark in marks if (value := self.of(mark)) is not None
+        ]
         return found if any(map(self.needs, marks)) else []
 
     def estimate(self, marks: Sequence[Mark]) -> Estimate | None:
         """None where nothing of it was measured."""
-        values = self.values(marks)
-        if not values:
+        counted = self._counted(marks)
+        if not counted:
             return None
+        values, clusters = zip(*counted, strict=True)
         if self.q is not None:
             return paired.percentile(values, self.q)
-        return paired.share(values) if self.unit == "share" else mean(values)
+        return (paired.share if self.unit == "share" else paired.mean)(values, clusters)
 
     def difference(self, pairs: Sequence[tuple[Mark, Mark]]) -> Difference | None:
         """Of two contenders, by the answers to the same questions; None: there are none."""
         if not all(any(self.needs(pair[side]) for pair in pairs) for side in (0, 1)):
             return None
-        counted = ((self.of(one), self.of(other)) for one, other in pairs)
-        both = [(a, b) for a, b in counted if a is not None and b is not None]
+        counted = ((self.of(one), self.of(other), one.cluster) for one, other in pairs)
+        both = [(a, b, where) for a, b, where in counted if a is not None and b is not None]
         if not both:
             return None
-        one, other = zip(*both, strict=True)
+        one, other, clusters = zip(*both, strict=True)
         if self.q is not None:
             return paired.percentiles(one, other, self.q)
-        return (paired.shares if self.unit == "share" else paired.means)(one, other)
+        return (paired.shares if self.unit == "share" else paired.means)(one, other, clusters)
 
 
 def _answerable(of: Of) -> Of:

@@ -5,11 +5,12 @@ Two contenders answer the same questions, so they are compared question by quest
 McNemar's exact test (McNemar 1947, https://doi.org/10.1007/BF02295996), all else by the bootstrap
 of the differences, centred (Efron & Tibshirani 1993, chapter 16). Where several are compared with
 one, p-values are corrected together by Holm's method (Holm 1979,
-https://www.jstor.org/stable/4615733).
+https://www.jstor.org/stable/4615733). Where questions lie in clusters, such as those about one
+page, intervals and p-values are those of `eval.statistics.clustered`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -17,9 +18,12 @@ import numpy as np
 
 from eval.statistics import proportions
 from eval.statistics.bootstrap import COVERED, Drawn, Estimate, drawn_mean, drawn_percentiles
+from eval.statistics.clustered import Clustering, clustering
 
 SIGNIFICANT = 0.05
 POWER = 0.8
+Clusters = Sequence[Hashable] | None
+"""Of each value, what it belongs to; None: nothing."""
 _NORMAL = NormalDist()
 NORMAL_95 = _NORMAL.inv_cdf(1 - SIGNIFICANT / 2)
 """Standard errors on each side of a 95 % confidence interval."""
@@ -62,15 +66,23 @@ def questions_needed(detectable: float, size: int, margin: float) -> int:
     return math.ceil(size * (detectable / margin) ** 2)
 
 
-def share(values: Sequence[float]) -> Estimate:
-    """Of those that are 1, the others being 0, with Wilson's interval.
+def share(values: Sequence[float], clusters: Clusters = None) -> Estimate:
+    """Of those that are 1, the others being 0, with Wilson's interval of the effective number.
 
     By bootstrap nothing of 40 would be nothing for sure. Raises ValueError when there are none.
     """
-    found = proportions.share(round(sum(values)), len(values))
-    if found is None:
+    if not values:
         raise ValueError("there is nothing to take a share of")
-    return Estimate(*found, len(values))
+    value = round(sum(values)) / len(values)
+    widening = clustering(values, clusters).widening
+    effective = len(values) / widening**2
+    low, high = proportions.wilson(value, effective) if effective else (0.0, 1.0)
+    return Estimate(value, low, high, len(values))
+
+
+def mean(values: Sequence[float], clusters: Clusters = None) -> Estimate:
+    """As `bootstrap.mean`, wider where the values lie in clusters."""
+    return _widened(drawn_mean(list(values)).estimate, clustering(values, clusters))
 
 
 def percentile(values: Sequence[float], q: float) -> Estimate:
@@ -92,29 +104,31 @@ def percentile(values: Sequence[float], q: float) -> Estimate:
     return Estimate(value, min(value, by_rank[below]), by_rank[above + 1], size)
 
 
-def shares(one: Sequence[float], other: Sequence[float]) -> Difference:
+def shares(one: Sequence[float], other: Sequence[float], clusters: Clusters = None) -> Difference:
     """The difference of two shares of pairs, by McNemar's exact test.
 
     The interval is that of Bonett & Price 2012, https://doi.org/10.3102/1076998611411915, which
     adds a pair of each kind: pairs that never differed do not prove that none does.
     """
     differences = np.subtract(one, other)
+    within = clustering(list(differences), clusters)
     size = len(differences)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
     up, down = (better + 1) / (size + 2), (worse + 1) / (size + 2)
-    half = NORMAL_95 * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
+    half = NORMAL_95 * within.widening * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
     low, high = max(-1.0, up - down - half), min(1.0, up - down + half)
     estimate = Estimate((better - worse) / size, low, high, size)
     spread = math.sqrt((better + worse + 1) / size)
-    return _difference(estimate, spread, mcnemar(better, worse))
+    return _difference(estimate, spread, mcnemar(better, worse), within)
 
 
-def means(one: Sequence[float], other: Sequence[float]) -> Difference:
+def means(one: Sequence[float], other: Sequence[float], clusters: Clusters = None) -> Difference:
     """The difference of two means of pairs."""
     differences = np.subtract(one, other)
+    within = clustering(list(differences), clusters)
     drawn = drawn_mean(list(differences))
     spread = float(np.sqrt(np.mean(np.square(differences))))
-    return _difference(drawn.estimate, spread, _p(drawn))
+    return _difference(_widened(drawn.estimate, within), spread, _p(drawn), within)
 
 
 def percentiles(one: Sequence[float], other: Sequence[float], q: float) -> Difference:
@@ -149,5 +163,11 @@ def _p(drawn: Drawn) -> float:
     return max((beyond + 1) / (len(drawn.others) + 1), 2.0 ** (1 - size))
 
 
-def _difference(estimate: Estimate, spread: float, p: float) -> Difference:
-    return Difference(*estimate, p, spread / math.sqrt(estimate.size))
+def _difference(estimate: Estimate, spread: float, p: float, within: Clustering) -> Difference:
+    error = within.widening * spread / math.sqrt(estimate.size)
+    return Difference(*estimate, max(p, within.p), error)
+
+
+def _widened(one: Estimate, within: Clustering) -> Estimate:
+    low, high = (one.value + within.widening * (end - one.value) for end in one[1:3])
+    return one if within.widening == 1 else one._replace(low=low, high=high)

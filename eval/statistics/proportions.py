@@ -40,13 +40,16 @@ class Line:
 
 def share(part: int, whole: int) -> Value | None:
     """`part` of `whole`, with Wilson's interval; None: there is no whole."""
-    if not whole:
-        return None
-    p, z2 = part / whole, Z * Z / whole
+    return Value(part / whole, *wilson(part / whole, whole)) if whole else None
+
+
+def wilson(p: float, whole: float) -> tuple[float, float]:
+    """The 95 % confidence interval of a share `p` of `whole`, which may be an effective number."""
+    z2 = Z * Z / whole
     centre = p + z2 / 2
     half = Z * math.sqrt(p * (1 - p) / whole + z2 / (4 * whole))
     low, high = (centre - half) / (1 + z2), (centre + half) / (1 + z2)
-    return Value(p, max(0.0, low), min(1.0, high))
+    return max(0.0, low), min(1.0, high)
 
 
 def shares_differ(one: Value, other: Value) -> bool:

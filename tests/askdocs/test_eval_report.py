@@ -385,3 +385,15 @@ def test_half_a_judge_is_none(tmp_path: Path) -> None:
     run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(3, 1))
     done = call("report", str(run), "--judge-model", "j")
     assert "both --judge-model and --judge-url" in str(done.exception)
+
+
+def test_the_gate_judges_several_runs_of_one_version_together(home: Home, tmp_path: Path) -> None:
+    run, other = (
+        runs.write(tmp_path / f"run{seed}", CONTENDERS, runs.questions(120, 45), seed)
+        for seed in (1, 2)
+    )
+    asked = ["gate", str(run), "--home", str(home.root), "--repeat"]
+    checks = said(*asked, str(other))["checks"]
+    assert any("; 2 runs: " in check["found"] for check in checks)
+    another = runs.write(tmp_path / "v2", CONTENDERS, tuned="docs@v2")
+    assert "is about another version" in str(call(*asked, str(another)).exception)

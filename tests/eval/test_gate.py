@@ -13,7 +13,7 @@ from eval.questions import draw
 from eval.questions.rows import Row
 from eval.report import cost
 from eval.report.build import report
-from eval.report.comparison import compare
+from eval.report.comparison import Side, compare, pooled
 from eval.report.report import Report
 from eval.running.answer import Answer
 from eval.scoring.scored import score
@@ -286,3 +286,28 @@ def test_a_threshold_that_is_missing_is_named(tmp_path: Path, key: str) -> None:
     file.write_text("\n".join(one for one in lines if not one.startswith(f"{key} =")))
     with pytest.raises(AskdocsError, match=f"{key}: Field required: see thresholds.toml"):
         gate.read(file)
+
+
+def test_runs_that_are_repeated_count_together_and_one_that_is_copied_does_not(
+    tmp_path: Path,
+) -> None:
+    def side(folder: Path, seed: int) -> tuple[Side, Side]:
+        does = {SUBJECT: Behaviour(accuracy=0.55), "base-pages": BASE}
+        found = score(runs.write(folder, does, seed=seed)).fair
+        return (SUBJECT, found[SUBJECT]), ("base-pages", found["base-pages"])
+
+    one, other = side(tmp_path / "1", 1), side(tmp_path / "2", 2)
+    (alone,) = (each for each in compare([one]) if each.measure == "accuracy")
+    (twice,) = (each for each in pooled([one, one]) if each.measure == "accuracy")
+    (both,) = (each for each in pooled([one, other]) if each.measure == "accuracy")
+    assert twice.n == both.n == 2 * alone.n
+    assert twice.value == alone.value
+    assert twice.high - twice.low == pytest.approx(alone.high - alone.low, rel=0.05)
+    assert both.high - both.low < 0.9 * (alone.high - alone.low)
+    found = measured(tmp_path / "3", Behaviour(accuracy=0.55))
+    numbers = found.contender("base-pages")
+    assert numbers is not None
+    reference = Reference("base-pages", numbers.measures, found.comparisons, True)
+    reference = reference._replace(pooled=[both], by_run={"accuracy": [0.021, -0.01]})
+    checks = gate.decide(found, reference, gate.read())
+    assert any("; 2 runs: +2.1, -1.0" in check.found for check in checks)

@@ -1,0 +1,57 @@
+"""Questions about one page are not independent: how much wider their intervals must be.
+
+Answers about one page are right or wrong together, so 100 questions about 20 pages say less than
+100 questions about 100 pages. The factor is the root of Kish's design effect: the cluster-robust
+variance of the mean (Liang & Zeger 1986, https://doi.org/10.1093/biomet/73.1.13) divided by that of
+independent values, never below 1, with Student's t of as many degrees of freedom as there are
+clusters but one.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+COVERED = 0.95
+
+
+class Clustering(NamedTuple):
+    """What clusters mean for a mean."""
+
+    widening: float
+    """An interval of independent values is this many times as wide; 1 where all clusters are of
+    one value."""
+    p: float
+    """Two-sided p-value of the mean being 0, by the cluster-robust error; 0 where that says
+    nothing: take it together with another test's, by the larger of both."""
+
+
+ALONE = Clustering(1.0, 0.0)
+
+
+def clustering(values: Sequence[float], clusters: Sequence[Hashable] | None) -> Clustering:
+    """Of the mean of `values`, which lie in `clusters` (None: each in its own)."""
+    if clusters is None or len(set(clusters)) == len(values):
+        return ALONE
+    # Here, because it takes a second to load.
+    from scipy import stats
+
+    size, count = len(values), len(set(clusters))
+    data = np.asarray(values, dtype=float)
+    mean = float(data.mean())
+    sums: dict[Hashable, float] = defaultdict(float)
+    for cluster, value in zip(clusters, data, strict=True):
+        sums[cluster] += float(value) - mean
+    freedom = max(1, count - 1)
+    robust = sum(one**2 for one in sums.values()) * count / freedom / size**2
+    simple = float(data.var()) / size
+    beyond = (1 + COVERED) / 2
+    wider = float(stats.t.ppf(beyond, freedom) / stats.norm.ppf(beyond))
+    if count == 1 or not simple:
+        # Nothing is known of how clusters differ: they count in place of the values.
+        return Clustering(math.sqrt(size / count) * wider, float(count == 1))
+    effect = max(1.0, robust / simple)
+    p = 2 * float(stats.t.sf(abs(mean) / math.sqrt(robust), freedom)) if robust else 0.0
+    return Clustering(math.sqrt(effect) * wider, p)
