@@ -9,6 +9,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -209,6 +210,17 @@ class Engine:
     async def kind(self) -> str:
         """llama.cpp, vllm or other. Raises httpx.HTTPError, AskdocsError: the engine is away."""
         return await self._kind()
+
+    @property
+    def is_known_to_bind(self) -> bool:
+        """Is it of a kind that binds each token of an answer to the schema it is asked for?"""
+        return self._kind.found in ("llama.cpp", "vllm")
+
+    async def binds(self) -> bool:
+        """As `is_known_to_bind`, by asking it; no where it is away."""
+        with suppress(httpx.HTTPError, AskdocsError):
+            await self.kind()
+        return self.is_known_to_bind
 
     async def abilities(self) -> Abilities:
         """Raises httpx.HTTPError, AskdocsError: the engine is away."""

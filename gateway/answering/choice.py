@@ -10,7 +10,7 @@ from gateway.answering.sentences import MARK, complete
 from gateway.grounding.prompt import REFUSAL
 from gateway.wiki.page import Page, Section
 
-Reason = Literal["", "no_page", "no_question", "no_room", "model", "unsupported"]
+Reason = Literal["", "no_page", "no_question", "no_room", "model", "unsupported", "schema"]
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,9 @@ _SCHEMAS: dict[str, Schema] = {
             "model": _TEXT,
             "mode": {"enum": ["extractive", "generative"]},
             "refused": {"type": "boolean"},
-            "reason": {"enum": ["", "no_page", "no_question", "no_room", "model", "unsupported"]},
+            "reason": {
+                "enum": ["", "no_page", "no_question", "no_room", "model", "unsupported", "schema"]
+            },
             "verdict": _VERDICT,
             "claims": _list(_CLAIM),
             "cut": {"type": "boolean"},

@@ -15,8 +15,10 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Message
 
-from gateway import asked, fim
+from gateway import asked, fim, threads
 from gateway.aliases import Route
+from gateway.answering import form
+from gateway.answering.form import Form
 from gateway.api import schemas, unwritten
 from gateway.api.completion import Completion
 from gateway.api.context import RequestContext
@@ -140,7 +142,21 @@ class Pipeline:
                 context.response.headers[asked.HEADER] = told
             opening = partial(parts.dispatch.open, call, plan.route)
             resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
-            await _Answering(context, plan, transform, opening, resume, translation).run()
+            fits = await self._form(plan)
+            await _Answering(context, plan, transform, opening, resume, translation, fits).run()
+
+    async def _form(self, plan: Plan) -> Form | None:
+        """What checks an answer that is to be JSON, unless each candidate's engine binds it.
+
+        Raises ApiError 400: the schema is none.
+        """
+        if plan.endpoint != CHAT.path or (wanted := form.asked(plan.request)) is None:
+            return None
+        candidates = [self._parts.fleet.get(name) for name in plan.route.candidates]
+        engines = [one.engine for one in candidates if one is not None]
+        if all([engine is not None and await engine.binds() for engine in engines]):
+            return None
+        return await threads.search(Form, *wanted)
 
     async def _plan(
         self,
@@ -262,8 +278,10 @@ class _Answering:
         opening: Opening,
         resume: Resume,
         translation: Translation | None,
+        fits: Form | None,
     ) -> None:
         self._context = context
+        self._form = fits
         self._plan = plan
         self._transform = transform
         self._opening = opening
@@ -292,7 +310,7 @@ class _Answering:
                 lane=self._lane,
                 fallback=self._fallback,
                 tokens=transform.tokens if self._model else Tokens(),
-                refused=transform.refused,
+                refused=transform.refused or bool(self._form and self._form.refused),
                 cautious=transform.cautious,
                 claims=transform.claims,
                 pages=transform.pages,
@@ -303,9 +321,8 @@ class _Answering:
     async def _stream(self) -> int:
         """Returns the status by how the stream ended."""
         transform = self._transform
-        translate = self._translation.feed if self._translation else None
-        body = _EventStream(self._context.response, translate)
-        if transform.keeps_alive:
+        body = _EventStream(self._context.response, self._form, self._translation)
+        if transform.keeps_alive or self._form:
             body.keep_alive()
         try:
             last = transform.start()
@@ -329,8 +346,7 @@ class _Answering:
             await body.end(event(error.body))
             return error.status
         finally:
-            if transform.keeps_alive:
-                await body.close()
+            await body.close()
         return 200 if transform.is_over and not transform.failed else 502
 
     async def _pass_on(self, opened: Opened, body: "_EventStream") -> bytes:
@@ -378,7 +394,7 @@ class _Answering:
                 writer is not None
                 and isinstance(opened.response, LaneReply)
                 and not transform.keeps_alive
-                and self._translation is None
+                and body.is_plain
             ):
                 if out := feed(opened.first):
                     await body.send(out)
@@ -411,6 +427,8 @@ class _Answering:
             self._without_model()
         else:
             body = await self._read(await self._opening())
+        if self._form is not None:
+            body = await threads.search(self._form.whole, body)
         if self._translation is not None:
             body = self._translation.whole(body)
         headers = [*JSON_START, (b"content-length", str(len(body)).encode())]
@@ -458,6 +476,8 @@ class _Answering:
             context.response.headers["x-askdocs-fallback"] = ": ".join(self._fallback)
             context.measured.fallback(*self._fallback[:1], opened.served.name, opened.left[1])
         context.measured.first_byte()
+        if self._form:
+            self._form.begin(opened.served)
 
 
 class _EventStream:
@@ -466,11 +486,13 @@ class _EventStream:
     def __init__(
         self,
         send: Callable[[Message], Awaitable[None]],
-        translate: Callable[[bytes], bytes] | None = None,
+        form: Form | None = None,
+        translation: Translation | None = None,
     ) -> None:
-        """`translate` makes the client's events of the chat's."""
+        """`form` and `translation` make the client's events of the chat's."""
         self._send = send
-        self._translate = translate
+        self._form = form
+        self._translation = translation
         self._sent = 0.0
         self._sending: asyncio.Lock | None = None
         self._quiet: asyncio.Task[None] | None = None
@@ -488,9 +510,20 @@ class _EventStream:
             headers = list(STREAM_START)
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
+    @property
+    def is_plain(self) -> bool:
+        """Do the chat's events go out as they are?"""
+        return self._form is None and self._translation is None
+
     async def send(self, data: bytes) -> None:
-        if self._translate is not None and not (data := self._translate(data)):
-            return
+        if self._form is not None:
+            data = self._form.feed(data)
+        if self._translation is not None:
+            data = self._translation.feed(data)
+        if data:
+            await self._put(data)
+
+    async def _put(self, data: bytes) -> None:
         part: Message = {"type": "http.response.body", "body": data, "more_body": True}
         if self._sending is None:
             if not self.is_started:
@@ -507,8 +540,10 @@ class _EventStream:
             await self.close()
         if not self.is_started:
             await self.start()
-        if self._translate is not None:
-            data = self._translate(data)
+        if self._form is not None:
+            data = self._form.feed(data) + await threads.search(self._form.rest)
+        if self._translation is not None:
+            data = self._translation.feed(data)
         await self._send({"type": "http.response.body", "body": data})
 
     async def close(self) -> None:
@@ -521,7 +556,7 @@ class _EventStream:
         while True:
             quiet = time.monotonic() - self._sent
             if quiet >= QUIET_SECONDS:
-                await self.send(b": still working\n\n")
+                await self._put(b": still working\n\n")
             else:
                 await asyncio.sleep(QUIET_SECONDS - quiet)
 

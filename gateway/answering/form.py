@@ -1,0 +1,169 @@
+"""Answers that are to be JSON, by an engine that may have written something else.
+
+llama.cpp and vLLM bind each token to the schema: their answers go out as they come. The answer of
+another engine or a provider waits until it is whole. It goes out if it fits the schema; else the
+response is a refusal as OpenAI has it, `content: null` with `refusal`.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from gateway.api.sse import EventReader
+from gateway.fleet import Served
+from gateway.http import DONE, ApiError, broken_off, dump, event
+
+log = logging.getLogger("askdocs.gateway")
+
+# How an answer ends that is not all of one: OpenAI sends those as they are.
+_CUT = ("length", "content_filter", "tool_calls", "function_call")
+_OBJECT = {"type": "object"}
+
+
+def asked(request: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """Where a chat request has the schema of its answer, and the schema. None: it asks for text."""
+    form = request.get("response_format") or {}
+    if form.get("type") == "json_schema":
+        return "response_format.json_schema.schema", form["json_schema"].get("schema") or {}
+    if form.get("type") == "json_object":
+        return "response_format.schema", form.get("schema") or _OBJECT
+    return None
+
+
+class Form:
+    """Holds one response until it is known to fit."""
+
+    def __init__(self, place: str, schema: Mapping[str, Any]) -> None:
+        """Work for a thread. Raises ApiError 400, which names `place`: it is no schema."""
+        from gateway.answering.schema import Schema
+
+        try:
+            self._schema = Schema(schema)
+        except ValueError as error:
+            raise ApiError(400, f"{place} {error}", param=place) from None
+        self._holds = False
+        self._has_begun = False
+        self._has_passed = False
+        self._is_over = False
+        self._is_whole = False
+        self._reader = EventReader()
+        self._held: list[dict[str, Any]] = []
+        self.refused = False
+
+    def begin(self, served: Served) -> None:
+        """This model answers now, or goes on with the answer."""
+        self._has_begun = True
+        if not self._has_passed:
+            self._holds = served.engine is None or not served.engine.is_known_to_bind
+
+    def feed(self, data: bytes) -> bytes:
+        """The events of a stream that may go out now. What is held goes out with `rest`."""
+        if not self._holds:
+            self._has_passed |= self._has_begun and bool(data)
+            return data
+        out = b""
+        try:
+            for found in () if self._is_over else self._reader.feed(data):
+                out += self._event_of(found)
+        except Exception:  # an engine's chunk in a shape of its own
+            log.exception("a chunk could not be checked")
+            self._is_over = True
+            out += event(broken_off().body)
+        return out
+
+    def rest(self) -> bytes:
+        """The last events of a stream: the answer, checked. Work for a thread."""
+        return self._released() + DONE if self._is_whole else b""
+
+    def _event_of(self, data: bytes) -> bytes:
+        if data == b"[DONE]":
+            self._is_over = self._is_whole = True
+            return b""
+        chunk = orjson.loads(data)
+        if "choices" in chunk:
+            self._held.append(chunk)
+            return b""
+        self._is_over = True  # an error ends the answer
+        return event(chunk)
+
+    def whole(self, body: bytes) -> bytes:
+        """The whole answer, checked. Work for a thread.
+
+        Raises ApiError: the engine's is no chat.
+        """
+        if not self._holds:
+            return body
+        try:
+            return self._checked(orjson.loads(body))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            log.exception("an answer could not be checked")
+            raise broken_off() from None
+
+    def _checked(self, answer: dict[str, Any]) -> bytes:
+        for choice in answer["choices"]:
+            message = choice["message"]
+            is_cut = choice.get("finish_reason") in _CUT or message.get("tool_calls")
+            if is_cut or message.get("refusal"):
+                continue
+            if instead := self._judged(message.get("content") or ""):
+                choice["message"] = message | instead
+                if instead["refusal"]:
+                    choice["logprobs"] = None
+        return dump(self._told(answer))
+
+    def _released(self) -> bytes:
+        texts: dict[int, str] = {}
+        is_cut: set[int] = set()
+        for chunk in self._held:
+            for choice in chunk["choices"]:
+                number, delta = choice.get("index", 0), choice.get("delta") or {}
+                texts[number] = texts.get(number, "") + (delta.get("content") or "")
+                is_said = delta.get("tool_calls") or delta.get("refusal")
+                if is_said or choice.get("finish_reason") in _CUT:
+                    is_cut.add(number)
+        judged = {n: self._judged(text) for n, text in texts.items() if n not in is_cut}
+        instead = {number: message for number, message in judged.items() if message}
+        said: set[int] = set()
+        for chunk in self._held:
+            for choice in chunk["choices"]:
+                number = choice.get("index", 0)
+                if number in instead:
+                    choice["delta"] = {
+                        name: value
+                        for name, value in (choice.get("delta") or {}).items()
+                        if name not in ("content", "role")
+                    }
+                    choice.pop("logprobs", None)
+                    if number not in said:
+                        said.add(number)
+                        choice["delta"] |= {"role": "assistant", **instead[number]}
+        out = b"".join(event(self._told(chunk)) for chunk in self._held)
+        self._held = []
+        return out
+
+    def _judged(self, text: str) -> dict[str, Any] | None:
+        """What the message has in place of `text`; None: it stays."""
+        content = _unfenced(text)
+        problem = self._schema.problem(content)
+        if problem:
+            self.refused = True
+            why = f"The answer does not fit the requested schema: {problem}."
+            return {"content": None, "refusal": why}
+        return None if content == text else {"content": content, "refusal": None}
+
+    def _told(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """A refusal is stated in the facts, too."""
+        if self.refused and isinstance(facts := chunk.get("askdocs"), dict) and "refused" in facts:
+            chunk["askdocs"] = {**facts, "refused": True, "reason": "schema"}
+        return chunk
+
+
+def _unfenced(text: str) -> str:
+    """JSON that stands in a block of Markdown, as many models write it."""
+    inside = text.strip()
+    first, _, rest = inside.partition("\n")
+    if first.strip() in ("```", "```json") and rest.endswith("```"):
+        return rest.removesuffix("```").strip()
+    return text

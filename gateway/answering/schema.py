@@ -1,0 +1,171 @@
+"""JSON schemas of clients, checked in bounded time.
+
+`jsonschema` validates; what it leaves open is closed here. Every keyword costs steps of a budget,
+since references can multiply without end. Nothing is fetched for a `$ref`. Patterns run in the
+linear-time engine of Rust that pydantic brings; a pattern that it does not know (look-around,
+back-references) is not checked. `jsonschema` takes 0.1 s to import: import this module late.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend, validator_for
+from jsonschema_specifications import REGISTRY as _METASCHEMAS
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+STEPS = 20_000  # of one check: at most half a second
+CONTAINERS = 2_000  # lists and objects of a schema: looking through them takes 1 ms each
+_LONGEST = 200  # characters of a message, which quotes the value
+_EXPENSIVE = {"$ref": 10, "$dynamicRef": 10, "pattern": 20}
+
+Check = Callable[[Any, Any, Any, Any], Any]
+
+_left: ContextVar[list[int]] = ContextVar("steps")
+
+
+class _TooMuch(Exception):
+    """The budget is used up."""
+
+
+class Schema:
+    """A schema that is valid itself."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """Raises ValueError: it is no schema, or too large to be checked."""
+        if _containers(schema) > CONTAINERS:
+            raise ValueError(f"has more than {CONTAINERS:,} lists and objects")
+        base = validator_for(schema, default=Draft202012Validator)
+        try:
+            wrong = next(base(base.META_SCHEMA, registry=_METASCHEMAS).iter_errors(schema), None)
+        except RecursionError:
+            raise ValueError("is nested too deeply") from None
+        if wrong:
+            raise ValueError(f"is no JSON schema: {_said(wrong)}")
+        self._validator = _bounded(base)(schema, registry=Registry())
+
+    def problem(self, text: str) -> str:
+        """Why `text` is not JSON of this schema; empty where it is."""
+        try:
+            value = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return "it is not JSON"
+        token = _left.set([STEPS])
+        try:
+            wrong = next(self._validator.iter_errors(value), None)
+        except (_TooMuch, RecursionError):
+            return "the schema takes too long to check"
+        except Unresolvable as error:
+            return f"the schema refers to {str(error.ref)[:_LONGEST]!r}, which is not in it"
+        finally:
+            _left.reset(token)
+        return _said(wrong) if wrong else ""
+
+
+def _said(error: ValidationError) -> str:
+    place = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in error.path)
+    message = error.message
+    if len(message) > _LONGEST:  # the value comes first, and is what is long
+        message = f"...{message[-_LONGEST:]}"
+    return f"{place.lstrip('.')[:_LONGEST]}: {message}" if place else message
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
+
+
+def _containers(schema: Any) -> int:
+    waiting, count = [schema], 0
+    while waiting and count <= CONTAINERS:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            count += 1
+            waiting += one.values() if isinstance(one, dict) else one
+    return count
+
+
+def _spend(steps: int) -> None:
+    left = _left.get()
+    left[0] -= steps
+    if left[0] < 0:
+        raise _TooMuch
+
+
+@lru_cache(maxsize=16)
+def _bounded(base: Any) -> Any:
+    """The validator of a draft with a budget."""
+    own: dict[str, Check] = {**base.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique}
+    if "patternProperties" in own:
+        own |= {"patternProperties": _by_pattern, "additionalProperties": _additional}
+    if "unevaluatedProperties" in own:
+        own["unevaluatedProperties"] = _unevaluated(own["unevaluatedProperties"])
+    return extend(base, {name: _counted(name, check) for name, check in own.items()})
+
+
+def _counted(name: str, check: Check) -> Check:
+    price = _EXPENSIVE.get(name, 1)
+
+    def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        _spend(price + (len(value) if isinstance(value, dict | list) else 0))
+        yield from check(validator, value, instance, schema) or ()
+
+    return counted
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> SchemaValidator | None:
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+    except SchemaError:
+        return None
+
+
+def _matches(pattern: Any, text: str) -> bool:
+    """Does it match, as far as that is known?"""
+    _spend(1 + len(text) // 100)
+    compiled = _compiled(pattern) if isinstance(pattern, str) else None
+    return compiled is None or compiled.isinstance_python(text)
+
+
+def _pattern(validator: Any, pattern: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    if isinstance(instance, str) and not _matches(pattern, instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _by_pattern(validator: Any, patterns: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    for pattern, inside in patterns.items() if isinstance(instance, dict) else ():
+        for name, value in instance.items():
+            if _matches(pattern, name):
+                yield from validator.descend(value, inside, path=name, schema_path=pattern)
+
+
+def _additional(validator: Any, inside: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    for name, value in instance.items() if isinstance(instance, dict) else ():
+        if name not in known and not any(_matches(pattern, name) for pattern in patterns):
+            if inside is False:
+                yield ValidationError(f"{name!r} is not among the properties")
+            else:
+                yield from validator.descend(value, inside, path=name)
+
+
+def _unevaluated(check: Check) -> Check:
+    """`jsonschema` runs patterns of its own here: with patterns it is not checked."""
+
+    def unevaluated(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+        has_patterns = "patternProperties" in json.dumps(validator.schema)
+        return () if has_patterns else check(validator, value, instance, schema)
+
+    return unevaluated
+
+
+def _unique(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    if wanted is True and isinstance(instance, list):
+        _spend(_containers(instance))
+        if len({json.dumps(one, sort_keys=True) for one in instance}) < len(instance):
+            yield ValidationError("the entries are not unique")
