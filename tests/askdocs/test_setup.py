@@ -105,7 +105,7 @@ def test_a_lock_of_something_else_leaves_it_complete(done: Path) -> None:
 def test_a_second_set_up_does_nothing_and_says_nothing(done: Path) -> None:
     began = time.monotonic()
     again = run(sys.executable, "scripts/setup.py", cwd=done)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
@@ -306,4 +306,4 @@ def test_a_set_up_that_was_killed_goes_on_and_ends_with_a_command_that_works(
     assert shown.returncode == 0, shown.stderr
     began = time.monotonic()
     assert run(*command, cwd=root).stdout == ""
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10

@@ -103,7 +103,7 @@ async def test_start_returns_when_it_is_ready_and_stop_ends_it(desk: Desk) -> No
     assert desk.pids == [pid]
     began = time.monotonic()
     await running.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < supervisor.GRACE
     assert not alive(pid)
     assert running.pid is None
     assert running.restarts == 0
@@ -127,7 +127,7 @@ async def test_one_that_dies_at_its_start_is_an_error_with_its_last_words(desk: 
     began = time.monotonic()
     with pytest.raises(AskdocsError, match=r"^part ended at its start: one \| no such model$"):
         await running.start()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 async def test_one_that_dies_without_a_word_says_so(desk: Desk) -> None:
@@ -182,7 +182,7 @@ async def test_one_that_keeps_dying_is_started_with_growing_pauses(desk: Desk) -
 
     object.__setattr__(running.service, "ready", never)
     await async_until(lambda: running.restarts == 3)
-    assert 0.5 + 0.2 + 0.4 + 0.8 <= time.monotonic() - began < 6
+    assert 0.5 + 0.2 + 0.4 + 0.8 <= time.monotonic() - began < 30
     assert ("part", "ended (exit code 7); starting it again") in desk.said
 
 
@@ -374,7 +374,7 @@ async def test_stop_does_not_wait_for_one_that_went_its_own_way(desk: Desk) -> N
     try:
         began = time.monotonic()
         await running.stop()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < supervisor.GRACE
     finally:
         os.kill(grandchild, signal.SIGKILL)
 

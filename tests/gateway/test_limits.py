@@ -535,7 +535,7 @@ async def test_the_official_sdk_waits_as_told_and_its_own_retry_succeeds(
     start = time.monotonic()
     second = await client.models.with_raw_response.list()
     assert second.retries_taken == 1
-    assert 1.9 < time.monotonic() - start < 3
+    assert 1.9 < time.monotonic() - start < 20
     kind = "requests" if asking.limits.rpm else "tokens"
     assert first.headers[f"x-ratelimit-reset-{kind}"] == "2s"
 

@@ -138,7 +138,7 @@ async def test_headers_that_trickle_get_a_408(port: int, monkeypatch: pytest.Mon
     began = time.monotonic()
     trickle = asyncio.create_task(_trickle(client.writer))
     assert await client.refusal() == (408, "headers_too_slow")
-    assert 0.25 < time.monotonic() - began < 1
+    assert 0.25 < time.monotonic() - began < 10
     trickle.cancel()
     client.writer.close()
 
