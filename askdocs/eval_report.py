@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from eval.gate.gate import Reference
     from eval.report.report import Report
     from eval.running.pair import Pair
+    from eval.scoring.judge import Panel
     from eval.scoring.mark import Similar
     from eval.scoring.scored import Scored
+    from gateway.wiki.page import Page
 
 RunArgument = Annotated[
     Path,
@@ -49,11 +52,32 @@ def report(
     run: RunArgument,
     contender: ContenderOption = None,
     judge_model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Let this model judge answers, too.")
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Let this model judge answers, too; twice: two judges of different families.",
+        ),
     ] = None,
     judge_url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Its OpenAI endpoint, with /v1; OPENAI_API_KEY is used."),
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="OpenAI endpoint of a judge, with /v1; OPENAI_API_KEY is used. One for each model,"
+            " or one for all.",
+        ),
+    ] = None,
+    judge_family: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=FAMILY", help="Who made a judge, where its name does not tell."
+        ),
+    ] = None,
+    docs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the wiki: measures groundedness, and shows judges the pages.",
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -81,13 +105,13 @@ def report(
     from eval.statistics import agreement
 
     run = run_folder(run, home_dir)
-    if (judge_model is None) != (judge_url is None):
-        raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
+    judges = _judges(run, judge_model or (), judge_url or (), judge_family or ())
     costs = cost.read(prices or cost.FILE, assume or ())
     by_hand = agreement.read(labels) if labels else None
+    pages = _pages(run, docs, home_dir) if docs else []
     with Bar() as bar:
-        scored = _scored(run, bar, similarity, judge_model, judge_url)
-        made = _report(scored, bar, costs, contender, judge_model, by_hand)
+        scored, panel = _scored(run, bar, similarity, judges, pages)
+        made = _report(scored, bar, costs, contender, panel, by_hand)
     if as_json:
         print(made.model_dump_json(indent=2))
         return
@@ -231,21 +255,82 @@ def gate(
         raise typer.Exit(1)
 
 
+def _judges(
+    run: Path, models: Sequence[str], urls: Sequence[str], named: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Models, each with its endpoint.
+
+    Raises AskdocsError: a part is missing, or families are not as they must be.
+    """
+    from eval.running import run as runs
+    from eval.scoring import families
+
+    if bool(models) != bool(urls):
+        raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
+    if len(urls) not in (0, 1, len(models)):
+        raise AskdocsError(
+            f"{len(models)} --judge-model and {len(urls)} --judge-url: name a URL for each model,"
+            " or one for all"
+        )
+    of = {}
+    for one in named:
+        model, equals, family = one.rpartition("=")
+        if not equals or model not in models:
+            raise AskdocsError(
+                f"--judge-family {one}: write MODEL=FAMILY, with a model of --judge-model"
+            )
+        of[model] = family.lower()
+    if models:
+        used = runs.read(run)
+        writers = [name for one in used.models.values() for name in (one.name, one.serves or "")]
+        writers.append(used.provenance.engine_model)
+        for note in families.check([(one, of.get(one)) for one in models], writers):
+            typer.echo(f"note: {note}", err=True)
+    each = list(urls) * len(models) if len(urls) == 1 else urls
+    return list(zip(models, each, strict=True))
+
+
+def _pages(run: Path, docs: Path, home_dir: Path | None) -> list["Page"]:
+    """The pages of the wiki, which must be those that the run has asked about."""
+    from askdocs.docs import index_file
+    from askdocs.exam_plan import source_of, wiki_of
+    from eval.running import run as runs
+
+    source, pages = source_of(index_file(home_dir), docs)
+    if wiki_of(source, pages).sha256 != runs.read(run).wiki.sha256:
+        raise AskdocsError(
+            f"--docs {docs}: its pages have changed since {run}: leave --docs out, or run the"
+            " evaluation again"
+        )
+    return pages
+
+
 def _scored(
-    run: Path, bar: Bar, similarity: bool, judge_model: str | None, judge_url: str | None
-) -> "Scored":
+    run: Path,
+    bar: Bar,
+    similarity: bool,
+    judges: Sequence[tuple[str, str]],
+    pages: Sequence["Page"],
+) -> tuple["Scored", "Panel | None"]:
     from eval.scoring import mark, scored
-    from eval.scoring.judge import Judge
+    from eval.scoring.groundedness import Groundedness
+    from eval.scoring.judge import Judge, Panel
 
     plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
-    judge = None
-    if judge_model and judge_url:
-        judge = Judge(run, judge_model, judge_url, os.environ.get("OPENAI_API_KEY"))
-        said = mark.said(plain)
-        asyncio.run(judge.ask(said, lambda done, total: bar.show("judging", done, total)))
-    return scored.score(
-        run, _similar(run, mark.compared(plain), bar) if similarity else None, judge
-    )
+    panel = grounded = None
+    if judges:
+        said, key = mark.said(plain), os.environ.get("OPENAI_API_KEY")
+        texts = {page.path: page.text for page in pages}
+        panel = Panel([Judge(run, model, url, key, texts) for model, url in judges])
+        for judge in panel.judges:
+            asyncio.run(judge.ask(said, lambda done, total: bar.show("judging", done, total)))
+    if pages:
+        grounded = Groundedness(run, pages)
+        answers = [(one.question, one.answer) for one in plain if one.answered]
+        told = partial(bar.show, "checking against the pages")
+        asyncio.run(grounded.measure(answers, told))
+    similar = _similar(run, mark.compared(plain), bar) if similarity else None
+    return scored.score(run, similar, panel, grounded), panel
 
 
 def _similar(run: Path, texts: Sequence[tuple[str, str]], bar: Bar) -> "Similar | None":
@@ -266,14 +351,16 @@ def _report(
     bar: Bar,
     prices: Any,
     contender: str | None,
-    judge: str | None = None,
+    panel: "Panel | None" = None,
     labels: Any = None,
 ) -> "Report":
     """Made and written."""
     from eval.report import build, html, markdown
     from eval.report.report import FILE
 
-    made = build.report(scored, prices, contender, judge, labels, bar.show)
+    made = build.report(
+        scored, prices, contender, panel.name if panel else None, labels, panel, bar.show
+    )
     write(scored.folder / "report.html", html.html(made))
     write(scored.folder / "report.md", markdown.markdown(made))
     # The last, since its presence means that all are there.
@@ -308,7 +395,10 @@ def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
 
 
 def _command(run: Path, contender: str, judge: str | None) -> str:
-    judged = f" --judge-model {judge} --judge-url URL" if judge else ""
+    from eval.scoring.judge import AND
+
+    judged = "".join(f" --judge-model {one}" for one in judge.split(AND)) if judge else ""
+    judged += " --judge-url URL" if judge else ""
     return f"`askdocs eval report {run} --contender {contender}{judged}`"
 
 
@@ -321,14 +411,14 @@ def _judge_of(run: Path) -> str | None:
 
 def _kept(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
     """With what was said of its answers before by a judge, and with their meanings."""
+    from eval.scoring import judge as judging
     from eval.scoring import mark, scored
-    from eval.scoring.judge import Judge
 
     meanings = None
     if similar:
         plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
         meanings = _similar(run, mark.compared(plain), bar)
-    return scored.score(run, meanings, Judge(run, judge, "") if judge else None)
+    return scored.score(run, meanings, judging.kept(run, judge) if judge else None)
 
 
 def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> None:

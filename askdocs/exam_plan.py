@@ -229,8 +229,8 @@ def plan(
             copies=copies,
             trained_sha256=None if learnt is None else _sha256(learnt),
         ),
-        wiki=_wiki(source, pages),
-        beside=tuple(_wiki(name, other) for name, other in others.items()),
+        wiki=wiki_of(source, pages),
+        beside=tuple(wiki_of(name, other) for name, other in others.items()),
         memory=memory,
         contenders=tuple(one.name for one in chosen),
         contrasts=declared([one.name for one in chosen]),
@@ -358,7 +358,7 @@ def _memory(file: Path) -> tuple[str, list[Row]]:
     return which, [Row(line=0, question=one.question, answer="") for one in answers]
 
 
-def _wiki(name: str, pages: Sequence[Page]) -> Known:
+def wiki_of(name: str, pages: Sequence[Page]) -> Known:
     digest = hashlib.sha256()
     for page in sorted(pages, key=lambda page: page.path):
         digest.update(json.dumps([page.path, page.title, page.text]).encode())

@@ -21,6 +21,7 @@ from eval.report.report import (
     sha256_of_answers,
 )
 from eval.scoring.groups import groups
+from eval.scoring.judge import Panel
 from eval.scoring.mark import Mark
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, JUDGED, MEASURES, right
 from eval.scoring.scored import Scored
@@ -32,6 +33,7 @@ from eval.systems.systems import METHODS, parse
 from gateway.errors import AskdocsError
 
 WORST = 20
+BETWEEN = "both judges with each other"
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 Progress = Callable[[str, int, int], None]
 """Gets what is done, and how much of how much."""
@@ -43,6 +45,7 @@ def report(
     subject: str | None = None,
     judge: str | None = None,
     labels: Labels | None = None,
+    panel: Panel | None = None,
     told: Progress = lambda *_: None,
 ) -> Report:
     """Every number of a run.
@@ -53,6 +56,7 @@ def report(
         subject: the contender that the others are compared with.
         judge: the model that has judged the answers.
         labels: by hand, which the judge's and the words' are compared with.
+        panel: the judges one by one, if there are several: how well they agree is told.
         told: gets how far it is.
 
     Raises:
@@ -89,7 +93,7 @@ def report(
         comparisons=compare(sides, lambda done, all_: told("comparing", done, all_)),
         worst=_worst(fair, name),
         judge=judge,
-        agreements=_agreements(scored.marks, labels, judge) if labels else [],
+        agreements=_agreements(scored.marks, labels or {}, judge, panel),
         prices=prices,
         measured=scored.measured,
         answers_sha256=sha256_of_answers(scored.folder),
@@ -251,9 +255,9 @@ def _said(mark: Mark) -> Said:
 
 
 def _agreements(
-    found: Mapping[str, Sequence[Mark]], labels: Labels, judge: str | None
+    found: Mapping[str, Sequence[Mark]], labels: Labels, judge: str | None, panel: Panel | None
 ) -> list[Agreement]:
-    """Of labels with the words, and with the judge."""
+    """Of labels with the words, with the judge, and of two judges with each other."""
     # Neither words nor a judge look at refusals: those would agree by rule.
     looked = [
         mark
@@ -261,11 +265,20 @@ def _agreements(
         for mark in inner
         if mark.question.answerable and mark.answered and (mark.judged is not None or not judge)
     ]
-    sides = {"the words": {_place(mark): mark.near for mark in looked}}
+    sides = {"the words": (labels, {_place(mark): mark.near for mark in looked})}
     if judge:
-        sides[judge] = {_place(mark): bool(mark.judged) for mark in looked}
-    agreed = {who: agreement(labels, said) for who, said in sides.items()}
-    if not any(agreed.values()):
+        judged = {_place(mark): bool(mark.judged) for mark in looked}
+        sides[judge] = (labels, judged)
+    several = panel.judges if panel and len(panel.judges) > 1 else ()
+    alone = {
+        one.model: {_place(mark): bool(one(mark.question, mark.answer)) for mark in looked}
+        for one in several
+    }
+    sides |= {model: (labels, said) for model, said in alone.items()}
+    if several:
+        sides[BETWEEN] = (alone[several[0].model], alone[several[1].model])
+    agreed = {who: agreement(*both) for who, both in sides.items()}
+    if labels and not any(found for who, found in agreed.items() if who != BETWEEN):
         raise AskdocsError(
             f"none of the {len(labels)} labels is about an answer of this run to a question that a"
             " page answers: write the ids of its questions.jsonl, and names of its contenders"

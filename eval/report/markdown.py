@@ -42,7 +42,7 @@ def _page(report: Report) -> Iterator[str]:
     yield f"{table(tables.compared(report.comparisons))}\n"
     yield f"## Groups of questions, {report.subject}\n\n{table(tables.groups(report))}\n"
     if report.agreements:
-        yield f"## Agreement with labels by hand\n\n{table(tables.agreed(report))}\n"
+        yield f"## Agreement\n\n{table(tables.agreed(report))}\n"
     yield f"## Cost\n\n{table(tables.cost(report))}\n"
     yield f"{table(Table(['assumed', ''], tables.assumptions(report)))}\n"
     head = ["price", "US dollars", "read on", "where"]

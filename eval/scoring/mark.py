@@ -29,6 +29,8 @@ class Mark:
     """The cosine of its meaning and that of the written answer; None where nobody asked."""
     judged: bool | None = None
     """Is it right, as the judge has it? None where no judge was asked, or it did not say."""
+    grounded: float | None = None
+    """The share of its claims that its pages support; None where it was not measured."""
 
     @property
     def answered(self) -> bool:
@@ -61,6 +63,8 @@ Similar = Callable[[str, str], float]
 """The cosine of the meanings of two texts."""
 Judged = Callable[[Question, Answer], bool | None]
 """What the judge said of an answer."""
+Grounded = Callable[[Question, Answer], float | None]
+"""The share of an answer's claims that its pages support."""
 
 
 def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
@@ -86,9 +90,13 @@ def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
 
 
 def mark(
-    asked: Question, given: Answer, similar: Similar | None = None, judged: Judged | None = None
+    asked: Question,
+    given: Answer,
+    similar: Similar | None = None,
+    judged: Judged | None = None,
+    grounded: Grounded | None = None,
 ) -> Mark:
-    """The marks of one answer. `similar` and `judged` are not asked of refusals."""
+    """The marks of one answer. What is measured of its text is not measured of refusals."""
     refused = given.is_refusal
     scored = asked.answerable and not refused and not given.error
     said, gold = given.text if scored else "", asked.answer
@@ -101,6 +109,7 @@ def mark(
         near=scored and is_right(said, gold),
         similar=(similar(said, gold) if scored else 0.0) if similar and asked.answerable else None,
         judged=(judged(asked, given) if scored else False) if judged and asked.answerable else None,
+        grounded=grounded(asked, given) if grounded and not refused and not given.error else None,
     )
 
 
@@ -109,11 +118,12 @@ def marks(
     answers: Mapping[str, Mapping[str, Answer]],
     similar: Similar | None = None,
     judged: Judged | None = None,
+    grounded: Grounded | None = None,
 ) -> dict[str, list[Mark]]:
     """By contender, in the order of the questions; of those that it was asked."""
     return {
         contender: [
-            mark(asked, given[asked.id], similar, judged)
+            mark(asked, given[asked.id], similar, judged, grounded)
             for asked in questions
             if asked.id in given
         ]

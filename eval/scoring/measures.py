@@ -135,6 +135,8 @@ MEASURES = [
             _unanswerable(lambda m: float(m.refused))),
     Measure(HALLUCINATED, "hallucinated where no page answers", "share", "less",
             _unanswerable(lambda m: float(m.answered)), compared=True),
+    Measure("groundedness", "groundedness: claims that its pages support", "score", "more",
+            _answered(lambda m: m.grounded), compared=True),
     Measure("errors", "no answer for an error", "share", "less",
             lambda m: float(bool(m.answer.error))),
     Measure("cited_right", "cites a page that answers", "share", "more",

@@ -7,7 +7,7 @@ from eval.questions.question import Question
 from eval.running import measured, run
 from eval.running.measured import Measured
 from eval.running.run import Run
-from eval.scoring.mark import Judged, Mark, Similar, marks, read
+from eval.scoring.mark import Grounded, Judged, Mark, Similar, marks, read
 from eval.systems.systems import TRIVIAL, parse
 from gateway.errors import AskdocsError
 
@@ -50,10 +50,15 @@ class Scored:
 _BEST_FIRST = ("pages", "rag", "closed", "oracle")
 
 
-def score(folder: Path, similar: Similar | None = None, judged: Judged | None = None) -> Scored:
+def score(
+    folder: Path,
+    similar: Similar | None = None,
+    judged: Judged | None = None,
+    grounded: Grounded | None = None,
+) -> Scored:
     """Raises AskdocsError: the folder is no run, or nothing was answered yet."""
     questions, answers = read(folder)
     of = run.read(folder)
     ordered = {name: answers[name] for name in of.contenders if name in answers}
-    found = marks(questions, ordered, similar, judged)
+    found = marks(questions, ordered, similar, judged, grounded)
     return Scored(folder, of, measured.read(folder), questions, found)

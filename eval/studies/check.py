@@ -18,13 +18,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from eval.scoring.groundedness import Rarity
 from gateway.answering.check import Check, Scorer
 from gateway.answering.claims import Claim, Verdict, drafts, foreign, refuses
 from gateway.answering.evidence import Evidence
@@ -33,10 +34,8 @@ from gateway.answering.scorers import Endpoint, Judges
 from gateway.errors import AskdocsError
 from gateway.grounding import prompt
 from gateway.grounding.excerpt import Excerpt
-from gateway.search.postings import idf
 from gateway.sources.markdown import parse
 from gateway.wiki.page import Page
-from gateway.wiki.words import stem_set
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,17 +107,10 @@ class Wiki:
         except OSError as error:
             raise AskdocsError(f"{self._folder / path}: {error.strerror}; name --docs") from None
 
-    def idf(self, stems: Iterable[str]) -> dict[str, float]:
-        size, having = self._counts()
-        return {stem: max(0.1, idf(size, having[stem])) for stem in stems}
-
-    @cache  # noqa: B019
-    def _counts(self) -> tuple[int, Counter[str]]:
-        having: Counter[str] = Counter()
+    @cached_property
+    def idf(self) -> Rarity:
         files = sorted(self._folder.rglob("*.md"))
-        for file in files:
-            having.update(stem_set(file.read_text(encoding="utf-8")))
-        return len(files), having
+        return Rarity(file.read_text(encoding="utf-8") for file in files)
 
 
 def read(file: Path, split: str | None = None) -> list[Answer]:

@@ -14,7 +14,7 @@ from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.scoring import mark
 from eval.scoring.groups import groups
-from eval.scoring.judge import RUBRIC, Judge
+from eval.scoring.judge import RUBRIC, Judge, Panel, kept
 from eval.scoring.mark import Mark, compared, marks, read
 from eval.scoring.meanings import Meanings
 from eval.scoring.measures import BY_NAME, MEASURES, pairs
@@ -146,7 +146,9 @@ def test_a_set_accuracy_is_measured(tmp_path: Path, accuracy: float) -> None:
 
 def test_every_measure_is_made_of_a_whole_run(tmp_path: Path, embedder: Embedder) -> None:
     run = runs.write(tmp_path, {"tuned-pages": Behaviour()}, runs.questions(20, 10))
-    found = score(run, Similarity(run, embedder), lambda asked, given: True).marks["tuned-pages"]
+    found = score(run, Similarity(run, embedder), lambda *_: True, lambda *_: 0.5).marks[
+        "tuned-pages"
+    ]
     assert {m.name for m in MEASURES if m.estimate(found) is None} == set()
     assert len({m.title for m in MEASURES}) == len(MEASURES)
 
@@ -231,6 +233,30 @@ async def test_a_judge_is_asked_once_for_each_text(tmp_path: Path, endpoint: End
     third = Judge(tmp_path, "j", endpoint.url)
     assert third(*answers("F5!")[0]) is True  # it came behind the half line
     assert Judge(tmp_path, "another", endpoint.url)(*asked[0]) is None
+
+
+async def test_a_judge_sees_the_pages_and_of_two_both_must_agree(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    ((asked, given),) = answers("F5")
+    asked = asked.model_copy(update={"pages": ("gold.md",)})
+    given = given.model_copy(update={"cited_pages": ("cited.md", "gone.md")})
+    pages = {"gold.md": "Press F5. " * 2000, "cited.md": "Press F6.", "other.md": "Nothing."}
+    one, other = (Judge(tmp_path, name, endpoint.url, None, pages) for name in ("gpt-5", "claude"))
+    await one.ask([(asked, given)], lambda *_: None)
+    shown = json.loads(endpoint.asked[0]["messages"][1]["content"])["pages"]
+    assert shown == {"gold.md": pages["gold.md"][:8000], "cited.md": "Press F6."}
+    panel = Panel([one, other])
+    assert panel(asked, given) is None
+    await other.ask([(asked, given)], lambda *_: None)
+    assert panel(asked, given) is True
+    assert panel.name == "gpt-5 and claude"
+    assert kept(tmp_path, panel.name)(asked, given) is True
+    text = (tmp_path / "judged.jsonl").read_text()
+    first, second = text.splitlines()
+    no = second.replace('"correct": true', '"correct": false')
+    (tmp_path / "judged.jsonl").write_text(f"{first}\n{no}\n")
+    assert kept(tmp_path, panel.name)(asked, given) is False
 
 
 async def test_a_judge_that_does_not_say_is_no_judge(tmp_path: Path, endpoint: Endpoint) -> None:

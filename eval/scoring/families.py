@@ -1,0 +1,70 @@
+"""Who made a model: a judge prefers answers of its own family.
+
+Panickssery et al. 2024, https://arxiv.org/abs/2404.13076: models recognise and favour what they
+have written themselves. So a judge must not be of the family that wrote the answers.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from gateway.errors import AskdocsError
+
+# How names of models begin, or a part of them.
+_KNOWN = {
+    "anthropic": ("claude",),
+    "alibaba": ("qwen", "qwq"),
+    "cohere": ("command", "aya"),
+    "deepseek": ("deepseek",),
+    "google": ("gemini", "gemma"),
+    "hugging face": ("smollm",),
+    "ibm": ("granite",),
+    "meta": ("llama",),
+    "microsoft": ("phi",),
+    "mistral": ("mistral", "mixtral", "ministral", "magistral"),
+    "openai": ("gpt", "chatgpt", "o1", "o3", "o4"),
+    "zhipu": ("glm",),
+}
+_WORD = re.compile(r"[a-z]+\d*")
+
+
+def family(model: str) -> str | None:
+    """Of a model, by its name; None where that does not tell."""
+    for word in _WORD.findall(model.lower()):
+        for name, beginnings in _KNOWN.items():
+            if any(word == one or word.rstrip("0123456789") == one for one in beginnings):
+                return name
+    return None
+
+
+def check(judges: Sequence[tuple[str, str | None]], writers: Iterable[str]) -> list[str]:
+    """What whoever reads the verdicts should know.
+
+    Args:
+        judges: models, each with the family that was named for it.
+        writers: names of the models that wrote the answers, and of what they are made of.
+
+    Raises AskdocsError: a judge is of a writer's family, or two judges are of one.
+    """
+    written = {found for one in writers if (found := family(one)) is not None}
+    families = [named or family(model) for model, named in judges]
+    for (model, _), of in zip(judges, families, strict=True):
+        if of in written:
+            raise AskdocsError(
+                f"the judge {model} is of the family {of}, which wrote answers of this run: name a"
+                " judge of another family, or --judge-family if that is wrong"
+            )
+    known = [of for of in families if of is not None]
+    if len(known) > len(set(known)):
+        raise AskdocsError(
+            f"the judges are of one family ({', '.join(known)}): name judges of two families, or"
+            " --judge-family if that is wrong"
+        )
+    notes = []
+    if None in families:
+        (model, *_) = (model for (model, _), of in zip(judges, families, strict=True) if not of)
+        notes.append(f"the family of the judge {model} is not known: name it by --judge-family")
+    if judges and not written:
+        notes.append("the family of the models that wrote the answers is not known")
+    if len(judges) == 1:
+        notes.append("one family of judges alone: add a second --judge-model of another family")
+    return notes

@@ -1,0 +1,95 @@
+"""Is an answer supported by the pages that it was written from? Sentence by sentence.
+
+The claim checker of the gateway decides, by its rules: see docs/results.md, "The check", for how
+often it is wrong. It takes the whole of each page of which something was in the prompt.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from eval.questions.question import Question
+from eval.running import lines
+from eval.running.answer import Answer
+from gateway.answering.check import Check
+from gateway.grounding.excerpt import Excerpt
+from gateway.search.postings import idf
+from gateway.wiki.page import Page
+from gateway.wiki.words import stem_set
+
+FILE = "grounded.jsonl"
+_VERSION = 1
+"""Raise it when the check changes, so that kept shares are not taken for the new ones."""
+
+
+class Rarity:
+    """How rare the words of a wiki are, by its pages alone."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._having: Counter[str] = Counter()
+        self._size = 0
+        for text in texts:
+            self._having.update(stem_set(text))
+            self._size += 1
+
+    def __call__(self, stems: Iterable[str]) -> dict[str, float]:
+        return {stem: max(0.1, idf(self._size, self._having[stem])) for stem in stems}
+
+
+class Groundedness:
+    """The share of an answer's claims that its pages support; kept with the run.
+
+    Args:
+        run: the folder where it is kept.
+        pages: of the wiki, as the run had them.
+    """
+
+    def __init__(self, run: Path, pages: Sequence[Page]) -> None:
+        self._file = run / FILE
+        self._pages = {page.path: page for page in pages}
+        self._rarity = Rarity(page.text for page in pages)
+        self._kept: dict[str, float | None] = {}
+        if self._file.is_file():
+            for line in self._file.read_bytes().splitlines():
+                try:
+                    row = json.loads(line)
+                    self._kept[row["texts"]] = row["grounded"]
+                except (ValueError, KeyError, TypeError):
+                    continue  # the end of a file whose writer was killed
+
+    def __call__(self, asked: Question, given: Answer) -> float | None:
+        """None where it claims nothing, or was not measured."""
+        return self._kept.get(self._key(asked, given))
+
+    async def measure(
+        self, answers: Iterable[tuple[Question, Answer]], told: Callable[[int, int], None]
+    ) -> None:
+        """Check what was not checked yet. `told` gets how many of how many are done."""
+        every = {self._key(*pair): pair for pair in answers}
+        todo = {key: pair for key, pair in every.items() if key not in self._kept}
+        with lines.appending(self._file) as file:
+            for done, (key, (asked, given)) in enumerate(todo.items(), 1):
+                self._kept[key] = await self._share(asked, given)
+                row = {"texts": key, "grounded": self._kept[key]}
+                file.write(json.dumps(row).encode() + b"\n")
+                told(done, len(todo))
+                await asyncio.sleep(0)
+
+    async def _share(self, asked: Question, given: Answer) -> float | None:
+        read = [self._pages[path] for path in given.prompt_pages if path in self._pages]
+        if not read:
+            return None
+        excerpts = [Excerpt(page, page.sections, 0) for page in read]
+        claims = await Check(excerpts, self._rarity, asked=asked.text).claims(given.text)
+        said = [claim.verdict for claim in claims if claim.verdict != "none"]
+        return said.count("supported") / len(said) if said else None
+
+    def _key(self, asked: Question, given: Answer) -> str:
+        read = [
+            [path, self._pages[path].text] for path in given.prompt_pages if path in self._pages
+        ]
+        texts = [_VERSION, asked.text, given.text, read]
+        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:32]
