@@ -37,11 +37,13 @@ OF_COLUMNS = ("short", "long-answer", "long-row", "split", "id", "refusals")
 # The pages of Great Expectations ask six hosts for styles, scripts and pictures: a reader's browser
 # would tell them, and in a closed network wait for them.
 REMOTE = re.compile(
-    r"<script\b[^<>]*\bsrc=[\"']https?:[^<>]*>\s*</script>|<link\b[^<>]*\bhref=[\"']https?:[^<>]*>"
-    r"|<img\b[^<>]*\bsrc=[\"']https?:[^<>]*>|<footer\b(?:(?!<footer\b).)*?</footer>",
+    # Atomic: of several such attributes in a tag, each would be tried up to the tag's end.
+    r"<script\b(?>[^<>]*?\bsrc=[\"']https?:)[^<>]*+>\s*+</script>"
+    r"|<link\b(?>[^<>]*?\bhref=[\"']https?:)[^<>]*+>|<img\b(?>[^<>]*?\bsrc=[\"']https?:)[^<>]*+>"
+    r"|<footer\b(?:(?!<footer\b).)*?</footer>",
     re.DOTALL | re.IGNORECASE,
 )
-HEADING = re.compile(r"<h5\b[^>]*>\s*([\w-]+)\s*</h5>")
+HEADING = re.compile(r"<h5\b[^<>]*+>\s*([\w-]+)\s*</h5>")
 HEAD = """<meta http-equiv="Content-Security-Policy" content="default-src 'none';
   style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self'">
 <style>
