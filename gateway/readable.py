@@ -1,10 +1,15 @@
-"""May a reader read the pages that a kept answer stands on? Asked whenever it is shown."""
+"""May a reader read the pages that a kept answer stands on? Asked whenever it is shown.
+
+Who may read everything is also told what it takes to read each page: so the box closes what it has
+stored to whom a page has been closed since.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.http import ApiError
-from gateway.search.index import Index
+from gateway.rights import NOBODY, Reader, shown
+from gateway.search.view import Rights
 
 PATH = "/askdocs/readable"
 MOST = 500
@@ -20,7 +25,15 @@ def urls(request: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def readable(view: Index, is_open: bool, urls: list[str]) -> list[bool]:
-    """Of each page. One that is not there (any more) only where nothing has rights: `is_open`."""
+def answer(rights: Rights, reader: Reader, urls: list[str]) -> dict[str, Any]:
+    """May the reader read each page? One that is gone only where nothing has rights."""
+    view = rights.seen_by(reader)
     with view.snapshot():
-        return [is_open or view.by_url(url) is not None for url in urls]
+        is_open = rights.access() is None
+        found = [view.by_url(url) for url in urls]
+        told: dict[str, Any] = {"readable": [is_open or page is not None for page in found]}
+        if reader.groups is None:
+            closed = shown(() if is_open else NOBODY)
+            told["readers"] = [shown(view.readers([page])) if page else closed for page in found]
+            told["revision"] = rights.revision()
+        return told

@@ -56,11 +56,11 @@ class Answers:
         end: End
         try:
             begins = asked.conversation == asked.id  # nothing was said before
-            history = [] if begins else await self._journal.history(asked.conversation)
+            turns = [] if begins else await self._journal.history(asked.conversation)
             parts = self._gateway.ask(
                 asked.question,
                 asked.page,
-                history=history,
+                history=await self._gateway.told(turns, ask.groups),
                 quote=asked.quote,
                 user=asked.visitor,
                 groups=ask.groups,
@@ -117,22 +117,11 @@ class Answers:
 
 
 def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answered:
-    outcome = ask.outcome
     state: store.State
     if isinstance(end, Failed):
         state = "failed"
     elif end.stopped:
         state = "stopped"
     else:
-        state = "refused" if outcome.refused else "answered"
-    return Answered(
-        state=state,
-        answer=ask.text,
-        model=outcome.served,
-        outcome=outcome.stored(),
-        confidence=outcome.confidence,
-        first_token=first,
-        duration=duration,
-        verdict=outcome.verdict,
-        readers=outcome.needed(ask.groups),
-    )
+        state = "refused" if ask.outcome.refused else "answered"
+    return ask.answered(state, first, duration)

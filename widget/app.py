@@ -25,6 +25,8 @@ from widget.journal import Journal
 from widget.language import SpeakLanguage
 from widget.metrics import PATH as METRICS
 from widget.metrics import Metrics, OnlyDirect
+from widget.narrowing import Narrowing
+from widget.opening import Opening
 from widget.proxies import OnlyTrusted
 from widget.review.pages import router as review
 from widget.security import SecurityHeaders
@@ -54,15 +56,18 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     tokens = Tokens(visitors.secret, before.get_secret_value() if before else None)
     captcha = _captcha(settings)
     box = Box(settings, views, journal, tokens)
+    opening = Opening(asks, journal, gateway)
     asking = Asking(
-        settings, views, asks, answers, journal, visitors, metrics, tokens, captcha, box
+        settings, views, asks, answers, journal, visitors, metrics, tokens, captcha, box, opening
     )
-    feedback = Feedback(settings, views, asks, journal, visitors, gateway, metrics, box)
+    feedback = Feedback(settings, views, asks, journal, visitors, gateway, metrics, box, opening)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await visitors.open()
         tasks.start("retention", journal.run)
+        if journal.store:
+            tasks.start("rights", Narrowing(gateway, journal.store).run)
         yield
         asks.close()
         await tasks.close()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
@@ -10,15 +10,16 @@ from fastapi.responses import HTMLResponse, Response
 from gateway.controls import without
 from widget import sse
 from widget.answers import Answers
-from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id, recalled
+from widget.asks import Ask, Asks, BadQuestion, Full, checked, new_id
 from widget.box import Box
 from widget.captcha import SOLVED, Captcha, NotHuman
 from widget.forms import ELSEWHERE, AskId, Elsewhere, form
 from widget.gateway import Reading
 from widget.identity import BadIdentity
-from widget.journal import Journal, NotKept
+from widget.journal import Journal
 from widget.limits import OFTEN, TooMany
 from widget.metrics import Metrics
+from widget.opening import Opening
 from widget.security import is_own_post
 from widget.settings import WidgetSettings
 from widget.states import Done, Failed, Partial, Quiet
@@ -48,6 +49,7 @@ class Asking:
         tokens: Tokens,
         captcha: Captcha | None,
         box: Box,
+        opening: Opening,
     ) -> None:
         self._settings = settings
         self._views = views
@@ -59,6 +61,7 @@ class Asking:
         self._tokens = tokens
         self._captcha = captcha
         self._box = box
+        self._opening = opening
         self.router = APIRouter()
         self.router.add_api_route("/asks", self.ask, methods=["POST"])
         self.router.add_api_route("/asks/{id}/events", self.events, methods=["GET"])
@@ -101,7 +104,8 @@ class Asking:
 
     async def events(self, request: Request, id: AskId) -> Stream:
         seen = request.headers.get("last-event-id", "")
-        return Stream(self._events(id, seen), "text/event-stream; charset=utf-8")
+        ask = await self._opening.find(id, self._visitors.groups(request))
+        return Stream(self._events(id, ask, seen), "text/event-stream; charset=utf-8")
 
     async def stop(self, request: Request, id: AskId) -> Response:
         if not is_own_post(request):
@@ -156,8 +160,7 @@ class Asking:
         page = await self._box.render(request, sent, question=question, problem=sentence)
         return HTMLResponse(page, status)
 
-    async def _events(self, id: str, seen: str) -> AsyncGenerator[str]:
-        ask = self._asks.get(id) or await self._stored(id)
+    async def _events(self, id: str, ask: Ask | None, seen: str) -> AsyncGenerator[str]:
         if ask is None:
             yield sse.event("failed", self._views.outcome(id, Failed(LOST)))
         # A browser that lost the stream comes back by itself, and says what it has.
@@ -179,14 +182,6 @@ class Asking:
                             html = self._views.outcome(id, state)
                             yield sse.event("failed", html, ask.version)
         yield sse.event("end", "")
-
-    async def _stored(self, id: str) -> Ask | None:
-        """An answer that was whole before a restart."""
-        with suppress(NotKept):
-            kept = await self._journal.get(id)
-            if kept.answered.state in ("answered", "refused"):
-                return recalled(kept)[0]
-        return None
 
     async def _whole_page(self, ask: Ask, page: str, token: str) -> AsyncGenerator[str]:
         # The page's beginning goes out at once, the answer follows when it is whole.

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from gateway.controls import without
 from widget.gateway import Outcome, Reading
 from widget.states import Done, End
-from widget.store import Asked, Kept
+from widget.store import Answered, Asked, Kept, State
 
 LIFETIME = 600.0
 CAPACITY = 1000
@@ -101,6 +101,23 @@ class Ask:
     def has_answer(self) -> bool:
         """Did the docs answer, to the end?"""
         return isinstance(self.end, Done) and not self.end.stopped and not self.outcome.refused
+
+    def answered(
+        self, state: State, first: float | None = None, duration: float | None = None
+    ) -> Answered:
+        """What the store keeps of it."""
+        outcome = self.outcome
+        return Answered(
+            state=state,
+            answer=self.text,
+            model=outcome.served,
+            outcome=outcome.stored(),
+            confidence=outcome.confidence,
+            first_token=first,
+            duration=duration,
+            verdict=outcome.verdict,
+            readers=outcome.needed(self.groups),
+        )
 
     def take(self, part: Reading | str | Outcome) -> None:
         """Add what the gateway has sent."""

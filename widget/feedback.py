@@ -7,9 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.controls import without
-from gateway.rights import Reader, load
 from widget import handoff
-from widget.asks import Ask, Asks, BadQuestion, recalled
+from widget.asks import Asks, BadQuestion, recalled
 from widget.box import Box
 from widget.forms import ELSEWHERE, AskId, Elsewhere, fields, name
 from widget.gateway import Gateway
@@ -18,6 +17,7 @@ from widget.identity import BadIdentity
 from widget.journal import GONE, Journal, NotKept
 from widget.limits import TooMany
 from widget.metrics import Metrics
+from widget.opening import Opening
 from widget.settings import WidgetSettings
 from widget.states import Done
 from widget.store import REASONS, Asked, Direction, Kept, Reason, Vote
@@ -53,6 +53,7 @@ class Feedback:
         gateway: Gateway,
         metrics: Metrics,
         box: Box,
+        opening: Opening,
     ) -> None:
         self._settings = settings
         self._views = views
@@ -62,6 +63,7 @@ class Feedback:
         self._gateway = gateway
         self._metrics = metrics
         self._box = box
+        self._opening = opening
         self._handed: set[str] = set()
         self.router = APIRouter()
         self.router.add_api_route("/votes", self.vote, methods=["POST"])
@@ -136,19 +138,11 @@ class Feedback:
         except NotKept as error:
             page = await self._box.render(request, {}, problem=str(error), root="../")
             return HTMLResponse(page, 404)
-        _, done = recalled(kept)
-        try:
-            # Asked again: of the person who looks, and of rights as they are now.
-            groups = self._visitors.of(request).groups
-        except BadIdentity:
-            groups = frozenset()
-        allowed = Reader(groups).may_read(load(kept.answered.readers))
-        is_open = kept.answered.readers is None
-        urls = done.outcome.urls
-        if not allowed or not await self._gateway.may_read(urls, groups, is_open):
+        # Asked again: of the person who looks, and of rights as they are now.
+        if not await self._gateway.may_open(kept.answered, self._visitors.groups(request)):
             page = await self._box.render(request, {}, problem=NOT_FOR_YOU, root="../")
             return HTMLResponse(page, 403)
-        return HTMLResponse(self._views.shared(kept.asked.question, done))
+        return HTMLResponse(self._views.shared(kept.asked.question, recalled(kept)[1]))
 
     async def _form(self, request: Request) -> dict[str, list[str]]:
         try:
@@ -179,10 +173,14 @@ class Feedback:
         if (ask := self._asks.get(id)) is not None:
             # The turns before it were told to the model, too.
             goes_on = bool(ask.groups) and ask.conversation != ask.id
-            is_open = ask.outcome.needed(ask.groups) is None and not goes_on
-            return ask.asked, ask.text if is_open else ""
-        kept: Kept = await self._kept(self._journal.get(id))
-        return kept.asked, kept.answered.answer if kept.answered.readers is None else ""
+            asked, answered = ask.asked, ask.answered("answered")
+            if goes_on:
+                return asked, ""
+        else:
+            kept: Kept = await self._kept(self._journal.get(id))
+            asked, answered = kept.asked, kept.answered
+        may = await self._gateway.may_open(answered, frozenset())
+        return asked, answered.answer if may else ""
 
     async def _reply(
         self,
@@ -198,24 +196,15 @@ class Feedback:
         if "hx-request" in request.headers:
             return HTMLResponse(fragment, status)
         form = {field: values[0] for field, values in sent.items()}
-        known = await self._answered(id)
+        groups = self._visitors.groups(request, form.get("identity", ""))
+        known = await self._opening.find(name(id), groups) if id else None
         article = ""
-        if known:
-            article = self._views.finished(*known, _first(sent, "token"), root, ballot)
-        if not (known and ballot):
+        if known and isinstance(known.end, Done):
+            article = self._views.finished(known, known.end, _first(sent, "token"), root, ballot)
+        if not (article and ballot):
             article += fragment
         page = await self._box.render(request, form, article=article, root=root)
         return HTMLResponse(page, status)
-
-    async def _answered(self, id: str) -> tuple[Ask, Done] | None:
-        if (ask := self._asks.get(name(id))) is not None and isinstance(ask.end, Done):
-            return ask, ask.end
-        if not id:
-            return None
-        try:
-            return recalled(await self._journal.get(name(id)))
-        except NotKept:
-            return None
 
 
 def _first(sent: Mapping[str, list[str]], field: str) -> str:

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ValidationError, model_validator
 from gateway import readable
 from gateway.api.sse import events
 from gateway.auth import GROUPS_HEADER
-from gateway.rights import NOBODY, dump
+from gateway.keys import ALL
+from gateway.rights import NOBODY, Reader, dump, load
 from gateway.tracing import OFF, Span, Tracer
 from widget.settings import WidgetSettings
-from widget.store import Kept, Vote
+from widget.store import Answered, Kept, Turn, Vote, urls_of
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,14 @@ class Claim(BaseModel):
     def is_flawed(self) -> bool:
         """Is it to be marked?"""
         return self.verdict in ("unsupported", "contradicted")
+
+
+class Rights(BaseModel):
+    """What it takes to read some pages, as `gateway.rights` has it."""
+
+    revision: str
+    """Changes with who may read which page."""
+    readers: tuple[tuple[frozenset[str], ...], ...]
 
 
 class Outcome(BaseModel):
@@ -274,6 +283,8 @@ class Gateway:
         `is_open`: everybody might when the answer was made, which counts where the gateway is of
         before and knows no rights.
         """
+        if not urls:
+            return True
         body = {"urls": list(dict.fromkeys(urls))}
         try:
             asking = self._client.post(
@@ -292,6 +303,45 @@ class Gateway:
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
             log.warning("the rights of an answer cannot be read: %r", error)
             return False
+
+    async def may_open(self, answered: Answered, groups: frozenset[str]) -> bool:
+        """May a person with these groups read a stored answer, by the rights of its day and now?"""
+        if not Reader(groups).may_read(load(answered.readers)):
+            return False
+        return await self.may_read(urls_of(answered.outcome), groups, answered.readers is None)
+
+    async def told(self, turns: Sequence[Turn], groups: frozenset[str]) -> list[tuple[str, str]]:
+        """The turns before a question that its model is told: up to the first that stands on what
+        may no longer be read, because those after it may repeat it.
+
+        Who asks got the answers: what counts is what they may read now.
+        """
+        found = []
+        for turn in turns:
+            urls, is_open = urls_of(turn.answered.outcome), turn.answered.readers is None
+            if not await self.may_read(urls, groups, is_open):
+                break
+            found.append((turn.question, turn.answered.answer))
+        return found
+
+    async def rights(self, urls: Sequence[str]) -> Rights | None:
+        """What it takes to read each of these pages now; None where the gateway does not say."""
+        try:
+            asking = self._client.post(
+                self.readable_url,
+                json={"urls": list(urls)},
+                headers=[(GROUPS_HEADER, ALL)],
+                timeout=aiohttp.ClientTimeout(10),
+            )
+            async with asking as response:
+                if response.status in (403, 404):  # its key may not, or it is of before
+                    return None
+                response.raise_for_status()
+                told = Rights.model_validate_json(await response.read())
+                return told if len(told.readers) == len(urls) else None
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            log.warning("the rights of stored answers cannot be read: %r", error)
+            return None
 
     async def ask(
         self,

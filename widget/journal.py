@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway.database import Unreachable
 from gateway.errors import AskdocsError
 from widget.asks import Ask, Asks
-from widget.store import TURNS, Answered, Asked, Kept, Store, Unknown, Vote
+from widget.store import TURNS, Answered, Asked, Kept, Store, Turn, Unknown, Vote
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +68,10 @@ class Journal:
         if store := self.store:
             await self._written(partial(store.answered, ask.id, answered))
 
-    async def history(self, conversation: str) -> list[tuple[str, str]]:
+    async def history(self, conversation: str) -> list[Turn]:
         """The last questions of a conversation with their answers, oldest first."""
         known = [
-            (ask.question, ask.text)
+            Turn(ask.question, ask.answered("answered"))
             for ask in self._asks.items.values()
             if ask.conversation == conversation and ask.end is not None and ask.has_answer
         ]

@@ -6,10 +6,10 @@ stored, or `gateway.database.Unreachable` is raised and nothing is.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
@@ -51,7 +51,11 @@ question_table = sa.Table(
     sa.Column("duration", sa.Float),
     sa.Column("shared", sa.Text, unique=True),
     sa.Column("readers", sa.Text),
+    sa.Column("readers_now", sa.Text),
+    sa.Column("rights", sa.Text, index=True),
 )
+"""`readers` is what it took to read the pages of the answer when it was made, `readers_now` what it
+takes now, as the gateway said when its rights had the revision `rights`: see `narrowing.py`."""
 
 vote_table = sa.Table(
     "votes",
@@ -68,6 +72,7 @@ vote_table = sa.Table(
 # Made once: to make one anew, and find it in SQLAlchemy's cache, is a tenth of a write.
 _ASK = question_table.insert()
 _ANSWER = question_table.update().where(question_table.c.id == sa.bindparam("asked"))
+_NARROW = _ANSWER.values(readers_now=sa.bindparam("readers_now"), rights=sa.bindparam("rights"))
 
 
 class Unknown(AskdocsError):
@@ -135,6 +140,13 @@ class Kept:
     vote: Vote | None
 
 
+class Turn(NamedTuple):
+    """A question of a conversation with its answer."""
+
+    question: str
+    answered: Answered
+
+
 class Store:
     """Questions and votes in a database."""
 
@@ -184,7 +196,7 @@ class Store:
                 )
         return read_kept(found._mapping)
 
-    def history(self, conversation: str) -> list[tuple[str, str]]:
+    def history(self, conversation: str) -> list[Turn]:
         """The last questions of a conversation with their answers, oldest first.
 
         Refusals and failures are left out: they say nothing that a new question could mean.
@@ -192,13 +204,14 @@ class Store:
         """
         c = question_table.c
         query = (
-            sa.select(c.question, c.answer)
+            _joined()
             .where(c.conversation == conversation, c.state == "answered")
             .order_by(c.at.desc())
             .limit(TURNS)
         )
         with reading(self.engine) as connection:
-            return [(q, a) for q, a in connection.execute(query)][::-1]
+            kept = [read_kept(row._mapping) for row in connection.execute(query)]
+        return [Turn(one.asked.question, one.answered) for one in kept][::-1]
 
     def share(self, id: str) -> str:
         """The token under which the answer can be read; the same each time.
@@ -234,7 +247,7 @@ class Store:
         query = (
             sa.select(sa.func.min(c.question))
             .where(c.channel == "box", c.conversation == c.id, c.quote == "")
-            .where(c.readers.is_(None))  # it is for everybody, as is what it stands on
+            .where(for_everybody())
             .where(c.state == "answered", c.at >= since, sa.func.length(c.question) <= 100)
             .group_by(sa.func.lower(c.question))
             .having(visitors > 1)
@@ -243,6 +256,40 @@ class Store:
         )
         with reading(self.engine) as connection:
             return [str(question) for question in connection.execute(query).scalars()]
+
+    def stale(self, revision: str, count: int, everything: bool) -> dict[str, list[str]]:
+        """Answers of which it is not known who may read them under these rights: the addresses of
+        the pages that each stands on, by id; those of the turns before it, too.
+
+        `everything`: also those of which it was known under others. Raises Unreachable.
+        """
+        c = question_table.c
+        other: sa.ColumnElement[bool] = c.rights.is_(None)
+        if everything:
+            other = sa.or_(other, c.rights != revision)
+        query = sa.select(c.id, c.conversation).where(other, c.state != "asked").limit(count)
+        with reading(self.engine) as connection:
+            found = {str(id): str(talk) for id, talk in connection.execute(query)}
+            turns = sa.select(c.id, c.conversation, c.outcome).order_by(c.at, c.id)
+            turns = turns.where(c.conversation.in_(set(found.values())))
+            of_talk: dict[str, dict[str, None]] = {}
+            pages: dict[str, list[str]] = {}
+            for id, conversation, outcome in connection.execute(turns):
+                before = of_talk.setdefault(conversation, {})
+                before |= dict.fromkeys(urls_of(outcome))
+                if id in found:
+                    pages[id] = list(before)
+        return pages
+
+    def narrow(self, readers: Mapping[str, str | None], revision: str) -> None:
+        """Keep what it takes now to read some answers, by id. Raises Unreachable."""
+        rows = [
+            {"asked": id, "readers_now": needed, "rights": revision}
+            for id, needed in readers.items()
+        ]
+        if rows:
+            with writing(self.engine) as connection:
+                connection.execute(_NARROW, rows)
 
     def forget(
         self,
@@ -281,14 +328,30 @@ class Store:
                 yield read_kept(row._mapping)
 
 
+_READERS = (question_table.c.readers, question_table.c.readers_now)
+
+
+def for_everybody() -> sa.ColumnElement[bool]:
+    """Of questions: those whose answers stand on nothing but what everybody may read."""
+    return sa.and_(*(column.is_(None) for column in _READERS))
+
+
 def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]:
     """Of questions: those whose answers stand on nothing but what the reader may read."""
-    c = question_table.c
     if reader.groups is None:
         return sa.true()
-    every = connection.execute(sa.select(c.readers).where(c.readers.is_not(None)).distinct())
-    allowed = [one for one in every.scalars() if reader.may_read(rights.load(one))]
-    return sa.or_(c.readers.is_(None), c.readers.in_(allowed))
+    conditions = []
+    for column in _READERS:
+        every = connection.execute(sa.select(column).where(column.is_not(None)).distinct())
+        allowed = [one for one in every.scalars() if reader.may_read(rights.load(one))]
+        conditions.append(sa.or_(column.is_(None), column.in_(allowed)))
+    return sa.and_(*conditions)
+
+
+def urls_of(outcome: Mapping[str, Any]) -> list[str]:
+    """The addresses of the pages that a stored outcome shows."""
+    pages = (*outcome.get("sources", ()), *outcome.get("pages", ()))
+    return [url for page in pages if (url := str(page.get("url", "")).partition("#")[0])]
 
 
 def _joined() -> sa.Select[Any]:
@@ -300,6 +363,9 @@ def read_kept(row: Any) -> Kept:
     """A row of questions with its vote."""
     asked = {name: row[name] for name in Asked.__dataclass_fields__}
     answered = {name: row[name] for name in Answered.__dataclass_fields__}
+    if row["readers_now"] is not None:
+        needed = rights.both(rights.load(row["readers"]), rights.load(row["readers_now"]))
+        answered["readers"] = rights.dump(needed)
     vote = Vote(row["vote"], tuple(row["reasons"]), row["text"]) if row["vote"] else None
     return Kept(Asked(**asked), Answered(**answered), row["at"], vote)
 

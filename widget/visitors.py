@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from starlette.requests import Request
 
-from widget.identity import COOKIE, Identities
+from widget.identity import COOKIE, BadIdentity, Identities
 from widget.limits import Limits
 from widget.settings import WidgetSettings
 
@@ -61,6 +61,13 @@ class Visitors:
         # A new one each day, as Plausible does: https://plausible.io/data-policy
         day = datetime.now(UTC).date().isoformat()
         return Visitor(self._pseudonym("address", day, address), counted)
+
+    def groups(self, request: Request, token: str = "") -> frozenset[str]:
+        """Whose pages who asks may read; none of who cannot be verified."""
+        try:
+            return self.of(request, token).groups
+        except BadIdentity:
+            return frozenset()
 
     async def count(self, visitor: Visitor) -> None:
         """Count a question, a vote, a share or a hand-off. Raises TooMany."""

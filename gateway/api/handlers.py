@@ -68,10 +68,9 @@ class Handlers:
         parts = self._parts
         urls = readable.urls(parse_object(body))
         await context.reserve(parts.recorder.limiter, NO_TOKENS, _nothing)
-        grounding = await parts.library.open_to(context.reader)
-        is_open = await threads.search(parts.library.rights.access) is None
-        found = await threads.search(readable.readable, grounding.index, is_open, urls)
-        await send_json(context.response, 200, {"readable": found})
+        rights = parts.library.rights
+        told = await threads.search(readable.answer, rights, context.reader, urls)
+        await send_json(context.response, 200, told)
 
     async def warm(self, context: RequestContext, body: bytes) -> None:
         """Warm pages now, with an event for each."""

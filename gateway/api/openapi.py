@@ -273,7 +273,15 @@ def description() -> dict[str, Any]:
     paths["/askdocs/readable"] = {
         "post": _operation(
             "Say which of these pages the reader may read, to show a stored answer",
-            {JSON: {"schema": _object({"readable": _list({"type": "boolean"})})}},
+            {
+                JSON: {
+                    "schema": _object(
+                        {"readable": _list({"type": "boolean"})},
+                        readers=_list(_list(_list(_TEXT))),
+                        revision=_TEXT,
+                    )
+                }
+            },
             body=_object({"urls": _list(_TEXT)}),
         )
     }

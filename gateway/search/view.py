@@ -13,11 +13,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 
-from gateway.rights import NOBODY, Groups, Reader, Rule, Rules, both, load, simplified
+from gateway.rights import NOBODY, Groups, Reader, Rule, Rules, both, dump, load, simplified
 from gateway.search import glossary, postings, rows, store
 from gateway.search.index import WEIGHTING, Generation, Index
 from gateway.search.rows import Answer, StoredSource
@@ -61,6 +62,7 @@ class Rights:
         self._rules = rules
         self._lock = threading.Lock()
         self._now: tuple[Generation, Access | None] | None = None
+        self._named: tuple[Access, str] | None = None
         self._views: OrderedDict[Reader, View] = OrderedDict()
         self._complained: tuple[str, ...] = ()
 
@@ -76,6 +78,21 @@ class Rights:
             if number is None:
                 raise KeyError(page.path)
             return (access.of(number) if access else None) or ()
+
+    def revision(self) -> str:
+        """A name of who may read which pages: it changes with that, whichever gateway is asked."""
+        with self._index.reading() as db:
+            access = self.access_of(db, self._index.current(db))
+            if access is None:
+                return "open"
+            with self._lock:
+                if self._named is None or self._named[0] is not access:
+                    pages = db.execute("SELECT number, url FROM page").fetchall()
+                    groups = [dump(some) for some in access.groups]
+                    kinds = dict(zip(access.numbers.tolist(), access.kinds.tolist(), strict=True))
+                    lines = sorted(f"{url} {groups[kinds[number]]}\n" for number, url in pages)
+                    self._named = access, sha256("".join(lines).encode()).hexdigest()[:16]
+                return self._named[1]
 
     def access_of(self, db: sqlite3.Connection, now: Generation) -> Access | None:
         with self._lock:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 REPO = starting.REPO
 # The last commit before the last migration.
-BEFORE = "d357e550f1905636e6df3f473045334564cc7568"
+BEFORE = "4e49e03288c7ed77aea983667a3b302427eecba6"
 SITE = "https://wiki.example.com/"
 PAGE = """# Coffee machine
 

@@ -13,7 +13,9 @@ import pytest
 
 from gateway import database
 from gateway.keys import Keys
+from gateway.rights import Reader, load
 from tests import starting
+from widget.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -304,6 +306,18 @@ def test_a_shared_answer_asks_again_for_rights_and_the_review_hides_it(
         time.sleep(0.5)
     told, _ = asked(box, QUESTIONS[0], hr)
     assert not SECRETS.search(told)
+    # So do the answer under its own name, and the review, for whom it was open to.
+    assert "98,765" not in httpx.get(f"{box}/asks/{id}/events", headers=hr, timeout=60).text
+    voted = httpx.post(f"{box}/votes", data={"ask": id, "vote": "up"}, headers=hr, timeout=60)
+    assert voted.status_code == 200
+    assert "98,765" not in voted.text
+    # What is stored for the review, gaps and training follows, too.
+    engine = database.open(gateway.database)
+    deadline = time.monotonic() + 120
+    while Reader(frozenset({"hr"})).may_read(load(Store(engine).get(id).answered.readers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    engine.dispose()
 
 
 def test_a_box_whose_key_may_not_speak_for_people_gives_each_what_strangers_get(

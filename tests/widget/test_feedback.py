@@ -10,15 +10,15 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway import database
+from gateway import database, readable
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer, chunk, serve
 from widget.gateway import Gateway
 from widget.settings import WidgetSettings
-from widget.store import Kept, Store, Vote
+from widget.store import Answered, Kept, Store, Turn, Vote
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 SOURCE = {"title": "Start", "section": "", "url": f"{WIKI}/start/", "quote": "Run it."}
@@ -257,3 +257,55 @@ async def test_a_gateway_that_knows_no_rights_opens_only_what_was_open(
             assert not await gateway.may_read([f"{WIKI}/pay/"], groups)
     finally:
         await gateway.close()
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+async def test_a_gateway_that_refuses_the_box_opens_no_stored_answer(status: int) -> None:
+    """Only a 404 may: a key that is refused says nothing about who may read."""
+
+    async def refuse(request: Request) -> Response:
+        return JSONResponse({"error": {"code": "not_allowed"}}, status)
+
+    with serve(Starlette(routes=[Route(readable.PATH, refuse, methods=["POST"])])) as url:
+        gateway = Gateway(WidgetSettings(gateway_url=url, gateway_key=None))
+        try:
+            for groups in (frozenset[str](), frozenset({"hr"})):
+                assert not await gateway.may_read([f"{WIKI}/pay/"], groups, is_open=True)
+        finally:
+            await gateway.close()
+
+
+async def test_a_question_is_asked_without_what_was_closed_since() -> None:
+    closed: set[str] = set()
+
+    async def may(request: Request) -> Response:
+        urls = (await request.json())["urls"]
+        return JSONResponse({"readable": [url not in closed for url in urls]})
+
+    def turn(question: str, page: str) -> Turn:
+        return Turn(question, Answered("answered", "So.", outcome={"pages": [{"url": page}]}))
+
+    with serve(Starlette(routes=[Route(readable.PATH, may, methods=["POST"])])) as address:
+        gateway = Gateway(WidgetSettings(gateway_url=address, gateway_key=None))
+        try:
+            turns = [turn("Tea?", f"{WIKI}/tea/"), turn("Pay?", f"{WIKI}/pay/"), turn("And?", "")]
+            told = await gateway.told(turns, frozenset())
+            assert [question for question, _ in told] == ["Tea?", "Pay?", "And?"]
+            closed.add(f"{WIKI}/pay/")  # the question after it may repeat it
+            told = await gateway.told(turns, frozenset())
+            assert [question for question, _ in told] == ["Tea?"]
+        finally:
+            await gateway.close()
+
+
+def test_an_answer_that_is_closed_is_not_read_by_its_name(
+    box: Start, url: str, store: Store
+) -> None:
+    id = asked(box(Reply(chunks=CLOSED), database_url=url))
+    again = box(Reply(), database_url=url)  # it knows of it from the database alone
+    told = httpx.get(f"{again.url}/asks/{id}/events").text
+    assert "98,765" not in told
+    assert "The connection was lost" in told
+    vote = httpx.post(f"{again.url}/votes", data={"ask": id, "vote": "up"})
+    assert vote.status_code == 200
+    assert "98,765" not in vote.text

@@ -71,7 +71,8 @@ def test_a_conversation_is_its_last_answered_questions_oldest_first(store: Store
         state = Answered("refused" if number == 4 else "answered", f"r{number}")
         store.answered(f"a{number}", state)
     store.asked(asked("other", conversation="d"))
-    assert store.history("c") == [("q2", "r2"), ("q3", "r3"), ("q5", "r5")]
+    told = [(turn.question, turn.answered.answer) for turn in store.history("c")]
+    assert told == [("q2", "r2"), ("q3", "r3"), ("q5", "r5")]
 
 
 def test_a_shared_answer_has_one_link(store: Store) -> None:

@@ -15,7 +15,7 @@ from gateway.wiki.words import words
 from widget.review.reviews import Draft, Review, Reviews, cleaned
 from widget.review.tables import member_table
 from widget.review.wiki import Wiki
-from widget.store import question_table
+from widget.store import for_everybody, question_table
 
 SOURCE = "askdocs-review"
 CLOSED = "uses pages that not everybody may read; a model would tell everybody what it has learnt"
@@ -73,7 +73,7 @@ def _closed(engine: sa.Engine) -> set[int]:
     query = (
         sa.select(member_table.c.cluster)
         .join_from(member_table, question_table)
-        .where(question_table.c.readers.is_not(None))
+        .where(~for_everybody())
     )
     with reading(engine) as connection:
         return set(connection.execute(query.distinct()).scalars())

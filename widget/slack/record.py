@@ -15,12 +15,12 @@ import sqlalchemy as sa
 
 from gateway.database import Unreachable, reading
 from gateway.errors import AskdocsError
-from widget.store import TURNS, Answered, Asked, Kept, Store, Unknown, Vote, question_table
+from widget.store import TURNS, Answered, Asked, Kept, Store, Turn, Unknown, Vote, question_table
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Turns = Sequence[tuple[str, str]]
+Turns = Sequence[Turn]
 
 PATIENCE = 2.0  # seconds that an answer or a vote waits for the database
 HOURLY = 3600.0
@@ -63,7 +63,7 @@ class Record:
     async def answered(self, asked: Asked, answered: Answered, turns: Turns = ()) -> None:
         """Keep what became of it, if that is possible now; `turns` are those before it."""
         if answered.state == "answered":
-            turns = (*turns, (asked.question, answered.answer))[-TURNS:]
+            turns = (*turns, Turn(asked.question, answered))[-TURNS:]
             self._remember(asked.conversation, Earlier(asked.alias, turns))
         if store := self._store:
             await self._patiently(lambda: store.answered(asked.id, answered))

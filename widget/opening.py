@@ -1,0 +1,32 @@
+"""Opens answers that were given before: to whom may still read the pages that they stand on."""
+
+from contextlib import suppress
+
+from widget.asks import Ask, Asks, recalled
+from widget.gateway import Gateway
+from widget.journal import Journal, NotKept
+
+
+class Opening:
+    """Who has the name of an answer may read it, as long as its pages may be read."""
+
+    def __init__(self, asks: Asks, journal: Journal, gateway: Gateway) -> None:
+        self._asks = asks
+        self._journal = journal
+        self._gateway = gateway
+
+    async def find(self, id: str, groups: frozenset[str]) -> Ask | None:
+        """An answer that is being written, or one that may be read: of the last minutes with the
+        groups of who asked, an older one with `groups`."""
+        if (ask := self._asks.get(id)) is not None:
+            if ask.end is None:
+                return ask
+            is_open = ask.outcome.needed(ask.groups) is None
+            may = await self._gateway.may_read(ask.outcome.urls, ask.groups, is_open)
+            return ask if may else None
+        with suppress(NotKept):
+            kept = await self._journal.get(id)
+            whole = kept.answered.state in ("answered", "refused", "stopped")
+            if whole and await self._gateway.may_open(kept.answered, groups):
+                return recalled(kept)[0]
+        return None
