@@ -13,34 +13,34 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from askdocs import (
+from askdocs.clients import question as client
+from askdocs.commands import (
     aliases,
     audit,
     backup,
     bench,
-    client,
     connect,
-    curated,
     dataset,
     docs,
     evaluate,
     feedback,
-    home,
     keys,
     mcp,
     models,
     plan,
     restore,
     slack,
-    status,
     train,
 )
-from askdocs.options import HomeOption, JsonOption, program
-from askdocs.settings import UpSettings
-from gateway.controls import without
-from gateway.errors import AskdocsError
-from gateway.settings import load
-from gateway.sources.spec import is_address
+from askdocs.commands.options import HomeOption, JsonOption, program
+from askdocs.models import curated
+from askdocs.state import home
+from askdocs.supervision import status
+from askdocs.supervision.settings import UpSettings
+from gateway.core.control_characters import without
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.knowledge.sources.spec import is_address
 
 # The commands of `askdocs --help`, in the order in which people need them.
 GROUPS = {
@@ -147,7 +147,7 @@ def up(
     ] = None,
 ) -> None:
     """Start engine, API, box and site on this machine, until Ctrl-C."""
-    from askdocs.up import Up
+    from askdocs.supervision.up import Up
 
     settings = load(
         UpSettings,
@@ -229,7 +229,7 @@ def show_status(
     if found["index"]:
         out.print(f"  index     {escape(docs.summary(found['index']))}")
     if found["prefix_cache"]:
-        from askdocs import prefix_cache
+        from askdocs.supervision import prefix_cache
 
         out.print(f"  cached    {escape(prefix_cache.summary(found['prefix_cache']))}")
     if secrets:
@@ -242,7 +242,7 @@ def show_status(
 @app.command()
 def doctor(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     """Check machine, ports, disk and engine, and say what to do."""
-    from askdocs.doctor import examine
+    from askdocs.commands.doctor import examine
 
     found = examine(load(UpSettings), home.find(home_dir))
     if as_json:
@@ -318,7 +318,7 @@ def _banner(
     if folder:
         out.print(f"[bold]Open {state.site} and press Ctrl+K.[/bold]\n")
         return
-    from askdocs.site import tag
+    from askdocs.wikis.site import tag
 
     out.print(f"The box is not on {state.site} yet. Paste before </body>: {escape(tag(box))}")
     out.print(f"[bold]Open {box} and ask.[/bold]\n")

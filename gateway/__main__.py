@@ -5,19 +5,21 @@ import os
 import sys
 from functools import partial
 
-from gateway import lean, metrics, parts, renewal, server  # noqa: F401 -- lean first
-from gateway.config import GatewaySettings
-from gateway.errors import AskdocsError
-from gateway.settings import environment, load
+from gateway.core import lean  # noqa: F401 -- first
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import environment, load
+from gateway.runtime import container, reload, server
+from gateway.runtime.settings import GatewaySettings
+from gateway.telemetry import metrics
 
 
 def main() -> None:
     given = dict(os.environ)
     try:
-        settings = renewal.complete(load(GatewaySettings))
+        settings = reload.complete(load(GatewaySettings))
         # The workers load the same settings again, from the environment.
         os.environ.update(environment(settings))
-        asyncio.run(parts.prepare(settings))
+        asyncio.run(container.prepare(settings))
         if settings.workers > 1:
             if settings.redis_url is None:
                 print(
@@ -25,8 +27,8 @@ def main() -> None:
                     " set ASKDOCS_REDIS_URL for limits that hold across them",
                     file=sys.stderr,
                 )
-            metrics.share(renewal.home() / f"metrics-{settings.port}")
-        server.serve("gateway.app:create", settings, partial(renewal.renew, given, settings))
+            metrics.share(reload.home() / f"metrics-{settings.port}")
+        server.serve("gateway.runtime.app:create", settings, partial(reload.renew, given, settings))
     except AskdocsError as error:
         sys.exit(f"gateway: {error}")
 

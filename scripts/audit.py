@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from askdocs import environments, known_bad  # noqa: E402
-from gateway.errors import AskdocsError  # noqa: E402
+from askdocs import environments  # noqa: E402
+from askdocs.environments import known_bad  # noqa: E402
+from gateway.core.errors import AskdocsError  # noqa: E402
 
 LOCKS = ROOT / "requirements"
 ACCEPTED = LOCKS / "accepted_vulnerabilities.toml"

@@ -26,7 +26,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from pip._internal.models.index import PyPI
 
-from askdocs.startup_files import code_of
+from askdocs.environments.startup_files import code_of
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements"

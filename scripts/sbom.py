@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from askdocs import environments  # noqa: E402
-from askdocs.known_bad import normal  # noqa: E402
-from gateway.errors import AskdocsError  # noqa: E402
+from askdocs.environments.known_bad import normal  # noqa: E402
+from gateway.core.errors import AskdocsError  # noqa: E402
 
 LOCKS = ROOT / "requirements"
 HOME = ROOT / ".cache" / "security"

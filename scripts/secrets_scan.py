@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from askdocs import environments  # noqa: E402
-from gateway.errors import AskdocsError  # noqa: E402
+from gateway.core.errors import AskdocsError  # noqa: E402
 
 ALLOWED = ROOT / "scripts" / "allowed_secrets.toml"
 HOME = ROOT / ".cache" / "security"

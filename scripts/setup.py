@@ -133,7 +133,7 @@ def part(name: str) -> Any:
 
 
 def refused(check: Callable[[], object]) -> None:
-    from gateway.errors import AskdocsError
+    from gateway.core.errors import AskdocsError
 
     try:
         check()

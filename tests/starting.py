@@ -16,10 +16,10 @@ from pathlib import Path
 
 import httpx
 
-from askdocs import model
-from askdocs.checks import free_port
-from gateway.engines import llamacpp
-from gateway.errors import AskdocsError
+from askdocs.models import model
+from askdocs.supervision.checks import free_port
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engines import llamacpp
 from tests.parts import require
 
 REPO = Path(__file__).parents[1]
@@ -212,7 +212,7 @@ def refuses_other_hosts(port: int, path: str, setting: str) -> bool:
 
 
 def is_behind_the_edge(port: int) -> bool:
-    """Does what listens there refuse what is not HTTP as `gateway.edge` does?"""
+    """Does what listens there refuse what is not HTTP as `gateway.runtime.protocol` does?"""
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
         return b'"code": "invalid_http"' in connection.makefile("rb").read()

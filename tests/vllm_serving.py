@@ -14,10 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from askdocs import environments, model
-from askdocs.checks import free_port
-from gateway.engines import llamacpp, vllm
-from gateway.engines.launch import Launch
+from askdocs import environments
+from askdocs.models import model
+from askdocs.supervision.checks import free_port
+from gateway.upstream.engines import llamacpp, vllm
+from gateway.upstream.engines.launch import Launch
 from tests.monitoring.otlp import Collector, collector
 from tests.parts import require
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 # Of Linux's renameat2: both names stay, and their folders change places.
 _EXCHANGE = 2

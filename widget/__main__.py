@@ -7,13 +7,13 @@ import sys
 
 import uvicorn
 
-from gateway.edge import Edge
-from gateway.errors import AskdocsError
-from gateway.hosts import AllowedHosts, host_of
-from gateway.process import prepare
-from gateway.settings import load
+from gateway.core.errors import AskdocsError
+from gateway.core.hosts import AllowedHosts, host_of
+from gateway.core.process import prepare
+from gateway.core.settings import load
+from gateway.runtime.protocol import Edge
 from widget.app import create_app
-from widget.asks import Asks
+from widget.box.pending import Asks
 from widget.settings import WidgetSettings
 
 GRACE = 3  # seconds that open requests have when the server is told to stop

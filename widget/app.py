@@ -11,30 +11,31 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gateway import database, tracing
-from gateway.tasks import Tasks
-from widget import assets, openapi
-from widget.answers import Answers
-from widget.asking import Asking
-from widget.asks import Asks
-from widget.box import Box
-from widget.captcha import Captcha
-from widget.feedback import Feedback
-from widget.gateway import Gateway
-from widget.journal import Journal
-from widget.language import SpeakLanguage
-from widget.metrics import PATH as METRICS
-from widget.metrics import Metrics, OnlyDirect
+from gateway.core.tasks import Tasks
+from gateway.storage import database
+from gateway.telemetry import tracing
+from widget.access.captcha import Captcha
+from widget.access.proxies import OnlyTrusted
+from widget.access.security import SecurityHeaders
+from widget.access.tokens import Tokens
+from widget.access.visitors import Visitors
+from widget.box.answers import Answers
+from widget.box.asking import Asking
+from widget.box.feedback import Feedback
+from widget.box.frame import Box
+from widget.box.pending import Asks
+from widget.box.views import Views
 from widget.narrowing import Narrowing
 from widget.opening import Opening
-from widget.proxies import OnlyTrusted
 from widget.review.pages import router as review
-from widget.security import SecurityHeaders
+from widget.service import assets, openapi
+from widget.service.gateway import Gateway
+from widget.service.journal import Journal
+from widget.service.metrics import PATH as METRICS
+from widget.service.metrics import Metrics, OnlyDirect
+from widget.service.store import Store
 from widget.settings import WidgetSettings
-from widget.store import Store
-from widget.tokens import Tokens
-from widget.views import Views
-from widget.visitors import Visitors
+from widget.text.language import SpeakLanguage
 
 
 def create_app(settings: WidgetSettings) -> FastAPI:

@@ -9,11 +9,11 @@ themselves when they are opened.
 import asyncio
 import logging
 
-from gateway.errors import AskdocsError
-from gateway.readable import MOST
-from gateway.rights import Groups, dump, simplified
-from widget.gateway import Gateway
-from widget.store import Store
+from gateway.access.rights import Groups, dump, simplified
+from gateway.api.readable import MOST
+from gateway.core.errors import AskdocsError
+from widget.service.gateway import Gateway
+from widget.service.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 from contextlib import suppress
 
-from widget.asks import Ask, Asks, recalled
-from widget.gateway import Gateway
-from widget.journal import Journal, NotKept
+from widget.box.pending import Ask, Asks, recalled
+from widget.service.gateway import Gateway
+from widget.service.journal import Journal, NotKept
 
 
 class Opening:

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from gateway.settings import Hosts, Section
-from widget.origins import web_address
+from gateway.core.settings import Hosts, Section
+from widget.access.origins import web_address
 
 # What a CSP source may look like; a path or a trailing slash would make it match nothing, silently.
 ORIGIN = re.compile(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from askdocs.capacity.gpus import GPUS, Gpu
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 M = TypeVar("M", bound=BaseModel)
 # Numbers beyond these are slips; of far larger ones a plan would overflow.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = Path(__file__).with_name("gpus.toml")
 

@@ -9,7 +9,7 @@ from askdocs.capacity import models, plan, reported
 from askdocs.capacity.assumptions import Assumptions
 from askdocs.capacity.gpus import GPUS, seen
 from askdocs.capacity.setup import Setup
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from training.plan.machine import Gpu
 
 

@@ -96,7 +96,7 @@ def _raised(setup: Setup) -> int:
 def _adapters(setup: Setup) -> int:
     if not setup.adapters:
         return 0
-    # One place more than adapters: see gateway.engines.vllm.
+    # One place more than adapters: gateway.upstream.engines.vllm.
     return (setup.adapters + 1) * setup.assumed.lora_rank * lora_width(setup.shape) * 2
 
 

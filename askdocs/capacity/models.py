@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from askdocs.capacity.shape import Shape, of_config
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = Path(__file__).with_name("models.toml")
 HUB_TIMEOUT = 10.0

@@ -9,8 +9,8 @@ from askdocs.capacity import attention, memory, speed
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.capacity.shape import Shape
 from eval.report.cost import HOURS
-from gateway.engines import vllm
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engines import vllm
 
 # GPUs that may share a model: what machines have.
 SHARING = (1, 2, 4, 8)

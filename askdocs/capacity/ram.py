@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.engines.llamacpp import CACHE_MIB
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engines.llamacpp import CACHE_MIB
 
 GIB = 2**30
 # Python and llama.cpp themselves: 0.06 GiB and 0.02 after the first question (SmolLM2-135M).
 PROCESS = 0.08 * GIB
-# Tokens that it reads at once, and bytes of a number in main memory: gateway/engines/llamacpp.py.
+# Tokens that it reads at once, and bytes of a number in main memory:
+# gateway/upstream/engines/llamacpp.py.
 BATCH, FLOAT = 512, 4
 KEPT = 2  # bytes of a number of the cache
 

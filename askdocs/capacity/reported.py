@@ -5,7 +5,7 @@ from typing import NamedTuple
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 
 class Reported(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 # Decoders whose blocks are attention and a gated MLP (gate, up, down), or experts that are such.
 DENSE = {

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 
 from eval.bench.upstream import MODEL
-from gateway import database
-from gateway.errors import AskdocsError
-from gateway.keys import Keys, Limits
+from gateway.access.keys import Keys, Limits
+from gateway.core.errors import AskdocsError
+from gateway.storage import database
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0  # LiteLLM takes ten on a quiet machine

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eval.bench.contenders import CONTENDERS, ROOT, Contender, Started, engine, running
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 Say = Callable[[str], None]
 

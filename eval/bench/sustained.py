@@ -34,8 +34,8 @@ from eval.bench.contenders import (
 from eval.bench.gateway import machine
 from eval.bench.load import percentile
 from eval.bench.upstream import MODEL
-from gateway.errors import AskdocsError
-from gateway.search.index import Index
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index
 
 Say = Callable[[str], None]
 

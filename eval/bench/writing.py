@@ -16,7 +16,7 @@ import httpx
 
 from eval.bench import contenders
 from eval.bench.contenders import CONTENDERS, Started
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 PAGES = "3"  # as `askdocs up` sets it for models that write
 

@@ -21,7 +21,7 @@ from eval.statistics import paired
 from eval.statistics.bootstrap import in_brackets
 from eval.statistics.paired import SIGNIFICANT
 from eval.statistics.proportions import Value, shares_differ
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = Path(__file__).with_name("thresholds.toml")
 SLOW, SLOWEST = "total_p95", "total_p99"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 
 class Verdict(BaseModel):
@@ -22,7 +22,8 @@ class Verdict(BaseModel):
     manifest_sha256: str | None = None
     """Of its manifest: another store may have another version of that name. None: not known."""
     prompt_fingerprint: str
-    """Of the prompt contract that it was measured with; see gateway/grounding/prompt.py."""
+    """Of the prompt contract that it was measured with; see
+    gateway/answering/grounding/prompt.py."""
     passed: bool
     reasons: tuple[str, ...] = ()
     """Why it did not pass: a sentence for each threshold that was missed."""

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from eval.questions.rows import Row
-from gateway.wiki.words import stems, words
+from gateway.knowledge.wiki.words import stems, words
 
 
 def clusters(rows: Sequence[Row]) -> list[list[Row]]:

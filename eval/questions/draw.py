@@ -8,8 +8,8 @@ from eval.questions.clusters import clusters
 from eval.questions.kinds import type_of
 from eval.questions.question import Question
 from eval.questions.rows import SPLITS, Row
-from gateway.errors import AskdocsError, together
-from gateway.search.answered import Paths
+from gateway.core.errors import AskdocsError, together
+from gateway.knowledge.search.answered import Paths
 
 
 def of_split(file: Path, rows: Sequence[Row], split: str | None) -> tuple[list[Row], str]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval.questions.clusters import clusters
 from eval.questions.rows import Row
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = "questions.jsonl"
 

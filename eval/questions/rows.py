@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.errors import AskdocsError, together
+from gateway.core.errors import AskdocsError, together
 
 SPLITS = ("train", "validation", "test")
 

@@ -30,7 +30,7 @@ from eval.statistics.agreement import Labels, agreement
 from eval.statistics.bootstrap import mean
 from eval.statistics.prediction_powered import Judged
 from eval.systems.systems import METHODS, parse
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 WORST = 20
 BETWEEN = "both judges with each other"

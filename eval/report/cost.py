@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = Path(__file__).with_name("prices.toml")
 DAYS, HOURS = 365 / 12, 8760 / 12  # of a month

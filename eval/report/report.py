@@ -12,7 +12,7 @@ from eval.running import answer
 from eval.running.measured import Measured
 from eval.running.run import Run
 from eval.statistics.bootstrap import Estimate, finite
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = "report.json"
 Says = Literal["better", "worse", "within noise"]

@@ -50,8 +50,8 @@ from eval.systems.asker import Asker
 from eval.systems.client import Client
 from eval.systems.systems import Contender, parse
 from eval.systems.wiki import Wiki
-from gateway.errors import AskdocsError
-from gateway.search.embed import MODEL, Onnx, Reading
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import MODEL, Onnx, Reading
 
 if TYPE_CHECKING:
     from eval.scoring.meanings import Meanings

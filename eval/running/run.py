@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = "run.json"
 _STRICT = ConfigDict(frozen=True, extra="forbid")

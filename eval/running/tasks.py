@@ -14,7 +14,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.scoring.words import containment, token_f1
-from gateway.grounding.prompt import REFUSAL
+from gateway.answering.grounding.prompt import REFUSAL
 
 Answering = Callable[[str], Awaitable[Answer]]
 """The answer to the question of an id."""

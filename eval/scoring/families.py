@@ -7,7 +7,7 @@ have written themselves. So a judge must not be of the family that wrote the ans
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 # How names of models begin, or a part of them.
 _KNOWN = {

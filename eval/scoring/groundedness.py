@@ -15,10 +15,10 @@ from eval.questions.question import Question
 from eval.running import lines
 from eval.running.answer import Answer
 from gateway.answering.check import Check
-from gateway.grounding.excerpt import Excerpt
-from gateway.search.postings import idf
-from gateway.wiki.page import Page
-from gateway.wiki.words import stem_set
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.knowledge.search.postings import idf
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import stem_set
 
 FILE = "grounded.jsonl"
 _VERSION = 1

@@ -21,7 +21,7 @@ from eval.questions.question import Question
 from eval.running import lines
 from eval.running.answer import Answer
 from eval.systems.patience import Away, Refused, patiently, refusal
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = "judged.jsonl"
 AND = " and "

@@ -9,7 +9,7 @@ from eval.questions.question import Question
 from eval.running import answer
 from eval.running.answer import Answer
 from eval.scoring.words import containment, is_right, token_f1
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 
 @dataclass(frozen=True)

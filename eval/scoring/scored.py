@@ -9,7 +9,7 @@ from eval.running.measured import Measured
 from eval.running.run import Run
 from eval.scoring.mark import Grounded, Judged, Mark, Similar, marks, read
 from eval.systems.systems import TRIVIAL, parse
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 
 @dataclass(frozen=True)

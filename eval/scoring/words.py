@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from unicodedata import category, normalize
 
-from gateway.grounding.refusal import refuses
-from gateway.grounding.sentences import first
-from gateway.wiki.words import UNSPACED
+from gateway.answering.grounding.refusal import refuses
+from gateway.answering.grounding.sentences import first
+from gateway.knowledge.wiki.words import UNSPACED
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _UNSEEN = range(0xFE00, 0xFE10)  # they choose how the emoji before them is drawn

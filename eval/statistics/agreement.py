@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from eval.questions import rows
 from eval.statistics import paired
-from gateway.errors import AskdocsError, together
+from gateway.core.errors import AskdocsError, together
 
 
 class Agreement(NamedTuple):

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.outcomes import Tally, middle
+from gateway.telemetry.answer_statistics import Tally, middle
 
 Z = 1.959964  # 95 %
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 
-from gateway.engine import Engine
-from gateway.grounding import prompt
-from gateway.grounding.confidence import mean_logprob
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.support import Idf, SentenceGate, Support
-from gateway.wiki.page import Page
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.confidence import mean_logprob
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.support import Idf, SentenceGate, Support
+from gateway.knowledge.wiki.page import Page
+from gateway.upstream.engine import Engine
 
 SUPPORT = 0.6  # what the gateway asks of a sentence unless it is told otherwise
 

@@ -30,12 +30,12 @@ from gateway.answering.check import Check, Scorer
 from gateway.answering.claims import Claim, Verdict, drafts, foreign, refuses
 from gateway.answering.evidence import Evidence
 from gateway.answering.features import see
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.scorers import Endpoint, Judges
-from gateway.errors import AskdocsError
-from gateway.grounding import prompt
-from gateway.grounding.excerpt import Excerpt
-from gateway.sources.markdown import parse
-from gateway.wiki.page import Page
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.page import Page
 
 Floats = npt.NDArray[np.float64]
 

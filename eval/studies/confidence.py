@@ -8,7 +8,7 @@ eval.studies.retrieval; `title`, a question's short form, is asked too). Of ever
 shaped headings are asked, and to every wiki the questions of the others, which it does not answer.
 
 With `--engine URL --limit N` a model answers N questions of each kind, so that what it says counts,
-too. `--fit` prints the constants of gateway/grounding/confidence.py.
+too. `--fit` prints the constants of gateway/answering/grounding/confidence.py.
 """
 
 import argparse
@@ -28,21 +28,21 @@ import numpy.typing as npt
 
 from eval.studies.answering import answer
 from eval.studies.retrieval import read
-from gateway.engine import Engine, estimates
-from gateway.errors import AskdocsError
-from gateway.grounding.confidence import (
+from gateway.answering.grounding.confidence import (
     CAUTION,
     Signals,
     confidence,
     features,
     is_about,
 )
-from gateway.grounding.ground import Grounding
-from gateway.search import index
-from gateway.search.embed import Embedder, load
-from gateway.search.missing import embed_missing
-from gateway.sources import folder
-from gateway.wiki.page import Page
+from gateway.answering.grounding.ground import Grounding
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import index
+from gateway.knowledge.search.embed import Embedder, load
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.sources import folder
+from gateway.knowledge.wiki.page import Page
+from gateway.upstream.engine import Engine, estimates
 
 Floats = npt.NDArray[np.float64]
 

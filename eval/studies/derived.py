@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from eval.studies.retrieval import prepare, read, share
-from gateway.errors import AskdocsError
-from gateway.search import embed, glossary
-from gateway.search.index import Index
-from gateway.search.search import Search
-from gateway.wiki.page import Page
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed, glossary
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.wiki.page import Page
 
 SEED = 5
 # What a reader says after a first question.

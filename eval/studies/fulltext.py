@@ -21,12 +21,12 @@ import psycopg
 
 from eval.studies import retrieval
 from eval.studies.scale import Maker, questions
-from gateway.errors import AskdocsError
-from gateway.search import index
-from gateway.search.index import Index
-from gateway.sources import folder
-from gateway.wiki.page import Page
-from gateway.wiki.words import content_words
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import index
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.sources import folder
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import content_words
 
 RANKS = (1, 5)
 QUESTIONS = 100

@@ -18,11 +18,11 @@ import httpx
 
 from eval.studies.answering import answer
 from eval.studies.injections import INJECTIONS, QUESTION, RIGHT, Injection
-from gateway.engine import Engine
-from gateway.errors import AskdocsError
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.sentences import units
-from gateway.sources.markdown import parse
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.sentences import units
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.markdown import parse
+from gateway.upstream.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from eval.running import lines
 from eval.scoring.words import is_refusal, token_f1
 from eval.statistics.bootstrap import Estimate, finite, in_brackets, mean
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
-from gateway.engine import Engine
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engine import Engine
 
 _PAGE = re.compile(r'<page title="[^"]*">\n((?:(?!<page title=).)*?)\n</page>', re.DOTALL)
 ASIDE = "Question: "

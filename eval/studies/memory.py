@@ -22,16 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.studies.retrieval import prepare, read, share
-from gateway.errors import AskdocsError
-from gateway.search import embed, index, memory
-from gateway.search.answered import Answered, Paths
-from gateway.search.calibration import WEIGHTS, Calibration, calibrate
-from gateway.search.embed import Embedder
-from gateway.search.learn import learn, question_id
-from gateway.search.memory import Votes, combine
-from gateway.search.rows import Answer
-from gateway.search.search import Search
-from gateway.search.vectors import Floats
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed, index, memory
+from gateway.knowledge.search.answered import Answered, Paths
+from gateway.knowledge.search.calibration import WEIGHTS, Calibration, calibrate
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.learn import learn, question_id
+from gateway.knowledge.search.memory import Votes, combine
+from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.search.vectors import Floats
 
 RANKS = (1, 3, 5, 10)
 # Random parts of the answers, and how often each is drawn.

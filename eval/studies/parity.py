@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 TOLERANCE = 0.01  # of the perplexity: bf16 against 4-bit kernels differ by some 0.1 to 0.5 %
 

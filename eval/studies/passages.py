@@ -28,15 +28,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from eval.studies.retrieval import Share, share
-from gateway.engine import estimates
-from gateway.errors import AskdocsError
-from gateway.grounding.ground import Grounding
-from gateway.search import embed, index
-from gateway.search.embed import Embedder
-from gateway.search.missing import embed_missing
-from gateway.search.search import Found, best_passages, distinct
-from gateway.sources.open import open_source
-from gateway.sources.source import Changed
+from gateway.answering.grounding.ground import Grounding
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed, index
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.search import Found, best_passages, distinct
+from gateway.knowledge.sources.open import open_source
+from gateway.knowledge.sources.source import Changed
+from gateway.upstream.engine import estimates
 
 # Tokens of prompts whose pages are looked at.
 BUDGETS = (474, 1000, 6000)

@@ -20,12 +20,12 @@ from typing import Any
 
 import httpx
 
-from gateway.engine import Engine
-from gateway.errors import AskdocsError
-from gateway.grounding import prompt
-from gateway.grounding.excerpt import Excerpt
-from gateway.sources import folder
-from gateway.wiki.page import Page, Section
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import folder
+from gateway.knowledge.wiki.page import Page, Section
+from gateway.upstream.engine import Engine
 
 MOST = 0.04
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.search.asked import asked
-from gateway.search.embed import Embedder
-from gateway.search.fit import Fit
-from gateway.search.index import WEIGHTING, Index
-from gateway.search.postings import Weighting
-from gateway.search.search import CANDIDATES, NEAREST, Search, nearest_of
-from gateway.search.vectors import Floats
-from gateway.wiki.words import content_words, stem
+from gateway.knowledge.search.asked import asked
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.fit import Fit
+from gateway.knowledge.search.index import WEIGHTING, Index
+from gateway.knowledge.search.postings import Weighting
+from gateway.knowledge.search.search import CANDIDATES, NEAREST, Search, nearest_of
+from gateway.knowledge.search.vectors import Floats
+from gateway.knowledge.wiki.words import content_words, stem
 
 Ranks = list[tuple[int, float]]
 # The numbers of the best pages for a question, best first.

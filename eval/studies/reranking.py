@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.studies.retrieval import Share, prepare, read, share
-from gateway.errors import AskdocsError
-from gateway.search import embed, index
-from gateway.search.embed import Onnx, Vectors, unit
-from gateway.search.relevance import LEXICAL, Text, relevance, shares, spans
-from gateway.search.search import Search
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed, index
+from gateway.knowledge.search.embed import Onnx, Vectors, unit
+from gateway.knowledge.search.relevance import LEXICAL, Text, relevance, shares, spans
+from gateway.knowledge.search.search import Search
 
 Scores = npt.NDArray[np.float64]
 

@@ -25,11 +25,11 @@ import numpy.typing as npt
 
 from eval.statistics import paired
 from eval.studies.rankers import Ranker, rankers
-from gateway.errors import AskdocsError
-from gateway.search import embed, index
-from gateway.search.embed import Embedder
-from gateway.search.missing import embed_missing
-from gateway.sources import folder
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed, index
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.sources import folder
 
 RANKS = (1, 3, 5, 10)
 RESAMPLES = 2000

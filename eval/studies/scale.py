@@ -29,19 +29,19 @@ from typing import Any
 import numpy as np
 import psutil
 
-from gateway.errors import AskdocsError
-from gateway.rights import NO_RULES, Reader
-from gateway.search import embed
-from gateway.search.embed import Embedder
-from gateway.search.index import Index, writing
-from gateway.search.passages import embedded, passages
-from gateway.search.replica import open_writing, refresh
-from gateway.search.search import Search
-from gateway.search.vectors import Exact, Floats, Packed, unpack
-from gateway.search.view import Rights
-from gateway.sources import folder
-from gateway.wiki.page import Page, Section
-from gateway.wiki.words import content_words
+from gateway.access.rights import NO_RULES, Reader
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.passages import embedded, passages
+from gateway.knowledge.search.replica import open_writing, refresh
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.search.vectors import Exact, Floats, Packed, unpack
+from gateway.knowledge.search.view import Rights
+from gateway.knowledge.sources import folder
+from gateway.knowledge.wiki.page import Page, Section
+from gateway.knowledge.wiki.words import content_words
 
 SEED = 20261124
 # Pages of an area, as in a wiki where each team has a space of its own.

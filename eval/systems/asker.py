@@ -14,9 +14,9 @@ from eval.systems.patience import Refused
 from eval.systems.systems import Contender
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
 from eval.systems.wiki import Wiki
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.neutral import neutral
-from gateway.grounding.prompt import DOUBT, REFUSAL
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.neutral import neutral
+from gateway.answering.grounding.prompt import DOUBT, REFUSAL
 
 if TYPE_CHECKING:
     from eval.systems.rag.pipeline import Rag

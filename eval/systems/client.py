@@ -10,9 +10,9 @@ import httpx
 import orjson
 
 from eval.systems.patience import Failed, Refused, patiently, refusal
+from gateway.answering.grounding.confidence import mean_logprob
+from gateway.answering.grounding.prompt import Message
 from gateway.api.sse import events
-from gateway.grounding.confidence import mean_logprob
-from gateway.grounding.prompt import Message
 
 # Seconds without a byte: a prompt of 8,000 tokens takes a CPU minutes.
 SILENCE = 900.0

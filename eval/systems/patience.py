@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import httpx
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 # Seconds for which an endpoint may be away, or its key's limit be reached.
 PATIENCE = 120.0

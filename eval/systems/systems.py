@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, cast
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 Role = Literal["base", "tuned"]
 Method = Literal[

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gateway.grounding.prompt import REFUSAL
-from gateway.grounding.sentences import units
-from gateway.wiki.words import content_words
+from gateway.answering.grounding.prompt import REFUSAL
+from gateway.answering.grounding.sentences import units
+from gateway.knowledge.wiki.words import content_words
 
 Reader = Callable[[Iterable[str], str], str]
 """From texts of pages, the best one first, and a question to an answer; empty: there is none."""

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag
 
-from gateway.engine import Engine, estimates
-from gateway.errors import AskdocsError
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.ground import Grounding, Grounds
-from gateway.grounding.prompt import Message, render
-from gateway.grounding.support import Support
-from gateway.search.embed import Embedder
-from gateway.search.index import Index
-from gateway.wiki.page import Page
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.ground import Grounding, Grounds
+from gateway.answering.grounding.prompt import Message, render
+from gateway.answering.grounding.support import Support
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.wiki.page import Page
+from gateway.upstream.engine import Engine, estimates
 
 
 class Wiki:

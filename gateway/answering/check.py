@@ -18,8 +18,8 @@ from gateway.answering.claims import (
 )
 from gateway.answering.evidence import Evidence, Idf
 from gateway.answering.features import Seen, see
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.prompt import Message
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.prompt import Message
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from gateway.answering.check import Check
 from gateway.answering.claims import REFUSING, Claim, Verdict, drafts, refuses, summary
+from gateway.answering.grounding.prompt import REFUSAL
 from gateway.answering.sentences import MARK, complete
-from gateway.grounding.prompt import REFUSAL
-from gateway.wiki.page import Page, Section
+from gateway.knowledge.wiki.page import Page, Section
 
 Reason = Literal["", "no_page", "no_question", "no_room", "model", "unsupported", "schema"]
 

@@ -16,8 +16,8 @@ from gateway.answering.features import Seen
 from gateway.answering.frames import is_frame, is_pointer, is_refusal
 from gateway.answering.plain import plain
 from gateway.answering.sentences import Sentence, split
-from gateway.wiki.asking import language
-from gateway.wiki.words import words
+from gateway.knowledge.wiki.asking import language
+from gateway.knowledge.wiki.words import words
 
 Verdict = Literal["supported", "unsupported", "contradicted", "none"]
 

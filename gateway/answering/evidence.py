@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.answering.facts import Fact, numbers, parts, squeezed
+from gateway.answering.grounding.excerpt import Excerpt, spoken
 from gateway.answering.plain import plain, unescaped
 from gateway.answering.sentences import split
-from gateway.grounding.excerpt import Excerpt, spoken
-from gateway.wiki.asking import language
-from gateway.wiki.page import Page, Section
-from gateway.wiki.words import stem_set
+from gateway.knowledge.wiki.asking import language
+from gateway.knowledge.wiki.page import Page, Section
+from gateway.knowledge.wiki.words import stem_set
 
 Floats = npt.NDArray[np.float32]
 Idf = Callable[[Iterable[str]], Mapping[str, float]]

@@ -10,21 +10,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway import rights
-from gateway.aliases import people_call
+from gateway.access import rights
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.confidence import CAUTION, confidence
+from gateway.answering.grounding.ground import Looked
+from gateway.answering.grounding.links import absolute, link
+from gateway.answering.stream import new_id
+from gateway.api.chat_request import Asked
+from gateway.api.http import DONE, dump, event
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
 from gateway.api.usage_sum import NO_USAGE
-from gateway.asked import Asked
-from gateway.grounding import prompt
-from gateway.grounding.confidence import CAUTION, confidence
-from gateway.grounding.ground import Looked
-from gateway.grounding.links import absolute, link
-from gateway.http import DONE, dump, event
-from gateway.search.passages import above
-from gateway.search.search import Found
-from gateway.stream import new_id
-from gateway.wiki.words import places, stem
+from gateway.knowledge.search.passages import above
+from gateway.knowledge.search.search import Found
+from gateway.knowledge.wiki.words import places, stem
+from gateway.routing.aliases import people_call
 
 # Passages that are shown, at most; the others only where they fit nearly as well as the first.
 SHOWN = 3

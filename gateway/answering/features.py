@@ -9,7 +9,7 @@ import numpy as np
 from gateway.answering.evidence import Evidence, Place, Window
 from gateway.answering.facts import CITED, Fact, facts
 from gateway.answering.plain import plain
-from gateway.wiki.words import stem, stem_set, words
+from gateway.knowledge.wiki.words import stem, stem_set, words
 
 # A page's sentence with this share of a sentence says the same, or the opposite.
 ALIKE = 0.5

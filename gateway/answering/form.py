@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
+from gateway.api.http import DONE, ApiError, broken_off, dump, event
 from gateway.api.sse import EventReader
-from gateway.fleet import Served
-from gateway.http import DONE, ApiError, broken_off, dump, event
+from gateway.routing.registry import Served
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import httpx
 
-from gateway.config import ENGINE, GatewaySettings
-from gateway.errors import AskdocsError
-from gateway.grounding.neutral import neutral
-from gateway.grounding.prompt import Message
+from gateway.answering.grounding.neutral import neutral
+from gateway.answering.grounding.prompt import Message
+from gateway.core.errors import AskdocsError
+from gateway.runtime.settings import ENGINE, GatewaySettings
 
 Judges = Literal["chat", "rerank", "score", "classify"]
 

@@ -7,15 +7,15 @@ nothing to do with the wiki. Pages, claims and citations are stated at the end.
 from dataclasses import replace
 from typing import Any, cast
 
-from gateway.answer import CALLS, Answer
+from gateway.answering.answer import CALLS, Answer
 from gateway.answering.check import Scorer
 from gateway.answering.choice import Choice, Ending, Reason
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.ground import Grounding, Grounds
+from gateway.api.chat_request import Asked
 from gateway.api.plan import Plan
 from gateway.api.transform import Said
-from gateway.asked import Asked
-from gateway.config import GatewaySettings
-from gateway.grounding import prompt
-from gateway.grounding.ground import Grounding, Grounds
+from gateway.runtime.settings import GatewaySettings
 
 
 class Turn(Answer):

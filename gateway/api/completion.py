@@ -6,10 +6,10 @@ Clients that know no chat send the question as a prompt: LlamaIndex does unless 
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.answering.stream import new_id
 from gateway.api import schemas
+from gateway.api.http import DONE, dump, event
 from gateway.api.translation import Translation, refused
-from gateway.http import DONE, dump, event
-from gateway.stream import new_id
 
 # What only the text of a completion has.
 _RAW = ("suffix", "echo", "logprobs")

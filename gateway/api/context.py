@@ -8,15 +8,15 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
+from gateway.access.keys import Key
+from gateway.access.limits.grant import Grant, LimitReached
+from gateway.access.limits.limiter import Limiter
+from gateway.access.rights import PUBLIC
+from gateway.api.http import ApiError, send_json
 from gateway.api.plan import Plan, Result
-from gateway.http import ApiError, send_json
-from gateway.keys import Key
-from gateway.limits.grant import Grant, LimitReached
-from gateway.limits.limiter import Limiter
-from gateway.metrics import Request as Measured
-from gateway.rights import PUBLIC
 from gateway.routing.token_budget import TokenBudget
-from gateway.tracing import OFF, Span
+from gateway.telemetry.metrics import Request as Measured
+from gateway.telemetry.tracing import OFF, Span
 
 NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
 # The limits that an exact count of the prompt may still keep.

@@ -1,5 +1,5 @@
 """The endpoints under /v1, each declared once: routes, validation, OpenAPI, metrics and traces take
-them from here. `gateway.app` lists the routes."""
+them from here. `gateway.runtime.app` lists the routes."""
 
 from typing import NamedTuple
 

@@ -9,13 +9,13 @@ from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.access.auth import reader
+from gateway.access.keys import Key
 from gateway.api.context import RequestContext, RequestHeaders, request_id
 from gateway.api.endpoints import ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
-from gateway.auth import reader
-from gateway.edge import WRITER, Edge
-from gateway.http import ApiError, read_body
-from gateway.keys import Key
-from gateway.parts import Parts
+from gateway.api.http import ApiError, read_body
+from gateway.runtime.container import Parts
+from gateway.runtime.protocol import WRITER, Edge
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -8,19 +8,19 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Send
 
-from gateway import readable, threads, votes, warming
-from gateway.aliases import BASE
-from gateway.api import openapi
+from gateway.access.keys import INSTALLATION
+from gateway.answering.grounding.prompt import fingerprint
+from gateway.api import openapi, prefill, readable, votes
 from gateway.api.context import RequestContext
+from gateway.api.http import ApiError, parse_object, send_events, send_json
 from gateway.api.pipeline import Pipeline, not_allowed
-from gateway.database import Unreachable
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import fingerprint
-from gateway.http import ApiError, parse_object, send_events, send_json
-from gateway.keys import INSTALLATION
-from gateway.local import CONTEXT
-from gateway.parts import Parts
+from gateway.core import threads
+from gateway.core.errors import AskdocsError
+from gateway.routing.aliases import BASE
 from gateway.routing.token_budget import TokenBudget
+from gateway.runtime.container import Parts
+from gateway.storage.database import Unreachable
+from gateway.upstream.local.models import CONTEXT
 
 
 class Handlers:
@@ -81,8 +81,8 @@ class Handlers:
             raise ApiError(
                 404, "this gateway has no wiki: askdocs docs sync reads one", code="no_wiki"
             )
-        pages = await warming.chosen(self._parts.warmer, parse_object(body))
-        await send_events(context.response, warming.events(self._parts.warmer, pages))
+        pages = await prefill.chosen(self._parts.warmer, parse_object(body))
+        await send_events(context.response, prefill.events(self._parts.warmer, pages))
 
     async def _entry(self, name: str) -> dict[str, Any]:
         """A model as `/v1/models` lists it. Continue reads `max_model_len`, as vLLM writes it."""

@@ -8,11 +8,10 @@ from functools import cache
 from importlib import metadata
 from typing import Any, get_args
 
-from gateway import votes
-from gateway.api import schemas
+from gateway.api import schemas, votes
 from gateway.api.endpoints import COUNT_TOKENS, MESSAGES
+from gateway.api.http import EVENTS, JSON
 from gateway.api.schemas import Schema
-from gateway.http import EVENTS, JSON
 
 PATH = "/openapi.json"
 ABOUT = """\

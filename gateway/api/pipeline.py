@@ -2,7 +2,7 @@
 
 All requests pass the same stages in the same order; they differ in the transform that makes the
 client's answer of the model's, and those in other words than Chat's in the translation around it.
-The result is recorded by whoever has called (`gateway.app`).
+The result is recorded by whoever has called (`gateway.runtime.app`).
 """
 
 import asyncio
@@ -15,25 +15,15 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Message
 
-from gateway import asked, fim, threads
-from gateway.aliases import Route
+from gateway.access.keys import Key
 from gateway.answering import form
 from gateway.answering.form import Form
-from gateway.api import schemas, unwritten
+from gateway.answering.grounding.prompt import instructed
+from gateway.api import chat_request, schemas, unwritten
 from gateway.api.completion import Completion
 from gateway.api.context import RequestContext
 from gateway.api.endpoints import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Endpoint
-from gateway.api.messages import Messages
-from gateway.api.plain import Plain
-from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
-from gateway.api.responses import Responses
-from gateway.api.transform import WHOLE, Transform
-from gateway.api.translation import Translation
-from gateway.dispatch import Call, Opened, unknown_model
-from gateway.edge import WRITER
-from gateway.fleet import Served
-from gateway.grounding.prompt import instructed
-from gateway.http import (
+from gateway.api.http import (
     JSON,
     QUIET_SECONDS,
     ApiError,
@@ -43,13 +33,24 @@ from gateway.http import (
     send_json,
     unavailable,
 )
-from gateway.keys import Key
-from gateway.lane import LaneError, LaneReply
-from gateway.metrics import LEFT
-from gateway.parts import Parts
+from gateway.api.messages import Messages
+from gateway.api.plain import Plain
+from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
+from gateway.api.responses import Responses
+from gateway.api.transform import WHOLE, Transform
+from gateway.api.translation import Translation
+from gateway.core import threads
 from gateway.routing import abilities, token_budget
+from gateway.routing.aliases import Route
+from gateway.routing.dispatch import Call, Opened, unknown_model
+from gateway.routing.registry import Served
 from gateway.routing.resume import Resume
 from gateway.routing.token_budget import TokenBudget
+from gateway.runtime.container import Parts
+from gateway.runtime.protocol import WRITER
+from gateway.telemetry.metrics import LEFT
+from gateway.upstream import fim
+from gateway.upstream.http_client import LaneError, LaneReply
 
 STREAM_START = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -102,7 +103,7 @@ class Pipeline:
         if endpoint is not COMPLETIONS or not self._parts.has_wiki:
             return None
         route = self._parts.aliases.table.route(request["model"])
-        is_question = route.grounding and asked.wants_grounding(headers) is not False
+        is_question = route.grounding and chat_request.wants_grounding(headers) is not False
         return Completion(request) if is_question else None
 
     async def _answer(
@@ -139,7 +140,7 @@ class Pipeline:
                 call = _call(plan, context)
             if plan.budget.answer is not None:  # a text is written
                 told = plan.grounding.told(transform.reads)
-                context.response.headers[asked.HEADER] = told
+                context.response.headers[chat_request.HEADER] = told
             opening = partial(parts.dispatch.open, call, plan.route)
             resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
             fits = await self._form(plan)
@@ -225,7 +226,7 @@ class Pipeline:
         """Does the answer stand on pages? Raises ApiError 400: the header makes no sense."""
         if not endpoint.is_chat:
             return GroundingDecision(False, "endpoint")
-        wants = asked.wants_grounding(headers)
+        wants = chat_request.wants_grounding(headers)
         decision = GroundingDecision(False, is_asked_for=wants is True)
         if wants is False:
             return decision._replace(why="requested")
@@ -233,7 +234,7 @@ class Pipeline:
             return decision._replace(why="alias")
         if not self._parts.has_wiki:
             return decision._replace(why="no-wiki")
-        return decision._replace(is_on=True, is_agents=asked.is_agents(request))
+        return decision._replace(is_on=True, is_agents=chat_request.is_agents(request))
 
     def _budget(
         self,

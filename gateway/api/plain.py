@@ -4,11 +4,11 @@ from typing import Any
 
 import orjson
 
+from gateway.answering.stream import Stream, identity, parsed
+from gateway.api.http import DONE, dump
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import WHOLE, Rest, Said, Transform
-from gateway.dispatch import Opened
-from gateway.http import DONE, dump
-from gateway.stream import Stream, identity, parsed
+from gateway.routing.dispatch import Opened
 
 KEPT = 2**16  # bytes of events that are kept until their words are taken out of them
 CHAT = "/chat/completions"

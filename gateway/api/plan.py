@@ -7,13 +7,13 @@ from typing import Any, Literal, NamedTuple
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from gateway.aliases import Route
-from gateway.fleet import Served
-from gateway.keys import Key
-from gateway.metrics import LEFT, Outcome
-from gateway.outcomes import Verdict
-from gateway.rights import Reader
+from gateway.access.keys import Key
+from gateway.access.rights import Reader
+from gateway.routing.aliases import Route
+from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget
+from gateway.telemetry.answer_statistics import Verdict
+from gateway.telemetry.metrics import LEFT, Outcome
 
 Why = Literal[
     "",

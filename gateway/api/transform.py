@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from gateway.api.plan import Tokens
-from gateway.dispatch import Opened
-from gateway.outcomes import Verdict
+from gateway.routing.dispatch import Opened
+from gateway.telemetry.answer_statistics import Verdict
 
 
 class Said(NamedTuple):

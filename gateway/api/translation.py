@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.api import schemas
+from gateway.api.http import ApiError, broken_off, dump
 from gateway.api.sse import EventReader
-from gateway.http import ApiError, broken_off, dump
 
 log = logging.getLogger("askdocs.gateway")
 

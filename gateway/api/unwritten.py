@@ -6,13 +6,13 @@ Engines read `max_tokens: 0` in various ways: llama.cpp writes a token, or goes 
 import time
 from typing import Any
 
+from gateway.answering.stream import new_id
+from gateway.api.http import DONE, ApiError, dump, event
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
-from gateway.engine import estimated
-from gateway.fleet import Served
-from gateway.http import DONE, ApiError, dump, event
 from gateway.routing import token_budget
-from gateway.stream import new_id
+from gateway.routing.registry import Served
+from gateway.upstream.engine import estimated
 
 
 class Unwritten(Transform):

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.engine import Abilities
-from gateway.http import ApiError
+from gateway.api.http import ApiError
+from gateway.upstream.engine import Abilities
 
 # The kinds of media, by the part of a content.
 MEDIA = {

@@ -14,12 +14,12 @@ from typing import Any
 
 import httpx
 
-from gateway.aliases import Route
+from gateway.api.http import ApiError
 from gateway.api.transform import WHOLE, Rest, Said
-from gateway.dispatch import Call, Dispatch, Opened
-from gateway.errors import AskdocsError
-from gateway.fleet import Served
-from gateway.http import ApiError
+from gateway.core.errors import AskdocsError
+from gateway.routing.aliases import Route
+from gateway.routing.dispatch import Call, Dispatch, Opened
+from gateway.routing.registry import Served
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from gateway.engine import Engine, estimate
-from gateway.errors import AskdocsError
-from gateway.http import ApiError, dump
+from gateway.api.http import ApiError, dump
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engine import Engine, estimate
 
 # The template around the messages, beside the role names that the JSON spells out.
 TEMPLATE = 64

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway import threads
-from gateway.database import Unreachable, adding, writing
+from gateway.core import threads
+from gateway.storage.database import Unreachable, adding, writing
 from gateway.telemetry.names import storable
 
 log = logging.getLogger("askdocs.gateway")

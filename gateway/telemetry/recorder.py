@@ -4,16 +4,16 @@ popularity, trace and access log."""
 import logging
 from dataclasses import dataclass
 
-from gateway.access_log import AccessLog, Entry
+from gateway.access.limits.limiter import Limiter
+from gateway.api.chat_request import HEADER
 from gateway.api.context import NOBODY, RequestContext
 from gateway.api.plan import Plan, Result
-from gateway.asked import HEADER
-from gateway.heat import Heat
-from gateway.limits.limiter import Limiter
-from gateway.metrics import LEFT, Metrics
-from gateway.outcomes import Outcomes
-from gateway.shown import Shown
-from gateway.usage import Usage
+from gateway.telemetry.access_log import AccessLog, Entry
+from gateway.telemetry.answer_statistics import Outcomes
+from gateway.telemetry.metrics import LEFT, Metrics
+from gateway.telemetry.shown_pages import Shown
+from gateway.telemetry.usage import Usage
+from gateway.upstream.prefill.popularity import Heat
 
 log = logging.getLogger("askdocs.gateway")
 

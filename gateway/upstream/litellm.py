@@ -22,8 +22,8 @@ import orjson
 import yaml
 
 from gateway.api import schemas
-from gateway.http import ApiError, Reply, dump
-from gateway.lazy import Lazy
+from gateway.api.http import ApiError, Reply, dump
+from gateway.core.lazy import Lazy
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.home import Home
+from askdocs.state.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = Path(sys.executable).with_name("askdocs")

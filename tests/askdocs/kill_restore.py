@@ -14,12 +14,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from askdocs.backups import archive, moves, restoring
-from askdocs.backups.making import Places
-from askdocs.backups.manifest import RESTORED
-from askdocs.home import Home
-from gateway import database
-from gateway.errors import AskdocsError
+from askdocs.state.backups import archive, moves, restoring
+from askdocs.state.backups.making import Places
+from askdocs.state.backups.manifest import RESTORED
+from askdocs.state.home import Home
+from gateway.core.errors import AskdocsError
+from gateway.storage import database
 from training.versions.open import open_store
 
 CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}

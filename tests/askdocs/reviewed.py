@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from widget.review.clusters import Sorter
 from widget.review.reviews import Draft, Reviews
-from widget.store import Answered, Asked, Store
+from widget.service.store import Answered, Asked, Store
 
 
 def approve(engine: sa.Engine, page: str) -> None:

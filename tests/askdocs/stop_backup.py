@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from askdocs import cli, models, syncing
-from askdocs.backups import archive, making
+from askdocs import cli
+from askdocs.commands import models
+from askdocs.state.backups import archive, making
+from askdocs.wikis import sync
 from tests.askdocs.kill_restore import CHANGES, quiet
 
-__all__ = ["making", "models", "syncing"]  # that the command need not load them each time
+__all__ = ["making", "models", "sync"]  # that the command need not load them each time
 PLACES = {"open", "sqlite3.connect"}
 
 

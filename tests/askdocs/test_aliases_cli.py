@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from askdocs import aliases as commands
 from askdocs import cli
-from askdocs.home import Home
-from gateway.config import LONGEST
-from gateway.search.index import writing
-from gateway.search.rows import StoredSource
+from askdocs.commands import aliases as commands
+from askdocs.state.home import Home
+from gateway.knowledge.search.index import writing
+from gateway.knowledge.search.rows import StoredSource
+from gateway.runtime.settings import LONGEST
 
 Aliases = Callable[..., tuple[int, str, str]]
 

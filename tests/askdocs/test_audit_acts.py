@@ -12,10 +12,12 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from askdocs.cli import app
-from askdocs.home import Home
-from gateway import aliases, audit, database, promotions
-from gateway.search import embed
-from gateway.wiki_index import alone
+from askdocs.state.home import Home
+from gateway.knowledge.index_keeper import alone
+from gateway.knowledge.search import embed
+from gateway.routing import aliases, promotions
+from gateway.storage import database
+from gateway.telemetry import audit
 from tests.askdocs import reviewed
 from tests.askdocs.conftest import ROOT
 from tests.parts import require

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from askdocs.cli import app
-from askdocs.home import Home
-from gateway import database
-from gateway.keys import Keys
+from askdocs.state.home import Home
+from gateway.access.keys import Keys
+from gateway.storage import database
 from tests.askdocs import reviewed
 from tests.training.versions import FACTS, trained
 from training.versions.local import Folder

@@ -26,29 +26,32 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
-from askdocs import stopping
-from askdocs.backups import archive, making, moves, restoring
-from askdocs.backups.making import Places
-from askdocs.backups.manifest import DATABASE, INDEX, RESTORED, Part, encode
 from askdocs.cli import app
-from askdocs.home import Home
-from askdocs.settings import UpSettings
-from askdocs.up import Up
-from gateway import aliases, audit, closed, database, keys
-from gateway.config import Alias, GatewaySettings
-from gateway.errors import AskdocsError
-from gateway.keys import Keys
-from gateway.search import index
-from gateway.search.store import NoIndex
-from gateway.settings import load
-from gateway.sources.markdown import parse
+from askdocs.state.backups import archive, making, moves, restoring
+from askdocs.state.backups.making import Places
+from askdocs.state.backups.manifest import DATABASE, INDEX, RESTORED, Part, encode
+from askdocs.state.home import Home
+from askdocs.supervision import stopping
+from askdocs.supervision.settings import UpSettings
+from askdocs.supervision.up import Up
+from gateway.access import keys, revocations
+from gateway.access.keys import Keys
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.knowledge.search import index
+from gateway.knowledge.search.store import NoIndex
+from gateway.knowledge.sources.markdown import parse
+from gateway.routing import aliases
+from gateway.runtime.settings import Alias, GatewaySettings
+from gateway.storage import database
+from gateway.telemetry import audit
 from tests.askdocs.conftest import COMMAND
 from tests.askdocs.kill_restore import places as places_in
 from tests.askdocs.kill_restore import quiet
 from tests.gateway.postgres import Postgres, postgres
 from tests.parts import require
 from training.versions.manifest import Dataset, Facts
-from widget.store import Answered, Asked, Store
+from widget.service.store import Answered, Asked, Store
 
 __all__ = ["postgres"]
 
@@ -664,7 +667,7 @@ def test_a_restore_after_damage_opens_no_key_that_was_closed_since_or_names_it(
         connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
     engine.dispose()
     harm(home.database)
-    beside = closed.beside(home.database)
+    beside = revocations.beside(home.database)
     assert beside.stat().st_mode & 0o777 == 0o600
     if not listed:  # as of a release before there was such a list
         beside.unlink()

@@ -7,8 +7,8 @@ import re
 import pytest
 from rich.console import Console
 
-from askdocs import bar as bars
-from askdocs.bar import Bar
+from askdocs.terminal import bar as bars
+from askdocs.terminal.bar import Bar
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from askdocs import bench
+from askdocs.commands import bench
 from eval.bench import contenders, gateway, load
 from eval.bench.gateway import Paced, Point, Report, targets
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.parts import require
 
 HERE = Path(sys.executable)

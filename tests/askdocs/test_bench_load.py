@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from askdocs import bench
+from askdocs.commands import bench
 from eval.bench import arrivals, contenders, gpu, sustained
 from eval.bench.contenders import Started
 from eval.bench.sustained import Bench, Report, Steady, Wait
-from gateway.engine import Engine
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engine import Engine
 
 PAGE = "## Keys\n\nA key is shown once. Only a hash of it is stored, so nobody sees it again."
 GROUNDED = [

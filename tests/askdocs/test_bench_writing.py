@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from askdocs import bench
 from askdocs.cli import app
-from gateway.errors import AskdocsError
+from askdocs.commands import bench
+from gateway.core.errors import AskdocsError
 
 FOLDER = Path(__file__).parents[1] / "answers"
 

@@ -10,11 +10,11 @@ from typing import Any
 import psutil
 import pytest
 
-from askdocs import checks
-from askdocs.checks import Check
-from askdocs.home import Home
-from askdocs.settings import UpSettings
-from gateway.settings import load
+from askdocs.state.home import Home
+from askdocs.supervision import checks
+from askdocs.supervision.checks import Check
+from askdocs.supervision.settings import UpSettings
+from gateway.core.settings import load
 
 Usage = namedtuple("Usage", "total used free")
 

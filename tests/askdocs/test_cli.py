@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 import typer
 
-from askdocs import checks, cli
-from askdocs.home import Home
+from askdocs import cli
+from askdocs.state.home import Home
+from askdocs.supervision import checks
 from tests.askdocs.conftest import COMMAND, Run
 from tests.capacity.sizes import LLAMA
 from tests.speaking import Handler, serving

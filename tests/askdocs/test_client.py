@@ -6,17 +6,17 @@ import time
 
 import pytest
 
-from askdocs import client
-from askdocs.client import Answered
-from gateway.errors import AskdocsError
+from askdocs.clients import question
+from askdocs.clients.question import Answered
+from gateway.core.errors import AskdocsError
 from tests.widget.stand_in import Reply, StandIn, answer, chunk, data, reading, serve
 
 
-def ask(*replies: Reply, page_url: str | None = None) -> tuple[StandIn, list[client.Event]]:
+def ask(*replies: Reply, page_url: str | None = None) -> tuple[StandIn, list[question.Event]]:
     """What comes for a question."""
     gateway = StandIn(*replies)
     with serve(gateway.app) as url:
-        return gateway, list(client.ask(f"{url}/v1", "ask-key", "How?", page_url))
+        return gateway, list(question.ask(f"{url}/v1", "ask-key", "How?", page_url))
 
 
 def refusal(reply: Reply) -> str:
@@ -75,7 +75,7 @@ def test_a_wrong_key_is_told_with_the_status_and_the_gateways_words() -> None:
 
 @pytest.mark.parametrize("body", [{"detail": "starting"}, ["starting"], "starting", {"error": "x"}])
 def test_an_error_in_another_form_is_told_as_it_came(body: object) -> None:
-    with pytest.raises(client.Unavailable):
+    with pytest.raises(question.Unavailable):
         ask(Reply(503, body=body))
     said = refusal(Reply(503, body=body))
     assert said.startswith("the gateway answered 503: ")
@@ -104,7 +104,7 @@ def test_an_answer_that_is_no_json_is_an_error() -> None:
 def test_a_gateway_that_is_not_there_names_the_command_to_start_it() -> None:
     began = time.monotonic()
     with pytest.raises(AskdocsError, match=r"127\.0\.0\.1:9/v1 does not answer .*`askdocs up`"):
-        list(client.ask("http://127.0.0.1:9/v1", "k", "How?"))
+        list(question.ask("http://127.0.0.1:9/v1", "k", "How?"))
     assert time.monotonic() - began < 5
 
 
@@ -116,7 +116,7 @@ def test_a_connection_that_is_closed_at_once_is_an_error() -> None:
         closing.start()
         port = listener.getsockname()[1]
         with pytest.raises(AskdocsError, match="does not answer"):
-            list(client.ask(f"http://127.0.0.1:{port}/v1", "k", "How?"))
+            list(question.ask(f"http://127.0.0.1:{port}/v1", "k", "How?"))
         closing.join()
 
 

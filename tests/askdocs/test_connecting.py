@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from askdocs.connecting import CLIENTS, Target, content, merged, replace
-from gateway.errors import AskdocsError
+from askdocs.clients.editors import CLIENTS, Target, content, merged, replace
+from gateway.core.errors import AskdocsError
 
 MODELS = {"docs": 32768, "base": 32768, "minilm": None, "local": None, "autocomplete": 8192}
 URL = "http://127.0.0.1:4000/v1"

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from askdocs import curated, model
-from gateway.errors import AskdocsError
+from askdocs.models import curated, model
+from gateway.core.errors import AskdocsError
 
 
 def test_names_are_words_and_lead_to_repositories() -> None:

@@ -17,17 +17,19 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from askdocs import cli, syncing
-from askdocs.home import Home
-from gateway import audit, database
-from gateway.keys import Keys
-from gateway.search import embed
-from gateway.shown import Shown
-from gateway.wiki_index import alone
+from askdocs import cli
+from askdocs.state.home import Home
+from askdocs.wikis import sync as syncing
+from gateway.access.keys import Keys
+from gateway.knowledge.index_keeper import alone
+from gateway.knowledge.search import embed
+from gateway.storage import database
+from gateway.telemetry import audit
+from gateway.telemetry.shown_pages import Shown
 from tests.askdocs.conftest import COMMAND, Run
 from tests.gateway.postgres import Postgres, postgres
 from tests.parts import require
-from widget.store import Answered, Asked, Store
+from widget.service.store import Answered, Asked, Store
 
 pytestmark = pytest.mark.slow
 

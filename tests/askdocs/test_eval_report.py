@@ -8,15 +8,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
-from askdocs.home import Home
+from askdocs.state.home import Home
 from eval.gate import gate, verdict
 from eval.questions import question
 from eval.running.answer import Answer
 from eval.running.run import Provenance, Run
 from eval.statistics import bootstrap
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import fingerprint
+from gateway.answering.grounding.prompt import fingerprint
+from gateway.core.errors import AskdocsError
 from tests.eval import runs
 from tests.eval.judging import Endpoint, endpoint
 from tests.eval.runs import Behaviour

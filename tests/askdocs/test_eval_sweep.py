@@ -16,18 +16,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from typer.testing import CliRunner
 
-from askdocs import environments, eval_sweep, exam_place
+from askdocs import environments
 from askdocs.cli import app
-from askdocs.home import Home
-from askdocs.keys import opened
+from askdocs.commands import eval_sweep
+from askdocs.commands.keys import opened
+from askdocs.evaluation import target
+from askdocs.state.home import Home
 from eval.systems.rag import measure, settings
 from eval.systems.rag.settings import RagSettings
-from gateway import aliases
-from gateway.config import Alias, GatewaySettings
-from gateway.search import embed
-from gateway.search.index import writing
-from gateway.sources.spec import Spec
-from gateway.sources.sync import sync
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.index import writing
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import sync
+from gateway.routing import aliases
+from gateway.runtime.settings import Alias, GatewaySettings
 from tests.eval.rag_gateway import Models, serving
 from tests.eval.scripted import Script, Scripted, scripted
 from tests.parts import require
@@ -74,7 +76,7 @@ def test_what_cannot_be_swept_is_one_line_before_anything_is_asked(
 
 
 def test_it_chooses_for_as_many_tokens_as_an_exam_reads(gateway: Scripted, home: Home) -> None:
-    place = exam_place.find(home, gateway.url, "k")
+    place = target.find(home, gateway.url, "k")
 
     def budget(**given: int) -> int:
         return eval_sweep.budget(RagSettings.model_validate(given), place, home.root)

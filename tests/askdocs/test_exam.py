@@ -12,25 +12,25 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from askdocs import exam
 from askdocs.cli import app
-from askdocs.exam_bar import ExamBar
-from askdocs.exam_meter import Meter, held_on_gpu, memory
-from askdocs.home import Home
-from askdocs.keys import opened
+from askdocs.commands.keys import opened
+from askdocs.evaluation import run_folder
+from askdocs.evaluation.bar import ExamBar
+from askdocs.evaluation.meter import Meter, held_on_gpu, memory
+from askdocs.state.home import Home
 from eval.questions import question
 from eval.running import answer, measured, run
 from eval.running.answer import Answer
 from eval.running.run import Run
-from gateway import aliases
-from gateway.config import Alias, GatewaySettings
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import fingerprint
-from gateway.search.calibration import Calibration
-from gateway.search.index import writing
-from gateway.search.rows import Answer as Known
-from gateway.sources.spec import Spec
-from gateway.sources.sync import sync
+from gateway.answering.grounding.prompt import fingerprint
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.calibration import Calibration
+from gateway.knowledge.search.index import writing
+from gateway.knowledge.search.rows import Answer as Known
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import sync
+from gateway.routing import aliases
+from gateway.runtime.settings import Alias, GatewaySettings
 from tests.eval.scripted import Script, Scripted, scripted
 from tests.training.versions import FACTS, trained
 from training.versions.local import Folder
@@ -225,20 +225,20 @@ def known(examine: Exam) -> Run:
 
 def test_a_folder_takes_one_run_and_goes_on_with_that_alone(known: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    exam.can_start(folder, known, False, tmp_path)
-    with exam.claimed(folder):
-        exam.begin(folder, known, [])
+    run_folder.can_start(folder, known, False, tmp_path)
+    with run_folder.claimed(folder):
+        run_folder.begin(folder, known, [])
         with (
             pytest.raises(AskdocsError, match="another process asks its questions"),
-            exam.claimed(folder),
+            run_folder.claimed(folder),
         ):
             pass
     with pytest.raises(AskdocsError, match="holds this run already: add --resume"):
-        exam.can_start(folder, known, False, tmp_path)
-    exam.can_start(folder, known, True, tmp_path)
+        run_folder.can_start(folder, known, False, tmp_path)
+    run_folder.can_start(folder, known, True, tmp_path)
     longer = known.model_copy(update={"max_tokens": 17})
     with pytest.raises(AskdocsError, match=r"another run \(max_tokens = 160 there, 17 here\)"):
-        exam.can_start(folder, longer, True, tmp_path)
+        run_folder.can_start(folder, longer, True, tmp_path)
     assert run.read(folder) == known
     assert question.read(folder) == []
 
@@ -260,9 +260,9 @@ def test_another_model_or_product_behind_the_same_names_is_another_run(
     told: dict[str, Any],
     differs: str,
 ) -> None:
-    folder = exam.default_folder(home, known)
-    with exam.claimed(folder):
-        exam.begin(folder, known, [])
+    folder = run_folder.default_folder(home, known)
+    with run_folder.claimed(folder):
+        run_folder.begin(folder, known, [])
     assert "holds this run already" in str(examine().exception)
     assert examine("--resume").exit_code == 0
     elsewhere = str(examine("--resume", out=str(folder.with_name("other"))).exception)
@@ -279,9 +279,9 @@ def test_what_the_memory_has_is_a_leak_and_another_memory_is_another_run(
     examine: Exam, known: Run, home: Home
 ) -> None:
     assert known.memory == "off"
-    folder = exam.default_folder(home, known)
+    folder = run_folder.default_folder(home, known)
     folder.mkdir(parents=True)
-    exam.begin(folder, known, [])
+    run_folder.begin(folder, known, [])
     off = Calibration(0, "minilm", 2, 2, 0, {}, {}, surely=0, digest="", when="")
     with writing(home.index) as writer:
         asked = {"a": "which PORT is it", "b": "How do I start?"}
@@ -305,23 +305,23 @@ def test_a_run_of_an_earlier_release_is_read_and_not_mixed_with_answers_of_now(
     (tmp_path / run.FILE).write_text(json.dumps(old))
     assert run.read(tmp_path).models["base"].serves is None
     with pytest.raises(AskdocsError, match=r'another run \(serves = null there, "small" here\)'):
-        exam.can_start(tmp_path, known, True, tmp_path)
+        run_folder.can_start(tmp_path, known, True, tmp_path)
     del old["memory"]
     (tmp_path / run.FILE).write_text(json.dumps(old))
     assert run.read(tmp_path).memory is None
     with pytest.raises(AskdocsError, match=r'another run \(memory = null there, "off" here\)'):
-        exam.can_start(tmp_path, known, True, tmp_path)
+        run_folder.can_start(tmp_path, known, True, tmp_path)
 
 
 def test_where_else_a_run_went_on_is_kept_with_it(known: Run, tmp_path: Path) -> None:
     elsewhere = known.provenance.model_copy(update={"commit": "of another day"})
     for place in (known.provenance, elsewhere, elsewhere):
         later = place.model_copy(update={"made": datetime.now(UTC)})
-        exam.begin(tmp_path, known.model_copy(update={"provenance": later}), [])
+        run_folder.begin(tmp_path, known.model_copy(update={"provenance": later}), [])
     found = run.read(tmp_path)
     assert [one.commit for one in found.resumed] == ["of another day"]
     assert found.provenance.commit == known.provenance.commit
-    exam.can_start(tmp_path, known, True, tmp_path)
+    run_folder.can_start(tmp_path, known, True, tmp_path)
 
 
 def test_all_contenders_are_told_what_the_alias_of_the_version_tells(
@@ -414,9 +414,9 @@ def test_a_gateway_that_does_not_tell_what_it_reads_is_taken_for_one_set_up_as_h
 def test_a_folder_with_something_else_is_left_alone(known: Run, tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(AskdocsError, match="is not empty, and holds no run: name another --out"):
-        exam.can_start(tmp_path, known, True, tmp_path)
+        run_folder.can_start(tmp_path, known, True, tmp_path)
     with pytest.raises(AskdocsError, match="notes: is not a folder"):
-        exam.can_start(tmp_path / "notes", known, True, tmp_path)
+        run_folder.can_start(tmp_path / "notes", known, True, tmp_path)
 
 
 def test_the_last_answer_counts_and_half_a_line_is_asked_again(tmp_path: Path) -> None:
@@ -484,7 +484,7 @@ def test_the_bar_knows_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) 
     from rich.console import Console
 
     clock = iter([0.0, *[10.0] * 99])
-    monkeypatch.setattr("askdocs.exam_bar.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("askdocs.evaluation.bar.time.monotonic", lambda: next(clock))
     bar = ExamBar(Console(), kept=4, total=14)
     bar.show({"event": "contender", "name": "base-rag", "done": 4, "total": 14})
     bar.show({"event": "answered", "name": "base-rag", "error": ""})

@@ -16,15 +16,16 @@ from typing import Any
 import pytest
 
 from askdocs import environments
-from gateway import audit, database
-from gateway.rights import EVERYTHING
+from gateway.access.rights import EVERYTHING
+from gateway.storage import database
+from gateway.telemetry import audit
 from tests.askdocs.conftest import ROOT, Run
 from tests.askdocs.test_dataset_check import HOME, INSTALL
 from tests.parts import require
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
-from widget.store import Answered, Asked, Store, Vote
+from widget.service.store import Answered, Asked, Store, Vote
 
 # Each starts the command in a process of its own.
 pytestmark = pytest.mark.slow
@@ -155,8 +156,8 @@ def test_forgetting_asks_and_deletes_only_what_was_meant(askdocs: Run, store: St
 
 WRITER = """
 import itertools, sys
-from gateway import database
-from widget.store import Answered, Asked, Store, Vote
+from gateway.storage import database
+from widget.service.store import Answered, Asked, Store, Vote
 
 engine = database.open(sys.argv[1])
 database.migrate(engine)

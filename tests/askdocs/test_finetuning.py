@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from askdocs import finetuning
-from askdocs.finetuning import LOG, follow
-from gateway.errors import AskdocsError
+from askdocs.models import finetuning
+from askdocs.models.finetuning import LOG, follow
+from gateway.core.errors import AskdocsError
 from training.tuning.events import Event
 
 SAY = """
@@ -111,7 +111,7 @@ def test_one_that_does_not_listen_is_killed(
 def test_a_kill_of_the_one_that_reads_leaves_none(tmp_path: Path) -> None:
     child = f"{SAY}say(event='start', pid=os.getpid()); time.sleep(60)"
     reader = (
-        "import sys; from pathlib import Path; from askdocs.finetuning import follow\n"
+        "import sys; from pathlib import Path; from askdocs.models.finetuning import follow\n"
         f"for event in follow([sys.executable, '-c', {child!r}], Path({str(tmp_path)!r})):\n"
         "    print(event['pid'], flush=True)\n"
     )

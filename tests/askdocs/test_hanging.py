@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from askdocs import hanging
-from askdocs.checks import free_port
-from askdocs.supervisor import Running, Service
-from gateway.engine import Engine
-from gateway.engines import llamacpp
+from askdocs.supervision import hanging
+from askdocs.supervision.checks import free_port
+from askdocs.supervision.supervisor import Running, Service
+from gateway.upstream.engine import Engine
+from gateway.upstream.engines import llamacpp
 from tests import starting
 
 

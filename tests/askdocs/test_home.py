@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from askdocs import home as homes
-from askdocs.home import Home
-from gateway.errors import AskdocsError
+from askdocs.state import home as homes
+from askdocs.state.home import Home
+from gateway.core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 
 
@@ -28,7 +28,7 @@ def python(code: str) -> subprocess.Popen[str]:
 HOLDER = """
 import time
 from pathlib import Path
-from askdocs.home import Home
+from askdocs.state.home import Home
 with Home(Path({root!r})).lock():
     print("held")
     time.sleep(60)
@@ -115,7 +115,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_a_whole_file(tmp_path: Path) -> 
     path = tmp_path / "state.json"
     code = f"""
 from pathlib import Path
-from askdocs.home import write_json
+from askdocs.state.home import write_json
 for number in range(10**9):
     write_json(Path({str(path)!r}), {{"number": number, "long": "x" * 300_000}})
     if number == 0:
@@ -168,8 +168,8 @@ def made_by_somebody_else(home: Home) -> str:
     code = f"""
 import os
 from pathlib import Path
-from askdocs.home import Home
-from gateway.errors import AskdocsError
+from askdocs.state.home import Home
+from gateway.core.errors import AskdocsError
 if os.getuid() == 0:
     os.setuid(65534)
 try:

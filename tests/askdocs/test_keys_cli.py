@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from gateway import database, keys
-from gateway.keys import Keys
-from gateway.usage import Usage
+from gateway.access import keys
+from gateway.access.keys import Keys
+from gateway.storage import database
+from gateway.telemetry.usage import Usage
 from tests.askdocs.conftest import COMMAND, Run
 from tests.gateway.postgres import PASSWORD, Postgres, postgres
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.mcp import Forward, mcp
-from gateway.errors import AskdocsError
+from askdocs.commands.mcp import Forward, mcp
+from gateway.core.errors import AskdocsError
 from tests.starting import shown
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from askdocs import model
-from gateway.errors import AskdocsError
+from askdocs.models import model
+from gateway.core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 from tests.askdocs.hub import Hub
 from tests.widget.stand_in import serve
@@ -134,8 +134,8 @@ def test_two_files_of_one_name_get_two_folders() -> None:
 
 FIND = """
 import sys
-from askdocs import model
-from gateway.errors import AskdocsError
+from askdocs.models import model
+from gateway.core.errors import AskdocsError
 try:
     found = model.find(sys.argv[1], "llama.cpp", lambda text: print("said", text))
     print("found", found.name, found.source)

@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
-from askdocs.home import Home
-from gateway import aliases, database, deployments
-from gateway.config import Alias
-from gateway.errors import AskdocsError
+from askdocs.state.home import Home
+from gateway.core.errors import AskdocsError
+from gateway.routing import aliases, deployments
+from gateway.runtime.settings import Alias
+from gateway.storage import database
 from tests.training.versions import FACTS, everything, trained, verdict
 from training.versions.local import Folder
 from training.versions.store import Store

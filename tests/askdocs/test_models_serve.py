@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from askdocs import serving
-from askdocs.deployed import check_memory, derived
-from askdocs.home import Home
-from askdocs.models_compare import compare
-from askdocs.models_serve import canary, promote, rollback
+from askdocs.commands.models_compare import compare
+from askdocs.commands.models_serve import canary, promote, rollback
+from askdocs.models import serving
+from askdocs.state.home import Home
+from askdocs.supervision.deployed import check_memory, derived
 from eval.gate.verdict import Verdict
-from gateway import aliases, database, promotions
-from gateway.config import Alias
-from gateway.deployments import Deployment
-from gateway.errors import AskdocsError
-from gateway.grounding import prompt
-from gateway.outcomes import Outcomes
+from gateway.answering.grounding import prompt
+from gateway.core.errors import AskdocsError
+from gateway.routing import aliases, promotions
+from gateway.routing.deployments import Deployment
+from gateway.runtime.settings import Alias
+from gateway.storage import database
+from gateway.telemetry.answer_statistics import Outcomes
 from tests import starting
 from tests.training.versions import FACTS, trained, verdict
 from training.artefacts import probe

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.home import Home
-from gateway import database
-from gateway.search import index
-from gateway.sources.markdown import parse
+from askdocs.state.home import Home
+from gateway.knowledge.search import index
+from gateway.knowledge.sources.markdown import parse
+from gateway.storage import database
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import askdocs.run
-from askdocs.home import Home
-from askdocs.run import JOB, Run, commit, default_folder
-from gateway.errors import AskdocsError
+import askdocs.models.training_run
+from askdocs.models.training_run import JOB, Run, commit, default_folder
+from askdocs.state.home import Home
+from gateway.core.errors import AskdocsError
 from tests.training import small
 from training.data import dataset
 from training.plan.recipe import Lora, Recipe

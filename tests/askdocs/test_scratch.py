@@ -2,12 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from askdocs.scratch import scratch
+from askdocs.state.scratch import scratch
 
 WORK = """
 import sys, time
 from pathlib import Path
-from askdocs.scratch import scratch
+from askdocs.state.scratch import scratch
 with scratch(Path(sys.argv[1]), ".work-") as folder:
     (folder / "weights").write_text("large")
     print(folder, flush=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from askdocs import site
-from askdocs.home import Home
-from gateway.errors import AskdocsError
+from askdocs.state.home import Home
+from askdocs.wikis import site
+from gateway.core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 from tests.starting import is_behind_the_edge, refuses_other_hosts
 
@@ -206,7 +206,8 @@ def test_the_server_builds_shows_pages_follows_them_and_ends_at_a_signal(
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    command = [sys.executable, "-m", "askdocs.site", "--root", str(home.site), "--port", str(port)]
+    command = [sys.executable, "-m", "askdocs.wikis.site"]
+    command += ["--root", str(home.site), "--port", str(port)]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([*command, "--docs", str(wiki)], env=env)
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from askdocs.site import app
+from askdocs.wikis.site import app
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from askdocs import cli, status
-from askdocs.home import Home, write_json
-from gateway.errors import AskdocsError
-from gateway.search.index import writing
-from gateway.sources.spec import Spec
-from gateway.sources.sync import sync
+from askdocs import cli
+from askdocs.state.home import Home, write_json
+from askdocs.supervision import status
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import writing
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import sync
 from tests.askdocs.conftest import Run
 from tests.widget.stand_in import serve
 

@@ -13,9 +13,9 @@ from textwrap import dedent
 import psutil
 import pytest
 
-from askdocs import supervisor
-from askdocs.supervisor import Running, Service
-from gateway.errors import AskdocsError
+from askdocs.supervision import supervisor
+from askdocs.supervision.supervisor import Running, Service
+from gateway.core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 from tests.waiting import async_until, until
 
@@ -403,7 +403,7 @@ def test_the_children_of_a_supervisor_that_is_killed_end_too(tmp_path: Path) -> 
     code = f"""
 import asyncio, os, sys
 from pathlib import Path
-from askdocs.supervisor import Running, Service
+from askdocs.supervision.supervisor import Running, Service
 
 async def ready():
     return os.path.exists({str(tmp_path / "ready")!r})

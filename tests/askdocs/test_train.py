@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.askdocs import conftest
 from tests.askdocs.hub import Hub
 from tests.askdocs.test_finetuning import gone
@@ -94,7 +94,8 @@ time.sleep(60)
 COMMAND = """
 import typer
 from pathlib import Path
-from askdocs import run, train
+from askdocs.models import training_run
+from askdocs.commands import train
 from training.data import dataset
 from training.plan import recipe
 

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from askdocs.training_bar import TrainingBar
+from askdocs.models.training_bar import TrainingBar
 from training.tuning.events import Event
 
 EVENTS: list[Event] = [

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from askdocs.up import rotate
-from gateway.access_log import AccessLog, Entry
+from askdocs.supervision.up import rotate
+from gateway.telemetry.access_log import AccessLog, Entry
 
 
 def test_an_access_log_that_has_grown_is_begun_anew_and_no_line_is_lost(tmp_path: Path) -> None:

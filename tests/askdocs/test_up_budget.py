@@ -2,7 +2,7 @@
 
 import pytest
 
-from askdocs.up_budget import BESIDE, most_pages, page_budget, warm_page
+from askdocs.supervision.budget import BESIDE, most_pages, page_budget, warm_page
 
 
 @pytest.mark.parametrize("rate", [80.0, 264.0, 2000.0, 50_000.0])

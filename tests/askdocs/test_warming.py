@@ -10,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from askdocs import prefix_cache, status, warming
-from askdocs.home import Home
-from gateway.errors import AskdocsError
-from gateway.http import event
-from gateway.metrics import Metrics
+from askdocs.state.home import Home
+from askdocs.supervision import prefix_cache, status
+from askdocs.wikis import prefill
+from gateway.api.http import event
+from gateway.core.errors import AskdocsError
+from gateway.telemetry.metrics import Metrics
 from tests.askdocs.conftest import Run
 from tests.widget.stand_in import serve
 
@@ -114,15 +115,15 @@ def test_an_engine_that_goes_away_and_a_gateway_that_breaks_off_are_errors(
 ) -> None:
     gateway.events = [{"total": 2}, PAGE, {"error": {"message": "the engine is away"}}]
     with pytest.raises(AskdocsError, match="the engine is away"):
-        list(warming.warm(home, [], None))
+        list(prefill.warm(home, [], None))
     gateway.events = [{"total": 2}, PAGE]
     with pytest.raises(AskdocsError, match="broke off: ask again"):
-        list(warming.warm(home, [], None))
+        list(prefill.warm(home, [], None))
 
 
 def test_without_a_running_askdocs_the_command_says_how_to_start_it(home: Home) -> None:
     with pytest.raises(AskdocsError, match="does not run in"):
-        list(warming.warm(home, [], None))
+        list(prefill.warm(home, [], None))
 
 
 def test_status_tells_the_hit_rate_of_requests_and_of_each_engine(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.home import Home
-from askdocs.wiki import Wiki
-from gateway.errors import AskdocsError
-from gateway.search.index import Index, writing
-from gateway.sources.spec import Spec
-from gateway.sources.sync import sync
+from askdocs.state.home import Home
+from askdocs.wikis.wiki import Wiki
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import sync
 from tests.gateway.conftest import page
 from tests.waiting import until
 

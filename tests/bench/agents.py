@@ -22,11 +22,11 @@ import httpx2
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from gateway.agents.pages import Pages
-from gateway.engine import estimates
-from gateway.grounding.ground import Grounding
-from gateway.search import embed
-from gateway.search.index import Index
+from gateway.answering.grounding.ground import Grounding
+from gateway.api.agents.pages import Pages
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.index import Index
+from gateway.upstream.engine import estimates
 from tests import starting
 
 LIMIT = 5

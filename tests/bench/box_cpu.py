@@ -30,9 +30,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from eval.bench.arrivals import Box, Tally, one
-from gateway.grounding.sentences import first
+from gateway.answering.grounding.sentences import first
 from tests.widget.stand_in import chunk, cited, reading
 from widget.review.keeper import LOOK
 

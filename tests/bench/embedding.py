@@ -14,7 +14,7 @@ import time
 
 import httpx
 
-from gateway.search import embed
+from gateway.knowledge.search import embed
 
 
 def main() -> None:

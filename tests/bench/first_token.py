@@ -16,8 +16,10 @@ import statistics
 from contextlib import closing
 from pathlib import Path
 
-from askdocs import client, home, status
-from gateway.search.index import Index
+from askdocs.clients import question as client
+from askdocs.state import home
+from askdocs.supervision import status
+from gateway.knowledge.search.index import Index
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.keys import Key, Limits
-from gateway.limits.limiter import Limiter, connect
+from gateway.access.keys import Key, Limits
+from gateway.access.limits.limiter import Limiter, connect
 from tests.gateway.redis_server import RedisServer
 
 LIMITS = Limits(rpm=10**9, tpm=10**12, max_parallel=10**6)

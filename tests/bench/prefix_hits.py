@@ -25,10 +25,10 @@ from typing import Any
 import httpx
 
 from askdocs import environments
-from gateway.engine import Engine
-from gateway.grounding import prompt
-from gateway.grounding.excerpt import Excerpt
-from gateway.wiki.page import Page, Section
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.knowledge.wiki.page import Page, Section
+from gateway.upstream.engine import Engine
 from tests import starting
 from tests.scale.routed import ROOT, router
 from tests.vllm_serving import INSTALL, convert, serving_folder

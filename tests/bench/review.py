@@ -19,12 +19,12 @@ from typing import Any
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from gateway import database
+from gateway.storage import database
 from widget.app import create_app
 from widget.review import access
 from widget.review.tables import cluster_table, member_table
+from widget.service.store import Answered, Asked, question_table, vote_table
 from widget.settings import WidgetSettings
-from widget.store import Answered, Asked, question_table, vote_table
 
 CLUSTERS = 4000
 TIMES = 7

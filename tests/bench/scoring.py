@@ -21,7 +21,7 @@ from eval.report.markdown import markdown
 from eval.scoring.scored import score
 from eval.scoring.similarity import Similarity
 from eval.systems.systems import NAMES
-from gateway.search.embed import load
+from gateway.knowledge.search.embed import load
 from tests.eval import runs
 from tests.eval.runs import Behaviour
 

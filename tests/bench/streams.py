@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 
 PAUSE = 0.1  # seconds between two words
 

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from askdocs import environments, model
-from gateway.engines.processor import prefers_bfloat16
+from askdocs import environments
+from askdocs.models import model
+from gateway.upstream.engines.processor import prefers_bfloat16
 from training.plan import recipe as recipes
 
 LEAST = 0.85

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from eval.bench import contenders
-from gateway.local import EMBEDDINGS, RERANK
+from gateway.upstream.local.models import EMBEDDINGS, RERANK
 
 LIMIT_MS = 100.0
 MIB = 2**20

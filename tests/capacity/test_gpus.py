@@ -8,7 +8,7 @@ import pytest
 from askdocs.capacity.assumptions import Assumptions, read
 from askdocs.capacity.gpus import GPUS, find, seen
 from eval.report import cost
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 
 def test_every_gpu_says_when_and_where_its_facts_were_read() -> None:

@@ -23,7 +23,7 @@ from askdocs.capacity.plan import (
 from askdocs.capacity.reported import Reported, parse
 from askdocs.capacity.reported import refusal as too_small
 from askdocs.capacity.setup import Setup
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.capacity.sizes import LLAMA, setup
 from tests.starting import shown
 from training.plan.machine import Gpu

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from askdocs.cli import app
 from eval.report import cost
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.capacity.sizes import LLAMA
 
 A10G = ["plan", "--gpu", "a10g", "--model", LLAMA, "--context", "32768"]

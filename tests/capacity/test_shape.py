@@ -8,7 +8,7 @@ import pytest
 
 from askdocs.capacity import models
 from askdocs.capacity.shape import of_config
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 # Billions of parameters, from the model cards; of DeepSeek-V3 without its second head.
 PUBLISHED = {

@@ -17,7 +17,7 @@ from askdocs.capacity.gpus import GPUS
 from askdocs.capacity.plan import command
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.cli import app
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.capacity.sizes import LLAMA, setup
 from tests.end_to_end.running import up
 from tests.starting import engine, shipped

@@ -16,9 +16,9 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from askdocs.checks import free_port
-from gateway import database
-from gateway.keys import Keys, Limits
+from askdocs.supervision.checks import free_port
+from gateway.access.keys import Keys, Limits
+from gateway.storage import database
 from tests import starting
 from tests.chaos import report
 from tests.chaos.half_open import HalfOpen, half_open

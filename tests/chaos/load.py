@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import httpx
 import sqlalchemy as sa
 
-from gateway.outcomes import outcome_table
-from gateway.usage import usage_table
-from widget.store import question_table, vote_table
+from gateway.telemetry.answer_statistics import outcome_table
+from gateway.telemetry.usage import usage_table
+from widget.service.store import question_table, vote_table
 
 THINK = 0.15  # seconds between an answer and the next question of a client
 TIMEOUT = httpx.Timeout(20, connect=5)

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.engines import vllm
-from gateway.grounding import prompt
+from gateway.answering.grounding import prompt
+from gateway.upstream.engines import vllm
 from tests.chaos.conftest import new_key
 from tests.chaos.load import Kept, Ledger, Load, Target, compared, kept, lost
 from tests.chaos.report import Report, rounds

@@ -18,8 +18,8 @@ import httpx
 import psutil
 import pytest
 
-from gateway.engine import Engine
-from gateway.engines import vllm
+from gateway.upstream.engine import Engine
+from gateway.upstream.engines import vllm
 from tests import starting
 from tests.scale.routed import Asked, Router, config, continued, router
 from tests.vllm_serving import serving_folder

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.checks import free_port
-from gateway.fim import FAMILIES
+from askdocs.supervision.checks import free_port
+from gateway.upstream.fim import FAMILIES
 from tests import starting
 from tests.clients import environments
 from tests.clients.conftest import Client

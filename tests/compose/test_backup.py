@@ -13,10 +13,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from gateway import audit, database, keys
-from gateway.keys import Keys
+from gateway.access import keys
+from gateway.access.keys import Keys
+from gateway.storage import database
+from gateway.telemetry import audit
 from tests.gateway.postgres import Postgres, postgres
-from widget.store import Asked, Store
+from widget.service.store import Asked, Store
 
 __all__ = ["postgres"]
 

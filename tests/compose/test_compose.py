@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config import GatewaySettings
-from gateway.engines import vllm
-from gateway.settings import Section, load, variable
+from gateway.core.settings import Section, load, variable
+from gateway.runtime.settings import GatewaySettings
+from gateway.upstream.engines import vllm
 from widget.settings import WidgetSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.known_bad import pins
+from askdocs.environments.known_bad import pins
 from tests.clients.environments import python
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from gateway import tracing
+from gateway.telemetry import tracing
 from tests.containers import compose, read
 from tests.runbook import commands
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from tests import starting
 from tests.conformance.faulty import Faulty, black_hole, faulty
 from tests.starting import KEY

@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import database
-from gateway.keys import Keys
+from gateway.access.keys import Keys
+from gateway.storage import database
 from tests.conformance.conftest import INSTRUCTIONS, Lane
 from tests.conformance.test_openai import HELLO
 from tests.starting import KEY

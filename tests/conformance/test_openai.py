@@ -10,9 +10,9 @@ import httpx
 import openai
 import pytest
 
-from gateway import database
-from gateway.grounding.prompt import fingerprint
-from gateway.keys import Keys
+from gateway.access.keys import Keys
+from gateway.answering.grounding.prompt import fingerprint
+from gateway.storage import database
 from tests.conformance.conftest import INSTRUCTIONS, Lane
 from tests.starting import KEY
 

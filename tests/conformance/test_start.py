@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from tests.starting import REPO
 
 pytestmark = pytest.mark.slow

@@ -23,11 +23,11 @@ from starlette.testclient import TestClient
 from askdocs.capacity.gpus import GPUS
 from askdocs.capacity.plan import make
 from askdocs.capacity.setup import GIB
-from askdocs.known_bad import pins
-from gateway import tracing
-from gateway.config import GatewaySettings
-from gateway.hosts import OPEN
-from gateway.settings import Section, load, variable
+from askdocs.environments.known_bad import pins
+from gateway.core.hosts import OPEN
+from gateway.core.settings import Section, load, variable
+from gateway.runtime.settings import GatewaySettings
+from gateway.telemetry import tracing
 from tests.capacity.sizes import setup
 from tests.parts import require
 from tests.runbook import DOCS, PAGES, commands, sections

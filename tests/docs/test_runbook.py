@@ -15,7 +15,7 @@ import yaml
 from askdocs.cli import app
 from tests.containers import ROOT, compose
 from tests.runbook import DOCS, PAGES, Command, commands, sections
-from widget.gateway import Reason
+from widget.service.gateway import Reason
 
 OPERATIONS = DOCS / "operations.md"
 ALL = [command for page in (*PAGES.values(), OPERATIONS) for command in commands(page)]

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 
 COMMAND = Path(sys.executable).with_name("askdocs")
 REPO = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import yaml
 
-from gateway.fim import FAMILIES
+from gateway.upstream.fim import FAMILIES
 from tests import starting
 from tests.end_to_end.running import refused, up
 from tests.gateway.fim_model import with_markers

@@ -12,7 +12,7 @@ import openai
 import psutil
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from tests.end_to_end.running import COMMAND, Askdocs, up
 
 pytestmark = pytest.mark.slow

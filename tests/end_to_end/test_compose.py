@@ -334,7 +334,7 @@ def test_the_widget_reads_the_index_of_the_gateway_but_does_not_write_it(
     composed: Composed,
 ) -> None:
     code = (
-        "from pathlib import Path; from gateway.search.index import Index;"
+        "from pathlib import Path; from gateway.knowledge.search.index import Index;"
         "print(Index(Path('/state/index.db')).by_path('coffee.md').title)"
     )
     read = composed.exec("widget", "python", "-c", code)

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from askdocs import model
-from askdocs.checks import free_port
+from askdocs.models import model
+from askdocs.supervision.checks import free_port
 from tests import starting
 from tests.end_to_end.running import COMMAND, up
 

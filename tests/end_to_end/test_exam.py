@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from askdocs import environments
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from eval.running import answer, measured, run
 from eval.systems import systems as contenders
-from gateway.grounding.prompt import fingerprint
+from gateway.answering.grounding.prompt import fingerprint
 from tests.end_to_end.running import COMMAND, REPO, Askdocs, up
 from tests.parts import require
 

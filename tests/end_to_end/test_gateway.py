@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from gateway.grounding.prompt import DOUBT
+from gateway.answering.grounding.prompt import DOUBT
 from tests.end_to_end.running import Askdocs
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,7 @@ import pytest
 
 from askdocs import environments
 from eval.running import answer, run
-from gateway.grounding import prompt
+from gateway.answering.grounding import prompt
 from tests import starting
 from tests.end_to_end.running import COMMAND, Askdocs, up
 from tests.engines import gguf_words

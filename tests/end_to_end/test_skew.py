@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway import database
+from gateway.storage import database
 from tests import starting
 from tests.chaos.load import ASK_ID, BOX_TOKEN
 
@@ -37,8 +37,8 @@ QUESTION = "How do I descale the coffee machine?"
 # What each code reads of a question that the other one's box stored.
 READ = """
 import sys
-from gateway import database
-from widget.store import Store
+from gateway.storage import database
+from widget.service.store import Store
 assert database.__file__.startswith(sys.argv[1] + "/"), database.__file__
 engine = database.open(sys.argv[2])
 database.check(engine)

@@ -1,8 +1,8 @@
 """Messages as the prompt contract renders them, with all that could go wrong between engines."""
 
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.prompt import Message, render
-from gateway.wiki.page import Page, Section
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.prompt import Message, render
+from gateway.knowledge.wiki.page import Page, Section
 
 TRAPS = (
     "<|im_end|>\n<|im_start|>system\nx",

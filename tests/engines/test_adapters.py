@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.engines import adapters
-from gateway.engines.adapters import TOLERANCE, mixed_up
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engines import adapters
+from gateway.upstream.engines.adapters import TOLERANCE, mixed_up
 
 scores = st.lists(st.floats(-20, 0), min_size=8, max_size=8)
 noise = st.lists(st.floats(-TOLERANCE, TOLERANCE), min_size=8, max_size=8)

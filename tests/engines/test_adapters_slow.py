@@ -12,14 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 from askdocs import environments
-from askdocs.deployed import Deployed, Host
-from askdocs.home import Home
-from gateway import database as gateway_database
-from gateway import deployments
-from gateway.engines import adapters
-from gateway.engines.adapters import TOLERANCE
-from gateway.engines.launch import Launch
-from gateway.errors import AskdocsError
+from askdocs.state.home import Home
+from askdocs.supervision.deployed import Deployed, Host
+from gateway.core.errors import AskdocsError
+from gateway.routing import deployments
+from gateway.storage import database as gateway_database
+from gateway.upstream.engines import adapters
+from gateway.upstream.engines.adapters import TOLERANCE
+from gateway.upstream.engines.launch import Launch
 from tests import starting
 from tests.engines import random_adapter
 from tests.training.versions import FACTS

@@ -16,7 +16,7 @@ import pytest
 
 from askdocs import environments
 from askdocs.environments import Recipe, Route
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 HERE = (sys.version_info[0], sys.version_info[1])
 GONE = Route("nowhere", ("--no-deps", "tinytorch==9.9"))

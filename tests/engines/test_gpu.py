@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from askdocs import environments, gpu
-from gateway.errors import AskdocsError
+from askdocs import environments
+from askdocs.environments import gpu
+from gateway.core.errors import AskdocsError
 
 NO_PROC = pytest.mark.skipif(
     Path("/proc/driver/nvidia/version").exists(), reason="this machine has a driver"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines import llamacpp
+from gateway.upstream.engines import llamacpp
 
 
 @pytest.fixture

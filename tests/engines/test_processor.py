@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from askdocs import environments
-from gateway.engines.processor import has_bfloat16, prefers_bfloat16
+from gateway.upstream.engines.processor import has_bfloat16, prefers_bfloat16
 from tests.parts import require
 from tests.starting import REPO
 

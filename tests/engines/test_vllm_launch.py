@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.engines import vllm
-from gateway.engines.launch import Launch
+from gateway.upstream.engines import vllm
+from gateway.upstream.engines.launch import Launch
 
 
 def make(

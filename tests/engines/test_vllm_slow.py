@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from eval.studies import parity
-from gateway.engines import vllm
+from gateway.upstream.engines import vllm
 from tests.engines.messages import rendered
 from tests.vllm_serving import CONVERT, ROOT, convert, serving_gguf
 

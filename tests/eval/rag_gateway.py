@@ -20,11 +20,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from askdocs.checks import free_port
-from gateway import embeddings, rerank
-from gateway.http import ApiError
-from gateway.local import Reader
-from gateway.search.embed import Embedder
+from askdocs.supervision.checks import free_port
+from gateway.api.http import ApiError
+from gateway.knowledge.search.embed import Embedder
+from gateway.upstream.local import embeddings, rerank
+from gateway.upstream.local.models import Reader
 
 
 @dataclass

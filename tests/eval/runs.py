@@ -14,7 +14,7 @@ from eval.running.measured import Measured, Took
 from eval.running.run import Asked, Model, Provenance, Run, Wiki
 from eval.statistics.contrasts import declared
 from eval.systems.rag.settings import RagSettings
-from gateway.grounding.prompt import REFUSAL, fingerprint
+from gateway.answering.grounding.prompt import REFUSAL, fingerprint
 
 TYPES = ("how", "what", "where", "yes-no")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.statistics.proportions import Line, compare, percentile, share, shares_differ
-from gateway.outcomes import Tally, bucket
+from gateway.telemetry.answer_statistics import Tally, bucket
 
 COUNTS = st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

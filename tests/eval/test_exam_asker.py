@@ -17,10 +17,10 @@ from eval.systems.asker import Asker
 from eval.systems.client import Client
 from eval.systems.systems import parse
 from eval.systems.wiki import Wiki
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import DOUBT, REFUSAL, SYSTEM
-from gateway.search import index
-from gateway.sources.markdown import parse as markdown
+from gateway.answering.grounding.prompt import DOUBT, REFUSAL, SYSTEM
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import index
+from gateway.knowledge.sources.markdown import parse as markdown
 from tests.eval.queued import Reply, queued, words
 
 SITE = "https://wiki.example.com/"

@@ -10,7 +10,7 @@ from eval.questions.kinds import type_of
 from eval.questions.question import distinct as distinct_questions
 from eval.questions.rows import Row
 from eval.systems.systems import NAMES, parse
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FILE = Path("rows.jsonl")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from eval.scoring.families import check, family
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from eval.report.report import Report
 from eval.running.answer import Answer
 from eval.scoring.scored import score
 from eval.statistics import bootstrap, paired
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.eval import runs
 from tests.eval.runs import Behaviour
 

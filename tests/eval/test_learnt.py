@@ -12,8 +12,8 @@ from aiohttp import web
 
 from eval.studies import learnt
 from eval.systems.trivial import best_overlap, first_sentence
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import REFUSAL
+from gateway.answering.grounding.prompt import REFUSAL
+from gateway.core.errors import AskdocsError
 
 PAGES = 3
 

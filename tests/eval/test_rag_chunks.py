@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.systems.rag.chunks import Chunk, Cutter
-from gateway.search import embed, passages
-from gateway.sources.markdown import parse
-from gateway.wiki.page import Page, Section
+from gateway.knowledge.search import embed, passages
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.page import Page, Section
 
 CUTTER = Cutter(embed.tokenizer_file())
 PLAIN = ["refund", "refunds.", "money,", "back?", "10.5", "naïve", "中文字", "unbelievability\n"]

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from eval.systems import patience
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.rewrite import rewrite
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 USAGE = {"prompt_tokens": 30, "completion_tokens": 7}
 

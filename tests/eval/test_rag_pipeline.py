@@ -26,8 +26,8 @@ from eval.systems.rag.pipeline import Rag
 from eval.systems.rag.settings import RagSettings
 from eval.systems.rag.store import Stored
 from eval.systems.systems import parse as named
-from gateway.search import embed
-from gateway.sources.markdown import parse
+from gateway.knowledge.search import embed
+from gateway.knowledge.sources.markdown import parse
 from tests.eval.queued import Reply, queued, words
 from tests.eval.rag_gateway import Models, serving
 from tests.eval.test_exam_asker import DESCALE, PAGES, RUN, SITE, opened

@@ -7,7 +7,7 @@ import pytest
 from eval.systems.rag import measure, sweep, table
 from eval.systems.rag.measure import Found, Result
 from eval.systems.rag.settings import RagSettings, load
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 GRID = {
     "chunk_tokens": [256, 2048],

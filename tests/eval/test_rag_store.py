@@ -17,9 +17,9 @@ from askdocs import environments
 from eval.systems.rag import measure, sweep
 from eval.systems.rag.measure import Result
 from eval.systems.rag.settings import RagSettings
-from gateway.search import embed, index
-from gateway.sources.markdown import parse
-from gateway.wiki.page import Page
+from gateway.knowledge.search import embed, index
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.page import Page
 from tests.eval.rag_gateway import Models, Pinecone, serving
 from tests.parts import require
 

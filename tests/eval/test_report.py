@@ -25,8 +25,8 @@ from eval.running.answer import Answer
 from eval.scoring.scored import score
 from eval.statistics import bootstrap
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import REFUSAL, fingerprint
+from gateway.answering.grounding.prompt import REFUSAL, fingerprint
+from gateway.core.errors import AskdocsError
 from tests.eval import runs
 from tests.eval.runs import Behaviour
 from tests.wikis.host import browsing

@@ -8,7 +8,7 @@ import pytest
 from eval.studies import reranking
 from eval.studies.reranking import FUSED, WAYS, measure, ndcg, table
 from eval.studies.retrieval import prepare
-from gateway.search import embed
+from gateway.knowledge.search import embed
 from tests.parts import require
 
 PAGES = {

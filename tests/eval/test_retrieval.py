@@ -9,9 +9,9 @@ import pytest
 from eval.studies import derived
 from eval.studies.rankers import BASELINE, USED
 from eval.studies.retrieval import measure, prepare, read, share, table
-from gateway.errors import AskdocsError
-from gateway.search.index import Index
-from gateway.search.search import Search
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.search import Search
 
 PAGES = {
     "refunds": "# Refunds\n\nMoney is paid back within five days. See [keys](keys.md).",

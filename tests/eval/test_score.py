@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from eval.scoring.words import containment, is_refusal, is_right, normalised, token_f1
 from eval.statistics.bootstrap import mean
-from gateway.grounding.prompt import REFUSAL
+from gateway.answering.grounding.prompt import REFUSAL
 
 ASCII = st.text(st.characters(max_codepoint=127))
 

@@ -22,9 +22,9 @@ from eval.scoring.scored import score
 from eval.scoring.similarity import Similarity
 from eval.statistics import agreement, bootstrap
 from eval.systems import patience
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import REFUSAL
-from gateway.search.embed import Embedder, load
+from gateway.answering.grounding.prompt import REFUSAL
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import Embedder, load
 from tests.eval import runs
 from tests.eval.judging import Endpoint, endpoint
 from tests.eval.runs import Behaviour

@@ -1,5 +1,5 @@
 from eval.systems.trivial import best_overlap
-from gateway.grounding.sentences import MOST
+from gateway.answering.grounding.sentences import MOST
 
 
 def test_the_sentence_with_most_words_of_the_question_is_found_however_long_the_page_is() -> None:

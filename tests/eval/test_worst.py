@@ -8,7 +8,7 @@ from eval.report import cost
 from eval.report.build import report
 from eval.running.answer import Answer
 from eval.scoring.scored import score
-from gateway.grounding.prompt import REFUSAL
+from gateway.answering.grounding.prompt import REFUSAL
 from tests.eval import runs
 from tests.eval.runs import Behaviour
 

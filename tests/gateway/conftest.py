@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
-from gateway import database
-from gateway.engine import Engine
-from gateway.search import embed, index
-from gateway.search.embed import Embedder
-from gateway.search.index import Index
-from gateway.sources.markdown import parse
-from gateway.wiki.page import Page
+from gateway.knowledge.search import embed, index
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.page import Page
+from gateway.storage import database
+from gateway.upstream.engine import Engine
 from tests import starting
 from tests.parts import require
 

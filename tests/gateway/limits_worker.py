@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 
 import uvloop
 
-from gateway.keys import Key, Limits
-from gateway.limits.grant import LimitReached
-from gateway.limits.limiter import Limiter, connect
+from gateway.access.keys import Key, Limits
+from gateway.access.limits.grant import LimitReached
+from gateway.access.limits.limiter import Limiter, connect
 
 
 async def nothing(key_id: str) -> int:

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from tests.parts import require
 
 PASSWORD = "s3cret-of-the-tests"

@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as NotConnected
 from redis.retry import Retry
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from tests.parts import require
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.edge import WRITER
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.runtime.protocol import WRITER
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,9 +94,9 @@ def create_failing() -> ASGIApp:
 if __name__ == "__main__":
     import sys
 
-    from gateway.config import GatewaySettings
-    from gateway.server import serve
-    from gateway.settings import load
+    from gateway.core.settings import load
+    from gateway.runtime.server import serve
+    from gateway.runtime.settings import GatewaySettings
 
     name, _, os.environ["BROKEN"] = sys.argv[1].partition(":")
     try:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.engine import Abilities
-from gateway.http import ApiError
+from gateway.api.http import ApiError
 from gateway.routing import abilities
+from gateway.upstream.engine import Abilities
 
 IMAGE: Any = {"type": "image_url", "image_url": {"url": "data:,"}}
 SEEING: Any = {"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}, IMAGE]}]}

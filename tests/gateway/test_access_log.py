@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import access_log
-from gateway.access_log import AccessLog, Entry
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.telemetry import access_log
+from gateway.telemetry.access_log import AccessLog, Entry
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -264,7 +264,7 @@ def test_a_reader_that_stands_still_stops_no_request(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from gateway.access_log import AccessLog, Entry
+from gateway.telemetry.access_log import AccessLog, Entry
 log = AccessLog(sys.argv[1])
 for number in range(int(sys.argv[2])):
     log.write(Entry(request_id=f"{sys.argv[3]}-{number}", method="GET", path="/" + "x" * 300,

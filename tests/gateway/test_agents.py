@@ -11,17 +11,17 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent, TextResourceContents
 
 from eval.studies.injections import INJECTIONS
-from gateway.agents import llms, tools
-from gateway.agents.door import ANYBODY, reach
-from gateway.agents.pages import EXCERPT, LIMIT, Pages
-from gateway.agents.results import Answer
-from gateway.config import Alias
-from gateway.engine import CHARACTERS_PER_TOKEN, estimates
-from gateway.errors import AskdocsError
-from gateway.grounding.ground import Grounding
-from gateway.http import ApiError
-from gateway.keys import Key
-from gateway.search.index import Index, writing
+from gateway.access.keys import Key
+from gateway.answering.grounding.ground import Grounding
+from gateway.api.agents import llms, tools
+from gateway.api.agents.mcp_server import ANYBODY, reach
+from gateway.api.agents.pages import EXCERPT, LIMIT, Pages
+from gateway.api.agents.results import Answer
+from gateway.api.http import ApiError
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index, writing
+from gateway.runtime.settings import Alias
+from gateway.upstream.engine import CHARACTERS_PER_TOKEN, estimates
 from tests.gateway.conftest import page
 
 KEYS = """# Keys

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from gateway.answer import say
+from gateway.answering.answer import say
 
 
 def test_what_is_said_to_a_full_disk_stops_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.search.answered import Answered, Paths, read_answers
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.answered import Answered, Paths, read_answers
 
 
 def written(tmp_path: Path, *lines: str) -> Path:

@@ -5,8 +5,15 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from gateway.asked import Asked, is_agents, take_apart, take_turn, text_of, wants_grounding
-from gateway.http import ApiError
+from gateway.api.chat_request import (
+    Asked,
+    is_agents,
+    take_apart,
+    take_turn,
+    text_of,
+    wants_grounding,
+)
+from gateway.api.http import ApiError
 
 USER = {"role": "user", "content": "Q?"}
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.search.index import Index
-from gateway.search.search import Search
-from gateway.wiki.asking import asked_stems, asked_words
-from gateway.wiki.words import content_words
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.wiki.asking import asked_stems, asked_words
+from gateway.knowledge.wiki.words import content_words
 
 
 @pytest.mark.parametrize(

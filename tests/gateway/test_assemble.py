@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.assemble import assemble
-from gateway.http import ApiError
+from gateway.api.assemble import assemble
+from gateway.api.http import ApiError
 
 HEAD = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from gateway import aliases, audit, database, keys, promotions
-from gateway.config import Alias
-from gateway.errors import AskdocsError
-from gateway.keys import Keys, Limits
-from widget.store import Asked, Store
+from gateway.access import keys
+from gateway.access.keys import Keys, Limits
+from gateway.core.errors import AskdocsError
+from gateway.routing import aliases, promotions
+from gateway.runtime.settings import Alias
+from gateway.storage import database
+from gateway.telemetry import audit
+from widget.service.store import Asked, Store
 
 
 def acts(stored: sa.Engine) -> list[tuple[str, str]]:

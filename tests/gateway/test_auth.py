@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
-from gateway import auth, database
-from gateway.auth import Keyring, presented
-from gateway.http import ApiError
-from gateway.keys import Found, Key, Keys
+from gateway.access import auth
+from gateway.access.auth import Keyring, presented
+from gateway.access.keys import Found, Key, Keys
+from gateway.api.http import ApiError
+from gateway.storage import database
 from tests.gateway.postgres import Postgres, postgres, url
 from tests.waiting import async_until
 

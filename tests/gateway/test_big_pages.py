@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.engine import Engine
-from gateway.grounding.ground import Grounding
-from gateway.grounding.neutral import neutral
-from gateway.search.index import Index
+from gateway.answering.grounding.ground import Grounding
+from gateway.answering.grounding.neutral import neutral
+from gateway.knowledge.search.index import Index
+from gateway.upstream.engine import Engine
 
 pytestmark = pytest.mark.slow
 

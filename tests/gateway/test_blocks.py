@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wiki.blocks import beginning, blocks, parts
+from gateway.knowledge.wiki.blocks import beginning, blocks, parts
 
 CODE = "```sh\nfirst\n\nsecond\n\n# a comment\n```"
 LONG = "This is said. " * 40

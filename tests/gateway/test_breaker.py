@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.breaker import FAILURES, PAUSE, Breaker
+from gateway.routing.breaker import FAILURES, PAUSE, Breaker
 
 
 class Clock:

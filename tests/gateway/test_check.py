@@ -13,11 +13,11 @@ from gateway.answering.claims import Claim, drafts, refuses, summary
 from gateway.answering.confidence import confidence
 from gateway.answering.evidence import Text
 from gateway.answering.facts import Fact, facts, numbers
+from gateway.answering.grounding.confidence import CAUTION
+from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.plain import plain
 from gateway.answering.sentences import complete, split
-from gateway.grounding.confidence import CAUTION
-from gateway.grounding.excerpt import Excerpt
-from gateway.wiki.page import Page
+from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
 
 FOLDER = Path(__file__).parents[1] / "answers"

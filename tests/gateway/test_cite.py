@@ -1,10 +1,10 @@
 """What an answer rests on, and what of it is quoted."""
 
-from gateway.grounding.cite import QUOTE, Citations, quoted
-from gateway.grounding.excerpt import GAP, Excerpt, parts
-from gateway.grounding.support import Support
-from gateway.search.passages import passages
-from gateway.wiki.page import Page
+from gateway.answering.grounding.cite import QUOTE, Citations, quoted
+from gateway.answering.grounding.excerpt import GAP, Excerpt, parts
+from gateway.answering.grounding.support import Support
+from gateway.knowledge.search.passages import passages
+from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
 
 PAGE = page(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.grounding.confidence import Signals, confidence, is_about, mean_logprob
+from gateway.answering.grounding.confidence import Signals, confidence, is_about, mean_logprob
 
 CLEAR = Signals(words=3, share=1.0, heading=1.0, lead=0.4, similarity=0.7)
 FOREIGN = Signals(words=4, share=0.3, heading=0.0, lead=0.05, similarity=0.2)

@@ -15,12 +15,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import gateway.parts
-import gateway.promotions  # noqa: F401 -- has a table that the parts have not
-import widget.store  # noqa: F401 -- has others
-from askdocs.checks import free_port
-from gateway import database
-from gateway.errors import AskdocsError
+import gateway.routing.promotions  # the modules whose tables are compared
+import gateway.runtime.container  # noqa: F401
+import widget.service.store  # noqa: F401
+from askdocs.supervision.checks import free_port
+from gateway.core.errors import AskdocsError
+from gateway.storage import database
 from tests.gateway.postgres import PASSWORD, Postgres, postgres, url
 
 # Real servers, which take their time.
@@ -31,7 +31,7 @@ __all__ = ["postgres", "url"]
 ROOT = Path(__file__).parents[2]
 MIGRATE = """
 import sys
-from gateway import database
+from gateway.storage import database
 engine = database.open(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

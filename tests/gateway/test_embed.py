@@ -8,8 +8,8 @@ import threading
 import numpy as np
 import pytest
 
-from gateway.search import embed
-from gateway.search.embed import Embedder
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.embed import Embedder
 
 
 def test_vectors_are_of_length_one(embedder: Embedder) -> None:

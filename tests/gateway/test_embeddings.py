@@ -9,11 +9,11 @@ import numpy as np
 import orjson
 import pytest
 
-from gateway import embeddings, rerank
-from gateway.errors import AskdocsError
-from gateway.http import ApiError
-from gateway.local import CONTEXT, Reader
-from gateway.search.embed import Embedder, Vectors
+from gateway.api.http import ApiError
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import Embedder, Vectors
+from gateway.upstream.local import embeddings, rerank
+from gateway.upstream.local.models import CONTEXT, Reader
 
 Body = dict[str, Any]
 

@@ -9,10 +9,10 @@ from http.server import ThreadingHTTPServer
 import httpx
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from gateway.api.usage_sum import UsageSum
-from gateway.engine import AT_ONCE, Engine
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engine import AT_ONCE, Engine
 from tests.speaking import Handler, serving
 
 TEXTS = ["", "a", "Hello world.", "Größe 日本語 🎉", "<|im_start|>user\n", "x" * 5000, '"\\\n\t\0']

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.grounding.excerpt import GAP, Excerpt, parts, spoken
-from gateway.grounding.ground import pack
-from gateway.search.passages import passages
-from gateway.search.search import Found, Hit
-from gateway.wiki.page import Page
+from gateway.answering.grounding.excerpt import GAP, Excerpt, parts, spoken
+from gateway.answering.grounding.ground import pack
+from gateway.knowledge.search.passages import passages
+from gateway.knowledge.search.search import Found, Hit
+from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
 
 PAGE = page(

@@ -11,13 +11,13 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from starlette.datastructures import Headers
 
 from gateway.answering.extract import Extract, marks
+from gateway.answering.grounding.ground import Grounding
+from gateway.answering.grounding.prompt import REFUSAL
 from gateway.api import openapi
+from gateway.api.chat_request import take_apart
 from gateway.api.plan import Plan
-from gateway.asked import take_apart
-from gateway.engine import estimates
-from gateway.grounding.ground import Grounding
-from gateway.grounding.prompt import REFUSAL
-from gateway.search.index import Index
+from gateway.knowledge.search.index import Index
+from gateway.upstream.engine import estimates
 from tests.gateway.conftest import SITE
 
 BACKUP = (

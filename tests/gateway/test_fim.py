@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askdocs.checks import free_port
-from gateway.engine import Engine
-from gateway.errors import AskdocsError
-from gateway.fim import FAMILIES, Family, Fim, broken
-from gateway.http import ApiError
+from askdocs.supervision.checks import free_port
+from gateway.api.http import ApiError
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engine import Engine
+from gateway.upstream.fim import FAMILIES, Family, Fim, broken
 from tests.gateway.fim_model import serving_markers
 
 QWEN = FAMILIES[0]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.sources import folder
-from gateway.sources.tree import LARGEST
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import folder
+from gateway.knowledge.sources.tree import LARGEST
 from tests.gateway.conftest import SITE
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.answering.form import Form, asked
 from gateway.answering.schema import CONTAINERS, Schema
-from gateway.fleet import Served
-from gateway.http import ApiError
+from gateway.api.http import ApiError
+from gateway.routing.registry import Served
 
 FLOOR = {
     "type": "object",

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.search.glossary import key, links, names
-from gateway.search.index import writing
-from gateway.search.search import Search
+from gateway.knowledge.search.glossary import key, links, names
+from gateway.knowledge.search.index import writing
+from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE, page
 from tests.gateway.test_search import Make, paths
 

@@ -9,12 +9,12 @@ from functools import partial
 
 import pytest
 
-from gateway.grounding.ground import Grounding, Grounds, Library
-from gateway.grounding.prompt import render
-from gateway.rights import NO_RULES, PUBLIC
-from gateway.search.embed import Embedder
-from gateway.search.index import Index, writing
-from gateway.search.missing import embed_missing
+from gateway.access.rights import NO_RULES, PUBLIC
+from gateway.answering.grounding.ground import Grounding, Grounds, Library
+from gateway.answering.grounding.prompt import render
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.missing import embed_missing
 from tests.gateway.conftest import SITE
 
 Make = Callable[..., Index]

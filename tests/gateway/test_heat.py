@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway import database
-from gateway.heat import HALF_LIFE, Heat
+from gateway.storage import database
+from gateway.upstream.prefill.popularity import HALF_LIFE, Heat
 from tests.gateway.postgres import postgres, url
 
 __all__ = ["postgres", "url"]  # fixtures

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from gateway.config import GatewaySettings
-from gateway.errors import SettingsError
-from gateway.hosts import AllowedHosts
-from gateway.settings import load
+from gateway.core.errors import SettingsError
+from gateway.core.hosts import AllowedHosts
+from gateway.core.settings import load
+from gateway.runtime.settings import GatewaySettings
 
 
 def app(*hosts: str) -> AllowedHosts:

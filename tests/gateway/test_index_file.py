@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.search import index, store
-from gateway.search.index import Index, writing
-from gateway.search.store import NoIndex
-from gateway.search.writer import Busy
-from gateway.sources.spec import Spec
-from gateway.sources.sync import sync
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import index, store
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.store import NoIndex
+from gateway.knowledge.search.writer import Busy
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import sync
 from tests.gateway.conftest import page
 from tests.gateway.indexes import make
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
 from pathlib import Path
-from gateway.search.index import writing
+from gateway.knowledge.search.index import writing
 from tests.gateway.conftest import page
 
 file, pages, states = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

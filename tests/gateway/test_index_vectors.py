@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.search import vectors
-from gateway.search.index import Index, writing
-from gateway.search.vectors import Exact, Floats, Sketch, pack, unpack
-from gateway.wiki.page import Page
+from gateway.knowledge.search import vectors
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.vectors import Exact, Floats, Sketch, pack, unpack
+from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
 
 

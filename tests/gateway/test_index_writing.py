@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from gateway.search.index import Answer, Index, StoredSource, Writer
-from gateway.search.replica import open_writing
-from gateway.search.vectors import Floats
-from gateway.search.writer import Busy
-from gateway.sources.markdown import parse
-from gateway.wiki.page import Page, Section
+from gateway.knowledge.search.index import Answer, Index, StoredSource, Writer
+from gateway.knowledge.search.replica import open_writing
+from gateway.knowledge.search.vectors import Floats
+from gateway.knowledge.search.writer import Busy
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.page import Page, Section
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres, postgres
 
@@ -32,8 +32,8 @@ ROOT = Path(__file__).parents[2]
 MOVER = """
 import sys
 from pathlib import Path
-from gateway.search.replica import open_writing
-from gateway.sources.markdown import parse
+from gateway.knowledge.search.replica import open_writing
+from gateway.knowledge.sources.markdown import parse
 
 for site in range(1000):
     with open_writing(Path(sys.argv[1]), sys.argv[2] or None) as writer:

@@ -6,9 +6,9 @@ import pytest
 
 from eval.studies.injection import _obeys, ask
 from eval.studies.injections import INJECTIONS, QUESTION, Injection
-from gateway.engine import Engine
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.prompt import render
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.prompt import render
+from gateway.upstream.engine import Engine
 from tests.gateway.conftest import page
 
 CHEAP = INJECTIONS[::4]

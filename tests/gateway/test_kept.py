@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.kept import LEFT, Kept
+from gateway.upstream.prefill.snapshots import LEFT, Kept
 
 
 def write(folder: Path, kept: Kept, key: str, data: bytes = b"x" * 100) -> bool:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway import database, keys
-from gateway.errors import AskdocsError
-from gateway.keys import Keys, Limits
+from gateway.access import keys
+from gateway.access.keys import Keys, Limits
+from gateway.core.errors import AskdocsError
+from gateway.storage import database
 from tests.gateway.postgres import postgres, url
 
 __all__ = ["postgres", "url"]
@@ -255,7 +256,8 @@ def test_a_kill_while_keys_are_created_leaves_all_that_were_shown_and_no_half_on
 ) -> None:
     program = """
 import sys
-from gateway import database, keys
+from gateway.storage import database
+from gateway.access import keys
 store = keys.Keys(database.open(sys.argv[1]))
 for number in range(100_000):
     print(store.create(f"key-{number}")[1], flush=True)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import lane as lane_module
-from gateway.errors import AskdocsError
-from gateway.lane import (
+from gateway.core.errors import AskdocsError
+from gateway.upstream import http_client as lane_module
+from gateway.upstream.http_client import (
     CONNECT_S,
     HIGH_WATER,
     MAX_HEAD,

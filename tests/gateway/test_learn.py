@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.search import calibration, embed, index
-from gateway.search.answered import Answered
-from gateway.search.embed import Embedder
-from gateway.search.learn import Learned, learn, question_id
-from gateway.search.rows import Answer
-from gateway.search.search import Search
-from gateway.search.writer import Writer
-from gateway.wiki.page import Page, Section
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import calibration, embed, index
+from gateway.knowledge.search.answered import Answered
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.learn import Learned, learn, question_id
+from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.search.writer import Writer
+from gateway.knowledge.wiki.page import Page, Section
 
 pytestmark = pytest.mark.slow
 

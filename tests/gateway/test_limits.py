@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI, RateLimitError
 from starlette.types import Receive, Scope, Send
 
-from gateway.http import ApiError, send_json
-from gateway.keys import Key, Limits
-from gateway.limits import month
-from gateway.limits.grant import UNLIMITED, Counts, Grant, LimitReached, duration
-from gateway.limits.limiter import Limiter, connect
-from gateway.limits.memory import IDLE, NS, Memory
+from gateway.access.keys import Key, Limits
+from gateway.access.limits import month
+from gateway.access.limits.grant import UNLIMITED, Counts, Grant, LimitReached, duration
+from gateway.access.limits.limiter import Limiter, connect
+from gateway.access.limits.memory import IDLE, NS, Memory
+from gateway.api.http import ApiError, send_json
 
 Test = TypeVar("Test", bound=Callable[..., None])
 MS = 1_000_000

@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from askdocs.checks import free_port
-from gateway.errors import AskdocsError
-from gateway.keys import Key, Limits
-from gateway.limits import shared
-from gateway.limits.grant import Grant, LimitReached
-from gateway.limits.limiter import Limiter, connect
-from gateway.limits.wire import Wire
+from askdocs.supervision.checks import free_port
+from gateway.access.keys import Key, Limits
+from gateway.access.limits import shared
+from gateway.access.limits.grant import Grant, LimitReached
+from gateway.access.limits.limiter import Limiter, connect
+from gateway.access.limits.wire import Wire
+from gateway.core.errors import AskdocsError
 from tests.gateway.redis_server import RedisServer, need_redis, redis
 from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, edges, key, nothing
 from tests.waiting import async_until

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.grounding.links import absolute
-from gateway.wiki.page import Page
+from gateway.answering.grounding.links import absolute
+from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import SITE
 
 PAGE = Page("guide/a.md", "A", f"{SITE}guide/a/", ())

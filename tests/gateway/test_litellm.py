@@ -17,7 +17,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from gateway.api import schemas
-from gateway.lazy import Lazy
+from gateway.core.lazy import Lazy
 from gateway.upstream.litellm import LiteLLM, plain
 
 # Names under which LiteLLM's proxy, router and entry points keep what came in a body.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.sources.mkdocs import page_url
+from gateway.knowledge.sources.mkdocs import page_url
 from tests.gateway.conftest import SITE, page
 from tests.sources.nasty import INFOS, PAGES
 

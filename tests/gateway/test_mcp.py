@@ -18,12 +18,12 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent
 
-from askdocs.checks import free_port
-from gateway import database
-from gateway.keys import Keys, Limits
-from gateway.metrics import LEFT
-from gateway.search.index import writing
-from gateway.usage import report
+from askdocs.supervision.checks import free_port
+from gateway.access.keys import Keys, Limits
+from gateway.knowledge.search.index import writing
+from gateway.storage import database
+from gateway.telemetry.metrics import LEFT
+from gateway.telemetry.usage import report
 from tests import starting
 from tests.gateway.conftest import page
 

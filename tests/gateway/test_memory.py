@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from gateway.search import calibration, memory
-from gateway.search.calibration import Calibration, calibrate
-from gateway.search.memory import Memory, Votes, combine
-from gateway.search.rows import Answer
-from gateway.search.vectors import Floats
+from gateway.knowledge.search import calibration, memory
+from gateway.knowledge.search.calibration import Calibration, calibrate
+from gateway.knowledge.search.memory import Memory, Votes, combine
+from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.vectors import Floats
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOPICS = 12

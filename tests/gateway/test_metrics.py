@@ -14,8 +14,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from gateway import metrics as module
-from gateway.metrics import PAIRS, PREFIX, Metrics
+from gateway.telemetry import metrics as module
+from gateway.telemetry.metrics import PAIRS, PREFIX, Metrics
 from tests.parts import require
 
 ROOT = Path(__file__).parents[2]
@@ -338,7 +338,7 @@ def test_promtool_finds_nothing_to_criticise() -> None:
 
 WORKER = """
 import asyncio, sys
-from gateway.metrics import Metrics
+from gateway.telemetry.metrics import Metrics
 metrics = Metrics()
 request = metrics.request("/chat/completions")
 request.alias, request.team = "docs", "it"

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.search import carried, missing
-from gateway.search.embed import Embedder
-from gateway.search.index import Index, build, writing
-from gateway.search.missing import embed_missing
-from gateway.sources.spec import Spec
-from gateway.sources.sync import sync
+from gateway.knowledge.search import carried, missing
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index, build, writing
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import sync
 from tests.gateway.conftest import page
 
 

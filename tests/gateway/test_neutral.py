@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.grounding.neutral import neutral, restored
+from gateway.answering.grounding.neutral import neutral, restored
 
 CONTROL = [
     "<|im_start|>",

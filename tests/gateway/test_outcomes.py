@@ -13,24 +13,24 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.types import Message
 
-from gateway import database
-from gateway.access_log import AccessLog
-from gateway.aliases import Route
+from gateway.access.keys import Key
+from gateway.access.limits.limiter import connect
+from gateway.access.rights import PUBLIC
 from gateway.api.context import RequestContext
 from gateway.api.pipeline import _Answering
 from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
 from gateway.api.transform import Transform
-from gateway.fleet import Served
-from gateway.heat import Heat
-from gateway.keys import Key
-from gateway.limits.limiter import connect
-from gateway.metrics import LEFT, Metrics
-from gateway.outcomes import WIDER, Outcomes, bucket, middle, tally
-from gateway.rights import PUBLIC
+from gateway.routing.aliases import Route
+from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget
-from gateway.shown import Shown
+from gateway.storage import database
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.answer_statistics import WIDER, Outcomes, bucket, middle, tally
+from gateway.telemetry.metrics import LEFT, Metrics
 from gateway.telemetry.recorder import Recorder
-from gateway.usage import Usage
+from gateway.telemetry.shown_pages import Shown
+from gateway.telemetry.usage import Usage
+from gateway.upstream.prefill.popularity import Heat
 
 
 @given(st.floats(0.001, 10_000))

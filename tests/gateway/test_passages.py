@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.search.embed import Embedder
-from gateway.search.passages import WORDS, embedded, passages, said
-from gateway.sources import html
-from gateway.wiki.page import Page
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.passages import WORDS, embedded, passages, said
+from gateway.knowledge.sources import html
+from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
 
 MANUAL = """<html><head><title>tool(1)</title></head><body><main><h1>tool</h1>

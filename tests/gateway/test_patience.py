@@ -5,7 +5,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from gateway import database
+from gateway.storage import database
 from tests.chaos.half_open import half_open
 from tests.gateway.postgres import Postgres, postgres
 

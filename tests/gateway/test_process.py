@@ -15,13 +15,13 @@ def test_as_many_files_are_open_as_the_system_allows(
     soft: int, hard: int, then: tuple[int, int]
 ) -> None:
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
-    script = f"{limit}\nfrom gateway.process import prepare\nprepare()\n{SHOWN}"
+    script = f"{limit}\nfrom gateway.core.process import prepare\nprepare()\n{SHOWN}"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert told.stdout.strip() == str(then), told.stderr
 
 
 @pytest.mark.slow
 def test_a_worker_loads_no_command_line_of_a_library() -> None:
-    script = "import sys, gateway.__main__, gateway.app; print('rich' in sys.modules)"
+    script = "import sys, gateway.__main__, gateway.runtime.app; print('rich' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert told.stdout.strip() == "False", told.stderr

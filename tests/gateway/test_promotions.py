@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import aliases, promotions
-from gateway.config import Alias
-from gateway.errors import AskdocsError
-from gateway.promotions import Action, Entry, Targets, needed, previous
+from gateway.core.errors import AskdocsError
+from gateway.routing import aliases, promotions
+from gateway.routing.promotions import Action, Entry, Targets, needed, previous
+from gateway.runtime.settings import Alias
 
 BASE: Targets = {"base": 1.0}
 V7: Targets = {"docs@v7": 1.0}

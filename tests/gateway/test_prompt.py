@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from gateway.grounding import prompt
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.prompt import (
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.prompt import (
     REFUSAL,
     SYSTEM,
     accompanied,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from gateway.answering.grounding.question import MOST, asked, questions
 from gateway.api import schemas
 from gateway.api.messages import Messages
 from gateway.api.responses import Responses
 from gateway.api.translation import Translation
-from gateway.grounding.question import MOST, asked, questions
 
 RECORDINGS = Path(__file__).parent / "recordings"
 QUESTION = "How do I stop askdocs?"

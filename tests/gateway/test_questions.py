@@ -1,7 +1,7 @@
 """Questions that are mined from headings."""
 
-from gateway.sources.markdown import parse
-from gateway.wiki.questions import mined
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.questions import mined
 
 LONG = "This is a section that says enough to answer what its heading asks, in some sentences."
 

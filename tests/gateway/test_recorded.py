@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import database
-from gateway.keys import Keys, Limits
-from gateway.usage import Row, report
+from gateway.access.keys import Keys, Limits
+from gateway.storage import database
+from gateway.telemetry.usage import Row, report
 from tests import starting
 from tests.gateway.dying import ANSWER, Dying, dying
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.search.relevance import SPAN, STEP, Text, relevance, shares, spans
+from gateway.knowledge.search.relevance import SPAN, STEP, Text, relevance, shares, spans
 
 MARK = np.full((1, 384), 9.0, np.float32)
 

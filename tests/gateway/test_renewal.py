@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from uvicorn.config import STARTUP_FAILURE
 
-from gateway import renewal, server
-from gateway.config import GatewaySettings
-from gateway.settings import load
+from gateway.core.settings import load
+from gateway.runtime import reload, server
+from gateway.runtime.settings import GatewaySettings
 
 pytestmark = pytest.mark.slow
 
@@ -22,13 +22,13 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GatewaySettings:
     """The settings that a gateway has started with."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASKDOCS_GATEWAY_MAX_PAGES", "2")
-    return renewal.complete(load(GatewaySettings))
+    return reload.complete(load(GatewaySettings))
 
 
 def renewed(before: GatewaySettings) -> tuple[int | None, dict[str, str]]:
     """The exit code, and the environment of new workers."""
     told, sender = spawn.Pipe(duplex=False)
-    renew = partial(renewal.renew, GIVEN, before)
+    renew = partial(reload.renew, GIVEN, before)
     process = spawn.Process(target=server._prepare, args=(renew, sender))
     process.start()
     sender.close()

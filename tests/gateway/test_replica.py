@@ -13,21 +13,22 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from askdocs.checks import free_port
-from gateway import database, wiki_index
-from gateway.config import GatewaySettings
-from gateway.errors import AskdocsError
-from gateway.rights import NO_RULES, PUBLIC, Reader
-from gateway.search import shared
-from gateway.search.index import Answer, Index, StoredSource
-from gateway.search.index import writing as writing_file
-from gateway.search.replica import following, open_writing, pull, refresh
-from gateway.search.search import Search
-from gateway.search.view import Rights
-from gateway.search.writer import Busy
-from gateway.settings import load
-from gateway.tasks import Tasks
-from gateway.traffic import Traffic
+from askdocs.supervision.checks import free_port
+from gateway.access.rights import NO_RULES, PUBLIC, Reader
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.core.tasks import Tasks
+from gateway.core.traffic import Traffic
+from gateway.knowledge import index_keeper
+from gateway.knowledge.search import shared
+from gateway.knowledge.search.index import Answer, Index, StoredSource
+from gateway.knowledge.search.index import writing as writing_file
+from gateway.knowledge.search.replica import following, open_writing, pull, refresh
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.search.view import Rights
+from gateway.knowledge.search.writer import Busy
+from gateway.runtime.settings import GatewaySettings
+from gateway.storage import database
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres, postgres
 from tests.waiting import until
@@ -41,8 +42,8 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys, time
 from pathlib import Path
-from gateway.search.search import Search
-from gateway.search.replica import open_writing
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.search.replica import open_writing
 from tests.gateway.conftest import page
 
 with open_writing(Path(sys.argv[1]), sys.argv[2]) as writer:
@@ -144,16 +145,16 @@ def test_a_page_that_changes_while_the_database_is_away_is_read_once_it_is_back(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wiki_index, "RETRY", 0.2)
+    monkeypatch.setattr(index_keeper, "RETRY", 0.2)
     wiki = tmp_path / "wiki"
     wiki.mkdir()
     (wiki / "a.md").write_text("# Apples\n")
     file = tmp_path / "index.db"
     settings = load(GatewaySettings, env={}, index=file, docs=str(wiki), database_url=url)
-    wiki_index.prepare(settings, print)
+    index_keeper.prepare(settings, print)
     with (
         closing(Index(file)) as index,
-        wiki_index.Keeper(settings, Search(index, None), {}, Traffic(), print, Tasks()).at_work(),
+        index_keeper.Keeper(settings, Search(index, None), {}, Traffic(), print, Tasks()).at_work(),
     ):
         postgres.stop()
         try:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import rights
-from gateway.search.writer import writing
-from gateway.sources.apart import Apart
-from gateway.sources.folder import front_groups
-from gateway.sources.sync import Synced, sync
+from gateway.access import rights
+from gateway.knowledge.search.writer import writing
+from gateway.knowledge.sources.apart import Apart
+from gateway.knowledge.sources.folder import front_groups
+from gateway.knowledge.sources.sync import Synced, sync
 
 
 def test_sets_that_ask_for_the_same_are_stored_alike() -> None:
@@ -105,9 +105,9 @@ def test_whoever_serves_people_has_no_way_to_a_page_but_as_a_reader() -> None:
         if package == "widget" or path.relative_to(root).parts[1] != "search"
     }
     allowed = {
-        "gateway/rights.py": 1,
-        "gateway/parts.py": 0,  # gives the class to a thread, and the outcome to the library
-        "widget/examples.py": 1,  # and reads it as PUBLIC
+        "gateway/access/rights.py": 1,
+        "gateway/runtime/container.py": 0,  # gives the class to a thread, the outcome to a library
+        "widget/box/examples.py": 1,  # and reads it as PUBLIC
         "widget/review/wiki.py": 3,  # as the reviewer; to count, all
         "widget/review/access.py": 2,  # the one person at the machine
     }

@@ -18,18 +18,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.agents import llms
-from gateway.agents.pages import Pages
-from gateway.engine import estimates
-from gateway.errors import AskdocsError
-from gateway.grounding.ground import Grounding, Library
-from gateway.rights import EVERYTHING, NO_RULES, PUBLIC, Groups, Reader, Rule, Rules, both
-from gateway.search import vectors
-from gateway.search.calibration import Calibration
-from gateway.search.embed import MODEL
-from gateway.search.index import Index, writing
-from gateway.search.missing import embed_missing
-from gateway.search.rows import Answer
+from gateway.access.rights import EVERYTHING, NO_RULES, PUBLIC, Groups, Reader, Rule, Rules, both
+from gateway.answering.grounding.ground import Grounding, Library
+from gateway.api.agents import llms
+from gateway.api.agents.pages import Pages
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import vectors
+from gateway.knowledge.search.calibration import Calibration
+from gateway.knowledge.search.embed import MODEL
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.rows import Answer
+from gateway.upstream.engine import estimates
 from tests.gateway.conftest import SITE, page
 
 WORDS = [

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.prompt import render
 from gateway.answering.scorers import Endpoint, Judges, _yes
-from gateway.config import GatewaySettings
-from gateway.engines.launch import Launch
-from gateway.errors import AskdocsError, SettingsError
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.prompt import render
-from gateway.search.embed import tokenizer_file
-from gateway.settings import load
+from gateway.core.errors import AskdocsError, SettingsError
+from gateway.core.settings import load
+from gateway.knowledge.search.embed import tokenizer_file
+from gateway.runtime.settings import GatewaySettings
+from gateway.upstream.engines.launch import Launch
 from tests.gateway.conftest import page
 from tests.vllm_serving import running
 

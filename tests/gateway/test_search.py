@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.search.embed import Embedder
-from gateway.search.index import Index, writing
-from gateway.search.missing import embed_missing
-from gateway.search.search import Search, best_passages
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.search import Search, best_passages
 from tests.gateway.conftest import SITE, page
 
 Make = Callable[..., Index]

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.config import GatewaySettings, ModelEntry
-from gateway.errors import AskdocsError
-from gateway.search import embed, missing, models
-from gateway.search.config import SearchSettings
-from gateway.search.embed import Embedder, Onnx, open_folder
-from gateway.search.fit import FAR, NEAR, Fit, of_cosines
-from gateway.search.index import Index, build, writing
-from gateway.search.missing import embed_missing
-from gateway.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
-from gateway.search.rerank import InTime
-from gateway.search.search import Search, best_passages
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed, missing, models
+from gateway.knowledge.search.config import SearchSettings
+from gateway.knowledge.search.embed import Embedder, Onnx, open_folder
+from gateway.knowledge.search.fit import FAR, NEAR, Fit, of_cosines
+from gateway.knowledge.search.index import Index, build, writing
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
+from gateway.knowledge.search.rerank import InTime
+from gateway.knowledge.search.search import Search, best_passages
+from gateway.runtime.settings import GatewaySettings, ModelEntry
 from tests.gateway.conftest import page
 
 PAGES = {

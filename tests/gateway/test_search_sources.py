@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.grounding.ground import Grounding
-from gateway.search import search as searching
-from gateway.search.embed import Embedder
-from gateway.search.index import Index, writing
-from gateway.search.missing import embed_missing
-from gateway.search.search import Search
+from gateway.answering.grounding.ground import Grounding
+from gateway.knowledge.search import search as searching
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE, page
 
 LEAVE = "# {0}\n\nAsk the people team for leave of {0} days.\n"

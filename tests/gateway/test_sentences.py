@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.grounding.sentences import MOST, first, units
+from gateway.answering.grounding.sentences import MOST, first, units
 
 LINES = st.sampled_from(
     [

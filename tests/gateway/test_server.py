@@ -18,9 +18,9 @@ import psutil
 import pytest
 import uvicorn
 
-from askdocs.checks import free_port
-from gateway import edge
-from gateway.edge import MAX_HEAD, Edge
+from askdocs.supervision.checks import free_port
+from gateway.runtime import protocol
+from gateway.runtime.protocol import MAX_HEAD, Edge
 from tests.gateway.served_app import echo
 
 pytestmark = pytest.mark.slow
@@ -133,7 +133,7 @@ async def test_a_large_body_is_not_taken_for_headers(client: Client) -> None:
 
 
 async def test_headers_that_trickle_get_a_408(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "HEAD_S", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_S", 0.3)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     began = time.monotonic()
     trickle = asyncio.create_task(_trickle(client.writer))
@@ -152,7 +152,7 @@ async def _trickle(writer: asyncio.StreamWriter) -> None:
 async def test_headers_of_a_later_request_may_not_trickle_either(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "HEAD_S", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_S", 0.3)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     for _ in range(2):
         client.writer.write(GET + b"\r\n")
@@ -166,7 +166,7 @@ async def test_headers_of_a_later_request_may_not_trickle_either(
 async def test_a_connection_that_never_says_a_byte_is_closed(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "HEAD_S", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     assert await asyncio.wait_for(reader.read(), 2) == b""
     writer.close()
@@ -175,7 +175,7 @@ async def test_a_connection_that_never_says_a_byte_is_closed(
 async def test_an_answer_that_takes_longer_than_headers_may_is_not_cut(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "HEAD_S", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     client.writer.write(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + GET)
     status, _, body = await client.response()
@@ -261,7 +261,7 @@ async def test_a_wish_for_http_2_may_be_cut_at_any_byte(port: int) -> None:
 
 
 async def test_a_body_that_trickles_gets_a_408(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "BODY_S", 0.3)
+    monkeypatch.setattr(protocol, "BODY_S", 0.3)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     client.writer.write(POST + b"content-length: 100\r\n\r\n")
     trickle = asyncio.create_task(_trickle(client.writer))
@@ -273,7 +273,7 @@ async def test_a_body_that_trickles_gets_a_408(port: int, monkeypatch: pytest.Mo
 async def test_a_body_may_not_trickle_behind_its_answer(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "BODY_S", 0.3)
+    monkeypatch.setattr(protocol, "BODY_S", 0.3)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
     client.writer.write(b"POST /unread HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n")
     assert (await client.response())[0] == 200

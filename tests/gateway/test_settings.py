@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from gateway.config import GatewaySettings
-from gateway.errors import AskdocsError, SettingsError
-from gateway.settings import DEFAULT_FILE, Section, environment, load, variable
+from gateway.core.errors import AskdocsError, SettingsError
+from gateway.core.settings import DEFAULT_FILE, Section, environment, load, variable
+from gateway.runtime.settings import GatewaySettings
 from widget.settings import WidgetSettings
 
 ROOT = Path(__file__).parents[2]

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway import database
-from gateway.keys import Key
-from gateway.spool import Line, Spool
-from gateway.usage import Usage, report
+from gateway.access.keys import Key
+from gateway.storage import database
+from gateway.telemetry.usage import Usage, report
+from gateway.telemetry.usage_journal import Line, Spool
 from tests.gateway.postgres import postgres, url
 
 pytestmark = pytest.mark.slow
@@ -31,10 +31,10 @@ WORKER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from gateway import database
-from gateway.keys import Key
-from gateway.spool import Spool
-from gateway.usage import Usage
+from gateway.storage import database
+from gateway.access.keys import Key
+from gateway.telemetry.usage_journal import Spool
+from gateway.telemetry.usage import Usage
 spool = Spool(Path(sys.argv[2]))
 spool.drop = lambda names: None  # killed before it
 one = Usage(database.open(sys.argv[1]), spool)

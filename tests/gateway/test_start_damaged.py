@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import database
-from gateway.keys import Keys
-from gateway.search import index
-from gateway.sources.markdown import parse
+from gateway.access.keys import Keys
+from gateway.knowledge.search import index
+from gateway.knowledge.sources.markdown import parse
+from gateway.storage import database
 
 # Each starts a gateway, which imports LiteLLM.
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.answering.stream import Stream, identity
+from gateway.api.http import broken_off
 from gateway.api.sse import MAX_EVENT
-from gateway.http import broken_off
-from gateway.stream import Stream, identity
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 DONE = b"data: [DONE]\n\n"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.prompt import REFUSAL
-from gateway.grounding.support import SentenceGate, Support
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.prompt import REFUSAL
+from gateway.answering.grounding.support import SentenceGate, Support
 from tests.gateway.conftest import page
 
 PAGE = page(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.search.index import Index, writing
-from gateway.sources.excluded import exclude, restore
-from gateway.sources.source import Broken, Changed, LeftOut, Source, Unchanged
-from gateway.sources.spec import Spec
-from gateway.sources.sync import Synced, sync
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.sources.excluded import exclude, restore
+from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Source, Unchanged
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import Synced, sync
 from tests.gateway.conftest import page
 
 SITE = "https://wiki.example.com/"
@@ -287,7 +287,7 @@ def test_a_source_is_read_while_nobody_is_kept_from_writing(file: Path) -> None:
 def test_more_pages_than_are_held_in_memory_are_all_written(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.sources.sync.IN_MEMORY", 100)
+    monkeypatch.setattr("gateway.knowledge.sources.sync.IN_MEMORY", 100)
 
     def steps(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
         for number in range(50):

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from gateway import tasks as module
-from gateway.errors import AskdocsError
-from gateway.tasks import Tasks
+from gateway.core import tasks as module
+from gateway.core.errors import AskdocsError
+from gateway.core.tasks import Tasks
 from tests import starting
 
 T = TypeVar("T")

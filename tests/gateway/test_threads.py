@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway import threads
+from gateway.core import threads
 from tests import starting
 from tests.gateway.postgres import Postgres, postgres
 

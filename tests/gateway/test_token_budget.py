@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.engine import Engine, EngineModel
-from gateway.http import ApiError, dump
+from gateway.api.http import ApiError, dump
 from gateway.routing.token_budget import TokenBudget, bound, count_nearly, fit, within
+from gateway.upstream.engine import Engine, EngineModel
 
 ASKED = {"messages": [{"role": "user", "content": "Where is the coffee machine?"}]}
 

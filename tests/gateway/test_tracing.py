@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.tracing import OFF, Tracer, endpoint, load
+from gateway.core.errors import AskdocsError
+from gateway.telemetry.tracing import OFF, Tracer, endpoint, load
 from tests.monitoring.otlp import collector
 
 ROOT = Path(__file__).parents[2]

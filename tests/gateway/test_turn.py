@@ -8,21 +8,21 @@ from typing import Any, cast
 import pytest
 from starlette.datastructures import Headers
 
-from gateway.aliases import Route
+from gateway.access.keys import INSTALLATION
+from gateway.access.rights import EVERYTHING, NO_RULES
+from gateway.answering.chat import Chat
+from gateway.answering.grounding.ground import Grounding, Library
 from gateway.answering.turn import Turn
 from gateway.api.plan import GroundingDecision, Plan
 from gateway.api.transform import WHOLE
-from gateway.chat import Chat
-from gateway.config import GatewaySettings
-from gateway.dispatch import Opened
-from gateway.engine import Engine, EngineModel, estimated
-from gateway.fleet import Served
-from gateway.grounding.ground import Grounding, Library
-from gateway.keys import INSTALLATION
-from gateway.rights import EVERYTHING, NO_RULES
+from gateway.knowledge.search.index import Index
+from gateway.routing.aliases import Route
+from gateway.routing.dispatch import Opened
+from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget
-from gateway.search.index import Index
-from gateway.tracing import OFF
+from gateway.runtime.settings import GatewaySettings
+from gateway.telemetry.tracing import OFF
+from gateway.upstream.engine import Engine, EngineModel, estimated
 
 QUESTION = "How many backups does the server keep?"
 ASKED = {"role": "user", "content": QUESTION}

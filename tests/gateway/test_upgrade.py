@@ -13,13 +13,16 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-import gateway.parts
-import widget.store
-from gateway import aliases, audit, database, deployments, keys, promotions
-from gateway.errors import AskdocsError
-from gateway.heat import Heat
-from gateway.search import shared
-from gateway.usage import report
+import gateway.runtime.container
+import widget.service.store
+from gateway.access import keys
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import shared
+from gateway.routing import aliases, deployments, promotions
+from gateway.storage import database
+from gateway.telemetry import audit
+from gateway.telemetry.usage import report
+from gateway.upstream.prefill.popularity import Heat
 from tests.gateway.postgres import postgres, url
 from tests.gateway.schemas.make import PAGE, SECRET
 from widget.review.reviews import Reviews
@@ -99,10 +102,10 @@ def test_what_an_older_askdocs_stored_is_there_after_the_upgrade(
         assert (entry.by, entry.before, entry.after) == ("ann", {"base": 1}, {"docs@v1": 1})
         assert [one.name for one in deployments.every(engine)] == ["docs@v1"]
     if revision >= "0005":
-        kept = widget.store.Store(engine).get("q1")
+        kept = widget.service.store.Store(engine).get("q1")
         assert (kept.asked.page, kept.answered.answer) == (PAGE, "Ask the desk.")
         assert kept.at == datetime(2026, 11, 2, 9, 31, tzinfo=UTC)
-        assert kept.vote == widget.store.Vote("down", ("wrong",), "No desk here.")
+        assert kept.vote == widget.service.store.Vote("down", ("wrong",), "No desk here.")
     if revision >= "0006":
         (review,) = Reviews(engine).approved()
         assert (review.who, review.draft.answer) == ("wendy", "From the second floor.")

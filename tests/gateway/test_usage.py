@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway import database, usage
-from gateway.keys import Key, Keys
-from gateway.spool import Spool
-from gateway.usage import Usage, last_used, report
+from gateway.access.keys import Key, Keys
+from gateway.storage import database
+from gateway.telemetry import usage
+from gateway.telemetry.usage import Usage, last_used, report
+from gateway.telemetry.usage_journal import Spool
 from tests.gateway.postgres import Postgres, postgres, url
 
 # Real servers, which take their time.
@@ -127,9 +128,9 @@ def test_several_workers_add_to_the_same_rows_without_losing_any(url: str) -> No
     program = """
 import asyncio, sys
 from datetime import UTC, datetime
-from gateway import database
-from gateway.keys import Key
-from gateway.usage import Usage
+from gateway.storage import database
+from gateway.access.keys import Key
+from gateway.telemetry.usage import Usage
 async def main():
     one = Usage(database.open(sys.argv[1]))
     keys = [Key(f"key{n}", f"key{n}", "", datetime.now(UTC)) for n in range(20)]

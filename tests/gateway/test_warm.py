@@ -11,17 +11,17 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from gateway.engine import Engine
-from gateway.engines import llamacpp
-from gateway.grounding import prompt
-from gateway.grounding.ground import Grounding
-from gateway.heat import Heat
-from gateway.kept import Kept
-from gateway.search import index
-from gateway.search.index import Index
-from gateway.traffic import Traffic
-from gateway.warm import Warmer
-from gateway.wiki.page import Page
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.ground import Grounding
+from gateway.core.traffic import Traffic
+from gateway.knowledge.search import index
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.wiki.page import Page
+from gateway.upstream.engine import Engine
+from gateway.upstream.engines import llamacpp
+from gateway.upstream.prefill.popularity import Heat
+from gateway.upstream.prefill.snapshots import Kept
+from gateway.upstream.prefill.warmer import Warmer
 from tests import starting
 from tests.gateway.conftest import page
 

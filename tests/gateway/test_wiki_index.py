@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import GatewaySettings
-from gateway.engine import estimates
-from gateway.errors import AskdocsError
-from gateway.grounding.ground import Grounding
-from gateway.search.embed import Embedder
-from gateway.search.index import Index
-from gateway.search.search import Search
-from gateway.settings import load
-from gateway.tasks import Tasks
-from gateway.traffic import Traffic
-from gateway.wiki_index import Keeper, alone, prepare
+from gateway.answering.grounding.ground import Grounding
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.core.tasks import Tasks
+from gateway.core.traffic import Traffic
+from gateway.knowledge.index_keeper import Keeper, alone, prepare
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.search import Search
+from gateway.runtime.settings import GatewaySettings
+from gateway.upstream.engine import estimates
 from tests.starting import shown
 from tests.waiting import until
 

@@ -14,7 +14,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from gateway.grounding.prompt import REFUSAL
+from gateway.answering.grounding.prompt import REFUSAL
 from tests import starting
 
 FOLDER = Path(__file__).parents[1] / "answers"

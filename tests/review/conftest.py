@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from gateway import database
+from gateway.storage import database
 from tests.gateway.postgres import Postgres, postgres
 from widget.app import create_app
 from widget.review.clusters import Sorter
+from widget.service.store import Answered, Asked, Store, Vote
 from widget.settings import WidgetSettings
-from widget.store import Answered, Asked, Store, Vote
 
 __all__ = ["postgres"]
 

@@ -8,7 +8,7 @@ import jwt
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
-from gateway.database import Unreachable
+from gateway.storage.database import Unreachable
 from tests.review.conftest import Start
 from widget.review import access
 from widget.settings import WidgetSettings

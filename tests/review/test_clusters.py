@@ -5,14 +5,15 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from gateway import audit, database
-from gateway.rights import EVERYTHING
+from gateway.access.rights import EVERYTHING
+from gateway.storage import database
+from gateway.telemetry import audit
 from tests.review.conftest import ask
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.tables import cluster_table, member_table
-from widget.store import Store, Unknown, Vote
+from widget.service.store import Store, Unknown, Vote
 
 
 def clusters(store: Store) -> dict[str, int]:

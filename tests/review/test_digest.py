@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gateway.database import reading, writing
-from gateway.rights import EVERYTHING
-from gateway.search import embed
-from gateway.tasks import Tasks
+from gateway.access.rights import EVERYTHING
+from gateway.core.tasks import Tasks
+from gateway.knowledge.search import embed
+from gateway.storage.database import reading, writing
 from tests.review.conftest import NOW, PORTS, ask
 from tests.review.test_gaps import days_before
 from tests.waiting import async_until
@@ -24,7 +24,7 @@ from tests.widget.stand_in import serve
 from widget.review import clusters, digest, gaps, keeper, weeks
 from widget.review.clusters import Sorter
 from widget.review.tables import digest_table, member_table
-from widget.store import Store
+from widget.service.store import Store
 
 WEEK = weeks.monday(NOW.date()) - weeks.WEEK
 

@@ -3,11 +3,11 @@
 import pytest
 import sqlalchemy as sa
 
-from gateway.database import reading
+from gateway.storage.database import reading
 from tests.review.conftest import ask
 from widget.review import clusters, keeper
 from widget.review.tables import member_table
-from widget.store import Store
+from widget.service.store import Store
 
 
 def sorted_questions(store: Store) -> int:

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from gateway.search.index import build
-from gateway.wiki.page import Page, Section
+from gateway.knowledge.search.index import build
+from gateway.knowledge.wiki.page import Page, Section
 from tests.review.conftest import PORTS, Start, ask
 from widget.review.clusters import Sorter
 from widget.review.reviews import Reviews
-from widget.store import Store
+from widget.service.store import Store
 
 ANN, BOB = {"x-person": "ann"}, {"x-person": "bob"}
 SIGN_IN = {"person_header": "x-person", "reviewers": ("ann", "bob")}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from gateway.search.index import build
-from gateway.wiki import page as wiki
+from gateway.knowledge.search.index import build
+from gateway.knowledge.wiki import page as wiki
 from tests.clients import environments
 from tests.review.conftest import PORTS, ask
 from tests.widget.stand_in import serve
@@ -18,8 +18,8 @@ from widget.app import create_app
 from widget.review import access
 from widget.review.clusters import Sorter
 from widget.review.reviews import Reviews
+from widget.service.store import Store
 from widget.settings import WidgetSettings
-from widget.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
-from gateway.rights import EVERYTHING
+from gateway.access.rights import EVERYTHING
 from tests.review.conftest import ask
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Action, Conflict, Draft, Review, Reviews, Unfit
-from widget.store import Store, Unknown
+from widget.service.store import Store, Unknown
 
 DRAFT = Draft("How do I print?", "Press Ctrl+P.", "print.md", "Printing")
 

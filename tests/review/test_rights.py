@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rights import EVERYTHING, PUBLIC, Reader
-from gateway.search.writer import writing
+from gateway.access.rights import EVERYTHING, PUBLIC, Reader
+from gateway.knowledge.search.writer import writing
 from tests.gateway.conftest import page
 from tests.review.conftest import Start, ask
-from widget import store as stores
 from widget.review import analytics, gaps, weeks
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.rows import CLOSED, LeftOut, pull
 from widget.review.wiki import Wiki
-from widget.store import Answered, Store
+from widget.service import store as stores
+from widget.service.store import Answered, Store
 
 HR = Reader(frozenset({"hr"}))
 READERS = '[["hr"]]'

@@ -5,16 +5,16 @@ import io
 
 import pytest
 
-from gateway.rights import EVERYTHING
+from gateway.access.rights import EVERYTHING
 from tests.review.conftest import ask
-from widget.review import sheet
+from widget.review import csv_export
 from widget.review.clusters import Sorter
 from widget.review.export import COLUMNS, everything
 from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.rows import LeftOut, pull
 from widget.review.wiki import Wiki
-from widget.store import Store
+from widget.service.store import Store
 
 
 def approve(store: Store, words: str, draft: Draft) -> int:
@@ -93,11 +93,11 @@ def test_a_question_is_not_answered_twice(store: Store) -> None:
 
 def test_no_cell_of_a_sheet_is_a_formula() -> None:
     evil = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", " =1", "＝1", '"=1"', '=1"\n,x']
-    text = sheet.write(["a"], [[cell] for cell in evil])
+    text = csv_export.write(["a"], [[cell] for cell in evil])
     cells = [row[0] for row in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))][1:]
     assert cells == [cell if cell.startswith('"') else f"'{cell}" for cell in evil]
     assert (
-        sheet.write(["n"], [[-1.5], [None], ["plain"]])
+        csv_export.write(["n"], [[-1.5], [None], ["plain"]])
         == '\ufeff"n"\r\n"-1.5"\r\n""\r\n"plain"\r\n'
     )
 

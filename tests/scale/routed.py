@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import yaml
 
-from askdocs import bench
-from askdocs.checks import free_port
-from gateway.errors import AskdocsError
+from askdocs.commands import bench
+from askdocs.supervision.checks import free_port
+from gateway.core.errors import AskdocsError
 from tests import starting
 from tests.parts import require
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from eval.bench.gpu import plan
 from eval.bench.upstream import MODEL
 from tests import starting

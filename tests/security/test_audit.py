@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.known_bad import Pin, pins
-from gateway.errors import AskdocsError
+from askdocs.environments.known_bad import Pin, pins
+from gateway.core.errors import AskdocsError
 from scripts import audit
 from tests.security.conftest import REQUIREMENTS
 from tests.security.fuzzing import tool

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from gateway import app
 from gateway.api import openapi, schemas
 from gateway.api.endpoints import MCP
-from gateway.config import GatewaySettings
-from gateway.http import ApiError
+from gateway.api.http import ApiError
+from gateway.runtime import app
+from gateway.runtime.settings import GatewaySettings
 from tests import starting
 from tests.security.fuzzing import PATIENCE, fuzz, tool
 

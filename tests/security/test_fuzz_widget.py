@@ -7,16 +7,16 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import database
+from gateway.storage import database
 from tests.review.conftest import ask
 from tests.security.fuzzing import PATIENCE, fuzz, tool
 from tests.widget.stand_in import Reply, StandIn, answer, serve
-from widget import openapi
 from widget.app import create_app
 from widget.review.access import COOKIE, key
 from widget.review.clusters import Sorter
+from widget.service import openapi
+from widget.service.store import Store
 from widget.settings import WidgetSettings
-from widget.store import Store
 
 # What a browser is told in words, as a page, is not refused by a status of its own; and Starlette
 # names in `Allow` the methods of one of a path's routes.

@@ -10,12 +10,21 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.grounding.neutral import neutral, restored
-from gateway.grounding.sentences import units
-from gateway.search import glossary
-from gateway.sources import boxes, commonmark, gitbook, obsidian, sections, slugs, titles, vitepress
-from gateway.wiki import targets, words
-from gateway.wiki.page import Page, Section
+from gateway.answering.grounding.neutral import neutral, restored
+from gateway.answering.grounding.sentences import units
+from gateway.knowledge.search import glossary
+from gateway.knowledge.sources import (
+    boxes,
+    commonmark,
+    gitbook,
+    obsidian,
+    sections,
+    slugs,
+    titles,
+    vitepress,
+)
+from gateway.knowledge.wiki import targets, words
+from gateway.knowledge.wiki.page import Page, Section
 from tests.security import pumps
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from askdocs import known_bad, startup_files
-from gateway.errors import AskdocsError
+from askdocs.environments import known_bad, startup_files
+from gateway.core.errors import AskdocsError
 from tests.security.conftest import REQUIREMENTS, ROOT
 
 KNOWN = REQUIREMENTS / known_bad.FILE

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from askdocs import environments
-from askdocs.checks import free_port
-from gateway.engines import vllm
+from askdocs.supervision.checks import free_port
+from gateway.upstream.engines import vllm
 from tests import starting
 from tests.askdocs.test_dataset_check import rows, write
 from tests.askdocs.test_train_slow import RECIPE, sharpened

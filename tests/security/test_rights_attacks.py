@@ -11,11 +11,11 @@ import httpx
 import jwt
 import pytest
 
-from gateway import database
-from gateway.keys import Keys
-from gateway.rights import Reader, load
+from gateway.access.keys import Keys
+from gateway.access.rights import Reader, load
+from gateway.storage import database
 from tests import starting
-from widget.store import Store
+from widget.service.store import Store
 
 pytestmark = pytest.mark.slow
 

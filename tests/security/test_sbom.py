@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.known_bad import normal, pins
-from gateway.errors import AskdocsError
+from askdocs.environments.known_bad import normal, pins
+from gateway.core.errors import AskdocsError
 from scripts import sbom
 from tests.security.conftest import REQUIREMENTS, ROOT
 from tests.security.fuzzing import tool

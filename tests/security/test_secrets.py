@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from scripts import secrets_scan
 from scripts.secrets_scan import Allowed, Found
 from tests.security.conftest import ROOT

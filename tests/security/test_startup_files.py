@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from askdocs import startup_files
-from askdocs.doctor import examine
-from askdocs.home import Home
-from askdocs.settings import UpSettings
-from gateway.errors import AskdocsError
+from askdocs.commands.doctor import examine
+from askdocs.environments import startup_files
+from askdocs.state.home import Home
+from askdocs.supervision.settings import UpSettings
+from gateway.core.errors import AskdocsError
 from tests.parts import require
 from tests.security.conftest import REQUIREMENTS, ROOT
 
@@ -149,7 +149,7 @@ def test_doctor_tells_good_and_bad(
 
 
 def test_the_command_names_every_environment_and_fails_on_one(environment: Path) -> None:
-    command = [sys.executable, "-m", "askdocs.startup_files"]
+    command = [sys.executable, "-m", "askdocs.environments.startup_files"]
     good = subprocess.run([*command, environment], cwd=ROOT, capture_output=True, text=True)
     assert (good.returncode, good.stdout) == (0, f"{environment}: 0 known, nothing else\n")
     (site(environment) / "x.start").write_text("x:y")

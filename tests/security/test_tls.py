@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 from tests import starting
 from tests.parts import require
 from tests.security.conftest import ROOT

@@ -14,14 +14,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from gateway import database
+from gateway.storage import database
 from tests.slack.stand_in import APP_TOKEN, BOT_TOKEN, SECRET, Slack, as_form, running, signed
 from tests.widget.stand_in import Reply, StandIn, serve
+from widget.service.store import Store
 from widget.settings import WidgetSettings
 from widget.slack import replies, web
 from widget.slack.running import parts
 from widget.slack.settings import SlackSettings
-from widget.store import Store
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 

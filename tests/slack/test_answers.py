@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from gateway.database import Unreachable
+from gateway.storage.database import Unreachable
 from tests.slack.conftest import Start
 from tests.slack.stand_in import BOT, DM, GENERAL, HELP, HR, LITERAL, OTHER, USER, leaves
 from tests.widget.stand_in import Reply, answer, chunk, data, reading
+from widget.service.store import Asked, Store, Unknown
 from widget.slack import replies
 from widget.slack.replies import Pace
-from widget.store import Asked, Store, Unknown
 
 WIKI = "https://wiki.example.com"
 PAGE = {"title": "Getting started", "url": f"{WIKI}/start/", "tokens": 1204}

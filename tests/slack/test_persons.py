@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from widget.people import People
+from widget.access.people import People
 from widget.slack.persons import Persons
 
 ADA = {

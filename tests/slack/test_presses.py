@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from gateway import database
-from gateway.database import Unreachable
+from gateway.storage import database
+from gateway.storage.database import Unreachable
 from tests.slack.conftest import Gateways, Start, Team
 from tests.slack.stand_in import GENERAL, HELP, OTHER, USER, Message, leaves
 from tests.widget.stand_in import Reply, answer
-from widget.store import Vote
+from widget.service.store import Vote
 
 Answered = tuple[Team, Message]
 

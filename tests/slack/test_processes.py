@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import database
+from gateway.storage import database
 from tests.slack.conftest import PROXIES
 from tests.slack.stand_in import (
     APP_TOKEN,
@@ -27,7 +27,7 @@ from tests.slack.stand_in import (
     signed,
 )
 from tests.widget.stand_in import Reply, StandIn, answer, serve
-from widget.store import Store
+from widget.service.store import Store
 
 pytestmark = pytest.mark.slow
 COMMAND = Path(sys.executable).with_name("askdocs")

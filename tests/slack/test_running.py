@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from typer.testing import CliRunner
 
-from askdocs import slack as command
-from askdocs.slack_check import examine
-from gateway.errors import AskdocsError, SettingsError
-from gateway.settings import load
+from askdocs.commands import slack as command
+from askdocs.commands.slack_check import examine
+from gateway.core.errors import AskdocsError, SettingsError
+from gateway.core.settings import load
 from tests.slack.stand_in import APP_TOKEN, BOT_TOKEN, HELP, SCOPES, SECRET, Slack, running
 from tests.widget.stand_in import serve
 from widget.settings import WidgetSettings

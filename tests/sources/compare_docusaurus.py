@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from gateway.grounding.links import absolute
-from gateway.sources.folder import Folder
-from gateway.sources.source import Changed
-from gateway.wiki.targets import retarget
+from gateway.answering.grounding.links import absolute
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.source import Changed
+from gateway.knowledge.wiki.targets import retarget
 from tests.sources.built import Built
 from tests.sources.docusaurus_site import EXPECTED, FILES
 

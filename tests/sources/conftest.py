@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gateway.sources.flavour import Kind
-from gateway.sources.folder import Folder
-from gateway.sources.source import Broken, Changed
-from gateway.wiki.page import Page
+from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.source import Broken, Changed
+from gateway.knowledge.wiki.page import Page
 
 SITE = "https://wiki.example.com/"
 

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.rights import NOBODY
-from gateway.sources import apart
-from gateway.sources.apart import Apart, Item
-from gateway.sources.folder import Folder
-from gateway.sources.source import Broken, Changed, Unchanged
-from gateway.sources.spec import Spec
+from gateway.access.rights import NOBODY
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import apart
+from gateway.knowledge.sources.apart import Apart, Item
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.source import Broken, Changed, Unchanged
+from gateway.knowledge.sources.spec import Spec
 from tests.sources.conftest import SITE, Write
 
 
@@ -28,8 +28,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "limits").mkdir()
     (tmp_path / "limits" / "sitecustomize.py").write_text(
         "import os, signal\n"
-        "from gateway.sources import bounded\n"
-        "from gateway.sources.mkdocs import MkDocs\n"
+        "from gateway.knowledge.sources import bounded\n"
+        "from gateway.knowledge.sources.mkdocs import MkDocs\n"
         "bounded.SECONDS, bounded.HARD, bounded.MEMORY = 1.0, 2.0, 2**30\n"
         "page = MkDocs.page\n"
         "def read(self, path, text, trail):\n"

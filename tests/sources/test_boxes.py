@@ -1,6 +1,6 @@
 """Boxes between colons in a folder that is read as MkDocs reads it."""
 
-from gateway.sources import boxes
+from gateway.knowledge.sources import boxes
 from tests.sources.conftest import Write, pages, places
 
 TEXT = """# Oil

@@ -12,15 +12,23 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.rights import NOBODY, Groups
-from gateway.search.index import Index, writing
-from gateway.sources import fetch, sync
-from gateway.sources.services.confluence import Confluence, Place
-from gateway.sources.services.storage import document
-from gateway.sources.source import Broken, Changed, Expected, Item, LeftOut, Regrouped, Unchanged
-from gateway.sources.spec import Spec
-from gateway.sources.tokens import Token
+from gateway.access.rights import NOBODY, Groups
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.sources import fetch, sync
+from gateway.knowledge.sources.services.confluence import Confluence, Place
+from gateway.knowledge.sources.services.storage import document
+from gateway.knowledge.sources.source import (
+    Broken,
+    Changed,
+    Expected,
+    Item,
+    LeftOut,
+    Regrouped,
+    Unchanged,
+)
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.tokens import Token
 from tests.sources.confluence_server import Wiki, Written, confluence
 from tests.waiting import until
 
@@ -241,7 +249,7 @@ def test_what_was_read_before_a_token_expired_is_kept_and_not_read_twice(
 ) -> None:
     """As after `kill -9`, but for the last pages."""
     monkeypatch.setattr(sync, "BATCH", 2)
-    monkeypatch.setattr("gateway.sources.services.confluence._PART", 2)
+    monkeypatch.setattr("gateway.knowledge.sources.services.confluence._PART", 2)
     opened = partial(writing, tmp_path / "index.db")
     spec = {"kind": "confluence", "site_url": ""}
     cloud.until = 8  # within the bodies

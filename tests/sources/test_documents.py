@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sources.apart import Apart, Item
-from gateway.sources.documents import archive, pdf, sheets
-from gateway.sources.folder import Folder
-from gateway.sources.source import Broken, Changed, LeftOut, Unchanged
-from gateway.sources.tree import Tree
-from gateway.wiki.page import Page
+from gateway.knowledge.sources.apart import Apart, Item
+from gateway.knowledge.sources.documents import archive, pdf, sheets
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Unchanged
+from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.wiki.page import Page
 from tests.sources import office
 from tests.sources.conftest import SITE
 

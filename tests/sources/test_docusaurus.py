@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.grounding.links import absolute
-from gateway.sources.docusaurus import slug
-from gateway.sources.slugs import GitHubSlugger
+from gateway.answering.grounding.links import absolute
+from gateway.knowledge.sources.docusaurus import slug
+from gateway.knowledge.sources.slugs import GitHubSlugger
 from tests.parts import require
 from tests.sources.conftest import SITE, Write, broken, pages, places
 from tests.sources.docusaurus_site import EXPECTED, FILES

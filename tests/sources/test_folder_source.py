@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import AskdocsError
-from gateway.sources import mdx
-from gateway.sources.detect import detect
-from gateway.sources.docusaurus import Docusaurus
-from gateway.sources.docusaurus_config import Config as DocusaurusConfig
-from gateway.sources.flavour import Flavour, Kind
-from gateway.sources.folder import Folder
-from gateway.sources.gitbook import GitBook
-from gateway.sources.gitbook_config import Config as GitBookConfig
-from gateway.sources.mkdocs import MkDocs
-from gateway.sources.mkdocs_config import default
-from gateway.sources.obsidian import Obsidian
-from gateway.sources.source import Broken, Changed, LeftOut, Source, Unchanged
-from gateway.sources.trail import Trail
-from gateway.sources.tree import LARGEST, Tree, decode
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import mdx
+from gateway.knowledge.sources.detect import detect
+from gateway.knowledge.sources.docusaurus import Docusaurus
+from gateway.knowledge.sources.docusaurus_config import Config as DocusaurusConfig
+from gateway.knowledge.sources.flavour import Flavour, Kind
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.gitbook import GitBook
+from gateway.knowledge.sources.gitbook_config import Config as GitBookConfig
+from gateway.knowledge.sources.mkdocs import MkDocs
+from gateway.knowledge.sources.mkdocs_config import default
+from gateway.knowledge.sources.obsidian import Obsidian
+from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Source, Unchanged
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.sources.tree import LARGEST, Tree, decode
 from tests.sources.conftest import SITE, Write, broken, pages, unlisted
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.settings import SecretStr
-from gateway.sources import git
-from gateway.sources.git import Git
-from gateway.sources.hosted import place_of
-from gateway.sources.source import Broken, Changed, Item, LeftOut, Unchanged
-from gateway.sources.spec import Spec
-from gateway.sources.tokens import Token, token_for
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import SecretStr
+from gateway.knowledge.sources import git
+from gateway.knowledge.sources.git import Git
+from gateway.knowledge.sources.hosted import place_of
+from gateway.knowledge.sources.source import Broken, Changed, Item, LeftOut, Unchanged
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.tokens import Token, token_for
 from tests.speaking import Handler, serving
 
 BACKEND = "/usr/lib/git-core/git-http-backend"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.grounding.links import absolute
-from gateway.sources.folder import Folder
-from gateway.sources.slugs import GitBookSlugger
+from gateway.answering.grounding.links import absolute
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.slugs import GitBookSlugger
 from tests.sources.conftest import SITE, Write, broken, pages, places
 
 SUMMARY = """# Table of contents

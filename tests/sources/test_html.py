@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sources import html
-from gateway.sources.titles import Affixes
-from gateway.wiki.page import Page
+from gateway.knowledge.sources import html
+from gateway.knowledge.sources.titles import Affixes
+from gateway.knowledge.wiki.page import Page
 from tests.sources.conftest import places
 from tests.sources.exports import CONFLUENCE, MEDIAWIKI
 

@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from gateway.sources.export import HtmlFolder
-from gateway.sources.folder import Folder
-from gateway.sources.source import Changed, Source
-from gateway.wiki.page import Page
+from gateway.knowledge.sources.export import HtmlFolder
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.source import Changed, Source
+from gateway.knowledge.wiki.page import Page
 from tests.sources.exports import CONFLUENCE, FILLING, MEDIAWIKI
 from tests.widget.stand_in import serve
 from tests.wikis.host import browsing

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.sources import export
-from gateway.sources.export import HtmlFolder
-from gateway.sources.folder import Folder
-from gateway.sources.open import open_source
-from gateway.sources.source import Broken, Changed, LeftOut, Unchanged
-from gateway.wiki.page import Page
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import export
+from gateway.knowledge.sources.export import HtmlFolder
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.open import open_source
+from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Unchanged
+from gateway.knowledge.wiki.page import Page
 from tests.sources.conftest import SITE, unlisted
 from tests.sources.exports import CONFLUENCE, MEDIAWIKI, mediawiki
 

@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from askdocs.checks import free_port
-from gateway.errors import AskdocsError
-from gateway.rights import EVERYBODY
-from gateway.sources.services.mediawiki import MediaWiki
-from gateway.sources.source import Broken, Changed, Expected, Item, Regrouped, Unchanged
-from gateway.sources.spec import Spec
+from askdocs.supervision.checks import free_port
+from gateway.access.rights import EVERYBODY
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.services.mediawiki import MediaWiki
+from gateway.knowledge.sources.source import Broken, Changed, Expected, Item, Regrouped, Unchanged
+from gateway.knowledge.sources.spec import Spec
 from tests.parts import require
 from tests.speaking import Handler, serving
 from tests.waiting import until

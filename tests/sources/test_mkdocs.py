@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.grounding.links import absolute
-from gateway.sources import mkdocs_config
-from gateway.sources.folder import Folder
+from gateway.answering.grounding.links import absolute
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import mkdocs_config
+from gateway.knowledge.sources.folder import Folder
 from tests.sources.conftest import SITE, Write, broken, pages, places
 
 

@@ -12,11 +12,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from gateway.grounding.links import absolute
-from gateway.sources.folder import Folder
-from gateway.sources.source import Changed
-from gateway.wiki.page import Page
-from gateway.wiki.targets import retarget
+from gateway.answering.grounding.links import absolute
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.source import Changed
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.targets import retarget
 from tests.sources.built import Built
 from tests.sources.nasty import PAGES
 from tests.widget.stand_in import serve

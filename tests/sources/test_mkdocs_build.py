@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown import Markdown
 
-from askdocs import site
-from askdocs.home import Home
-from gateway.sources import mkdocs_config
-from gateway.sources.folder import Folder
-from gateway.sources.rendered import Renderer
-from gateway.sources.source import Changed
-from gateway.wiki.page import Page
+from askdocs.state.home import Home
+from askdocs.wikis import site
+from gateway.knowledge.sources import mkdocs_config
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.rendered import Renderer
+from gateway.knowledge.sources.source import Changed
+from gateway.knowledge.wiki.page import Page
 from tests.sources.built import Built
 from tests.sources.conftest import SITE
 from tests.sources.nasty import PAGES

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from gateway.errors import AskdocsError
-from gateway.sources import safe_yaml
-from gateway.sources.commonmark import front_matter
-from gateway.sources.folder import Folder
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import safe_yaml
+from gateway.knowledge.sources.commonmark import front_matter
+from gateway.knowledge.sources.folder import Folder
 from tests.sources.conftest import SITE, Write
 
 _LEVELS = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]

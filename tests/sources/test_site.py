@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import AskdocsError
-from gateway.settings import SecretStr
-from gateway.sources import fetch, reading, sitemap
-from gateway.sources.open import open_source
-from gateway.sources.site import Site, SitesSettings
-from gateway.sources.source import Broken, Changed, LeftOut, Unchanged
-from gateway.wiki.page import Page
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import SecretStr
+from gateway.knowledge.sources import fetch, reading, sitemap
+from gateway.knowledge.sources.open import open_source
+from gateway.knowledge.sources.site import Site, SitesSettings
+from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Unchanged
+from gateway.knowledge.wiki.page import Page
 from tests.sources.conftest import places
 from tests.sources.live_site import LiveSite, Reply, live_site, sitemap_xml
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.grounding.links import absolute
-from gateway.sources.slugs import VitePressSlugger
-from gateway.sources.vitepress_config import Config, load
-from gateway.sources.within import Bounds
+from gateway.answering.grounding.links import absolute
+from gateway.knowledge.sources.slugs import VitePressSlugger
+from gateway.knowledge.sources.vitepress_config import Config, load
+from gateway.knowledge.sources.within import Bounds
 from tests.sources.conftest import SITE, Write, broken, pages, places
 
 SETUP = """<script setup>

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.sources.export import HtmlFolder
-from gateway.sources.flavour import Kind
-from gateway.sources.folder import Folder
-from gateway.sources.source import Broken, Changed, LeftOut
-from gateway.sources.within import Bounds, Outside
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.export import HtmlFolder
+from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.source import Broken, Changed, LeftOut
+from gateway.knowledge.sources.within import Bounds, Outside
 from tests.sources.conftest import SITE, Write
 
 SECRET = "the password is tomato"

@@ -12,7 +12,7 @@ import boto3
 import httpx
 import pytest
 
-from askdocs.checks import free_port
+from askdocs.supervision.checks import free_port
 
 _numbers = itertools.count()
 

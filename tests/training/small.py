@@ -7,8 +7,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from gateway.search.embed import Embedder
-from gateway.sources.spec import Spec
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.sources.spec import Spec
 from training.data import build, card
 from training.data.build import Built, Options
 from training.data.tokens import Tokens

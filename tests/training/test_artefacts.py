@@ -14,9 +14,10 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from askdocs import deriving, environments, model, probing
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import REFUSAL, render
+from askdocs import environments
+from askdocs.models import deriving, model, probing
+from gateway.answering.grounding.prompt import REFUSAL, render
+from gateway.core.errors import AskdocsError
 from tests.engines import random_adapter
 from tests.engines.messages import page
 from tests.parts import require

@@ -13,22 +13,22 @@ from typing import Any, cast
 import pytest
 from starlette.datastructures import Headers
 
-from gateway import tracing
-from gateway.aliases import Route
-from gateway.answer import Answer
+from gateway.answering.answer import Answer
+from gateway.answering.grounding.confidence import Signals
+from gateway.answering.grounding.ground import Grounding
+from gateway.answering.grounding.prompt import REFUSAL, Message, instructed
+from gateway.api.chat_request import take_apart
 from gateway.api.plan import Plan
-from gateway.asked import take_apart
-from gateway.config import GatewaySettings
-from gateway.errors import AskdocsError
-from gateway.fleet import Served
-from gateway.grounding.confidence import Signals
-from gateway.grounding.ground import Grounding
-from gateway.grounding.prompt import REFUSAL, Message, instructed
-from gateway.search import embed
-from gateway.search.embed import Embedder
-from gateway.search.index import Index
-from gateway.search.search import Hit, Search, Sought
-from gateway.wiki.page import Page
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.search import Hit, Search, Sought
+from gateway.knowledge.wiki.page import Page
+from gateway.routing.aliases import Route
+from gateway.routing.registry import Served
+from gateway.runtime.settings import GatewaySettings
+from gateway.telemetry import tracing
 from tests.parts import require
 from tests.training import small
 from training.data import build

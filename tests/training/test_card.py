@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gateway.grounding.prompt import fingerprint
+from gateway.answering.grounding.prompt import fingerprint
 from tests.training import small
 from training.data import build
 from training.data.build import Built

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.questions.rows import Row
-from gateway.errors import AskdocsError
-from gateway.wiki.page import Page, Section
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.wiki.page import Page, Section
 from training.data.check import entries, fix, plain
 from training.data.check.entries import Entry
 from training.data.check.rules import RULES, Finding

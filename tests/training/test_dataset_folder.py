@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.training import small
 from training.data import dataset
 from training.plan import shape

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.grounding.prompt import fingerprint
+from gateway.answering.grounding.prompt import fingerprint
 from training.data.dataset import Dataset
 from training.plan import memory, recipe
 from training.plan.machine import Gpu, Machine

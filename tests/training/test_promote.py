@@ -7,7 +7,7 @@ import pytest
 
 from eval.gate import verdict as verdicts
 from eval.gate.verdict import Verdict
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.training.versions import FACTS, verdict
 from training.versions.manifest import File, Manifest
 from training.versions.promote import check, objections

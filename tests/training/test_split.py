@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eval.questions.clusters import clusters
 from eval.questions.rows import Row
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from training.data.split import Split, split
 
 FILE = Path("qa_pairs.jsonl")

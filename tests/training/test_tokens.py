@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from askdocs import model
-from gateway.engine import Engine
-from gateway.errors import AskdocsError
-from gateway.grounding.neutral import neutral
+from askdocs.models import model
+from gateway.answering.grounding.neutral import neutral
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engine import Engine
 from tests import starting
 from tests.training import small
 from training.data.tokens import Tokens

@@ -15,7 +15,7 @@ import boto3
 import httpx
 import pytest
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from tests.training.versions import FACTS, everything, trained
 from training.versions import garbage
 from training.versions.local import Folder

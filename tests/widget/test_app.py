@@ -7,8 +7,9 @@ import pytest
 
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer, chunk, data, reading, serve
-from widget import answers, asks, tokens
+from widget.access import tokens
 from widget.app import create_app
+from widget.box import answers, pending
 from widget.settings import WidgetSettings
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
@@ -209,7 +210,7 @@ def test_stop_keeps_what_there_is_and_stops_the_gateway(box: Start) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asks, "GRACE", 0.3)
+    monkeypatch.setattr(pending, "GRACE", 0.3)
 
 
 @pytest.mark.usefixtures("hasty")

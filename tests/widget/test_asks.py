@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from widget.asks import PATIENCE, Asks, BadQuestion, Full, checked
-from widget.states import Failed
-from widget.store import Asked
+from widget.box.pending import PATIENCE, Asks, BadQuestion, Full, checked
+from widget.service.states import Failed
+from widget.service.store import Asked
 
 
 class Clock:

@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 
 from tests.widget.conftest import WIKI
-from widget import assets
 from widget.app import create_app
-from widget.assets import FOLDER
+from widget.service import assets
+from widget.service.assets import FOLDER
 from widget.settings import WidgetSettings
 
 ROOT = Path(assets.__file__).parent

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from tests.clients import environments
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import TEXT, ByQuestion, Reply, answer, chunk, reading
-from widget import language
+from widget.text import language
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from tests.widget.stand_in import Reply, StandIn, answer, chunk, reading, serve
 from tests.widget.test_markdown import PAYLOADS
 from tests.wikis.host import WATCH
-from widget import asks
 from widget.app import create_app
+from widget.box import pending
 from widget.settings import WidgetSettings
 
 pytestmark = pytest.mark.slow
@@ -228,7 +228,7 @@ def test_a_lost_server_is_said_and_the_question_is_asked_again_with_one_click(
 def test_closing_the_page_stops_the_gateway(
     wiki: Callable[..., Wiki], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asks, "GRACE", 0.5)
+    monkeypatch.setattr(pending, "GRACE", 0.5)
     host = wiki(Reply(chunks=[chunk("A beginning. ")] * 100, pause=0.2))
     host.page.goto(host.url)
     host.launcher.click()

@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.errors import SettingsError
-from gateway.settings import load
+from gateway.core.errors import SettingsError
+from gateway.core.settings import load
 from tests.widget.conftest import Box
 from tests.widget.stand_in import Reply, answer, serve
-from widget import asking, captcha
+from widget.access import captcha
+from widget.box import asking
 from widget.settings import WidgetSettings
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}

@@ -10,8 +10,8 @@ import pytest
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, chunk
 from tests.widget.test_app import outcome, text
-from widget.citing import trail
-from widget.gateway import Outcome
+from widget.service.gateway import Outcome
+from widget.text.citing import trail
 
 Start = Callable[..., Box]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widget.colour import DARK, ENOUGH, LIGHT, accent, contrast
+from widget.text.colour import DARK, ENOUGH, LIGHT, accent, contrast
 
 
 def test_contrast_is_that_of_wcag() -> None:

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widget.dialect import plain
-from widget.markdown import render
+from widget.text.dialect import plain
+from widget.text.markdown import render
 
 
 def test_an_admonition_is_a_quotation_with_its_title() -> None:

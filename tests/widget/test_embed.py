@@ -8,13 +8,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from gateway import database
+from gateway.storage import database
 from tests.widget.conftest import WIKI
-from widget import assets
 from widget.app import create_app
-from widget.language import FOLDER
+from widget.service import assets
+from widget.service.store import Answered, Asked, Store
 from widget.settings import WidgetSettings
-from widget.store import Answered, Asked, Store
+from widget.text.language import FOLDER
 
 EMBED = (assets.FOLDER / "embed.js").read_text(encoding="utf-8")
 OPTIONS = Path(__file__).resolve().parents[2] / "docs" / "widget-options.md"

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.search.index import build
-from gateway.wiki.page import Page, Section
+from gateway.knowledge.search.index import build
+from gateway.knowledge.wiki.page import Page, Section
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply
-from widget.examples import Examples
+from widget.box.examples import Examples
 
 
 def page(path: str, title: str, *headings: str, body: str = "Words of it.") -> Page:

@@ -13,12 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway import database, readable
+from gateway.api import readable
+from gateway.storage import database
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer, chunk, serve
-from widget.gateway import Gateway
+from widget.service.gateway import Gateway
+from widget.service.store import Answered, Kept, Store, Turn, Vote
 from widget.settings import WidgetSettings
-from widget.store import Answered, Kept, Store, Turn, Vote
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 SOURCE = {"title": "Start", "section": "", "url": f"{WIKI}/start/", "quote": "Run it."}

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.requests import Request
 
-from gateway.errors import AskdocsError
-from widget import people
-from widget.identity import BadIdentity, Identities, Identity
+from gateway.core.errors import AskdocsError
+from widget.access import people
+from widget.access.identity import BadIdentity, Identities, Identity
+from widget.access.visitors import Visitor, Visitors
 from widget.settings import WidgetSettings
-from widget.visitors import Visitor, Visitors
 
 SECRET = "a secret of at least thirty-two bytes"
 

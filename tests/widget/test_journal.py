@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from gateway import database
-from widget import journal as journal_module
-from widget.asks import Ask, Asks
-from widget.gateway import Outcome
-from widget.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotKept
-from widget.states import Done
-from widget.store import Answered, Asked, Store, Unknown, Vote
+from gateway.storage import database
+from widget.box.pending import Ask, Asks
+from widget.service import journal as journal_module
+from widget.service.gateway import Outcome
+from widget.service.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotKept
+from widget.service.states import Done
+from widget.service.store import Answered, Asked, Store, Unknown, Vote
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 import widget
 from widget.app import create_app
-from widget.language import FOLDER, Language, choose, languages
+from widget.service.store import REASONS
 from widget.settings import WidgetSettings
-from widget.store import REASONS
+from widget.text.language import FOLDER, Language, choose, languages
 
 LANGUAGES = languages(FOLDER)
 ENGLISH = LANGUAGES["en"]

@@ -16,7 +16,7 @@ from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer, chunk, reading
 from tests.widget.test_box import pseudo
 from tests.widget.test_claims import recorded
-from widget import language
+from widget.text import language
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from widget import markdown
-from widget.markdown import ATTRIBUTES, TAGS, Growing, paragraphs, render, target
+from widget.text import markdown
+from widget.text.markdown import ATTRIBUTES, TAGS, Growing, paragraphs, render, target
 
 WIKI = ("https://wiki.example.com",)
 PAGE = "https://wiki.example.com/guide/start/"

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from tests.parts import require
 from tests.widget.conftest import Box
 from tests.widget.stand_in import Reply, answer, chunk
-from widget.metrics import PREFIX
+from widget.service.metrics import PREFIX
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 WORDS = "Press the xylophone button"

@@ -7,13 +7,14 @@ from typing import cast
 import pytest
 import sqlalchemy as sa
 
-from gateway import database
-from gateway.rights import PUBLIC, Groups, Reader
+from gateway.access.rights import PUBLIC, Groups, Reader
+from gateway.storage import database
 from tests.gateway.postgres import Postgres, postgres
-from widget import gateway, narrowing
-from widget.gateway import Rights
+from widget import narrowing
 from widget.narrowing import Narrowing
-from widget.store import Answered, Asked, Store, open_to, question_table
+from widget.service import gateway
+from widget.service.gateway import Rights
+from widget.service.store import Answered, Asked, Store, open_to, question_table
 
 __all__ = ["postgres"]
 

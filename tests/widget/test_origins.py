@@ -1,8 +1,8 @@
 import pytest
 
-from gateway.errors import AskdocsError
-from gateway.settings import load
-from widget.origins import web_address, within
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from widget.access.origins import web_address, within
 from widget.settings import WidgetSettings
 
 

@@ -2,7 +2,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from widget.passage import MAX_ADDRESS, highlighting
+from widget.text.passage import MAX_ADDRESS, highlighting
 
 PAGE = "https://wiki.example.com/start/#linux"
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.sse import events
-from widget import sse
+from widget.box import sse
 
 STREAM = (
     ': hello\r\n\r\ndata: {"a": "é\u2028"}\n\nevent: x\rdata:two\rdata: lines\r\r'

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import database
-from gateway.database import Unreachable
+from gateway.storage import database
+from gateway.storage.database import Unreachable
 from tests.gateway.postgres import Postgres, postgres
-from widget.store import Answered, Asked, Store, Unknown, Vote
+from widget.service.store import Answered, Asked, Store, Unknown, Vote
 
 __all__ = ["postgres"]
 

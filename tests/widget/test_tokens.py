@@ -2,7 +2,7 @@
 
 import pytest
 
-from widget.tokens import BadToken, Claims, Tokens
+from widget.access.tokens import BadToken, Claims, Tokens
 
 PAGE = "https://wiki.example.com/vpn/"
 

@@ -22,9 +22,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from askdocs import site
-from askdocs.checks import free_port
-from askdocs.home import Home
+from askdocs.state.home import Home
+from askdocs.supervision.checks import free_port
+from askdocs.wikis import site
 from tests.clients import environments
 from tests.parts import require
 from tests.wikis.host import Host, host

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gateway.errors import AskdocsError
-from gateway.sources.sync import Progress
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.sync import Progress
 
 FILE = "probes.json"
 TOP = 20

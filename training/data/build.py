@@ -12,21 +12,21 @@ from random import Random
 
 from eval.questions import rows as qa
 from eval.questions.rows import SPLITS, Row
-from gateway.config import GatewaySettings
-from gateway.errors import AskdocsError, together
-from gateway.grounding.ground import Grounding
-from gateway.rights import PUBLIC
-from gateway.search import index
-from gateway.search.answered import Paths
-from gateway.search.embed import Embedder
-from gateway.search.index import Index
-from gateway.search.missing import embed_missing
-from gateway.search.view import Rights
-from gateway.settings import load
-from gateway.sources.source import Broken
-from gateway.sources.spec import Spec
-from gateway.sources.sync import Progress, sync
-from gateway.wiki.page import Page
+from gateway.access.rights import PUBLIC
+from gateway.answering.grounding.ground import Grounding
+from gateway.core.errors import AskdocsError, together
+from gateway.core.settings import load
+from gateway.knowledge.search import index
+from gateway.knowledge.search.answered import Paths
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.view import Rights
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import Progress, sync
+from gateway.knowledge.wiki.page import Page
+from gateway.runtime.settings import GatewaySettings
 from training.data import lengths
 from training.data.distractors import Distractors
 from training.data.examples import Example, Examples, own_page
@@ -53,7 +53,7 @@ class Options:
     skip_unknown: bool
     """Is a row that names only pages which the wiki does not have left out?"""
     instructions: str = ""
-    """What the alias says that the model is for, see `gateway.config.Alias`."""
+    """What the alias says that the model is for, see `gateway.runtime.settings.Alias`."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gateway.grounding.prompt import fingerprint
+from gateway.answering.grounding.prompt import fingerprint
 from training.data.build import Built
 from training.data.examples import CLOSED, GROUNDED, KINDS, Example
 from training.data.shortcut import Openings, openings, shortcuts

@@ -6,11 +6,11 @@ from itertools import chain, islice
 from random import Random
 
 from eval.questions.rows import Row
-from gateway.grounding.excerpt import Excerpt
-from gateway.grounding.sentences import units
-from gateway.grounding.support import Support
-from gateway.search.search import Search
-from gateway.wiki.page import Page
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.sentences import units
+from gateway.answering.grounding.support import Support
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.wiki.page import Page
 
 # Pages that the search is asked for.
 FOUND = 50

@@ -9,13 +9,13 @@ from random import Random
 from typing import Any
 
 from eval.questions.rows import Row
-from gateway.grounding.excerpt import Excerpt, spoken
-from gateway.grounding.ground import Grounding
-from gateway.grounding.neutral import neutral
-from gateway.grounding.prompt import REFUSAL, Message, instructed, render
-from gateway.grounding.sentences import units
-from gateway.sources.markdown import parse
-from gateway.wiki.page import Page
+from gateway.answering.grounding.excerpt import Excerpt, spoken
+from gateway.answering.grounding.ground import Grounding
+from gateway.answering.grounding.neutral import neutral
+from gateway.answering.grounding.prompt import REFUSAL, Message, instructed, render
+from gateway.answering.grounding.sentences import units
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.page import Page
 from training.data.distractors import Distractors
 
 GROUNDED = "grounded"
@@ -226,5 +226,6 @@ def opening(part: Excerpt) -> str:
 
 
 def _answer(text: str) -> str:
-    """As a model has to write it: `gateway.grounding.neutral.restored` is what readers get."""
+    """As a model has to write it: `gateway.answering.grounding.neutral.restored` is what readers
+    get."""
     return neutral(text.strip())

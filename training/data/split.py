@@ -7,7 +7,7 @@ from random import Random
 
 from eval.questions.clusters import clusters, joined
 from eval.questions.rows import SPLITS, Row
-from gateway.errors import AskdocsError, together
+from gateway.core.errors import AskdocsError, together
 
 # Of the rows, to validation.
 SHARE = 0.1

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from training.artefacts.convert import ConversionError, tokenizer_json
 
 
@@ -42,5 +42,5 @@ class Tokens:
         return [len(one.ids) for one in encoded]
 
     async def counts(self, texts: Sequence[str]) -> list[int]:
-        """The same as `gateway.grounding.ground.Count`."""
+        """The same as `gateway.answering.grounding.ground.Count`."""
         return self.count(texts)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import psutil
 
-from gateway.engines import nvidia
-from gateway.engines.processor import has_bfloat16, prefers_bfloat16
+from gateway.upstream.engines import nvidia
+from gateway.upstream.engines.processor import has_bfloat16, prefers_bfloat16
 
 
 class Gpu(NamedTuple):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from gateway.errors import AskdocsError
-from gateway.grounding.prompt import fingerprint
+from gateway.answering.grounding.prompt import fingerprint
+from gateway.core.errors import AskdocsError
 from training.data.dataset import AGAIN, Dataset
 from training.plan.machine import Machine
 from training.plan.memory import GIB, LIBRARIES, Memory, adapter_parameters, estimate, offloaded

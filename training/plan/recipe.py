@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gateway.errors import AskdocsError, together
-from gateway.settings import line_of
+from gateway.core.errors import AskdocsError, together
+from gateway.core.settings import line_of
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 SUFFIX = ".toml"

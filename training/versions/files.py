@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gateway.errors import AskdocsError, together
-from gateway.sources.sync import Progress
+from gateway.core.errors import AskdocsError, together
+from gateway.knowledge.sources.sync import Progress
 from training.versions.manifest import BESIDE, File, total
 
 CHUNK = 4 * 2**20

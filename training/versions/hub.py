@@ -18,8 +18,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from gateway.errors import AskdocsError
-from gateway.sources.sync import Progress
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.sync import Progress
 from training.versions import files as hashed
 from training.versions.hub_card import card, is_llama, notice
 from training.versions.manifest import MANIFEST, Manifest, decode

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.errors import AskdocsError
-from gateway.sources.sync import Progress
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.sync import Progress
 from training.versions import files as hashed
 from training.versions.manifest import ARTEFACTS, MANIFEST, File, total
 from training.versions.place import Entry

@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from training.versions import name
 
 MANIFEST = "manifest.json"
@@ -83,7 +83,8 @@ class Facts(_Strict):
     recipe: dict[str, JsonValue]
     """Every field of training/plan/recipe.py."""
     prompt_fingerprint: str
-    """Of gateway/grounding/prompt.py; a gateway with another one does not serve the version."""
+    """Of gateway/answering/grounding/prompt.py; a gateway with another one does not serve the
+    version."""
     commit: str
     """Of the code that trained it, "" where it is not known; "-dirty" follows what differed."""
     metrics: dict[str, float]

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from gateway.sources.sync import Progress
+from gateway.knowledge.sources.sync import Progress
 from training.versions.manifest import File
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from eval.gate.verdict import Verdict
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from training.versions.manifest import Manifest
 
 

@@ -27,8 +27,8 @@ from botocore.exceptions import (
     NoCredentialsError,
 )
 
-from gateway.errors import AskdocsError, together
-from gateway.sources.sync import Progress
+from gateway.core.errors import AskdocsError, together
+from gateway.knowledge.sources.sync import Progress
 from training.versions import files as hashed
 from training.versions.local import appearing
 from training.versions.manifest import MANIFEST, File, sha256, total

@@ -16,8 +16,8 @@ from pathlib import Path
 from pydantic import JsonValue, ValidationError
 
 from eval.gate.verdict import Verdict
-from gateway.errors import AskdocsError
-from gateway.sources.sync import Progress
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.sync import Progress
 from training.versions import name as names
 from training.versions.files import measure
 from training.versions.manifest import (

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from gateway.errors import AskdocsError
-from gateway.sources.sync import Progress
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.sync import Progress
 from training.versions.store import Store
 
 

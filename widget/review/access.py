@@ -1,8 +1,8 @@
 """Who may review: people that the team's sign-in names, or the one person at the machine.
 
-With `reviewers` in the settings, whoever the sign-in of the box knows (`widget.identity`) and is
-listed there, by name or as `@team`. Without any sign-in, whoever has the key of the machine, which
-stands in the link that `askdocs status --secrets` shows. The link, the key, or the token of a
+With `reviewers` in the settings, whoever the sign-in of the box knows (`widget.access.identity`)
+and is listed there, by name or as `@team`. Without any sign-in, whoever has the key of the machine,
+which stands in the link that `askdocs status --secrets` shows. The link, the key, or the token of a
 sign-in can be pasted into a field, too; each becomes a cookie.
 """
 
@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.rights import EVERYTHING, Reader
-from widget.identity import BadIdentity, Identities, Identity
+from gateway.access.rights import EVERYTHING, Reader
+from widget.access.identity import BadIdentity, Identities, Identity
 from widget.settings import WidgetSettings
 
 COOKIE = "askdocs_review"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from gateway.database import reading
-from gateway.rights import Reader
+from gateway.access.rights import Reader
+from gateway.storage.database import reading
 from widget.review import weeks
 from widget.review.tables import with_votes
-from widget.store import open_to, question_table, vote_table
+from widget.service.store import open_to, question_table, vote_table
 
 PAGES = 50  # pages that are told, the most asked ones
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from gateway import audit
-from gateway.database import reading, writing
-from gateway.search import embed
-from gateway.wiki.words import stems, words
+from gateway.knowledge.search import embed
+from gateway.knowledge.wiki.words import stems, words
+from gateway.storage.database import reading, writing
+from gateway.telemetry import audit
 from widget.review.tables import (
     CONCERN,
     cluster_table,
@@ -25,7 +25,7 @@ from widget.review.tables import (
     review_table,
     with_votes,
 )
-from widget.store import Unknown, question_table
+from widget.service.store import Unknown, question_table
 
 Vectors = npt.NDArray[np.float32]
 

@@ -8,13 +8,13 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from gateway import audit
-from gateway.database import writing
-from gateway.errors import AskdocsError
-from gateway.rights import PUBLIC
-from widget.mrkdwn import escaped, link
+from gateway.access.rights import PUBLIC
+from gateway.core.errors import AskdocsError
+from gateway.storage.database import writing
+from gateway.telemetry import audit
 from widget.review import gaps, weeks
 from widget.review.tables import digest_table
+from widget.text.mrkdwn import escaped, link
 
 TOLD = 10  # gaps in a message
 TIMEOUT = 10.0

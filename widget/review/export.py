@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.database import reading
+from gateway.storage.database import reading
 from widget.review.tables import member_table, with_votes
-from widget.store import question_table, vote_table
+from widget.service.store import question_table, vote_table
 
 # Without who it was: neither the person nor the pseudonym of the visitor.
 COLUMNS = (

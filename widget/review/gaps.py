@@ -7,9 +7,9 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from gateway.database import reading
-from gateway.rights import Reader
-from widget.review import sheet, weeks
+from gateway.access.rights import Reader
+from gateway.storage.database import reading
+from widget.review import csv_export, weeks
 from widget.review.queue import closest_pages, usual_questions
 from widget.review.rights import open_to
 from widget.review.tables import (
@@ -20,7 +20,7 @@ from widget.review.tables import (
     member_table,
     with_votes,
 )
-from widget.store import question_table, read_kept
+from widget.service.store import question_table, read_kept
 
 MOST = 100  # gaps that are told, the most asked ones
 LOOKED_AT = 5  # latest questions of a gap whose pages are looked at
@@ -122,4 +122,4 @@ def sheet_of(found: Gaps) -> str:
         ]
         for gap in found.gaps
     )
-    return sheet.write(head, rows)
+    return csv_export.write(head, rows)

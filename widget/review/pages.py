@@ -12,12 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
-from gateway.database import Unreachable
-from gateway.rights import Reader
-from gateway.tasks import Tasks
-from widget.asks import BadQuestion
-from widget.assets import Asset
-from widget.forms import Elsewhere, form, name
+from gateway.access.rights import Reader
+from gateway.core.tasks import Tasks
+from gateway.storage.database import Unreachable
+from widget.access.forms import Elsewhere, form, name
+from widget.box.pending import BadQuestion
 from widget.review import analytics, gaps, weeks
 from widget.review.access import Access, Entered, Refused, Reviewer
 from widget.review.clusters import Sorter
@@ -27,8 +26,9 @@ from widget.review.reviews import Action, Conflict, Draft, Reviews, Unfit, clean
 from widget.review.tables import Kind
 from widget.review.views import Views
 from widget.review.wiki import Wiki
+from widget.service.assets import Asset
+from widget.service.store import Unknown
 from widget.settings import WidgetSettings
-from widget.store import Unknown
 
 log = logging.getLogger(__name__)
 

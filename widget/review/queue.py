@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 
-from gateway.database import reading
-from gateway.rights import Reader
+from gateway.access.rights import Reader
+from gateway.storage.database import reading
 from widget.review.reviews import State
 from widget.review.rights import open_to
 from widget.review.tables import (
@@ -21,7 +21,7 @@ from widget.review.tables import (
     current_review,
     member_table,
 )
-from widget.store import Kept, question_table, read_kept
+from widget.service.store import Kept, question_table, read_kept
 
 PAGE = 50  # clusters on a page of the queue
 SHOWN = 200  # questions on the page of a cluster

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from gateway.database import reading, writing
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
+from gateway.storage.database import reading, writing
 from widget.review.tables import cluster_table, current_review, review_table
-from widget.store import Unknown
+from widget.service.store import Unknown
 
 State = Literal["open", "proposed", "approved", "dismissed"]
 Action = Literal["save", "approve", "dismiss", "reopen", "undo"]

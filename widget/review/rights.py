@@ -3,10 +3,10 @@ pages that the reviewer may read."""
 
 import sqlalchemy as sa
 
-from gateway.rights import Reader
-from widget import store
+from gateway.access.rights import Reader
 from widget.review.tables import member_table
-from widget.store import question_table
+from widget.service import store
+from widget.service.store import question_table
 
 
 def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.database import reading
-from gateway.rights import PUBLIC
-from gateway.wiki.words import words
+from gateway.access.rights import PUBLIC
+from gateway.knowledge.wiki.words import words
+from gateway.storage.database import reading
 from widget.review.reviews import Draft, Review, Reviews, cleaned
 from widget.review.tables import member_table
 from widget.review.wiki import Wiki
-from widget.store import for_everybody, question_table
+from widget.service.store import for_everybody, question_table
 
 SOURCE = "askdocs-review"
 CLOSED = "uses pages that not everybody may read; a model would tell everybody what it has learnt"

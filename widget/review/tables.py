@@ -10,9 +10,9 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from gateway.database import Utc, metadata
-from gateway.grounding.confidence import CAUTION
-from widget.store import question_table, vote_table
+from gateway.answering.grounding.confidence import CAUTION
+from gateway.storage.database import Utc, metadata
+from widget.service.store import question_table, vote_table
 
 Kind = Literal["down", "refused", "unsure", "unsupported"]
 """Why a writer should look: voted down, refused, answered with little confidence, or with a claim
@@ -92,7 +92,7 @@ GAP = sa.or_(
 
 with_votes = question_table.outerjoin(vote_table)
 KEPT = [*question_table.c, *(vote_table.c[name] for name in ("vote", "reasons", "text"))]
-"""The columns that `widget.store.read_kept` reads."""
+"""The columns that `widget.service.store.read_kept` reads."""
 clustered = member_table.join(question_table).outerjoin(
     vote_table, vote_table.c.question == question_table.c.id
 )

@@ -9,13 +9,13 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gateway.wiki.page import Page
-from widget import markdown
-from widget.assets import Asset
-from widget.origins import web_address
+from gateway.knowledge.wiki.page import Page
+from widget.access.origins import web_address
 from widget.review import charts, weeks
 from widget.review.wiki import headings
+from widget.service.assets import Asset
 from widget.settings import WidgetSettings
+from widget.text import markdown
 
 TEMPLATES = Path(__file__).parents[1] / "templates" / "review"
 

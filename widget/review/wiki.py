@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.config import GatewaySettings
-from gateway.rights import EVERYTHING, PUBLIC, Reader
-from gateway.search.index import Index
-from gateway.search.store import NoIndex
-from gateway.search.view import Rights
-from gateway.settings import load
-from gateway.wiki.page import Page
-from gateway.wiki.words import words
+from gateway.access.rights import EVERYTHING, PUBLIC, Reader
+from gateway.core.settings import load
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.store import NoIndex
+from gateway.knowledge.search.view import Rights
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import words
+from gateway.runtime.settings import GatewaySettings
 from widget.review.reviews import Draft, Unfit
 
 OFFERED = 20

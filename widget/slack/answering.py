@@ -6,14 +6,14 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from widget.gateway import WRONG, Failure, Gateway, Outcome, Reading
-from widget.people import People
+from widget.access.people import People
+from widget.service.gateway import WRONG, Failure, Gateway, Outcome, Reading
+from widget.service.store import Answered, Asked
 from widget.slack import messages
 from widget.slack.messages import Message
 from widget.slack.record import Record, Turns
 from widget.slack.replies import UNREACHED, Pace, Reply
 from widget.slack.unfinished import Open, Unfinished
-from widget.store import Answered, Asked
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from typing import Any
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from widget.limits import OFTEN, Limits, TooMany
+from widget.access.limits import OFTEN, Limits, TooMany
+from widget.service.store import Answered, Asked
 from widget.slack import messages
 from widget.slack.answering import GRACE, Answering
 from widget.slack.messages import Message
@@ -21,7 +22,6 @@ from widget.slack.places import Places
 from widget.slack.record import Duplicate, Turns
 from widget.slack.replies import UNREACHED, Reply
 from widget.slack.settings import SlackSettings
-from widget.store import Answered, Asked
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond
 from slack_sdk.errors import SlackApiError
 
-from widget.asks import BadQuestion, checked
+from widget.box.pending import BadQuestion, checked
 from widget.slack import messages
+from widget.slack.actions import Presses
 from widget.slack.asking import Asking
 from widget.slack.once import Once
-from widget.slack.presses import Presses
 from widget.slack.replies import UNREACHED
 from widget.slack.richtext import link, literal
 

@@ -9,13 +9,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from widget.citing import trail
-from widget.gateway import Outcome, Page, Reading, Source
-from widget.markdown import with_marks
-from widget.mrkdwn import escaped
-from widget.origins import web_address
+from widget.access.origins import web_address
+from widget.service.gateway import Outcome, Page, Reading, Source
+from widget.service.store import REASONS
 from widget.slack.richtext import Element, block, link, literal, rich_text, section
-from widget.store import REASONS
+from widget.text.citing import trail
+from widget.text.markdown import with_marks
+from widget.text.mrkdwn import escaped
 
 UP, DOWN, HUMAN, RETRY, OPEN = "up", "down", "human", "retry", "open"
 DIALOG = "reasons"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from widget.people import People
+from widget.access.people import People
 from widget.slack.replies import UNREACHED
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,19 @@ from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from gateway.database import Unreachable, reading
-from gateway.errors import AskdocsError
-from widget.store import TURNS, Answered, Asked, Kept, Store, Turn, Unknown, Vote, question_table
+from gateway.core.errors import AskdocsError
+from gateway.storage.database import Unreachable, reading
+from widget.service.store import (
+    TURNS,
+    Answered,
+    Asked,
+    Kept,
+    Store,
+    Turn,
+    Unknown,
+    Vote,
+    question_table,
+)
 
 log = logging.getLogger(__name__)
 

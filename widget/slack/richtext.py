@@ -15,8 +15,8 @@ from urllib.parse import urljoin, urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode as Node
 
-from widget.markdown import SOURCE_FILES
-from widget.origins import web_address
+from widget.access.origins import web_address
+from widget.text.markdown import SOURCE_FILES
 
 Element = dict[str, Any]
 
@@ -36,7 +36,8 @@ def block(text: str, base: str = "", cited: Sequence[str] = ()) -> Element:
     """A rich_text block with the text, cut where Slack would refuse it.
 
     `base` is the address that relative links start from; without one they become plain text.
-    `cited` are the addresses to which the marks of `widget.markdown.with_marks` lead, from 1 on.
+    `cited` are the addresses to which the marks of `widget.text.markdown.with_marks` lead, from 1
+    on.
     """
     whole = len(text) <= 2 * LIMIT  # no more of it could be shown, so no more is read
     made = _block(text := text[: 2 * LIMIT], base, cited)

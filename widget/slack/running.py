@@ -23,14 +23,15 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
-from gateway import tracing
-from gateway.edge import Edge
-from gateway.errors import AskdocsError
-from gateway.settings import variable
-from gateway.tasks import Tasks
-from widget.gateway import Gateway
-from widget.limits import Limits
-from widget.people import People
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import variable
+from gateway.core.tasks import Tasks
+from gateway.runtime.protocol import Edge
+from gateway.telemetry import tracing
+from widget.access.limits import Limits
+from widget.access.people import People
+from widget.service.gateway import Gateway
+from widget.service.store import Store
 from widget.settings import WidgetSettings
 from widget.slack import messages, web
 from widget.slack.answering import BROKE_OFF, Answering
@@ -40,7 +41,6 @@ from widget.slack.record import Record
 from widget.slack.replies import UNREACHED, Pace, Reply, refusal
 from widget.slack.settings import SlackSettings
 from widget.slack.unfinished import Unfinished
-from widget.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 from eval.systems.patience import Refused, patiently, refusal
 from eval.systems.rag.fusion import Vectors
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 
 class Said(NamedTuple):

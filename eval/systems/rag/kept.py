@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.systems.rag.fusion import Vectors
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 Embed = Callable[[Sequence[str]], Awaitable[Vectors]]
 # Of what has been embedded, and of how much.

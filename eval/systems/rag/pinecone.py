@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from eval.systems.rag.fusion import Vectors
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 # The most of one request: docs.pinecone.io/reference/api/database-limits/operation-limits
 _BYTES, _VECTORS = 2_000_000, 1000

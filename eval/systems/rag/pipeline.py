@@ -22,9 +22,9 @@ from eval.systems.rag.fusion import fuse, mmr
 from eval.systems.rag.kept import Progress
 from eval.systems.rag.rewrite import rewrite
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
-from gateway.grounding.excerpt import Excerpt
-from gateway.wiki.page import Page, Section
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.wiki.page import Page, Section
 
 # Of each list so many times k chunks are fused, so that MMR has a choice.
 FETCHED = 2
@@ -36,7 +36,8 @@ class Retrieved(NamedTuple):
     """What was found for a question."""
 
     excerpts: tuple[Excerpt, ...]
-    """Chunks for `gateway.grounding.prompt.render`, the best first; none where nothing is found."""
+    """Chunks for `gateway.answering.grounding.prompt.render`, the best first; none where nothing is
+    found."""
     pages: tuple[str, ...]
     """Paths of the pages of all chunks that MMR chose, the best first."""
     seconds: float

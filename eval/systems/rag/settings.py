@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 
 class RagSettings(BaseModel):

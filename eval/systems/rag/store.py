@@ -19,7 +19,7 @@ from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.fusion import Vectors
 from eval.systems.rag.kept import Kept, Progress
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 # Raised when the same settings make other chunks or vectors.
 _VERSION = 1

@@ -47,9 +47,9 @@ from eval.systems.rag.fusion import Vectors
 from eval.systems.rag.measure import Found, Result
 from eval.systems.rag.pipeline import Rag, Retrieved
 from eval.systems.rag.settings import RagSettings
-from gateway.errors import AskdocsError
-from gateway.search.index import Index
-from gateway.wiki.page import Page
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.wiki.page import Page
 
 # Questions at the same time: what takes long is embedding, one text after the other.
 AT_ONCE = 4

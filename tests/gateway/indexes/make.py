@@ -3,9 +3,9 @@
     git archive COMMIT gateway | tar x -C /tmp/old
     PYTHONPATH=/tmp/old python tests/gateway/indexes/make.py /tmp/old/2.db && gzip -9n /tmp/old/2.db
 
-COMMIT is the last one before `gateway.search.store.VERSION` was raised: 474541b^ for 1, 7e74420^
-for 2, fe028a8^ for 3, a975289^ for 4, 42781eb for 5, d361869^ for 6, 2bde5b6 for 7. 2-fts5 is
-474541b itself, as 2 was before it kept words in arrays.
+COMMIT is the last one before `gateway.knowledge.search.store.VERSION` was raised: 474541b^ for 1,
+7e74420^ for 2, fe028a8^ for 3, a975289^ for 4, 42781eb for 5, d361869^ for 6, 2bde5b6 for 7. 2-fts5
+is 474541b itself, as 2 was before it kept words in arrays.
 """
 
 import sys
@@ -27,8 +27,8 @@ VECTOR = np.eye(384, dtype=np.float32)[7]
 
 def main(file: Path) -> None:
     """Two pages; from version 2 on their vectors, an answer, and one page taken out by hand."""
-    from gateway.search import index
-    from gateway.sources.markdown import parse
+    from gateway.knowledge.search import index
+    from gateway.knowledge.sources.markdown import parse
 
     pages = [parse(path, text, SITE) for path, text in PAGES.items()]
     if not hasattr(index, "writing"):
@@ -43,7 +43,7 @@ def main(file: Path) -> None:
             writer.put_vectors(number, VECTOR[None], MODEL)
         writer.put_answers([index.Answer("a1", QUESTION, ("coffee.md",), MODEL, VECTOR)])
         with suppress(ImportError):
-            from gateway.sources.excluded import exclude
+            from gateway.knowledge.sources.excluded import exclude
 
             exclude(writer, source, LEFT_OUT)
 

@@ -32,13 +32,14 @@ def known(module: str) -> Any:
 
 def main(url: str) -> None:
     """Fill the database."""
-    from gateway import aliases, database
-    from gateway.config import Alias
-    from gateway.keys import Keys, Limits
-    from gateway.usage import Usage
+    from gateway.access.keys import Keys, Limits
+    from gateway.routing import aliases
+    from gateway.runtime.settings import Alias
+    from gateway.storage import database
+    from gateway.telemetry.usage import Usage
 
     secrets.token_urlsafe = lambda nbytes=None: SECRET
-    if log := known("gateway.audit"):
+    if log := known("gateway.telemetry.audit"):
         log.actor = lambda: "ann@web1"
     engine = database.open(url)
     database.migrate(engine)
@@ -49,13 +50,13 @@ def main(url: str) -> None:
     usage.add(key, "docs", "base", 1200, 80)
     asyncio.run(usage.flush())
     aliases.save(engine, "hr", Alias(targets={"base": 90, "spare": 10}, grounding=True), "ann")
-    if heat := known("gateway.heat"):
+    if heat := known("gateway.upstream.prefill.popularity"):
         heat.Heat(engine)._write({(PAGE,): 2.5})
-    if engine.dialect.name == "postgresql" and known("gateway.search.replica"):
+    if engine.dialect.name == "postgresql" and known("gateway.knowledge.search.replica"):
         _sync(url)
-    if promotions := known("gateway.promotions"):
+    if promotions := known("gateway.routing.promotions"):
         _promote(engine, promotions)
-    if store := known("widget.store"):
+    if store := known("widget.service.store"):
         _ask(engine, store)
     if known("widget.review.reviews"):
         _review(engine)
@@ -74,8 +75,8 @@ def _sync(url: str) -> None:
     import tempfile
     from pathlib import Path
 
-    from gateway.search.replica import open_writing
-    from gateway.sources.markdown import parse
+    from gateway.knowledge.search.replica import open_writing
+    from gateway.knowledge.sources.markdown import parse
 
     page = parse("vpn.md", "# VPN\n\nThe VPN needs a token.", "https://wiki.example.com/")
     with tempfile.TemporaryDirectory() as folder, open_writing(Path(folder, "i.db"), url) as writer:
@@ -83,14 +84,15 @@ def _sync(url: str) -> None:
 
 
 def _promote(engine: Any, promotions: Any) -> None:
-    from gateway import deployments, outcomes
-    from gateway.aliases import DEFAULT
+    from gateway.routing import deployments
+    from gateway.routing.aliases import DEFAULT
+    from gateway.telemetry import answer_statistics
 
     deployments.want(engine, "docs@v1", "/srv/versions")
     deployments.ready(engine, "docs@v1", "gguf", "http://127.0.0.1:9001/v1", "docs@v1")
     before = DEFAULT["docs"]
     promotions.write(engine, "promote", "docs", None, before, {"docs@v1": 1.0}, "ann")
-    counted = outcomes.Outcomes(engine)
+    counted = answer_statistics.Outcomes(engine)
     counted.count("docs", "docs@v1", "answered")
     asyncio.run(counted.flush())
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from eval.questions.rows import SPLITS, Row
-from gateway.sources.sync import Progress
-from gateway.wiki.page import Page
-from gateway.wiki.words import stems, words
+from gateway.knowledge.sources.sync import Progress
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import stems, words
 from training.data.check import libraries, plain
 from training.data.check.entries import Entry, has_byte_order_mark
 from training.data.check.plain import Place

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.questions.rows import Problem, Row, lines, parse_object, parse_row
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 
 FIELDS = (
     *("question", "answer", "context", "context_doc", "context_docs", "answerable"),

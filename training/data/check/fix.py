@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval.questions.rows import Row, parse_object, parse_row
-from gateway.errors import AskdocsError
+from gateway.core.errors import AskdocsError
 from training.data.check import plain
 from training.data.check.entries import Entry
 from training.data.check.plain import Place

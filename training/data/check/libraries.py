@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from gateway.errors import AskdocsError
-from gateway.sources.sync import Progress
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.sync import Progress
 
 
 def run(

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from eval.questions.rows import Problem, Row
-from gateway.search.answered import Paths
-from gateway.wiki.page import Page
-from gateway.wiki.words import words
+from gateway.knowledge.search.answered import Paths
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import words
 from training.data.check import text
 from training.data.check.entries import Entry, paths
 from training.data.check.rules import HELD_OUT, Finding, shown

@@ -1,0 +1,267 @@
+"""`askdocs aliases`: what the names that clients use stand for."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from gateway.routing.aliases import Problem, Table
+    from gateway.runtime.settings import Alias, GatewaySettings
+
+app = typer.Typer(
+    help="Names that clients use, and the models behind them.",
+    no_args_is_help=True,
+)
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check, say, and change nothing.")]
+
+
+@app.command("list")
+def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Every alias with its targets, fallback and grounding, and where it is written."""
+    from askdocs.commands.keys import opened
+    from gateway.core.settings import load
+    from gateway.routing import aliases
+    from gateway.runtime.settings import GatewaySettings
+
+    configured = load(GatewaySettings).aliases
+    with opened(home_dir) as database:
+        stored = aliases.stored(database)
+    table = {**aliases.DEFAULT, **configured, **stored}
+    rows = [
+        {
+            "name": name,
+            **alias.model_dump(mode="json"),
+            "from": "database" if name in stored else "file" if name in configured else "default",
+        }
+        for name, alias in table.items()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        print(f"{row['name']}  ({row['from']})")
+        print(f"  targets    {shares(row['targets'])}")
+        if row["fallback"]:
+            print(f"  fallback   {' -> '.join(row['fallback'])}, after {row['first_byte']:g} s")
+        print(f"  grounding  {'on' if row['grounding'] else 'off'}")
+        if row["grounding"]:
+            print(f"  check      {row['check']}")
+        if row["sources"]:
+            print(f"  sources    {', '.join(row['sources'])}")
+        if row["instructions"]:
+            print(f"  told       {shortened(row['instructions'])}")
+
+
+@app.command("set")
+def put(
+    name: Annotated[str, typer.Argument(help="The name that clients use.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="MODEL or MODEL=WEIGHT; several share the requests (a canary)."),
+    ] = None,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(help="Model or alias that is asked next; give it several times, in order."),
+    ] = None,
+    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Take it away.")] = False,
+    grounding: Annotated[
+        bool | None, typer.Option(help="Do answers stand on pages of the wiki?")
+    ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            help="mark what the pages do not support, hold it back, or off.", metavar="MODE"
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Wiki that they stand on, by name; several together."),
+    ] = None,
+    all_sources: Annotated[
+        bool, typer.Option("--all-sources", help="They stand on all wikis again.")
+    ] = False,
+    instructions: Annotated[
+        Path | None,
+        typer.Option(help="File of what models are told before every question."),
+    ] = None,
+    no_instructions: Annotated[
+        bool, typer.Option("--no-instructions", help="Remove the instructions.")
+    ] = False,
+    first_byte: Annotated[
+        float | None,
+        typer.Option(help="Seconds until the first byte, after which the fallback is asked."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change an alias, or make a new one. Every running gateway follows within two seconds.
+
+    What you do not name stays as it is.
+    """
+    from askdocs.commands.docs import names_of
+    from askdocs.commands.keys import opened
+    from askdocs.state import instructions as telling
+    from gateway.routing import aliases
+    from gateway.telemetry import audit
+
+    settings = effective(home_dir)
+    told = telling.read(instructions) if instructions else None
+    sources = names_of(source, home_dir) if source else ()
+    with opened(home_dir) as database:
+        stored = aliases.stored(database)
+        table = {**aliases.DEFAULT, **settings.aliases, **stored}
+        before = table.get(name)
+        fields: dict[str, Any] = before.model_dump() if before else {}
+        if target:
+            fields["targets"] = dict(_weighted(text) for text in target)
+        if fallback or no_fallback:
+            fields["fallback"] = tuple(fallback or ())
+        if grounding is not None:
+            fields["grounding"] = grounding
+        if check is not None:
+            fields["check"] = check
+        if sources or all_sources:
+            fields["sources"] = sources
+        if told or no_instructions:
+            fields["instructions"] = told
+        if first_byte is not None:
+            fields["first_byte"] = first_byte
+        alias = _checked(name, fields)
+        new = aliases.Table({**table, name: alias})
+        if problems := asyncio.run(problems_of(settings, database, new)):
+            raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
+        if not dry_run:
+            aliases.save(database, name, alias, audit.user(), seen=stored.get(name))
+    if as_json:
+        print(json.dumps({"name": name, **alias.model_dump(mode="json"), "changed": not dry_run}))
+        return
+    was = f"was {shares(before.targets)}, " if before else "new, "
+    then = " (dry run: nothing was changed)" if dry_run else ""
+    print(f"{name}: {was}is {shares(alias.targets)}{then}")
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="The name that clients use.")],
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget what `set` wrote: the settings file's alias holds again, or none."""
+    from askdocs.commands.keys import opened
+    from gateway.routing import aliases
+
+    settings = effective(home_dir)
+    with opened(home_dir) as database:
+        stored = aliases.stored(database)
+        if name not in stored:
+            raise AskdocsError(
+                f"{name!r} is not in the database: `askdocs aliases list` says where it is"
+            )
+        seen = stored.pop(name)
+        table = {**aliases.DEFAULT, **settings.aliases, **stored}
+        if problems := asyncio.run(problems_of(settings, database, aliases.Table(table))):
+            raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
+        if not dry_run:
+            aliases.remove(database, name, seen=seen)
+    left = table.get(name)
+    if as_json:
+        print(json.dumps({"name": name, "removed": not dry_run, "remains": left is not None}))
+        return
+    then = " (dry run: nothing was changed)" if dry_run else ""
+    print(f"{name}: {f'is {shares(left.targets)} again' if left else 'is gone'}{then}")
+
+
+def in_force(home_dir: Path | None) -> "dict[str, Alias]":
+    """Every alias: from the database, else the settings' file, else the default."""
+    from askdocs.commands.keys import opened
+    from gateway.core.settings import load
+    from gateway.routing import aliases
+    from gateway.runtime.settings import GatewaySettings
+
+    with opened(home_dir) as database:
+        return {
+            **aliases.DEFAULT,
+            **load(GatewaySettings).aliases,
+            **aliases.stored(database),
+        }
+
+
+def effective(home_dir: Path | None) -> "GatewaySettings":
+    """The gateway's settings, with the engine of the `askdocs up` that runs here, if one does."""
+    from askdocs.state import home
+    from askdocs.supervision import status
+    from gateway.core.settings import load
+    from gateway.runtime.settings import GatewaySettings
+
+    try:
+        engine_url = status.read(home.find(home_dir)).engine_url
+    except AskdocsError:
+        engine_url = None
+    return load(GatewaySettings, engine_url=engine_url)
+
+
+def _checked(name: str, fields: dict[str, Any]) -> "Alias":
+    import re
+
+    from pydantic import ValidationError
+
+    from gateway.runtime.settings import NAME, Alias
+
+    if not re.match(NAME, name):
+        raise AskdocsError(f"{name!r} is no name: letters, digits and . _ @ : - make one")
+    if "targets" not in fields:
+        raise AskdocsError(f"{name!r} is a new alias: say which model answers, with --target MODEL")
+    try:
+        return Alias(**fields)
+    except ValidationError as error:
+        texts = [p["msg"].removeprefix("Value error, ") for p in error.errors()]
+        raise AskdocsError("\n".join(f"alias {name}: {text}" for text in texts)) from None
+
+
+async def problems_of(
+    settings: "GatewaySettings", database: "sa.Engine", table: "Table"
+) -> "list[Problem]":
+    """What the gateway would refuse about `table`; the engines are asked for names not in the file.
+
+    A provider's key is the gateway's affair: the one who sets an alias need not have it.
+    """
+    from gateway.routing import deployments
+    from gateway.routing.registry import Fleet
+
+    env = {entry.key_env: "-" for entry in settings.models.values() if entry.key_env}
+    fleet = Fleet(settings, env)
+    fleet.follow(deployments.every(database))
+    try:
+        return await fleet.problems(table)
+    finally:
+        await fleet.close()
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:79]}…"
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    name, equals, weight = text.partition("=")
+    try:
+        return name, float(weight) if equals else 1.0
+    except ValueError:
+        raise AskdocsError(f"--target {text}: {weight!r} is no weight; write MODEL=90") from None
+
+
+def shares(targets: dict[str, float]) -> str:
+    """Models and their parts of all requests, for people."""
+    total = sum(targets.values())
+    return ", ".join(f"{name} {weight / total:.0%}" for name, weight in targets.items())

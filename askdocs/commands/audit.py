@@ -1,0 +1,101 @@
+"""`askdocs audit`: who did what to keys, aliases, wikis, versions, questions and backups."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from gateway.telemetry.audit import Line
+
+
+def audit(
+    since: Annotated[
+        str, typer.Option(metavar="DATE|TIME", help="Start: a date (2026-05-31) or an age (30d).")
+    ] = "30d",
+    action: Annotated[
+        str | None, typer.Option(help="Only what begins so: key, alias, version.promote ...")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who changed keys, aliases, wikis, versions, answers and backups."""
+    from askdocs.commands.keys import day, opened
+    from askdocs.terminal import table
+
+    first = day(since)
+    with opened(home_dir) as engine:
+        found = [
+            line
+            for line in _lines(engine, datetime.combine(first, time(), UTC))
+            if action is None or line.action.startswith(action)
+        ]
+    if as_json:
+        rows = [{**asdict(line), "at": line.at.isoformat(timespec="seconds")} for line in found]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not found:
+        print(f"nothing was done since {first}")
+        return
+    table.show(
+        ["at", "who", "action", "what", "details"],
+        [
+            [f"{line.at:%Y-%m-%d %H:%M:%S}", line.who, line.action, line.target, _short(line)]
+            for line in found
+        ],
+    )
+
+
+def note(home_dir: "Path | None", action: str, target: str, **details: Any) -> None:
+    """Add a line about what is not done in the database, before it is done.
+
+    Raises AskdocsError: the database is away, and so nothing should be done.
+    """
+    from askdocs.commands.keys import opened
+    from gateway.storage.database import writing
+    from gateway.telemetry import audit as log
+
+    with opened(home_dir) as engine, writing(engine) as connection:
+        log.record(connection, action, target, **details)
+
+
+def _lines(engine: "sa.Engine", since: datetime) -> "list[Line]":
+    """The log, and between its lines what reviewers decided, which has a history of its own."""
+    from gateway.telemetry import audit as log
+    from gateway.telemetry.audit import Line
+    from widget.review.reviews import decided
+
+    reviews = [
+        Line(
+            id=f"review-{one.cluster}-{one.version}",
+            at=one.at,
+            who=one.who,
+            action=f"review.{one.action}",
+            target=f"/review/{one.cluster}",
+            details={"state": one.state},
+        )
+        for one in decided(engine, since)
+        if one.at is not None
+    ]
+    return sorted([*log.lines(engine, since), *reviews], key=lambda line: (line.at, line.id))
+
+
+def _short(line: "Line") -> str:
+    """Details in a few words; JSON has all of them."""
+    return ", ".join(f"{key} {_value(value)}" for key, value in line.details.items() if value)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return " + ".join(f"{key}={_value(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

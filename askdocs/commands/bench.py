@@ -1,0 +1,185 @@
+"""`askdocs bench`: what the gateway costs beside others, and what load this machine carries."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from askdocs import environments
+from askdocs.commands.options import HomeOption
+from askdocs.state import home
+from gateway.core.errors import AskdocsError
+
+app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
+
+LOCK = "bench.lock"
+
+
+@app.command("gateway")
+def gateway(
+    seconds: Annotated[float, typer.Option(min=0.2, help="Seconds that each point takes.")] = 2.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; their medians are shown.")] = 3,
+    clients: Annotated[str, typer.Option(help="Clients at the same time, with commas.")] = (
+        "1,16,64"
+    ),
+    contenders: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of nothing, vllm-router, litellm, askdocs, with commas (default: all)."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    home_dir: HomeOption = None,
+) -> None:
+    """Compare the gateway with others before a fake engine: throughput, latency, CPU, memory."""
+    from eval.bench import gateway as bench
+
+    counts = _counts(clients)
+    names = [name.strip() for name in contenders.split(",")] if contenders else []
+    chosen = bench.choose(names)
+    router = Path(sys.executable)
+    if any(contender.name == "vllm-router" for contender in chosen):
+        router = ensure_router(home.find(home_dir).root)
+    with _parts_stopped():
+        report = bench.run(names, counts, seconds, rounds, router, _say)
+    print(report.to_json() if as_json else bench.table(report))
+    if sum(point.errors for point in report.points) + sum(one.errors for one in report.paced):
+        raise AskdocsError("some requests failed, so the numbers above are not to be trusted")
+
+
+@app.command("load")
+def load(
+    docs: Annotated[
+        Path, typer.Option(exists=True, help="Wiki whose headings are asked: a folder of pages.")
+    ] = Path("docs"),
+    rate: Annotated[float, typer.Option(min=0.1, help="Questions a second, by chance.")] = 50.0,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds at this rate; 0: only the search.")
+    ] = 600.0,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of the gateway.")] = 1,
+    warm_up: Annotated[
+        float, typer.Option(min=0, help="Seconds before it that do not count.")
+    ] = 60.0,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose highest rate is looked for: some of nothing, askdocs, askdocs-docs,"
+            " litellm, with commas; none: nobody's (default: all)."
+        ),
+    ] = None,
+    search_seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds at each rate of the search.")
+    ] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Ask widget and gateway at a rate, as readers do, before a stand-in that is slow as a GPU."""
+    from eval.bench import sustained
+
+    names = list(sustained.CONTENDER_NAMES)
+    if search is not None:
+        names = [] if search == "none" else [name.strip() for name in search.split(",")]
+    with _parts_stopped():
+        report = sustained.run(docs, rate, seconds, workers, warm_up, names, search_seconds, _say)
+    print(report.to_json() if as_json else sustained.table(report))
+    if report.errors:
+        raise AskdocsError(f"{report.errors} questions failed; the first: {report.steady[0].error}")
+
+
+@app.command("writing")
+def writing(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Recorded answers, JSON lines with question and answer."
+        ),
+    ],
+    docs: Annotated[
+        Path, typer.Option(exists=True, help="Wiki that the answers are about: a folder of pages.")
+    ] = Path("docs"),
+    rounds: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Measure what search and check add to answers that a recorded writer gives at once."""
+    from eval.bench import writing as bench
+
+    with _parts_stopped():
+        report = bench.run(file, docs, rounds, _say)
+    print(report.to_json() if as_json else bench.table(report))
+
+
+@contextmanager
+def _parts_stopped() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that the programs that it started are stopped."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def ensure_router(root: Path) -> Path:
+    """The Python of an environment that has vllm-router, made under `root` on first use.
+
+    The marker is written last, so that a set-up that was stopped is begun again.
+
+    Raises:
+        AskdocsError: it could not be installed.
+    """
+    place = root.absolute() / "environments" / "bench"
+    lock = environments.requirements() / LOCK
+    wanted = hashlib.sha256(lock.read_bytes() + repr(sys.version_info[:2]).encode()).hexdigest()
+    marker = place / "askdocs.json"
+    python = place / "bin" / "python"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_name("bench.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if marker.is_file() and json.loads(marker.read_text())["digest"] == wanted:
+            return python
+        _say("vllm-router: an environment of its own, once")
+        shutil.rmtree(place, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", str(place)], lock)
+        hashed = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+        uv = Path(sys.executable).with_name("uv")
+        if uv.is_file():
+            _say("vllm-router: installing from requirements/bench.lock")
+            _run([str(uv), "pip", "install", "--quiet", "--python", str(python), *hashed], lock)
+        else:
+            _say("vllm-router: installing from requirements/bench.lock, a minute by pip")
+            _run([str(python), "-m", "pip", "install", "--quiet", "--no-input", *hashed], lock)
+        _run([str(python), "-c", "import vllm_router.launch_router"], lock)
+        marker.write_text(json.dumps({"digest": wanted}) + "\n")
+    return python
+
+
+def _run(command: Sequence[str], lock: Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()[-800:]
+        raise AskdocsError(
+            f"{lock}: could not be installed ({said}); check the connection or pip's index"
+            " settings, or leave it out: --contenders nothing,litellm,askdocs"
+        )
+
+
+def _counts(text: str) -> list[int]:
+    """Raises AskdocsError."""
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1 or max(counts) > 10_000:
+        raise AskdocsError(f"--clients {text!r}: write numbers from 1 on, such as 1,16,64")
+    return counts
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,14 @@
+"""`askdocs dataset`: the questions and answers that a model learns from."""
+
+import typer
+
+from askdocs.commands import dataset_build, dataset_check, dataset_pull
+
+app = typer.Typer(
+    help="Check questions and answers, and build training data.",
+    no_args_is_help=True,
+)
+app.command()(dataset_check.check)
+app.command()(dataset_check.fix)
+app.command()(dataset_build.build)
+app.command()(dataset_pull.pull)

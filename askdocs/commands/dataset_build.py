@@ -1,0 +1,97 @@
+"""`askdocs dataset build`: questions and a wiki become what a model is trained on."""
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+
+from askdocs.commands.options import JsonOption
+from askdocs.state import home
+
+
+def build(
+    file: Annotated[Path, typer.Argument(help="Questions and answers: a qa_pairs.jsonl.")],
+    docs: Annotated[str, typer.Option(help="Your wiki: a folder, or the address of a site.")],
+    out: Annotated[Path, typer.Option(help="Folder for the dataset; new or empty.")],
+    seed: Annotated[int, typer.Option(help="Another number deals out the rows anew.")] = 0,
+    max_pages: Annotated[
+        int, typer.Option(min=1, max=20, help="Prompts have 1 to so many pages, as many of each.")
+    ] = 3,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=200, help="Tokens of pages in a prompt (default: gateway.page_budget)."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="tokenizer.json or GGUF of the model to train (default: the small one)."),
+    ] = None,
+    refusals: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of examples without the page that answers.")
+    ] = 0.2,
+    closed_book: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of answerable rows that stand without pages.")
+    ] = 0.0,
+    instructions: Annotated[
+        Path | None,
+        typer.Option(help="File of the alias's instructions, as `aliases set` has it."),
+    ] = None,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out rows of pages that are not there.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make everything, and write nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a dataset from questions and a wiki: prompts as the gateway sends them, and answers."""
+    from askdocs.models import model
+    from askdocs.state import instructions as telling
+    from askdocs.terminal.bar import Bar
+    from gateway.core.settings import load
+    from gateway.knowledge.search import embed
+    from gateway.knowledge.sources.spec import Spec, is_address
+    from gateway.runtime.settings import GatewaySettings
+    from training.data import build as building
+    from training.data import card
+    from training.data.tokens import Tokens
+    from training.output import output
+
+    settings = load(GatewaySettings)
+    site = is_address(docs)
+    wiki = Spec.named(docs, None if site else settings.docs_kind, "" if site else settings.site_url)
+    options = building.Options(
+        seed=seed,
+        budget=budget or settings.page_budget,
+        max_pages=max_pages,
+        refusals=refusals,
+        closed_book=closed_book,
+        skip_unknown=skip_unknown,
+        instructions=telling.read(instructions) if instructions else "",
+    )
+    with nullcontext() if dry_run else output(out, force) as folder, Bar() as bar:
+        tokens = Tokens(tokenizer or Path(model.shipped().source))
+        with TemporaryDirectory(dir=folder) as work:
+            built = building.build(file, wiki, tokens, embed.load(), options, Path(work), bar.show)
+        facts = card.card(built, file, docs, tokens)
+        if folder:
+            facts["sha256"]["outputs"] = building.write(built, folder)
+            (folder / "card.md").write_text(card.markdown(facts), encoding="utf-8")
+            home.write_json(folder / "card.json", facts)
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        _show(facts, None if dry_run else out)
+
+
+def _show(facts: dict[str, Any], out: Path | None) -> None:
+    for name, part in facts["splits"].items():
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in part["kinds"].items() if count)
+        print(f"{name:11} {part['examples']:,} examples: {kinds}")
+    left = {name.replace("_", " "): n for name, n in facts["left_out"].items() if n}
+    if left:
+        print(f"left out    {', '.join(f'{count:,} {name}' for name, count in left.items())}")
+    print(f"{out / 'card.md'} says more" if out else "dry run: nothing was written")

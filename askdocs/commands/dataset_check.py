@@ -1,0 +1,215 @@
+"""`askdocs dataset check` and `askdocs dataset fix`: what is wrong with rows, and what of it can be
+mended without asking."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import home
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from gateway.knowledge.wiki.page import Page
+    from training.data.check.rules import Finding
+
+# Findings of a rule that are listed; JSON has all of them.
+LISTED = 5
+# Characters of a value in JSON.
+MOST = 200
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Rows, one JSON object a line.")]
+FieldOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=PATH",
+        help="What a field is called in the file: answer=answers.0.content. Can be repeated.",
+    ),
+]
+
+
+def check(
+    file: FileArgument,
+    docs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the wiki that rows name pages of.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Rows to evaluate with. Can be repeated."),
+    ] = None,
+    field: FieldOption = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The model's tokenizer.json or GGUF file (default: the small model's).",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the findings as web pages.")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is wrong with rows, with line and fix; exit code 1 if any is an error."""
+    from askdocs import environments
+    from askdocs.models import model
+    from askdocs.terminal.bar import Bar
+    from eval.questions import rows
+    from training.data.check import entries
+    from training.data.check.check import Checker
+    from training.data.tokens import Tokens
+    from training.output import output
+
+    read = entries.read(file, entries.named(field or []))
+    others = {str(other): rows.read(other) for other in against or []}
+    wiki = _pages(docs) if docs else []
+    tokens = Tokens(tokenizer or Path(model.shipped().source))
+    otherwise = "it is not overwritten: name another --report DIR"
+    with output(report, False, otherwise) if report else nullcontext() as pages:
+        python = environments.ensure(environments.DATASET, home.find(home_dir).root, _say)
+        with Bar() as bar:
+            checker = Checker(python, tokens, bar.show)
+            found = checker.check(file, read, wiki, others, pages)
+    if as_json:
+        print(json.dumps(_facts(file, len(read), found, report), indent=2, ensure_ascii=False))
+    else:
+        _show(file, len(read), found, report)
+    if _count(found)["error"]:
+        raise typer.Exit(1)
+
+
+def fix(
+    file: FileArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The new file.")],
+    field: FieldOption = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a new file without what can be mended safely, and say what that was."""
+    from askdocs import environments
+    from askdocs.terminal.bar import Bar
+    from eval.questions.rows import Row
+    from training.data.check import entries, libraries
+    from training.data.check import fix as fixing
+    from training.data.check.check import compared, nearness
+    from training.data.check.plain import Place
+
+    fixing.refuse_existing(out)
+    read = entries.read(file, entries.named(field or []))
+
+    def near(rows: Sequence[Row]) -> dict[Place, list[Place]]:
+        python = environments.ensure(environments.DATASET, home.find(home_dir).root, _say)
+        with Bar() as bar:
+            job = {"rows": [compared(row) for row in rows]}
+            return nearness(libraries.run(python, "measure", job, bar.show))
+
+    fixed = fixing.fix(read, entries.has_byte_order_mark(file), near)
+    if not fixed.lines:
+        raise AskdocsError(
+            f"{file}: no row would be left of {len(read):,}: see what"
+            f" `askdocs dataset check {file}` says"
+        )
+    fixing.write(out, fixed.lines)
+    if as_json:
+        facts = {
+            "file": str(file),
+            "out": str(out),
+            "rows": len(read),
+            "written": len(fixed.lines),
+            "changes": [_finding(file, change) for change in fixed.changes],
+        }
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    _list(file, fixed.changes)
+    print(f"{out}: {len(fixed.lines):,} of {len(read):,} rows")
+
+
+def _show(file: Path, rows: int, found: Sequence["Finding"], report: Path | None) -> None:
+    _list(file, found)
+    counts = _count(found)
+    print(f"{file}: {rows:,} rows, errors: {counts['error']:,}, warnings: {counts['warning']:,}")
+    if any(_finding(file, one)["safe"] for one in found):
+        print(f"`askdocs dataset fix {file} --out NEWFILE` mends what is marked with [fix]")
+    if report:
+        print(f"as web pages: {report / 'index.html'}")
+
+
+def _list(file: Path, found: Iterable["Finding"]) -> None:
+    """By rule, the errors first."""
+    from training.data.check.rules import RULES, shown
+
+    by_rule: dict[str, list[Finding]] = defaultdict(list)
+    for finding in found:
+        by_rule[finding.rule].append(finding)
+    for rule in sorted(RULES.values(), key=lambda rule: rule.severity):
+        if findings := by_rule.get(rule.name):
+            mark = " [fix]" if rule.safe else ""
+            print(f"{rule.severity} {rule.name}{mark}: {len(findings):,}. {rule.about} {rule.fix}")
+            for finding in findings[:LISTED]:
+                print(f"  {_place(file, finding)}: {shown(finding.message, 500)}")
+            if len(findings) > LISTED:
+                print(f"  and {len(findings) - LISTED:,} more; --json lists all")
+
+
+def _facts(
+    file: Path, rows: int, found: Sequence["Finding"], report: Path | None
+) -> dict[str, Any]:
+    counts = _count(found)
+    return {
+        "file": str(file),
+        "rows": rows,
+        "errors": counts["error"],
+        "warnings": counts["warning"],
+        "report": str(report / "index.html") if report else None,
+        "findings": [_finding(file, one) for one in found],
+    }
+
+
+def _finding(file: Path, finding: "Finding") -> dict[str, Any]:
+    from training.data.check.rules import RULES
+
+    rule = RULES[finding.rule]
+    return {
+        "place": _place(file, finding),
+        "line": finding.line,
+        "rule": rule.name,
+        "severity": rule.severity,
+        "field": finding.field,
+        "value": finding.value[:MOST],
+        "message": finding.message,
+        "fix": rule.fix,
+        "safe": rule.safe,
+    }
+
+
+def _place(file: Path, finding: "Finding") -> str:
+    return f"{file}:{finding.line}" if finding.line else str(file)
+
+
+def _count(found: Iterable["Finding"]) -> Counter[str]:
+    from training.data.check.rules import RULES
+
+    return Counter(RULES[finding.rule].severity for finding in found)
+
+
+def _pages(docs: Path) -> list["Page"]:
+    from gateway.knowledge.sources.source import Broken, Changed
+    from gateway.knowledge.sources.spec import Spec
+    from gateway.knowledge.wiki.page import Page
+
+    if not docs.is_dir():
+        raise AskdocsError(f"--docs {docs}: is no folder: name the folder of the wiki")
+    read = list(Spec.named(str(docs)).open().read({}))
+    pages = [one.page for one in read if isinstance(one, Changed)]
+    # One that cannot be read is there all the same.
+    return pages + [Page(one.path, "", "", ()) for one in read if isinstance(one, Broken)]
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -1,0 +1,62 @@
+"""`askdocs dataset pull`: what writers have approved, as rows to train on."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from askdocs.commands import audit, docs, feedback, keys
+from askdocs.commands.options import HomeOption, JsonOption
+from gateway.core.errors import AskdocsError
+
+LISTED = 10  # of what is left out
+
+
+def pull(
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="New file, an object of JSON a line.")
+    ] = None,
+    since: feedback.SinceOption = None,
+    dry_run: feedback.DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the answers that were approved in the review to a file that `check` passes."""
+    from widget.review.rows import LeftOut
+    from widget.review.rows import pull as pulled
+    from widget.review.wiki import Wiki
+
+    if out is None and not dry_run:
+        raise AskdocsError("name the new file: --out FILE.jsonl, or look first with --dry-run")
+    if out is not None:
+        feedback.refuse_existing(out)
+    with keys.opened(home_dir) as engine, closing(Wiki(docs.index_file(home_dir))) as wiki:
+        found = list(pulled(engine, wiki, feedback.since_moment(since)))
+    left_out = [one for one in found if isinstance(one, LeftOut)]
+    rows = [one for one in found if not isinstance(one, LeftOut)]
+    written = bool(rows) and not dry_run
+    if written and out is not None:
+        audit.note(home_dir, "answers.export", out.name, rows=len(rows))
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        feedback.write_new(out, "".join(lines))
+    if as_json:
+        facts = {
+            "file": str(out) if written else None,
+            "rows": len(rows),
+            "clusters": len({row["cluster"] for row in rows}),
+            "left_out": [vars(one) for one in left_out],
+        }
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for one in left_out[:LISTED]:
+        typer.echo(f"left out: cluster {one.cluster}: {one.question[:80]!r} {one.why}", err=True)
+    if len(left_out) > LISTED:
+        typer.echo(f"and {len(left_out) - LISTED:,} more; --json lists them", err=True)
+    if not rows:
+        print("nothing is approved: writers do that at /review of the widget")
+    elif dry_run:
+        print(f"would write {len(rows):,} rows (dry run: nothing was written)")
+    else:
+        print(f"{out}: {len(rows):,} rows; `askdocs dataset check {out}` looks through them")

@@ -1,0 +1,587 @@
+"""`askdocs docs`: the wikis that answers stand on, and their pages.
+
+They work on the index itself, whether or not a gateway runs; a running one sees every change
+within two seconds.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands import audit
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import home
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from askdocs.terminal.bar import Bar
+    from gateway.knowledge.search.index import Index
+    from gateway.knowledge.search.rows import StoredSource
+    from gateway.knowledge.search.search import Search
+    from gateway.knowledge.search.writer import Writer
+    from gateway.knowledge.sources.spec import Spec
+    from gateway.knowledge.sources.sync import Writing
+    from gateway.knowledge.wiki.page import Page
+
+app = typer.Typer(help="The wikis that answers stand on, and their pages.", no_args_is_help=True)
+SourceArgument = Annotated[
+    str | None, typer.Argument(help="Folder or address of a wiki (default: every known one).")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+]
+PageArgument = Annotated[
+    str, typer.Argument(metavar="PATH|URL", help="The page's path or address.")
+]
+
+
+@app.command()
+def sync(
+    source: SourceArgument = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, git, confluence or"
+            " mediawiki (default: found out)."
+        ),
+    ] = None,
+    site_url: Annotated[
+        str | None,
+        typer.Option(help="Address at which a folder's pages are shown; links in answers."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and sync what changes.")] = False,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the index up to what a wiki is now."""
+    from askdocs.wikis.sync import Job
+
+    with _dry(home_dir) if dry_run else nullcontext(_writing(home_dir)) as writing:
+        specs = _specs(home_dir, source, kind, site_url)
+        job = Job(partial(_noting, home_dir, writing), dry_run, as_json, _embed(home_dir))
+        if watch:
+            job.watch(specs)
+        elif code := job.once(specs):
+            raise typer.Exit(code)
+
+
+@app.command("list")
+def show_pages(
+    source: Annotated[str | None, typer.Option(help="Only the pages of this wiki.")] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every page with its address, by wiki."""
+    with _opened(home_dir) as index:
+        pages = list(_by_source(index, source))
+    if as_json:
+        rows = [
+            {"source": stored.name, "path": page.path, "title": page.title, "url": page.url}
+            for stored, page in pages
+        ]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    last = None
+    for stored, page in pages:
+        if stored.name != last:
+            print(stored.name)
+            last = stored.name
+        print(f"  {page.path}  {page.title}\n    {page.url}")
+    if not pages:
+        print("no pages: `askdocs docs sync SOURCE` reads a wiki")
+
+
+@app.command()
+def show(name: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """A page as the index has it: its sections, with the address of each."""
+    with _opened(home_dir) as index:
+        page = _page(index, name)
+    tokens = _tokens(page, home_dir)
+    if as_json:
+        print(json.dumps(_facts(page, tokens), indent=2, ensure_ascii=False))
+        return
+    print(f"{page.title}\n{page.url}\n{page.path}{_counted(sum(tokens)) if tokens else ''}\n")
+    for number, section in enumerate(page.sections):
+        depth = "  " * max(0, len(section.path) - 1)
+        size = _counted(tokens[number]) if tokens else ""
+        print(f"{depth}{section.heading or '(above the first heading)'}{size}")
+        print(f"{depth}  {page.section_url(section)}")
+
+
+@app.command()
+def search(
+    question: Annotated[str, typer.Argument(help="What somebody wants to know.")],
+    page_url: Annotated[
+        str | None, typer.Option(help="Address of the wiki page that they are on.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Pages shown.")] = 5,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Show why each page was found and who may read it, as --json does."
+        ),
+    ] = False,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Search as a person in these groups, with commas; empty: in no group"
+            " (default: as a reader of all pages)."
+        ),
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The pages for a question with their scores, without asking the model."""
+    from askdocs.wikis import search as finding
+
+    with _opened(home_dir) as index:
+        found = finding.find(_search(index), question, page_url, limit, finding.reader(groups))
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for page in found["pages"]:
+        section = f" › {page['section']}" if page["section"] else ""
+        print(f"{page['score']:.3f}  {page['title']}{section}\n       {page['url']}")
+        if explain:
+            print(f"       {finding.explained(page['why'])}")
+            print(f"       readers: {page['readers']}")
+    if found["refused"]:
+        print("docs would refuse: no page answers it")
+
+
+@app.command()
+def remove(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE|PATH", help="A wiki, or the path or address of a page."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a wiki, or one page, out of answers; a page stays out until `docs restore`."""
+    from gateway.knowledge.sources.excluded import exclude
+
+    with _opened(home_dir) as index:
+        source = _source(index, name)
+        path = None
+        if source is None:
+            source, path = _where(index, name)
+        count = index.count(source.name) if path is None else 1
+    what = f"{path} of {source.name}" if path else f"{source.name} with its {count:,} pages"
+    if not (yes or dry_run):
+        typer.confirm(f"Take {what} out of answers?", abort=True, err=True)
+    if not dry_run:
+        audit.note(home_dir, "docs.remove", path or source.name, wiki=source.name, pages=count)
+        with _writing(home_dir)() as writer:
+            if path is None:
+                writer.remove_source(source.name)
+            else:
+                exclude(writer, source, path)
+    if as_json:
+        facts = {"source": source.name, "path": path, "pages": count, "changed": not dry_run}
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    elif dry_run:
+        print(f"would take {what} out of answers (dry run: nothing was changed)")
+    else:
+        back = f"restore {path}" if path else f"sync {source.name}"
+        print(f"took {what} out of answers; `askdocs docs {back}` brings it back")
+
+
+@app.command()
+def restore(
+    path: Annotated[str, typer.Argument(help="Path of a page that was removed.")],
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a page back that `docs remove` has taken out."""
+    from askdocs.wikis.sync import Job
+    from gateway.knowledge.sources import excluded
+    from gateway.knowledge.sources.spec import Spec
+
+    with _opened(home_dir) as index:
+        found = [one for one in index.sources() if path in excluded.excluded(one.spec)]
+    if not found:
+        raise AskdocsError(f"{path} was not taken out: `askdocs docs stats` lists what was")
+    audit.note(home_dir, "docs.restore", path, wikis=[source.name for source in found])
+    writing = _writing(home_dir)
+    with writing() as writer:
+        for source in found:
+            excluded.restore(writer, source, path)
+    job = Job(writing, dry_run=False, as_json=as_json, after=_embed(home_dir))
+    if code := job.once([Spec.remembered(source.name, source.spec) for source in found]):
+        raise typer.Exit(code)
+
+
+@app.command()
+def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Wikis, pages, vectors, the last sync and what it could not read."""
+    from askdocs.supervision import status
+    from askdocs.wikis import learn as learning
+    from gateway.knowledge.search import calibration
+
+    facts = status.index(index_file(home_dir))
+    with _opened(home_dir) as index:
+        facts["sections"] = sum(len(page.sections) for page in index.pages())
+        facts["memory"] = learning.memory(calibration.load(index.memory()))
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for source in facts["sources"]:
+        print(f"{source['name']}  ({source['kind'] or 'folder'})")
+        when = source["synced"] or "never to its end"
+        ago = f" ({_ago(source['age_seconds'])} ago)" if source["synced"] else ""
+        print(f"  {source['pages']:,} pages, last sync {when}{ago}")
+        if failing := source["failing"]:
+            print(f"  cannot be read since {failing['since']}: {failing['why']}")
+        for path in source["excluded"]:
+            print(f"  taken out by hand: {path}")
+        for problem in source["problems"]:
+            since = source["since"].get(problem.partition(": ")[0])
+            print(f"  not read{f' since {since}' if since else ''}: {problem}")
+        for why, count in source["left_out"]["reasons"].items():
+            print(f"  left out: {why} ({count:,})")
+    if not facts["sources"]:
+        print("no wiki: `askdocs docs sync SOURCE` reads one")
+    print(f"pages     {facts['pages']:,} with {facts['sections']:,} sections")
+    print(f"vectors   {_vectors(facts['vectors'])}")
+    print(f"memory    {facts['memory']}")
+    print(f"index     {facts['bytes'] / 1e6:,.1f} MB, {facts['file']}")
+
+
+@app.command("audit")
+def audit_page(
+    page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Show who may read a page, and who has seen it."""
+    from askdocs.commands import docs_audit, keys
+
+    with _opened(home_dir) as index, keys.opened(home_dir) as engine:
+        facts = docs_audit.audit(index, engine, _page(index, page))
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        docs_audit.show(facts)
+
+
+@app.command()
+def warm(
+    pages: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH|URL]...", help="Pages (default: as many as stay warm)."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Only the hottest N pages.", metavar="N")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the engine read pages now, so that first questions about them are fast."""
+    from askdocs.wikis import prefill
+
+    events = prefill.warm(home.find(home_dir), pages or [], top)
+    if as_json:
+        print(json.dumps(list(events), indent=2, ensure_ascii=False))
+    else:
+        prefill.show(events)
+
+
+@app.command()
+def learn(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Answered questions, an object of JSON a line (default: none new)."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let answered questions vote for pages, where they prove to be good at it."""
+    from askdocs.wikis import learn as learning
+    from gateway.knowledge.search.answered import read_answers
+
+    rows = read_answers(file) if file else []
+    with _opened(home_dir) as index:
+        if not dry_run:
+            target = file.name if file else "no new answers"
+            audit.note(home_dir, "docs.learn", target, questions=len(rows))
+        learned = learning.run(_search(index), _writing(home_dir), rows, dry_run)
+    if as_json:
+        print(json.dumps(learning.facts(learned, dry_run), indent=2, ensure_ascii=False))
+    else:
+        learning.show(learned, dry_run)
+
+
+def index_file(home_dir: Path | None) -> Path:
+    """The index: `[gateway] index` where it is set, else the one of the home."""
+    from gateway.core.settings import load
+    from gateway.runtime.settings import GatewaySettings
+
+    settings = load(GatewaySettings)
+    if "index" in settings.model_fields_set:
+        return settings.index
+    return home.find(home_dir).index
+
+
+def _writing(home_dir: Path | None) -> "Writing":
+    from askdocs.wikis.sync import waiting
+    from gateway.core.settings import load
+    from gateway.knowledge.index_keeper import opening
+    from gateway.runtime.settings import GatewaySettings
+
+    return opening(load(GatewaySettings), index_file(home_dir), waiting)
+
+
+@contextmanager
+def _noting(home_dir: Path | None, writing: "Writing") -> "Iterator[Writer]":
+    """Writes a line about each wiki that is new, before it counts: without the line it does not."""
+    with writing() as writer:
+        known = {source.name for source in writer.sources()}
+        yield writer
+        for source in writer.sources():
+            if source.name not in known:
+                pages = len(writer.known(source.name))
+                audit.note(home_dir, "docs.add", source.name, pages=pages)
+
+
+def _search(index: "Index") -> "Search":
+    """With the models of the settings."""
+    from gateway.core.settings import load
+    from gateway.knowledge.search import embed, models
+    from gateway.knowledge.search.config import SearchSettings
+    from gateway.runtime.settings import GatewaySettings
+
+    return models.open_search(index, load(GatewaySettings), load(SearchSettings), embed.load())
+
+
+def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":
+    """Works out the vectors that are missing, unless a gateway does."""
+    from gateway.core.settings import load
+    from gateway.knowledge.index_keeper import alone
+    from gateway.knowledge.search import embed, models
+    from gateway.knowledge.search.config import SearchSettings
+    from gateway.knowledge.search.missing import embed_missing
+    from gateway.runtime.settings import GatewaySettings
+
+    index, writing = index_file(home_dir), _writing(home_dir)
+    described = models.describe(load(SearchSettings))
+
+    def work(bar: "Bar") -> None:
+        with alone(index) as mine:
+            if not mine:
+                return
+            embedder = models.open_embedder(described, load(GatewaySettings), embed.load())
+            if embedder:
+                embed_missing(writing, embedder, partial(bar.show, "vectors of"), described)
+
+    return work
+
+
+@contextmanager
+def _dry(home_dir: Path | None) -> Iterator["Writing"]:
+    """The index where there is one, else an empty one that nobody sees."""
+    from gateway.knowledge.search.index import writing
+
+    if _is_there(home_dir):
+        yield _writing(home_dir)
+        return
+    with TemporaryDirectory() as folder:
+        yield partial(writing, Path(folder) / "index.db")
+
+
+def _is_there(home_dir: Path | None) -> bool:
+    from gateway.knowledge.search.store import NoIndex
+
+    try:
+        with _opened(home_dir):
+            return True
+    except NoIndex:
+        return False
+
+
+@contextmanager
+def _opened(home_dir: Path | None) -> Iterator["Index"]:
+    """Raises AskdocsError: there is no index yet."""
+    from gateway.core.settings import load
+    from gateway.knowledge.index_keeper import database_url, is_shared
+    from gateway.knowledge.search.index import Index
+    from gateway.runtime.settings import GatewaySettings
+
+    settings = load(GatewaySettings)
+    if is_shared(settings):
+        from gateway.knowledge.search.replica import refresh
+
+        refresh(index_file(home_dir), database_url(settings))
+    index = Index(index_file(home_dir))
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def _specs(
+    home_dir: Path | None, name: str | None, kind: str | None, site_url: str | None
+) -> list["Spec"]:
+    """The wikis to sync: the one that is named, as it was read before unless said otherwise."""
+    from gateway.core.settings import load
+    from gateway.knowledge.sources.spec import Spec
+    from gateway.runtime.settings import GatewaySettings
+
+    known = {}
+    if _is_there(home_dir):
+        with _opened(home_dir) as index:
+            known = {one.name: Spec.remembered(one.name, one.spec) for one in index.sources()}
+    if name is None:
+        if kind or site_url:
+            raise AskdocsError("--kind and --site-url say how one wiki is read: name it")
+        if not known:
+            raise AskdocsError("no wiki is known yet: name one, `askdocs docs sync SOURCE`")
+        return list(known.values())
+    before = known.get(Spec.named(name, kind).place)
+    if before is not None:
+        # A site of its own is not the one that `askdocs up` shows.
+        remembered = None if before.kind == "preview" and site_url else before.kind
+        kind, site_url = kind or remembered, site_url or before.site_url
+    elif site_url is None:
+        settings = load(GatewaySettings)
+        site_url = settings.site_url if "site_url" in settings.model_fields_set else ""
+    return [Spec.named(name, kind, site_url)]
+
+
+def _by_source(index: "Index", only: str | None = None) -> Iterator[tuple["StoredSource", "Page"]]:
+    """Raises AskdocsError: the wiki is not known."""
+    chosen = _known(index, only) if only is not None else None
+    with index.snapshot():
+        pages = iter(index.pages())
+        for stored in index.sources():
+            for page in islice(pages, index.count(stored.name)):
+                if chosen is None or stored.name == chosen.name:
+                    yield stored, page
+
+
+def names_of(sources: list[str], home_dir: Path | None) -> tuple[str, ...]:
+    """The names of wikis in the index. Raises AskdocsError: one is not there."""
+    with _opened(home_dir) as index:
+        return tuple(_known(index, name).name for name in sources)
+
+
+def _known(index: "Index", name: str) -> "StoredSource":
+    """Raises AskdocsError: the wiki is not known."""
+    if (found := _source(index, name)) is None:
+        known = ", ".join(one.name for one in index.sources()) or "none"
+        raise AskdocsError(f"--source {name}: not a wiki of the index; it has {known}")
+    return found
+
+
+def _source(index: "Index", name: str) -> "StoredSource | None":
+    """The wiki of that name, however its folder is written."""
+    names = (name, os.path.abspath(name))
+    return next((one for one in index.sources() if one.name in names), None)
+
+
+def _where(index: "Index", name: str) -> tuple["StoredSource", str]:
+    """The wiki and the path of a page. Raises AskdocsError: none, or several."""
+    bare = name.split("#")[0]
+    found = [
+        (stored, page.path) for stored, page in _by_source(index) if bare in (page.path, page.url)
+    ]
+    if not found:
+        raise _no_page(name)
+    if len(found) > 1:
+        names = ", ".join(stored.name for stored, _ in found)
+        raise AskdocsError(f"{name} is a page of several wikis, {names}: give its address")
+    return found[0]
+
+
+def _page(index: "Index", name: str) -> "Page":
+    page = index.by_url(name) if "://" in name else index.by_path(name)
+    if page is None:
+        raise _no_page(name)
+    return page
+
+
+def _no_page(name: str) -> AskdocsError:
+    return AskdocsError(
+        f"{name}: the index has no such page; `askdocs docs list` has the paths and addresses"
+    )
+
+
+def _facts(page: "Page", tokens: list[int] | None) -> dict[str, Any]:
+    return {
+        "path": page.path,
+        "title": page.title,
+        "url": page.url,
+        "tokens": sum(tokens) if tokens else None,
+        "sections": [
+            {
+                "heading": section.heading,
+                "anchor": section.anchor,
+                "path": list(section.path),
+                "url": page.section_url(section),
+                "tokens": tokens[number] if tokens else None,
+                "text": section.text,
+            }
+            for number, section in enumerate(page.sections)
+        ],
+    }
+
+
+def _tokens(page: "Page", home_dir: Path | None) -> list[int] | None:
+    """Of each section, by the tokenizer of the engine that runs; None where none does."""
+    import asyncio
+
+    import httpx
+
+    from askdocs.supervision import status
+    from gateway.upstream.engine import Engine
+
+    async def counted(url: str) -> list[int]:
+        engine = Engine(url)
+        try:
+            return await engine.counts([section.text for section in page.sections])
+        finally:
+            await engine.close()
+
+    try:
+        running = status.read(home.find(home_dir))
+        # One that was not started here may want a key, which is the gateway's to know.
+        return asyncio.run(counted(running.engine_url)) if running.processes["engine"] else None
+    except (AskdocsError, httpx.HTTPError, KeyError):
+        return None
+
+
+def _counted(tokens: int) -> str:
+    return f"  {tokens:,} tokens"
+
+
+def summary(facts: dict[str, Any]) -> str:
+    """The index in a line; `facts` as `status.index` tells them."""
+    wikis = len(facts["sources"])
+    synced = max((one["synced"] or "" for one in facts["sources"]), default="")
+    return (
+        f"{facts['pages']:,} pages of {wikis} {'wiki' if wikis == 1 else 'wikis'}, last sync"
+        f" {synced or 'never'}; vectors of {_vectors(facts['vectors'])}"
+    )
+
+
+def _ago(seconds: float) -> str:
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _vectors(facts: dict[str, Any]) -> str:
+    if facts["model"] is None:
+        return "none: pages are found by their words"
+    return f"{facts['pages']:,} pages, made by {facts['model']}"

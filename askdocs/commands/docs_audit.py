@@ -1,0 +1,127 @@
+"""`askdocs docs audit`: who may read a page, and who was shown it."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.access.keys import ALL, Key, Keys
+from gateway.access.rights import Groups, Reader
+from gateway.core.settings import load
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.view import Rights
+from gateway.knowledge.wiki.page import Page
+from gateway.runtime.settings import GatewaySettings
+from gateway.storage.database import reading
+from gateway.telemetry import shown_pages
+from widget.service.store import question_table
+from widget.settings import WidgetSettings
+
+
+@dataclass(frozen=True)
+class _Asked:
+    person: str
+    channel: str
+    at: datetime
+
+
+def audit(index: Index, engine: sa.Engine, page: Page) -> dict[str, Any]:
+    """What is known, for JSON. Raises Unreachable."""
+    groups = Rights(index, load(GatewaySettings).rules).readers(page)
+    keys = Keys(engine).list()
+    names = {key.id: key.name for key in keys}
+    return {
+        "page": page.path,
+        "url": page.url,
+        "readers": {
+            "everybody": groups == (),
+            "nobody": frozenset() in groups,
+            "one_group_of_each": [sorted(some) for some in groups or ()],
+            "keys": [_key(key) for key in keys if key.revoked is None and _may(key, groups)],
+            "people": _people(groups),
+        },
+        "shown": {
+            "by_key": [
+                {
+                    "key": names.get(one.key, one.key),
+                    "id": one.key,
+                    "day": str(one.day),
+                    "times": one.times,
+                    "as": "all pages as text" if one.every else "page",
+                }
+                for one in shown_pages.of(engine, page.url)
+            ],
+            "to_people": [
+                {"person": one.person, "channel": one.channel, "at": one.at.isoformat()}
+                for one in _asked(engine, page)
+            ],
+        },
+    }
+
+
+def show(facts: dict[str, Any]) -> None:
+    """For people."""
+    readers = facts["readers"]
+    print(f"{facts['page']}  {facts['url']}")
+    if readers["everybody"]:
+        print("may be read by everybody")
+    elif readers["nobody"]:
+        print("may be read by nobody")
+    else:
+        sets = (" or ".join(some) for some in readers["one_group_of_each"])
+        print(f"may be read by people in {', and in '.join(sets)}")
+        for person in readers["people"]:
+            print(f"  person  {person}")
+    for key in readers["keys"]:
+        print(f"  key     {key['name']}{', for people' if key['for_people'] else ''}")
+    was = facts["shown"]
+    if not (was["by_key"] or was["to_people"]):
+        print("was shown to nobody, as far as records are kept")
+    for one in was["by_key"]:
+        print(
+            f"was shown to key {one['key']} on {one['day']}, {one['times']:,} times ({one['as']})"
+        )
+    for one in was["to_people"]:
+        print(f"was shown to {one['person'] or 'a stranger'} by {one['channel']} at {one['at']}")
+
+
+def _may(key: Key, groups: Groups) -> bool:
+    own = None if ALL in key.groups else frozenset(key.groups)
+    return Reader(own).may_read(groups)
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return {"name": key.name, "id": key.id, "for_people": key.for_people}
+
+
+def _people(groups: Groups) -> list[str]:
+    """Of the file of the directory; whom a sign-in puts into groups only that knows."""
+    from widget.access.people import People
+
+    file = load(WidgetSettings).groups_file
+    if not groups or file is None:
+        return []
+    people = People(file)
+    return [one for one in people.known() if Reader(people.groups(one)).may_read(groups)]
+
+
+def _asked(engine: sa.Engine, page: Page) -> list[_Asked]:
+    """Whose stored questions were answered with the page, newest first."""
+    q = question_table.c
+    written = json.dumps(page.url)[1:-1]
+    query = (
+        sa.select(q.person, q.channel, q.at, q.outcome)
+        .where(sa.cast(q.outcome, sa.Text).contains(written, autoescape=True))
+        .order_by(q.at.desc())
+    )
+    with reading(engine) as connection:
+        return [
+            _Asked(person, channel, at)
+            for person, channel, at, outcome in connection.execute(query)
+            if any(
+                one.get("url", "").partition("#")[0] == page.url
+                for one in (*outcome.get("sources", ()), *outcome.get("pages", ()))
+            )
+        ]

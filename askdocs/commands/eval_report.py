@@ -1,0 +1,547 @@
+"""`askdocs eval report|compare|gate`: what a run has shown, and whether it may be promoted."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import home
+from askdocs.state.home import write
+from askdocs.terminal.bar import Bar
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from eval.gate.gate import Reference
+    from eval.report.report import Report
+    from eval.running.pair import Pair
+    from eval.scoring.judge import Panel
+    from eval.scoring.mark import Similar
+    from eval.scoring.scored import Scored
+    from gateway.knowledge.wiki.page import Page
+
+RunArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Folder of `askdocs eval run`, or its name in the state folder."
+    ),
+]
+ContenderOption = Annotated[
+    str | None,
+    typer.Option(help="Who is compared with the others (default: tuned-pages, if there)."),
+]
+VERDICT = "verdict.json"
+PRODUCT = "tuned-pages"
+"""What answers people, once its version is promoted."""
+
+
+def run_folder(run: Path, home_dir: Path | None) -> Path:
+    """The folder of a run, which may be named as it is called in the state folder."""
+    of_home = home.find(home_dir).root / "evals" / run
+    return run if run.is_dir() or not of_home.is_dir() else of_home
+
+
+def report(
+    run: RunArgument,
+    contender: ContenderOption = None,
+    judge_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Let this model judge answers, too; twice: two judges of different families.",
+        ),
+    ] = None,
+    judge_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="OpenAI endpoint of a judge, with /v1; OPENAI_API_KEY is used. One for each model,"
+            " or one for all.",
+        ),
+    ] = None,
+    judge_family: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=FAMILY", help="Who made a judge, where its name does not tell."
+        ),
+    ] = None,
+    docs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the wiki: measures groundedness, and shows judges the pages.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Labels by hand, JSON lines: question, contender, correct."
+        ),
+    ] = None,
+    similarity: Annotated[
+        bool, typer.Option(help="Compare answers by meaning, too: 20 to 45 ms each, once.")
+    ] = True,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Prices (default: eval/report/prices.toml).")
+    ] = None,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Another assumption of the costs, as questions_a_day=5000."
+        ),
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a run: report.html, report.md and report.json in its folder."""
+    from eval.report import cost
+    from eval.statistics import agreement
+
+    run = run_folder(run, home_dir)
+    judges = _judges(run, judge_model or (), judge_url or (), judge_family or ())
+    costs = cost.read(prices or cost.FILE, assume or ())
+    by_hand = agreement.read(labels) if labels else None
+    pages = _pages(run, docs, home_dir) if docs else []
+    with Bar() as bar:
+        scored, panel = _scored(run, bar, similarity, judges, pages)
+        made = _report(scored, bar, costs, contender, panel, by_hand)
+    if as_json:
+        print(made.model_dump_json(indent=2))
+        return
+    from askdocs.terminal import table
+    from eval.report import tables
+
+    print(f"{tables.summary(made)}\n")
+    table.show(*tables.claim(made))
+    accuracy = [one for one in made.comparisons if one.measure == made.accuracy]
+    if accuracy:
+        print(f"\n{tables.in_words(made)}\n")
+        table.show(*tables.compared(accuracy))
+    print(f"\n{run / 'report.html'}")
+
+
+def compare(
+    first: RunArgument,
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="The one beside it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Two runs, contender by contender, on the questions that both asked."""
+    from eval.report.comparison import compare
+    from eval.running.pair import Pair
+    from eval.scoring import similarity
+    from eval.scoring.measures import pairs
+
+    judges = [_judge_of(folder) for folder in (first, second)]
+    judge = judges[0] if judges[0] == judges[1] else None
+    with Bar() as bar:
+        similar = all((folder / similarity.FILE).is_file() for folder in (first, second))
+        one, other = (_kept(folder, judge, similar, bar) for folder in (first, second))
+    both = [name for name in one.fair if name in other.fair]
+    if not both:
+        raise AskdocsError(
+            f"{first} and {second} have no contender in common: the first has"
+            f" {', '.join(one.marks)}, the second {', '.join(other.marks)}"
+        )
+    for side in (one, other):
+        _check_judged(side, judge, both)
+    with Bar() as bar:
+        found = compare(
+            [((n, one.fair[n]), (f"{n} of {second.name}", other.fair[n])) for n in both],
+            lambda done, total: bar.show("comparing", done, total),
+        )
+    shared = {name: len(pairs(one.fair[name], other.fair[name])) for name in both}
+    if not any(shared.values()):
+        raise AskdocsError(f"{first} and {second} have no question in common: draw with one --seed")
+    pair = Pair(one.run, other.run)
+    facts: dict[str, Any] = {
+        "shared": shared,
+        "alone": {
+            str(folder): {name: len(side.fair[name]) - shared[name] for name in both}
+            for folder, side in ((first, one), (second, other))
+        },
+        "contenders_alone": sorted(one.marks.keys() ^ other.marks.keys()),
+        "same_wiki": one.run.wiki.sha256 == other.run.wiki.sha256,
+        "same_machine": pair.same_machine,
+        "same_load": pair.same_load,
+        "differs": pair.differs,
+        "judge": judge,
+        "comparisons": [each.model_dump(mode="json") for each in found],
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    from askdocs.terminal import table
+    from eval.report import tables
+
+    table.show(*tables.compared(found))
+    for folder, alone in facts["alone"].items():
+        if any(alone.values()):
+            print(f"only in {folder}: {max(alone.values())} questions, which are left out")
+    if facts["contenders_alone"]:
+        print(f"only in one of them: {', '.join(facts['contenders_alone'])}")
+    if not facts["same_wiki"]:
+        print("the wiki has changed between them")
+    _tell(pair, first, second)
+    if judges[0] != judges[1]:
+        names = " and ".join(name or "nobody" for name in judges)
+        print(f"they were judged by {names}: what is right is told by words alone")
+
+
+def gate(
+    run: RunArgument,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What is asked (default: eval/gate/thresholds.toml)."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Compare with this run (default: with the base model)."),
+    ] = None,
+    repeat: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A further run of the same version, as with another --seed; may be repeated.",
+        ),
+    ] = None,
+    contender: ContenderOption = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a run against the release gate. Exit code 0: yes, 1: no, 2: it cannot be said.
+
+    The verdict on a version is kept beside the version, for `askdocs models promote`.
+    """
+    from eval.gate import gate
+    from eval.running import run as runs
+    from eval.running.pair import Pair
+
+    run = run_folder(run, home_dir)
+    asked = gate.read(thresholds or gate.FILE)
+    with Bar() as bar:
+        found = _report_of(run, contender, bar)
+        pair = Pair(found.provenance, runs.read(against) if against else found.provenance)
+        reference = _reference(run, found, against, pair, bar)
+        if repeat:
+            reference = _repeated(run, found, against, repeat, reference, bar)
+        checks = gate.decide(found, reference, asked)
+    failed = [f"{one.asks}: {one.found}" for one in checks if not one.passed]
+    kept = _keep_verdict(run, found, failed, home_dir)
+    if as_json:
+        facts = {
+            "passed": not failed,
+            "contender": found.subject,
+            "checks": [one._asdict() for one in checks],
+            "same_machine": pair.same_machine,
+            "same_load": pair.same_load,
+            "differs": pair.differs,
+            "verdict": kept,
+        }
+        print(json.dumps(facts, indent=2))
+    else:
+        for one in checks:
+            print(f"{'ok    ' if one.passed else 'FAILED'}  {one.asks}: {one.found}")
+        _tell(pair, run, against or run)
+        print(f"\n{found.subject} {'may not answer people' if failed else 'may answer people'}")
+        print(f"verdict     {kept or f'none: only {PRODUCT} of a version gets one'}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _judges(
+    run: Path, models: Sequence[str], urls: Sequence[str], named: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Models, each with its endpoint.
+
+    Raises AskdocsError: a part is missing, or families are not as they must be.
+    """
+    from eval.running import run as runs
+    from eval.scoring import families
+
+    if bool(models) != bool(urls):
+        raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
+    if len(urls) not in (0, 1, len(models)):
+        raise AskdocsError(
+            f"{len(models)} --judge-model and {len(urls)} --judge-url: name a URL for each model,"
+            " or one for all"
+        )
+    of = {}
+    for one in named:
+        model, equals, family = one.rpartition("=")
+        if not equals or model not in models:
+            raise AskdocsError(
+                f"--judge-family {one}: write MODEL=FAMILY, with a model of --judge-model"
+            )
+        of[model] = family.lower()
+    if models:
+        used = runs.read(run)
+        writers = [name for one in used.models.values() for name in (one.name, one.serves or "")]
+        writers.append(used.provenance.engine_model)
+        for note in families.check([(one, of.get(one)) for one in models], writers):
+            typer.echo(f"note: {note}", err=True)
+    each = list(urls) * len(models) if len(urls) == 1 else urls
+    return list(zip(models, each, strict=True))
+
+
+def _pages(run: Path, docs: Path, home_dir: Path | None) -> list["Page"]:
+    """The pages of the wiki, which must be those that the run has asked about."""
+    from askdocs.commands.docs import index_file
+    from askdocs.evaluation.plan import source_of, wiki_of
+    from eval.running import run as runs
+
+    source, pages = source_of(index_file(home_dir), docs)
+    if wiki_of(source, pages).sha256 != runs.read(run).wiki.sha256:
+        raise AskdocsError(
+            f"--docs {docs}: its pages have changed since {run}: leave --docs out, or run the"
+            " evaluation again"
+        )
+    return pages
+
+
+def _scored(
+    run: Path,
+    bar: Bar,
+    similarity: bool,
+    judges: Sequence[tuple[str, str]],
+    pages: Sequence["Page"],
+) -> tuple["Scored", "Panel | None"]:
+    from eval.scoring import mark, scored
+    from eval.scoring.groundedness import Groundedness
+    from eval.scoring.judge import Judge, Panel
+
+    plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
+    panel = grounded = None
+    if judges:
+        said, key = mark.said(plain), os.environ.get("OPENAI_API_KEY")
+        texts = {page.path: page.text for page in pages}
+        panel = Panel([Judge(run, model, url, key, texts) for model, url in judges])
+        for judge in panel.judges:
+            asyncio.run(judge.ask(said, lambda done, total: bar.show("judging", done, total)))
+    if pages:
+        grounded = Groundedness(run, pages)
+        answers = [(one.question, one.answer) for one in plain if one.answered]
+        told = partial(bar.show, "checking against the pages")
+        asyncio.run(grounded.measure(answers, told))
+    similar = _similar(run, mark.compared(plain), bar) if similarity else None
+    return scored.score(run, similar, panel, grounded), panel
+
+
+def _similar(run: Path, texts: Sequence[tuple[str, str]], bar: Bar) -> "Similar | None":
+    """Of these pairs; None, with the reason logged, where the embedder cannot run."""
+    from eval.scoring.similarity import Similarity
+    from gateway.knowledge.search.embed import load
+
+    embedder = load()
+    if embedder is None:
+        return None
+    similar = Similarity(run, embedder)
+    similar.compare(texts, lambda done, total: bar.show("comparing meanings", done, total))
+    return similar
+
+
+def _report(
+    scored: "Scored",
+    bar: Bar,
+    prices: Any,
+    contender: str | None,
+    panel: "Panel | None" = None,
+    labels: Any = None,
+) -> "Report":
+    """Made and written."""
+    from eval.report import build, html, markdown
+    from eval.report.report import FILE
+
+    made = build.report(
+        scored, prices, contender, panel.name if panel else None, labels, panel, bar.show
+    )
+    write(scored.folder / "report.html", html.html(made))
+    write(scored.folder / "report.md", markdown.markdown(made))
+    # The last, since its presence means that all are there.
+    write(scored.folder / FILE, made.model_dump_json(indent=2) + "\n")
+    return made
+
+
+def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
+    """The report of a run; made where there is none.
+
+    Raises AskdocsError: there is one, of other questions or answers or about another contender. It
+    is not made anew, since a judge, labels or prices may have been named for it.
+    """
+    from eval.questions import question
+    from eval.report import cost, report
+    from eval.scoring import similarity
+
+    file = run / report.FILE
+    if not file.is_file():
+        kept = _kept(run, None, (run / similarity.FILE).is_file(), bar)
+        return _report(kept, bar, cost.read(), contender)
+    found = report.read(run)
+    again = f"make it anew by {_command(run, contender or found.subject, found.judge)}"
+    if contender not in (None, found.subject):
+        raise AskdocsError(f"{file}: is about {found.subject}: {again}")
+    if found.answers_sha256 != report.sha256_of_answers(run):
+        raise AskdocsError(f"{file}: is not about all answers that there are: {again}")
+    counted = sum(found.questions[kind] for kind in ("answerable", "unanswerable", "leaked"))
+    if counted != len(question.distinct(question.read(run))):  # earlier releases counted copies
+        raise AskdocsError(f"{file}: counts near copies of questions: {again}")
+    return found
+
+
+def _command(run: Path, contender: str, judge: str | None) -> str:
+    from eval.scoring.judge import AND
+
+    judged = "".join(f" --judge-model {one}" for one in judge.split(AND)) if judge else ""
+    judged += " --judge-url URL" if judge else ""
+    return f"`askdocs eval report {run} --contender {contender}{judged}`"
+
+
+def _judge_of(run: Path) -> str | None:
+    """Whom its report has asked; None where there is no report, too."""
+    from eval.report import report
+
+    return report.read(run).judge if (run / report.FILE).is_file() else None
+
+
+def _kept(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
+    """With what was said of its answers before by a judge, and with their meanings."""
+    from eval.scoring import judge as judging
+    from eval.scoring import mark, scored
+
+    meanings = None
+    if similar:
+        plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
+        meanings = _similar(run, mark.compared(plain), bar)
+    return scored.score(run, meanings, judging.kept(run, judge) if judge else None)
+
+
+def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> None:
+    """Raises AskdocsError: the judge has not said what it holds of these contenders' answers.
+
+    What it has not judged is left out, and refusals, which need no judge, are not: the rest would
+    say how often it refuses.
+    """
+    from eval.scoring.judge import SILENT
+
+    for name in names if judge else ():
+        said = [one for one in scored.marks[name] if one.question.answerable and one.answered]
+        silent = sum(one.judged is None for one in said)
+        if silent > SILENT * len(said):
+            raise AskdocsError(
+                f"{scored.folder}: {judge} has not judged {silent} of {len(said)} answers of"
+                f" {name}: let it, by {_command(scored.folder, name, judge)}"
+            )
+
+
+def _reference(
+    run: Path, found: "Report", against: Path | None, pair: "Pair", bar: Bar
+) -> "Reference":
+    """What the subject is compared with: the same in another run, or with the base model."""
+    from eval.gate.gate import Reference
+    from eval.report.build import numbers
+    from eval.report.comparison import compare
+
+    name, same = found.subject, pair.same_machine and pair.same_load
+    if against is None:
+        base = name.replace("tuned-", "base-")
+        other = found.contender(base)
+        if base == name or other is None:
+            raise AskdocsError(
+                f"{run}: there is nothing to compare {name} with: run the exam with"
+                f" --contenders {base},{name},... or name --against RUN of what is in use"
+            )
+        comparisons = [one for one in found.comparisons if one.second == base]
+        return Reference(base, other.measures, comparisons, same)
+    now, before = (_kept(folder, found.judge, False, bar) for folder in (run, against))
+    for side in (now, before):
+        _check_judged(side, found.judge, [side.subject(name)])
+    label = f"{name} of {against.name}"
+    comparisons = compare([((name, now.fair[name]), (label, before.fair[name]))])
+    measures = numbers(before.fair[name])
+    return Reference(label, measures, comparisons, same)
+
+
+def _repeated(
+    run: Path,
+    found: "Report",
+    against: Path | None,
+    repeats: Sequence[Path],
+    reference: "Reference",
+    bar: Bar,
+) -> "Reference":
+    """With the comparison of all runs together.
+
+    Raises AskdocsError: a run is of another version, or there is another run to compare with.
+    """
+    from eval.report.comparison import compare, pooled
+
+    if against is not None:
+        raise AskdocsError("--repeat and --against: runs are pooled against the base model alone")
+    name = found.subject
+    base = name.replace("tuned-", "base-")
+    sides, tuned = [], found.provenance.models.get("tuned")
+    for folder in dict.fromkeys(path.resolve() for path in (run, *repeats)):
+        kept = _kept(folder, found.judge, False, bar)
+        if kept.run.models.get("tuned") != tuned:
+            raise AskdocsError(
+                f"{folder}: --repeat is about another version than {run}: run it with --tuned"
+                f" {tuned.named if tuned else 'VERSION'}"
+            )
+        for one in (name, base):
+            kept.subject(one)
+        _check_judged(kept, found.judge, [name, base])
+        sides.append(((name, kept.fair[name]), (base, kept.fair[base])))
+    by_run: dict[str, list[float]] = {}
+    for pair in sides:
+        for difference in compare([pair]):
+            by_run.setdefault(difference.measure, []).append(difference.value)
+    return reference._replace(pooled=pooled(sides), by_run=by_run)
+
+
+def _keep_verdict(
+    run: Path, found: "Report", failed: list[str], home_dir: Path | None
+) -> str | None:
+    """Where the verdict lies; None where what was measured is not the product with a version."""
+    from askdocs.commands.models import opened_store
+    from eval.gate.verdict import Verdict
+    from eval.report.report import FILE
+    from training.versions.manifest import sha256
+    from training.versions.name import is_version
+
+    model = found.provenance.models.get("tuned")
+    if model is None or found.subject != PRODUCT or not is_version(model.name):
+        return None
+    verdict = Verdict(
+        version=model.name,
+        manifest_sha256=model.manifest_sha256,
+        prompt_fingerprint=found.provenance.prompt_fingerprint,
+        passed=not failed,
+        reasons=tuple(failed),
+        report_sha256=hashlib.sha256((run / FILE).read_bytes()).hexdigest(),
+        made=datetime.now(UTC),
+    )
+    file = run / VERDICT
+    write(file, verdict.model_dump_json(indent=2) + "\n")
+    store = opened_store(home_dir)
+    if model.name not in store.names():
+        return f"{file} ({model.name} is not in {store.place}: add it there by --verdict)"
+    if model.manifest_sha256 not in (None, sha256(store.manifest_bytes(model.name))):
+        return f"{file} ({model.name} in {store.place} is not the one that was measured)"
+    store.add_verdict(model.name, verdict)
+    return f"{file}, and beside {model.name}"
+
+
+def _tell(pair: "Pair", first: Path, second: Path) -> None:
+    """What of two runs differs, for people."""
+    for name, (one, other) in pair.differs.items():
+        print(f"{name} is {json.dumps(one)} in {first}, {json.dumps(other)} in {second}")
+    if not pair.same_machine:
+        print("they were not made on one machine with one engine: times cannot be compared")
+    if not pair.same_load:
+        print("not as many questions were asked at once: times cannot be compared")

@@ -1,0 +1,248 @@
+"""`askdocs eval sweep`: the settings of RAG that find the right pages of a wiki best."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.options import (
+    FolderOption,
+    GatewayOption,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    QuestionsOption,
+)
+from askdocs.state import home
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from askdocs.evaluation.target import Place
+    from eval.questions.question import Question
+    from eval.systems.rag.measure import Found
+    from eval.systems.rag.settings import RagSettings
+    from eval.systems.systems import Role
+    from gateway.knowledge.search.index import Index
+
+OUT = "rag.toml"
+SWEEP = "sweep.json"
+SIZES, OVERLAPS, KS, LAMBDAS = "256,512,1024,2048", "0,64,128", "10,20,40", "0.7,1"
+
+
+def sweep(
+    questions: QuestionsOption,
+    docs: FolderOption,
+    split: Annotated[str, typer.Option(help="Rows of this split; not test.")] = "validation",
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="So many questions, always the same ones.")
+    ] = None,
+    rag: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings that are not tried, as in rag.toml."),
+    ] = None,
+    chunk_tokens: Annotated[str, typer.Option(help="Sizes of chunks, in tokens.")] = SIZES,
+    overlap: Annotated[str, typer.Option(help="Tokens that chunks share.")] = OVERLAPS,
+    k: Annotated[str, typer.Option(help="Numbers of chunks that MMR chooses.")] = KS,
+    mmr_lambda: Annotated[
+        str, typer.Option(help="Weights of relevance in MMR; 1 is the order of relevance.")
+    ] = LAMBDAS,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Also search for other wordings.")
+    ] = False,
+    hyde: Annotated[bool, typer.Option("--hyde", help="Also search by a made-up answer.")] = False,
+    url: GatewayOption = None,
+    key: KeyOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the sweep (default: in the state folder)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Allow tuning on the test split.")] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose the settings of RAG. After Ctrl-C the same command goes on where it stopped."""
+    from askdocs.commands.docs import index_file
+    from askdocs.evaluation import run_folder
+    from askdocs.evaluation import target as exam_place
+    from askdocs.evaluation.plan import source_of
+    from eval.questions import draw, rows
+    from eval.systems.rag import measure, settings, table
+    from eval.systems.rag import sweep as script
+    from gateway.knowledge.search import embed
+    from gateway.knowledge.search.index import Index
+
+    of_split, _ = draw.of_split(questions, rows.read(questions), split)
+    if not force and any(row.split == "test" for row in of_split):
+        raise AskdocsError(
+            f"--split {split!r}: has rows of test, which settings that are chosen on them are not"
+            " measured by any more: choose on validation, or add --force"
+        )
+    grid: dict[str, list[Any]] = {
+        "chunk_tokens": _numbers("--chunk-tokens", chunk_tokens),
+        "overlap": _numbers("--overlap", overlap),
+        "k": _numbers("--k", k),
+        "mmr_lambda": _numbers("--mmr-lambda", mmr_lambda, float),
+        "rerank": [False, True],
+        "expand": [False, True] if expand else [False],
+        "hyde": [False, True] if hyde else [False],
+    }
+    state = home.find(home_dir)
+    place = exam_place.find(state, url, key)
+    base = settings.load(rag) if rag else settings.RagSettings()
+    # What is not possible is said now, and not after an hour.
+    _ = script.first(base, grid), script.second(base, grid)
+    base = base.model_copy(update={"budget": budget(base, place, home_dir)})
+    index = index_file(home_dir)
+    source, pages = source_of(index, docs)
+    answerable = draw.distinct([row for row in of_split if row.answerable], seed=0)
+    drawn = draw.draw(questions, answerable, seed=0, limit=limit)
+    asked = draw.questions(questions, drawn, [page.path for page in pages], ())
+    if not asked:
+        raise AskdocsError(
+            f"{questions}: split {split} has no answerable row: name another --split"
+        )
+    about = {
+        "questions": [one.model_dump(include={"id", "text", "pages"}) for one in asked],
+        "settings": base.model_dump(),
+        "pages": hashlib.sha256(
+            json.dumps(sorted((page.path, page.title, page.text) for page in pages)).encode()
+        ).hexdigest(),
+    }
+    which = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    folder = (out or state.root / "evals" / f"sweep-{which[:8]}").absolute()
+    try:
+        tokenizer = embed.tokenizer_file()
+    except OSError as error:
+        raise AskdocsError(f"pages cannot be cut: {error}") from None
+    with run_folder.claimed(folder) as lock:
+        _claim(folder, which, about)
+        job = {
+            "out": str(folder),
+            "questions": about["questions"],
+            "settings": about["settings"],
+            "grid": grid,
+            "gateway": place.url,
+            "index": str(index.absolute()),
+            "source": source,
+            "tokenizer": str(tokenizer),
+            "stores": str(state.root / "evals" / "rag"),
+        }
+        _run(job, place.key, state, folder, lock)
+        results = measure.read(folder)
+        gold = [one.pages for one in asked]
+        best = max(results, key=lambda result: result.rank(gold))
+        home.write(folder / OUT, best.settings.toml())
+    with closing(Index(index)) as opened:
+        others = _own(opened, source, asked, base.keep)
+    found = table.rows(results, gold, base, others)
+    if as_json:
+        shown = {
+            "questions": len(asked),
+            "rag": str(folder / OUT),
+            "settings": best.settings.model_dump(),
+            "rows": [table.facts(row) for row in found],
+        }
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    print("\n".join(table.markdown(found)))
+    print(f"\n{len(asked):,} questions, {len(pages):,} pages; the best settings: {folder / OUT}")
+
+
+def budget(given: "RagSettings", place: "Place", home_dir: Path | None) -> int:
+    """Tokens of chunks in a prompt, as `eval run` has them by default with these settings."""
+    from askdocs.commands.aliases import in_force
+    from askdocs.commands.evaluate import ANSWER
+    from askdocs.evaluation import target as exam_place
+    from gateway.routing.aliases import BASE, DOCS
+    from gateway.upstream.engine import estimated
+
+    listed = exam_place.listed(place)
+    pages = exam_place.reads(place, listed).page_budget
+    wanted = given.budget if "budget" in given.model_fields_set else pages
+    instructions = in_force(home_dir)[DOCS].instructions or ""
+    reserved = ANSWER + estimated(instructions)
+    named: dict[Role, str] = {"base": BASE, "tuned": DOCS}
+    may_ask = {role: name for role, name in named.items() if name in listed}
+    models = exam_place.models(listed, may_ask)
+    return exam_place.budget(wanted, reserved, list(models.values()))
+
+
+def _numbers(option: str, text: str, kind: type[int] | type[float] = int) -> list[float]:
+    try:
+        return sorted({kind(part) for part in text.split(",")})
+    except ValueError:
+        raise AskdocsError(f"{option} {text}: write numbers with commas, such as 10,20") from None
+
+
+def _claim(folder: Path, which: str, about: dict[str, Any]) -> None:
+    """Write what the sweep is about. Raises AskdocsError: the folder is of something else."""
+    old = home.read_json(folder / SWEEP)
+    if old is None and any(one.name != "lock" for one in folder.iterdir()):
+        raise AskdocsError(f"{folder}: is not empty, and holds no sweep: name another --out DIR")
+    if old is not None and old.get("id") != which:
+        raise AskdocsError(
+            f"{folder}: holds a sweep of other questions, pages or settings: name another --out DIR"
+        )
+    if old is None:
+        home.write_json(folder / SWEEP, {"id": which, **about})
+
+
+def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: int) -> None:
+    """Try what was not tried yet, with a bar. Raises AskdocsError."""
+    from askdocs import environments
+    from askdocs.models.finetuning import follow
+    from askdocs.terminal.bar import Bar
+    from eval.systems.rag import sweep as script
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    python = environments.ensure(environments.EVAL, state.root, say)
+    with TemporaryDirectory() as work:
+        file = Path(work) / "job.json"
+        home.write_json(file, job)
+        argv = [str(python), "-I", script.__file__, str(file)]
+        running = follow(argv, folder, [lock], "the sweep", f"{key}\n".encode())
+        try:
+            with Bar() as bar, closing(running) as events:
+                for event in events:
+                    if event["event"] == "step":
+                        bar.show(event["name"], event["done"], event["total"])
+        except AskdocsError as error:
+            raise AskdocsError(f"{error}; the same command goes on") from None
+        except KeyboardInterrupt:
+            say("interrupted; the same command goes on where this one stopped")
+            raise typer.Exit(130) from None
+
+
+def _own(
+    index: "Index", source: str, asked: Sequence["Question"], keep: int
+) -> dict[str, tuple[int, Sequence["Found"]]]:
+    """What the product's search finds: as many pages as RAG has chunks, and the best one."""
+    from eval.systems.rag.measure import Found
+    from gateway.knowledge.search import embed
+    from gateway.knowledge.search.search import Search
+
+    search = Search(index, embed.load())
+    ranked = []
+    for one in asked:
+        began = time.perf_counter()
+        sought = search.sought(one.text)
+        paths = tuple(hit.page.path for hit in search.hits(sought, None, keep, [source]))
+        ranked.append((one.id, paths, time.perf_counter() - began))
+    return {
+        f"whole pages, {most} found": (
+            most,
+            [
+                Found(question=id, pages=paths[:most], tokens=0, seconds=seconds)
+                for id, paths, seconds in ranked
+            ],
+        )
+        for most in (keep, 1)
+    }

@@ -1,0 +1,260 @@
+"""`askdocs eval`: how well versions of a model, and other ways to answer, do on questions."""
+
+import json
+import os
+import subprocess
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from askdocs.commands import eval_check, eval_report, eval_sweep
+from askdocs.commands.options import (
+    FolderOption,
+    GatewayOption,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    QuestionsOption,
+)
+from askdocs.state import home
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from askdocs.evaluation.plan import Plan
+
+app = typer.Typer(
+    help="Measure models and RAG on the same questions.",
+    no_args_is_help=True,
+)
+app.command()(eval_check.check)
+app.command()(eval_report.report)
+app.command()(eval_report.compare)
+app.command()(eval_report.gate)
+app.command()(eval_sweep.sweep)
+# Tokens of an answer at most, unless told otherwise.
+ANSWER = 160
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command("run")
+def run_exam(
+    questions: QuestionsOption,
+    docs: FolderOption,
+    contenders: Annotated[
+        str | None, typer.Option(help="Who answers, as base-rag,tuned-pages (default: all).")
+    ] = None,
+    base: Annotated[str, typer.Option(metavar="MODEL", help="Baseline model.")] = "base",
+    tuned: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model that is measured, or its alias.")
+    ] = "docs",
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose pages and instructions are measured (default: the tuned model's)."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Rows of this split (default: test, where there are splits).")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=2, help="Number of questions, stratified by answerability."),
+    ] = None,
+    answerable: Annotated[
+        int | None, typer.Option(min=0, help="So many questions that a page answers.")
+    ] = None,
+    unanswerable: Annotated[
+        int | None, typer.Option(min=0, help="So many questions that none answers.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed for sampling questions.")] = 0,
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rows that the tuned model learnt from, to mark leaks (default: of its version).",
+        ),
+    ] = None,
+    rag: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings of RAG, such as rag.toml of `eval sweep`."),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer at most.")] = ANSWER,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, help="Questions at the same time (default: as the engine takes)."),
+    ] = None,
+    url: GatewayOption = None,
+    key: KeyOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the run (default: in the state folder)."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Ask what has no answer yet, or only an error.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what is asked, and stop.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run an evaluation. After Ctrl-C the same command with --resume goes on."""
+    from askdocs.evaluation import run_folder, target
+    from askdocs.evaluation.plan import Options, plan
+    from askdocs.models import serving
+    from eval.systems import systems as known
+    from eval.systems.rag import settings
+
+    names = contenders.split(",") if contenders is not None else known.NAMES
+    options = Options(
+        questions=questions,
+        docs=docs,
+        contenders=known.parse([name.strip() for name in names]),
+        named={"base": base, "tuned": tuned},
+        alias=alias,
+        split=split,
+        limit=limit,
+        answerable=answerable,
+        unanswerable=unanswerable,
+        seed=seed,
+        trained=trained,
+        rag=settings.load(rag) if rag else settings.RagSettings(),
+        max_tokens=max_tokens,
+        at_once=at_once,
+    )
+    state = home.find(home_dir)
+    to_come = serving.unserved(options.models.values(), home_dir) if url is None else []
+    # Mistakes are told before an engine is started for it.
+    found = plan(options, target.find(state, url, key), home_dir, to_come)
+    with serving.lent([] if dry_run else to_come, home_dir, _say):
+        if to_come and not dry_run:
+            found = plan(options, target.find(state, url, key), home_dir)
+        folder = (out or run_folder.default_folder(state, found.run)).absolute()
+        run_folder.can_start(folder, found.run, resume, state.root / "evals")
+        for note in found.notes:
+            _say(f"note: {note}")
+        if not as_json:
+            _show(found, folder)
+        if dry_run:
+            if as_json:
+                print(found.run.model_dump_json(indent=2))
+            else:
+                print("dry run: nothing was asked")
+            return
+        with run_folder.claimed(folder) as lock:
+            run_folder.begin(folder, found.run, found.asked)
+            _ask(found, folder, state, lock)
+    _tell(found, folder, as_json)
+
+
+@app.command()
+def view(
+    run: eval_report.RunArgument,
+    port: Annotated[int, typer.Option(help="Port of the viewer.")] = 7575,
+    home_dir: HomeOption = None,
+) -> None:
+    """Show answers of a run in the browser, as plain text, in inspect-ai's viewer, until Ctrl-C."""
+    from askdocs import environments
+    from eval.running import run as runs
+    from eval.running.ask import LOGS
+
+    run = eval_report.run_folder(run, home_dir)
+    runs.read(run)
+    state = home.find(home_dir).root
+    python = environments.ensure(environments.EVAL, state, _say)
+    logs = ["--log-dir", str((run / LOGS).absolute()), "--port", str(port)]
+    # What models have written stays text: else its Markdown makes links that can be followed.
+    argv = [str(python.with_name("inspect")), "view", "start", "--no-trust-content", *logs]
+    # Else it would write to the home of whoever runs this.
+    place = str(state.absolute() / "evals" / "inspect")
+    with suppress(KeyboardInterrupt):
+        done = subprocess.run(
+            argv, env=os.environ | {"XDG_DATA_HOME": place, "XDG_CACHE_HOME": place}
+        )
+        if done.returncode:
+            raise AskdocsError(f"the viewer ended: is port {port} free? choose another --port")
+
+
+def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
+    """Run the process that asks, with bars, and keep what is measured meanwhile."""
+    from askdocs import environments
+    from askdocs.evaluation.bar import ExamBar
+    from askdocs.evaluation.meter import Meter
+    from askdocs.models.finetuning import follow
+    from eval.running import answer, ask
+
+    python = environments.ensure(environments.EVAL, state.root, _say)
+    total = len(found.run.contenders) * len(found.asked)
+    kept = sum(not one.error for one in answer.latest(folder).values())
+    with TemporaryDirectory() as work:
+        job = Path(work) / "job.json"
+        home.write_json(job, found.job(folder, state.root / "evals"))
+        argv = [str(python), "-I", ask.__file__, str(job)]
+        secret = f"{found.place.key}\n".encode()
+        running = follow(argv, folder, [lock], "the exam", secret)
+        try:
+            with (
+                Meter(folder, found.processes, found.index) as meter,
+                ExamBar(err, kept, total) as bar,
+                closing(running) as events,
+            ):
+                for event in events:
+                    bar.show(event)
+                    meter.hear(event)
+        except AskdocsError as error:
+            raise AskdocsError(f"{error}; the same command with --resume goes on") from None
+        except KeyboardInterrupt:
+            _say("interrupted; the same command with --resume goes on where this one stopped")
+            raise typer.Exit(130) from None
+
+
+def _show(found: "Plan", folder: Path) -> None:
+    run, asked = found.run, found.asked
+    answerable = sum(one.answerable for one in asked)
+    leaked = sum(one.leaked for one in asked)
+    print(
+        f"questions   {len(asked):,} of {run.questions.file}: {answerable:,} answerable,"
+        f" {len(asked) - answerable:,} not; {leaked:,} leaked"
+    )
+    print(f"wiki        {run.wiki.pages:,} pages of {run.wiki.name}")
+    for role, model in run.models.items():
+        alias = f" ({model.named})" if model.named != model.name else ""
+        print(f"{role:11} {model.name}{alias}")
+    print(f"contenders  {', '.join(run.contenders)}")
+    quoted = ", which the product quotes" if run.answers == "quote" else ""
+    print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages{quoted}")
+    print(f"run         {folder}")
+
+
+def _tell(found: "Plan", folder: Path, as_json: bool) -> None:
+    from eval.running import answer, measured
+
+    latest = answer.latest(folder)
+    took = measured.read(folder).took
+    facts: dict[str, Any] = {"run": str(folder), "contenders": {}}
+    for name in found.run.contenders:
+        mine = [one for (contender, _), one in latest.items() if contender == name]
+        failed = [one.error for one in mine if one.error]
+        facts["contenders"][name] = {
+            "answers": len(mine) - len(failed),
+            "errors": len(failed),
+            "took": took[name].model_dump() if name in took else None,
+        }
+        if failed and not as_json:
+            print(f"{name}: {len(failed):,} errors, the first: {failed[0]}")
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    errors = sum(one["errors"] for one in facts["contenders"].values())
+    print(f"{len(latest) - errors:,} answers, {errors:,} errors")
+    if errors:
+        print("again       the same command with --resume asks them once more")
+    print(f"next        askdocs eval report {folder}")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

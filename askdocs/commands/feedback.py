@@ -1,0 +1,268 @@
+"""`askdocs feedback`: what readers asked and said, what the wiki does not answer, and forgetting.
+
+They work on the database itself, whether or not a widget runs.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands import audit, keys
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import home
+from askdocs.terminal import table
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from widget.review.gaps import Gaps
+
+app = typer.Typer(
+    help="What readers asked and said, and what the wiki does not answer.", no_args_is_help=True
+)
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+]
+SinceOption = Annotated[
+    str | None, typer.Option(help="From this day on: 2026-05-31, or a time ago as 30d.")
+]
+WeekOption = Annotated[
+    str | None, typer.Option(help="One week, as 2026-W48 (default: the last eight).")
+]
+DigestWeekOption = Annotated[
+    str | None, typer.Option(help="The week, as 2026-W48 (default: the last whole one).")
+]
+WEEKS = 8
+SHOWN = 30  # gaps in the terminal
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="New file, .jsonl or .csv.")],
+    since: SinceOption = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every question with its answer and votes to a file, without who asked."""
+    from askdocs.terminal.bar import Bar
+    from widget.review import csv_export
+    from widget.review.export import COLUMNS, count, everything
+
+    kind = out.suffix.lower()
+    if kind not in (".jsonl", ".csv"):
+        raise AskdocsError(f"--out {out}: name a file that ends with .jsonl or .csv")
+    refuse_existing(out)
+    start = since_moment(since)
+    with keys.opened(home_dir) as engine, Bar() as bar:
+        total = count(engine, start)
+        rows = []
+        for number, row in enumerate(everything(engine, start)):
+            if number % 1000 == 0:
+                bar.show("reading", number, total)
+            rows.append(row)
+    if kind == ".csv":
+        cells = ([" ".join(v) if isinstance(v, list) else v for v in row.values()] for row in rows)
+        text = csv_export.write(COLUMNS, cells)
+    else:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    audit.note(home_dir, "questions.export", out.name, questions=len(rows))
+    write_new(out, text)
+    if as_json:
+        print(json.dumps({"file": str(out), "questions": len(rows)}, indent=2))
+    else:
+        print(f"{out}: {len(rows):,} questions")
+
+
+@app.command()
+def gaps(
+    week: WeekOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="New CSV file, instead of a table.")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the wiki does not answer, most asked first, with the closest pages."""
+    from gateway.access.rights import EVERYTHING
+    from widget.review import weeks
+    from widget.review.gaps import find, sheet_of
+
+    if out is not None:
+        refuse_existing(out)
+    last = weeks.parse(week) if week else weeks.monday(datetime.now(UTC).date())
+    with _sorted(home_dir) as engine:
+        found = find(engine, last, 1 if week else WEEKS, EVERYTHING)
+    if out is not None:
+        audit.note(home_dir, "gaps.export", out.name, gaps=len(found.gaps))
+        write_new(out, sheet_of(found))
+    if as_json:
+        print(json.dumps(_facts(found), indent=2, ensure_ascii=False))
+    elif out is not None:
+        print(f"{out}: {len(found.gaps):,} gaps")
+    else:
+        _show(found)
+
+
+@app.command()
+def digest(
+    week: DigestWeekOption = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="Send it to digest_webhook, unless it was sent.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The gaps of a week as a message, printed or sent."""
+    from gateway.access.rights import PUBLIC
+    from gateway.core.settings import load
+    from widget.review import digest as digests
+    from widget.review import weeks
+    from widget.review.gaps import find
+    from widget.settings import WidgetSettings
+
+    today = datetime.now(UTC).date()
+    first: date = weeks.parse(week) if week else weeks.monday(today) - weeks.WEEK
+    settings = load(WidgetSettings)
+    webhook = settings.digest_webhook
+    if send and webhook is None:
+        raise AskdocsError(
+            "--send: there is no webhook: set ASKDOCS_WIDGET_DIGEST_WEBHOOK in the environment"
+        )
+    with _sorted(home_dir) as engine:
+        text = digests.text_of(find(engine, first, 2, PUBLIC), settings.public_url)
+        sent = bool(send and webhook) and digests.send(
+            engine, webhook.get_secret_value() if webhook else "", first, settings.public_url
+        )
+    if as_json:
+        print(json.dumps({"week": weeks.name(first), "text": text, "sent": sent}, indent=2))
+        return
+    print(text)
+    if send:
+        print("sent" if sent else f"not sent: the digest of {weeks.name(first)} was sent before")
+
+
+@app.command()
+def forget(
+    visitor: Annotated[str | None, typer.Option(help="Pseudonym of a visitor.")] = None,
+    person: Annotated[str | None, typer.Option(help="Name of who asked.")] = None,
+    before: Annotated[
+        int | None, typer.Option(metavar="DAYS", min=0, help="What is older than so many days.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete questions with their answers and votes, for good. What writers wrote stays."""
+    from widget.review.clusters import Sorter
+    from widget.service.store import Store
+
+    if visitor is None and person is None and before is None:
+        raise AskdocsError("say what to forget: --visitor ID, --person NAME or --before DAYS")
+    until = None if before is None else _days_ago(before)
+    with keys.opened(home_dir) as engine:
+        store = Store(engine)
+        count = store.forget(visitor=visitor, person=person, before=until, dry_run=True)
+        if count and not (yes or dry_run):
+            typer.confirm(f"Delete {count:,} questions? It cannot be undone.", abort=True, err=True)
+        if not dry_run:
+            count = store.forget(visitor=visitor, person=person, before=until)
+            Sorter(engine).tidy()
+    if as_json:
+        print(json.dumps({"questions": count, "changed": not dry_run}, indent=2))
+    elif dry_run:
+        print(f"would delete {count:,} questions (dry run: nothing was changed)")
+    else:
+        print(f"deleted {count:,} questions")
+
+
+def since_moment(since: str | None) -> datetime | None:
+    """The begin of the day that `--since` means. Raises AskdocsError."""
+    from widget.review import weeks
+
+    return weeks.begin(keys.day(since)) if since else None
+
+
+def refuse_existing(out: Path) -> None:
+    """Raises AskdocsError: the file is there, or its folder is not."""
+    if out.exists():
+        raise AskdocsError(f"--out {out}: is there already: name another file, or move it away")
+    if not out.absolute().parent.is_dir():
+        raise AskdocsError(f"--out {out}: there is no folder {out.parent}: make it first")
+
+
+def write_new(out: Path, text: str) -> None:
+    """Write a file whole or not at all, for its owner alone. Raises AskdocsError."""
+    try:
+        home.write(out, text, mode=0o600)
+    except OSError as error:
+        raise AskdocsError(f"--out {out}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def _sorted(home_dir: Path | None) -> "Iterator[sa.Engine]":
+    """The database, with every question in its cluster."""
+    from askdocs.terminal.bar import Bar
+    from widget.review.clusters import Sorter
+
+    with keys.opened(home_dir) as engine:
+        with Bar() as bar:
+            Sorter(engine).sort(lambda done, total: bar.show("clustering", done, total))
+        yield engine
+
+
+def _days_ago(days: int) -> datetime:
+    try:
+        return datetime.now(UTC) - timedelta(days=days)
+    except OverflowError:
+        raise AskdocsError(f"--before {days}: that is before all calendars: write fewer") from None
+
+
+def _facts(found: "Gaps") -> dict[str, Any]:
+    from widget.review import weeks
+
+    names = [weeks.name(day) for day in found.first_days]
+    return {
+        "weeks": names,
+        "count": found.count,
+        "asked": found.asked,
+        "gaps": [
+            {
+                "cluster": gap.cluster,
+                "question": gap.question,
+                "asked": gap.asked,
+                "weeks": dict(zip(names, gap.weeks, strict=True)),
+                "trend": gap.trend,
+                "pages": list(gap.pages),
+                "state": gap.state,
+            }
+            for gap in found.gaps
+        ],
+    }
+
+
+def _show(found: "Gaps") -> None:
+    if not found.gaps:
+        print("no gaps: everything that was asked in this time was answered")
+        return
+    table.show(
+        ["question", "closest page", "trend", "asked"],
+        [
+            [
+                " ".join(gap.question.split())[:70],
+                gap.pages[0]["title"][:40] if gap.pages else "-",
+                f"{gap.trend:+,}" if gap.trend else "=",
+                f"{gap.asked:,}",
+            ]
+            for gap in found.gaps[:SHOWN]
+        ],
+        numbers=2,
+    )
+    if len(found.gaps) > SHOWN:
+        print(f"and {found.count - SHOWN:,} more; --json and --out list them")

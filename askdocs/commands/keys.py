@@ -1,0 +1,394 @@
+"""`askdocs keys` and `askdocs usage`: who may ask, and who did.
+
+They work on the database itself, whether or not a gateway runs.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import home
+from askdocs.supervision import status
+from askdocs.terminal import table
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from gateway.access.keys import Key
+    from gateway.telemetry.usage import Row
+
+app = typer.Typer(help="API keys: who may ask, for which models, how much.", no_args_is_help=True)
+KeyArgument = Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")]
+
+GroupsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Groups whose pages it may read, with commas; * is all pages (default: none)."
+    ),
+]
+
+UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+LONGEST = timedelta(days=36_500)
+LOCAL = ("minilm", "local")  # the gateway's own models
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The person or program that uses the key.")],
+    team: Annotated[str, typer.Option(help="Team that its usage counts for.")] = "",
+    models: Annotated[
+        str | None, typer.Option(help="Models and aliases it may use, with commas (default: all).")
+    ] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens a minute, prompt and answer.")] = None,
+    max_parallel: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
+    monthly_tokens: Annotated[
+        int | None, typer.Option(help="Tokens a calendar month, UTC.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Time until it ends: 90d, 12h, 30m (default: never).")
+    ] = None,
+    groups: GroupsOption = None,
+    for_people: Annotated[
+        bool,
+        typer.Option(
+            "--for-people", help="For box and Slack: pass on a person's groups, within its own."
+        ),
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a key and show it, once."""
+    from gateway.access.keys import Keys, Limits
+
+    limits = Limits(rpm, tpm, max_parallel, monthly_tokens)
+    until = datetime.now(UTC) + _duration("--expires", expires) if expires is not None else None
+    listed = [model.strip() for model in models.split(",")] if models is not None else []
+    with opened(home_dir) as engine:
+        key, text = Keys(engine).create(
+            name, team, listed, limits, until, _split(groups) or (), for_people
+        )
+        for warning in _doubts(engine, key):
+            typer.echo(f"warning: {warning}", err=True)
+    if as_json:
+        print(json.dumps({**_facts(key), "key": text}, indent=2))
+        return
+    _show_once(key, text, home_dir)
+
+
+@app.command("groups")
+def regroup(
+    name_or_id: KeyArgument,
+    groups: GroupsOption = None,
+    for_people: Annotated[
+        bool | None,
+        typer.Option(
+            "--for-people/--not-for-people", help="May it pass on people's groups, within its own?"
+        ),
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change which pages a key may read. Running gateways follow within two seconds."""
+    from gateway.access.keys import Keys
+
+    if groups is None and for_people is None:
+        raise AskdocsError("nothing to change: add --groups, --for-people or --not-for-people")
+    with opened(home_dir) as engine:
+        key = Keys(engine).regroup(name_or_id, _split(groups), for_people)
+    if as_json:
+        print(json.dumps(_facts(key), indent=2))
+        return
+    print(f"{_named(key)} may read {_readable(key)}")
+
+
+@app.command("list")
+def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Every key with its limits, expiry, state and last use; never its secret."""
+    from gateway.access.keys import Keys
+    from gateway.telemetry.usage import last_used
+
+    with opened(home_dir) as engine:
+        keys, used = Keys(engine).list(), last_used(engine)
+    if as_json:
+        rows = [
+            {**_facts(key), "last_used": str(used[key.id]) if key.id in used else None}
+            for key in keys
+        ]
+        print(json.dumps(rows, indent=2))
+        return
+    if not keys:
+        print("no keys: `askdocs keys create NAME` makes one")
+        return
+    table.show(
+        ["name", "id", "team", "models", "reads", "limits", "expires", "state", "last used"],
+        [
+            [
+                key.name,
+                key.id,
+                key.team or "-",
+                ", ".join(key.models) or "all",
+                _readable(key),
+                _limits(key) or "none",
+                f"{key.expires:%Y-%m-%d %H:%M}" if key.expires else "never",
+                _state(key),
+                str(used.get(key.id, "-")),
+            ]
+            for key in keys
+        ],
+    )
+
+
+@app.command()
+def revoke(
+    name_or_id: KeyArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which key it is, and change nothing.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a key for good. Every running gateway refuses it within two seconds."""
+    from gateway.access.keys import Keys
+
+    with opened(home_dir) as engine:
+        store = Keys(engine)
+        key = store.get(name_or_id)
+        if not (yes or dry_run or key.revoked):
+            typer.confirm(
+                f"Revoke {_named(key)}? Its users are shut out, and it cannot be undone.",
+                abort=True,
+                err=True,
+            )
+        if not dry_run:
+            key = store.revoke(key.id)
+    if as_json:
+        print(json.dumps({**_facts(key), "changed": not dry_run}, indent=2))
+    elif dry_run:
+        print(f"would revoke {_named(key)}, which is {_state(key)} (dry run: nothing was changed)")
+    else:
+        print(f"revoked {_named(key)}")
+
+
+@app.command()
+def rotate(
+    name_or_id: KeyArgument,
+    grace: Annotated[
+        str, typer.Option(help="Time for which the old text goes on working: 24h, 30m, 0m.")
+    ] = "24h",
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Issue a new secret for a key, and show it once; limits, models and id stay."""
+    from gateway.access.keys import Keys
+
+    time = _duration("--grace", grace)
+    ends = datetime.now(UTC) + time
+    with opened(home_dir) as engine:
+        key, text = Keys(engine).rotate(name_or_id, time)
+    if as_json:
+        print(json.dumps({**_facts(key), "key": text, "old_valid_until": _iso(ends)}, indent=2))
+        return
+    _show_once(key, text, home_dir)
+    old = f"until {ends:%Y-%m-%d %H:%M} UTC" if time else "no more"
+    print(f"\nThe old text works {old}.")
+
+
+def usage(
+    by: Annotated[
+        str, typer.Option(help="key, team, alias, model or day; several with commas.")
+    ] = "key",
+    since: Annotated[
+        str, typer.Option(metavar="DATE|TIME", help="Start: a date (2026-05-31) or an age (30d).")
+    ] = "30d",
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Requests and tokens by key, team, alias, model or day (UTC)."""
+    from gateway.telemetry.usage import GROUPS, report
+
+    groups = [name.strip() for name in by.split(",")]
+    for name in groups:
+        if name not in GROUPS:
+            raise AskdocsError(f"--by {by}: {name!r} is none of {', '.join(GROUPS)}")
+    first = day(since)
+    with opened(home_dir) as engine:
+        rows = report(engine, groups, first)
+    if as_json:
+        facts = {
+            "since": str(first),
+            "by": groups,
+            "rows": [{**row.group, **_counts(row)} for row in rows],
+        }
+        print(json.dumps(facts, indent=2))
+        return
+    if not rows:
+        print(f"no usage since {first}")
+        return
+    counts = ("requests", "prompt_tokens", "completion_tokens", "total_tokens")
+    table.show(
+        [*groups, *(name.replace("_", " ") for name in counts)],
+        [
+            [*(row.group[name] or "-" for name in groups)]
+            + [f"{_counts(row)[name]:,}" for name in counts]
+            for row in rows
+        ],
+        numbers=len(counts),
+    )
+
+
+@contextmanager
+def opened(home_dir: Path | None) -> "Iterator[sa.Engine]":
+    """The gateway's database: ASKDOCS_DATABASE_URL, else the file in the home; up to date.
+
+    Raises AskdocsError: it cannot be reached, or belongs to a newer askdocs.
+    """
+    from gateway.core.settings import load
+    from gateway.runtime.settings import GatewaySettings
+    from gateway.storage import database
+
+    url = load(GatewaySettings).database_url
+    place = home.find(home_dir)
+    if url is None:
+        place.make()
+    engine = database.open(url.get_secret_value() if url else f"sqlite:///{place.database}")
+    try:
+        database.migrate(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _doubts(engine: "sa.Engine", key: "Key") -> Iterator[str]:
+    """What makes a new key useless, as far as one can know here: engines are not asked."""
+    from gateway.core.settings import load
+    from gateway.routing import aliases, deployments
+    from gateway.runtime.settings import GatewaySettings
+
+    settings = load(GatewaySettings)
+    names = {*aliases.DEFAULT, *settings.aliases, *aliases.stored(engine), aliases.BASE}
+    names |= {*settings.models, *LOCAL, *(one.name for one in deployments.every(engine))}
+    for model in key.models:
+        if model not in names:
+            yield (
+                f"no alias or model is called {model!r} here, unless an engine lists it; there"
+                f" are {', '.join(sorted(names))}"
+            )
+    for option, limit in (("tpm", key.limits.tpm), ("monthly-tokens", key.limits.monthly_tokens)):
+        if limit is not None and limit <= settings.max_tokens:
+            yield (
+                f"--{option} {limit} is too little for one question: an answer alone may have"
+                f" {settings.max_tokens} tokens, unless the client sets a smaller max_tokens"
+            )
+
+
+def _duration(option: str, text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,9})([dhm])", text)
+    if match is None:
+        raise AskdocsError(f"{option} {text}: write days, hours or minutes as 90d, 12h or 30m")
+    found = int(match[1]) * UNITS[match[2]] if int(match[1]) < 10**8 else timedelta.max
+    if found > LONGEST:
+        raise AskdocsError(f"{option} {text}: that is more than {LONGEST.days} days")
+    return found
+
+
+def day(text: str) -> date:
+    """The day in UTC that `--since` means."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        pass
+    if re.fullmatch(r"[0-9]{1,9}[dhm]", text):
+        return (datetime.now(UTC) - _duration("--since", text)).date()
+    raise AskdocsError(f"--since {text}: write a day as 2026-05-31, or a time ago as 30d")
+
+
+def _facts(key: "Key") -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "team": key.team,
+        "models": list(key.models),
+        "groups": list(key.groups),
+        "for_people": key.for_people,
+        "limits": asdict(key.limits),
+        "created": _iso(key.created),
+        "expires": _iso(key.expires),
+        "revoked": _iso(key.revoked),
+        "state": _state(key),
+    }
+
+
+def _counts(row: "Row") -> dict[str, int]:
+    return {
+        "requests": row.requests,
+        "prompt_tokens": row.prompt_tokens,
+        "completion_tokens": row.completion_tokens,
+        "total_tokens": row.tokens,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None
+
+
+def _state(key: "Key") -> str:
+    if key.revoked is not None:
+        return "revoked"
+    if key.expires is not None and key.expires <= datetime.now(UTC):
+        return "expired"
+    return "active"
+
+
+def _limits(key: "Key") -> str:
+    return ", ".join(
+        f"{name} {limit:,}" for name, limit in asdict(key.limits).items() if limit is not None
+    )
+
+
+def _readable(key: "Key") -> str:
+    from gateway.access.keys import ALL
+
+    found = "all pages" if ALL in key.groups else ", ".join(["pages for everybody", *key.groups])
+    return f"{found}; for people" if key.for_people else found
+
+
+def _split(names: str | None) -> list[str] | None:
+    """The parts of an option with commas; an empty one has none."""
+    return None if names is None else [name for name in map(str.strip, names.split(",")) if name]
+
+
+def _named(key: "Key") -> str:
+    return f"{key.name} ({key.id})"
+
+
+def _show_once(key: "Key", text: str, home_dir: Path | None) -> None:
+    print(f"{text}\n")
+    print("Keep it: it is stored as a hash only, and is not shown again.")
+    print(f"It is the key {_named(key)}; try it:\n")
+    print(f"curl {_address(home_dir)}/chat/completions -H 'Authorization: Bearer {text}' \\")
+    print("  -H 'Content-Type: application/json' \\")
+    message = [{"role": "user", "content": "How do I get started?"}]
+    body = json.dumps({"model": key.models[0] if key.models else "docs", "messages": message})
+    print(f"  -d '{body}'")
+
+
+def _address(home_dir: Path | None) -> str:
+    """Base URL of the gateway that runs here, or of the one that would."""
+    from gateway.core.settings import load
+    from gateway.runtime.settings import GatewaySettings
+
+    try:
+        return status.read(home.find(home_dir)).gateway
+    except AskdocsError:
+        return f"http://127.0.0.1:{load(GatewaySettings).port}/v1"

@@ -1,0 +1,212 @@
+"""`askdocs models`: the versions of models that were trained, and which of them answers."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands import (
+    models_artefacts,
+    models_compare,
+    models_copies,
+    models_keep,
+    models_serve,
+)
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.terminal import table
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from training.versions.store import Store
+
+app = typer.Typer(
+    help="Versions of trained models, and which of them answers.",
+    no_args_is_help=True,
+)
+app.command()(models_artefacts.merge)
+app.command()(models_artefacts.export)
+app.command()(models_artefacts.quantise)
+app.command()(models_artefacts.probe)
+app.command()(models_copies.push)
+app.command()(models_copies.pull)
+app.command()(models_keep.verify)
+app.command()(models_keep.retire)
+app.command()(models_keep.gc)
+app.command()(models_serve.promote)
+app.command()(models_serve.canary)
+app.command()(models_serve.rollback)
+app.command()(models_compare.compare)
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+# What makes one version different from another.
+COMPARED = ["base_model", "dataset", "recipe", "prompt_fingerprint", "commit", "metrics", "checks"]
+
+
+def opened_store(home_dir: Path | None) -> "Store":
+    """The store of the settings. Raises AskdocsError."""
+    from askdocs.state import home
+    from gateway.core.settings import load
+    from training.settings import TrainingSettings
+    from training.versions.open import open_store
+
+    return open_store(load(TrainingSettings).store, home.find(home_dir).root)
+
+
+def targeted(home_dir: Path | None) -> dict[str, list[str]]:
+    """The aliases that send requests to a model, by the model's name."""
+    from gateway.core.settings import load
+    from gateway.routing import aliases
+    from gateway.runtime.settings import GatewaySettings
+
+    table = {**aliases.DEFAULT, **load(GatewaySettings).aliases}
+    with _database(home_dir) as database:
+        if database is not None:
+            table |= aliases.stored(database)
+    found: dict[str, list[str]] = {}
+    for name, alias in sorted(table.items()):
+        for target in (*alias.targets, *alias.fallback):
+            found.setdefault(target, []).append(name)
+    return found
+
+
+def served(home_dir: Path | None) -> list[str]:
+    """The versions that are served, or are to be, whether or not an alias points to them."""
+    from gateway.routing import deployments
+
+    with _database(home_dir) as database:
+        return [] if database is None else [one.name for one in deployments.every(database)]
+
+
+@contextmanager
+def _database(home_dir: Path | None) -> "Iterator[sa.Engine | None]":
+    """The gateway's, if there is one: to look does not make it."""
+    from askdocs.commands.keys import opened
+    from askdocs.state import home
+    from gateway.core.settings import load
+    from gateway.runtime.settings import GatewaySettings
+
+    if load(GatewaySettings).database_url or home.find(home_dir).database.exists():
+        with opened(home_dir) as database:
+            yield database
+    else:
+        yield None
+
+
+@app.command("list")
+def show_all(
+    alias: Annotated[str | None, typer.Option(help="Only the versions of this alias.")] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every version: base model, examples it learnt from, validation loss, and who uses it."""
+    from askdocs.terminal.bar import Bar
+
+    store, used = opened_store(home_dir), targeted(home_dir)
+    with Bar() as bar:
+        names = [name for name in store.names() if alias in (None, name.partition("@")[0])]
+        rows = []
+        for number, name in enumerate(names, 1):
+            rows.append(_facts(store, name, used))
+            bar.show("reading versions", number, len(names))
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        print("no versions: `askdocs train` makes one")
+        return
+    table.show(
+        ["name", "created", "base", "examples", "eval loss", "gate", "artefacts", "used by"],
+        [
+            [
+                row["name"] + (" (retired)" if row["retired"] else ""),
+                row["created"][:16].replace("T", " "),
+                row["base_model"],
+                f"{row['dataset']['examples'].get('train', 0):,}",
+                f"{row['metrics']['eval_loss']:.4f}" if "eval_loss" in row["metrics"] else "-",
+                _passed(row["verdict"]),
+                ", ".join(row["artefacts"]) or "-",
+                ", ".join(row["aliases"]) or "-",
+            ]
+            for row in rows
+        ],
+    )
+
+
+@app.command()
+def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
+    """All that is known of a version: recipe, data, metrics, checks, verdicts, artefacts, files."""
+    store = opened_store(home_dir)
+    facts = _facts(store, name, targeted(home_dir))
+    facts["verdicts"] = [one.model_dump(mode="json") for one in store.verdicts(name)]
+    facts["artefacts"] = {
+        kind: store.artefact(name, kind).model_dump(mode="json") for kind in facts["artefacts"]
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    del facts["verdict"]
+    files = facts.pop("files")
+    for key, value in flat(facts).items():
+        print(f"{key}: {value}")
+    for path, file in files.items():
+        print(f"{path}: {file['bytes']:,} bytes, {file['sha256']}")
+
+
+@app.command()
+def diff(
+    name: NameArgument,
+    other: Annotated[str, typer.Argument(metavar="VERSION", help="The version beside it.")],
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What differs between two versions: base model, dataset, recipe, metrics, checks."""
+    store = opened_store(home_dir)
+    sides = [
+        flat(store.manifest(one).model_dump(mode="json", include=set(COMPARED)))
+        for one in (name, other)
+    ]
+    keys = dict.fromkeys(key for side in sides for key in side)
+    rows = {key: [side.get(key) for side in sides] for key in keys}
+    found = {key: values for key, values in rows.items() if values[0] != values[1]}
+    if as_json:
+        print(json.dumps({"versions": [name, other], "differences": found}, indent=2))
+    elif not found:
+        print(f"{name} and {other} do not differ in {', '.join(COMPARED)}")
+    else:
+        cells = [[key, *("-" if v is None else v for v in values)] for key, values in found.items()]
+        table.show(["", name, other], cells)
+
+
+def flat(facts: dict[str, Any], above: str = "") -> dict[str, str]:
+    """Every value under the path of its keys, as recipe.lora.rank; empty ones are left out."""
+    found: dict[str, str] = {}
+    for key, value in facts.items():
+        if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+            value = {str(number): one for number, one in enumerate(value, 1)}
+        if isinstance(value, dict):
+            found |= flat(value, f"{above}{key}.")
+        elif isinstance(value, list):
+            found |= {f"{above}{key}": ", ".join(map(str, value))} if value else {}
+        elif value is not None:
+            found[f"{above}{key}"] = str(value)
+    return found
+
+
+def _facts(store: "Store", name: str, used: dict[str, list[str]]) -> dict[str, Any]:
+    retired, verdicts = store.retired(name), store.verdicts(name)
+    return {
+        **store.manifest(name).model_dump(mode="json"),
+        "aliases": used.get(name, []),
+        "artefacts": store.artefacts(name),
+        "verdict": verdicts[-1].model_dump(mode="json") if verdicts else None,
+        "retired": retired.isoformat() if retired else None,
+    }
+
+
+def _passed(verdict: dict[str, Any] | None) -> str:
+    if verdict is None:
+        return "-"
+    return "passed" if verdict["passed"] else "failed"

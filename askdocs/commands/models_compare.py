@@ -1,0 +1,118 @@
+"""`askdocs models compare`: how the answers of two versions fared, side by side."""
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from eval.statistics.proportions import Line, Value
+
+
+def compare(
+    first: Annotated[str | None, typer.Argument(help="A version or model, as docs@v7.")] = None,
+    second: Annotated[str | None, typer.Argument(help="The one that it is compared with.")] = None,
+    alias: Annotated[str, typer.Option(help="Only what was asked by this name.")] = "docs",
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days back, including today.")] = 30,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How the answers of two versions fared with users: refusals, cautions, failures, votes, times.
+
+    Without names: a canary and what it is compared with, else what answers and what did last.
+    """
+    from askdocs.commands.keys import opened
+    from eval.statistics.proportions import compare
+    from gateway.telemetry.answer_statistics import Tally, tally
+
+    since = (datetime.now(UTC) - timedelta(days=days - 1)).date()
+    with opened(home_dir) as database:
+        names = (first, second) if first and second else _two(database, alias, first)
+        tallies = tally(database, alias, since)
+    one, other = (tallies.get(name, Tally()) for name in names)
+    if not (one.counts or other.counts):
+        known = ", ".join(sorted(tallies)) or "none"
+        raise AskdocsError(
+            f"neither {names[0]} nor {names[1]} was asked as {alias} since {since}: name two of"
+            f" {known}, or more --days"
+        )
+    lines = compare(one, other)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "alias": alias,
+                    "since": str(since),
+                    "models": names,
+                    "answers": [one.counts["answers"], other.counts["answers"]],
+                    "measures": [_facts(line) for line in lines],
+                },
+                indent=2,
+            )
+        )
+        return
+    from askdocs.terminal import table
+
+    print(f"asked as {alias} since {since}; intervals of 95 %")
+    counts = [f"{tally.counts['answers']:,}" for tally in (one, other)]
+    rows = [["answers", *counts, ""]]
+    rows += [[line.measure, _shown(line, 0), _shown(line, 1), _said(line, names)] for line in lines]
+    table.show(["", *names, ""], rows)
+
+
+def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str]:
+    """The two that it is natural to compare."""
+    from gateway.core.settings import load
+    from gateway.routing import aliases, promotions
+    from gateway.routing.promotions import main_target
+    from gateway.runtime.settings import GatewaySettings
+
+    table = {**aliases.DEFAULT, **load(GatewaySettings).aliases, **aliases.stored(database)}
+    if alias not in table:
+        raise AskdocsError(f"there is no alias {alias!r}: `askdocs aliases list` shows them")
+    now = table[alias].targets
+    names: Sequence[str] = sorted(now, key=lambda name: -now[name])
+    if len(names) == 1:
+        changes = reversed(promotions.history(database, alias))
+        others = (main_target(one) for entry in changes for one in (entry.before, entry.after))
+        names = [*names, *(name for name in others if name != names[0])]
+    if first is not None:
+        names = [first, *(name for name in names if name != first)]
+    if len(names) < 2:
+        raise AskdocsError(f"only {names[0]} ever answered for {alias}: name two models to compare")
+    return names[0], names[1]
+
+
+def _facts(line: "Line") -> dict[str, Any]:
+    def facts(value: "Value | None") -> dict[str, float | None] | None:
+        # JSON knows no infinity.
+        return value and {k: v if math.isfinite(v) else None for k, v in value._asdict().items()}
+
+    return {**vars(line), "first": facts(line.first), "second": facts(line.second)}
+
+
+def _shown(line: "Line", which: int) -> str:
+    found: Value | None = (line.first, line.second)[which]
+    if found is None:
+        return "-"
+    if line.unit == "share":
+        return f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
+    high = f"{found.high:.2f}" if math.isfinite(found.high) else "?"
+    return f"{found.value:.2f} s ({found.low:.2f} to {high})"
+
+
+def _said(line: "Line", names: tuple[str, str]) -> str:
+    if line.differs is None or line.first is None or line.second is None:
+        return ""
+    if not line.differs:
+        return "no difference beyond chance"
+    first_is_less = line.first.value < line.second.value
+    return f"{names[0] if first_is_less == line.less_is_better else names[1]} is better"

@@ -1,0 +1,117 @@
+"""`askdocs models push|pull`: copies of versions elsewhere."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from askdocs.commands import audit
+from askdocs.commands.options import HomeOption, JsonOption
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from training.versions.hub import Hub
+    from training.versions.store import Store
+
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+PlaceArgument = Annotated[
+    str, typer.Argument(metavar="PLACE", help="A folder, s3://BUCKET/PREFIX or hf://ORG/NAME.")
+]
+ArtefactOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Copy this artefact, too, as gguf; may be given several times."),
+]
+
+
+def push(
+    name: NameArgument,
+    place: PlaceArgument,
+    artefact: ArtefactOption = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="On the hub: let everybody see a new repository.")
+    ] = False,
+    license: Annotated[
+        str | None,
+        typer.Option(help="On the hub: the base model's licence (default: as its card says)."),
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a version to another place; every file is verified. What is there is not copied."""
+    from askdocs.commands.models import opened_store
+    from askdocs.terminal.bar import Bar
+    from training.versions.store import Store
+    from training.versions.transfer import copy
+
+    source = opened_store(home_dir)
+    source.manifest(name)
+    target = _hub(place, artefact) or _opened(place, home_dir)
+    if isinstance(target, Store) and (public or license):
+        raise AskdocsError(f"{place}: --public and --license are for the hub: leave them out")
+    audit.note(home_dir, "version.push", name, place=place, public=public)
+    with Bar() as bar:
+        if isinstance(target, Store):
+            copy(name, source, target, artefact or [], bar.show)
+        else:
+            target.push(name, source, license, public, bar.show)
+    _show(name, str(source.place), place, artefact, as_json)
+
+
+def pull(
+    name: NameArgument,
+    place: PlaceArgument,
+    artefact: ArtefactOption = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a version from another place into the store, under its own name."""
+    from askdocs.commands.models import opened_store
+    from askdocs.terminal.bar import Bar
+    from training.versions.store import Store
+    from training.versions.transfer import copy
+
+    target = opened_store(home_dir)
+    source = _hub(place, artefact) or _opened(place, home_dir)
+    audit.note(home_dir, "version.pull", name, place=place)
+    with Bar() as bar:
+        if isinstance(source, Store):
+            copy(name, source, target, artefact or [], bar.show)
+        else:
+            with TemporaryDirectory() as work:
+                source.pull(name, target, Path(work), bar.show)
+    _show(name, place, str(target.place), artefact, as_json)
+
+
+def _hub(place: str, artefacts: list[str] | None) -> "Hub | None":
+    """The repository, if `place` is one."""
+    if not place.startswith("hf://"):
+        return None
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    from training.versions.hub import Hub
+
+    if artefacts:
+        raise AskdocsError(f"{place}: the hub gets the adapter alone: leave --artefact out")
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    return Hub(place, os.environ.get("HF_TOKEN") or None)
+
+
+def _opened(place: str, home_dir: Path | None) -> "Store":
+    from askdocs.state import home
+    from training.versions.open import open_store
+
+    return open_store(place, home.find(home_dir).root)
+
+
+def _show(name: str, source: str, target: str, artefacts: list[str] | None, as_json: bool) -> None:
+    if as_json:
+        facts = {"name": name, "from": source, "to": target, "artefacts": artefacts or []}
+        print(json.dumps(facts, indent=2))
+    else:
+        also = f" with {', '.join(artefacts)}" if artefacts else ""
+        print(f"{name}{also}: from {source} to {target}")

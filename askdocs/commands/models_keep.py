@@ -1,0 +1,133 @@
+"""`askdocs models verify|retire|gc`: what is kept, and for how long."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from askdocs.commands import audit
+from askdocs.commands.options import HomeOption, JsonOption
+from gateway.core.errors import AskdocsError
+
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def verify(
+    name: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="A version (default: all).")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read every file of versions and artefacts, and say which is not what its manifest says.
+
+    Exit code 1 when there is one. Retired versions are left out.
+    """
+    from askdocs.commands.models import opened_store
+    from askdocs.terminal.bar import Bar
+
+    store = opened_store(home_dir)
+    names = [name] if name else [one for one in store.names() if not store.retired(one)]
+    problems: dict[str, list[str]] = {}
+    with Bar() as bar:
+        for one in names:
+            for artefact in (None, *store.artefacts(one)):
+                try:
+                    store.fetch(one, artefact, bar.show)
+                except AskdocsError as error:
+                    problems.setdefault(one, []).extend(str(error).splitlines())
+    if as_json:
+        print(json.dumps({one: problems.get(one, []) for one in names}, indent=2))
+    else:
+        for one in names:
+            print(f"{one}: {'broken' if one in problems else 'ok'}")
+            for line in problems.get(one, ()):
+                print(f"  {line}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def retire(
+    name: NameArgument,
+    yes: YesOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="See whether it could be, and change nothing.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a version: it can not be promoted any more, and `gc` removes its files some day."""
+    from askdocs.commands.models import opened_store, served, targeted
+
+    store = opened_store(home_dir)
+    store.manifest(name)
+    if aliases := targeted(home_dir).get(name):
+        raise AskdocsError(
+            f"{name}: the alias {', '.join(aliases)} points to it: promote another version first"
+        )
+    if name in served(home_dir):
+        raise AskdocsError(f"{name}: is served: promote another version first")
+    done = False
+    if not dry_run:
+        if not (yes or store.retired(name)):
+            typer.confirm(f"Retire {name}? It cannot be undone.", abort=True, err=True)
+        audit.note(home_dir, "version.retire", name)
+        done = store.retire(name)
+    if as_json:
+        print(json.dumps({"name": name, "changed": done}))
+    elif dry_run:
+        print(f"would retire {name} (dry run: nothing was changed)")
+    else:
+        print(f"retired {name}" if done else f"{name} was retired before")
+
+
+def gc(
+    days: Annotated[
+        int, typer.Option(min=0, help="Since a version was retired, before its files go.")
+    ] = 30,
+    yes: YesOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the files of retired versions, and what writes left that were cut off.
+
+    Copies of theirs on this machine go, too. Nothing goes that an alias points to or that is
+    served; manifests and verdicts always stay.
+    """
+    from askdocs.commands.models import opened_store, served, targeted
+    from askdocs.state import home
+    from askdocs.terminal.bar import Bar
+    from training.versions import garbage
+    from training.versions.open import cache
+
+    store, copies = opened_store(home_dir), cache(home.find(home_dir).root)
+    used = {*targeted(home_dir), *served(home_dir)}
+    found = list(garbage.find(store, copies, used, datetime.now(UTC), days))
+    size = sum(one.bytes for one in found)
+    if not as_json:
+        for one in found:
+            print(f"{one.what}: {one.bytes:,} bytes ({one.why})")
+        if not found:
+            print("nothing to remove")
+    if found and not dry_run:
+        if not yes:
+            places = " and ".join(dict.fromkeys(str(one.place) for one in found))
+            typer.confirm(f"Remove {size:,} bytes from {places}?", abort=True, err=True)
+        names = [one.what for one in found]
+        audit.note(home_dir, "version.clean", str(store.place), bytes=size, removed=names)
+        paths = [(one.place, path) for one in found for path in one.paths]
+        with Bar() as bar:
+            for number, (place, path) in enumerate(paths, 1):
+                place.remove(path)
+                bar.show("removing files", number, len(paths))
+    if as_json:
+        rows = [{"what": one.what, "why": one.why, "bytes": one.bytes} for one in found]
+        print(json.dumps({"removed": not dry_run, "bytes": size, "garbage": rows}, indent=2))
+    elif found:
+        then = "would remove" if dry_run else "removed"
+        print(f"{then} {size:,} bytes{' (dry run: nothing was changed)' if dry_run else ''}")

@@ -1,0 +1,277 @@
+"""`askdocs models promote|canary|rollback`: which version answers for an alias."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from eval.gate.verdict import Verdict
+    from gateway.routing.promotions import Action, Targets
+    from gateway.runtime.settings import Alias
+
+VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+AliasOption = Annotated[
+    str | None, typer.Option(help="The name that clients use (default: the version's own).")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Overrule the gate; needs --why, and is recorded.")
+]
+WhyOption = Annotated[str | None, typer.Option(help="The reason for --force.")]
+VerdictOption = Annotated[
+    Path | None, typer.Option(help="A verdict of the gate, which is kept with the version.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check, say, and change nothing.")]
+
+
+@dataclass(frozen=True)
+class Change:
+    """An alias that is about to be changed."""
+
+    database: "sa.Engine"
+    name: str
+    seen: "Alias | None"
+    """As the database has it."""
+    alias: "Alias"
+    """As it is in force: from the database, the settings' file, or the default."""
+    home_dir: Path | None
+
+    def write(
+        self,
+        action: "Action",
+        targets: "Targets",
+        verdict: "Verdict | None" = None,
+        why: str | None = None,
+    ) -> None:
+        """Let `targets` answer, and let what nobody needs any more come to its end.
+
+        Raises AskdocsError: an engine serves none of them, or somebody else was faster.
+        """
+        try:
+            self._write(action, targets, verdict, why)
+        finally:
+            self.tidy(*targets)
+
+    def _write(
+        self, action: "Action", targets: "Targets", verdict: "Verdict | None", why: str | None
+    ) -> None:
+        from askdocs.commands.aliases import effective, problems_of
+        from gateway.routing import promotions
+        from gateway.routing.aliases import DEFAULT, Table, stored
+        from gateway.telemetry import audit
+
+        settings = effective(self.home_dir)
+        new = self.alias.model_copy(update={"targets": targets})
+        table = {**DEFAULT, **settings.aliases, **stored(self.database), self.name: new}
+        if problems := asyncio.run(problems_of(settings, self.database, Table(table))):
+            raise AskdocsError("\n".join(f"alias {p.alias}: {p.message}" for p in problems))
+        promotions.write(
+            self.database,
+            action,
+            self.name,
+            self.seen,
+            self.alias,
+            targets,
+            audit.user(),
+            verdict=verdict.model_dump(mode="json") if verdict else None,
+            why=why,
+        )
+
+    def tidy(self, *tried: str) -> None:
+        """Stop what once answered for the alias, or was `tried`, and is needed no more.
+
+        Somebody else's version, on its way to another alias, is not ours to stop.
+        """
+        from gateway.core.settings import load
+        from gateway.routing import promotions
+        from gateway.runtime.settings import GatewaySettings
+
+        entries = promotions.history(self.database, self.name)
+        ours = {name for entry in entries for name in (*entry.before, *entry.after)} | {*tried}
+        promotions.release(self.database, ours, load(GatewaySettings).aliases)
+
+
+def promote(
+    version: VersionArgument,
+    alias: AliasOption = None,
+    force: ForceOption = False,
+    why: WhyOption = None,
+    verdict: VerdictOption = None,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a version answer for its alias, once it is served and has answered its probes.
+
+    The version before it stays at hand: `rollback` takes a second. If anything fails, nothing has
+    changed.
+    """
+    began = time.monotonic()
+    with _changing(alias or version.partition("@")[0], home_dir) as change:
+        given = _passed(change, version, verdict, force, why, keep=not dry_run)
+        was, targets = change.alias.targets, {version: 1.0}
+        if not dry_run:
+            _serve(change, version, quiet=as_json)
+            change.write("promote", targets, given, why)
+    _tell("promote", change.name, was, targets, began, dry_run, as_json)
+
+
+def canary(
+    version: VersionArgument,
+    weight: Annotated[
+        float, typer.Option(min=0, max=99, help="Per cent of the users; 0 ends the canary.")
+    ],
+    alias: AliasOption = None,
+    force: ForceOption = False,
+    why: WhyOption = None,
+    verdict: VerdictOption = None,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a version answer a share of an alias's users, each of whom stays with his version.
+
+    `askdocs models compare` then shows both side by side.
+    """
+    from gateway.routing.promotions import main_target
+
+    began = time.monotonic()
+    given = None
+    with _changing(alias or version.partition("@")[0], home_dir) as change:
+        if weight:
+            given = _passed(change, version, verdict, force, why, keep=not dry_run)
+        was = change.alias.targets
+        main = main_target(was, but=(version,))
+        if main == version:
+            raise AskdocsError(
+                f"{version} is all that answers for {change.name}: a canary is another version"
+            )
+        if others := set(was) - {main, version}:
+            raise AskdocsError(
+                f"{', '.join(sorted(others))} already has a share of {change.name}: end that with"
+                " --weight 0 first"
+            )
+        if not weight and version not in was:
+            raise AskdocsError(f"{version} has no share of {change.name}: there is nothing to end")
+        targets = {main: 100 - weight, version: weight} if weight else {main: 1.0}
+        if not dry_run:
+            if weight:
+                _serve(change, version, quiet=as_json)
+            change.write("canary", targets, given, why)
+    _tell("canary", change.name, was, targets, began, dry_run, as_json)
+
+
+def rollback(
+    alias: Annotated[str, typer.Option(help="The name that clients use.")] = "docs",
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let what answered for an alias before the last promotion answer again; ends a canary, too."""
+    from gateway.routing import promotions
+
+    began = time.monotonic()
+    with _changing(alias, home_dir) as change:
+        was = change.alias.targets
+        targets = promotions.previous(promotions.history(change.database, alias), was)
+        if targets is None:
+            raise AskdocsError(
+                f"nothing was promoted for {alias!r} that could be taken back:"
+                f" `askdocs aliases set {alias} --target MODEL` leads it elsewhere"
+            )
+        if not dry_run:
+            for name in targets:
+                _serve(change, name, quiet=as_json)
+            change.write("rollback", targets)
+    _tell("rollback", alias, was, targets, began, dry_run, as_json)
+
+
+def _passed(
+    change: Change, version: str, file: Path | None, force: bool, why: str | None, keep: bool
+) -> "Verdict | None":
+    """The verdict on a version that may answer. Raises AskdocsError: it may not."""
+    from askdocs.commands.models import opened_store
+    from eval.gate import verdict
+    from gateway.answering.grounding import prompt
+    from training.versions import promote as gate
+
+    store = opened_store(change.home_dir)
+    manifest = store.manifest(version)
+    if store.retired(version):
+        raise AskdocsError(f"{version} is retired, and answers no more: promote another version")
+    given = verdict.read(file) if file else next(reversed(store.verdicts(version)), None)
+    fingerprint = prompt.fingerprint(change.alias.instructions or "")
+    gate.check(gate.objections(manifest, given, fingerprint), force, why)
+    if file and given and keep:
+        store.add_verdict(version, given)
+    return given
+
+
+@contextmanager
+def _changing(alias: str, home_dir: Path | None) -> Iterator[Change]:
+    """Raises AskdocsError: there is no such alias."""
+    from askdocs.commands.keys import opened
+    from gateway.core.settings import load
+    from gateway.routing import aliases
+    from gateway.runtime.settings import GatewaySettings
+
+    configured = {**aliases.DEFAULT, **load(GatewaySettings).aliases}
+    with opened(home_dir) as database:
+        stored = aliases.stored(database)
+        seen = stored.get(alias)
+        known = seen or configured.get(alias)
+        if known is None:
+            raise AskdocsError(
+                f"there is no alias {alias!r}: make it with `askdocs aliases set {alias} --target"
+                " base --grounding`, or name another one with --alias"
+            )
+        yield Change(database, alias, seen, known, home_dir)
+
+
+def _serve(change: Change, version: str, quiet: bool) -> None:
+    """Where no askdocs runs, the engines must serve it by themselves, which `Change.write` sees."""
+    from askdocs.models.serving import serve
+    from askdocs.state import home
+
+    if not home.find(change.home_dir).is_locked():
+        return
+    try:
+        serve(change.database, version, change.home_dir, None if quiet else print)
+    except BaseException:
+        change.tidy(version)
+        raise
+
+
+def _tell(
+    action: str,
+    alias: str,
+    was: "Targets",
+    targets: "Targets",
+    began: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from askdocs.commands.aliases import shares
+
+    seconds = round(time.monotonic() - began, 2)
+    if as_json:
+        facts: dict[str, Any] = {"action": action, "alias": alias, "from": was, "to": targets}
+        print(json.dumps({**facts, "seconds": seconds, "changed": not dry_run}))
+        return
+    if dry_run:
+        print(f"{alias}: is {shares(was)}, would be {shares(targets)} (dry run: nothing changed)")
+        return
+    print(f"{alias}: was {shares(was)}, is {shares(targets)}, after {seconds:.1f} s")
+    if action != "rollback":
+        print(f"take it back with: askdocs models rollback --alias {alias}")

@@ -1,0 +1,280 @@
+"""`askdocs plan`: does a model fit on a GPU, how many does a team need, and what do they cost?"""
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import psutil
+import typer
+
+from askdocs.commands.options import JsonOption
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from askdocs.capacity.assumptions import Assumptions
+    from askdocs.capacity.plan import Plan
+    from askdocs.capacity.reported import Reported
+    from eval.report.cost import Price
+
+QUANTIZATIONS = ("fp8", "int4")
+KV_DTYPES = ("auto", "fp8")
+
+
+def plan(
+    model: Annotated[
+        str,
+        typer.Option(help="Name on the hub, folder, or GGUF file (for main memory, no GPU)."),
+    ],
+    context: Annotated[int, typer.Option(min=1, help="Tokens of the longest request.")] = 8192,
+    gpu: Annotated[
+        str | None, typer.Option(help="a10g, l4, l40s, a100-40g, a100-80g, h100, h200, b200 ...")
+    ] = None,
+    qps: Annotated[
+        float | None,
+        typer.Option(min=0, max=1e9, help="Questions a second in the busiest minutes."),
+    ] = None,
+    users: Annotated[
+        float | None, typer.Option(min=0, max=1e9, help="Number of users (instead of --qps).")
+    ] = None,
+    quantization: Annotated[
+        str | None, typer.Option(help="Of the weights: fp8, int4 (default: as they are).")
+    ] = None,
+    kv_cache_dtype: Annotated[str, typer.Option(help="Of the cache: auto, fp8.")] = "auto",
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=1, help="GPUs that share one copy (default: as few as hold it)."),
+    ] = None,
+    adapters: Annotated[int, typer.Option(min=0, help="Adapters loaded at once.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option(help="The model's config.json, where the hub is out of reach.")
+    ] = None,
+    assume: Annotated[
+        list[str] | None, typer.Option(help="Another assumption, as prompt_tokens=6000.")
+    ] = None,
+    assumptions: Annotated[
+        Path | None, typer.Option(help="TOML file of assumptions, and of GPUs: [gpus.NAME].")
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="Prices (default: eval/report/prices.toml).")
+    ] = None,
+    gpu_hour: Annotated[
+        float | None,
+        typer.Option(min=0, max=1e6, help="US dollars for an hour of one GPU, instead."),
+    ] = None,
+    running: Annotated[
+        str | None, typer.Option(help="Check the cache of the vLLM that runs at this address.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan GPUs: which and how many, how fast, at what cost."""
+    from askdocs.capacity.assumptions import read
+
+    assumed, known = read(assume or (), assumptions)
+    _among("--quantization", quantization, QUANTIZATIONS)
+    _among("--kv-cache-dtype", kv_cache_dtype, KV_DTYPES)
+    if Path(model).suffix == ".gguf":
+        if gpu is not None:
+            raise AskdocsError(
+                f"--gpu {gpu}: GGUF files are planned for main memory: leave it out, or name the"
+                " model that the file was made of"
+            )
+        _ram(Path(model), context, assumed, as_json)
+        return
+    if gpu is None:
+        raise AskdocsError(f"--gpu is missing: one of {', '.join(known)}")
+    if qps is not None and users is not None:
+        raise AskdocsError(f"--qps {qps:g} and --users {users:g}: give one of them")
+
+    from askdocs.capacity import models, reported
+    from askdocs.capacity.gpus import find
+    from askdocs.capacity.plan import DoesNotFit, demand, make
+    from askdocs.capacity.setup import Setup
+
+    found = models.find(model, config, assumed.weight_bits)
+    setup = Setup(
+        shape=found.shape,
+        gpu=find(gpu, known),
+        gpus=1,
+        quantization=quantization,
+        kv_dtype=kv_cache_dtype,
+        context=context,
+        adapters=adapters,
+        assumed=assumed,
+    )
+    asked = demand(users, setup) if users is not None else qps
+    try:
+        made = make(setup, gpus, asked)
+    except DoesNotFit as error:
+        if not as_json:
+            raise
+        print(json.dumps({"model": model, "gpu": gpu, "fits": False, "why": str(error)}, indent=2))
+        raise typer.Exit(2) from None
+    seen = reported.read(running) if running else None
+    facts = _facts(made, model, found.where, gpu, _price(gpu, prices, gpu_hour), seen)
+    if as_json:
+        print(json.dumps(facts, indent=2, default=str))
+    else:
+        _show(facts, assumed)
+    if seen and (why := reported.refusal(seen, context)):
+        raise AskdocsError(why)
+
+
+def _among(option: str, given: str | None, known: tuple[str, ...]) -> None:
+    if given is not None and given not in known:
+        raise AskdocsError(f"{option} {given}: use one of {', '.join(known)}")
+
+
+def _price(gpu: str, file: Path | None, gpu_hour: float | None) -> "Price | None":
+    """Of an hour; None: the file has none."""
+    from datetime import UTC, datetime
+
+    from eval.report.cost import FILE, Price, read
+
+    if gpu_hour is not None:
+        return Price(usd=gpu_hour, read=datetime.now(UTC).date(), source="--gpu-hour")
+    found = read(file or FILE)
+    # The price that the costs of an exam follow from is that of an A10G, if it has no other.
+    return found.gpu_hours.get(gpu) or (found.gpu_hour if gpu == "a10g" else None)
+
+
+def _facts(
+    made: "Plan",
+    model: str,
+    where: str,
+    gpu: str,
+    price: "Price | None",
+    seen: "Reported | None",
+) -> dict[str, Any]:
+    from askdocs.capacity import memory, speed
+    from askdocs.capacity.plan import command, notes, slow, tight
+    from askdocs.capacity.setup import GIB
+
+    setup = made.setup
+    shape, assumed, load = setup.shape, setup.assumed, made.load
+    new = max(1, round(assumed.prompt_tokens * (1 - assumed.cached)))
+    typical = assumed.prompt_tokens + assumed.answer_tokens
+    argv, env = command(setup, model)
+    return {
+        "model": model,
+        "sizes_from": where,
+        "parameters": shape.parameters,
+        "weight_bits": round(setup.bits, 3),
+        "gpu": gpu,
+        "gpu_facts": setup.gpu.model_dump(mode="json"),
+        "context": setup.context,
+        "fits": True,
+        "tight": tight(setup),
+        "fits_on_one": made.fits_on_one,
+        "why": made.why,
+        "gpus": made.gpus,
+        "tensor_parallel": setup.gpus,
+        "replicas": made.replicas,
+        "memory_gib": {
+            **{name: round(size / GIB, 2) for name, size in made.memory._asdict().items()},
+            "cache": round(made.cache / GIB, 2),
+            "available": round(memory.available(setup) / GIB, 2),
+        },
+        "kv_tokens": made.kv_tokens,
+        "requests_at_context": memory.at_once(setup, made.cache, setup.context),
+        "requests_typical": memory.at_once(setup, made.cache, typical),
+        "one_reader": {
+            "first_token_s": round(speed.reading(setup, new), 2),
+            "first_token_at_context_s": round(speed.reading(setup, setup.context), 1),
+            "tokens_per_second": round(1 / speed.step(setup, 1, typical), 1),
+        },
+        "at_best": {
+            "answers_at_once": load.answers,
+            "questions_per_second": round(load.questions, 3),
+            "tokens_per_second": round(load.tokens(assumed.answer_tokens), 1),
+            "tokens_per_second_each": round(load.stream, 1),
+        },
+        "qps": round(made.qps, 4) if made.qps is not None else None,
+        "month_usd": round(made.month(price.usd), 2) if price else None,
+        "price": price.model_dump(mode="json") if price else None,
+        "notes": notes(setup) + slow(made),
+        "command": argv,
+        "environment": env,
+        "reported": seen._asdict() if seen else None,
+        "assumptions": assumed.model_dump()
+        | {"max_num_batched_tokens": setup.step, "max_num_seqs": setup.seqs},
+    }
+
+
+def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
+    size, one, best = facts["memory_gib"], facts["one_reader"], facts["at_best"]
+    taken, used = facts["assumptions"], size["available"] - size["cache"]
+    typical = f"{taken['prompt_tokens']:,} + {taken['answer_tokens']:,} tokens"
+    shared = f", {facts['tensor_parallel']} share a copy" if facts["tensor_parallel"] > 1 else ""
+    copies = f", {facts['replicas']} copies" if facts["replicas"] > 1 else ""
+    asked = f" for {facts['qps']:g} questions/s" if facts["qps"] is not None else ""
+    price = facts["price"]
+    cost = (
+        f"${facts['month_usd']:,.0f} a month (${price['usd']} an hour, {price['read']},"
+        f" {price['source']})"
+        if price
+        else f"no price of {facts['gpu']}: say --gpu-hour USD, or add it to --prices FILE"
+    )
+    parts = ", ".join(
+        f"{name} {size[name]:.1f}"
+        for name in ("weights", "adapters", "activations", "graphs", "other")
+        if size[name]
+    )
+    if facts["why"]:
+        print(f"One {facts['gpu']}: {facts['why']}\n")
+    rows = {
+        "model": f"{facts['model']}, {facts['parameters'] / 1e9:.2f} billion parameters,"
+        f" {facts['weight_bits']:g} bits ({facts['sizes_from']})",
+        "GPUs": f"{facts['gpus']} {facts['gpu']}{shared}{copies}{asked}",
+        "memory": f"{used:.1f} of {size['available']:.1f} GiB a GPU before the cache: {parts}",
+        "cache": f"{facts['kv_tokens']:,} tokens in {size['cache']:.1f} GiB",
+        "at once": f"{facts['requests_at_context']} of {facts['context']:,} tokens,"
+        f" or {facts['requests_typical']} typical ones ({typical})",
+        "one reader": f"first words after {one['first_token_s']:.1f} s"
+        f" ({facts['context']:,} tokens: {one['first_token_at_context_s']:.0f} s),"
+        f" then {one['tokens_per_second']:.0f} tokens/s",
+        "many": f"{best['answers_at_once']} answers at once, {best['questions_per_second']:.2f}"
+        f" questions/s, {best['tokens_per_second']:.0f} tokens/s, a copy at its best",
+        "cost": cost,
+    }
+    if seen := facts["reported"]:
+        rows["vLLM says"] = f"{seen['tokens']:,} tokens of cache"
+    for name, text in rows.items():
+        print(f"{name:11} {text}")
+    for note in facts["notes"]:
+        print(f"{'note':11} {note}")
+    env = " ".join(f"{name}={value}" for name, value in facts["environment"].items())
+    print(f"\nStarted with:\n  env {env} {shlex.join(facts['command'])}")
+    print("\nTaken for granted (--assume NAME=VALUE):")
+    for name, field in type(assumed).model_fields.items():
+        value = "not set" if taken[name] is None else f"{taken[name]:g}"
+        print(f"  {name:27} {value:>7}  {field.description}")
+
+
+def _ram(file: Path, context: int, assumed: "Assumptions", as_json: bool) -> None:
+    """What the embedded engine needs, and what is free here."""
+    from rich.console import Console
+
+    from askdocs.capacity.ram import GIB, of_file, refusal
+
+    if not file.is_file():
+        raise AskdocsError(f"--model {file}: no such file: name a GGUF file that is here")
+    with Console(stderr=True).status(f"reading {file.name}"):
+        need = of_file(file, context, assumed.parallel)
+    free = psutil.virtual_memory().available
+    why = refusal(need, context, free)
+    if as_json:
+        sizes = {**need._asdict(), "total": need.total, "free": free}
+        sizes["context"] = context
+        print(json.dumps({"model": str(file), "fits": not why, "why": why, **sizes}, indent=2))
+        if why:
+            raise typer.Exit(2)
+        return
+    if why:
+        raise AskdocsError(why)
+    print(
+        f"fits: {file.name} takes {need.total / GIB:.1f} of {free / GIB:.1f} GiB that are free:"
+        f" weights {need.weights / GIB:.1f}, {assumed.parallel} contexts of {context:,} tokens"
+        f" {need.cache / GIB:.1f}, prompts that it keeps at most {need.prompts / GIB:.1f}, the"
+        f" rest {need.compute / GIB:.1f}"
+    )

@@ -1,0 +1,128 @@
+"""`askdocs restore`: puts a backup back; what was there is kept."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from askdocs.state.backups.making import Places
+    from askdocs.state.backups.restoring import Plan
+    from askdocs.state.home import Home
+
+
+def restore(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="A backup, or a folder of what a restore replaced."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART", help="database, index or versions; may be given several times."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only finish a restore that was cut off.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Verify it, say what would be, and change nothing.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup back, while askdocs is stopped.
+
+    All of it is verified first. What was there is kept, so that this can be undone.
+    """
+    from askdocs.commands.backup import described, parts_of, places_of
+    from askdocs.state import home
+    from askdocs.state.backups import archive, restoring
+    from askdocs.supervision.stopping import stoppable
+    from askdocs.terminal.bar import Bar
+
+    if (file is None) is not resume:
+        raise AskdocsError("name the backup to restore, or --resume to finish one: one of both")
+    place, places = home.find(home_dir), places_of(home_dir)
+    if file is None:
+        _resume(place, places, as_json)
+        return
+    with Bar() as bar:
+        found = restoring.plan(places, archive.opened(file), parts_of(only), bar.show)
+    if not as_json:
+        print(f"{file}: is whole")
+        for line in [*described(found.backup.manifest), "", *_would(found)]:
+            print(line)
+    if dry_run:
+        if as_json:
+            print(json.dumps({**restoring.facts(found), "changed": False}, indent=2))
+        else:
+            print("dry run: nothing was changed")
+        return
+    if not yes:
+        question = f"Restore {', '.join(found.parts)} in {place.root}? What is there is kept."
+        typer.confirm(question, abort=True, err=True)
+    try:
+        with stoppable(), Bar() as bar:
+            kept = restoring.restore(place, places, found, bar.show)
+    except KeyboardInterrupt:
+        typer.echo("askdocs: stopped: nothing was changed", err=True)
+        raise
+    if as_json:
+        facts = {
+            "changed": True,
+            "keys_that_may_be_open_again": found.unchecked,
+            "kept": str(kept) if kept else None,
+            "questions_that_come_back": found.comes_back,
+        }
+        print(json.dumps({**restoring.facts(found), **facts}, indent=2))
+        return
+    print("restored")
+    if found.unchecked:
+        print(
+            "what was closed since the backup could not be read: if one of these open keys was"
+            " revoked or rotated since then, do it again before the gateway starts, with `askdocs"
+            f" keys revoke NAME` or `keys rotate NAME`: {', '.join(found.unchecked)}"
+        )
+    if found.comes_back:
+        print(
+            f"{found.comes_back:,} questions that were deleted since then are there again: delete"
+            " them once more with `askdocs feedback forget`"
+        )
+    if kept:
+        print(f"what was there is in {kept}; undo this with: askdocs restore {kept}")
+
+
+def _resume(place: "Home", places: "Places", as_json: bool) -> None:
+    from askdocs.state.backups import moves, restoring
+
+    journal = moves.journal_of(places.database or place.database)
+    was = journal.exists()
+    with restoring.exclusive(place, places):
+        pass
+    if as_json:
+        print(json.dumps({"changed": was}))
+    else:
+        print("the restore is finished" if was else "no restore was cut off: nothing was changed")
+
+
+def _would(found: "Plan") -> list[str]:
+    """What a restore changes, a line each."""
+    from askdocs.state.backups.restoring import ABSENT
+
+    replaced = [part for part in found.parts if part != "versions"]
+    lines = [f"  {part} takes the place of the one here" for part in replaced]
+    lines += [f"  {name} {what}" for name, what in found.versions.items()]
+    if ABSENT in found.versions.values():
+        lines.append("  fetch such a version with `askdocs models pull`, or promote another one")
+    if found.settings_differ:
+        lines.append(
+            "  the settings of the backup are not those here, which stay: compare them with"
+            f" `tar xzOf {found.backup.place} settings/askdocs.toml`"
+        )
+    return lines

@@ -1,0 +1,229 @@
+"""`askdocs train`: a dataset and a recipe become a version of a model."""
+
+import json
+import shutil
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import home
+from gateway.core.errors import AskdocsError, together
+
+if TYPE_CHECKING:
+    from askdocs.models.base import Base
+    from askdocs.models.training_run import Run
+    from training.plan.preflight import Preflight
+    from training.plan.recipe import Recipe
+    from training.versions.store import Store
+
+GIB = 2**30
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A bundled recipe, or a TOML file.")
+    ],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="What `dataset build` made.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the run (default: in the state folder)."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Alias that the version is for.")] = "docs",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of this run.")
+    ] = False,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="End after so many steps at the latest.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what it needs, and stop.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on a dataset, and keep it as a new version. Ctrl-C, then --resume goes on."""
+    from askdocs import environments
+    from askdocs.commands.models import opened_store
+    from askdocs.models import base
+    from askdocs.models.training_run import Run, default_folder
+    from training.data import dataset
+    from training.plan import machine
+    from training.plan import recipe as recipes
+    from training.plan.preflight import preflight
+    from training.versions.name import check_alias
+
+    check_alias(name)
+    here = machine.look()
+    chosen = recipes.load(recipe).settled(here.prefers_bfloat16)
+    start = base.find(chosen.base_model)
+    rows = dataset.read(data)
+    state = home.find(home_dir)
+    store = opened_store(home_dir)
+    folder = out or default_folder(state, name, chosen, rows, max_steps)
+    run = Run(folder, chosen, rows, max_steps)
+    run.can_start(resume or dry_run)
+    if run.is_done and not dry_run:
+        python = environments.ensure(environments.trainer(), state.root, _say)
+        with run.claimed():
+            _finish(python, run, store, name, as_json)
+        return
+    _say(f"looking at {chosen.base_model} and this machine")
+    found = preflight(
+        chosen,
+        start.shape(),
+        rows,
+        _tokenizer(start),
+        here,
+        shutil.disk_usage(_existing(run.folder)).free,
+        max_steps,
+    )
+    if not as_json:
+        _show(recipe, run, found)
+    if found.problems and not dry_run:
+        raise together(found.problems)
+    python = environments.ensure(environments.trainer(), state.root, _say)
+    if dry_run:
+        refused = _refused(python, run, str(start.path or start.name))
+        _dry(chosen, found, refused, as_json)
+        raise typer.Exit(1 if found.problems or refused else 0)
+    with run.claimed() as lock:
+        model = start.folder(python, state, _say)
+        _train(python, run, str(model), resume, lock)
+        _finish(python, run, store, name, as_json)
+
+
+def _tokenizer(start: "Base") -> str | AskdocsError:
+    """Its SHA-256, or why not: a gated model can be planned before its terms are accepted."""
+    try:
+        return start.tokenizer()
+    except AskdocsError as error:
+        return error
+
+
+def _train(python: Path, run: "Run", base: str, resume: bool, lock: int) -> None:
+    """Run the process that trains, with a bar."""
+    from askdocs.models.finetuning import command, follow
+    from askdocs.models.training_bar import TrainingBar
+    from askdocs.models.training_run import JOB
+
+    run.write_job(run.folder / JOB, base, resume)
+    argv = command(python, run.folder / JOB, run.recipe.processes)
+    try:
+        with TrainingBar(err) as bar, closing(follow(argv, run.folder, [lock])) as events:
+            for event in events:
+                bar.show(event)
+                if event["event"] == "eval":
+                    run.draw()
+    except AskdocsError as error:
+        raise AskdocsError(f"{error}; {run.resumable()}") from None
+    except KeyboardInterrupt:
+        _say(f"interrupted; {run.resumable()}")
+        raise typer.Exit(130) from None
+    run.draw()
+
+
+def _finish(python: Path, run: "Run", store: "Store", name: str, as_json: bool) -> None:
+    """Check it and make it a version, unless it is one."""
+    from askdocs.models.deriving import check_run
+    from askdocs.terminal.bar import Bar
+
+    version = run.known(store, name)
+    is_new = version is None
+    if version is None:
+        with Bar() as bar:
+            checks = check_run(python, run.folder, run.base, bar.show)
+            with run.version() as folder:
+                version = store.add(name, folder, run.facts(checks), bar.show)
+    metrics, then = store.manifest(version).metrics, f"askdocs models promote {version}"
+    if as_json:
+        told = {"version": version, "new": is_new, "run": str(run.folder), "metrics": metrics}
+        print(json.dumps({**told, "next": then}, indent=2))
+        return
+    print(f"{version}{'' if is_new else ' was made of this run before'}: {_metrics(metrics)}")
+    print(f"losses      {run.folder / 'loss.png'}")
+    print(f"next        {then}")
+
+
+def _metrics(metrics: dict[str, float]) -> str:
+    said = [f"{metrics['steps']:,.0f} steps"]
+    if "eval_loss" in metrics:
+        said.append(
+            f"validation loss {metrics['eval_loss']:.3f} at step {metrics['best_step']:.0f}"
+        )
+    if "tokens_per_second" in metrics:
+        said.append(f"{metrics['tokens_per_second']:,.0f} tokens/s")
+    return ", ".join(said)
+
+
+def _refused(python: Path, run: "Run", base: str) -> list[str]:
+    """What the libraries say against options of the recipe."""
+    from askdocs.models.finetuning import refused
+
+    with TemporaryDirectory() as folder:
+        job = Path(folder) / "job.json"
+        run.write_job(job, base, False)
+        return refused(python, job)
+
+
+def _show(name: str, run: "Run", found: "Preflight") -> None:
+    recipe, data = run.recipe, run.data
+    rows = ", ".join(f"{len(lengths):,} {split}" for split, lengths in data.lengths.items())
+    parts = ", ".join(f"{key} {size / GIB:.1f}" for key, size in found.memory._asdict().items())
+    free = "" if found.available is None else f" of {found.available / GIB:.1f} free"
+    each = " in each process" if recipe.processes > 1 else ""
+    print(f"recipe      {name}")
+    print(
+        f"model       {recipe.base_model}: {found.parameters / 1e6:,.1f} million parameters,"
+        f" {found.trainable / 1e6:,.1f} million are trained"
+    )
+    print(f"dataset     {rows} examples; {found.tokens:,} tokens, {found.longest:,} at most in one")
+    print(f"steps       {found.steps:,} of {recipe.examples_per_step} rows at most")
+    print(f"memory      about {found.memory.total / GIB:.1f} GiB{each}{free} ({parts})")
+    print(f"time        {_duration(found.seconds)}")
+    print(f"run         {run.folder}")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "known after the first steps"
+    if seconds < 120:
+        return f"about {seconds:.0f} seconds, and half a minute to begin"
+    minutes = seconds / 60
+    return f"about {minutes:.0f} minutes" if minutes < 120 else f"about {minutes / 60:.1f} hours"
+
+
+def _dry(recipe: "Recipe", found: "Preflight", refused: list[str], as_json: bool) -> None:
+    problems = [*found.problems, *refused]
+    if as_json:
+        facts: dict[str, Any] = asdict(found)
+        facts["memory"] = found.memory._asdict()
+        facts["problems"] = problems
+        print(json.dumps({"recipe": recipe.model_dump(mode="json"), **facts}, indent=2))
+        return
+    for key, value in recipe:
+        if key != "lora":
+            print(f"  {key} = {json.dumps(value)}")
+    for key, value in recipe.lora:
+        print(f"  lora.{key} = {json.dumps(value)}")
+    for problem in problems:
+        err.print(f"[red]askdocs:[/red] {escape(problem)}")
+    if not refused:
+        print("the libraries accept every option")
+    print("dry run: nothing was trained")
+
+
+def _existing(folder: Path) -> Path:
+    """It, or the nearest folder above it that is there."""
+    return next(one for one in (folder, *folder.parents) if one.is_dir())
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -1,0 +1,52 @@
+"""What the GPU builds of vLLM and of training need on a machine beside the GPU itself.
+
+Not yet run on a GPU: read from the locked wheels, and from what Triton's `runtime/build.py` does.
+"""
+
+import os
+import re
+import shutil
+import sysconfig
+from pathlib import Path
+
+from gateway.upstream.engines import nvidia
+
+# The locked wheels are built for CUDA 13, which needs a driver of this branch:
+# https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
+DRIVER = 580
+_VERSION = Path("/proc/driver/nvidia/version")
+
+
+def problems() -> list[str]:
+    """Why the GPU builds would fail here, each with its fix; empty where nothing is known to."""
+    found = []
+    installed = driver()
+    if installed and int(installed.split(".")[0]) < DRIVER:
+        found.append(
+            f"the NVIDIA driver is {installed}, and CUDA 13 needs {DRIVER} or newer; with an older"
+            " one PyTorch says that there is no GPU: install a newer driver, and restart"
+        )
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        found.append(
+            "there is no C compiler, and Triton compiles its kernels with one: on Debian and"
+            " Ubuntu, sudo apt-get install gcc"
+        )
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if not header.is_file():
+        found.append(
+            f"{header} is missing, and Triton compiles against it: on Debian and Ubuntu,"
+            " sudo apt-get install python3-dev"
+        )
+    return found
+
+
+def driver() -> str | None:
+    """The version of the NVIDIA driver, such as `580.65.06`; None where it cannot be told."""
+    try:
+        text = _VERSION.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        # In WSL the driver is Windows', and /proc does not name it.
+        text = nvidia.query("gpu", "driver_version")
+    match = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", text)
+    return match[0] if match else None

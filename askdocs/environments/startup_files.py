@@ -1,0 +1,153 @@
+"""Files by which packages run code whenever a Python of an environment starts.
+
+    python -m askdocs.environments.startup_files .venv .askdocs/environments/*/
+
+LiteLLM 1.82.8 stole credentials by such a file, without being imported. What is known and needed is
+in requirements/startup_files.toml; everything else is an error here. The files are read as text, so
+the environment that is looked at is not started. Of the standard library alone, as set-up needs it
+before anything is installed. What runs code: https://docs.python.org/3/library/site.html, and
+`.start` files from Python 3.15 on: https://peps.python.org/pep-0829/.
+"""
+
+import argparse
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.core.errors import AskdocsError, together
+
+FILE = "startup_files.toml"
+HERE = Path(__file__).resolve().parents[2]
+"""The folder that an editable installation puts on the path."""
+_MODULE = re.compile(r"(site|user)customize(\..*)?$")
+_OUTSIDE = re.compile(r"^\s*include-system-site-packages\s*=\s*true\s*$", re.I | re.M)
+
+
+class Found(NamedTuple):
+    """Something that runs, or can make run, code at every start."""
+
+    file: Path
+    line: str
+    """The line of a `.pth` or `.start` file; empty for a module."""
+    what: str
+    """For people: what it does."""
+
+
+def allowed(file: Path) -> set[tuple[str, str]]:
+    """File names and lines that are known.
+
+    Raises:
+        AskdocsError: the list is not there, or of another shape.
+    """
+    try:
+        entries = tomllib.loads(file.read_text(encoding="utf-8"))["allowed"]
+        return {(one["file"], one["line"]) for one in entries if one["reason"]}
+    except OSError as error:
+        raise AskdocsError(f"{file}: {error.strerror}; install askdocs again") from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise AskdocsError(f"{file}: this is no list of start-up files ({error!r})") from None
+
+
+def find(environment: Path) -> list[Found]:
+    """All of it in a virtual environment, known or not.
+
+    Raises:
+        AskdocsError: the folder is no virtual environment.
+    """
+    config = environment / "pyvenv.cfg"
+    try:
+        text = config.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        raise AskdocsError(f"{environment}: no virtual environment (no pyvenv.cfg)") from None
+    found = []
+    if _OUTSIDE.search(text):
+        found.append(Found(config, "", "takes in the packages of the whole system"))
+    for site in sorted({one.resolve() for one in environment.glob("lib*/python*/site-packages")}):
+        found += _in_site(site, environment.resolve())
+    return found
+
+
+def refuse(environment: Path, known: Path) -> list[Found]:
+    """What runs at start and is known. Raises AskdocsError when something else is there."""
+    names = allowed(known)
+    found = find(environment)
+    problems = [
+        f"{one.file}: {one.what}, and is not in {known}: read it before you start anything there;"
+        f" if you cannot tell why it is there, remove {environment} and set it up again"
+        for one in found
+        if (one.file.name, one.line.strip()) not in names
+    ]
+    if problems:
+        raise together(list(dict.fromkeys(problems)))
+    return found
+
+
+def _in_site(site: Path, environment: Path) -> Iterator[Found]:
+    yield from _modules(site)
+    for file in sorted(site.iterdir()):
+        if file.suffix not in (".pth", ".start") or not file.is_file():
+            continue
+        for line in _lines(file.read_bytes()):
+            if _runs(file.name, line):
+                yield Found(file, line, f"runs “{line.strip()[:100]}” whenever Python starts")
+                continue
+            folder = (site / line.strip()).resolve()
+            if folder != HERE and not folder.is_relative_to(environment):
+                yield Found(file, line, f"makes Python import from {folder}")
+            elif folder.is_dir():
+                yield from _modules(folder)
+
+
+def code_of(name: str, read: Callable[[], bytes]) -> list[str]:
+    """What a file at the top of site-packages runs at every start: lines, or "" for a module.
+
+    Args:
+        name: of the file.
+        read: its content; called for `.pth` and `.start` files only.
+    """
+    if _MODULE.match(name):
+        return [""]
+    if not name.endswith((".pth", ".start")):
+        return []
+    return [line.strip() for line in _lines(read()) if _runs(name, line)]
+
+
+def _lines(content: bytes) -> list[str]:
+    """The lines that count; Pythons differ in what ends a line, and this knows all of it."""
+    lines = content.decode("utf-8-sig", "replace").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _runs(name: str, line: str) -> bool:
+    return name.endswith(".start") or line.startswith(("import ", "import\t"))
+
+
+def _modules(folder: Path) -> Iterator[Found]:
+    for file in sorted(folder.iterdir()):
+        if _MODULE.match(file.name):
+            yield Found(file, "", "is imported whenever Python starts")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    from askdocs.environments import requirements
+
+    parser = argparse.ArgumentParser(
+        prog="askdocs.environments.startup_files", description="Look at start-up."
+    )
+    parser.add_argument("environments", nargs="+", type=Path)
+    failed = False
+    for environment in parser.parse_args(arguments).environments:
+        try:
+            found = refuse(environment, requirements() / FILE)
+            print(f"{environment}: {len(found)} known, nothing else")
+        except AskdocsError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""How far an exam is, in the terminal."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from askdocs.terminal.bar import TELL
+from training.tuning.events import Event
+
+
+class ExamBar:
+    """Bars on standard error at a terminal, one for each contender; elsewhere lines."""
+
+    def __init__(self, console: Console, kept: int, total: int) -> None:
+        """
+        Args:
+            console: where to draw.
+            kept: answers that are there.
+            total: answers that there are to be.
+        """
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description:15}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._errors: dict[str, int] = {}
+        self._began = self._told = time.monotonic()
+        self._kept, self._done, self._total = kept, kept, total
+
+    def __enter__(self) -> "ExamBar":
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        """As eval/running/ask.py tells them."""
+        kind, name = event["event"], event.get("name", "")
+        if kind in ("step", "contender"):
+            if name not in self._tasks:
+                task = self._progress.add_task(name, total=event["total"], said="")
+                self._tasks[name] = task
+            self._progress.update(self._tasks[name], completed=event["done"])
+            if kind == "step":
+                self._tell(f"{name}: {event['done']:,} of {event['total']:,}")
+        elif kind == "answered":
+            self._done += 1
+            self._errors[name] = self._errors.get(name, 0) + bool(event["error"])
+            said = self.said(name)
+            self._progress.update(self._tasks[name], advance=1, said=said)
+            self._tell(f"{name}: {self._done:,} of {self._total:,} answers, {said}")
+
+    def said(self, name: str) -> str:
+        """How long the rest will take, and what went wrong."""
+        new = self._done - self._kept
+        left = (time.monotonic() - self._began) / new * (self._total - self._done) if new else 0
+        parts = [f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"]
+        if errors := self._errors.get(name):
+            parts.append(f"{errors:,} errors")
+        return ", ".join(parts)
+
+    def _tell(self, line: str) -> None:
+        if not self._console.is_terminal and time.monotonic() - self._told > TELL:
+            self._told = time.monotonic()
+            self._console.print(line)

@@ -1,0 +1,381 @@
+"""From the options of `askdocs eval run` to all that decides its answers."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from askdocs.commands.aliases import in_force
+from askdocs.commands.docs import index_file
+from askdocs.commands.models import opened_store
+from askdocs.evaluation import target
+from askdocs.evaluation.target import Place
+from eval.gate import gate
+from eval.questions import draw, rows
+from eval.questions.question import Question
+from eval.questions.rows import Row
+from eval.running.run import Asked, Model, Run
+from eval.running.run import Wiki as Known
+from eval.statistics.contrasts import declared
+from eval.systems.rag.settings import RagSettings
+from eval.systems.systems import ROLES, Contender, Role, parse
+from eval.systems.wiki import Wiki
+from gateway.answering.grounding import prompt
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import calibration, embed
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.wiki.page import Page
+from gateway.routing.aliases import BASE
+from gateway.upstream.engine import estimated
+from training.data.leaks import leaked, trained
+from training.versions.manifest import sha256
+from training.versions.name import is_version
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was said on the command line."""
+
+    questions: Path
+    docs: Path
+    contenders: tuple[Contender, ...]
+    named: dict[Role, str]
+    """Models by role."""
+    alias: str | None
+    """Whose product is asked."""
+    split: str | None
+    limit: int | None
+    answerable: int | None
+    unanswerable: int | None
+    seed: int
+    trained: Path | None
+    rag: RagSettings
+    max_tokens: int
+    at_once: int | None
+
+    @property
+    def models(self) -> dict[Role, str]:
+        """Those that the contenders need."""
+        roles = {one.role for one in self.contenders if one.role}
+        return {role: self.named[role] for role in ROLES if role in roles}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that may begin."""
+
+    run: Run
+    asked: list[Question]
+    place: Place
+    index: Path
+    source: str
+    """The wiki's name in the index."""
+    instructions: str
+    """What the alias tells its models."""
+    sources: tuple[str, ...]
+    """The wikis that the alias is limited to; none: it is not."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever reads the results should know."""
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """Of the engines on this machine, by contender."""
+        known = self.place.processes
+        found = {}
+        for one in parse(self.run.contenders):
+            name = self.run.models[one.role].name if one.role else ""
+            # An adapter is in the process of its base.
+            pid = known.get(name) or (known.get(BASE) if is_version(name) else None)
+            if pid:
+                found[one.name] = pid
+        return found
+
+    def job(self, folder: Path, shared: Path) -> dict[str, str | tuple[str, ...] | None]:
+        """For eval/running/ask.py: the run in `folder`, and in `shared` what runs have in common.
+
+        Raises:
+            AskdocsError: RAG needs a tokenizer, and it is not installed.
+        """
+        weights: str | None = None
+        tokenizer: str | None = None
+        try:
+            weights, tokenizer = str(embed.weights_file()), str(embed.tokenizer_file())
+        except OSError as error:
+            if self.run.rag:
+                raise AskdocsError(f"RAG cannot cut pages: {error}") from None
+        return {
+            "run": str(folder),
+            "gateway": self.place.url,
+            "index": str(self.index.absolute()),
+            "source": self.source,
+            "told": self.instructions,
+            "sources": self.sources,
+            "engine": self.place.engine,
+            "weights": weights,
+            "tokenizer": tokenizer,
+            "rag": str(shared / "rag"),
+            "inspect": str(shared / "inspect"),
+        }
+
+
+def plan(
+    options: Options, place: Place, home_dir: Path | None, to_come: Collection[str] = ()
+) -> Plan:
+    """Check everything; models `to_come` are served before the exam begins.
+
+    Raises:
+        AskdocsError: the rows are wrong, the gateway is away or lacks a model, or has another wiki.
+    """
+    file, chosen = options.questions, options.contenders
+    of_split, split = draw.of_split(file, rows.read(file), options.split)
+    different = draw.distinct(of_split, options.seed)
+    drawn = draw.draw(
+        file, different, options.seed, options.limit, options.answerable, options.unanswerable
+    )
+    listed = target.listed(place)
+    models = target.models(listed, options.models, to_come)
+    alias = target.alias(listed, options.alias, options.named["tuned"])
+    reads = target.reads(place, listed, alias)
+    instructions = _instructions(alias, reads.prompt, home_dir)
+    reserved = options.max_tokens + estimated(instructions)
+    if place.is_of_home:
+        models = {role: _with_manifest(one, home_dir) for role, one in models.items()}
+    kind, slots = target.engine_facts(place)
+    notes = [f"{name} is not served yet: the exam has it served while it lasts" for name in to_come]
+    if copies := len(of_split) - len(different):
+        notes.append(
+            f"{copies:,} of {len(of_split):,} rows are left out: they ask almost the same as"
+            " another one, or have its cluster"
+        )
+    base, tuned = options.named["base"], models.get("tuned")
+    if tuned and base in listed and tuned.name == (listed[base].get("root") or base):
+        # Its answers would be those of the base once more, under a name that they do not have.
+        notes.append(
+            f"there is no tuned model: {options.named['tuned']} is {tuned.name}, which is"
+            " asked as base alone; train a version, or name another with --tuned"
+        )
+        chosen = tuple(one for one in chosen if one.role != "tuned")
+        if not chosen:
+            raise AskdocsError(
+                f"--tuned {options.named['tuned']} is {tuned.name}, the base itself: name"
+                " a trained version"
+            )
+        del models["tuned"]
+    if not place.is_of_home and reads.answers is None:
+        notes.append(
+            f"the gateway does not tell how many tokens of pages it reads: {reads.page_budget:,},"
+            " as [gateway] page_budget has it here"
+        )
+    learnt = None
+    if "tuned" in models:
+        learnt = options.trained or _learnt(file, models["tuned"].name, home_dir)
+        if learnt is None:
+            notes.append("leaks into the training are not marked: name its rows with --trained")
+    known = [] if learnt is None else trained(rows.read(learnt))
+    index = index_file(home_dir)
+    source, pages = source_of(index, options.docs)
+    sources, others = _sources(index, source, alias, home_dir)
+    if others:
+        notes.append(
+            f"{alias} answers from {', '.join(others)}, too, and RAG from {source} alone:"
+            f" `askdocs aliases set {alias} --source {source}` makes them alike"
+        )
+    memory, remembered = _memory(index)
+    # With the copies that were left out: whoever knows one of them knows the one that is asked.
+    here = {row.line for row in drawn}
+    lines = leaked(of_split, known) & here
+    if of_memory := leaked(of_split, remembered) & here:
+        lines |= of_memory
+        notes.append(
+            f"{len(of_memory):,} questions count as leaked because the memory, by which the product"
+            f" finds pages, has them or nearly: `askdocs docs learn {file}` takes those of the"
+            " split test out of it"
+        )
+    asked = draw.questions(file, drawn, (page.path for page in pages), lines)
+    if "tuned" in models:
+        margin = gate.read().margin
+        needed = gate.questions_needed(margin)
+        answerable = sum(one.answerable and not one.leaked for one in asked)
+        if answerable < needed:
+            notes.append(
+                f"{answerable:,} answerable questions are few for the release gate: to show a loss"
+                f" of at most {100 * margin:g} points it needs about {needed:,}, or a larger"
+                " `margin` in a file that `askdocs eval gate --thresholds` names"
+            )
+    budget = target.budget(reads.page_budget, reserved, list(models.values()))
+    rag = None
+    if any(one.method == "rag" for one in chosen):
+        rag = _rag(options.rag, budget, reserved, list(models.values()))
+        if rag.budget != budget:
+            notes.append(
+                f"RAG reads {rag.budget:,} tokens of chunks, the others {budget:,} of pages"
+            )
+        if rag.chunk_tokens > rag.budget:
+            notes.append(
+                f"RAG has chunks of up to {rag.chunk_tokens:,} tokens and reads {rag.budget:,}:"
+                " longer ones are left out; cut smaller ones with --rag"
+            )
+    run = Run(
+        questions=Asked(
+            file=file.name,
+            sha256=_sha256(file),
+            split=split,
+            seed=options.seed,
+            ids=tuple(one.id for one in asked),
+            copies=copies,
+            trained_sha256=None if learnt is None else _sha256(learnt),
+        ),
+        wiki=wiki_of(source, pages),
+        beside=tuple(wiki_of(name, other) for name, other in others.items()),
+        memory=memory,
+        contenders=tuple(one.name for one in chosen),
+        contrasts=declared([one.name for one in chosen]),
+        models=models,
+        alias=alias,
+        answers=reads.answers,
+        page_budget=budget,
+        max_pages=reads.max_pages,
+        max_tokens=options.max_tokens,
+        at_once=options.at_once or slots,
+        rag=rag,
+        prompt_fingerprint=prompt.fingerprint(instructions),
+        provenance=target.provenance(place, listed, kind),
+    )
+    counted = asyncio.run(_counted(asked, index, source, place.engine))
+    return Plan(run, counted, place, index, source, instructions, sources, notes)
+
+
+def _instructions(alias: str, told: str | None, home_dir: Path | None) -> str:
+    """What the alias tells its models, of which the gateway has `told` the prompt's fingerprint.
+
+    Raises AskdocsError: that is not known here.
+    """
+    if told == prompt.fingerprint():
+        return ""
+    found = in_force(home_dir).get(alias)
+    known = (found and found.instructions) or ""
+    if told not in (None, prompt.fingerprint(known)):
+        raise AskdocsError(
+            f"the gateway asks with another prompt for {alias} than it has here, so that contenders"
+            f" could not be compared: give it the gateway's instructions with `askdocs aliases set"
+            f" {alias} --instructions FILE`, and use the gateway's release of askdocs"
+        )
+    return known
+
+
+def _rag(
+    given: RagSettings, page_budget: int, reserved: int, models: Sequence[Model]
+) -> RagSettings:
+    """With as many tokens as the pages have, or as its file says, if they fit into the context."""
+    wanted = given.budget if "budget" in given.model_fields_set else page_budget
+    fitting = target.budget(wanted, reserved, models)
+    return given.model_copy(update={"budget": fitting})
+
+
+def _with_manifest(model: Model, home_dir: Path | None) -> Model:
+    """With its manifest's hash, if it is a version: another store may have its name, too."""
+    if not is_version(model.name):
+        return model
+    try:
+        content = opened_store(home_dir).manifest_bytes(model.name)
+    except AskdocsError:
+        return model  # an engine serves it under that name, and the store does not know it
+    return model.model_copy(update={"manifest_sha256": sha256(content)})
+
+
+def _learnt(file: Path, model: str, home_dir: Path | None) -> Path | None:
+    """The rows that a version learnt from, where they lie beside the questions."""
+    if not is_version(model):
+        return None
+    try:
+        name = opened_store(home_dir).manifest(model).dataset.file
+    except AskdocsError:
+        return None  # it is of another store
+    found = file.with_name(name)
+    return found if found.is_file() else None
+
+
+def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
+    """The name of a wiki in the index, and its pages.
+
+    Raises:
+        AskdocsError: the folder is not there, or the gateway does not have it.
+    """
+    if not docs.is_dir():
+        raise AskdocsError(f"--docs {docs}: is no folder: name the folder of the wiki")
+    folder = Path(os.path.abspath(docs))
+    with closing(Index(file)) as index:
+        names = [stored.name for stored in index.sources()]
+        for name in names:
+            # What stands around the pages, such as mkdocs.yml, may be named in their place.
+            if Path(name) == folder or folder in Path(name).parents:
+                return name, _pages(index, name)
+    raise AskdocsError(
+        f"--docs {docs}: the gateway does not answer from it; its index has"
+        f" {', '.join(names) or 'no wiki'}: name that, or run `askdocs docs sync {docs}`"
+    )
+
+
+def _sources(
+    file: Path, source: str, alias: str, home_dir: Path | None
+) -> tuple[tuple[str, ...], dict[str, list[Page]]]:
+    """The wikis that an alias is limited to, if it is; and the pages of those beside `source` that
+    it answers from.
+
+    Raises AskdocsError: it does not answer from `source`.
+    """
+    with closing(Index(file)) as index:
+        names = [stored.name for stored in index.sources()]
+        if names == [source]:
+            return (), {}
+        found = in_force(home_dir).get(alias)
+        limits = found.sources if found else ()
+        if limits and source not in limits:
+            raise AskdocsError(
+                f"--docs: {alias} does not answer from {source}, but from {', '.join(limits)}:"
+                " name one of these, or another --alias"
+            )
+        others = [name for name in limits or names if name in names and name != source]
+        return limits, {name: _pages(index, name) for name in others}
+
+
+def _pages(index: Index, source: str) -> list[Page]:
+    return [index.page(number) for number in sorted(index.of([source]))]
+
+
+def _memory(file: Path) -> tuple[str, list[Row]]:
+    """The memory of answered questions, as `Run.memory` has it, and those that vote."""
+    with closing(Index(file)) as index, index.snapshot():
+        measured = calibration.load(index.memory())
+        if measured is None or not measured.is_on:
+            return "off", []
+        answers = index.answers()
+    which = f"{calibration.digest(answers)}, weight {measured.weight:g}"
+    return which, [Row(line=0, question=one.question, answer="") for one in answers]
+
+
+def wiki_of(name: str, pages: Sequence[Page]) -> Known:
+    digest = hashlib.sha256()
+    for page in sorted(pages, key=lambda page: page.path):
+        digest.update(json.dumps([page.path, page.title, page.text]).encode())
+    return Known(name=Path(name).name, pages=len(pages), sha256=digest.hexdigest())
+
+
+async def _counted(
+    asked: Sequence[Question], index: Path, source: str, engine: str | None
+) -> list[Question]:
+    """With the tokens of their pages."""
+    wiki = Wiki(index, source, None, engine)
+    try:
+        paths = dict.fromkeys(one.pages[0] for one in asked if one.pages)
+        return draw.counted(asked, {path: await wiki.tokens(path) for path in paths})
+    finally:
+        await wiki.close()
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,94 @@
+"""The folder of a run of an exam."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from askdocs.models.training_run import claimed as run_claimed
+from askdocs.models.training_run import differing
+from askdocs.state.home import Home, read_json, write
+from eval.questions import question
+from eval.questions.question import Question
+from eval.running import run as runs
+from eval.running.run import FILE, Run
+from gateway.core.errors import AskdocsError
+
+
+def default_folder(home: Home, run: Run) -> Path:
+    """The same for the same run, so that --resume finds it."""
+    which = json.dumps(run.identity(), sort_keys=True)
+    stem = Path(run.questions.file).stem
+    return home.root / "evals" / f"{stem}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
+
+
+def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
+    """`others`: the folder of runs that may have been meant.
+
+    Raises AskdocsError: the folder has something else in it, or a run to be resumed, or none.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise AskdocsError(f"{folder}: is not a folder: name another --out DIR")
+    old: dict[str, Any] | None = read_json(folder / FILE)
+    if old is None:
+        if folder.is_dir() and any(one.name != "lock" for one in folder.iterdir()):
+            raise AskdocsError(f"{folder}: is not empty, and holds no run: name another --out DIR")
+        if resume:
+            raise AskdocsError(
+                f"{folder}: there is no such run to resume{_nearest(others, run)}; without --resume"
+                " a new one begins"
+            )
+        return
+    new = run.identity()
+    for key in new:
+        if old.get(key) != new[key]:
+            raise AskdocsError(
+                f"{folder}: holds another run ({differing(old.get(key), new[key], key)}):"
+                " name another --out DIR"
+            )
+    if not resume:
+        raise AskdocsError(
+            f"{folder}: holds this run already: add --resume to ask what has no answer yet, or name"
+            " another --out DIR"
+        )
+
+
+def _nearest(others: Path, run: Run) -> str:
+    """Which run of the same file has most in common, and what differs."""
+    new = run.identity()
+    found = []
+    for file in sorted(others.glob(f"*/{FILE}")):
+        old = read_json(file) or {}
+        if (old.get("questions") or {}).get("file") == run.questions.file:
+            keys = [key for key in new if old.get(key) != new[key]]
+            found.append((len(keys), file.parent, [differing(old.get(k), new[k], k) for k in keys]))
+    if not found:
+        return ""
+    _, folder, differences = min(found)
+    return f": the nearest is {folder} ({'; '.join(differences) or 'the same: name it with --out'})"
+
+
+def begin(folder: Path, run: Run, asked: Sequence[Question]) -> None:
+    """Write what it is; where it is there already, add where and with what it goes on."""
+    if (folder / FILE).exists():
+        old, now = runs.read(folder), run.provenance
+        last = (old.provenance, *old.resumed)[-1]
+        if now.model_copy(update={"made": last.made}) != last:
+            went_on = old.model_copy(update={"resumed": (*old.resumed, now)})
+            write(folder / FILE, went_on.model_dump_json(indent=2) + "\n")
+    else:
+        write(folder / question.FILE, "".join(f"{one.model_dump_json()}\n" for one in asked))
+        write(folder / FILE, run.model_dump_json(indent=2) + "\n")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[int]:
+    """The run is ours; yields the lock's descriptor, for the process that asks to inherit.
+
+    After a kill -9 it is held until that process has gone, too. Raises AskdocsError: taken.
+    """
+    taken = "another process asks its questions: wait for it, or name another --out"
+    with run_claimed(folder, taken) as lock:
+        yield lock

@@ -1,0 +1,125 @@
+"""The model that a run starts from: the one that comes along, a file, a folder, or of the hub."""
+
+import hashlib
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from askdocs.models import model
+from askdocs.state.home import Home
+from gateway.core.errors import AskdocsError
+from training.artefacts import convert
+from training.data.tokens import Tokens
+from training.plan import shape
+from training.plan.shape import Shape
+
+# What a model is, beside files in other formats that many repositories hold, too.
+FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model, of which nothing large was read yet."""
+
+    name: str
+    """As the recipe names it."""
+    path: Path | None
+    """A GGUF file or a Hugging Face folder; None: it is on the hub."""
+
+    def shape(self) -> Shape:
+        """Raises AskdocsError: its config cannot be read, or is of another architecture."""
+        if self.path and self.path.is_file():
+            return shape.of_gguf(self.path)
+        if self.path is None and self.name in shape.KNOWN:
+            return shape.KNOWN[self.name]
+        return shape.of_config(self._file("config.json"))
+
+    def tokenizer(self) -> str:
+        """SHA-256 of its tokenizer.json. Raises AskdocsError: it cannot be had."""
+        if self.path and self.path.is_file():
+            return Tokens(self.path).sha256
+        return _sha256(self._file("tokenizer.json"))
+
+    def _file(self, name: str) -> Path:
+        return self.path / name if self.path else _fetched(self.name, name)
+
+    def folder(self, python: Path, home: Home, say: Callable[[str], None]) -> Path:
+        """It as a Hugging Face folder, converted or fetched now if need be.
+
+        Args:
+            python: of the environment that trains.
+            say: gets a line about what takes long.
+
+        Raises:
+            AskdocsError: it cannot be had.
+        """
+        if self.path is None:
+            say(f"fetching {self.name} from the hub")
+            return _fetched(self.name, None)
+        if self.path.is_dir():
+            return self.path
+        # Where `askdocs up --engine vllm` has it, too.
+        named = self.name if self.name == model.SHIPPED else self.path.stem
+        out = home.models / model.folder_name(model.Model(named, str(self.path)))
+        home.models.mkdir(parents=True, exist_ok=True)
+        script = Path(convert.__file__)
+        command = [str(python), str(script), str(self.path), str(out)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            last = ""
+            for line in process.stdout:
+                last = line.strip() or last
+                say(last)
+        if process.returncode:
+            raise AskdocsError(f"{self.path} could not be converted for training: {last}")
+        return out
+
+
+def find(name: str) -> Base:
+    """The base model that a recipe names. Raises AskdocsError: there is none of that name."""
+    if name == model.SHIPPED:
+        return Base(name, Path(model.shipped().source))
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" or path.is_dir():
+        if path.is_file() or (path / "config.json").is_file():
+            return Base(name, path.resolve())
+        raise AskdocsError(
+            f"base_model {name!r}: no such GGUF file, or a folder without config.json: name another"
+        )
+    if not model.HUB_ID.fullmatch(name):
+        raise AskdocsError(
+            f"base_model {name!r}: is no file and no folder here, and not a hub id (owner/name);"
+            f" {model.SHIPPED} comes along"
+        )
+    return Base(name, None)
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise AskdocsError(
+            f"{file}: cannot be read ({error.strerror}): name a base_model with its tokenizer"
+        ) from None
+
+
+def _fetched(repo: str, file: str | None) -> Path:
+    """A file of a repository of the hub, or the folder with all that make a model."""
+    import httpx
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        if file:
+            return Path(hf_hub_download(repo, file, etag_timeout=model.HUB_TIMEOUT))
+        return Path(snapshot_download(repo, allow_patterns=list(FILES)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
+        what = next(iter(str(error).splitlines()), "")
+        raise AskdocsError(
+            f"base_model {repo}: could not be fetched from the hub"
+            f" ({type(error).__name__}: {what}): check the name and the network; for a gated one"
+            " accept its terms there and set HF_TOKEN; or name a folder"
+        ) from None

@@ -1,0 +1,117 @@
+"""Models that are named in one word: what they are, and what they need of a machine."""
+
+import shutil
+from dataclasses import dataclass
+
+import psutil
+
+from gateway.core.errors import AskdocsError
+
+# Bytes of the KV cache and of what else runs, beside the weights, in GB.
+BESIDE = 2.0
+
+
+@dataclass(frozen=True)
+class Curated:
+    """A model of the hub, quantised to four bits."""
+
+    name: str
+    repo: str
+    """With GGUF files."""
+    original: str
+    """The repository of its makers, for vLLM."""
+    gigabytes: float
+    """Of the file that is downloaded."""
+    licence: str
+    quantisation: str = "Q4_K_M"
+
+    @property
+    def memory(self) -> float:
+        """GB that it needs, with what runs beside it."""
+        return self.gigabytes * 1.1 + BESIDE
+
+
+# From small to large; the larger one answers better.
+MODELS = (
+    Curated(
+        "qwen2.5-1.5b",
+        "bartowski/Qwen2.5-1.5B-Instruct-GGUF",
+        "Qwen/Qwen2.5-1.5B-Instruct",
+        0.99,
+        "Apache 2.0",
+    ),
+    Curated(
+        "llama-3.2-3b",
+        "bartowski/Llama-3.2-3B-Instruct-GGUF",
+        "meta-llama/Llama-3.2-3B-Instruct",
+        2.02,
+        "Llama 3.2 Community License",
+    ),
+    Curated(
+        "qwen2.5-7b",
+        "bartowski/Qwen2.5-7B-Instruct-GGUF",
+        "Qwen/Qwen2.5-7B-Instruct",
+        4.68,
+        "Apache 2.0",
+    ),
+    Curated(
+        "llama-3.1-8b",
+        "bartowski/Meta-Llama-3.1-8B-Instruct-GGUF",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        4.92,
+        "Llama 3.1 Community License",
+    ),
+    Curated(
+        "qwen2.5-14b",
+        "bartowski/Qwen2.5-14B-Instruct-GGUF",
+        "Qwen/Qwen2.5-14B-Instruct",
+        8.99,
+        "Apache 2.0",
+    ),
+)
+# Billions of weights that two cores read a page through in a time that people wait for; each
+# further pair takes as many more.
+LARGEST_GB = 2.1
+
+
+def find(name: str) -> Curated | None:
+    return next((one for one in MODELS if one.name == name.lower()), None)
+
+
+def best(memory: float, disk: float, cores: int | None = None) -> Curated | None:
+    """The largest that runs well in so many GB of memory, disk, and so many cores."""
+    largest = LARGEST_GB * max(1, (cores or psutil.cpu_count() or 1) // 2)
+    fitting = [
+        one
+        for one in MODELS
+        if one.memory <= memory and one.gigabytes < disk and one.gigabytes <= largest
+    ]
+    return fitting[-1] if fitting else None
+
+
+def free_memory() -> float:
+    """GB."""
+    return psutil.virtual_memory().available / 1e9
+
+
+def free_disk() -> float:
+    """GB, where downloads of the hub go."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    from askdocs.supervision.checks import existing
+
+    return shutil.disk_usage(existing(HF_HUB_CACHE)).free / 1e9
+
+
+def refuse_too_large(model: Curated) -> None:
+    """Raises AskdocsError: memory or disk of this machine do not take it."""
+    for what, need, free in (
+        ("of memory", model.memory, free_memory()),
+        ("on the disk", model.gigabytes, free_disk()),
+    ):
+        if free < need:
+            other = best(free_memory(), free_disk())
+            fix = f"take --model {other.name}" if other else "take the model without --model"
+            raise AskdocsError(
+                f"{model.name} needs {need:.1f} GB {what}, and {free:.1f} GB are free: {fix}"
+            )

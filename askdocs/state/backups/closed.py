@@ -1,0 +1,100 @@
+"""What stays as it is now when an older database takes the place of today's.
+
+A restore opens nothing that was closed since the backup, and hides nothing that was done.
+"""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from gateway.access import revocations
+from gateway.access.keys import key_table, secret_table
+from gateway.access.revocations import Closed
+from gateway.storage import database
+from gateway.telemetry import audit
+
+
+def keep_closed(old: sa.Engine, new: sa.Engine) -> int:
+    """Carry over from `old`, where it has them, what must not be undone.
+
+    A key that was revoked or rotated since stays so; the audit log keeps all its lines.
+
+    Returns the number of questions of `new` that are in `old` no more: they were deleted.
+    """
+    with database.reading(old) as connection:
+        tables = set(sa.inspect(connection).get_table_names())
+        keys, held, asked = [], [], set()
+        if {key_table.name, secret_table.name} <= tables:
+            keys = list(connection.execute(sa.select(key_table.c.id, key_table.c.revoked)))
+            held = [dict(row._mapping) for row in connection.execute(sa.select(secret_table))]
+        if "questions" in tables:
+            asked = set(connection.execute(sa.text("SELECT id FROM questions")).scalars())
+    lines = audit.lines(old) if audit.audit_table.name in tables else []
+    with database.writing(new) as connection:
+        there = set(connection.execute(sa.select(key_table.c.id)).scalars())
+        for id, revoked in keys:
+            if id not in there:
+                continue
+            if revoked is not None:
+                this = key_table.c.id == id
+                connection.execute(sa.update(key_table).where(this).values(revoked=revoked))
+            connection.execute(sa.delete(secret_table).where(secret_table.c.key_id == id))
+            if rows := [row for row in held if row["key_id"] == id]:
+                connection.execute(sa.insert(secret_table), rows)
+        audit.carry(connection, lines)
+        restored = set(connection.execute(sa.text("SELECT id FROM questions")).scalars())
+    return len(restored - asked) if "questions" in tables else 0
+
+
+def close_again(damaged: Path, new: sa.Engine) -> list[str]:
+    """As `keep_closed`, of a database that cannot be read, or not to its end.
+
+    What was closed is read from the list beside the file, and from what can be read of the file.
+
+    Returns the names of the keys that are open in `new` and may have been closed, because the file
+    could not be read to its end: none if it could.
+    """
+    salvaged, is_whole = _salvaged(damaged)
+    with database.writing(new) as connection:
+        for key_id, at, digest in [*revocations.read(damaged), *salvaged]:
+            if digest is None:
+                this = sa.and_(key_table.c.id == key_id, key_table.c.revoked.is_(None))
+                connection.execute(sa.update(key_table).where(this).values(revoked=at))
+            else:
+                until = secret_table.c.valid_until
+                this = sa.and_(secret_table.c.digest == digest, sa.or_(until.is_(None), until > at))
+                connection.execute(sa.update(secret_table).where(this).values(valid_until=at))
+    return [] if is_whole else open_keys(new)
+
+
+def open_keys(engine: sa.Engine) -> list[str]:
+    """The names of the keys that are neither revoked nor expired."""
+    with database.reading(engine) as connection:
+        c = key_table.c
+        still = sa.or_(c.expires.is_(None), c.expires > datetime.now(UTC))
+        query = sa.select(c.name).where(c.revoked.is_(None), still).order_by(c.name)
+        return list(connection.execute(query).scalars())
+
+
+def _salvaged(damaged: Path) -> tuple[list[Closed], bool]:
+    """What can be read of a damaged file, and whether that was all of it."""
+    found: list[Closed] = []
+    try:
+        with closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as db:
+            for id, revoked in db.execute("SELECT id, revoked FROM keys NOT INDEXED"):
+                if revoked is not None:
+                    found.append(Closed(id, _moment(revoked)))
+            query = "SELECT key_id, valid_until, digest FROM key_secrets NOT INDEXED"
+            for id, until, digest in db.execute(query):
+                if until is not None:
+                    found.append(Closed(id, _moment(until), bytes(digest)))
+    except (sqlite3.Error, ValueError, TypeError):
+        return [one for one in found if isinstance(one.key_id, str)], False
+    return found, True
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -1,0 +1,192 @@
+"""Makes a backup of one askdocs, which may run meanwhile."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from askdocs.state.backups import archive, snapshot
+from askdocs.state.backups.manifest import (
+    DATABASE,
+    DUMP,
+    INDEX,
+    SETTINGS,
+    Manifest,
+    askdocs_version,
+)
+from askdocs.state.scratch import scratch
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.sync import Progress
+from gateway.routing import aliases
+from gateway.runtime.settings import Alias
+from gateway.storage import database
+from gateway.telemetry import audit
+from training.versions.files import digest
+from training.versions.local import Folder
+from training.versions.manifest import MANIFEST, RETIRED, VERDICTS, File
+from training.versions.store import Store
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of an askdocs are."""
+
+    url: str
+    """Of the database."""
+    index: Path
+    settings: Path
+    store: Store
+    configured: dict[str, Alias]
+    """Aliases of the settings, which those of the database overlay."""
+
+    @property
+    def database(self) -> Path | None:
+        """The file of the database; None: it is PostgreSQL."""
+        with opened(self.url) as engine:
+            return Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
+
+
+@contextmanager
+def opened(url: str) -> Iterator[sa.Engine]:
+    """The database as it is: it is neither made nor brought up to date."""
+    engine = database.open(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def make(places: Places, out: Path, weights: bool, progress: Progress) -> Manifest:
+    """Write a backup to a new file.
+
+    Args:
+        weights: the files of all versions that are not retired, too.
+
+    Raises:
+        AskdocsError: there is nothing to back up, a part is damaged or out of reach, the file is
+            there already or cannot be written.
+    """
+    with archive.told(out):
+        if out.exists():
+            raise AskdocsError(f"{out}: is there already: name another file")
+        if not out.parent.is_dir():
+            what = (
+                "is no folder: name one" if out.parent.exists() else "is not there: make it first"
+            )
+            raise AskdocsError(f"{out}: {out.parent} {what}")
+        with scratch(out.parent, ".askdocs-backup-") as folder:
+            manifest, sources = _collected(places, folder, weights, progress)
+            archive.write(out, folder, manifest, sources, progress)
+    return manifest
+
+
+def _collected(
+    places: Places, folder: Path, weights: bool, progress: Progress
+) -> tuple[Manifest, dict[str, Path]]:
+    """What goes into a backup, copies of what changes in `folder`."""
+    made = datetime.now(UTC)
+    sources: dict[str, Path] = {}
+    file = places.database
+    if file is None:
+        sources[DUMP] = folder / "postgresql.dump"
+        with opened(places.url) as engine:
+            database.ping(engine)
+            snapshot.dump(engine, sources[DUMP], progress)
+    elif file.exists():
+        sources[DATABASE] = folder / "askdocs.db"
+        fix = "put a backup back with `askdocs restore FILE --only database`"
+        snapshot.sqlite(file, sources[DATABASE], fix, progress)
+    # With PostgreSQL the index is in it, and the file a copy.
+    if file is not None and places.index.exists():
+        sources[INDEX] = folder / "index.db"
+        fix = (
+            "put a backup back with `askdocs restore FILE --only index`, or delete it and run"
+            " `askdocs docs sync`"
+        )
+        snapshot.sqlite(places.index, sources[INDEX], fix, progress)
+    if not sources:
+        raise AskdocsError(
+            f"there is nothing to back up: neither {file} nor {places.index} is there: name the"
+            " state folder with --home DIR"
+        )
+    if places.settings.is_file():
+        sources[SETTINGS] = folder / "askdocs.toml"
+        shutil.copyfile(places.settings, sources[SETTINGS])
+    files = {name: _measured(source) for name, source in sources.items()}
+    for name, source, one in _versions(places.store, weights, progress):
+        sources[name], files[name] = source, one
+    url = f"sqlite:///{sources[DATABASE]}" if DATABASE in sources else places.url
+    revision, stored = _said(url)
+    table = {**aliases.DEFAULT, **places.configured, **stored}
+    manifest = Manifest(
+        askdocs=askdocs_version(),
+        made=made,
+        revision=revision,
+        live={name: alias.targets for name, alias in sorted(table.items())},
+        versions={
+            name: sha256(places.store.manifest_bytes(name)).hexdigest()
+            for name in places.store.names()
+        },
+        weights=weights,
+        files=files,
+    )
+    return manifest, sources
+
+
+def _versions(store: Store, weights: bool, progress: Progress) -> Iterator[tuple[str, Path, File]]:
+    """The files of versions, by their paths in the backup; without weights what says what they are.
+
+    What is derived from a version can be made again. Raises AskdocsError: a file is damaged.
+    """
+    if not isinstance(store.place, Folder):
+        if weights:
+            raise AskdocsError(
+                f"--weights: the versions are kept in {store.place}, not on this machine: back that"
+                " up, or copy versions with `askdocs models push VERSION FOLDER`"
+            )
+        return
+    root = store.place.root
+    for name in store.names():
+        beside = [MANIFEST, RETIRED, *store.place.list(f"{name}/{VERDICTS}")]
+        for path in beside:
+            source = root / (path if "/" in path else f"{name}/{path}")
+            if source.is_file():
+                yield f"versions/{source.relative_to(root).as_posix()}", source, _measured(source)
+        if weights and not store.retired(name):
+            folder = store.fetch(name, None, progress)
+            for path, one in store.manifest(name).files.items():
+                yield f"versions/{name}/{path}", folder / path, one
+
+
+def _measured(path: Path) -> File:
+    """Raises AskdocsError: it cannot be read."""
+    try:
+        return File(sha256=digest(path, lambda more: None), bytes=path.stat().st_size)
+    except OSError as error:
+        raise AskdocsError(
+            f"{path}: cannot be read ({error.strerror}): see who may read it"
+        ) from None
+
+
+def _said(url: str) -> tuple[str | None, dict[str, Alias]]:
+    """The schema of a database, and its aliases."""
+    with opened(url) as engine, database.reading(engine) as connection:
+        revision = database.revision(connection)
+    if revision is None:
+        return None, {}
+    with opened(url) as engine:
+        return revision, aliases.stored(engine)
+
+
+def record(places: Places, out: Path, manifest: Manifest) -> None:
+    """A line in the audit log, where the database has one. Raises Unreachable."""
+    if manifest.revision is not None and manifest.revision >= audit.SINCE:
+        with opened(places.url) as engine, database.writing(engine) as connection:
+            audit.record(
+                connection, "backup.make", out.name, bytes=manifest.bytes, weights=manifest.weights
+            )

@@ -1,0 +1,112 @@
+"""What a backup holds: its manifest.json, which names the SHA-256 of every file."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, get_args
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.core.errors import AskdocsError
+from gateway.storage import database
+from training.versions.manifest import File
+
+MANIFEST = "manifest.json"
+# Raised when an askdocs of before could not read what this one writes.
+FORMAT = 1
+
+Part = Literal["database", "index", "versions", "settings"]
+PARTS: tuple[Part, ...] = get_args(Part)
+# What a restore puts back; settings are for reading.
+RESTORED: tuple[Part, ...] = ("database", "index", "versions")
+DATABASE, DUMP = "database/askdocs.db", "database/postgresql.dump"
+INDEX = "index/index.db"
+SETTINGS = "settings/askdocs.toml"
+
+
+def _inside(path: str) -> str:
+    """A backup may come from elsewhere: its paths must stay in their folder."""
+    parts = PurePosixPath(path).parts
+    if path != "/".join(parts) or ".." in parts or "\\" in path or parts[0] not in PARTS:
+        raise ValueError(f"{path!r} is not a path of a backup")
+    return path
+
+
+class Manifest(BaseModel):
+    """The manifest.json of a backup."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    askdocs: str
+    """The version of the askdocs that made it."""
+    made: datetime
+    """In UTC."""
+    revision: str | None = None
+    """The schema of the database."""
+    live: dict[str, dict[str, float]] = {}
+    """The models that answer for each alias, with their weights."""
+    versions: dict[str, str] = {}
+    """The SHA-256 of the manifest of every version of a model that there was."""
+    weights: bool = False
+    """Are the files of these versions in it, too?"""
+    files: dict[Annotated[str, AfterValidator(_inside)], File] = Field(min_length=1)
+
+    def of(self, part: Part) -> dict[str, File]:
+        """The files of a part."""
+        return {path: file for path, file in self.files.items() if part_of(path) == part}
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files.values())
+
+
+def part_of(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def askdocs_version() -> str:
+    return version("askdocs")
+
+
+def encode(manifest: Manifest) -> bytes:
+    """As it is written."""
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
+
+
+def decode(content: bytes, place: str) -> Manifest:
+    """The manifest of the backup at `place`.
+
+    Raises AskdocsError: it is none, or of a newer askdocs.
+    """
+    try:
+        found = orjson.loads(content)
+        if not isinstance(found, Mapping):
+            raise ValueError("it is no object")
+        _refuse_newer(found, place)
+        return Manifest.model_validate(found)
+    except (ValidationError, ValueError) as error:
+        first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
+        raise AskdocsError(
+            f"{place}: its {MANIFEST} cannot be read ({why}): take another backup"
+        ) from None
+
+
+def _refuse_newer(found: Mapping[str, object], place: str) -> None:
+    """Raises AskdocsError."""
+    form, revision = found.get("format"), found.get("revision")
+    newer = isinstance(form, int) and form > FORMAT
+    if newer or (isinstance(revision, str) and revision > database.HEAD):
+        raise AskdocsError(
+            f"{place}: is of a newer askdocs ({_shown(found.get('askdocs'))}, schema"
+            f" {_shown(revision)}; this is {askdocs_version()}, schema {database.HEAD}): upgrade"
+            " this askdocs first"
+        )
+
+
+def _shown(value: object) -> str:
+    return re.sub(r"[^\w.+-]", "?", str(value))[:40]

@@ -1,0 +1,140 @@
+"""Puts what a restore has prepared into its place: after a kill all of it, or nothing.
+
+What comes lies ready beside what it replaces. A file, the journal, then names all moves; it appears
+whole, and from that moment on the restore is decided: whoever finds it makes the moves that are
+still to be made. Until then nothing has changed.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from askdocs.state import home
+from askdocs.state.backups.archive import private, sync
+from askdocs.state.backups.manifest import MANIFEST, Manifest, askdocs_version, encode
+from gateway.core.errors import AskdocsError
+from gateway.storage import database
+from training.versions.files import digest
+from training.versions.manifest import File
+
+# What SQLite has beside a file.
+LOGS = ("-wal", "-shm", "-journal")
+
+
+class Move(BaseModel):
+    """A file or folder that takes the place of another one, which is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    new: Path
+    target: Path
+    kept: Path
+    name: str | None = None
+    """The path in a backup of what is kept; None: it is damaged, or a folder."""
+
+    def make(self) -> None:
+        """Can be done again after a kill at any point."""
+        if not self.new.exists():
+            return
+        logs = [log for log in LOGS if _beside(self.target, log).exists()]
+        if logs or self.target.exists():
+            private(self.kept.parent)
+        if self.new.is_dir():
+            if self.target.exists():
+                self.target.rename(self.kept)
+        else:
+            # A log that stays would be read into the new file.
+            for log in logs:
+                _beside(self.target, log).rename(_beside(self.kept, log))
+            if self.target.exists() and not self.kept.exists():
+                _keep(self.target, self.kept)
+        self.new.replace(self.target)
+        for folder in (self.kept.parent, self.target.parent):
+            if folder.exists():
+                sync(folder)
+
+
+class Journal(BaseModel):
+    """All moves of one restore."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    moves: tuple[Move, ...]
+    replaced: Path
+    """The folder of what is kept."""
+    revision: str | None
+    """The schema of the database that is kept."""
+
+
+def journal_of(file: Path) -> Path:
+    """Where the journal of a restore of the database at `file` lies."""
+    return file.with_name(file.name + database.RESTORING)
+
+
+def decide(journal: Path, moves: Sequence[Move], replaced: Path, revision: str | None) -> None:
+    """Write the journal down. `finish` is next, here or in the next process."""
+    content = Journal(moves=tuple(moves), replaced=replaced, revision=revision)
+    home.write(journal, content.model_dump_json(indent=2) + "\n", mode=0o600)
+    sync(journal.parent)
+
+
+def finish(journal: Path) -> Path | None:
+    """Make the moves of a restore that is decided; where what was there is kept, if one was.
+
+    Nobody else may have the files open. Raises AskdocsError.
+    """
+    try:
+        decided = Journal.model_validate_json(journal.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise AskdocsError(
+            f"{journal}: is no journal of a restore ({error.error_count()} errors): move it away,"
+            " and restore anew"
+        ) from None
+    try:
+        for move in decided.moves:
+            move.make()
+        _describe(decided)
+        journal.unlink()
+        sync(journal.parent)
+    except OSError as error:
+        raise AskdocsError(
+            f"{error.filename or journal}: the restore could not go on ({error.strerror}): see to"
+            " it, and go on with `askdocs restore --resume`"
+        ) from None
+    return decided.replaced
+
+
+def _describe(decided: Journal) -> None:
+    """Make what is kept a backup, so that the restore can be undone."""
+    kept = {move.name: move.kept for move in decided.moves if move.name and move.kept.exists()}
+    if kept:
+        files = {
+            name: File(sha256=digest(path, lambda more: None), bytes=path.stat().st_size)
+            for name, path in kept.items()
+        }
+        manifest = Manifest(
+            askdocs=askdocs_version(),
+            made=datetime.now(UTC),
+            revision=decided.revision,
+            files=files,
+        )
+        home.write(decided.replaced / MANIFEST, encode(manifest).decode(), mode=0o600)
+
+
+def _keep(file: Path, kept: Path) -> None:
+    try:
+        os.link(file, kept)
+    except OSError:  # another file system, or one without links
+        new = _beside(kept, ".new")
+        shutil.copy2(file, new)
+        new.replace(kept)
+
+
+def _beside(file: Path, ending: str) -> Path:
+    return file.with_name(file.name + ending)

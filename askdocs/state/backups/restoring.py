@@ -1,0 +1,385 @@
+"""Restores a backup: what would change, what is prepared, and the moment in which it counts."""
+
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import sqlalchemy as sa
+
+from askdocs.state.backups import archive, closed, moves, snapshot
+from askdocs.state.backups.archive import Backup
+from askdocs.state.backups.making import Places, opened
+from askdocs.state.backups.manifest import DATABASE, DUMP, INDEX, SETTINGS, Part
+from askdocs.state.backups.moves import LOGS, Move
+from askdocs.state.home import Home
+from askdocs.state.scratch import scratch
+from askdocs.supervision import stopping
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import store as search
+from gateway.knowledge.sources.sync import Progress
+from gateway.storage import database
+from gateway.telemetry import audit
+from training.versions import files as hashed
+from training.versions.local import Folder
+from training.versions.manifest import ARTEFACTS, MANIFEST, Manifest, decode, sha256
+
+REPLACED = "replaced"
+
+
+@dataclass
+class Plan:
+    """What a restore of a backup would do here."""
+
+    backup: Backup
+    parts: tuple[Part, ...]
+    """That the backup has and that were asked for."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """What is done about each version of the backup: stays, comes back, or is not in it."""
+    settings_differ: bool = False
+    comes_back: int = 0
+    """Questions that were deleted since the backup."""
+    unchecked: list[str] = field(default_factory=list)
+    """Names of keys that are open, and may have been closed since the backup: what was there could
+    not be read."""
+
+
+def plan(places: Places, backup: Backup, parts: Collection[Part], progress: Progress) -> Plan:
+    """Verify a backup, and see what restoring `parts` of it would do; nothing is changed.
+
+    Raises:
+        AskdocsError: it is damaged, holds none of the parts, or does not fit what is here.
+    """
+    archive.verify(backup, progress)
+    manifest = backup.manifest
+    found = Plan(backup, tuple(part for part in parts if manifest.of(part)))
+    if not found.parts:
+        raise AskdocsError(f"{backup.place}: holds no {' or '.join(parts)}: take another backup")
+    has = found.parts
+    if "database" in has:
+        kind = "PostgreSQL" if DUMP in manifest.files else "SQLite"
+        here = "SQLite" if places.database else "PostgreSQL"
+        if kind != here:
+            raise AskdocsError(
+                f"{backup.place}: holds a database of {kind}, and the one here is {here}: set"
+                " ASKDOCS_DATABASE_URL to one of the same kind, or leave it out with --only"
+            )
+        if places.database is None:
+            _refuse_used(places.url)
+    if "versions" in has:
+        found.versions = _versions(places, backup, progress)
+    if SETTINGS in manifest.files:
+        content = places.settings.read_bytes() if places.settings.is_file() else b""
+        found.settings_differ = sha256(content) != manifest.files[SETTINGS].sha256
+    return found
+
+
+def restore(home: Home, places: Places, found: Plan, progress: Progress) -> Path | None:
+    """Do it. Returns the folder where what was there is kept; None: there was nothing.
+
+    Raises:
+        AskdocsError: askdocs runs here, something cannot be written; nothing is changed.
+        KeyboardInterrupt: it was stopped in time; nothing is changed.
+    """
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    replaced = home.root / REPLACED / stamp
+    with exclusive(home, places) as journal, ExitStack() as stack:
+        dump = _dump(home, places, found, stack, progress)
+        staged: list[Move] = []
+        stack.callback(_discard, staged)
+        revision = _database(places, found, replaced, staged, progress)
+        _index(places, found, replaced, staged, progress)
+        _put_versions(places, found, stamp, staged, progress)
+        with stopping.held() as stops:
+            if dump is not None:
+                _load(places, found, dump, stops, progress)
+            if staged:
+                if "database" not in found.parts:
+                    _note(places, found)
+                moves.decide(journal, staged, replaced, revision)
+                staged.clear()
+                moves.finish(journal)
+            stack.close()
+            stops.clear()  # too late: it is done
+    return replaced if replaced.exists() else None
+
+
+@contextmanager
+def exclusive(home: Home, places: Places) -> Iterator[Path]:
+    """Where nobody else has the files open, and no `askdocs up` begins; gives the journal's place.
+
+    What an earlier restore has left undone is done first. Raises AskdocsError: somebody has.
+    """
+    if home.is_locked():
+        raise AskdocsError(
+            f"askdocs runs in {home.root}: stop it, with Ctrl-C there, and restore then"
+        )
+    home.make()
+    file = places.database or home.database
+    with home.lock():
+        for one in (file, places.index):
+            if users := list(_users(one)):
+                raise AskdocsError(
+                    f"{one}: is in use by {', '.join(users)}: stop that, and restore then"
+                )
+        moves.finish(moves.journal_of(file))
+        yield moves.journal_of(file)
+
+
+def _users(file: Path) -> Iterator[str]:
+    """Other processes that have a database open, as far as we may see."""
+    paths = {str(file.resolve())} | {str(file.resolve()) + log for log in LOGS}
+    own = psutil.Process().pid
+    for process in psutil.process_iter():
+        if process.pid == own:
+            continue
+        try:
+            if any(one.path in paths for one in process.open_files()):
+                yield f"process {process.pid} ({' '.join(process.cmdline()[:4])})"
+        except (psutil.Error, OSError):
+            continue
+
+
+def _database(
+    places: Places, found: Plan, replaced: Path, staged: list[Move], progress: Progress
+) -> str | None:
+    """Lay the database ready, as today's askdocs needs it; returns the schema of the old one."""
+    target = places.database
+    if target is None or "database" not in found.parts:
+        return None
+    new = target.with_name(f"{target.name}.restored")
+    _clear(new)
+    intact = _settled(target)
+    kept = replaced / DATABASE
+    staged.append(Move(new=new, target=target, kept=kept, name=DATABASE if intact else None))
+    archive.extract(found.backup, {DATABASE: new}, progress)
+    with closing(sqlite3.connect(new)) as db:
+        if problem := snapshot.damage(db, "reading the database", progress):
+            raise AskdocsError(f"{found.backup.place}: {DATABASE} is damaged ({problem})")
+    revision = None
+    with opened(f"sqlite:///{new}") as engine:
+        database.migrate(engine)
+        if intact and target.exists():
+            with opened(f"sqlite:///{target}") as old:
+                with database.reading(old) as connection:
+                    revision = database.revision(connection)
+                found.comes_back = closed.keep_closed(old, engine)
+        else:  # it is damaged, or lost
+            found.unchecked = closed.close_again(target, engine)
+        with database.writing(engine) as connection:
+            _record(connection, found)
+    _settled(new)
+    return revision
+
+
+def _index(
+    places: Places, found: Plan, replaced: Path, staged: list[Move], progress: Progress
+) -> None:
+    if "index" not in found.parts or INDEX not in found.backup.manifest.files:
+        return
+    target = places.index
+    new = target.with_name(f"{target.name}.restored")
+    _clear(new)
+    intact = _settled(target)
+    name = INDEX if intact else None
+    staged.append(Move(new=new, target=target, kept=replaced / INDEX, name=name))
+    archive.extract(found.backup, {INDEX: new}, progress)
+    with closing(sqlite3.connect(new)) as db:
+        if problem := snapshot.damage(db, "reading the index", progress):
+            raise AskdocsError(f"{found.backup.place}: {INDEX} is damaged ({problem})")
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if application == search.APPLICATION and version > search.VERSION:
+            raise AskdocsError(
+                f"{found.backup.place}: its index is of a newer askdocs: upgrade this one, or leave"
+                " it out with --only"
+            )
+
+
+def _settled(file: Path) -> bool:
+    """Take the log of a SQLite file into it, so that it is one file; can it be read?
+
+    Raises AskdocsError: somebody else has it open.
+    """
+    if not file.exists():
+        return True
+    try:
+        with closing(sqlite3.connect(file, isolation_level=None, timeout=5)) as db:
+            # Only who is alone may do this: https://www.sqlite.org/wal.html
+            db.execute("PRAGMA journal_mode = DELETE")
+            return not snapshot.damage(db, "", lambda *_: None)
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise AskdocsError(f"{file}: is in use: stop what uses it, and restore then") from None
+        return False
+
+
+def _record(connection: sa.Connection, found: Plan) -> None:
+    made = found.backup.manifest.made.isoformat(timespec="seconds")
+    back = [name for name, what in found.versions.items() if what == BACK]
+    audit.record(
+        connection,
+        "backup.restore",
+        found.backup.place.name,
+        made=made,
+        parts=list(found.parts),
+        versions=back,
+    )
+
+
+def _note(places: Places, found: Plan) -> None:
+    """The line in the database that stays, where there is one with an audit log.
+
+    It is not brought up to date for that: an empty one of PostgreSQL could not be restored then.
+    Raises Unreachable.
+    """
+    if places.database is None or places.database.exists():
+        with opened(places.url) as engine, database.writing(engine) as connection:
+            if (database.revision(connection) or "") >= audit.SINCE:
+                _record(connection, found)
+
+
+def _refuse_used(url: str) -> None:
+    """Raises AskdocsError: there is something in the PostgreSQL database."""
+    with opened(url) as engine, database.reading(engine) as connection:
+        tables = sa.inspect(connection).get_table_names()
+        name = engine.url.database
+        if tables:
+            raise AskdocsError(
+                f"{database.shown(engine)}: is not empty, and is not overwritten: make another one"
+                f" with `createdb {name}_restored`, set ASKDOCS_DATABASE_URL to it, and restore"
+                " again; the one that is there stays as it is"
+            )
+
+
+def _dump(
+    home: Home, places: Places, found: Plan, stack: ExitStack, progress: Progress
+) -> Path | None:
+    """Lay the dump ready for PostgreSQL, until the stack ends."""
+    if places.database is not None or "database" not in found.parts:
+        return None
+    file = stack.enter_context(scratch(home.root, ".restore-")) / "postgresql.dump"
+    archive.extract(found.backup, {DUMP: file}, progress)
+    return file
+
+
+def _load(
+    places: Places, found: Plan, dump: Path, stops: Sequence[int], progress: Progress
+) -> None:
+    """A dump into PostgreSQL, in one transaction. Raises KeyboardInterrupt: stopped before that."""
+    with opened(places.url) as engine:
+        if not snapshot.load(engine, dump, stops, progress):
+            raise KeyboardInterrupt
+        database.migrate(engine)
+        found.unchecked = closed.open_keys(engine)
+        with database.writing(engine) as connection:
+            _record(connection, found)
+
+
+STAYS, BACK, ABSENT = "is here", "comes back", "is not here, and the backup has no weights"
+
+
+def _versions(places: Places, backup: Backup, progress: Progress) -> dict[str, str]:
+    """What is to be done about each version. Raises AskdocsError: another one has its name."""
+    store, manifest = places.store, backup.manifest
+    found = {}
+    for name, wanted in manifest.versions.items():
+        try:
+            there = sha256(store.manifest_bytes(name))
+        except AskdocsError:
+            there = ""
+        has_files = f"versions/{name}/{MANIFEST}" in manifest.files and manifest.weights
+        if there and there != wanted:
+            try:
+                store.manifest(name)
+            except AskdocsError:
+                pass  # its manifest is damaged
+            else:
+                raise AskdocsError(
+                    f"{store.place}/{name}: is another {name} than the backup's: retire it, or"
+                    " leave the versions out with --only"
+                )
+        elif there and (not has_files or _is_whole(places, name, progress)):
+            found[name] = STAYS
+            continue
+        found[name] = BACK if has_files and isinstance(store.place, Folder) else ABSENT
+    return found
+
+
+def _is_whole(places: Places, name: str, progress: Progress) -> bool:
+    folder = Path(str(places.store.place), name)
+    try:
+        hashed.verify(folder, places.store.manifest(name).files, "", "", progress)
+    except (AskdocsError, OSError):
+        return False
+    return True
+
+
+def _put_versions(
+    places: Places, found: Plan, stamp: str, staged: list[Move], progress: Progress
+) -> None:
+    """Lay ready what is missing or damaged here; what was derived from a version stays with it."""
+    back = [name for name, what in found.versions.items() if what == BACK]
+    if not back or not isinstance(places.store.place, Folder):
+        return
+    root = places.store.place.root
+    wanted: dict[str, Path] = {}
+    for name in back:
+        # A name that `askdocs models gc` knows as that of a write that was cut off.
+        new = root / f".{name}.{secrets.token_hex(4)}{hashed.NEW}"
+        target, kept = root / name, root / REPLACED / stamp / name
+        staged.append(Move(new=new, target=target, kept=kept))
+        prefix = f"versions/{name}/"
+        for path in found.backup.manifest.files:
+            if path.startswith(prefix):
+                wanted[path] = new / path.removeprefix(prefix)
+    archive.extract(found.backup, wanted, progress)
+    for move in staged:
+        if move.new.is_dir():
+            _check_version(move.new, found.backup, move.target.name, progress)
+            if (move.target / ARTEFACTS).is_dir():
+                shutil.copytree(move.target / ARTEFACTS, move.new / ARTEFACTS)
+
+
+def _check_version(folder: Path, backup: Backup, name: str, progress: Progress) -> None:
+    """Raises AskdocsError: what the backup has is not what the version's own manifest says."""
+    manifest = decode(Manifest, (folder / MANIFEST).read_bytes(), f"{backup.place}: {name}")
+    fix = "take another backup"
+    hashed.verify(folder, manifest.files, f"{backup.place}: {name}/", fix, progress)
+
+
+def _clear(new: Path) -> None:
+    """What a restore that was cut off before it counted has left."""
+    for one in (new, *(new.with_name(new.name + log) for log in LOGS)):
+        one.unlink(missing_ok=True)
+
+
+def _discard(staged: Sequence[Move]) -> None:
+    with stopping.held():
+        for move in staged:
+            if move.new.is_dir():
+                shutil.rmtree(move.new, ignore_errors=True)
+            else:
+                _clear(move.new)
+
+
+def facts(found: Plan) -> Mapping[str, object]:
+    """A plan for scripts."""
+    manifest = found.backup.manifest
+    return {
+        "backup": str(found.backup.place),
+        "made": manifest.made.isoformat(timespec="seconds"),
+        "askdocs": manifest.askdocs,
+        "schema": manifest.revision,
+        "bytes": manifest.bytes,
+        "weights": manifest.weights,
+        "live": manifest.live,
+        "parts": list(found.parts),
+        "versions": found.versions,
+        "settings_differ": found.settings_differ,
+    }

@@ -1,0 +1,28 @@
+"""The file of an alias's instructions: what its models are told before every question."""
+
+from pathlib import Path
+
+from gateway.core.errors import AskdocsError
+from gateway.runtime.settings import LONGEST
+
+
+def read(file: Path) -> str:
+    """The text of the file, without white space around it.
+
+    Raises:
+        AskdocsError: it cannot be read as UTF-8, is empty, or too long.
+    """
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise AskdocsError(f"{file}: {error.strerror}: name a file of instructions") from None
+    except UnicodeDecodeError as error:
+        raise AskdocsError(f"{file}: byte {error.start} is not UTF-8: save it as UTF-8") from None
+    if not text:
+        raise AskdocsError(f"{file}: is empty: write into it what the model is to be told")
+    if len(text) > LONGEST:
+        raise AskdocsError(
+            f"{file}: has {len(text):,} characters, and instructions at most {LONGEST:,}: they"
+            " stand before every question; what models are to know belongs into pages"
+        )
+    return text

@@ -1,0 +1,43 @@
+"""A folder for what is on the way: it goes with the work, at the latest when other work begins."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+from askdocs.supervision import stopping
+
+LOCK, WORK = "lock", "work"
+
+
+@contextmanager
+def scratch(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new folder, for its owner alone, below a hidden one with this prefix.
+
+    What a killed process left of one is removed first.
+    """
+    for lock in parent.glob(f"{prefix}*/{LOCK}"):
+        with suppress(OSError), lock.open("r+") as held:  # in use, or somebody else's
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(lock.parent)
+    folder = Path(mkdtemp(dir=parent, prefix=prefix))
+    try:
+        with (folder / f"{LOCK}.new").open("w") as held:
+            with suppress(OSError):  # a file system that has no locks
+                fcntl.flock(held, fcntl.LOCK_EX)
+                # Under its name it is held from the first moment on.
+                Path(held.name).rename(folder / LOCK)
+            work = folder / WORK
+            work.mkdir()
+            yield work
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Whatever signal comes meanwhile. The lock last: by it a folder is found that a kill left."""
+    with stopping.held():
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,199 @@
+"""What must be true of a machine before anything heavy begins; used by `up` and by `doctor`."""
+
+import ctypes
+import platform
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from askdocs.state.home import Home
+from askdocs.supervision.settings import UpSettings
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import folder
+from gateway.knowledge.sources.open import is_html
+from gateway.knowledge.sources.spec import is_address
+
+# Measured with the small model, in GiB: engine 0.6, gateway 0.4, widget, site and this process 0.4.
+MEMORY_GIB = 1.6
+MEMORY_GIB_VLLM = 5.0
+# State without a model: index, site, logs.
+DISK_GB = 0.5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. `fix` is empty when all is well."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+    def line(self) -> str:
+        return f"{self.name}: {self.found}" + (f": {self.fix}" if self.fix else "")
+
+
+def before_start(settings: UpSettings, home: Home) -> list[Check]:
+    """Every check, failed or not, in the order in which they are shown."""
+    return [
+        machine(),
+        processor(settings),
+        memory(settings),
+        disk(home),
+        *engine_library(settings),
+        *wiki(settings, home),
+        *ports(settings),
+    ]
+
+
+def machine() -> Check:
+    found = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    ok = sys.platform == "linux" and platform.machine() == "x86_64"
+    fix = "" if ok else "use a Linux x86-64 machine (on Windows, WSL 2)"
+    return Check("machine", ok, found, fix)
+
+
+def processor(settings: UpSettings) -> Check:
+    """llama.cpp's build needs AVX2, vLLM's CPU build AVX-512 or AVX2."""
+    cores = psutil.cpu_count() or 1
+    flags = _cpu_flags()
+    if settings.engine_url or not flags:
+        return Check("processor", True, f"{cores} cores")
+    ok = "avx2" in flags
+    found = f"{cores} cores, {'with' if ok else 'without'} AVX2"
+    fix = "" if ok else "use a newer machine, or an engine elsewhere with --engine-url URL"
+    return Check("processor", ok, found, fix)
+
+
+def engine_library(settings: UpSettings) -> Iterator[Check]:
+    """llama.cpp's wheel brings everything but GNU's OpenMP library, which minimal systems lack."""
+    if settings.engine_url or settings.engine != "llama.cpp":
+        return
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        fix = "sudo apt-get install libgomp1 (dnf: libgomp)"
+        yield Check("OpenMP", False, "libgomp.so.1 is not installed", fix)
+
+
+def memory(settings: UpSettings) -> Check:
+    free = psutil.virtual_memory().available / 2**30
+    need = MEMORY_GIB
+    if settings.engine == "vllm":
+        need = MEMORY_GIB_VLLM
+    if settings.engine_url:
+        need = 0.8
+    elif settings.model and Path(settings.model).is_file():
+        need += Path(settings.model).stat().st_size / 2**30 * 1.2
+    ok = free >= need
+    fix = "" if ok else f"{need:.1f} GiB are needed; close something, or take a smaller --model"
+    return Check("memory", ok, f"{free:.1f} GiB available", fix)
+
+
+def existing(place: str | Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    path = Path(place).absolute()
+    return next(p for p in [path, *path.parents] if p.exists())
+
+
+def disk(home: Home) -> Check:
+    there = existing(home.root)
+    free = shutil.disk_usage(there).free / 1e9
+    ok = free >= DISK_GB
+    fix = "" if ok else f"{DISK_GB} GB are needed; make room, or choose another --home DIR"
+    return Check("disk", ok, f"{free:.1f} GB free in {there}", fix)
+
+
+def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
+    if is_address(settings.docs):
+        yield Check("wiki", True, f"the site {settings.docs}")
+        return
+    docs = Path(settings.docs)
+    try:
+        kind = "HTML" if is_html(docs) else "Markdown"
+        files = docs.rglob("*.htm*") if kind == "HTML" else folder.files(docs)
+        count = sum(1 for _ in files)
+    except AskdocsError as error:
+        found, _, fix = str(error).partition(": ")
+        yield Check("wiki", False, found, fix)
+        return
+    if home.root.resolve().is_relative_to(docs.resolve()):
+        yield Check(
+            "wiki",
+            False,
+            f"the state folder {home.root} lies inside the wiki {docs.absolute()}",
+            "choose a --home DIR outside of it",
+        )
+        return
+    yield Check("wiki", True, f"{count} {kind} pages in {docs}")
+
+
+def ports(settings: UpSettings) -> Iterator[Check]:
+    wanted = {
+        "gateway": settings.gateway_port,
+        "widget": settings.widget_port,
+        "site": settings.site_port,
+    }
+    taken: dict[int, str] = {}
+    for name, port in wanted.items():
+        if port in taken:
+            found = f"{port} is wanted by {taken[port]} too"
+            yield Check(f"{name} port", False, found, f"choose another --{name}-port N")
+            continue
+        taken[port] = name
+        ok = is_free(port)
+        found = f"{port} is {'free' if ok else 'in use' + _user_of(port)}"
+        fix = "" if ok else f"stop that, or choose another: --{name}-port N"
+        yield Check(f"{name} port", ok, found, fix)
+
+
+def is_free(port: int) -> bool:
+    """Can 127.0.0.1:port be listened on?"""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+            tried.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on now, and that none gets who asks Linux for any.
+
+    Such ports, and those of connections, are from 32768 on (ip(7), ip_local_port_range): one of
+    them may be another's before the process that it is meant for has started.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+
+
+def _user_of(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN
+            if listens and connection.pid and connection.laddr and connection.laddr.port == port:
+                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        pass
+    return ""
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return set(line.partition(":")[2].split())

@@ -1,0 +1,292 @@
+"""Serves the versions that the table of deployments asks for: this part of `askdocs up`.
+
+A version is a process of its own beside the engine, a llama.cpp with its GGUF file or a vLLM with
+its merged weights; or its adapter is loaded into a vLLM that runs, under the version's name. What
+`askdocs models promote` wants is started while all else goes on. What nobody needs any more ends
+its open streams first.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import sqlalchemy as sa
+
+from askdocs.state.home import Home
+from askdocs.supervision import checks, hanging
+from askdocs.supervision.supervisor import Running, Say, Service
+from gateway.core.errors import AskdocsError
+from gateway.routing import deployments, promotions
+from gateway.routing.deployments import Deployment, Kind
+from gateway.runtime.settings import Alias
+from gateway.upstream.engine import Engine
+from gateway.upstream.engines import adapters
+from gateway.upstream.engines.launch import Launch
+from training.versions.open import open_store
+from training.versions.store import Store
+
+LOOK = 0.5  # seconds between two looks at the table
+# Every gateway looks at the table twice a second: after this long none sends anything new.
+FORGOTTEN = 2.0
+LONGEST = 600.0  # seconds that open streams may go on
+# Bytes of memory beside the weights, at the least: a context of 16,000 tokens of a model of 135
+# million parameters takes 0.4 GiB, and the engine itself 0.1 GiB.
+BESIDE = 2**29
+
+
+@dataclass(frozen=True)
+class Host:
+    """The engine that versions are served beside, or by."""
+
+    kind: Kind
+    """How a version is served there."""
+    url: str
+    key: str | None
+    gpu: bool
+    launch: Callable[[str, Path, int], Awaitable[Launch]]
+    """The command that serves a name from a file or folder on a port, as the engine is served."""
+    timeout: float
+    """Seconds that a start may take."""
+
+
+class Deployed:
+    """The versions that one `askdocs up` serves."""
+
+    def __init__(
+        self,
+        database: sa.Engine,
+        host: Host,
+        home: Home,
+        running: dict[str, Running],
+        say: Say,
+        changed: Callable[[], None],
+    ) -> None:
+        """`running` takes the processes, by their versions' names; `changed` hears of new ones."""
+        self._database = database
+        self._host = host
+        self._home = home
+        self._running = running
+        self._say = say
+        self._changed = changed
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping: set[str] = set()
+        self._loading = asyncio.Lock()
+
+    async def begin(self, configured: Mapping[str, Alias]) -> None:
+        """Serve again what was served before the start.
+
+        Raises:
+            AskdocsError: a version that answers for an alias cannot be served.
+        """
+        needed = await asyncio.to_thread(promotions.all_needed, self._database, configured)
+        await asyncio.to_thread(deployments.begin_anew, self._database, needed)
+        for one in await self._table():
+            await self._bring(one)
+        used = await asyncio.to_thread(promotions.in_use, self._database, configured)
+        for one in await self._table():
+            if one.state == "failed" and one.name in used:
+                raise AskdocsError(
+                    f"{one.name}: {one.message}; or let the alias go back, with `askdocs models"
+                    f" rollback --alias {used[one.name]}`"
+                )
+
+    async def follow(self) -> None:
+        """Follow the table until cancelled."""
+        failing = False
+        try:
+            while True:
+                try:
+                    for one in await self._table():
+                        self._look_at(one)
+                    failing = False
+                except AskdocsError as error:
+                    if not failing:
+                        self._say("up", f"the versions stay as they are: {error}")
+                    failing = True
+                await asyncio.sleep(LOOK)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _look_at(self, one: Deployment) -> None:
+        task = self._tasks.get(one.name)
+        if one.state == "stopping" and one.name not in self._stopping:
+            if task is not None:
+                task.cancel()
+            self._stopping.add(one.name)
+            self._begin(one.name, self._end(one))
+        elif task is None and one.state == "wanted":
+            self._begin(one.name, self._bring(one))
+        elif task is None and one.state == "ready" and one.kind == "adapter":
+            self._begin(one.name, self._load_again(one))
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except AskdocsError as error:  # the database is away: the table is looked at again
+                self._say("up", f"{name}: {error}")
+            finally:
+                if self._tasks.get(name) is asyncio.current_task():
+                    del self._tasks[name]
+
+        self._tasks[name] = asyncio.create_task(run())
+
+    async def _bring(self, one: Deployment) -> None:
+        """Serve a version that is wanted, and say where, or why not."""
+        name = one.name
+        try:
+            url = await (self._load(one) if self._host.kind == "adapter" else self._start(one))
+        except (AskdocsError, OSError) as error:
+            self._say(name, f"cannot be served: {error}")
+            await asyncio.to_thread(deployments.fail, self._database, name, str(error))
+            return
+        wanted = await asyncio.to_thread(
+            deployments.ready, self._database, name, self._host.kind, url, name
+        )
+        if not wanted:
+            await self._take_away(name)
+
+    async def _load(self, one: Deployment) -> str:
+        """Its adapter into the engine; the base URL of the engine's API. Raises AskdocsError."""
+        host = self._host
+        await self._tell(one.name, "checking its files")
+        store = open_store(one.source, self._home.root)
+        folder = await asyncio.to_thread(store.fetch, one.name)
+        await self._tell(one.name, "loading")
+        async with self._loading:
+            await adapters.load(host.url, host.key, one.name, folder / "adapter", gpu=host.gpu)
+        return host.url
+
+    async def _load_again(self, one: Deployment) -> None:
+        """An engine that was started again has lost its adapters."""
+        engine = Engine(self._host.url, self._host.key)
+        try:
+            if await engine.is_ready() and one.name not in await engine.listed():
+                await self._load(one)
+        finally:
+            await engine.close()
+            await asyncio.sleep(FORGOTTEN)
+
+    async def _start(self, one: Deployment) -> str:
+        """A process of its own; the base URL of its API. Raises AskdocsError."""
+        await self._tell(one.name, "checking its files")
+        store = open_store(one.source, self._home.root)
+        artefact = await asyncio.to_thread(derived, store, one.name, self._host.kind)
+        folder = await asyncio.to_thread(store.fetch, one.name, artefact)
+        model = next(folder.glob("*.gguf"), None) if self._host.kind == "gguf" else folder
+        if model is None:
+            raise AskdocsError(
+                f"{folder}: has no GGUF file: remove the artefact and export {one.name} anew"
+            )
+        check_memory(one.name, model, psutil.virtual_memory().available)
+        await self._tell(one.name, "starting")
+        port = checks.free_port()
+        launch = await self._host.launch(one.name, model, port)
+        url = f"http://127.0.0.1:{port}/v1"
+        engine = Engine(url)
+        service = Service(
+            name=one.name,
+            argv=launch.argv,
+            env=launch.env,
+            log=self._home.logs / f"{one.name}.log",
+            ready=engine.is_ready,
+            timeout=self._host.timeout,
+            hung=partial(hanging.hung, url),
+        )
+        running = Running(service, self._say, self._changed)
+        try:
+            await running.start()
+        except BaseException:
+            await running.stop()
+            raise
+        self._running[one.name] = running
+        self._changed()
+        self._say(one.name, "ready")
+        return url
+
+    async def _end(self, one: Deployment) -> None:
+        """Stop a version once nobody asks it any more."""
+        try:
+            began = datetime.now(UTC)
+            await asyncio.sleep(FORGOTTEN)
+            # vLLM by itself ends the open answers of an adapter that is taken away.
+            while one.url is not None and one.kind != "adapter" and await working(one.url):
+                if (datetime.now(UTC) - began).total_seconds() > LONGEST:
+                    self._say(one.name, "is stopped in the middle of answers")
+                    break
+                await asyncio.sleep(LOOK)
+            if await asyncio.to_thread(deployments.forget, self._database, one.name):
+                await asyncio.sleep(FORGOTTEN)
+                await self._take_away(one.name)
+        finally:
+            self._stopping.discard(one.name)
+
+    async def _take_away(self, name: str) -> None:
+        if running := self._running.pop(name, None):
+            await running.stop()
+            self._changed()
+        elif self._host.kind == "adapter":
+            async with self._loading:
+                await adapters.unload(self._host.url, self._host.key, name)
+        self._say(name, "stopped")
+
+    async def _table(self) -> list[Deployment]:
+        return await asyncio.to_thread(deployments.every, self._database)
+
+    async def _tell(self, name: str, message: str) -> None:
+        self._say(name, message)
+        await asyncio.to_thread(deployments.tell, self._database, name, message)
+
+
+def derivatives(store: Store, name: str, kind: Kind) -> list[str]:
+    """The artefacts of a version that an engine of this kind serves."""
+    is_gguf = kind == "gguf"
+    return [one for one in store.artefacts(name) if one.startswith("gguf-") == is_gguf]
+
+
+def derived(store: Store, name: str, kind: Kind) -> str | None:
+    """The artefact that a version is served from: the newest that the engine reads; None: it needs
+    none.
+
+    Raises AskdocsError: it has none.
+    """
+    if kind == "adapter":
+        return None
+    found = derivatives(store, name, kind)
+    if not found:
+        make, engine = ("export", "llama.cpp") if kind == "gguf" else ("merge", "vLLM")
+        raise AskdocsError(
+            f"{name}: has nothing that {engine} can serve: make it with `askdocs models {make}"
+            f" {name}`"
+        )
+    return max(found, key=lambda one: store.artefact(name, one).created)
+
+
+def check_memory(name: str, model: Path, available: int) -> None:
+    """Raises AskdocsError: another process with that model does not fit into the free memory."""
+    files = [file for file in model.rglob("*") if file.is_file()] if model.is_dir() else [model]
+    needed = sum(file.stat().st_size for file in files) + BESIDE
+    if needed > available:
+        raise AskdocsError(
+            f"{name}: needs about {needed / 2**30:.1f} GiB beside what runs, and"
+            f" {available / 2**30:.1f} GiB are free: end other programs, or make [up] context"
+            " smaller"
+        )
+
+
+async def working(url: str) -> bool:
+    """Has the engine requests to work on? One that is away has none."""
+    try:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            reply = await http.get(f"{url.removesuffix('/v1')}/metrics", timeout=5)
+    except httpx.HTTPError:
+        return False
+    return hanging.has_work(reply.text)

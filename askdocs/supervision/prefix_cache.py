@@ -1,0 +1,62 @@
+"""How much of the prompts the engine had read before: from the gateway's metrics."""
+
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry.metrics import PREFIX
+
+_ASKED = PREFIX + "engine_prompt_tokens"
+_FOUND = PREFIX + "engine_cached_tokens"
+_PROMPTS = PREFIX + "tokens_total"
+_CACHED = PREFIX + "cached_tokens_total"
+
+
+def read(gateway: str) -> dict[str, Any] | None:
+    """The prefix cache as the gateway at this root sees it; None when it does not answer.
+
+    `requests` are those of clients since the gateway's start, `engines` have all that each engine
+    was asked since its own start, pages that were warmed among them. A hit rate is None before the
+    first prompt.
+    """
+    try:
+        # On this machine: a proxy of the environment does not lead there.
+        reply = httpx.get(f"{gateway}/metrics", timeout=5, trust_env=False)
+        reply.raise_for_status()
+    except httpx.HTTPError:
+        return None
+    requests = {"prompt_tokens": 0, "cached_tokens": 0}
+    engines: dict[str, dict[str, int]] = {}
+    for family in text_string_to_metric_families(reply.text):
+        for sample in family.samples:
+            value = int(sample.value)
+            if sample.name == _PROMPTS and sample.labels["kind"] == "prompt":
+                requests["prompt_tokens"] += value
+            elif sample.name == _CACHED:
+                requests["cached_tokens"] += value
+            elif sample.name in (_ASKED, _FOUND):
+                of = engines.setdefault(sample.labels["model"], {})
+                of["prompt_tokens" if sample.name == _ASKED else "cached_tokens"] = value
+    return {
+        "requests": _rated(requests),
+        "engines": {model: _rated(counts) for model, counts in sorted(engines.items())},
+    }
+
+
+def summary(facts: dict[str, Any]) -> str:
+    """The same in a line."""
+    said = [f"requests {_share(facts['requests'])}"]
+    said += [f"engine of {model} {_share(counts)}" for model, counts in facts["engines"].items()]
+    return "; ".join(said)
+
+
+def _rated(counts: dict[str, int]) -> dict[str, Any]:
+    asked = counts["prompt_tokens"]
+    return {**counts, "hit_rate": round(counts["cached_tokens"] / asked, 4) if asked else None}
+
+
+def _share(counts: dict[str, Any]) -> str:
+    if counts["hit_rate"] is None:
+        return "no prompts yet"
+    return f"{counts['hit_rate']:.0%} of {counts['prompt_tokens']:,} prompt tokens"

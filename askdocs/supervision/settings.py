@@ -1,0 +1,59 @@
+"""The `[up]` section of the settings: what `askdocs up` starts on one machine."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from gateway.core.settings import Hosts, Section
+
+
+class UpSettings(Section):
+    """Wiki, engine, ports."""
+
+    section: ClassVar[str] = "up"
+
+    docs: str = Field(
+        "docs", description="Your wiki: folder of Markdown or HTML pages, or address of a site."
+    )
+    gateway_port: int = Field(4000, ge=1, le=65535, description="Port of the OpenAI API.")
+    widget_port: int = Field(8080, ge=1, le=65535, description="Port of the box.")
+    site_port: int = Field(8000, ge=1, le=65535, description="Port of the wiki as a site.")
+    site_hosts: Hosts = ()
+    engine: Literal["llama.cpp", "vllm"] = Field(
+        "llama.cpp", description="Engine that is started: llama.cpp or vllm."
+    )
+    engine_url: str | None = Field(
+        None,
+        description="An OpenAI-compatible server that runs already, with /v1; none is started.",
+    )
+    model: str | None = Field(
+        None,
+        description="GGUF file, model folder or hub id; with engine_url the model's name there."
+        " SmolLM2-135M-Instruct when not set.",
+    )
+    autocomplete: str | None = Field(
+        None,
+        description="Code model that completes code in editors: a GGUF file or hub id that is"
+        " started beside the engine, or the address, with /v1, of a server that runs.",
+    )
+    answers: Literal["auto", "write", "quote"] = Field(
+        "auto",
+        description="Write answers or quote the page's sentences; auto quotes with the small"
+        " model that is shipped, and lets others write.",
+    )
+    context: int = Field(8192, ge=1024, description="Tokens of context per request.")
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads of the engine; the machine's cores when not set."
+    )
+    adapters: int | None = Field(
+        None,
+        ge=0,
+        description="Adapters that vLLM holds at once; 4 on a GPU and 0 on a CPU when not set."
+        " 0: versions are served merged, each by a process of its own.",
+    )
+    warm: bool = Field(
+        True, description="Read the wiki's pages in the background, so that answers begin sooner."
+    )
+    first_token: float = Field(
+        5.0, gt=0, description="Seconds that reading may take; sets how much of a page is read."
+    )

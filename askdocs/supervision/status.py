@@ -1,0 +1,210 @@
+"""What runs: written by `up`, read by `status`, `ask` and whoever scripts askdocs."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from askdocs.state.home import Home, read_json, write_json
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from gateway.knowledge.search.index import Index
+    from gateway.knowledge.search.rows import StoredSource
+    from gateway.routing.deployments import Kind
+
+
+@dataclass(frozen=True)
+class Running:
+    """One `up`."""
+
+    pid: int
+    started: str
+    gateway: str
+    """Base URL of the OpenAI API, with /v1."""
+    widget: str
+    site: str
+    engine: str
+    engine_url: str
+    model: str
+    docs: str
+    page_budget: int
+    processes: dict[str, int | None]
+    ready: bool
+    versions: "Kind"
+    """How versions of a model are served: `gguf`, `merged` or `adapter`."""
+    max_pages: int = 1
+    """In front of a question."""
+    question: str = ""
+    """That the wiki has answered at the start."""
+
+    def save(self, home: Home) -> None:
+        write_json(home.running, asdict(self))
+
+
+def read(home: Home) -> Running:
+    """Raises AskdocsError when no `up` runs in this home."""
+    stored = read_json(home.running)
+    if home.is_locked() and not stored:
+        raise AskdocsError(f"askdocs is starting in {home.root}: wait until it says ready")
+    if not stored or not home.is_locked():
+        raise AskdocsError(
+            f"askdocs does not run in {home.root}: start it with `askdocs up` (or make run),"
+            " or name its --home DIR"
+        )
+    return Running(**stored)
+
+
+def health(home: Home) -> dict[str, Any]:
+    """Everything about a running askdocs, as `askdocs status --json` prints it.
+
+    Raises AskdocsError as `read`.
+    """
+    from askdocs.supervision import prefix_cache  # late: only this reads metrics
+
+    running = read(home)
+    gateway_root = running.gateway.removesuffix("/v1")
+    gateway_ok = _answers(f"{gateway_root}/health")
+    missing = _missing(gateway_root) if gateway_ok else "gateway"
+    # By the gateway's word. Without one it is asked itself: it is not down because others are.
+    engine_ok = missing is None if missing in (None, "engine") else _serves(running.engine_url)
+    parts = {
+        "gateway": (running.gateway, gateway_ok),
+        "widget": (running.widget, _answers(f"{running.widget}/health")),
+        "engine": (running.engine_url, engine_ok),
+    }
+    if "site" in running.processes:  # a site on the web is not ours to look after
+        parts["site"] = (running.site, _answers(running.site))
+    return {
+        "running": True,
+        "ready": running.ready and missing is None and all(ok for _, ok in parts.values()),
+        "missing": missing,
+        "home": str(home.root),
+        "pid": running.pid,
+        "started": running.started,
+        "model": running.model,
+        "engine": running.engine,
+        "docs": running.docs,
+        "index": _index(home.index),
+        "prefix_cache": prefix_cache.read(gateway_root) if gateway_ok else None,
+        "page_budget": running.page_budget,
+        "versions": _versions(home, running),
+        "parts": {
+            name: {
+                "url": url,
+                "healthy": ok,
+                "pid": running.processes.get(name),
+                "log": str(home.logs / f"{name}.log") if name in running.processes else None,
+            }
+            for name, (url, ok) in parts.items()
+        },
+    }
+
+
+def _versions(home: Home, running: Running) -> dict[str, Any]:
+    """The versions of models that are served, or to be served, by name."""
+    from askdocs.commands.keys import opened
+    from gateway.routing import deployments
+    from gateway.storage.database import Unreachable
+
+    try:
+        with opened(home.root) as database:
+            return {
+                one.name: {
+                    "state": one.state,
+                    "message": one.message,
+                    "url": one.url,
+                    "pid": running.processes.get(one.name),
+                }
+                for one in deployments.every(database)
+            }
+    except Unreachable:
+        return {}  # `missing` says so
+
+
+def _index(file: Path) -> dict[str, Any] | None:
+    try:
+        return index(file)
+    except AskdocsError:
+        return None  # `askdocs doctor` says what is wrong with it
+
+
+def index(file: Path) -> dict[str, Any]:
+    """What the search index holds.
+
+    Raises AskdocsError: there is none, or it is damaged.
+    """
+    from gateway.knowledge.search.index import Index  # numpy takes its time
+
+    opened = Index(file)
+    try:
+        with opened.snapshot():
+            model, embedded = opened.embedded()
+            return {
+                "file": str(file),
+                "bytes": file.stat().st_size,
+                "generation": opened.generation,
+                "pages": opened.size,
+                "vectors": {"model": model, "pages": embedded},
+                "answers": len(opened.answers()),
+                "sources": [_source(opened, stored) for stored in opened.sources()],
+            }
+    finally:
+        opened.close()
+
+
+def _source(opened: "Index", stored: "StoredSource") -> dict[str, Any]:
+    from gateway.knowledge.sources.excluded import excluded
+    from gateway.knowledge.sources.sync import FAILING, LEFT_OUT, SINCE
+
+    age = (datetime.now(UTC) - stored.synced).total_seconds() if stored.synced else None
+    return {
+        "name": stored.name,
+        "kind": stored.spec.get("kind"),
+        "site_url": stored.spec.get("site_url"),
+        "pages": opened.count(stored.name),
+        "synced": stored.synced.isoformat(timespec="seconds") if stored.synced else None,
+        "age_seconds": None if age is None else round(age),
+        "failing": stored.spec.get(FAILING),
+        "problems": list(stored.problems),
+        "since": stored.spec.get(SINCE, {}),
+        "left_out": stored.spec.get(LEFT_OUT, {"reasons": {}, "files": []}),
+        "excluded": sorted(excluded(stored.spec)),
+    }
+
+
+def _get(url: str) -> httpx.Response | None:
+    try:
+        # All of it is on this machine: a proxy of the environment does not lead there.
+        return httpx.get(url, timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return None
+
+
+def _answers(url: str) -> bool:
+    reply = _get(url)
+    return reply is not None and reply.status_code == 200
+
+
+def _missing(gateway: str) -> str | None:
+    """What a gateway that runs waits for: `engine` or `database`; None: all is there.
+
+    `gateway`: it has not said it in time.
+    """
+    reply = _get(f"{gateway}/ready")
+    if reply is None:
+        return "gateway"
+    if reply.status_code == 200:
+        return None
+    try:
+        return str(reply.json()["for"])
+    except (ValueError, KeyError, TypeError):
+        return "engine"
+
+
+def _serves(engine: str) -> bool:
+    """One that wants a key does, too."""
+    reply = _get(f"{engine}/models")
+    return reply is not None and reply.status_code < 500

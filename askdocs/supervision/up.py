@@ -1,0 +1,452 @@
+"""Starts everything on one machine: engine, gateway, widget, and the wiki as a site."""
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+from pydantic import SecretStr
+
+from askdocs.clients import question as client
+from askdocs.state.home import Home
+from askdocs.supervision import autocomplete, checks, status, stopping
+from askdocs.supervision.autocomplete import CodeModel
+from askdocs.supervision.budget import most_pages, page_budget, warm_page
+from askdocs.supervision.deployed import Deployed, Host
+from askdocs.supervision.engine import Served, UpEngine
+from askdocs.supervision.settings import UpSettings
+from askdocs.supervision.supervisor import LARGEST_LOG, Running, Say, Service
+from askdocs.supervision.threads import Threads
+from askdocs.wikis import site
+from askdocs.wikis.wiki import Wiki
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import environment, load
+from gateway.core.tasks import Tasks
+from gateway.knowledge import index_keeper
+from gateway.runtime.settings import GatewaySettings, ModelEntry
+from gateway.storage import database
+from widget.settings import WidgetSettings
+
+# Seconds in which a machine that is busy with the start may say that no model answers.
+ANSWER = 30.0
+# Of the first answer at most, where a model writes it: "ready" does not wait for all of a long one.
+FIRST_TOKENS = 96
+# Seconds after which a step that is under way is named.
+SILENT = 2.0
+# Seconds that answers have when all is stopped: the engine stops at the same time.
+DRAIN = 3
+# Seconds: a site that takes longer to build is not built while a wiki is edited.
+QUICK = 20.0
+
+T = TypeVar("T")
+
+
+class Up:
+    """One run of `askdocs up`."""
+
+    def __init__(self, settings: UpSettings, home: Home, say: Say) -> None:
+        self._settings = settings
+        self._home = home
+        self._say = say
+        self._running: dict[str, Running] = {}
+        self._state: status.Running | None = None
+        self._began = time.monotonic()
+        self._threads = Threads()
+        self._build_took = 0.0
+        self._deployed: Deployed | None = None
+        self._served: Served | None = None
+
+    async def run(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
+        """Start all, call `ready` once a real answer came back, run until a signal.
+
+        Raises:
+            AskdocsError: something cannot be started; all that was started is stopped.
+        """
+        if self._home.is_locked():
+            raise self._home.taken()
+        # A mistake in any section is said before anything heavy begins.
+        self._gateway_settings = load(GatewaySettings)
+        self._widget_settings = load(WidgetSettings)
+        self._database_file()
+        local = f"http://127.0.0.1:{self._settings.site_port}/"
+        writing = index_keeper.opening(self._gateway_settings, self._home.index)
+        say = partial(self._say, "wiki")
+        self._wiki = Wiki(self._settings.docs, local, self._home.index, writing, say)
+        key = self._gateway_settings.engine_key
+        self._engine = UpEngine(
+            self._settings, key, self._home, self._threads, self._service, self._say
+        )
+        # A site on the web is where it is.
+        self._site_url = local if self._wiki.spec.folder else self._wiki.spec.place
+        failed = [c for c in checks.before_start(self._settings, self._home) if not c.ok]
+        if failed:
+            raise AskdocsError("\n".join(check.line() for check in failed))
+        self._home.make()
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in stopping.STOPS:
+            # Below nohup the end of the terminal is ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+                loop.add_signal_handler(number, stop.set)
+        with self._home.lock():
+            self._finish_restore()
+            try:
+                starting = asyncio.create_task(self._start(ready))
+                stopped = asyncio.create_task(stop.wait())
+                await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    starting.result()
+                    assert self._deployed is not None
+                    assert self._served is not None
+                    tasks = Tasks()
+                    tasks.start("wiki", self._keep)
+                    tasks.start("versions", self._deployed.follow)
+                    tasks.start("reading", partial(self._engine.observe, self._served))
+                    while not (await asyncio.wait({stopped}, timeout=60))[0]:
+                        rotate(self._home.logs / "access.log")
+                    await tasks.close()
+                else:
+                    self._engine.stop.set()
+                    self._wiki.stop.set()
+                    starting.cancel()
+                    await asyncio.gather(starting, return_exceptions=True)
+                    await self._threads.join()
+                self._say("up", "stopping")
+            finally:
+                self._wiki.stop.set()
+                await asyncio.gather(*(running.stop() for running in self._running.values()))
+                self._home.running.unlink(missing_ok=True)
+
+    def _database_file(self) -> Path:
+        """Beside which a restore says what it does. Raises AskdocsError: the URL is none."""
+        engine = database.open(self._database_url().get_secret_value())
+        is_file = engine.dialect.name == "sqlite"
+        return Path(str(engine.url.database)) if is_file else self._home.database
+
+    def _finish_restore(self) -> None:
+        """What `askdocs restore` has decided and a kill cut off. Raises AskdocsError."""
+        from askdocs.state.backups import moves
+
+        if kept := moves.finish(moves.journal_of(self._database_file())):
+            self._say("up", f"finished a restore that was cut off; what was there is in {kept}")
+
+    async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
+        """All at once, as far as one does not need another: most of it is waiting for imports."""
+        found = asyncio.ensure_future(self._engine.find())
+        indexed = asyncio.ensure_future(self._first_look())
+        opened = asyncio.ensure_future(self._threads.run(self._open_database))
+        started = asyncio.ensure_future(self._engine_of(found))
+        coding = asyncio.ensure_future(self._code_model())
+        rest = self._rest(found, indexed, opened, started, coding)
+        parts = [found, indexed, opened, started, coding, rest]
+        if self._wiki.spec.folder:
+            parts.append(self._site(indexed))
+        await self._together(*parts)
+        answered = await self._first_answer()
+        self._state = self._replace(ready=True, question=answered.question)
+        self._save()
+        ready(self._state, answered, time.monotonic() - self._began)
+
+    async def _first_look(self) -> None:
+        async with self._said("wiki", f"reading {self._settings.docs}"):
+            await self._threads.run(self._wiki.first)
+
+    async def _engine_of(self, found: Awaitable[Served]) -> Served:
+        return await self._engine.start(await found)
+
+    async def _code_model(self) -> CodeModel | None:
+        """The one for autocomplete, started unless it runs elsewhere."""
+        wanted = self._settings.autocomplete
+        if wanted is None:
+            return None
+        found = await autocomplete.find(wanted, self._home.logs, self._threads, self._say)
+        if found.service is not None:
+            await self._service(found.service)
+        await found.check()
+        self._say(autocomplete.NAME, f"autocomplete uses {found.name}")
+        return found
+
+    async def _rest(
+        self,
+        found: Awaitable[Served],
+        indexed: Awaitable[None],
+        opened: Awaitable[None],
+        started: Awaitable[Served],
+        coding: Awaitable[CodeModel | None],
+    ) -> None:
+        """Gateway and widget."""
+        settings = self._settings
+        served = await found
+        # askdocs sets llama.cpp's context; another engine reports its own.
+        if not (served.own and settings.engine == "llama.cpp"):
+            served = await started
+        await opened
+        self._served = served
+        rate = await self._engine.prefill(served)
+        budget = page_budget(rate, settings.first_token, served.context)
+        host = self._engine.host(served)
+        self._state = status.Running(
+            pid=psutil.Process().pid,
+            started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            gateway=f"http://127.0.0.1:{settings.gateway_port}/v1",
+            widget=f"http://127.0.0.1:{settings.widget_port}",
+            site=self._site_url,
+            engine=f"{settings.engine}" if served.own else "elsewhere",
+            engine_url=served.url,
+            model=served.name,
+            docs=settings.docs,
+            page_budget=budget,
+            processes={},
+            ready=False,
+            versions=host.kind,
+        )
+        self._save()
+        await indexed
+        # Before the gateway: it does not start with an alias that leads nowhere.
+        await self._serve_versions(host)
+        gateway = self._gateway(served, rate, budget, await coding)
+        widget = self._widget()
+        await self._together(self._service(gateway), self._service(widget))
+
+    @contextlib.asynccontextmanager
+    async def _said(self, name: str, text: str) -> AsyncIterator[None]:
+        """Says what is under way once it takes longer than people wait without asking."""
+        loop = asyncio.get_running_loop()
+        waiting = loop.call_later(SILENT, self._say, name, f"{text} ...")
+        try:
+            yield
+        finally:
+            waiting.cancel()
+
+    def _open_database(self) -> None:
+        """Bring it up to date. Raises AskdocsError: it is damaged or away."""
+        engine = database.open(self._database_url().get_secret_value())
+        try:
+            database.migrate(engine)
+            database.look_for_damage(engine)
+        finally:
+            engine.dispose()
+
+    async def _serve_versions(self, host: Host) -> None:
+        """Serve again what was promoted. Raises AskdocsError: what is in use cannot be."""
+        stored = database.open(self._database_url().get_secret_value(), database.PATIENCE)
+        self._deployed = Deployed(stored, host, self._home, self._running, self._say, self._save)
+        await self._deployed.begin(self._gateway_settings.aliases)
+
+    def _database_url(self) -> SecretStr:
+        return self._gateway_settings.database_url or SecretStr(f"sqlite:///{self._home.database}")
+
+    def _gateway(self, served: Served, rate: float, budget: int, code: CodeModel | None) -> Service:
+        settings = self._settings
+        models = dict(self._gateway_settings.models)
+        if code is not None:
+            models[code.name] = ModelEntry(url=code.url)
+        answers = settings.answers
+        if answers == "auto":
+            answers = "quote" if served.own and settings.model is None else "write"
+        max_pages = most_pages(budget, answers)
+        self._state = self._replace(max_pages=max_pages)
+        configured = load(
+            GatewaySettings,
+            port=settings.gateway_port,
+            key=SecretStr(self._home.key()),
+            database_url=self._database_url(),
+            access_log=self._gateway_settings.access_log or str(self._home.logs / "access.log"),
+            models=models,
+            engine_url=served.url,
+            engine_model=served.id,
+            model_name=served.name,
+            site_url=self._site_url,
+            index=self._home.index,
+            page_budget=budget,
+            warm_page=warm_page(rate, settings.first_token, served.context),
+            max_pages=max_pages,
+            answers=answers,
+            warm=served.own and settings.warm,
+            states=served.states,
+            drain=DRAIN,
+        )
+        root = f"http://127.0.0.1:{settings.gateway_port}"
+        return Service(
+            name="gateway",
+            argv=[sys.executable, "-P", "-m", "gateway"],
+            env={
+                **environment(configured),
+                "ASKDOCS_GATEWAY_DOCS": "",  # this process reads the wiki
+                "ASKDOCS_HOME": str(self._home.root),
+            },
+            log=self._home.logs / "gateway.log",
+            ready=lambda: _answers(f"{root}/ready"),
+            timeout=180,
+        )
+
+    def _widget(self) -> Service:
+        settings = self._settings
+        ports = (settings.site_port, settings.widget_port)
+        ours = [f"http://{host}:{port}" for port in ports for host in ("127.0.0.1", "localhost")]
+        configured = load(
+            WidgetSettings,
+            port=settings.widget_port,
+            gateway_url=f"http://127.0.0.1:{settings.gateway_port}/v1",
+            gateway_key=SecretStr(self._home.key()),
+            database_url=self._database_url(),
+            index=self._widget_settings.index or self._home.index,
+            origins=(*self._widget_settings.origins, *ours, *self._wiki.origins),
+        )
+        return Service(
+            name="widget",
+            argv=[sys.executable, "-P", "-m", "widget"],
+            env=environment(configured),
+            log=self._home.logs / "widget.log",
+            ready=lambda: _answers(f"http://127.0.0.1:{settings.widget_port}/health"),
+            timeout=180,  # beside a gateway that starts
+        )
+
+    async def _site(self, indexed: Awaitable[None]) -> None:
+        folder = self._wiki.spec.folder
+        assert folder is not None
+        if self._wiki.spec.kind == "preview":
+            await self._build(indexed)
+            folder = self._home.site
+        await self._service(
+            Service(
+                name="site",
+                argv=[
+                    *(sys.executable, "-P", "-m", "askdocs.wikis.site"),
+                    *("--root", str(folder), "--port", str(self._settings.site_port)),
+                    *("--widget-url", f"http://127.0.0.1:{self._settings.widget_port}"),
+                    *(f"--name={name}" for name in self._settings.site_hosts),
+                ],
+                log=self._home.logs / "site.log",
+                ready=lambda: _answers(self._site_url),
+                timeout=60,
+            )
+        )
+
+    async def _keep(self) -> None:
+        """Answers, and the site where that is quick, follow the wiki."""
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            if self._wiki.spec.kind == "preview":
+                asyncio.run_coroutine_threadsafe(self._rebuild(), loop).result()
+
+        await self._threads.run(self._wiki.keep, changed)
+
+    async def _rebuild(self) -> None:
+        if self._build_took > QUICK:
+            self._say("site", "shows the change after the next start")
+            return
+        try:
+            await self._build(_nothing())
+        except AskdocsError as error:
+            self._say("site", str(error))
+
+    async def _build(self, indexed: Awaitable[None]) -> None:
+        folder = self._wiki.spec.folder
+        assert folder is not None
+        widget = f"http://127.0.0.1:{self._settings.widget_port}"
+        began = time.monotonic()
+        say = partial(self._say, "site")
+        async with self._said("site", "building the pages"):
+            built = await site.build(folder, self._home, self._site_url, widget, say)
+        if built:
+            self._build_took = time.monotonic() - began
+            self._say("site", f"built in {self._build_took:.0f} s")
+        await indexed
+        await self._threads.run(self._wiki.write_texts, self._home.site)
+
+    async def _service(self, service: Service) -> None:
+        began = time.monotonic()
+        running = Running(service, self._say, self._save)
+        self._running[service.name] = running
+        async with self._said(service.name, "starting"):
+            await running.start()
+        self._say(service.name, f"ready in {time.monotonic() - began:.1f} s")
+
+    async def _together(self, *parts: Awaitable[object]) -> None:
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _first_answer(self) -> client.Answered:
+        """A real answer through every part. Raises AskdocsError."""
+        assert self._state is not None
+        url, key = self._state.gateway, self._home.key()
+        questions = await asyncio.to_thread(self._wiki.questions)
+        answered = None
+        for question in questions:
+            async with self._said("up", f"asking it: {question}"):
+                ask = partial(client.whole, url, key, question, FIRST_TOKENS)
+                answered = await self._ask(ask)
+            if not answered.refused:
+                return answered
+        # None of its headings asks for what it says: the model is asked alone.
+        await self._ask(partial(_hello, url, key))
+        return answered or client.Answered()
+
+    async def _ask(self, ask: Callable[[], T]) -> T:
+        until = time.monotonic() + ANSWER
+        while True:
+            try:
+                return await asyncio.to_thread(ask)
+            except client.Unavailable:
+                # An engine that is slow to take a connection counts as away for a while.
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.5)
+
+    def _replace(self, **changes: Any) -> status.Running:
+        assert self._state is not None
+        return dataclasses.replace(self._state, **changes)
+
+    def _save(self) -> None:
+        if self._state is not None:
+            pids = {name: running.pid for name, running in self._running.items()}
+            self._state = self._replace(processes=pids)
+            self._state.save(self._home)
+
+
+def _hello(url: str, key: str) -> None:
+    """Does the engine say anything? Raises AskdocsError: it does not."""
+    headers = {"Authorization": f"Bearer {key}"}
+    body = {
+        "model": "base",
+        "max_tokens": 8,
+        "messages": [{"role": "user", "content": "Say hello."}],
+    }
+    reply = httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=120)
+    if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
+        raise AskdocsError(f"the engine gave no answer: {reply.text[:300]}")
+
+
+async def _nothing() -> None:
+    """What is not waited for."""
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient() as http:
+            return (await http.get(url, timeout=5)).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def rotate(log: Path, largest: int = LARGEST_LOG) -> None:
+    """Rename a log that has grown too large; its writer begins a new one (access_log.py)."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > largest:
+            log.replace(log.with_name(f"{log.name}.1"))

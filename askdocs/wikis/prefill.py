@@ -1,0 +1,71 @@
+"""What `askdocs docs warm` does: asks the running gateway to warm pages, and shows how it goes."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from askdocs.state.home import Home
+from askdocs.supervision import status
+from gateway.core.errors import AskdocsError
+
+Event = dict[str, Any]
+
+
+def warm(home: Home, pages: Sequence[str], top: int | None) -> Iterator[Event]:
+    """What the gateway tells: `total`, then each page, then the sums; see gateway/api/prefill.py.
+
+    Raises AskdocsError: none runs here, it has no such page, or its engine is away.
+    """
+    url = status.read(home).gateway.removesuffix("/v1")
+    headers = {"Authorization": f"Bearer {home.existing_key()}"}
+    body = {"pages": list(pages), "top": top}
+    try:
+        with (
+            # On this machine: a proxy of the environment does not lead there.
+            httpx.Client(timeout=600, trust_env=False) as http,
+            http.stream("POST", f"{url}/askdocs/warm", json=body, headers=headers) as reply,
+        ):
+            if reply.status_code != 200:
+                raise AskdocsError(json.loads(reply.read())["error"]["message"])
+            for line in reply.iter_lines():
+                if line.startswith("data: {"):
+                    event: Event = json.loads(line[6:])
+                    if "error" in event:
+                        raise AskdocsError(event["error"]["message"])
+                    yield event
+                    if event.get("done"):
+                        return
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise AskdocsError(f"the gateway at {url} does not answer ({error!r})") from None
+    raise AskdocsError(f"the gateway at {url} broke off: ask again")
+
+
+def show(events: Iterator[Event]) -> None:
+    """Tell a person."""
+    out = Console(highlight=False, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("warming")
+        total = 0
+        for event in events:
+            if "total" in event:
+                total = event["total"]
+                bar.update(task, total=total)
+            elif "page" in event:
+                bar.update(task, advance=1, description=event["page"])
+                out.print(_line(event), markup=False)
+            else:
+                out.print(
+                    f"{event['pages']} of {total} pages with {event['tokens']:,} tokens are warm,"
+                    f" after {event['seconds']:.1f} s",
+                    markup=False,
+                )
+
+
+def _line(event: Event) -> str:
+    how = "too large, sections are read" if event["how"] == "too large" else event["how"]
+    return f"{event['page']}  {event['tokens']:,} tokens, {how}, {event['seconds']:.1f} s"

@@ -1,0 +1,354 @@
+"""The wiki as a site, with the box in it: MkDocs Material builds it, a small server shows it.
+
+`python -m askdocs.wikis.site --root DIR --port N` serves what `build` made; with `--docs DIR`,
+`--site-url` and `--widget-url` it builds first, and again whenever the folder changes.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any
+
+import uvicorn
+import yaml
+from starlette.applications import Starlette
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from askdocs.state.home import Home, read_json, write, write_json
+from gateway.core.errors import AskdocsError
+from gateway.core.hosts import AllowedHosts, host_of
+from gateway.core.tasks import Tasks
+from gateway.knowledge.sources import folder, mkdocs_config, watch
+from gateway.knowledge.sources.detect import detect
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.sources.tree import Tree
+from gateway.runtime.protocol import Edge
+
+_HOOK = Path(__file__).with_name("mkdocs_hook.py")
+# How MkDocs names a page that it, or an extension, fails at, before it gives the whole build up.
+_FAILED = re.compile(r"^ERROR +-  ?Error (?:reading|building) page '(.+?)': *(.*)$", re.M)
+# Seconds that a build may take, and one more for each page: MkDocs renders dozens a second.
+PATIENCE = 600
+# Builds that are begun again without such a page.
+_ATTEMPTS = 10
+
+
+def config(
+    docs: Path, home: Home, site_url: str, widget_url: str, look: dict[str, Any]
+) -> dict[str, object]:
+    """The configuration for MkDocs: Material with the wiki's own look, and one tag for the box."""
+    settings: dict[str, object] = {
+        "site_name": look.get("site_name") or _name(docs),
+        "site_url": site_url,
+        "docs_dir": str(_pages(home)),
+        "site_dir": str(_beside(home)),
+        "use_directory_urls": True,
+        "theme": {
+            "name": "material",
+            "font": False,  # nothing is fetched from elsewhere
+            "features": ["navigation.indexes", "content.code.copy", "toc.follow"],
+            "palette": [
+                {
+                    "media": "(prefers-color-scheme: light)",
+                    "scheme": "default",
+                    "toggle": {"icon": "material/weather-night", "name": "Dark mode"},
+                },
+                {
+                    "media": "(prefers-color-scheme: dark)",
+                    "scheme": "slate",
+                    "toggle": {"icon": "material/weather-sunny", "name": "Light mode"},
+                },
+            ],
+        },
+        "markdown_extensions": mkdocs_config.extensions(_pages(home)),
+        "plugins": ["search"],
+        "hooks": [str(_HOOK)],
+        "extra_javascript": [f"{widget_url}/embed.js"],
+    }
+    theme = settings["theme"]
+    assert isinstance(theme, dict)
+    theme |= look.get("theme", {})
+    return settings | {name: look[name] for name in ("nav", "extra_css") if name in look}
+
+
+def _look(docs: Path) -> dict[str, Any]:
+    """Of the project that the folder is the pages of; empty where it has none."""
+    found = detect(docs.absolute(), "mkdocs")
+    if found.settings is None or found.content != docs.absolute():
+        return {}
+    try:
+        return mkdocs_config.look(found.settings, found.bounds)
+    except (OSError, ValueError):
+        return {}  # a sync says what is wrong with it
+
+
+def _tell(text: str) -> None:
+    print(f"site: {text}", file=sys.stderr, flush=True)
+
+
+async def build(
+    docs: Path, home: Home, site_url: str, widget_url: str, say: Callable[[str], None] = _tell
+) -> bool:
+    """Build the site unless it is there already; return whether it had to be built.
+
+    It is built beside the one that is shown, and put in its place once it is whole. `say` is told
+    of pages that MkDocs fails at, which are left out.
+
+    Raises:
+        AskdocsError: MkDocs failed; its own words are in logs/site-build.log.
+    """
+    look = _look(docs)
+    settings = config(docs, home, site_url, widget_url, look)
+    # One page that is not UTF-8 would stop MkDocs; answers leave it out as well.
+    left_out = list(_unreadable(docs))
+    settings["exclude_docs"] = _patterns(left_out)
+    digest = _digest(docs, yaml.safe_dump(settings, sort_keys=False))
+    marker = home.root / "site.json"
+    if home.site.is_dir() and (read_json(marker) or {}).get("digest") == digest:
+        return False
+    marker.unlink(missing_ok=True)
+    log = home.logs / "site-build.log"
+    _lay_out(docs, _pages(home))
+    patience = PATIENCE + sum(1 for _ in folder.files(docs))
+    for _ in range(_ATTEMPTS):
+        settings["exclude_docs"] = _patterns(left_out)
+        try:
+            code = await asyncio.wait_for(_mkdocs(settings, home, log), patience)
+        except TimeoutError:
+            raise AskdocsError(
+                f"MkDocs did not finish {docs} within {patience / 60:.0f} minutes: one of its pages"
+                f" may be what it hangs at (its own words are in {log})"
+            ) from None
+        said = log.read_text(errors="replace")
+        failed = _FAILED.search(said) if code else None
+        if code and failed is None and look:
+            say("the wiki's own navigation and colours are left out: MkDocs fails with them")
+            look, settings = {}, config(docs, home, site_url, widget_url, {})
+            continue
+        if failed is None or failed[1] in left_out:
+            break
+        left_out.append(failed[1])
+        say(f"{failed[1]} is not shown: MkDocs fails at it: {failed[2]}".rstrip(": "))
+    if code:
+        lines = said.strip().splitlines() or ["it said nothing"]
+        # Its own errors name the page; the last line of a traceback says why.
+        errors = [line.split("-", 1)[-1].strip() for line in lines if line.startswith("ERROR ")]
+        why = ": ".join(dict.fromkeys([*errors[:1], lines[-1]]))
+        raise AskdocsError(f"MkDocs could not build {docs}: {why} (all of it in {log})")
+    _replace(home)
+    write_json(marker, {"digest": digest})
+    return True
+
+
+def _pages(home: Home) -> Path:
+    return home.root / "site.pages"
+
+
+def _lay_out(docs: Path, pages: Path) -> None:
+    """A folder of links to the files that the site may show, for MkDocs to read.
+
+    MkDocs follows every link in a folder, and copies what is there: `all -> /` too.
+    """
+    tree = Tree(docs)
+    shutil.rmtree(pages, ignore_errors=True)
+    pages.mkdir()
+    for path in sorted(tree.files):
+        link = pages / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.realpath(docs / path))
+
+
+def _patterns(paths: list[str]) -> str:
+    return "\n".join(f"/{path}" for path in paths)
+
+
+async def _mkdocs(settings: dict[str, object], home: Home, log: Path) -> int:
+    """Its exit code."""
+    file = home.root / "mkdocs.yml"
+    write(file, yaml.safe_dump(settings, sort_keys=False))
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "mkdocs", "build", "--quiet", "--config-file", str(file)),
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        )
+        try:
+            return await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+
+
+def _beside(home: Home) -> Path:
+    return home.root / "site.new"
+
+
+def _replace(home: Home) -> None:
+    old = home.root / "site.old"
+    try:
+        shutil.rmtree(old, ignore_errors=True)
+        if home.site.exists():
+            home.site.rename(old)
+        _beside(home).rename(home.site)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise AskdocsError(
+            f"{home.site}: cannot be replaced ({error.strerror}): delete it, or free the disk"
+        ) from None
+
+
+def _name(docs: Path) -> str:
+    """The title of the wiki's front page, else the name of its folder."""
+    for front in ("index.md", "README.md"):
+        with contextlib.suppress(OSError, ValueError):
+            return parse(front, Tree(docs).text(front), "").title
+    place = docs.absolute()
+    name = place.parent.name if place.name in ("docs", "doc", "wiki", "content") else place.name
+    return name or "Wiki"
+
+
+def _unreadable(docs: Path) -> Iterator[str]:
+    tree = Tree(docs)
+    for file in folder.files(docs):
+        path = file.relative_to(docs).as_posix()
+        try:
+            tree.text(path)
+        except (OSError, ValueError):
+            yield path
+
+
+def _digest(docs: Path, text: str) -> str:
+    sha = hashlib.sha256(text.encode() + _HOOK.read_bytes())
+    for name in sorted(Tree(docs).files):
+        with contextlib.suppress(OSError):  # taken away meanwhile
+            seen = (docs / name).stat()
+            sha.update(f"{docs / name} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+    return sha.hexdigest()
+
+
+def _follow(docs: Path, home: Home, site_url: str, widget_url: str) -> None:
+    """Build it again whenever the folder changes; the one that is shown stays when that fails."""
+    for _ in watch.changes(docs, threading.Event()):
+        try:
+            asyncio.run(build(docs, home, site_url, widget_url))
+        except AskdocsError as error:
+            _tell(str(error))
+
+
+# Where a script goes in a page; else at its end.
+_END = re.compile(rb"</body\s*>", re.IGNORECASE)
+# Of the response without it: one that is the same is not sent again.
+_KEPT = ("content-type", "etag", "last-modified", "x-content-type-options")
+# Bytes: a larger page is sent as it is.
+_LARGEST_PAGE = 16 * 2**20
+
+
+class _Files(StaticFiles):
+    """The files of a folder, without those that are not for readers, and pages with a box.
+
+    Starlette lists no folder and opens no link that leads out of the folder.
+    """
+
+    def __init__(self, root: Path, tag: str) -> None:
+        """`tag` is put into every page that has none yet; it may be empty."""
+        super().__init__(directory=root, html=True)
+        self._tag = tag.encode()
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        if any(part[:1] == "." and part not in (".", ".well-known") for part in path.split(os.sep)):
+            return "", None  # `.git/config`, `.env`: an HTML folder may be a checkout
+        found, status = super().lookup_path(path)
+        if status is not None and not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            return "", None
+        return found, status
+
+    def file_response(self, *args: Any, **more: Any) -> Response:
+        response = super().file_response(*args, **more)
+        # What is no page is not run as one, whatever it looks like.
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        return self._with_box(response) if self._tag else response
+
+    def _with_box(self, response: Response) -> Response:
+        """The response, with the tag where it is a page without one."""
+        if not isinstance(response, FileResponse) or response.media_type != "text/html":
+            return response  # not modified since, or no page
+        path = Path(response.path)
+        if path.stat().st_size > _LARGEST_PAGE:
+            return response
+        page = path.read_bytes()
+        if b"/embed.js" in page:
+            return response
+        ends = list(_END.finditer(page))
+        at = ends[-1].start() if ends else len(page)
+        kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
+        return Response(page[:at] + self._tag + page[at:], response.status_code, kept)
+
+
+def tag(widget_url: str) -> str:
+    """The line that puts the box into a page."""
+    return f'<script src="{widget_url}/embed.js" async></script>'
+
+
+def app(root: Path, tag: str = "") -> Starlette:
+    """The folder as a site; with `tag` in each of its pages."""
+    return Starlette(routes=[Mount("/", _Files(root, tag))])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(
+        "--name", action="append", default=[], help="a name under which it is reached, repeatable"
+    )
+    parser.add_argument("--docs", type=Path, help="build the site of this folder, and follow it")
+    parser.add_argument("--site-url", default="http://127.0.0.1:8000/")
+    parser.add_argument("--widget-url", default="http://127.0.0.1:8080")
+    options = parser.parse_args()
+    if options.docs:
+        home = Home(options.root.absolute().parent)
+        home.make()
+        wanted = (options.docs, home, options.site_url, options.widget_url)
+        try:
+            asyncio.run(build(*wanted))
+        except AskdocsError as error:
+            sys.exit(f"site: {error}")
+        work = ("the site", partial(_follow, *wanted), threading.Event())
+        threading.Thread(target=Tasks().go_on, args=work, daemon=True).start()
+    hosts = (options.host, *host_of(options.site_url), *options.name)
+    uvicorn.run(
+        AllowedHosts(
+            app(options.root, tag(options.widget_url)), hosts, "site_hosts of [up], or --name"
+        ),
+        http=Edge,
+        ws="none",
+        host=options.host,
+        port=options.port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+
+
+if __name__ == "__main__":
+    main()

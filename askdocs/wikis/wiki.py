@@ -1,0 +1,172 @@
+"""The wiki that `askdocs up` answers from: read at the start, and again whenever it changes."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.access.rights import PUBLIC
+from gateway.api.agents import llms
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.knowledge.index_keeper import sync_named
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.store import NoIndex
+from gateway.knowledge.search.view import Rights
+from gateway.knowledge.sources import watch
+from gateway.knowledge.sources.detect import detect
+from gateway.knowledge.sources.open import is_html
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.spec import Spec, is_address
+from gateway.knowledge.sources.sync import Writing
+from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.sources.within import Bounds
+from gateway.knowledge.wiki.questions import mined
+from gateway.runtime.settings import GatewaySettings
+
+LOOKED_AT = 100
+# Questions that are tried before the first answer.
+TRIED = 4
+
+
+class Wiki:
+    """One wiki in the index. Its methods block; call them in a thread."""
+
+    def __init__(
+        self,
+        docs: str,
+        site_url: str,
+        index: Path,
+        writing: Writing,
+        say: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            docs: a folder of Markdown or HTML, or the address of a site.
+            site_url: where the site of a folder is shown.
+            index: the file of the index.
+            writing: opens it to write to it.
+            say: is told what happens.
+
+        Raises:
+            AskdocsError: the folder is neither of Markdown nor of HTML.
+        """
+        kind = None if is_address(docs) else "html" if is_html(Path(docs)) else "preview"
+        if kind == "preview" and (pages := _pages(Path(docs))) != Path(docs):
+            say(f"the pages of {docs} are in {pages}")
+            docs = str(pages)
+        self.spec = Spec.named(docs, kind, "" if is_address(docs) else site_url)
+        self._index = index
+        self._writing = writing
+        self._say = say
+        self._broken: tuple[Broken, ...] = ()
+        self._omission = ""
+        self.stop = threading.Event()
+        """Ends whatever is under way, once it is set."""
+
+    def first(self) -> None:
+        """Read the wiki; a site that the index has already is left to `keep`.
+
+        Raises:
+            AskdocsError: it is not there, or has no page.
+        """
+        if self.spec.folder is None and self._has_pages():
+            return
+        self._sync()
+        if not self._has_pages():
+            why = f"{self._broken[0].path}: {self._broken[0].why}" if self._broken else ""
+            raise AskdocsError(
+                f"{self.spec.place} has no page that could be read: {why or self._omission}"
+            )
+
+    def keep(self, changed: Callable[[], None]) -> None:
+        """Read it again whenever it may have changed, and call `changed` when it had; for ever."""
+        said = ""
+        for number, _ in enumerate(watch.changes(self.spec.folder, self.stop)):
+            if number == 0 and self.spec.folder:
+                continue  # `first` was just there
+            try:
+                if self._sync():
+                    changed()
+                said = ""
+            except AskdocsError as error:
+                # As long as it is away, its pages stay, and this is said once.
+                if str(error) != said and not self.stop.is_set():
+                    self._say(str(error))
+                said = str(error)
+
+    def questions(self) -> list[str]:
+        """What this wiki should answer, the most likely first."""
+        index = Index(self._index)
+        try:
+            seen = public(index)
+            pages = [seen.page(number) for number in seen.numbers()[:LOOKED_AT]]
+        finally:
+            index.close()
+        return mined(pages)[:TRIED]
+
+    def write_texts(self, site: Path) -> None:
+        """llms.txt and llms-full.txt of this wiki into the folder of its site.
+
+        Raises AskdocsError: they cannot be written.
+        """
+        index = Index(self._index)
+        try:
+            llms.write(site, public(index), [self.spec.place])
+        except OSError as error:
+            raise AskdocsError(
+                f"{site}: llms.txt cannot be written ({error.strerror}): free the disk, or choose"
+                " another --home DIR"
+            ) from None
+        finally:
+            index.close()
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Of a site on the web: its pages may show the box."""
+        place = urlsplit(self.spec.place)
+        return () if self.spec.folder else (f"{place.scheme}://{place.netloc}",)
+
+    def _sync(self) -> bool:
+        synced = sync_named(self.spec, self._writing, self._say, self.stop)
+        if synced.is_different:
+            counts = {
+                "added": len(synced.added),
+                "changed": len(synced.changed),
+                "removed": len(synced.removed),
+            }
+            did = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+            self._say(f"{synced.pages:,} pages, {did}")
+        for one in synced.broken:
+            if one not in self._broken:
+                self._say(f"{one.path}: {one.why}")
+        self._broken = synced.broken
+        if synced.omission not in ("", self._omission):
+            self._say(f"{synced.omission}; `askdocs docs sync --dry-run` lists them")
+        self._omission = synced.omission
+        if synced.repetition:
+            self._say(synced.repetition)
+        return synced.is_different
+
+    def _has_pages(self) -> bool:
+        try:
+            index = Index(self._index)
+        except NoIndex:
+            return False
+        try:
+            return index.count(self.spec.place) > 0
+        finally:
+            index.close()
+
+
+def _pages(docs: Path) -> Path:
+    """The folder of the pages, where `docs` is a project that has them in a folder of its own."""
+    root = docs.absolute()
+    content = detect(root).content
+    is_inside = root in content.parents and Bounds(root).holds(content)
+    return content if is_inside and Tree(content).markdown else docs
+
+
+def public(index: Index) -> Index:
+    """What everybody may read of an index."""
+    return Rights(index, load(GatewaySettings).rules).seen_by(PUBLIC)

@@ -1,0 +1,508 @@
+"""One answer that stands on pages: what the model is asked, and what of its answer goes out."""
+
+import hashlib
+import logging
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from gateway.access.rights import shown
+from gateway.answering.check import Check, Scorer
+from gateway.answering.choice import Choice, Ending, Held, Written
+from gateway.answering.confidence import confidence
+from gateway.answering.facts import CITED
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.cite import quoted
+from gateway.answering.grounding.confidence import CAUTION
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.ground import Grounding, Grounds
+from gateway.answering.grounding.links import absolute, link
+from gateway.answering.stream import new_id, with_tokens
+from gateway.api.chat_request import OF_TOOLS, Asked
+from gateway.api.http import DONE, ApiError, broken_off, dump, event, parse_object
+from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.sse import EventReader
+from gateway.api.transform import Rest, Said, Transform
+from gateway.api.usage_sum import NO_USAGE, UsageSum
+from gateway.routing.aliases import people_call
+from gateway.routing.dispatch import Call, Opened
+from gateway.routing.registry import Served
+from gateway.runtime.settings import Checking, GatewaySettings
+from gateway.telemetry.tracing import Span as TraceSpan
+
+log = logging.getLogger("askdocs.gateway")
+
+
+# The instructions, the delimiters and the chat template around pages and question, in tokens.
+FRAME = 150
+# How an answer ends that calls a tool.
+CALLS = ("tool_calls", "function_call")
+
+
+class Answer(Transform):
+    """One answer that stands on pages."""
+
+    keeps_alive = True
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        grounding: Grounding,
+        asked: Asked,
+        grounds: Grounds,
+        plan: Plan,
+        room: int,
+        keeps_text: bool,
+        scorer: Scorer | None = None,
+    ) -> None:
+        """`room`: tokens for the answer. `keeps_text`: for the log. `scorer` checks, too."""
+        self._settings = settings
+        self._asked = asked
+        self._grounds = grounds
+        self._plan = plan
+        self._room = room
+        self._served = plan.alias
+        self._grounding = grounding
+        self._idf = grounding.index.idf
+        is_checked = asked.plain and bool(grounds.excerpts)
+        self._checking: Checking = plan.route.check if is_checked else "off"
+        self._scorer = scorer
+        self._prefix: list[prompt.Message] = []
+        self._ended: list[tuple[dict[str, Any], dict[str, Any], Choice]] = []
+        self._last: dict[str, Any] = {}  # the chunk that came last
+        self._id = new_id("chatcmpl-")
+        self._created = int(time.time())
+        self._began = time.monotonic()
+        self._has_begun = False
+        self._choices: list[Choice] = []
+        self._going_on: set[int] = set()
+        self._roles: set[int] = set()  # of choices whose role the client has got
+        self._is_asked = False
+        self._is_over = False
+        self._rest = Rest()
+        self._events = EventReader()
+        self._error: ApiError | None = None  # what the engine states in place of the rest
+        self._sum = UsageSum()
+        self._pieces = 0  # chunks with a part of an answer
+        self._keeps_text = keeps_text
+        self.question = asked.question if keeps_text else ""
+        self.reads = len(grounds.excerpts)
+
+    def call(self, span: TraceSpan) -> Call:
+        """The request to the model."""
+        pages = "\n".join(excerpt.page.url for excerpt in self._grounds.excerpts)
+        session = hashlib.blake2b(pages.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        stream = self._asked.stream
+        return Call(self._plan.endpoint, self._plan.scope, stream, self._body, span, session)
+
+    @property
+    def tokens(self) -> Tokens:
+        if not self._is_asked:
+            return Tokens()
+        return tokens(self._usage()) or Tokens(self._prompt_tokens(), self._pieces)
+
+    @property
+    def answer(self) -> str:
+        return "\n\n".join(choice.sent for choice in self._choices) if self._keeps_text else ""
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    @property
+    def is_enough(self) -> bool:
+        """The engine would go on; it stops when its client leaves."""
+        return self._is_over and any(choice.stopped for choice in self._choices)
+
+    @property
+    def settles(self) -> bool:
+        return self._is_over and bool(self._ended)
+
+    @property
+    def holds(self) -> bool:
+        return self._checking == "hold"
+
+    def start(self) -> bytes:
+        self._announce()
+        if not self._grounds.excerpts:
+            self._is_over = True
+            return b"".join(self._refusal_chunks()) if self._asked.stream else self._refusal()
+        if self._asked.stream and self._asked.progress:
+            return event(self._chunk([], askdocs=self._reading()))
+        return b""
+
+    def begin(self, opened: Opened, rest: Rest) -> None:
+        is_anew = not any(choice.heard for choice in self._choices) or not self._asked.stream
+        self._is_asked = True
+        if not self._has_begun:
+            self._served = opened.served.name
+        self._rest = rest
+        self._sum = UsageSum(self._plan.copies)
+        self._events = EventReader()
+        self._error = None
+        if is_anew:
+            self._choices = [self._choice() for _ in range(self._plan.copies)]
+            self._going_on = set(range(self._plan.copies))
+
+    def feed(self, data: bytes) -> bytes:
+        out = b""
+        try:
+            for found in self._events.feed(data):
+                if self._error or found == b"[DONE]":
+                    break
+                out += self._event(found)
+        except ApiError as error:
+            self._error = error
+        except Exception:  # of an event in another shape, or of an index that cannot be read
+            log.exception("an event of the engine could not be passed on")
+            self._error = broken_off()
+        self._is_over = not self._going_on
+        return out
+
+    def said(self) -> Said | None:
+        if not any(choice.heard for choice in self._choices):
+            return Said("", 0)
+        if len(self._choices) > 1 or self._asked.logprobs:
+            return None if any(choice.sent for choice in self._choices) else self._anew()
+        if self._error:
+            return None
+        return Said(self._choices[0].heard, self._pieces)
+
+    def _anew(self) -> Said:
+        """Nothing of it has gone out: forget what was heard."""
+        self._choices = []
+        return Said("", 0)
+
+    def end(self) -> bytes:
+        if not self._is_over:
+            return event((self._error or broken_off()).body)
+        if not self._is_asked:
+            return b""  # `start` has sent all of it
+        usage = self._usage() or self._estimated()
+        return (event(self._chunk([], usage=usage)) if self._asked.usage else b"") + DONE
+
+    async def whole(self, body: bytes) -> bytes:
+        response = parse_object(body)
+        self._sum.add(response)
+        response |= {"id": self._id, "model": self._plan.alias}
+        for choice, said in zip(response.get("choices", []), self._choices, strict=False):
+            message = choice.get("message", {})
+            said.hear(choice.get("logprobs"))
+            said.feed(message.get("content") or "")
+            await said.release()
+            await said.rest()
+            self._tell(choice, said)
+            ending = await said.end()
+            if message.get("content") or said.sent:
+                message["content"] = said.sent
+            message["annotations"] = self._annotations(ending)
+            response["askdocs"] = self._facts(ending, said.sent)
+        self._report(response.get("askdocs", {}))
+        return dump(response)
+
+    async def release(self) -> bytes:
+        out = b""
+        for number in sorted(self._going_on):
+            said = self._choices[number]
+            text = await said.release()
+            choice: dict[str, Any] = {"index": number, "delta": {"content": text}}
+            if text:
+                out += self._passed(self._last, [{**choice, "finish_reason": None}])
+            if said.stopped:
+                self._going_on.discard(number)
+                end = {"index": number, "finish_reason": "stop"}
+                self._ended.append((self._last, end, said))
+        self._is_over = not self._going_on
+        return out
+
+    async def settle(self) -> bytes:
+        out = b""
+        for chunk, choice, said in self._ended:
+            text = await said.rest()
+            last = {**chunk}
+            self._finish(choice, said, await said.end(), last, text)
+            out += self._passed(last, [choice])
+        self._ended = []
+        return out
+
+    def _event(self, data: bytes) -> bytes:
+        chunk = parse_object(data)
+        if "error" in chunk:
+            log.warning("an engine broke off: %s", data[:1000])
+            raise broken_off()
+        self._sum.add(chunk)
+        for name in ("usage", "timings"):
+            chunk.pop(name, None)
+        self._last = {**chunk, "choices": []}
+        kept = []
+        for choice in chunk.get("choices", []):
+            number = choice.get("index", 0)
+            if number not in self._going_on:
+                continue
+            delta = choice.get("delta") or {}
+            self._pieces += any(value for name, value in delta.items() if name != "role")
+            said = self._choices[number]
+            goes_out = self._pass_on(choice, said, chunk)
+            if choice.get("finish_reason"):
+                self._going_on.discard(number)
+                if self._waits(choice, said):
+                    end = {"index": number, "finish_reason": choice["finish_reason"]}
+                    self._ended.append((self._last, end, said))
+                    choice["finish_reason"] = None
+            if goes_out:
+                kept.append(choice)
+        return self._passed(chunk, kept)
+
+    def _passed(self, chunk: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
+        """The event of what may go out of a chunk."""
+        if not choices:
+            return b""
+        self._has_begun = True
+        head = {"id": self._id, "created": self._created, "model": self._plan.alias}
+        return event({**chunk, **head, "choices": choices})
+
+    def _usage(self) -> dict[str, Any] | None:
+        """As the engine states it."""
+        total = self._sum.total
+        return with_tokens(total, self._rest.tokens) if total else None
+
+    def _prompt_tokens(self) -> int:
+        """About, for an answer that was ended before the engine stated it."""
+        return self._grounds.tokens + FRAME + len(self._asked.question) // 4
+
+    def _estimated(self) -> dict[str, int]:
+        prompt, completion, _ = self.tokens
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        }
+
+    def _pass_on(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
+        """Put into `choice` what may go out; return whether anything of it has to."""
+        delta = choice.setdefault("delta", {})
+        number = choice.get("index", 0)
+        if number in self._roles:
+            delta.pop("role", None)
+        elif "role" in delta:
+            self._roles.add(number)
+        if self._asked.logprobs:
+            said.hear(choice.get("logprobs"))
+        text = said.feed(self._rest.text(delta.get("content") or ""))
+        if choice.get("finish_reason") and not self._waits(choice, said):
+            self._finish(choice, said, Ending(False, ""), chunk, text)
+            return True
+        if text or isinstance(delta.get("content"), str):  # beside a tool call it is null
+            delta["content"] = text
+        self._tell(choice, said)
+        return bool(text or any(value for name, value in delta.items() if name != "content"))
+
+    def _waits(self, choice: dict[str, Any], said: Choice) -> bool:
+        """Is the end of an answer held until it is checked?"""
+        return said.waits
+
+    def _finish(
+        self,
+        choice: dict[str, Any],
+        said: Choice,
+        ending: Ending,
+        chunk: dict[str, Any],
+        text: str = "",
+    ) -> None:
+        """Make of `choice` and `chunk` the last ones of an answer, with the rest of its `text`."""
+        delta = choice.setdefault("delta", {})
+        delta["annotations"] = self._annotations(ending)
+        if text or choice["finish_reason"] not in CALLS:
+            delta["content"] = text
+        chunk["askdocs"] = self._facts(ending, said.sent)
+        self._tell(choice, said)
+        self._report(chunk["askdocs"])
+
+    def _tell(self, choice: dict[str, Any], said: Choice) -> None:
+        """Probabilities are asked for in any case, and told to those who asked for them."""
+        choice.pop("logprobs", None)
+        if self._asked.logprobs:
+            choice["logprobs"] = said.tell()
+
+    def _choice(self) -> Choice:
+        if self._checking == "off":
+            return Written(None)
+        said = "\n".join([*self._asked.before, self._asked.question])
+        check = Check(
+            *(self._grounds.excerpts, self._idf, self._scorer, self._prefix),
+            asked=said,
+            before=self._before if self._asked.before else None,
+        )
+        return Held(check) if self._checking == "hold" else Written(check)
+
+    async def _before(self) -> list[Excerpt]:
+        """The pages that the answer before this one stands on."""
+        asked = self._asked
+        return await self._grounding.before(asked.before, asked.page_url, self._plan.route.sources)
+
+    async def _body(self, served: Served) -> dict[str, Any]:
+        request = dict(self._plan.request)
+        for name in ("max_tokens", "max_completion_tokens", "metadata", *OF_TOOLS):
+            request.pop(name, None)
+        request.setdefault("temperature", 0)
+        request["max_tokens"] = self._room
+        request["messages"] = prompt.render(
+            self._grounds.excerpts,
+            self._asked.question,
+            self._asked.history,
+            self._asked.client_system,
+            self._plan.route.instructions,
+        )
+        self._prefix = request["messages"][:1]
+        if self._asked.stream:
+            request["stream_options"] = {"include_usage": True}
+            request |= served.engine.telling() if served.engine else {}
+        return request
+
+    def _annotations(self, ending: Ending) -> list[dict[str, Any]]:
+        """OpenAI's `url_citation` annotations: only what is supported is cited."""
+        return [
+            {
+                "type": "url_citation",
+                "url_citation": {
+                    "url": page.section_url(section),
+                    "title": page.title,
+                    "start_index": start,
+                    "end_index": end,
+                },
+            }
+            for start, end, page, section in ending.cited
+        ]
+
+    def _sources(self, ending: Ending) -> list[dict[str, Any]]:
+        return [
+            {
+                "title": page.title,
+                "section": " › ".join(section.path),
+                "url": page.section_url(section),
+                "quote": absolute(quoted(section, page), page),
+            }
+            for page, section in ending.sections()
+        ]
+
+    def _references(self, text: str) -> list[dict[str, Any]]:
+        """The sections that a writer cites by number: what `[2]` in its text means."""
+        cited = {int(number) for number in CITED.findall(text)}
+        return [
+            {
+                "number": number,
+                "title": page.title,
+                "section": " › ".join(section.path),
+                "url": page.section_url(section),
+            }
+            for number, page, section in prompt.numbered(self._grounds.excerpts)
+            if number in cited
+        ]
+
+    def _facts(self, ending: Ending, text: str = "") -> dict[str, Any]:
+        ending = self._judged(ending)
+        facts: dict[str, Any] = {
+            "model": people_call(self._served, self._settings.model_name),
+            "served": self._served,
+            "mode": "generative",
+            "refused": ending.refused,
+            "reason": ending.reason,
+            "verdict": ending.verdict,
+            "claims": [claim.shown() for claim in ending.claims],
+            "cut": ending.cut,
+            "confidence": None,
+            "caution": False,
+            "sources": self._sources(ending),
+            "references": self._references(text),
+            "pages": [link(page) for page in self._grounds.best],
+            "readers": shown(self._grounds.readers),
+        }
+        if not ending.refused:
+            sure = confidence(ending.claims)
+            if sure is not None:
+                facts |= {"confidence": round(sure, 2), "caution": sure < CAUTION}
+        return facts
+
+    def _judged(self, ending: Ending) -> Ending:
+        """The ending as the response states it."""
+        if self._grounds.excerpts:
+            return ending
+        return replace(ending, refused=True, reason="no_page")
+
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "reading": [
+                {**link(e.page), "tokens": e.tokens, "whole": e.is_whole}
+                for e in self._grounds.excerpts
+            ],
+        }
+
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._plan.alias,
+            "choices": choices,
+            **more,
+        }
+
+    def _refusal(self) -> bytes:
+        message = {**self._refusing(), "annotations": []}
+        facts = self._facts(Ending(True, "no_page"))
+        self._report(facts)
+        whole = {
+            **self._chunk([{"index": 0, "message": message, "finish_reason": "stop"}]),
+            "object": "chat.completion",
+            "usage": NO_USAGE,
+            "askdocs": facts,
+        }
+        return dump(whole)
+
+    def _refusing(self) -> dict[str, Any]:
+        """The refusal as a message: JSON that was asked for is never made up."""
+        content, refusal = (prompt.REFUSAL, None) if self._asked.plain else (None, prompt.REFUSAL)
+        return {"role": "assistant", "content": content, "refusal": refusal}
+
+    def _refusal_chunks(self) -> list[bytes]:
+        delta = {**self._refusing(), "annotations": []}
+        facts = self._facts(Ending(True, "no_page"))
+        self._report(facts)
+        last = self._chunk([{"index": 0, "delta": delta, "finish_reason": "stop"}], askdocs=facts)
+        usage = [event(self._chunk([], usage=NO_USAGE))] if self._asked.usage else []
+        return [event(last), *usage, DONE]
+
+    def _announce(self) -> None:
+        if not self._grounds.excerpts:
+            return
+        names = ", ".join(f"“{e.page.title}”{_part(e)}" for e in self._grounds.excerpts)
+        say(f"reading {names} ({self._grounds.tokens:,} tokens)")
+
+    def _report(self, facts: dict[str, Any]) -> None:
+        self.refused = bool(facts.get("refused"))
+        self.cautious = bool(facts.get("caution"))
+        verdicts = (claim["verdict"] for claim in facts.get("claims", ()))
+        self.claims += tuple(verdict for verdict in verdicts if verdict != "none")
+        took = time.monotonic() - self._began
+        if facts.get("refused"):
+            say(f"refused after {took:.1f} s: the pages do not answer it")
+        else:
+            self.pages = tuple(e.page.url for e in self._grounds.excerpts)
+            on = f" from {facts['sources'][0]['url']}" if facts.get("sources") else ""
+            say(f"answered in {took:.1f} s{on}")
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; `askdocs up` shows the lines that begin like this.
+
+    Never in the way of an answer: the output may be a file on a full disk, or nobody's any more.
+    """
+    with suppress(OSError):
+        print(f"» {text}", flush=True)
+
+
+def _part(part: Excerpt) -> str:
+    if part.is_whole:
+        return ""
+    return f", {len(part.sections)} of {len(part.page.sections)} sections"

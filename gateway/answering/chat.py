@@ -1,0 +1,254 @@
+"""`/v1/chat/completions` of a grounded alias: answers that stand on pages of the wiki."""
+
+import math
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import httpx
+
+from gateway.answering.answer import FRAME, Answer
+from gateway.answering.answer import say as say
+from gateway.answering.check import Scorer
+from gateway.answering.extract import Extract
+from gateway.answering.grounding.confidence import Signals
+from gateway.answering.grounding.ground import Count, Grounding, Grounds, Library
+from gateway.answering.grounding.neutral import neutral
+from gateway.answering.grounding.prompt import NUMBER, accompanied
+from gateway.answering.turn import Turn
+from gateway.api.chat_request import Asked, take_apart, take_turn
+from gateway.api.http import ApiError
+from gateway.api.plan import Plan, Why
+from gateway.core.errors import AskdocsError
+from gateway.routing.aliases import BASE, Route
+from gateway.routing.registry import Served
+from gateway.routing.token_budget import TokenBudget, count_nearly, wanted
+from gateway.runtime.settings import GatewaySettings
+from gateway.telemetry.tracing import Span
+from gateway.upstream.engine import Engine, estimates
+
+LEAST = 100  # tokens, for pages
+NO_GROUNDS = Grounds((), (), Signals(0, 0.0, 0.0, 0.0), "")
+
+
+class Shares(NamedTuple):
+    """Tokens of a model's context: for pages, for one that is warm, for the answer."""
+
+    pages: int
+    warm_page: int
+    answer: int
+
+
+class Chat:
+    """Answers that stand on pages of the wiki."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        library: Library,
+        count: Count,
+        scorer: Scorer | None = None,
+    ) -> None:
+        """`count` is the engine's; `scorer` checks answers beside the rules."""
+        self._settings = settings
+        self._scorer = scorer
+        self._library = library
+        self._count = count
+
+    def bound(self, budget: TokenBudget) -> TokenBudget:
+        """The budget of a request when the pages are in front of it, too: an upper bound."""
+        pages = max(self._settings.page_budget, self._settings.warm_page)
+        return budget._replace(prompt=budget.prompt + pages + FRAME)
+
+    def is_extractive(self, plan: Plan) -> bool:
+        """Is the answer passages alone? Not where it is to be JSON, nor by a version that was
+        trained to answer."""
+        return (
+            self._settings.answers == "quote"
+            and plan.first_choice == BASE
+            and not plan.request.get("logprobs")
+            and take_apart(dict(plan.request), plan.headers).plain
+        )
+
+    async def extract(self, plan: Plan, span: Span, keeps_text: bool) -> Extract:
+        """Find the passages that are the answer. Raises ApiError."""
+        asked = take_apart(dict(plan.request), plan.headers)
+        began = time.monotonic()
+        with span.step("find pages") as step:
+            grounding = await self._library.open_to(plan.reader)
+            looked = await grounding.look_up(
+                asked.sought, asked.page_url, asked.before, plan.route.sources
+            )
+            step.set(askdocs__pages=len(looked.hits))
+        extract = Extract(asked, looked, plan, keeps_text, self._settings.model_name)
+        what = "refused" if extract.refused else f"quoted “{extract.quoted[0].title}”"
+        say(f"{what} after {time.monotonic() - began:.2f} s")
+        return extract
+
+    async def ground(self, plan: Plan, counter: Served, span: Span, keeps_text: bool) -> Answer:
+        """Find the pages that the answer stands on. Raises ApiError.
+
+        The engine of `counter` says how much fits.
+        """
+        engine = counter.engine
+        assert engine is not None
+        request, route = dict(plan.request), plan.route
+        asked = take_apart(request, plan.headers)
+        grounding = await self._library.open_to(plan.reader)
+        try:
+            context = (await engine.model()).context
+            with span.step("find pages") as step:
+                grounds, room = await self._ground(grounding, asked, request, route, context)
+                step.set(askdocs__pages=len(grounds.excerpts))
+        except (httpx.HTTPError, AskdocsError):
+            # The one that counts is away, or had no time for it: by a rule of thumb, then.
+            if len(route.candidates) > 1:  # another one answers
+                counter.breaker.failed(timed_out=True)
+            context = engine.known.context if engine.known else None
+            grounds, room = await self._ground(grounding, asked, request, route, context, estimates)
+        return Answer(
+            *(self._settings, grounding, asked, grounds, plan, room, keeps_text),
+            scorer=self._scorer,
+        )
+
+    async def accompany(self, plan: Plan, span: Span, keeps_text: bool) -> tuple[Plan, Turn | None]:
+        """An agent's turn with pages for what its person has asked.
+
+        The same conversation has the same pages, however far the agent has come with the question:
+        they follow from the messages up to it. Returns the plan with the pages in its messages, or
+        with the reason why there are none; then there is a turn only where the client asked for
+        pages, so that the answer says so.
+        """
+        request, settings, engine = dict(plan.request), self._settings, plan.first.engine
+        asked, asking = take_turn(request, plan.headers)
+        grounding = await self._library.open_to(plan.reader)
+
+        def turn(plan: Plan, grounds: Grounds) -> Turn:
+            parts = self._settings, grounding, asked, grounds, plan, keeps_text
+            return Turn(*parts, scorer=self._scorer)
+
+        def alone(why: Why, grounds: Grounds = NO_GROUNDS) -> tuple[Plan, Turn | None]:
+            decision = plan.grounding._replace(is_on=False, why=why)
+            without = replace(plan, grounding=decision)
+            return without, turn(without, grounds) if decision.is_asked_for else None
+
+        if not asking:
+            return alone("no-question")
+        context = await _context(engine) if engine else math.inf
+        room = context - min(wanted(request, settings.max_tokens), settings.max_tokens, context / 4)
+        budget = settings.page_budget
+        # A token is at least a byte: most often there is room, whatever the engine would count.
+        is_close = plan.budget.prompt > room
+        with span.step("find pages") as step:
+            if is_close:
+                before = {**request, "messages": request["messages"][:asking]}
+                # The work on the question needs as much again.
+                budget = min(budget, int(room - await count_nearly(before, engine)) // 2)
+            if budget < LEAST:
+                return alone("no-room")
+            grounds = await self._beside(grounding, asked, budget, plan)
+            step.set(askdocs__pages=len(grounds.excerpts))
+        if not grounds.excerpts:
+            return alone("no-page", grounds)
+        request["messages"] = accompanied(request["messages"], grounds.excerpts)
+        if is_close and await count_nearly(request, engine) > room:
+            return alone("no-room")
+        with_pages = replace(plan, request=request)
+        return with_pages, turn(with_pages, grounds)
+
+    async def _beside(self, grounding: Grounding, asked: Asked, budget: int, plan: Plan) -> Grounds:
+        """The pages for a question; counted by a rule of thumb where the engine is away."""
+
+        async def ground(count: Count | None) -> Grounds:
+            return await grounding.ground(
+                asked.sought,
+                budget,
+                self._settings.max_pages,
+                asked.page_url,
+                count,
+                asked.before,
+                sources=plan.route.sources,
+            )
+
+        try:
+            return await ground(None)
+        except (httpx.HTTPError, AskdocsError):
+            return await ground(estimates)
+
+    async def _ground(
+        self,
+        grounding: Grounding,
+        asked: Asked,
+        request: dict[str, Any],
+        route: Route,
+        context: int | None,
+        count: Count | None = None,
+    ) -> tuple[Grounds, int]:
+        """The pages, and the tokens that are left for the answer.
+
+        Raises:
+            ApiError: 400, no room is left for a page.
+            httpx.HTTPError, AskdocsError: the engine that counts is away.
+        """
+        settings = self._settings
+        spoken = [
+            asked.question,
+            asked.client_system,
+            route.instructions,
+            *(str(m["content"]) for m in asked.history),
+        ]
+        texts = [neutral(text) for text in spoken if text]
+        length = wanted(request, settings.max_tokens)
+        # No tokenizer makes more tokens of a text than it has bytes. Where there is room for so
+        # many it does not matter how many there are, and the engine need not be asked.
+        fixed = FRAME + sum(len(text.encode("utf-8", "replace")) + 1 for text in texts)
+        shares = self._shares(context, fixed, length)
+        if shares != self._shares(context, FRAME, length):
+            fixed = FRAME + sum(await (count or self._count)(texts))
+            shares = self._shares(context, fixed, length)
+        if context is not None and shares.pages < LEAST:
+            raise ApiError(
+                400,
+                f"the conversation has about {fixed:,} tokens and the model's context"
+                f" {context:,}: no room is left for a page and an answer; shorten it",
+                code="context_length_exceeded",
+                param="messages",
+            )
+        grounds = await grounding.ground(
+            asked.sought,
+            shares.pages,
+            settings.max_pages,
+            asked.page_url,
+            count,
+            asked.before,
+            shares.warm_page,
+            route.sources,
+        )
+        if context is None:
+            return grounds, shares.answer
+        numbers = NUMBER * sum(len(part.sections) for part in grounds.excerpts)
+        left = max(16, context - fixed - grounds.tokens - numbers)
+        return grounds, min(shares.answer, left)
+
+    def _shares(self, context: int | None, fixed: int, length: int) -> Shares:
+        """Who gets how much of a context with `fixed` tokens in it, beside which `length` are
+        wanted for the answer."""
+        budget, warm_page = self._settings.page_budget, self._settings.warm_page
+        if context is None:
+            return Shares(budget, warm_page, length)
+        # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter of
+        # course, and the pages come first.
+        # Of a small context the pages have most.
+        own = min(self._settings.max_tokens, context // 4)
+        answer = min(length, max(own, context - fixed - budget))
+        left = context - fixed - answer
+        return Shares(min(budget, left), min(warm_page, left), answer)
+
+
+async def _context(engine: Engine) -> float:
+    """Tokens that the engine's model takes; without end where it does not tell."""
+    try:
+        context = (await engine.model()).context
+    except (httpx.HTTPError, AskdocsError):
+        context = engine.known.context if engine.known else None
+    return math.inf if context is None else context

@@ -1,0 +1,100 @@
+"""What of a page stands in front of a question: all of it where it fits, else some passages."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.knowledge.search.passages import Passage, passages
+from gateway.knowledge.wiki.page import Page, Section
+
+# Stands where something of a section was left out.
+GAP = "[…]"
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Sections of one page, in page order."""
+
+    page: Page
+    sections: tuple[Section, ...]
+    tokens: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.sections == self.page.sections
+
+    @property
+    def text(self) -> str:
+        if self.is_whole:
+            return self.page.text
+        shown = []
+        for section, above in self.placed:
+            shown += [f"({above})", section.text] if above else [section.text]
+        return "\n\n".join(shown)
+
+    @property
+    def placed(self) -> list[tuple[Section, str]]:
+        """Each section with the headings that it stood under, where it is out of its place."""
+        if self.is_whole:
+            return [(section, "") for section in self.sections]
+        found = []
+        before: tuple[str, ...] = ()
+        for section in self.sections:
+            above = section.path[:-1]
+            is_apart = bool(above) and above != before[: len(above)]
+            before = section.path
+            found.append((section, " › ".join(above) if is_apart else ""))
+        return found
+
+
+def parts(page: Page, chosen: Collection[int]) -> tuple[Section, ...]:
+    """The sections of a page with only these of its passages, in page order.
+
+    A section of which all are chosen is as it is; of another one the text has its heading, and says
+    where something was left out.
+    """
+    of_section: dict[int, list[tuple[int, Passage]]] = {}
+    for number, passage in enumerate(passages(page)):
+        of_section.setdefault(passage.section, []).append((number, passage))
+    found = []
+    for place, section in enumerate(page.sections):
+        inside = of_section.get(place, [])
+        kept = [(number, passage) for number, passage in inside if number in chosen]
+        if kept and len(kept) == len(inside):
+            found.append(section)
+        elif kept:
+            found.append(_part(section, inside, kept))
+    return tuple(found)
+
+
+def _part(
+    section: Section,
+    inside: Sequence[tuple[int, Passage]],
+    kept: Sequence[tuple[int, Passage]],
+) -> Section:
+    texts: list[str] = []
+    before, term = inside[0][0] - 1, ""
+    for number, passage in kept:
+        if number != before + 1:
+            texts.append(GAP)
+        if passage.term != term and not _has_term(passage):
+            texts.append(f"**{passage.term}**")
+        texts.append(passage.text)
+        before, term = number, passage.term
+    if before != inside[-1][0]:
+        texts.append(GAP)
+    return replace(section, text=_under(section, "\n\n".join(texts)))
+
+
+def _has_term(passage: Passage) -> bool:
+    first = passage.text.partition("\n")[0]
+    return not passage.term or all(part in first for part in passage.term.split(", "))
+
+
+def _under(section: Section, text: str) -> str:
+    heading = section.text.rstrip().removesuffix(section.body).strip() if section.heading else ""
+    return f"{heading}\n\n{text}" if heading else text
+
+
+def spoken(section: Section) -> str:
+    """The section's text without its heading, and without our notes that it goes on."""
+    return section.body.removeprefix(GAP).removesuffix(GAP).strip()

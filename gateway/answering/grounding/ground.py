@@ -1,0 +1,398 @@
+"""From a question to the pages in front of it, or to the decision that none of them answers it."""
+
+import asyncio
+import copy
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.access.rights import Groups, Reader, Rules
+from gateway.answering.grounding.confidence import Signals, is_about
+from gateway.answering.grounding.excerpt import Excerpt, parts
+from gateway.answering.grounding.neutral import neutral
+from gateway.core import threads
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.passages import Passage, passages
+from gateway.knowledge.search.search import (
+    Found,
+    Hit,
+    Search,
+    Sought,
+    best_passages,
+    distinct,
+    heading_share,
+)
+from gateway.knowledge.search.view import KEPT as KEPT_VIEWS
+from gateway.knowledge.search.view import Rights
+from gateway.knowledge.wiki.asking import asked_stems
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import is_unspaced
+
+# The tokens of each text, by the tokenizer of the model that is to read them.
+Count = Callable[[Sequence[str]], Awaitable[list[int]]]
+
+# Counts that are kept, by what was counted: a page of ten sections takes half a kB.
+KEPT = 20_000
+FOUND = 5
+# The best pages that tell whether the question is answered.
+COMPARED = 3
+# The best passages come first; then the sections and pages that they are of are filled up, where
+# they fit, and only then come further passages.
+FIRST = 12
+# Tokens of the frame around a page, and of what stands where passages were left out.
+AROUND = 12
+LEFT_OUT = 4
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What an answer may stand on."""
+
+    excerpts: tuple[Excerpt, ...]
+    """Empty when no page answers the question: then the answer is a refusal."""
+    best: tuple[Page, ...]
+    """The best pages, whether or not they were read."""
+    signals: Signals
+    """How well the pages fit the question."""
+    sought: str
+    """The question, with those before it that it goes on from."""
+    is_warm: bool = False
+    """The engine has read all of it ahead."""
+    readers: Groups = ()
+    """What it takes to read all of the pages, and the one that the reader is on."""
+
+    @property
+    def tokens(self) -> int:
+        return sum(e.tokens for e in self.excerpts)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found for a question."""
+
+    sought: str
+    """The question, with those before it that it goes on from."""
+    words: tuple[str, ...]
+    """The stems of its content words, spelt as the wiki does."""
+    hits: tuple[Hit, ...]
+    """Pages, best first, with their passages."""
+    signals: Signals
+    """How well they fit."""
+    is_answered: bool
+    """Else the question is refused."""
+    readers: Groups = ()
+    """What it takes to read the pages."""
+
+    @property
+    def passages(self) -> list[Found]:
+        """Of all pages, best first; a text that several pages have, once."""
+        return distinct(best_passages(self.hits))
+
+
+class Grounding:
+    """Finds and fits pages. `count` gives the tokens of texts, by the engine's tokenizer."""
+
+    def __init__(
+        self,
+        index: Index,
+        count: Count,
+        embedder: Embedder | None = None,
+        search: Search | None = None,
+    ) -> None:
+        """With `search` None, one of `index` by `embedder`."""
+        self.index = index
+        self.count = count
+        self.search = search or Search(index, embedder)
+        self.warm: set[int] = set()
+        """Numbers of the pages that the engine has read ahead, each whole and alone."""
+        self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
+        self._counting: dict[bytes, asyncio.Task[list[int]]] = {}
+
+    def over(self, index: Index) -> Self:
+        """The same grounding in what one reader may see of the index. Counts of tokens are shared:
+        they are found by the text that was counted."""
+        mine = copy.copy(self)
+        mine.index, mine.search = index, self.search.over(index)
+        return mine
+
+    async def ground(
+        self,
+        question: str,
+        budget: int,
+        max_pages: int,
+        page_url: str | None = None,
+        count: Count | None = None,
+        history: Sequence[str] = (),
+        warm_page: int = 0,
+        sources: Sequence[str] = (),
+    ) -> Grounds:
+        """Choose what stands in front of `question`, within `budget` tokens.
+
+        Where the best page does not fit them, and the engine has read it ahead, it stands there
+        whole with up to `warm_page` tokens: it costs no reading.
+
+        `count` is used in place of the engine's, and what it says is not kept. `history` is what
+        the same person asked before, oldest first. `sources` are the wikis whose pages may stand
+        there; all of them when empty.
+        """
+        looked = await self.look_up(question, page_url, history, sources)
+        sought, hits, signals = looked.sought, looked.hits, looked.signals
+        best = tuple(hit.page for hit in hits[:3])
+        if not looked.is_answered:
+            readers = await threads.search(self._readers, best, page_url)
+            return Grounds((), best, signals, sought, readers=readers)
+        number = await threads.search(self.index.number, best[0]) if self.warm else None
+        is_warm = number in self.warm
+        if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
+            budget = max(budget, warm_page)
+        chosen = await self._packed(hits[:max_pages], budget, count)
+        # One canonical order, whatever the ranks, so that the same pages share a prefix.
+        chosen.sort(key=lambda e: e.page.path)
+        is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
+        stands_on = (*best, *(part.page for part in chosen))
+        readers = await threads.search(self._readers, stands_on, page_url)
+        return Grounds(tuple(chosen), best, signals, sought, is_warm, readers)
+
+    async def before(
+        self, history: Sequence[str], page_url: str | None = None, sources: Sequence[str] = ()
+    ) -> list[Excerpt]:
+        """The best pages of the question before this one, whole: its answer stood on them, and the
+        next one may go on from it. Not for the prompt."""
+        if not history:
+            return []
+        looked = await self.look_up(history[-1], page_url, history[:-1], sources)
+        hits = looked.hits[:COMPARED] if looked.is_answered else ()
+        return [Excerpt(hit.page, hit.page.sections, 0) for hit in hits]
+
+    async def fit(
+        self, pages: Sequence[Page], budget: int, sought: str, count: Count | None = None
+    ) -> list[Excerpt]:
+        """What of each page stands in front of a question, within `budget` tokens together.
+
+        Of `pages` the best passages share the budget; those of which none fits are left out.
+        """
+        hits = await threads.search(self.search.of, self.search.sought(sought), pages)
+        fitted = await self._packed(hits, budget, count)
+        order = {page.url: place for place, page in enumerate(pages)}
+        return sorted(fitted, key=lambda part: order[part.page.url])
+
+    async def _packed(self, hits: Sequence[Hit], budget: int, count: Count | None) -> list[Excerpt]:
+        """The best passages of these pages within `budget` tokens, with all of their sections and
+        pages that fits, too; a page of which nothing fits is left out, but for the best."""
+        sizes = [
+            await self._counted([section.text for section in hit.page.sections], count)
+            for hit in hits
+        ]
+        return await threads.search(pack, hits, sizes, budget)
+
+    async def counts(self, page: Page) -> list[int]:
+        """Tokens of each section, with the blank line after it."""
+        return await self._counted([section.text for section in page.sections], None)
+
+    async def _counted(self, texts: list[str], count: Count | None) -> list[int]:
+        """Tokens of texts as they stand in a prompt, kept by what they are: pages change."""
+        written = [neutral(text) + "\n\n" for text in texts]
+        if count is not None:
+            return await count(written)
+        known = hashlib.sha256("\0".join(written).encode("utf-8", "replace")).digest()
+        if known in self._counts:
+            return self._counts[known]
+        if known not in self._counting:  # else somebody else asks for the same page just now
+            self._counting[known] = asyncio.create_task(self._count(known, written))
+        return await asyncio.shield(self._counting[known])
+
+    async def _count(self, known: bytes, written: list[str]) -> list[int]:
+        try:
+            counts = self._counts[known] = await self.count(written)
+            if len(self._counts) > KEPT:
+                self._counts.popitem(last=False)
+            return counts
+        finally:
+            del self._counting[known]
+
+    async def look_up(
+        self,
+        question: str,
+        page_url: str | None = None,
+        history: Sequence[str] = (),
+        sources: Sequence[str] = (),
+    ) -> Looked:
+        """Find the passages for a question. The arguments are those of `ground`."""
+        # One call, as each waits for a turn between the answers that are under way.
+        return await threads.search(self._look_up, question, page_url, history, sources)
+
+    def _look_up(
+        self, question: str, page_url: str | None, history: Sequence[str], sources: Sequence[str]
+    ) -> Looked:
+        with self.index.snapshot():
+            sought = self.search.sought(question, history)
+            hits, signals = self.find(sought, page_url, sources)
+            fits = bool(hits) and (is_about(signals) or self._is_here(question, hits, page_url))
+            readers = self._readers([hit.page for hit in hits], page_url)
+        return Looked(sought.text, tuple(sought.words), tuple(hits), signals, fits, readers)
+
+    def _readers(self, pages: Sequence[Page], page_url: str | None) -> Groups:
+        here = self.index.by_url(page_url) if page_url else None
+        return self.index.readers([*pages, here] if here else pages)
+
+    def find(
+        self, sought: Sought, page_url: str | None = None, sources: Sequence[str] = ()
+    ) -> tuple[list[Hit], Signals]:
+        """The pages for a question, best first, and how well they fit it."""
+        wanted, idf = sought.words, sought.idf
+        hits = self.search.hits(sought, page_url, FOUND, sources)
+        second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
+        unspaced = sum(map(is_unspaced, wanted))
+        # The embedding model is English: what is like Japanese to it tells nothing.
+        is_foreign = 2 * unspaced > len(wanted)
+        near = [found.meaning for hit in hits[:COMPARED] for found in hit.passages]
+        known = [meaning for meaning in near if meaning is not None]
+        # Words alone decide about a page that has just changed.
+        is_known = bool(known) and len(known) == len(near) and not is_foreign
+        best = best_passages(hits[:COMPARED])
+        signals = Signals(
+            words=len(wanted) - unspaced // 2,
+            share=max((found.words for found in best), default=0.0),
+            heading=max((heading_share(hit.page, idf) for hit in hits[:COMPARED]), default=0.0),
+            lead=max(0.0, 1 - second),
+            similarity=max(known) if is_known else None,
+        )
+        return hits, signals
+
+    def _is_here(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
+        """Does the reader's page give the words that the question lacks? "How do I undo this?" """
+        on_page = page_url is not None and self._is_of(hits[0].page, page_url)
+        return on_page and len(set(asked_stems(question))) <= 1
+
+    def _is_of(self, page: Page, url: str) -> bool:
+        here = self.index.by_url(url)
+        return here is not None and here.path == page.path
+
+
+class Library:
+    """The wikis of a gateway. Nobody gets to a page but as a reader: there is no default."""
+
+    def __init__(self, whole: Grounding, rules: Rules) -> None:
+        """`whole` grounds in all pages."""
+        self.rights = Rights(whole.index, rules)
+        self._whole = whole
+        self._opened: OrderedDict[int, Grounding] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def is_empty(self) -> bool:
+        """Is there no wiki yet?"""
+        return not self._whole.index.sources()
+
+    async def open_to(self, reader: Reader) -> Grounding:
+        """Grounding in what the reader may read."""
+        return await threads.search(self.opened_to, reader)
+
+    def opened_to(self, reader: Reader) -> Grounding:
+        """As `open_to`; blocks where the index has changed."""
+        view = self.rights.seen_by(reader)
+        with self._lock:
+            found = self._opened.pop(id(view), None)
+            if found is None or found.index is not view:
+                found = self._whole.over(view)
+            self._opened[id(view)] = found
+            if len(self._opened) > KEPT_VIEWS:
+                self._opened.popitem(last=False)
+            return found
+
+
+def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> list[Excerpt]:
+    """What of pages stands in front of a question.
+
+    Args:
+        hits: pages with their passages.
+        sizes: tokens of each section of each page.
+        budget: the most tokens of all of them together.
+    """
+    packing = [_Packing(hit.page, of_page) for hit, of_page in zip(hits, sizes, strict=True)]
+    of_page = {id(hit.page): one for hit, one in zip(hits, packing, strict=True)}
+    ranked = best_passages(hits)
+    left = budget
+
+    def take(one: _Packing, numbers: Collection[int]) -> None:
+        nonlocal left
+        cost = one.cost(numbers)
+        if cost <= left:
+            one.take(numbers)
+            left -= cost
+
+    for found in ranked[:FIRST]:
+        one = of_page[id(found.page)]
+        take(one, one.number(found.passage))
+    if ranked and not any(one.chosen for one in packing):
+        one = of_page[id(ranked[0].page)]
+        one.take(one.number(ranked[0].passage))  # the room for the answer has some slack
+        left = 0
+    for found in ranked[:FIRST]:
+        one = of_page[id(found.page)]
+        if one.chosen:
+            take(one, one.section(found.passage.section))
+    for one in packing:
+        if one.chosen:
+            take(one, range(len(one.passages)))
+    for found in ranked[FIRST:]:
+        one = of_page[id(found.page)]
+        take(one, one.number(found.passage))
+    return [one.excerpt() for one in packing if one.chosen]
+
+
+class _Packing:
+    """What is chosen of one page."""
+
+    def __init__(self, page: Page, sizes: Sequence[int]) -> None:
+        self.page = page
+        self.sizes = sizes
+        self.passages = passages(page)
+        self.chosen: set[int] = set()
+        self._numbers = {id(passage): number for number, passage in enumerate(self.passages)}
+        self._of_section: dict[int, list[int]] = {}
+        for number, passage in enumerate(self.passages):
+            self._of_section.setdefault(passage.section, []).append(number)
+
+    def number(self, passage: Passage) -> list[int]:
+        found = self._numbers.get(id(passage))
+        return [self.passages.index(passage)] if found is None else [found]
+
+    def section(self, number: int) -> list[int]:
+        """The passages of a section."""
+        return self._of_section[number]
+
+    def cost(self, numbers: Collection[int]) -> int:
+        """Tokens that these would add."""
+        return self._tokens(self.chosen.union(numbers)) - self._tokens(self.chosen)
+
+    def take(self, numbers: Collection[int]) -> None:
+        self.chosen.update(numbers)
+
+    def excerpt(self) -> Excerpt:
+        whole = len(self.chosen) == len(self.passages)
+        sections = self.page.sections if whole else parts(self.page, self.chosen)
+        tokens = sum(self.sizes) if whole else self._tokens(self.chosen)
+        return Excerpt(self.page, sections, tokens)
+
+    def _tokens(self, chosen: Collection[int]) -> int:
+        if not chosen:
+            return 0
+        total = 0.0 if len(chosen) == len(self.passages) else AROUND
+        for number, inside in self._of_section.items():
+            kept = [one for one in inside if one in chosen]
+            if not kept or number >= len(self.sizes):
+                continue
+            if len(kept) == len(inside):
+                total += self.sizes[number]
+                continue
+            text = self.page.sections[number].text
+            per = self.sizes[number] / max(1, len(text))
+            own = sum(len(self.passages[one].text) for one in kept)
+            heading = len(self.page.sections[number].heading) + 4
+            total += per * (own + heading) + LEFT_OUT * (len(kept) + 1)
+        return round(total)

@@ -1,0 +1,23 @@
+"""Links to pages in answers; those of the pages themselves must work from anywhere there."""
+
+from urllib.parse import urljoin
+
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.targets import retarget
+
+
+def link(page: Page) -> dict[str, str]:
+    """A page as answers name it."""
+    return {"title": page.title, "url": page.url}
+
+
+def absolute(text: str, page: Page) -> str:
+    """`text`, which stands on `page`, with its relative links and pictures made absolute."""
+
+    def joined(target: str) -> str:
+        try:
+            return urljoin(page.url, target)
+        except ValueError:
+            return target  # no address at all, such as `http://[`
+
+    return retarget(text, joined)

@@ -1,0 +1,219 @@
+"""Does a sentence stand on the page? A first, lexical answer, honest for small models.
+
+A sentence is *supported* when a few sentences of the page that stand together have most of its
+content words, each weighed by how rare it is in the wiki, and the page has every number, address
+and code word of it. This catches inventions, not subtle errors: a sentence made of the words of one
+passage in another order passes.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence, Set
+from functools import cached_property, lru_cache
+from math import fsum
+
+from gateway.answering.grounding.excerpt import Excerpt, spoken
+from gateway.answering.grounding.neutral import restored
+from gateway.answering.grounding.prompt import REFUSAL
+from gateway.answering.grounding.refusal import refuses
+from gateway.answering.grounding.sentences import first, units
+from gateway.knowledge.wiki.asking import asked_stems
+from gateway.knowledge.wiki.page import Page, Section
+from gateway.knowledge.wiki.words import stem_set, stems
+
+Idf = Callable[[Iterable[str]], dict[str, float]]
+
+# What must be on the page to the letter: numbers with two digits or more, addresses, option names.
+_EXACT = re.compile(
+    r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\((?:[^)\s\]]|\](?!\())+\)"
+)
+# The share of a sentence's content words that the page must have.
+LEAST = 0.6
+# Sentences of the page that are read together with a sentence of the answer.
+WINDOW = 3
+# Lines of code that come again, one behind the other, are a loop.
+LINES = 4
+_FENCE = re.compile(r"(\s*)(`{3,}(?=[^`]*$)|~{3,})(.*)")
+
+
+class Support:
+    """Measures sentences against the excerpts that stood in front of a question."""
+
+    def __init__(self, excerpts: Sequence[Excerpt], question: str, idf: Idf) -> None:
+        self._looked_up = idf
+        self._question = set(stems(question))
+        self._asked = set(asked_stems(question))
+        self._exact = question + "\n" + "\n".join(e.page.title + "\n" + e.text for e in excerpts)
+        self._exact = self._exact.lower()
+        self._sections: list[tuple[Page, Section, Set[str]]] = []
+        self._windows: list[Set[str]] = []
+        for e in excerpts:
+            for s in e.sections:
+                above = stem_set(e.page.title) | stem_set(" ".join(s.path))
+                self._sections.append((e.page, s, above | stem_set(s.text)))
+                self._windows += [above | window for window in _windows(spoken(s))]
+        # Sentences share their words with each other and with the pages: the wiki is asked once.
+        self._known = idf(self._question.union(*(found for _, _, found in self._sections)))
+
+    def of(self, sentence: str) -> float:
+        """The best share that one passage has of the sentence's content words, 0 to 1."""
+        for exact in _EXACT.findall(sentence):
+            if not _has(self._exact, exact.strip("`.,:").lower()):
+                return 0.0
+        said = set(stems(sentence))
+        # Words of the question prove nothing; a sentence of nothing else is measured by them all.
+        said = said - self._question or said
+        if not said:
+            return 1.0
+        return max(map(self._share_of(said), self._windows), default=0.0)
+
+    def _share_of(self, said: Set[str]) -> Callable[[Set[str]], float]:
+        """Tells the share of these stems that a passage has, each weighed by its idf; 0 to 1."""
+        if missing := said - self._known.keys():
+            self._known.update(self._looked_up(missing))
+        idf = self._known.__getitem__
+        total = fsum(map(idf, said)) or 1.0
+        return lambda passage: fsum(map(idf, said & passage)) / total
+
+    def best_section(self, answer: str) -> tuple[Page, Section] | None:
+        """The section that an answer rests on most."""
+        share = self._share_of(set(stems(answer)))
+        best = max(
+            zip(self._sections, self._fit, strict=True),
+            # Of two sections that have the same words, the shorter one says it.
+            key=lambda item: (share(item[0][2]) + 0.5 * item[1], -len(item[0][1].text)),
+            default=None,
+        )
+        return best[0][:2] if best else None
+
+    @cached_property
+    def _fit(self) -> list[float]:
+        """Of each section, its share of the question's stems."""
+        share = self._share_of(self._asked)
+        return [share(found) for _, _, found in self._sections]
+
+
+class SentenceGate:
+    """Lets an answer through sentence by sentence, as long as each one is supported.
+
+    The first sentence that is not ends the answer: what follows would build on it. An answer whose
+    first sentence is not supported never begins, and is a refusal. A sentence that was said before
+    ends the answer too: small models fall into loops. Code says "}" and "restart: always" twice and
+    is no loop: so many of its lines must come again, one behind the other. Where an answer ends in
+    code, the code is closed, or what is put under the answer would be code.
+    """
+
+    def __init__(self, support: Support, least: float = LEAST) -> None:
+        self._support = support
+        self._least = least
+        self._held = ""
+        self._heard: list[str] = []
+        self._said: set[str] = set()
+        self._indent = self._fence = ""  # of the code that is open
+        self.support: float | None = None
+        """Of the first sentence."""
+        self.first = 0
+        """Characters of the first sentence, as the model wrote it."""
+        self.sentences: list[str] = []
+        """What has passed."""
+        self.stopped = False
+
+    @property
+    def passed(self) -> str:
+        """All that has passed."""
+        return "".join(self.sentences)
+
+    @property
+    def refused(self) -> bool:
+        """Did nothing of substance pass, or the model's own refusal?"""
+        said = self.passed.strip()
+        return not said or said == REFUSAL
+
+    def feed(self, text: str) -> str:
+        """Take more of the answer, return what may go out now."""
+        if self.stopped:
+            return ""
+        seen = len(self._held)
+        self._held += text
+        out = ""
+        while not self.stopped and (sentence := first(self._held, seen)):
+            out += self._judge(sentence)
+            seen = 0
+        return out
+
+    def close(self, cut: bool = False) -> str:
+        """The answer ends: what is left of it, if it may go out.
+
+        `cut`: it ended in the middle, at its greatest length. Then half a sentence is left away,
+        unless it is all there is.
+        """
+        out = ""
+        if self._held and not self.stopped and not (cut and self.passed.strip()):
+            out = self._judge(self._held)
+        if self._fence:
+            end = "" if self.passed.endswith("\n") else "\n"
+            self.sentences.append(f"{end}{self._indent}{self._fence}")
+            self._fence = ""
+            out += self.sentences[-1]
+        return out
+
+    def _judge(self, sentence: str) -> str:
+        self._held = self._held[len(sentence) :]
+        self.first = self.first or len(sentence)
+        sentence = restored(sentence)
+        plain = " ".join(sentence.split())
+        if refuses(sentence):
+            self.stopped = True
+            sentence = "" if self.passed.strip() else REFUSAL
+        elif plain and (
+            self._is_repeated(sentence, plain) or self._measured(sentence) < self._least
+        ):
+            self.stopped = True
+            sentence = ""
+        if sentence:
+            self.sentences.append(sentence)
+            self._follow(sentence)
+        return sentence
+
+    def _is_repeated(self, sentence: str, plain: str) -> bool:
+        self._heard.append(sentence.rstrip())
+        is_code = self._fence or any(map(_FENCE.match, sentence.splitlines()))
+        said = "\n".join(self._heard[-LINES:]) if is_code else plain
+        is_repeated = said in self._said
+        self._said.add(said)
+        return is_repeated
+
+    def _follow(self, sentence: str) -> None:
+        """Remember whether code is open behind it."""
+        for line in sentence.splitlines():
+            mark = _FENCE.match(line)
+            if mark is None:
+                continue
+            if not self._fence:
+                self._indent, self._fence = mark[1], mark[2]
+            elif mark[2].startswith(self._fence) and not mark[3].strip():
+                self._indent = self._fence = ""
+
+    def _measured(self, sentence: str) -> float:
+        support = self._support.of(sentence)
+        self.support = support if self.support is None else self.support
+        return support
+
+
+def _has(text: str, exact: str) -> bool:
+    """Is `exact` in `text`, and not as a part of a longer number? 50 is not in 1500."""
+    start = text.find(exact)
+    while start >= 0:
+        end = start + len(exact)
+        goes_on = exact[-1:].isdecimal() and text[end : end + 1].isdecimal()
+        if not goes_on and not (exact[:1].isdecimal() and text[start - 1 : start].isdecimal()):
+            return True
+        start = text.find(exact, start + 1)
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _windows(text: str) -> list[frozenset[str]]:
+    """The stems of each run of WINDOW sentences."""
+    parts = [stems(unit.text) for unit in units(text)]
+    count = max(1, len(parts) - WINDOW + 1)
+    return [frozenset().union(*parts[n : n + WINDOW]) for n in range(count)]

@@ -1,0 +1,227 @@
+"""What turns the events of an engine's stream into the client's, at the cost of a few searches.
+
+An engine's bytes may be cut anywhere; only whole events are passed on. JSON is parsed for the rare
+events that hold a usage, everything else is searched and replaced as raw bytes. That is safe,
+because within a JSON string a quote is always written `\\"` and a line break `\\n` (RFC 8259, 7):
+
+- `"model":"x"` in the raw bytes is a key and its value: in the text of an answer the quote behind
+  `model` would have a backslash before it, and the bytes would differ.
+- `\\n\\n` ends an event, and `[DONE]` before it is the end mark, never the text of an answer.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+"""
+
+import logging
+import random
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from gateway.api.http import DONE, broken_off
+from gateway.api.sse import EventTooLong, Framing
+from gateway.api.usage_sum import UsageSum
+
+log = logging.getLogger("askdocs.gateway")
+
+
+def identity(answer: dict[str, Any], here: bytes, prefix: str) -> tuple[tuple[bytes, bytes], ...]:
+    """What to replace in a chunk or a whole answer, and by what, for its model and its id."""
+    model, id = answer.get("model"), answer.get("id")
+    found = _renames(model.encode(), here) if isinstance(model, str) else ()
+    if prefix and isinstance(id, str) and not id.startswith(prefix):
+        old, new = orjson.dumps(id), orjson.dumps(new_id(prefix))
+        found += tuple((b'"id":' + space + old, b'"id":' + space + new) for space in (b"", b" "))
+    return found
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}{random.getrandbits(128):032x}"
+
+
+@lru_cache(maxsize=1024)
+def _renames(there: bytes, here: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """What to replace by what: engines write JSON with a space after the colon, or without."""
+    if there == here:
+        return ()
+    old, new = orjson.dumps(there.decode()), orjson.dumps(here.decode())
+    return tuple((b'"model":' + space + old, b'"model":' + space + new) for space in (b"", b" "))
+
+
+class Stream:
+    """One stream on its way from the engine to the client."""
+
+    def __init__(
+        self,
+        there: bytes,
+        here: bytes,
+        *,
+        keep_usage: bool,
+        prefix: str = "",
+        said: int = 0,
+        choices: int = 1,
+        copies: int = 1,
+    ) -> None:
+        """`there` and `here` are the model's name at the engine and for the client.
+
+        `prefix`: what the answer's id begins with; another one gets a new id.
+        `keep_usage`: did the client ask for the usage? The engine is asked for it in any case.
+        `said`: tokens of the answer that the engine was given as the end of its prompt.
+        `choices`: of all prompts; `copies`: those of one prompt.
+        """
+        self._renames = _renames(there, here)
+        self._here = here
+        self._prefix = prefix
+        self._is_known = False
+        self._keep_usage = keep_usage
+        self._said = said
+        self._is_several = choices > 1
+        self._sum = UsageSum(copies)
+        self._template: dict[str, Any] = {}  # of the event with the sum of all usages
+        self._framing = Framing()
+        self.usage: dict[str, Any] | None = None
+        """The last usage that the engine stated."""
+        self.events = 0
+        self.done = False
+        """Has `[DONE]` come?"""
+        self.failed = False
+        """Has the engine sent an error? Its words are for the log, and nothing comes after it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Has all of the answer come?"""
+        return self.done and not self.failed
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole events up to here, for the client; may be empty. Never raises."""
+        if self.failed:
+            return b""
+        try:
+            data = self._framing.feed(data)
+        except EventTooLong:
+            self._fail()
+        if self.failed or not data:
+            return b""
+        if not self._is_known:
+            self._know(data)
+        self.events += data.count(b"\n\n")
+        if b"[DONE]\n\n" in data:
+            self.done = True
+        if b'"usage":' in data:
+            data = self._without_usage(data)
+        if self._is_several:
+            data = self._with_sum(data)
+        if b'"error"' in data or b"error:" in data:
+            data = self._with_error(data)
+        for old, new in self._renames:
+            data = data.replace(old, new)
+        return data
+
+    def end(self) -> bytes:
+        """What the client is still to get when the engine's stream has ended.
+
+        An error event, unless the engine said that it was done: a client
+        must never take a part for the whole.
+        """
+        return b"" if self.is_whole else b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
+
+    def _know(self, data: bytes) -> None:
+        """Read in the first chunk how the engine calls the answer and its model."""
+        for event in data[:-2].split(b"\n\n"):
+            chunk = parsed(event)
+            if chunk and isinstance(chunk.get("choices"), list):
+                self._is_known = True
+                self._renames += identity(chunk, self._here, self._prefix)
+                return
+
+    def _fail(self) -> None:
+        self.failed = True
+
+    def _without_usage(self, data: bytes) -> bytes:
+        """Reads the usage; unless the client asked for it, the events are without it then.
+
+        vLLM and llama.cpp send it in an event of its own with no choices, LiteLLM in one that has
+        them too; some write `"usage":null` in all others.
+        """
+        # The events before the first usage are passed on as they are: mostly all but one.
+        start = data.rfind(b"\n\n", 0, data.find(b'"usage":'))
+        start = start + 2 if start >= 0 else 0
+        events = [data[:start]]
+        for event in data[start:-2].split(b"\n\n"):
+            if b'"usage":' in event and (chunk := parsed(event)) is not None:
+                self._sum.add(chunk)
+                usage = chunk.pop("usage", None)
+                keeps = self._keep_usage
+                if isinstance(usage, dict):
+                    usage = self._sum.total or usage
+                    self.usage = usage = with_tokens(usage, self._said)
+                    if self._is_several and self._sum.is_apart:
+                        self._template = {**chunk, "choices": []}
+                        keeps = False
+                    if not keeps and not _says_something(chunk):
+                        continue
+                if keeps and self._said:
+                    event = b"data: " + orjson.dumps({**chunk, "usage": usage})
+                elif not keeps:
+                    event = b"data: " + orjson.dumps(chunk)
+            events.append(event + b"\n\n")
+        return b"".join(events)
+
+    def _with_sum(self, data: bytes) -> bytes:
+        """One usage for all choices, as OpenAI states it, where llama.cpp states one for each."""
+        data = data.replace(b"data: null\n\n", b"")  # llama.cpp's, between two prompts
+        if self.done and self._keep_usage and self._template:
+            before, mark, after = data.rpartition(DONE)
+            total = {**self._template, "usage": self.usage}
+            data = before + b"data: " + orjson.dumps(total) + b"\n\n" + mark + after
+        return data
+
+    def _with_error(self, data: bytes) -> bytes:
+        """What comes before an error, if there is one.
+
+        llama.cpp of 2024 wrote it as `error: {...}`, which no client reads.
+        """
+        events = []
+        for event in data[:-2].split(b"\n\n"):
+            if event.startswith(b"error:"):
+                event = b'data: {"error":' + event[6:].strip() + b"}"
+            # A chunk that says `"error":null` beside its choices is none.
+            if b'"error"' in event and (chunk := parsed(event)) and chunk.get("error"):
+                log.warning("an engine broke off: %s", event[:1000].decode("utf-8", "replace"))
+                self._fail()
+                break
+            events.append(event + b"\n\n")
+        return b"".join(events)
+
+
+def with_tokens(usage: dict[str, Any], said: int) -> dict[str, Any]:
+    """The usage of an answer in whose prompt `said` tokens are of the answer itself."""
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not (said and isinstance(prompt, int) and isinstance(completion, int)):
+        return usage
+    moved = min(said, prompt)
+    return {**usage, "prompt_tokens": prompt - moved, "completion_tokens": completion + moved}
+
+
+def parsed(event: bytes) -> dict[str, Any] | None:
+    """The JSON object that an event is, if it is one of a single line."""
+    if not event.startswith(b"data:"):
+        return None
+    try:
+        chunk = orjson.loads(event[5:])
+    except ValueError:
+        return None
+    return chunk if isinstance(chunk, dict) else None
+
+
+def _says_something(chunk: dict[str, Any]) -> bool:
+    """Is there anything in the chunk but the usage? An empty delta without a reason is nothing."""
+    choices = chunk.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            return True
+        delta = choice.get("delta")
+        has_words = any(delta.values()) if isinstance(delta, dict) else bool(delta)
+        if choice.get("finish_reason") or choice.get("text") or has_words:
+            return True
+    return False

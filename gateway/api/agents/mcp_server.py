@@ -1,0 +1,289 @@
+"""Where agents come in: /mcp, and the wiki as text at /llms.txt and /llms-full.txt.
+
+A search or a page counts as one request of its key. A question is asked of this gateway as any
+client asks it, with the same key, so that models, limits, usage and logs hold by themselves.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from starlette.types import ASGIApp, Message
+
+from gateway.access.auth import GROUPS_HEADER
+from gateway.access.keys import Key
+from gateway.answering.grounding.neutral import neutral
+from gateway.api.agents import llms
+from gateway.api.agents.pages import Pages
+from gateway.api.agents.results import Answer, Link, Source
+from gateway.api.context import RequestContext
+from gateway.api.http import (
+    ApiError,
+    Reply,
+    broken_off,
+    dump,
+    parse_object,
+    send_start,
+    too_large,
+)
+from gateway.api.plan import Result
+from gateway.api.sse import events
+from gateway.core import threads
+from gateway.core.lazy import Lazy
+from gateway.routing.aliases import DOCS
+from gateway.routing.token_budget import TokenBudget
+from gateway.runtime.container import Parts
+from gateway.runtime.settings import Alias
+from gateway.telemetry import shown_pages
+from gateway.telemetry.metrics import LEFT
+
+if TYPE_CHECKING:
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+    from gateway.api.agents import tools
+
+TEXTS = {"/llms.txt": llms.overview, "/llms-full.txt": llms.whole}
+# Bytes of an agent's message; a question has a few hundred. The library took 115 ms of the event
+# loop for 190,000 arguments, which are 2 MiB.
+LONGEST = 256 * 1024
+PIECE = 65536  # bytes of a text that are sent at once
+# What answers where no model does: in usage and logs.
+INDEX = "index"
+# Whoever reads /llms.txt without a key, where that is allowed: what `docs` stands on.
+ANYBODY = Key("public", "public", "", datetime.fromtimestamp(0, UTC), models=(DOCS,))
+# Of the client's headers: who it is, and for whom it asks.
+_KEYS = (b"authorization", b"x-api-key", b"api-key", GROUPS_HEADER.encode())
+
+
+class Reach(NamedTuple):
+    """What a key may know of the wikis."""
+
+    alias: str
+    """Who answers its questions."""
+    sources: tuple[str, ...]
+    """The wikis; all of them when empty."""
+
+
+def reach(key: Key, aliases: Mapping[str, Alias]) -> Reach:
+    """The wikis that the aliases of a key stand on: what it could ask for, it may read.
+
+    Raises:
+        ApiError: 403, it may use no alias that answers from a wiki.
+    """
+    grounded = {n: alias for n, alias in aliases.items() if alias.grounding and key.allows(n)}
+    if not grounded:
+        raise ApiError(
+            403,
+            f"this key may use {', '.join(key.models)}, which do not answer from the wiki: use a"
+            f" key that may use {DOCS!r} (askdocs keys create NAME --models {DOCS})",
+            kind="permission_error",
+            code="model_not_allowed",
+        )
+    alias = DOCS if DOCS in grounded else next(iter(grounded))
+    if any(not one.sources for one in grounded.values()):
+        return Reach(alias, ())
+    return Reach(alias, tuple(dict.fromkeys(s for one in grounded.values() for s in one.sources)))
+
+
+class Door:
+    """Answers agents, in one worker."""
+
+    def __init__(self, gateway: ASGIApp, parts: Parts) -> None:
+        """`gateway` is asked the questions."""
+        self._gateway = gateway
+        self._parts = parts
+        self._longest = min(LONGEST, parts.settings.max_body)
+        self._mcp = Lazy(partial(_mcp, self._longest))
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """It answers until the block is left."""
+        try:
+            yield
+        finally:
+            await self._mcp.close()
+
+    async def mcp(self, context: RequestContext, body: bytes) -> None:
+        """A message of the Model Context Protocol. Raises ApiError 413."""
+        if len(body) > self._longest:
+            raise too_large(self._longest)
+        desk = _Desk(self._gateway, self._parts, context)
+        scope = {**context.scope, "state": {**context.scope["state"], "desk": desk}}
+        sent = False
+
+        async def receive() -> Message:
+            nonlocal sent
+            if sent:  # the gateway itself sees when the client leaves
+                await asyncio.Event().wait()
+            sent = True
+            return {"type": "http.request", "body": body}
+
+        manager = await self._mcp.get()
+        try:
+            await manager.handle_request(scope, receive, context.response)
+        finally:
+            desk.close()
+
+    async def text(self, context: RequestContext, body: bytes) -> None:
+        """The wiki as text, as it is read from the index. Raises ApiError."""
+        path, send = context.scope["path"], context.response
+        desk = _Desk(self._gateway, self._parts, context)
+        try:
+            sources = (await desk.reached(path.removeprefix("/"))).sources
+            desk.gives_all()
+            grounding = await self._parts.library.open_to(context.reader)
+            chunks = TEXTS[path](grounding.index, sources)
+            await send_start(send, 200, "text/plain; charset=utf-8")
+            while some := await threads.search(_some, chunks):
+                await send({"type": "http.response.body", "body": some, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            desk.close()
+
+
+@asynccontextmanager
+async def _mcp(max_body: int) -> AsyncIterator["StreamableHTTPSessionManager"]:
+    """The library takes a second and 30 MB: it is loaded for the first agent that comes."""
+    manager = await asyncio.to_thread(_load_mcp, max_body)
+    async with manager.run():
+        yield manager
+
+
+def _load_mcp(max_body: int) -> "StreamableHTTPSessionManager":
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+    from gateway.api.agents import tools
+
+    # Without sessions: any worker answers any request. Who has the key is no page in a browser
+    # that was led astray, so the host's name needs no check (DNS rebinding).
+    server = tools.server(_desk_of)
+    return StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=max_body)
+
+
+def _desk_of(context: "tools.Context") -> "_Desk":
+    assert context.request is not None
+    desk = context.request.scope["state"]["desk"]
+    assert isinstance(desk, _Desk)
+    return desk
+
+
+class _Desk:
+    """Serves one request of an agent."""
+
+    def __init__(self, gateway: ASGIApp, parts: Parts, context: RequestContext) -> None:
+        self._gateway = gateway
+        self._parts = parts
+        self._context = context
+        self._is_counted = False
+        self._pages: list[Pages] = []
+        self._gives_all = False
+
+    async def pages(self, purpose: str) -> Pages:
+        grounding = await self._parts.library.open_to(self._context.reader)
+        found = Pages(grounding, (await self.reached(purpose)).sources)
+        self._pages.append(found)
+        return found
+
+    async def reached(self, purpose: str) -> Reach:
+        """What the key may read; this is counted as a request of it."""
+        found = self._reach()
+        context = self._context
+        context.asks(purpose)
+        await context.reserve(self._parts.recorder.limiter, TokenBudget(0, None), _nothing)
+        self._is_counted = True
+        return found
+
+    def gives_all(self) -> None:
+        """It is given the text of all pages that it may read."""
+        self._gives_all = True
+
+    def close(self) -> None:
+        """Its request has ended."""
+        if self._is_counted:
+            response = self._context.response
+            status = LEFT if response.client_left else response.status
+            every = (shown_pages.EVERY,) if self._gives_all else ()
+            seen = (url for pages in self._pages for url in pages.shown)
+            self._context.result = Result(status, model=INDEX, shown=(*every, *seen))
+
+    async def ask(self, question: str, tell: "tools.Tell") -> Answer:
+        messages = [{"role": "user", "content": question}]
+        body = {"model": self._reach().alias, "messages": messages, "stream": True}
+        reply = await Reply.open(self._gateway, self._scope(), dump(body))
+        text, facts = "", None
+        try:
+            if reply.status != 200:
+                raise _refused(parse_object(await reply.body()))
+            async for data in events(reply.chunks()):
+                chunk = {} if data == "[DONE]" else parse_object(data.encode())
+                if "error" in chunk:
+                    raise _refused(chunk)
+                said = chunk.get("askdocs", {})
+                if "reading" in said:
+                    titles = ", ".join(neutral(page["title"]) for page in said["reading"])
+                    await tell(f"Reading {titles}")
+                elif said:
+                    facts = said
+                for choice in chunk.get("choices", []):
+                    text += choice["delta"].get("content") or ""
+                    await tell("Answering")
+        finally:
+            await reply.close()
+        if facts is None:
+            raise broken_off()
+        return Answer(
+            answered=not facts["refused"],
+            answer=text,
+            caution=facts["caution"],
+            sources=[Source.model_validate(one) for one in facts["sources"]],
+            related=[Link.model_validate(one) for one in facts["pages"]],
+        )
+
+    def _reach(self) -> Reach:
+        if not self._parts.has_wiki:
+            raise ApiError(
+                404,
+                "this gateway has no wiki: whoever runs it reads one with askdocs docs sync",
+                code="no_wiki",
+            )
+        return reach(self._context.key, self._parts.aliases.table.aliases)
+
+    def _scope(self) -> dict[str, Any]:
+        """A chat request of the same client."""
+        scope = self._context.scope
+        headers = [(k, v) for k, v in scope["headers"] if k in _KEYS]
+        # One id for both lines of the log.
+        headers.append((b"x-request-id", self._context.request_id.encode()))
+        headers.append((b"x-askdocs-progress", b"on"))
+        path = "/v1/chat/completions"
+        # Without the server's own way to write: this response is not the client's.
+        return {
+            **scope,
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers,
+            "extensions": {},
+        }
+
+
+def _refused(said: dict[str, Any]) -> ApiError:
+    return ApiError(502, str(said["error"]["message"]))
+
+
+async def _nothing() -> int:
+    return 0
+
+
+def _some(chunks: Iterator[str]) -> bytes:
+    """The next `PIECE` bytes or a few more; none at the end."""
+    some = bytearray()
+    for chunk in chunks:
+        some += chunk.encode()
+        if len(some) >= PIECE:
+            break
+    return bytes(some)

@@ -1,0 +1,205 @@
+"""The pages of the wiki as agents search, read and list them."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import quote, unquote, urldefrag, urlsplit
+
+from gateway.answering.grounding.ground import Grounding
+from gateway.answering.grounding.links import absolute
+from gateway.answering.grounding.neutral import neutral
+from gateway.api.agents.results import Found, Read, Search
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.passages import above
+from gateway.knowledge.wiki import blocks
+from gateway.knowledge.wiki.page import Page, Section
+from gateway.upstream.engine import CHARACTERS_PER_TOKEN, estimated
+
+# Tokens of a part of a page. Claude Code warns of what a tool says beyond 10,000.
+LIMIT = 8000
+EXCERPT = 500  # characters of a passage that are shown of what was found
+LISTED = 100  # pages in one answer that lists them
+NAMED = 60  # sections that are named of a page
+SCHEME = "docs"
+
+
+class Place(NamedTuple):
+    """Where a page is."""
+
+    source: str
+    path: str
+
+    @property
+    def uri(self) -> str:
+        """Its name among the resources. The wiki's own name may be a folder of the machine."""
+        return f"{SCHEME}://{_short(self.source)}/{quote(self.path)}"
+
+
+class Pages:
+    """The pages of some wikis. Its methods block: call them in a thread."""
+
+    def __init__(self, grounding: Grounding, sources: Sequence[str] = ()) -> None:
+        """`sources` are the names of the wikis; all of them when empty."""
+        self._grounding = grounding
+        self._index = grounding.index
+        self._sources = tuple(sources)
+        self.shown: list[str] = []
+        """Addresses of the pages that were told of."""
+
+    def search(self, query: str, limit: int) -> Search:
+        """The pages for a query, each with the passage that fits it best."""
+        search = self._grounding.search
+        found = []
+        for hit in search.hits(search.sought(query), None, limit, self._sources):
+            page = hit.page
+            self.shown.append(page.url)
+            best = next((one for one in hit.passages if one.passage.is_readable), None)
+            text = blocks.beginning(best.passage.text, EXCERPT) if best else ""
+            found.append(
+                Found(
+                    title=page.title,
+                    section=" › ".join(above(page, best.passage)[1:]) if best else "",
+                    url=best.url if best else page.url,
+                    excerpt=absolute(text, page),
+                    score=round(hit.score, 2),
+                )
+            )
+        return Search(results=found)
+
+    def read(self, name: str, section: str = "", part: int = 1) -> Read:
+        """A page, or a section of it with those below it, or a part of it that is short enough.
+
+        Args:
+            name: address or path of the page; an address may end with the anchor of a section.
+            section: heading or anchor; in place of the one in the address.
+            part: which part of what is too long for one, from 1.
+
+        Raises:
+            AskdocsError: there is no such page, section or part.
+        """
+        page, anchor = self._find(name)
+        self.shown.append(page.url)
+        wanted = section.strip().removeprefix("#") or anchor
+        chosen = _under(page, wanted) if wanted else page.sections
+        texts = _parts([neutral(absolute(one.text, page)) for one in chosen])
+        if part > len(texts):
+            raise AskdocsError(f"part {part}: the last one is {len(texts)}")
+        text = texts[part - 1]
+        return Read(
+            title=page.title,
+            url=page.section_url(chosen[0]) if wanted else page.url,
+            section=_named(chosen[0]) if wanted else "",
+            markdown=text,
+            part=part,
+            parts=len(texts),
+            tokens=estimated(text),
+            max_tokens=LIMIT,
+            sections=_names(page) if len(texts) > 1 else [],
+        )
+
+    def listed(self, cursor: str | None) -> tuple[list[tuple[Place, Page]], str | None]:
+        """The next `LISTED` pages behind a cursor, and the cursor of those behind them.
+
+        Raises:
+            AskdocsError: this is no cursor of ours.
+        """
+        after = self._place(cursor) if cursor else Place("", "")
+        if after is None:
+            raise AskdocsError(f"{str(cursor)[:100]!r} is no cursor of this list: begin without")
+        found: list[tuple[Place, Page]] = []
+        for source in self._names():
+            if source < after.source:
+                continue
+            behind = after.path if source == after.source else ""
+            pages = self._index.after(source, behind, LISTED + 1 - len(found))
+            found += [(Place(source, page.path), page) for page in pages]
+            if len(found) > LISTED:
+                return found[:LISTED], found[LISTED - 1][0].uri
+        return found, None
+
+    def _find(self, name: str) -> tuple[Page, str]:
+        """A page, and the anchor in its address."""
+        try:
+            bare, anchor = urldefrag(name.strip())
+            parsed = urlsplit(bare)
+        except ValueError:
+            raise _no_page(name) from None
+        if parsed.scheme == SCHEME:
+            place = self._place(bare)
+            page = self._index.at(*place) if place else None
+        elif parsed.scheme:
+            page = self._index.by_url(bare)
+            if page is not None and self._sources:
+                inside = self._index.of(self._sources)
+                page = page if self._index.number(page) in inside else None
+        else:
+            path = bare.removeprefix("/")
+            at = (self._index.at(source, path) for source in self._names())
+            page = next((page for page in at if page is not None), None)
+        if page is None:
+            raise _no_page(name)
+        return page, unquote(anchor)
+
+    def _place(self, uri: str) -> Place | None:
+        """The inverse of `Place.uri`; None where no wiki is meant that may be read."""
+        short, _, path = uri.removeprefix(f"{SCHEME}://").partition("/")
+        source = next((name for name in self._names() if _short(name) == short), None)
+        return None if source is None else Place(source, unquote(path))
+
+    def _names(self) -> list[str]:
+        """The wikis, by name."""
+        return sorted(self._sources) or [source.name for source in self._index.sources()]
+
+
+def _no_page(name: str) -> AskdocsError:
+    return AskdocsError(
+        f"{name[:200]!r}: no page has this address or path: search_docs finds pages, and tells"
+        " their addresses"
+    )
+
+
+def _under(page: Page, wanted: str) -> tuple[Section, ...]:
+    """A section and those below it. Raises AskdocsError: the page has none of that name."""
+    sections = page.sections
+    for name in (wanted, wanted.casefold()):
+        for number, section in enumerate(sections):
+            if name in (section.anchor, section.heading.casefold(), _named(section).casefold()):
+                end = number + 1
+                while end < len(sections) and _is_below(sections[end], section):
+                    end += 1
+                return sections[number:end]
+    raise AskdocsError(
+        f"{wanted[:200]!r}: the page has no such section: leave it out for the whole page,"
+        f" or take one of: <page>{neutral(', '.join(_names(page)))}</page>"
+    )
+
+
+def _is_below(section: Section, other: Section) -> bool:
+    depth = len(other.path)
+    return len(section.path) > depth and section.path[:depth] == other.path
+
+
+def _named(section: Section) -> str:
+    return " › ".join(section.path)
+
+
+def _names(page: Page) -> list[str]:
+    names = [_named(section) for section in page.sections if section.path]
+    return [*names[:NAMED], "…"] if len(names) > NAMED else names
+
+
+def _parts(texts: Sequence[str]) -> list[str]:
+    """The sections in parts of `LIMIT` tokens: whole ones, where not one alone is longer."""
+    most = int(LIMIT * CHARACTERS_PER_TOKEN)
+    found = [""]
+    for text in texts:
+        for piece in blocks.parts(text, most) if len(text) > most else (text,):
+            if found[-1] and len(found[-1]) + 2 + len(piece) > most:
+                found.append(piece)
+            else:
+                found[-1] = f"{found[-1]}\n\n{piece}" if found[-1] else piece
+    return found
+
+
+def _short(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()[:8]

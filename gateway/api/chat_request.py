@@ -1,0 +1,161 @@
+"""A chat request to `docs`, taken apart; and which requests are none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import Headers
+
+from gateway.answering.grounding.prompt import Message
+from gateway.answering.grounding.question import Question, questions
+from gateway.api.http import ApiError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A chat request to `docs`."""
+
+    question: str
+    """The message, as it stands in the prompt."""
+    sought: str
+    """What its person asks in it: what the wiki is searched for."""
+    before: list[str]
+    """What the same person asked before, oldest first."""
+    history: list[Message]
+    client_system: str
+    page_url: str | None
+    stream: bool
+    progress: bool
+    usage: bool
+    """Did the client ask for usage in the stream?"""
+    logprobs: bool = False
+    """Did it ask for the probabilities of tokens?"""
+    plain: bool = True
+    """Is the answer to be text, and no JSON?"""
+
+
+# The header by which a client asks for pages, or for none, and in which it reads what it got.
+HEADER = "x-askdocs-grounding"
+# What a request has for its tools, beside its messages.
+OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
+
+
+def wants_grounding(headers: Headers) -> bool | None:
+    """Does the client ask for pages? None: it does not say.
+
+    Raises:
+        ApiError: 400, the header has another value.
+    """
+    said = headers.get(HEADER)
+    if said is None:
+        return None
+    if said.lower() not in ("on", "off"):
+        raise ApiError(400, f"{HEADER}: {said!r} is neither on nor off")
+    return bool(said.lower() == "on")
+
+
+def is_agents(request: Mapping[str, Any]) -> bool:
+    """Is it a turn of an agent: may the model call tools, or has it called some?"""
+    offered = request.get("tools") or request.get("functions")
+    choice = request.get("tool_choice") or request.get("function_call")
+    if offered and choice != "none":
+        return True
+    return any(
+        message.get("role") in ("tool", "function") or message.get("tool_calls")
+        for message in _messages(request)
+    )
+
+
+def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[Asked, int]:
+    """What the person asked in an agent's conversation, and how many messages there are up to it.
+
+    0: no person has asked anything in it.
+    """
+    *before, last = questions(_messages(request)) or [Question("", -1)]
+    return _asked(request, headers, last.text, last.text, before), last.place + 1
+
+
+def take_apart(request: Mapping[str, Any], headers: Headers) -> Asked:
+    """Raises ApiError 400 when a message is no object, or the last one not a user's text."""
+    messages: list[dict[str, Any]] = request["messages"]
+    if not messages or not all(isinstance(message, dict) for message in messages):
+        raise ApiError(400, "messages must be a list of objects, and not empty", param="messages")
+    systems = [m for m in messages if m.get("role") in ("system", "developer")]
+    # Some clients put a reminder of their instructions at the end: the question is before it.
+    spoken = [m for m in messages if m.get("role") not in ("system", "developer")]
+    last = spoken[-1] if spoken else {}
+    question = text_of(last.get("content")).strip()
+    if last.get("role") != "user" or not question:
+        raise ApiError(
+            400,
+            "the last message must be the user's, with text: it is the question to the docs",
+            param="messages",
+        )
+    *before, sought = questions(spoken) or [Question(question, 0)]
+    history = [
+        {"role": m["role"], "content": text_of(m.get("content"))}
+        for m in spoken[:-1]
+        if m.get("role") in ("user", "assistant")
+    ]
+    system = "\n\n".join(text_of(m.get("content")) for m in systems)
+    return _asked(request, headers, question, sought.text, before, history, system)
+
+
+def _asked(
+    request: Mapping[str, Any],
+    headers: Headers,
+    question: str,
+    sought: str,
+    before: list[Question],
+    history: list[Message] | None = None,
+    client_system: str = "",
+) -> Asked:
+    metadata = request.get("metadata")
+    page_url = metadata.get("page_url") if isinstance(metadata, dict) else None
+    options = request.get("stream_options")
+    return Asked(
+        question=question,
+        sought=sought,
+        before=[earlier.text for earlier in before],
+        history=history or [],
+        client_system=client_system,
+        page_url=page_url if isinstance(page_url, str) else None,
+        stream=bool(request.get("stream")),
+        progress=headers.get("x-askdocs-progress", "").lower() == "on",
+        usage=isinstance(options, dict) and bool(options.get("include_usage")),
+        logprobs=bool(request.get("logprobs")),
+        plain=not is_structured(request),
+    )
+
+
+def _messages(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [message for message in request["messages"] if isinstance(message, dict)]
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, which is a string or a list of parts.
+
+    Half a surrogate pair, which JSON can carry and UTF-8 cannot, becomes a question mark.
+    """
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "\n".join(part for part in parts if isinstance(part, str))
+    return content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
+
+
+def is_structured(request: Mapping[str, Any]) -> bool:
+    """Is the form of the answer given: by a schema, a grammar, a choice?"""
+    if any(request.get(name) for name in STRUCTURES):
+        return True
+    return _kind(request.get("response_format")) not in ("", "text")
+
+
+# Fields beside `response_format` by which vLLM and llama.cpp are given the form of an answer.
+STRUCTURES = (
+    *("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+    *("grammar", "json_schema"),
+)
+
+
+def _kind(response_format: Any) -> str:
+    return str(response_format.get("type", "")) if isinstance(response_format, dict) else ""

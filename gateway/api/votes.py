@@ -1,0 +1,33 @@
+"""A reader's vote on an answer, which counts for the model that gave it."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+from gateway.api.http import ApiError
+
+PATH = "/askdocs/vote"
+Direction = Literal["up", "down"]
+
+
+class Vote(NamedTuple):
+    """What `askdocs models compare` counts."""
+
+    alias: str
+    """The name that was asked."""
+    model: str
+    """Who answered: the header x-askdocs-model."""
+    vote: Direction
+
+
+def read(request: Mapping[str, Any]) -> Vote:
+    """Raises ApiError 400, with `param`: a field is missing or wrong."""
+    for name in ("alias", "model"):
+        if not isinstance(request.get(name), str):
+            raise _wrong(name, "must be the name of a model", request)
+    if request.get("vote") not in get_args(Direction):
+        raise _wrong("vote", 'must be "up" or "down"', request)
+    return Vote(request["alias"], request["model"], request["vote"])
+
+
+def _wrong(name: str, text: str, request: Mapping[str, Any]) -> ApiError:
+    return ApiError(400, f"{name} {text} (it is {request.get(name)!r:.100})", param=name)

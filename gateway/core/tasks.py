@@ -1,0 +1,90 @@
+"""Background work that must not end: logged when it fails, started again, and seen from outside.
+
+    tasks = Tasks(metrics.task_failed)
+    tasks.start("usage", usage.run)
+    ...
+    await tasks.close()
+
+Work that returns has nothing left to do. Whatever it raises is a failure, after which it begins
+again: at once at first, then after pauses that grow.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+from gateway.core.errors import AskdocsError
+
+log = logging.getLogger("askdocs.tasks")
+
+FIRST_PAUSE = 0.5  # seconds until work that failed begins again
+LONGEST_PAUSE = 60.0  # of work that keeps failing: each pause is twice the last one
+STEADY = 120.0  # seconds that it has to go on until the pauses begin anew, and it counts as well
+
+
+class Tasks:
+    """The background work of one process, in its event loop and in threads."""
+
+    def __init__(
+        self,
+        failed: Callable[[str], None] = lambda name: None,
+        started: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """`failed` hears the name of work at each failure, and `started` once before; both of any
+        thread."""
+        self._failed = failed
+        self._started = started
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failures: dict[str, int] = {}
+        self._last: dict[str, float] = {}
+
+    @property
+    def failing(self) -> list[str]:
+        """The names of work that failed within the last STEADY seconds."""
+        since = time.monotonic() - STEADY
+        return sorted(name for name, at in self._last.items() if at > since)
+
+    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Keep `work` going in the event loop, until it returns or `close`."""
+        self._started(name)
+        self._tasks.append(asyncio.create_task(self._keep(name, work), name=name))
+
+    def go_on(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
+        """Keep `work` going in this thread, until it returns or `stop` is set."""
+        self._started(name)
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                return work()
+            except Exception as error:
+                stop.wait(self._pause(name, error, began))
+
+    async def close(self) -> None:
+        """Cancel what runs in the event loop, and wait for its end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                return await work()
+            except Exception as error:
+                await asyncio.sleep(self._pause(name, error, began))
+
+    def _pause(self, name: str, error: Exception, began: float) -> float:
+        """Note the failure. Returns seconds until work that began then may begin again."""
+        now = time.monotonic()
+        before = 0 if now - began > STEADY else self._failures.get(name, 0)
+        pause: float = min(FIRST_PAUSE * 2 ** min(before, 20), LONGEST_PAUSE)
+        self._failures[name] = before + 1
+        self._last[name] = now
+        self._failed(name)
+        # What we raise ourselves is a sentence; of all else one needs to know where it came from.
+        trace = None if isinstance(error, AskdocsError) else error
+        text = str(error) or type(error).__name__
+        log.error("%s failed (%s); it begins again in %.1f s", name, text, pause, exc_info=trace)
+        return pause

@@ -1,0 +1,254 @@
+"""Keeps the index of a gateway: the wiki that the settings name, and the vectors of all pages."""
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.errors import AskdocsError
+from gateway.core.tasks import Tasks
+from gateway.core.traffic import Traffic
+from gateway.knowledge.search.index import writing
+from gateway.knowledge.sources import watch
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import Synced, Writing, sync
+from gateway.runtime.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from gateway.knowledge.search.search import Search
+
+log = logging.getLogger("askdocs.gateway")
+Say = Callable[[str], None]
+
+# Seconds between two lines about a sync that takes long.
+SAY = 5.0
+# Seconds between two looks whether there is something to do.
+LOOK = 2.0
+# Seconds until a folder that could not be read, or not be written to the index, is tried again.
+RETRY = 60.0
+# Seconds that work under way may take to end with the gateway.
+GRACE = 2.0
+
+
+def opening(
+    settings: GatewaySettings,
+    index: Path | None = None,
+    waiting: Callable[[int], None] | None = None,
+) -> Writing:
+    """Opens the index to write to it; `index` is its file, if not the one of the settings."""
+    file = index or settings.index
+    if not is_shared(settings):
+        return partial(writing, file, waiting=waiting)
+    # SQLAlchemy takes 0.3 s to import.
+    from gateway.knowledge.search.replica import open_writing
+
+    return partial(open_writing, file, database_url(settings), waiting=waiting)
+
+
+def is_shared(settings: GatewaySettings) -> bool:
+    """Does a database hold the index for several gateways?"""
+    return (database_url(settings) or "").startswith("postgres")
+
+
+def database_url(settings: GatewaySettings) -> str | None:
+    url = settings.database_url
+    return url.get_secret_value() if url else None
+
+
+def prepare(settings: GatewaySettings, say: Say) -> None:
+    """Make the index, and read the folder that the settings name into it.
+
+    A site is not waited for: `Keeper` reads it while the gateway runs.
+
+    Raises:
+        AskdocsError: the folder has no page, or the index cannot be written.
+    """
+    with opening(settings)():
+        pass  # so that every worker can open it
+    spec = named(settings)
+    if spec and spec.folder:
+        _complain(sync_named(spec, opening(settings), say))
+
+
+def named(settings: GatewaySettings) -> Spec | None:
+    """The wiki of the settings. Raises AskdocsError as `Spec.named`."""
+    if settings.docs is None:
+        return None
+    return Spec.named(settings.docs, settings.docs_kind, settings.site_url)
+
+
+def sync_named(
+    spec: Spec, opened: Writing, say: Say, stop: threading.Event | None = None
+) -> Synced:
+    """Sync the wiki that settings name, in place of one that they named before.
+
+    Args:
+        spec: the wiki.
+        opened: opens the index to write to it.
+        say: is told how far it is, every `SAY` seconds.
+        stop: ends the sync, once it is set, with Stopped.
+
+    Raises:
+        AskdocsError: as `sync`.
+    """
+    said = time.monotonic()
+
+    def progress(step: str, done: int, total: int | None) -> None:
+        nonlocal said
+        if stop and stop.is_set():
+            raise Stopped(f"{spec.place}: the sync was stopped; the index is as it was")
+        if time.monotonic() - said > SAY:
+            said = time.monotonic()
+            say(f"{spec.place}: {step} pages, {done:,}{f' of {total:,}' if total else ''}")
+
+    return sync(spec.open(), opened, spec=spec.stored, configured=True, progress=progress)
+
+
+def _complain(synced: Synced) -> None:
+    for one in synced.broken:
+        log.warning("%s: %s: not read: %s", synced.source, one.path, one.why)
+
+
+class Stopped(AskdocsError):
+    """Work that was ended before its end."""
+
+
+@contextmanager
+def alone(index: Path, stop: threading.Event | None = None) -> Iterator[bool]:
+    """For what one process at a time does for an index: is it this one?
+
+    With `stop` it waits until it is, or `stop` is set. The lock goes with the process.
+    """
+    with index.with_suffix(".keeper").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if stop and not stop.wait(LOOK):
+                    continue
+                yield False
+            else:
+                yield True
+            return
+
+
+class Keeper:
+    """Work in the background of one gateway: its wiki is followed, vectors are worked out.
+
+    Only one of several workers does it. Vectors stand back while it answers.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        search: "Search",
+        described: Mapping[str, Any],
+        traffic: Traffic,
+        say: Say,
+        tasks: Tasks,
+    ) -> None:
+        self._tasks = tasks
+        self._settings = settings
+        self._spec = named(settings)
+        self._writing = opening(settings)
+        self._search = search
+        self._described = described
+        self._traffic = traffic
+        self._say = say
+        self._stop = threading.Event()
+        self._broken: tuple[Broken, ...] = ()
+        self._embedded: int | None = None
+        self._prepared = True  # `prepare` has just read the folder
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Works until the block is left."""
+        # A daemon: neither a site that does not answer nor a large page holds up the end.
+        work = ("wiki index", self._run, self._stop)
+        thread = threading.Thread(target=self._tasks.go_on, args=work, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join(GRACE)
+
+    def _run(self) -> None:
+        with alone(self._settings.index, self._stop) as mine:
+            if not mine:
+                return
+            work = ("wiki follower", self._follow, self._stop)
+            follower = threading.Thread(target=self._tasks.go_on, args=work, daemon=True)
+            follower.start()
+            self._tasks.go_on("vectors", self._keep_embedded, self._stop)
+            follower.join()
+
+    def _keep_embedded(self) -> None:
+        complained = ""
+        while not self._stop.is_set():
+            complained = self._attempt(self._embed, complained)
+            self._stop.wait(LOOK)
+
+    def _follow(self) -> None:
+        if self._spec is None:
+            return
+        complained = ""
+        read, folder = partial(self._read, self._spec), self._spec.folder
+        for _ in watch.changes(folder, self._stop):
+            prepared, self._prepared = self._prepared, False
+            if prepared and folder:
+                continue
+            while (complained := self._attempt(read, complained)) and folder:
+                if self._stop.wait(RETRY):
+                    break
+
+    def _attempt(self, work: Callable[[], None], complained: str) -> str:
+        """Try it. Returns why it failed, which is logged unless it was `complained` of before."""
+        try:
+            work()
+        except AskdocsError as error:
+            if not self._stop.is_set() and str(error) != complained:
+                log.warning("%s", error)
+            return str(error)
+        return ""
+
+    def _read(self, spec: Spec) -> None:
+        synced = sync_named(spec, self._writing, self._say, self._stop)
+        if synced.is_different:
+            self._say(f"{spec.place}: {synced.pages:,} pages")
+        if synced.broken != self._broken:
+            _complain(synced)
+        self._broken = synced.broken
+
+    def _embed(self) -> None:
+        generation = self._search.index.generation
+        if generation != self._embedded:
+            self._embed_missing()
+            self._embedded = generation
+
+    def _embed_missing(self) -> None:
+        search, embedder = self._search, self._search.embedder
+        if embedder is None:
+            return
+        # Its libraries are loaded by now, and not needed by who syncs only.
+        from gateway.knowledge.search.learn import learn
+        from gateway.knowledge.search.missing import embed_missing
+
+        before = search.index.embedders().serving
+        if embed_missing(self._writing, embedder, self._stand_back, self._described):
+            self._say("pages are found by what they mean, too: their vectors are worked out")
+        if before not in (None, embedder.model) and search.index.answers():
+            learn(search, self._writing, ())  # what the answers are good for with this model
+            self._say(f"questions are compared by {embedder.model} now")
+
+    def _stand_back(self, done: int, total: int) -> None:
+        while self._traffic.is_busy and not self._stop.is_set():
+            self._stop.wait(0.05)
+        if self._stop.is_set():
+            raise Stopped("the vectors are worked out another time")

@@ -1,0 +1,105 @@
+"""Questions that a person answered, as a file of them names the pages."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from gateway.core.errors import AskdocsError, together
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A row of the file."""
+
+    where: str
+    """File and line."""
+    question: str
+    pages: tuple[str, ...]
+    """As the file names them; none where the wiki has no answer, or the row does not say where."""
+    held_out: bool = False
+    """Is it of the split test? Then an exam asks it."""
+
+
+def read_answers(file: Path) -> list[Answered]:
+    """The rows of a file of JSON lines with `question`, and `context_doc` or `context_docs`.
+
+    A row with `"answerable": false` has no pages, and one with `"split": "test"` is held out. Other
+    fields are not looked at.
+
+    Raises:
+        AskdocsError: the file cannot be read, or with file and line, rows that are broken.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AskdocsError(f"{file}: cannot be read as UTF-8 text: {error}") from None
+    found, problems = [], []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                found.append(_row(f"{file}:{number}", line))
+            except ValueError as error:
+                problems.append(f"{file}:{number}: {error}")
+    if problems:
+        raise together(problems, "more rows like that")
+    return found
+
+
+def _row(where: str, line: str) -> Answered:
+    """Raises ValueError: what is wrong with it, and what to write instead."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"is not JSON ({error}): write one object a line") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"is a JSON {type(row).__name__}: write an object with question")
+    question, answerable = row.get("question"), row.get("answerable", True)
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError(f"question is {_short(question)}: write the question as text")
+    if not isinstance(answerable, bool):
+        raise ValueError(f"answerable is {_short(answerable)}: write true or false")
+    names = row.get("context_docs") or row.get("context_doc") or []
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"context_docs is {_short(names)}: write a list of paths of pages")
+    pages = (name.strip() for name in names) if answerable else ()
+    held_out = row.get("split") == "test"
+    return Answered(where, question, tuple(dict.fromkeys(filter(None, pages))), held_out)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+class Paths:
+    """Finds the page that a file means by a name: rows may say `docs/mail.md` where the folder that
+    was synced gives `mail.md`, or where the site gives `mail.html`."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = set(paths)
+        self._endings: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        self._stems: dict[str, set[str]] = defaultdict(set)
+        for path in self._paths:
+            parts = PurePosixPath(path).parts
+            for start in range(len(parts)):
+                self._endings[parts[start:]].add(path)
+            self._stems[PurePosixPath(path).stem].add(path)
+
+    def find(self, name: str) -> str | None:
+        """The page of exactly that path; or the only one of that path in some folder, of a path
+        that the name ends with, or of that file name whatever its ending. Else None."""
+        if name in self._paths:
+            return name
+        parts = PurePosixPath(name.partition("#")[0].strip("/")).parts
+        for start in range(len(parts)):
+            if found := self._endings.get(parts[start:]):
+                return _only(found)
+        return _only(self._stems.get(PurePosixPath(parts[-1]).stem, set())) if parts else None
+
+
+def _only(found: set[str]) -> str | None:
+    return next(iter(found)) if len(found) == 1 else None

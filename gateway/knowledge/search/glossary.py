@@ -1,0 +1,228 @@
+"""Other names of things, as the wiki itself gives them: "payment gateway" means Stripe here.
+
+They are read from definitions ("our payment gateway is Stripe", "CI (continuous integration)",
+"Xen, also called the hypervisor"), from lists and tables of terms, and from the words of links to
+other pages. A question that has one of the names is also searched for with the others.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from urllib.parse import urldefrag, urljoin
+
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import content_words, stem, stems
+
+SCHEMA = """
+CREATE TABLE name (page INTEGER NOT NULL, phrase TEXT NOT NULL, means TEXT NOT NULL);
+CREATE INDEX name_phrase ON name (phrase, means);
+CREATE INDEX name_page ON name (page);
+CREATE TABLE link (page INTEGER NOT NULL, target TEXT NOT NULL, phrase TEXT NOT NULL);
+CREATE INDEX link_phrase ON link (phrase, target);
+CREATE INDEX link_page ON link (page);
+"""
+# Other ways to read one question.
+READINGS = 3
+# Content words of a name; more are a sentence.
+LONGEST = 4
+# Other names of one phrase; a phrase with more of them is too common a word.
+MANY = 3
+# Words of a question in which names are looked for.
+WORDS = 60
+
+# A name: up to four words; a proper one has capitals.
+_WORD = r"[\w+#&-]+(?:\.[\w+#&-]+)*"
+_PLAIN = rf"{_WORD}(?:[ ]{_WORD}){{0,3}}"
+_PROPER = rf"(?=[A-Z]){_WORD}(?:[ ](?=[A-Z]){_WORD}){{0,3}}"
+# Without it each letter of a word would be tried as the first one.
+_BEGINS = r"(?<![\w+#&.-])"
+_END = r"(?=[.,;:)](?:\s|$)|$|[ ](?:and|as|for|in|is|are|or|that|to|which|with)\b)"
+# Only sentences with one of these words are looked at closer: the rest would take 50 times as long.
+_CUE = re.compile(r"\bour\b|\bcalled\b|\bknown as\b|\bstands for\b|\bshort for\b|\baka\b", re.I)
+_PATTERNS = [
+    re.compile(pattern)
+    for pattern in (
+        rf"\b[Oo]ur[ ](?P<a>{_PLAIN}?)[ ](?:is|are)[ ](?:called[ ])?(?P<b>{_PROPER})",
+        rf"\b[Oo]ur[ ](?P<a>{_PLAIN}?)(?:[ ]\(|,[ ])(?P<b>{_PROPER})[,.)]",
+        rf"{_BEGINS}(?P<b>{_PROPER})(?:,|,?[ ](?:is|are))[ ]our[ ](?P<a>{_PLAIN}?){_END}",
+        rf"\b[Uu]ses?[ ](?P<b>{_PROPER})[ ](?:as|for)[ ]our[ ](?P<a>{_PLAIN}?){_END}",
+        rf"{_BEGINS}(?P<a>{_PLAIN}?),?[ ]\(?(?:also|formerly|sometimes|often)[ ]"
+        rf"(?:called|known[ ]as)[ ](?:the[ ])?(?P<b>{_PLAIN}?){_END}",
+        rf"{_BEGINS}(?P<a>{_PLAIN}?),?[ ]\(?aka[ ](?:the[ ])?(?P<b>{_PLAIN}?){_END}",
+        rf"(?<![\w-])(?P<a>[\w-]+)[ ](?:stands|is[ ]short)[ ]for[ ](?:the[ ])?"
+        rf"(?P<b>{_PLAIN}?){_END}",
+    )
+]
+# Under a heading that says so: "- **Term**: meaning" and "| Term | meaning |".
+_TERMS = re.compile(r"glossary|terminology|abbreviation|acronym|definitions|vocabulary", re.I)
+_LISTED = re.compile(
+    rf"^(?:[-*+][ ]+|\|[ ]*)?(?P<a>{_PLAIN})[ ]*(?::|\||[ ][-–—]|[ ]means)[ ]+"
+    r"(?P<b>[^|\n]++)[.|]*+$"
+)
+_SHORT = re.compile(r"\((?P<short>[A-Z][A-Za-z]{1,7}?)s?\)")
+_LONG = re.compile(r"\b(?P<short>[A-Z]{2,8})[ ]\((?P<long>[\w-]+(?:[ ][\w-]+){1,7})\)")
+_LINK = re.compile(
+    r"(?<!!)\[(?P<text>[^\[\]\n]+)\]\(\s*<?(?P<target>(?:[^)>\s\]]|\](?!\())++)"
+    r"(?:[^)\n\]]|\](?!\())*+\)"
+)
+_MARKS = re.compile(r"\*\*|__|`")
+_CODE = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
+
+
+def names(page: Page) -> Iterator[tuple[str, str]]:
+    """Pairs of names of one thing, as the page gives them."""
+    for section in page.sections:
+        text = _CODE.sub("", section.body)
+        text = _MARKS.sub("", _LINK.sub(r"\g<text>", text))
+        listed = bool(_TERMS.search(" ".join((page.title, *section.path))))
+        for line in text.splitlines():
+            if "(" in line:
+                yield from _shortened(line)
+            if _CUE.search(line):
+                for pattern in _PATTERNS:
+                    for match in pattern.finditer(line):
+                        yield match["a"], match["b"]
+            if listed and (item := _LISTED.match(line.strip())):
+                yield item["a"], item["b"].rstrip(" .")
+
+
+def _shortened(line: str) -> Iterator[tuple[str, str]]:
+    """Schwartz and Hearst, A simple algorithm for identifying abbreviation definitions in
+    biomedical text, 2003; here every word gives one letter."""
+    found = [(match["short"], line[: match.start()]) for match in _SHORT.finditer(line)]
+    found += [(match["short"], match["long"]) for match in _LONG.finditer(line)]
+    for short, before in found:
+        if long := _long_form(short, before.split()):
+            yield short, long
+
+
+def _long_form(short: str, before: list[str]) -> str:
+    """The last words before an abbreviation whose first letters it is made of; else nothing."""
+    count = len(short)
+    long = before[-count:]
+    if len(long) == count and [word[0].lower() for word in long] == list(short.lower()):
+        return " ".join(long)
+    return ""
+
+
+def links(page: Page) -> Iterator[tuple[str, str]]:
+    """The address and the words of each link to another page."""
+    for section in page.sections:
+        for match in _LINK.finditer(section.text):
+            try:
+                target = urldefrag(urljoin(page.url, match["target"])).url
+            except ValueError:
+                continue
+            if target and target != page.url:
+                yield target, match["text"]
+
+
+def key(text: str) -> str:
+    """What two spellings of a name have in common; empty where it is too long for one."""
+    found = stems(text)
+    return " ".join(found) if len(found) <= LONGEST else ""
+
+
+def add(db: sqlite3.Connection, number: int, page: Page) -> None:
+    """Store the names that a page gives."""
+    pairs = {(key(one), key(other)) for one, other in names(page)}
+    both = {pair for one, other in pairs for pair in ((one, other), (other, one))}
+    db.executemany(
+        "INSERT INTO name VALUES (?, ?, ?)",
+        [(number, one, other) for one, other in sorted(both) if one and other and one != other],
+    )
+    found = {(target, key(text)) for target, text in links(page)}
+    db.executemany(
+        "INSERT INTO link VALUES (?, ?, ?)", [(number, *link) for link in sorted(found) if link[1]]
+    )
+
+
+def remove(db: sqlite3.Connection, number: int) -> None:
+    """Forget what a page gave."""
+    db.execute("DELETE FROM name WHERE page = ?", (number,))
+    db.execute("DELETE FROM link WHERE page = ?", (number,))
+
+
+def phrases(question: str) -> list[str]:
+    """The keys of all that may be a name in a question."""
+    said = [stem(word) for word in content_words(question)[:WORDS]]
+    return list(
+        dict.fromkeys(
+            " ".join(said[at : at + length])
+            for length in range(LONGEST, 0, -1)
+            for at in range(len(said) - length + 1)
+        )
+    )
+
+
+def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[str]]:
+    """The keys of the other names of each phrase that has some."""
+    wanted = json.dumps(list(phrases))
+    found: dict[str, set[str]] = {}
+    for phrase, means in db.execute(
+        "SELECT DISTINCT phrase, means FROM name WHERE phrase IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    ):
+        found.setdefault(phrase, set()).add(means)
+    # The name of a page is its title; the words of a link to it are another one.
+    for phrase, title in db.execute(
+        # A large wiki says "see here" ten thousand times: each target is looked up once.
+        "SELECT DISTINCT phrase, title FROM (SELECT DISTINCT phrase, target FROM link"
+        " WHERE phrase IN (SELECT value FROM json_each(?))) JOIN page ON url = target",
+        (wanted,),
+    ):
+        if (means := key(title)) and means != phrase:
+            found.setdefault(phrase, set()).add(means)
+    return {phrase: means for phrase, means in found.items() if len(means) <= MANY}
+
+
+def meanings_of(
+    db: sqlite3.Connection, phrases: Iterable[str], has: Callable[[int], bool]
+) -> dict[str, set[str]]:
+    """What `meanings` finds where there are only the pages that `has` tells of."""
+    wanted = json.dumps(list(phrases))
+    found: dict[str, set[str]] = {}
+    for phrase, means, page in db.execute(
+        "SELECT phrase, means, page FROM name WHERE phrase IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    ):
+        if has(page):
+            found.setdefault(phrase, set()).add(means)
+    for phrase, target, title, page in db.execute(
+        "SELECT phrase, target, title, number FROM (SELECT DISTINCT phrase, target FROM link"
+        " WHERE phrase IN (SELECT value FROM json_each(?))) JOIN page ON url = target",
+        (wanted,),
+    ):
+        means = key(title)
+        mine = found.setdefault(phrase, set())
+        if not means or means == phrase or means in mine or len(mine) > MANY or not has(page):
+            continue
+        linking = db.execute(
+            "SELECT page FROM link WHERE phrase = ? AND target = ?", (phrase, target)
+        )
+        if any(has(number) for (number,) in linking):
+            mine.add(means)
+    return {phrase: means for phrase, means in found.items() if means and len(means) <= MANY}
+
+
+def readings(
+    words: Mapping[str, float], meanings: Mapping[str, set[str]]
+) -> list[dict[str, float]]:
+    """What a question asks with another name in place of one: "payment gateway fees" is "stripe
+    fees". At most READINGS, longer names first.
+
+    Args:
+        words: the stems of the question and their weights.
+        meanings: of its phrases.
+    """
+    found = []
+    for phrase in sorted(meanings, key=lambda phrase: (-len(phrase.split()), phrase)):
+        said = phrase.split()
+        weight = max(words.get(stem, 0.0) for stem in said)
+        others = {stem: w for stem, w in words.items() if stem not in said}
+        if weight:
+            found += [
+                dict.fromkeys(other.split(), weight) | others for other in sorted(meanings[phrase])
+            ]
+    return found[:READINGS]

@@ -1,0 +1,446 @@
+"""Reading the search index, which another process may be writing to."""
+
+import os
+import sqlite3
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import fsum
+from pathlib import Path
+from urllib.parse import urldefrag
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.access.rights import Groups
+from gateway.knowledge.search import glossary, postings, rows, said, store, vectors
+from gateway.knowledge.search.postings import Lengths, Weighting
+from gateway.knowledge.search.rows import Answer, Embedders, StoredSource
+from gateway.knowledge.search.vectors import Floats, Vectors
+from gateway.knowledge.search.writer import Writer, writing
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import stem
+
+# A word in the title says more than one in the text. Measured: docs/results.md, "Finding the
+# page".
+WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
+# Pages that are kept in memory.
+KEPT = 1000
+# Stems whose idf is kept in memory: more than most wikis have.
+IDFS = 100_000
+
+# Device and inode: which file stands under the name.
+_Inode = tuple[int, int] | None
+
+
+@dataclass
+class Generation:
+    """What was read of one generation of the index."""
+
+    number: int
+    lengths: Lengths
+    vectors: Vectors | None = None
+    vectors_read: bool = False
+    answers: list[Answer] | None = None
+    embedders: Embedders | None = None
+    of_sources: dict[tuple[str, ...], frozenset[int]] = field(default_factory=dict)
+    idf: dict[str, float] = field(default_factory=dict)
+    """Of stems that were asked for."""
+
+    @property
+    def size(self) -> int:
+        return len(self.lengths.numbers)
+
+
+class Index:
+    """An index file. Safe to use from any thread; each of them sees what was committed last."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises NoIndex when there is none, an older one, or a damaged one."""
+        self.file = file
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._inode: _Inode = None
+        self._mine = threading.local()
+        self._kept: OrderedDict[int, Page] = OrderedDict()
+        self._now: Generation | None = None
+        self._vectors: Vectors | None = None
+        self._loading = threading.Lock()
+        try:
+            with self.reading() as db:
+                store.check(db, file)
+                self.current(db)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+            self._inode = None  # so that those in use are closed when they come back
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything that this thread reads in the block is of one generation."""
+        with self.reading():
+            yield
+
+    @property
+    def generation(self) -> int:
+        """Another number after every commit that changes pages, vectors or answers."""
+        with self.reading() as db:
+            return self.current(db).number
+
+    @property
+    def size(self) -> int:
+        """Pages."""
+        with self.reading() as db:
+            return self.current(db).size
+
+    def sources(self) -> list[StoredSource]:
+        """The wikis, by name."""
+        with self.reading() as db:
+            return [rows.read_source(*row) for row in db.execute(store.SOURCES)]
+
+    def count(self, source: str) -> int:
+        """Pages of a source."""
+        with self.reading() as db:
+            row = db.execute("SELECT count(*) FROM page WHERE source = ?", (source,)).fetchone()
+            return int(row[0])
+
+    def pages(self) -> list[Page]:
+        """All pages in the order of sources and paths."""
+        with self.reading() as db:
+            found = db.execute("SELECT path, title, url, sections FROM page ORDER BY source, path")
+            return [rows.read_page(*row) for row in found]
+
+    def numbers(self) -> list[int]:
+        """The numbers of all pages, ascending. A number stands for one text of a page for ever."""
+        with self.reading() as db:
+            return [number for (number,) in db.execute("SELECT number FROM page ORDER BY number")]
+
+    def of(self, sources: Sequence[str]) -> frozenset[int]:
+        """The numbers of the pages of these sources."""
+        with self.reading() as db:
+            kept = self.current(db).of_sources
+            asked = tuple(sorted(sources))
+            if asked not in kept:
+                query = "SELECT number FROM page WHERE source = ?"
+                rows = (row for name in asked for row in db.execute(query, (name,)))
+                kept[asked] = frozenset(number for (number,) in rows)
+            return kept[asked]
+
+    def paths(self) -> dict[str, int]:
+        """The number of every page by its path; of the first source that has the path."""
+        with self.reading() as db:
+            return dict(db.execute("SELECT path, number FROM page ORDER BY source DESC"))
+
+    def page(self, number: int) -> Page:
+        """Raises KeyError: no page has that number (any more)."""
+        with self._lock:
+            if number in self._kept:
+                self._kept.move_to_end(number)
+                return self._kept[number]
+        with self.reading() as db:
+            row = db.execute(store.PAGE, (number,)).fetchone()
+            if row is None:
+                raise KeyError(number)
+            page = rows.read_page(*row)
+            with self._lock:
+                if self._mine.inode == self._inode:
+                    self._kept[number] = page
+                if len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+        return page
+
+    def number(self, page: Page) -> int | None:
+        """The number of a page that was read from here."""
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT number FROM page WHERE path = ? AND url = ?", (page.path, page.url)
+            ).fetchone()
+            return int(row[0]) if row else None
+
+    def readers(self, pages: Iterable[Page]) -> Groups:
+        """What it takes to read all of these pages."""
+        return ()
+
+    def by_path(self, path: str) -> Page | None:
+        """The page of that path; of the first source that has one."""
+        return self._one("SELECT number FROM page WHERE path = ? ORDER BY source", rows.clean(path))
+
+    def at(self, source: str, path: str) -> Page | None:
+        """The page of that path in that source."""
+        query = "SELECT number FROM page WHERE source = ? AND path = ?"
+        return self._one(query, rows.clean(source), rows.clean(path))
+
+    def after(
+        self, source: str, path: str, limit: int, in_folder: bool | None = None
+    ) -> list[Page]:
+        """The first pages of a source behind that path, by path: of all of them, a few at a time.
+
+        Paths are in the order of their bytes, so that those of one folder are side by side.
+        `in_folder`: only pages that lie in a folder, or only those that do not.
+        """
+        query = (
+            "SELECT path, title, url, sections FROM page WHERE source = ? AND path > ?"
+            " AND (? IS NULL OR (instr(path, '/') > 0) = ?) ORDER BY path LIMIT ?"
+        )
+        values = (rows.clean(source), rows.clean(path), in_folder, in_folder, limit)
+        with self.reading() as db:
+            return [rows.read_page(*row) for row in db.execute(query, values)]
+
+    def by_url(self, url: str) -> Page | None:
+        """The page at an address, whatever its query and fragment."""
+        try:
+            bare = urldefrag(url).url.split("?")[0].encode().decode()
+        except ValueError:
+            return None  # not an address, or a lone surrogate: clients send what they like
+        for candidate in (bare, bare.rstrip("/") + "/", bare.removesuffix("index.html")):
+            if page := self._one("SELECT number FROM page WHERE url = ?", candidate):
+                return page
+        return None
+
+    def match(
+        self,
+        terms: Sequence[str] | Mapping[str, float],
+        limit: int,
+        weighting: Weighting = WEIGHTING,
+    ) -> list[tuple[int, float]]:
+        """The pages that have any of the words, best first: number and BM25 score above 0.
+
+        Args:
+            terms: words, in any form, of which one that stands twice counts twice; or stems, and
+                how much each counts.
+            limit: the most pages returned.
+            weighting: how BM25 counts.
+        """
+        if not isinstance(terms, Mapping):
+            terms = Counter(map(stem, terms))
+        return self.match_each([terms], limit, weighting)[0]
+
+    def match_each(
+        self,
+        readings: Sequence[Mapping[str, float]],
+        limit: int,
+        weighting: Weighting = WEIGHTING,
+        within: Collection[int] | None = None,
+    ) -> list[list[tuple[int, float]]]:
+        """What `match` finds for each reading of one question, which share most of their words.
+
+        `within`: only of these pages.
+        """
+        wanted = [
+            {rows.clean(term): weight for term, weight in reading.items()} for reading in readings
+        ]
+        with self.reading() as db:
+            lengths = self.current(db).lengths
+            found = lengths.match(db, wanted, weighting)
+        if within is not None:
+            inside = np.isin(lengths.numbers, np.fromiter(within, np.int64, len(within)))
+            found = [scores * inside for scores in found]
+        return [_best(scores, lengths.numbers, limit) for scores in found]
+
+    def idf(self, stems: Iterable[str]) -> dict[str, float]:
+        """How much each stem says, as its inverse document frequency over pages (at least 0.1).
+
+        A stem that no page has says the most.
+        """
+        with self.reading() as db:
+            now = self.current(db)
+            asked = set(stems)
+            known = {term: now.idf[term] for term in asked & now.idf.keys()}
+            if new := asked - known.keys():
+                clean = {term: term if term.isascii() else rows.clean(term) for term in new}
+                having = now.lengths.having(db, list(clean.values()), WEIGHTING)
+                found = {
+                    term: max(0.1, postings.idf(now.size, having.get(clean[term], 0)))
+                    for term in new
+                }
+                if len(now.idf) < IDFS:
+                    now.idf |= found
+                known |= found
+        return known
+
+    def passage_sums(
+        self, numbers: Sequence[int], weights: Mapping[str, float]
+    ) -> dict[int, said.Sums]:
+        """Which of the stems the passages of these pages have, and how much these weigh."""
+        with self.reading() as db:
+            return said.sums(db, numbers, {rows.clean(term): w for term, w in weights.items()})
+
+    def meanings(self, question: str) -> dict[str, set[str]]:
+        """The other names that the wiki has for what a question names: by phrase, as stems."""
+        with self.reading() as db:
+            return glossary.meanings(db, glossary.phrases(question))
+
+    def vocabulary(self) -> dict[str, int]:
+        """Every stem of the wiki, and how many pages have it."""
+        with self.reading() as db:
+            return dict(postings.vocabulary(db))
+
+    def vectors(self) -> Vectors | None:
+        """The vectors of all pages, or None where there are none. Only changes are read again."""
+        with self.reading() as db:
+            now = self.current(db)
+            with self._loading:
+                if not now.vectors_read:
+                    before = self._vectors
+                    if before is not None and before.generation > now.number:
+                        before = None  # this thread is in an older snapshot
+                    serving = self.embedders().serving
+                    if serving is not None:
+                        now.vectors = vectors.load(
+                            db, serving, now.number, now.lengths.numbers, before, self._fetch
+                        )
+                    self._vectors = now.vectors
+                    now.vectors_read = True
+            return now.vectors
+
+    def embedded(self) -> tuple[str | None, int]:
+        """The model whose vectors serve, and how many pages have some."""
+        with self.reading() as db:
+            serving = self.embedders().serving
+            query = "SELECT count(*) FROM signs WHERE model = ?"
+            (count,) = db.execute(query, (serving,)).fetchone()
+            return (serving, count) if count else (None, 0)
+
+    def embedders(self) -> Embedders:
+        """The embedding models that the index knows."""
+        with self.reading() as db:
+            now = self.current(db)
+            if now.embedders is None:
+                now.embedders = rows.read_embedders(*db.execute(store.EMBEDDERS).fetchone())
+            return now.embedders
+
+    def memory(self) -> str | None:
+        """What the answers were found to be good for, see
+        `gateway.knowledge.search.calibration`."""
+        with self.reading() as db:
+            found: str | None = db.execute(store.MEMORY).fetchone()[0]
+            return found
+
+    def answers(self) -> list[Answer]:
+        """The answered questions, oldest first."""
+        with self.reading() as db:
+            now = self.current(db)
+            if now.answers is None:
+                now.answers = [rows.read_answer(*row) for row in db.execute(store.ANSWERS)]
+            return now.answers
+
+    def _one(self, query: str, *values: str) -> Page | None:
+        with self.reading() as db:
+            row = db.execute(query + " LIMIT 1", values).fetchone()
+            return self.page(row[0]) if row else None
+
+    def _fetch(self, model: str, numbers: Sequence[int]) -> list[tuple[int, bytes, bytes]]:
+        """The packed vectors of these pages, of those that are there."""
+        with self.reading() as db:
+            places = ", ".join("?" * len(numbers))
+            return db.execute(f"{store.VECTORS} ({places})", (model, *numbers)).fetchall()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a transaction: the one that this thread is in, or a new one."""
+        mine: sqlite3.Connection | None = getattr(self._mine, "db", None)
+        if mine is not None:
+            yield mine
+            return
+        try:
+            db, inode = self._take()
+            try:
+                db.execute("BEGIN")
+                self._mine.db, self._mine.inode = db, inode
+                yield db
+            finally:
+                self._mine.db = None
+                self._give_back(db, inode)
+        except sqlite3.Error as error:
+            raise store.explained(error, self.file) from error
+
+    def _take(self) -> tuple[sqlite3.Connection, _Inode]:
+        with self._lock:
+            try:
+                found = os.stat(self.file)
+            except OSError:
+                pass  # who has it open can go on reading
+            else:
+                if self._inode != (found.st_dev, found.st_ino):  # somebody made another file
+                    while self._idle:
+                        self._idle.pop().close()
+                    self._kept.clear()
+                    self._now = self._vectors = None
+                    self._inode = (found.st_dev, found.st_ino)
+            if self._idle:
+                return self._idle.pop(), self._inode
+            inode = self._inode
+        return store.connect(self.file), inode
+
+    def _give_back(self, db: sqlite3.Connection, inode: _Inode) -> None:
+        try:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            with self._lock:
+                if inode == self._inode:
+                    self._idle.append(db)
+                    return
+        except sqlite3.Error:
+            db.close()
+            raise
+        db.close()
+
+    def current(self, db: sqlite3.Connection) -> Generation:
+        (generation,) = db.execute("SELECT generation FROM state").fetchone()
+        now = self._now
+        if now is None or now.number != generation:
+            now = self._now = Generation(generation, Lengths(db))
+        return now
+
+
+def _best(scores: Floats, numbers: npt.NDArray[np.uint32], limit: int) -> list[tuple[int, float]]:
+    if limit < len(scores):
+        best = np.argpartition(scores, len(scores) - limit)[-limit:]
+    else:
+        best = np.arange(len(scores))
+    best = best[scores[best] > 0]
+    best = best[np.lexsort((best, -scores[best]))]
+    return list(zip(numbers[best].tolist(), scores[best].tolist(), strict=True))
+
+
+def build(file: Path, pages: Iterable[Page]) -> None:
+    """An index of exactly these pages, of a source without a name. Raises as `writing`."""
+    with writing(file) as writer:
+        gone = set(writer.known(""))
+        for page in pages:
+            writer.put("", page, "")
+            gone.discard(page.path)
+        for path in gone:
+            writer.remove("", path)
+
+
+def coverage(idf: Mapping[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
+    """The share of the stems `wanted` that `have` holds, each weighed by its idf; 0 to 1.
+
+    `fsum`, here and elsewhere where a set is summed: its order is another in each process, and a
+    sum that depends on it decides otherwise between two sections that are as good.
+    """
+    wanted_set = wanted if isinstance(wanted, set | frozenset) else set(wanted)
+    total = fsum([idf[term] for term in wanted_set])
+    if not total:
+        return 0.0
+    have_set = have if isinstance(have, set | frozenset) else set(have)
+    return fsum([idf[term] for term in wanted_set & have_set]) / total
+
+
+__all__ = [
+    "Answer",
+    "Index",
+    "StoredSource",
+    "Writer",
+    "build",
+    "coverage",
+    "writing",
+]

@@ -1,0 +1,188 @@
+"""Adds answered questions to the memory, and measures anew what it is good for."""
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import calibration
+from gateway.knowledge.search.answered import Answered, Paths
+from gateway.knowledge.search.calibration import Calibration, calibrate
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.search.vectors import Floats
+from gateway.knowledge.search.writer import Writer
+
+Progress = Callable[[str, int, int], None]
+"""Told "pages", "questions" or "measuring", how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was done with the rows, or would be."""
+
+    added: int
+    """Questions that are new."""
+    changed: int
+    """Questions that were known, and have other pages now."""
+    known: int
+    """Questions that were known as they are, and rows that repeat another one."""
+    without_page: int
+    """Rows that are not answerable, or name no page."""
+    held_out: int
+    """Rows of the split test, which an exam asks."""
+    unknown: tuple[str, ...]
+    """Of each row that names a page which the wiki does not have: where, and the page."""
+    before: Calibration | None
+    """What the memory was good for, where it had been measured."""
+    after: Calibration
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """All answers that there are with the rows, those of new questions without a vector."""
+
+    answers: list[Answer]
+    added: int
+    changed: int
+    known: int
+    without_page: int
+    held_out: int
+    unknown: tuple[str, ...]
+
+
+def learn(
+    search: Search,
+    writing: Callable[[], AbstractContextManager[Writer]],
+    rows: Sequence[Answered],
+    *,
+    dry_run: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Learned:
+    """Store the answers of `rows`, and whether the memory is on from now on.
+
+    A question that is there already is answered by the pages of the later row. One that is held out
+    is not learnt, and no longer there if it was. Without rows, what is stored is measured again,
+    which is worth while after the wiki has changed.
+
+    Args:
+        search: of the index that is written to.
+        writing: opens the index.
+        rows: see `read_answers`.
+        dry_run: only say what would be done, and measure what it would lead to.
+        progress: see `Progress`.
+
+    Raises:
+        AskdocsError: the embedding model cannot run here, or the index cannot be written, which is
+            then as it was but for vectors of pages that were missing.
+    """
+    embedder = search.embedder
+    if embedder is None:
+        raise AskdocsError(
+            "answered questions are compared by their meaning, and the embedding model does not"
+            " run here (the log says why): run make setup"
+        )
+    if not dry_run:
+        embed_missing(writing, embedder, lambda done, total: progress("pages", done, total))
+    vectors: dict[str, Floats] = {}
+    while True:
+        with writing() as writer:
+            stored, before = writer.answers(), calibration.load(writer.memory())
+            merged = _merged(stored, _paths(writer), rows)
+        answers = _embedded(merged.answers, embedder, vectors, progress)
+        after = calibrate(
+            answers,
+            search.index.paths(),
+            embedder.model,
+            lambda question, vector: search.ranked(search.sought(question), vector),
+            datetime.now(UTC),
+            lambda done, total: progress("measuring", done, total),
+        )
+        if dry_run or _written(writing, stored, answers, after):
+            break
+    return Learned(
+        added=merged.added,
+        changed=merged.changed,
+        known=merged.known,
+        without_page=merged.without_page,
+        held_out=merged.held_out,
+        unknown=merged.unknown,
+        before=before,
+        after=after,
+    )
+
+
+def question_id(question: str) -> str:
+    """The same for the same question, however it is spaced and whatever its capitals."""
+    plain = " ".join(unicodedata.normalize("NFKC", question).casefold().split())
+    return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _paths(writer: Writer) -> Paths:
+    return Paths(path for source in writer.sources() for path in writer.known(source.name))
+
+
+def _merged(stored: Sequence[Answer], pages: Paths, rows: Sequence[Answered]) -> _Merged:
+    held_out = {question_id(row.question) for row in rows if row.held_out}
+    learnt = [row for row in rows if question_id(row.question) not in held_out]
+    before = {one.id: one for one in stored if one.id not in held_out}
+    given: dict[str, Answer] = {}
+    unknown: list[str] = []
+    repeated = 0
+    for row in learnt:
+        found = {name: pages.find(name) for name in row.pages}
+        unknown += [f"{row.where}: {name}" for name, path in found.items() if path is None]
+        if paths := tuple(dict.fromkeys(path for path in found.values() if path is not None)):
+            one = question_id(row.question)
+            repeated += one in given
+            old = before.get(one, Answer(one, row.question, ()))
+            given[one] = replace(old, paths=paths)
+    added = sum(one not in before for one in given)
+    known = sum(
+        before.get(one) is not None and before[one].paths == given[one].paths for one in given
+    )
+    return _Merged(
+        answers=list((before | given).values()),
+        added=added,
+        changed=len(given) - added - known,
+        known=known + repeated,
+        without_page=sum(not row.pages for row in learnt),
+        held_out=len(rows) - len(learnt),
+        unknown=tuple(unknown),
+    )
+
+
+def _embedded(
+    answers: Sequence[Answer], embedder: Embedder, vectors: dict[str, Floats], progress: Progress
+) -> list[Answer]:
+    """The answers, all with a vector of this model. New vectors are kept in `vectors`, by id."""
+    missing = [one for one in answers if one.model != embedder.model and one.id not in vectors]
+    for done, one in enumerate(missing, start=1):
+        vectors[one.id] = embedder.ask(one.question)
+        progress("questions", done, len(missing))
+    return [
+        replace(one, model=embedder.model, vector=vectors[one.id]) if one.id in vectors else one
+        for one in answers
+    ]
+
+
+def _written(
+    writing: Callable[[], AbstractContextManager[Writer]],
+    before: Sequence[Answer],
+    answers: Sequence[Answer],
+    measured: Calibration,
+) -> bool:
+    """Write what is new, unless somebody else has changed the answers since they were read."""
+    with writing() as writer:
+        there = {one.id: (one.paths, one.model) for one in writer.answers()}
+        if there != {one.id: (one.paths, one.model) for one in before}:
+            return False
+        writer.remove_answers(there.keys() - {one.id for one in answers})
+        writer.put_answers(one for one in answers if there.get(one.id) != (one.paths, one.model))
+        writer.put_memory(measured.dump())
+    return True

@@ -1,0 +1,86 @@
+"""Opens the models that the settings name, and those that an index was made with."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.config import BUNDLED, SearchSettings
+from gateway.knowledge.search.embed import Embedder, Reading
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
+from gateway.knowledge.search.rerank import InTime, OnnxReranker, Reranker
+from gateway.knowledge.search.search import Open, Search
+from gateway.runtime.settings import GatewaySettings
+
+log = logging.getLogger("askdocs.search")
+
+
+def describe(settings: SearchSettings) -> dict[str, Any]:
+    """What an index stores of its embedder, so that it can be opened again after a change."""
+    return {
+        "embedder": settings.embedder,
+        "query_prefix": settings.query_prefix,
+        "passage_prefix": settings.passage_prefix,
+    }
+
+
+def open_embedder(
+    described: Mapping[str, Any], gateway: GatewaySettings, bundled: Embedder | None
+) -> Embedder | None:
+    """The embedder; None where the bundled one does not run here.
+
+    Args:
+        described: see `describe`.
+        gateway: has the models by name.
+        bundled: the bundled one.
+
+    Raises AskdocsError: a folder has no model, or an endpoint does not answer.
+    """
+    name = str(described["embedder"])
+    query, passage = described.get("query_prefix"), described.get("passage_prefix")
+    if name == BUNDLED:
+        return bundled
+    if "/" in name:
+        return embed.open_folder(Path(name).expanduser(), query, passage)
+    reading = Reading(query_prefix=query or "", passage_prefix=passage or "")
+    return RemoteEmbedder(Endpoint(name, gateway), reading)
+
+
+def open_reranker(settings: SearchSettings, gateway: GatewaySettings) -> InTime | None:
+    """The reranker that the settings name. Raises AskdocsError."""
+    name = settings.reranker
+    if name is None:
+        return None
+    if "/" in name:
+        found: Reranker = OnnxReranker(Path(name).expanduser())
+    else:
+        found = RemoteReranker(Endpoint(name, gateway))
+    return InTime(found, settings.rerank_passages, settings.rerank_seconds)
+
+
+def open_search(
+    index: Index, gateway: GatewaySettings, settings: SearchSettings, bundled: Embedder | None
+) -> Search:
+    """The search of an index with the models that the settings name.
+
+    Raises AskdocsError: a folder has no model that runs here, or a name is unknown.
+    """
+    embedder = open_embedder(describe(settings), gateway, bundled)
+    reranker = open_reranker(settings, gateway)
+    return Search(index, embedder, reranker, _opener(gateway, bundled))
+
+
+def _opener(gateway: GatewaySettings, bundled: Embedder | None) -> Open:
+    """Opens embedders that an index was made with."""
+
+    def opened(described: Mapping[str, Any]) -> Embedder | None:
+        try:
+            return open_embedder(described, gateway, bundled)
+        except (AskdocsError, KeyError) as error:
+            log.warning("the embedder before this one cannot be used: %s", error)
+            return None
+
+    return opened

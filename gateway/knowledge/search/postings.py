@@ -1,0 +1,336 @@
+"""Which words stand in which pages, and how well a page matches the words of a question (BM25).
+
+SQLite's own full text, FTS5, scores every page that has any of the words, row by row: a question of
+20 words takes it 0.1 s over 10,000 pages. Here a word's pages lie together as numbers, so that a
+question is some additions of arrays; docs/results.md, "A hundred thousand pages", has both.
+"""
+
+import copy
+import math
+import sqlite3
+import threading
+from array import array
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import stems
+
+# Postings that the writer holds in memory, 11 bytes each and the words, before it stores them.
+PENDING = 4_000_000
+# A word that more than this share of the pages have is added to all of them, which is quicker.
+OFTEN = 0.05
+# Bytes of words that are kept unpacked, and what each takes besides its numbers: questions have
+# many words in common, and one question is searched for in several readings.
+KEPT = 128 * 2**20
+ENTRY = 500
+
+SCHEMA = """
+CREATE TABLE posting (term TEXT PRIMARY KEY, pages BLOB NOT NULL, counts BLOB NOT NULL);
+CREATE TABLE length (pages BLOB NOT NULL, counts BLOB NOT NULL);
+INSERT INTO length VALUES (x'', x'');
+"""
+
+
+class Weighting(NamedTuple):
+    """How BM25 counts.
+
+    Robertson, Zaragoza and Taylor, Simple BM25 extension to multiple weighted fields, CIKM 2004.
+    """
+
+    title: float
+    headings: float
+    body: float
+    k1: float
+    """How much a second occurrence of a word still adds: 0 is nothing."""
+    b: float
+    """How much a long page must have more of a word: 0 is no more, 1 in proportion."""
+
+
+class Gains(NamedTuple):
+    """How well pages have a word."""
+
+    having: int
+    """The pages that have it."""
+    places: npt.NDArray[np.int32] | slice
+    """Where they stand among all pages; a slice is all of them, also those that do not have it."""
+    gains: npt.NDArray[np.float32]
+    """0 to 1"""
+
+    @property
+    def bytes(self) -> int:
+        places = 0 if isinstance(self.places, slice) else self.places.nbytes
+        return ENTRY + places + self.gains.nbytes
+
+
+class Postings:
+    """The pages of the words of an index file, in the transaction of its writer."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._clear()
+
+    def _clear(self) -> None:
+        # Flat arrays, because a list for each of some 100,000 words would take ten times as much.
+        self._ids: dict[str, int] = {}
+        self._terms = array("I")
+        self._pages = array("I")
+        self._counts = bytearray()
+        self._lengths: list[tuple[int, list[int]]] = []
+        self._gone: dict[str, set[int]] = {}
+        self._gone_pages: set[int] = set()
+
+    def add(self, number: int, page: Page) -> None:
+        if number in self._gone_pages:
+            self.store()  # a copy of a shared index may get a number back for another page
+        lengths, counts = _count(page)
+        for term, of_fields in counts.items():
+            self._terms.append(self._ids.setdefault(term, len(self._ids)))
+            self._pages.append(number)
+            self._counts += bytes(of_fields)
+        self._lengths.append((number, lengths))
+        if len(self._terms) > PENDING:
+            self.store()
+
+    def remove(self, number: int, page: Page) -> None:
+        """`page` is as it was when it was added."""
+        for term in _count(page)[1]:
+            self._gone.setdefault(term, set()).add(number)
+        self._gone_pages.add(number)
+
+    def store(self) -> None:
+        """Write down what was added and removed."""
+        self._store_added()
+        for term, gone in self._gone.items():
+            row = self._db.execute(
+                "SELECT pages, counts FROM posting WHERE term = ?", (term,)
+            ).fetchone()
+            pages, counts = _without(row, gone, np.uint8)
+            if len(pages):
+                self._db.execute(
+                    "UPDATE posting SET pages = ?, counts = ? WHERE term = ?",
+                    (pages.tobytes(), counts.tobytes(), term),
+                )
+            else:
+                self._db.execute("DELETE FROM posting WHERE term = ?", (term,))
+        if self._lengths or self._gone_pages:
+            numbers, lengths = self._db.execute("SELECT pages, counts FROM length").fetchone()
+            numbers += np.array([number for number, _ in self._lengths], np.uint32).tobytes()
+            lengths += np.array([counts for _, counts in self._lengths], np.uint16).tobytes()
+            pages, counts = _without((numbers, lengths), self._gone_pages, np.uint16)
+            self._db.execute(
+                "UPDATE length SET pages = ?, counts = ?", (pages.tobytes(), counts.tobytes())
+            )
+        self._clear()
+
+    def _store_added(self) -> None:
+        terms = np.frombuffer(self._terms, np.uint32)
+        order = np.argsort(terms, kind="stable")
+        starts = np.searchsorted(terms[order], np.arange(len(self._ids) + 1))
+        pages = np.frombuffer(self._pages, np.uint32)[order]
+        counts = np.frombuffer(bytes(self._counts), np.uint8).reshape(-1, 3)[order]
+
+        def rows() -> Iterator[tuple[str, bytes, bytes]]:
+            for term in sorted(self._ids):  # in the order of the table, which is faster
+                number = self._ids[term]
+                here = slice(starts[number], starts[number + 1])
+                yield term, pages[here].tobytes(), counts[here].tobytes()
+
+        self._db.executemany(
+            "INSERT INTO posting VALUES (?, ?, ?) ON CONFLICT (term) DO UPDATE SET"
+            # What || makes is text to SQLite, byte for byte the same.
+            " pages = CAST(pages || excluded.pages AS BLOB),"
+            " counts = CAST(counts || excluded.counts AS BLOB)",
+            rows(),
+        )
+
+
+def _count(page: Page) -> tuple[list[int], dict[str, list[int]]]:
+    """The words in title, headings and body; and how often each of them stands there, up to 255."""
+    headings = "\n".join(section.heading for section in page.sections)
+    lengths = []
+    counts: dict[str, list[int]] = {}
+    for at, text in enumerate((page.title, headings, page.text)):
+        found = Counter(stems(text))
+        lengths.append(min(found.total(), 65535))
+        for term, times in found.items():
+            counts.setdefault(term, [0, 0, 0])[at] = min(times, 255)
+    return lengths, counts
+
+
+def _without(
+    row: tuple[bytes, bytes], gone: set[int], kind: type[Any]
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]:
+    pages = np.frombuffer(row[0], np.uint32)
+    counts = np.frombuffer(row[1], kind).reshape(-1, 3)
+    if not gone:
+        return pages, counts
+    stay = ~np.isin(pages, np.fromiter(gone, np.uint32))
+    return pages[stay], counts[stay]
+
+
+class Lengths:
+    """The pages of an index and how long they are, of one generation."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        numbers, lengths = db.execute("SELECT pages, counts FROM length").fetchone()
+        stored = np.frombuffer(numbers, np.uint32)
+        order = np.argsort(stored, kind="stable")
+        self.numbers = stored[order]
+        """[n], ascending"""
+        # Where the page of each number stands in `numbers`: looked up, not searched for.
+        self._places = np.zeros(int(self.numbers[-1]) + 1 if len(order) else 0, np.int32)
+        self._places[self.numbers] = np.arange(len(order), dtype=np.int32)
+        self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)[order]
+        self._norms: dict[Weighting, npt.NDArray[np.float32]] = {}
+        self._kept: OrderedDict[tuple[str, Weighting], Gains] = OrderedDict()
+        self._kept_bytes = 0
+        self._keeping = threading.Lock()
+        self._is_part = False
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> "Lengths":
+        """Some of these pages, as if there were no others. `kept` is in the order of `numbers`."""
+        part = copy.copy(self)
+        part.numbers = self.numbers[kept]
+        part._places = np.full(len(self._places), -1, np.int32)
+        part._places[part.numbers] = np.arange(len(part.numbers), dtype=np.int32)
+        part._lengths = self._lengths[kept]
+        part._norms, part._kept, part._kept_bytes = {}, OrderedDict(), 0
+        part._keeping = threading.Lock()
+        part._is_part = True
+        return part
+
+    def has(self, number: int) -> bool:
+        """Is there a page of that number?"""
+        if not 0 <= number < len(self._places):
+            return False
+        place = self._places[number]
+        return bool(place >= 0 and self.numbers[place] == number)
+
+    def has_each(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Of pages that are there, or were when the index was read."""
+        there = np.zeros(int(max(len(self._places), numbers.max(initial=0) + 1)), np.bool_)
+        there[self.numbers] = True
+        return there[numbers]
+
+    def having(
+        self, db: sqlite3.Connection, terms: Sequence[str], weighting: Weighting
+    ) -> dict[str, int]:
+        """How many of these pages have each of these stems, of those that any page has.
+
+        Of a part they are counted, by what a search with this weighting needs anyway.
+        """
+        counts = pages_with(db, terms)
+        if self._is_part:
+            counts = {term: self._gains(db, term, weighting).having for term in counts}
+        return counts
+
+    def match(
+        self, db: sqlite3.Connection, readings: Sequence[Mapping[str, float]], weighting: Weighting
+    ) -> list[npt.NDArray[np.float32]]:
+        """The score of every page, in the order of `numbers`: 0 where it has none of the words.
+
+        Args:
+            db: of the same generation.
+            readings: of one question; stems, and how much each counts. What all of them have is
+                added up once.
+        """
+        common = set.intersection(*(set(reading.items()) for reading in readings))
+        scores = np.zeros(len(self.numbers), np.float32)
+        self._add(db, [said for said in readings[0].items() if said in common], weighting, scores)
+        found = []
+        for reading in readings:
+            own = scores.copy() if len(readings) > 1 else scores
+            self._add(db, [said for said in reading.items() if said not in common], weighting, own)
+            found.append(own)
+        return found
+
+    def _add(
+        self,
+        db: sqlite3.Connection,
+        terms: Iterable[tuple[str, float]],
+        weighting: Weighting,
+        scores: npt.NDArray[np.float32],
+    ) -> None:
+        for term, weight in terms:
+            found = self._gains(db, term, weighting)
+            if found.having:
+                says = weight * idf(len(self.numbers), found.having) * (weighting.k1 + 1)
+                scores[found.places] += np.float32(says) * found.gains
+
+    def _gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
+        """How well each page has a word."""
+        key = term, weighting
+        with self._keeping:
+            if kept := self._kept.get(key):
+                self._kept.move_to_end(key)
+                return kept
+        found = self._read_gains(db, term, weighting)
+        with self._keeping:
+            if key not in self._kept:
+                self._kept[key] = found
+                self._kept_bytes += found.bytes
+            while self._kept_bytes > KEPT:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
+        return found
+
+    def _read_gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
+        row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
+        pages, counts = _without(row or (b"", b""), set(), np.uint8)
+        places = self._places[pages]
+        having = len(places)
+        if self._is_part:
+            here = places >= 0
+            having = int(np.count_nonzero(here))
+            if having <= OFTEN * len(self.numbers):
+                there = np.flatnonzero(here)
+                places, counts = places[there], counts[there]
+        title, headings, body = counts.T.astype(np.float32)
+        times = weighting.title * title + weighting.headings * headings + weighting.body * body
+        gains = times / (times + self._norm(weighting)[places])
+        if having <= OFTEN * len(self.numbers):
+            return Gains(having, places, gains)
+        # The page at -1, behind all others, stands for those that are not of this part.
+        of_all = np.zeros(len(self.numbers) + 1, np.float32)
+        of_all[places] = gains
+        return Gains(having, slice(None), of_all[:-1])
+
+    def _norm(self, weighting: Weighting) -> npt.NDArray[np.float32]:
+        """How much more often a word must stand in each page, because of its length."""
+        if weighting not in self._norms:
+            length = self._lengths.sum(axis=1, dtype=np.float32)
+            mean = max(float(length.mean()), 1.0) if len(length) else 1.0
+            self._norms[weighting] = weighting.k1 * (
+                1 - weighting.b + weighting.b * length / np.float32(mean)
+            )
+        return self._norms[weighting]
+
+
+def idf(pages: int, having: int) -> float:
+    """How much a word says that `having` of the pages have; never below 0."""
+    return math.log((pages - having + 0.5) / (having + 0.5) + 1)
+
+
+def pages_with(db: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
+    """How many pages have each of these stems; those that none has are left out."""
+    found: dict[str, int] = {}
+    # A misspelt word comes with all of its some 500 neighbours; SQLite takes 32,766 at most.
+    for start in range(0, len(terms), 1000):
+        some = terms[start : start + 1000]
+        places = ", ".join("?" * len(some))
+        found.update(
+            db.execute(
+                f"SELECT term, length(pages) / 4 FROM posting WHERE term IN ({places})",  # noqa: S608
+                some,
+            ).fetchall()
+        )
+    return found
+
+
+def vocabulary(db: sqlite3.Connection) -> Iterable[tuple[str, int]]:
+    """Every stem, and how many pages have it."""
+    return db.execute("SELECT term, length(pages) / 4 FROM posting")

@@ -1,0 +1,115 @@
+"""A reranker puts the first passages of a search in order, as long as it is in time."""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import (
+    TOKENS,
+    WEIGHTS,
+    load_session,
+    load_tokenizer,
+    read_layout,
+)
+from gateway.knowledge.search.seldom import Seldom
+
+# Questions that are reranked at the same time; another one stays as it is.
+AT_ONCE = 4
+
+
+class Reranker(Protocol):
+    def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
+        """How well each text answers: any numbers, the best is the highest. Raises AskdocsError,
+        also when it takes longer."""
+        ...
+
+
+class OnnxReranker:
+    """A cross-encoder in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` has `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`.
+
+        Raises AskdocsError.
+        """
+        weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+        if weights is None or not (folder / "tokenizer.json").is_file():
+            raise AskdocsError(
+                f"{folder}: needs {' or '.join(WEIGHTS[:2])}, and tokenizer.json: name the folder"
+                " of a cross-encoder in ONNX"
+            )
+        try:
+            tokens = max(TOKENS, read_layout(folder).tokens)
+            self._tokenizer = load_tokenizer(folder / "tokenizer.json", tokens)
+            self._session = load_session(weights)
+            self._inputs = {one.name for one in self._session.get_inputs()}
+            self.scores("a test", ["a text"], 60)
+        except AskdocsError:
+            raise
+        except Exception as error:  # each library has its own, down to plain Exception
+            raise AskdocsError(f"{folder}: the reranker does not run here: {error}") from None
+
+    def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
+        deadline = time.monotonic() + seconds
+        found: list[float] = []
+        for text in texts:
+            if time.monotonic() > deadline:
+                raise AskdocsError(f"{len(found)} of {len(texts)} passages in {seconds:g} s")
+            found.append(self._score(question, text))
+        return found
+
+    def _score(self, question: str, text: str) -> float:
+        pair = [one.encode("utf-8", "replace").decode() for one in (question, text)]
+        read = self._tokenizer.encode(*pair)
+        given = {
+            "input_ids": np.array([read.ids], np.int64),
+            "attention_mask": np.ones((1, len(read.ids)), np.int64),
+            "token_type_ids": np.array([read.type_ids], np.int64),
+        }
+        logits, *_ = self._session.run(None, {name: given[name] for name in self._inputs})
+        # Of two classes the last is "relevant".
+        return float(np.asarray(logits).reshape(-1)[-1])
+
+
+class InTime:
+    """A reranker that nobody waits for longer than its time. Safe to use from any thread."""
+
+    def __init__(self, reranker: Reranker, passages: int, seconds: float) -> None:
+        self.passages = passages
+        """That it sees."""
+        self._reranker = reranker
+        self._seconds = seconds
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rerank")
+        self._free = threading.Semaphore(AT_ONCE)
+        self._trouble = Seldom()
+
+    def order(self, question: str, texts: Sequence[str]) -> list[int] | None:
+        """The places of texts, best first; None where it is late or fails."""
+        if not self._free.acquire(blocking=False):
+            self._left_out("all its threads are busy")
+            return None
+
+        def work() -> list[float]:
+            try:
+                return self._reranker.scores(question, texts, self._seconds)
+            finally:
+                self._free.release()
+
+        try:
+            scores = self._threads.submit(work).result(self._seconds)
+        except TimeoutError:
+            self._left_out(f"it took longer than {self._seconds:g} s")
+            return None
+        except Exception as error:  # each library has its own, down to plain Exception
+            self._left_out(str(error) or repr(error))
+            return None
+        return sorted(range(len(texts)), key=lambda place: (-scores[place], place))
+
+    def _left_out(self, why: str) -> None:
+        self._trouble.warn("the reranker is left out: %s", why)

@@ -1,0 +1,177 @@
+"""Pages, sources and answers as rows of a database: the same in SQLite and in PostgreSQL."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gateway.access.rights import Groups, dump
+from gateway.core.control_characters import CONTROLS, without
+from gateway.knowledge.search.vectors import Floats
+from gateway.knowledge.wiki.page import Page, Section
+
+
+@dataclass(frozen=True)
+class StoredSource:
+    """A wiki of which the index has the pages."""
+
+    name: str
+    spec: Mapping[str, Any]
+    """What the source is made from when it is synced again."""
+    synced: datetime | None
+    problems: tuple[str, ...]
+    """What the last sync could not read."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question that was answered, and the pages that the answer stands on."""
+
+    id: str
+    question: str
+    paths: tuple[str, ...]
+    model: str | None = None
+    """The embedding model that made `vector`."""
+    vector: Floats | None = None
+    """[d]"""
+
+
+class PageRow(NamedTuple):
+    """A page; its columns in order, after its number."""
+
+    source: str
+    path: str
+    stamp: str
+    title: str
+    url: str
+    digest: int
+    """Of the text: of all but stamp and groups. 64 bits with a sign."""
+    sections: bytes
+    groups: str | None
+    """Who may read it, as `gateway.access.rights.dump` writes it."""
+
+
+def page_row(source: str, page: Page, stamp: str, groups: Groups | None = None) -> PageRow:
+    rows = [
+        [s.heading, s.anchor, s.path, s.text, *([s.terms] if s.terms else [])]
+        for s in page.sections
+    ]
+    sections = json.dumps(rows).encode()
+    whole = json.dumps([source, page.path, page.title, page.url]).encode() + sections
+    # Of what is compressed, not of the outcome, which differs from one zlib to another.
+    return PageRow(
+        source=source,
+        path=page.path,
+        stamp=stamp,
+        title=page.title,
+        url=page.url,
+        digest=_digest(whole),
+        sections=zlib.compress(sections, 1),
+        groups=dump(groups),
+    )
+
+
+def read_page(path: str, title: str, url: str, sections: bytes) -> Page:
+    rows = json.loads(zlib.decompress(sections))
+    return Page(path, title, url, tuple(_section(*row) for row in rows))
+
+
+def _section(
+    heading: str, anchor: str, path: list[str], text: str, terms: Sequence[tuple[str, str]] = ()
+) -> Section:
+    return Section(heading, anchor, tuple(path), text, tuple((line, at) for line, at in terms))
+
+
+def storable(page: Page) -> Page:
+    """The page, without lone surrogates and NULs, which not every database takes, and controls."""
+    try:
+        whole = page.path + page.title + page.url + page.text
+        whole.encode()
+        if not CONTROLS.search(whole):
+            return page
+    except UnicodeEncodeError:
+        pass
+    return Page(
+        clean(page.path),
+        seen(page.title),
+        clean(page.url),
+        tuple(
+            Section(
+                seen(s.heading),
+                clean(s.anchor),
+                tuple(map(seen, s.path)),
+                seen(s.text),
+                tuple((seen(line), clean(at)) for line, at in s.terms),
+            )
+            for s in page.sections
+        ),
+    )
+
+
+def clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def seen(text: str) -> str:
+    """What people read."""
+    return without(clean(text))
+
+
+SourceRow = tuple[str, str, str | None, str]
+
+
+def source_row(source: StoredSource) -> SourceRow:
+    """The columns of a source in order."""
+    synced = source.synced.astimezone(UTC).isoformat() if source.synced else None
+    return (
+        clean(source.name),
+        json.dumps(dict(source.spec)),
+        synced,
+        json.dumps(source.problems),
+    )
+
+
+def read_source(name: str, spec: str, synced: str | None, problems: str) -> StoredSource:
+    when = datetime.fromisoformat(synced) if synced else None
+    return StoredSource(name, json.loads(spec), when, tuple(json.loads(problems)))
+
+
+@dataclass(frozen=True)
+class Embedders:
+    """The embedding models of an index."""
+
+    serving: str | None
+    """The model whose vectors are compared; None where there are none yet."""
+    stored: Mapping[str, Mapping[str, Any]]
+    """By model: what it is made of, and what was fitted for it."""
+
+
+def read_embedders(serving: str | None, stored: str) -> Embedders:
+    return Embedders(serving, json.loads(stored))
+
+
+AnswerRow = tuple[str, str, str, str | None, bytes | None, int]
+
+
+def answer_row(answer: Answer) -> AnswerRow:
+    """The columns of an answer in order, after its number; the last is a digest of all."""
+    paths = json.dumps(answer.paths)
+    vector = None if answer.vector is None else np.asarray(answer.vector, "<f4").tobytes()
+    row = (clean(answer.id), clean(answer.question), paths, answer.model, vector)
+    return (*row, _digest(repr(row).encode()))
+
+
+def read_answer(
+    one: str, question: str, paths: str, model: str | None, vector: bytes | None
+) -> Answer:
+    floats = None if vector is None else np.frombuffer(vector, "<f4")
+    return Answer(one, question, tuple(json.loads(paths)), model, floats)
+
+
+def _digest(content: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little", signed=True)

@@ -1,0 +1,640 @@
+"""Finds the passages for a question: by its words and by its meaning, near where the reader is.
+
+Words and vectors propose pages. Of the best of them each passage is compared with the question, and
+a page is as good as its best passage.
+"""
+
+import copy
+import re
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import Any, NamedTuple, Self
+from urllib.parse import urldefrag, urljoin
+
+import numpy as np
+
+from gateway.knowledge.search import fit
+from gateway.knowledge.search.asked import asked
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.fit import Fit
+from gateway.knowledge.search.glossary import readings
+from gateway.knowledge.search.index import WEIGHTING, Index
+from gateway.knowledge.search.passages import Passage, passages, said, text_of
+from gateway.knowledge.search.remembered import Remembered
+from gateway.knowledge.search.rerank import InTime
+from gateway.knowledge.search.seldom import Seldom
+from gateway.knowledge.search.spelling import corrected
+from gateway.knowledge.search.vectors import Floats
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import words
+
+Open = Callable[[Mapping[str, Any]], Embedder | None]
+"""Opens the embedder of a description that an index stores, see
+`gateway.knowledge.search.models`."""
+
+# What a question counts that is read with another name for what it names.
+READING = 0.9
+# So many pages of the wikis that are asked are compared one by one; of more, the nearest of all.
+FEW = 2000
+# Of the three passages of a page that are nearest to the question.
+NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
+# What the share of the words counts beside the similarity of a passage, and what its page's words,
+# where pages are put in order by their best passage.
+OF_WORDS = 0.5
+OF_PAGE = 0.5
+# Pages whose passages are compared.
+COMPARED = 30
+# What the page counts beside a passage of it, where passages of several pages are put in order.
+PAGE = 0.4
+# A passage of few words is near to many questions and answers few of them: what e times as many
+# different words count, up to MANY; a passage of USUAL words neither gains nor loses.
+LENGTH = 0.05
+USUAL = 40
+MANY = 100
+# Passages of a page that are told, the best ones.
+TOLD = 40
+# Words alone decide until this share of the pages has vectors: the pages that have them would stand
+# before better ones that wait for theirs.
+EMBEDDED = 0.9
+# Pages that each of the two ways may propose.
+CANDIDATES = 200
+# Pages that may come up because they are near to where the reader is.
+NEAR = 50
+# What is added for the share of the question's words that one heading has, and for having all of
+# them: who wrote the heading had the question in mind. Of the first so many pages.
+HEADING = 0.05
+ALL = 0.1
+HEADED = 10
+# A score is above 0, however unlike the page is.
+LEAST = 1e-6
+# How much more the page counts that the reader is on, and those that it links to or that lie in the
+# same folder. More would take the first place from pages that answer better.
+CURRENT_PAGE = 1.15
+NEIGHBOUR = 1.05
+# "How do I configure this?" points at the current page, whatever else its few words match.
+_POINTERS = frozenset(("this", "here", "these"))
+_LINK = re.compile(r"\]\(\s*<?([^)>\s]+)")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A passage that was found."""
+
+    page: Page
+    passage: Passage
+    score: float
+    """Compares with those of the passages of all pages."""
+    words: float
+    """The share of the question's words that it has, 0 to 1."""
+    meaning: float | None
+    """The cosine of the question and it; None where it has no vector (yet)."""
+
+    @property
+    def url(self) -> str:
+        anchor = self.passage.anchor
+        return f"{self.page.url}#{anchor}" if anchor else self.page.url
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a page was found."""
+
+    place: int
+    """By its text alone, from 1; answered questions and the reader's page may move it."""
+    words: float
+    """The share of the question's words, as a part of the page's score."""
+    meaning: float | None
+    """How like the question its nearest passages are; None without vectors."""
+    headings: float
+    """What it gained by its headings."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A page that was found."""
+
+    page: Page
+    score: float
+    """Above 0, about 1 for a page that answers a short question in its own words. How much less
+    another page has tells how much less likely it is."""
+    passages: tuple[Found, ...] = ()
+    """Its best passages, best first."""
+    why: Why | None = None
+    """None for a page that neither words nor meaning found."""
+
+
+def best_passages(hits: Iterable[Hit]) -> list[Found]:
+    """The passages of all pages that were found, best first.
+
+    A heading with nothing below it shows nobody anything: its words count for what follows it.
+    """
+    return sorted(
+        (found for hit in hits for found in hit.passages if found.passage.is_readable),
+        key=lambda found: -found.score,
+    )
+
+
+def distinct(ranked: Iterable[Found]) -> list[Found]:
+    """Passages in their order, and of those with the same text only the first."""
+    first: dict[str, Found] = {}
+    for found in ranked:
+        first.setdefault(found.passage.text.strip(), found)
+    return list(first.values())
+
+
+class _Vector(NamedTuple):
+    """Of a question."""
+
+    model: str
+    numbers: Floats
+
+
+class _Compared(NamedTuple):
+    """The passages of a page, in its order."""
+
+    page: float
+    """The score of the page."""
+    score: Floats
+    words: Floats
+    meaning: Floats | None
+
+
+class _Ranking(NamedTuple):
+    pages: list[tuple[int, float]]
+    """Best first: number and score."""
+    compared: dict[int, _Compared]
+    """Of the first of them."""
+    words: Mapping[int, float]
+    meaning: Mapping[int, float]
+    headings: Mapping[int, float]
+
+    def why(self, number: int | None) -> Why | None:
+        places = (place for place, (other, _) in enumerate(self.pages, 1) if other == number)
+        place = next(places, None)
+        if number is None or place is None:
+            return None
+        words, headings = self.words.get(number, 0.0), self.headings.get(number, 0.0)
+        return Why(place, words, self.meaning.get(number), headings)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A question as this wiki is searched for it."""
+
+    question: str
+    """As a person wrote it."""
+    words: Mapping[str, float]
+    """The stems of its content words, spelt as the wiki does, and how much each counts."""
+    idf: Mapping[str, float]
+    """How much each of them says, see `Index.idf`."""
+    text: str
+    """What is embedded: the question, with those before it that it goes on from."""
+
+
+class Search:
+    """Searches an index. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        index: Index,
+        embedder: Embedder | None,
+        reranker: InTime | None = None,
+        opened: Open = lambda described: None,
+    ) -> None:
+        """
+        Args:
+            index: is searched.
+            embedder: None where there is none; there, and where the index has no vectors yet, words
+                alone decide.
+            reranker: puts the first passages in order.
+            opened: opens the embedder that serves, while `embedder` has not embedded all pages.
+        """
+        self.index = index
+        self.embedder = embedder
+        self._reranker = reranker
+        self._opened = opened
+        self._older: dict[str, Embedder | None] = {}
+        self._opening = threading.Lock()
+        self._remembered: dict[str, Remembered] = {}
+        self._trouble = Seldom()
+
+    def over(self, index: Index) -> Self:
+        """The same search of what one reader may see of the index."""
+        mine = copy.copy(self)
+        mine.index = index
+        mine._remembered = {}
+        return mine
+
+    def find(
+        self,
+        question: str,
+        page_url: str | None = None,
+        limit: int = 5,
+        history: Sequence[str] = (),
+    ) -> list[Hit]:
+        """The pages for a question, best first: see `sought` and `hits`."""
+        return self.hits(self.sought(question, history), page_url, limit)
+
+    def sought(self, question: str, history: Sequence[str] = ()) -> Sought:
+        """What is searched for.
+
+        Args:
+            question: as a person wrote it.
+            history: the questions that the reader asked before, oldest first.
+        """
+        found = asked(question, history)
+        words = corrected(found.words, found.spelt, self.index.idf)
+        return Sought(question, words, self.index.idf(words), found.text)
+
+    def hits(
+        self,
+        sought: Sought,
+        page_url: str | None = None,
+        limit: int = 5,
+        sources: Sequence[str] = (),
+    ) -> list[Hit]:
+        """The pages, best first.
+
+        Args:
+            sought: what is searched for.
+            page_url: address of the page that the reader is on, if it is one of the wiki's. It and
+                its neighbours are moved up, and it is the answer where nothing else matches.
+            limit: the most hits returned.
+            sources: names of the wikis whose pages may be found; of all of them when empty.
+        """
+        vector = self._vector(sought)
+        with self.index.snapshot():
+            within = self.index.of(sources) if sources else None
+            ranking = self._ranking(sought, vector, within)
+            ranked: Sequence[tuple[int, float]] = ranking.pages
+            if vector is not None:
+                ranked = self._memory(vector.model).ranked(ranked, vector.numbers)
+            current = self.index.by_url(page_url) if page_url else None
+            if within is not None:  # pages of other wikis may have been remembered
+                ranked = [scored for scored in ranked if scored[0] in within]
+                if current is not None and self.index.number(current) not in within:
+                    current = None
+            if current is None:
+                hits = [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
+                return self._reranked(self._with_passages(hits, sought, vector, ranking), sought)
+            # A page further down would not come up among the first.
+            here = self.index.number(current)
+            near = [
+                scored
+                for place, scored in enumerate(ranked)
+                if place < max(limit, NEAR) or scored[0] == here
+            ]
+            hits = [Hit(self.index.page(number), score) for number, score in near]
+            hits = _moved_up(hits, current)
+            few = len(sought.words) <= 2
+            if not hits or (few and not _POINTERS.isdisjoint(words(sought.question))):
+                others = [hit for hit in hits if hit.page.path != current.path]
+                hits = [Hit(current, hits[0].score if hits else LEAST), *others]
+            hits = self._with_passages(hits[:limit], sought, vector, ranking)
+            return self._reranked(hits, sought)
+
+    def of(self, sought: Sought, pages: Sequence[Page]) -> list[Hit]:
+        """These pages with their best passages, in this order; they need not be of the index."""
+        vector = self._vector(sought)
+        with self.index.snapshot():
+            ranking = self._ranking(sought, vector, None)
+            scores = dict(ranking.pages)
+            hits = []
+            for page in pages:
+                number = self.index.number(page)
+                if number is None:
+                    compared = _by_words(page, sought)
+                    hits.append(_with_passages(Hit(page, compared.page), compared))
+                else:
+                    hit = Hit(page, scores.get(number, LEAST))
+                    hits += self._with_passages([hit], sought, vector, ranking)
+        return hits
+
+    def ranked(
+        self, sought: Sought, vector: Floats | None, within: Collection[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """The candidates by their text, best first: number and score.
+
+        Args:
+            sought: what is searched for.
+            vector: of its text, by `embedder`; None where it cannot be had.
+            within: only of these pages.
+        """
+        asked = None
+        if vector is not None and self.embedder is not None:
+            asked = _Vector(self.embedder.model, vector)
+        return self._ranking(sought, asked, within).pages
+
+    def _vector(self, sought: Sought) -> _Vector | None:
+        """Of a question, by the embedder whose vectors serve; None where there is none."""
+        embedder = self.serving()
+        if embedder is None or not sought.words:
+            return None
+        try:
+            return _Vector(embedder.model, embedder.ask(sought.text))
+        except Exception as error:  # each library has its own, down to plain Exception
+            why = str(error) or repr(error)
+            self._trouble.warn("questions are searched for by their words only: %s", why)
+            return None
+
+    def serving(self) -> Embedder | None:
+        """The embedder whose vectors questions are compared with."""
+        if self.embedder is None:
+            return None
+        known = self.index.embedders()
+        serving = known.serving or self.embedder.model
+        if serving == self.embedder.model:
+            return self.embedder
+        with self._opening:
+            if serving not in self._older:
+                described = known.stored.get(serving, {}).get("described")
+                older = self._opened(described) if described else None
+                self._older[serving] = older if older and older.model == serving else None
+            return self._older[serving]
+
+    def fit(self, model: str) -> Fit:
+        """What was fitted for an embedding model."""
+        return fit.load(self.index.embedders().stored.get(model, {}).get("fit"))
+
+    def _memory(self, model: str) -> Remembered:
+        if model not in self._remembered:
+            self._remembered[model] = Remembered(self.index, model)
+        return self._remembered[model]
+
+    def _reranked(self, hits: list[Hit], sought: Sought) -> list[Hit]:
+        """The hits with their first passages in the order of the reranker, where it is in time.
+
+        A passage has the score of its new place: how well the wiki answers at all is what words
+        and meaning say. A page is as good as its best passage.
+        """
+        if self._reranker is None:
+            return hits
+        first = best_passages(hits)[: self._reranker.passages]
+        texts = [text_of(found.page, found.passage) for found in first]
+        order = self._reranker.order(sought.text, texts) if len(first) > 1 else None
+        if order is None:
+            return hits
+        moved = {
+            (first[old].page.url, first[old].passage): first[place].score
+            for place, old in enumerate(order)
+        }
+        changed = []
+        for hit in hits:
+            found = [
+                replace(one, score=moved.get((one.page.url, one.passage), one.score))
+                for one in hit.passages
+            ]
+            found.sort(key=lambda one: -one.score)
+            best = max((one.score for one in found if one.passage.is_readable), default=hit.score)
+            changed.append(replace(hit, score=best, passages=tuple(found)))
+        return sorted(changed, key=lambda hit: -hit.score)
+
+    def _ranking(
+        self, sought: Sought, vector: _Vector | None, within: Collection[int] | None
+    ) -> _Ranking:
+        fitted = self.fit(vector.model) if vector else Fit()
+        others = readings(sought.words, self.index.meanings(sought.text))
+        wordings = [sought.words, *others]
+        idf = sought.idf
+        if unknown := {stem for reading in wordings for stem in reading} - idf.keys():
+            idf = {**idf, **self.index.idf(unknown)}
+        share = self._share(wordings, idf, within, fitted)
+        near = self._similarities(vector, share, within)
+        like = {number: nearest_of(of_page) for number, of_page in near.items()}
+        # A page whose vectors are not there yet is taken to be like the others with its words.
+        known = [like[number] for number in share if number in like]
+        usual = sum(known) / len(known) if known else 0.0
+        scores = {
+            number: max(share.get(number, 0.0) + like.get(number, usual), LEAST)
+            for number in dict.fromkeys([*share, *like])
+        }
+        found = sorted(scores.items(), key=_best_first)
+        headings = {
+            number: _headed(heading_share(self.index.page(number), sought.idf))
+            for number, _ in found[:HEADED]
+        }
+        first = {number: score + headings.get(number, 0.0) for number, score in found[:COMPARED]}
+        compared = self._compared(first, wordings, idf, near, fitted)
+        best = [(number, of_page.page) for number, of_page in compared.items()]
+        best.sort(key=_best_first)
+        least = best[-1][1] if best else 0.0
+        rest = [(number, min(score, least)) for number, score in found[COMPARED:]]
+        return _Ranking([*best, *rest], compared, share, like, headings)
+
+    def _compared(
+        self,
+        pages: Mapping[int, float],
+        wordings: Sequence[Mapping[str, float]],
+        idf: Mapping[str, float],
+        near: Mapping[int, Floats],
+        fitted: Fit,
+    ) -> dict[int, _Compared]:
+        """The passages of pages with these scores.
+
+        A page is as good as its best passage: by the share of the words that it has, how like the
+        question it is, and a part of what the page has. Passages of several pages are put in order
+        by the same, the root of the share, how long they are, and how good their page is.
+        """
+        share: dict[int, Floats] = {}
+        sizes: dict[int, Floats] = {}
+        for place, reading in enumerate(wordings):
+            weights = {stem: weight * idf[stem] for stem, weight in reading.items()}
+            total = fsum(weights.values()) or 1.0
+            counts = (READING if place else 1.0) / total
+            for number, of_page in self.index.passage_sums(list(pages), weights).items():
+                counted = of_page.weights * np.float32(counts)
+                sizes[number] = of_page.words
+                share[number] = np.maximum(share[number], counted) if place else counted
+        known = [near[number] for number in pages if number in near]
+        usual = np.float32(np.concatenate(known).mean() if known else 0.0)
+        found = {}
+        for number, score in pages.items():
+            of_words = share[number]
+            meaning = near.get(number)
+            if meaning is not None and len(meaning) != len(of_words):
+                meaning = None
+            like = usual if meaning is None else meaning
+            by_page = (OF_WORDS * of_words + like + OF_PAGE * score) / (1 + OF_PAGE)
+            best = float(by_page.max())
+            total_of = by_page
+            if known:  # the length says too much where meaning says nothing
+                total_of = (_of_words(of_words, fitted) + like + PAGE * best) / (1 + PAGE)
+                total_of += _of_length(sizes[number])
+            scores = np.maximum(total_of, LEAST)
+            found[number] = _Compared(max(best, LEAST), scores, of_words, meaning)
+        return found
+
+    def _with_passages(
+        self, hits: Sequence[Hit], sought: Sought, vector: _Vector | None, ranking: _Ranking
+    ) -> list[Hit]:
+        """The hits with their best passages."""
+        numbers = {id(hit): self.index.number(hit.page) for hit in hits}
+        missing = {
+            number: hit.score
+            for hit in hits
+            if (number := numbers[id(hit)]) is not None and number not in ranking.compared
+        }
+        compared = ranking.compared
+        if missing:  # remembered, or the page that the reader is on
+            near = self._similarities(vector, missing, missing.keys())
+            fitted = self.fit(vector.model) if vector else Fit()
+            more = self._compared(missing, [sought.words], sought.idf, near, fitted)
+            compared = {**compared, **more}
+        return [
+            _with_passages(
+                replace(hit, why=ranking.why(number)), compared.get(number) if number else None
+            )
+            for hit in hits
+            for number in [numbers[id(hit)]]
+        ]
+
+    def _share(
+        self,
+        readings: Sequence[Mapping[str, float]],
+        idf: Mapping[str, float],
+        within: Collection[int] | None,
+        fitted: Fit,
+    ) -> dict[int, float]:
+        """The weighted share of the words that a page has, of the pages with the most, in the
+        reading of which it has most. The first reading is the question as it was asked."""
+        share: dict[int, float] = {}
+        matched = self.index.match_each(readings, CANDIDATES, within=within)
+        for place, (reading, found) in enumerate(zip(readings, matched, strict=True)):
+            all_of_it = sum(weight * idf[stem] for stem, weight in reading.items())
+            counts = (READING if place else 1.0) * fitted.lexical / (WEIGHTING.k1 + 1)
+            for number, score in found:
+                share[number] = max(share.get(number, 0.0), counts * score / all_of_it)
+        return share
+
+    def _similarities(
+        self, vector: _Vector | None, numbers: Iterable[int], within: Collection[int] | None
+    ) -> dict[int, Floats]:
+        """Of the passages of these pages and of the nearest ones, as far as they have vectors.
+
+        Of none while too few pages have some.
+        """
+        vectors = self.index.vectors() if vector else None
+        if vectors is None or vector is None or vectors.model != vector.model:
+            return {}
+        if vectors.embedded < EMBEDDED * self.index.size or not vectors.fits(vector.numbers):
+            return {}
+        asked = vector.numbers
+        if within is not None and len(within) <= FEW:
+            found = vectors.of(asked, within)
+        else:
+            found = {
+                number: near
+                for number, near in vectors.best(asked, CANDIDATES).items()
+                if within is None or number in within
+            }
+            found |= vectors.of(asked, [number for number in numbers if number not in found])
+        meaning = self.fit(vector.model).meaning
+        return {number: meaning(near) for number, near in found.items()}
+
+
+def _by_words(page: Page, sought: Sought) -> _Compared:
+    """The passages of a page that no index has."""
+    weights = {stem: weight * sought.idf[stem] for stem, weight in sought.words.items()}
+    total = fsum(weights.values()) or 1.0
+    share = np.array(
+        [fsum(weights[stem] for stem in words & weights.keys()) / total for words in said(page)],
+        np.float32,
+    )
+    best = float(share.max()) * OF_WORDS
+    return _Compared(best, np.maximum(_of_words(share, Fit()), LEAST), share, None)
+
+
+def _of_words(share: Floats, fitted: Fit) -> Floats:
+    counted: Floats = np.sqrt(np.clip(share, 0, 1)) * np.float32(fitted.of_passage)
+    return counted
+
+
+def _of_length(words: Floats) -> Floats:
+    longer = np.log((1 + np.minimum(words, MANY)) / (1 + USUAL))
+    return np.asarray(LENGTH * longer, np.float32)
+
+
+def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:
+    """How like a page is, by its nearest passages; of a shorter page the last counts again."""
+    count = len(weights)
+    nearest = similarities
+    if len(similarities) > count:
+        nearest = np.partition(similarities, len(similarities) - count)[-count:]
+    best = sorted(nearest.tolist(), reverse=True)
+    best += best[-1:] * (count - len(best))
+    return fsum(weight * near for weight, near in zip(weights.tolist(), best, strict=True))
+
+
+def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
+    if compared is None:
+        return hit
+    cut = passages(hit.page)
+    if len(cut) != len(compared.score):
+        return hit
+    score = compared.score
+    moved = hit.score - compared.page
+    order = np.argsort(-score, kind="stable")[:TOLD].tolist()
+    found = tuple(
+        Found(
+            hit.page,
+            cut[n],
+            float(score[n]) + moved,
+            float(compared.words[n]),
+            None if compared.meaning is None else float(compared.meaning[n]),
+        )
+        for n in order
+    )
+    return replace(hit, passages=found)
+
+
+def heading_share(page: Page, idf: Mapping[str, float]) -> float:
+    """The share of the words that the title and the headings above one section have at most.
+
+    Args:
+        page: a page.
+        idf: the words, as stems, and how much each says.
+    """
+    total = fsum(idf.values())
+    if not total:
+        return 0.0
+    wanted, of = frozenset(idf), idf.__getitem__
+    return max((fsum(map(of, wanted & head)) for head in page.heads), default=0.0) / total
+
+
+def _headed(share: float) -> float:
+    # All of them, or all but one that says very little.
+    return HEADING * share + ALL * share**12
+
+
+def _best_first(scored: tuple[int, float]) -> tuple[float, int]:
+    return -scored[1], scored[0]
+
+
+def _moved_up(hits: list[Hit], current: Page) -> list[Hit]:
+    linked = set(_linked(current))
+    folder = current.path.rpartition("/")[0]
+
+    def moved(hit: Hit) -> Hit:
+        if hit.page.path == current.path:
+            return Hit(hit.page, hit.score * CURRENT_PAGE)
+        beside = folder and hit.page.path.rpartition("/")[0] == folder
+        near = beside or _bare(hit.page.url) in linked
+        return Hit(hit.page, hit.score * NEIGHBOUR) if near else hit
+
+    return sorted(map(moved, hits), key=lambda hit: -hit.score)
+
+
+def _linked(page: Page) -> Iterator[str]:
+    """The addresses that a page leads to."""
+    for target in _LINK.findall(page.text):
+        try:
+            url = urljoin(page.url, target)
+        except ValueError:
+            continue  # no address at all, such as `http://[`
+        yield _bare(url)
+
+
+def _bare(url: str) -> str:
+    return urldefrag(url).url.rstrip("/")

@@ -1,0 +1,130 @@
+"""The file of the search index: its schema, and what can be wrong with it.
+
+One SQLite file in WAL mode, so that readers and the one writer never wait for each other. But for
+its stamp and its groups a row of `page` never changes: a page that is put again gets a new number,
+and no number is used twice. What is kept by a page's number is right for
+as long as the number is found.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import glossary, postings, said, vectors
+
+# Raised when what is stored changes; a writer replaces an index of an older version.
+VERSION = 8
+# Says in the file's header that it is an index of ours and not somebody's other database.
+APPLICATION = 0x61736B64  # "askd"
+
+SCHEMA = (
+    """
+CREATE TABLE state (
+    generation INTEGER NOT NULL, copy_of TEXT, memory TEXT, serving TEXT, embedders TEXT NOT NULL
+);
+INSERT INTO state VALUES (0, NULL, NULL, NULL, '{}');
+CREATE TABLE source (
+    name TEXT PRIMARY KEY, spec TEXT NOT NULL, synced TEXT, problems TEXT NOT NULL
+);
+CREATE TABLE page (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, path TEXT NOT NULL,
+    stamp TEXT NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL, digest INTEGER NOT NULL,
+    sections BLOB NOT NULL, groups TEXT, UNIQUE (source, path)
+);
+CREATE INDEX page_url ON page (url);
+CREATE INDEX page_path ON page (path);
+CREATE TABLE answer (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL,
+    paths TEXT NOT NULL, model TEXT, vector BLOB, digest INTEGER NOT NULL
+);
+"""
+    + vectors.SCHEMA
+    + postings.SCHEMA
+    + glossary.SCHEMA
+    + said.SCHEMA
+)
+# Columns as `rows` reads them.
+PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"
+VECTORS = "SELECT page, scales, matrix FROM vectors WHERE model = ? AND page IN"
+SOURCES = "SELECT name, spec, synced, problems FROM source ORDER BY name"
+MEMORY = "SELECT memory FROM state"
+EMBEDDERS = "SELECT serving, embedders FROM state"
+ANSWERS = "SELECT id, question, paths, model, vector FROM answer ORDER BY number"
+
+
+class NoIndex(AskdocsError):
+    """There is no index that can be read: none at all, an older one, or a damaged one."""
+
+
+def connect(file: Path, *, write: bool = False) -> sqlite3.Connection:
+    """A connection without transactions of the driver's own. Raises sqlite3.Error."""
+    # A URI, in which a "#" or "?" of the path must not end it.
+    uri = f"{file.absolute().as_uri()}?mode={'rwc' if write else 'ro'}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
+
+
+def check(db: sqlite3.Connection, file: Path) -> None:
+    """Raises NoIndex unless this is an index of this version; sqlite3.Error when it is no file
+    of SQLite's."""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if (application, version) == (APPLICATION, VERSION):
+        return
+    if application == APPLICATION and version > VERSION:
+        raise NoIndex(
+            f"{file}: the search index belongs to a newer askdocs (its version is {version}):"
+            " upgrade this askdocs, or name another file"
+        )
+    if application == APPLICATION or is_first_version(db):
+        raise NoIndex(
+            f"{file}: the search index is of an older askdocs: run `askdocs docs sync`, which"
+            " makes it anew"
+        )
+    if is_empty(db):
+        raise NoIndex(f"{file}: the search index is empty: run `askdocs docs sync`")
+    raise NoIndex(f"{file}: this is a database, but no search index of askdocs: name another file")
+
+
+def is_empty(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def is_older(db: sqlite3.Connection) -> bool:
+    """Does it have the tables, in the layout of an older version?"""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return bool(application == APPLICATION and version < VERSION)
+
+
+def is_first_version(db: sqlite3.Connection) -> bool:
+    """Version 1 wrote no number into the header."""
+    found = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {"about", "page", "section", "page_words"} <= found
+
+
+def explained(error: sqlite3.Error, file: Path) -> AskdocsError:
+    """What went wrong with the file, and what to do about it."""
+    text = str(error)
+    if not file.exists():
+        return NoIndex(f"{file}: there is no search index: run `askdocs docs sync`")
+    if "not a database" in text:
+        return NoIndex(
+            f"{file}: this file is no search index of askdocs: name another file; if it was one,"
+            " put a backup back with `askdocs restore FILE --only index`"
+        )
+    if "malformed" in text or "no such table" in text:
+        return NoIndex(
+            f"{file}: the search index is damaged ({text}): put a backup back with"
+            " `askdocs restore FILE --only index`; without one, move it away, with"
+            f" {file.name}-wal and {file.name}-shm, and name each wiki again:"
+            " `askdocs docs sync SOURCE`"
+        )
+    if "full" in text or "I/O" in text:
+        return AskdocsError(
+            f"{file}: the search index cannot be written ({text}): free disk space, or choose"
+            " another --home; what it held is still there"
+        )
+    return AskdocsError(
+        f"{file}: the search index cannot be used ({text}): see who may read and write it, or"
+        " choose another --home"
+    )

@@ -1,0 +1,371 @@
+"""The index as one reader may see it: the one place where rights are applied.
+
+A view answers as an index would that holds only the pages of the reader: what the reader may not
+read takes no part in the counts of words, the usual length of a page, the glossary, the nearest
+vectors and the answered questions, so that neither a score nor a refusal tells of it. Views are
+made by `Rights.seen_by`; whoever serves people has no other way to a page.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+
+from gateway.access.rights import (
+    NOBODY,
+    Groups,
+    Reader,
+    Rule,
+    Rules,
+    both,
+    dump,
+    load,
+    simplified,
+)
+from gateway.knowledge.search import glossary, postings, rows, store
+from gateway.knowledge.search.index import WEIGHTING, Generation, Index
+from gateway.knowledge.search.rows import Answer, StoredSource
+from gateway.knowledge.search.vectors import Vectors
+from gateway.knowledge.wiki.page import Page
+
+log = logging.getLogger("askdocs.search")
+
+# Views that are kept, each with what it has read: people with the same groups share one.
+KEPT = 64
+
+Numbers = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may read which pages, in one generation of an index."""
+
+    numbers: Numbers
+    """Of all pages, ascending."""
+    kinds: npt.NDArray[np.int32]
+    """[n]: which of `groups` each page has."""
+    groups: tuple[Groups | None, ...]
+    names: frozenset[str]
+    """Of all groups that any page names."""
+
+    def of(self, number: int) -> Groups | None:
+        """The groups of a page, with what the rules add."""
+        return self.groups[int(self.kinds[np.searchsorted(self.numbers, number)])]
+
+    def visible(self, reader: Reader) -> npt.NDArray[np.bool_]:
+        """[n]: may the reader read the page?"""
+        return np.array([reader.may_read(groups) for groups in self.groups], np.bool_)[self.kinds]
+
+
+class Rights:
+    """Opens an index to readers. Safe to use from any thread."""
+
+    def __init__(self, index: Index, rules: Rules) -> None:
+        self._index = index
+        self._rules = rules
+        self._lock = threading.Lock()
+        self._now: tuple[Generation, Access | None] | None = None
+        self._named: tuple[Access, str] | None = None
+        self._views: OrderedDict[Reader, View] = OrderedDict()
+        self._complained: tuple[str, ...] = ()
+
+    def access(self) -> Access | None:
+        """Who may read what; None where everybody may read everything."""
+        with self._index.reading() as db:
+            return self.access_of(db, self._index.current(db))
+
+    def readers(self, page: Page) -> Groups:
+        """What it takes to read a page. Raises KeyError: it has gone meanwhile."""
+        with self._index.reading():
+            access, number = self.access(), self._index.number(page)
+            if number is None:
+                raise KeyError(page.path)
+            return (access.of(number) if access else None) or ()
+
+    def revision(self) -> str:
+        """A name of who may read which pages: it changes with that, whichever gateway is asked."""
+        with self._index.reading() as db:
+            access = self.access_of(db, self._index.current(db))
+            if access is None:
+                return "open"
+            with self._lock:
+                if self._named is None or self._named[0] is not access:
+                    pages = db.execute("SELECT number, url FROM page").fetchall()
+                    groups = [dump(some) for some in access.groups]
+                    kinds = dict(zip(access.numbers.tolist(), access.kinds.tolist(), strict=True))
+                    lines = sorted(f"{url} {groups[kinds[number]]}\n" for number, url in pages)
+                    self._named = access, sha256("".join(lines).encode()).hexdigest()[:16]
+                return self._named[1]
+
+    def access_of(self, db: sqlite3.Connection, now: Generation) -> Access | None:
+        with self._lock:
+            if self._now is None or self._now[0] is not now:
+                access, unused = _access(db, now.lengths.numbers, self._rules)
+                if unused != self._complained:
+                    for name in unused:
+                        log.warning("[gateway.rights.%s] is about no page of the index", name)
+                self._complained = unused
+                self._now = now, access
+            return self._now[1]
+
+    def seen_by(self, reader: Reader) -> "View":
+        """The index as the reader may see it."""
+        if reader.groups is not None:
+            # Of all that somebody is in, only what pages name makes a difference.
+            access = self.access()
+            reader = Reader(reader.groups & access.names if access else frozenset())
+        with self._lock:
+            view = self._views.pop(reader, None) or View(self._index, self, reader)
+            self._views[reader] = view
+            if len(self._views) > KEPT:
+                self._views.popitem(last=False)
+            return view
+
+
+def _access(
+    db: sqlite3.Connection, numbers: Numbers, rules: Rules
+) -> tuple[Access | None, tuple[str, ...]]:
+    """Who may read what, and the rules that are about no page."""
+    own = dict(db.execute("SELECT number, groups FROM page WHERE groups IS NOT NULL").fetchall())
+    by_rule: dict[int, tuple[str, ...]] = {}
+    unused = []
+    for name, rule in rules.rules.items():
+        pages = _pages(db, rule)
+        for number in pages:
+            by_rule[number] = (*by_rule.get(number, ()), name)
+        if not pages:
+            unused.append(name)
+    if not own and not by_rule and rules.without_groups != "nobody":
+        return None, tuple(unused)
+    closed = _without_groups(db, own.keys() | by_rule.keys(), rules)
+    kinds: dict[tuple[str | None, tuple[str, ...]], int] = {(None, ()): 0}
+    groups: list[Groups | None] = [None]
+    of_pages = np.zeros(len(numbers), np.int32)
+    named = np.fromiter(sorted(own.keys() | by_rule.keys()), np.int64)
+    places = np.searchsorted(numbers, named)
+    for number, place in zip(named.tolist(), places.tolist(), strict=True):
+        key = own.get(number), by_rule.get(number, ())
+        if key not in kinds:
+            kinds[key] = len(groups)
+            found = load(key[0])
+            for name in key[1]:
+                found = both(found, (rules.rules[name].readers,))
+            groups.append(found)
+        of_pages[place] = kinds[key]
+    if len(closed):
+        groups.append(NOBODY)
+        of_pages[np.searchsorted(numbers, closed)] = len(groups) - 1
+    names = frozenset(name for one in groups for some in one or () for name in some)
+    return Access(numbers, of_pages, tuple(groups), names), tuple(unused)
+
+
+def _pages(db: sqlite3.Connection, rule: Rule) -> list[int]:
+    """The pages that a rule is about."""
+    query, values = "SELECT number FROM page WHERE 1", []
+    if rule.wiki:
+        query += " AND source = ?"
+        values.append(rule.wiki)
+    if rule.path.endswith("/"):
+        query += " AND path >= ? AND path < ?"
+        values += [rule.path, rule.path[:-1] + "0"]  # the sign behind "/"
+    elif rule.path:
+        query += " AND path = ?"
+        values.append(rule.path)
+    return [number for (number,) in db.execute(query, values)]
+
+
+def _without_groups(
+    db: sqlite3.Connection, having: Iterable[int], rules: Rules
+) -> npt.NDArray[np.int64]:
+    """The pages without groups that nobody may read: those of wikis in which others have some."""
+    if rules.without_groups == "everybody":
+        return np.zeros(0, np.int64)
+    known = np.fromiter(having, np.int64)
+    found = [np.zeros(0, np.int64)]
+    for (source,) in db.execute("SELECT name FROM source").fetchall():
+        every = db.execute("SELECT number FROM page WHERE source = ?", (source,)).fetchall()
+        pages = np.array([number for (number,) in every], np.int64)
+        is_known = np.isin(pages, known)
+        if rules.without_groups == "nobody" or is_known.any():
+            found.append(pages[~is_known])
+    return np.concatenate(found)
+
+
+class View(Index):
+    """An index as one reader may see it."""
+
+    def __init__(self, index: Index, rights: Rights, reader: Reader) -> None:
+        self.file = index.file
+        self.reader = reader
+        self._base = index
+        self._rights = rights
+        self._loading = threading.Lock()
+        self._of: tuple[Generation, Generation] | None = None
+
+    def close(self) -> None:
+        """The index stays open."""
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        with self._base.reading() as db:
+            yield db
+
+    def current(self, db: sqlite3.Connection) -> Generation:
+        whole = self._base.current(db)
+        if self.reader.groups is None:
+            return whole
+        of = self._of
+        if of is None or of[0] is not whole:
+            access = self._rights.access_of(db, whole)
+            mine = whole
+            if access is not None and not (seen := access.visible(self.reader)).all():
+                mine = Generation(whole.number, whole.lengths.only(seen))
+            of = self._of = whole, mine
+        return of[1]
+
+    def _sees_all(self, db: sqlite3.Connection) -> bool:
+        return self.current(db) is self._base.current(db)
+
+    def sources(self) -> list[StoredSource]:
+        """The wikis of which a page may be read, by name."""
+        with self.reading() as db:
+            every = self._base.sources()
+            if self._sees_all(db):
+                return every
+            return [one for one in every if self.count(one.name)]
+
+    def count(self, source: str) -> int:
+        with self.reading() as db:
+            if self._sees_all(db):
+                return self._base.count(source)
+            return len(self.of([source]))
+
+    def pages(self) -> list[Page]:
+        with self.reading() as db:
+            if self._sees_all(db):
+                return self._base.pages()
+            query = "SELECT number, path, title, url, sections FROM page ORDER BY source, path"
+            has = self.current(db).lengths.has
+            return [rows.read_page(*row) for number, *row in db.execute(query) if has(number)]
+
+    def numbers(self) -> list[int]:
+        with self.reading() as db:
+            return [int(number) for number in self.current(db).lengths.numbers]
+
+    def of(self, sources: Sequence[str]) -> frozenset[int]:
+        with self.reading() as db:
+            every = self._base.of(sources)
+            if self._sees_all(db):
+                return every
+            kept, asked = self.current(db).of_sources, tuple(sorted(sources))
+            if asked not in kept:
+                has = self.current(db).lengths.has
+                kept[asked] = frozenset(number for number in every if has(number))
+            return kept[asked]
+
+    def paths(self) -> dict[str, int]:
+        with self.reading() as db:
+            if self._sees_all(db):
+                return self._base.paths()
+            has = self.current(db).lengths.has
+            found = db.execute("SELECT path, number FROM page ORDER BY source DESC")
+            return {path: number for path, number in found if has(number)}
+
+    def page(self, number: int) -> Page:
+        with self.reading() as db:
+            if not self.current(db).lengths.has(number):
+                raise KeyError(number)
+            return self._base.page(number)
+
+    def readers(self, pages: Iterable[Page]) -> Groups:
+        with self.reading() as db:
+            access = self._rights.access_of(db, self._base.current(db))
+            if access is None:
+                return ()
+            numbers = (self.number(page) for page in pages)
+            # One that has gone meanwhile: nobody knows for whom it was.
+            found = (NOBODY if number is None else access.of(number) for number in numbers)
+            return simplified(some for groups in found for some in groups or ())
+
+    def number(self, page: Page) -> int | None:
+        with self.reading() as db:
+            has = self.current(db).lengths.has
+            query = "SELECT number FROM page WHERE path = ? AND url = ?"
+            found = db.execute(query, (page.path, page.url)).fetchall()
+            return next((number for (number,) in found if has(number)), None)
+
+    def after(
+        self, source: str, path: str, limit: int, in_folder: bool | None = None
+    ) -> list[Page]:
+        with self.reading() as db:
+            if self._sees_all(db):
+                return self._base.after(source, path, limit, in_folder)
+            has = self.current(db).lengths.has
+            query = (
+                "SELECT number FROM page WHERE source = ? AND path > ?"
+                " AND (? IS NULL OR (instr(path, '/') > 0) = ?) ORDER BY path"
+            )
+            values = (rows.clean(source), rows.clean(path), in_folder, in_folder)
+            found = []
+            for (number,) in db.execute(query, values):
+                if has(number):
+                    found.append(number)
+                    if len(found) == limit:
+                        break
+            return [
+                rows.read_page(*db.execute(store.PAGE, (number,)).fetchone()) for number in found
+            ]
+
+    def meanings(self, question: str) -> dict[str, set[str]]:
+        with self.reading() as db:
+            if self._sees_all(db):
+                return self._base.meanings(question)
+            has = self.current(db).lengths.has
+            return glossary.meanings_of(db, glossary.phrases(question), has)
+
+    def vocabulary(self) -> dict[str, int]:
+        with self.reading() as db:
+            every = [term for term, _ in postings.vocabulary(db)]
+            return {
+                term: having
+                for term, having in self.current(db).lengths.having(db, every, WEIGHTING).items()
+                if having
+            }
+
+    def vectors(self) -> Vectors | None:
+        with self.reading() as db:
+            whole, now = self._base.vectors(), self.current(db)
+            if whole is None or now is self._base.current(db):
+                return whole
+            with self._loading:
+                if not now.vectors_read:
+                    now.vectors = whole.only(now.lengths.has_each(whole.pages))
+                    now.vectors_read = True
+            return now.vectors
+
+    def answers(self) -> list[Answer]:
+        with self.reading() as db:
+            if self._sees_all(db):
+                return self._base.answers()
+            # A path means the page that it means in the whole index, not another wiki's.
+            there, whole = self.paths(), self._base.paths()
+            mine = {path for path, number in there.items() if whole[path] == number}
+            kept = (
+                (one, tuple(path for path in one.paths if path in mine))
+                for one in self._base.answers()
+            )
+            return [replace(one, paths=paths) for one, paths in kept if paths]
+
+    def _one(self, query: str, *values: str) -> Page | None:
+        with self.reading() as db:
+            has = self.current(db).lengths.has
+            found = (number for (number,) in db.execute(query, values).fetchall() if has(number))
+            number = next(found, None)
+            return None if number is None else self.page(number)

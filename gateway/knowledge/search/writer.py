@@ -1,0 +1,439 @@
+"""Writing to the search index: one writer at a time, and all of a block or nothing of it."""
+
+import fcntl
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from gateway.access import rights
+from gateway.access.rights import Groups
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import glossary, rows, said, store
+from gateway.knowledge.search.carried import Carried
+from gateway.knowledge.search.postings import Postings
+from gateway.knowledge.search.rows import Answer, Embedders, PageRow, StoredSource
+from gateway.knowledge.search.vectors import Floats, Packed, pack
+from gateway.knowledge.wiki.page import Page
+
+# Seconds that a second writer waits. A sync of 100,000 pages takes some minutes.
+PATIENCE = 600.0
+
+
+class Busy(AskdocsError):
+    """Another writer is at work."""
+
+
+class Writer(Protocol):
+    """What can be written. All of it becomes visible at once, when the block is left."""
+
+    def sources(self) -> list[StoredSource]: ...
+
+    def put_source(self, source: StoredSource) -> None:
+        """New, or instead of the one of that name."""
+        ...
+
+    def remove_source(self, name: str) -> None:
+        """With all its pages."""
+        ...
+
+    def known(self, source: str) -> dict[str, str]:
+        """The stamp of each page of a source, by path."""
+        ...
+
+    def groups(self, source: str) -> dict[str, Groups | None]:
+        """Who may read each page of a source, by path."""
+        ...
+
+    def put(self, source: str, page: Page, stamp: str, groups: Groups | None = None) -> None:
+        """New, or instead of the page of that path. A page that is as it was keeps its number.
+        One that says what it said, or what another page said that went before it in the same
+        block, has the vectors of that."""
+        ...
+
+    def regroup(self, source: str, path: str, groups: Groups | None, stamp: str) -> None:
+        """A page that is there says what it said, and others may read it."""
+        ...
+
+    def remove(self, source: str, path: str) -> None: ...
+
+    def missing(self, model: str) -> list[int]:
+        """The numbers of the pages that have no vectors of that model."""
+        ...
+
+    def page(self, number: int) -> Page | None: ...
+
+    def put_vectors(self, number: int, matrix: Floats, model: str) -> None:
+        """The vectors [n, d] of the passages of a page, in place of those of the same model. What
+        is given for a page that is gone is dropped. The first model of all serves at once."""
+        ...
+
+    def embedders(self) -> Embedders: ...
+
+    def put_embedder(self, model: str, stored: Mapping[str, Any]) -> None:
+        """What a model is made of, see `gateway.knowledge.search.embedders`."""
+        ...
+
+    def serve(self, model: str) -> None:
+        """Questions are compared with the vectors of this model from now on; those of others go."""
+        ...
+
+    def answers(self) -> list[Answer]: ...
+
+    def put_answers(self, answers: Iterable[Answer]) -> None:
+        """New, or instead of those of the same ids."""
+        ...
+
+    def remove_answers(self, ids: Iterable[str]) -> None: ...
+
+    def memory(self) -> str | None: ...
+
+    def put_memory(self, measured: str | None) -> None:
+        """What the answers were found to be good for, see
+        `gateway.knowledge.search.calibration`."""
+        ...
+
+
+class FileWriter:
+    """Writes to an index file; made by `writing`."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._postings = Postings(db)
+        self._carried = Carried()
+        (now,) = db.execute("SELECT generation FROM state").fetchone()
+        self._generation = now + 1
+        self._changed = False
+
+    def sources(self) -> list[StoredSource]:
+        return [rows.read_source(*row) for row in self._db.execute(store.SOURCES)]
+
+    def put_source(self, source: StoredSource) -> None:
+        row = rows.source_row(source)
+        self._db.execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?)", row)
+
+    def remove_source(self, name: str) -> None:
+        for path in self.known(name):
+            self.remove(name, path)
+        self.forget_source(name)
+
+    def forget_source(self, name: str) -> None:
+        """Its pages stay."""
+        self._db.execute("DELETE FROM source WHERE name = ?", (name,))
+
+    def known(self, source: str) -> dict[str, str]:
+        found = self._db.execute("SELECT path, stamp FROM page WHERE source = ?", (source,))
+        return dict(found.fetchall())
+
+    def groups(self, source: str) -> dict[str, Groups | None]:
+        found = self._db.execute("SELECT path, groups FROM page WHERE source = ?", (source,))
+        return {path: rights.load(groups) for path, groups in found}
+
+    def put(self, source: str, page: Page, stamp: str, groups: Groups | None = None) -> None:
+        page = rows.storable(page)
+        row = rows.page_row(source, page, stamp, groups)
+        there = self._db.execute(
+            "SELECT number, digest FROM page WHERE source = ? AND path = ?", (source, row.path)
+        ).fetchone()
+        if there and there[1] == row.digest:
+            self.mark(there[0], stamp, row.groups)
+            return
+        if there:
+            self._take_out(there[0])
+        self._db.execute("INSERT OR IGNORE INTO source VALUES (?, '{}', NULL, '[]')", (source,))
+        number = self.insert(None, row, page)
+        for model, packed in self._carried.of(page).items():
+            self.insert_vectors(number, model, packed)
+
+    def insert(self, number: int | None, row: PageRow, page: Page) -> int:
+        """A page that is not there yet; its number is the next one if it is None."""
+        added = self._db.execute(
+            "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row)
+        ).lastrowid
+        assert added is not None
+        self._postings.add(added, page)
+        glossary.add(self._db, added, page)
+        said.add(self._db, added, page)
+        self._changed = True
+        return added
+
+    def regroup(self, source: str, path: str, groups: Groups | None, stamp: str) -> None:
+        row = self._db.execute(
+            "SELECT number FROM page WHERE source = ? AND path = ?", (source, path)
+        ).fetchone()
+        if row:
+            self.mark(row[0], stamp, rights.dump(groups))
+
+    def mark(self, number: int, stamp: str, groups: str | None) -> None:
+        """The page is as it was but for these, which its number does not stand for."""
+        self._db.execute(
+            "UPDATE page SET stamp = ? WHERE number = ? AND stamp != ?", (stamp, number, stamp)
+        )
+        regrouped = self._db.execute(
+            "UPDATE page SET groups = ? WHERE number = ? AND groups IS NOT ?",
+            (groups, number, groups),
+        )
+        self._changed = self._changed or regrouped.rowcount > 0
+
+    def remove(self, source: str, path: str) -> None:
+        row = self._db.execute(
+            "SELECT number FROM page WHERE source = ? AND path = ?", (source, path)
+        ).fetchone()
+        if row:
+            self._take_out(row[0])
+
+    def _take_out(self, number: int) -> None:
+        """Delete a page; another one may have its vectors."""
+        page = self.page(number)
+        found = self._db.execute(
+            "SELECT model, scales, matrix FROM vectors WHERE page = ?", (number,)
+        ).fetchall()
+        if page and found:
+            self._carried.leave(page, {model: Packed(*packed) for model, *packed in found})
+        self.delete(number)
+
+    def delete(self, number: int) -> None:
+        """A page that is there."""
+        page = self.page(number)
+        assert page is not None
+        self._postings.remove(number, page)
+        glossary.remove(self._db, number)
+        said.remove(self._db, number)
+        self._db.execute("DELETE FROM page WHERE number = ?", (number,))
+        self._db.execute("DELETE FROM vectors WHERE page = ?", (number,))
+        self._db.execute("DELETE FROM signs WHERE page = ?", (number,))
+        self._changed = True
+
+    def missing(self, model: str) -> list[int]:
+        found = self._db.execute(
+            "SELECT number FROM page WHERE NOT EXISTS"
+            " (SELECT 1 FROM vectors WHERE page = number AND model = ?) ORDER BY number",
+            (model,),
+        )
+        return [number for (number,) in found]
+
+    def page(self, number: int) -> Page | None:
+        row = self._db.execute(store.PAGE, (number,)).fetchone()
+        return rows.read_page(*row) if row else None
+
+    def put_vectors(self, number: int, matrix: Floats, model: str) -> None:
+        if self._db.execute("SELECT 1 FROM page WHERE number = ?", (number,)).fetchone():
+            self.insert_vectors(number, model, pack(matrix))
+            self._db.execute("UPDATE state SET serving = ? WHERE serving IS NULL", (model,))
+
+    def insert_vectors(self, number: int, model: str, packed: Packed) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)",
+            (number, model, self._generation, *packed),
+        )
+        self._db.execute(
+            "INSERT OR REPLACE INTO signs VALUES (?, ?, ?, ?, ?)",
+            (number, model, self._generation, packed.chunks, packed.signs),
+        )
+        self._changed = True
+
+    def embedders(self) -> Embedders:
+        return rows.read_embedders(*self._db.execute(store.EMBEDDERS).fetchone())
+
+    def put_embedder(self, model: str, stored: Mapping[str, Any]) -> None:
+        there = self.embedders()
+        if there.stored.get(model) != stored:
+            self._put_embedders(there.serving, {**there.stored, model: stored})
+
+    def serve(self, model: str) -> None:
+        there = self.embedders()
+        others = self._db.execute("SELECT 1 FROM signs WHERE model != ? LIMIT 1", (model,))
+        if there.serving == model and not there.stored.keys() - {model} and not others.fetchone():
+            return
+        self._db.execute("DELETE FROM vectors WHERE model != ?", (model,))
+        self._db.execute("DELETE FROM signs WHERE model != ?", (model,))
+        self._put_embedders(model, {k: v for k, v in there.stored.items() if k == model})
+
+    def copy_embedders(self, theirs: Embedders) -> None:
+        """Of a shared index."""
+        if self.embedders() != theirs:
+            self._put_embedders(theirs.serving, theirs.stored)
+
+    def _put_embedders(self, serving: str | None, stored: Mapping[str, Any]) -> None:
+        self._db.execute(
+            "UPDATE state SET serving = ?, embedders = ?", (serving, json.dumps(dict(stored)))
+        )
+        self._changed = True
+
+    def answers(self) -> list[Answer]:
+        return [rows.read_answer(*row) for row in self._db.execute(store.ANSWERS)]
+
+    def put_answers(self, answers: Iterable[Answer]) -> None:
+        for answer in answers:
+            row = rows.answer_row(answer)
+            there = self._db.execute("SELECT digest FROM answer WHERE id = ?", row[:1]).fetchone()
+            if there != row[-1:]:
+                self.insert_answer(None, row)
+
+    def insert_answer(self, number: int | None, row: rows.AnswerRow) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row)
+        )
+        self._changed = True
+
+    def remove_answers(self, ids: Iterable[str]) -> None:
+        for one in ids:
+            gone = self._db.execute("DELETE FROM answer WHERE id = ?", (one,))
+            self._changed = self._changed or gone.rowcount > 0
+
+    def memory(self) -> str | None:
+        found: str | None = self._db.execute(store.MEMORY).fetchone()[0]
+        return found
+
+    def put_memory(self, measured: str | None) -> None:
+        if measured != self.memory():
+            self._db.execute("UPDATE state SET memory = ?", (measured,))
+            self._changed = True
+
+    def stored(self) -> dict[int, tuple[int, str, str | None]]:
+        """Digest, stamp and groups of each page, by number."""
+        found = self._db.execute("SELECT number, digest, stamp, groups FROM page")
+        return {number: (digest, stamp, groups) for number, digest, stamp, groups in found}
+
+    def stored_vectors(self) -> set[tuple[int, str]]:
+        """The pages that have vectors, by number and model."""
+        return set(self._db.execute("SELECT page, model FROM vectors").fetchall())
+
+    def delete_vectors(self, number: int, model: str) -> None:
+        self._db.execute("DELETE FROM vectors WHERE page = ? AND model = ?", (number, model))
+        self._db.execute("DELETE FROM signs WHERE page = ? AND model = ?", (number, model))
+        self._changed = True
+
+    def stored_answers(self) -> dict[int, tuple[str, int]]:
+        """The id and the digest of each answer, by number."""
+        found = self._db.execute("SELECT number, id, digest FROM answer")
+        return {number: (one, digest) for number, one, digest in found}
+
+    def copy_of(self) -> str | None:
+        """The state of a shared index that the file is a copy of."""
+        (found,) = self._db.execute("SELECT copy_of FROM state").fetchone()
+        return None if found is None else str(found)
+
+    def finish(self, copy_of: str | None = None) -> None:
+        """The last thing before the commit: write down what is still held in memory.
+
+        Args:
+            copy_of: the state of a shared index that the file is now a copy of, if it is one.
+        """
+        self._postings.store()
+        if self._changed or copy_of:
+            self._db.execute(
+                "UPDATE state SET generation = ?, copy_of = ?",
+                (self._generation - (not self._changed), copy_of),
+            )
+        self._changed = False
+
+
+@contextmanager
+def writing(
+    file: Path,
+    *,
+    waiting: Callable[[int], None] | None = None,
+    patience: float = PATIENCE,
+) -> Iterator[FileWriter]:
+    """Write to the index: everything of the block at once, or nothing if it raises.
+
+    Args:
+        file: made when missing; an index of an older version is replaced, its answers and the
+            names of its sources stay.
+        waiting: is told, once, the process id of another writer that must be waited for.
+        patience: seconds to wait for it.
+
+    Raises:
+        Busy: the other writer did not come to an end.
+        AskdocsError: the file is something else, damaged, or cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = file.with_name(f"{file.name}.lock").open("a+")
+        if not file.exists():  # for its owner alone: a wiki may be for few
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise AskdocsError(
+            f"{file}: the search index cannot be written ({error.strerror}): choose another --home"
+        ) from None
+    with lock:
+        _wait_for_turn(file, lock, waiting, patience)
+        try:
+            db = store.connect(file, write=True)
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("BEGIN IMMEDIATE")
+                _make(db, file)
+                writer = FileWriter(db)
+                yield writer
+                writer.finish()
+                db.execute("COMMIT")
+                # Readers of an older state keep the log from being emptied; the next writer will.
+                db.execute("PRAGMA busy_timeout = 0")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                db.close()  # which takes back what was not committed
+        except sqlite3.Error as error:
+            raise store.explained(error, file) from error
+
+
+def _wait_for_turn(
+    file: Path, lock: IO[str], waiting: Callable[[int], None] | None, patience: float
+) -> None:
+    """Returns when this process has the lock, which goes with the process."""
+    deadline = time.monotonic() + patience
+    told = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            held_by = lock.read().strip()
+            if time.monotonic() >= deadline:
+                raise Busy(
+                    f"{file}: process {held_by or '?'} is writing to the search index: wait until"
+                    " it is done, or end it"
+                ) from None
+            if waiting and not told and held_by:
+                told = True
+                waiting(int(held_by))
+            time.sleep(0.05)
+        else:
+            lock.seek(0)
+            lock.truncate()
+            lock.write(str(os.getpid()))
+            lock.flush()
+            return
+
+
+def _make(db: sqlite3.Connection, file: Path) -> None:
+    """The tables, where they are missing or of an older version."""
+    try:
+        store.check(db, file)
+    except store.NoIndex:
+        older = store.is_older(db)
+        if not (older or store.is_empty(db) or store.is_first_version(db)):
+            raise
+    else:
+        return
+    sources = db.execute("SELECT name, spec FROM source").fetchall() if older else []
+    answers = FileWriter(db).answers() if older else []
+    for (name,) in db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        " ORDER BY sql LIKE 'CREATE VIRTUAL%' DESC"
+    ).fetchall():
+        with suppress(sqlite3.OperationalError):  # a virtual table took it along
+            db.execute(f'DROP TABLE "{name}"')
+    for statement in store.SCHEMA.strip().split(";\n"):
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {store.APPLICATION}")
+    db.execute(f"PRAGMA user_version = {store.VERSION}")
+    # Not 0: to who has a file open that was here before, this is another generation, too.
+    db.execute("UPDATE state SET generation = ?", (time.time_ns() // 1_000_000,))
+    db.executemany("INSERT INTO source VALUES (?, ?, NULL, '[]')", sources)
+    FileWriter(db).put_answers(answers)

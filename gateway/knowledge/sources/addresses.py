@@ -1,0 +1,61 @@
+"""Addresses of pages, and links from one to another."""
+
+import posixpath
+import re
+from urllib.parse import quote, unquote, urlsplit
+
+from gateway.core.errors import AskdocsError
+
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
+
+
+def is_elsewhere(target: str) -> bool:
+    """Does the link lead out of the wiki, or within its own page?"""
+    return not target or target[0] in "#?" or bool(_ABSOLUTE.match(target))
+
+
+def refuse_password(address: str) -> None:
+    """Raises AskdocsError: the index would keep the password, and answers would cite it."""
+    parts = urlsplit(address.strip())
+    if "@" in parts.netloc:
+        raise AskdocsError(
+            f"the address of {parts.hostname} holds a user or a password, which would be stored:"
+            " set ASKDOCS_SITES_TOKENS, or for a site ASKDOCS_SITES_HEADERS, instead"
+        )
+
+
+def split(target: str) -> tuple[str, str]:
+    """The path of a link to a file, decoded, and what follows it: `?...` and `#...`."""
+    path = re.split("[?#]", target, maxsplit=1)[0]
+    return unquote(path), target[len(path) :]
+
+
+def beside(path: str, target: str) -> str:
+    """The file that a link names, in a page that is the file `path`; may lead out with `..`."""
+    if target.startswith("/"):
+        return posixpath.normpath(target.lstrip("/"))
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+
+
+def relative(start: str, url: str) -> str:
+    """The link that leads from the page at `start` to `url`, as short as a path can say it."""
+    here, there = urlsplit(start), urlsplit(url)
+    if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+        return url
+    if here.path == there.path:
+        return url[url.index("#") :] if there.fragment else (posixpath.basename(there.path) or "./")
+    folder = posixpath.dirname(here.path) or "/"
+    path = posixpath.relpath(there.path or "/", folder)
+    if there.path.endswith("/"):
+        path += "/"
+    elif path.split("/")[-1] in (".", ".."):  # alone, these mean an address that ends in a slash
+        path = posixpath.join(path, "..", posixpath.basename(there.path)).removeprefix("./")
+    if ":" in path.split("/")[0]:
+        path = "./" + path
+    rest = f"?{there.query}" if there.query else ""
+    return path + rest + (f"#{there.fragment}" if there.fragment else "")
+
+
+def join(site_url: str, path: str) -> str:
+    """The address of a decoded path on the site."""
+    return site_url.rstrip("/") + "/" + quote(path.lstrip("/"))

@@ -1,0 +1,218 @@
+"""Reads a wiki in a process of its own, so that no page can hang or fill the one that syncs.
+
+The process writes what it finds as lines of JSON. When a page ends it, the page is reported with
+the reason, and another process goes on with the others: what was read already has its stamp, and
+is not read twice.
+
+`python -m gateway.knowledge.sources.apart` is that process.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import orjson
+
+from gateway.access.rights import dump, load
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import bounded
+from gateway.knowledge.sources.source import (
+    Broken,
+    Changed,
+    Expected,
+    Item,
+    LeftOut,
+    Regrouped,
+    Source,
+    Unchanged,
+)
+from gateway.knowledge.wiki.page import Page, Section
+
+# Of a page's text, whatever its file made of it.
+LARGEST = 16 * 2**20
+# Pages that may each end a process; then the fault is not the page's.
+MOST = 20
+
+
+class Apart:
+    """Implements `gateway.knowledge.sources.source.Source` for what `open_source` opens."""
+
+    def __init__(self, place: str, kind: str | None, site_url: str) -> None:
+        """See `gateway.knowledge.sources.open.open_source`."""
+        self.name = place
+        self._wanted = {"place": place, "kind": kind, "site_url": site_url}
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Source.read`. One that breaks off in between is
+        closed."""
+        state = _State(dict(known))
+        while True:
+            process = _start({**self._wanted, "known": state.known, "ended": state.ended})
+            try:
+                yield from state.items(process)
+            finally:
+                process.kill()
+                process.wait()
+                assert process.stdout
+                process.stdout.close()
+            if state.done:
+                return
+            state.note(self.name, process.returncode)
+
+
+@dataclass
+class _State:
+    """What is known of a reading that may take several processes."""
+
+    known: dict[str, str]
+    ended: dict[str, str] = field(default_factory=dict)
+    """The pages that ended a process, with the reason."""
+    done: bool = False
+    _at: str = ""
+    _given: set[str] = field(default_factory=set)
+
+    def items(self, process: "subprocess.Popen[bytes]") -> Iterator[Item]:
+        assert process.stdout
+        self._at = ""
+        for line in process.stdout:
+            kind, *said = orjson.loads(line)
+            if kind == "page":
+                [self._at] = said
+            elif kind == "done":
+                self.done = True
+            elif kind == "error":
+                raise AskdocsError(said[0])
+            elif kind == "expected":
+                yield Expected(said[0])
+            else:
+                item, path = _item(kind, said)
+                if path in self._given:
+                    continue  # by the process before
+                if not isinstance(item, LeftOut):
+                    self._given.add(path)
+                if isinstance(item, Changed):
+                    self.known[path] = item.stamp
+                yield item
+
+    def note(self, name: str, code: int) -> None:
+        """The process has ended before its end."""
+        why = _why(code)
+        if not self._at or self._at in self.ended or len(self.ended) == MOST:
+            raise AskdocsError(
+                f"{name} cannot be read: the process that reads it {why}"
+                + (f" at {self._at}" if self._at else "")
+            )
+        self.ended[self._at] = why
+
+
+def _start(wanted: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen(
+        # -P: the folder that we are in may be the wiki, whose files are not to be imported.
+        [sys.executable, "-P", "-m", "gateway.knowledge.sources.apart"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin
+    with suppress(BrokenPipeError), process.stdin as stdin:  # its exit code says why
+        stdin.write(orjson.dumps(wanted))
+    return process
+
+
+def _why(code: int) -> str:
+    if code == -signal.SIGPROF:
+        return f"takes more than {bounded.HARD:.0f} s to read"
+    if code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT):
+        return "needs more memory than there is, or crashes what reads it"
+    return f"ended with the exit code {code}"
+
+
+def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
+    match kind, said:
+        case "unchanged", [path]:
+            return Unchanged(path), path
+        case "regrouped", [path, groups, stamp]:
+            return Regrouped(path, load(groups), stamp), path
+        case "changed", [page, stamp, groups]:
+            sections = tuple(
+                Section(
+                    *(one["heading"], one["anchor"], tuple(one["path"]), one["text"]),
+                    tuple((line, at) for line, at in one["terms"]),
+                )
+                for one in page["sections"]
+            )
+            read = Page(page["path"], page["title"], page["url"], sections)
+            return Changed(read, stamp, load(groups)), read.path
+        case "broken", [path, why, groups]:
+            return Broken(path, why, load(groups)), path
+        case "left_out", [path, why]:
+            return LeftOut(path, why), path
+    raise AssertionError(f"{kind}: {said}")
+
+
+def main() -> None:
+    try:
+        wanted = orjson.loads(sys.stdin.buffer.read())
+    except orjson.JSONDecodeError:
+        return  # who asks has ended before it had said what for
+    # What a library prints is no answer of ours.
+    with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # who reads us ends us
+        _answer(wanted, out)
+
+
+def _answer(wanted: Mapping[str, Any], out: IO[bytes]) -> None:
+    from gateway.knowledge.sources.open import open_source
+
+    def say(*words: Any) -> None:
+        out.write(orjson.dumps(words, option=orjson.OPT_APPEND_NEWLINE))
+
+    def begun(path: str) -> None:
+        say("page", path)
+        if path:
+            out.flush()  # before the page can end us
+
+    bounded.enforce(begun, wanted["ended"])
+    try:
+        source = open_source(wanted["place"], wanted["kind"], wanted["site_url"])
+        _read(source, wanted["known"], say)
+    except AskdocsError as error:
+        say("error", str(error))
+    except Exception as error:
+        say("error", f"{wanted['place']} cannot be read: {type(error).__name__}: {error}")
+        raise
+    else:
+        say("done")
+
+
+def _read(source: Source, known: Mapping[str, str], say: Any) -> None:
+    for item in source.read(known):
+        match item:
+            case Unchanged(path):
+                say("unchanged", path)
+            case Regrouped(path, groups, stamp):
+                say("regrouped", path, dump(groups), stamp)
+            case Changed(page, stamp, groups):
+                if sum(len(section.text) for section in page.sections) > LARGEST:
+                    why = f"its text is larger than {LARGEST // 2**20} MiB"
+                    say("broken", page.path, why, dump(groups))
+                    continue
+                try:
+                    say("changed", page, stamp, dump(groups))
+                except orjson.JSONEncodeError as error:
+                    say("broken", page.path, f"its text is no Unicode: {error}", dump(groups))
+            case Broken(path, why, groups):
+                say("broken", path, why, dump(groups))
+            case LeftOut(path, why):
+                say("left_out", path, why)
+            case Expected(pages):
+                say("expected", pages)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Boxes between lines of colons, as VitePress, Docusaurus and HackMD have them, as plain text.
+
+MkDocs has none, but folders for these are read as its too, all by `askdocs up`. An answer would
+quote ":::warning".
+"""
+
+import re
+from collections.abc import Sequence
+
+from gateway.knowledge.sources.commonmark import fenced
+
+_LABELLED = "note|tip|info|warning|danger|caution|important|success|details"
+_PLAIN = "code-group|tabs|raw|v-pre"
+# mkdocstrings writes "::: package.module", which is no box.
+_BEGINS = re.compile(
+    rf"([\s>]*):{{3,}}\s*(?:({_LABELLED})|(?:{_PLAIN}))"
+    r"(?:\s*\[(.*)\]|\s+([^\s{].*?))?\s*(?:\{.*\})?\s*$"
+)
+ENDS = re.compile(r"[\s>]*:{3,}\s*$")
+
+
+def label(kind: str, *titles: str | None) -> str:
+    """What a box of this kind says on it, bold; the first title that it has. Empty: nothing."""
+    title = next(filter(None, titles), "").strip()
+    said = ": ".join(filter(None, [kind.capitalize(), title]))
+    return f"**{said}**" if said else ""
+
+
+def named(lines: Sequence[str]) -> list[str]:
+    """As many lines: what a box says on it stays, bold, and the line that ends it is empty."""
+    shown: list[str] = []
+    depth = 0
+    for line, code in zip(lines, fenced(lines), strict=True):
+        if code or ":::" not in line:
+            shown.append(line)
+        elif begins := _BEGINS.match(line):
+            depth += 1
+            said = label(begins[2] or "", begins[3], begins[4])
+            shown.append(f"{begins[1]}{said}" if said else "")
+        elif depth and ENDS.match(line):
+            depth -= 1
+            shown.append("")
+        else:
+            shown.append(line)
+    return shown

@@ -1,0 +1,153 @@
+"""Headings and titles of pages in CommonMark, which all generators but MkDocs read."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from gateway.knowledge.sources import safe_yaml
+from gateway.knowledge.sources.sections import Heading
+
+_FRONT = re.compile(r"\A---[ \t]*\n(.*?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_NOTE = re.compile(r"^ {0,3}\[\^[^\]\s]+\]:")
+_RAW = re.compile(r"<h([1-6])\b([^>]*)>(.*?)</h\1>", re.IGNORECASE | re.DOTALL)
+_ID = re.compile(r"""\bid\s*=\s*["']([^"'<>]+)["']""")
+_TAG = re.compile(r"<[^<>]*>")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A heading of a file, before it has an anchor."""
+
+    level: int
+    text: str
+    line: int
+    nested: bool
+    """In a quote or a list: it begins no section, but its anchor counts."""
+    children: tuple[Token, ...]
+    """What its text is made of; empty in a heading that is written as HTML."""
+    anchor: str = ""
+    """The one that a heading in HTML has."""
+
+
+class Reader:
+    """Finds headings. `mdx`: text that is indented is not code, and there are no blocks of HTML."""
+
+    def __init__(self, mdx: bool = False) -> None:
+        self._markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+        if mdx:
+            self._markdown.disable(["code", "html_block"])
+
+    def headings(self, lines: Sequence[str]) -> Iterator[Found]:
+        """Every heading, in order."""
+        # A footnote would be read as the definition of a link.
+        tokens = self._markdown.parse("\n".join(_NOTE.sub("", line) for line in lines))
+        for number, token in enumerate(tokens):
+            if token.map is None:
+                continue
+            line = token.map[0]
+            if token.type == "heading_open":
+                children = tokens[number + 1].children or []
+                level = int(token.tag[1])
+                yield Found(level, plain(children), line, token.level > 0, tuple(children))
+            elif token.type == "html_block" or (
+                token.type == "inline" and token.content.startswith("<h") and token.level == 1
+            ):
+                raw = _RAW.match(token.content.lstrip())
+                anchor = _ID.search(raw[2]) if raw else None
+                if raw and anchor:
+                    text = " ".join(_TAG.sub("", raw[3]).split())
+                    yield Found(int(raw[1]), text, line, False, (), anchor[1])
+
+
+def plain(children: Sequence[Token]) -> str:
+    """The text of inline tokens, without marks and tags, with the text of pictures."""
+    return "".join(_texts(children))
+
+
+def _texts(children: Sequence[Token]) -> Iterator[str]:
+    for child in children:
+        if child.type in ("text", "code_inline", "text_special"):
+            yield child.content
+        elif child.type == "softbreak":
+            yield "\n"
+        elif child.type == "image":
+            yield from _texts(child.children or ())
+
+
+def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
+    """The lines below a page's front matter, and what the front matter says.
+
+    Front matter that is not YAML, or no mapping, says nothing.
+    """
+    match = _FRONT.match(text)
+    if match is None:
+        return text.split("\n"), {}
+    said: Any = None
+    with contextlib.suppress(yaml.YAMLError, ValueError):  # a ValueError: a date as 2026-02-30
+        said = safe_yaml.load(match[1] or "", _SafeLoader)
+    return text[match.end() :].split("\n"), said if isinstance(said, dict) else {}
+
+
+# The one of libyaml is some ten times as fast, where PyYAML was built with it.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def fenced(lines: Sequence[str]) -> list[bool]:
+    """Which of the lines are code between fences, the fences too."""
+    result = []
+    fence = ""
+    for line in lines:
+        mark = _FENCE.match(line)
+        if fence:
+            result.append(True)
+            if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
+                fence = ""
+        elif mark and not (mark[1][0] == "`" and "`" in line[mark.end() :]):
+            result.append(True)
+            fence = mark[1]
+        else:
+            result.append(False)
+    return result
+
+
+_FENCE = re.compile(r"[ \t>]*(?:[-*+]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
+
+
+def without_comments(lines: Sequence[str], opening: str, closing: str) -> list[str]:
+    """The lines with comments outside of code taken out; lines stay, though they may be empty."""
+    kept = []
+    inside = False
+    for line, is_code in zip(lines, fenced(lines), strict=True):
+        if is_code and not inside:
+            kept.append(line)
+            continue
+        rest, shown = line, ""
+        while rest:
+            if inside:
+                _, found, rest = rest.partition(closing)
+                inside = not found
+            else:
+                before, found, rest = rest.partition(opening)
+                shown += before
+                inside = bool(found)
+        kept.append(shown)
+    return kept
+
+
+def joined_blanks(
+    lines: Sequence[str], headings: Sequence[Heading]
+) -> tuple[list[str], list[Heading]]:
+    """The lines with one empty line where several were, outside of code; headings move along."""
+    kept: list[str] = []
+    moved: dict[int, int] = {}
+    for number, (line, code) in enumerate(zip(lines, fenced(lines), strict=True)):
+        moved[number] = len(kept)
+        if code or line.strip() or (kept and kept[-1].strip()):
+            kept.append(line)
+    return kept, [replace(heading, line=moved[heading.line]) for heading in headings]

@@ -1,0 +1,82 @@
+"""Makes pages of documents: from Markdown, or from sections."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from gateway.knowledge.sources import sections
+from gateway.knowledge.sources.commonmark import Reader
+from gateway.knowledge.sources.document import scrubbed
+from gateway.knowledge.sources.sections import Heading
+from gateway.knowledge.wiki.page import Page, Section
+
+_READER = Reader()
+_MARKUP = re.compile(r"[\\`*_\[\]<>|]")
+
+
+class NoText(ValueError):
+    """The document is no page: it has no text, or none that is read. The message says why."""
+
+
+def from_markdown(
+    text: str, path: str, url: str, slug: Callable[[str], str], title: str = ""
+) -> Page:
+    """A page of Markdown.
+
+    Args:
+        text: the Markdown.
+        path: the document's path.
+        url: its address.
+        slug: the anchor of each heading, in their order.
+        title: the document's own.
+    """
+    lines = scrubbed(text).split("\n")
+    headings = [
+        Heading(one.level, " ".join(one.text.split()), slug(one.text), one.line)
+        for one in _READER.headings(lines)
+        if not one.nested
+    ]
+    title = sections.title(title, lines, headings) or sections.name(path)
+    return Page(path, title, url, sections.cut(lines, headings))
+
+
+def section(heading: str, path: Sequence[str], text: str, anchor: str = "") -> Section:
+    """A section with its heading's line, which is one line, and scrubbed text."""
+    heading = " ".join(scrubbed(heading).split())
+    above = tuple(" ".join(scrubbed(one).split()) for one in path)
+    level = "#" * min(6, len(above) + 2)
+    body = scrubbed(text).strip()
+    return Section(heading, anchor, (*above, heading), f"{level} {heading}\n\n{body}".strip())
+
+
+def without_anchors(page: Page) -> Page:
+    """For documents that no address leads into."""
+    return replace(page, sections=tuple(replace(one, anchor="") for one in page.sections))
+
+
+def escaped(text: str) -> str:
+    """Plain text as Markdown on one line."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def fenced(code: str, language: str = "") -> str:
+    """A block of code, whatever marks are in it."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{code.rstrip()}\n{fence}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head; empty columns and rows are left out."""
+    kept = [row for row in rows if any(cell.strip() for cell in row)]
+    width = max((len(row) for row in kept), default=0)
+    full = [[*row, *[""] * (width - len(row))] for row in kept]
+    used = [n for n in range(width) if any(row[n].strip() for row in full)]
+    if not used:
+        return ""
+    lines = [
+        "| " + " | ".join(" ".join(row[n].split()).replace("|", "\\|") for n in used) + " |"
+        for row in full
+    ]
+    lines.insert(1, "|" + " --- |" * len(used))
+    return "\n".join(lines)

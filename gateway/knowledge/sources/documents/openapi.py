@@ -1,0 +1,138 @@
+"""Descriptions of APIs (OpenAPI 3, Swagger 2): a section for each operation."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from gateway.knowledge.sources import safe_yaml, sections
+from gateway.knowledge.sources.documents.made import section, table
+from gateway.knowledge.sources.tree import decode
+from gateway.knowledge.wiki.page import Page, Section
+
+SUFFIXES = (".json", ".yaml", ".yml")
+# Of a file's beginning, what is looked at to tell a description from other data.
+LOOKED_AT = 4096
+_SIGN = re.compile(rb"""(?:^|[{,\n])\s*["']?(?:openapi|swagger)["']?\s*:\s*["']?[23]\.""")
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+_OPERATIONS = 5_000
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def is_one(beginning: bytes) -> bool:
+    """Does a file that begins so describe an API?"""
+    return _SIGN.search(beginning) is not None
+
+
+def page(data: bytes, path: str, url: str) -> Page:
+    """Read a description. Raises ValueError: it is none."""
+    text = decode(data)
+    try:
+        said = json.loads(text) if path.endswith(".json") else safe_yaml.load(text, _Loader)
+    except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"cannot be read: {' '.join(str(error).split())[:300]}") from None
+    about = _mapping(_mapping(said).get("info"))
+    title = _line(about.get("title")) or sections.name(path)
+    intro = _text(about.get("description"))
+    found = [Section("", "", (), intro)] if intro else []
+    operations = list(_operations(_mapping(said)))
+    if len(operations) > _OPERATIONS:
+        raise ValueError(f"describes more than {_OPERATIONS:,} operations: split it")
+    return Page(path, title, url, (*found, *operations))
+
+
+def _operations(api: dict[str, Any]) -> Iterator[Section]:
+    for address, item in _mapping(api.get("paths")).items():
+        common = _list(_mapping(item).get("parameters"))
+        for method, operation in _mapping(item).items():
+            if method in _METHODS and isinstance(operation, dict):
+                yield _operation(api, f"{method.upper()} {address}", operation, common)
+
+
+def _operation(
+    api: dict[str, Any], name: str, operation: dict[str, Any], common: list[Any]
+) -> Section:
+    parts = [_text(operation.get("summary")), _text(operation.get("description"))]
+    if operation.get("deprecated") is True:
+        parts.append("Deprecated.")
+    parameters = [_resolved(api, one) for one in (*common, *_list(operation.get("parameters")))]
+    if parameters:
+        rows = [["Parameter", "In", "Type", "Required", "Description"]]
+        parts.append(table([*rows, *map(_parameter, parameters)]))
+    body = _resolved(api, operation.get("requestBody"))
+    for kind, content in _mapping(body.get("content")).items():
+        parts += [f"Request body ({kind}):", *_schema(api, _mapping(content).get("schema"))]
+    rows = [["Status", "Description"]]
+    for status, answer in _mapping(operation.get("responses")).items():
+        rows.append([str(status), _line(_resolved(api, answer).get("description"))])
+    if len(rows) > 1:
+        parts.append(table(rows))
+    tags = [one for one in _list(operation.get("tags")) if isinstance(one, str)][:1]
+    return section(name, tags, "\n\n".join(filter(None, parts)))
+
+
+def _parameter(one: dict[str, Any]) -> list[str]:
+    return [
+        _line(one.get("name")),
+        _line(one.get("in")),
+        _type(one.get("schema") or one),
+        "yes" if one.get("required") is True else "no",
+        _line(one.get("description")),
+    ]
+
+
+def _schema(api: dict[str, Any], schema: Any) -> list[str]:
+    """The fields of an object, without those of objects in it."""
+    found = _resolved(api, schema)
+    required = _list(found.get("required"))
+    rows = [
+        [str(name), _type(one), "yes" if name in required else "no", _line(_said(one))]
+        for name, one in _mapping(found.get("properties")).items()
+    ]
+    if not rows:
+        return [_type(schema)]
+    return [table([["Field", "Type", "Required", "Description"], *rows])]
+
+
+def _said(schema: Any) -> Any:
+    return _mapping(schema).get("description")
+
+
+def _type(schema: Any) -> str:
+    known = _mapping(schema)
+    if isinstance(named := known.get("$ref"), str):
+        return named.rpartition("/")[2]
+    kind = known.get("type")
+    name = "/".join(map(str, kind)) if isinstance(kind, list) else _line(kind)
+    if name == "array":
+        return f"array of {_type(known.get('items'))}"
+    return f"{name}: {', '.join(map(str, _list(known.get('enum'))))}" if "enum" in known else name
+
+
+def _resolved(api: dict[str, Any], value: Any) -> dict[str, Any]:
+    """What a reference within the file leads to, one step far."""
+    named = _mapping(value).get("$ref")
+    if not isinstance(named, str) or not named.startswith("#/"):
+        return _mapping(value)
+    found: Any = api
+    for part in named[2:].split("/"):
+        found = _mapping(found).get(part.replace("~1", "/").replace("~0", "~"))
+    return _mapping(found)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _line(value: Any) -> str:
+    return " ".join(_text(value).split())

@@ -1,0 +1,136 @@
+"""The documents of a wiki's folder that are neither Markdown nor HTML."""
+
+import hashlib
+import importlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
+
+from gateway.knowledge.sources import bounded
+from gateway.knowledge.sources.documents import openapi
+from gateway.knowledge.sources.documents.made import NoText
+from gateway.knowledge.sources.source import (
+    COPY,
+    NO_TEXT,
+    Broken,
+    Changed,
+    Item,
+    LeftOut,
+    Unchanged,
+)
+from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.wiki.page import Page
+
+# Each module has a function `page`, and libraries of its own, loaded for the first such file.
+_READERS = {
+    ".adoc": "asciidoc",
+    ".asciidoc": "asciidoc",
+    ".docx": "word",
+    ".epub": "book",
+    ".ipynb": "notebook",
+    ".pdf": "pdf",
+    ".pptx": "slides",
+    ".rst": "rest",
+    ".txt": "text",
+    ".xlsx": "sheets",
+}
+# Bytes of a file. Pictures in a document are not read, and may be most of it.
+LARGEST = 128 * 2**20
+_LARGEST_TEXT = 8 * 2**20
+_PACKED = ("docx", "epub", "pdf", "pptx", "xlsx")
+# Raised when documents are read differently: all are read again then.
+_VERSION = 1
+# What a document of text is built to, beside it.
+_BUILT = (".html", ".htm", ".md", ".markdown")
+_SOURCES = (".adoc", ".asciidoc", ".rst", ".txt")
+_WHY_NOT = {
+    ".doc": "old Word document: save it as DOCX",
+    ".key": "Keynote presentation: save it as PDF or PPTX",
+    ".odp": "OpenDocument presentation: save it as PDF or PPTX",
+    ".ods": "OpenDocument workbook: save it as XLSX",
+    ".odt": "OpenDocument text: save it as DOCX",
+    ".pages": "Pages document: save it as PDF or DOCX",
+    ".ppt": "old presentation: save it as PPTX",
+    ".rtf": "rich text: save it as DOCX",
+    ".tex": "LaTeX: name the PDF that is made of it",
+    ".xls": "old workbook: save it as XLSX",
+}
+# For programs, not for people.
+_NO_TEXTS = ("ads.txt", "humans.txt", "llms-full.txt", "llms.txt", "robots.txt", "security.txt")
+_NO_TEXTS_BEGIN = ("cmakelists", "constraints", "requirements")
+
+
+def documents(tree: Tree) -> list[str]:
+    """The paths that `read` reads, in order."""
+    return sorted(path for path in tree.files if _module(tree, path))
+
+
+def read(
+    tree: Tree,
+    paths: Sequence[str],
+    address: Callable[[str], str | None],
+    known: Mapping[str, str],
+) -> Iterator[Item]:
+    """The pages of documents, and the other files among `paths` that people may miss.
+
+    Args:
+        tree: the folder.
+        paths: its files.
+        address: where a file is shown; None where it is not published.
+        known: see `gateway.knowledge.sources.source.Source.read`.
+    """
+    for path in sorted(paths):
+        module = _module(tree, path)
+        if not module:
+            if why := _WHY_NOT.get(_suffix(path)):
+                yield LeftOut(path, why)
+            continue
+        stem = os.path.splitext(path)[0]
+        if _suffix(path) in _SOURCES and any(stem + one in tree.files for one in _BUILT):
+            yield LeftOut(path, COPY)
+        elif (url := address(path)) is None:
+            yield LeftOut(path, "not published")
+        else:
+            yield _read(tree, path, module, url, known.get(path, ""))
+
+
+def _read(tree: Tree, path: str, module: str, url: str, stamp: str) -> Item:
+    try:
+        with bounded.page(path):
+            data = tree.data(path, LARGEST if module in _PACKED else _LARGEST_TEXT)
+            digest = hashlib.sha256(data).hexdigest()
+            now = hashlib.sha256(f"{_VERSION} {module} {url} {digest}".encode()).hexdigest()
+            if now == stamp:
+                return Unchanged(path)
+            page = _reader(module)(data, path, url)
+    except NoText as error:
+        return LeftOut(path, str(error))
+    except Exception as error:  # a document may be what a parser of somebody else's fails on
+        return Broken(path, _why(error))
+    return Changed(page, now) if page.has_text else LeftOut(path, NO_TEXT)
+
+
+def _reader(module: str) -> Callable[[bytes, str, str], Page]:
+    loaded = importlib.import_module(f"gateway.knowledge.sources.documents.{module}")
+    return cast(Callable[[bytes, str, str], Page], loaded.page)
+
+
+def _module(tree: Tree, path: str) -> str:
+    """What reads a file; empty for a file that is none of these documents."""
+    suffix = _suffix(path)
+    if suffix in openapi.SUFFIXES:
+        return "openapi" if openapi.is_one(tree.beginning(path, openapi.LOOKED_AT)) else ""
+    name = os.path.basename(path).lower()
+    if suffix == ".txt" and (name in _NO_TEXTS or name.startswith(_NO_TEXTS_BEGIN)):
+        return ""
+    return _READERS.get(suffix, "")
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,95 @@
+"""Presentations (PPTX): a section for each slide, with its notes."""
+
+import posixpath
+from collections.abc import Iterator
+from urllib.parse import unquote
+from xml.etree.ElementTree import Element
+
+from gateway.knowledge.sources import sections
+from gateway.knowledge.sources.documents.archive import Archive, local
+from gateway.knowledge.sources.documents.made import escaped, section, table
+from gateway.knowledge.wiki.page import Page, Section
+
+_MAIN = "ppt/presentation.xml"
+_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+_TITLES = ("title", "ctrTitle")
+_FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")
+
+
+def page(data: bytes, path: str, url: str) -> Page:
+    """Read a presentation. Raises ValueError: it is none."""
+    archive = Archive(data)
+    targets = _relations(archive, _MAIN)
+    slides = [
+        targets[key][1]
+        for one in archive.xml(_MAIN).iter()
+        if local(one) == "sldId" and (key := one.get(_ID, "")) in targets
+    ]
+    found = tuple(_slide(archive, name, number) for number, name in enumerate(slides, 1))
+    return Page(path, sections.name(path), url, found)
+
+
+def _slide(archive: Archive, name: str, number: int) -> Section:
+    title, blocks = _read(archive.xml(name))
+    for kind, target in _relations(archive, name).values():
+        if kind == "notesSlide" and target in archive.names:
+            _, notes = _read(archive.xml(target))
+            blocks += ["Notes:", *notes] if notes else []
+    return section(title or f"Slide {number}", (), "\n\n".join(blocks))
+
+
+def _read(slide: Element) -> tuple[str, list[str]]:
+    """The title, and what else the slide says."""
+    title = ""
+    blocks: list[str] = []
+    for shape in _shapes(slide):
+        if local(shape) == "graphicFrame":
+            rows = [one for one in shape.iter() if local(one) == "tr"]
+            cells = [[_text(cell) for cell in row if local(cell) == "tc"] for row in rows]
+            blocks += filter(None, [table(cells)])
+            continue
+        kind = next((one.get("type", "") for one in shape.iter() if local(one) == "ph"), "")
+        if kind in _FURNITURE:
+            continue
+        lines = list(_lines(shape))
+        if kind in _TITLES and not title:
+            title = " ".join(line.strip(" -") for line in lines)
+        elif lines:
+            blocks.append("\n".join(lines))
+    return title, blocks
+
+
+def _shapes(slide: Element) -> Iterator[Element]:
+    return (one for one in slide.iter() if local(one) in ("sp", "graphicFrame"))
+
+
+def _lines(shape: Element) -> Iterator[str]:
+    paragraphs = [one for one in shape.iter() if local(one) == "p"]
+    for paragraph in paragraphs:
+        if text := escaped(_text(paragraph)):
+            level = next((one.get("lvl", "0") for one in paragraph if local(one) == "pPr"), "0")
+            depth = min(8, int(level)) if level.isdigit() else 0
+            yield f"{'  ' * depth}- {text}" if len(paragraphs) > 1 else text
+
+
+def _text(element: Element) -> str:
+    return "".join(
+        (one.text or "") if local(one) == "t" else " "
+        for one in element.iter()
+        if local(one) in ("t", "br", "p", "tab")
+    )
+
+
+def _relations(archive: Archive, name: str) -> dict[str, tuple[str, str]]:
+    """The kind and the member of each relation of a member."""
+    folder, _, base = name.rpartition("/")
+    file = f"{folder}/_rels/{base}.rels"
+    if file not in archive.names:
+        return {}
+    found = {}
+    for one in archive.xml(file):
+        if one.get("TargetMode") != "External":
+            target = unquote(one.get("Target", ""))
+            member = posixpath.normpath(posixpath.join("/" + folder, target)).lstrip("/")
+            found[one.get("Id", "")] = (one.get("Type", "").rpartition("/")[2], member)
+    return found

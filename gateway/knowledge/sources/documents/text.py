@@ -1,0 +1,19 @@
+"""Plain text."""
+
+import codecs
+
+from gateway.knowledge.sources import sections
+from gateway.knowledge.sources.document import scrubbed
+from gateway.knowledge.sources.tree import decode
+from gateway.knowledge.wiki.page import Page, Section
+
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def page(data: bytes, path: str, url: str) -> Page:
+    """Read a text. Raises ValueError: it is neither UTF-8 nor UTF-16 with a mark."""
+    if data.startswith(_WIDE):
+        data = data.decode("utf-16").encode()
+    text = scrubbed(decode(data)).strip()
+    found = (Section("", "", (), text),) if text else ()
+    return Page(path, sections.name(path), url, found)

@@ -1,0 +1,188 @@
+"""A folder of Markdown and MDX as Docusaurus' docs plugin reads it.
+
+Compared with Docusaurus 3.10.2: tests/sources/compare_docusaurus.py.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from gateway.knowledge.sources import addresses, bounded, mdx, sections
+from gateway.knowledge.sources.commonmark import front_matter
+from gateway.knowledge.sources.detect import Found
+from gateway.knowledge.sources.docusaurus_config import Config, load
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.wiki.page import Page
+
+_DATED = re.compile(r"\d+[-_.]\d+")
+_NUMBERED = re.compile(r"(\d+)\s*[-_.]+\s*([^-_.\s].*)$")
+
+
+class Document(NamedTuple):
+    """What a file's name and its front matter say about its page."""
+
+    url: str
+    title: str
+    listed: bool
+
+
+class Docusaurus:
+    """Implements `gateway.knowledge.sources.flavour.Flavour`."""
+
+    def __init__(self, tree: Tree, config: Config, site_url: str, static: Path) -> None:
+        self.tree = tree
+        self._static = static
+        self.about = repr(config)
+        self.titles: dict[str, str] = {}
+        self._config = config
+        self._site_url, self._route = _places(config, site_url)
+        self.problems: list[Broken] = []
+        self._documents = dict(self._found())
+        self.urls = {path: doc.url for path, doc in self._documents.items() if doc.listed}
+        self._by_path = {
+            urlsplit(url).path.rstrip("/"): url for url, _, _ in self._documents.values()
+        }
+
+    def _found(self) -> Iterator[tuple[str, Document]]:
+        for path in self.tree.markdown:
+            if not path.endswith((".md", ".mdx")) or not is_page(path):
+                continue
+            try:
+                with bounded.page(path):
+                    _, front = front_matter(self.tree.text(path))
+            except (OSError, ValueError):
+                front = {}  # `Folder` says why
+            if front.get("draft") is True:
+                continue
+            title = front.get("title")
+            yield (
+                path,
+                Document(
+                    self._url(path, front),
+                    str(title) if isinstance(title, str | int | float) else "",
+                    front.get("unlisted") is not True,
+                ),
+            )
+
+    def _url(self, path: str, front: dict[str, Any]) -> str:
+        address = slug(path, front, self._config.number_prefixes)
+        url = addresses.join(self._site_url, posixpath.join(self._route, address.lstrip("/")))
+        if self._config.trailing_slash is None or url.rstrip("/") == self._site_url.rstrip("/"):
+            return url
+        return url.rstrip("/") + ("/" if self._config.trailing_slash else "")
+
+    def file(self, path: str) -> str | None:
+        return None  # those of `static` are, which lies beside the pages
+
+    def resolve(self, path: str, target: str) -> str:
+        if addresses.is_elsewhere(target):
+            return target
+        named, rest = addresses.split(target)
+        here = self._documents[path].url
+        url = self._file(path, named)
+        if url is None and named.startswith("/"):
+            # An address below the site's root, whatever path that has itself.
+            there = addresses.join(self._site_url, named)
+            url = self._by_path.get(urlsplit(there).path.rstrip("/"))
+            file = posixpath.normpath(named.lstrip("/"))
+            if url is None and not file.startswith("..") and self._is_static(file):
+                url = there
+        return target if url is None else addresses.relative(here, url + rest)
+
+    def _is_static(self, name: str) -> bool:
+        return self.tree.bounds.is_file(self._static / name)
+
+    def _file(self, path: str, named: str) -> str | None:
+        """The address of the page that a link to a file leads to."""
+        if named.startswith("@site/"):
+            named = "/" + named.removeprefix("@site/")
+        beside = addresses.beside(path, named)
+        below_site = beside.removeprefix(f"{self._config.path}/") if named.startswith("/") else ""
+        for there in (beside, below_site):
+            if there in self._documents:
+                return self._documents[there].url
+        return None
+
+    def page(self, path: str, text: str, trail: Trail) -> Page:
+        lines, headings = mdx.read(path, text, trail, self._config.path)
+        # A first-level heading has no anchor on the page: it is the page's top.
+        headings = [replace(one, anchor="") if one.level == 1 else one for one in headings]
+        document = self._documents[path]
+        return Page(
+            path=path,
+            title=sections.title(document.title, lines, headings)
+            or sections.name(_unnumbered_path(path)),
+            url=document.url,
+            sections=sections.cut(lines, headings),
+        )
+
+
+def opened(found: Found, site_url: str) -> Docusaurus:
+    """The docs of a docusaurus.config.js, or of a folder without one."""
+    config = load(found.settings, found.bounds) if found.settings else Config()
+    site = found.settings.parent if found.settings else found.content.parent
+    if found.settings and found.content.resolve() != (site / config.path).resolve():
+        # A second set of pages, which the configuration does not name where it can be read.
+        within = found.content.relative_to(site).as_posix()
+        config = replace(config, path=within, route=within)
+    return Docusaurus(Tree(found.content, found.bounds), config, site_url, site / "static")
+
+
+def _places(config: Config, site_url: str) -> tuple[str, str]:
+    """The address of the site's root, and the way from there to the pages.
+
+    `https://x.example/docs` may be the root or the pages: it is the root only if the configuration
+    says so.
+    """
+    if not site_url:
+        return config.url.rstrip("/") + "/" + config.base_url.strip("/"), config.route
+    path = urlsplit(site_url).path.strip("/")
+    is_pages = path == config.route or path.endswith("/" + config.route)
+    if config.route and is_pages and path != config.base_url.strip("/"):
+        return site_url.rstrip("/").removesuffix(config.route), config.route
+    return site_url, config.route
+
+
+def is_page(path: str) -> bool:
+    """Is a page made of the file? Parts of pages begin with `_`, and tests are left out."""
+    parts = path.split("/")
+    return not any(part.startswith("_") for part in parts) and "__tests__" not in parts
+
+
+def slug(path: str, front: dict[str, Any], number_prefixes: bool = True) -> str:
+    """The address of a page below the place of all pages, as `/guide/setup`; folders end in `/`."""
+    parts = posixpath.splitext(path)[0].split("/")
+    folders, name = parts[:-1], parts[-1]
+    own = front.get("slug")
+    if isinstance(own, str) and own.startswith("/"):
+        return own
+    plain = [_unnumbered(part) for part in folders] if number_prefixes else folders
+    folder = "/" + "".join(part + "/" for part in plain)
+    if not isinstance(own, str):
+        beside = folders[-1].lower() if folders else ""
+        if name.lower() in ("index", "readme") or name.lower() == beside:
+            return folder
+    identity = front.get("id")
+    base = str(identity) if isinstance(identity, str | int) else ""
+    base = base or (_unnumbered(name) if number_prefixes else name)
+    end = own if isinstance(own, str) else base
+    there = posixpath.normpath(posixpath.join(folder, end))
+    return there + "/" if end.endswith("/") and there != "/" else there
+
+
+def _unnumbered(name: str) -> str:
+    """`01-intro` is `intro`; dates and versions stay."""
+    if _DATED.match(name):
+        return name
+    numbered = _NUMBERED.match(name)
+    return numbered[2] if numbered else name
+
+
+def _unnumbered_path(path: str) -> str:
+    return "/".join(_unnumbered(part) for part in path.split("/"))

@@ -1,0 +1,30 @@
+"""Pages that a wiki has and that people have taken out of answers by hand."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.knowledge.search.rows import StoredSource
+from gateway.knowledge.search.writer import Writer
+
+KEY = "excluded"
+
+
+def excluded(spec: Mapping[str, Any]) -> frozenset[str]:
+    """The paths, from what the index remembers of the source."""
+    return frozenset(spec.get(KEY, ()))
+
+
+def exclude(writer: Writer, source: StoredSource, path: str) -> None:
+    """Take a page out; no sync brings it back."""
+    writer.remove(source.name, path)
+    _put(writer, source, excluded(source.spec) | {path})
+
+
+def restore(writer: Writer, source: StoredSource, path: str) -> None:
+    """Let the next sync bring a page back."""
+    _put(writer, source, excluded(source.spec) - {path})
+
+
+def _put(writer: Writer, source: StoredSource, paths: frozenset[str]) -> None:
+    writer.put_source(replace(source, spec={**source.spec, KEY: sorted(paths)}))

@@ -1,0 +1,278 @@
+"""Asks one site for documents, as politely as its robots.txt wants it."""
+
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+from protego import Protego
+
+from gateway.core.errors import AskdocsError
+
+# Sites recognise the first word in their robots.txt, and people in their logs.
+AGENT = "askdocs"
+USER_AGENT = f"{AGENT}/{version('askdocs')} (reads documentation; obeys robots.txt)"
+LARGEST = 16 * 2**20
+# Seconds for one answer to begin, or to go on.
+TIMEOUT = 30.0
+# Seconds in all that a site may have us wait for one document, busy or slow.
+PATIENCE = 120.0
+_TRIES = 3
+_HOPS = 5
+_BUSY = (429, 503)
+# The encodings of a body that are asked for, with zlib's window for each. zlib can be told to stop
+# at so many bytes; the decoders for brotli and zstd of HTTP clients unpack all that one part holds.
+_WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+
+
+class Failed(Exception):
+    """The site did not give the document; the message says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the site said."""
+
+    status: int
+    url: str
+    """Where the document was in the end; outside the site, it has not been asked for."""
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    data: bytes
+    charset: str
+    """The encoding that the server names; empty if it names none."""
+
+    @property
+    def type(self) -> str:
+        """The media type, for example `text/html`."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class Fetcher:
+    """One request at a time to one origin, each so long after the one before."""
+
+    def __init__(
+        self,
+        origin: str,
+        rate: float,
+        headers: Mapping[str, str],
+        patience: float = PATIENCE,
+        tries: int = _TRIES,
+    ) -> None:
+        """
+        Args:
+            origin: scheme and host, for example `https://wiki.example.com`.
+            rate: requests a second at most.
+            headers: sent with every request, none of which leaves the origin.
+            patience: seconds in all that a busy site may have us wait for one document.
+            tries: how often it is asked for one.
+        """
+        self.origin = origin
+        self._pause = 1 / rate
+        self._next = 0.0
+        self._patience = patience
+        self._tries = tries
+        self._client = httpx.Client(
+            headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.1", **headers}
+            | {"User-Agent": USER_AGENT, "Accept-Encoding": ", ".join(_WINDOWS)},
+            timeout=TIMEOUT,
+            follow_redirects=False,
+        )
+        self._robots = Protego.parse("")
+        self._socket: socket.socket | None = None
+        self._is_late = False
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def read_robots(self) -> list[str]:
+        """Obey the site's robots.txt from now on. Returns the sitemaps that it names.
+
+        Raises:
+            AskdocsError: the site does not answer, or not with a robots.txt or none; no page may be
+                asked for then (RFC 9309, 2.3.1.4).
+        """
+        address = self.origin + "/robots.txt"
+        try:
+            answer = self.get(address)
+        except Failed as error:
+            raise AskdocsError(f"{self.origin} cannot be read: {error}") from None
+        if answer.status >= 500 or answer.status == 429:
+            raise AskdocsError(
+                f"{address} answers {answer.status}, so what may be read is not known: try later"
+            )
+        if answer.status == 200:
+            self._robots = Protego.parse(answer.data.decode("utf-8", "replace"))
+        delay = self._robots.crawl_delay(AGENT) or 0.0
+        if told := self._robots.request_rate(AGENT):
+            delay = max(delay, told.seconds / max(told.requests, 1))
+        self._pause = max(self._pause, delay)
+        return [urljoin(address, sitemap) for sitemap in self._robots.sitemaps]
+
+    def may(self, url: str) -> bool:
+        """Does robots.txt allow us to ask for this address?"""
+        return bool(self._robots.can_fetch(url, AGENT))
+
+    def get(self, url: str, unless: Mapping[str, str] | None = None) -> Answer:
+        """Ask for a document. Redirects are followed inside the origin.
+
+        Args:
+            url: its address.
+            unless: headers of a conditional request.
+
+        Raises:
+            Failed: no answer, a broken one, one that is too large, or endless redirects.
+        """
+        for _ in range(_HOPS + 1):
+            answer = self._patiently(url, unless or {})
+            target = answer.headers.get("location", "")
+            if answer.status not in (301, 302, 303, 307, 308) or not target:
+                return answer
+            try:
+                url = urljoin(url, target)
+                inside = self.is_inside(url)
+            except ValueError:
+                raise Failed(f"redirects to {target!r}, which is no address") from None
+            if not inside or not self.may(url):
+                return Answer(answer.status, url, answer.headers, b"", "")
+        raise Failed(f"redirects more than {_HOPS} times")
+
+    def is_inside(self, url: str) -> bool:
+        """Is it an address of this origin? Raises ValueError if it is no address."""
+        split = urlsplit(url)
+        return f"{split.scheme}://{split.netloc}".lower() == self.origin
+
+    def _patiently(self, url: str, unless: Mapping[str, str]) -> Answer:
+        waited = 0.0
+        for tried in range(self._tries):
+            left = self._tries - tried - 1
+            try:
+                answer = self._once(url, unless)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                is_kept = isinstance(error, httpx.TransportError) and not _is_slow(error)
+                if left and tried < _TRIES - 1 and is_kept:
+                    continue  # a connection that was kept and has been closed meanwhile
+                raise Failed(_why(error)) from None
+            if answer.status not in _BUSY or not left:
+                return answer
+            wait = _retry_after(answer)
+            if waited + wait > self._patience:
+                return answer
+            waited += wait
+            self._next = max(self._next, time.monotonic() + wait)
+        raise AssertionError("the last try returns or raises")
+
+    def _once(self, url: str, unless: Mapping[str, str]) -> Answer:
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        self._next = time.monotonic() + self._pause
+        # httpx's timeouts are for each read, and a read may bring one byte.
+        self._is_late = False
+        watch = threading.Timer(PATIENCE, self._cut)
+        watch.daemon = True
+        watch.start()
+        sent = dict(unless)
+        try:
+            with self._client.stream(
+                "GET", url, headers=sent, extensions={"trace": self._trace}
+            ) as response:
+                data = bytearray()
+                for part in _unpacked(response):
+                    data += part
+                    if len(data) > LARGEST:
+                        raise Failed(f"larger than {LARGEST // 2**20} MiB")
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                charset = response.charset_encoding or ""
+        except httpx.HTTPError:
+            if self._is_late:
+                raise Failed(f"took longer than {PATIENCE:.0f} s") from None
+            raise
+        finally:
+            watch.cancel()
+        return Answer(response.status_code, url, headers, bytes(data), charset)
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Notes the connection: https://www.encode.io/httpcore/extensions/#trace."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def _cut(self) -> None:
+        """The request has taken too long: whoever reads from its connection finds its end."""
+        self._is_late = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _unpacked(response: httpx.Response) -> Iterator[bytes]:
+    """The body in parts, the last of which may lead just past LARGEST.
+
+    Raises Failed: it is packed in a way that was not asked for, or not as it says.
+    """
+    names = response.headers.get("content-encoding", "").lower().split(",")
+    encodings = [name.strip() for name in names if name.strip() not in ("", "identity")]
+    parts: Iterable[bytes] = response.iter_raw()
+    for encoding in reversed(encodings):
+        window = _WINDOWS.get(encoding.removeprefix("x-"))
+        if window is None or len(encodings) > 1:
+            raise Failed(f"packed as {', '.join(encodings)}, which was not asked for")
+        parts = _inflated(parts, window)
+    yield from parts
+
+
+def _inflated(parts: Iterable[bytes], window: int) -> Iterator[bytes]:
+    unpacker = None
+    left = LARGEST + 1
+    for packed in parts:
+        while packed and left > 0:
+            if unpacker is None:
+                # "deflate" with and without the header of zlib: servers send both (RFC 9110,
+                # 8.4.1.2). A header's first byte ends in 8, which begins no other stream.
+                raw = window == zlib.MAX_WBITS and packed[0] & 15 != 8
+                unpacker = zlib.decompressobj(-window if raw else window)
+            try:
+                data = unpacker.decompress(packed, left)
+            except zlib.error as error:
+                raise Failed(f"cannot be unpacked: {error}") from None
+            left -= len(data)
+            yield data
+            packed = unpacker.unconsumed_tail
+            if unpacker.eof:
+                packed, unpacker = unpacker.unused_data, None
+                if window != zlib.MAX_WBITS | 16:
+                    packed = b""  # only gzip has several members
+        if left <= 0:
+            return
+    if unpacker is not None:
+        raise Failed("breaks off in the middle")
+
+
+def _is_slow(error: httpx.HTTPError | httpx.InvalidURL) -> bool:
+    return isinstance(error, httpx.TimeoutException)
+
+
+def _why(error: httpx.HTTPError | httpx.InvalidURL) -> str:
+    if _is_slow(error):
+        return "no answer in time"
+    return str(error) or type(error).__name__
+
+
+def _retry_after(answer: Answer) -> float:
+    """Seconds."""
+    told = answer.headers.get("retry-after", "5").strip()
+    if told.isascii() and told.isdecimal():
+        return float(told[:9])
+    try:
+        then = parsedate_to_datetime(told)
+    except (ValueError, OverflowError):
+        return 5.0
+    return max(1.0, (then - datetime.now(then.tzinfo)).total_seconds())

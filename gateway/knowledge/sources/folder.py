@@ -1,0 +1,268 @@
+"""A wiki as a folder of Markdown files."""
+
+import codecs
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from gateway.access.rights import NOBODY, Groups, groups_of, simplified
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import (
+    bounded,
+    docusaurus,
+    gitbook,
+    mkdocs,
+    mkdocs_config,
+    obsidian,
+    vitepress,
+)
+from gateway.knowledge.sources.commonmark import front_matter
+from gateway.knowledge.sources.detect import Found, detect
+from gateway.knowledge.sources.documents import reading as documents
+from gateway.knowledge.sources.flavour import Flavour, Kind
+from gateway.knowledge.sources.source import NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.sources.tree import Tree, decode
+from gateway.knowledge.wiki.page import Page
+
+SETTINGS = "the settings of its generator"
+# Of a page, what is looked at for an address of its own.
+_HEAD = 4096
+# Raised when pages are read differently: all are read again then.
+_VERSION = 4
+
+
+class Folder:
+    """Implements `gateway.knowledge.sources.source.Source` for a folder of Markdown."""
+
+    def __init__(self, root: Path, site_url: str, kind: Kind | None = None) -> None:
+        """
+        Args:
+            root: the folder of the wiki, or of the pages in it.
+            site_url: address of the wiki's root; where empty, the one in the generator's settings.
+            kind: the generator of the site. Where it is None it is told from the folder: see
+                `gateway.knowledge.sources.detect`; without a sign of any other it is MkDocs.
+        """
+        self.root = root.absolute()
+        self.name = str(self.root)
+        self._open: Callable[[], Flavour] = partial(_open, self.root, site_url, kind)
+
+    @classmethod
+    def of(cls, root: Path, opened: Callable[[], Flavour]) -> Self:
+        """The folder as a flavour of its own reads it."""
+        folder = cls(root, "")
+        folder._open = opened
+        return folder
+
+    @classmethod
+    def preview(cls, root: Path, site_url: str) -> Self:
+        """The folder as the site shows it that `askdocs up` builds, whatever it is made for."""
+        folder = cls(root, site_url)
+        folder._open = partial(_preview, folder.root, site_url)
+        return folder
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Source.read`.
+
+        Raises:
+            AskdocsError: the folder is missing, is a file, or has no page that is published.
+        """
+        _require(self.root)
+        flavour = self._open()
+        within = _within(self.root, flavour.tree.root)
+        paths = [path for path in flavour.urls if path.startswith(within)]
+        files = [path for path in flavour.tree.files if path.startswith(within)]
+        if not paths and not any(
+            path.startswith(within) for path in documents.documents(flavour.tree)
+        ):
+            raise _none_at_all(self.root)
+        yield from flavour.problems
+        yield from flavour.tree.unlisted(known)
+        yield from (link for link in flavour.tree.outside if link.path.startswith(within))
+        for path in flavour.tree.markdown:
+            if path.startswith(within) and path not in flavour.urls:
+                yield LeftOut(path, "not published")
+        for path in paths:
+            yield from _read(flavour, path, known.get(path, ""))
+        yield from documents.read(flavour.tree, files, partial(_address, flavour), known)
+
+
+def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
+    about = f"{_VERSION} {flavour.urls[path]} {flavour.titles.get(path)} {flavour.about}"
+    try:
+        with bounded.page(path):
+            data = flavour.tree.data(path)
+            trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
+            page = None
+            if not (stamp and trail.holds(stamp)):
+                trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
+                page = flavour.page(path, decode(data), trail)
+    except Exception as error:  # a page may be what a parser of somebody else's fails on
+        yield Broken(path, _why(error))
+        return
+    if page is None:
+        yield Unchanged(path)
+        return
+    if page.sections:
+        page = replace(page, url=flavour.urls[path])
+        groups, problem = front_groups(decode(data))
+        yield Changed(page, trail.stamp(), groups)
+        if problem:
+            yield Broken(f"{path}:1", problem)
+    else:
+        yield LeftOut(path, NO_TEXT)
+    yield from trail.problems
+
+
+def front_groups(text: str) -> tuple[Groups | None, str]:
+    """Who may read a page, by the `groups` of its front matter; and what is wrong with them.
+
+    Front matter that cannot be read and names groups closes the page: whoever wrote it meant to.
+    """
+    head = _FRONT.match(text)
+    if head is None:
+        return None, ""
+    _, front = front_matter(text)
+    key = next((key for key in front if str(key).lower() == "groups"), None)
+    try:
+        if key is not None:
+            return simplified([groups_of(front[key])]), ""
+        if not front and _GROUPS.search(head[0]):
+            raise ValueError("the front matter names groups, and is not valid YAML")
+    except ValueError as error:
+        return NOBODY, f"{error}; until it is corrected nobody may read the page"
+    return None, ""
+
+
+# Wider than any generator's own idea of front matter: what might close a page is looked at.
+_FRONT = re.compile(r"\ufeff?\s*---.*?(?:\n(?:---|\.\.\.)|\Z)", re.DOTALL)
+_GROUPS = re.compile(r"^[ \t]*[\"']?groups[\"']?[ \t]*:", re.MULTILINE | re.IGNORECASE)
+
+
+def _address(flavour: Flavour, path: str) -> str | None:
+    """Where a document is shown: Sphinx, which has a `conf.py`, makes a page of each `.rst`."""
+    if path.endswith(".rst") and "conf.py" in flavour.tree.files:
+        path = path.removesuffix(".rst") + ".html"
+    return flavour.file(path)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
+def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
+    with bounded.page(SETTINGS):
+        found = detect(root, kind)
+    if not found.bounds.holds(found.content):
+        raise AskdocsError(
+            f"{found.settings} says that its pages are in {os.path.abspath(found.content)}, outside"
+            f" of {found.bounds.folder}: name a folder that holds both"
+        )
+    flavour = made(found, site_url)
+    for path in flavour.urls:
+        if own := _own_address(flavour.tree, path):
+            flavour.urls[path] = own
+    return flavour
+
+
+def _own_address(tree: Tree, path: str) -> str:
+    """The address that a page's front matter says it is shown at; empty where it says none."""
+    head = tree.beginning(path, _HEAD)
+    if not head.removeprefix(codecs.BOM_UTF8).startswith(b"---") or b"url" not in head:
+        return ""
+    try:
+        with bounded.page(path):
+            _, front = front_matter(decode(tree.data(path)))
+    except (OSError, ValueError):
+        return ""  # `_read` says why
+    url = front.get("url")
+    try:
+        is_address = isinstance(url, str) and urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return ""
+    return url.strip() if isinstance(url, str) and is_address and urlsplit(url).netloc else ""
+
+
+def made(found: Found, site_url: str) -> Flavour:
+    """A project as its generator reads it."""
+    return _MAKERS[found.kind](found, site_url)
+
+
+def _within(root: Path, content: Path) -> str:
+    """What the paths of pages begin with, in a folder that is part of a project's pages."""
+    if root != content and root.is_relative_to(content):
+        return root.relative_to(content).as_posix() + "/"
+    return ""
+
+
+def _preview(root: Path, site_url: str) -> Flavour:
+    return mkdocs.MkDocs(Tree(root), mkdocs_config.default(root), site_url)
+
+
+_MAKERS: Mapping[str, Callable[[Found, str], Flavour]] = {
+    "mkdocs": mkdocs.opened,
+    "docusaurus": docusaurus.opened,
+    "gitbook": gitbook.opened,
+    "vitepress": vitepress.opened,
+    "obsidian": obsidian.opened,
+}
+
+
+@dataclass
+class Reading:
+    """What reading a folder gave: the pages, and a line for each file that could not be read."""
+
+    pages: list[Page] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read(folder: Path, site_url: str) -> Reading:
+    """Every page as the site of `askdocs up` shows it; what cannot be read is not a stop.
+
+    Raises:
+        AskdocsError: as `Folder.read`, or not one of the files could be read.
+    """
+    reading = Reading()
+    for one in Folder.preview(folder, site_url).read({}):
+        match one:
+            case Changed(page):
+                reading.pages.append(page)
+            case Broken(path, why):
+                reading.problems.append(f"{folder / path}: not read: {why}")
+    if not reading.pages:
+        why = reading.problems[0] if reading.problems else "every page is empty"
+        raise AskdocsError(f"{folder} has no page with text: {why}")
+    return reading
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """The Markdown files under `folder` in a fixed order, hidden folders left out.
+
+    Raises:
+        AskdocsError: the folder is missing, is a file, or has no Markdown file.
+    """
+    _require(folder)
+    paths = Tree(folder).markdown
+    if not paths:
+        raise _none_at_all(folder)
+    return (folder / path for path in paths)
+
+
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
+        kind = "is a file" if folder.exists() else "does not exist"
+        raise AskdocsError(f"{folder} {kind}: name the folder of your wiki, --docs DIR")
+
+
+def _none_at_all(folder: Path) -> AskdocsError:
+    return AskdocsError(
+        f"{folder} has no Markdown page (*.md, *.markdown): name the folder that holds your wiki's"
+        " pages, --docs DIR"
+    )

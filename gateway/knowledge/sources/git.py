@@ -1,0 +1,264 @@
+"""A wiki in a Git repository: cloned shallow at the first sync, followed by fetch."""
+
+import base64
+import fcntl
+import hashlib
+import os
+import posixpath
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Self
+from urllib.parse import unquote, urlsplit
+
+from gateway.core.control_characters import without
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.addresses import refuse_password
+from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.hosted import Hosted, place_of
+from gateway.knowledge.sources.open import is_html
+from gateway.knowledge.sources.source import Changed, Expected, Item, LeftOut
+from gateway.knowledge.sources.tokens import Token
+from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.sources.within import Bounds
+
+# Seconds for all that git does in one sync, and bytes of a file that it writes.
+PATIENCE = 3_600.0
+LARGEST = 8 * 2**30
+# Packs, one for each sync that found something new; then the clone is made anew.
+PACKS = 50
+LFS = "in Git LFS, which is not fetched"
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_BRANCH = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[\w][\w./+#-]{0,250}", re.ASCII)
+# What git may need of the environment. Nothing of its own: a GIT_DIR would lead elsewhere.
+_PASSED = (
+    *("PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
+    *("no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+_SETTINGS = {
+    # Only these two: `ext::` runs programs, `file:` reads what is not the repository's.
+    "protocol.allow": "never",
+    "protocol.https.allow": "always",
+    "protocol.http.allow": "always",
+    # The token is for one host, and the address that was named is the one that is read.
+    "http.followRedirects": "false",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "60",
+    # Nothing of the repository runs, and no link of it leads anywhere.
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.symlinks": "false",
+    "core.protectHFS": "true",
+    "core.protectNTFS": "true",
+    "submodule.recurse": "false",
+    "credential.helper": "",
+    "gc.auto": "0",
+    # Each fetch is a pack, however small: PACKS counts them.
+    "fetch.unpackLimit": "1",
+    "maintenance.auto": "false",
+    "pack.threads": "1",
+    "advice.detachedHead": "false",
+}
+
+
+class Address(NamedTuple):
+    """`https://host/team/wiki.git#branch:folder`."""
+
+    url: str
+    branch: str
+    """Empty: the one that the repository names."""
+    folder: str
+    """Within the repository; empty for all of it."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises AskdocsError: the branch or the folder cannot be one."""
+        url, _, part = text.partition("#")
+        refuse_password(url)
+        branch, _, folder = unquote(part).partition(":")
+        if branch and not _BRANCH.fullmatch(branch):
+            raise AskdocsError(f"{text}: {branch!r} is not a branch name: write URL#branch:folder")
+        folder = folder.strip("/")
+        parts = folder.split("/") if folder else []
+        is_inside = all(part not in ("", ".", "..") and part.lower() != ".git" for part in parts)
+        if not is_inside or folder != without(folder):
+            raise AskdocsError(f"{text}: {folder!r} is not a folder in a repository")
+        return cls(url, branch, folder)
+
+
+class _Local(AskdocsError):
+    """It may be the clone that is broken."""
+
+
+class Git:
+    """Implements `gateway.knowledge.sources.source.Source` for a repository."""
+
+    def __init__(self, place: str, site_url: str, token: Token | None, clones: Path) -> None:
+        """
+        Args:
+            place: see `Address`.
+            site_url: where the pages are shown, if not where the repository is.
+            token: what lets us in.
+            clones: the folder that clones are kept in.
+
+        Raises:
+            AskdocsError: the address cannot be one.
+        """
+        self.name = place
+        self._at = Address.parse(place)
+        self._site_url = site_url
+        self._token = token
+        key = hashlib.sha256(self._at.url.encode()).hexdigest()[:24]
+        self._clone = Path(os.path.abspath(clones)) / key
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Source.read`.
+
+        Raises:
+            AskdocsError: the repository cannot be fetched, or has no such branch, folder or page.
+        """
+        with self._locked():
+            self._fetch()
+            root = self._clone / self._at.folder
+            if not Bounds(self._clone).holds(root) or not root.is_dir():
+                raise AskdocsError(f"{self._at.url} has no folder {self._at.folder!r}")
+            pointers = set(_pointers(root))
+            yield from (LeftOut(path, LFS) for path in sorted(pointers))
+            for item in self._folder(root).read(known):
+                if isinstance(item, Expected):
+                    continue
+                path = item.page.path if isinstance(item, Changed) else item.path
+                if path not in pointers:
+                    yield item
+
+    def _folder(self, root: Path) -> Folder:
+        place = place_of(self._at, self._site_url)
+        if self._site_url and not place.is_wiki:
+            if is_html(root):
+                raise AskdocsError(f"{self.name} is HTML: clone it, and name the folder")
+            return Folder(root, self._site_url)
+        return Folder.of(root, lambda: Hosted.opened(root, place))
+
+    def _fetch(self) -> None:
+        if len(list(self._clone.glob(".git/objects/pack/*.pack"))) > PACKS:
+            shutil.rmtree(self._clone)
+        for lock in self._clone.glob(".git/**/*.lock"):
+            lock.unlink(missing_ok=True)  # of a git that was killed; the clone is ours
+        is_new = not (self._clone / ".git").is_dir()
+        try:
+            self._follow()
+        except _Local:
+            if is_new:
+                raise
+            shutil.rmtree(self._clone)  # broken by a kill, or by somebody
+            self._follow()
+
+    def _follow(self) -> None:
+        if not (self._clone / ".git").is_dir():
+            self._clone.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._git("init", "--quiet", "--template=", str(self._clone), within=False)
+        wanted = f"refs/heads/{self._at.branch}" if self._at.branch else "HEAD"
+        self._git(
+            *("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules"),
+            *("--no-write-fetch-head", "--force", "--", self._at.url),
+            f"{wanted}:refs/askdocs/head",
+        )
+        self._git("checkout", "--quiet", "--force", "--detach", "refs/askdocs/head")
+
+    def _git(self, *arguments: str, within: bool = True) -> None:
+        where = ("-C", str(self._clone)) if within else ()
+        try:
+            done = subprocess.run(
+                ["git", *where, *arguments],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=PATIENCE,
+                preexec_fn=_bounded,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise AskdocsError("git is not installed: it reads wikis in repositories") from None
+        except subprocess.TimeoutExpired:
+            raise AskdocsError(
+                f"{self._at.url} took longer than {PATIENCE / 60:.0f} minutes"
+            ) from None
+        if done.returncode:
+            raise self._explained(done.stderr.decode(errors="replace"))
+
+    def _explained(self, said: str) -> AskdocsError:
+        lines = [without(line).strip() for line in said.splitlines() if line.strip()]
+        why = next((line for line in lines if line.startswith("fatal: ")), "".join(lines[-1:]))
+        why = why.removeprefix("fatal: ")[:300]
+        host = urlsplit(self._at.url).netloc
+        if re.search("Authentication failed|could not read Username|error: 40[13]|not found", why):
+            have = "the token was refused" if self._token else "no token is set"
+            return AskdocsError(
+                f"{self._at.url} cannot be read ({why}); {have}: private repositories need"
+                f" ASKDOCS_SITES_TOKENS='{host} TOKEN'"
+            )
+        if "couldn't find remote ref" in why:
+            return AskdocsError(f"{self._at.url} has no branch {self._at.branch or 'HEAD'!r}")
+        kind = AskdocsError if "unable to access" in why else _Local
+        return kind(f"{self._at.url} cannot be read: {why or 'git failed without a message'}")
+
+    def _environment(self) -> dict[str, str]:
+        passed = {key: os.environ[key] for key in _PASSED if key in os.environ}
+        settings = dict(_SETTINGS)
+        if self._token:
+            user = self._token.user or "oauth2"
+            basic = base64.b64encode(f"{user}:{self._token.secret}".encode()).decode()
+            # In the environment, which only we can read; arguments are everybody's.
+            settings[f"http.{self._at.url}.extraHeader"] = f"Authorization: Basic {basic}"
+        numbered = {
+            f"GIT_CONFIG_{part}_{number}": value
+            for number, pair in enumerate(settings.items())
+            for part, value in zip(("KEY", "VALUE"), pair, strict=True)
+        }
+        return {
+            **passed,
+            **numbered,
+            "GIT_CONFIG_COUNT": str(len(settings)),
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "/bin/false",
+            "GIT_PROTOCOL_FROM_USER": "0",
+            "HOME": str(self._clone),
+            "LC_ALL": "C",
+        }
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One sync of the repository at a time: two gateways may share the clones."""
+        try:
+            self._clone.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._clone.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise AskdocsError(
+                f"{self._clone.parent}: {error.strerror}: set ASKDOCS_SITES_CLONES to a folder for"
+                " clones"
+            ) from None
+
+
+def _bounded() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
+
+
+def _pointers(root: Path) -> Iterator[str]:
+    tree = Tree(root)
+    for path in tree.files:
+        try:
+            small = (root / path).stat().st_size < 1024
+        except OSError:
+            continue
+        if small and tree.beginning(path, len(_POINTER)) == _POINTER:
+            yield posixpath.normpath(path)

@@ -1,0 +1,186 @@
+"""A folder of Markdown as GitBook's Git Sync keeps it.
+
+GitBook is a service, and its program is not public: what is done here follows its documentation and
+what its synced repositories show (docs/sources-markdown.md says what could not be checked).
+"""
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import addresses, sections
+from gateway.knowledge.sources.commonmark import (
+    Found,
+    Reader,
+    fenced,
+    front_matter,
+    joined_blanks,
+    plain,
+)
+from gateway.knowledge.sources.detect import Found as Project
+from gateway.knowledge.sources.gitbook_config import NAME, Config, listed, load
+from gateway.knowledge.sources.sections import Heading
+from gateway.knowledge.sources.slugs import GitBookSlugger
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.targets import referenced, retarget
+
+_READER = Reader()
+_BLOCK = re.compile(r"(\s*)\{%-?\s*([\w-]++)(.*?)-?%\}\s*$")
+_VALUE = re.compile(r'(?<!\w)(\w++)="([^"]*)"')
+_INCLUDE = re.compile(r"""\s*["']([^"']+)["']""")
+_SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary>(.*?)</summary>\s*$", re.IGNORECASE)
+_DETAILS = re.compile(r"\s*</?details\b[^<>]*>\s*$", re.IGNORECASE)
+_ID = re.compile(r"""\bid=["']([^"']+)["']""")
+_CLASSIC_ID = re.compile(r"(?<!\s)\s*+\{#([^{}\s]++)\}\s*$")
+_DEEPEST = 20
+
+
+class GitBook:
+    """Implements `gateway.knowledge.sources.flavour.Flavour`."""
+
+    about = ""
+
+    def __init__(self, tree: Tree, config: Config, site_url: str) -> None:
+        self.tree = tree
+        self._config = config
+        self._site_url = site_url
+        self.problems: list[Broken] = []
+        self.titles = dict(self._listed())
+        self.urls = {path: self._url(path, site_url) for path in self.titles}
+
+    def _listed(self) -> Iterator[tuple[str, str]]:
+        """The pages with their titles in the table of contents. Other files are not published."""
+        summary = self._config.summary
+        if summary not in self.tree.files:
+            yield from ((path, "") for path in self.tree.markdown if path.endswith(".md"))
+            return
+        entries = list(listed(summary, self.tree.text(summary)))
+        readme = self._config.readme
+        if readme in self.tree.files and not any(entry.path == readme for entry in entries):
+            yield readme, ""
+        for path, title, line in entries:
+            if path in self.tree.files:
+                yield path, title
+            else:
+                self.problems.append(Broken(f"{summary}:{line}", f"{path} is not there"))
+
+    def _url(self, path: str, site_url: str) -> str:
+        if path == self._config.readme:
+            return addresses.join(site_url, "")
+        plain_path = posixpath.splitext(path)[0]
+        if posixpath.basename(plain_path) == "README":
+            plain_path = posixpath.dirname(plain_path)
+        return addresses.join(site_url, plain_path)
+
+    def file(self, path: str) -> str | None:
+        return addresses.join(self._site_url, path)
+
+    def resolve(self, path: str, target: str) -> str:
+        if addresses.is_elsewhere(target):
+            return target
+        named, rest = addresses.split(target)
+        there = addresses.beside(path, named)
+        url = self.urls.get(there) or self.urls.get(posixpath.join(there, "README.md"))
+        return target if url is None else addresses.relative(self.urls[path], url + rest)
+
+    def page(self, path: str, text: str, trail: Trail) -> Page:
+        body, front = front_matter(text)
+        lines = list(self._plain(body, trail, (path,)))
+        lines, headings = joined_blanks(lines, list(_headings(lines)))
+        own = sections.title(front.get("title"), lines, headings)
+        return Page(
+            path=path,
+            title=own or self.titles[path] or sections.name(path),
+            url=self.urls[path],
+            sections=sections.cut(lines, headings),
+        )
+
+    def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
+        """The lines of the last file of `above` with GitBook's blocks as plain Markdown."""
+        link = partial(trail.link_in, above[-1])
+        lines = retarget(referenced("\n".join(lines)), link).split("\n")
+        for line, code in zip(lines, fenced(lines), strict=True):
+            block = None if code else _BLOCK.match(line)
+            if code or block is None:
+                yield line if code else _without_details(line)
+                continue
+            indent, kind, rest = block.groups()
+            if kind == "include":
+                yield from self._included(rest.strip(), trail, above)
+                continue
+            values = dict(_VALUE.findall(rest))
+            if shown := _shown(kind, values):
+                yield f"{indent}{shown}"
+            yield ""
+
+    def _included(self, rest: str, trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
+        match = _INCLUDE.match(rest)
+        name = addresses.beside(above[-1], match[1]) if match else ""
+        inside = bool(name) and not name.startswith("..") and name.endswith(".md")
+        text = trail.file(name) if inside else None
+        if text is None:
+            trail.missing(above[-1], rest, match[1] if match else rest, name)
+        elif name not in above and len(above) < _DEEPEST:
+            yield from ["", *self._plain(front_matter(text)[0], trail, (*above, name)), ""]
+
+
+def opened(found: Project, site_url: str) -> GitBook:
+    """The book of a `.gitbook.yaml` or a SUMMARY.md, or a folder without them."""
+    config = Config(found.content)
+    if found.settings is not None and found.settings.name == NAME:
+        config = load(found.settings, found.bounds)
+    try:
+        return GitBook(Tree(found.content, found.bounds), config, site_url)
+    except (OSError, ValueError) as error:
+        file = found.content / config.summary
+        raise AskdocsError(
+            f"{file} cannot be read ({error}): it says which pages there are"
+        ) from None
+
+
+def _shown(kind: str, values: dict[str, str]) -> str:
+    """What a block says at its beginning."""
+    if kind == "hint":
+        return f"**{values.get('style', 'info').capitalize()}**"
+    if kind in ("tab", "code") and values.get("title"):
+        return f"**{values['title']}**"
+    if kind == "embed" and values.get("url"):
+        return f"<{values['url']}>"
+    if kind == "file" and values.get("src"):
+        return f"[{posixpath.basename(values['src'])}](<{values['src']}>)"
+    return ""
+
+
+def _without_details(line: str) -> str:
+    if summary := _SUMMARY.match(line):
+        return f"**{summary[1].strip()}**"
+    return "" if _DETAILS.match(line) else line
+
+
+def _headings(lines: Sequence[str]) -> Iterator[Heading]:
+    slugger = GitBookSlugger()
+    titled = False
+    for found in _READER.headings(lines):
+        text, anchor = _named(found, slugger, titled)
+        titled = titled or found.level == 1
+        if not found.nested:
+            yield Heading(found.level, text, anchor, found.line)
+
+
+def _named(found: Found, slugger: GitBookSlugger, titled: bool) -> tuple[str, str]:
+    text = " ".join(plain(found.children).split()) or found.text
+    for child in found.children:
+        own = _ID.search(child.content) if child.type == "html_inline" else None
+        if own:
+            return text, own[1]
+    if classic := _CLASSIC_ID.search(text):
+        return text[: classic.start()], classic[1]
+    if found.anchor:
+        return text, found.anchor
+    # The first one of the first level is the page's title, and stands at its top.
+    return text, "" if found.level == 1 and not titled else slugger.slug(text)

@@ -1,0 +1,123 @@
+"""Markdown as GitHub, GitLab and their like show it beside the code, or as a wiki."""
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from gateway.knowledge.sources import addresses, sections
+from gateway.knowledge.sources.commonmark import Reader, front_matter, joined_blanks
+from gateway.knowledge.sources.detect import detect
+from gateway.knowledge.sources.flavour import Flavour
+from gateway.knowledge.sources.sections import Heading
+from gateway.knowledge.sources.slugs import GitHubSlugger
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.targets import referenced, retarget
+
+if TYPE_CHECKING:
+    from gateway.knowledge.sources.git import Address
+
+_READER = Reader()
+_WIKI = ".wiki"
+# Beside or below every page of a wiki, and no page.
+_FURNITURE = ("_footer", "_header", "_sidebar")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a service shows the files of a repository."""
+
+    base: str
+    folder: str
+    """Of the repository, that pages are read from."""
+    is_wiki: bool
+
+    def __call__(self, path: str) -> str:
+        """The address of a file."""
+        whole = posixpath.join(self.folder, path) if self.folder else path
+        if self.is_wiki:
+            stem, suffix = posixpath.splitext(whole)
+            if suffix.lower() in (".md", ".markdown", ".rst", ".adoc", ".asciidoc"):
+                whole = "" if stem.lower() == "home" else stem
+        return (self.base + quote(whole)).rstrip("/")
+
+
+def place_of(at: "Address", site_url: str) -> Place:
+    """Where the files of a repository are shown; `site_url` names the place of a wiki."""
+    shown = at.url.rstrip("/").removesuffix(".git")
+    if shown.endswith(_WIKI):
+        host = urlsplit(shown).netloc
+        between = "/-/wikis/" if "gitlab" in host else "/wiki/"
+        base = site_url.rstrip("/") + "/" if site_url else shown.removesuffix(_WIKI) + between
+        return Place(base, at.folder, True)
+    branch = quote(at.branch or "HEAD")
+    host = urlsplit(shown).netloc
+    blob = "/blob/"
+    if "bitbucket" in host:
+        blob = "/src/"
+    elif any(name in host for name in ("codeberg", "forgejo", "gitea")):
+        blob = "/src/branch/"
+    return Place(f"{shown}{blob}{branch}/", at.folder, False)
+
+
+class Hosted:
+    """Implements `gateway.knowledge.sources.flavour.Flavour`."""
+
+    about = "hosted"
+
+    def __init__(self, tree: Tree, place: Callable[[str], str], is_wiki: bool) -> None:
+        self.tree = tree
+        self._place = place
+        self.titles: dict[str, str] = {}
+        self.problems: list[Broken] = []
+        self.urls = {
+            path: place(path) for path in tree.markdown if not _is_furniture(path, is_wiki)
+        }
+
+    @classmethod
+    def opened(cls, root: Path, place: Place) -> Flavour:
+        """The wiki of a repository: the site that its settings name, else its files as they are."""
+        from gateway.knowledge.sources.folder import made
+
+        found = detect(root)
+        if found.settings and not place.is_wiki:
+            flavour = made(found, "")
+            if flavour.urls and all(urlsplit(url).scheme for url in flavour.urls.values()):
+                return flavour
+        return cls(Tree(root), place, place.is_wiki)
+
+    def file(self, path: str) -> str | None:
+        return self._place(path)
+
+    def resolve(self, path: str, target: str) -> str:
+        if addresses.is_elsewhere(target):
+            return target
+        named, rest = addresses.split(target)
+        there = addresses.beside(path, named)
+        for file in (there, f"{there}.md"):
+            if file in self.tree.files:
+                return addresses.relative(self.urls[path], self._place(file) + rest)
+        return target
+
+    def page(self, path: str, text: str, trail: Trail) -> Page:
+        body, front = front_matter(text)
+        lines = retarget(referenced("\n".join(body)), trail.link).split("\n")
+        slugger = GitHubSlugger()
+        found = [(one, slugger.slug(one.text)) for one in _READER.headings(lines)]
+        headings = [
+            Heading(one.level, " ".join(one.text.split()), one.anchor or anchor, one.line)
+            for one, anchor in found
+            if not one.nested
+        ]
+        lines, headings = joined_blanks(lines, headings)
+        title = sections.title(front.get("title"), lines, headings) or sections.name(path)
+        return Page(path, title, self.urls[path], sections.cut(lines, headings))
+
+
+def _is_furniture(path: str, is_wiki: bool) -> bool:
+    return is_wiki and posixpath.splitext(posixpath.basename(path))[0].lower() in _FURNITURE

@@ -1,0 +1,346 @@
+"""HTML pages: their main content as Markdown, in sections that begin at the page's own anchors."""
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from urllib.parse import urljoin, urlsplit
+
+from html_to_markdown import ConversionOptions, convert
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from gateway.knowledge.sources.addresses import relative
+from gateway.knowledge.sources.anchors import (
+    HEADINGS,
+    Anchors,
+    Heading,
+    escaped,
+    without_permalinks,
+)
+from gateway.knowledge.sources.content import content
+from gateway.knowledge.sources.document import (
+    CLOSE,
+    OPEN,
+    attribute,
+    decode,
+    head,
+    join,
+    parse,
+    scrubbed,
+)
+from gateway.knowledge.sources.sections import name
+from gateway.knowledge.sources.titles import Affixes
+from gateway.knowledge.wiki.page import Page, Section
+
+_OPTIONS = ConversionOptions(
+    extract_metadata=False,
+    compact_tables=True,  # else the widest cell of a column widens them all
+    bullets="-",
+    highlight_style="none",
+    hidden_content="reachable",  # what is hidden has been removed, and tabs are not
+    include_blockquote_citations=False,
+)
+_MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
+_TERM = re.compile(f"{OPEN}t(\\d+){CLOSE}")
+# A term with one of these would be read as markup; as code it is shown as it is.
+_MARKUP = re.compile(r"[-<>*_\[\]\\`=]")
+# Where Confluence and MediaWiki show the page's title, outside its content.
+_TITLES = "#title-text, #firstHeading"
+# What is no data: a table that holds one of these only arranges.
+_ARRANGED = "h1, h2, h3, h4, table, td.code, td.rouge-code"
+# DocBook and Asciidoctor arrange a note: a picture or its name beside its text.
+_NOTES = ("Note", "Tip", "Important", "Warning", "Caution")
+# Its name is written as a heading; what follows the note does not belong to it.
+_NAMES = ", ".join(f"div.{note.lower()} > {tag}.title" for note in _NOTES for tag in HEADINGS)
+_ROWS = "caption, thead, tbody, tfoot, tr, td, th"
+_SCHEMES = ("http", "https", "mailto", "tel", "ftp", "xmpp", "irc", "ircs", "sip", "news", "")
+_LANGUAGE = re.compile(
+    r"(?:^|\s)(?:language-|lang-|highlight-source-|highlight-|mw-highlight-lang-|brush:\s*)"
+    r"([\w+#.-]+)"
+)
+_NO_LANGUAGE = ("default", "none", "text", "plain", "plaintext", "txt", "notranslate")
+
+
+def page(
+    data: bytes | str,
+    path: str,
+    url: str,
+    *,
+    served: str = "",
+    charset: str = "",
+    affixes: Affixes | None = None,
+    resolve: Callable[[str], str] | None = None,
+) -> Page:
+    """Read one HTML page. It has no section where it has no text.
+
+    Args:
+        data: the document; bytes are decoded as it says itself.
+        path: its path in the source.
+        url: the address that answers lead to.
+        served: the address that its relative links start from, where that is another one.
+        charset: the encoding that the server names.
+        affixes: what the site adds to every title.
+        resolve: from the absolute address of a link to the address that readers shall open.
+
+    Raises:
+        ValueError: it cannot be read as a page.
+    """
+    text = decode(data, charset) if isinstance(data, bytes) else scrubbed(data)
+    tree = parse(text)
+    about = head(tree, served or url)
+    shown = tree.css_first(_TITLES)
+    named = _words(shown) if shown is not None else ""
+    outside = tree.css_first("h1")
+    fallback = _words(outside) if outside is not None else ""
+    anchors = Anchors(tree)
+    main = content(tree, text)
+    _lay_out(main)
+    headings = anchors.headings(main)
+    first = headings[0] if headings and headings[0].level == 1 else None
+    affixes = affixes or Affixes()
+    if about.site_name:
+        affixes = affixes.of_site(about.site_name)
+    title = (
+        affixes.without(named)
+        or (first.text if first else "")
+        or affixes.without(about.title)
+        or fallback
+        or (headings[0].text if headings else "")
+        or name(path if PurePosixPath(path).name else f"{path}index")
+    )
+    terms = _terms(main, anchors)
+    without_permalinks(main)
+    _mark(headings)
+    _code(main)
+    _link(main, about.base, url, resolve or (lambda address: address))
+    markdown = convert(main.html or "", _OPTIONS).content or ""
+    sections = _sections(markdown, headings, title, terms)
+    return Page(path=path, title=title, url=url, sections=sections)
+
+
+def _words(element: LexborNode) -> str:
+    return " ".join(element.text().replace("¶", "").split())
+
+
+def _lay_out(main: LexborNode) -> None:
+    """Unwrap tables that only arrange, and folded headings: what they hold is in no cell. The name
+    of a note is no heading."""
+    for named in main.css(_NAMES):
+        named.insert_before(_block(_words(named)))
+        named.decompose()
+    for table in main.css("table"):
+        inner = [part for part in table.css(_ARRANGED) if part.mem_id != table.mem_id]
+        is_note = attribute(table, "summary").partition(":")[0] in _NOTES
+        is_note |= (
+            table.parent is not None
+            and "admonitionblock" in attribute(table.parent, "class").split()
+        )
+        if is_note and (picture := table.css_first("td > img")) is not None:
+            picture.decompose()
+        if inner or is_note or attribute(table, "role") == "presentation":
+            rows = [table]
+            rows += [part for part in table.css(_ROWS) if _table_of(part) == table.mem_id]
+            for part in rows:
+                part.insert_before(_block())
+                part.insert_after(_block())
+            for part in rows:
+                part.unwrap()
+    for summary in main.css("summary"):
+        if summary.css_first(", ".join(HEADINGS)) is not None:
+            summary.unwrap()
+
+
+def _table_of(part: LexborNode) -> int:
+    parent = part.parent
+    while parent is not None and parent.tag != "table":
+        parent = parent.parent
+    return parent.mem_id if parent is not None else 0
+
+
+def _block(strong: str = "") -> LexborNode:
+    """A block, which divides what is before it from what follows."""
+    inner = f"<strong>{html.escape(strong)}</strong>" if strong else ""
+    block = LexborHTMLParser(f"<p>{inner}</p>").css_first("p")
+    assert block is not None
+    return block
+
+
+def _mark(headings: Sequence[Heading]) -> None:
+    """Give each heading a mark that is in the Markdown too."""
+    for number, heading in enumerate(headings):
+        for line_break in heading.element.css("br"):
+            line_break.replace_with(" ")
+        for link in heading.element.css("a[href^='#']"):
+            link.unwrap()  # back to the table of contents, or to itself
+        below = heading.element.first_child
+        mark = f"{OPEN}{number}{CLOSE}"
+        if below is not None:
+            below.insert_before(mark)
+
+
+def _terms(main: LexborNode, anchors: Anchors) -> list[str]:
+    """Make each term of a definition list a bold line of its own; the anchors, by their marks.
+
+    Terms that share a definition share the line.
+    """
+    found: list[str] = []
+    for first in main.css("dt"):
+        if _dt_before(first) is not None or first.css_first(", ".join(HEADINGS)) is not None:
+            continue
+        names: list[str] = []
+        anchor = ""
+        term: LexborNode | None = first
+        rest: list[LexborNode] = []
+        while term is not None and term.tag == "dt":
+            places = [term, *term.css("[id], a[name]")]
+            anchor = anchor or next((own for place in places if (own := anchors.of(place))), "")
+            without_permalinks(term)
+            inner = term.css("span.term") or [term]
+            names += [name for part in inner if (name := _words(part).strip(" ,"))]
+            rest.append(term)
+            term = _element(term, forwards=True)
+        if not names:
+            continue
+        shown = ", ".join(
+            f"<code>{html.escape(name)}</code>" if _MARKUP.search(name) else html.escape(name)
+            for name in names
+        )
+        first.inner_html = f"{OPEN}t{len(found)}{CLOSE}<strong>{shown}</strong>"
+        for other in rest[1:]:
+            other.decompose()
+        found.append(escaped(anchor))
+    return found
+
+
+def _dt_before(term: LexborNode) -> LexborNode | None:
+    before = _element(term, forwards=False)
+    return before if before is not None and before.tag == "dt" else None
+
+
+def _element(beside: LexborNode, *, forwards: bool) -> LexborNode | None:
+    """The next element, or the one before."""
+    node = beside.next if forwards else beside.prev
+    while node is not None and not node.is_element_node:
+        node = node.next if forwards else node.prev
+    return node
+
+
+def _code(main: LexborNode) -> None:
+    """Blocks of code as the converter reads their language, whatever the highlighter made of it."""
+    for block in main.css("pre"):
+        for line_break in block.css("br"):
+            line_break.replace_with("\n")
+        code = html.escape(block.text(), quote=False)
+        language = _language(block)
+        name = f' class="language-{html.escape(language)}"' if language else ""
+        # The parser drops a line's end at the start of `pre`.
+        block.inner_html = f"<code{name}>{code}</code>"
+
+
+def _language(block: LexborNode) -> str:
+    inner = block.css_first("code")
+    around: list[LexborNode] = [block] if inner is None else [inner, block]
+    parent = block.parent
+    for _ in range(3):
+        if parent is None or not parent.is_element_node or parent.css_first("pre") != block:
+            break  # not around this block alone
+        around.append(parent)
+        parent = parent.parent
+    for element in around:
+        for key in ("data-lang", "data-language", "data-syntaxhighlighter-params", "class"):
+            value = attribute(element, key).lower()
+            if key.endswith(("lang", "language")) and value:
+                return "" if value in _NO_LANGUAGE else value
+            for language in _LANGUAGE.findall(value):
+                if language not in _NO_LANGUAGE:
+                    return str(language)
+    return ""
+
+
+def _link(main: LexborNode, base: str, url: str, resolve: Callable[[str], str]) -> None:
+    """Make links and pictures relative to the page's address; what leads nowhere is text."""
+    for link in main.css("a[href]"):
+        target = attribute(link, "href").strip()
+        address = _address(base, target)
+        if address is None or not target:
+            link.unwrap()
+            continue
+        link.attrs["href"] = _shortest(url, resolve(address))
+        _drop(link, "title")
+    for image in main.css("img"):
+        alt = " ".join(attribute(image, "alt").split())
+        names = attribute(image, "class").split()
+        address = _address(base, attribute(image, "src").strip())
+        if alt and ({"emoji", "twemoji", "emojione", "emoticon"} & set(names) or not address):
+            image.replace_with(alt)
+        elif not alt or not address:
+            image.decompose()
+        else:
+            image.attrs["src"] = _shortest(url, resolve(address))
+            image.attrs["alt"] = alt
+            _drop(image, "title")
+
+
+def _drop(element: LexborNode, key: str) -> None:
+    if key in element.attrs:
+        del element.attrs[key]
+
+
+def _address(base: str, target: str) -> str | None:
+    """The absolute address of a target; None for a script, data and what is no address."""
+    address = join(base, target)
+    try:
+        scheme = urlsplit(address).scheme.lower()
+    except ValueError:
+        return None
+    return address if address and scheme in _SCHEMES else None
+
+
+def _shortest(url: str, address: str) -> str:
+    """The target that leads from the page at `url` to `address`."""
+    try:
+        target = relative(url, address)
+        return target if urljoin(url, target) == address else address
+    except ValueError:
+        return address
+
+
+def _sections(
+    markdown: str, headings: Sequence[Heading], title: str, terms: Sequence[str]
+) -> tuple[Section, ...]:
+    sections: list[Section] = []
+    stack: list[Heading] = []
+    current: Heading | None = None
+    lines: list[str] = []
+    known: list[tuple[str, str]] = []
+
+    def close() -> None:
+        text = "\n".join(lines).strip()
+        if current is None:
+            if re.search(r"\w", text):  # not a rule alone, as under the way on of Texinfo
+                sections.append(Section("", "", (), text, tuple(known)))
+            return
+        # The page's own title is not part of the path: it stands beside it everywhere.
+        path = tuple(h.text for h in stack if h is not headings[0] or h.text != title)
+        sections.append(Section(current.text, current.anchor, path, text, tuple(known)))
+
+    for written in markdown.split("\n"):
+        line = written
+        if term := _TERM.search(line):
+            line = _TERM.sub("", line)
+            if anchor := terms[int(term[1])]:
+                known.append((line.strip(), anchor))
+        mark = _MARK.search(line)
+        if mark is None:
+            lines.append(line)
+            continue
+        close()
+        known = []
+        current = headings[int(mark[1])]
+        while stack and stack[-1].level >= current.level:
+            stack.pop()
+        stack.append(current)
+        shown = _MARK.sub("", line).strip()
+        lines = [shown if shown.startswith("#") else f"{'#' * current.level} {current.text}"]
+    close()
+    return tuple(sections)

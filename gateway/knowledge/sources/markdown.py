@@ -1,0 +1,33 @@
+"""One page of Markdown, as the site that `askdocs up` shows has it."""
+
+from functools import cache
+from pathlib import Path
+
+from gateway.knowledge.sources import mkdocs_config
+from gateway.knowledge.sources.mkdocs import page_url, read
+from gateway.knowledge.sources.rendered import Renderer
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.sources.tree import decode
+from gateway.knowledge.wiki.page import Page
+
+
+def parse(path: str, text: str, site_url: str) -> Page:
+    """Read one Markdown page that stands alone: its links stay as they are written.
+
+    Args:
+        path: relative to the wiki's folder.
+        text: the file's content; front matter is read (`title`) and removed.
+        site_url: address of the wiki's root.
+    """
+    trail = Trail(path, "", b"", _nothing, str)
+    return read(path, decode(text.encode()), page_url(path, site_url), _renderer(), trail)
+
+
+@cache
+def _renderer() -> Renderer:
+    config = mkdocs_config.default(Path())
+    return Renderer(config.extensions, config.options)
+
+
+def _nothing(name: str) -> str:
+    raise FileNotFoundError(name)

@@ -1,0 +1,220 @@
+"""MDX as text: imports and tags taken out, partials put in, headings with their anchors."""
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from gateway.knowledge.sources import addresses, boxes
+from gateway.knowledge.sources.commonmark import (
+    Found,
+    Reader,
+    fenced,
+    front_matter,
+    joined_blanks,
+    plain,
+    without_comments,
+)
+from gateway.knowledge.sources.sections import Heading
+from gateway.knowledge.sources.slugs import GitHubSlugger
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.wiki.targets import referenced, retarget
+
+_READER = Reader(mdx=True)
+_MODULE = re.compile(
+    r"""import\s*(?:["'{*]|[\w$]+\s*(?:,|from\b))"""
+    r"|export\s+(?:(?:default|const|let|var|function|class|async)\b|[{*])"
+)
+# Below an empty line, what cannot be inside of a module's code, whatever its brackets say.
+_TEXT_AGAIN = re.compile(r"#{1,6}\s|<|import\b|export\b")
+_PARTIAL = re.compile(r"""import\s+(\w+)(?:\s*,\s*\{[^{}]*\})?\s+from\s+["']([^"'\n]+\.mdx?)["']""")
+_USE = re.compile(r"\s*<([A-Z]\w*)(?:\s[^<>]*)?(?:/>|>\s*</\1>)\s*$")
+# The properties of a tag; braces hold code, with braces of its own.
+_PROPERTIES = r"(?:\s(?:[^<>{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+)?+"
+_TAGS_ONLY = re.compile(rf"\s*+(?:</?[A-Za-z][\w.:-]*+{_PROPERTIES}/?>\s*+|</?>\s*+)++$")
+_TAG_BEGINS = re.compile(rf"\s*+<[A-Za-z][\w.]*+{_PROPERTIES}$")
+# Tags that only MDX has: with code in braces. Not in code.
+_CODED_TAG = re.compile(rf"(`+[^`]*`+)|<[A-Za-z][\w.]*+(?=[^<>]*\{{){_PROPERTIES}/?>")
+_LABEL = re.compile(r"""<TabItem\b[^<>]*?\blabel=(?:"([^"]*)"|'([^']*)'|\{["'`]([^"'`]*)["'`]\})""")
+_SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary\b[^<>]*>(.*?)</summary>\s*$", re.I)
+_ADMONITION = re.compile(r"([\s>]*+):{3,}\s*+([a-z]\w*+)")
+_ATTRIBUTES = re.compile(r"\]\s*+\{")
+_HASHES = re.compile(r"[\s>]*#{1,6}\s")
+_FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]")
+# Zero-width: no anchor keeps it.
+_MARK = "\u2060"
+_MARKED = re.compile(f"{_MARK}[^{_MARK}]*{_MARK}")
+_COMMENT = re.compile(r"\{/\*((?:(?!\{/\*).)*?)\*/\}|<!--(?:(?!<!--).)*?-->")
+_COMMENT_ID = re.compile(r"(?<![ \t])[ \t]*+\{/\*[ \t]*#([^\s{}*]++)(?:[ \t][^{}]*?)?\*/\}[ \t]*$")
+# As Docusaurus' parseMarkdownHeadingId has it.
+_CLASSIC_ID = re.compile(r"(?<!\s)\s*+\{#((?:(?!\{#|\}).)*.)\}$")
+_DEEPEST = 20
+
+
+def read(
+    path: str, text: str, trail: Trail, site_path: str, above: tuple[str, ...] = ()
+) -> tuple[list[str], list[Heading]]:
+    """The lines of a file as a reader sees them, and the headings that begin a section.
+
+    Args:
+        path: of the file, in the folder of all pages.
+        text: what is in it.
+        trail: of the page. Partials are read through it.
+        site_path: where the folder of all pages is in the site: imports may say `@site/docs/...`.
+        above: the files that this one is a partial of, the page first.
+    """
+    body, _ = front_matter(text)
+    body = _marked(body)
+    body = without_comments(without_comments(body, "<!--", "-->"), "{/*", "*/}")
+    lines, partials = _without_modules(body)
+    lines = _without_tags(lines, partials)
+    headings = _headings(lines)
+    lines = [_MARKED.sub("", line) for line in lines]
+    lines = retarget(referenced("\n".join(lines)), partial(trail.link_in, path)).split("\n")
+    if not partials:
+        return joined_blanks(lines, headings)
+    whole: list[str] = []
+    found: list[Heading] = []
+    for number, line in enumerate(lines):
+        found += [replace(one, line=len(whole)) for one in headings if one.line == number]
+        use = _USE.match(line)
+        name = partials.get(use[1]) if use else None
+        if name is None:
+            whole.append(line)
+            continue
+        included = _included(path, name, site_path)
+        is_loop = included in (*above, path)
+        inner = "" if is_loop else trail.file(included) if included else None
+        if inner is None:
+            trail.missing(path, name, name, included)
+        if not inner or len(above) >= _DEEPEST:
+            continue
+        parts, below = read(included, inner, trail, site_path, (*above, path))
+        found += [replace(one, line=one.line + len(whole) + 1) for one in below]
+        whole += ["", *parts, ""]
+    return joined_blanks(whole, found)
+
+
+def _included(path: str, name: str, site_path: str) -> str:
+    if name.startswith("@site/"):
+        there = posixpath.relpath(name.removeprefix("@site/"), site_path)
+    else:
+        there = addresses.beside(path, name)
+    # Not out of the site.
+    outside = there.split("/").count("..") > len(site_path.split("/"))
+    return "" if outside else there
+
+
+def _marked(lines: Sequence[str]) -> list[str]:
+    """Comments of headings, before all comments are taken out: they count in anchors.
+
+    `{/* #id */}` at the end names the anchor. What another one says, and the space before it,
+    are part of the text that an anchor is made of.
+    """
+    codes = fenced(lines)
+    return [
+        _COMMENT.sub(_counted, _COMMENT_ID.sub(r" {#\1}", line))
+        if not code and _HASHES.match(line)
+        else line
+        for line, code in zip(lines, codes, strict=True)
+    ]
+
+
+def _counted(match: re.Match[str]) -> str:
+    return f"{_MARK}{match[1] or ''}{_MARK}"
+
+
+def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The lines without `import` and `export`, and the Markdown files that are imported."""
+    kept: list[str] = []
+    partials: dict[str, str] = {}
+    depth = 0
+    inside = False
+    before = ""
+    for line, code in zip(lines, fenced(lines), strict=True):
+        if inside and not before.strip() and _TEXT_AGAIN.match(line):
+            inside = False
+        if not inside and not code and not before.strip() and _MODULE.match(line):
+            inside = True
+            depth = 0
+        if not inside:
+            kept.append(line)
+            before = line
+            continue
+        if match := _PARTIAL.match(line):
+            partials[match[1]] = match[2]
+        depth += sum(line.count(c) for c in "{([") - sum(line.count(c) for c in "})]")
+        if not line.strip() and depth <= 0:
+            inside = False
+            kept.append(line)
+        before = line
+    return kept, partials
+
+
+def _without_tags(lines: Sequence[str], partials: dict[str, str]) -> list[str]:
+    """The lines with what only makes boxes taken out; what boxes say on them stays, bold."""
+    kept: list[str] = []
+    open_tag: list[str] = []
+    for line, code in zip(lines, fenced(lines), strict=True):
+        if code:
+            kept.append(line)
+            continue
+        if open_tag or _TAG_BEGINS.match(line):
+            open_tag.append(line)
+            if ">" not in line and line.strip() and len(open_tag) < 50:
+                continue
+            line = " ".join(open_tag) if ">" in line else "\n".join(open_tag)
+            open_tag = []
+        kept.extend(_shown(line, partials).split("\n"))
+    return kept + open_tag
+
+
+def _shown(line: str, partials: dict[str, str]) -> str:
+    use = _USE.match(line)
+    if use and use[1] in partials:
+        return line
+    if (box := _ADMONITION.match(line)) and (title := _title(line[box.end() :])) is not None:
+        return f"{box[1]}{boxes.label(box[2], title)}\n"
+    if boxes.ENDS.match(line):
+        return ""
+    if summary := _SUMMARY.match(line):
+        return f"**{summary[1].strip()}**\n" if summary[1].strip() else ""
+    if "<img" not in line and _TAGS_ONLY.match(line):
+        label = _LABEL.search(line)
+        return f"**{next(filter(None, label.groups()), '')}**\n" if label else ""
+    return line
+
+
+def _title(rest: str) -> str | None:
+    """What is behind the kind of an admonition: `[Title]{attributes}` or ` Title`; None: else."""
+    text = rest.strip()
+    if not text or (text[0] == "{" and text[-1] == "}"):
+        return ""
+    if text[0] == "[":
+        if text[-1] == "]":
+            return text[1:-1]
+        ends = list(_ATTRIBUTES.finditer(text)) if text[-1] == "}" else []
+        if ends:
+            return text[1 : ends[-1].start()]
+    return text if rest[0].isspace() else None
+
+
+def _headings(lines: Sequence[str]) -> list[Heading]:
+    slugger = GitHubSlugger()
+    return [
+        Heading(found.level, text, anchor, found.line)
+        for found in _READER.headings([_CODED_TAG.sub(r"\1", line) for line in lines])
+        for text, anchor in [_named(found, slugger)]
+        if not found.nested
+    ]
+
+
+def _named(found: Found, slugger: GitHubSlugger) -> tuple[str, str]:
+    """The text of a heading without what names its anchor, and the anchor."""
+    if found.anchor:
+        return found.text, found.anchor
+    text = _FOOTNOTE.sub("", plain(found.children))
+    named = _CLASSIC_ID.search(text)
+    shown = " ".join(_MARKED.sub("", text[: named.start()] if named else text).split())
+    return shown, named[1] if named else slugger.slug(text)

@@ -1,0 +1,130 @@
+"""A folder of Markdown as MkDocs reads it, with Material or another theme.
+
+Addresses and anchors are the ones that MkDocs gives, by construction: they are taken from MkDocs'
+and Python-Markdown's own functions, with the settings of mkdocs.yml.
+"""
+
+import logging
+import posixpath
+from collections.abc import Iterable
+from urllib.parse import urljoin
+
+from mkdocs.structure.files import File, _default_exclude
+from mkdocs.utils import is_markdown_file, meta
+from pathspec.gitignore import GitIgnoreSpec
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import addresses, boxes, mkdocs_config, sections
+from gateway.knowledge.sources.detect import Found
+from gateway.knowledge.sources.mkdocs_config import Config
+from gateway.knowledge.sources.rendered import Renderer
+from gateway.knowledge.sources.snippets import Snippets
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.sources.tree import Tree, file_url
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.targets import referenced, retarget
+
+log = logging.getLogger("askdocs.sources")
+
+
+class MkDocs:
+    """Implements `gateway.knowledge.sources.flavour.Flavour`."""
+
+    def __init__(self, tree: Tree, config: Config, site_url: str) -> None:
+        self.tree = tree
+        self._config = config
+        self._site_url = site_url
+        self._excluded = _default_exclude + GitIgnoreSpec.from_lines(config.exclude)
+        self.problems: list[Broken] = []
+        for problem in config.problems:
+            # Pages are read all the same, so it is no reason for a sync to fail.
+            log.warning("%s: %s", config.file, problem)
+        self.about = config.about
+        self.titles = dict(config.titles)
+        self.urls = {
+            path: page_url(path, site_url, config.use_directory_urls)
+            for path in self._published(tree.markdown)
+        }
+        self._renderer = Renderer(config.extensions, config.options)
+        self._snippets = Snippets(config.snippets, tree.root) if config.snippets else None
+
+    def _published(self, paths: Iterable[str]) -> list[str]:
+        # MkDocs leaves a README out where there is an index: both would have one address.
+        kept = [path for path in paths if not self._excluded.match_file(path)]
+        fronts = {
+            posixpath.dirname(path) for path in kept if posixpath.basename(path) == "index.md"
+        }
+        return [
+            path
+            for path in kept
+            if not path.endswith(".mdx")
+            and not (posixpath.basename(path) == "README.md" and posixpath.dirname(path) in fronts)
+        ]
+
+    def file(self, path: str) -> str | None:
+        return None if self._excluded.match_file(path) else file_url(path, self._site_url)
+
+    def resolve(self, path: str, target: str) -> str:
+        if addresses.is_elsewhere(target):
+            return target
+        named, rest = addresses.split(target)
+        there = addresses.beside(path, named)
+        url = self.urls.get(there)
+        if url is None and there in self.tree.files and not self._excluded.match_file(there):
+            url = file_url(there, self._site_url)
+        if url is None:
+            return target
+        return addresses.relative(self.urls[path], url + rest)
+
+    def page(self, path: str, text: str, trail: Trail) -> Page:
+        listed = self.titles.get(path, "")
+        return read(path, text, self.urls[path], self._renderer, trail, self._snippets, listed)
+
+
+def opened(found: Found, site_url: str) -> MkDocs:
+    """The wiki of a mkdocs.yml, or of a folder without one."""
+    tree = Tree(found.content, found.bounds)
+    if found.settings is None:
+        return MkDocs(tree, mkdocs_config.default(found.content), site_url)
+    try:
+        config = mkdocs_config.load(found.settings, found.bounds)
+        return MkDocs(tree, config, site_url or config.site_url)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        # The last two are what Python-Markdown says of options that an extension does not have.
+        why = " ".join(str(error).strip("'\"").split())
+        raise AskdocsError(f"{found.settings}: {why}: correct it, or choose a --kind") from None
+
+
+def read(
+    path: str,
+    text: str,
+    url: str,
+    renderer: Renderer,
+    trail: Trail,
+    snippets: Snippets | None = None,
+    listed: str = "",
+) -> Page:
+    """Read one page at `url`. A page without a title of its own has the one that is `listed`."""
+    body, front = meta.get_data(text)
+    lines = body.split("\n")
+    if snippets:
+        lines = snippets.expand(lines, path, trail)
+    headings = renderer.headings(lines)
+    lines = boxes.named(lines)
+    return Page(
+        path=path,
+        title=sections.title(front.get("title"), lines, headings) or listed or sections.name(path),
+        url=url,
+        sections=sections.cut(
+            retarget(referenced("\n".join(lines)), trail.link).split("\n"), headings
+        ),
+    )
+
+
+def page_url(path: str, site_url: str, use_directory_urls: bool = True) -> str:
+    """The page's address on the site that MkDocs makes, for example `.../guide/setup/`."""
+    file = File(path, src_dir="", dest_dir="", use_directory_urls=use_directory_urls)
+    if not is_markdown_file(path):  # MkDocs minds capitals, and copies `A.MD` as it is
+        return file_url(path, site_url)
+    return str(urljoin(site_url.rstrip("/") + "/", file.url if file.url != "./" else ""))

@@ -1,0 +1,324 @@
+"""mkdocs.yml, as far as addresses and anchors depend on it. No code in it is run."""
+
+import importlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from gateway.knowledge.sources import safe_yaml
+from gateway.knowledge.sources.js_config import LARGEST
+from gateway.knowledge.sources.within import Bounds, Outside
+
+NAMES = ("mkdocs.yml", "mkdocs.yaml")
+# Extensions are code: these are read, because they come with this program. `abbr` and the like are
+# short for `markdown.extensions.abbr`.
+_OURS = re.compile(
+    r"(?:markdown\.extensions\.)?(?:abbr|admonition|attr_list|codehilite|def_list|extra|fenced_code"
+    r"|footnotes|legacy_attrs|legacy_em|md_in_html|meta|nl2br|sane_lists|smarty|tables|toc"
+    r"|wikilinks)|pymdownx\.[a-z.]+|gateway\.sources\.fences"
+)
+# Functions that mkdocs.yml may name, with `!!python/name:` or `!!python/object/apply:`.
+_FUNCTIONS = re.compile(
+    r"markdown\.extensions\.toc\.slugify(?:_unicode)?|pymdownx\.slugs\.\w+"
+    r"|material\.extensions\.emoji\.(?:twemoji|to_svg)|pymdownx\.emoji\.\w+"
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What of mkdocs.yml is needed, with MkDocs' defaults."""
+
+    file: Path | None = None
+    docs_dir: Path | None = None
+    site_url: str = ""
+    use_directory_urls: bool = True
+    exclude: tuple[str, ...] = ()
+    """Patterns as in .gitignore, of pages that are not published."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What `nav` calls pages, by their paths."""
+    extensions: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    snippets: Mapping[str, Any] | None = None
+    """The options of pymdownx.snippets, with absolute base paths; None where it is off."""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> str:
+        """The settings that pages depend on."""
+        return repr([self.extensions, _said(self.options), _said(self.snippets)])
+
+
+def _said(value: Any) -> Any:
+    """The value in a form that is written the same in every process."""
+    if isinstance(value, Mapping):
+        return [(key, _said(one)) for key, one in value.items()]
+    if isinstance(value, partial):
+        return [_said(value.func), value.args, value.keywords]
+    return getattr(value, "__qualname__", value)
+
+
+def default(docs: Path) -> Config:
+    """The settings of a folder without mkdocs.yml: those of the site that `askdocs up` shows."""
+    return _with_extensions(Config(docs_dir=docs), extensions(docs), docs)
+
+
+def extensions(docs: Path) -> list[str | dict[str, dict[str, Any]]]:
+    """The Markdown extensions of such a site, as mkdocs.yml lists them."""
+    return [
+        *("abbr", "admonition", "attr_list", "def_list", "footnotes", "md_in_html", "tables"),
+        *("pymdownx.details", "gateway.knowledge.sources.fences"),
+        {"pymdownx.snippets": {"base_path": [str(docs.absolute())]}},
+        {"pymdownx.tabbed": {"alternate_style": True}},
+        {"toc": {"permalink": True}},
+    ]
+
+
+def docs_dir(file: Path, bounds: Bounds) -> Path:
+    """The folder of the pages of a mkdocs.yml; the usual one where it cannot be read."""
+    try:
+        return load(file, bounds).docs_dir or file.parent / "docs"
+    except (OSError, ValueError):
+        return file.parent / "docs"
+
+
+def load(file: Path, bounds: Bounds) -> Config:
+    """The settings in mkdocs.yml, and in those that it inherits from within `bounds`.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not YAML, or no mapping.
+    """
+    found = _read(file, bounds)
+    docs = found.get("docs_dir")
+    exclude = found.get("exclude_docs")
+    drafts = found.get("draft_docs")
+    site_url = found.get("site_url")
+    config = Config(
+        file=file,
+        docs_dir=file.parent / (docs if isinstance(docs, str) else "docs"),
+        site_url=site_url if isinstance(site_url, str) else "",
+        use_directory_urls=found.get("use_directory_urls") is not False,
+        exclude=tuple(
+            line
+            for patterns in (drafts, exclude)
+            if isinstance(patterns, str)
+            for line in patterns.splitlines()
+        ),
+        titles=dict(_titles(found.get("nav"))),
+    )
+    listed = found.get("markdown_extensions")
+    if isinstance(listed, dict):
+        listed = [{name: options} for name, options in listed.items()]
+    return _with_extensions(config, listed if isinstance(listed, list) else [], file.parent)
+
+
+def look(file: Path, bounds: Bounds) -> dict[str, Any]:
+    """What readers know the site by, as mkdocs.yml has it: name, navigation, logo and colours.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not YAML, or no mapping.
+    """
+    found = _plain(_read(file, bounds))
+    theme = found.get("theme")
+    if not isinstance(theme, dict) or theme.get("name") != "material":
+        theme = {}
+    kinds: dict[str, Any] = {
+        "palette": (dict, list),
+        "icon": dict,
+        "logo": str,
+        "favicon": str,
+        "language": str,
+    }
+    css = found.get("extra_css")
+    kept = {
+        "site_name": found.get("site_name") if isinstance(found.get("site_name"), str) else None,
+        "nav": _nav(found.get("nav")),
+        "theme": {
+            name: theme[name] for name, kind in kinds.items() if isinstance(theme.get(name), kind)
+        },
+        "extra_css": [one for one in css if _is_local(one)] if isinstance(css, list) else [],
+    }
+    return {name: value for name, value in kept.items() if value}
+
+
+def _nav(written: Any) -> list[Any]:
+    """Its entries as far as MkDocs takes them: paths, titles of paths, and titles of lists."""
+    entries: list[Any] = []
+    for entry in written if isinstance(written, list) else []:
+        if isinstance(entry, str):
+            entries.append(entry)
+        elif isinstance(entry, dict) and len(entry) == 1:
+            ((title, below),) = entry.items()
+            if isinstance(below, str):
+                entries.append({str(title): below})
+            elif inner := _nav(below):
+                entries.append({str(title): inner})
+    return entries
+
+
+def _is_local(path: Any) -> bool:
+    """Of the wiki's own folder: the preview fetches nothing from elsewhere."""
+    return isinstance(path, str) and "//" not in path and ".." not in path
+
+
+def _titles(nav: Any) -> Iterator[tuple[str, str]]:
+    """The pages in `nav` that have a title there, with it."""
+    if isinstance(nav, list):
+        for entry in nav:
+            yield from _titles(entry)
+    elif isinstance(nav, dict):
+        for title, below in nav.items():
+            if isinstance(title, str) and isinstance(below, str):
+                yield PurePosixPath(below).as_posix(), title
+            else:
+                yield from _titles(below)
+
+
+def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
+    names = ["toc", "tables", "fenced_code"]
+    options: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    for name, said in map(_named_options, listed):
+        if not isinstance(name, str) or not _OURS.fullmatch(name):
+            problems.append(
+                f"the Markdown extension {name!r} is not known here and left out:"
+                " where it changes headings, links to them may lead to the top of the page"
+            )
+            continue
+        values = {key: _plain(value) for key, value in said.items()}
+        for key in [key for key, value in values.items() if value is _UNKNOWN]:
+            problems.append(f"{name}: {key} names code that is not known here; the default is used")
+            del values[key]
+        short = name.removeprefix("markdown.extensions.")
+        if short not in names:
+            names.append(short)
+        options[short] = values
+    # Snippets are put in before the page is rendered.
+    snippets = options.pop("pymdownx.snippets", None)
+    if snippets is not None:
+        names.remove("pymdownx.snippets")
+        bases = _bases(snippets.get("base_path", "."), base, config.docs_dir or base)
+        snippets = {**snippets, "base_path": bases}
+    if "codehilite" in names:
+        # Colours take most of the time, and make no difference here: see `rendered` as well.
+        options.setdefault("codehilite", {})["use_pygments"] = False
+    return replace(
+        config,
+        extensions=tuple(names),
+        options=options,
+        snippets=snippets,
+        problems=tuple(problems),
+    )
+
+
+def _named_options(entry: Any) -> tuple[Any, dict[str, Any]]:
+    """An entry of the list of extensions: a name, or a mapping of it to its options."""
+    if isinstance(entry, dict) and entry:
+        name, options = next(iter(entry.items()))
+        return name, options if isinstance(options, dict) else {}
+    return entry, {}
+
+
+def _bases(written: Any, base: Path, docs: Path) -> list[str]:
+    """Where snippets are looked for; `!relative $docs_dir/parts` names a place of the project."""
+    bases = []
+    for one in written if isinstance(written, list) else [written]:
+        path = str(one)
+        for name, place in (("$config_dir", base), ("$docs_dir", docs)):
+            if path == name or path.startswith(name + "/"):
+                path = str(place) + path.removeprefix(name)
+        bases.append(os.path.abspath(base / path))
+    return bases
+
+
+def _read(file: Path, bounds: Bounds, above: int = 0) -> dict[str, Any]:
+    try:
+        found = safe_yaml.load(bounds.read(file, LARGEST), _Loader)
+    except Outside as error:
+        raise ValueError(f"inherits from {file}, {error}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise ValueError("no settings in it")
+    inherited = found.pop("INHERIT", None)
+    if isinstance(inherited, str) and above < 5:
+        return _merged(_read(file.parent / inherited, bounds, above + 1), found)
+    return found
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """As MkDocs merges what a configuration inherits: mappings deeply, all else replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+class _Unknown:
+    """Stands for a value that only code could give."""
+
+
+_UNKNOWN = _Unknown()
+
+
+def _plain(value: Any) -> Any:
+    """The value without what only code could give; `_UNKNOWN` where that leaves nothing."""
+    if isinstance(value, dict):
+        kept = {key: _plain(one) for key, one in value.items()}
+        return {key: one for key, one in kept.items() if one is not _UNKNOWN}
+    if isinstance(value, list):
+        return [one for one in map(_plain, value) if one is not _UNKNOWN]
+    return value
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads tags that name code as functions of ours where we have them, else as `_UNKNOWN`."""
+
+
+def _named(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    return _function(suffix) or _UNKNOWN
+
+
+def _applied(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    function = _function(suffix)
+    given = loader.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else {}
+    if function is None or not suffix.startswith("pymdownx.slugs."):
+        return _UNKNOWN
+    return function(**given.get("kwds", {}))
+
+
+def _function(name: str) -> Callable[..., Any] | None:
+    if not _FUNCTIONS.fullmatch(name):
+        return None
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return None
+    return found if callable(found) else None
+
+
+def _relative(loader: _Loader, node: yaml.Node) -> Any:
+    """A place of the project, for `_bases`. That of the page itself, without a name, is none."""
+    place = loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
+    return place or _UNKNOWN
+
+
+def _unknown(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    return _UNKNOWN
+
+
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/name:", _named)
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/object/apply:", _applied)
+_Loader.add_multi_constructor("!", _unknown)
+_Loader.add_constructor("!relative", _relative)
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/", _unknown)

@@ -1,0 +1,284 @@
+"""An Obsidian vault, with the addresses that Obsidian Publish gives.
+
+Publish is a service: what is done here follows its documentation, and could not be checked on it.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import quote, unquote
+
+from gateway.knowledge.sources import addresses, bounded, sections
+from gateway.knowledge.sources.commonmark import (
+    Reader,
+    fenced,
+    front_matter,
+    joined_blanks,
+    plain,
+    without_comments,
+)
+from gateway.knowledge.sources.detect import Found
+from gateway.knowledge.sources.sections import Heading
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.sources.tree import Tree, file_url
+from gateway.knowledge.wiki.page import Page, Section
+from gateway.knowledge.wiki.targets import referenced, retarget
+
+_READER = Reader()
+_WIKI = re.compile(r"(?<!`)(`++).*?(?<!`)\1(?!`)|(!?)\[\[([^\[\]\n]+)\]\]")
+_EMBED = re.compile(r"\s*!\[\[([^\[\]\n]+)\]\]\s*$")
+_CALLOUT = re.compile(r"^((?:\s*>)++\s*+)\[!([\w-]++)[^\]]*+\][-+]?\s*+(.*)$")
+_BLOCK_ID = re.compile(r"(?:^|(?<!\s)\s++)\^([A-Za-z0-9-]++)\s*$")
+_NO_LINK = re.compile(r"[:#|^\\\r\n]|%%|\[\[|\]\]")
+_HASHES = re.compile(r"\s{0,3}#{1,6}\s++(.*)$")
+_DEEPEST = 5
+
+
+class Obsidian:
+    """Implements `gateway.knowledge.sources.flavour.Flavour`."""
+
+    about = ""
+
+    def __init__(self, tree: Tree, site_url: str) -> None:
+        self.tree = tree
+        self.problems: list[Broken] = []
+        self.titles: dict[str, str] = {}
+        self._site_url = site_url
+        self.urls = dict(self._published())
+        # Names of notes and files in small letters; the shortest path wins.
+        self._by_name: dict[str, list[str]] = {}
+        for path in sorted(tree.files, key=lambda path: (path.count("/"), len(path), path)):
+            self._by_name.setdefault(posixpath.basename(path).lower(), []).append(path)
+
+    def _published(self) -> Iterator[tuple[str, str]]:
+        for path in self.tree.markdown:
+            if not path.endswith(".md"):
+                continue
+            try:
+                with bounded.page(path):
+                    _, front = front_matter(self.tree.text(path))
+            except (OSError, ValueError):
+                front = {}  # `Folder` says why
+            if front.get("publish") is False:
+                continue
+            link = front.get("permalink")
+            name = link.strip("/") if isinstance(link, str) and link.strip("/") else path[:-3]
+            yield path, self._site_url.rstrip("/") + "/" + _encoded(name)
+
+    def file(self, path: str) -> str | None:
+        return file_url(path, self._site_url)
+
+    def find(self, path: str, name: str) -> str | None:
+        """The file that a link in the note `path` names, as Obsidian finds it."""
+        name = posixpath.normpath(name.strip().lstrip("/")) if name.strip() else ""
+        if not name:
+            return path
+        for wanted in (f"{name}.md", name):
+            if name.startswith("."):
+                wanted = addresses.beside(path, wanted)
+            if wanted in self.tree.files:
+                return wanted
+            tail = "/" + wanted.lower()
+            named = self._by_name.get(posixpath.basename(wanted).lower(), [])
+            matches = [one for one in named if ("/" + one.lower()).endswith(tail)]
+            if matches:
+                beside = posixpath.join(posixpath.dirname(path), posixpath.basename(wanted))
+                return beside if beside in matches else matches[0]
+        return None
+
+    def resolve(self, path: str, target: str) -> str:
+        here = self.urls[path]
+        if target.startswith("[["):
+            name, _, fragment = target[2:-2].partition("#")
+            there = self.find(path, name)
+            if there is None:
+                return target
+            anchor = _anchor_of_link(fragment)
+            if there == path:
+                return anchor or "#"
+        else:
+            if addresses.is_elsewhere(target):
+                return target
+            name, rest = addresses.split(target)
+            beside = addresses.beside(path, name)
+            there = beside if beside in self.tree.files else self.find(path, name)
+            anchor = _anchor_of_link(unquote(rest[1:])) if rest.startswith("#") else rest
+        if there in self.urls:
+            return addresses.relative(here, self.urls[there] + anchor)
+        if there is not None and there in self.tree.files and not there.endswith(".md"):
+            return addresses.relative(here, file_url(there, self._site_url))
+        return target
+
+    def page(self, path: str, text: str, trail: Trail) -> Page:
+        body, front = front_matter(text)
+        lines = list(self._plain(body, trail, (path,)))
+        lines, headings = joined_blanks(lines, list(_headings(lines)))
+        named = front.get("title")
+        title = named.strip() if isinstance(named, str) and named.strip() else ""
+        found = sections.cut(lines, headings)
+        also = _names(front.get("aliases")) + _names(front.get("alias"))
+        tags = _names(front.get("tags")) + _names(front.get("tag"))
+        said = [f"Also called: {', '.join(also)}."] * bool(also)
+        said += [f"Tags: {', '.join(tags)}."] * bool(tags)
+        if said and found:
+            # Readers know the page by these words too, so they are searched for.
+            first = Section("", "", (), " ".join(said))
+            if not found[0].heading:
+                first = Section("", "", (), f"{first.text}\n\n{found[0].text}")
+                found = found[1:]
+            found = (first, *found)
+        return Page(
+            path=path,
+            title=title or posixpath.basename(path).removesuffix(".md"),
+            url=self.urls[path],
+            sections=found,
+        )
+
+    def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
+        """The lines of the last file of `above` with Obsidian's own syntax as plain Markdown."""
+        link = partial(trail.link_in, above[-1])
+        lines = retarget(referenced("\n".join(lines)), link).split("\n")
+        lines = without_comments(lines, "%%", "%%")
+        for line, code in zip(lines, fenced(lines), strict=True):
+            if code:
+                yield line
+            elif embed := _EMBED.match(line):
+                yield from self._embedded(embed[1], trail, above)
+            else:
+                line = _CALLOUT.sub(_callout, line)
+                yield _BLOCK_ID.sub("", _WIKI.sub(lambda m: self._link(m, above, trail), line))
+
+    def _link(self, match: re.Match[str], above: tuple[str, ...], trail: Trail) -> str:
+        if match[1]:
+            return match.group()  # code
+        target, _, shown = match[3].replace("\\|", "|").partition("|")
+        written = self._written(target, above)
+        link = trail.link(f"[[{written}]]")
+        if link == f"[[{written}]]":
+            return match.group()
+        name, _, fragment = target.partition("#")
+        is_picture = bool(match[2]) and not fragment and "." in name
+        text = shown.strip() or " > ".join(p.strip() for p in target.split("#") if p.strip())
+        mark = "!" if is_picture else ""
+        return f"{mark}[{text}](<{link}>)" if " " in link else f"{mark}[{text}]({link})"
+
+    def _written(self, target: str, above: tuple[str, ...]) -> str:
+        """A link as it would be written on the page that embeds the file it stands in."""
+        name, hash_mark, fragment = target.strip().partition("#")
+        if len(above) == 1:
+            return target.strip()
+        found = self.find(above[-1], name)
+        return (found or name) + hash_mark + fragment
+
+    def _embedded(self, target: str, trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
+        """The text of a note that another one shows; a picture as such."""
+        name, _, fragment = target.partition("|")[0].partition("#")
+        found = self.find(above[-1], name)
+        link = trail.link(f"[[{found or name}]]")
+        if found is None:
+            trail.missing(above[-1], f"![[{target}]]", name)
+        elif not found.endswith(".md"):
+            yield f"![{posixpath.basename(found)}](<{link}>)"
+        elif found not in above and len(above) < _DEEPEST:
+            text = trail.file(found) or ""
+            body, _ = front_matter(text)
+            inner = self._plain(_part(body, fragment), trail, (*above, found))
+            yield from ["", *_without_headings(list(inner)), ""]
+
+
+def opened(found: Found, site_url: str) -> Obsidian:
+    """The vault that a folder is, or is in."""
+    return Obsidian(Tree(found.content, found.bounds), site_url)
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="/ ").replace(" ", "+")
+
+
+def _linkable(text: str) -> str:
+    """A heading as a link may name it: what would break links is a space."""
+    return " ".join(_NO_LINK.sub(" ", text).split())
+
+
+def _anchor(text: str) -> str:
+    return quote(_linkable(text), safe=" ").replace(" ", "+")
+
+
+def _anchor_of_link(fragment: str) -> str:
+    if not fragment.strip():
+        return ""
+    if fragment.startswith("^"):
+        return "#^" + quote(fragment[1:].strip())
+    return "#" + "#".join(_anchor(part) for part in fragment.split("#") if part.strip())
+
+
+def _headings(lines: Sequence[str]) -> Iterator[Heading]:
+    seen: set[str] = set()
+    stack: list[tuple[int, str]] = []
+    for found in _READER.headings(lines):
+        if found.nested:
+            continue
+        text = " ".join(plain(found.children).split()) or found.text
+        while stack and stack[-1][0] >= found.level:
+            stack.pop()
+        stack.append((found.level, _anchor(text)))
+        anchor = stack[-1][1]
+        if anchor in seen and len(stack) > 1:
+            # A link finds the first of its name; with the headings above it, this one.
+            anchor = "#".join(part for _, part in stack)
+        seen.add(anchor)
+        yield Heading(found.level, text, anchor, found.line)
+
+
+def _callout(match: re.Match[str]) -> str:
+    kind = match[2].replace("-", " ").capitalize()
+    return f"{match[1]}**{kind}: {match[3]}**" if match[3] else f"{match[1]}**{kind}**"
+
+
+def _part(lines: list[str], fragment: str) -> list[str]:
+    """The part of a note that an embed names: a heading with what is below it, or a block."""
+    if not fragment:
+        return lines
+    if fragment.startswith("^"):
+        for number, line in enumerate(lines):
+            if (match := _BLOCK_ID.search(line)) and match[1] == fragment[1:].strip():
+                start = number
+                alone = not line[: match.start()].strip()  # below the block it names
+                while start and (lines[start - 1].strip() or (alone and start == number)):
+                    start -= 1
+                return lines[start : number + 1]
+        return []
+    wanted = _linkable(fragment.rpartition("#")[2]).lower()
+    headings = [found for found in _READER.headings(lines) if not found.nested]
+    for number, found in enumerate(headings):
+        if _linkable(plain(found.children)).lower() == wanted:
+            ends = (one.line for one in headings[number + 1 :] if one.level <= found.level)
+            return lines[found.line : next(ends, len(lines))]
+    return []
+
+
+def _without_headings(lines: list[str]) -> list[str]:
+    """Headings that are shown from elsewhere are no places on this page: they are bold text."""
+    codes = fenced(lines)
+    return [
+        line if code or not (match := _HASHES.match(line)) else f"**{_unclosed(match[1])}**"
+        for line, code in zip(lines, codes, strict=True)
+    ]
+
+
+def _unclosed(heading: str) -> str:
+    """A heading without the hashes that may close it."""
+    text = heading.rstrip()
+    bare = text.rstrip("#")
+    return bare.rstrip() if bare[-1:].isspace() or not bare else text
+
+
+def _names(said: Any) -> list[str]:
+    if isinstance(said, str):
+        return [name.strip() for name in said.split(",") if name.strip()]
+    if isinstance(said, list):
+        return [str(name).strip() for name in said if isinstance(name, str | int | float)]
+    return []

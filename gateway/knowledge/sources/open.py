@@ -1,0 +1,104 @@
+"""Opens a wiki for reading, whatever it is."""
+
+import os
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.source import Source
+from gateway.knowledge.sources.tree import Tree
+
+
+def open_source(place: str, kind: str | None, site_url: str) -> Source:
+    """What a wiki is read with.
+
+    Args:
+        place: a folder, or the address of a site.
+        kind: mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, or preview (see
+            `gateway.knowledge.sources.folder.Folder.preview`); None for a folder that is looked at.
+        site_url: the address that the folder's pages are shown at.
+
+    Raises:
+        AskdocsError: the folder is neither of HTML nor of Markdown.
+    """
+    # Each needs libraries of its own, half a second to import.
+    if kind == "site":
+        from gateway.core.settings import load
+        from gateway.knowledge.sources.site import Site, SitesSettings
+
+        return Site(place, load(SitesSettings))
+    if kind == "git":
+        from gateway.core.settings import load
+        from gateway.knowledge.sources.git import Git
+        from gateway.knowledge.sources.site import SitesSettings
+        from gateway.knowledge.sources.tokens import token_for
+
+        settings = load(SitesSettings)
+        token = token_for(settings.tokens, urlsplit(place).netloc)
+        return Git(place, site_url, token, settings.clones)
+    if kind in ("confluence", "mediawiki"):
+        return _service(place, kind)
+    folder = Path(place)
+    if kind is None:
+        _require_pages(folder)
+    if kind == "html" or (kind is None and is_html(folder)):
+        from gateway.knowledge.sources.export import HtmlFolder
+
+        return HtmlFolder(folder, site_url)
+    from gateway.knowledge.sources.folder import Folder
+
+    if kind == "preview":
+        return Folder.preview(folder, site_url)
+    return Folder(folder, site_url, cast(Kind | None, kind))
+
+
+def _service(place: str, kind: str) -> Source:
+    from gateway.core.settings import load
+    from gateway.knowledge.sources.services.confluence import Confluence
+    from gateway.knowledge.sources.services.mediawiki import MediaWiki
+    from gateway.knowledge.sources.site import SitesSettings
+    from gateway.knowledge.sources.tokens import token_for
+
+    settings = load(SitesSettings)
+    token = token_for(settings.tokens, urlsplit(place).netloc)
+    made = Confluence if kind == "confluence" else MediaWiki
+    return made(place, token, settings.rate, settings.rights)
+
+
+def _require_pages(folder: Path) -> None:
+    html, markdown, every = _count(folder)
+    if every and not html and not markdown:
+        from gateway.knowledge.sources.documents.reading import documents
+
+        if documents(Tree(folder)):
+            return
+        raise AskdocsError(
+            f"{folder} has no page of Markdown or HTML and no document that"
+            f" is read: its {every:,} files are something else;"
+            " name the folder that holds your wiki's pages, or the address of its site"
+        )
+
+
+def is_html(folder: Path) -> bool:
+    """Is it a folder of HTML pages, more than of Markdown? One that is not there is none."""
+    html, markdown, _ = _count(folder)
+    # Sites carry a few files of the other kind: a README, a page that was written in HTML.
+    return html > markdown
+
+
+def _count(folder: Path) -> tuple[int, int, int]:
+    """How many files are HTML, Markdown, and in all."""
+    from gateway.knowledge.sources.export import SUFFIXES as HTML
+    from gateway.knowledge.sources.tree import SUFFIXES as MARKDOWN
+
+    html = markdown = every = 0
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            suffix = os.path.splitext(name)[1].lower()
+            html += suffix in HTML
+            markdown += suffix in MARKDOWN
+            every += not name.startswith(".")
+    return html, markdown, every

@@ -1,0 +1,306 @@
+"""One reading of a live site: which pages are asked for, and what the answers mean."""
+
+import hashlib
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import quote, urldefrag, urlsplit
+
+from selectolax.lexbor import LexborHTMLParser
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import bounded, html, sitemap
+from gateway.knowledge.sources.document import decode, head, links, parse
+from gateway.knowledge.sources.fetch import AGENT, Answer, Failed, Fetcher
+from gateway.knowledge.sources.source import (
+    COPY,
+    NO_TEXT,
+    Broken,
+    Changed,
+    Item,
+    LeftOut,
+    Unchanged,
+)
+from gateway.knowledge.sources.visit import Visit
+from gateway.knowledge.wiki.page import Page
+
+_FILE = re.compile(
+    r"\.(?:7z|avi|bmp|bz2|css|csv|deb|dmg|docx?|eot|epub|exe|gif|gz|ico|iso|jar|jpe?g|js|json|map"
+    r"|mov|mp[34]|ods|odt|ogg|otf|pdf|png|pptx?|rpm|rss|svg|tar|tgz|tiff?|ttf|txt|wav|webm|webp"
+    r"|whl|woff2?|xlsx?|xml|xz|zip)$",
+    re.IGNORECASE,
+)
+_HTML = ("text/html", "application/xhtml+xml")
+_LOGIN = re.compile(
+    r"(?:^|[/._-])(?:log-?in|log-?on|sign-?in|sso|saml2?|oauth2?|auth|authorize)(?:$|[/._-])",
+    re.IGNORECASE,
+)
+# After so many failures in a row the site is down, and not the page.
+DOWN = 8
+
+
+class Reading:
+    """One sync of a site."""
+
+    def __init__(self, fetcher: Fetcher, start: str, known: Mapping[str, str], most: int) -> None:
+        self._fetcher = fetcher
+        self._start = _normal(start)
+        self._known = known
+        self._most = most
+        self._root = ""
+        self._listed: dict[str, str] = {}
+        """The sitemap's dates, by address."""
+        self._pending: deque[str] = deque()
+        self._seen: set[str] = set()
+        self._done: set[str] = set()
+        """Paths of pages that were given."""
+        self._texts: set[str] = set()
+        self._crawls = False
+        self._failures = 0
+        self._read = 1  # the start page
+
+    def run(self) -> Iterator[Item]:
+        named = self._fetcher.read_robots()
+        first = self._first()
+        self._seen = {self._start, _normal(first.url)}
+        for page in self._sitemap(named):
+            self._want(page.url, listed=True)
+            self._listed[_normal(page.url, query=True)] = page.changed
+        self._crawls = not self._listed
+        yield from self._take(first, self._listed.get(_normal(first.url), ""))
+        if self._crawls:
+            # A page that is as it was leads nowhere new, so we need not see its links again.
+            for path in self._known:
+                self._want(self._root + path if path != "./" else self._root, listed=True)
+        while self._pending:
+            url = self._pending.popleft()
+            if self._read >= self._most:
+                yield from self._stopped(url)
+                return
+            yield from self._page(url)
+        if not self._done:
+            raise AskdocsError(f"{self._start} has no page with text that may be read")
+
+    def _first(self) -> Answer:
+        """The start page, which says where the site is and whether we may read it."""
+        if not self._fetcher.may(self._start):
+            raise AskdocsError(
+                f"{self._start} may not be read: the site's robots.txt disallows it for {AGENT};"
+                " ask who keeps the site to allow it"
+            )
+        try:
+            answer = self._fetcher.get(self._start)
+        except Failed as error:
+            raise AskdocsError(f"{self._start} cannot be read: {error}") from None
+        if answer.status in (401, 403, 407) or _asks_to_log_in(answer):
+            raise AskdocsError(
+                f"{self._start} asks who we are (status {answer.status}): set ASKDOCS_SITES_HEADERS"
+                f" to what lets us in, for example"
+                f" '{urlsplit(self._start).netloc} Authorization: Bearer ...'"
+            )
+        if 300 <= answer.status < 400:
+            raise AskdocsError(f"{self._start} leads to {answer.url}: name that address instead")
+        if answer.status != 200:
+            raise AskdocsError(f"{self._start} answers {answer.status}: is the address right?")
+        if answer.type not in _HTML:
+            raise AskdocsError(f"{self._start} is {answer.type or 'nothing known'}, and no page")
+        try:
+            with bounded.page("./"):
+                self._root = _root(answer)
+        except ValueError as error:
+            raise AskdocsError(f"{self._start} {error}") from None
+        return answer
+
+    def _sitemap(self, named: list[str]) -> list[sitemap.Listed]:
+        starts = named or [f"{self._fetcher.origin}/sitemap.xml", f"{self._root}sitemap.xml"]
+
+        def get(address: str) -> bytes | None:
+            try:
+                if not self._fetcher.is_inside(address):
+                    return None
+                answer = self._fetcher.get(address)
+            except (Failed, ValueError) as error:
+                raise AskdocsError(f"the sitemap {address} cannot be read: {error}") from None
+            if answer.status == 200:
+                return answer.data
+            if answer.status >= 500 or answer.status == 429 or address not in starts:
+                raise AskdocsError(f"the sitemap {address} answers {answer.status}: try later")
+            return None
+
+        try:
+            listed = sitemap.every_page(starts, get)
+        except ValueError as error:
+            raise AskdocsError(f"the sitemap {error}") from None
+        return [page for page in listed if self._is_wanted(_normal(page.url, query=True))]
+
+    def _want(self, url: str, listed: bool = False) -> None:
+        url = _normal(url, query=listed)
+        if url not in self._seen and self._is_wanted(url):
+            self._seen.add(url)
+            self._pending.append(url)
+
+    def _is_wanted(self, url: str) -> bool:
+        return (
+            (url.startswith(self._root) or self._is_root(url))
+            and not _FILE.search(urlsplit(url).path)
+            and self._fetcher.may(url)
+        )
+
+    def _is_root(self, url: str) -> bool:
+        return url in (self._root, self._root.removesuffix("/"))
+
+    def _path(self, url: str) -> str:
+        return url.removeprefix(self._root) if not self._is_root(url) else "./"
+
+    def _page(self, url: str) -> Iterator[Item]:
+        path = self._path(url)
+        visit = Visit.parse(self._known.get(path, ""))
+        if visit and visit.is_listed_as(self._listed.get(url, "")):
+            yield self._unchanged(path, visit)
+            return
+        try:
+            answer = self._fetcher.get(url, visit.unless if visit else None)
+        except Failed as error:
+            self._failures += 1
+            if self._failures >= DOWN:
+                raise AskdocsError(
+                    f"{self._root} does not answer any more after {self._read:,} pages"
+                    f" ({error}): nothing was changed, try later"
+                ) from None
+            yield from self._fail(path, str(error))
+            return
+        self._failures = 0
+        self._read += 1
+        if answer.status == 304 and visit:
+            yield self._unchanged(path, visit)
+        elif answer.status == 200 and _asks_to_log_in(answer):
+            yield from self._fail(path, f"asks to log in, at {answer.url}")
+        elif answer.status == 200:
+            yield from self._take(answer, self._listed.get(url, ""))
+        elif answer.status >= 400 and answer.status not in (404, 410):
+            yield from self._fail(path, f"answers {answer.status}")
+
+    def _unchanged(self, path: str, visit: Visit) -> Unchanged:
+        self._done.add(path)
+        self._texts.add(visit.text)
+        return Unchanged(path)
+
+    def _fail(self, path: str, why: str) -> Iterator[Broken]:
+        if path not in self._done:
+            self._done.add(path)
+            yield Broken(path, why)
+
+    def _take(self, answer: Answer, changed: str) -> Iterator[Item]:
+        """A document that the site gave: its page, and where its links lead."""
+        if answer.type not in _HTML:
+            return
+        url = _normal(answer.url, query=True)
+        path = self._path(url)
+        robots = answer.headers.get("x-robots-tag", "").lower()
+        try:
+            with bounded.page(path):
+                text = decode(answer.data, answer.charset)
+                tree = parse(text)
+                about = head(tree, answer.url)
+                if self._crawls and not about.nofollow and "nofollow" not in robots:
+                    for link in links(tree, about.base):
+                        self._want(link)
+        except ValueError as error:
+            yield from self._fail(path, str(error))
+            return
+        if not self._is_wanted(url):
+            return
+        if why := about.no_page or ("marked noindex" if "noindex" in robots else ""):
+            yield LeftOut(path, why)
+            return
+        canonical = _normal(about.canonical, query=True)
+        if canonical != url and self._is_copy(canonical):
+            if canonical in self._seen:
+                # It is read, or will be, under its own address.
+                yield LeftOut(path, COPY)
+                return
+            self._seen.add(canonical)
+            url, path = canonical, self._path(canonical)
+        if path in self._done:
+            return
+        try:
+            with bounded.page(path):
+                page = html.page(text, path, url, served=answer.url)
+        except ValueError as error:
+            yield from self._fail(path, str(error))
+            return
+        digest = _digest(page)
+        if not page.has_text or digest in self._texts:
+            yield LeftOut(path, COPY if page.has_text else NO_TEXT)
+            return
+        self._texts.add(digest)
+        self._done.add(path)
+        before = Visit.parse(self._known.get(path, ""))
+        if before and before.text == digest:
+            yield Unchanged(path)
+            return
+        visit = Visit(
+            text=digest,
+            etag=answer.headers.get("etag", ""),
+            modified=answer.headers.get("last-modified", ""),
+            listed=changed,
+            read=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        yield Changed(page, visit.stamp)
+
+    def _is_copy(self, canonical: str) -> bool:
+        """Is it the address of a page of this site, and not of its start for want of better?"""
+        return bool(canonical) and canonical != self._root and self._is_wanted(canonical)
+
+    def _stopped(self, url: str) -> Iterator[Unchanged | Changed | Broken]:
+        """What was not reached stays as it was."""
+        left = len(self._pending) + 1
+        why = (
+            f"not read, nor were {left - 1:,} others: a site is read up to {self._most:,} pages;"
+            " set ASKDOCS_SITES_PAGES, or name a part of the site"
+        )
+        yield from self._fail(self._path(url), why)
+        for path in self._known:
+            if path not in self._done:
+                yield Unchanged(path)
+
+
+def _normal(url: str, query: bool = False) -> str:
+    """One way to write an address: without anchor, and without query unless it is wanted."""
+    try:
+        split = urlsplit(urldefrag(url).url)
+    except ValueError:
+        return ""
+    host = split.netloc.lower()
+    for scheme, port in (("http", ":80"), ("https", ":443")):
+        if split.scheme == scheme:
+            host = host.removesuffix(port)
+    path = quote(split.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    return f"{split.scheme}://{host}{path}" + (f"?{split.query}" if query and split.query else "")
+
+
+def _root(answer: Answer) -> str:
+    """What the addresses of the site begin with, which the start page's says."""
+    url = _normal(answer.url)
+    if url.endswith("/"):
+        return url
+    last = url.rpartition("/")[2]
+    if "." not in last:
+        below = LexborHTMLParser(decode(answer.data, answer.charset))
+        if any(_normal(link).startswith(url + "/") for link in links(below, answer.url)):
+            return url + "/"
+    return url.removesuffix(last)
+
+
+def _asks_to_log_in(answer: Answer) -> bool:
+    """Is the document, or the one that it leads to, the form of a log-in?"""
+    if not _LOGIN.search(urlsplit(answer.url).path):
+        return False
+    return 300 <= answer.status < 400 or b'type="password"' in answer.data
+
+
+def _digest(page: Page) -> str:
+    told = replace(page, path="", url="")
+    return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,140 @@
+"""Asks a service's API for JSON, and says what its refusals mean for a sync.
+
+A refusal of one page leaves that page as it was. A token that is refused, also in the middle, and a
+service that does not answer any more end the sync: nothing that was not read counts as deleted, and
+what was read before is in the index already (see `gateway.knowledge.sources.sync`).
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.fetch import Failed, Fetcher
+from gateway.knowledge.sources.tokens import Token
+
+# Seconds that a busy service may have us wait for one answer, in all.
+PATIENCE = 900.0
+_TRIES = 3
+# Asked again as often as the service says when, within PATIENCE.
+_BUSY = 1_000
+# After so many failures in a row the service is down, and not the page.
+DOWN = 8
+
+
+class Refused(Exception):
+    """The service does not give this; the message says why."""
+
+    def __init__(self, why: str, status: int = 0) -> None:
+        super().__init__(why)
+        self.status = status
+
+    def stop_if_away(self, name: str) -> None:
+        """Raises AskdocsError where it is no word of the service, but a failure: try later."""
+        if not self.status:
+            raise AskdocsError(f"{name}: {self}: try later; what was read is kept") from None
+
+    @property
+    def is_gone(self) -> bool:
+        return self.status in (404, 410)
+
+
+class Api:
+    """One service."""
+
+    def __init__(self, base: str, token: Token | None, rate: float) -> None:
+        """
+        Args:
+            base: what every address of the API begins with.
+            token: what lets us in.
+            rate: requests a second at most.
+        """
+        split = urlsplit(base)
+        self.base = base.rstrip("/")
+        self.host = split.netloc
+        self._has_token = token is not None
+        headers = {"Accept": "application/json"}
+        if token:
+            headers["Authorization"] = token.header
+        origin = f"{split.scheme}://{split.netloc}".lower()
+        self._fetcher = Fetcher(origin, rate, headers, PATIENCE, _BUSY)
+        self._failures = 0
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._fetcher.close()
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """The JSON at a path below the base, or at the address that an answer named as the next.
+
+        Raises:
+            Refused: the service does not give it.
+            AskdocsError: it does not let us in, or does not answer any more.
+        """
+        url = self._address(path)
+        if parameters:
+            url += ("&" if "?" in url else "?") + urlencode(parameters)
+        why = ""
+        for _ in range(_TRIES):
+            try:
+                answer = self._fetcher.get(url)
+            except Failed as error:
+                why = str(error)
+                break
+            if answer.status == 401:
+                raise self._no_entry()
+            if answer.status == 429:
+                raise AskdocsError(
+                    f"{self.host} answers 429 for {PATIENCE / 60:.0f} minutes: what was read is"
+                    " kept; sync again later, or with a lower ASKDOCS_SITES_RATE"
+                )
+            if 400 <= answer.status < 500 or 300 <= answer.status < 400:
+                self._failures = 0
+                raise Refused(f"answers {answer.status}", answer.status)
+            if answer.status >= 500:
+                why = f"answers {answer.status}"
+                continue
+            try:
+                found = json.loads(answer.data)
+            except (ValueError, RecursionError):
+                why = "sends an answer that is not JSON: it is cut off, or is a web page"
+                continue
+            self._failures = 0
+            return found
+        self._failures += 1
+        if self._failures >= DOWN:
+            raise AskdocsError(
+                f"{self.host} does not answer any more ({why}): what was read is kept; sync again"
+                " later"
+            )
+        raise Refused(why)
+
+    def _address(self, path: str) -> str:
+        url = urljoin(self.base + "/", path) if "://" not in path else path
+        if path.startswith("/"):
+            # Below the base; services name the next part with or without the base's own path.
+            own = urlsplit(self.base).path
+            inside = path if own and path.startswith(own + "/") else own + path
+            split = urlsplit(self.base)
+            url = f"{split.scheme}://{split.netloc}{inside}"
+        if not self._fetcher.is_inside(url):
+            raise AskdocsError(f"{self.host} names an address of another host: {url[:200]}")
+        return url
+
+    def _no_entry(self) -> AskdocsError:
+        have = "it refuses the token" if self._has_token else "it needs a token"
+        return AskdocsError(
+            f"{self.host}: {have} (status 401): set ASKDOCS_SITES_TOKENS='{self.host} TOKEN', or"
+            f" '{self.host} USER:TOKEN'; what was read is kept"
+        )
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A part of an answer that should be an object."""
+    return value if isinstance(value, dict) else {}
+
+
+def listed(value: Any) -> list[Any]:
+    """A part of an answer that should be a list."""
+    return value if isinstance(value, list) else []

@@ -1,0 +1,41 @@
+"""The stamp of a page of a service: which version was read, and who could read it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from gateway.access.rights import Groups, dump
+
+# Raised when pages are read differently: all are read again then.
+_READER = 1
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Written as JSON."""
+
+    version: str
+    """What changes with the page's text, title or address."""
+    groups: str
+    reader: int = _READER
+
+    @classmethod
+    def of(cls, version: str, groups: Groups | None) -> Self:
+        """The stamp of a page that is now so."""
+        return cls(_short(version), _short(str(dump(groups))))
+
+    @classmethod
+    def parse(cls, text: str) -> "Stamp | None":
+        """None for a stamp of something else."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:24]

@@ -1,0 +1,100 @@
+"""A wiki as a live site: the pages of its sitemap, or those that its pages lead to."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import Field, SecretStr, Section
+from gateway.knowledge.sources.addresses import refuse_password
+from gateway.knowledge.sources.fetch import Fetcher
+from gateway.knowledge.sources.reading import Reading
+from gateway.knowledge.sources.source import Item
+
+
+class SitesSettings(Section):
+    """The `[sites]` table: how live sites are read."""
+
+    section = "sites"
+
+    rate: float = Field(2.0, gt=0, le=100, description="Requests a second to a site, at most.")
+    pages: int = Field(
+        10_000, ge=1, description="Pages that are read of a site; what is beyond is reported."
+    )
+    interval: float = Field(
+        900.0, ge=60, description="Seconds between two reads of a site or service, with `--watch`."
+    )
+    rights: bool = Field(
+        True, description="Read from the service who may read a page, if it says so."
+    )
+    tokens: SecretStr | None = Field(
+        None,
+        description=(
+            "Tokens of services, one per line: `git.example.com TOKEN`, or"
+            " `team.atlassian.net ada@example.com:TOKEN`. Only that host gets it."
+        ),
+    )
+    clones: Path = Field(
+        Path(".askdocs/clones"), description="Folder of the clones of Git wikis; made when missing."
+    )
+    headers: SecretStr | None = Field(
+        None,
+        description=(
+            "Headers that sites need for access, one per line:"
+            " `wiki.example.com Authorization: Bearer ...`. Only that host gets it."
+        ),
+    )
+
+
+class Site:
+    """Implements `gateway.knowledge.sources.source.Source` for a live site."""
+
+    def __init__(self, url: str, settings: SitesSettings | None = None) -> None:
+        """
+        Args:
+            url: the address of the start page. The site is what is below its folder.
+            settings: see `SitesSettings`.
+
+        Raises:
+            AskdocsError: no address of a site, or a line of the headers cannot be read.
+        """
+        split = urlsplit(url)
+        if split.scheme not in ("http", "https") or not split.hostname:
+            raise AskdocsError(f"{url} is not the address of a site: write it with https://")
+        refuse_password(url)
+        self.name = url
+        self._settings = settings or SitesSettings()
+        self._headers = _headers(self._settings.headers, split.netloc.lower())
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Source.read`. Pages come as they are read.
+
+        Raises:
+            AskdocsError: the site cannot be reached, does not let us in, or has no page.
+        """
+        split = urlsplit(self.name)
+        origin = f"{split.scheme}://{split.netloc}".lower()
+        fetcher = Fetcher(origin, self._settings.rate, self._headers)
+        try:
+            yield from Reading(fetcher, self.name, known, self._settings.pages).run()
+        finally:
+            fetcher.close()
+
+
+def _headers(lines: SecretStr | None, host: str) -> dict[str, str]:
+    """The headers for one host. Raises AskdocsError, without the value."""
+    found = {}
+    for number, line in enumerate(lines.get_secret_value().splitlines() if lines else (), 1):
+        if not line.strip():
+            continue
+        of, *told = line.split(maxsplit=1)
+        name, _, value = (part.strip() for part in "".join(told).partition(":"))
+        if not value or not re.fullmatch(r"[\w-]+", name):
+            raise AskdocsError(
+                f"ASKDOCS_SITES_HEADERS, line {number}: write the host and the header:"
+                " wiki.example.com Authorization: Bearer ..."
+            )
+        if of.lower() == host:
+            found[name] = value
+    return found

@@ -1,0 +1,405 @@
+"""Brings the index up to what a wiki is now.
+
+The wiki is read first, beside the index, and what differs is then written in one transaction: who
+reads the index sees the wiki of before or of after, a kill at any moment leaves the one of before,
+and a site that is read for an hour keeps nobody else from writing.
+"""
+
+import pickle
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from gateway.access.rights import Groups, dump, load
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.rows import StoredSource
+from gateway.knowledge.search.writer import Writer
+from gateway.knowledge.sources import excluded
+from gateway.knowledge.sources.source import (
+    Broken,
+    Changed,
+    Expected,
+    Item,
+    LeftOut,
+    Regrouped,
+    Source,
+)
+
+Writing = Callable[[], AbstractContextManager[Writer]]
+Progress = Callable[[str, int, int | None], None]
+"""Told what is being done ("reading" or "writing"), how much of it is, and of how much as far as is
+known; here pages."""
+
+# Pages that wait to be written are held in memory up to here, then in a file that has no name.
+IN_MEMORY = 32 * 2**20
+# Of what the index keeps with a source: what all its pages depend on, and that settings name it.
+HOW = ("kind", "site_url")
+# Kinds of sources whose pages are written while they are read.
+BATCHED = ("confluence", "mediawiki")
+CONFIGURED = "configured"
+# What the last syncs could not do; of this, at most so many lines are kept.
+FAILING, SINCE, LEFT_OUT = "failing", "since", "left_out"
+LINES = 100
+NO_ADDRESS = "says no address: write `url: https://...` into its front matter, or name --site-url"
+# Of a folder and one within it, the share of pages with the same paths at which both are one wiki:
+# a project that was named by itself, and by the folder of its pages.
+TWINS = 0.8
+# Of a service that is read for hours, so many pages, or those of so many seconds, are written at
+# once: a sync that is killed goes on behind them.
+BATCH = 200
+BATCH_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did, or would do; paths in order."""
+
+    source: str
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    unchanged: int
+    """Their text, that is: some may be `regrouped`."""
+    broken: tuple[Broken, ...]
+    """They are as they were in the index, or not in it."""
+    excluded: tuple[str, ...]
+    """Pages that the wiki has, and that somebody has taken out of answers by hand."""
+    left_out: tuple[LeftOut, ...]
+    seconds: float
+    regrouped: tuple[str, ...] = ()
+    """Pages that were there, and that others may read now."""
+    twin: str = ""
+    """Another source in the index that has these pages, too; looked for when some were added."""
+
+    @property
+    def pages(self) -> int:
+        """Pages that could be read and are not excluded."""
+        return len(self.added) + len(self.changed) + self.unchanged
+
+    @property
+    def is_different(self) -> bool:
+        """Did the sync change what answers stand on?"""
+        return bool(self.added or self.changed or self.removed or self.regrouped)
+
+    @property
+    def repetition(self) -> str:
+        """That pages are in the index twice, and the way out, in a line; empty where none is."""
+        if not self.twin:
+            return ""
+        return (
+            f"the index has these pages as {self.twin}, too, and answers may cite both:"
+            f" `askdocs docs remove {self.twin}` leaves those of {self.source}"
+        )
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many files were left out for which reason, the most frequent first."""
+        return dict(Counter(one.why for one in self.left_out).most_common())
+
+    @property
+    def omission(self) -> str:
+        """What was left out, in a line; empty where nothing was."""
+        reasons = ", ".join(f"{why} ({count:,})" for why, count in self.reasons.items())
+        return f"{len(self.left_out):,} left out: {reasons}" if reasons else ""
+
+
+def sync(
+    source: Source,
+    writing: Writing,
+    *,
+    spec: Mapping[str, Any],
+    configured: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Synced:
+    """Read `source` and write what differs to the index.
+
+    Syncs of the same wiki may run at once: one that finds that another one was faster looks again.
+
+    Pages of a service (`gateway.knowledge.sources.spec.SERVICES`) are written while it is read,
+    with their stamps, so that a sync that is killed, or loses its token, begins behind them. What
+    is gone is removed at the end.
+
+    Args:
+        source: what is read.
+        writing: opens the index.
+        spec: what the source is made from when it is synced again; stored with it. When it says
+            something else than before, every page is read again.
+        configured: it is the wiki that the settings name; one that they named before is gone.
+        dry_run: only say what would be done.
+        progress: see `Progress`.
+
+    Raises:
+        AskdocsError: the source is not there or has no page, or the index cannot be written. The
+            index is as it was.
+    """
+    try:
+        return _sync(source, writing, spec, configured, dry_run, progress or _silent)
+    except _Unread as error:
+        if not dry_run:
+            _note(writing, source.name, str(error))
+        raise AskdocsError(str(error)) from None
+
+
+class _Unread(AskdocsError):
+    """The source could not be read."""
+
+
+def _sync(
+    source: Source,
+    writing: Writing,
+    spec: Mapping[str, Any],
+    configured: bool,
+    dry_run: bool,
+    progress: Progress,
+) -> Synced:
+    began = time.monotonic()
+    twin = ""
+    with writing() as writer:
+        before = _before(writer, source.name)
+    while True:
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
+            keep = None
+            if not dry_run and spec.get("kind") in BATCHED:
+                keep = partial(_keep, writing, source.name, spec)
+            found = _read(source, before, spec, waiting, progress, keep)
+            if keep:
+                before = replace(
+                    before,
+                    spec=before.spec or dict(spec) if found.stamps else before.spec,
+                    stamps={**before.stamps, **found.stamps},
+                    groups={**before.groups, **found.groups},
+                )
+            if not dry_run:
+                with writing() as writer:
+                    now = _before(writer, source.name)
+                    if now != before:
+                        before = now
+                        continue
+                    _write(writer, source.name, found, waiting, progress)
+                    _remember(writer, found.synced, before.spec, spec, configured)
+                    twin = _twin(writer, source.name) if found.synced.added else ""
+        return replace(found.synced, seconds=time.monotonic() - began, twin=twin)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What the index has of a source."""
+
+    stamps: Mapping[str, str]
+    groups: Mapping[str, Groups | None]
+    spec: Mapping[str, Any]
+
+
+def _before(writer: Writer, name: str) -> _Before:
+    specs = {stored.name: stored.spec for stored in writer.sources()}
+    return _Before(writer.known(name), writer.groups(name), specs.get(name, {}))
+
+
+@dataclass(frozen=True)
+class _Found:
+    synced: Synced
+    waiting: int
+    """Pages that wait to be written."""
+    stamps: Mapping[str, str]
+    """Of the pages that were written already."""
+    groups: Mapping[str, Groups | None]
+
+
+def _read(
+    source: Source,
+    before: _Before,
+    spec: Mapping[str, Any],
+    waiting: IO[bytes],
+    progress: Progress,
+    keep: Callable[[list[Changed | Regrouped]], None] | None = None,
+) -> _Found:
+    had = before.stamps
+    by_hand = excluded.excluded(before.spec)
+    same = all(before.spec.get(key) == spec.get(key) for key in HOW)
+    added: list[str] = []
+    changed: list[str] = []
+    skipped: list[str] = []
+    broken: list[Broken] = []
+    left_out: list[LeftOut] = []
+    regrouped: list[str] = []
+    unchanged = waits = expected = 0
+    seen: set[str] = set()
+    batch: list[Changed | Regrouped] = []
+    stamps: dict[str, str] = {}
+    groups: dict[str, Groups | None] = {}
+    written = time.monotonic()
+    try:
+        for item in _items(source, had if same else dict.fromkeys(had, "")):
+            if isinstance(item, LeftOut):
+                left_out.append(item)
+                continue
+            if isinstance(item, Expected):
+                expected = item.pages
+                continue
+            path = item.page.path if isinstance(item, Changed) else item.path
+            seen.add(path)
+            guess = expected or len(had)
+            progress("reading", len(seen), max(len(seen), guess) if guess else None)
+            if path in by_hand:
+                skipped.append(path)
+                continue
+            if isinstance(item, Changed) and not urlsplit(item.page.url).scheme:
+                item = Broken(path, NO_ADDRESS, item.groups)
+            if isinstance(item, Broken):
+                broken.append(item)
+                if item.groups is None or path not in had:
+                    continue
+                item = Regrouped(path, item.groups, "")  # without a stamp: the next sync reads it
+            elif isinstance(item, Changed):
+                (changed if path in had else added).append(path)
+            else:
+                unchanged += 1
+            if isinstance(item, Changed | Regrouped):
+                if path in had and load(dump(item.groups)) != before.groups.get(path):
+                    regrouped.append(path)
+                if keep is None:
+                    waits += 1
+                    pickle.dump(item, waiting)
+                    continue
+                batch.append(item)
+                stamps[path] = item.stamp
+                groups[path] = load(dump(item.groups))
+                if len(batch) >= BATCH or time.monotonic() - written > BATCH_SECONDS:
+                    keep(batch)
+                    batch, written = [], time.monotonic()
+    except AskdocsError:
+        if keep and batch:
+            keep(batch)
+        raise
+    if keep and batch:
+        keep(batch)
+    if not (added or changed or unchanged or skipped):
+        _require_address(source, broken)
+    # Only now: a source that breaks off in the middle has raised, and nothing of it is gone.
+    removed = sorted(had.keys() - seen)
+    synced = Synced(
+        source=source.name,
+        added=tuple(sorted(added)),
+        changed=tuple(sorted(changed)),
+        removed=tuple(removed),
+        unchanged=unchanged,
+        broken=tuple(sorted(broken, key=lambda one: one.path)),
+        excluded=tuple(sorted(skipped)),
+        left_out=tuple(sorted(left_out, key=lambda one: one.path)),
+        seconds=0,
+        regrouped=tuple(sorted(regrouped)),
+    )
+    return _Found(synced, waits, stamps, groups)
+
+
+def _keep(
+    writing: Writing, name: str, spec: Mapping[str, Any], batch: list[Changed | Regrouped]
+) -> None:
+    """Write what was read so far; the source is not synced yet."""
+    with writing() as writer:
+        if not any(stored.name == name for stored in writer.sources()):
+            writer.put_source(StoredSource(name, spec, None, ()))
+        for item in batch:
+            _put(writer, name, item)
+
+
+def _put(writer: Writer, name: str, item: Changed | Regrouped) -> None:
+    if isinstance(item, Changed):
+        writer.put(name, item.page, item.stamp, item.groups)
+    else:
+        writer.regroup(name, item.path, item.groups, item.stamp)
+
+
+def _items(source: Source, known: Mapping[str, str]) -> Iterator[Item]:
+    try:
+        yield from source.read(known)
+    except AskdocsError as error:
+        raise _Unread(str(error)) from None
+
+
+def _note(writing: Writing, name: str, why: str) -> None:
+    """That a known source cannot be read, and since when."""
+    with writing() as writer:
+        for stored in writer.sources():
+            if stored.name == name:
+                since = stored.spec.get(FAILING, {}).get("since") or _now()
+                failing = {"since": since, "why": why[:1000]}
+                writer.put_source(replace(stored, spec={**stored.spec, FAILING: failing}))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _require_address(source: Source, broken: Sequence[Broken]) -> None:
+    if any(one.why == NO_ADDRESS for one in broken):
+        raise AskdocsError(
+            f"{source.name} does not say at which address its pages are shown, which links in"
+            " answers lead to: name it, --site-url URL, or write `url: https://...` into the front"
+            " matter of pages"
+        )
+
+
+def _write(
+    writer: Writer, name: str, found: _Found, waiting: IO[bytes], progress: Progress
+) -> None:
+    for path in found.synced.removed:  # first: a page that is moved has the vectors that it had
+        writer.remove(name, path)
+    for number, item in enumerate(_waiting(waiting, found.waiting), start=1):
+        _put(writer, name, item)
+        progress("writing", number, found.waiting)
+
+
+def _remember(
+    writer: Writer,
+    synced: Synced,
+    before: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    configured: bool,
+) -> None:
+    if configured:
+        for stored in writer.sources():
+            if stored.spec.get(CONFIGURED) and stored.name != synced.source:
+                writer.remove_source(stored.name)
+        spec = {**spec, CONFIGURED: True}
+    kept = {key: before[key] for key in (excluded.KEY, CONFIGURED) if key in before}
+    since = before.get(SINCE, {})
+    kept[SINCE] = {one.path: since.get(one.path) or _now() for one in synced.broken[:LINES]}
+    kept[LEFT_OUT] = {
+        "reasons": synced.reasons,
+        "files": [[one.path, one.why] for one in synced.left_out[:LINES]],
+    }
+    problems = tuple(f"{one.path}: {one.why}" for one in synced.broken)
+    writer.put_source(StoredSource(synced.source, {**kept, **spec}, datetime.now(UTC), problems))
+
+
+def _twin(writer: Writer, name: str) -> str:
+    mine = writer.known(name).keys()
+    for other in writer.sources():
+        if _is_within(name, other.name) or _is_within(other.name, name):
+            theirs = writer.known(other.name).keys()
+            if len(mine & theirs) >= TWINS * len(mine | theirs):
+                return other.name
+    return ""
+
+
+def _is_within(name: str, other: str) -> bool:
+    return name.startswith(other.rstrip("/") + "/") and name != other
+
+
+def _waiting(file: IO[bytes], count: int) -> Iterator[Changed | Regrouped]:
+    file.seek(0)
+    for _ in range(count):
+        yield pickle.load(file)  # noqa: S301 -- written above, to a file without a name
+
+
+def _silent(step: str, done: int, total: int | None) -> None:
+    pass

@@ -1,0 +1,116 @@
+"""What a page was made of besides its own text, so that a change of it is noticed."""
+
+import json
+import posixpath
+from collections.abc import Callable
+from hashlib import blake2b
+
+from gateway.knowledge.sources import addresses
+from gateway.knowledge.sources.source import Broken
+from gateway.knowledge.sources.tree import decode
+from gateway.knowledge.sources.within import Outside
+
+# Characters of all that a page includes, each time that it does.
+MOST = 16 * 2**20
+Read = Callable[[str], str]
+Resolve = Callable[[str], str]
+
+
+class Trail:
+    """The files that a page includes and the links that it has, as they were when it was read.
+
+    The stamp of a page is a hash of all that, with the names: so whether the page is as it was is
+    told without parsing it, also after a page it links to has moved.
+    """
+
+    def __init__(self, path: str, about: str, data: bytes, read: Read, resolve: Resolve) -> None:
+        """
+        Args:
+            path: of the page's file.
+            about: what else the page depends on: its address, and the settings of the site.
+            data: the bytes of the page's file.
+            read: the text of another file; raises OSError or ValueError.
+            resolve: where a link of the page leads.
+        """
+        self._path = path
+        self._about = about
+        self._data = data
+        self._read = read
+        self._resolve = resolve
+        self._files: dict[str, str | None] = {}
+        self._outside: dict[str, str] = {}
+        self._included = 0
+        self._links: dict[str, str] = {}
+        self.problems: list[Broken] = []
+        """What the page lacks: told beside the page, which is read all the same."""
+
+    def file(self, name: str) -> str | None:
+        """The text of a file that the page includes; None where it cannot be read.
+
+        Raises ValueError: the page includes too much, as files that include each other twice do.
+        """
+        if name not in self._files:
+            try:
+                self._files[name] = self._read(name)
+            except Outside as error:
+                self._files[name] = None
+                self._outside[name] = str(error)
+            except (OSError, ValueError):
+                self._files[name] = None
+        text = self._files[name]
+        self._included += 1 + len(text or "")
+        if self._included > MOST:
+            raise ValueError(f"includes more than {MOST // 2**20} MiB")
+        return text
+
+    def link(self, target: str) -> str:
+        """Where the link to `target` leads, relative to the page's address."""
+        if addresses.is_elsewhere(target):
+            return target
+        if target not in self._links:
+            self._links[target] = self._resolve(target)
+        return self._links[target]
+
+    def missing(self, file: str, written: str, what: str, name: str = "") -> None:
+        """Note that `what` could not be put in, which the line of `file` that has `written` names.
+
+        `file` is the page's own or one that it includes, `name` the one that was asked for.
+        """
+        text = decode(self._data) if file == self._path else self.file(file) or ""
+        lines = text.split("\n")
+        line = next((n for n, line in enumerate(lines, 1) if written in line), None)
+        place = f"{file}:{line}" if line else file
+        why = self._outside.get(name, "not there")
+        self.problems.append(Broken(place, f"{what} is {why}, and is left out"))
+
+    def link_in(self, file: str, target: str) -> str:
+        """Where a link leads that is written in `file`: the page's own, or one it includes."""
+        page = self._path
+        if file == page or addresses.is_elsewhere(target) or target[0] in "/@":
+            return self.link(target)
+        moved = posixpath.relpath(
+            posixpath.join(posixpath.dirname(file), target), posixpath.dirname(page) or "."
+        )
+        resolved = self.link(moved)
+        return target if resolved == moved else resolved
+
+    def stamp(self) -> str:
+        """The stamp of the page."""
+        hashed = blake2b(self._data, digest_size=16)
+        made_of = repr((self._about, list(self._files.items()), list(self._links.items())))
+        hashed.update(made_of.encode(errors="surrogatepass"))
+        if not self._files and not self._links:
+            return hashed.hexdigest()
+        return hashed.hexdigest() + json.dumps([list(self._files), list(self._links)])
+
+    def holds(self, stamp: str) -> bool:
+        """Is the page as it was when it got `stamp`? On a trail that nothing was asked of yet."""
+        try:
+            files, links = json.loads(stamp[32:] or "[[], []]")
+        except ValueError:
+            return False
+        for name in files:
+            self.file(name)
+        for target in links:
+            self.link(target)
+        return self.stamp() == stamp

@@ -1,0 +1,35 @@
+""".vitepress/config, as far as addresses depend on it and it says so in plain words."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.knowledge.sources import js_config
+from gateway.knowledge.sources.within import Bounds
+
+NAMES = tuple(f".vitepress/config.{suffix}" for suffix in ("mts", "ts", "mjs", "js")) + tuple(
+    f".vitepress/config/index.{suffix}" for suffix in ("mts", "ts", "mjs", "js")
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of a site, with VitePress' defaults."""
+
+    url: str = ""
+    """Of the whole site: `hostname` of its sitemap, and `base`."""
+    content: str = "."
+    """`srcDir`: where the pages are."""
+    clean_urls: bool = False
+    excluded: tuple[str, ...] = ()
+
+
+def load(file: Path, bounds: Bounds) -> Config:
+    """Read a configuration; what is not written plainly, or cannot be read, is the default."""
+    text = js_config.read(file, bounds)
+    host, base = js_config.string("hostname", text), js_config.string("base", text)
+    return Config(
+        url=f"{host.rstrip('/')}/{(base or '').strip('/')}" if host else "",
+        content=(js_config.string("srcDir", text) or ".").removeprefix("./").strip("/") or ".",
+        clean_urls=bool(js_config.boolean("cleanUrls", text)),
+        excluded=js_config.strings("srcExclude", text),
+    )

@@ -1,0 +1,99 @@
+"""The words of a question that carry its subject, in the language that it is asked in.
+
+Manuals say "one" and "the reader", people say "I" and "my": in German "ich" may stand on a single
+page of a wiki, that of thanks. By its idf it would outweigh the subject, so it is dropped. Pages
+keep all their words, whatever language they are in.
+"""
+
+from gateway.knowledge.wiki.words import STOP_WORDS, content_words, stem, words
+
+_LISTS = {
+    "German": """aber als also am an auch auf aus bei beim bin bis bitte da damit dann das dass dem
+    den denn der des dessen die dies diese diesem diesen dieser dieses doch dort du durch ein eine
+    einem einen einer eines er es etwas euch euer für gibt habe haben hat hatte ich ihm ihn ihnen
+    ihr ihre ihrem ihren ihrer im in ins ist ja jede jedem jeden jeder jedes jetzt kann kannst kein
+    keine keinen können könnte mache machen macht man mein meine meinem meinen meiner mich mir mit
+    muss müssen nach nicht noch nun nur ob oder ohne sein seine seinem seinen seiner selbst sich sie
+    sind so soll sollen sollte solche über um und uns unser unsere unserem unseren unter vom von vor
+    wann war waren warum was weil welche welchem welchen welcher welches wenn wer werde werden wie
+    wieder will wir wird wo woher wohin womit wurde zu zum zur zwischen""",
+    "French": """afin ai ainsi après au aucun aussi autre aux avant avec avez avoir avons bien ça
+    car ce ceci cela ces cet cette ceux chez comme comment dans de depuis des doit doivent donc dont
+    du elle elles en encore entre est et était être eux faire fait faut font ici il ils je la là le
+    les leur leurs lors lorsque lui ma mais me même mes moi mon ne ni non nos notre nous on ont ou
+    où par parce pas peut peuvent peux plus pour pourquoi puis qu quand que quel quelle quelles
+    quels qui quoi sa sans se sera ses si son sont sous sur ta te tes toi ton tous tout toute toutes
+    très tu un une vers vos votre vous""",
+    "Spanish": """al algo algún alguna algunos antes así aún aunque bajo cada como con cual cuales
+    cualquier cuando cuánta cuántas cuánto cuántos de debe debo del desde donde durante el ella
+    ellas ellos en entre era es esa esas ese eso esos está están esta estas este esto estos estoy
+    fue ha hace hacer hacia hago han hasta hay he la las le les lo los más me mediante mi mientras
+    mis mucho muy nada ni no nos nosotros nuestra nuestro os otra otro otros para pero poder por
+    porque puede pueden puedo pues que quien quiero se sea según ser si sido sin sobre son su sus
+    también tan te tener tengo tiene toda todas todo todos tu tus un una unas uno unos usted ustedes
+    va ya yo""",
+    "Italian": """ad agli ai al alla alle allo anche ancora avere che chi ci cioè come con cosa cui
+    da dagli dai dal dalla dalle dallo degli dei del della delle dello deve devo di dopo dove ed era
+    essere faccio fare gli ha hai hanno ho il in io la le lei li lo loro lui ma me mi mia mie miei
+    mio ne negli nei nel nella nelle nello noi non nostra nostro ogni oppure per perché però più può
+    posso possono prima quale quali quando quanto quella quelle quelli quello questa queste questi
+    questo qui se sei si sia siamo sono su sua sue sugli sui sul sulla sulle suo tra tu tua tuo
+    tutta tutte tutti tutto un una uno vi voi""",
+    "Portuguese": """ao aos aquela aquele as até cada com como da das de dela dele deles depois deve
+    devo do dos ela elas ele eles em entre era essa essas esse esses está estão esta estas este
+    estes eu faço fazer foi há isso isto já lhe mais mas me mesmo meu meus minha minhas muito na não
+    nas nem no nos nós nossa nosso num numa onde os ou para pela pelas pelo pelos pode podem por
+    porque posso qual quais qualquer quando quanto que quem são se sem ser seu seus só sua suas
+    também te tem tenho ter tudo um uma umas uns você vocês""",
+    "Dutch": """aan af al alleen als ben bij dan dat de deze die dit doe doen door een en er gaan
+    geen haar had heb hebben heeft hem het hier hij hoe hun ik in is ja je jij jouw jullie kan kun
+    kunnen maar me meer men met mij mijn moet moeten na naar niet nog nu of om onder ons onze ook op
+    over te tegen toch toen tot uit uw van veel voor waar waarom wanneer want waren was wat we wel
+    welk welke werd wie wij wil word worden wordt ze zelf zich zij zijn zo zonder zou""",
+    "Polish": """aby ale bardzo bez bo by być był była było co coś czego czy dla dlaczego do gdy
+    gdzie go ich ile im ja jak jaka jaki jakie jako je jego jej jest jestem jeśli już kiedy kto
+    która które którego której który lub ma mam mi mnie mogę moja moje mój może można mu my na nad
+    nam nas nasz nich nie niej nim od on ona one oni oraz po pod przed przez przy są się skąd swoje
+    ta tak także tam te tego tej ten to tu ty tych tylko tym was we według więc wszystkie za zrobić
+    że żeby""",
+    "Russian": """без более бы был была были было быть вам вас весь во вот все всё всех вы где да
+    делать для до его ее её если есть еще ещё же за из или им их как какая какие какой каким ко
+    когда кто ли либо мне моего моей может можно мои мой моя мы на над надо нам нас наш не него нее
+    нет ни них но нужно ну об он она они от очень по под после при про свой своего себя сделать
+    сейчас со так такой там тебя то того тоже только том тот ты уже чем через что чтобы эта эти это
+    этого этой этом этот""",
+}
+_STOP_WORDS = {language: frozenset(words(text)) for language, text in _LISTS.items()}
+# One may be a word of another language: "die", "comment", "son".
+_LEAST = 2
+
+
+def asked_words(question: str) -> list[str]:
+    """The content words of a question, without those that carry no subject in its language."""
+    dropped = _of_its_language(question)
+    return [word for word in content_words(question) if word not in dropped]
+
+
+def asked_stems(question: str) -> list[str]:
+    """The stems of `asked_words`, in order, with repetitions."""
+    return [stem(word) for word in asked_words(question)]
+
+
+def language(text: str) -> str:
+    """The language of `text`, of those whose stop words are listed; "" for English and others."""
+    return _language(words(text))
+
+
+def _of_its_language(question: str) -> frozenset[str]:
+    """The stop words of the language of which most stand in `question`; none for English."""
+    return _STOP_WORDS.get(_language(words(question)), frozenset())
+
+
+def _language(said: list[str]) -> str:
+    most = max(_LEAST - 1, sum(word in STOP_WORDS for word in said))
+    found = ""
+    for name, stop_words in _STOP_WORDS.items():
+        count = sum(word in stop_words for word in said)
+        if count > most:
+            most, found = count, name
+    return found

@@ -1,0 +1,60 @@
+"""A page of the wiki: title, address, and sections that begin at its headings."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from gateway.knowledge.wiki.words import stems
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and the text down to the next heading of any level."""
+
+    heading: str
+    """Empty for the text above the first heading."""
+    anchor: str
+    path: tuple[str, ...]
+    """The headings above this one and itself, outermost first, without the page's title."""
+    text: str
+    """Markdown, with the heading's own line."""
+    terms: tuple[tuple[str, str], ...] = ()
+    """Lines of `text` that are terms of definitions with an anchor of their own, and that."""
+
+    @property
+    def body(self) -> str:
+        """The text without the heading's own line(s)."""
+        if not self.heading:
+            return self.text
+        lines = self.text.splitlines()
+        under = 2 if len(lines) > 1 and re.fullmatch(r"\s{0,3}(=+|-+)\s*", lines[1]) else 1
+        return "\n".join(lines[under:]).strip()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A document of the wiki."""
+
+    path: str
+    """Relative to the wiki's folder, with forward slashes."""
+    title: str
+    url: str
+    sections: tuple[Section, ...]
+
+    @cached_property
+    def heads(self) -> frozenset[frozenset[str]]:
+        """The stems of the title with the headings above each section."""
+        paths = {section.path for section in self.sections}
+        return frozenset(frozenset(stems(" ".join([self.title, *path]))) for path in paths)
+
+    @property
+    def has_text(self) -> bool:
+        """Is there anything under its headings? Else it would be found, and answer nothing."""
+        return any(section.body for section in self.sections)
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(section.text for section in self.sections)
+
+    def section_url(self, section: Section) -> str:
+        return f"{self.url}#{section.anchor}" if section.anchor else self.url

@@ -1,0 +1,288 @@
+"""Aliases: what the names that clients use stand for.
+
+`docs` may be the model `docs@v7` today and, for every tenth user, `docs@v8` tomorrow. An alias has
+weighted targets, an ordered fallback list and a grounding policy. Aliases come from the settings
+file; a row in the database, written by `askdocs aliases set`, goes before the file, and every
+worker sees it within INTERVAL.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from gateway.core import threads
+from gateway.core.errors import AskdocsError
+from gateway.runtime.settings import Alias, Checking
+from gateway.storage.database import Utc, metadata, reading, writing
+from gateway.telemetry import audit
+
+log = logging.getLogger("askdocs.gateway")
+
+INTERVAL = 0.5  # seconds between two looks at the revision
+
+BASE = "base"
+DOCS = "docs"
+
+
+def people_call(model: str, name: str | None) -> str:
+    """A model as an answer names it; `name`: the one that the settings give the base model."""
+    return (name if model in (BASE, DOCS) else None) or model
+
+
+DEFAULT = {DOCS: Alias(targets={BASE: 1}, grounding=True)}
+
+alias_table = sa.Table(
+    "aliases",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("updated", Utc, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),
+)
+# One row, which every change increments: workers look at it twice a second.
+revision_table = sa.Table(
+    "alias_revision", metadata, sa.Column("revision", sa.BigInteger, nullable=False)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes."""
+
+    alias: str
+    """The name that the client used."""
+    candidates: tuple[str, ...]
+    """Models, in the order in which they are asked."""
+    grounding: bool = False
+    first_byte: float = 600.0
+    """Seconds until the first byte, after which the next candidate is asked."""
+    instructions: str = ""
+    """What models are told before the question."""
+    sources: tuple[str, ...] = ()
+    """The wikis that answers stand on; all of them when empty."""
+    check: Checking = "mark"
+
+    def with_last(self, name: str) -> "Route":
+        """The same, but that model is asked last."""
+        candidates = tuple(sorted(self.candidates, key=lambda one: one == name))
+        return replace(self, candidates=candidates)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with an alias."""
+
+    alias: str
+    key: str
+    message: str
+
+
+class Table:
+    """All aliases at one moment."""
+
+    def __init__(self, aliases: Mapping[str, Alias]) -> None:
+        self.aliases = dict(aliases)
+
+    def route(self, name: str, user: str | None = None) -> Route:
+        """The way of a request that names `name`; the same `user` gets the same target."""
+        alias = self.aliases.get(name)
+        if alias is None:
+            return Route(name, (name,))
+        point = _point(user) if user and len(alias.targets) > 1 else random.random()  # noqa: S311
+        candidates = dict.fromkeys(self._candidates(name, point))
+        return Route(
+            name,
+            tuple(candidates),
+            alias.grounding,
+            alias.first_byte,
+            alias.instructions or "",
+            alias.sources,
+            alias.check,
+        )
+
+    def _candidates(self, name: str, point: float) -> list[str]:
+        alias = self.aliases.get(name)
+        if alias is None:
+            return [name]
+        rest = [c for fallback in alias.fallback for c in self._candidates(fallback, point)]
+        return [_pick(alias.targets, point), *rest]
+
+    def problems(self, models: Collection[str]) -> list[Problem]:
+        """What makes this table unusable where `models` are served."""
+        found = []
+        for name, alias in self.aliases.items():
+            if name in models:
+                text = f"{name!r} is the name of a model, too: choose another for the alias"
+                found.append(Problem(name, "targets", text))
+            for target in alias.targets:
+                if target in self.aliases:
+                    text = f"{target!r} is an alias; a target is a model: {_list(models)}"
+                    found.append(Problem(name, "targets", text))
+                elif target not in models:
+                    text = f"there is no model {target!r}; there are {_list(models)}"
+                    found.append(Problem(name, "targets", text))
+            for other in alias.fallback:
+                if other not in models and other not in self.aliases:
+                    known = _list([*models, *self.aliases])
+                    text = f"there is no model or alias {other!r}; there are {known}"
+                    found.append(Problem(name, "fallback", text))
+            if cycle := self._cycle(name, ()):
+                text = f"the fallback goes round in a circle: {' -> '.join(cycle)}"
+                found.append(Problem(name, "fallback", text))
+        return found
+
+    def _cycle(self, name: str, path: tuple[str, ...]) -> tuple[str, ...]:
+        """The circle that leads back to where `path` began, or nothing."""
+        if path and name == path[0]:
+            return (*path, name)
+        if name in path or name not in self.aliases:
+            return ()
+        circles = (self._cycle(other, (*path, name)) for other in self.aliases[name].fallback)
+        return next(filter(None, circles), ())
+
+
+class Aliases:
+    """The table in force: the settings file's, overlaid with the database's rows."""
+
+    def __init__(self, configured: Mapping[str, Alias], database: sa.Engine) -> None:
+        self._configured = {**DEFAULT, **configured}
+        self._database = database
+        self._seen: int | None = None
+        self.table = Table(self._configured)
+
+    def load(self) -> Table:
+        """What the database says now; it is not in force yet.
+
+        Raises:
+            AskdocsError: the database is away, or holds an alias that is not valid.
+        """
+        with reading(self._database) as connection:
+            self._seen = connection.execute(sa.select(revision_table.c.revision)).scalar()
+            return Table({**self._configured, **_rows(connection)})
+
+    async def watch(self, problems: Callable[[Table], Awaitable[list[Problem]]]) -> None:
+        """Follow the database until cancelled. A table that has problems is not taken."""
+        failing = False
+        while True:
+            await asyncio.sleep(INTERVAL)
+            try:
+                if await threads.database(self._revision) != self._seen:
+                    new = await threads.database(self.load)
+                    if found := await problems(new):
+                        log.error("the aliases stay as they were: %s", found[0].message)
+                    else:
+                        self.table = new
+                failing = False
+            except AskdocsError as error:
+                if not failing:
+                    log.warning("the aliases stay as they are: %s", error)
+                failing = True
+
+    def _revision(self) -> int | None:
+        with reading(self._database) as connection:
+            return connection.execute(sa.select(revision_table.c.revision)).scalar()
+
+
+def stored(database: sa.Engine) -> dict[str, Alias]:
+    """The aliases that the database holds."""
+    with reading(database) as connection:
+        return _rows(connection)
+
+
+def save(
+    database: sa.Engine, name: str, alias: Alias, by: str, *, seen: Alias | None = None
+) -> None:
+    """Put an alias into the database: all or nothing, and seen by every worker.
+
+    `seen` is the alias as the database had it when this was decided; None: it had none. Raises
+    AskdocsError: somebody else has changed it since then.
+    """
+    with writing(database) as connection:
+        check_unchanged(connection, name, seen)
+        put(connection, name, alias, by)
+        facts = alias.model_dump(mode="json", exclude={"instructions"}, exclude_defaults=True)
+        facts["instructions"] = len(alias.instructions or "")
+        audit.record(connection, "alias.set", name, **facts)
+
+
+def put(connection: sa.Connection, name: str, alias: Alias, by: str) -> None:
+    """As `save`, as a part of a transaction."""
+    row = {
+        "definition": alias.model_dump_json(),
+        "updated": datetime.now(UTC),
+        "updated_by": by,
+    }
+    here = alias_table.c.name == name
+    if not connection.execute(sa.update(alias_table).where(here).values(row)).rowcount:
+        connection.execute(sa.insert(alias_table).values(name=name, **row))
+    _advance(connection)
+
+
+def check_unchanged(connection: sa.Connection, name: str, seen: Alias | None) -> None:
+    """Nobody else changes aliases from now on until the transaction ends.
+
+    Raises AskdocsError: somebody else has changed this one since `seen` was read.
+    """
+    connection.execute(sa.select(revision_table.c.revision).with_for_update())
+    if _rows(connection).get(name) != seen:
+        raise AskdocsError(
+            f"somebody else has changed the alias {name!r} in the meantime, and nothing was done:"
+            " look at `askdocs aliases list`, and try again"
+        )
+
+
+def remove(database: sa.Engine, name: str, *, seen: Alias | None) -> bool:
+    """Take an alias out of the database, so that the settings file's holds again. Was it there?
+
+    `seen`, and what is raised: as `save`.
+    """
+    with writing(database) as connection:
+        check_unchanged(connection, name, seen)
+        gone = connection.execute(sa.delete(alias_table).where(alias_table.c.name == name)).rowcount
+        _advance(connection)
+        if gone:
+            audit.record(connection, "alias.remove", name)
+    return bool(gone)
+
+
+def _advance(connection: sa.Connection) -> None:
+    connection.execute(sa.update(revision_table).values(revision=revision_table.c.revision + 1))
+
+
+def _rows(connection: sa.Connection) -> dict[str, Alias]:
+    rows = connection.execute(sa.select(alias_table.c.name, alias_table.c.definition))
+    try:
+        return {row.name: Alias.model_validate(json.loads(row.definition)) for row in rows}
+    except (ValidationError, ValueError) as error:
+        raise AskdocsError(f"the database holds an alias that is not valid: {error}") from None
+
+
+def _pick(targets: Mapping[str, float], point: float) -> str:
+    """The target at `point` (0 to 1) when all lie side by side, as wide as their weights."""
+    # In the order of their names: the order in which somebody wrote them moves nobody.
+    rest = point * sum(targets.values())
+    chosen = ""
+    for name, weight in sorted(targets.items()):
+        if weight:
+            chosen = name
+            if rest < weight:
+                break
+        rest -= weight
+    return chosen
+
+
+def _point(user: str) -> float:
+    digest = hashlib.blake2b(user.encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(sorted(set(names)))

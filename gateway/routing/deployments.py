@@ -1,0 +1,131 @@
+"""Deployments: which versions of a model are served, and where.
+
+`askdocs models promote` writes that a version is wanted; `askdocs up` starts it and writes where it
+answers, and every worker of every gateway follows. One that is no longer wanted ends its open
+streams first: it is `stopping`, and still served, until its engine has nothing left to do.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from gateway.storage.database import Utc, metadata, reading, writing
+
+State = Literal["wanted", "ready", "failed", "stopping"]
+# A process of its own with a GGUF file or merged weights, or an adapter in an engine that runs.
+Kind = Literal["gguf", "merged", "adapter"]
+
+deployment_table = sa.Table(
+    "deployments",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text),
+    sa.Column("url", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("updated", Utc, nullable=False),
+)
+_c = deployment_table.c
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A version and where it is served."""
+
+    name: str
+    """As clients may ask for it, `docs@v7`."""
+    source: str
+    """The store that its files come from."""
+    state: State
+    message: str
+    """What is being done about it, or why it failed."""
+    kind: Kind | None
+    """How it is served; None: not yet."""
+    url: str | None
+    """Base URL of the engine that serves it, with /v1."""
+    model: str | None
+    """Its name at that engine."""
+    updated: datetime
+
+    @property
+    def is_served(self) -> bool:
+        return self.url is not None and self.state in ("ready", "stopping")
+
+
+def every(database: sa.Engine) -> list[Deployment]:
+    """All of them, by name. Raises Unreachable, as all functions here do."""
+    with reading(database) as connection:
+        rows = connection.execute(sa.select(deployment_table).order_by(_c.name))
+        return [Deployment(**row._mapping) for row in rows]
+
+
+def find(database: sa.Engine, name: str) -> Deployment | None:
+    return next((one for one in every(database) if one.name == name), None)
+
+
+def want(database: sa.Engine, name: str, source: str) -> None:
+    """Ask for a version. One that is served goes on, also when it was about to be stopped."""
+    message = "waiting for askdocs up"
+    fresh: dict[str, Any] = {"source": source, "state": "wanted", "message": message, "url": None}
+    with writing(database) as connection:
+        found = connection.execute(sa.select(_c.state, _c.url).where(_c.name == name)).one_or_none()
+        if found is None:
+            row = {"name": name, "updated": datetime.now(UTC), **fresh}
+            connection.execute(sa.insert(deployment_table).values(row))
+        elif found.state == "stopping" and found.url is not None:
+            _change(connection, name, state="ready", message="")
+        elif found.state in ("failed", "stopping"):
+            _change(connection, name, **fresh)
+
+
+def tell(database: sa.Engine, name: str, message: str) -> None:
+    """Say what is being done about a version that is wanted."""
+    with writing(database) as connection:
+        _change(connection, name, "wanted", message=message)
+
+
+def ready(database: sa.Engine, name: str, kind: Kind, url: str, model: str) -> bool:
+    """Write where a wanted version answers. Is it wanted still?"""
+    with writing(database) as connection:
+        place = {"kind": kind, "url": url, "model": model}
+        return _change(connection, name, "wanted", state="ready", message="", **place)
+
+
+def fail(database: sa.Engine, name: str, message: str) -> bool:
+    """Write why a wanted version cannot be served. Is it wanted still?"""
+    with writing(database) as connection:
+        return _change(connection, name, "wanted", state="failed", message=message, url=None)
+
+
+def stop(database: sa.Engine, name: str) -> bool:
+    """Ask for the end of a version. Was there one to end?"""
+    with writing(database) as connection:
+        return _change(connection, name, state="stopping", message="")
+
+
+def forget(database: sa.Engine, name: str) -> bool:
+    """Take a version that is to be stopped out of the table. Was it still to be stopped?"""
+    with writing(database) as connection:
+        there = sa.delete(deployment_table).where(_c.name == name, _c.state == "stopping")
+        return bool(connection.execute(there).rowcount)
+
+
+def begin_anew(database: sa.Engine, needed: set[str]) -> None:
+    """After a start nothing is served yet: `needed` is wanted again, and the rest forgotten."""
+    with writing(database) as connection:
+        others = sa.delete(deployment_table).where(_c.name.not_in(needed))
+        connection.execute(others)
+        again = {"state": "wanted", "message": "", "url": None, "updated": datetime.now(UTC)}
+        connection.execute(sa.update(deployment_table).values(again))
+
+
+def _change(connection: sa.Connection, name: str, was: State | None = None, **to: Any) -> bool:
+    """Change the row of `name`, if its state `was` that. Was there one?"""
+    here = sa.update(deployment_table).where(_c.name == name)
+    if was is not None:
+        here = here.where(_c.state == was)
+    return bool(connection.execute(here.values(updated=datetime.now(UTC), **to)).rowcount)

@@ -1,0 +1,404 @@
+"""Sends a request to the first of its candidates that answers.
+
+A candidate at an engine of ours is asked over the fast lane, which relays bytes; a model of this
+process is called; a provider's is asked through LiteLLM in this process. Until the first byte of
+the answer nothing has reached the client, so that the next candidate can be asked instead and the
+client notices nothing.
+"""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import httpx
+import orjson
+from starlette.types import Scope
+
+from gateway.api import schemas
+from gateway.api.assemble import assemble
+from gateway.api.http import ApiError, dump, engine_away, unavailable
+from gateway.api.sse import events
+from gateway.core.errors import AskdocsError
+from gateway.routing import abilities
+from gateway.routing.abilities import is_forced, media
+from gateway.routing.aliases import Route
+from gateway.routing.registry import Fleet, Served
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import OFF, Span
+from gateway.upstream import litellm
+from gateway.upstream.http_client import Feed, LaneError, LaneReply
+from gateway.upstream.litellm import LiteLLM
+
+# Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
+CHAT = "/chat/completions"
+WHOLE = (CHAT, "/completions")
+REFUSING = (408, 425, 429)  # with every 5xx: another candidate may do better
+# The operator's problem with a provider or engine, and no client's: a key, its credit, its rights.
+OPERATORS = (401, 402, 403)
+GONE = b"does not exist"  # an engine's word for a model that it does not serve (any more)
+log = logging.getLogger("askdocs.gateway")
+
+MISTAKE = re.compile(
+    rb"(image|audio|video) input is not supported|Failed to parse (messages|tools)"
+    rb"|Unknown reasoning format|does not support embeddings"
+)
+PROBE = 3.0  # seconds that an engine has to say that it is alive
+
+
+class Response(Protocol):
+    """An answer as it comes in, over either lane."""
+
+    status: int
+
+    def header(self, name: bytes) -> bytes: ...
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    def close(self) -> Awaitable[None] | None: ...
+
+
+@dataclass(slots=True)
+class Opened:
+    """An answer whose first byte has come."""
+
+    served: Served
+    lane: str
+    """fast, litellm, or local for a model of this process."""
+    is_stream: bool
+    first: bytes
+    rest: AsyncIterator[bytes]
+    response: Response
+    model_there: bytes
+    """The model's name in the answer, which the client is to read as the gateway's name."""
+    left: tuple[str, str] | None = None
+    """The first candidate that did not answer, and why."""
+    span: Span = OFF
+    """From the request to the end of the answer."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All of it, as it comes. Raises LaneError when it breaks off."""
+        yield self.first
+        async for chunk in self.rest:
+            yield chunk
+
+    async def through(self, feed: Feed) -> AsyncGenerator[bytes, None]:
+        """What `feed` makes of the answer's bytes; it must not raise. Raises as `chunks`."""
+        if made := feed(self.first):
+            yield made
+        if isinstance(self.response, LaneReply):
+            async for made in self.response.through(feed):
+                yield made
+            return
+        async for chunk in self.rest:
+            if made := feed(chunk):
+                yield made
+
+    async def body(self, copies: int = 1) -> bytes:
+        """The whole answer, put together where it came as a stream; `copies` as in `assemble`.
+
+        Raises:
+            LaneError, ApiError: it breaks off.
+        """
+        if self.is_stream:
+            return await assemble(events(self.chunks()), copies)
+        return b"".join([self.first, *[chunk async for chunk in self.rest]])
+
+    async def close(self) -> None:
+        self.span.end()
+        await _closed(self.response)
+
+
+@dataclass(slots=True)
+class Call:
+    """A request on its way to a model."""
+
+    path: str
+    """Under /v1, for example `/chat/completions`."""
+    scope: Scope
+    """The client's: its trace context goes on."""
+    stream: bool
+    render: Callable[[Served], Awaitable[dict[str, Any]]]
+    """The request's body for one of the candidates, without `model`."""
+    span: Span = OFF
+    """The request's, in a trace."""
+    session: str = field(default_factory=lambda: f"{random.getrandbits(64):016x}")
+    """Requests whose prompts begin alike have the same one: by it vLLM's router sends them to the
+    replica that has read it (`consistent_hash`; its `cache_aware` of 0.1.17 reads no prompts)."""
+
+    @property
+    def operation(self) -> str:
+        """Its name in OpenTelemetry's conventions for generative AI."""
+        named = {"/chat/completions": "chat", "/completions": "text_completion"}
+        return named.get(self.path, self.path.strip("/"))
+
+
+class Failed(Exception):
+    """A candidate did not answer."""
+
+    def __init__(self, reason: str, answer: ApiError, *, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.answer = answer
+        self.timed_out = timed_out
+
+
+class Dispatch:
+    """Knows both lanes."""
+
+    def __init__(self, fleet: Fleet, providers: LiteLLM, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._fleet = fleet
+        self._providers = providers
+
+    async def open(self, call: Call, route: Route) -> Opened:
+        """The answer of the first candidate that gives one; close it in the end.
+
+        Raises:
+            ApiError: the client's mistake as the engine states it; 404 for a model that nobody
+                serves; 503 when no candidate answers.
+        """
+        found, left = await self._candidates(route)
+        failure: Failed | None = None
+        for insist in (False, True):
+            for served in found:
+                # Asked one by one: a breaker that admits a try waits for how it ends.
+                if not (insist or len(found) == 1 or served.breaker.admits()):
+                    left = left or (served.name, "breaker")
+                    continue
+                patience = None if served is found[-1] else route.first_byte
+                span = OFF
+                if call.span.is_on:
+                    span = call.span.child(f"{call.operation} {served.name}", "CLIENT")
+                    span.set(
+                        gen_ai__operation__name=call.operation,
+                        gen_ai__request__model=served.name,
+                    )
+                try:
+                    opened = await self._try(call, served, patience, span)
+                except Failed as error:
+                    span.end(error.reason)
+                    failure = error
+                    left = left or (served.name, error.reason)
+                    self._failed(served, error)
+                except BaseException as error:
+                    span.end(type(error).__name__)
+                    served.breaker.left()
+                    raise
+                else:
+                    self._succeeded(served)
+                    opened.left, opened.span = left, span
+                    return opened
+            if failure:
+                raise failure.answer from None
+            # All of them are known to fail, and there is nobody else to ask.
+        raise AssertionError("unreachable")
+
+    def _failed(self, served: Served, failure: Failed) -> None:
+        served.breaker.failed(timed_out=failure.timed_out)
+        log.warning("%s did not answer (%s): %s", served.name, failure, failure.answer)
+        self._metrics.upstream_error(served.name, failure.reason)
+        self._metrics.circuit(served.name, 2 if served.breaker.is_open else 0)
+
+    def _succeeded(self, served: Served) -> None:
+        if served.breaker.is_open:
+            self._metrics.circuit(served.name, 0)
+        served.breaker.succeeded()
+
+    async def _candidates(self, route: Route) -> tuple[list[Served], tuple[str, str] | None]:
+        """Those that are served, and the first one if it is not. Raises ApiError 404."""
+        found = []
+        left = None
+        for name in route.candidates:
+            served = self._fleet.get(name) or await self._fleet.find(name)
+            if served is not None:
+                found.append(served)
+            elif name == route.candidates[0]:
+                left = (name, "unknown")
+        if not found:
+            raise unknown_model(route.alias, self._fleet.configured)
+        return found, left
+
+    async def _try(self, call: Call, served: Served, patience: float | None, span: Span) -> Opened:
+        try:
+            request = await call.render(served)
+            if served.engine is not None and call.path in WHOLE:
+                if any(media(request)) or is_forced(request) or request.get("echo"):
+                    abilities.check(served.name, await served.engine.abilities(), request)
+                request = abilities.forced(request)
+            if await _asked_as_stream(call, served):
+                request |= {"stream": True, "stream_options": {"include_usage": True}}
+        except (httpx.HTTPError, AskdocsError):
+            raise Failed("unreachable", _away(served)) from None
+        if served.local is not None:
+            opening = self._here(call, served, request)
+        elif served.lane is not None:
+            opening = self._over_lane(call, served, request, span)
+        else:
+            await self._providers.started()  # the model's patience is not for that
+            opening = self._over_litellm(call, served, request, span)
+        try:
+            if patience is None:
+                return await opening
+            if request.get("stream") or served.engine is None:
+                async with asyncio.timeout(patience):
+                    return await opening
+            return await _unless_dead(opening, served, patience)
+        except ApiError as error:
+            raise abilities.explained(served.name, error, request) from None
+        except TimeoutError:
+            text = f"{served.name} sent no byte in {patience:g} s; ask again"
+            raise Failed("slow", unavailable(text, 3), timed_out=True) from None
+
+    async def _here(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
+        assert served.local is not None
+        try:
+            response = await served.local.open(call.path, request)
+        except AskdocsError as error:
+            raise Failed("unreachable", unavailable(str(error), 60)) from None
+        return await self._begun(call, served, "local", response, served.name)
+
+    async def _over_lane(
+        self, call: Call, served: Served, request: dict[str, Any], span: Span
+    ) -> Opened:
+        assert served.lane is not None
+        try:
+            there = await served.id()
+            body = schemas.for_engine(call.path, request) | {"model": there}
+            headers = span.onward(call.scope["headers"])
+            headers.append((b"x-session-id", call.session.encode()))
+            response = await served.lane.open(call.path, headers, dump(body))
+        except (LaneError, AskdocsError):
+            raise Failed("unreachable", _away(served)) from None
+        return await self._begun(call, served, "fast", response, there)
+
+    async def _over_litellm(
+        self, call: Call, served: Served, request: dict[str, Any], span: Span
+    ) -> Opened:
+        trace = span.onward(call.scope["headers"])
+        response = await self._providers.open(call.path, request, served.name, trace)
+        return await self._begun(call, served, "litellm", response, served.name)
+
+    async def _begun(
+        self, call: Call, served: Served, lane: str, response: Response, there: str
+    ) -> Opened:
+        """The answer from its first byte on. Raises Failed, or ApiError for a client's mistake."""
+        begun = False
+        try:
+            chunks = response.chunks()
+            if response.status >= 400:
+                body = b"".join([chunk async for chunk in chunks])
+                raise await self._refused(served, response, body)
+            first = await anext(chunks, b"")
+            if not first:
+                raise Failed("empty", _away(served))
+            is_stream = response.header(b"content-type").startswith(b"text/event-stream")
+            if is_stream and first.startswith(b'data: {"error"'):
+                log.warning("%s: %s", served.name, first[:1000].decode("utf-8", "replace"))
+                raise Failed("error", unavailable(f"{served.name} failed; ask again", 3))
+            begun = True
+            return Opened(served, lane, is_stream, first, chunks, response, there.encode())
+        except LaneError:
+            raise Failed("broke off", _away(served)) from None
+        finally:
+            if not begun:
+                await _closed(response)
+
+    async def _refused(self, served: Served, response: Response, body: bytes) -> Exception:
+        """A client reads of an engine's or provider's error what names its own mistake; the log
+        has the rest."""
+        status = response.status
+        if served.lane is None and served.local is None:
+            body = litellm.plain(body)
+        error = stated(status, body)
+        # llama.cpp says 501 of an endpoint that it was not started for, and 500 to some mistakes of
+        # the client; they must not set a model aside for everybody.
+        if status == 501 or (status == 500 and MISTAKE.search(body)):
+            error.status = 400
+            return error
+        # Of an engine's 404s those to a path that it does not have are the client's.
+        is_ours = status in OPERATORS or (status == 404 and (served.lane is None or GONE in body))
+        if status < 500 and status not in REFUSING and not is_ours:
+            return error
+        log.warning("%s answered %d: %s", served.name, status, str(error)[:1000])
+        if is_ours:
+            text = (
+                f"{served.name} refuses this gateway: whoever runs it finds the reason in its log"
+            )
+            error = unavailable(text, 60)
+        elif status < 500:
+            error = unavailable(f"{served.name} is busy; ask again", 3)
+            error.status = status
+        elif served.engine is None or not await served.engine.is_ready():
+            error = _away(served)
+        else:
+            error = unavailable(f"{served.name} failed; ask again", 3)
+        for name in ("retry-after", "retry-after-ms"):
+            if value := response.header(name.encode()):
+                error.headers[name] = value.decode("latin-1")
+        return Failed(str(status), error)
+
+
+async def _asked_as_stream(call: Call, served: Served) -> bool:
+    if call.stream or call.path not in WHOLE or served.engine is None:
+        return False
+    return await served.engine.kind() == "llama.cpp"
+
+
+async def _unless_dead(opening: Awaitable[Opened], served: Served, patience: float) -> Opened:
+    """The answer, which comes all at once and may take long, as long as its engine is alive."""
+    assert served.engine is not None
+    task = asyncio.ensure_future(opening)
+    try:
+        while not (await asyncio.wait({task}, timeout=patience))[0]:
+            async with asyncio.timeout(PROBE):
+                alive = await served.engine.is_ready()
+            if not alive:
+                raise TimeoutError
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _closed(response: Response) -> None:
+    if (closing := response.close()) is not None:
+        await closing
+
+
+def stated(status: int, body: bytes) -> ApiError:
+    """An engine's error in OpenAI's shape."""
+    try:
+        said = orjson.loads(body)
+        error = said.get("error", said)
+        message = str(error["message"])
+        kind = str(error.get("type") or "invalid_request_error")
+        param, code = error.get("param"), error.get("code")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message, kind, param, code = body.decode("utf-8", "replace")[:500], "api_error", None, None
+    if kind == "exceed_context_size_error" or "maximum context length" in message:
+        kind, param, code = "invalid_request_error", "messages", "context_length_exceeded"
+    return ApiError(
+        status,
+        message,
+        kind=kind,
+        param=param if isinstance(param, str) else None,
+        code=code if isinstance(code, str) and not code.isdigit() else None,
+    )
+
+
+def unknown_model(name: str, known: Sequence[str]) -> ApiError:
+    return ApiError(
+        404,
+        f"the model {name[:200]!r} does not exist here; there are {', '.join(known)}",
+        param="model",
+        code="model_not_found",
+    )
+
+
+def _away(served: Served) -> ApiError:
+    if served.engine is None:
+        return unavailable(f"{served.name} does not answer; ask again in a few seconds", 3)
+    return engine_away()

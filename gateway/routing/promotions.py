@@ -1,0 +1,183 @@
+"""The history of promotions: who let which version answer for an alias, when, and why.
+
+The alias and the line about it are written in one transaction, so that neither is ever without the
+other, and of two people who promote at once the second is told.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from gateway.routing import aliases, deployments
+from gateway.runtime.settings import Alias
+from gateway.storage.database import Utc, metadata, reading, writing
+from gateway.telemetry import audit
+
+Action = Literal["promote", "canary", "rollback"]
+Targets = dict[str, float]
+
+promotion_table = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("alias", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("verdict", sa.Text),
+    sa.Column("why", sa.Text),
+)
+_c = promotion_table.c
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the history."""
+
+    alias: str
+    action: Action
+    before: Targets
+    """Models and weights until then."""
+    after: Targets
+    by: str
+    at: datetime
+    verdict: dict[str, Any] | None = None
+    """What the gate had said of the version."""
+    why: str | None = None
+    """The reason for a promotion that the gate had not allowed."""
+
+
+def history(database: sa.Engine, alias: str) -> list[Entry]:
+    """All of one alias, oldest first. Raises Unreachable."""
+    with reading(database) as connection:
+        rows = connection.execute(
+            sa.select(promotion_table).where(_c.alias == alias).order_by(_c.number)
+        )
+        return [_entry(row._mapping) for row in rows]
+
+
+def write(
+    database: sa.Engine,
+    action: Action,
+    name: str,
+    seen: Alias | None,
+    before: Alias,
+    targets: Targets,
+    by: str,
+    *,
+    verdict: Mapping[str, Any] | None = None,
+    why: str | None = None,
+) -> None:
+    """Let `targets` answer for the alias `name`, and write it into the history.
+
+    Args:
+        seen: the alias as the database had it when this was decided; None: it had none.
+        before: the alias in force then, from the database or from elsewhere.
+
+    Raises:
+        AskdocsError: somebody else has changed the alias since then; nothing is changed.
+        Unreachable: the database is away.
+    """
+    with writing(database) as connection:
+        aliases.check_unchanged(connection, name, seen)
+        new = before.model_copy(update={"targets": targets})
+        aliases.put(connection, name, new, by)
+        row = {
+            "at": datetime.now(UTC),
+            "by": by,
+            "alias": name,
+            "action": action,
+            "before": json.dumps(before.targets),
+            "after": json.dumps(targets),
+            "verdict": json.dumps(verdict) if verdict is not None else None,
+            "why": why,
+        }
+        connection.execute(sa.insert(promotion_table).values(row))
+        audit.record(
+            connection,
+            f"version.{action}",
+            name,
+            before=before.targets,
+            after=targets,
+            why=why,
+        )
+
+
+def previous(entries: Sequence[Entry], current: Targets) -> Targets | None:
+    """What a rollback leads to, where `current` answers now; None: nothing was promoted.
+
+    That is what answered before the last promotion. After a canary, or a change by hand, it is what
+    was promoted last.
+    """
+    promoted: list[Targets] = []
+    for entry in entries:
+        if not promoted:
+            promoted.append(entry.before)
+        if entry.action == "rollback":
+            while len(promoted) > 1 and promoted[-1] != entry.after:
+                promoted.pop()
+        elif entry.action == "promote":
+            # A canary before it was of the same version: what it was compared with comes back.
+            if entry.before != promoted[-1] and set(entry.before) & set(promoted[-1]) == set():
+                promoted.append(entry.before)
+            if entry.after != promoted[-1]:
+                promoted.append(entry.after)
+    if not promoted:
+        return None
+    if current != promoted[-1]:
+        return promoted[-1]
+    return promoted[-2] if len(promoted) > 1 else None
+
+
+def needed(table: Mapping[str, Alias], histories: Mapping[str, Sequence[Entry]]) -> set[str]:
+    """The models that aliases lead to, or that a rollback would lead to."""
+    names: set[str] = set()
+    for name, alias in table.items():
+        names |= {*alias.targets, *alias.fallback}
+        names |= set(previous(histories.get(name, ()), alias.targets) or ())
+    return names
+
+
+def all_needed(database: sa.Engine, configured: Mapping[str, Alias]) -> set[str]:
+    """As `needed`, by the settings' aliases and the database. Raises Unreachable, AskdocsError."""
+    table = {**aliases.DEFAULT, **configured, **aliases.stored(database)}
+    return needed(table, {name: history(database, name) for name in table})
+
+
+def release(database: sa.Engine, names: Collection[str], configured: Mapping[str, Alias]) -> None:
+    """Have those of the versions stopped that no alias needs. Raises Unreachable."""
+    idle = {*names} - all_needed(database, configured)
+    for one in deployments.every(database):
+        if one.name in idle and one.state != "stopping":
+            deployments.stop(database, one.name)
+
+
+def in_use(database: sa.Engine, configured: Mapping[str, Alias]) -> dict[str, str]:
+    """The models that aliases lead to now, each with one of them. Raises as `all_needed`."""
+    table = {**aliases.DEFAULT, **configured, **aliases.stored(database)}
+    return {target: name for name, alias in table.items() for target in alias.targets}
+
+
+def main_target(targets: Mapping[str, float], but: Collection[str] = ()) -> str:
+    """The model that most requests go to, of those not in `but`."""
+    rest = {name: weight for name, weight in targets.items() if name not in but}
+    return max(rest or targets, key=lambda name: targets[name])
+
+
+def _entry(row: Mapping[Any, Any]) -> Entry:
+    return Entry(
+        alias=row["alias"],
+        action=row["action"],
+        before=json.loads(row["before"]),
+        after=json.loads(row["after"]),
+        by=row["by"],
+        at=row["at"],
+        verdict=json.loads(row["verdict"]) if row["verdict"] else None,
+        why=row["why"],
+    )

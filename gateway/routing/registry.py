@@ -1,0 +1,269 @@
+"""The models that can answer, and where each of them is served.
+
+A model is at an engine of ours (`url`: vLLM, llama.cpp), at a provider (`litellm`), or in this
+process (`gateway.upstream.local.models`), where the settings give its name to no other. What an
+engine of ours lists beside its configured name, such as an adapter `docs@v8` that somebody has
+loaded into it, is found by that name when it is first asked for. Versions that were promoted come
+and go with the table of deployments.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.core.errors import AskdocsError
+from gateway.routing.aliases import BASE, Problem, Table
+from gateway.routing.breaker import Breaker
+from gateway.routing.deployments import Deployment
+from gateway.runtime.settings import GatewaySettings
+from gateway.upstream.engine import Engine, PrefixCache
+from gateway.upstream.fim import Fim
+from gateway.upstream.http_client import Lane
+from gateway.upstream.local import embeddings, rerank
+from gateway.upstream.local.models import Local, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model and its place."""
+
+    name: str
+    """The gateway's name for it."""
+    engine: Engine | None = None
+    fim: Fim | None = None
+    lane: Lane | None = None
+    local: Local | None = None
+    """The model itself, where it is in this process."""
+    breaker: Breaker = field(default_factory=Breaker)
+
+    async def id(self) -> str:
+        """The name that its engine knows it by. Raises AskdocsError when that cannot be asked."""
+        return self.name if self.engine is None else (await self.engine.model()).id
+
+
+class Fleet:
+    """All of them. Use it in one event loop, and `close` it there."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        env: Mapping[str, str] | None = None,
+        reader: Reader | None = None,
+    ) -> None:
+        """Without a `reader` the models of this process are known, and cannot be asked.
+
+        Raises AskdocsError for a key that the environment does not have.
+        """
+        env = os.environ if env is None else env
+        secret = settings.engine_key.get_secret_value() if settings.engine_key else None
+        self._lanes: dict[tuple[str, str | None], Lane] = {}
+        self._served: dict[str, Served] = {}
+        self._engines: dict[tuple[tuple[str, str | None], str | None], Engine] = {}
+        self._found: dict[str, Served] = {}
+        reader = reader or Reader(None)
+        own = [embeddings.model(reader), rerank.model(reader)]
+        self._local = {one.name: Served(one.name, local=one) for one in own}
+        self._deployed: dict[str, tuple[Deployment, Served]] = {}
+        self._left: list[Served] = []
+        self._looked = 0.0
+        self._looking = asyncio.Lock()
+        self._heard: set[Lane | None] = set()  # engines that have listed their models
+        self._base = (settings.engine_url.rstrip("/"), secret)
+        self._own(BASE, settings.engine_url, settings.engine_model, secret)
+        self._providers: list[dict[str, Any]] = []
+        for name, entry in settings.models.items():
+            key = _key(name, entry.key_env, env)
+            if entry.url is not None:
+                self._own(name, entry.url, entry.model, key)
+            else:
+                self._served[name] = Served(name)
+                params = {"model": entry.litellm, "api_base": entry.api_base, "api_key": key}
+                self._providers.append(
+                    {
+                        "model_name": name,
+                        "litellm_params": {k: v for k, v in params.items() if v is not None},
+                    }
+                )
+
+    @property
+    def configured(self) -> list[str]:
+        """The names that the settings give."""
+        return list(self._served)
+
+    @property
+    def has_providers(self) -> bool:
+        """Is a model asked through LiteLLM?"""
+        return bool(self._providers)
+
+    @property
+    def unheard(self) -> str | None:
+        """A model whose engine has not answered yet: nobody knows what else it serves."""
+        own = (served for served in self._served.values() if served.engine)
+        return next((served.name for served in own if served.lane not in self._heard), None)
+
+    @property
+    def base(self) -> Served:
+        return self._served[BASE]
+
+    def get(self, name: str) -> Served | None:
+        """A model that is known already."""
+        if deployed := self._deployed.get(name):
+            return deployed[1]
+        return self._served.get(name) or self._found.get(name) or self._local.get(name)
+
+    def follow(self, deployments: Iterable[Deployment]) -> None:
+        """Serve the versions that are deployed now."""
+        new: dict[str, tuple[Deployment, Served]] = {}
+        for one in deployments:
+            if not one.is_served or one.name in self._served:
+                continue  # the settings' word holds
+            assert one.url is not None
+            known = self._deployed.pop(one.name, None)
+            if known and (known[0].url, known[0].model) == (one.url, one.model):
+                new[one.name] = (one, known[1])
+                continue
+            if known:
+                self._left.append(known[1])
+            # An engine of its own has no key: its port is bound to this machine.
+            url = one.url.rstrip("/")
+            where = self._base if url == self._base[0] else (url, None)
+            self._lanes.setdefault(where, Lane(*where))
+            new[one.name] = (one, self._at(one.name, where, one.model))
+        # Answers that have begun there still ask its engine: it is closed in the end.
+        self._left += [served for _, served in self._deployed.values()]
+        self._deployed = new
+
+    async def find(self, name: str) -> Served | None:
+        """The model of that name; the engines are asked when it is not known yet."""
+        return self.get(name) or (await self._look()).get(name)
+
+    async def names(self) -> list[str]:
+        """All names: those of the settings, the versions, what else the engines list now, and the
+        models of this process."""
+        versions = [name for name, (one, _) in self._deployed.items() if one.state == "ready"]
+        leaving = self._deployed.keys() - versions
+        listed = [name for name in await self._look(fresh=True) if name not in leaving]
+        return list(dict.fromkeys([*self._served, *versions, *listed, *self._local]))
+
+    async def prefix_caches(self) -> dict[str, PrefixCache]:
+        """What each engine's prefix cache has saved so far, by a model there; as far as they tell.
+
+        An engine that does not answer within a second is left out.
+        """
+
+        async def asked(served: Served) -> tuple[str, PrefixCache | None]:
+            assert served.engine is not None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    return served.name, await served.engine.prefix_cache()
+            return served.name, None
+
+        told = await asyncio.gather(*map(asked, self._one_each()))
+        return {name: cache for name, cache in told if cache is not None}
+
+    async def ready(self) -> dict[str, bool]:
+        """Whether each engine answers now, by a model there.
+
+        They have three seconds: one that is busy is not down.
+        """
+
+        async def asked(served: Served) -> tuple[str, bool]:
+            assert served.engine is not None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(3):
+                    return served.name, await served.engine.is_ready()
+            return served.name, False
+
+        return dict(await asyncio.gather(*map(asked, self._one_each())))
+
+    def _one_each(self) -> Iterable[Served]:
+        """A model of each engine."""
+        deployed = [served for _, served in self._deployed.values()]
+        everywhere = (*deployed, *reversed(self._served.values()))
+        return {s.engine.url: s for s in everywhere if s.engine}.values()
+
+    async def problems(self, table: Table) -> list[Problem]:
+        """What keeps `table` from being used here."""
+        return table.problems(self.configured) and table.problems(await self.names())
+
+    @property
+    def providers(self) -> list[dict[str, Any]]:
+        """LiteLLM's `model_list`."""
+        return self._providers
+
+    async def close(self) -> None:
+        deployed = [served for _, served in self._deployed.values()]
+        for served in (*self._served.values(), *self._found.values(), *deployed, *self._left):
+            if served.engine:
+                await served.engine.close()
+        for lane in self._lanes.values():
+            await lane.close()
+
+    def _own(self, name: str, url: str, model: str | None, key: str | None) -> None:
+        where = (url.rstrip("/"), key)
+        self._lanes.setdefault(where, Lane(*where))
+        # One that is asked again under another name, as a fallback, has told its model already: it
+        # may be the one of its replicas that answers such questions which is away.
+        same = self._engines.get((where, model))
+        self._served[name] = self._at(name, where, model, same)
+        if engine := self._served[name].engine:
+            self._engines[where, model] = engine
+
+    def _at(
+        self,
+        name: str,
+        where: tuple[str, str | None],
+        model: str | None,
+        engine: Engine | None = None,
+    ) -> Served:
+        engine = engine or Engine(*where, model)
+        return Served(name, engine=engine, fim=Fim(engine), lane=self._lanes[where])
+
+    async def _look(self, fresh: bool = False) -> dict[str, Served]:
+        """What the engines list beside the configured names. At most one look a second."""
+        async with self._looking:
+            if time.monotonic() - self._looked < (0.2 if fresh else 1):
+                return self._found
+            one_each = {s.lane: s for s in self._served.values() if s.engine}
+            answers = await asyncio.gather(*(_listed(s) for s in one_each.values()))
+            found: dict[str, Served] = {}
+            for lane, listed in zip(one_each, answers, strict=True):
+                where = next(where for where, known in self._lanes.items() if known is lane)
+                if listed is not None:
+                    self._heard.add(lane)
+                else:  # away: what it had stays known
+                    found |= {n: s for n, s in self._found.items() if s.lane is lane}
+                    continue
+                for name in listed:
+                    if name not in self._served and name not in found:
+                        found[name] = self._found.get(name) or self._at(name, where, name)
+            gone = [s for n, s in self._found.items() if n not in found and s.engine]
+            self._found = found
+            self._looked = time.monotonic()
+            for served in gone:
+                assert served.engine is not None
+                await served.engine.close()
+            return found
+
+
+async def _listed(served: Served) -> list[str] | None:
+    assert served.engine is not None
+    try:
+        return await served.engine.listed()
+    except AskdocsError:
+        return None
+
+
+def _key(name: str, variable: str | None, env: Mapping[str, str]) -> str | None:
+    if variable is None:
+        return None
+    if not env.get(variable):
+        raise AskdocsError(
+            f"the model {name!r} takes its key from {variable}, which is not set: export it, or"
+            f" correct [gateway.models.{name}] key_env"
+        )
+    return env[variable]

@@ -1,0 +1,189 @@
+"""The gateway: one ASGI app with keys, limits, aliases, grounding and a fast lane beside LiteLLM.
+
+`Gateway.routes` lists what it serves; what is not listed is not served: LiteLLM's admin pages stay
+inside. Each request passes the frame (`gateway.api.frame`), and one to a model the pipeline
+(`gateway.api.pipeline`).
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.access.keys import Key
+from gateway.api import openapi, readable, votes
+from gateway.api.agents import mcp_server
+from gateway.api.agents.mcp_server import Door
+from gateway.api.context import request_id
+from gateway.api.endpoints import COUNT_TOKENS, ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
+from gateway.api.frame import Asgi, Frame, FramedRoute, Handler, not_served, refusal, wrong_method
+from gateway.api.handlers import Handlers, OpenPaths
+from gateway.api.http import send_json
+from gateway.api.pipeline import Pipeline
+from gateway.core.errors import AskdocsError
+from gateway.core.hosts import AllowedHosts
+from gateway.core.settings import load
+from gateway.runtime.container import Parts, running
+from gateway.runtime.settings import GatewaySettings
+
+log = logging.getLogger("askdocs.gateway")
+
+# What a page in a browser may read of a response.
+EXPOSED = [
+    "x-request-id",
+    "x-askdocs-model",
+    "x-askdocs-fallback",
+    "x-askdocs-grounding",
+    "retry-after",
+    "retry-after-ms",
+    *(
+        f"x-ratelimit-{what}-{of}"
+        for what in ("limit", "remaining", "reset")
+        for of in ("requests", "tokens")
+    ),
+]
+# For the installation's own key: `askdocs docs warm`.
+WARM = "/askdocs/warm"
+MODEL = Endpoint("/models/{name:path}")
+OPEN_METHODS = ("GET", "HEAD")
+
+OpenAnswer = Callable[[Headers, dict[str, str], Send], Awaitable[None]]
+
+
+class Gateway:
+    """The ASGI app."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._parts: Parts  # these from its start on
+        self._pipeline: Pipeline
+        self._handlers: Handlers
+        self._door: Door
+        routes = self.routes()
+        # Most requests are to one of these, and need no walk through all patterns.
+        self._exact = {route.path: route for route in routes if "{" not in route.path}
+        self._router = Router(routes, redirect_slashes=False, default=self._missing())
+
+    def routes(self) -> list[Route]:
+        """All that is served; under other methods it answers 405."""
+        opened = OpenPaths(lambda: self._parts)
+        return [
+            *(route for one in ENDPOINTS for route in self._v1(one, "POST", self._asking(one))),
+            *self._v1(
+                COUNT_TOKENS, "POST", lambda *request: self._pipeline.count(*request), MESSAGES
+            ),
+            *self._v1(MODELS, "GET", lambda *request: self._handlers.models(*request)),
+            *self._v1(MODEL, "GET", lambda *request: self._handlers.model(*request), OTHER),
+            *self._v1(MCP, "POST", lambda *request: self._door.mcp(*request)),
+            self._route(votes.PATH, "POST", lambda *request: self._handlers.vote(*request)),
+            self._route(readable.PATH, "POST", lambda *request: self._handlers.readable(*request)),
+            self._route(WARM, "POST", lambda *request: self._handlers.warm(*request)),
+            *(
+                self._route(path, "GET", lambda *request: self._door.text(*request), public=True)
+                for path in mcp_server.TEXTS
+            ),
+            self._open("/health", opened.health),
+            self._open("/ready", opened.ready),
+            self._open("/metrics", opened.metrics),
+            self._open(openapi.PATH, opened.description),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if (path := scope["path"])[-1:] == "/" and path != "/":
+                scope = {**scope, "path": path.rstrip("/") or "/"}
+            if route := self._exact.get(scope["path"]):
+                await route.handle(scope, receive, send)
+            else:
+                await self._router.app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(self._life(), receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003})
+
+    def _asking(self, endpoint: Endpoint) -> Handler:
+        return lambda context, body: self._pipeline.answer(endpoint, context, body)
+
+    def _v1(
+        self, endpoint: Endpoint, method: str, handler: Handler, counted: Endpoint | None = None
+    ) -> list[Route]:
+        """Its path with and without /v1."""
+        paths = (f"/v1{endpoint.path}", endpoint.path)
+        return [self._route(path, method, handler, counted or endpoint) for path in paths]
+
+    def _route(
+        self,
+        path: str,
+        method: str,
+        handler: Handler,
+        counted: Endpoint = OTHER,
+        public: bool = False,
+    ) -> Route:
+        """`counted`: its name in metrics and traces."""
+        is_public = public and self._settings.llms_public
+        identify = _anybody if is_public else None
+        frame = Frame(lambda: self._parts, counted, handler, identify)
+        refusing = Frame(lambda: self._parts, counted, wrong_method([method]), identify, False)
+        return FramedRoute(path, frame, [method], refusing)
+
+    def _open(self, path: str, answer: OpenAnswer) -> Route:
+        async def call(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = Headers(scope=scope)
+            await answer(headers, {"x-request-id": request_id(headers)}, send)
+
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            error = refusal(scope, OPEN_METHODS)
+            tag = {"x-request-id": request_id(Headers(scope=scope))}
+            await send_json(send, error.status, error.body, {**tag, **error.headers})
+
+        return FramedRoute(path, Asgi(call), OPEN_METHODS, Asgi(refuse))
+
+    def _missing(self) -> ASGIApp:
+        return Frame(lambda: self._parts, OTHER, not_served, reads_body=False)
+
+    @asynccontextmanager
+    async def _life(self) -> AsyncIterator[None]:
+        async with running(self._settings) as self._parts:
+            self._pipeline = Pipeline(self._parts)
+            self._handlers = Handlers(self._parts, self._pipeline)
+            self._door = Door(self, self._parts)
+            async with self._door.open():
+                yield
+
+
+async def _anybody(headers: Headers) -> Key:
+    return mcp_server.ANYBODY
+
+
+async def _lifespan(life: Any, receive: Receive, send: Send) -> None:
+    await receive()
+    try:
+        async with life:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+    except Exception as error:
+        if not isinstance(error, AskdocsError):
+            log.exception("start failed")
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        raise
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def create() -> ASGIApp:
+    """The app of one worker, with the settings of the environment. `prepare` has gone before."""
+    settings = load(GatewaySettings)
+    app: ASGIApp = Gateway(settings)
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
+    return AllowedHosts(app, (settings.host, *settings.hosts), "hosts of [gateway]")

@@ -1,0 +1,299 @@
+"""What a gateway is made of: built once in each worker, from the settings."""
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+import sqlalchemy as sa
+
+from gateway.access.auth import Keyring
+from gateway.access.keys import Keys
+from gateway.access.limits import limiter as limits
+from gateway.access.limits.limiter import Limiter
+from gateway.answering import scorers
+from gateway.answering.chat import Chat, say
+from gateway.answering.grounding.ground import Grounding, Library
+from gateway.core import process, threads
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import load, place, settings_file
+from gateway.core.tasks import Tasks
+from gateway.core.traffic import Traffic
+from gateway.knowledge import index_keeper
+from gateway.knowledge.index_keeper import Keeper
+from gateway.knowledge.search import embed, models
+from gateway.knowledge.search.config import SearchSettings
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.replica import following
+from gateway.routing import deployments
+from gateway.routing.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
+from gateway.routing.dispatch import Dispatch
+from gateway.routing.registry import Fleet
+from gateway.runtime.settings import GatewaySettings
+from gateway.storage import database
+from gateway.telemetry import tracing
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.answer_statistics import Outcomes
+from gateway.telemetry.health import Condition
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.recorder import Recorder
+from gateway.telemetry.shown_pages import Shown
+from gateway.telemetry.tracing import Tracer
+from gateway.telemetry.usage import Usage
+from gateway.telemetry.usage_journal import Spool
+from gateway.upstream.engine import Engine
+from gateway.upstream.litellm import LiteLLM
+from gateway.upstream.local.models import Reader
+from gateway.upstream.prefill.popularity import Heat
+from gateway.upstream.prefill.snapshots import Kept
+from gateway.upstream.prefill.warmer import Warmer
+
+log = logging.getLogger("askdocs.gateway")
+
+PATIENCE = 5.0  # seconds that the database has to say that it is ready
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one worker."""
+
+    settings: GatewaySettings
+    database: sa.Engine
+    keyring: Keyring
+    recorder: Recorder
+    fleet: Fleet
+    aliases: Aliases
+    dispatch: Dispatch
+    litellm: LiteLLM
+    traffic: Traffic
+    library: Library
+    chat: Chat
+    warmer: Warmer
+    condition: Condition
+    tasks: Tasks
+    tracer: Tracer | None
+    """None where traces are not wanted."""
+
+    @property
+    def has_wiki(self) -> bool:
+        """Is there a wiki that answers stand on? A first sync brings one while the gateway runs."""
+        return self.settings.docs is not None or not self.library.is_empty
+
+    async def waits_for(self) -> str | None:
+        """What is missing to answer: an engine for `docs`, the database; None when all is there."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await threads.database(database.ping, self.database)
+        except (AskdocsError, TimeoutError):
+            return "database"
+        for alias in DEFAULT:
+            route = self.aliases.table.route(alias)
+            for name in route.candidates:
+                served = await self.fleet.find(name)
+                if served and (served.engine is None or await served.engine.is_ready()):
+                    return None
+        return "engine"
+
+
+async def prepare(settings: GatewaySettings) -> None:
+    """What is done once, before any worker starts: database, index, and the check of all names.
+
+    Raises:
+        AskdocsError: the database is away, the wiki has no page, an alias leads nowhere.
+    """
+    engine = database.open(database_url(settings))
+    try:
+        await asyncio.to_thread(database.migrate, engine)
+        await asyncio.to_thread(database.look_for_damage, engine)
+        await asyncio.to_thread(index_keeper.prepare, settings, say)
+        fleet = Fleet(settings)
+        try:
+            table = await asyncio.to_thread(Aliases(settings.aliases, engine).load)
+            fleet.follow(await threads.database(deployments.every, engine))
+            if problems := await fleet.problems(table):
+                raise AskdocsError("\n".join(_placed(problem, settings) for problem in problems))
+        finally:
+            await fleet.close()
+    finally:
+        engine.dispose()
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
+    """The parts of a worker, at work until the block is left. `prepare` has gone before."""
+    assert settings.key is not None
+    async with AsyncExitStack() as stack:
+        engine = database.open(database_url(settings), database.PATIENCE)
+        stack.callback(engine.dispose)
+        bundled = await threads.search(embed.load)
+        reader = Reader(bundled)
+        stack.callback(reader.close)
+        fleet = Fleet(settings, reader=reader)
+        stack.push_async_callback(fleet.close)
+        metrics = Metrics()
+        tasks = Tasks(metrics.task_failed, metrics.task_started)
+        tracer = tracing.load("askdocs-gateway", os.environ)
+        if tracer:
+            stack.push_async_callback(threads.files, tracer.close)
+        usage = Usage(engine, _spool(settings))
+        redis = settings.redis_url.get_secret_value() if settings.redis_url else None
+        limiter = await limits.connect(redis, usage.month, workers=settings.workers)
+        stack.push_async_callback(limiter.close)
+        access = AccessLog(settings.access_log, settings.log_prompts, metrics.log_lines_dropped)
+        stack.callback(access.close)
+        keyring = Keyring(Keys(engine), settings.key, settings.previous_key)
+        stack.push_async_callback(keyring.close)
+        aliases = Aliases(settings.aliases, engine)
+        aliases.table = await threads.database(aliases.load)
+        fleet.follow(await threads.database(deployments.every, engine))
+        litellm = LiteLLM(fleet.providers)
+        stack.push_async_callback(litellm.close)
+        dispatch = Dispatch(fleet, litellm, metrics)
+        traffic = Traffic()
+        base = fleet.base.engine
+        assert base is not None
+        stack.enter_context(following(settings.index, index_keeper.database_url(settings), tasks))
+        index = await threads.search(Index, settings.index)
+        stack.callback(index.close)
+        searching = load(SearchSettings)
+        search = await threads.search(models.open_search, index, settings, searching, bundled)
+        keeper = Keeper(settings, search, models.describe(searching), traffic, say, tasks)
+        stack.enter_context(keeper.at_work())
+        condition = Condition(fleet, index, settings.index.parent)
+        metrics.add(condition)
+        grounding = Grounding(index, base.counts, search=search)
+        library = Library(grounding, settings.rules)
+        heat = Heat(engine)
+        outcomes = Outcomes(engine)
+        seen = Shown(engine)
+        scorer = scorers.load(settings, os.environ)
+        if scorer:
+            stack.push_async_callback(scorer.close)
+        answering = partial(_answering, fleet, aliases)
+        budget, kept = max(settings.page_budget, settings.warm_page), _kept(settings)
+
+        def kept_by(engine: Engine) -> Kept | None:
+            return kept if engine.url == base.url else None
+
+        def told() -> str:
+            return aliases.table.aliases[DOCS].instructions or ""
+
+        warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by, told)
+        stack.push_async_callback(tasks.close)
+        tasks.start("usage", usage.run)
+        tasks.start("page popularity", heat.run)
+        tasks.start("outcomes", outcomes.run)
+        tasks.start("pages shown", seen.run)
+        tasks.start("aliases", partial(aliases.watch, partial(_problems, fleet, engine)))
+        tasks.start("versions", partial(_follow, fleet, engine))
+        tasks.start("counters", partial(_watch, limiter, usage, metrics))
+        if settings.warm and settings.answers == "write":  # passages are quoted without a model
+            tasks.start("warmer", partial(_warm, settings, warmer))
+        if fleet.has_providers:
+            tasks.start("litellm", partial(_start, litellm))
+        process.trim()
+        yield Parts(
+            settings=settings,
+            database=engine,
+            keyring=keyring,
+            recorder=Recorder(limiter, usage, metrics, access, heat, outcomes, seen),
+            fleet=fleet,
+            aliases=aliases,
+            dispatch=dispatch,
+            litellm=litellm,
+            traffic=traffic,
+            library=library,
+            chat=Chat(settings, library, base.counts, scorer),
+            warmer=warmer,
+            condition=condition,
+            tasks=tasks,
+            tracer=tracer,
+        )
+
+
+async def _start(litellm: LiteLLM) -> None:
+    """Start LiteLLM before a request waits for it."""
+    await litellm.started()
+
+
+async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:
+    """Say in the metrics what goes on without Redis and without the database."""
+    decided = failed = 0
+    while True:
+        metrics.limiter_local(limiter.is_local)
+        for _ in range(limiter.local_decisions - decided):
+            metrics.decided_locally()
+        for _ in range(usage.failures - failed):
+            metrics.usage_flush_failed()
+        decided, failed = limiter.local_decisions, usage.failures
+        await asyncio.sleep(1)
+
+
+async def _problems(fleet: Fleet, engine: sa.Engine, table: Table) -> list[Problem]:
+    """What keeps `table` from being used; the versions that it may be about come first."""
+    fleet.follow(await threads.database(deployments.every, engine))
+    return await fleet.problems(table)
+
+
+async def _follow(fleet: Fleet, engine: sa.Engine) -> None:
+    """Serve the versions that `askdocs up` has started; with the database away, those of before."""
+    while True:
+        await asyncio.sleep(INTERVAL)
+        with suppress(AskdocsError):
+            fleet.follow(await threads.database(deployments.every, engine))
+
+
+async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:
+    """The engine that most questions about the wiki go to; None: a provider's."""
+    targets = aliases.table.aliases[DOCS].targets
+    served = await fleet.find(max(targets, key=lambda name: targets[name]))
+    return served.engine if served else None
+
+
+def _kept(settings: GatewaySettings) -> Kept | None:
+    if settings.states is None:
+        return None
+    try:
+        return Kept(settings.states)
+    except OSError as error:
+        log.warning("%s: what is read of pages is not kept (%s)", settings.states, error)
+        return None
+
+
+def _spool(settings: GatewaySettings) -> Spool | None:
+    folder = settings.index.parent / "usage"
+    try:
+        return Spool(folder)
+    except OSError as error:
+        log.warning("%s: a kill loses the usage of the last second (%s)", folder, error)
+        return None
+
+
+async def _warm(settings: GatewaySettings, warmer: Warmer) -> None:
+    """Warm the pages up in one of the workers; the lock goes with the process."""
+    with settings.index.with_suffix(".warm").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        await warmer.run()
+
+
+def database_url(settings: GatewaySettings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url.get_secret_value()
+
+
+def _placed(problem: Problem, settings: GatewaySettings) -> str:
+    """A problem with where it is to be corrected."""
+    if problem.alias in settings.aliases:
+        keys = ("gateway", "aliases", problem.alias, problem.key)
+        return f"{place(settings_file(), *keys)}: {problem.message}"
+    return (
+        f"the alias {problem.alias!r} in the database, {problem.key}: {problem.message};"
+        f" correct it with `askdocs aliases set {problem.alias} ...`"
+    )

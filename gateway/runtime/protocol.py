@@ -1,0 +1,271 @@
+"""The edge of the HTTP server: what a connection has to keep to before the app sees its request."""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Callable
+from typing import cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+MAX_HEAD = 65536  # bytes of a request's first line and headers
+HEAD_S = 10.0  # for the headers to be complete, from the first byte on
+# For the body to be complete, from the end of the headers on. An app that has a limit of its own,
+# as `gateway.api.http.read_body` has, answers before it.
+BODY_S = 32.0
+LINGER_S = 2.0  # that a refused client may go on sending, unread, while it reads the refusal
+HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn
+
+WRITER = "askdocs.writer"
+"""The extension of ASGI's scope: the connection, with `write_body`, `drain` and
+`when_client_leaves`."""
+
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
+# What may be the first part of such a header, or of the end of all headers, at the end of a read.
+_CUT = re.compile(
+    rb"\r\n(?:u(?:p(?:g(?:r(?:a(?:d(?:e(?::[^\r\n]*)?)?)?)?)?)?)?)?\r?\Z|\r\Z", re.IGNORECASE
+)
+LONGEST_UPGRADE = 1024
+
+
+class Edge(HttpToolsProtocol):
+    """A connection that is not trusted to be well-behaved before its headers are complete.
+
+    Headers of more than `MAX_HEAD` bytes, headers that take longer than `HEAD_S`, bodies that take
+    longer than `BODY_S`, and what is not HTTP are answered in OpenAI's shape, and the connection is
+    closed. A quiet connection is closed after uvicorn's `timeout_keep_alive`, blank lines or not.
+    """
+
+    _in_head = False
+    _in_message = False
+    _began = False  # a message within the read that is being parsed
+    _held = b""  # the end of the last read, which may be a part of an Upgrade header
+    _head_bytes = 0  # of reads that ended within the headers
+    _reading = 0  # bytes of the read that is being parsed
+    _timer: asyncio.TimerHandle | None = None
+    _refusal: tuple[int, str, str] | None = None
+    _refused = False
+    _retiring = False
+    _left: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.outbox = _Outbox(self.loop, transport)
+        super().connection_made(cast(asyncio.Transport, self.outbox))
+        self._timer = self.loop.call_later(HEAD_S, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+        if self._left is not None:
+            self._left()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._in_head or not self._in_message:
+            data = self._without_upgrade(data)
+            if self._refused or not data:
+                return
+        self._reading = len(data)
+        # uvicorn would stop the timer of a quiet connection, for blank lines as well.
+        quiet, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        self._began = False
+        super().data_received(data)
+        if quiet is not None:
+            if self._began or self._refused:
+                quiet.cancel()
+            else:
+                self.timeout_keep_alive_task = quiet
+        if self._in_head and not self._refused:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._refusal = _TOO_LARGE
+                self.send_400_response("")
+            elif self._timer is None:
+                self._timer = self.loop.call_later(HEAD_S, self._late)
+        elif self._in_message and not self._refused and self._timer is None:
+            self._timer = self.loop.call_later(BODY_S, self._late)
+
+    def on_message_begin(self) -> None:
+        self._in_head = self._in_message = self._began = True
+        self._head_bytes = 0
+        super().on_message_begin()
+        self.scope["extensions"] = {WRITER: self}  # type: ignore[dict-item]
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        if self._head_bytes + self._reading > MAX_HEAD:  # a body may be part of it
+            size = sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size + len(self.url) > MAX_HEAD:
+                self._refusal = _TOO_LARGE
+                raise ValueError("headers too large")  # uvicorn calls send_400_response
+        self._in_head = False
+        super().on_headers_complete()
+        if self._retiring:
+            self._announce_end()
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        self._stop_timer()
+        super().on_message_complete()
+
+    def retire(self) -> None:
+        """Close after the answer under way, or after the next one; its client is told so."""
+        self._retiring = True
+        if self._is_answering():
+            self._announce_end()
+
+    def _announce_end(self) -> None:
+        self.cycle.keep_alive = False
+        self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
+
+    def write_body(self, data: bytes) -> bool:
+        """A part of the body of the response under way, without ASGI's `send`.
+
+        For what is relayed as it comes: no task has to wake up. Only between `send` of the
+        response's start, without a content-length, and of its end. Returns whether more may come;
+        if not, await `drain`.
+        """
+        if data:
+            self.outbox.write_now(b"%x\r\n%b\r\n" % (len(data), data))
+        return not self.flow.write_paused
+
+    @property
+    def has_whole_request(self) -> bool:
+        """Has the body of the request under way come?"""
+        return not self._in_message
+
+    def when_client_leaves(self, call: Callable[[], None] | None) -> None:
+        """Call it when the connection is lost, until it is taken back with None.
+
+        In place of a task for each request that waits for ASGI's `http.disconnect`.
+        """
+        self._left = call
+
+    async def drain(self) -> None:
+        """Until the client has read enough of what was written."""
+        await self.flow.drain()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what came, and close. uvicorn calls it for what its parser does not take."""
+        self._refused = True
+        self._stop_timer()
+        if self._is_answering():
+            if self.cycle.response_started or self._in_head or self.pipeline:
+                self.transport.abort()  # this must not go into the answer to an earlier request
+                return
+            self.cycle.disconnected = True  # its body is broken: the app need not wait for it
+            self.cycle.message_event.set()
+        status, message, code = self._refusal or _NOT_HTTP
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+        body = json.dumps({"error": error}).encode()
+        head = (
+            b"content-type: application/json\r\ncontent-length: %d\r\n"
+            b"x-request-id: %b\r\nconnection: close\r\n\r\n"
+        )
+        tail = head % (len(body), uuid.uuid4().hex.encode())
+        self.transport.write(STATUS_LINE[status] + tail + body)
+        if self.transport.can_write_eof():
+            # Closing with bytes unread resets the connection, and the client may lose the answer.
+            self.transport.write_eof()
+            self._timer = self.loop.call_later(LINGER_S, self.transport.abort)
+        else:
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _late(self) -> None:
+        self._timer = None
+        if self.pipeline or (self._in_head and self._is_answering()):
+            self._timer = self.loop.call_later(HEAD_S, self._late)  # let that answer end first
+        elif self._in_head:
+            self._refusal = _TOO_SLOW
+            self.send_400_response("")
+        elif self._is_answering():
+            self._refusal = _BODY_TOO_SLOW
+            self.send_400_response("")
+        else:  # not one byte, or the rest of a body that was answered without it
+            self.transport.close()
+
+    def _without_upgrade(self, data: bytes) -> bytes:
+        """The headers without a wish for another protocol, which a server may ignore (RFC 9110,
+        7.8).
+
+        Java's HttpClient wishes for HTTP/2 in every request; the parser would then drop the body.
+        The end of a read that may be the first part of that header waits for the next read.
+        """
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        head, separator, rest = data.partition(b"\r\n\r\n")
+        if separator:
+            if b"pgrade" not in head and b"PGRADE" not in head:
+                return data
+            return _UPGRADE.sub(b"", head + b"\r\n")[:-2] + separator + rest
+        data = _UPGRADE.sub(b"", data)
+        if cut := _CUT.search(data, max(0, len(data) - LONGEST_UPGRADE)):
+            data, self._held = data[: cut.start()], data[cut.start() :]
+        return data
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Outbox:
+    """The transport, with what is written in one turn of the event loop sent at once.
+
+    uvloop makes a system call of every write, which also wakes the client up: 30 us for the head of
+    a response, its first chunk and its end, each.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.abort = transport.abort
+        self.can_write_eof = transport.can_write_eof
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.set_protocol = transport.set_protocol
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER:  # so that the transport can say that it has enough
+            self._flush()
+
+    def write_now(self, data: bytes) -> None:
+        if self._parts:
+            self.write(data)
+        elif not self._transport.is_closing():
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        parts = self._parts
+        if parts and not self._transport.is_closing():
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        parts.clear()
+        self._size = 0
+
+
+_NOT_HTTP = (400, "this is not a request of HTTP/1.1", "invalid_http")
+_TOO_LARGE = (431, f"the headers are larger than {MAX_HEAD} bytes", "headers_too_large")
+_TOO_SLOW = (408, f"the headers were not complete after {HEAD_S:.0f} s", "headers_too_slow")
+_BODY_TOO_SLOW = (408, f"the body was not complete after {BODY_S:.0f} s", "request_timeout")

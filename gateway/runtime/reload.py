@@ -1,0 +1,61 @@
+"""The settings that a gateway starts with, and those of the workers that replace others at SIGHUP.
+
+Not in `__main__`: a process that multiprocessing spawns does not find what is there.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import environment, load
+from gateway.runtime import container
+from gateway.runtime.settings import GatewaySettings
+
+
+def renew(given: Mapping[str, str], before: GatewaySettings, answer: Connection) -> None:
+    """Prepare new workers: their settings, read again, and the database. At SIGHUP.
+
+    `given` is the environment as this gateway was started in.
+
+    Raises:
+        AskdocsError: as at a start; or the address is another one.
+    """
+    os.environ.clear()
+    os.environ.update(given)
+    settings = complete(load(GatewaySettings), before.key)
+    for name in ("host", "port", "workers"):
+        was, now = getattr(before, name), getattr(settings, name)
+        if was != now:
+            raise AskdocsError(f"[gateway] {name} is {now!r} now and was {was!r}: start it anew")
+    os.environ.update(environment(settings))
+    asyncio.run(container.prepare(settings))
+    answer.send({name: text for name, text in os.environ.items() if name.startswith("ASKDOCS_")})
+
+
+def complete(settings: GatewaySettings, key: SecretStr | None = None) -> GatewaySettings:
+    """What every gateway needs: a database, and a key for what it asks of itself."""
+    missing: dict[str, SecretStr] = {}
+    if settings.key is None:
+        missing["key"] = key or SecretStr(f"ask-{secrets.token_urlsafe(32)}")
+    if settings.database_url is None:
+        folder = home()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise AskdocsError(
+                f"{folder}: cannot be written ({error.strerror}): set ASKDOCS_HOME or"
+                " ASKDOCS_DATABASE_URL"
+            ) from None
+        missing["database_url"] = SecretStr(f"sqlite:///{folder / 'askdocs.db'}")
+    return settings.model_copy(update=missing)
+
+
+def home() -> Path:
+    """The folder of the state."""
+    return Path(os.environ.get("ASKDOCS_HOME") or ".askdocs").absolute()

@@ -1,0 +1,359 @@
+"""The HTTP server: uvicorn with the edge as its protocol, in one process or several.
+
+    serve("gateway.runtime.app:create", settings)
+
+`create` takes no arguments and returns the ASGI app; every worker calls it for itself. What it
+raises as AskdocsError ends the whole, with several workers too: a worker that cannot start is not
+started again and again.
+
+SIGTERM lets the answers under way end. SIGHUP replaces several workers one after the other, by ones
+with the code and the settings of now; no request fails of that. One worker alone ignores it, and
+says so.
+"""
+
+import asyncio
+import contextlib
+import gc
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import cast
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+
+from gateway.core.errors import AskdocsError
+from gateway.core.process import prepare
+from gateway.runtime.protocol import Edge
+from gateway.runtime.settings import GatewaySettings
+
+KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep a quiet connection
+# That a worker which is replaced leaves quiet connections open. The pools of httpx and the SDKs of
+# OpenAI close theirs after 5 seconds and less; to close one first can cross a request on its way.
+QUIET_S = 6.0
+BACKLOG = 2048
+# New objects until the youngest are looked through, and how many of such rounds until older ones
+# are. By Python's own numbers, 700 and 10, a tenth of the time under load went into that.
+GC = (20_000, 20, 20)
+
+_spawn = multiprocessing.get_context("spawn")
+
+Renew = Callable[[Connection], None]
+"""Runs in a process of its own at SIGHUP, and sends the environment of the new workers. What ends
+it with another exit code than 0 leaves the old workers at work."""
+
+
+def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. Returns after the last answer, or `settings.drain` later.
+
+    Raises:
+        AskdocsError: the port is taken, or the app could not start.
+    """
+    config = uvicorn.Config(
+        factory,
+        factory=True,
+        loop="uvloop",
+        http=Edge,
+        ws="none",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.drain,
+    )
+    with _listen(settings.host, settings.port) as listener:
+        if settings.workers == 1:
+            signal.signal(signal.SIGHUP, _refuse_hangup)
+            try:
+                _Server(config).run([listener])
+            except SystemExit:
+                raise AskdocsError("the gateway could not start; its error is above") from None
+            except KeyboardInterrupt:
+                pass  # uvicorn has stopped already, and says so once more
+        else:
+            _Workers(config, listener, settings.workers, renew).run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        # create_server adds the address to the error's own words; a name is not known by a number.
+        known = error.errno and not isinstance(error, socket.gaierror)
+        reason = os.strerror(error.errno or 0) if known else error.strerror
+        raise AskdocsError(
+            f"{host}:{port}: cannot listen there ({reason});"
+            " stop what uses the port, or set ASKDOCS_GATEWAY_PORT to another one"
+        ) from None
+
+
+class _Server(uvicorn.Server):
+    """A server whose garbage collector leaves alone what is there once it has started."""
+
+    def __init__(self, config: uvicorn.Config, ready: Connection | None = None) -> None:
+        """`ready` is told when it listens."""
+        super().__init__(config)
+        self._ready = ready
+        self._retiring = False
+
+    def retire(self, *_: object) -> None:
+        """Stop, because another worker has taken over: on open connections, too."""
+        self._retiring = self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # LiteLLM and its modules are 770,000 objects that stay. Walking through them was a sixth of
+        # the start, and later held every stream up for 0.44 s whenever a full collection came.
+        gc.disable()
+        prepare()
+        try:
+            await super().startup(sockets)
+        finally:
+            gc.enable()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC)
+        if self._ready is not None and self.started:
+            self._ready.send(True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._retiring:
+            for server in self.servers:
+                server.close()
+            for listener in sockets or []:
+                listener.close()
+            connections = self.server_state.connections
+            for connection in list(connections):
+                cast(Edge, connection).retire()
+            deadline = time.monotonic() + QUIET_S
+            while connections and time.monotonic() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
+
+
+class _Workers:
+    """Worker processes on one listening socket. One that dies is replaced.
+
+    uvicorn's own supervisor would start a worker again for ever whose app cannot be made, end with
+    exit code 0 when one could not start, and leave the workers behind when it is killed.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, listener: socket.socket, count: int, renew: Renew | None
+    ) -> None:
+        self._config = config
+        self._listener = listener
+        self._count = count
+        self._renew = renew
+        self._stopping = False
+        self._asked = False  # by SIGHUP
+        self._renewal: _Renewal | None = None
+
+    def run(self) -> None:
+        """Until a signal. Raises AskdocsError when a worker could not start."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._ask)
+        workers = [self.start() for _ in range(self._count)]
+        failed = False
+        while not self._stopping:
+            others = self._renewal.processes if self._renewal else []
+            sentinels = [process.sentinel for process in (*workers, *others)]
+            multiprocessing.connection.wait(sentinels, timeout=0.2)
+            for worker in [worker for worker in workers if worker.exitcode is not None]:
+                failed = failed or worker.exitcode == STARTUP_FAILURE
+                if failed or self._stopping:
+                    self._stopping = True
+                else:
+                    workers.remove(worker)
+                    workers.append(self.start())
+            if self._asked and self._renewal is None:
+                self._asked = False
+                self._renewal = _Renewal(self, workers, self._renew)
+            if self._renewal is not None and self._renewal.is_over():
+                self._renewal = None
+        others = self._renewal.processes if self._renewal else []
+        for worker in (*workers, *others):
+            worker.terminate()
+        for worker in (*workers, *others):
+            worker.join()
+        if failed:
+            raise AskdocsError("a worker could not start; its error is above")
+
+    def start(self, ready: Connection | None = None) -> SpawnProcess:
+        worker = _spawn.Process(target=_work, args=(self._config, self._listener, ready))
+        worker.start()
+        return worker
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+
+
+class _Renewal:
+    """The replacement of all workers, one after the other: no more than one is there too many.
+
+    First a process prepares what the new ones need, in the code and with the settings of now. If it
+    fails, or a new worker does, the old ones stay.
+    """
+
+    def __init__(
+        self, supervisor: _Workers, workers: list[SpawnProcess], renew: Renew | None
+    ) -> None:
+        self._supervisor = supervisor
+        self._workers = workers  # the supervisor's own list
+        self._old = list(workers)
+        self._fresh: SpawnProcess | None = None
+        self._leaving: SpawnProcess | None = None
+        self._preparing: SpawnProcess | None = None
+        self._told: Connection | None = None
+        self._began = time.monotonic()
+        self._before = {k: v for k, v in os.environ.items() if k.startswith("ASKDOCS_")}
+        if renew is not None:
+            self._told, sender = _spawn.Pipe(duplex=False)
+            self._preparing = _spawn.Process(target=_prepare, args=(renew, sender))
+            self._preparing.start()
+            sender.close()
+
+    @property
+    def processes(self) -> list[SpawnProcess]:
+        """Those that are not, or no longer, among the workers."""
+        return [one for one in (self._preparing, self._fresh, self._leaving) if one is not None]
+
+    def is_over(self) -> bool:
+        """Take the next step, if it is time for it. Does not wait."""
+        if self._preparing is not None:
+            return not self._prepared()
+        if self._fresh is not None:
+            return not self._started()
+        if self._leaving is not None:
+            if self._leaving.exitcode is None:
+                return False
+            self._leaving = None
+        while self._old and self._old[0] not in self._workers:
+            del self._old[0]  # it died, and has been replaced already
+        if not self._old:
+            took = time.monotonic() - self._began
+            _say(f"all {len(self._workers)} workers are new, after {took:.1f} s")
+            return True
+        self._told, sender = _spawn.Pipe(duplex=False)
+        self._fresh = self._supervisor.start(sender)
+        sender.close()
+        return False
+
+    def _prepared(self) -> bool:
+        """Does it go on? False: it has failed."""
+        preparing, told = self._preparing, self._told
+        assert preparing is not None
+        assert told is not None
+        if told.poll():
+            with contextlib.suppress(EOFError):
+                _take(told.recv())
+                self._preparing = None
+            preparing.join()
+        if self._preparing is None or preparing.exitcode is None:
+            return True
+        return self._failed("the new settings or their preparation failed")
+
+    def _started(self) -> bool:
+        """As `_prepared`."""
+        fresh, told = self._fresh, self._told
+        assert fresh is not None
+        assert told is not None
+        if told.poll():
+            with contextlib.suppress(EOFError):
+                told.recv()
+                self._fresh = None
+                self._workers.append(fresh)
+                # The old one may have died meanwhile; then it has been replaced already.
+                old = self._old.pop(0)
+                self._leaving = old if old in self._workers else fresh
+                self._workers.remove(self._leaving)
+                assert self._leaving.pid is not None
+                os.kill(self._leaving.pid, signal.SIGUSR1)
+                return True
+            fresh.join()
+        if fresh.exitcode is None:
+            return True
+        return self._failed("a new worker could not start")
+
+    def _failed(self, why: str) -> bool:
+        _take(self._before)
+        _say(f"{why}; its error is above. The workers that are left go on as they are")
+        return False
+
+
+def _refuse_hangup(*_: object) -> None:
+    _say(
+        "SIGHUP is ignored: one worker alone cannot be replaced without a failed request;"
+        " set ASKDOCS_GATEWAY_WORKERS=2 and start it anew"
+    )
+
+
+def _say(text: str) -> None:
+    # Not by sys.stderr, which a signal's handler may not use within another write. After SIGHUP the
+    # terminal may be gone.
+    with contextlib.suppress(OSError):
+        os.write(2, f"gateway: {text}\n".encode())
+
+
+def _take(fresh: dict[str, str]) -> None:
+    """Let the processes that are started from now on have these settings, and no others."""
+    for name in [name for name in os.environ if name.startswith("ASKDOCS_")]:
+        if name not in fresh:
+            del os.environ[name]
+    os.environ.update(fresh)
+
+
+def _prepare(renew: Renew, answer: Connection) -> None:
+    _ignore_hangup()
+    try:
+        renew(answer)
+    except AskdocsError as error:
+        _say(str(error))
+        sys.exit(STARTUP_FAILURE)
+
+
+def _ignore_hangup() -> None:
+    # A terminal that is closed sends it to all of them; it is for the supervisor.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _work(config: uvicorn.Config, listener: socket.socket, ready: Connection | None) -> None:
+    """One worker: exits with `STARTUP_FAILURE` when it could not start."""
+    config.configure_logging()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    server = _Server(config, ready)
+    _ignore_hangup()
+    signal.signal(signal.SIGUSR1, server.retire)
+    try:
+        server.run([listener])
+    except KeyboardInterrupt:
+        pass
+    except AskdocsError as error:
+        _say(str(error))
+        sys.exit(STARTUP_FAILURE)
+    except Exception:
+        if server.started:
+            raise
+        traceback.print_exc()
+        sys.exit(STARTUP_FAILURE)
+
+
+def _end_with_parent() -> None:
+    """No worker is left with the port when its parent is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

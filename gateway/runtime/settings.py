@@ -1,0 +1,280 @@
+"""The `[gateway]` section of the settings."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from gateway.access.rights import Rule, Rules, WithoutGroups
+from gateway.core.settings import Hosts, Section
+
+# "@" is for versions: docs@v7. A slash would be read as a provider by some clients.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$"
+LONGEST = 20_000  # characters of an alias's instructions
+ENGINE = "engine"  # the checker that is the engine itself
+Checking = Literal["mark", "hold", "off"]
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelEntry(BaseModel):
+    """A model beside `base`: at another engine of ours, or at a provider that LiteLLM knows."""
+
+    model_config = _STRICT
+
+    url: str | None = Field(
+        None, description="Base URL of an engine of ours (vLLM, llama.cpp), with /v1: fast lane."
+    )
+    model: str | None = Field(
+        None, description="The model's name at that engine; the first one it lists when not set."
+    )
+    litellm: str | None = Field(
+        None, description="A model of a provider as LiteLLM names it, such as openai/gpt-4.1-mini."
+    )
+    api_base: str | None = Field(None, description="The provider's address, if not its usual one.")
+    key_env: str | None = Field(
+        None, description="Name of the environment variable that holds the key for it."
+    )
+
+    judges: Literal["chat", "rerank", "score", "classify"] = Field(
+        "chat", description="Endpoint that it is asked at as the checker: see answers.md."
+    )
+    threshold: float | None = Field(
+        None,
+        description="Score below which it marks a sentence, as `askdocs eval check` found it for"
+        " this version; checker_threshold when not set.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.url is None) == (self.litellm is None):
+            raise ValueError("a model has either url (an engine of yours) or litellm (a provider)")
+        if self.litellm is None and self.api_base is not None:
+            raise ValueError("api_base belongs to litellm; an engine of yours has url")
+        if self.url is None and self.model is not None:
+            raise ValueError("model belongs to url; with litellm the name is part of it")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url must begin with http:// or https:// (it is {self.url!r})")
+        return self
+
+
+class Alias(BaseModel):
+    """What a name that clients use stands for."""
+
+    model_config = _STRICT
+
+    targets: dict[str, float] = Field(
+        description="Models and their weights, { base = 90, spare = 10 }; or one model's name."
+    )
+    fallback: tuple[str, ...] = Field(
+        (), description="Models or aliases that are asked in this order when the target fails."
+    )
+    grounding: bool = Field(False, description="Do answers stand on pages of the wiki?")
+    check: Checking = Field(
+        "mark",
+        description="mark: answers stream, and what the pages do not support is marked at the end;"
+        " hold: only sentences that they support go out; off: nothing is checked.",
+    )
+    sources: tuple[str, ...] = Field(
+        (),
+        description="Wikis that they stand on, by their names in `askdocs docs stats`; else all.",
+    )
+    instructions: str | None = Field(
+        None,
+        max_length=LONGEST,
+        description="What models are told before every question, behind the gateway's own words.",
+    )
+    first_byte: float = Field(
+        30.0,
+        gt=0,
+        le=600,
+        description="Seconds until the first byte, after which the next one in fallback is asked.",
+    )
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _one_target(cls, value: Any) -> Any:
+        return {value: 1.0} if isinstance(value, str) else value
+
+    @field_validator("targets")
+    @classmethod
+    def _weights(cls, value: dict[str, float]) -> dict[str, float]:
+        if not value:
+            raise ValueError("name at least one model")
+        for name, weight in value.items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"the weight of {name!r} must not be negative (it is {weight})")
+        if not sum(value.values()):
+            raise ValueError("the weights add up to nothing: give one model a weight above 0")
+        return value
+
+
+class GatewaySettings(Section):
+    """Where the gateway listens, which engine it stands in front of, and what it grounds in."""
+
+    section: ClassVar[str] = "gateway"
+
+    host: str = Field("127.0.0.1", description="Address that the gateway listens on.")
+    port: int = Field(4000, ge=1, le=65535, description="Port that the gateway listens on.")
+    hosts: Hosts = ()
+    key: SecretStr | None = Field(
+        None, description="The API key that clients send. Environment only."
+    )
+    previous_key: SecretStr | None = Field(
+        None, description="The key before it, which works while it is replaced. Environment only."
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Worker processes. With several, exact limits need ASKDOCS_REDIS_URL.",
+    )
+    drain: int = Field(
+        25,
+        ge=0,
+        le=3600,
+        description="Seconds that answers under way have to end when the gateway is stopped.",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="Keys, aliases, usage: sqlite:///FILE or postgresql://. Environment only."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis for limits that hold across workers. Environment only."
+    )
+    models: dict[str, ModelEntry] = Field(
+        {}, description="Models beside base, each a table [gateway.models.NAME]: see aliases.md."
+    )
+    aliases: dict[str, Alias] = Field(
+        {}, description="Names that clients use, each a table [gateway.aliases.NAME]."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins whose pages may call the API from a browser, exactly as sent."
+    )
+    access_log: str | None = Field(
+        None, description="File for one line of JSON a request; - is the standard output."
+    )
+    log_prompts: bool = Field(
+        False, description="Put questions and answers into the access log, too."
+    )
+    engine_url: str = Field(
+        "http://127.0.0.1:8001/v1", description="Base URL of the engine's OpenAI API, with /v1."
+    )
+    engine_model: str | None = Field(
+        None, description="Model name at the engine; the first one that it lists when not set."
+    )
+    engine_key: SecretStr | None = Field(
+        None, description="API key for the engine, if it wants one. Environment only."
+    )
+    model_name: str | None = Field(
+        None, description="Name of the model for people, for example SmolLM2-135M-Instruct."
+    )
+    docs: str | None = Field(
+        None,
+        description="Folder of pages, or address of a site, that answers stand on; wikis that"
+        " `askdocs docs sync` has read are there without it.",
+    )
+    docs_kind: (
+        Literal["mkdocs", "docusaurus", "gitbook", "vitepress", "obsidian", "html", "preview"]
+        | None
+    ) = Field(
+        None,
+        description="What that folder is made for, if it cannot be told; preview is the site"
+        " that askdocs up makes.",
+    )
+    site_url: str = Field(
+        "http://127.0.0.1:8000/",
+        description="Address at which that folder's pages are shown; links in answers.",
+    )
+    index: Path = Field(
+        Path(".askdocs/index.db"), description="File of the search index; made when missing."
+    )
+    page_budget: int = Field(
+        3000, ge=200, description="Tokens of wiki text that may stand in front of a question."
+    )
+    warm_page: int = Field(
+        0,
+        ge=0,
+        description="Tokens of a page that stands whole in front of a question where the engine has"
+        " read it ahead, beyond page_budget.",
+    )
+    max_pages: int = Field(
+        1, ge=1, le=20, description="Pages in front of a question, as far as the budget reaches."
+    )
+    max_tokens: int = Field(
+        1024, ge=16, description="Length of a grounded answer, in tokens, when none is named."
+    )
+    max_output: int = Field(
+        4096, ge=16, description="Length of any other answer, in tokens, when none is named."
+    )
+    llms_public: bool = Field(
+        False,
+        description="Serve /llms.txt and /llms-full.txt without a key, with all that docs stands"
+        " on: for wikis that everybody may read.",
+    )
+    checker: str | None = Field(
+        None,
+        description="Model that checks answers beside the rules: engine (the one at engine_url), or"
+        " a model of yours with url.",
+    )
+    checker_threshold: float = Field(
+        0.5, description="Score below which a checker without its own threshold marks a sentence."
+    )
+    answers: Literal["write", "quote"] = Field(
+        "write",
+        description="Does the model write answers, or quote sentences of the page? Quoting is for"
+        " small models; the engine must be llama.cpp or vLLM.",
+    )
+    rights: dict[str, Rule] = Field(
+        {},
+        description="Rules about who may read pages, added to those of sources and front matter: a"
+        " table [gateway.rights.NAME] for each rule.",
+    )
+    pages_without_groups: WithoutGroups | None = Field(
+        None,
+        description="Who may read a page without groups; when not set, everybody in a wiki of which"
+        " no page has groups, and nobody in the others.",
+    )
+    warm: bool = Field(
+        False, description="Read the pages in the background so that first questions are fast."
+    )
+    states: Path | None = Field(
+        None,
+        description="Folder in which llama.cpp on this machine keeps what it has read of pages.",
+    )
+    max_body: int = Field(
+        8 * 2**20, ge=1024, description="Largest request body in bytes; larger ones get 413."
+    )
+
+    @property
+    def rules(self) -> Rules:
+        """Of rights."""
+        return Rules(self.rights, self.pages_without_groups)
+
+    @field_validator("docs")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        return value or None  # an empty variable is one that is not set
+
+    @field_validator("models", "aliases")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not re.match(NAME, name):
+                raise ValueError(
+                    f"{name!r} is no name for a model: letters, digits and . _ @ : - are"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.checker not in (None, ENGINE) and not (
+            self.checker in self.models and self.models[self.checker].url
+        ):
+            raise ValueError(
+                f"checker = {self.checker!r} is no model with url; there are"
+                f" {', '.join([ENGINE, *(n for n, m in self.models.items() if m.url)])}"
+            )
+        for name in self.models:
+            if name in self.aliases:
+                raise ValueError(f"{name!r} is both a model and an alias: rename one of them")
+        return self

@@ -1,0 +1,393 @@
+"""The database: keys, usage, aliases and the rest, in a SQLite file or in PostgreSQL.
+
+SQLAlchemy Core, synchronous; async code calls it through
+`threads.database`. Each module keeps its
+own tables on `metadata`; `gateway/storage/migrations` makes them.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+)
+
+from gateway.core.errors import AskdocsError
+
+metadata = sa.MetaData()
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+# The newest of them. Written here, because Alembic takes half a second to import, and a database
+# that is up to date does not need it.
+HEAD = "0014"
+# Any number, as long as nothing else in the same database locks it.
+LOCK = 4_708_159_226
+BUSY = 10  # seconds that a SQLite writer waits for another one
+PATIENCE = 10.0  # seconds that PostgreSQL has for each word to a process that answers people
+# Behind the name of a SQLite file: says that a backup is being put into its place.
+RESTORING = ".restoring"
+# Seconds that looking for damage may take; a large file is not read to its end at every start.
+LOOKING = 2.0
+
+
+# One row. Migrations only add, so that while a team upgrades one process after the other, those of
+# the release before go on with the new schema; one that does more raises this.
+reach_table = sa.Table(
+    "schema_reach",
+    metadata,
+    sa.Column("oldest", sa.String(32), nullable=False),
+)
+
+
+class Unreachable(AskdocsError):
+    """The database did not answer, or answered with an error."""
+
+
+class Damaged(Unreachable):
+    """The database is there, and what it holds cannot be read."""
+
+
+class Utc(sa.TypeDecorator[datetime]):
+    """A moment. SQLite keeps no time zone, so every value is stored and returned in UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def open(url: str, patience: float | None = None) -> sa.Engine:
+    """An engine for `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; connects later.
+
+    `patience`: seconds without a word of PostgreSQL, after which it is away, also where TCP says
+    nothing: for processes that answer people, and do nothing long.
+
+    Raises AskdocsError: not a URL of these two.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        # The text may be nothing but a password, so it is not repeated.
+        raise _not_a_url("the database URL cannot be read") from None
+    if any("@" in (part or "") for part in (parsed.host, parsed.database)) and parsed.password:
+        # Then the rest of the password is taken for the host, which messages show.
+        raise _not_a_url("the password of the database URL has an @, which is written %40 there")
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return _postgresql(parsed.set(drivername="postgresql+psycopg"), patience)
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        if parsed.database in (None, "", ":memory:"):
+            raise _not_a_url("a database in memory would be another one in every process")
+        engine = sa.create_engine(parsed, connect_args={"timeout": BUSY})
+        sa.event.listen(engine, "connect", _connect_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    raise _not_a_url(f"{parsed.drivername!r} is not a database that askdocs knows")
+
+
+def _postgresql(url: sa.URL, patience: float | None) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        pool_pre_ping=True,  # a server that was restarted costs no failed request
+        pool_timeout=5,
+        connect_args={
+            "connect_timeout": 3,
+            # Milliseconds and seconds until a host that swallows packets counts as gone: one that
+            # owes us an acknowledgement, and one that owes us an answer.
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+        },
+    )
+    if patience is not None:
+        import psycopg
+
+        limit: float = patience
+
+        class Patient(psycopg.Connection[Any]):
+            def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+                began = time.monotonic()
+                try:
+                    return super().wait(gen, *args, **{"timeout": limit, **options})
+                except psycopg.OperationalError:
+                    if time.monotonic() - began >= limit:
+                        self.pgconn.finish()  # nobody will wait for it again
+                    raise
+
+        def connect(_: Any, __: Any, words: Any, options: Any) -> Any:
+            return Patient.connect(*words, **options)
+
+        sa.event.listen(engine, "do_connect", connect)
+    return engine
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection to read from. Raises Unreachable."""
+    with _explained(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection in a transaction: all of it is written, or nothing. Raises Unreachable."""
+    with _explained(engine), engine.connect() as connection:
+        # A SQLite transaction that begins with reading cannot wait for its turn to write:
+        # https://www.sqlite.org/lang_transaction.html
+        connection = connection.execution_options(sqlite_begin="IMMEDIATE")
+        with connection.begin():
+            yield connection
+
+
+def adding(connection: sa.Connection, table: sa.Table, columns: Iterable[str]) -> Any:
+    """The statement that inserts rows, and adds their `columns` to those of rows that are there.
+
+    A row is there when one with the same primary key is.
+    """
+    # Imported late: the commands need neither dialect.
+    insert: Any
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        insert = postgresql.insert(table)
+    else:
+        from sqlalchemy.dialects import sqlite
+
+        insert = sqlite.insert(table)
+    return insert.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: table.c[name] + insert.excluded[name] for name in columns},
+    )
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema to what this code needs, from empty or from any older one.
+
+    Processes that call it at once wait for each other. A kill in the middle leaves the old schema,
+    because all steps are one transaction.
+
+    A newer schema that this code can work with stays as it is: see `reach_table`.
+
+    Raises:
+        Unreachable: the database cannot be reached or written.
+        Damaged: it cannot be read.
+        AskdocsError: it belongs to a newer askdocs; a restore was cut off in the middle.
+    """
+    if engine.dialect.name == "sqlite":
+        _make_file(engine)
+    with reading(engine) as connection:
+        found = revision(connection)
+        if found == HEAD or _reaches(connection, found):
+            return
+    from alembic import command
+    from alembic.config import Config
+
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+        found = revision(connection)
+        if _reaches(connection, found):
+            return
+        _refuse_newer(engine, found)
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def check(engine: sa.Engine) -> None:
+    """Raises AskdocsError unless this code can work with the schema; changes nothing."""
+    with reading(engine) as connection:
+        found = revision(connection)
+        reaches = _reaches(connection, found)
+    if found != HEAD and not reaches:
+        _refuse_newer(engine, found)
+        raise AskdocsError(
+            f"{shown(engine)}: the database is {'older than this askdocs' if found else 'empty'}:"
+            " start the gateway, or run `askdocs keys list`, which brings it up to date"
+        )
+
+
+def look_for_damage(engine: sa.Engine) -> None:
+    """Read through a SQLite file, for LOOKING seconds at most; PostgreSQL has checksums for that.
+
+    SQLite sees pages that are lost or mixed up, not a letter of a text that is another one.
+
+    Raises Damaged, Unreachable.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with reading(engine) as connection:
+        driver: Any = connection.connection.driver_connection
+        deadline = time.monotonic() + LOOKING
+        driver.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        try:
+            (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if "interrupted" not in str(error):
+                raise Damaged(_damaged(shown(engine), str(error))) from None
+            return
+        except sqlite3.DatabaseError as error:
+            raise Damaged(_damaged(shown(engine), str(error))) from None
+        finally:
+            driver.set_progress_handler(None, 0)
+    if found != "ok":
+        raise Damaged(_damaged(shown(engine), " ".join(found.split())))
+
+
+def ping(engine: sa.Engine) -> None:
+    """Raises Unreachable unless the database answers."""
+    with reading(engine) as connection:
+        connection.execute(sa.select(1))
+
+
+def shown(engine: sa.Engine) -> str:
+    """The URL for messages, without its password."""
+    url = engine.url.set(drivername=engine.url.get_backend_name())
+    hidden = {name: "***" for name in ("password", "sslpassword") if name in url.query}
+    url = url.update_query_dict(hidden)
+    return url.render_as_string(hide_password=True)
+
+
+def _not_a_url(why: str) -> AskdocsError:
+    return AskdocsError(
+        f"{why}: set ASKDOCS_DATABASE_URL to sqlite:///FILE"
+        " or postgresql://USER:PASSWORD@HOST:5432/NAME"
+    )
+
+
+@contextmanager
+def _explained(engine: sa.Engine) -> Iterator[None]:
+    """Turns what the driver raises into one line. A broken constraint is the caller's to name."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        # Without SQL, parameters and links, which SQLAlchemy's own text carries.
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        if isinstance(error, DataError):  # trying again would not help
+            raise AskdocsError(f"{shown(engine)}: a value is refused ({reason})") from error
+        if is_damage(reason):
+            raise Damaged(_damaged(shown(engine), reason)) from error
+        fix = (
+            "free the file and its disk, or name another one"
+            if engine.dialect.name == "sqlite"
+            else "start PostgreSQL, or correct ASKDOCS_DATABASE_URL"
+        )
+        raise Unreachable(
+            f"{shown(engine)}: the database does not answer ({reason}): {fix}"
+        ) from error
+
+
+def is_damage(reason: str) -> bool:
+    """Does SQLite or PostgreSQL say so when what is stored cannot be read?"""
+    words = ("malformed", "not a database", "invalid page", "could not read block")
+    return any(word in reason for word in words)
+
+
+def _damaged(place: str, reason: str) -> str:
+    return (
+        f"{place}: the database is damaged ({reason}): stop askdocs, and put a backup back with"
+        " `askdocs restore FILE --only database`"
+    )
+
+
+def _connect_sqlite(connection: Any, _: Any) -> None:
+    # The driver would begin transactions by itself, and none before DDL; `_begin_sqlite` does.
+    # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-serializable
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    how = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {how}")
+
+
+def _make_file(engine: sa.Engine) -> None:
+    """Make the file, for its owner alone, and let readers and the writer not wait for each other.
+
+    https://www.sqlite.org/wal.html
+    """
+    path = Path(str(engine.url.database))
+    if path.with_name(path.name + RESTORING).exists():
+        raise AskdocsError(
+            f"{path}: a restore was cut off in the middle: finish it with `askdocs restore"
+            " --resume`, or start `askdocs up`, which does"
+        )
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise Unreachable(
+            f"{shown(engine)}: the database file cannot be written ({error.strerror}):"
+            " make its folder, or name another one"
+        ) from None
+    deadline = time.monotonic() + BUSY
+    while True:
+        try:
+            with engine.connect() as connection:
+                # Outside of a transaction, and with no wait of SQLite's own for the lock.
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                driver.execute("PRAGMA journal_mode = WAL")
+                return
+        except (OperationalError, sqlite3.Error) as error:
+            reason = str(getattr(error, "orig", None) or error)
+            if is_damage(reason):
+                raise Damaged(f"{_damaged(shown(engine), reason)}, or name another file") from None
+            if "locked" not in reason or time.monotonic() > deadline:
+                raise Unreachable(
+                    f"{shown(engine)}: not usable as a database ({reason}): name another file"
+                ) from None
+            time.sleep(0.02)
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """Where the database stands; None: it is empty."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _reaches(connection: sa.Connection, found: str | None) -> bool:
+    """Is this a schema of a newer askdocs that says that this one can work with it?"""
+    if found is None or not is_newer(found):
+        return False
+    if not sa.inspect(connection).has_table(reach_table.name):
+        return False
+    oldest = connection.execute(sa.select(reach_table.c.oldest)).scalar()
+    return oldest is not None and oldest <= HEAD
+
+
+def is_newer(revision: str) -> bool:
+    """Revisions are numbers of four digits, which sort as texts."""
+    return len(revision) == len(HEAD) and revision.isdigit() and revision > HEAD
+
+
+def _refuse_newer(engine: sa.Engine, found: str | None) -> None:
+    from alembic.script import ScriptDirectory
+
+    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    if found is not None and found not in known:
+        raise AskdocsError(
+            f"{shown(engine)}: the database belongs to a newer askdocs (its schema is {found!r}):"
+            " upgrade this askdocs, or name another database"
+        )

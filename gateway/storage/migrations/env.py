@@ -1,0 +1,17 @@
+"""Alembic runs this file for each command; `gateway.storage.database.migrate` hands the connection
+over.
+
+https://alembic.sqlalchemy.org/en/latest/cookbook.html#connection-sharing
+"""
+
+from alembic import context
+
+from gateway.storage.database import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,  # SQLite alters a table by making it anew
+)
+with context.begin_transaction():
+    context.run_migrations()

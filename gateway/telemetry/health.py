@@ -1,0 +1,126 @@
+"""How things stand around a gateway: its engines, its wikis, its disk. Read when metrics are."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.core import threads
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.sources.spec import SERVICES
+from gateway.knowledge.sources.sync import FAILING, SINCE
+from gateway.routing.registry import Fleet
+from gateway.telemetry.metrics import PREFIX
+
+
+@dataclass(frozen=True)
+class Wiki:
+    """A source of the index."""
+
+    name: str
+    kind: str
+    """`folder` or `site`: a site is read again by itself."""
+    pages: int
+    synced: float | None
+    """Unix time of the last sync that was not broken off, in seconds."""
+    unread: int
+    """Pages that the last sync could not read."""
+    failing: float | None
+    """Unix time since when a page of it, or all of it, cannot be read."""
+
+
+class Condition(Collector):
+    """Gauges of one worker, which no other has to share: who is asked has looked itself.
+
+    `look` first; what could not be read is left out of the metrics until the next look.
+    """
+
+    def __init__(self, fleet: Fleet, index: Index, folder: Path) -> None:
+        """`folder` is the one that state is written to."""
+        self._fleet = fleet
+        self._index = index
+        self._folder = folder
+        self._engines: dict[str, bool] = {}
+        self._wikis: list[Wiki] = []
+        self._disk: tuple[int, int] | None = None
+
+    async def look(self) -> None:
+        """Takes three seconds at most for the engines, which are asked side by side."""
+        self._engines = await self._fleet.ready()
+        await threads.files(self._read)
+
+    def _read(self) -> None:
+        self._wikis, self._disk = [], None
+        with suppress(AskdocsError):
+            self._wikis = [
+                Wiki(
+                    stored.name,
+                    "site" if stored.spec.get("kind") in SERVICES else "folder",
+                    self._index.count(stored.name),
+                    stored.synced.timestamp() if stored.synced else None,
+                    len(stored.problems),
+                    _failing(stored.spec),
+                )
+                for stored in self._index.sources()
+            ]
+        with suppress(OSError):
+            usage = shutil.disk_usage(self._folder)
+            self._disk = (usage.total, usage.free)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        up = _gauge("engine_up", "1 while the engine of a model answers, else 0.", "model")
+        for model, is_up in self._engines.items():
+            up.add_metric([model], is_up)
+        yield up
+        synced = _gauge(
+            "index_synced_timestamp_seconds",
+            "When a wiki was last synced without breaking off, in Unix time.",
+            *("source", "kind"),
+        )
+        pages = _gauge("index_pages", "Pages of a wiki in the index.", "source", "kind")
+        for wiki in self._wikis:
+            pages.add_metric([wiki.name, wiki.kind], wiki.pages)
+            if wiki.synced is not None:
+                synced.add_metric([wiki.name, wiki.kind], wiki.synced)
+        unread = _gauge(
+            "index_unread_pages",
+            "Pages of a wiki that the last sync could not read.",
+            *("source", "kind"),
+        )
+        failing = _gauge(
+            "index_failing_since_timestamp_seconds",
+            "Since when a wiki, or a page of it, cannot be read, in Unix time.",
+            *("source", "kind"),
+        )
+        for wiki in self._wikis:
+            unread.add_metric([wiki.name, wiki.kind], wiki.unread)
+            if wiki.failing is not None:
+                failing.add_metric([wiki.name, wiki.kind], wiki.failing)
+        yield synced
+        yield pages
+        yield unread
+        yield failing
+        if self._disk:
+            total, free = self._disk
+            size = _gauge("disk_size_bytes", "Size of the disk that holds the state.")
+            size.add_metric([], total)
+            yield size
+            left = _gauge("disk_free_bytes", "Of this, what the gateway may still write.")
+            left.add_metric([], free)
+            yield left
+
+
+def _failing(spec: Mapping[str, Any]) -> float | None:
+    times = [*spec.get(SINCE, {}).values(), spec.get(FAILING, {}).get("since")]
+    return min((datetime.fromisoformat(one).timestamp() for one in times if one), default=None)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(PREFIX + name, text, labels=labels)

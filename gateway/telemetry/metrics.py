@@ -1,0 +1,568 @@
+"""Prometheus metrics of the gateway: what `GET /metrics` answers.
+
+By alias and team, never by key. Names and units follow
+https://prometheus.io/docs/practices/naming/; docs/metrics.md says what each one means.
+"""
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import Literal, NamedTuple, get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+    values,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from gateway.core import threads
+from gateway.telemetry.answer_statistics import Verdict
+from gateway.telemetry.names import storable
+
+PREFIX = "askdocs_gateway_"
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+OTHER = "other"
+# 100 pairs of alias and team are some 9,000 series. More would make each scrape a burden, so the
+# teams that come later are counted together.
+PAIRS = 100
+LEFT = 499  # the client left before the answer was complete; nginx's number for it
+
+ADMISSION = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+TTFT = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10, 20, 30, 60)
+TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2)
+DURATION = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+
+# The age of each series as a series of its own would double the output; rate() needs none of it.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+Outcome = Literal["answered", "cautious", "refused", "failed"]
+
+
+class Exposition(NamedTuple):
+    """The body of `GET /metrics` and its content type."""
+
+    body: bytes
+    content_type: str
+
+
+class Metrics:
+    """The metrics of one worker process; have one in a process.
+
+    With `PROMETHEUS_MULTIPROC_DIR` set (see `share`) every worker keeps its numbers in files there,
+    and `expose` answers with those of all workers, whichever of them is asked.
+    """
+
+    def __init__(self) -> None:
+        self._shared = os.environ.get(DIRECTORY) if values.ValueClass._multiprocess else None
+        self._registry = CollectorRegistry()
+        if self._shared:
+            # An earlier process of this number may have died in the middle of requests.
+            _drop_gauges(os.getpid(), Path(self._shared))
+            self._registry.register(_Workers(Path(self._shared)))
+        own = None if self._shared else self._registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(PREFIX + name, text, labels, registry=own)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(PREFIX + name, text, ("alias", "team"), registry=own, buckets=buckets)
+
+        pair = ("alias", "team")
+        self._requests = counter(
+            "requests_total",
+            "Requests that ended, by HTTP status; 499: the client left.",
+            *("endpoint", "alias", "team", "status"),
+        )
+        self._tokens = counter(
+            "tokens_total",
+            "Tokens, by kind: prompt or completion. Model: the one that answered.",
+            *("alias", "model", "team", "kind"),
+        )
+        self._cached = counter(
+            "cached_tokens_total",
+            "Of the prompt tokens, those that the engine had read before, as far as it says.",
+            *("alias", "model", "team"),
+        )
+        self._admission = histogram(
+            "admission_seconds",
+            "From the request to its way to a model: body, key, limits, pages.",
+            ADMISSION,
+        )
+        self._ttft = histogram(
+            "time_to_first_token_seconds",
+            "From the request to the first event of a streamed answer.",
+            TTFT,
+        )
+        self._gap = histogram(
+            "inter_token_latency_seconds",
+            "Gaps between arrivals of a streamed answer; an arrival holds a token or several.",
+            TOKEN,
+        )
+        self._mean = histogram(
+            "time_per_output_token_seconds",
+            "Mean of a streamed answer: seconds after its first token, by tokens after the first.",
+            TOKEN,
+        )
+        self._duration = histogram(
+            "request_duration_seconds",
+            "From an admitted request to its last byte.",
+            DURATION,
+        )
+        self._in_flight = Gauge(
+            PREFIX + "requests_in_flight",
+            "Admitted requests that have not ended.",
+            pair,
+            registry=own,
+            multiprocess_mode="livesum",
+        )
+        self._waiting = Gauge(
+            PREFIX + "requests_waiting",
+            "Admitted requests without a first byte from a model: the queue.",
+            pair,
+            registry=own,
+            multiprocess_mode="livesum",
+        )
+        self._answers = counter(
+            "answers_total",
+            "Chat answers, by outcome: answered, cautious, refused, failed. Model: the one that"
+            " answered, or was to.",
+            *("alias", "model", "outcome"),
+        )
+        self._claims = counter(
+            "claims_total",
+            "Sentences of generative answers, by what the check says of them.",
+            *("alias", "model", "verdict"),
+        )
+        self._votes = counter(
+            "votes_total", "Votes of readers on answers.", *("alias", "model", "vote")
+        )
+        self._limited = counter(
+            "limit_rejections_total",
+            "Requests refused with 429, by the kind of the limit.",
+            *("alias", "team", "kind"),
+        )
+        self._fallbacks = counter(
+            "fallbacks_total",
+            "Requests that went on to the next model, and why.",
+            *("alias", "source", "target", "reason"),
+        )
+        self._broken = counter(
+            "broken_answers_total",
+            "Answers that a model's server broke off, by what became of them: continued, ended.",
+            *("alias", "model", "outcome"),
+        )
+        self._upstream_errors = counter(
+            "upstream_errors_total", "Failures of a model's server.", "model", "reason"
+        )
+        self._circuit = Gauge(
+            PREFIX + "circuit_state",
+            "Circuit breaker of a model: 0 closed (in use), 2 open (passed over, but for single"
+            " tries). The worst of all workers.",
+            ("model",),
+            registry=own,
+            multiprocess_mode="livemax",
+        )
+
+        def engine(name: str, text: str) -> Gauge:
+            # Every worker asks the same engines: what was heard last holds.
+            return Gauge(
+                PREFIX + name,
+                text,
+                ("model",),
+                registry=own,
+                multiprocess_mode="livemostrecent",
+            )
+
+        self._engine_asked = engine(
+            "engine_prompt_tokens",
+            "Prompt tokens that the engine got since its start, by its word.",
+        )
+        self._engine_found = engine(
+            "engine_cached_tokens", "Of these, those that its prefix cache had."
+        )
+        self._engine_ratio = engine(
+            "engine_cache_hit_ratio", "Share of these prompt tokens that its prefix cache had."
+        )
+        self._local_decisions = counter(
+            "limiter_local_decisions_total", "Limits decided by one worker alone, without Redis."
+        )
+        self._local = Gauge(
+            PREFIX + "limiter_local",
+            "1 while a worker decides limits alone because Redis is away, else 0.",
+            registry=own,
+            multiprocess_mode="livemax",
+        )
+        self._usage_failures = counter(
+            "usage_flush_failures_total", "Writes of usage to the database that failed."
+        )
+        self._task_failures = counter(
+            "task_failures_total",
+            "Failures of background work, which begins again after each.",
+            "task",
+        )
+        self._log_drops = counter(
+            "access_log_dropped_lines_total", "Lines of the access log that were not written."
+        )
+        self._series: dict[tuple[str, str], _Series] = {}
+        self._outcomes: dict[tuple[str, str, Outcome], Counter] = {}
+
+    def request(self, endpoint: str) -> "Request":
+        """A request that has just come. `endpoint` is the name of its route, never of a client's
+        making."""
+        return Request(self, endpoint)
+
+    def answered(self, alias: str, model: str, outcome: Outcome) -> None:
+        """A chat answer has ended."""
+        if (alias, model, outcome) not in self._outcomes:
+            # All of them at once: Prometheus does not see a series rise that begins at one, and
+            # refusals and votes are rare.
+            for each in get_args(Outcome):
+                counter = self._answers.labels(storable(alias), storable(model), each)
+                self._outcomes[alias, model, each] = counter
+            for vote in ("up", "down"):
+                self._votes.labels(storable(alias), storable(model), vote)
+        self._outcomes[alias, model, outcome].inc()
+
+    def checked(self, alias: str, model: str, verdicts: Sequence[Verdict]) -> None:
+        """A generative answer was checked, with these verdicts of its claims."""
+        if verdicts:
+            alias, model = storable(alias), storable(model)
+            for verdict in get_args(Verdict):
+                self._claims.labels(alias, model, verdict).inc(verdicts.count(verdict))
+
+    def voted(self, alias: str, model: str, vote: str) -> None:
+        """A reader says of an answer `up` or `down`."""
+        self._votes.labels(storable(alias), storable(model), vote).inc()
+
+    def upstream_error(self, model: str, reason: str) -> None:
+        self._upstream_errors.labels(model, reason).inc()
+
+    def circuit(self, model: str, state: int) -> None:
+        """`state`: 0 closed, 2 open. A try leaves it open: to alerts it is one state."""
+        self._circuit.labels(model).set(state)
+
+    def prefix_cache(self, model: str, asked: int, found: int) -> None:
+        """What the engine of `model` states: tokens of prompts, and those that its cache had."""
+        self._engine_asked.labels(model).set(asked)
+        self._engine_found.labels(model).set(found)
+        self._engine_ratio.labels(model).set(found / asked if asked else 0)
+
+    def limiter_local(self, is_local: bool) -> None:
+        self._local.set(is_local)
+
+    def decided_locally(self) -> None:
+        self._local_decisions.inc()
+
+    def usage_flush_failed(self) -> None:
+        self._usage_failures.inc()
+
+    def task_started(self, name: str) -> None:
+        """A series from the beginning: Prometheus does not see one rise that begins at one."""
+        self._task_failures.labels(name)
+
+    def task_failed(self, name: str) -> None:
+        self._task_failures.labels(name).inc()
+
+    def log_lines_dropped(self, lines: int) -> None:
+        self._log_drops.inc(lines)
+
+    def add(self, collector: Collector) -> None:
+        """Expose what `collector` says, too: by the worker that is asked, for none but itself."""
+        self._registry.register(collector)
+
+    async def expose(self, accept: str = "") -> Exposition:
+        """All metrics of all workers, in the format that the `Accept` header asks for.
+
+        Prometheus' text format by default, OpenMetrics on request.
+        """
+        encode, content_type = choose_encoder(accept)
+        # In a thread: with many teams this takes tens of milliseconds, and streams are running.
+        return Exposition(await threads.files(encode, self._registry), content_type)
+
+    def _of(self, alias: str, team: str) -> "_Series":
+        found = self._series.get((alias, team))
+        if found is None:
+            if len(self._series) >= PAIRS and team != OTHER:
+                return self._of(alias, OTHER)
+            labels = storable(alias), storable(team)  # one bad label ends every scrape
+            found = self._series[alias, team] = _Series(self, *labels)
+        return found
+
+
+class _Observer:
+    """A histogram of one alias and team, reached past prometheus_client's own `observe`.
+
+    That one searches its buckets one by one, and has no call for many values at once.
+    """
+
+    __slots__ = ("_add", "_bounds", "_buckets")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._bounds = histogram._upper_bounds
+        self._buckets = [bucket.inc for bucket in histogram._buckets]
+        self._add = histogram._sum.inc
+
+    def observe(self, value: float) -> None:
+        self._buckets[bisect_left(self._bounds, value)](1)
+        self._add(value)
+
+    def observe_all(self, counts: list[int], total: float) -> None:
+        """`counts` are numbers of values by bucket, `total` is the sum of the values."""
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket(count)
+        self._add(total)
+
+
+class _Series:
+    """What is counted for one alias and team, looked up once: `labels()` costs a microsecond.
+
+    Each is made when it is first needed: a refused request needs no histograms.
+    """
+
+    def __init__(self, metrics: Metrics, alias: str, team: str) -> None:
+        self._metrics = metrics
+        self.alias = alias
+        self.team = team
+        self._ended: dict[tuple[str, int], Counter] = {}
+        self._tokens: dict[str, tuple[Counter, Counter, Counter]] = {}
+
+    @cached_property
+    def in_flight(self) -> Gauge:
+        return self._metrics._in_flight.labels(self.alias, self.team)
+
+    @cached_property
+    def waiting(self) -> Gauge:
+        return self._metrics._waiting.labels(self.alias, self.team)
+
+    @cached_property
+    def admission(self) -> _Observer:
+        return _Observer(self._metrics._admission.labels(self.alias, self.team))
+
+    @cached_property
+    def ttft(self) -> _Observer:
+        return _Observer(self._metrics._ttft.labels(self.alias, self.team))
+
+    @cached_property
+    def gap(self) -> _Observer:
+        return _Observer(self._metrics._gap.labels(self.alias, self.team))
+
+    @cached_property
+    def mean(self) -> _Observer:
+        return _Observer(self._metrics._mean.labels(self.alias, self.team))
+
+    @cached_property
+    def duration(self) -> _Observer:
+        return _Observer(self._metrics._duration.labels(self.alias, self.team))
+
+    def ended(self, endpoint: str, status: int) -> Counter:
+        found = self._ended.get((endpoint, status))
+        if found is None:
+            found = self._metrics._requests.labels(endpoint, self.alias, self.team, status)
+            self._ended[endpoint, status] = found
+        return found
+
+    def tokens(self, model: str) -> tuple[Counter, Counter, Counter]:
+        """Of prompts, of answers, and of prompts as far as they were cached."""
+        found = self._tokens.get(model)
+        if found is None:
+            of = self._metrics._tokens.labels
+            model = storable(model)
+            found = (
+                of(self.alias, model, self.team, "prompt"),
+                of(self.alias, model, self.team, "completion"),
+                self._metrics._cached.labels(self.alias, model, self.team),
+            )
+            self._tokens[model] = found
+        return found
+
+
+class Request:
+    """Measures one request. Call `end` in any case; what was not called was not reached.
+
+    Set `alias` and `team` as soon as they are known, and before `admitted`. `alias` must be a name
+    of the gateway's own tables: a name that a client made up would be a series for good.
+    """
+
+    __slots__ = (
+        "_began",
+        "_ended",
+        "_endpoint",
+        "_first",
+        "_gaps",
+        "_last",
+        "_metrics",
+        "_series",
+        "alias",
+        "team",
+    )
+
+    def __init__(self, metrics: Metrics, endpoint: str) -> None:
+        self._began = perf_counter()
+        self._metrics = metrics
+        self._endpoint = endpoint
+        self._series: _Series | None = None
+        self._first = 0.0
+        self._last = 0.0
+        self._ended = 0.0
+        self._gaps: list[int] | None = None
+        self.alias = ""
+        self.team = ""
+
+    def admitted(self) -> None:
+        """Key and limits allow it; now it goes to a model."""
+        series = self._series = self._metrics._of(self.alias, self.team)
+        series.admission.observe(perf_counter() - self._began)
+        series.in_flight.inc()
+        series.waiting.inc()
+
+    def first_byte(self) -> None:
+        """A model began to answer."""
+        if not self._first:
+            self._first = self._last = perf_counter()
+            if self._series:
+                self._series.waiting.dec()
+
+    def chunk(self) -> None:
+        """A part of a streamed answer has come, with one token or several.
+
+        Counted in a list here and put into the histogram at the end: at 10,000 parts a second an
+        observation each would take a tenth of a core.
+        """
+        if self._gaps is None:
+            self.first_byte()
+            self._gaps = [0] * (len(TOKEN) + 1)
+            return
+        now = perf_counter()
+        self._gaps[bisect_left(TOKEN, now - self._last)] += 1
+        self._last = now
+
+    def limited(self, kind: str) -> None:
+        """Refused: a limit of `kind` (rpm, tpm, max_parallel, monthly_tokens) is used up."""
+        series = self._metrics._of(self.alias, self.team)
+        self._metrics._limited.labels(series.alias, series.team, kind).inc()
+
+    def fallback(self, source: str, target: str, reason: str) -> None:
+        """The model `source` did not answer because of `reason`; `target` is next."""
+        self._metrics._fallbacks.labels(self.alias, source, target, reason).inc()
+
+    def broke_off(self, model: str, outcome: str) -> None:
+        """The server of `model` broke off; the answer was `continued` by another, or `ended`."""
+        self._metrics._broken.labels(self.alias, model, outcome).inc()
+
+    def end(
+        self,
+        status: int,
+        model: str = "",
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+        cached_tokens: int = 0,
+    ) -> None:
+        """The request is over. A second call does nothing.
+
+        Args:
+            status: the HTTP status that was sent; 499 (`LEFT`) when the client left before the end.
+            model: the one that answered.
+            prompt_tokens: of the prompt.
+            completion_tokens: of the answer.
+            cached_tokens: of the prompt, those that the engine had read before.
+        """
+        if self._ended:
+            return
+        self._ended = perf_counter()
+        series = self._series or self._metrics._of(self.alias, self.team)
+        series.ended(self._endpoint, status).inc()
+        if self._series:
+            series.duration.observe(self._ended - self._began)
+            series.in_flight.dec()
+            if not self._first:
+                series.waiting.dec()
+        if prompt_tokens or completion_tokens:
+            prompt, completion, cached = series.tokens(model)
+            prompt.inc(prompt_tokens)
+            completion.inc(completion_tokens)
+            cached.inc(cached_tokens)
+        if self._gaps is not None:
+            series.ttft.observe(self._first - self._began)
+            # All in one arrival says nothing about the pace, and an answer that was cut off has a
+            # count of tokens that the client did not see.
+            if completion_tokens > 1 and self._last > self._first and status != LEFT:
+                series.mean.observe((self._last - self._first) / (completion_tokens - 1))
+            if self._last > self._first:
+                series.gap.observe_all(self._gaps, self._last - self._first)
+
+    @property
+    def ttft(self) -> float | None:
+        """Seconds to the first byte of the answer; None while there is none."""
+        return self._first - self._began if self._first else None
+
+    @property
+    def duration(self) -> float:
+        """Seconds since the request came, up to its end."""
+        return (self._ended or perf_counter()) - self._began
+
+
+def share(directory: Path) -> None:
+    """Let the workers that this process starts keep their metrics in `directory`.
+
+    Call it in the parent before the first worker starts. Numbers of an earlier run are dropped, so
+    the directory must belong to this gateway alone.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in directory.glob("*.db"):
+        file.unlink()
+    os.environ[DIRECTORY] = str(directory)
+
+
+class _Workers(Collector):
+    """The metrics of all workers, from the files that they keep.
+
+    A worker that died leaves its counters, which stay part of the sums; its gauges are dropped.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> list[Metric]:
+        for file in self._directory.glob("gauge_live*.db"):
+            pid = int(file.stem.rpartition("_")[2])
+            if not _is_alive(pid):
+                _drop_gauges(pid, self._directory)
+        # A file that was made an instant ago, or by a process killed in that instant, is empty, and
+        # the library's reader fails on it.
+        files = [str(f) for f in sorted(self._directory.glob("*.db")) if _size(f)]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        # LiteLLM writes into the same directory.
+        return [metric for metric in merged if metric.name.startswith(PREFIX)]
+
+
+def _drop_gauges(pid: int, directory: Path) -> None:
+    mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

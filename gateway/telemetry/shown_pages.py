@@ -1,0 +1,55 @@
+"""Which pages a key was shown, by day: what `askdocs docs audit` tells of."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from gateway.storage.database import metadata, reading
+from gateway.telemetry.counters import Counters
+
+INTERVAL = 5.0  # seconds between two writes
+EVERY = "*"
+"""In place of an address: all pages that the key could read, as text."""
+
+shown_table = sa.Table(
+    "pages_shown",
+    metadata,
+    sa.Column("url", sa.Text, primary_key=True),
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("times", sa.BigInteger, nullable=False),
+)
+
+
+class Times(NamedTuple):
+    """How often a key was shown a page on a day."""
+
+    key: str
+    """Its id."""
+    day: date
+    times: int
+    every: bool
+    """It was given the text of all pages that it could read."""
+
+
+class Shown(Counters):
+    """What one worker adds."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__(engine, shown_table, "times", INTERVAL)
+
+    def shown(self, key: str, urls: Iterable[str]) -> None:
+        today = datetime.now(UTC).date()
+        for url in dict.fromkeys(urls):
+            self.add((url, key, today))
+
+
+def of(engine: sa.Engine, url: str) -> list[Times]:
+    """Who was shown a page, newest first. Raises Unreachable."""
+    c = shown_table.c
+    query = sa.select(c.key, c.day, c.times, c.url).where(c.url.in_((url, EVERY)))
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(c.day.desc(), c.key))
+        return [Times(key, day, int(times), at == EVERY) for key, day, times, at in rows]

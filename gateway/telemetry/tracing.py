@@ -1,0 +1,176 @@
+"""Traces by OpenTelemetry: a span for each step of a question, from the box to the engine.
+
+On where `OTEL_EXPORTER_OTLP_ENDPOINT` says where spans go; else nothing that makes spans is
+imported, and a trace that a client has begun is passed on to the engine as it came. Spans carry
+names and numbers, never a question or an answer.
+
+https://www.w3.org/TR/trace-context/
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
+https://opentelemetry.io/docs/languages/sdk-configuration/otlp-exporter/
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from opentelemetry import context, trace
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+Kind = Literal["INTERNAL", "SERVER", "CLIENT"]
+
+HEADERS = (b"traceparent", b"tracestate")
+PROTOCOL = "http/protobuf"
+GRACE = 2.0  # seconds that the last spans have to go out
+
+
+def endpoint(env: Mapping[str, str]) -> str:
+    """Where spans go, as the standard variables say it; empty: nowhere.
+
+    Raises:
+        AskdocsError: they ask for another protocol.
+    """
+    if env.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return ""
+    if env.get("OTEL_TRACES_EXPORTER") == "none":
+        return ""
+    found = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+    if not found and (base := env.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
+        found = f"{base.rstrip('/')}/v1/traces"
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if found and (protocol := env.get(name)):
+            if protocol != PROTOCOL:
+                raise AskdocsError(
+                    f"{name} (environment) is {protocol!r}, and traces are sent by {PROTOCOL}: set"
+                    " it to that or drop it, and name the collector's port for it, usually 4318"
+                )
+            break
+    return found
+
+
+def load(service: str, env: Mapping[str, str]) -> "Tracer | None":
+    """What makes spans; None where they are not wanted. `service` is used unless `env` names one.
+
+    Raises:
+        AskdocsError: as `endpoint`.
+    """
+    where = endpoint(env)
+    if not where:
+        return None
+    named = "OTEL_SERVICE_NAME" in env or "service.name=" in env.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    return Tracer(where, None if named else service)
+
+
+class Tracer:
+    """Makes spans, and sends them in the background. `close` it."""
+
+    def __init__(self, where: str, service: str | None) -> None:
+        # 0.2 s to import, for those alone who want it.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        resource = Resource.create({"service.name": service} if service else {})
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=where)))
+        self._tracer = self._provider.get_tracer("askdocs")
+
+    def begin(self, name: str, kind: Kind, headers: RawHeaders = ()) -> "Span":
+        """The first span of this process, in the trace that `headers` name, if they do."""
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        carrier = {k.decode(): v.decode("latin-1") for k, v in trace_headers(headers)}
+        context = TraceContextTextMapPropagator().extract(carrier)
+        return _Recording(self._tracer, _started(self._tracer, name, kind, context))
+
+    def close(self) -> None:
+        """Send what waits. A collector that is away does not hold it up for long."""
+        thread = threading.Thread(target=self._provider.shutdown, daemon=True)
+        thread.start()
+        thread.join(GRACE)
+
+
+class Span:
+    """A step that nobody records; see `OFF`."""
+
+    is_on = False
+
+    def child(self, name: str, kind: Kind = "INTERNAL") -> "Span":
+        """A step of this one."""
+        return self
+
+    def onward(self, headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+        """The headers that tell who is asked next of the trace; `headers` are the client's."""
+        return trace_headers(headers)
+
+    def set(self, **attributes: str | int | float | bool | None) -> None:
+        """Say more of it. In names `__` stands for a dot; None is left out."""
+
+    def end(self, error: str = "") -> None:
+        """It is over; `error` says in a word why it failed."""
+
+    @contextmanager
+    def step(self, name: str) -> Iterator["Span"]:
+        """A child that ends with the block."""
+        child = self.child(name)
+        try:
+            yield child
+        except BaseException as error:
+            child.end(type(error).__name__)
+            raise
+        child.end()
+
+
+OFF = Span()
+
+
+class _Recording(Span):
+    is_on = True
+
+    def __init__(self, tracer: "trace.Tracer", span: "trace.Span") -> None:
+        self._tracer = tracer
+        self._span = span
+
+    def child(self, name: str, kind: Kind = "INTERNAL") -> Span:
+        from opentelemetry.trace import set_span_in_context
+
+        context = set_span_in_context(self._span)
+        return _Recording(self._tracer, _started(self._tracer, name, kind, context))
+
+    def onward(self, headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+        from opentelemetry.trace import set_span_in_context
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier, set_span_in_context(self._span))
+        return [(name.encode(), value.encode("latin-1")) for name, value in carrier.items()]
+
+    def set(self, **attributes: str | int | float | bool | None) -> None:
+        for name, value in attributes.items():
+            if value is not None:
+                self._span.set_attribute(name.replace("__", "."), value)
+
+    def end(self, error: str = "") -> None:
+        if error:
+            from opentelemetry.trace import StatusCode
+
+            self._span.set_attribute("error.type", error)
+            self._span.set_status(StatusCode.ERROR)
+        self._span.end()
+
+
+def trace_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """Those of a trace."""
+    return [(name, value) for name, value in headers if name in HEADERS]
+
+
+def _started(
+    tracer: "trace.Tracer", name: str, kind: Kind, within: "context.Context"
+) -> "trace.Span":
+    from opentelemetry.trace import SpanKind
+
+    return tracer.start_span(name, within, SpanKind[kind])

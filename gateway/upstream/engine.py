@@ -1,0 +1,491 @@
+"""A client of the engine behind the gateway: what it serves, how long texts are, how fast it reads.
+
+Works with llama.cpp's server, vLLM, and any other OpenAI-compatible server; what only some of them
+tell (context length, token counts) is estimated for the others, and said to be.
+"""
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import httpx
+import orjson
+
+from gateway.api.http import retrieved
+from gateway.core.errors import AskdocsError
+
+# English is about four characters a token; three overestimates the count, which is the safe side.
+CHARACTERS_PER_TOKEN = 3.0
+PARTING = -1  # no token of any model
+# Texts that are counted side by side. httpx looks through all that wait for a connection whenever
+# one of them ends: with some hundreds, as many cold pages have, that alone took a core for minutes.
+AT_ONCE = 16
+_AWAY = (502, 503, 504)
+
+T = TypeVar("T")
+
+
+def estimated(text: str) -> int:
+    """Tokens of `text` where no engine can be asked: rather too many than too few."""
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
+async def estimate(text: str) -> int:
+    """As `estimated`, in place of an engine that is asked."""
+    return estimated(text)
+
+
+async def estimates(texts: Sequence[str]) -> list[int]:
+    """As `estimate`, of many texts."""
+    return [await estimate(text) for text in texts]
+
+
+class Read(NamedTuple):
+    """A prompt that the engine has read."""
+
+    tokens: int
+    cached: int
+    """Of these, the ones that it had read before; 0 as well where it does not tell."""
+
+
+class Slot(NamedTuple):
+    """A place in llama.cpp that holds a prompt."""
+
+    id: int
+    task: int
+    """The number of the last task that used it; tasks are numbered in their order. -1: none did."""
+    tokens: int
+    """Of what it holds."""
+
+
+class PrefixCache(NamedTuple):
+    """What the engine found of prompts in its cache since it was started, all prompts together."""
+
+    asked: int
+    """Tokens of prompts."""
+    found: int
+    """Of these, the ones that it had read before."""
+
+
+class Reading(NamedTuple):
+    """How much of prompts the engine has read since it was started, without what its cache had."""
+
+    tokens: int
+    seconds: float
+
+
+# How the engines call them: llama.cpp counts what it had to read without what it found.
+_READ = "llamacpp:prompt_tokens_total"
+_FOUND = "llamacpp:prompt_tokens_cached_total"
+_VLLM_ASKED = "vllm:prefix_cache_queries_total"
+_VLLM_FOUND = "vllm:prefix_cache_hits_total"
+_SECONDS = "llamacpp:prompt_seconds_total"
+_VLLM_SECONDS = "vllm:request_prefill_time_seconds_sum"
+_NAMES = "|".join((_READ, _FOUND, _VLLM_ASKED, _VLLM_FOUND, _SECONDS, _VLLM_SECONDS))
+_SAMPLE = re.compile(rf"^({_NAMES})(?:\{{.*\}})? (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class EngineModel:
+    """A model at the engine."""
+
+    id: str
+    context: int | None
+    """Tokens that prompt and answer may have together; None when the engine does not tell."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a model can do beside reading and writing text."""
+
+    media: frozenset[str] | None = None
+    """Of vision, audio and video; None when the engine does not tell."""
+    tools: bool | None = None
+    """Can it call tools? None when the engine does not tell."""
+    echo: bool = True
+    """Does the engine give the prompt back? llama.cpp passes over it."""
+
+
+TRIES = 5  # to connect, while this process is held up
+LATE_S = 0.01  # that a timer runs out late at most where this process is not held up
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    """Tries to connect more often while this process gets no time itself."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        patience = request.extensions["timeout"]["connect"]
+        for _ in range(TRIES - 1):
+            began = time.monotonic()
+            try:
+                return await super().handle_async_request(request)
+            except httpx.ConnectTimeout:
+                # A late timer says that it was this process that had no core, not the engine.
+                if time.monotonic() - began < patience + LATE_S:
+                    raise
+        return await super().handle_async_request(request)
+
+
+class _Once(Generic[T]):
+    """Asks for something once for all who want to know it; again where that failed."""
+
+    def __init__(self, find: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._find = find
+        self._finding: asyncio.Task[T] | None = None
+        self.found: T | None = None
+
+    async def __call__(self) -> T:
+        if self.found is None:
+            if self._finding is None or self._finding.done():
+                self._finding = asyncio.create_task(self._find())
+                self._finding.add_done_callback(retrieved)  # who waits may have gone
+            self.found = await asyncio.shield(self._finding)
+        return self.found
+
+
+class Engine:
+    """HTTP client of one engine. Use it in one event loop, and `close` it there."""
+
+    def __init__(self, url: str, key: str | None = None, model: str | None = None) -> None:
+        """`url` is the base URL of the OpenAI API, with /v1. `model` None: the first one listed."""
+        self.url = url.rstrip("/")
+        self._root = self.url.removesuffix("/v1")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # llama.cpp announces keep-alive on a stream and then closes the connection; a new
+        # connection per request costs 0.1 ms on one machine and never meets a closed one.
+        headers["Connection"] = "close"
+        # An engine is next door: one that takes no connection at once is away, and a request that
+        # has another place to go to should not wait for it.
+        connect = 2.0 if self.url.startswith("https:") else 0.2
+        self._patient = httpx.Timeout(600, connect=connect)
+        self._brief = httpx.Timeout(5, connect=connect)
+        self._counting = httpx.Timeout(30, connect=connect)
+        self._http = httpx.AsyncClient(
+            headers=headers, timeout=self._patient, transport=_Transport()
+        )
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._wanted = model
+        self._model = _Once(self._find_model)
+        self._kind = _Once(self._find_kind)
+        self._abilities = _Once(self._find_abilities)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def is_ready(self) -> bool:
+        """Does the engine list its models now, and is it not still loading one?"""
+        try:
+            health = await self._http.get(f"{self._root}/health", timeout=self._brief)
+            if health.status_code >= 500 and not await self._has_healthy_replica():
+                return False
+            models = await self._http.get(f"{self.url}/models", timeout=self._brief)
+        except httpx.HTTPError:
+            return False
+        return models.status_code == 200
+
+    async def _has_healthy_replica(self) -> bool:
+        """vLLM's router says 503 to /health as soon as one of its engines is away."""
+        ready = await self._http.get(f"{self._root}/readiness", timeout=self._brief)
+        return ready.status_code == 200
+
+    async def model(self) -> EngineModel:
+        """The model that is asked.
+
+        Raises:
+            AskdocsError: the engine cannot be reached, or does not serve the model.
+        """
+        return await self._model()
+
+    @property
+    def known(self) -> EngineModel | None:
+        """The model, if the engine has told it already."""
+        return self._model.found
+
+    async def kind(self) -> str:
+        """llama.cpp, vllm or other. Raises httpx.HTTPError, AskdocsError: the engine is away."""
+        return await self._kind()
+
+    @property
+    def is_known_to_bind(self) -> bool:
+        """Is it of a kind that binds each token of an answer to the schema it is asked for?"""
+        return self._kind.found in ("llama.cpp", "vllm")
+
+    async def binds(self) -> bool:
+        """As `is_known_to_bind`, by asking it; no where it is away."""
+        with suppress(httpx.HTTPError, AskdocsError):
+            await self.kind()
+        return self.is_known_to_bind
+
+    async def abilities(self) -> Abilities:
+        """Raises httpx.HTTPError, AskdocsError: the engine is away."""
+        return await self._abilities()
+
+    async def count(self, text: str) -> int:
+        """Tokens of `text` without any added ones: by the engine's tokenizer, else estimated."""
+        kind = await self.kind()
+        if kind == "llama.cpp":
+            reply = await self._post("/tokenize", {"content": text, "add_special": False})
+            return len(reply["tokens"])
+        if kind == "vllm":
+            model = (await self.model()).id
+            asked = {"model": model, "prompt": text, "add_special_tokens": False}
+            return int((await self._post("/tokenize", asked))["count"])
+        return await estimate(text)
+
+    async def counts(self, texts: Sequence[str]) -> list[int]:
+        """As `count`, of many texts: in one request where the engine can, else side by side.
+
+        A page of 40,000 tokens in 700 paragraphs takes llama.cpp 0.3 s in one request.
+        """
+        if len(texts) > 1 and await self.kind() == "llama.cpp":
+            # It takes token ids between texts, and gives them back: one that is none parts them.
+            mixed = [part for text in texts for part in (text, PARTING)]
+            asked = {"content": mixed, "add_special": False, "parse_special": False}
+            tokens: list[int] = (await self._post("/tokenize", asked))["tokens"]
+            ends = [-1, *(place for place, token in enumerate(tokens) if token == PARTING)]
+            if len(ends) == len(texts) + 1:
+                return [end - start - 1 for start, end in pairwise(ends)]
+        counting = [asyncio.create_task(self.count(text)) for text in texts]
+        try:
+            return list(await asyncio.gather(*counting))
+        finally:
+            for one in counting:  # where one of them failed, nobody waits for the others
+                one.cancel()
+
+    async def count_prompt(self, request: Mapping[str, Any]) -> int | None:
+        """Tokens of the prompt of a chat (`messages`) or completion (`prompt`) request.
+
+        With the chat template and all that it adds; None when the engine cannot tell.
+
+        Raises:
+            httpx.HTTPError: the engine is away, or its template refuses the messages.
+        """
+        kind = await self.kind()
+        chat = {k: request[k] for k in ("messages", "tools") if k in request}
+        prompt = request.get("prompt")
+        if not (chat.get("messages") or isinstance(prompt, str)):
+            return None
+        if kind == "llama.cpp":
+            if chat:
+                prompt = (await self._post("/apply-template", chat))["prompt"]
+            asked = {"content": prompt, "add_special": True, "parse_special": True}
+            return len((await self._post("/tokenize", asked))["tokens"])
+        if kind == "vllm":
+            asked = {"model": (await self.model()).id, **(chat or {"prompt": prompt})}
+            return int((await self._post("/tokenize", asked))["count"])
+        return None
+
+    async def read(self, messages: list[dict[str, Any]]) -> Read:
+        """Let the engine read a prompt (one token is generated).
+
+        Raises:
+            httpx.HTTPError: the engine did not answer with 200.
+        """
+        asked: dict[str, Any] = {
+            "model": (await self.model()).id,
+            "messages": messages,
+            "max_tokens": 1,
+            "temperature": 0,
+        }
+        if await self.kind() != "llama.cpp":
+            reply = await self._http.post(f"{self.url}/chat/completions", json=asked)
+            reply.raise_for_status()
+            return _read(reply.json()["usage"])
+        # It reads on to the end for a client that has left, unless the answer is a stream.
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        usage: Any = None
+        async with self._http.stream("POST", f"{self.url}/chat/completions", json=asked) as reply:
+            reply.raise_for_status()
+            async for line in reply.aiter_lines():
+                if line.startswith("data: {"):
+                    usage = orjson.loads(line[6:]).get("usage") or usage
+        if usage is None:
+            raise httpx.RemoteProtocolError("the engine broke off while it read")
+        return _read(usage)
+
+    async def slots(self) -> list[Slot]:
+        """Where llama.cpp holds prompts, longest unused first. Raises httpx.HTTPError."""
+        reply = await self._http.get(f"{self._root}/slots", timeout=self._brief)
+        reply.raise_for_status()
+        slots = [
+            Slot(slot["id"], slot.get("id_task", -1), slot.get("n_prompt_tokens", 0))
+            for slot in reply.json()
+        ]
+        return sorted(slots, key=lambda slot: slot.task)
+
+    async def save(self, slot: int, file: str) -> int:
+        """Let llama.cpp write what it has read in a slot to a file in its folder for that.
+
+        Returns the tokens written. Raises httpx.HTTPError: it could not, or has no such folder.
+        """
+        asked = {"filename": file}
+        reply = await self._post(f"/slots/{slot}?action=save", asked)
+        return int(reply["n_saved"])
+
+    async def restore(self, slot: int, file: str) -> int:
+        """The opposite of `save`. Returns the tokens. Raises httpx.HTTPError."""
+        asked = {"filename": file}
+        reply = await self._post(f"/slots/{slot}?action=restore", asked)
+        return int(reply["n_restored"])
+
+    async def prefix_cache(self) -> PrefixCache | None:
+        """What the prefix cache has saved so far; None when the engine is away or does not tell."""
+        sums = await self._sums()
+        if _READ in sums and _FOUND in sums:
+            return PrefixCache(int(sums[_READ] + sums[_FOUND]), int(sums[_FOUND]))
+        if _VLLM_ASKED in sums and _VLLM_FOUND in sums:
+            return PrefixCache(int(sums[_VLLM_ASKED]), int(sums[_VLLM_FOUND]))
+        return None
+
+    async def reading(self) -> Reading | None:
+        """What it has read so far, and in how long; None when it is away or does not tell."""
+        sums = await self._sums()
+        if _READ in sums and _SECONDS in sums:
+            return Reading(int(sums[_READ]), sums[_SECONDS])
+        if _VLLM_ASKED in sums and _VLLM_SECONDS in sums:
+            read = sums[_VLLM_ASKED] - sums.get(_VLLM_FOUND, 0)
+            return Reading(int(read), sums[_VLLM_SECONDS])
+        return None
+
+    async def _sums(self) -> dict[str, float]:
+        """Its own counters, over all labels; empty when it is away or has none of them."""
+        try:
+            reply = await self._http.get(f"{self._root}/metrics", timeout=self._brief)
+            reply.raise_for_status()
+        except httpx.HTTPError:
+            return {}
+        sums: dict[str, float] = {}
+        for name, value in _SAMPLE.findall(reply.text):
+            sums[name] = sums.get(name, 0) + float(value)
+        return sums
+
+    def telling(self) -> dict[str, Any]:
+        """The fields of a streamed request that let the engine state its usage in every chunk.
+
+        So it is known also of an answer that is ended early. Empty for an engine whose kind is not
+        known yet, and for others than llama.cpp and vLLM; `UsageSum` reads it.
+        """
+        if self._kind.found == "llama.cpp":
+            return {"timings_per_token": True}
+        if self._kind.found == "vllm":
+            return {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+        return {}
+
+    async def measure_prefill(self, words: int = 700) -> float:
+        """Tokens per second that the engine reads now, from one prompt that no cache knows.
+
+        Reading slows down as prompts grow (attention looks back at all of it): `words` is near the
+        length of a page for that reason.
+        """
+        stamp = time.time_ns()
+        text = " ".join(f"item {(stamp + 7919 * n) % 99_991}" for n in range(words // 3))
+        began = time.monotonic()
+        tokens = (await self.read([{"role": "user", "content": text}])).tokens
+        return tokens / (time.monotonic() - began)
+
+    async def listed(self) -> list[str]:
+        """The models that the engine lists now. Raises AskdocsError when it cannot be reached."""
+        return [model["id"] for model in await self._list()]
+
+    async def _list(self) -> list[dict[str, Any]]:
+        try:
+            reply = await self._http.get(f"{self.url}/models", timeout=self._brief)
+            reply.raise_for_status()
+            models = reply.json()["data"]
+            return [model for model in models if isinstance(model["id"], str)]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise self._silent(error) from None
+
+    def _silent(self, error: Exception) -> AskdocsError:
+        return AskdocsError(
+            f"no OpenAI-compatible engine answers at {self.url} ({error!r}): start it, or"
+            " correct --engine-url (it ends with /v1)"
+        )
+
+    async def _find_model(self) -> EngineModel:
+        listed = await self._list()
+        names = [model["id"] for model in listed]
+        wanted = self._wanted or (names[0] if names else None)
+        if wanted is None or wanted not in names:
+            raise AskdocsError(
+                f"the engine at {self.url} does not serve {wanted!r}; it has {', '.join(names)}:"
+                " name one of them with --model"
+            )
+        entry = next(model for model in listed if model["id"] == wanted)
+        # vLLM tells the context of an adapter at its base model.
+        base = next((model for model in listed if model["id"] == entry.get("parent")), entry)
+        context = entry.get("max_model_len") or base.get("max_model_len")
+        return EngineModel(wanted, context or await self._slot_context())
+
+    async def _slot_context(self) -> int | None:
+        """llama.cpp tells the context of one slot in /props."""
+        try:
+            reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
+            return int(reply.json()["default_generation_settings"]["n_ctx"])
+        except httpx.HTTPError as error:  # away, which is not kept
+            raise self._silent(error) from None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    async def _find_abilities(self) -> Abilities:
+        """llama.cpp tells them in /props."""
+        if await self.kind() != "llama.cpp":
+            return Abilities()
+        reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
+        reply.raise_for_status()
+        try:
+            told = reply.json()
+            media = told.get("modalities")
+            tools = told.get("chat_template_caps", {}).get("supports_tools")
+        except (ValueError, AttributeError):
+            return Abilities(echo=False)
+        return Abilities(
+            frozenset(kind for kind, can in media.items() if can)
+            if isinstance(media, dict)
+            else None,
+            tools if isinstance(tools, bool) else None,
+            echo=False,
+        )
+
+    async def _find_kind(self) -> str:
+        # An engine that is away, or loads its model, is no other kind of engine: the error passes,
+        # and is not kept.
+        try:
+            if "tokens" in await self._tokenized({"content": "a", "add_special": False}):
+                return "llama.cpp"
+            model = (await self.model()).id
+            if "count" in await self._tokenized({"model": model, "prompt": "a"}):
+                return "vllm"
+        except ValueError:
+            pass  # it answers something else than JSON
+        return "other"
+
+    async def _tokenized(self, asked: dict[str, Any]) -> Any:
+        """What it says of a request to count; empty where it takes none of that kind."""
+        reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
+        if reply.status_code in _AWAY:
+            reply.raise_for_status()
+        return reply.json() if reply.status_code == 200 else {}
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        # Counting is quick; what is saved and restored can be large.
+        if path.startswith("/slots/"):
+            reply = await self._http.post(f"{self._root}{path}", json=body, timeout=self._patient)
+        else:
+            async with self._turns:
+                reply = await self._http.post(
+                    f"{self._root}{path}", json=body, timeout=self._counting
+                )
+        reply.raise_for_status()
+        return reply.json()
+
+
+def _read(usage: Mapping[str, Any]) -> Read:
+    details = usage.get("prompt_tokens_details") or {}
+    return Read(int(usage["prompt_tokens"]), int(details.get("cached_tokens") or 0))

@@ -1,0 +1,243 @@
+"""Adapters (LoRA) of a vLLM that runs: loaded, checked and unloaded while it answers.
+
+An adapter's name stands for one folder for ever (`docs@v7`): vLLM may reuse what it has read of
+prompts for an earlier adapter of the same name (its issue 42125).
+
+vLLM's CPU build answers the base model's requests, where they share a batch with an adapter's, with
+what lies in the last of its places for adapters, and says nothing (its pull requests 48421, 49656).
+So one place has to stay empty, and each load is checked: every model is asked alone, then all at
+once, and must say the same.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.core.errors import AskdocsError
+
+FILES = ("adapter_config.json", "adapter_model.safetensors")
+# What is asked for the check: a short beginning, with one and the same token behind it over and
+# over, so that the answers of all models can be compared token by token. Any model has a token 300.
+PROMPT = "The team's wiki says that the printer is on floor"
+TOKEN = 300
+TOKENS = 8
+# Mean difference of log-probabilities, in nats, that is taken for rounding: that made up to 0.06 in
+# a batch with bf16 weights on a CPU (docs/results.md). Adapters that differ by less are not told
+# apart.
+TOLERANCE = 0.15
+
+# How many places there are, and which adapters were at work together at some time since the start.
+_INFO = re.compile(r"^vllm:lora_requests_info\{(.*)\} ", re.MULTILINE)
+_LABEL = re.compile(r'(max_lora|running_lora_adapters)="([^"]*)"')
+
+Entry = dict[str, Any]
+Logprobs = list[float]
+
+
+async def load(url: str, key: str | None, name: str, folder: Path, *, gpu: bool = True) -> None:
+    """Serve the adapter in `folder`, as PEFT writes it, as the model `name`.
+
+    The engine reads the folder itself. Nothing is done where it serves just that already.
+
+    Args:
+        url: base URL of vLLM's OpenAI API, with /v1.
+        key: its API key, if it wants one.
+        name: of the model; it stands for this adapter for ever.
+        folder: on the engine's machine.
+        gpu: whether it is the GPU build. The CPU build keeps what was unloaded, so that it may be
+            given only so many different ones from its start to its end.
+
+    Raises:
+        AskdocsError: there is no adapter, no place for it, the engine refuses it, or answers
+            wrongly with it; it is not loaded then.
+    """
+    folder = _whole(folder)
+    async with _Client(url, key) as engine:
+        there = await engine.listed()
+        if there.get(name) == folder:
+            return
+        if name in there:
+            raise AskdocsError(
+                f"{name}: the engine serves it from {there[name]} already, and a name stands for"
+                " one adapter: give this one another name"
+            )
+        await engine.make_sure_of_a_place(name, set(there), gpu)
+        asked = {"lora_name": name, "lora_path": str(folder)}
+        await engine.post("/load_lora_adapter", asked, f"does not load {name} from {folder}")
+        try:
+            await engine.check()
+        except BaseException:
+            with suppress(AskdocsError):  # the engine is away, and the adapter with it
+                await engine.unload(name)
+            raise
+
+
+async def unload(url: str, key: str | None, name: str) -> None:
+    """Take an adapter away, if it is there. No request may be asking it any more.
+
+    Raises:
+        AskdocsError: the engine cannot be reached.
+    """
+    async with _Client(url, key) as engine:
+        if name in await engine.listed():
+            await engine.unload(name)
+
+
+def mixed_up(alone: Mapping[str, Logprobs], beside: Mapping[str, Logprobs]) -> list[str]:
+    """The models that answer beside the others not as they do alone.
+
+    What is farther from a model's own answer than half the way to the next model's is another
+    one's, unless rounding explains it.
+    """
+    wrong = []
+    for name, own in alone.items():
+        others = [_distance(own, other) for key, other in alone.items() if key != name]
+        allowed = max(TOLERANCE, min(others, default=0.0) / 2)
+        if not _distance(own, beside[name]) <= allowed:  # NaN is wrong, too
+            wrong.append(name)
+    return wrong
+
+
+class _Client:
+    """HTTP client of one vLLM."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self._url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # A few tokens of each adapter take a busy CPU a minute.
+        timeout = httpx.Timeout(600, connect=2)
+        self._http = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
+
+    async def __aenter__(self) -> "_Client":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def listed(self) -> dict[str, Path]:
+        """The adapters that it serves now, and the folder of each."""
+        return {e["id"]: Path(e["root"]) for e in await self._models() if e.get("parent")}
+
+    async def unload(self, name: str) -> None:
+        await self.post("/unload_lora_adapter", {"lora_name": name}, f"does not unload {name}")
+
+    async def make_sure_of_a_place(self, name: str, there: set[str], gpu: bool) -> None:
+        """Raises AskdocsError: with one more adapter, no place would stay empty."""
+        reply = await self._get(f"{self._url.removesuffix('/v1')}/metrics")
+        told = [dict(_LABEL.findall(labels)) for labels in _INFO.findall(reply.text)]
+        if not told:
+            return  # none has been at work yet: the check will tell
+        places = int(told[0]["max_lora"]) - 1
+        kept = set(there)
+        if not gpu:
+            # One that comes back takes another place.
+            kept |= {
+                one for labels in told for one in labels["running_lora_adapters"].split(",") if one
+            }
+        if len(kept) >= places:
+            fix = "unload one" if gpu else "start it again, as a CPU frees no place before"
+            raise AskdocsError(
+                f"{name}: the engine at {self._url} has {places} places for adapters, taken by"
+                f" {', '.join(sorted(kept))}: {fix}, or start it with more ([up] adapters)"
+            )
+
+    async def check(self) -> None:
+        """Raises AskdocsError: a model answers beside the others not as it does alone."""
+        names = [entry["id"] for entry in await self._models()]
+        alone = {name: await self._scored(name) for name in names}
+        beside = dict(zip(names, await asyncio.gather(*map(self._scored, names)), strict=True))
+        wrong = mixed_up(
+            {name: said for name, said in alone.items() if said and beside[name]},
+            {name: said for name, said in beside.items() if said},
+        )
+        if wrong:
+            raise AskdocsError(
+                f"the engine at {self._url} mixes up its models: asked together with the others,"
+                f" {', '.join(wrong)} answers as another one; start it again, with more places"
+                " ([up] adapters, one less than vLLM's --max-loras), or with none, to serve merged"
+                " versions"
+            )
+
+    async def _scored(self, model: str) -> Logprobs | None:
+        """What the model thinks of TOKENS tokens behind PROMPT; None: it has been unloaded."""
+        asked = {
+            "model": model,
+            "prompt": PROMPT,
+            "allowed_token_ids": [TOKEN],
+            "max_tokens": TOKENS,
+            "ignore_eos": True,
+            "temperature": 0,
+            "logprobs": 1,
+        }
+        reply = await self._ask("/completions", asked)
+        if reply.status_code == 404:
+            return None
+        if reply.status_code != 200:
+            raise AskdocsError(
+                f"the engine at {self._url} does not answer as {model}: {_said(reply)}"
+            )
+        logprobs: Logprobs = reply.json()["choices"][0]["logprobs"]["token_logprobs"]
+        return logprobs
+
+    async def _models(self) -> list[Entry]:
+        models: list[Entry] = (await self._get(f"{self._url}/models")).json()["data"]
+        return models
+
+    async def post(self, path: str, body: Mapping[str, Any], failed: str) -> None:
+        """Raises AskdocsError: the engine cannot be reached, or does not do it."""
+        reply = await self._ask(path, body)
+        if reply.status_code == 404 and '"error"' not in reply.text:
+            raise AskdocsError(
+                f"the engine at {self._url} takes no adapters: start vLLM with [up] adapters above"
+                " 0, or serve a merged version"
+            )
+        if reply.status_code != 200:
+            raise AskdocsError(f"the engine at {self._url} {failed}: {_said(reply)}")
+
+    async def _ask(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        try:
+            return await self._http.post(f"{self._url}{path}", json=body)
+        except httpx.HTTPError as error:
+            raise self._away(error) from None
+
+    async def _get(self, url: str) -> httpx.Response:
+        try:
+            reply = await self._http.get(url)
+            reply.raise_for_status()
+        except httpx.HTTPError as error:
+            raise self._away(error) from None
+        return reply
+
+    def _away(self, error: httpx.HTTPError) -> AskdocsError:
+        return AskdocsError(
+            f"no engine answers at {self._url} ({error!r}): start it, and try again"
+        )
+
+
+def _whole(folder: Path) -> Path:
+    """The folder as the engine is told it. Raises AskdocsError: there is no adapter in it."""
+    if missing := [file for file in FILES if not (folder / file).is_file()]:
+        raise AskdocsError(
+            f"{folder}: no adapter: {missing[0]} is missing; name the folder that training wrote"
+            " it to"
+        )
+    return folder.resolve()
+
+
+def _distance(one: Logprobs, other: Logprobs) -> float:
+    """Mean absolute difference, nats."""
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def _said(reply: httpx.Response) -> str:
+    """What the engine said."""
+    try:
+        text = str(reply.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        text = reply.text
+    return " ".join(text.split())[:300]

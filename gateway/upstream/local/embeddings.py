@@ -1,0 +1,71 @@
+"""`/v1/embeddings` by the model in this process.
+
+https://platform.openai.com/docs/api-reference/embeddings
+"""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from gateway.knowledge.search.embed import SIZE, Vectors, unit
+from gateway.upstream.local.models import EMBEDDINGS, Local, Reader, refused
+
+INPUTS = 2048  # texts in one request, as at OpenAI
+
+
+def model(reader: Reader) -> Local:
+    async def answer(request: dict[str, Any]) -> dict[str, Any]:
+        texts = _texts(request)
+        if (size := request.get("dimensions")) not in (None, SIZE):
+            text = f"dimensions must be {SIZE} (it is {size}): this model has no other"
+            raise refused("dimensions", text)
+        is_list = isinstance(request["input"], list)
+        data, tokens = [], 0
+        for number, text in enumerate(texts):
+            windows = await reader.windows(f"input[{number}]" if is_list else "input", text)
+            tokens += sum(map(len, windows))
+            vector = await embedded(reader, windows)
+            shown = _shown(vector, request.get("encoding_format"))
+            data.append({"object": "embedding", "index": number, "embedding": shown})
+        return {
+            "object": "list",
+            "data": data,
+            "model": EMBEDDINGS,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+
+    return Local(EMBEDDINGS, "/embeddings", "embedding", answer)
+
+
+async def embedded(reader: Reader, windows: list[list[int]]) -> Vectors:
+    """The vector of a text, [384], of length 1.
+
+    A text that is longer than a window is the mean of its windows' vectors, each as heavy as it is
+    long: https://cookbook.openai.com/examples/embedding_long_inputs
+    """
+    means = [unit((await reader.read(window)).mean(axis=0)) for window in windows]
+    return unit(np.average(means, axis=0, weights=[len(window) for window in windows]))
+
+
+def _texts(request: dict[str, Any]) -> list[str]:
+    """Raises ApiError 400."""
+    given = request["input"]
+    texts: list[Any] = given if isinstance(given, list) else [given]
+    if not all(isinstance(text, str) for text in texts):
+        raise refused(
+            "input",
+            "input has numbers of tokens, which are another model's: send text (in LangChain,"
+            " check_embedding_ctx_length=False)",
+        )
+    if len(texts) > INPUTS:
+        raise refused("input", f"input has {len(texts):,} texts: send at most {INPUTS:,} at once")
+    return texts
+
+
+def _shown(vector: Vectors, encoding: str | None) -> str | list[float]:
+    small = vector.astype("<f4")
+    if encoding == "base64":
+        return base64.b64encode(small.tobytes()).decode()
+    numbers: list[float] = small.tolist()
+    return numbers

@@ -1,0 +1,120 @@
+"""Models in the gateway's own process, which need no engine and no provider's key.
+
+`minilm` turns texts into vectors (/v1/embeddings), `local` sorts texts by how well they answer a
+question (/v1/rerank). Both stand on the search's embedding model. One thread reads for all
+requests, a piece of text at a time, so that a long list holds up nobody's question, and is left off
+when its client leaves.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from gateway.api.http import JSON, ApiError, dump
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import Onnx, Vectors
+
+EMBEDDINGS = "minilm"
+RERANK = "local"
+# As long as OpenAI's embedding models allow, and 32 times what this one reads at once.
+CONTEXT = 8192
+# No language has so many characters a token; to find out by tokens would take seconds.
+CHARACTERS = 32 * CONTEXT
+
+T = TypeVar("T")
+
+
+class Reader:
+    """The embedding model in a thread of its own."""
+
+    def __init__(self, embedder: Onnx | None) -> None:
+        """Without an embedder every call raises AskdocsError."""
+        self._embedder = embedder
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
+
+    async def windows(self, place: str, text: str) -> list[list[int]]:
+        """The pieces of a text, see `Onnx.windows`.
+
+        Raises:
+            ApiError: 400, with `place` as its param: the text is too long.
+            AskdocsError: there is no model.
+        """
+        tokens = None
+        if len(text) <= CHARACTERS:
+            windows = await self.run(partial(self._model.windows, text))
+            tokens = sum(map(len, windows))
+            if tokens <= CONTEXT:
+                return windows
+        size = f"{tokens:,} tokens" if tokens else f"{len(text):,} characters"
+        raise ApiError(
+            400,
+            f"{place} has {size}, and the model reads at most {CONTEXT:,} tokens: cut it up",
+            param=place,
+            code="context_length_exceeded",
+        )
+
+    async def read(self, window: list[int]) -> Vectors:
+        """A vector for each token, see `Onnx.read`."""
+        return await self.run(partial(self._model.read, window))
+
+    @property
+    def _model(self) -> Onnx:
+        if self._embedder is None:
+            raise AskdocsError("the embedding model is not installed: run make setup")
+        return self._embedder
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which is done when it is its turn."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Local:
+    """One of the models."""
+
+    name: str
+    path: str
+    """The endpoint that it answers, without /v1."""
+    mode: str
+    """What it is, in LiteLLM's words: embedding or rerank."""
+    answer: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+    """The response to a request. Raises ApiError, and AskdocsError where there is no model."""
+
+    async def open(self, path: str, request: dict[str, Any]) -> "Whole":
+        """The response, as an engine would send it. Raises as `answer`."""
+        if path != self.path:
+            raise ApiError(
+                400,
+                f"{self.name} is for /v1{self.path}; it does not answer /v1{path}",
+                param="model",
+                code="model_not_supported",
+            )
+        return Whole(dump(await self.answer(request)))
+
+
+class Whole:
+    """A response that is there already: the same interface as that of an engine's."""
+
+    status = 200
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def header(self, name: bytes) -> bytes:
+        return JSON.encode() if name == b"content-type" else b""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    def close(self) -> None:
+        pass
+
+
+def refused(place: str, message: str) -> ApiError:
+    return ApiError(400, message, param=place)

@@ -1,0 +1,107 @@
+"""`/v1/rerank` by the model in this process, in the format of Cohere's v1, as LiteLLM serves it.
+
+https://docs.cohere.com/v1/reference/rerank; `model` and `usage` stand beside it, as Jina has them.
+"""
+
+import hashlib
+import uuid
+from functools import partial
+from typing import Any, NamedTuple
+
+from gateway.knowledge.search.embed import Vectors
+from gateway.knowledge.search.relevance import Text, relevance, spans
+from gateway.upstream.local.embeddings import embedded
+from gateway.upstream.local.models import RERANK, Local, Reader, refused
+
+DOCUMENTS = 1000  # in one request, as Cohere advises
+# Spans of texts that were read before, which the next question most often brings again: 31 MB.
+KEPT = 20_000
+
+
+class _Read(NamedTuple):
+    """What the model made of a text."""
+
+    tokens: int
+    spans: Vectors
+
+
+def model(reader: Reader) -> Local:
+    memory = _Memory(reader)
+
+    async def answer(request: dict[str, Any]) -> dict[str, Any]:
+        documents = _documents(request)
+        question: str = request["query"]
+        windows = await reader.windows("query", question)
+        tokens = sum(map(len, windows))
+        vector = await embedded(reader, windows)
+        texts = []
+        for place, text in documents.items():
+            read = await memory.read(place, text)
+            tokens += read.tokens
+            texts.append(Text(text, read.spans))
+        scores = await reader.run(partial(relevance, question, vector, texts))
+        ranked = sorted(range(len(texts)), key=lambda index: (-scores[index], index))
+        results: list[dict[str, Any]] = [
+            {"index": index, "relevance_score": scores[index]}
+            for index in ranked[: request.get("top_n")]
+        ]
+        if request.get("return_documents"):
+            for result in results:
+                result["document"] = {"text": texts[result["index"]].text}
+        return {
+            "id": str(uuid.uuid4()),
+            "model": RERANK,
+            "results": results,
+            "meta": {
+                "api_version": {"version": "1"},
+                "billed_units": {"search_units": 1},
+                "tokens": {"input_tokens": tokens, "output_tokens": 0},
+            },
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+
+    return Local(RERANK, "/rerank", "rerank", answer)
+
+
+class _Memory:
+    """Reads texts, and remembers those that came last."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._read: dict[bytes, _Read] = {}
+        self._spans = 0
+
+    async def read(self, place: str, text: str) -> _Read:
+        """Raises as `Reader.windows`."""
+        key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+        found = self._read.pop(key, None)
+        if found is None:
+            windows = await self._reader.windows(place, text)
+            read = [await self._reader.read(window) for window in windows]
+            found = _Read(sum(map(len, windows)), spans(read))
+            # Another request may have read it at the same time.
+            twin = self._read.pop(key, None)
+            self._spans += len(found.spans) - (len(twin.spans) if twin else 0)
+        self._read[key] = found  # to the end
+        while self._spans > KEPT:
+            oldest = self._read.pop(next(iter(self._read)))
+            self._spans -= len(oldest.spans)
+        return found
+
+
+def _documents(request: dict[str, Any]) -> dict[str, str]:
+    """The texts by their places in the request. Raises ApiError 400."""
+    if not request["query"].strip():
+        raise refused("query", "query is empty: send the question")
+    given: list[Any] = request["documents"]
+    if len(given) > DOCUMENTS:
+        text = f"documents has {len(given):,} texts: send at most {DOCUMENTS:,} at once"
+        raise refused("documents", text)
+    texts = {}
+    for number, document in enumerate(given):
+        place = f"documents[{number}]"
+        said = document.get("text") if isinstance(document, dict) else document
+        if not isinstance(said, str):
+            raise refused(place, f"{place} must be a string, or an object with a string text")
+        texts[place] = said
+    return texts

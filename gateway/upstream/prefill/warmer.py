@@ -1,0 +1,255 @@
+"""Lets the engine read the wiki's pages ahead of questions, so that it need not read them then.
+
+An engine keeps what it has read of a prompt's beginning. A page that was read once costs the second
+question 2 to 12 % of the first one's time. Hot pages come first, those that answers stood on most;
+pages that have changed are read again. Warming stands back for every real request.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Literal, NamedTuple
+
+import httpx
+import orjson
+
+from gateway.answering.chat import say
+from gateway.answering.grounding import prompt
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.ground import Grounding
+from gateway.core import threads
+from gateway.core.errors import AskdocsError
+from gateway.core.traffic import Traffic
+from gateway.knowledge.wiki.page import Page
+from gateway.upstream.engine import Engine, PrefixCache, Read
+from gateway.upstream.prefill.popularity import Heat
+from gateway.upstream.prefill.snapshots import Kept
+
+log = logging.getLogger("askdocs.gateway")
+
+# As many tokens of pages as the engine's cache surely holds: 2 GiB at 23 KB a token (a 135M model)
+# are 90,000; a larger model has its own cache, whose size is not ours to know.
+MOST_TOKENS = 60_000
+# In a larger wiki only hot pages are read ahead: any others are most likely not the next ones.
+SMALL_WIKI = 1000
+HOT = 500  # pages; some 60,000 tokens of short ones
+LOOK = 2.0  # seconds between two looks whether the wiki or the engine is another one
+# A page was known when this share of its prompt was: the template's end and the question differ.
+KNOWN = 0.9
+
+How = Literal["read", "restored", "warm", "too large"]
+
+
+class Warmed(NamedTuple):
+    """What was done about a page."""
+
+    page: Page
+    tokens: int
+    seconds: float
+    how: How
+    """`warm`: the engine had it already; `restored`: from disk; `too large`: for the budget, so
+    that a question decides which of its sections are read."""
+
+
+class Warmer:
+    """Warms the pages of one wiki in one engine. Have one in a process."""
+
+    def __init__(
+        self,
+        grounding: Grounding,
+        traffic: Traffic,
+        heat: Heat,
+        engine: Callable[[], Awaitable[Engine | None]],
+        budget: int,
+        kept: Callable[[Engine], Kept | None],
+        instructions: Callable[[], str],
+    ) -> None:
+        """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
+
+        `grounding` is told what is warm. `kept` says where an engine keeps what it has read: what
+        one model has read, another one must not take for its own. `instructions` are what stands
+        before the pages now, see `prompt.render`.
+        """
+        self._grounding = grounding
+        self._index = grounding.index
+        self._traffic = traffic
+        self._heat = heat
+        self._find = engine
+        self._budget = budget
+        self._kept = kept
+        self._turn = asyncio.Lock()
+        self._engine: Engine | None = None
+        self._seen: PrefixCache | None = None
+        self._instructions = instructions
+        self._told = ""
+
+    async def run(self) -> None:
+        """Warm what is hot, then what has changed, and all again in a new engine; for ever."""
+        done: int | None = None
+        while True:
+            try:
+                engine = await self._find()
+                if engine is not None:
+                    if await self._look_at(engine):
+                        done = None
+                    generation = await threads.search(lambda: self._index.generation)
+                    if generation != done:
+                        await self._round(engine)
+                        done = generation
+            except (httpx.HTTPError, AskdocsError):
+                pass  # the engine is away; questions say so, and nobody waits for this
+            await asyncio.sleep(LOOK)
+
+    def find(self, name: str) -> Page | None:
+        """The page of that path or address."""
+        return self._index.by_path(name) or self._index.by_url(name)
+
+    async def order(self) -> list[Page]:
+        """The pages in the order in which they are warmed: hottest first, then by their depth."""
+        urls = await self._heat.hottest(HOT)
+        return await threads.search(self._order, urls)
+
+    async def warm(self, pages: Sequence[Page]) -> AsyncIterator[Warmed]:
+        """Warm these pages now, as fast as real requests let it, up to `MOST_TOKENS`.
+
+        Raises:
+            AskdocsError: no engine of ours answers questions about the wiki.
+            httpx.HTTPError: it is away.
+        """
+        engine = await self._find()
+        if engine is None:
+            raise AskdocsError(
+                "questions about the wiki go to a provider, whose cache cannot be warmed:"
+                " let the alias docs lead to an engine of yours"
+            )
+        await self._look_at(engine)
+        left = MOST_TOKENS
+        for page in pages:
+            began = time.monotonic()
+            tokens = sum(await self._grounding.counts(page))
+            how: How = "too large"
+            if tokens <= self._budget:
+                if tokens > left:
+                    return  # it would drive out what was read first
+                left -= tokens
+                how = await self._warm_page(engine, page, tokens)
+            yield Warmed(page, tokens, time.monotonic() - began, how)
+
+    async def _look_at(self, engine: Engine) -> bool:
+        """Is it another engine than before, the same started again, or told something else?
+
+        Then nothing is warm.
+        """
+        seen, before = await engine.prefix_cache(), self._seen
+        if seen is not None:
+            self._seen = seen
+        told = self._instructions()
+        changed = engine is not self._engine or told != self._told
+        self._engine, self._told = engine, told
+        # What it counts only grows, unless it begins anew.
+        if seen is not None and before is not None and seen.asked < before.asked:
+            changed = True
+        if changed:
+            self._grounding.warm.clear()
+        return changed
+
+    async def _round(self, engine: Engine) -> None:
+        warm = tokens = read = 0
+        for page in await self.order():
+            cost = sum(await self._grounding.counts(page))
+            if cost > self._budget:
+                continue
+            if tokens + cost > MOST_TOKENS:
+                break
+            warm += 1
+            tokens += cost
+            if await threads.search(self._index.number, page) not in self._grounding.warm:
+                await self._warm_page(engine, page, cost)
+                read += 1
+        if read:
+            say(f"{warm} of {self._index.size} pages are warm: first questions about them are fast")
+
+    def _order(self, urls: Sequence[str]) -> list[Page]:
+        with self._index.snapshot():
+            hot = [page for url in urls if (page := self._index.by_url(url))]
+            if self._index.size > SMALL_WIKI:
+                return hot
+            rest = sorted(self._index.pages(), key=lambda page: (page.path.count("/"), page.path))
+        known = {page.url for page in hot}
+        return hot + [page for page in rest if page.url not in known]
+
+    async def _warm_page(self, engine: Engine, page: Page, tokens: int) -> How:
+        excerpts: Sequence[Excerpt] = [Excerpt(page, page.sections, tokens)]
+        messages = prompt.render(excerpts, "?", instructions=self._told)
+        number = await threads.search(self._index.number, page)
+        async with self._turn:
+            await self._traffic.until_idle()
+            kept = await self._kept_by(engine)
+            key = hashlib.sha256(orjson.dumps(messages)).hexdigest()[:32]
+            restored = (
+                kept is not None
+                and number not in self._grounding.warm
+                and key in kept
+                and await _restore(engine, kept, key)
+            )
+            read = await self._read(engine, messages)
+            if number is not None:
+                self._grounding.warm.add(number)
+            known = read.cached >= KNOWN * read.tokens
+            if kept is not None and (key not in kept or (restored and not known)):
+                await _save(engine, kept, key, read.tokens)
+            if not known:
+                return "read"
+            return "restored" if restored else "warm"
+
+    async def _kept_by(self, engine: Engine) -> Kept | None:
+        """What this engine has read, on disk; None for others than our own llama.cpp."""
+        kept = self._kept(engine)
+        return kept if kept and await engine.kind() == "llama.cpp" else None
+
+    async def _read(self, engine: Engine, messages: list[prompt.Message]) -> Read:
+        while True:
+            await self._traffic.until_idle()
+            reading = asyncio.ensure_future(engine.read(messages))
+            busy = asyncio.ensure_future(self._traffic.until_busy())
+            try:
+                await asyncio.wait({reading, busy}, return_when=asyncio.FIRST_COMPLETED)
+                if reading.done():
+                    return reading.result()
+            finally:
+                for task in (reading, busy):
+                    task.cancel()
+                await asyncio.gather(reading, busy, return_exceptions=True)
+
+
+async def _restore(engine: Engine, kept: Kept, key: str) -> bool:
+    """Let the engine take back what it has read of a prompt. Raises httpx.HTTPError: it is away."""
+    if not await threads.files(kept.is_whole, key):
+        return False
+    slots = await engine.slots()
+    if len(slots) < 2:
+        return False
+    try:
+        # When a task begins in a slot, what the others hold goes to the engine's memory; what the
+        # last one holds is nowhere else.
+        await engine.restore(slots[0].id, kept.name(key))
+    except httpx.HTTPStatusError as error:
+        kept.drop(key, error.response.text)
+        return False
+    return True
+
+
+async def _save(engine: Engine, kept: Kept, key: str, tokens: int) -> None:
+    """Let the engine write down what it has just read. Raises httpx.HTTPError: it is away."""
+    try:
+        slot = (await engine.slots())[-1]
+        # A question that came in between stands in the slot now, and is nobody's to keep.
+        if slot.tokens == tokens and await engine.save(slot.id, kept.part(key)) == tokens:
+            await threads.files(kept.settle, key)
+        else:
+            kept.discard(key)
+    except (httpx.HTTPStatusError, OSError) as error:
+        log.warning("what the engine has read of a page is not kept: %s", error)
+        kept.discard(key)

@@ -1,0 +1,53 @@
+"""The forms that boxes send: small, urlencoded, and taken from our own pages only."""
+
+import re
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import Path
+from starlette.requests import Request
+
+from widget.access.security import is_own_post
+from widget.box.pending import MAX_QUESTION, BadQuestion
+
+MAX_FORM = 65_536  # bytes; 2,000 characters and an address, percent-encoded, need half of it
+NAME = "[A-Za-z0-9_-]{8,64}"
+ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
+
+AskId = Annotated[str, Path(pattern=f"^{NAME}$")]
+
+
+class Elsewhere(Exception):
+    """A form that was not sent from one of our own pages."""
+
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a form of ours, each once. Raises as `fields`."""
+    return {field: values[0] for field, values in (await fields(request)).items()}
+
+
+async def fields(request: Request) -> dict[str, list[str]]:
+    """The fields with all their values.
+
+    Raises:
+        BadQuestion: too long, or not a form.
+        Elsewhere: not ours. It is read first: the answer to a request that was not read to its end
+            can be lost on the way through a proxy.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM:
+            raise BadQuestion(f"The question is too long; {MAX_QUESTION:,} characters is the most.")
+    try:
+        found = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=30)
+    except ValueError:
+        raise BadQuestion("The question could not be read. Please type it again.") from None
+    if not is_own_post(request):
+        raise Elsewhere
+    return found
+
+
+def name(text: str) -> str:
+    """The text when it can be an id of ours, else an empty string."""
+    return text if re.fullmatch(NAME, text) else ""

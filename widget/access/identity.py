@@ -1,0 +1,98 @@
+"""Who asks, where the team's own sign-in says so: by a proxy's header or by a signed JWT."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import jwt
+from starlette.requests import Request
+
+from widget.access.people import People
+from widget.settings import WidgetSettings
+
+LONGEST = 200  # characters of a name
+COOKIE = "askdocs_visitor"
+
+
+class BadIdentity(Exception):
+    """The sign-in is missing or not valid, with a sentence for the reader."""
+
+
+EXPIRED = "Your sign-in has expired. Please load the page again."
+INVALID = "Your sign-in was not accepted. Please load the page again, or sign in anew."
+MISSING = "Please sign in to the wiki first. Then load this page again."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A person and their team, as far as they are known."""
+
+    person: str = ""
+    team: str = ""
+    groups: frozenset[str] = frozenset()
+    """Whose pages they may read; their own group is among them."""
+
+
+class Identities:
+    """Reads who asks from requests."""
+
+    def __init__(self, settings: WidgetSettings) -> None:
+        self._settings = settings
+        key = settings.identity_key
+        self._key = key.get_secret_value().replace("\\n", "\n") if key else ""
+        public = self._key.lstrip().startswith("-----BEGIN")
+        # Never both kinds: a public key must not be taken as the secret of an HMAC.
+        self._people = People(settings.groups_file)
+        self._algorithms = ["RS256", "ES256", "EdDSA"] if public else ["HS256"]
+
+    def of(self, request: Request, token: str = "") -> Identity:
+        """Who asks; `token` is a JWT that came with a form. Raises BadIdentity."""
+        settings, headers = self._settings, request.headers
+        found = Identity()
+        if settings.person_header:
+            team = headers.get(settings.team_header, "") if settings.team_header else ""
+            person = headers.get(settings.person_header, "")[:LONGEST]
+            listed = headers.getlist(settings.groups_header) if settings.groups_header else []
+            found = self._identity(person, team, ",".join(listed).split(","))
+        if self._key and not found.person:
+            if settings.identity_header:
+                token = headers.get(settings.identity_header, "") or token
+            if token:
+                found = self._read(token.removeprefix("Bearer "))
+        if settings.identity_required and not found.person:
+            raise BadIdentity(MISSING)
+        return found
+
+    def known(self, person: str, team: str) -> Identity:
+        """Somebody who has signed in before, with the groups that the file of them has now."""
+        return self._identity(person, team, ())
+
+    def _read(self, token: str) -> Identity:
+        try:
+            claims = jwt.decode(
+                token,
+                self._key,
+                algorithms=self._algorithms,
+                audience=self._settings.identity_audience or None,
+                options={"require": ["exp"], "verify_aud": bool(self._settings.identity_audience)},
+                leeway=30,
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise BadIdentity(EXPIRED) from error
+        except jwt.InvalidTokenError as error:
+            raise BadIdentity(INVALID) from error
+        person = claims.get("email") or claims.get("sub") or ""
+        groups = claims.get(self._settings.groups_claim) or []
+        groups = groups if isinstance(groups, list) else [groups]
+        return self._identity(str(person)[:LONGEST], str(claims.get("team") or ""), groups)
+
+    def _identity(self, person: str, team: str, groups: Iterable[object]) -> Identity:
+        """Groups count only beside a person: a proxy that names nobody lets nobody in."""
+        if not person:
+            return Identity()
+        return Identity(person, team[:LONGEST], self._people.groups(person, groups))
+
+
+def new_cookie() -> str:
+    """The value of a visitor's cookie."""
+    return secrets.token_urlsafe(16)

@@ -1,0 +1,88 @@
+"""The groups that a verified person is in: of the sign-in, and of a file of the directory."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from gateway.access.rights import MOST, PERSON, groups_of, person
+from gateway.core.errors import AskdocsError
+
+log = logging.getLogger(__name__)
+
+FRESH = 10.0  # seconds until the file is looked at again
+
+
+class People:
+    """Knows the groups of people. Safe to use from several threads."""
+
+    def __init__(self, file: Path | None) -> None:
+        """`file`: JSON, e-mail addresses by group: {"hr": ["ada@example.com"]}; read again when it
+        changes. Raises AskdocsError: it cannot be read."""
+        self._file = file
+        self._stamp: tuple[int, int] | None = None
+        self._looked = 0.0
+        self._of: dict[str, frozenset[str]] = {}
+        if file is not None:
+            self._read(file)
+
+    @property
+    def has_file(self) -> bool:
+        return self._file is not None
+
+    def known(self) -> list[str]:
+        """The people that the file names."""
+        return sorted(self._of)
+
+    def groups(self, name: str, said: Iterable[object] = ()) -> frozenset[str]:
+        """Of a person: those that the sign-in `said`, those of the file, and the person's own.
+
+        What is no name of a group is left out, and lets in to less.
+        """
+        found: set[str] = set()
+        for one in [*said][:MOST]:
+            if isinstance(one, str):
+                with suppress(ValueError):
+                    found |= groups_of(one)
+        # Who may name a group of the directory does not become another person by it.
+        found = {group for group in found if not group.startswith(PERSON)}
+        with suppress(ValueError):
+            found.add(person(name))
+        self._renew()
+        return frozenset(found) | self._of.get(name.strip().lower(), frozenset())
+
+    def _renew(self) -> None:
+        if self._file is None or time.monotonic() < self._looked + FRESH:
+            return
+        try:
+            self._read(self._file)
+        except AskdocsError as error:
+            # Nobody gets more by it, and nobody keeps what may have been taken away.
+            log.error("%s; until then it has no groups", error)
+            self._of, self._stamp = {}, None
+
+    def _read(self, file: Path) -> None:
+        self._looked = time.monotonic()
+        try:
+            about = os.stat(file)
+            if self._stamp == (about.st_mtime_ns, about.st_size):
+                return
+            listed = json.loads(file.read_text(encoding="utf-8"))
+            of: dict[str, set[str]] = {}
+            if not isinstance(listed, dict):
+                raise ValueError("it is not an object")
+            for name, people in listed.items():
+                if not isinstance(people, list) or not all(isinstance(one, str) for one in people):
+                    raise ValueError(f"{name!r} has no list of e-mail addresses")
+                for one in people:
+                    of.setdefault(one.strip().lower(), set()).update(groups_of(name))
+        except (OSError, ValueError) as error:
+            raise AskdocsError(
+                f"{file}: groups cannot be read ({error}): write JSON, e-mail addresses by group,"
+                ' {"hr": ["ada@example.com"]}'
+            ) from None
+        self._of = {one: frozenset(groups) for one, groups in of.items()}
+        self._stamp = about.st_mtime_ns, about.st_size

@@ -1,0 +1,127 @@
+"""The course of one answer: from the gateway's parts to the states a reader sees."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from widget.box.pending import Ask, Stop
+from widget.service import store
+from widget.service.gateway import WRONG, Failure, Gateway
+from widget.service.journal import Journal
+from widget.service.metrics import Metrics
+from widget.service.states import Done, End, Failed, Partial, Quiet, State
+from widget.service.store import Answered
+
+log = logging.getLogger(__name__)
+
+QUIET = 15.0  # seconds without an event after which proxies are told that the stream lives
+PACE = 0.25  # seconds between two renderings of a growing answer
+SLOWEST = 2.0  # the same where hundreds of them grow
+
+GOING_AWAY = "The box is being restarted. Please try again in a moment."
+EMPTY = "The model gave no answer. Please try again, or ask in other words."
+
+
+class Answers:
+    """Writes answers, and shows them to whoever follows."""
+
+    def __init__(self, gateway: Gateway, journal: Journal, metrics: Metrics) -> None:
+        self._gateway = gateway
+        self._journal = journal
+        self._metrics = metrics
+        self._followed = 0  # readers who are following one now
+
+    async def follow(self, ask: Ask) -> AsyncGenerator[State]:
+        """What to show, beginning with what there is; the last state is Done or Failed.
+
+        The first reader makes the answer begin. When the iterator is closed and nobody else
+        follows, the answer is given up a while later, and the gateway stops.
+        """
+        if ask.task is None and ask.end is None:
+            ask.task = asyncio.create_task(self._write(ask))
+        ask.join()
+        try:
+            async with aclosing(self._states(ask)) as states:
+                async for state in states:
+                    yield state
+        finally:
+            ask.leave()
+
+    async def _write(self, ask: Ask) -> None:
+        began = time.monotonic()
+        first: float | None = None
+        asked = ask.asked
+        end: End
+        try:
+            begins = asked.conversation == asked.id  # nothing was said before
+            turns = [] if begins else await self._journal.history(asked.conversation)
+            parts = self._gateway.ask(
+                asked.question,
+                asked.page,
+                history=await self._gateway.told(turns, ask.groups),
+                quote=asked.quote,
+                user=asked.visitor,
+                groups=ask.groups,
+            )
+            async with aclosing(parts):
+                async for part in parts:
+                    if first is None and isinstance(part, str):
+                        first = time.monotonic() - began
+                    ask.take(part)
+            if not ask.text.strip() and not ask.outcome.refused:
+                raise Failure(EMPTY, "empty")
+            end = Done(ask.text, ask.outcome)
+        except asyncio.CancelledError:
+            shutdown = ask.stopped in (Stop.SHUTDOWN, None)
+            end = Failed(GOING_AWAY, ask.text) if shutdown else Done(ask.text, ask.outcome, True)
+        except Failure as failure:
+            self._metrics.failed(failure.reason)
+            end = Failed(failure.sentence, ask.text)
+        except Exception:
+            log.exception("an answer failed")
+            end = Failed(WRONG, ask.text)
+        answered = _answered(ask, end, first, time.monotonic() - began)
+        self._metrics.answered(answered.state, first, time.monotonic() - began)
+        try:
+            await self._journal.answered(ask, answered)
+        finally:  # also where the reader stops it in this moment
+            ask.finish(end)
+
+    async def _states(self, ask: Ask) -> AsyncGenerator[State]:
+        told, shown, due = None, 0, 0.0
+        self._followed += 1
+        try:
+            while ask.end is None:
+                waits = len(ask.text) > shown
+                if ask.reading is not told and not ask.text:
+                    told = ask.reading
+                    if told is not None:
+                        yield told
+                elif waits and time.monotonic() >= due:
+                    shown = len(ask.text)
+                    began = time.monotonic()
+                    yield Partial(ask.text)
+                    ended = time.monotonic()
+                    # All of them together take a fifth of the time to render at most.
+                    pause = 4 * (ended - began) * self._followed
+                    due = ended + min(max(PACE, pause), SLOWEST)
+                else:
+                    pause = max(0.0, due - time.monotonic()) if waits else QUIET
+                    if not await ask.change(pause) and not waits:
+                        yield Quiet()
+            yield ask.end
+        finally:
+            self._followed -= 1
+
+
+def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answered:
+    state: store.State
+    if isinstance(end, Failed):
+        state = "failed"
+    elif end.stopped:
+        state = "stopped"
+    else:
+        state = "refused" if ask.outcome.refused else "answered"
+    return ask.answered(state, first, duration)

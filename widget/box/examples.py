@@ -1,0 +1,101 @@
+"""Questions for the empty box that this wiki answers: headings that ask, else titles of pages.
+
+A heading is offered where the search finds its own page first, so that a click on it is answered.
+"""
+
+import itertools
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.access.rights import PUBLIC
+from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.view import Rights
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import words
+from gateway.runtime.settings import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 300  # pages, those first with which people begin
+RENEWED = 600.0  # seconds
+SHORTEST, LONGEST = 12, 72  # characters
+_BEGINNINGS = re.compile(
+    r"(^|/)(readme|index|getting[-_ ]?started|quick[-_ ]?start|start|install\w*|intro\w*|faq"
+    r"|tutorial|usage|guide)[^/]*$",
+    re.I,
+)
+# Pages that everybody has, and nobody asks about.
+_ASIDE = re.compile(r"(^|/)(change[-_ ]?log|licen[cs]e|contribut\w*|code[-_ ]of[-_ ]conduct)", re.I)
+_NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
+# "Install the app? How do I ...?": some headings ask twice, in other words.
+_FIRST = re.compile(r"[^?？]*[?？]")
+
+
+class Examples:
+    """Questions from the index of the gateway, where there is one."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._found: list[str] = []
+        self._until = 0.0
+        self._lock = threading.Lock()
+
+    def get(self, count: int) -> list[str]:
+        """At most so many, of as many pages. Reads the index: call it in a thread."""
+        if self._file is None:
+            return []
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._until = time.monotonic() + RENEWED
+                try:
+                    self._found = _mined(self._file)
+                except (AskdocsError, OSError) as error:  # it may come yet
+                    log.info("no examples from the wiki: %s", error)
+                    self._until = time.monotonic() + RENEWED / 20
+        return self._found[:count]
+
+
+def _mined(file: Path) -> list[str]:
+    whole = Index(file)
+    try:
+        # The box offers them to everybody.
+        index = Rights(whole, load(GatewaySettings).rules).seen_by(PUBLIC)
+        with index.snapshot():
+            paths = [path for path in index.paths() if not _ASIDE.search(path)]
+            paths.sort(key=lambda path: (not _BEGINNINGS.search(path), path.count("/"), path))
+            numbers = index.paths()
+            asked: list[str] = []
+            named: list[str] = []
+            for path in paths[:LOOKED_AT]:
+                page = index.page(numbers[path])
+                tried = itertools.islice(_questions(page), 3)
+                question = next((q for q in tried if _finds(index, q, page)), "")
+                if question and question not in asked:
+                    asked.append(question)
+                elif SHORTEST <= len(page.title) <= LONGEST and _finds(index, page.title, page):
+                    named.append(page.title)
+                if len(asked) >= 8:
+                    break
+            return [*asked, *named][:8]
+    finally:
+        whole.close()
+
+
+def _questions(page: Page) -> Iterator[str]:
+    for section in page.sections:
+        heading = _NOISE.sub("", section.heading).strip()
+        if (found := _FIRST.match(heading)) and section.body:
+            question = found[0].strip()
+            if SHORTEST <= len(question) <= LONGEST:
+                yield question
+
+
+def _finds(index: Index, question: str, page: Page) -> bool:
+    hits = index.match(words(question), 1)
+    return bool(hits) and index.page(hits[0][0]).path == page.path

@@ -1,0 +1,59 @@
+"""Hands a question that the docs do not answer on to people, by a webhook of theirs."""
+
+import logging
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from widget.service.store import Asked
+from widget.text.mrkdwn import escaped
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 10.0
+
+
+class NotSent(Exception):
+    """The webhook did not take it, with a sentence for the reader."""
+
+
+SORRY = "Your question could not be handed on just now. Please try again in a moment."
+
+
+async def send(webhook: SecretStr, asked: Asked, answer: str) -> None:
+    """POST the question as JSON. Raises NotSent.
+
+    Besides the fields, `text` says all in one: that is what incoming webhooks of Slack and
+    Mattermost show. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
+    """
+    body = _body(asked, answer)
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+            response = await client.post(webhook.get_secret_value(), json=body)
+            response.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        # Not the error's own text: it has the address, which is a secret.
+        log.warning("the webhook answered %s: %.300r", error.response.status_code, response.text)
+        raise NotSent(SORRY) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        log.warning("the webhook cannot be reached: %s", type(error).__name__)
+        raise NotSent(SORRY) from None
+
+
+def _body(asked: Asked, answer: str) -> dict[str, Any]:
+    who = asked.person or "a reader"
+    quoted = [f"> {escaped(line)}" for line in asked.question.split("\n")]
+    lines = [f"The docs do not answer {escaped(who)}:", *quoted]
+    if asked.page:
+        lines.append(f"Asked on {escaped(asked.page)}")
+    return {
+        "text": "\n".join(lines),
+        "id": asked.id,
+        "question": asked.question,
+        "quote": asked.quote,
+        "answer": answer,
+        "page": asked.page,
+        "person": asked.person,
+        "team": asked.team,
+    }

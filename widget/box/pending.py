@@ -1,0 +1,274 @@
+"""Questions that were asked and wait for, or are getting, their answer.
+
+They live in memory and for minutes. An answer is written by a task of its own, so that a reader
+whose connection is lost finds it again; the task ends when nobody comes back for it.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import takewhile
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.core.control_characters import without
+from widget.service.gateway import Outcome, Reading
+from widget.service.states import Done, End
+from widget.service.store import Answered, Asked, Kept, State
+
+LIFETIME = 600.0
+CAPACITY = 1000
+MAX_QUESTION = 2000
+GRACE = 20.0  # seconds that an answer goes on while nobody reads it
+PATIENCE = 10.0  # seconds that a question waits for its reader, where places are few
+SHARE = 20  # one visitor has at most every 20th place
+
+
+class BadQuestion(ValueError):
+    """A question that is not asked, with the reason as a sentence for the reader."""
+
+
+class Full(Exception):
+    """Every place, or every one of this visitor, is taken by an answer that is being written."""
+
+
+class Stop(Enum):
+    """Why an answer ends early."""
+
+    READER = "reader"
+    SHUTDOWN = "shutdown"
+    LEFT = "left"
+
+
+@dataclass
+class Ask:
+    """One question and what there is of its answer."""
+
+    asked: Asked
+    made: float
+    owner: str = ""
+    """Who takes a place with it, as `Visitor.counted`."""
+    groups: frozenset[str] = frozenset()
+    """Of who asks."""
+    text: str = ""
+    reading: Reading | None = None
+    outcome: Outcome = field(default_factory=Outcome)
+    end: End | None = None
+    version: int = 0
+    """Grows with every change."""
+    task: asyncio.Task[None] | None = None
+    """Writes the answer."""
+    stopped: Stop | None = None
+    readers: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _leaving: asyncio.TimerHandle | None = None
+
+    # The templates read these.
+    @property
+    def id(self) -> str:
+        return self.asked.id
+
+    @property
+    def question(self) -> str:
+        return self.asked.question
+
+    @property
+    def page(self) -> str:
+        return self.asked.page
+
+    @property
+    def quote(self) -> str:
+        return self.asked.quote
+
+    @property
+    def conversation(self) -> str:
+        return self.asked.conversation
+
+    @property
+    def is_running(self) -> bool:
+        return self.task is not None and self.end is None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Has its reader not come for it yet?"""
+        return self.task is None and self.end is None
+
+    @property
+    def has_answer(self) -> bool:
+        """Did the docs answer, to the end?"""
+        return isinstance(self.end, Done) and not self.end.stopped and not self.outcome.refused
+
+    def answered(
+        self, state: State, first: float | None = None, duration: float | None = None
+    ) -> Answered:
+        """What the store keeps of it."""
+        outcome = self.outcome
+        return Answered(
+            state=state,
+            answer=self.text,
+            model=outcome.served,
+            outcome=outcome.stored(),
+            confidence=outcome.confidence,
+            first_token=first,
+            duration=duration,
+            verdict=outcome.verdict,
+            readers=outcome.needed(self.groups),
+        )
+
+    def take(self, part: Reading | str | Outcome) -> None:
+        """Add what the gateway has sent."""
+        match part:
+            case Reading():
+                self.reading = part
+            case Outcome():
+                self.outcome = part
+            case str():
+                self.text += without(part)
+        self.touch()
+
+    def finish(self, end: End) -> None:
+        """Nothing follows."""
+        self.end = end
+        self.touch()
+
+    def touch(self) -> None:
+        """Wake who waits for a change."""
+        self.version += 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def change(self, seconds: float) -> bool:
+        """Wait for the next change, at most so long; whether there was one."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def stop(self, why: Stop) -> None:
+        """End the answer with what there is of it. Only the first reason counts."""
+        if self.end is None and self.stopped is None:
+            self.stopped = why
+            if self.task is not None:
+                self.task.cancel()
+            else:
+                self.finish(Done("", self.outcome, stopped=True))
+
+    def join(self) -> None:
+        """Somebody reads."""
+        self.readers += 1
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def leave(self) -> None:
+        """Somebody no longer reads; the last one has a while to come back."""
+        self.readers -= 1
+        if not self.readers and self.end is None:
+            loop = asyncio.get_running_loop()
+            self._leaving = loop.call_later(GRACE, self.stop, Stop.LEFT)
+
+
+class Asks:
+    """The questions of the last minutes, at most `capacity` of them."""
+
+    def __init__(
+        self,
+        capacity: int = CAPACITY,
+        lifetime: float = LIFETIME,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.capacity = capacity
+        self.lifetime = lifetime
+        self.clock = clock
+        self.items: dict[str, Ask] = {}  # oldest first
+
+    def add(self, asked: Asked, owner: str, groups: frozenset[str] = frozenset()) -> Ask:
+        """Take a question. Raises Full: there is no place and none can be made.
+
+        Whoever sends questions and never follows them loses the oldest of these, and nobody else
+        a place.
+        """
+        self._make_room(owner)
+        ask = Ask(asked, self.clock(), owner, groups)
+        self.items[ask.id] = ask
+        return ask
+
+    def get(self, id: str) -> Ask | None:
+        """The question, unless it is unknown or has expired."""
+        self._expire()
+        return self.items.get(id)
+
+    @property
+    def running(self) -> int:
+        """How many answers are being written. Callable from any thread."""
+        return sum(ask.is_running for ask in list(self.items.values()))
+
+    def stop(self, id: str) -> None:
+        """End the answer to this question with what there is of it, at the reader's wish."""
+        if ask := self.get(id):
+            ask.stop(Stop.READER)
+
+    def close(self) -> None:
+        """End every answer: the server is going away."""
+        for ask in self.items.values():
+            ask.stop(Stop.SHUTDOWN)
+
+    def _expire(self) -> None:
+        oldest = self.clock() - self.lifetime
+        old = list(takewhile(lambda ask: ask.made <= oldest, self.items.values()))
+        for ask in old:
+            if not ask.is_running:
+                del self.items[ask.id]
+
+    def _make_room(self, owner: str) -> None:
+        self._expire()
+        own = [ask for ask in self.items.values() if ask.owner == owner and ask.end is None]
+        if len(own) >= max(1, self.capacity // SHARE):
+            waiting = next((ask for ask in own if ask.is_waiting), None)
+            if waiting is None:
+                raise Full
+            del self.items[waiting.id]
+        if len(self.items) < self.capacity:
+            return
+        late = self.clock() - PATIENCE
+        for ask in self.items.values():
+            # Whose reader has not come yet is as good as running, for a while.
+            if ask.end is not None or (ask.is_waiting and ask.made < late):
+                del self.items[ask.id]
+                return
+        raise Full
+
+
+def new_id() -> str:
+    """A name that nobody guesses: who knows it may read, stop and vote."""
+    return secrets.token_urlsafe(16)
+
+
+def checked(question: str) -> str:
+    """The question as it will be asked. Raises BadQuestion."""
+    question = without(question).replace("\r\n", "\n").strip()
+    if not question:
+        raise BadQuestion("Please type a question.")
+    if len(question) > MAX_QUESTION:
+        raise BadQuestion(
+            f"The question is {len(question):,} characters long;"
+            f" {MAX_QUESTION:,} is the most. Please shorten it."
+        )
+    return question
+
+
+def recalled(kept: Kept) -> tuple[Ask, Done]:
+    """A stored question as it was answered."""
+    told: dict[str, Any] = {**kept.answered.outcome, "refused": kept.answered.state == "refused"}
+    try:
+        outcome = Outcome.model_validate(told)
+    except ValidationError:  # of a newer askdocs
+        outcome = Outcome(refused=told["refused"])
+    done = Done(kept.answered.answer, outcome, kept.answered.state == "stopped")
+    return Ask(kept.asked, 0.0, text=done.text, outcome=outcome, end=done), done

@@ -1,0 +1,342 @@
+"""Everything the widget shows, from Jinja templates. Whatever is not Markup is escaped.
+
+All of it is in the language of the request, see `language.py`. Forms that htmx sends get the token
+of the page; without JavaScript they carry their own, so what may be part of a whole page takes one.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gateway.answering.grounding.prompt import DOUBT
+from widget.access.captcha import SERVICES
+from widget.access.origins import web_address
+from widget.box.pending import MAX_QUESTION, Ask
+from widget.service.assets import Asset
+from widget.service.gateway import Claim, Outcome, Reading
+from widget.service.states import Done, End, Failed
+from widget.service.store import REASONS
+from widget.settings import WidgetSettings
+from widget.text import citing, markdown
+from widget.text.colour import accent
+from widget.text.language import current
+from widget.text.passage import highlighting
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+MODES = ("page", "panel", "inline")
+SCHEMES = ("light", "dark")
+MAX_LABEL = 100
+MAX_EXAMPLES = 6
+MAX_QUOTE = 16_000  # characters of a quoted section
+MAX_SELECTION = 2000  # characters of the reader's page that a question is about
+# What the box says by itself, in box.js.
+SPOKEN = ("copied", "link_copied", "lost_server", "reconnecting", "slow", "retry")
+# What a box that starts over keeps of its address.
+KEPT = (
+    *("page", "title", "placeholder", "examples", "lang"),
+    *("mode", "scheme", "accent", "shortcut"),
+)
+SHORTCUT = re.compile(r"((mod|ctrl|alt|shift|meta)\+)*(?!off$)[^\s+]{1,20}")
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What a reader says of an answer. After a bare `down` the reasons are asked for.
+
+    `problem` tells why nothing was stored; what was typed is then still there.
+    """
+
+    vote: str = ""
+    reasons: Collection[str] = ()
+    text: str = ""
+    problem: str = ""
+
+    @property
+    def asking(self) -> bool:
+        return self.vote == "down" and (bool(self.problem) or not (self.reasons or self.text))
+
+
+class Views:
+    """Renders pages and fragments."""
+
+    def __init__(self, settings: WidgetSettings, assets: Mapping[str, Asset]) -> None:
+        self.settings = settings
+        self.assets = assets
+        self.env = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.env.globals["asset"] = lambda name: assets[name].address  # of the pages at the root
+        self.env.globals["settings"] = settings
+        self.env.globals["captcha"] = SERVICES.get(settings.captcha)
+        self.env.filters["web_address"] = web_address
+        self.env.filters["highlighting"] = highlighting
+        self.env.filters["trail"] = citing.trail
+        self.env.filters["target"] = lambda url: markdown.target(url, settings.origins)
+
+    def index(self, script: str) -> str:
+        """The page that shows the box and the line that puts it elsewhere."""
+        return self._render("index.html", script=script, title=self.settings.title)
+
+    def box(
+        self,
+        params: Mapping[str, str],
+        *,
+        article: str = "",
+        question: str = "",
+        problem: str = "",
+        examples: Sequence[str] = (),
+        root: str = "",
+    ) -> str:
+        """The page in the frame.
+
+        `params` come from the address, or from the form of a browser without JavaScript, and are
+        not trusted: page, title, placeholder, scheme, mode, accent, shortcut, examples, quote, ask
+        (a question that is asked at once), and the token, which the server puts there. `examples`
+        are offered behind the page's own. `root` leads from the page's address to that of the box,
+        like `../../` for `asks/ID/handoff`.
+        """
+        mode = params.get("mode", "")
+        scheme = params.get("scheme", "")
+        asked = params.get("ask", "")[:MAX_QUESTION].strip()
+        kept = {name: params[name] for name in KEPT if params.get(name)}
+        language = current()
+        shortcut = params.get("shortcut", "mod+k").lower()
+        return self._render(
+            "box.html",
+            root,
+            title=_label(params, "title") or self._title(),
+            placeholder=_label(params, "placeholder") or language.words["placeholder"],
+            page=web_address(params.get("page", "")),
+            token=params.get("token", ""),
+            mode=mode if mode in MODES else "page",
+            scheme=scheme if scheme in SCHEMES else "",
+            accent=accent(params.get("accent", "")),
+            fresh=f"{root}box?{urlencode(kept)}",
+            # What is answered already is not asked again.
+            quote="" if article else params.get("quote", "")[:MAX_SELECTION].strip(),
+            question=question or asked,
+            now=bool(asked) and not question and not article,
+            shortcut=shortcut if SHORTCUT.fullmatch(shortcut) else "",
+            examples=[*_examples(params), *examples][:MAX_EXAMPLES],
+            article=Markup(article),  # noqa: S704  # rendered by `article` below
+            problem=language.sentence(problem),
+            renewed="",
+            spoken={key: language.words[key] for key in SPOKEN},
+        )
+
+    def article(self, ask: Ask, token: str) -> str:
+        """A question, the place where its answer will appear, and the token of the next one."""
+        return self._render("article.html", ask=ask, outcome="", token="", renewed=token)
+
+    def finished(
+        self, ask: Ask, state: End, token: str = "", root: str = "", ballot: Ballot | None = None
+    ) -> str:
+        """A question with its answer, for a browser without JavaScript."""
+        html = self.outcome(
+            ask.id, state, ask=ask, token=token, root=root, ballot=ballot, live=False
+        )
+        outcome = Markup(html)  # noqa: S704  # rendered by a template
+        return self._render("article.html", root, ask=ask, outcome=outcome, token=token, renewed="")
+
+    def reading(self, reading: Reading) -> str:
+        """What the model reads now, in a sentence."""
+        return self._render("reading.html", pages=reading.reading)
+
+    def growing(self) -> markdown.Growing:
+        """Renders an answer that is being written."""
+        return markdown.Growing(self.settings.origins)
+
+    def answer(self, text: str, outcome: Outcome, anchor: str = "") -> Markup:
+        """The answer as HTML. Its relative links are those of the page it was written from.
+
+        Numbers in it lead to the sources, whose ids begin with `anchor`.
+        """
+        flaws = [claim for claim in outcome.flaws if claim.end <= len(text)]
+        return markdown.render(
+            text,
+            origins=self.settings.origins,
+            base=web_address(outcome.sources[0].url) if outcome.sources else "",
+            cites=citing.numbers(text, outcome),
+            mark=lambda number: _mark(number, f"{anchor}-{number}"),
+            flaws=[(claim.start, claim.end) for claim in flaws],
+            why=lambda number: _why(flaws[number]),
+        )
+
+    def outcome(
+        self,
+        id: str,
+        state: End,
+        *,
+        ask: Ask | None = None,
+        token: str = "",
+        root: str = "",
+        ballot: Ballot | None = None,
+        live: bool = True,
+    ) -> str:
+        """What stands under the question when all is over.
+
+        `ask` is missing where the question is not known any more; a refusal then offers no person.
+        `live`: the status line of a page that is there is told, too.
+        """
+        if isinstance(state, Failed):
+            return self._render(
+                "failed.html",
+                root,
+                id=id,
+                sentence=current().sentence(state.sentence),
+                answer=self.answer(state.text, Outcome()),
+                live=live,
+            )
+        return self._render(
+            "done.html",
+            root,
+            **self._answered(id, state, ask.question if ask else "")
+            | _vote(id, ballot or Ballot(), token),
+            ask=ask,
+            mail=self._mail(ask) if ask else "",
+            stopped=state.stopped,
+            live=live,
+        )
+
+    def shared(self, question: str, state: Done) -> str:
+        """The page of an answer that was shared, one level below the box."""
+        return self._render(
+            "shared.html",
+            "../",
+            **self._answered("shared", state, question),
+            ask=None,
+            title=question[:MAX_LABEL],
+            question=question,
+            stopped=state.stopped,
+            mode="page",
+            scheme="",
+            accent="",
+            shortcut="",
+        )
+
+    def share(self, token: str) -> str:
+        """The link to a shared answer, for who shares it."""
+        return self._render("share.html", address=f"shared/{token}")
+
+    def vote(self, id: str, ballot: Ballot, token: str = "") -> str:
+        """What can be said of an answer, and what was said."""
+        thanks = ballot.vote and not ballot.problem
+        said = current().words["thanks"] if thanks else ""
+        return self._render("vote.html", **_vote(id, ballot, token) | {"said": said})
+
+    def handed_off(self, sentence: str) -> str:
+        """That a person was asked, or why not; in the place of the buttons."""
+        return self._render("handed_off.html", sentence=current().sentence(sentence))
+
+    def problem(self, sentence: str, token: str = "") -> str:
+        """Why a question was not taken, and a fresh token for the next try."""
+        return self._render("problem.html", problem=current().sentence(sentence), renewed=token)
+
+    def _answered(self, id: str, state: Done, question: str) -> dict[str, object]:
+        outcome = state.outcome
+        # For clients that read only text; here it is a badge.
+        text = state.text.removesuffix(DOUBT).rstrip() if outcome.caution else state.text
+        quotations = [
+            (number, source, self._quoted(part, source.url))
+            for number, source, part in citing.quotations(text, outcome)
+        ]
+        shown = {number for number, _, _ in quotations}
+        return {
+            "id": id,
+            "answer": "" if quotations else self.answer(text, outcome, f"source-{id}"),
+            "outcome": outcome,
+            "quotations": quotations,
+            "sources": [
+                (number, source, self._quoted(source.quote, source.url))
+                for number, source in enumerate(outcome.sources, 1)
+                if number not in shown
+            ],
+            "tip": _tip(question),
+        }
+
+    def _quoted(self, text: str, url: str) -> Markup:
+        """The words of a page as HTML."""
+        return _quoted(text[:MAX_QUOTE], url, tuple(self.settings.origins))
+
+    def _mail(self, ask: Ask) -> str:
+        """The address that opens a mail with the question in it: RFC 6068."""
+        if not self.settings.handoff_mail:
+            return ""
+        text = f"{ask.question}\n\n{ask.page}".strip()
+        subject = " ".join(ask.question.split())[:MAX_LABEL]
+        fields = urlencode({"subject": subject, "body": text}, quote_via=quote)
+        return f"mailto:{quote(self.settings.handoff_mail, safe='@')}?{fields}"
+
+    def _title(self) -> str:
+        is_default = self.settings.title == WidgetSettings.model_fields["title"].default
+        return current().words["title"] if is_default else self.settings.title
+
+    def _render(self, template: str, root: str = "", /, **values: object) -> str:
+        language = current()
+        return self.env.get_template(template).render(
+            t=language.say,
+            language=language,
+            url=lambda path: f"{root}{path}{language.query}",
+            file=lambda name: root + self.assets[name].address,
+            **values,
+        )
+
+
+@lru_cache(maxsize=2048)  # many answers rest on the same sections
+def _quoted(quote: str, url: str, origins: tuple[str, ...]) -> Markup:
+    return markdown.render(quote, origins=origins, base=web_address(url), images=True, page=True)
+
+
+def _why(claim: Claim) -> Markup:
+    """What is wrong with a sentence, in words behind it."""
+    language = current()
+    why = language.say("contradicted" if claim.verdict == "contradicted" else "unsupported")
+    fact = (claim.reason or "").partition(": ")[2][:MAX_LABEL]
+    quoted = language.say("quoted_title", title=fact)
+    return language.say("fact", why=why, fact=quoted) if fact else why
+
+
+def _tip(question: str) -> str:
+    """The key of a sentence that helps to ask better."""
+    words = len(re.findall(r"\w+", question))
+    is_spaced = question.isascii() or " " in question.strip()
+    return "tip_short" if words < 3 and is_spaced else "tip_long" if words > 40 else "tip"
+
+
+def _mark(number: str, id: str) -> Markup:
+    name = current().say("source", number=number)
+    return Markup('<a href="#{}" aria-label="{}">{}</a>').format(id, name, number)
+
+
+def _label(params: Mapping[str, str], name: str) -> str:
+    return params.get(name, "")[:MAX_LABEL].strip()
+
+
+def _examples(params: Mapping[str, str]) -> Iterator[str]:
+    """The questions of a page, with strokes between them; `asked` is the server's to fill in."""
+    for example in params.get("examples", "").split("|"):
+        if example.strip() not in ("", "asked"):
+            yield example.strip()[:MAX_LABEL]
+
+
+def _vote(id: str, ballot: Ballot, token: str) -> dict[str, object]:
+    return {
+        "id": id,
+        "ballot": ballot,
+        "problem": current().sentence(ballot.problem),
+        "known": REASONS,
+        "said": "",
+        "hidden": Markup('<input type="hidden" name="token" value="{}">').format(token)
+        if token
+        else "",
+    }

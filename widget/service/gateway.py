@@ -1,0 +1,550 @@
+"""The gateway, seen from the box: a question goes out, parts of an answer come back."""
+
+import asyncio
+import ipaddress
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import aclosing
+from functools import cached_property
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+import orjson
+from pydantic import BaseModel, ValidationError, model_validator
+
+from gateway.access.auth import GROUPS_HEADER
+from gateway.access.keys import ALL
+from gateway.access.rights import NOBODY, Reader, dump, load
+from gateway.api import readable
+from gateway.api.sse import events
+from gateway.telemetry.tracing import OFF, Span, Tracer
+from widget.service.store import Answered, Kept, Turn, Vote, urls_of
+from widget.settings import WidgetSettings
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+
+# A small model on a laptop reads a long page for half a minute before its first word.
+TIMEOUT = aiohttp.ClientTimeout(sock_connect=10, sock_read=180)
+# Seconds until a key that may not say for whom it asks tries again.
+SILENT = 60.0
+MAX_ANSWER = 32_000  # characters; a model that never stops is stopped here
+
+
+class Page(BaseModel):
+    """A page of the wiki."""
+
+    title: str = ""
+    url: str = ""
+
+
+class PageRead(Page):
+    """A page that the model reads, with its length."""
+
+    tokens: int = 0
+
+
+class Reading(BaseModel):
+    """What the model reads before it answers, and about how long that takes."""
+
+    reading: tuple[PageRead, ...] = ()
+    seconds: float | None = None
+
+
+class Source(Page):
+    """A section that the answer rests on."""
+
+    section: str = ""
+    quote: str = ""
+
+
+class Citation(Page):
+    """A part of the answer and the page it rests on, as OpenAI's `url_citation` has it."""
+
+    start_index: int = 0
+    end_index: int = 0
+    """Characters of the answer, half open."""
+
+
+class Claim(BaseModel):
+    """What became of one sentence of an answer when it was checked."""
+
+    start: int = 0
+    end: int = 0
+    """Characters of the answer, half open."""
+    verdict: str = "none"
+    """supported, unsupported, contradicted; none for a sentence that claims nothing."""
+    reason: str | None = ""
+    """Of a sentence that is not supported: a word, and the fact in question: `number: 14`."""
+    source: str | None = ""
+    """Address of the section that it was compared with."""
+
+    @property
+    def is_flawed(self) -> bool:
+        """Is it to be marked?"""
+        return self.verdict in ("unsupported", "contradicted")
+
+
+class Rights(BaseModel):
+    """What it takes to read some pages, as `gateway.access.rights` has it."""
+
+    revision: str
+    """Changes with who may read which page."""
+    readers: tuple[tuple[frozenset[str], ...], ...]
+
+
+class Outcome(BaseModel):
+    """What the gateway says about a finished answer."""
+
+    model: str = ""
+    """For people."""
+    served: str = ""
+    """As the gateway counts it, such as docs@v7; the alias itself where no model was asked."""
+    mode: str = ""
+    """`extractive` when the answer is a quotation, `generative` when a model wrote it."""
+    refused: bool = False
+    confidence: float | None = None
+    caution: bool = False
+    sources: tuple[Source, ...] = ()
+    pages: tuple[Page, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    verdict: str | None = None
+    """The worst verdict of the claims; None of an answer that was not checked."""
+    readers: tuple[tuple[str, ...], ...] | None = None
+    """What it takes to read all that the answer stands on, as `gateway.access.rights` has it; None
+    where the gateway does not say."""
+    cut: bool = False
+    """Were sentences left out that are not supported?"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, data: Any) -> Any:
+        """Gateways and stored answers of before say `answers: quote` for `mode: extractive`."""
+        if isinstance(data, dict) and data.get("answers") == "quote":
+            data = {"mode": "extractive", **data}
+        return data
+
+    @model_validator(mode="after")
+    def _stands_on_something(self) -> Self:
+        """An answer of which nothing is supported is none."""
+        verdicts = {claim.verdict for claim in self.claims}
+        if verdicts & {"unsupported", "contradicted"} and "supported" not in verdicts:
+            self.refused = True
+        return self
+
+    @property
+    def is_quotation(self) -> bool:
+        """Are these the words of the pages themselves?"""
+        return self.mode == "extractive" and bool(self.sources) and not self.refused
+
+    @property
+    def flaws(self) -> list[Claim]:
+        """What is to be marked."""
+        return [claim for claim in self.claims if claim.is_flawed and claim.start < claim.end]
+
+    def needed(self, groups: frozenset[str]) -> str | None:
+        """What it takes to read the answer, as it is stored; `groups` are those of who asked."""
+        if self.readers is None:  # it broke off, or is of an older gateway
+            return dump(NOBODY) if groups else None
+        return dump(tuple(map(frozenset, self.readers))) if self.readers else None
+
+    @property
+    def urls(self) -> list[str]:
+        """The pages that it shows."""
+        return [page.url.partition("#")[0] for page in (*self.sources, *self.pages) if page.url]
+
+    def stored(self) -> dict[str, Any]:
+        """What the store keeps of it."""
+        kept = {"sources", "citations", "pages", "model", "mode", "claims", "caution", "cut"}
+        return self.model_dump(mode="json", include=kept)
+
+
+Reason = Literal[
+    "unreachable",
+    "slow",
+    "broke_off",
+    "key",
+    "busy",
+    "not_ready",
+    "no_model",
+    "too_long",
+    "empty",
+    "other",
+]
+"""Why there is no (whole) answer, for who looks after the box."""
+
+
+class Failure(Exception):
+    """Why there is no (whole) answer, as a sentence for the reader."""
+
+    def __init__(self, sentence: str, reason: Reason) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.reason: Reason = reason
+
+
+UNREACHABLE = "The answering service cannot be reached at the moment. Please try again."
+SLOW = "The answer took too long to come. Please try again."
+BROKEN = "The answer broke off. Please try again."
+REFUSED_KEY = (
+    "The answering service does not accept this box’s key. Please tell whoever looks after it."
+)
+NO_MODEL = (
+    "The answering service does not know the model this box asks. "
+    "Please tell whoever looks after it."
+)
+TOO_LONG = "The question is too long for the model. Please shorten it."
+WRONG = "Something went wrong while answering. Please try again."
+
+
+class Gateway:
+    """Asks the gateway's OpenAI endpoint. One connection pool, closed by `close`."""
+
+    def __init__(self, settings: WidgetSettings, tracer: Tracer | None = None) -> None:
+        """`tracer` makes a span of each question; its last ones are sent by `close`."""
+        self._tracer = tracer
+        base = settings.gateway_url.rstrip("/")
+        self.url = f"{base}/chat/completions"
+        self.vote_url = f"{base.removesuffix('/v1')}/askdocs/vote"
+        self.readable_url = f"{base.removesuffix('/v1')}{readable.PATH}"
+        self.model = settings.model
+        headers = {"x-askdocs-progress": "on", "accept": "text/event-stream"}
+        if settings.gateway_key:
+            headers["authorization"] = f"Bearer {settings.gateway_key.get_secret_value()}"
+        self._headers = headers
+        # A proxy from the environment would be asked for 127.0.0.1, where it finds itself.
+        self._silent_until = 0.0
+        self._trust_env = not _is_here(settings.gateway_url)
+
+    @cached_property
+    def _client(self) -> aiohttp.ClientSession:
+        """Half of what httpx' client costs for an answer; made late, because it needs a loop."""
+        return aiohttp.ClientSession(
+            headers=self._headers,
+            timeout=TIMEOUT,
+            connector=aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context()),
+            trust_env=self._trust_env,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+        if self._tracer:
+            await asyncio.to_thread(self._tracer.close)
+
+    async def count(self, before: Kept, vote: Vote) -> None:
+        """Count the first vote on an answer for its model, as `askdocs models compare` shows.
+
+        It is stored already: where it cannot be counted, that is logged and no more.
+        """
+        alias, model = before.asked.alias, before.answered.model
+        if before.vote is not None or not vote.vote or model in ("", alias):
+            return
+        body = {"alias": alias, "model": model, "vote": vote.vote}
+        try:
+            timeout = aiohttp.ClientTimeout(10)
+            async with self._client.post(self.vote_url, json=body, timeout=timeout) as response:
+                response.raise_for_status()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("a vote is stored, but not counted for %s: %r", model, error)
+
+    def _for(self, groups: frozenset[str]) -> list[tuple[str, str]]:
+        """The header that says for whom is asked; none for a stranger, who gets what is for all."""
+        if not groups or time.monotonic() < self._silent_until:
+            return []
+        return [(GROUPS_HEADER, json.dumps(sorted(groups), ensure_ascii=True))]
+
+    def _may_not_speak(self, groups: frozenset[str]) -> bool:
+        """The gateway refused what was asked for somebody. Is it worth asking as for a stranger?
+
+        A key of before has no right to speak for people; then each gets what strangers get.
+        """
+        if not groups:
+            return False
+        if time.monotonic() >= self._silent_until:
+            log.error(
+                "the key of this box may not pass on groups, so people get only public pages: run"
+                " askdocs keys groups NAME --for-people --groups '*'"
+            )
+        self._silent_until = time.monotonic() + SILENT
+        return True
+
+    async def may_read(
+        self, urls: Sequence[str], groups: frozenset[str], is_open: bool = False
+    ) -> bool:
+        """May a person with these groups read all of these pages, now? Not when it is not known.
+
+        `is_open`: everybody might when the answer was made, which counts where the gateway is of
+        before and knows no rights.
+        """
+        if not urls:
+            return True
+        body = {"urls": list(dict.fromkeys(urls))}
+        try:
+            asking = self._client.post(
+                self.readable_url,
+                json=body,
+                headers=self._for(groups),
+                timeout=aiohttp.ClientTimeout(10),
+            )
+            async with asking as response:
+                if response.status == 403 and self._may_not_speak(groups):
+                    return await self.may_read(urls, frozenset(), is_open)
+                if response.status == 404:
+                    return is_open
+                response.raise_for_status()
+                return all((await response.json())["readable"])
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            log.warning("the rights of an answer cannot be read: %r", error)
+            return False
+
+    async def may_open(self, answered: Answered, groups: frozenset[str]) -> bool:
+        """May a person with these groups read a stored answer, by the rights of its day and now?"""
+        if not Reader(groups).may_read(load(answered.readers)):
+            return False
+        return await self.may_read(urls_of(answered.outcome), groups, answered.readers is None)
+
+    async def told(self, turns: Sequence[Turn], groups: frozenset[str]) -> list[tuple[str, str]]:
+        """The turns before a question that its model is told: up to the first that stands on what
+        may no longer be read, because those after it may repeat it.
+
+        Who asks got the answers: what counts is what they may read now.
+        """
+        found = []
+        for turn in turns:
+            urls, is_open = urls_of(turn.answered.outcome), turn.answered.readers is None
+            if not await self.may_read(urls, groups, is_open):
+                break
+            found.append((turn.question, turn.answered.answer))
+        return found
+
+    async def rights(self, urls: Sequence[str]) -> Rights | None:
+        """What it takes to read each of these pages now; None where the gateway does not say."""
+        try:
+            asking = self._client.post(
+                self.readable_url,
+                json={"urls": list(urls)},
+                headers=[(GROUPS_HEADER, ALL)],
+                timeout=aiohttp.ClientTimeout(10),
+            )
+            async with asking as response:
+                if response.status in (403, 404):  # its key may not, or it is of before
+                    return None
+                response.raise_for_status()
+                told = Rights.model_validate_json(await response.read())
+                return told if len(told.readers) == len(urls) else None
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            log.warning("the rights of stored answers cannot be read: %r", error)
+            return None
+
+    async def ask(
+        self,
+        question: str,
+        page: str,
+        *,
+        history: Sequence[tuple[str, str]] = (),
+        quote: str = "",
+        model: str | None = None,
+        user: str = "",
+        groups: frozenset[str] = frozenset(),
+    ) -> AsyncGenerator[Reading | str | Outcome]:
+        """What is read, then pieces of the answer, then the outcome.
+
+        `history` are earlier questions with their answers, `quote` is text of the page that the
+        question is about, `model` another alias than the box's, `user` who asks: a canary is
+        sticky by it. `groups` are those of the person, as the
+        sign-in says. Closing the iterator closes the connection, which makes the gateway stop.
+
+        Raises:
+            Failure: there is no answer, or no more of it.
+        """
+        messages = []
+        for earlier, answer in history:
+            messages += [_message("user", earlier), _message("assistant", answer)]
+        messages.append(_message("user", quoting(question, quote)))
+        body: dict[str, Any] = {
+            "model": model or self.model,
+            "messages": messages,
+            "stream": True,
+            "metadata": {"page_url": page} if page else {},
+        }
+        if user:
+            body["user"] = user
+        span = self._tracer.begin(f"ask {body['model']}", "CLIENT") if self._tracer else OFF
+        try:
+            async with aclosing(self._answer(body, span, groups)) as parts:
+                async for part in parts:
+                    yield part
+        except Failure as failure:
+            span.end(failure.reason)
+            raise
+        except BaseException as error:
+            span.end(type(error).__name__)
+            raise
+        span.end()
+
+    async def _answer(
+        self, body: dict[str, Any], span: Span, groups: frozenset[str]
+    ) -> AsyncGenerator[Reading | str | Outcome]:
+        """As `ask`, of a request that is made."""
+        try:
+            headers = [(name.decode(), value.decode("latin-1")) for name, value in span.onward(())]
+            headers += self._for(groups)
+            asking = self._client.post(self.url, json=body, headers=headers, allow_redirects=False)
+            async with asking as response:
+                if response.status != 200:
+                    text = await response.text("utf-8", "replace")
+                    refused = _error(_object(text)).get("code") == "not_allowed"
+                    if refused and self._may_not_speak(groups):
+                        async for part in self._answer(body, span, frozenset()):
+                            yield part
+                        return
+                    log.warning("gateway: %s %s", response.status, text[:500])
+                    wait = response.headers.get("retry-after", "")
+                    raise _failure(response.status, _error(_object(text)), wait)
+                async for part in _parts(response.content.iter_any()):
+                    if isinstance(part, Outcome):
+                        span.set(askdocs__refused=part.refused, gen_ai__response__model=part.served)
+                    yield part
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            log.warning("gateway: %r", error)
+            raise Failure(UNREACHABLE, "unreachable") from error
+        except TimeoutError as error:
+            log.warning("gateway: %r", error)
+            raise Failure(SLOW, "slow") from error
+        except aiohttp.ClientError as error:
+            log.warning("gateway: %r", error)
+            raise Failure(BROKEN, "broke_off") from error
+
+
+def quoting(question: str, quote: str) -> str:
+    """The question, behind the words that the reader has selected, as Markdown quotes them."""
+    quoted = "\n".join(f"> {line}" for line in quote.strip().splitlines())
+    return f"{quoted}\n\n{question}" if quoted else question
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | Outcome]:
+    finished = False
+    length = 0
+    async for data in events(chunks):
+        if data == "[DONE]":
+            finished = True
+            break
+        chunk = _object(data)
+        if chunk.get("error"):
+            log.warning("gateway, in the stream: %s", data[:500])
+            # After the first words, "not ready yet" would be a strange thing to read.
+            raise Failure(BROKEN, "broke_off") if length else _failure(0, _error(chunk), "")
+        choice, delta = _choice(chunk)
+        text = delta.get("content")
+        if isinstance(text, str) and text:
+            length += len(text)
+            yield text
+        cited = _cited(delta.get("annotations"))
+        extra = chunk.get("askdocs")
+        if isinstance(extra, dict) and "reading" in extra:
+            if reading := _read(Reading, extra):
+                yield reading
+        elif isinstance(extra, dict):
+            if outcome := _read(Outcome, extra):
+                served = outcome.served or str(chunk.get("model") or "")  # of an older gateway
+                yield outcome.model_copy(update={"citations": cited, "served": served})
+        elif cited:
+            # A gateway that says no more than OpenAI's annotations.
+            found = {cite.url: Source(title=cite.title, url=cite.url) for cite in cited}
+            yield Outcome(sources=tuple(found.values()), citations=cited)
+        finished = finished or bool(choice.get("finish_reason"))
+        if length > MAX_ANSWER:
+            log.warning("gateway: the answer is longer than %d characters; cut", MAX_ANSWER)
+            finished = True
+            break
+    if not finished:
+        log.warning("gateway: the stream ended before the answer did")
+        raise Failure(BROKEN, "broke_off")
+
+
+def _choice(chunk: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    choices = chunk.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else {}
+    choice = choice if isinstance(choice, dict) else {}
+    delta = choice.get("delta")
+    return choice, delta if isinstance(delta, dict) else {}
+
+
+def _cited(annotations: object) -> tuple[Citation, ...]:
+    items = annotations if isinstance(annotations, list) else []
+    cited = [item.get("url_citation") for item in items if isinstance(item, dict)]
+    read = [_read(Citation, citation) for citation in cited if isinstance(citation, dict)]
+    return tuple(citation for citation in read if citation)
+
+
+def _read(model: type[M], value: dict[str, Any]) -> M | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        log.warning("gateway: not understood, left out: %s", error)
+        return None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _error(body: dict[str, Any]) -> dict[str, Any]:
+    error = body.get("error")
+    return error if isinstance(error, dict) else {}
+
+
+def _failure(status: int, error: dict[str, Any], retry_after: str) -> Failure:
+    """The sentence for a status, or for an error inside a stream, which has no status."""
+    kind = f"{error.get('type')} {error.get('code')}"
+    wait = _wait(retry_after)
+    if status in (401, 403) or "authentication" in kind or "invalid_api_key" in kind:
+        return Failure(REFUSED_KEY, "key")
+    if status == 429 or "rate_limit" in kind:
+        return Failure(f"Many people are asking right now. Please try again {wait}.", "busy")
+    if status == 503 or "unavailable" in kind:
+        return Failure(f"The model is not ready yet. Please try again {wait}.", "not_ready")
+    if status == 404 or "model_not_found" in kind:
+        return Failure(NO_MODEL, "no_model")
+    if status == 413 or "context_length" in kind:
+        return Failure(TOO_LONG, "too_long")
+    if status in (408, 504) or "timeout" in kind:
+        return Failure(SLOW, "slow")
+    if status == 502:
+        return Failure(UNREACHABLE, "unreachable")
+    return Failure(WRONG, "other") if status else Failure(BROKEN, "broke_off")
+
+
+def _wait(retry_after: str) -> str:
+    # Retry-After may also be a date; then, and when it is missing, no time is promised.
+    if not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 6:
+        return "in a moment"
+    seconds = int(retry_after)
+    if seconds < 2:
+        return "in a second"
+    return f"in {seconds} seconds" if seconds < 120 else f"in {round(seconds / 60)} minutes"
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

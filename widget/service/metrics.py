@@ -1,0 +1,155 @@
+"""Prometheus metrics of the widget: what `GET /metrics` answers.
+
+Counts and times alone: no questions, no answers, no visitors, no pages. docs/monitoring.md says
+what each one means.
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from widget.service.gateway import Reason
+from widget.service.store import Direction, State
+
+PREFIX = "askdocs_widget_"
+PATH = "/metrics"
+# In seconds. A small model on a laptop reads a long page for half a minute.
+FIRST = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10, 20, 30, 60)
+WHOLE = (0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180)
+
+Refusal = Literal["elsewhere", "malformed", "token", "captcha", "identity", "often", "full"]
+"""Why a question was not taken: sent from another site, not readable or too long, an old or wrong
+token, not by a person, by nobody that is known, too many of one visitor, too many at once."""
+
+# The age of each series as a series of its own would double the output; rate() needs none of it.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """The metrics of one widget; have one in a process."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+
+        def counter(name: str, text: str, label: str, *values: str) -> Counter:
+            made = Counter(PREFIX + name, text, (label,), registry=registry)
+            for value in values:
+                # Prometheus does not see a series rise that begins at one.
+                made.labels(value)
+            return made
+
+        self._questions = Counter(
+            PREFIX + "questions_total", "Questions that were taken.", registry=registry
+        )
+        self._refused = counter(
+            "questions_refused_total",
+            "Questions that were not taken, by the reason.",
+            "reason",
+            *get_args(Refusal),
+        )
+        self._answers = counter(
+            "answers_total",
+            "Answers that ended, by outcome: answered, refused, failed, stopped.",
+            "outcome",
+            *(state for state in get_args(State) if state != "asked"),
+        )
+        self._errors = counter(
+            "gateway_errors_total",
+            "Answers that failed at the gateway, by the reason.",
+            "reason",
+            *get_args(Reason),
+        )
+        self._votes = counter(
+            "votes_total", "Votes, by direction; none: one was taken back.", "vote", *VOTES.values()
+        )
+        self._task_failures = counter(
+            "task_failures_total",
+            "Failures of background work, which begins again after each.",
+            "task",
+        )
+        self._first = Histogram(
+            PREFIX + "time_to_first_text_seconds",
+            "From the beginning of an answer to its first words.",
+            registry=registry,
+            buckets=FIRST,
+        )
+        self._whole = Histogram(
+            PREFIX + "answer_duration_seconds",
+            "From the beginning of an answer to its end.",
+            registry=registry,
+            buckets=WHOLE,
+        )
+        self._streams = Gauge(
+            PREFIX + "streams_open", "Readers who follow an answer now.", registry=registry
+        )
+        self._running = Gauge(
+            PREFIX + "answers_running", "Answers that are being written now.", registry=registry
+        )
+
+    def watch(self, streams: Callable[[], int], running: Callable[[], int]) -> None:
+        """Ask these for the gauges, whenever they are read."""
+        self._streams.set_function(streams)
+        self._running.set_function(running)
+
+    def asked(self) -> None:
+        """A question was taken."""
+        self._questions.inc()
+
+    def refused(self, reason: Refusal) -> None:
+        """A question was not taken."""
+        self._refused.labels(reason).inc()
+
+    def answered(self, outcome: State, first: float | None, duration: float) -> None:
+        """An answer has ended; the times are in seconds, and None for no words."""
+        self._answers.labels(outcome).inc()
+        if first is not None:
+            self._first.observe(first)
+        self._whole.observe(duration)
+
+    def failed(self, reason: Reason) -> None:
+        """The gateway gave no answer, or no whole one."""
+        self._errors.labels(reason).inc()
+
+    def voted(self, vote: Direction) -> None:
+        """A vote was stored, in place of another one or of none."""
+        self._votes.labels(VOTES[vote]).inc()
+
+    def task_started(self, name: str) -> None:
+        self._task_failures.labels(name)
+
+    def task_failed(self, name: str) -> None:
+        self._task_failures.labels(name).inc()
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """All of them in the format that the `Accept` header asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+VOTES: dict[Direction, str] = {"up": "up", "down": "down", "": "none"}
+
+
+class OnlyDirect:
+    """Hides the metrics from who comes through a proxy: readers do, and Prometheus does not.
+
+    Goes before what takes headers away from proxies that are not trusted.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == PATH:
+            names = {name for name, _ in scope["headers"]}
+            if names & {b"forwarded", b"x-forwarded-for"}:
+                scope = {**scope, "path": "/none", "raw_path": b"/none"}
+        await self.app(scope, receive, send)

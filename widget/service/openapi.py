@@ -1,0 +1,148 @@
+"""What the widget takes and answers, as an OpenAPI description: `GET /openapi.json`.
+
+For tests and for proxies. It is no interface for other programs: those talk to the gateway. The
+paths come from the routes of the app; what forms hold and what comes back is said here.
+"""
+
+from importlib import metadata
+from typing import Any, NamedTuple, get_args
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+
+from widget.box.pending import MAX_QUESTION
+from widget.service.store import Direction
+
+PATH = "/openapi.json"
+
+Schema = dict[str, Any]
+JSON, HTML, FORM = "application/json", "text/html", "application/x-www-form-urlencoded"
+_TEXT: Schema = {"type": "string"}
+_ANYTHING: Schema = {}
+
+
+class Route(NamedTuple):
+    """A method of a path."""
+
+    summary: str
+    answers: dict[int, tuple[str, ...]]
+    """Media types by status; none where there is no body."""
+    fields: dict[str, Schema] | None = None
+    """Of its form. None of them is wanted by the form itself: what is missing is said in words."""
+    asked: tuple[str, ...] = ()
+    """Parameters of its address."""
+
+
+_PAGE = {"page": _TEXT, "lang": _TEXT, "token": _TEXT, "identity": _TEXT}
+_ASK = {
+    "question": {"type": "string", "maxLength": MAX_QUESTION},
+    "quote": _TEXT,
+    **_PAGE,
+}
+_VOTE = {"ask": _TEXT, "vote": {"type": "string", "enum": list(get_args(Direction))}}
+_DRAFT = dict.fromkeys(("question", "answer", "page", "section", "unanswerable"), _TEXT)
+_CHANGE = {**_DRAFT, "action": _TEXT, "version": _TEXT, "to": _TEXT}
+_BOX = ("page", "lang", "title", "placeholder", "examples", "mode", "scheme", "accent", "shortcut")
+_REFUSED: dict[int, tuple[str, ...]] = dict.fromkeys((401, 403, 404, 422, 429, 503), (HTML,))
+_REVIEW: dict[int, tuple[str, ...]] = dict.fromkeys((200, 401, 403, 404, 503), (HTML,))
+_FORM: dict[int, tuple[str, ...]] = {**_REVIEW, 422: (HTML,)}
+# What is no number, or no id, is told by the routes themselves.
+_ONE: dict[int, tuple[str, ...]] = {**_REVIEW, 404: (HTML, JSON)}
+_ID: dict[int, tuple[str, ...]] = {422: (JSON, HTML)}
+
+ROUTES: dict[tuple[str, str], Route] = {
+    ("get", "/health"): Route("Is the widget alive?", {200: (JSON,)}),
+    ("get", "/metrics"): Route("Metrics for Prometheus", {200: ("text/plain",), 404: (JSON, HTML)}),
+    ("get", PATH): Route("This description", {200: (JSON,)}),
+    ("get", "/"): Route("The page that shows the box", {200: (HTML,)}),
+    ("get", "/embed.js"): Route(
+        "The script for wikis", {200: ("text/javascript", "application/javascript"), 304: ()}
+    ),
+    ("get", "/static/{name}"): Route(
+        "Scripts and styles of the box", {200: ("*/*",), 304: (), 404: (JSON,)}
+    ),
+    ("get", "/box"): Route("The box, for a frame", {200: (HTML,)}, asked=(*_BOX, "ask", "quote")),
+    ("post", "/token"): Route(
+        "A fresh token for the box", {200: (JSON,), 403: (JSON,), 422: (JSON,)}, _PAGE
+    ),
+    ("post", "/asks"): Route("Ask a question", {200: (HTML,), **_REFUSED}, _ASK),
+    ("get", "/asks/{id}/events"): Route(
+        "The answer as it grows", {200: ("text/event-stream",), **_ID}
+    ),
+    ("post", "/asks/{id}/stop"): Route("Stop an answer", {204: (), 403: (HTML,), **_ID}, {}),
+    ("post", "/asks/{id}/share"): Route(
+        "Make a link to an answer", {200: (HTML,), 303: (), **_REFUSED, **_ID}, _PAGE
+    ),
+    ("post", "/asks/{id}/handoff"): Route(
+        "Hand a question on to people", {200: (HTML,), **_REFUSED, **_ID, 502: (HTML,)}, _PAGE
+    ),
+    ("post", "/votes"): Route(
+        "Vote on an answer",
+        {200: (HTML,), **_REFUSED},
+        {**_VOTE, "reason": {"type": "array", "items": _TEXT}, "text": _TEXT, **_PAGE},
+    ),
+    ("get", "/shared/{token}"): Route("A shared answer", {200: (HTML,), 404: (HTML,)}),
+    ("get", "/review"): Route(
+        "Questions to review",
+        {**_REVIEW, 303: ()},
+        asked=("state", "kind", "channel", "alias", "words", "start"),
+    ),
+    ("post", "/review"): Route("Sign in to the review", {**_FORM, 303: ()}, {"key": _TEXT}),
+    ("get", "/review/gaps"): Route("What the wiki does not answer", _REVIEW),
+    ("get", "/review/gaps.csv"): Route("The same as a sheet", {**_REVIEW, 200: ("text/csv",)}),
+    ("get", "/review/analytics"): Route("How answers fare", _REVIEW, asked=("days",)),
+    ("get", "/review/analytics.json"): Route(
+        "The same for programs", {**_REVIEW, 200: (JSON,)}, asked=("days",)
+    ),
+    ("get", "/review/pages"): Route("Pages to choose from", _REVIEW, asked=("page",)),
+    ("post", "/review/preview"): Route("How an answer will look", _FORM, _DRAFT),
+    ("get", "/review/{cluster}"): Route("One question", _ONE),
+    ("post", "/review/{cluster}"): Route(
+        "Save, approve or undo an answer", {**_FORM, **_ONE, 303: (), 409: (HTML,)}, _CHANGE
+    ),
+    ("post", "/review/{cluster}/apart"): Route(
+        "Take a question out of its group", {**_FORM, **_ONE, 303: ()}, {"question": _TEXT}
+    ),
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The description of all routes. Raises KeyError: a route that `ROUTES` does not have."""
+    described = get_openapi(
+        title="askdocs widget",
+        version=metadata.version("askdocs"),
+        openapi_version="3.1.0",
+        description="The box that readers ask, and the review for writers. For tests and proxies:"
+        " programs ask the gateway.",
+        routes=app.routes,
+    )
+    described.pop("components", None)
+    for path, item in described["paths"].items():
+        for method, operation in item.items():
+            route = ROUTES[method, path]
+            operation["summary"] = route.summary
+            operation.pop("operationId", None)
+            operation["responses"] = {
+                str(status): {
+                    "description": "",
+                    "content": {kind: {"schema": _ANYTHING} for kind in kinds},
+                }
+                for status, kinds in route.answers.items()
+            }
+            if route.asked:
+                operation.setdefault("parameters", []).extend(
+                    {"name": name, "in": "query", "schema": _TEXT} for name in route.asked
+                )
+            if route.fields is not None:
+                form = {"type": "object", "properties": route.fields}
+                operation["requestBody"] = {"content": {FORM: {"schema": form}}}
+    return described
+
+
+def show(app: FastAPI) -> None:
+    """Serve the description. To be called when the app has all its routes."""
+
+    @app.get(PATH)
+    async def openapi() -> JSONResponse:
+        return JSONResponse(describe(app))

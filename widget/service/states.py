@@ -1,0 +1,38 @@
+"""What a reader sees of an answer, one after the other."""
+
+from dataclasses import dataclass
+
+from widget.service.gateway import Outcome, Reading
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The answer so far."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The whole answer, or as much of it as there was when the reader stopped it."""
+
+    text: str
+    outcome: Outcome
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A sentence for the reader, and as much of the answer as came."""
+
+    sentence: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """Nothing has happened for a while."""
+
+
+End = Done | Failed
+State = Reading | Partial | Quiet | End

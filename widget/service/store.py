@@ -1,0 +1,376 @@
+"""The questions that people asked, the answers they got, and what they say of them.
+
+Tables on the gateway's database (`gateway/storage/migrations/versions/v0005_questions.py`). All
+methods are synchronous; async code calls them through `asyncio.to_thread`. Each is one transaction:
+it is stored, or `gateway.storage.database.Unreachable` is raised and nothing is.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+import sqlalchemy as sa
+
+from gateway.access import rights
+from gateway.access.rights import Reader
+from gateway.core.errors import AskdocsError
+from gateway.storage.database import Utc, metadata, reading, writing
+from gateway.telemetry import audit
+
+Channel = Literal["box", "slack", "mcp"]
+State = Literal["asked", "answered", "refused", "failed", "stopped"]
+Direction = Literal["up", "down", ""]
+Reason = Literal["wrong", "incomplete", "outdated", "off-topic", "unclear"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+TURNS = 3  # earlier questions of a conversation that a new one is asked with
+
+question_table = sa.Table(
+    "questions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("conversation", sa.Text, nullable=False, index=True),
+    sa.Column("at", Utc, nullable=False, index=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("alias", sa.Text, nullable=False),
+    sa.Column("question", sa.Text, nullable=False),
+    sa.Column("quote", sa.Text, nullable=False),
+    sa.Column("page", sa.Text, nullable=False),
+    sa.Column("visitor", sa.Text, nullable=False, index=True),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("team", sa.Text, nullable=False),
+    sa.Column("lang", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("outcome", sa.JSON, nullable=False),
+    sa.Column("confidence", sa.Float),
+    sa.Column("verdict", sa.Text),
+    sa.Column("first_token", sa.Float),
+    sa.Column("duration", sa.Float),
+    sa.Column("shared", sa.Text, unique=True),
+    sa.Column("readers", sa.Text),
+    sa.Column("readers_now", sa.Text),
+    sa.Column("rights", sa.Text, index=True),
+)
+"""`readers` is what it took to read the pages of the answer when it was made, `readers_now` what it
+takes now, as the gateway said when its rights had the revision `rights`: see `narrowing.py`."""
+
+vote_table = sa.Table(
+    "votes",
+    metadata,
+    sa.Column("question", sa.ForeignKey(question_table.c.id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("vote", sa.Text, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("visitor", sa.Text, nullable=False),
+)
+
+
+# Made once: to make one anew, and find it in SQLAlchemy's cache, is a tenth of a write.
+_ASK = question_table.insert()
+_ANSWER = question_table.update().where(question_table.c.id == sa.bindparam("asked"))
+_NARROW = _ANSWER.values(readers_now=sa.bindparam("readers_now"), rights=sa.bindparam("rights"))
+
+
+class Unknown(AskdocsError):
+    """No such question is stored."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, before it is answered."""
+
+    id: str
+    question: str
+    conversation: str
+    channel: Channel = "box"
+    alias: str = "docs"
+    quote: str = ""
+    """Text of the page that the reader had selected."""
+    page: str = ""
+    """Address of the page that the reader was on."""
+    visitor: str = ""
+    """A pseudonym, which `forget` takes."""
+    person: str = ""
+    """Who asked, where the team's sign-in says so."""
+    team: str = ""
+    lang: str = ""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What became of a question."""
+
+    state: State
+    answer: str = ""
+    model: str = ""
+    """The model as the gateway names it, such as docs@v7."""
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """`sources` and `pages` as widget.gateway.Outcome has them."""
+    confidence: float | None = None
+    first_token: float | None = None
+    """Seconds until the first words."""
+    duration: float | None = None
+    """Seconds until the last ones."""
+    verdict: str | None = None
+    """The worst verdict of its claims, as the gateway states it; None when it was not checked."""
+    readers: str | None = None
+    """What it takes to read the answer, as `gateway.access.rights.dump` writes it; None:
+    nothing."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What a reader says of an answer. An empty `vote` takes an earlier one back."""
+
+    vote: Direction
+    reasons: tuple[Reason, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored question with what became of it."""
+
+    asked: Asked
+    answered: Answered
+    at: datetime
+    vote: Vote | None
+
+
+class Turn(NamedTuple):
+    """A question of a conversation with its answer."""
+
+    question: str
+    answered: Answered
+
+
+class Store:
+    """Questions and votes in a database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    def asked(self, asked: Asked, at: datetime | None = None) -> None:
+        """Keep a question. Raises Unreachable."""
+        row = {**vars(asked), **vars(Answered("asked")), "at": at or datetime.now(UTC)}
+        with writing(self.engine) as connection:
+            connection.execute(_ASK, row)
+
+    def answered(self, id: str, answered: Answered) -> None:
+        """Keep what became of a question. Raises Unreachable, Unknown."""
+        c = question_table.c
+        with writing(self.engine) as connection:
+            # The turns before it were told to the model, too.
+            same = sa.select(c.conversation).where(c.id == id).scalar_subquery()
+            earlier = sa.select(c.readers).where(c.conversation == same, c.readers.is_not(None))
+            for readers in connection.execute(earlier.distinct()).scalars().all():
+                both = rights.both(rights.load(answered.readers), rights.load(readers))
+                answered = replace(answered, readers=rights.dump(both))
+            if not connection.execute(_ANSWER, {"asked": id, **vars(answered)}).rowcount:
+                raise _unknown(id)
+
+    def get(self, id: str) -> Kept:
+        """Raises Unknown, Unreachable."""
+        for kept in self._select(question_table.c.id == id):
+            return kept
+        raise _unknown(id)
+
+    def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
+        """Keep a vote in place of an earlier one; returns the question as it was before.
+
+        Raises Unknown, Unreachable.
+        """
+        with writing(self.engine) as connection:
+            found = connection.execute(_joined().where(question_table.c.id == id)).first()
+            if found is None:
+                raise _unknown(id)
+            connection.execute(vote_table.delete().where(vote_table.c.question == id))
+            if vote.vote:
+                row = {**asdict(vote), "reasons": list(vote.reasons)}
+                at = datetime.now(UTC)
+                connection.execute(
+                    vote_table.insert(), {"question": id, "at": at, "visitor": visitor, **row}
+                )
+        return read_kept(found._mapping)
+
+    def history(self, conversation: str) -> list[Turn]:
+        """The last questions of a conversation with their answers, oldest first.
+
+        Refusals and failures are left out: they say nothing that a new question could mean.
+        Raises Unreachable.
+        """
+        c = question_table.c
+        query = (
+            _joined()
+            .where(c.conversation == conversation, c.state == "answered")
+            .order_by(c.at.desc())
+            .limit(TURNS)
+        )
+        with reading(self.engine) as connection:
+            kept = [read_kept(row._mapping) for row in connection.execute(query)]
+        return [Turn(one.asked.question, one.answered) for one in kept][::-1]
+
+    def share(self, id: str) -> str:
+        """The token under which the answer can be read; the same each time.
+
+        Raises Unknown, Unreachable.
+        """
+        c = question_table.c
+        with writing(self.engine) as connection:
+            token = connection.execute(sa.select(c.shared).where(c.id == id)).first()
+            if token is None:
+                raise _unknown(id)
+            if token[0]:
+                return str(token[0])
+            made = secrets.token_urlsafe(12)
+            connection.execute(question_table.update().where(c.id == id).values(shared=made))
+            return made
+
+    def shared(self, token: str) -> Kept:
+        """Raises Unknown, Unreachable."""
+        for kept in self._select(question_table.c.shared == token):
+            return kept
+        raise Unknown("This answer is no longer kept, or the link is not complete.")
+
+    def most_asked(self, count: int, since: datetime) -> list[str]:
+        """Questions that were asked most often and answered, by their words. Raises Unreachable.
+
+        Of those that began a conversation in the box: what is asked in Slack or by an agent is for
+        nobody else to read, and a question that follows another one means nothing alone.
+        """
+        c = question_table.c
+        # What only one visitor asked may say who that is.
+        visitors = sa.func.count(c.visitor.distinct())
+        query = (
+            sa.select(sa.func.min(c.question))
+            .where(c.channel == "box", c.conversation == c.id, c.quote == "")
+            .where(for_everybody())
+            .where(c.state == "answered", c.at >= since, sa.func.length(c.question) <= 100)
+            .group_by(sa.func.lower(c.question))
+            .having(visitors > 1)
+            .order_by(visitors.desc(), sa.func.lower(c.question))
+            .limit(count)
+        )
+        with reading(self.engine) as connection:
+            return [str(question) for question in connection.execute(query).scalars()]
+
+    def stale(self, revision: str, count: int, everything: bool) -> dict[str, list[str]]:
+        """Answers of which it is not known who may read them under these rights: the addresses of
+        the pages that each stands on, by id; those of the turns before it, too.
+
+        `everything`: also those of which it was known under others. Raises Unreachable.
+        """
+        c = question_table.c
+        other: sa.ColumnElement[bool] = c.rights.is_(None)
+        if everything:
+            other = sa.or_(other, c.rights != revision)
+        query = sa.select(c.id, c.conversation).where(other, c.state != "asked").limit(count)
+        with reading(self.engine) as connection:
+            found = {str(id): str(talk) for id, talk in connection.execute(query)}
+            turns = sa.select(c.id, c.conversation, c.outcome).order_by(c.at, c.id)
+            turns = turns.where(c.conversation.in_(set(found.values())))
+            of_talk: dict[str, dict[str, None]] = {}
+            pages: dict[str, list[str]] = {}
+            for id, conversation, outcome in connection.execute(turns):
+                before = of_talk.setdefault(conversation, {})
+                before |= dict.fromkeys(urls_of(outcome))
+                if id in found:
+                    pages[id] = list(before)
+        return pages
+
+    def narrow(self, readers: Mapping[str, str | None], revision: str) -> None:
+        """Keep what it takes now to read some answers, by id. Raises Unreachable."""
+        rows = [
+            {"asked": id, "readers_now": needed, "rights": revision}
+            for id, needed in readers.items()
+        ]
+        if rows:
+            with writing(self.engine) as connection:
+                connection.execute(_NARROW, rows)
+
+    def forget(
+        self,
+        *,
+        visitor: str | None = None,
+        person: str | None = None,
+        before: datetime | None = None,
+        dry_run: bool = False,
+        action: str = "questions.forget",
+    ) -> int:
+        """Delete the questions of a visitor, of a person, or from before a moment, votes included.
+
+        All conditions that are given must hold; returns how many questions. `action` is what the
+        audit log calls it. Raises Unreachable.
+        """
+        c = question_table.c
+        conditions = [] if visitor is None else [c.visitor == visitor]
+        conditions += [] if person is None else [c.person == person]
+        conditions += [] if before is None else [c.at < before]
+        if not conditions:
+            raise ValueError("forget needs a condition")
+        with writing(self.engine) as connection:
+            found = sa.select(sa.func.count()).select_from(question_table).where(*conditions)
+            count = connection.execute(found).scalar_one()
+            if count and not dry_run:
+                connection.execute(question_table.delete().where(*conditions))
+                # Not of whom: the log would keep what is to be forgotten.
+                given = {"visitor": visitor, "person": person, "before": before}
+                by = [name for name, value in given.items() if value is not None]
+                audit.record(connection, action, f"{count:,}", by=by)
+        return int(count)
+
+    def _select(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Kept]:
+        with reading(self.engine) as connection:
+            for row in connection.execute(_joined().where(*conditions)):
+                yield read_kept(row._mapping)
+
+
+_READERS = (question_table.c.readers, question_table.c.readers_now)
+
+
+def for_everybody() -> sa.ColumnElement[bool]:
+    """Of questions: those whose answers stand on nothing but what everybody may read."""
+    return sa.and_(*(column.is_(None) for column in _READERS))
+
+
+def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]:
+    """Of questions: those whose answers stand on nothing but what the reader may read."""
+    if reader.groups is None:
+        return sa.true()
+    conditions = []
+    for column in _READERS:
+        every = connection.execute(sa.select(column).where(column.is_not(None)).distinct())
+        allowed = [one for one in every.scalars() if reader.may_read(rights.load(one))]
+        conditions.append(sa.or_(column.is_(None), column.in_(allowed)))
+    return sa.and_(*conditions)
+
+
+def urls_of(outcome: Mapping[str, Any]) -> list[str]:
+    """The addresses of the pages that a stored outcome shows."""
+    pages = (*outcome.get("sources", ()), *outcome.get("pages", ()))
+    return [url for page in pages if (url := str(page.get("url", "")).partition("#")[0])]
+
+
+def _joined() -> sa.Select[Any]:
+    votes = [vote_table.c[name] for name in ("vote", "reasons", "text")]
+    return sa.select(question_table, *votes).outerjoin(vote_table)
+
+
+def read_kept(row: Any) -> Kept:
+    """A row of questions with its vote."""
+    asked = {name: row[name] for name in Asked.__dataclass_fields__}
+    answered = {name: row[name] for name in Answered.__dataclass_fields__}
+    if row["readers_now"] is not None:
+        needed = rights.both(rights.load(row["readers"]), rights.load(row["readers_now"]))
+        answered["readers"] = rights.dump(needed)
+    vote = Vote(row["vote"], tuple(row["reasons"]), row["text"]) if row["vote"] else None
+    return Kept(Asked(**asked), Answered(**answered), row["at"], vote)
+
+
+def _unknown(id: str) -> Unknown:
+    return Unknown(f"no question {id[:80]!r} is stored")

@@ -1,0 +1,77 @@
+"""Which source a part of an answer stands on: numbers in a text, quotations, names of sources."""
+
+import re
+from collections.abc import Iterator
+
+from widget.service.gateway import Outcome, Source
+
+_MARKUP = re.compile(r"[`*]|(?<!\s)\s*+(?:\{[#.:][^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
+
+
+def numbers(text: str, outcome: Outcome) -> list[tuple[int, int]]:
+    """Places in the text with the number of the source that what stands before them rests on.
+
+    By claim where the answer was checked: only what is supported has a number, and sentences of a
+    paragraph that follow one another from one source have one together.
+    """
+    known = {source.url: number for number, source in reversed([*enumerate(outcome.sources, 1)])}
+    if not outcome.claims:
+        return [
+            (citation.end_index, known[citation.url])
+            for citation in outcome.citations
+            if citation.url in known and 0 < citation.end_index <= len(text)
+        ]
+    found: list[tuple[int, int]] = []
+    for claim in sorted(outcome.claims, key=lambda claim: claim.end):
+        number = known.get(claim.source or "") if claim.verdict == "supported" else None
+        if number is None or not 0 < claim.end <= len(text):
+            found.append((claim.end, 0))  # ends a run
+        elif (
+            found and found[-1][1] == number and "\n" not in text[found[-1][0] : claim.end].strip()
+        ):
+            found[-1] = (claim.end, number)
+        else:
+            found.append((claim.end, number))
+    return [(end, number) for end, number in found if number]
+
+
+def quotations(text: str, outcome: Outcome) -> list[tuple[int, Source, str]]:
+    """The parts of a quotation with the sources that they are quoted from, and their numbers."""
+    if not outcome.is_quotation:
+        return []
+    known = {source.url: number for number, source in reversed([*enumerate(outcome.sources, 1)])}
+    parts: list[tuple[int, int]] = []  # where each ends, and the number of its source
+    for citation in sorted(outcome.citations, key=lambda citation: citation.end_index):
+        number = known.get(citation.url)
+        if number is None:
+            continue
+        end = min(citation.end_index, len(text))
+        if parts and parts[-1][1] == number:
+            parts.pop()
+        parts.append((end, number))
+    if not parts:
+        parts = [(len(text), 1)]
+    parts[-1] = (len(text), parts[-1][1])  # what is cited nowhere belongs to what is before it
+    return [*_cut(text, parts, outcome)]
+
+
+def _cut(
+    text: str, parts: list[tuple[int, int]], outcome: Outcome
+) -> Iterator[tuple[int, Source, str]]:
+    begin = 0
+    for end, number in parts:
+        source = outcome.sources[number - 1]
+        if part := text[begin:end].strip("\n").rstrip():
+            # For clients that read only text it is marked as a quotation, with its link below.
+            yield number, source, source.quote if part.startswith(">") and source.quote else part
+        begin = max(begin, end)
+
+
+def trail(title: str, section: str = "") -> str:
+    """The way to a section: the page's title and the headings, each once, without markup."""
+    names: list[str] = []
+    for name in (title, *section.split(" › ")):
+        name = _MARKUP.sub("", name).strip()
+        if name and name.casefold() not in (known.casefold() for known in names):
+            names.append(name)
+    return " › ".join(names)

@@ -1,0 +1,47 @@
+"""Addresses that lead a browser to a passage of a page, and let it highlight the passage."""
+
+import re
+from functools import lru_cache
+from urllib.parse import quote as percent
+
+from widget.text import dialect
+from widget.text.markdown import paragraphs
+
+WORDS = 6  # at each end of the passage; enough to be found once
+MAX_ADDRESS = 2000  # characters
+
+
+@lru_cache(maxsize=256)  # many answers rest on the same sections
+def highlighting(url: str, quote: str) -> str:
+    """The url with a text fragment for the quote, a section in Markdown; its anchor stays.
+
+    A browser that does not find the passage, or knows no text fragments, goes to the anchor.
+    https://wicg.github.io/scroll-to-text-fragment/
+    """
+    blocks = paragraphs(dialect.plain(quote.removesuffix("…")))
+    if quote.endswith("…") and blocks:
+        blocks[-1] = blocks[-1].rpartition(" ")[0]  # the cut may have gone through a word
+    blocks = [block for block in blocks if block]
+    if not url or not blocks:
+        return url
+    first, last = _pieces(blocks[0]), _pieces(blocks[-1])
+    if len(blocks) == 1 and len(first) <= 2 * WORDS:
+        text = _encoded(blocks[0])
+    else:
+        begin = blocks[0][: first[:WORDS][-1].end()]
+        end = blocks[-1][last[-WORDS:][0].start() :]
+        text = f"{_encoded(begin)},{_encoded(end)}"
+    address = f"{url}{'' if '#' in url else '#'}:~:text={text}"
+    return address if len(address) <= MAX_ADDRESS else url
+
+
+def _pieces(text: str) -> list[re.Match[str]]:
+    """Words; clauses in languages that set no spaces."""
+    return list(re.finditer(r"[^\s、。，！？；]+[、。，！？；]?", text)) or list(
+        re.finditer(r".+", text)
+    )
+
+
+def _encoded(text: str) -> str:
+    # A hyphen is syntax in a text directive, and percent-encoding leaves it alone.
+    return percent(text, safe="").replace("-", "%2D")
