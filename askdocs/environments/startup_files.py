@@ -1,19 +1,15 @@
 """Files by which packages run code whenever a Python of an environment starts.
 
-    python -m askdocs.environments.startup_files .venv .askdocs/environments/*/
-
 LiteLLM 1.82.8 stole credentials by such a file, without being imported. What is known and needed is
 in requirements/startup_files.toml; everything else is an error here. The files are read as text, so
-the environment that is looked at is not started. Of the standard library alone, as set-up needs it
-before anything is installed. What runs code: https://docs.python.org/3/library/site.html, and
+the environment that is looked at is not started. What runs code:
+https://docs.python.org/3/library/site.html, and
 `.start` files from Python 3.15 on: https://peps.python.org/pep-0829/.
 """
 
-import argparse
 import re
-import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,25 +125,3 @@ def _modules(folder: Path) -> Iterator[Found]:
     for file in sorted(folder.iterdir()):
         if _MODULE.match(file.name):
             yield Found(file, "", "is imported whenever Python starts")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    from askdocs.environments import requirements
-
-    parser = argparse.ArgumentParser(
-        prog="askdocs.environments.startup_files", description="Look at start-up."
-    )
-    parser.add_argument("environments", nargs="+", type=Path)
-    failed = False
-    for environment in parser.parse_args(arguments).environments:
-        try:
-            found = refuse(environment, requirements() / FILE)
-            print(f"{environment}: {len(found)} known, nothing else")
-        except AskdocsError as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed = True
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

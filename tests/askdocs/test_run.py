@@ -24,10 +24,10 @@ RECIPE = Recipe(base_model="a/b", batch_size=2)
 def test_a_commit_is_dirty_where_files_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = tmp_path / "askdocs" / "run.py"
-    code.parent.mkdir()
+    code = tmp_path / "askdocs" / "models" / "training_run.py"
+    code.parent.mkdir(parents=True)
     code.write_text("one\n")
-    monkeypatch.setattr(askdocs.run, "__file__", str(code))
+    monkeypatch.setattr(askdocs.models.training_run, "__file__", str(code))
     assert commit() == "", "it is no checkout"
 
     def git(*words: str) -> str:

@@ -149,7 +149,7 @@ def test_doctor_tells_good_and_bad(
 
 
 def test_the_command_names_every_environment_and_fails_on_one(environment: Path) -> None:
-    command = [sys.executable, "-m", "askdocs.environments.startup_files"]
+    command = [sys.executable, "-m", "askdocs.environments.startup_check"]
     good = subprocess.run([*command, environment], cwd=ROOT, capture_output=True, text=True)
     assert (good.returncode, good.stdout) == (0, f"{environment}: 0 known, nothing else\n")
     (site(environment) / "x.start").write_text("x:y")

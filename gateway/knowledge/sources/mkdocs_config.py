@@ -21,7 +21,7 @@ NAMES = ("mkdocs.yml", "mkdocs.yaml")
 _OURS = re.compile(
     r"(?:markdown\.extensions\.)?(?:abbr|admonition|attr_list|codehilite|def_list|extra|fenced_code"
     r"|footnotes|legacy_attrs|legacy_em|md_in_html|meta|nl2br|sane_lists|smarty|tables|toc"
-    r"|wikilinks)|pymdownx\.[a-z.]+|gateway\.sources\.fences"
+    r"|wikilinks)|pymdownx\.[a-z.]+|gateway\.knowledge\.sources\.fences"
 )
 # Functions that mkdocs.yml may name, with `!!python/name:` or `!!python/object/apply:`.
 _FUNCTIONS = re.compile(
