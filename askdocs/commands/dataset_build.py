@@ -38,6 +38,10 @@ def build(
         Path | None,
         typer.Option(help="File of the alias's instructions, as `aliases set` has it."),
     ] = None,
+    quote: Annotated[
+        bool,
+        typer.Option("--quote", help="Begin answers with the sentences that they stand on."),
+    ] = False,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out rows of pages that are not there.")
     ] = False,
@@ -71,6 +75,7 @@ def build(
         closed_book=closed_book,
         skip_unknown=skip_unknown,
         instructions=telling.read(instructions) if instructions else "",
+        quotes=quote,
     )
     with nullcontext() if dry_run else output(out, force) as folder, Bar() as bar:
         tokens = Tokens(tokenizer or Path(model.shipped().source))

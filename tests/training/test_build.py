@@ -14,6 +14,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from gateway.answering.answer import Answer
+from gateway.answering.facts import CITED
 from gateway.answering.grounding.confidence import Signals
 from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.prompt import REFUSAL, Message, instructed
@@ -84,7 +85,17 @@ def test_the_page_that_answers_stands_where_it_is_said_to(built: Built) -> None:
         assert titles(example)[example.position - 1] == device(example)
         assert titles(example).count(device(example)) == 1
         assert grease(example) in read(example)
-        assert example.answer == example.row.answer
+        assert CITED.sub("", example.answer).replace(" .", ".") == example.row.answer
+
+
+def test_answers_cite_the_section_that_they_stand_on(built: Built) -> None:
+    for example in of(built, GROUNDED):
+        cited = CITED.search(example.answer)
+        assert cited, example.answer
+        section = re.search(rf"^\[{cited[1]}\] (.*?)(?=^\[|^</page>)", read(example), re.M | re.S)
+        assert section
+        assert grease(example) in section[1]
+        assert example.support == "supported"
 
 
 def test_no_page_answers_where_it_was_taken_away(built: Built) -> None:
@@ -96,12 +107,21 @@ def test_no_page_answers_where_it_was_taken_away(built: Built) -> None:
         assert example.answer == REFUSAL
 
 
+def test_what_lost_its_page_stands_beside_its_grounded_twin(built: Built) -> None:
+    for examples in built.parts.values():
+        grounded = {e.row.line for e in examples if e.kind == GROUNDED}
+        removed = [e.row.line for e in examples if e.kind == REMOVED]
+        assert len(removed) == len(set(removed))
+        assert grounded >= set(removed)
+
+
 def test_the_shares_are_those_asked_for(built: Built) -> None:
     for examples in built.parts.values():
         kinds = Counter(example.kind for example in examples)
         assert kinds[GROUNDED] / len(examples) == pytest.approx(0.8, abs=0.03)
         assert abs(kinds[REMOVED] - kinds[UNANSWERABLE]) <= 1
-    assert 0.08 <= len(built.parts["validation"]) / len(everything(built)) <= 0.12
+    rows = {name: {e.row.line for e in examples} for name, examples in built.parts.items()}
+    assert 0.08 <= len(rows["validation"]) / sum(map(len, rows.values())) <= 0.12
 
 
 def test_every_position_is_as_likely(built: Built) -> None:
@@ -224,8 +244,10 @@ def test_no_question_is_used_twice_and_those_of_test_stay_apart(tmp_path: Path) 
     for row in rows[::5]:
         row["split"] = "test"
     made = small.built(tmp_path, rows)
-    used = [example.row.line for example in everything(made)]
+    used = [(one.row.line, one.kind == REMOVED) for one in everything(made)]
     assert len(used) == len(set(used))
+    parts = [{one.row.line for one in examples} for examples in made.parts.values()]
+    assert sum(map(len, parts)) == len(set().union(*parts))
     for name, examples in made.parts.items():
         assert examples
         assert all(((one.row.line - 1) % 5 == 0) == (name == "test") for one in examples)
@@ -252,16 +274,49 @@ def test_a_copy_of_the_page_is_no_fair_refusal(tmp_path: Path) -> None:
     assert [e for e in of(made, GROUNDED) if f"copy-{e.row.pages[0]}" in e.pages]
 
 
-def test_other_pages_that_answer_are_never_beside_it(tmp_path: Path) -> None:
+def test_all_pages_that_answer_are_there_and_go_together(tmp_path: Path) -> None:
     rows = small.questions()[::3]
     for row in rows:
         if "context_doc" in row:
             row["context_docs"] = ["omegafan.md", "alphalamp.md"]
     made = small.built(tmp_path, rows)
-    for example in [*of(made, GROUNDED), *of(made, REMOVED)]:
-        others = set(example.pages) & {"omegafan.md", "alphalamp.md"}
-        assert others <= set(example.row.pages[:1])
-        assert example.kind == GROUNDED or not others
+    for example in of(made, GROUNDED):
+        assert example.golds == example.row.pages
+        assert set(example.golds) <= set(example.pages)
+        assert example.position
+        assert example.pages[example.position - 1] == example.golds[0]
+    for example in of(made, REMOVED):
+        assert not set(example.pages) & {"omegafan.md", "alphalamp.md", example.row.pages[0]}
+    places = Counter(e.position for e in of(made, GROUNDED) if len(e.pages) == 3)
+    assert len(places) == 3
+
+
+def test_a_page_that_lost_the_answer_when_it_was_cut_is_not_trained_on(tmp_path: Path) -> None:
+    wiki = small.wiki(tmp_path)
+    for page in wiki.glob("*.md"):  # too long to be in a prompt beside what the question names
+        text = f"Colour {page.stem[::-1]}, always. " + "It was painted by hand. " * 30
+        page.write_text(f"{page.read_text()}\n## Other\n\n{text}\n")
+    rows = small.questions()[::4]
+    for number, row in enumerate(rows):
+        if "context_doc" in row and number % 2:
+            name = Path(row["context_doc"]).stem
+            row["answer"] = f"Colour {name[::-1]}, always."
+    made = small.built(tmp_path, rows, budget=60, refusals=0)
+    answerable = sum(len(mixed.answerable) for mixed in made.mixed.values())
+    assert 0 < len(of(made, GROUNDED)) < answerable
+    for example in of(made, GROUNDED):
+        last = example.row.answer.split()[1].strip(",") if "Colour" in example.answer else ""
+        assert (last or grease(example)) in read(example)
+
+
+def test_answers_can_begin_with_the_sentences_that_they_stand_on(tmp_path: Path) -> None:
+    made = small.built(tmp_path, small.questions()[::8], quotes=True)
+    for example in of(made, GROUNDED):
+        first, *_, answer = example.answer.split("\n\n")
+        assert first.startswith("> ")
+        assert CITED.sub("", first)[2:].strip() in read(example)
+        assert grease(example) in example.answer
+        assert set(CITED.findall(first)) == set(CITED.findall(answer))
 
 
 def texts() -> Iterator[dict[str, Any]]:

@@ -64,8 +64,23 @@ def test_the_card_tells_the_instructions_and_their_fingerprint(folder: Path, bui
 
 def test_left_out_and_used_rows_are_all_rows(built: Built, folder: Path) -> None:
     facts = card(built, folder / "qa_pairs.jsonl", "wiki", Tokens(folder / "tokenizer.json"))
-    used = sum(part["examples"] for part in facts["splits"].values())
-    assert used + sum(facts["left_out"].values()) == len(small.questions()[::2])
+    used = {example.row.line for examples in built.parts.values() for example in examples}
+    assert len(used) + sum(facts["left_out"].values()) == len(small.questions()[::2])
+
+
+def test_the_card_tells_the_share_of_answers_that_their_pages_support(tmp_path: Path) -> None:
+    rows = small.questions()[::6]
+    answerable = [row for row in rows if "context_doc" in row]
+    for row in answerable[::2]:
+        row["answer"] = "Ask Mr Smith in hall 99 for the golden hammer."
+    made = small.built(tmp_path, rows)
+    facts = card(made, tmp_path / "qa_pairs.jsonl", "wiki", Tokens(tmp_path / "tokenizer.json"))
+    counted = [part["support"] for part in facts["splits"].values()]
+    assert sum(one["unsupported"] for one in counted) == len(answerable[::2])
+    assert sum(one["supported"] for one in counted) == len(answerable) - len(answerable[::2])
+    facts["sha256"]["outputs"] = {}
+    share = f"{facts['splits']['train']['supported']:.1%}"
+    assert f"| answer is supported by its pages | {share} |" in markdown(facts)
 
 
 def test_the_first_page_is_no_better_than_any(built: Built) -> None:

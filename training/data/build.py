@@ -54,6 +54,8 @@ class Options:
     """Is a row that names only pages which the wiki does not have left out?"""
     instructions: str = ""
     """What the alias says that the model is for, see `gateway.runtime.settings.Alias`."""
+    quotes: bool = False
+    """Do answers begin with the sentences that they stand on?"""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def build(
                 options.max_pages,
                 random,
                 options.instructions,
+                options.quotes,
             )
             say = partial(progress, f"making {name} examples")
             made_of_it = made(mixed[name], examples, random, say)

@@ -13,6 +13,7 @@ from gateway.answering.grounding.prompt import fingerprint
 from training.data.build import Built
 from training.data.examples import CLOSED, GROUNDED, KINDS, Example
 from training.data.shortcut import Openings, openings, shortcuts
+from training.data.support import SUPPORTS
 from training.data.tokens import Tokens
 
 QUANTILES = (50, 90, 99, 100)
@@ -33,6 +34,8 @@ def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
         },
         "left_out": {
             "unknown_page": len(built.skipped),
+            "cut": sum(len(mixed.answerable) for mixed in built.mixed.values())
+            - sum(example.kind == GROUNDED for example in everything),
             "no_page": sum(len(mixed.pageless) for mixed in built.mixed.values()),
             "unanswerable": sum(len(mixed.surplus) for mixed in built.mixed.values()),
         },
@@ -70,6 +73,8 @@ def _split(examples: Sequence[Example]) -> dict[str, Any]:
     grounded = [example for example in open_book if example.kind == GROUNDED]
     kinds = Counter(example.kind for example in examples)
     positions = Counter((len(one.pages), one.position) for one in grounded)
+    supports = Counter(example.support for example in grounded)
+    claiming = supports["supported"] + supports["unsupported"]
     return {
         "examples": len(examples),
         "kinds": {kind: kinds[kind] for kind in KINDS},
@@ -79,6 +84,9 @@ def _split(examples: Sequence[Example]) -> dict[str, Any]:
         "positions": {f"{at} of {of}": positions[of, at] for of, at in sorted(positions)},
         "limited": sum(example.is_limited for example in grounded),
         "cut": sum(not example.is_whole for example in grounded),
+        "support": {name: supports[name] for name in SUPPORTS},
+        "supported": round(supports["supported"] / max(1, claiming), 4),
+        "several_golds": sum(len(example.golds) > 1 for example in grounded),
     }
 
 
@@ -87,9 +95,9 @@ def _share(part: int, rest: Sequence[object]) -> float:
 
 
 def _on_pages_of_train(built: Built) -> int:
-    """Rows of validation whose page train has rows about, too."""
-    known = {row.pages[0] for row in built.split.train if row.pages}
-    return sum(bool(row.pages) and row.pages[0] in known for row in built.split.validation)
+    """Rows of validation of which train has rows about a page, too."""
+    known = {page for row in built.split.train for page in row.pages}
+    return sum(not known.isdisjoint(row.pages) for row in built.split.validation)
 
 
 def _quantiles(values: Sequence[int]) -> dict[str, int]:
@@ -119,9 +127,11 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
             ["all", *(splits[name]["examples"] for name in names)],
             ["page that answers is there", *(f"{splits[n]['gold_present']:.1%}" for n in names)],
             ["refusals", *(f"{splits[n]['refusals']:.1%}" for n in names)],
+            ["answer is supported by its pages", *(f"{splits[n]['supported']:.1%}" for n in names)],
+            ["several pages answer", *(splits[n]["several_golds"] for n in names)],
             ["page that answers is cut to fit", *(splits[n]["cut"] for n in names)],
             ["wiki had too few pages for any position", *(splits[n]["limited"] for n in names)],
-            ["rows wanted without their page", *(card["wanted_removed"][n] for n in names)],
+            ["rows wanted without their page, too", *(card["wanted_removed"][n] for n in names)],
         ],
     )
     yield (
@@ -130,7 +140,13 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         " about, too. Shares are of the examples with pages in front."
     )
     yield (
+        "\nAn answer counts as supported if the gateway's check marks no sentence of it; answers"
+        " that claim nothing are not counted. A model that learns unsupported answers learns to"
+        " write what no page says."
+    )
+    yield (
         f"\nLeft out: {left['unknown_page']:,} rows whose page the wiki does not have,"
+        f" {left['cut']:,} whose page lost the answer when it was cut to fit,"
         f" {left['no_page']:,} without a page or text, {left['unanswerable']:,} unanswerable beyond"
         " half of the refusals."
     )

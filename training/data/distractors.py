@@ -40,26 +40,31 @@ class Distractors:
         return chain((page for page in found if page.path not in _own(row)), more)
 
     def around(
-        self, row: Row, gold: Page, found: Sequence[Page], count: int
+        self, row: Row, golds: Sequence[Page], found: Sequence[Page], count: int
     ) -> tuple[list[Page], int, bool]:
-        """`count` pages with `gold` among them, as they stand in a prompt.
+        """`count` pages with `golds` among them, as they stand in a prompt.
 
-        They stand in the order of their paths, so the distractors decide where `gold` stands: of
-        the places that it can have, at the one that it had least often. Text of the row's own has
-        no path, and can have any.
+        They stand in the order of their paths, so the distractors decide where the first of
+        `golds` stands: of the places that it can have, at the one that it had least often. Text of
+        the row's own has no path, and can have any.
 
-        Returns the pages, the place of `gold` from 0, and whether the wiki lacks pages for one of
-        the places.
+        Returns the pages, the place of the first of `golds` from 0, and whether the wiki lacks
+        pages for one of the places.
         """
         most = count - 1
+        gold, *others = golds
         if gold.path:
-            before = self._beside(row, found, most, lambda path: path < gold.path)
-            after = self._beside(row, found, most, lambda path: path > gold.path)
+            left = [page for page in others if page.path < gold.path]
+            right = [page for page in others if page.path > gold.path]
+            before = left + self._beside(row, found, most, lambda path: path < gold.path)
+            after = right + self._beside(row, found, most, lambda path: path > gold.path)
         else:
+            left, right = [], []
             before = after = self._beside(row, found, most, lambda path: True)
-        places = [n for n in range(count) if n <= len(before) and most - n <= len(after)]
+        possible = range(len(left), count - len(right))
+        places = [n for n in possible if n <= len(before) and most - n <= len(after)]
         place = min(
-            places or [len(before)],
+            places or [min(len(before), most - len(right))],
             key=lambda n: (self._taken[count, n], self._random.random()),
         )
         if gold.path:
@@ -68,34 +73,46 @@ class Distractors:
         else:
             order = sorted(before, key=_path)
             sides = order[:place], order[place:]
-        return [*sides[0], gold, *sides[1]], place, len(places) < count
+        return [*sides[0], gold, *sides[1]], place, len(places) < len(possible)
 
     def take(self, count: int, place: int) -> None:
         """A prompt of `count` pages has the gold page at `place`."""
         self._taken[count, place] += 1
 
-    def without(self, row: Row, gold: Page, found: Sequence[Page], count: int) -> list[Page]:
+    def without(
+        self, row: Row, golds: Sequence[Page], found: Sequence[Page], count: int
+    ) -> list[Page]:
         """At most `count` pages that were found and that do not hold the answer, best first.
 
-        A page holds it that supports the answer as the gateway measures it, or as well as `gold`
-        does: that one may be a copy, or as good.
+        A page holds it that supports the answer as the gateway measures it, or as well as `golds`
+        do: that one may be a copy, or as good.
         """
-        held = min(HELD, self._support(row, gold))
+        held = self.held(row, golds)
         fair = (
-            page for page in found if page.path not in _own(row) and self._support(row, page) < held
+            page
+            for page in found
+            if page.path not in _own(row) and self.support(row, [whole(page)]) < held
         )
         return list(islice(fair, count))
+
+    def held(self, row: Row, golds: Sequence[Page]) -> float:
+        """The support of the answer from which on a text holds it."""
+        return min(HELD, self.support(row, [whole(page) for page in golds]))
+
+    def support(self, row: Row, excerpts: Sequence[Excerpt]) -> float:
+        """Of the row's answer by the excerpts: the mean over its sentences."""
+        measured = Support(excerpts, row.question, self._search.index.idf)
+        shares = [measured.of(unit.text) for unit in units(row.answer)]
+        return sum(shares) / max(1, len(shares))
 
     def _beside(
         self, row: Row, found: Sequence[Page], most: int, fits: Callable[[str], bool]
     ) -> list[Page]:
         return list(islice((p for p in self.beside(row, found) if fits(p.path)), most))
 
-    def _support(self, row: Row, page: Page) -> float:
-        """The mean over the answer's sentences."""
-        support = Support([Excerpt(page, page.sections, 0)], row.question, self._search.index.idf)
-        shares = [support.of(unit.text) for unit in units(row.answer)]
-        return sum(shares) / max(1, len(shares))
+
+def whole(page: Page) -> Excerpt:
+    return Excerpt(page, page.sections, 0)
 
 
 def _own(row: Row) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from gateway.answering.grounding.sentences import units
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.wiki.page import Page
 from training.data.distractors import Distractors
+from training.data.support import Support, cite, claims, quote, support, uncited
 
 GROUNDED = "grounded"
 UNANSWERABLE = "refusal-unanswerable"
@@ -46,9 +47,13 @@ class Example:
     """Paths of the pages in front of the question, in their order; of text that the row brings
     along, the empty path."""
     position: int | None = None
-    """Of the page that answers, among them, from 1."""
+    """Of the page that answers best, among them, from 1."""
+    golds: tuple[str, ...] = ()
+    """Paths of all pages that answer, the best one first."""
     is_whole: bool = True
-    """Is the page that answers there whole? (Serving cuts what does not fit, too.)"""
+    """Are the pages that answer there whole? (Serving cuts what does not fit, too.)"""
+    support: Support | None = None
+    """Do the pages support the answer? None where there are none."""
     is_limited: bool = False
     """Had the wiki too few pages to let it stand at any position?"""
     openings: tuple[str, ...] = ()
@@ -65,8 +70,10 @@ class Example:
             "meta": {
                 "line": self.row.line,
                 "kind": self.kind,
-                "gold": self.pages[self.position - 1] if self.position else None,
+                "gold": self.golds[0] if self.golds else None,
+                "golds": list(self.golds),
                 "position": self.position,
+                "support": self.support,
                 "pages": list(self.pages),
                 "tokens": self.tokens,
                 "answer_tokens": self.answer_tokens,
@@ -88,6 +95,7 @@ class Examples:
         max_pages: int,
         random: Random,
         instructions: str,
+        quotes: bool,
     ) -> None:
         """
         Args:
@@ -100,6 +108,7 @@ class Examples:
             max_pages: from 1 to so many, each number of pages is as likely.
             random: draws it.
             instructions: the alias's, see `prompt.render`.
+            quotes: answers begin with sentences of the pages that they stand on.
         """
         self._grounding = grounding
         self._runner = runner
@@ -110,33 +119,55 @@ class Examples:
         self._max_pages = max_pages
         self._random = random
         self._instructions = instructions
+        self._quotes = quotes
 
-    def grounded(self, row: Row) -> Example:
-        """With the page that answers, and others around it.
+    def grounded(self, row: Row) -> Example | None:
+        """With the pages that answer, and others around them.
 
-        Fewer than drawn, where they do not fit the budget.
+        Fewer than drawn, where they do not fit the budget. None: what fits of the pages that
+        answer has lost the answer.
         """
-        found = self._found(row)
-        for count in range(self._drawn(), 0, -1):
-            pages, place, is_limited = self._distractors.around(row, self._gold(row), found, count)
+        found, golds = self._found(row), self._golds(row)
+        for count in range(max(self._drawn(), len(golds)), 0, -1):
+            pages, place, is_limited = self._distractors.around(row, golds[:count], found, count)
             excerpts = self._fit(pages, found, row.question)
-            if len(excerpts) == len(pages):
+            if len(excerpts) == len(pages) and self._holds(row, golds, excerpts):
                 break
+        else:
+            return None
         self._distractors.take(len(pages), place)
+        answer, support = self._target(row, excerpts)
+        paths = [page.path for page in golds[:count]]
         return self._example(
             row,
             GROUNDED,
             excerpts,
-            row.answer,
+            answer,
             position=place + 1,
-            is_whole=excerpts[place].is_whole,
+            golds=tuple(paths),
+            is_whole=all(part.is_whole for part in excerpts if part.page.path in paths),
             is_limited=is_limited,
+            support=support,
         )
+
+    def _holds(self, row: Row, golds: Sequence[Page], excerpts: Sequence[Excerpt]) -> bool:
+        """Do the pages that answer still do so, after they were cut to fit?"""
+        kept = [part for part in excerpts if part.page in golds]
+        if len(kept) == len(golds) and all(part.is_whole for part in kept):
+            return True
+        return self._distractors.support(row, kept) >= self._distractors.held(row, golds)
+
+    def _target(self, row: Row, excerpts: Sequence[Excerpt]) -> tuple[str, Support]:
+        """The row's answer as the prompt asks for it, and whether the pages support it."""
+        answer, idf = uncited(row.answer.strip()), self._grounding.index.idf
+        found = claims(self._runner, answer, excerpts, idf, row.question)
+        quotes = [*quote(answer, found, excerpts, idf)] if self._quotes else []
+        return "\n\n".join([*quotes, cite(answer, found, excerpts)]), support(found)
 
     def removed(self, row: Row) -> Example | None:
         """Without any page that answers; None where each page that is found may."""
         found = self._found(row)
-        pages = self._distractors.without(row, self._gold(row), found, self._drawn())
+        pages = self._distractors.without(row, self._golds(row), found, self._drawn())
         if not pages:
             return None
         pages.sort(key=lambda page: page.path)
@@ -145,8 +176,9 @@ class Examples:
     def unanswerable(self, row: Row) -> Example:
         """With the page or the text that the row names, if it does, and others that are found."""
         found = self._found(row)
-        own = [self._gold(row)] if is_about_something(row) else []
-        others = islice(self._distractors.beside(row, found), self._drawn() - len(own))
+        own = self._golds(row) if is_about_something(row) else []
+        count = max(0, self._drawn() - len(own))
+        others = islice(self._distractors.beside(row, found), count)
         pages = sorted([*own, *others], key=lambda page: page.path)
         if pages and not pages[0].path:  # a text of the row's own stands anywhere
             pages.insert(self._random.randrange(len(pages)), pages.pop(0))
@@ -161,7 +193,7 @@ class Examples:
     def _found(self, row: Row) -> list[Page]:
         """The pages for the question, best first; a text of the row's own before them."""
         found = self._distractors.found(row)
-        return found if row.pages or not row.context else [self._gold(row), *found]
+        return found if row.pages or not row.context else [*self._golds(row), *found]
 
     def _example(
         self, row: Row, kind: str, excerpts: list[Excerpt], answer: str, **more: Any
@@ -195,10 +227,9 @@ class Examples:
     def _drawn(self) -> int:
         return self._random.randint(1, self._max_pages)
 
-    def _gold(self, row: Row) -> Page:
-        if row.pages:
-            return self._pages[row.pages[0]]
-        return own_page(row.context)
+    def _golds(self, row: Row) -> list[Page]:
+        """The pages that answer, the best one first."""
+        return [self._pages[path] for path in row.pages] or [own_page(row.context)]
 
 
 def is_about_something(row: Row) -> bool:

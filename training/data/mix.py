@@ -17,7 +17,7 @@ class Mix:
     """With a page or text of their own."""
     unanswerable: list[Row]
     removed: int
-    """So many of `answerable` lose their page."""
+    """So many of `answerable` come twice: with their pages, and without."""
     pageless: list[Row]
     """Left out: neither a page nor text, and not wanted without."""
     surplus: list[Row]
@@ -45,16 +45,16 @@ def mix(rows: Sequence[Row], refusals: float, closed_book: float, random: Random
     left = shuffled[len(closed) :]
     with_page = [row for row in left if is_about_something(row)]
     # Of all that has pages in front, `refusals` are some; half of them are unanswerable rows if
-    # there are enough: n = answerable + half of refusals * n.
-    half = round(refusals * len(with_page) / (1 - refusals / 2) / 2)
-    kept = random.sample(unanswerable, min(half, len(unanswerable)))
-    removed = round(refusals * (len(with_page) + len(kept))) - len(kept)
+    # there are enough.
+    wanted = round(refusals * len(with_page) / (1 - refusals))
+    kept = random.sample(unanswerable, min(wanted // 2, len(unanswerable)))
+    removed = min(wanted - len(kept), len(with_page))
     gone = {row.line for row in kept}
     return Mix(
         closed=closed,
         answerable=with_page,
         unanswerable=kept,
-        removed=max(0, removed),
+        removed=removed,
         pageless=[row for row in left if not is_about_something(row)],
         surplus=[row for row in unanswerable if row.line not in gone],
     )
@@ -64,7 +64,7 @@ def made(
     mixed: Mix, examples: Examples, random: Random, progress: Callable[[int, int], None]
 ) -> list[Example]:
     """The examples in the order of the file's lines. `progress` is told how many of how many."""
-    total = len(mixed.answerable) + len(mixed.unanswerable) + len(mixed.closed)
+    total = sum(map(len, (mixed.answerable, mixed.unanswerable, mixed.closed))) + mixed.removed
     done = []
     for example in _made(mixed, examples, random):
         done.append(example)
@@ -75,8 +75,13 @@ def made(
 def _made(mixed: Mix, examples: Examples, random: Random) -> Iterator[Example]:
     removed = 0
     for row in random.sample(mixed.answerable, len(mixed.answerable)):
-        example = examples.removed(row) if removed < mixed.removed else None
-        removed += example is not None
-        yield example or examples.grounded(row)
+        grounded = examples.grounded(row)
+        if grounded is None:
+            continue
+        yield grounded
+        # Its twin: the same question, and what answers it is gone.
+        if removed < mixed.removed and (twin := examples.removed(row)):
+            removed += 1
+            yield twin
     yield from map(examples.unanswerable, mixed.unanswerable)
     yield from map(examples.closed_book, mixed.closed)

@@ -75,7 +75,7 @@ class Checker:
             *plain.contradictions(rows),
             *plain.leaks(rows, against, near),
             *plain.near_duplicates(rows, near),
-            *(plain.pages(rows, wiki) if wiki else ()),
+            *((*plain.pages(rows, wiki), *plain.unsupported(rows, wiki)) if wiki else ()),
             *plain.prefixes(rows, wiki),
             *_measured(measured, {row.line: row for row in rows}),
         ]

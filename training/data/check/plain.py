@@ -1,16 +1,20 @@
 """What can be found in rows by reading them, without further libraries."""
 
+import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from eval.questions.rows import Problem, Row
+from gateway.answering.grounding.excerpt import Excerpt
 from gateway.knowledge.search.answered import Paths
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import words
 from training.data.check import text
 from training.data.check.entries import Entry, paths
 from training.data.check.rules import HELD_OUT, Finding, shown
+from training.data.examples import own_page
+from training.data.support import claims, idf_of
 
 Place = tuple[int, int]
 """Of a row: 0 for the checked file, or from 1 the number of a file of --against; and its line."""
@@ -161,6 +165,25 @@ def pages(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
         for name in row.pages:
             if known.find(name) is None:
                 yield Finding(row.line, "page", "context_doc", name, f"the wiki has no page {name}")
+
+
+def unsupported(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
+    """Answers of which the pages, or the row's own text, do not say every sentence."""
+    by_path = {page.path: page for page in wiki}
+    known, idf = Paths(by_path), idf_of(wiki)
+    with asyncio.Runner() as runner:
+        for row in rows:
+            pages = [by_path[path] for name in row.pages if (path := known.find(name))]
+            pages = pages or ([own_page(row.context)] if row.context else [])
+            if not row.answerable or not pages:
+                continue
+            excerpts = [Excerpt(page, page.sections, 0) for page in pages]
+            for claim in claims(runner, row.answer, excerpts, idf, row.question):
+                if claim.verdict in ("unsupported", "contradicted"):
+                    said = shown(row.answer[claim.start : claim.end])
+                    message = f"no page of the row says {said!r} ({claim.reason})"
+                    yield Finding(row.line, "unsupported", "answer", row.answer, message)
+                    break
 
 
 def prefixes(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:

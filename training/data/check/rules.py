@@ -184,6 +184,13 @@ RULES = {
             "Correct the path, or synchronise the folder.",
         ),
         Rule(
+            "unsupported",
+            "warning",
+            "The gateway's check marks a sentence of the answer: no page that the row names says"
+            " it, and a model would learn to write what no page says.",
+            "Name the page that says it, or rewrite the answer from its page.",
+        ),
+        Rule(
             "secret",
             "error",
             "A text has what looks like a key or a password, which the model would tell anybody.",
