@@ -23,7 +23,7 @@ from gateway.api.chat_request import OF_TOOLS, Asked
 from gateway.api.http import DONE, ApiError, broken_off, dump, event, parse_object
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.sse import EventReader
-from gateway.api.transform import Rest, Said, Transform
+from gateway.api.transform import Rest, Said, Transform, complete
 from gateway.api.usage_sum import NO_USAGE, UsageSum
 from gateway.routing.aliases import people_call
 from gateway.routing.dispatch import Call, Opened
@@ -198,6 +198,7 @@ class Answer(Transform):
                 message["content"] = said.sent
             message["annotations"] = self._annotations(ending)
             response["askdocs"] = self._facts(ending, said.sent)
+        complete(response.get("choices", []))
         self._report(response.get("askdocs", {}))
         return dump(response)
 
@@ -452,8 +453,10 @@ class Answer(Transform):
         message = {**self._refusing(), "annotations": []}
         facts = self._facts(Ending(True, "no_page"))
         self._report(facts)
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        complete([choice])
         whole = {
-            **self._chunk([{"index": 0, "message": message, "finish_reason": "stop"}]),
+            **self._chunk([choice]),
             "object": "chat.completion",
             "usage": NO_USAGE,
             "askdocs": facts,

@@ -68,7 +68,7 @@ class Choice:
     def tell(self) -> dict[str, Any]:
         """The probabilities that the client has not been told yet, of tokens that it has got."""
         first, self._untold = self._untold, self._known()
-        return {"content": self._logprobs[first : self._untold]}
+        return {"content": self._logprobs[first : self._untold], "refusal": None}
 
     def _known(self) -> int:
         """How many tokens the client has got."""

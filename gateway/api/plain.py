@@ -7,7 +7,7 @@ import orjson
 from gateway.answering.stream import Stream, identity, parsed
 from gateway.api.http import DONE, dump
 from gateway.api.plan import Plan, Tokens, tokens
-from gateway.api.transform import WHOLE, Rest, Said, Transform
+from gateway.api.transform import WHOLE, Rest, Said, Transform, complete
 from gateway.routing.dispatch import Opened
 
 KEPT = 2**16  # bytes of events that are kept until their words are taken out of them
@@ -128,6 +128,9 @@ class Plain(Transform):
             said = None
         if isinstance(said, dict):
             self._tokens = tokens(said.get("usage"))
+            if self._plan.endpoint == CHAT and (choices := _choices(said)):
+                complete(choices)
+                body = dump(said)
             for old, new in identity(said, self._name, self._prefix):
                 body = body.replace(old, new)
         if self._log is not None:

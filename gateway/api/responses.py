@@ -413,7 +413,7 @@ class Responses(Translation):
             "temperature": asked.get("temperature", 1.0),
             "text": {"format": {"type": "text"}, **(asked.get("text") or {})},
             "tool_choice": asked.get("tool_choice", "auto"),
-            "tools": asked.get("tools") or [],
+            "tools": [_echoed(tool) for tool in asked.get("tools") or []],
             "top_logprobs": asked.get("top_logprobs", 0),
             "top_p": asked.get("top_p", 1.0),
             "truncation": asked.get("truncation", "disabled"),
@@ -426,6 +426,11 @@ class Responses(Translation):
             if self._askdocs:
                 response["askdocs"] = self._askdocs
         return response
+
+
+def _echoed(tool: Item) -> Item:
+    """A tool as the response repeats it: a function has all of its fields there."""
+    return {"strict": None, "parameters": None, **tool} if tool.get("type") == "function" else tool
 
 
 _CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}

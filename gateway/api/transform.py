@@ -1,6 +1,6 @@
 """From an engine's answer to the client's: what each way of answering implements."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.api.plan import Tokens
 from gateway.routing.dispatch import Opened
@@ -40,6 +40,15 @@ class Rest:
 
 WHOLE = Rest()
 """An answer that no engine has begun."""
+
+
+def complete(choices: list[dict[str, Any]]) -> None:
+    """Give the choices of a whole chat what OpenAI's always have, and engines leave out."""
+    for choice in choices:
+        if logprobs := choice.setdefault("logprobs", None):
+            logprobs.setdefault("refusal", None)
+        if isinstance(message := choice.get("message"), dict):
+            message.setdefault("refusal", None)
 
 
 class Transform:
