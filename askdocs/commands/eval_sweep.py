@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 OUT = "rag.toml"
 SWEEP = "sweep.json"
-SIZES, OVERLAPS, KS, LAMBDAS = "256,512,1024,2048", "0,64,128", "10,20,40", "0.7,1"
+SIZES, OVERLAPS, KS, LAMBDAS = "256,512,1024,2048", "0,64,128", "20,100,150", "0.7,1"
+BUDGETS, KEEPS = "3000,8000,16000", "5,10,20,40"
 
 
 def sweep(
@@ -48,13 +49,20 @@ def sweep(
     ] = None,
     chunk_tokens: Annotated[str, typer.Option(help="Sizes of chunks, in tokens.")] = SIZES,
     overlap: Annotated[str, typer.Option(help="Tokens that chunks share.")] = OVERLAPS,
-    k: Annotated[str, typer.Option(help="Numbers of chunks that MMR chooses.")] = KS,
+    k: Annotated[str, typer.Option(help="Numbers of chunks that the reranker gets.")] = KS,
     mmr_lambda: Annotated[
-        str, typer.Option(help="Weights of relevance in MMR; 1 is the order of relevance.")
+        str, typer.Option(help="Weights of relevance in MMR; 1 turns it off.")
     ] = LAMBDAS,
     expand: Annotated[
         bool, typer.Option("--expand", help="Also search for other wordings.")
     ] = False,
+    decompose: Annotated[
+        bool, typer.Option("--decompose", help="Also search for the parts of a question.")
+    ] = False,
+    budget: Annotated[
+        str, typer.Option(help="Tokens of chunks in the prompt, as far as the models read them.")
+    ] = BUDGETS,
+    keep: Annotated[str, typer.Option(help="Numbers of chunks in the prompt.")] = KEEPS,
     hyde: Annotated[bool, typer.Option("--hyde", help="Also search by a made-up answer.")] = False,
     url: GatewayOption = None,
     key: KeyOption = None,
@@ -89,15 +97,21 @@ def sweep(
         "k": _numbers("--k", k),
         "mmr_lambda": _numbers("--mmr-lambda", mmr_lambda, float),
         "rerank": [False, True],
+        "mmr_after": [False, True],
         "expand": [False, True] if expand else [False],
+        "decompose": [False, True] if decompose else [False],
+        "budget": _numbers("--budget", budget),
+        "keep": _numbers("--keep", keep),
         "hyde": [False, True] if hyde else [False],
     }
     state = home.find(home_dir)
     place = exam_place.find(state, url, key)
     base = settings.load(rag) if rag else settings.RagSettings()
     # What is not possible is said now, and not after an hour.
-    _ = script.first(base, grid), script.second(base, grid)
-    base = base.model_copy(update={"budget": budget(base, place, home_dir)})
+    _ = script.first(base, grid), script.second(base, grid), script.fourth(base, grid)
+    read = budgets(base, grid["budget"], place, home_dir)
+    base = base.model_copy(update={"budget": read[0]})
+    grid["budget"] = sorted(set(read))
     index = index_file(home_dir)
     source, pages = source_of(index, docs)
     answerable = draw.distinct([row for row in of_split if row.answerable], seed=0)
@@ -154,8 +168,11 @@ def sweep(
     print(f"\n{len(asked):,} questions, {len(pages):,} pages; the best settings: {folder / OUT}")
 
 
-def budget(given: "RagSettings", place: "Place", home_dir: Path | None) -> int:
-    """Tokens of chunks in a prompt, as `eval run` has them by default with these settings."""
+def budgets(
+    given: "RagSettings", tried: Sequence[int], place: "Place", home_dir: Path | None
+) -> list[int]:
+    """Tokens of chunks in a prompt: first those that `eval run` gives these settings by default,
+    then those to be tried that the models can read."""
     from askdocs.commands.aliases import in_force
     from askdocs.commands.evaluate import ANSWER
     from askdocs.evaluation import target as exam_place
@@ -169,8 +186,9 @@ def budget(given: "RagSettings", place: "Place", home_dir: Path | None) -> int:
     reserved = ANSWER + estimated(instructions)
     named: dict[Role, str] = {"base": BASE, "tuned": DOCS}
     may_ask = {role: name for role, name in named.items() if name in listed}
-    models = exam_place.models(listed, may_ask)
-    return exam_place.budget(wanted, reserved, list(models.values()))
+    models = list(exam_place.models(listed, may_ask).values())
+    own = exam_place.budget(wanted, reserved, models)
+    return [own, *(one for one in tried if exam_place.budget(one, reserved, models) == one)]
 
 
 def _numbers(option: str, text: str, kind: type[int] | type[float] = int) -> list[float]:

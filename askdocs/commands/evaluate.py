@@ -51,6 +51,10 @@ def run_exam(
     tuned: Annotated[
         str, typer.Option(metavar="MODEL", help="The model that is measured, or its alias.")
     ] = "docs",
+    other: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Another model, such as a provider's: adds other-rag."),
+    ] = None,
     alias: Annotated[
         str | None,
         typer.Option(
@@ -109,12 +113,16 @@ def run_exam(
     from eval.systems import systems as known
     from eval.systems.rag import settings
 
-    names = contenders.split(",") if contenders is not None else known.NAMES
+    names = [name.strip() for name in contenders.split(",")] if contenders else [*known.NAMES]
+    if other:
+        names.append(known.OTHER)
+    elif known.OTHER in names:
+        raise AskdocsError(f"{known.OTHER} needs a model: add --other MODEL")
     options = Options(
         questions=questions,
         docs=docs,
-        contenders=known.parse([name.strip() for name in names]),
-        named={"base": base, "tuned": tuned},
+        contenders=known.parse(names),
+        named={"base": base, "tuned": tuned, **({"other": other} if other else {})},
         alias=alias,
         split=split,
         limit=limit,
@@ -138,7 +146,7 @@ def run_exam(
         for note in found.notes:
             _say(f"note: {note}")
         if not as_json:
-            _show(found, folder)
+            _show(found, folder, state)
         if dry_run:
             if as_json:
                 print(found.run.model_dump_json(indent=2))
@@ -212,7 +220,10 @@ def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
             raise typer.Exit(130) from None
 
 
-def _show(found: "Plan", folder: Path) -> None:
+def _show(found: "Plan", folder: Path, state: home.Home) -> None:
+    from eval.report import cost
+    from eval.running.estimate import estimate
+
     run, asked = found.run, found.asked
     answerable = sum(one.answerable for one in asked)
     leaked = sum(one.leaked for one in asked)
@@ -227,7 +238,23 @@ def _show(found: "Plan", folder: Path) -> None:
     print(f"contenders  {', '.join(run.contenders)}")
     quoted = ", which the product quotes" if run.answers == "quote" else ""
     print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages{quoted}")
+    earlier = (file.parent for file in (state.root / "evals").glob("*/run.json"))
+    takes = estimate(run, cost.read(), earlier)
+    print(
+        f"takes       about {_duration(takes.seconds)} for {takes.answers:,} answers (of"
+        f" {takes.systems} systems the time of {takes.measured} is known from earlier runs; the"
+        " others are assumed to run on the GPU of prices.toml)"
+    )
+    print(
+        f"costs       at most ${takes.dollars:,.2f} if a service is paid by the token:"
+        f" {takes.prompt_tokens:,} tokens read, {takes.completion_tokens:,} written"
+    )
     print(f"run         {folder}")
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _tell(found: "Plan", folder: Path, as_json: bool) -> None:

@@ -114,7 +114,8 @@ def _contender(
     grouped = {**groups(found), "leaked": groups(scored.marks[name]).get("leaked", {})}
     (contender,) = parse([name])
     gpu_seconds = token_dollars = own = hosted = None
-    if contender.method in METHODS and {"prompt_tokens", "completion_tokens"} <= measures.keys():
+    has_price = contender.method in METHODS and contender.role != "other"
+    if has_price and {"prompt_tokens", "completion_tokens"} <= measures.keys():
         gpu_seconds = _for_a_question(cost.gpu_seconds, found, prices)
         own = _estimate(cost.own, gpu_seconds, prices)
         if contender.role == "base":

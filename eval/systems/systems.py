@@ -5,15 +5,17 @@ from typing import Literal, NamedTuple, cast
 
 from gateway.core.errors import AskdocsError
 
-Role = Literal["base", "tuned"]
+Role = Literal["base", "tuned", "other"]
 Method = Literal[
     "closed", "pages", "rag", "oracle", "first-sentence", "best-overlap", "always-refuse"
 ]
 
-ROLES: tuple[Role, ...] = ("base", "tuned")
+ROLES: tuple[Role, ...] = ("base", "tuned", "other")
 METHODS: tuple[Method, ...] = ("closed", "pages", "rag", "oracle")
 TRIVIAL: tuple[Method, ...] = ("first-sentence", "best-overlap", "always-refuse")
-NAMES = (*(f"{role}-{method}" for method in METHODS for role in ROLES), *TRIVIAL)
+NAMES = (*(f"{role}-{method}" for method in METHODS for role in ROLES[:2]), *TRIVIAL)
+OTHER = "other-rag"
+"""RAG with another generator, such as a provider's; asked only where one is named."""
 
 
 class Contender(NamedTuple):
@@ -32,14 +34,14 @@ def parse(names: Sequence[str]) -> tuple[Contender, ...]:
         AskdocsError: no contender has that name, or there is none at all.
     """
     for name in names:
-        if name not in NAMES:
+        if name not in (*NAMES, OTHER):
             raise AskdocsError(
                 f"--contenders: there is no {name!r}; there are {', '.join(NAMES)}: name some of"
                 " them, with commas"
             )
     if not names:
         raise AskdocsError(f"--contenders: name some of {', '.join(NAMES)}, with commas")
-    return tuple(_parsed(name) for name in NAMES if name in names)
+    return tuple(_parsed(name) for name in (*NAMES, OTHER) if name in names)
 
 
 def _parsed(name: str) -> Contender:

@@ -381,6 +381,23 @@ def test_a_judge_decides_what_accuracy_is(tmp_path: Path, endpoint: Endpoint) ->
     assert len(endpoint.asked) == asked > 0
 
 
+def test_two_judges_are_of_two_families_and_tell_how_well_they_agree(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
+    words = ["report", str(run), "--no-similarity", "--judge-url", endpoint.url, "--judge-model"]
+    done = call(*words, "gpt-5", "--judge-model", "o3")
+    assert "the judges are of one family (openai, openai)" in str(done.exception)
+    assert not endpoint.asked
+    found = said(*words, "gpt-5", "--judge-model", "grader", "--judge-family", "grader=Acme")
+    assert found["judge"] == "gpt-5 and grader"
+    (both,) = found["agreements"]
+    assert (both["who"], both["share"]) == ("both judges with each other", 1.0)
+    assert both["n"] > 0
+    again = said("gate", str(run), "--home", str(tmp_path), code=1)
+    assert not again["passed"]
+
+
 def test_half_a_judge_is_none(tmp_path: Path) -> None:
     run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(3, 1))
     done = call("report", str(run), "--judge-model", "j")

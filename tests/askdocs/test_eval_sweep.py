@@ -79,7 +79,9 @@ def test_it_chooses_for_as_many_tokens_as_an_exam_reads(gateway: Scripted, home:
     place = target.find(home, gateway.url, "k")
 
     def budget(**given: int) -> int:
-        return eval_sweep.budget(RagSettings.model_validate(given), place, home.root)
+        found = eval_sweep.budgets(RagSettings.model_validate(given), [1, 9000], place, home.root)
+        assert set(found[1:]) <= {9000}, "what the models cannot read is not tried"
+        return found[0]
 
     assert (budget(), budget(keep=3), budget(budget=3000)) == (700, 700, 3000)
     # Context, answer, and what stands beside: 1,700 - 160 - 1,000.
@@ -118,6 +120,7 @@ def test_the_settings_that_it_writes_are_for_the_exam(
     words = ["eval", "sweep", "--questions", "q.jsonl", "--split", "", "--docs", str(wiki)]
     words += ["--rag", "given.toml", "--out", "out", "--home", str(home.root), "--key", "k"]
     words += ["--chunk-tokens", "512", "--overlap", "64", "--k", "2", "--mmr-lambda", "1"]
+    words += ["--budget", "540", "--keep", "2"]
     with serving(Starlette(routes=routes)) as url:
         done = CliRunner().invoke(app, [*words, "--url", f"{url}/v1"])
     assert done.exit_code == 0, (done.output, done.exception)

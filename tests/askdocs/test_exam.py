@@ -125,6 +125,20 @@ def test_without_a_trained_version_the_base_is_asked_once_and_not_called_tuned(
     assert "--tuned base is base, the base itself" in str(only.exception)
 
 
+def test_rag_with_another_generator_is_asked_where_one_is_named(
+    examine: Exam, gateway: Scripted
+) -> None:
+    gateway.told["claude"] = {"max_model_len": 200_000}
+    result = examine(other="claude")
+    assert result.exit_code == 0, (result.output, result.exception)
+    found = Run.model_validate_json(result.stdout)
+    assert found.models["other"].name == "claude"
+    assert found.contenders[-1] == "other-rag"
+    assert not any("other-rag" in pair for pair in found.contrasts)
+    assert "other-rag needs a model" in str(examine(contenders="other-rag").exception)
+    assert "--other gone: the gateway has no such model" in str(examine(other="gone").exception)
+
+
 def test_the_rows_of_a_version_are_found_beside_the_questions(
     examine: Exam, home: Home, tmp_path: Path
 ) -> None:

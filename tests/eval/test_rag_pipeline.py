@@ -80,6 +80,12 @@ async def gateway(request: Request) -> Response:
             [QUESTION, WORDING],
             "valve pump lamp",
         ),
+        (
+            {"decompose": True},
+            [[1, 0, 0], [0, 1, 0]],
+            [QUESTION, WORDING],
+            "valve pump lamp",
+        ),
         # What was made up is not searched for by its words.
         ({"hyde": True}, [MEAN], [QUESTION], "pump lamp valve"),
         (
@@ -110,6 +116,46 @@ async def test_other_wordings_are_lists_of_their_own_and_a_passage_turns_the_que
     assert tuple(one.page.path for one in found.excerpts) == found.pages
     assert found.extra_prompt_tokens == 30 * len(changed)
     assert found.extra_completion_tokens == 7 * len(changed)
+
+
+async def test_the_reranker_gets_k_chunks_and_mmr_may_choose_from_its_order() -> None:
+    """It prefers the last; the vectors of two chunks are alike."""
+    asked: list[int] = []
+
+    async def reranking(request: Request) -> Response:
+        if not request.url.path.endswith("/rerank"):
+            return await gateway(request)
+        body: dict[str, Any] = await request.json()
+        asked.append(len(body["documents"]))
+        lamp, pump = (("lamp" in text) + 0.5 * ("pump" in text) for text in ("lamp", "pump"))
+        score = {"lamp": lamp, "pump": pump, "valve": 0.9}
+        results = [
+            {"index": n, "relevance_score": next(v for k, v in score.items() if k in text)}
+            for n, text in enumerate(body["documents"])
+        ]
+        return JSONResponse({"results": results})
+
+    class Alike(Store):
+        def vectors(self, numbers: Sequence[int]) -> Vectors:
+            rows = np.array([[0, 1, 0], [1, 0, 0], [1, 0, 0]], dtype=np.float32)
+            return rows[list(numbers)]
+
+    store = Alike()
+    chunks = [
+        Chunk(parse(f"{thing}.md", f"# The {thing}\n\nGo on.", "http://wiki/"), 0, "Go on.", (), 10)
+        for thing in THINGS
+    ]
+    app = Starlette(routes=[Route("/v1/{path:path}", reranking, methods=["POST"])])
+    orders = {}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
+        for after, weight in ((False, 1.0), (True, 0.5)):
+            settings = RagSettings(k=3, keep=3, mmr_lambda=weight, mmr_after=after)
+            asking = Endpoints(settings, "http://gateway/v1", http)
+            rag = Rag(settings, asking, chunks, Stored(store, store, 1, Path()))
+            orders[after] = (await rag.retrieve(QUESTION)).pages
+    assert asked == [3, 3]
+    assert orders[False] == ("lamp.md", "valve.md", "pump.md")
+    assert orders[True] == ("lamp.md", "pump.md", "valve.md"), "the valve is like the lamp"
 
 
 async def answered(

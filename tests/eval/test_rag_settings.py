@@ -15,8 +15,12 @@ GRID = {
     "k": [3, 10],
     "mmr_lambda": [0.5, 1.0],
     "rerank": [False, True],
+    "mmr_after": [False, True],
     "expand": [False],
+    "decompose": [False],
     "hyde": [False, True],
+    "budget": [3000, 16000],
+    "keep": [5, 40, 150],
 }
 
 
@@ -40,7 +44,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("k = 'many'", "k: .*integer"),
         ("k = ", "is not TOML"),
         ("overlap = 300", "overlap 300 is more than half of chunk_tokens 512"),
-        ("keep = 21", "keep 21 is more than k 20"),
+        ("keep = 21\nk = 20", "keep 21 is more than k 20"),
         ("store = 'faiss'", "store: .*'lancedb' or 'pinecone'"),
     ],
 )
@@ -63,8 +67,11 @@ def test_a_sweep_tries_what_fits_together() -> None:
     assert sizes == [(256, 0, False), (256, 128, False)] + [
         (2048, overlap, False) for overlap in (0, 128, 200)
     ]
-    chosen = [(s.k, s.mmr_lambda, s.rerank) for s in sweep.second(base, GRID)]
-    assert chosen == [(10, 0.5, False), (10, 0.5, True), (10, 1, False), (10, 1, True)]
+    chosen = [(s.k, s.mmr_lambda, s.rerank, s.mmr_after) for s in sweep.second(base, GRID)]
+    before = [(10, 0.5, False), (10, 0.5, True), (10, 1, False), (10, 1, True)]
+    assert sorted(chosen) == sorted([*((*one, False) for one in before), (10, 0.5, True, True)])
+    rooms = [(s.budget, s.keep) for s in sweep.fourth(base, {**GRID, "keep": [5, 40]})]
+    assert rooms == [(3000, 5), (3000, 40), (16000, 5), (16000, 40)]
     assert [(s.expand, s.hyde) for s in sweep.third(base, GRID)] == [(False, False), (False, True)]
 
 
@@ -98,7 +105,10 @@ def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
         Result(settings=better, found=(found("x", "a"),) * 35 + (found("x"),) * 5),
     ]
     first, second, own = table.rows(results, gold, base, {"own": (1, [found("a")] * 40)})
-    assert [first.way, second.way] == ["512/64, k 40, λ 0.7, rerank", "512/64, k 20, λ 0.7, rerank"]
+    assert [first.way, second.way] == [
+        "512/64, k 40, λ 0.7, rerank, 5 in 3,000",
+        "512/64, k 100, λ 0.7, rerank, 5 in 3,000",
+    ]
     assert (first.recall.value, second.recall.value) == (35 / 40, 20 / 40)
     assert first.recall.low < 35 / 40 < first.recall.high
     assert first.first.value == 0

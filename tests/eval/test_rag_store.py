@@ -37,8 +37,12 @@ GRID = {
     "k": [10],
     "mmr_lambda": [0.7],
     "rerank": [True],
+    "mmr_after": [False],
     "expand": [False],
+    "decompose": [False],
     "hyde": [False],
+    "budget": [3000],
+    "keep": [5],
 }
 
 

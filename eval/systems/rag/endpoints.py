@@ -42,7 +42,7 @@ class Endpoints:
         """Ask for nothing in particular: what is refused now is refused of every question."""
         if self.settings.rerank:
             await self.rerank("?", ["?"])
-        if self.settings.expand or self.settings.hyde:
+        if self.settings.expand or self.settings.decompose or self.settings.hyde:
             await self.chat("?", 1)
 
     async def embed(self, texts: Sequence[str], input_type: str) -> Vectors:

@@ -1,7 +1,9 @@
 """RAG 2.0: from a question to the chunks in front of it.
 
-question, other wordings ──┬─► nearest vectors ─┬─► fusion ─► MMR ─► rerank ─► prompt
-                           └─► BM25 ────────────┘
+question, its parts, other wordings ──┬─► nearest vectors ─┬─► fusion ─► rerank ─► prompt
+                                      └─► BM25 ────────────┘
+
+MMR chooses before the reranker or after it, or not at all.
 """
 
 import asyncio
@@ -39,7 +41,7 @@ class Retrieved(NamedTuple):
     """Chunks for `gateway.answering.grounding.prompt.render`, the best first; none where nothing is
     found."""
     pages: tuple[str, ...]
-    """Paths of the pages of all chunks that MMR chose, the best first."""
+    """Paths of the pages of all k chunks, the best first."""
     seconds: float
     """Without those for which the gateway was away or busy: they are not the method's."""
     extra_prompt_tokens: int
@@ -106,6 +108,10 @@ class Rag:
             texts = [self.chunks[number].shown for number in chosen]
             order = await asking.rerank(question, texts)
             chosen = [chosen[place] for place in order]
+        if self.settings.mmr_after and chosen:
+            # Scores of rerankers are not comparable with a cosine: ranks are.
+            ranks = [1 - place / len(chosen) for place in range(len(chosen))]
+            chosen = await self._unlike(chosen, ranks, len(chosen))
         return Retrieved(
             excerpts=tuple(map(_excerpt, self._fitting(chosen))),
             pages=tuple(dict.fromkeys(self.chunks[number].page.path for number in chosen)),
@@ -129,7 +135,7 @@ class Rag:
         await self.close()
 
     async def _chosen(self, asking: Endpoints, wordings: Sequence[str], passage: str) -> list[int]:
-        """Numbers of up to k chunks, in the order of MMR."""
+        """Numbers of up to k chunks, the best first."""
         texts = [*wordings, passage] if passage else wordings
         vectors = await asking.embed(texts, "search_query")
         if passage:
@@ -144,11 +150,21 @@ class Rag:
         fused = fuse(lists)
         if not fused:
             return []
-        numbers = list(fused)
+        if self.settings.mmr_after:
+            return list(fused)[: self.settings.k]
         best = max(fused.values())
-        similarity = await asyncio.to_thread(self.stored.vectors, numbers)
-        relevance = [score / best for score in fused.values()]
-        places = mmr(relevance, similarity, self.settings.k, self.settings.mmr_lambda)
+        return await self._unlike(
+            list(fused), [score / best for score in fused.values()], self.settings.k
+        )
+
+    async def _unlike(
+        self, numbers: Sequence[int], relevance: Sequence[float], most: int
+    ) -> list[int]:
+        """Up to `most` of these chunks, in the order of MMR."""
+        if self.settings.mmr_lambda == 1:
+            return list(numbers)[:most]
+        vectors = await asyncio.to_thread(self.stored.vectors, numbers)
+        places = mmr(relevance, vectors, most, self.settings.mmr_lambda)
         return [numbers[place] for place in places]
 
     def _fitting(self, numbers: Iterable[int]) -> list[Chunk]:

@@ -10,6 +10,13 @@ _EXPAND = (
     "Rewrite this question in {n} other ways that a documentation might be searched with. Use other"
     " words for the same thing. One a line, nothing else.\n\nQuestion: {question}"
 )
+# As in Press et al. 2023, https://arxiv.org/abs/2210.03350: a question about several pages is
+# searched for in parts.
+_DECOMPOSE = (
+    "Which separate questions must be looked up in a documentation to answer this question? Write"
+    " at most {n}, one a line, nothing else. If it is one question, repeat it.\n\n"
+    "Question: {question}"
+)
 # Gao, Ma, Lin & Callan 2022, "Precise zero-shot dense retrieval without relevance labels" (HyDE):
 # their instruction for web search, with the kind of text that is sought here.
 _HYDE = (
@@ -35,11 +42,13 @@ async def rewrite(endpoints: Endpoints, question: str) -> Rewritten:
     said: list[Said] = []
     wordings: tuple[str, ...] = ()
     passage = ""
-    if endpoints.settings.expand:
-        prompt = _EXPAND.format(n=WORDINGS, question=question)
-        said.append(await endpoints.chat(prompt, _LINES_TOKENS))
+    asked = {_EXPAND: endpoints.settings.expand, _DECOMPOSE: endpoints.settings.decompose}
+    for prompt in (prompt for prompt, is_on in asked.items() if is_on):
+        text = prompt.format(n=WORDINGS, question=question)
+        said.append(await endpoints.chat(text, _LINES_TOKENS))
         lines = [_MARK.sub("", line).strip() for line in said[-1].text.splitlines()]
-        wordings = tuple(dict.fromkeys(line for line in lines if line))[:WORDINGS]
+        others = dict.fromkeys(line for line in lines if line and line != question)
+        wordings += tuple(others)[:WORDINGS]
     if endpoints.settings.hyde:
         said.append(await endpoints.chat(_HYDE.format(question=question), _PASSAGE_TOKENS))
         passage = said[-1].text.strip()

@@ -20,14 +20,20 @@ class RagSettings(BaseModel):
     overlap: int = Field(
         64, ge=0, description="Tokens that a chunk repeats of the one before it, at most."
     )
-    k: int = Field(20, ge=1, le=200, description="Chunks that MMR chooses.")
+    k: int = Field(100, ge=1, le=200, description="Chunks that the reranker gets at most.")
     mmr_lambda: float = Field(
-        0.7, ge=0, le=1, description="Weight of relevance in MMR; the rest is difference."
+        0.7, ge=0, le=1, description="Weight of relevance in MMR; 1 turns it off."
+    )
+    mmr_after: bool = Field(
+        False, description="MMR chooses from what the reranker ordered, not what it gets."
     )
     keep: int = Field(5, ge=1, le=50, description="Chunks in the prompt at most.")
     budget: int = Field(3000, ge=200, description="Tokens of chunks in the prompt at most.")
-    rerank: bool = Field(True, description="Order what MMR chose by the rerank model.")
+    rerank: bool = Field(True, description="Order the k chunks by the rerank model.")
     expand: bool = Field(False, description="Search for other wordings of the question, too.")
+    decompose: bool = Field(
+        False, description="Search for the parts of a question of several, too."
+    )
     hyde: bool = Field(False, description="Search for the vector of an answer that is made up.")
     store: Literal["lancedb", "pinecone"] = Field("lancedb", description="Where vectors are.")
     pinecone_index: str = Field("askdocs", description="Name of the index at Pinecone.")

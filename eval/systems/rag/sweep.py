@@ -7,7 +7,8 @@ The standard input is the gateway's key. JOB is an object:
     out         folder of the sweep, with the results that are there already
     questions   objects with id, text, and pages: paths of those that answer
     settings    what is the same in all that is tried, see settings.py
-    grid        lists of chunk_tokens, overlap, k, mmr_lambda, rerank, expand, hyde
+    grid        lists of chunk_tokens, overlap, k, mmr_lambda, mmr_after, rerank, expand, decompose,
+                hyde, budget, keep
     gateway     base URL of its API, with /v1
     index       file of the search index
     source      the wiki's name in it
@@ -15,13 +16,14 @@ The standard input is the gateway's key. JOB is an object:
     stores      folder of vector stores
 
 First come the settings as they are; then all sizes of chunks with all overlaps, without reranking;
-then, with the best of these, all k and lambdas of MMR, with and without reranking; then, where they
-are asked for, other wordings and HyDE with the best of those. Each result is appended to
-results.jsonl. The standard output has events, a line each: step (name, done, total), problem
-(message), done.
+then, with the best of these, all k and lambdas of MMR, with and without reranking, MMR before and
+after it; then, where they are asked for, other wordings, parts of the question and HyDE; then all
+token budgets with all numbers of chunks in the prompt. Each result is appended to results.jsonl.
+The standard output has events, a line each: step (name, done, total), problem (message), done.
 """
 
 import asyncio
+import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -62,6 +64,14 @@ class Remembering(Endpoints):
 
     memory: dict[Any, Any] = field(default_factory=dict)
 
+    async def rerank(self, question: str, documents: Sequence[str]) -> list[int]:
+        asked = (self.settings.rerank_model, question, *documents)
+        key = hashlib.sha256(repr(asked).encode()).digest()
+        if key not in self.memory:
+            self.memory[key] = await super().rerank(question, documents)
+        found: list[int] = self.memory[key]
+        return found
+
     async def embed(self, texts: Sequence[str], input_type: str) -> Vectors:
         if input_type != "search_query":
             return await super().embed(texts, input_type)
@@ -86,17 +96,32 @@ def first(base: RagSettings, grid: Grid) -> list[RagSettings]:
 
 
 def second(best: RagSettings, grid: Grid) -> list[RagSettings]:
-    """Every k that keeps enough, with every lambda, with and without reranking."""
+    """Every k that keeps enough, with every lambda, with and without reranking, and with MMR
+    before and after it."""
     return [
-        _with(best, k=k, mmr_lambda=weight, rerank=rerank)
-        for k, weight, rerank in product(grid["k"], grid["mmr_lambda"], grid["rerank"])
-        if k >= best.keep
+        _with(best, k=k, mmr_lambda=weight, rerank=rerank, mmr_after=after)
+        for k, weight, rerank, after in product(
+            *(grid[name] for name in ("k", "mmr_lambda", "rerank", "mmr_after"))
+        )
+        if k >= best.keep and not (after and (weight == 1 or not rerank))
     ]
 
 
 def third(best: RagSettings, grid: Grid) -> list[RagSettings]:
-    """With and without other wordings and HyDE."""
-    return [_with(best, expand=e, hyde=h) for e, h in product(grid["expand"], grid["hyde"])]
+    """With and without other wordings, parts of the question, and HyDE."""
+    return [
+        _with(best, expand=expand, decompose=decompose, hyde=hyde)
+        for expand, decompose, hyde in product(grid["expand"], grid["decompose"], grid["hyde"])
+    ]
+
+
+def fourth(best: RagSettings, grid: Grid) -> list[RagSettings]:
+    """Every budget with every number of chunks in the prompt."""
+    return [
+        _with(best, budget=budget, keep=keep)
+        for budget, keep in product(grid["budget"], grid["keep"])
+        if keep <= best.k
+    ]
 
 
 async def sweep(job: dict[str, Any], key: str, teller: Teller) -> None:
@@ -107,7 +132,7 @@ async def sweep(job: dict[str, Any], key: str, teller: Teller) -> None:
     gold = [one["pages"] for one in job["questions"]]
     memory: dict[Any, Any] = {}
     best = RagSettings.model_validate(job["settings"])
-    for stage in (began, first, second, third):
+    for stage in (began, first, second, third, fourth):
         results = []
         for settings in stage(best, job["grid"]):
             kept = (one for one in measure.read(folder) if one.settings == settings)

@@ -89,9 +89,12 @@ def _hits(found: Sequence[Found], gold: Gold) -> list[float]:
 
 
 def _way(settings: RagSettings) -> str:
-    more = [name for name in ("rerank", "expand", "hyde") if getattr(settings, name)]
+    names = {"rerank": "rerank", "mmr_after": "MMR after", "expand": "expand"}
+    names |= {"decompose": "decompose", "hyde": "hyde"}
+    more = [shown for name, shown in names.items() if getattr(settings, name)]
     size = f"{settings.chunk_tokens}/{settings.overlap}"
-    return ", ".join([size, f"k {settings.k}", f"λ {settings.mmr_lambda:g}", *more])
+    room = f"{settings.keep} in {settings.budget:,}"
+    return ", ".join([size, f"k {settings.k}", f"λ {settings.mmr_lambda:g}", *more, room])
 
 
 def _cell(estimate: Estimate) -> str:

@@ -1,0 +1,89 @@
+"""How long a run will take and what it will cost, before its first question."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from eval.report import cost
+from eval.report.cost import Prices
+from eval.running import measured, run
+from eval.running.run import Run
+from eval.systems.systems import METHODS, Contender, parse
+from gateway.core.errors import AskdocsError
+
+# Tokens beside the pages: the contract, the question, the alias's instructions.
+BESIDE = 300
+
+
+class Estimate(NamedTuple):
+    """Of a whole run."""
+
+    answers: int
+    prompt_tokens: int
+    """At most, as `completion_tokens`."""
+    completion_tokens: int
+    dollars: float
+    """At most, if every answer comes from a service that is paid by the token."""
+    seconds: float
+    measured: int
+    """Systems whose time an earlier run tells; that of the others is a GPU's, by prices.toml."""
+    systems: int
+
+
+def estimate(new: Run, prices: Prices, earlier: Iterable[Path]) -> Estimate:
+    """Of all its questions; what is answered already in a resumed run is not taken off.
+
+    Args:
+        new: the run.
+        prices: of services and GPUs.
+        earlier: folders of runs.
+    """
+    known = _known(new, earlier)
+    systems = parse(new.contenders)
+    questions = len(new.questions.ids)
+    prompt = completion = 0
+    seconds = 0.0
+    for system in systems:
+        reads, writes = _tokens(new, system)
+        prompt += reads
+        completion += writes
+        busy = cost.gpu_seconds(reads, writes, prices)
+        seconds += known.get(system.name, busy)
+    return Estimate(
+        answers=questions * len(systems),
+        prompt_tokens=questions * prompt,
+        completion_tokens=questions * completion,
+        dollars=questions * cost.token_dollars(prompt, completion, prices),
+        seconds=questions * seconds,
+        measured=sum(system.name in known for system in systems),
+        systems=len(systems),
+    )
+
+
+def _tokens(new: Run, system: Contender) -> tuple[int, int]:
+    """Read and written for a question, at most."""
+    if system.method not in METHODS:
+        return 0, 0
+    pages = {"closed": 0, "rag": new.rag.budget if new.rag else 0}
+    return BESIDE + pages.get(system.method, new.page_budget), new.max_tokens
+
+
+def _known(new: Run, earlier: Iterable[Path]) -> dict[str, float]:
+    """Seconds for a question, by system, of the newest runs with the same models and load."""
+    found: dict[str, tuple[float, float]] = {}
+    for folder in earlier:
+        try:
+            old, took = run.read(folder), measured.read(folder).took
+        except AskdocsError:
+            continue
+        made = old.provenance.made.timestamp()
+        if (old.at_once, old.provenance.engine_model) != (
+            new.at_once,
+            new.provenance.engine_model,
+        ):
+            continue
+        for name, one in took.items():
+            newest = found.get(name, (0.0, 0.0))[0]
+            if one.questions and made > newest:
+                found[name] = made, one.wall_s / one.questions
+    return {name: each for name, (_, each) in found.items()}
