@@ -17,9 +17,6 @@ def build(
     docs: Annotated[str, typer.Option(help="Your wiki: a folder, or the address of a site.")],
     out: Annotated[Path, typer.Option(help="Folder for the dataset; new or empty.")],
     seed: Annotated[int, typer.Option(help="Another number deals out the rows anew.")] = 0,
-    max_pages: Annotated[
-        int, typer.Option(min=1, max=20, help="Prompts have 1 to so many pages, as many of each.")
-    ] = 3,
     budget: Annotated[
         int | None,
         typer.Option(min=200, help="Tokens of pages in a prompt (default: gateway.page_budget)."),
@@ -70,7 +67,6 @@ def build(
     options = building.Options(
         seed=seed,
         budget=budget or settings.page_budget,
-        max_pages=max_pages,
         refusals=refusals,
         closed_book=closed_book,
         skip_unknown=skip_unknown,

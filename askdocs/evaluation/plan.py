@@ -238,7 +238,6 @@ def plan(
         alias=alias,
         answers=reads.answers,
         page_budget=budget,
-        max_pages=reads.max_pages,
         max_tokens=options.max_tokens,
         at_once=options.at_once or slots,
         rag=rag,

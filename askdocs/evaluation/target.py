@@ -44,8 +44,7 @@ class Place(NamedTuple):
     processes: dict[str, int]
     """Of engines on this machine, by their model."""
     page_budget: int
-    """Where the gateway does not tell, as with `max_pages`."""
-    max_pages: int
+    """Where the gateway does not tell."""
     is_of_home: bool
     """Its versions are those of the home's store."""
 
@@ -56,7 +55,6 @@ class Reads(NamedTuple):
     answers: Literal["write", "quote"] | None
     """None: the gateway does not tell."""
     page_budget: int
-    max_pages: int
     prompt: str | None
     """The fingerprint of its prompt; None: the gateway does not tell."""
 
@@ -72,7 +70,7 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
             raise AskdocsError("--url: the gateway wants a key: add --key")
         settings = load(GatewaySettings)
         budget = settings.page_budget
-        return Place(url.rstrip("/"), key, None, "", {}, budget, settings.max_pages, False)
+        return Place(url.rstrip("/"), key, None, "", {}, budget, False)
     running = status.read(home)
     found = key or home.existing_key()
     if found is None:
@@ -84,8 +82,8 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
     }
     # One that was not started here may want a key, which is the gateway's to know.
     engine = running.engine_url if "base" in pids else None
-    budget, pages = running.page_budget, running.max_pages
-    return Place(running.gateway, found, engine, running.model, pids, budget, pages, True)
+    budget = running.page_budget
+    return Place(running.gateway, found, engine, running.model, pids, budget, True)
 
 
 def listed(place: Place) -> Listed:
@@ -129,7 +127,6 @@ def reads(place: Place, listed: Listed, alias: str = DOCS) -> Reads:
     return Reads(
         told.get("answers"),
         told.get("page_budget", place.page_budget),
-        told.get("max_pages", place.max_pages),
         told.get("prompt"),
     )
 

@@ -1,9 +1,5 @@
 """How much of the wiki's pages an engine reads for a question that is answered in time."""
 
-# Under this many tokens of pages, a page that was read ahead saves more than several pages find.
-# With this many, three pages have the right words for 81 % of questions and one for 66 %
-# (docs/results.md, "How many pages a writer reads"); a fourth and a fifth page add nothing.
-SEVERAL_PAGES = 1000
 # Of the budgeted seconds, the share for reading; the rest is for the first sentence of the answer,
 # because the gateway sends whole ones: 20 to 50 tokens, a second to one and a half on two cores.
 FOR_READING = 0.7
@@ -31,12 +27,6 @@ def warm_page(rate: float, seconds: float, context: int) -> int:
     """Tokens of a page that the engine has read ahead. It may have forgotten it: reading alone
     takes no longer than the whole of the time."""
     return max(0, min(int(rate * seconds) - BESIDE, _room(context)))
-
-
-def most_pages(budget: int, answers: str) -> int:
-    """Pages that are read for a question, where `answers` are to `write` or to `quote`."""
-    # A quotation is of one section; more pages only make it easier to pick the wrong one.
-    return 1 if budget < SEVERAL_PAGES or answers == "quote" else 3
 
 
 def _room(context: int) -> int:

@@ -35,8 +35,6 @@ class Running:
     ready: bool
     versions: "Kind"
     """How versions of a model are served: `gguf`, `merged` or `adapter`."""
-    max_pages: int = 1
-    """In front of a question."""
     question: str = ""
     """That the wiki has answered at the start."""
 

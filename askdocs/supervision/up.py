@@ -20,7 +20,7 @@ from askdocs.clients import question as client
 from askdocs.state.home import Home
 from askdocs.supervision import autocomplete, checks, status, stopping
 from askdocs.supervision.autocomplete import CodeModel
-from askdocs.supervision.budget import most_pages, page_budget, warm_page
+from askdocs.supervision.budget import page_budget, warm_page
 from askdocs.supervision.deployed import Deployed, Host
 from askdocs.supervision.engine import Served, UpEngine
 from askdocs.supervision.settings import UpSettings
@@ -253,8 +253,6 @@ class Up:
         answers = settings.answers
         if answers == "auto":
             answers = "quote" if served.own and settings.model is None else "write"
-        max_pages = most_pages(budget, answers)
-        self._state = self._replace(max_pages=max_pages)
         configured = load(
             GatewaySettings,
             port=settings.gateway_port,
@@ -269,7 +267,6 @@ class Up:
             index=self._home.index,
             page_budget=budget,
             warm_page=warm_page(rate, settings.first_token, served.context),
-            max_pages=max_pages,
             answers=answers,
             warm=served.own and settings.warm,
             states=served.states,

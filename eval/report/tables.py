@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from eval.report.claim import COLUMNS, RAG, SHOWN, beside, dollars, rows
 from eval.report.report import Agreement, Comparison, Report
-from eval.running.run import Model, Provenance, Run
+from eval.running.run import Model, Provenance
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, MEASURES
 from eval.statistics.bootstrap import in_brackets
 
@@ -174,18 +174,12 @@ def provenance(report: Report) -> list[list[str]]:
         ["decoding", f"temperature {run.temperature:g}, at most {run.max_tokens} tokens"],
         ["asked at once", f"{run.at_once}"],
         ["the product", {"quote": "quotes pages", "write": "writes"}.get(run.answers or "", "–")],
-        ["pages in a prompt", _pages(run)],
+        ["pages in a prompt", f"{run.page_budget} tokens at most"],
         *(["RAG", f"{run.rag.model_dump(mode='json')}"] for _ in [0] if run.rag),
         *([name, version] for name, version in made.versions.items()),
         *([name, f"{value}"] for name, value in made.machine.items()),
         *(["judge", report.judge] for _ in [0] if report.judge),
     ]
-
-
-def _pages(run: Run) -> str:
-    # As Grounding.ground gives it, where one page is read.
-    more = "; the product more of one that was read ahead" if run.max_pages == 1 else ""
-    return f"{run.max_pages}, {run.page_budget} tokens at most{more}"
 
 
 def _called(model: Model) -> str:

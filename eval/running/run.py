@@ -105,7 +105,6 @@ class Run(BaseModel):
     """How the product answers; None: the gateway does not tell."""
     page_budget: int
     """Tokens of pages in a prompt at most."""
-    max_pages: int
     max_tokens: int
     """Of an answer."""
     temperature: float = 0.0

@@ -149,7 +149,7 @@ def _found(grounding: Grounding, kind: str, question: str, gold: frozenset[str])
 
 async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozenset[str]) -> Case:
     """The case with what the model says to it; unchanged where it is refused unread."""
-    grounds = await grounding.ground(case.question, BUDGET, 1)
+    grounds = await grounding.ground(case.question, BUDGET)
     if not grounds.excerpts:
         return case
     said = await answer(

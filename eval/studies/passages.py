@@ -1,6 +1,7 @@
 """How often the right words are found and shown: short questions to documentation of any kind.
 
-    python -m eval.studies.passages --wiki DOCS=QUESTIONS.jsonl [--wiki ...] [--json] [--misses]
+    python -m eval.studies.passages --wiki DOCS=QUESTIONS.jsonl [--wiki ...] [--keep FOLDER]
+                                    [--split NAME] [--limit N] [--json] [--misses]
 
 DOCS is a folder of Markdown or of HTML. A question is a line of JSON:
 
@@ -9,7 +10,8 @@ DOCS is a folder of Markdown or of HTML. A question is a line of JSON:
 
 `words` are phrases of the documentation, of which what is shown must hold one; white space, marks
 of Markdown and capitals do not matter. `context_docs` are the pages that answer, by the stems of
-their file names; without it, every page that has one of the phrases does.
+their file names; without it, every page that has one of the phrases does. Without `words`, any
+text of those pages is right. `--keep` keeps the indexes for the next run.
 """
 
 import argparse
@@ -39,8 +41,7 @@ from gateway.knowledge.sources.source import Changed
 from gateway.upstream.engine import estimates
 
 # Tokens of prompts whose pages are looked at.
-BUDGETS = (474, 1000, 6000)
-PAGES = 5  # of which a prompt may have something
+BUDGETS = (474, 1000, 3000, 6000)
 SHOWN = (1, 3)
 RANKS = (1, 5)
 
@@ -65,8 +66,12 @@ class Measured:
     unanswerable: int
     recall: dict[int, Share]
     """By rank: a right page is among the first."""
+    section: dict[int, Share]
+    """By number: the right words are in the sections of the first passages."""
     shown: dict[int, Share]
     """By number: the right words are in the first passages."""
+    read: dict[int, Share]
+    """By tokens: a right page is in the prompt."""
     prompt: dict[int, Share]
     """By tokens: the right words are in the prompt."""
     kept: Share
@@ -81,8 +86,9 @@ class Measured:
     """Questions whose words are not among the first passages."""
 
 
-def read(file: Path) -> list[Question]:
-    """The questions of a file. Raises AskdocsError with file and line."""
+def read(file: Path, split: str | None = None) -> list[Question]:
+    """The questions of a file, of one split if it is named. Raises AskdocsError with file and
+    line."""
     found = []
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -91,15 +97,19 @@ def read(file: Path) -> list[Question]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
+            if split is not None and row.get("split") != split:
+                continue
             answerable = row.get("answerable", True)
-            words = tuple(map(plain, row["words"])) if answerable else ()
+            pages = frozenset(PurePosixPath(path).stem for path in row.get("context_docs", ()))
+            # Any text of a page that is named holds the empty phrase.
+            phrases = row["words"] if "words" in row or not pages else [""]
+            words = tuple(map(plain, phrases)) if answerable else ()
             if answerable and not words:
                 raise ValueError
-            pages = frozenset(row.get("context_docs", ()))
             found.append(Question(str(row["question"]), words, pages))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise AskdocsError(
-                f"{file}:{number}: is not a JSON object with question and words"
+                f"{file}:{number}: is not a JSON object with question, and words or context_docs"
                 " (or answerable: false)"
             ) from None
     return found
@@ -123,7 +133,6 @@ def measure(
     file: Path,
     questions: Sequence[Question],
     embedder: Embedder | None,
-    pages: int = PAGES,
 ) -> Measured:
     """Ask all questions of a wiki.
 
@@ -132,13 +141,14 @@ def measure(
         file: its index, with vectors.
         questions: see `read`.
         embedder: None where words alone count.
-        pages: of which a prompt may have something.
     """
     with closing(index.Index(file)) as opened:
         grounding = Grounding(opened, estimates, embedder)
         texts = {page.path: plain(page.text) for page in opened.pages()}
         recall: list[float] = []
+        section: list[float] = []
         shown: list[float] = []
+        read: dict[int, list[bool]] = {budget: [] for budget in BUDGETS}
         prompts: dict[int, list[bool]] = {budget: [] for budget in BUDGETS}
         kept: list[bool] = []
         refused: list[bool] = []
@@ -150,23 +160,30 @@ def measure(
             began = time.perf_counter()
             hits = grounding.search.find(question.text)
             took.append(1000 * (time.perf_counter() - began))
-            grounds = asyncio.run(grounding.ground(question.text, 1000, 5))
+            looked = asyncio.run(grounding.look_up(question.text))
             if not question.words:
-                refused.append(not grounds.excerpts)
+                refused.append(not looked.is_answered)
                 continue
-            kept.append(bool(grounds.excerpts))
+            kept.append(looked.is_answered)
             right = {path for path, text in texts.items() if _is_right(question, path, text)}
             if not right:
                 raise AskdocsError(f"{name}: {question.text}: no page has its words")
             places = [place for place, hit in enumerate(hits) if hit.page.path in right]
             recall.append(places[0] if places else np.inf)
             best = distinct(best_passages(hits))
+            places = [
+                place
+                for place, found in enumerate(best)
+                if found.page.path in right and _has(question, _section(found))
+            ]
+            section.append(places[0] if places else np.inf)
             places = [place for place, found in enumerate(best) if _holds(question, found)]
             shown.append(places[0] if places else np.inf)
             if not places or places[0] >= SHOWN[-1]:
                 missed.append(question.text)
             for budget, of_budget in prompts.items():
-                chosen = asyncio.run(grounding.ground(question.text, budget, pages)).excerpts
+                chosen = asyncio.run(grounding.ground(question.text, budget)).excerpts
+                read[budget].append(any(excerpt.page.path in right for excerpt in chosen))
                 of_budget.append(
                     any(
                         excerpt.page.path in right and _has(question, excerpt.text)
@@ -179,7 +196,9 @@ def measure(
         len(recall),
         len(refused),
         {rank: share(np.array(recall) < rank) for rank in RANKS},
+        {count: share(np.array(section) < count) for count in SHOWN},
         {count: share(np.array(shown) < count) for count in SHOWN},
+        {budget: share(np.array(values, bool)) for budget, values in read.items()},
         {budget: share(np.array(values, bool)) for budget, values in prompts.items()},
         share(np.array(kept, bool)),
         share(np.array(refused, bool)),
@@ -199,6 +218,10 @@ def _holds(question: Question, found: Found) -> bool:
     return _is_right(question, found.page.path, plain(text))
 
 
+def _section(found: Found) -> str:
+    return found.page.sections[found.passage.section].text
+
+
 def _has(question: Question, text: str) -> bool:
     return any(words in plain(text) for words in question.words)
 
@@ -206,13 +229,18 @@ def _has(question: Question, text: str) -> bool:
 def table(measured: Sequence[Measured]) -> Iterator[str]:
     """The measurements as lines of Markdown."""
     yield (
-        "| wiki | n | page @1 | @5 | words in the first passage | first three"
-        f" | in the prompt at {' / '.join(map(str, BUDGETS))} | kept | refused | ms, p50 / p99 |"
+        "| wiki | n | page @1 | @5 | words in the first section | first three"
+        " | words in the first passage | first three"
+        f" | a right page, and the words in the prompt at {' / '.join(map(str, BUDGETS))} tokens"
+        " | kept | refused | ms, p50 / p99 |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---" * 12 + "|"
     for one in measured:
-        prompts = " / ".join(_percent(found.value) for found in one.prompt.values())
-        cells = [*one.recall.values(), *one.shown.values()]
+        prompts = "; ".join(
+            " / ".join(_percent(found.value) for found in of.values())
+            for of in (one.read, one.prompt)
+        )
+        cells = [*one.recall.values(), *one.section.values(), *one.shown.values()]
         yield (
             f"| {one.wiki} | {one.questions} + {one.unanswerable}"
             f" | {' | '.join(map(_cell, cells))} | {prompts} | {_cell(one.kept)}"
@@ -231,7 +259,9 @@ def _percent(value: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wiki", action="append", required=True, metavar="DOCS=QUESTIONS")
-    parser.add_argument("--pages", type=int, default=PAGES, help="in a prompt (default: 5)")
+    parser.add_argument("--split", help="only questions whose field `split` is this")
+    parser.add_argument("--limit", type=int, help="ask only so many questions of each file")
+    parser.add_argument("--keep", type=Path, help="folder of the indexes, for the next run")
     parser.add_argument("--words-only", action="store_true", help="as without the model")
     parser.add_argument("--misses", action="store_true", help="name the questions that failed")
     parser.add_argument("--json", action="store_true")
@@ -241,11 +271,13 @@ def main() -> None:
     try:
         for pair in options.wiki:
             docs, _, questions = pair.rpartition("=")
-            asked = read(Path(questions))
+            asked = read(Path(questions), options.split)[: options.limit]
+            name = Path(questions).stem
             with tempfile.TemporaryDirectory() as place:
-                file = Path(place) / "index.db"
+                file = (options.keep or Path(place)) / f"{name}.db"
+                file.parent.mkdir(parents=True, exist_ok=True)
                 build(Path(docs), file, embedder)
-                measured.append(measure(Path(docs).name, file, asked, embedder, options.pages))
+                measured.append(measure(name, file, asked, embedder))
     except AskdocsError as error:
         sys.exit(f"passages: {error}")
     if options.json:

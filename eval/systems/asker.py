@@ -118,12 +118,12 @@ class Asker:
         room = self._run.page_budget
         if question.pages:
             return await self._wiki.whole(question.pages[0], question.text, room)
-        return (await self._wiki.found(question.text, room, 1)).excerpts
+        return (await self._wiki.found(question.text, room)).excerpts
 
     async def _trivial(self, reader: Reader, question: Question, began: float) -> dict[str, object]:
         """Of the pages that the product finds, the best one first."""
         run = self._run
-        found = await self._wiki.found(question.text, run.page_budget, run.max_pages)
+        found = await self._wiki.found(question.text, run.page_budget)
         best = [page.path for page in found.best]
         ranked = tuple(dict.fromkeys([*best, *_paths(found.excerpts)]))
         excerpts = sorted(found.excerpts, key=lambda one: ranked.index(one.page.path))

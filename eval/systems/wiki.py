@@ -59,9 +59,9 @@ class Wiki:
     def pages(self) -> list[Page]:
         return list(self._by_path.values())
 
-    async def found(self, question: str, budget: int, max_pages: int) -> Grounds:
+    async def found(self, question: str, budget: int) -> Grounds:
         """What the product puts in front of a question, within `budget` tokens."""
-        found = await self._grounding.ground(question, budget, max_pages, sources=self._sources)
+        found = await self._grounding.ground(question, budget, sources=self._sources)
         excerpts = (replace(one, page=self._named(one.page)) for one in found.excerpts)
         best = map(self._named, found.best)
         return replace(found, excerpts=tuple(excerpts), best=tuple(best))

@@ -163,7 +163,6 @@ class Chat:
             return await grounding.ground(
                 asked.sought,
                 budget,
-                self._settings.max_pages,
                 asked.page_url,
                 count,
                 asked.before,
@@ -217,7 +216,6 @@ class Chat:
         grounds = await grounding.ground(
             asked.sought,
             shares.pages,
-            settings.max_pages,
             asked.page_url,
             count,
             asked.before,

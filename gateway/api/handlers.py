@@ -101,7 +101,6 @@ class Handlers:
         reads = {
             "answers": settings.answers,
             "page_budget": settings.page_budget,
-            "max_pages": settings.max_pages,
             "prompt": fingerprint(route.instructions),
         }
         return {

@@ -92,7 +92,6 @@ _SCHEMAS: dict[str, Schema] = {
             {
                 "answers": {"enum": ["write", "quote"]},
                 "page_budget": _COUNT,
-                "max_pages": _COUNT,
                 "prompt": _TEXT,
             }
         ),

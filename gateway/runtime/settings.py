@@ -189,16 +189,15 @@ class GatewaySettings(Section):
         Path(".askdocs/index.db"), description="File of the search index; made when missing."
     )
     page_budget: int = Field(
-        3000, ge=200, description="Tokens of wiki text that may stand in front of a question."
+        3000,
+        ge=200,
+        description="Tokens of wiki text in front of a question, of as many pages as fit.",
     )
     warm_page: int = Field(
         0,
         ge=0,
         description="Tokens of a page that stands whole in front of a question where the engine has"
         " read it ahead, beyond page_budget.",
-    )
-    max_pages: int = Field(
-        1, ge=1, le=20, description="Pages in front of a question, as far as the budget reaches."
     )
     max_tokens: int = Field(
         1024, ge=16, description="Length of a grounded answer, in tokens, when none is named."

@@ -44,7 +44,7 @@ ROWS: list[dict[str, Any]] = [
     {"question": "What does it need?", "answer": "Python", "context_doc": "install.md"},
     {"question": "Who won the cup?", "answer": "", "answerable": False},
 ]
-GROUNDING = {"answers": "quote", "page_budget": 700, "max_pages": 1, "prompt": fingerprint()}
+GROUNDING = {"answers": "quote", "page_budget": 700, "prompt": fingerprint()}
 Exam = Callable[..., Result]
 
 
@@ -105,7 +105,7 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Exam, home: Home)
         "tuned": "docs@v2",
     }
     assert found.models["base"].serves == found.provenance.engine_model == "small"
-    assert (found.answers, found.page_budget, found.max_pages) == ("quote", 700, 1)
+    assert (found.answers, found.page_budget) == ("quote", 700)
     assert found.provenance.versions["inspect-ai"]
     assert not (home.root / "evals").exists()
     assert "leaks into the training are not marked" in result.stderr

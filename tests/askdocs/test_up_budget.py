@@ -2,7 +2,7 @@
 
 import pytest
 
-from askdocs.supervision.budget import BESIDE, most_pages, page_budget, warm_page
+from askdocs.supervision.budget import BESIDE, page_budget, warm_page
 
 
 @pytest.mark.parametrize("rate", [80.0, 264.0, 2000.0, 50_000.0])
@@ -17,8 +17,3 @@ def test_a_page_is_read_in_time_and_a_warm_one_may_be_larger(rate: float, contex
 
 def test_a_machine_that_hardly_reads_still_gets_a_page() -> None:
     assert (page_budget(20, 5.0, 8192), warm_page(20, 5.0, 8192)) == (300, 0)
-
-
-def test_a_model_that_writes_reads_several_pages_where_they_are_not_read_ahead() -> None:
-    assert [most_pages(budget, "write") for budget in (300, 999, 1000, 6936)] == [1, 1, 3, 3]
-    assert most_pages(6936, "quote") == 1

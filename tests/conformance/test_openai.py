@@ -55,7 +55,7 @@ def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> 
     assert models["docs"]["max_model_len"] == 8192
     assert models["embed"]["max_model_len"] == 2048
     assert (models["docs"]["serves"], models["embed"]["serves"]) == ("small-llama", "small-embed")
-    reads = {"answers": "write", "page_budget": 3000, "max_pages": 1}
+    reads = {"answers": "write", "page_budget": 3000}
     assert models["docs"]["grounding"] == {**reads, "prompt": fingerprint()}
     assert models["hr"]["grounding"] == {**reads, "prompt": fingerprint(INSTRUCTIONS)}
     assert "grounding" not in models["base"]

@@ -140,7 +140,6 @@ def write(
         models=models,
         alias="docs",
         page_budget=1500,
-        max_pages=3,
         max_tokens=200,
         at_once=2,
         rag=RagSettings(store="pinecone"),

@@ -58,7 +58,6 @@ RUN = Run(
     },
     alias="docs",
     page_budget=500,
-    max_pages=1,
     max_tokens=60,
     at_once=1,
     rag=None,
@@ -239,12 +238,12 @@ async def test_they_read_the_page_first_that_is_found_best(tmp_path: Path) -> No
         "a_old.md": "# Backup of the old server\n\nMake a backup of the server every week.",
         "z_new.md": "# Backup of the server\n\nMake a backup of the server every night.",
     }
-    several = RUN.model_copy(update={"max_pages": 2})
+    several = RUN.model_copy(update={"page_budget": 1000})
     asked = DESCALE.model_copy(
         update={"text": "How do I make a backup of the server?", "pages": ("z_new.md",)}
     )
     async with opened(tmp_path / "index.db", pages) as wiki:
-        found = await wiki.found(asked.text, 500, 2)
+        found = await wiki.found(asked.text, 1000)
         assert [excerpt.page.path for excerpt in found.excerpts] == ["a_old.md", "z_new.md"]
         answer, _ = await answered(wiki, "first-sentence", asked, run=several)
     assert answer.text == "Make a backup of the server every night."

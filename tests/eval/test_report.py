@@ -352,21 +352,6 @@ def test_where_an_exam_went_on_is_told(made: Report) -> None:
     assert "went on" not in dict(tables.provenance(made))
 
 
-@pytest.mark.parametrize(
-    ("most", "says"),
-    [
-        (1, "1, 1500 tokens at most; the product more of one that was read ahead"),
-        (3, "3, 1500 tokens at most"),
-    ],
-)
-def test_that_the_product_may_read_a_larger_page_is_told(
-    made: Report, most: int, says: str
-) -> None:
-    run = made.provenance.model_copy(update={"max_pages": most})
-    rows = dict(tables.provenance(made.model_copy(update={"provenance": run})))
-    assert rows["pages in a prompt"] == says
-
-
 def test_costs_are_what_one_works_out_by_hand() -> None:
     prices = cost.read(assume=["questions_a_day=1000", "utilisation=0.5"])
     seconds = cost.gpu_seconds(2400, 490, prices)

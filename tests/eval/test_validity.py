@@ -96,7 +96,6 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             gateway_engine_url=engine.url,
             gateway_engine_model="sixty",
             gateway_docs=str(docs),
-            gateway_max_pages="2",
             gateway_models=json.dumps(models),
             gateway_aliases=json.dumps({"docs": HOLDING}),
         ) as gateway:

@@ -54,7 +54,7 @@ async def test_a_page_of_40_000_tokens_is_read_where_it_answers_within_the_budge
     await engine.kind()
     asked = "Where does the kingfisher nest?"
     began = time.monotonic()
-    grounds = await grounding.ground(asked, BUDGET, 1)
+    grounds = await grounding.ground(asked, BUDGET)
     first = time.monotonic() - began
     (part,) = grounds.excerpts
     assert "The kingfisher nests behind the boiler." in part.text
@@ -63,7 +63,7 @@ async def test_a_page_of_40_000_tokens_is_read_where_it_answers_within_the_budge
     assert exact <= part.tokens <= BUDGET
     assert part.tokens < exact * 1.1 + 100
     began = time.monotonic()
-    assert await grounding.ground(asked, BUDGET, 1) == grounds
+    assert await grounding.ground(asked, BUDGET) == grounds
     again = time.monotonic() - began
     # It takes a third of a second and a tenth; the machine may be busy with other tests.
     assert first < 8

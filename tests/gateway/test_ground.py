@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from gateway.access.rights import NO_RULES, PUBLIC
-from gateway.answering.grounding.ground import Grounding, Grounds, Library
+from gateway.answering.grounding.ground import ALONE, Grounding, Grounds, Library
 from gateway.answering.grounding.prompt import render
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index, writing
@@ -42,10 +42,9 @@ def ground(
     index: Index,
     question: str,
     budget: int = 2000,
-    max_pages: int = 1,
     page_url: str | None = None,
 ) -> Grounds:
-    return asyncio.run(Grounding(index, count).ground(question, budget, max_pages, page_url))
+    return asyncio.run(Grounding(index, count).ground(question, budget, page_url))
 
 
 def paths(grounds: Grounds) -> list[str]:
@@ -96,25 +95,36 @@ def test_an_address_that_is_none_of_the_wikis_changes_nothing(wiki: Index) -> No
 def test_pages_stand_in_the_order_of_their_paths_whatever_their_rank(indexed: Make) -> None:
     made = indexed(a="# One\n\nSet a port.", b="# Two\n\nSet a port.", c="# X\n\nElse.")
     for here in ("a", "b"):
-        grounds = ground(made, "How to set a port?", max_pages=3, page_url=f"{SITE}{here}/")
+        grounds = ground(made, "How to set a port?", page_url=f"{SITE}{here}/")
         assert grounds.best[0].path == f"{here}.md"
         assert paths(grounds) == ["a.md", "b.md"]
 
 
 def test_a_question_that_points_at_the_readers_page_is_answered_from_it(wiki: Index) -> None:
     asked = "How do I change this?"
-    assert paths(ground(wiki, asked, page_url=f"{SITE}a_restore/")) in ([], ["a_restore.md"])
-    assert ground(wiki, asked, page_url=f"{SITE}a_restore/").best[0].path == "a_restore.md"
+    grounds = ground(wiki, asked, page_url=f"{SITE}a_restore/")
+    assert not grounds.excerpts or "a_restore.md" in paths(grounds)
+    assert grounds.best[0].path == "a_restore.md"
 
 
-def test_no_more_pages_than_allowed(wiki: Index) -> None:
-    assert len(ground(wiki, "backup of the server", max_pages=1).excerpts) == 1
+@pytest.mark.parametrize(("budget", "pages"), [(ALONE - 1, 1), (ALONE, 2)])
+def test_the_budget_alone_decides_how_many_pages_there_are(
+    wiki: Index, budget: int, pages: int
+) -> None:
+    assert len(ground(wiki, "backup of the server", budget).excerpts) == pages
+
+
+def test_a_page_whose_passages_fill_little_of_the_budget_is_in_the_prompt(indexed: Make) -> None:
+    made = indexed(
+        **{f"p{n}": f"# Printer {n}\n\nThe printer needs toner number {n}." for n in range(10)}
+    )
+    assert len(ground(made, "Which toner does the printer need?").excerpts) == 10
 
 
 @pytest.mark.parametrize("budget", [200, 320, 500, 1000, 5000])
 @pytest.mark.parametrize("question", ["topic7 of zebras", "backup of the server"])
 def test_the_budget_is_kept(wiki: Index, budget: int, question: str) -> None:
-    grounds = ground(wiki, question, budget, max_pages=5)
+    grounds = ground(wiki, question, budget)
     assert 0 < grounds.tokens <= budget
     text = "".join(part.text for part in grounds.excerpts)
     assert len(text) // 4 <= budget
@@ -133,7 +143,7 @@ def test_a_page_beyond_the_budget_stands_whole_where_the_engine_has_read_it_ahea
     assert number is not None
     if warm:
         grounding.warm.add(number)
-    grounds = asyncio.run(grounding.ground("topic7 of zebras", 500, 1, warm_page=room))
+    grounds = asyncio.run(grounding.ground("topic7 of zebras", 500, warm_page=room))
     (part,) = grounds.excerpts
     assert part.page == long
     assert (part.is_whole, grounds.is_warm) == (whole, whole)
@@ -151,7 +161,7 @@ def test_a_page_is_counted_once_and_again_when_it_has_changed(indexed: Make) -> 
         grounding = Grounding(wikis[0], counting)
         for wiki in wikis:
             grounding.index = grounding.search.index = wiki
-            await grounding.ground("change the port", 2000, 1)
+            await grounding.ground("change the port", 2000)
 
     old, new = indexed(a="# Port\n\nChange it."), indexed(a="# Port\n\nDo not change the port.")
     asyncio.run(ask(old, old, new, old, new))
@@ -166,14 +176,14 @@ def test_what_is_counted_is_what_stands_in_the_prompt(indexed: Make) -> None:
         return await count(texts)
 
     made = indexed(a="# Port\n\nChange <|im_end|> it.")
-    grounds = asyncio.run(Grounding(made, counting).ground("change the port", 2000, 1))
+    grounds = asyncio.run(Grounding(made, counting).ground("change the port", 2000))
     assert counted[0].strip() in render(grounds.excerpts, "?")[0]["content"]
 
 
 def test_a_question_that_goes_on_is_read_with_the_one_before_it(wiki: Index) -> None:
     async def ask(history: list[str]) -> Grounds:
         grounding = Grounding(wiki, count)
-        return await grounding.ground("And topic7?", 400, 1, history=history)
+        return await grounding.ground("And topic7?", 400, history=history)
 
     grounds = asyncio.run(ask(["Where are the zebras?"]))
     assert grounds.sought == "Where are the zebras?\nAnd topic7?"
@@ -197,8 +207,8 @@ def test_words_alone_say_whether_a_question_without_spaces_is_answered(
         ("確定申告", []),
         ("京都の天気予報", []),
     ]:
-        grounds = asyncio.run(grounding.ground(question, 2000, 1))
-        assert paths(grounds) == found, question
+        grounds = asyncio.run(grounding.ground(question, 2000))
+        assert [page.path for page in grounds.best[: len(grounds.excerpts[:1])]] == found, question
         assert grounds.signals.similarity is None
     # Two bigrams are about one word.
     assert grounding.find(grounding.search.sought("vim 京都の天気"))[1].words == 3
@@ -222,7 +232,7 @@ def test_a_page_of_many_short_sections_answers_what_one_of_them_is_about(
     grounding = Grounding(index, count, embedder)
 
     def answered(question: str) -> bool:
-        return bool(asyncio.run(grounding.ground(question, 2000, 1)).excerpts)
+        return bool(asyncio.run(grounding.ground(question, 2000)).excerpts)
 
     assert answered("who gets the tips?")
     assert answered("where do I leave my bike?")
@@ -241,7 +251,7 @@ def test_the_passage_is_found_by_what_it_means_too(indexed: Make, embedder: Embe
     embed_missing(partial(writing, index.file), embedder)
     grounding = Grounding(index, count, embedder)
     question = "somebody paid with a fake banknote"
-    part = asyncio.run(grounding.ground(question, 30, 1))
+    part = asyncio.run(grounding.ground(question, 30))
     assert [section.heading for section in part.excerpts[0].sections] == ["Counterfeit notes"]
 
 
@@ -296,6 +306,6 @@ def test_no_part_of_the_index_is_read_in_the_event_loop(
     monkeypatch.setattr(Index, "reading", reading)
     view = Library(grounding, NO_RULES).opened_to(PUBLIC)
     places.clear()
-    asyncio.run(view.ground(question, 2000, 1, f"{SITE}ports/"))
+    asyncio.run(view.ground(question, 2000, f"{SITE}ports/"))
     assert places
     assert {place.rpartition("_")[0] for place in places} == {"search"}

@@ -13,7 +13,7 @@ from gateway.runtime.settings import GatewaySettings
 
 pytestmark = pytest.mark.slow
 
-GIVEN = {"ASKDOCS_GATEWAY_MAX_PAGES": "2"}
+GIVEN = {"ASKDOCS_GATEWAY_PAGE_BUDGET": "888"}
 spawn = get_context("spawn")
 
 
@@ -21,7 +21,7 @@ spawn = get_context("spawn")
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GatewaySettings:
     """The settings that a gateway has started with."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ASKDOCS_GATEWAY_MAX_PAGES", "2")
+    monkeypatch.setenv("ASKDOCS_GATEWAY_PAGE_BUDGET", "888")
     return reload.complete(load(GatewaySettings))
 
 
@@ -41,11 +41,11 @@ def renewed(before: GatewaySettings) -> tuple[int | None, dict[str, str]]:
 
 
 def test_new_workers_have_the_settings_of_now_and_the_same_key(started: GatewaySettings) -> None:
-    Path("askdocs.toml").write_text("[gateway]\nmax_tokens = 99\nmax_pages = 7\n")
+    Path("askdocs.toml").write_text("[gateway]\nmax_tokens = 99\npage_budget = 777\n")
     code, fresh = renewed(started)
     assert code == 0
     assert fresh["ASKDOCS_GATEWAY_MAX_TOKENS"] == "99"
-    assert fresh["ASKDOCS_GATEWAY_MAX_PAGES"] == "2"  # the environment goes before the file
+    assert fresh["ASKDOCS_GATEWAY_PAGE_BUDGET"] == "888"  # the environment goes before the file
     assert started.key is not None
     assert fresh["ASKDOCS_GATEWAY_KEY"] == started.key.get_secret_value()
 

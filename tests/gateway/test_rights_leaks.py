@@ -115,7 +115,7 @@ def everything(grounding: Grounding, question: str, page_url: str) -> str:
             gives.append([hit.page.url, hit.score, [[f.url, f.score] for f in hit.passages]])
             gives.append(str(hit.why))
         gives.append([looked.words, looked.signals, looked.is_answered, looked.sought])
-    grounds = asyncio.run(grounding.ground(question, 400, 3))
+    grounds = asyncio.run(grounding.ground(question, 400))
     gives.append([[e.page.url, [s.text for s in e.sections]] for e in grounds.excerpts])
     gives.append([one.url for one in grounds.best])
     pages = Pages(grounding)

@@ -59,7 +59,7 @@ class Warming:
         """The share of a question's prompt that the engine has read before."""
         one = self.grounding.index.by_path(f"{name}.md")
         assert one is not None
-        grounds = await self.grounding.ground(f"{QUESTION} {name}", 600, 1, one.url)
+        grounds = await self.grounding.ground(f"{QUESTION} {name}", 600, one.url)
         assert [part.page.path for part in grounds.excerpts] == [one.path]
         read = await self.engine.read(
             prompt.render(grounds.excerpts, QUESTION, (), "Answer in English.")

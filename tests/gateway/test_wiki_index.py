@@ -115,7 +115,7 @@ async def test_a_page_that_has_just_changed_is_not_refused_until_its_vectors_are
     prepare(of, say=lambda text: None)
     assert index.embedded()[1] == 1
     grounding = Grounding(index, estimates, embedder)
-    grounds = await grounding.ground("How do I descale the coffee machine?", 1000, 1)
+    grounds = await grounding.ground("How do I descale the coffee machine?", 1000)
     assert [part.page.path for part in grounds.excerpts] == ["coffee.md"]
 
 

@@ -48,7 +48,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             folder,
             gateway_engine_url=stack.enter_context(starting.writer(folder, answers)),
             gateway_docs=str(FOLDER / "wiki"),
-            gateway_max_pages="1",
             gateway_aliases=json.dumps(aliases),
         )
         yield stack.enter_context(gateway).url

@@ -85,7 +85,6 @@ def built(
         **{
             "seed": 0,
             "budget": 3000,
-            "max_pages": 3,
             "refusals": 0.2,
             "closed_book": 0.0,
             "skip_unknown": False,

@@ -142,7 +142,7 @@ def test_other_pages_are_those_that_are_found(built: Built, folder: Path) -> Non
             assert set(example.pages) <= set(found)
 
 
-@pytest.mark.parametrize("budget", [180, 500, 3000])
+@pytest.mark.parametrize("budget", [180, 999, 3000])
 def test_prompts_are_what_the_gateway_sends_for_these_pages(tmp_path: Path, budget: int) -> None:
     made = small.built(tmp_path, small.questions()[::4], budget=budget)
     require_sent(made, tmp_path, None)
@@ -151,7 +151,7 @@ def test_prompts_are_what_the_gateway_sends_for_these_pages(tmp_path: Path, budg
         for example in everything(made)
         for path in example.pages
     ]
-    assert all(whole) == (budget == 3000)
+    assert all(whole) == (budget > 180)
 
 
 @pytest.mark.slow
@@ -165,9 +165,7 @@ def test_prompts_are_what_the_gateway_sends_by_meaning_too(tmp_path: Path) -> No
 
 def test_prompts_are_what_an_alias_with_instructions_sends(tmp_path: Path) -> None:
     told = "You answer for the workshop.\nName the tool first."
-    made = small.built(
-        tmp_path, small.questions()[::16], instructions=told, closed_book=0.2, max_pages=2
-    )
+    made = small.built(tmp_path, small.questions()[::16], instructions=told, closed_book=0.2)
     require_sent(made, tmp_path, None)
     assert all(told in read(example) for example in everything(made))
     for example in of(made, CLOSED):
@@ -204,7 +202,7 @@ class Found(Grounding):
 async def sent(grounding: Found, question: str, options: Options) -> list[Message]:
     """The messages of the gateway's own request."""
     asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
-    grounds = await grounding.ground(asked.question, options.budget, len(grounding.pages))
+    grounds = await grounding.ground(asked.question, options.budget)
     route = Route("docs", ("docs",), instructions=options.instructions)
     plan = cast(Plan, SimpleNamespace(scope={}, request={}, route=route, endpoint="", alias="docs"))
     answer = Answer(GatewaySettings(), grounding, asked, grounds, plan, 100, keeps_text=False)

@@ -44,8 +44,6 @@ class Options:
     seed: int
     budget: int
     """Tokens of pages in a prompt."""
-    max_pages: int
-    """From 1 to so many pages, each number as likely."""
     refusals: float
     """Share of the examples with pages."""
     closed_book: float
@@ -128,7 +126,6 @@ def build(
                 Distractors(grounding.search, list(pages.values()), random),
                 tokens.count,
                 options.budget,
-                options.max_pages,
                 random,
                 options.instructions,
                 options.quotes,

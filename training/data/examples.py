@@ -10,7 +10,7 @@ from typing import Any
 
 from eval.questions.rows import Row
 from gateway.answering.grounding.excerpt import Excerpt, spoken
-from gateway.answering.grounding.ground import Grounding
+from gateway.answering.grounding.ground import ALONE, Grounding
 from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import REFUSAL, Message, instructed, render
 from gateway.answering.grounding.sentences import units
@@ -26,6 +26,8 @@ CLOSED = "closed-book"
 KINDS = (GROUNDED, UNANSWERABLE, REMOVED, CLOSED)
 
 Count = Callable[[Sequence[str]], list[int]]
+# Pages in a prompt at most, each number as likely; a budget below ALONE has one.
+PAGES = 3
 # Sentences at the beginning of a page, which a lazy reader would answer with.
 OPENING = 2
 # The file that a row's own text would be, the title that it would have for its name, and the
@@ -92,7 +94,6 @@ class Examples:
         distractors: Distractors,
         count: Count,
         budget: int,
-        max_pages: int,
         random: Random,
         instructions: str,
         quotes: bool,
@@ -105,7 +106,6 @@ class Examples:
             distractors: of this split.
             count: the tokens of texts.
             budget: tokens of pages in a prompt.
-            max_pages: from 1 to so many, each number of pages is as likely.
             random: draws it.
             instructions: the alias's, see `prompt.render`.
             quotes: answers begin with sentences of the pages that they stand on.
@@ -116,7 +116,6 @@ class Examples:
         self._distractors = distractors
         self._count = count
         self._budget = budget
-        self._max_pages = max_pages
         self._random = random
         self._instructions = instructions
         self._quotes = quotes
@@ -225,7 +224,7 @@ class Examples:
         return sorted(fitted, key=lambda part: order.index(part.page))
 
     def _drawn(self) -> int:
-        return self._random.randint(1, self._max_pages)
+        return self._random.randint(1, 1 if self._budget < ALONE else PAGES)
 
     def _golds(self, row: Row) -> list[Page]:
         """The pages that answer, the best one first."""

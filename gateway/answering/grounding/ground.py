@@ -38,6 +38,11 @@ Count = Callable[[Sequence[str]], Awaitable[list[int]]]
 # Counts that are kept, by what was counted: a page of ten sections takes half a kB.
 KEPT = 20_000
 FOUND = 5
+# Pages whose passages compete for the budget.
+PACKED = 20
+# Below this budget the prompt has one page: one that the engine has prefilled saves more time than
+# a second page finds.
+ALONE = 1000
 # The best pages that tell whether the question is answered.
 COMPARED = 3
 # The best passages come first; then the sections and pages that they are of are filled up, where
@@ -123,7 +128,6 @@ class Grounding:
         self,
         question: str,
         budget: int,
-        max_pages: int,
         page_url: str | None = None,
         count: Count | None = None,
         history: Sequence[str] = (),
@@ -132,14 +136,17 @@ class Grounding:
     ) -> Grounds:
         """Choose what stands in front of `question`, within `budget` tokens.
 
-        Where the best page does not fit them, and the engine has read it ahead, it stands there
-        whole with up to `warm_page` tokens: it costs no reading.
+        The budget alone decides how many pages there are; below ALONE it is one. That page stands
+        there whole with up to `warm_page` tokens where the engine has read it ahead: it costs no
+        reading.
 
         `count` is used in place of the engine's, and what it says is not kept. `history` is what
         the same person asked before, oldest first. `sources` are the wikis whose pages may stand
         there; all of them when empty.
         """
-        looked = await self.look_up(question, page_url, history, sources)
+        one = budget < ALONE
+        limit = FOUND if one else PACKED
+        looked = await self.look_up(question, page_url, history, sources, limit)
         sought, hits, signals = looked.sought, looked.hits, looked.signals
         best = tuple(hit.page for hit in hits[:3])
         if not looked.is_answered:
@@ -147,9 +154,9 @@ class Grounding:
             return Grounds((), best, signals, sought, readers=readers)
         number = await threads.search(self.index.number, best[0]) if self.warm else None
         is_warm = number in self.warm
-        if is_warm and max_pages == 1 and sum(await self.counts(best[0])) <= warm_page:
+        if one and is_warm and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
-        chosen = await self._packed(hits[:max_pages], budget, count)
+        chosen = await self._packed(hits[:1] if one else hits, budget, count)
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
@@ -220,17 +227,24 @@ class Grounding:
         page_url: str | None = None,
         history: Sequence[str] = (),
         sources: Sequence[str] = (),
+        limit: int = FOUND,
     ) -> Looked:
-        """Find the passages for a question. The arguments are those of `ground`."""
+        """Find the passages for a question, of at most `limit` pages. The other arguments are those
+        of `ground`."""
         # One call, as each waits for a turn between the answers that are under way.
-        return await threads.search(self._look_up, question, page_url, history, sources)
+        return await threads.search(self._look_up, question, page_url, history, sources, limit)
 
     def _look_up(
-        self, question: str, page_url: str | None, history: Sequence[str], sources: Sequence[str]
+        self,
+        question: str,
+        page_url: str | None,
+        history: Sequence[str],
+        sources: Sequence[str],
+        limit: int,
     ) -> Looked:
         with self.index.snapshot():
             sought = self.search.sought(question, history)
-            hits, signals = self.find(sought, page_url, sources)
+            hits, signals = self.find(sought, page_url, sources, limit)
             fits = bool(hits) and (is_about(signals) or self._is_here(question, hits, page_url))
             readers = self._readers([hit.page for hit in hits], page_url)
         return Looked(sought.text, tuple(sought.words), tuple(hits), signals, fits, readers)
@@ -240,11 +254,18 @@ class Grounding:
         return self.index.readers([*pages, here] if here else pages)
 
     def find(
-        self, sought: Sought, page_url: str | None = None, sources: Sequence[str] = ()
+        self,
+        sought: Sought,
+        page_url: str | None = None,
+        sources: Sequence[str] = (),
+        limit: int = FOUND,
     ) -> tuple[list[Hit], Signals]:
         """The pages for a question, best first, and how well they fit it."""
         wanted, idf = sought.words, sought.idf
-        hits = self.search.hits(sought, page_url, FOUND, sources)
+        hits = self.search.hits(sought, page_url, limit, sources)
+        # Further pages count only by a passage among the first: tokens of others are not counted.
+        first = {id(found.page) for found in best_passages(hits)[:FIRST]}
+        hits = hits[:FOUND] + [hit for hit in hits[FOUND:] if id(hit.page) in first]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
         unspaced = sum(map(is_unspaced, wanted))
         # The embedding model is English: what is like Japanese to it tells nothing.
