@@ -22,11 +22,19 @@ from tests.askdocs.test_dataset_check import rows, write
 from tests.askdocs.test_train_slow import RECIPE, sharpened
 from tests.eval.test_exam_tasks import PROGRAM
 from tests.parts import require
+from tests.security.fuzzing import tool
 from tests.training import small
 from tests.training.test_finetune import base, python  # noqa: F401 -- fixtures
 
 pytestmark = pytest.mark.slow
 
+# A library would ask their makers whether they work. In halves: scans of others do not stop here.
+KEYS = (
+    "xox" + "b-123456789012-123456789012-AbCdEfGhIjKlMnOpQrStUvWx",
+    "https://hooks.slack.com/services/" + "T0A1B2C3D/B0A1B2C3D/AbCdEfGhIjKlMnOpQrStUvWx",
+    "ghp_" + "q7Rb2Kx9Lm4Tz8Wc5Vn1Yp6Ds3Fg0HjAeUiQ",
+    "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc",
+)
 RECORDER = Path(__file__).with_name("recorder.py")
 CACHE = starting.REPO / ".cache"
 COMMAND = Path(sys.executable).with_name("askdocs")
@@ -113,8 +121,29 @@ def test_engine_gateway_box_site_and_sync_reach_nothing(reached: Reached, tmp_pa
 def test_the_check_of_a_dataset_reaches_nothing(reached: Reached, tmp_path: Path) -> None:
     home = CACHE / "dataset"
     require(environments.find(environments.DATASET, home) is not None, "make setup-dev")
-    file = write(tmp_path / "rows.jsonl", rows())
-    assert reached(COMMAND, "dataset", "check", str(file), ASKDOCS_HOME=str(home)) == []
+    lines = [*rows(), {"question": "Which keys are there?", "answer": f"{' and '.join(KEYS)}."}]
+    file = write(tmp_path / "rows.jsonl", lines)
+    code = """
+        import subprocess, sys
+        done = subprocess.run([*sys.argv[1:], "--json"], capture_output=True, text=True)
+        assert done.returncode == 1 and done.stdout.count('"secret"') >= 4, done.stdout
+    """
+    words = (COMMAND, "dataset", "check", str(file))
+    command = (sys.executable, "-c", textwrap.dedent(code), *words)
+    assert reached(*command, ASKDOCS_HOME=str(home)) == []
+
+
+def test_a_scan_for_secrets_asks_nobody_whether_they_work(reached: Reached, tmp_path: Path) -> None:
+    program = tool("detect-secrets")
+    (tmp_path / "keys.py").write_text("".join(f'key = "{key}"\n' for key in KEYS))
+    code = """
+        import sys
+        from pathlib import Path
+        from scripts.secrets_scan import scan
+        assert len(scan(Path(sys.argv[1]), Path(sys.argv[2]), ["keys.py"])) >= 4
+    """
+    command = (sys.executable, "-c", textwrap.dedent(code), program, tmp_path)
+    assert reached(*command) == []
 
 
 def test_training_reaches_nothing(
