@@ -300,29 +300,15 @@ class Metrics:
         return found
 
 
-class _Observer:
-    """A histogram of one alias and team, reached past prometheus_client's own `observe`.
+def _observe_all(histogram: Histogram, counts: list[int], total: float) -> None:
+    """`counts` are numbers of values by bucket, `total` is the sum of the values.
 
-    That one searches its buckets one by one, and has no call for many values at once.
+    prometheus_client has no call for many at once: the gaps of 200 tokens, one by one, take 0.6 ms.
     """
-
-    __slots__ = ("_add", "_bounds", "_buckets")
-
-    def __init__(self, histogram: Histogram) -> None:
-        self._bounds = histogram._upper_bounds
-        self._buckets = [bucket.inc for bucket in histogram._buckets]
-        self._add = histogram._sum.inc
-
-    def observe(self, value: float) -> None:
-        self._buckets[bisect_left(self._bounds, value)](1)
-        self._add(value)
-
-    def observe_all(self, counts: list[int], total: float) -> None:
-        """`counts` are numbers of values by bucket, `total` is the sum of the values."""
-        for bucket, count in zip(self._buckets, counts, strict=True):
-            if count:
-                bucket(count)
-        self._add(total)
+    for bucket, count in zip(histogram._buckets, counts, strict=True):
+        if count:
+            bucket.inc(count)
+    histogram._sum.inc(total)
 
 
 class _Series:
@@ -347,24 +333,24 @@ class _Series:
         return self._metrics._waiting.labels(self.alias, self.team)
 
     @cached_property
-    def admission(self) -> _Observer:
-        return _Observer(self._metrics._admission.labels(self.alias, self.team))
+    def admission(self) -> Histogram:
+        return self._metrics._admission.labels(self.alias, self.team)
 
     @cached_property
-    def ttft(self) -> _Observer:
-        return _Observer(self._metrics._ttft.labels(self.alias, self.team))
+    def ttft(self) -> Histogram:
+        return self._metrics._ttft.labels(self.alias, self.team)
 
     @cached_property
-    def gap(self) -> _Observer:
-        return _Observer(self._metrics._gap.labels(self.alias, self.team))
+    def gap(self) -> Histogram:
+        return self._metrics._gap.labels(self.alias, self.team)
 
     @cached_property
-    def mean(self) -> _Observer:
-        return _Observer(self._metrics._mean.labels(self.alias, self.team))
+    def mean(self) -> Histogram:
+        return self._metrics._mean.labels(self.alias, self.team)
 
     @cached_property
-    def duration(self) -> _Observer:
-        return _Observer(self._metrics._duration.labels(self.alias, self.team))
+    def duration(self) -> Histogram:
+        return self._metrics._duration.labels(self.alias, self.team)
 
     def ended(self, endpoint: str, status: int) -> Counter:
         found = self._ended.get((endpoint, status))
@@ -500,7 +486,7 @@ class Request:
             if completion_tokens > 1 and self._last > self._first and status != LEFT:
                 series.mean.observe((self._last - self._first) / (completion_tokens - 1))
             if self._last > self._first:
-                series.gap.observe_all(self._gaps, self._last - self._first)
+                _observe_all(series.gap, self._gaps, self._last - self._first)
 
     @property
     def ttft(self) -> float | None:
