@@ -1,7 +1,7 @@
 """Texts as a model shall learn them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from training.data.check import expect
@@ -16,6 +16,8 @@ PIECES = (
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
+@example("</b>```\n```\n<p>&lt;")
+@example("x>1. </a>```\n```\n</code>&amp;lt;")
 def test_a_cleaned_text_has_nothing_left_to_clean(text: str) -> None:
     cleaned = clean(text)
     assert list(problems(cleaned)) == []

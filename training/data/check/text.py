@@ -21,7 +21,10 @@ _MARKUP = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r"^(?P<fence>```+|~~~+).*?(?:^(?P=fence)|\Z)|(?<!`)(?P<ticks>`++).*?(?P=ticks)", re.M | re.S
+    r"^(?P<fence>```+|~~~+).*?(?:^(?P=fence)|\Z)"
+    # In a line that is no fence: blocks come before what stands in their text.
+    r"|(?<![`\\])(?P<ticks>`++)(?:(?!^(?:```|~~~)).)*?(?!^(?:```|~~~))(?<!`)(?P=ticks)(?!`)",
+    re.M | re.S,
 )
 # A space that does not break is one of a keyboard to most; the others have no width at all.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufdd0]")
