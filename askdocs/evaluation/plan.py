@@ -31,7 +31,7 @@ from gateway.knowledge.search.index import Index
 from gateway.knowledge.wiki.page import Page
 from gateway.routing.aliases import BASE
 from gateway.upstream.engine import estimated
-from training.data.leaks import leaked, trained
+from training.data import leaks
 from training.versions.manifest import sha256
 from training.versions.name import is_version
 
@@ -172,10 +172,11 @@ def plan(
         )
     learnt = None
     if "tuned" in models:
-        learnt = options.trained or _learnt(file, models["tuned"].name, home_dir)
+        name = models["tuned"].name
+        learnt = options.trained or _hashes(name, home_dir) or _learnt(file, name, home_dir)
         if learnt is None:
             notes.append("leaks into the training are not marked: name its rows with --trained")
-    known = [] if learnt is None else trained(rows.read(learnt))
+    known = [] if learnt is None else _known(learnt)
     index = index_file(home_dir)
     source, pages = source_of(index, options.docs)
     sources, others = _sources(index, source, alias, home_dir)
@@ -187,8 +188,8 @@ def plan(
     memory, remembered = _memory(index)
     # With the copies that were left out: whoever knows one of them knows the one that is asked.
     here = {row.line for row in drawn}
-    lines = leaked(of_split, known) & here
-    if of_memory := leaked(of_split, remembered) & here:
+    lines = leaks.leaked(of_split, known) & here
+    if of_memory := leaks.leaked(of_split, remembered) & here:
         lines |= of_memory
         notes.append(
             f"{len(of_memory):,} questions count as leaked because the memory, by which the product"
@@ -284,6 +285,23 @@ def _with_manifest(model: Model, home_dir: Path | None) -> Model:
     except AskdocsError:
         return model  # an engine serves it under that name, and the store does not know it
     return model.model_copy(update={"manifest_sha256": sha256(content)})
+
+
+def _known(learnt: Path) -> list[Row]:
+    """What a model knows, of a file of rows or of hashes."""
+    return leaks.read(learnt) if learnt.name == leaks.FILE else leaks.trained(rows.read(learnt))
+
+
+def _hashes(model: str, home_dir: Path | None) -> Path | None:
+    """What a version was trained on, as it keeps it."""
+    if not is_version(model):
+        return None
+    store = opened_store(home_dir)
+    try:
+        found = leaks.FILE in store.manifest(model).files
+        return store.fetch(model) / leaks.FILE if found else None
+    except AskdocsError:
+        return None  # it is of another store
 
 
 def _learnt(file: Path, model: str, home_dir: Path | None) -> Path | None:

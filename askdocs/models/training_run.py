@@ -14,6 +14,7 @@ from typing import Any
 
 from askdocs.state.home import Home, read_json, write_json
 from gateway.core.errors import AskdocsError
+from training.data import leaks
 from training.data.dataset import Dataset
 from training.plan.recipe import Recipe
 from training.tuning import curve, events
@@ -98,6 +99,8 @@ class Run:
             shutil.copytree(self.folder / ADAPTER, folder / ADAPTER, copy_function=os.link)
             for name in (FACTS, PICTURE, PROBES):
                 os.link(self.folder / name, folder / name)
+            if (known := self.data.folder / leaks.FILE).is_file():  # a dataset of before had none
+                shutil.copyfile(known, folder / leaks.FILE)
             yield folder
 
     def known(self, store: Store, alias: str) -> str | None:

@@ -46,6 +46,7 @@ def test_it_writes_a_whole_dataset_that_is_the_same_again(
         "card.md",
         "lengths.png",
         "train.jsonl",
+        "trained.json",
         "validation.jsonl",
     ]
     card = json.loads((tmp_path / "out" / "card.json").read_text())

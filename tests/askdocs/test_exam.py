@@ -1,5 +1,6 @@
 """`askdocs eval run` up to its first question: what it finds, and what it refuses."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from askdocs.evaluation.bar import ExamBar
 from askdocs.evaluation.meter import Meter, held_on_gpu, memory
 from askdocs.state.home import Home
 from eval.questions import question
+from eval.questions.rows import Row
 from eval.running import answer, measured, run
 from eval.running.answer import Answer
 from eval.running.run import Run
@@ -33,6 +35,7 @@ from gateway.routing import aliases
 from gateway.runtime.settings import Alias, GatewaySettings
 from tests.eval.scripted import Script, Scripted, scripted
 from tests.training.versions import FACTS, trained
+from training.data.leaks import FILE, encoded
 from training.versions.local import Folder
 from training.versions.manifest import sha256
 from training.versions.store import Store
@@ -137,6 +140,20 @@ def test_rag_with_another_generator_is_asked_where_one_is_named(
     assert not any("other-rag" in pair for pair in found.contrasts)
     assert "other-rag needs a model" in str(examine(contenders="other-rag").exception)
     assert "--other gone: the gateway has no such model" in str(examine(other="gone").exception)
+
+
+def test_a_version_knows_itself_what_it_was_trained_on(
+    examine: Exam, home: Home, tmp_path: Path
+) -> None:
+    store = Store(Folder(home.root / "versions"))
+    for name in ("one", "two"):
+        folder = trained(tmp_path / name, name)
+        (folder / FILE).write_text(encoded([Row(1, ROWS[0]["question"], "So.")]))
+        store.add("docs", folder, FACTS)
+    result = examine()
+    assert "leaks into the training are not marked" not in result.stderr
+    digest = hashlib.sha256((tmp_path / "two" / FILE).read_bytes()).hexdigest()
+    assert Run.model_validate_json(result.stdout).questions.trained_sha256 == digest
 
 
 def test_the_rows_of_a_version_are_found_beside_the_questions(

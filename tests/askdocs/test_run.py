@@ -165,6 +165,7 @@ def test_a_run_that_is_done_becomes_a_version_once(run: Run, tmp_path: Path) -> 
         "adapter/adapter_model.safetensors",
         "loss.png",
         "probes.json",
+        "trained.json",
         "training.json",
     ]
     assert run.known(store, "docs") == name

@@ -27,7 +27,7 @@ from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import Progress, sync
 from gateway.knowledge.wiki.page import Page
 from gateway.runtime.settings import GatewaySettings
-from training.data import lengths
+from training.data import leaks, lengths
 from training.data.distractors import Distractors
 from training.data.examples import Example, Examples, own_page
 from training.data.mix import Mix, made, mix
@@ -152,7 +152,8 @@ def build(
 
 
 def write(built: Built, folder: Path) -> dict[str, str]:
-    """Write a file of JSON lines for each split, and their lengths as a picture.
+    """Write a file of JSON lines for each split, their lengths as a picture, and what a model knows
+    that was trained on them.
 
     Returns the SHA-256 of each file by its name.
     """
@@ -164,7 +165,9 @@ def write(built: Built, folder: Path) -> dict[str, str]:
     answers = [example.answer_tokens for example in everything]
     drawn = [("Tokens of a prompt", prompts), ("Tokens of an answer", answers)]
     lengths.draw(folder / LENGTHS, drawn)
-    names = [*(f"{name}.jsonl" for name in built.parts), LENGTHS]
+    learnt = [one.row for name, part in built.parts.items() if name != "test" for one in part]
+    (folder / leaks.FILE).write_text(leaks.encoded(learnt), encoding="utf-8")
+    names = [*(f"{name}.jsonl" for name in built.parts), LENGTHS, leaks.FILE]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
