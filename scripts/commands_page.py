@@ -1,4 +1,4 @@
-"""Writes docs/commands*.md from the help of the command line and of make.
+"""Writes docs/reference/commands*.md from the help of the command line and of make.
 
 `.venv/bin/python scripts/commands_page.py`; a test fails when the page is stale.
 """
@@ -13,13 +13,13 @@ import typer
 from askdocs.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "commands.md"
-TEAM = ROOT / "docs" / "commands-team.md"
-WIKI = ROOT / "docs" / "commands-docs.md"
-MODELS = ROOT / "docs" / "commands-models.md"
-DATA = ROOT / "docs" / "commands-data.md"
-EVAL = ROOT / "docs" / "commands-eval.md"
-CARE = ROOT / "docs" / "commands-care.md"
+PAGE = ROOT / "docs" / "reference/commands.md"
+TEAM = ROOT / "docs" / "reference/commands-team.md"
+WIKI = ROOT / "docs" / "reference/commands-docs.md"
+MODELS = ROOT / "docs" / "reference/commands-models.md"
+DATA = ROOT / "docs" / "reference/commands-data.md"
+EVAL = ROOT / "docs" / "reference/commands-eval.md"
+CARE = ROOT / "docs" / "reference/commands-care.md"
 
 TOP = """\
 # Commands
@@ -37,7 +37,8 @@ takes `--json`, for scripts, and nearly all `--home DIR`, the state folder. This
 WIKI_TOP = """\
 # Commands for wikis
 
-`.venv/bin/askdocs docs` has verbs for the wikis that answers stand on: see [Sync](sync.md). Each
+`.venv/bin/askdocs docs` has verbs for the wikis that answers stand on: see
+[Sync](../how-to/sync.md). Each
 takes `--json`, for scripts, and `--home DIR`, the state folder. This page is made from `--help`.
 """
 MODELS_TOP = """\
@@ -50,21 +51,21 @@ page is made from `--help`.
 DATA_TOP = """\
 # Commands for feedback and datasets
 
-`.venv/bin/askdocs feedback` has verbs for what readers asked and said, see [Review](review.md), and
-`dataset` for what a model learns from. Each takes `--json`, for scripts, and nearly all `--home
-DIR`, the state folder. This page is made from `--help`.
+`.venv/bin/askdocs feedback` has verbs for what readers asked and said, see
+[Review](../tutorials/review.md), and `dataset` for what a model learns from. Each takes `--json`,
+for scripts, and nearly all `--home DIR`, the state folder. This page is made from `--help`.
 """
 CARE_TOP = """\
 # Commands for backups and records
 
-These commands keep an installation, see [Backup](backup.md), and say what was done and used in it.
-Each takes `--json`, for scripts. This page is made from `--help`.
+These commands keep an installation, see [Backup](../how-to/backup.md), and say what was done and
+used in it. Each takes `--json`, for scripts. This page is made from `--help`.
 """
 EVAL_TOP = """\
 # Commands for evaluation
 
-`.venv/bin/askdocs eval` has verbs for measuring: see [Evaluation](evaluation.md). Nearly all take
-`--json`, for scripts, and `--home DIR`, the state folder. This page is made from `--help`.
+`.venv/bin/askdocs eval` has verbs for measuring: see [Evaluation](../how-to/evaluation.md). Nearly
+all take `--json`, for scripts, and `--home DIR`, the state folder. This page is made from `--help`.
 """
 # What the help says in a word or two less than a reader of a wiki needs.
 HEADINGS = {

@@ -25,7 +25,7 @@ if [ $# -gt 0 ]; then
     grep -q "^$1=" .env || fail "there is no $1 in .env"
     sed "$edit" .env >".env.$$"
     mv ".env.$$" .env
-    echo "changed $1 in .env; docs/operations.md says how it comes into force"
+    echo "changed $1 in .env; docs/how-to/operations.md says how it comes into force"
     exit
 fi
 [ ! -e .env ] || fail ".env is there already; delete it first if its secrets may go"

@@ -16,7 +16,8 @@ from gateway.upstream.engines import vllm
 SHARING = (1, 2, 4, 8)
 # A context that is proposed is a multiple of this.
 ROUND = 1024
-# Bytes of each GPU: by so much has a plan been wrong, for Qwen3-8B on an RTX 4090 (docs/plan.md).
+# Bytes of each GPU: by so much has a plan been wrong, for Qwen3-8B on an RTX 4090
+# (docs/how-to/plan.md).
 MARGIN = int(0.45 * GIB)
 
 

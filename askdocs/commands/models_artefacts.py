@@ -47,7 +47,7 @@ class Scheme(StrEnum):
 BITS = {
     MERGED: 16,
     **{f"gguf-{kind}": bits for kind, bits in zip(GgufType, (16, 8, 4), strict=True)},
-    # 3 bits of mantissa, of activations, too: as far off as 4 bits are (docs/results.md).
+    # 3 bits of mantissa, of activations, too: as far off as 4 bits are (docs/results/notebook.md).
     Scheme.FP8: 4,
     Scheme.W4A16: 4,
 }

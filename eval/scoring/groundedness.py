@@ -1,7 +1,7 @@
 """Is an answer supported by the pages that it was written from? Sentence by sentence.
 
-The claim checker of the gateway decides, by its rules: see docs/results.md, "The check", for how
-often it is wrong. It takes the whole of each page of which something was in the prompt.
+The claim checker of the gateway decides, by its rules: see docs/results/notebook.md, "The check",
+for how often it is wrong. It takes the whole of each page of which something was in the prompt.
 """
 
 import asyncio

@@ -32,7 +32,7 @@ class Said:
     reading: list[dict[str, Any]] = field(default_factory=list)
     """The pages in front of the question."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """`askdocs` of the last chunk: see docs/answers.md."""
+    """`askdocs` of the last chunk: see docs/explanation/answers.md."""
     logprobs: list[dict[str, Any]] = field(default_factory=list)
 
     @property

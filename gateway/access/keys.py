@@ -297,8 +297,8 @@ def _get(connection: sa.Connection, id_or_name: str) -> Key:
         raise AskdocsError(f"every key named {id_or_name!r} is revoked; by id they are {ids}")
     if id_or_name == INSTALLATION:
         raise AskdocsError(
-            "the installation's own key is no key of the database: docs/api-key.md says how to"
-            " replace it"
+            "the installation's own key is no key of the database: docs/reference/api-key.md says"
+            " how to replace it"
         )
     raise AskdocsError(f"no key has the name or the id {id_or_name!r}: see `askdocs keys list`")
 

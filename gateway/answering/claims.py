@@ -1,7 +1,8 @@
 """Claims: what each sentence of an answer asserts, and whether the pages support it.
 
 The rules' judgement is a logistic regression over what `features.see` measures. Its numbers were
-fitted by `python -m eval.studies.check --fit` on labelled answers (docs/results.md, "The check").
+fitted by `python -m eval.studies.check --fit` on labelled answers (docs/results/notebook.md, "The
+check").
 """
 
 import math

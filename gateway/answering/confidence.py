@@ -1,8 +1,8 @@
 """How sure a generative answer is: the probability that all that it claims is on the pages.
 
-A logistic curve over its claims, fitted on 430 labelled answers to four wikis (docs/results.md,
-"The check"). How well the pages were found adds nothing once an answer stands on them: the AUC of
-the search's own confidence among the answers to one wiki is .50.
+A logistic curve over its claims, fitted on 430 labelled answers to four wikis
+(docs/results/notebook.md, "The check"). How well the pages were found adds nothing once an answer
+stands on them: the AUC of the search's own confidence among the answers to one wiki is .50.
 """
 
 import math

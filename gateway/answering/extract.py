@@ -1,8 +1,8 @@
 """Extractive mode: the best passages of the wiki as quotations, at once and without a model.
 
 With a model that must not write, the passage that fits best holds the right words more often than
-what such a model makes of it (docs/results.md, "Passages"). So it is shown whole, with up to two
-more, each with its link, and the question's words are marked in it.
+what such a model makes of it (docs/results/notebook.md, "Passages"). So it is shown whole, with up
+to two more, each with its link, and the question's words are marked in it.
 """
 
 import time

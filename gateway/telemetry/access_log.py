@@ -1,4 +1,4 @@
-"""The access log: a line of JSON for each request. docs/logs.md says what a line holds."""
+"""The access log: a line of JSON for each request. docs/how-to/logs.md says what a line holds."""
 
 import logging
 import os

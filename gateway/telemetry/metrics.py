@@ -1,7 +1,7 @@
 """Prometheus metrics of the gateway: what `GET /metrics` answers.
 
 By alias and team, never by key. Names and units follow
-https://prometheus.io/docs/practices/naming/; docs/metrics.md says what each one means.
+https://prometheus.io/docs/practices/naming/; docs/reference/metrics.md says what each one means.
 """
 
 import os

@@ -45,7 +45,7 @@ SORTING = 5.0  # seconds that all of the questions may take, with the loading of
 
 def answers() -> Iterator[list[bytes]]:
     """A stream from each page that is long enough, and from the first one again after the last."""
-    pages = sorted(DOCS.glob("*.md"))
+    pages = sorted(DOCS.rglob("*.md"))
     found = []
     for page in pages:
         text = page.read_text(encoding="utf-8")

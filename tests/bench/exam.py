@@ -100,7 +100,7 @@ def rows(count: int) -> list[dict[str, str]]:
     """Questions with their written answers: lines of the docs, again and again if need be."""
     lines = [
         (page.name, line)
-        for page in sorted(DOCS.glob("*.md"))
+        for page in sorted(DOCS.rglob("*.md"))
         for line in page.read_text(encoding="utf-8").splitlines()
         if len(line) >= LEAST and line[0].isalpha() and "=" not in line
     ]

@@ -30,7 +30,7 @@ QUESTIONS = 910
 
 def compare(place: Path) -> None:
     chance = random.Random(0)
-    page = (Path(__file__).parents[2] / "docs/results.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/results/notebook.md").read_text()
     words = [word for word in page.split() if word.isalpha()]
     texts = [" ".join(chance.choices(words, k=60)) for _ in range(11_000)]
     embedder = load()

@@ -1,4 +1,5 @@
-"""The numbers of docs/results.md about starting: clone, set-up, start, disk, memory, first words.
+"""The numbers of docs/results/notebook.md about starting: clone, set-up, start, disk, memory, first
+words.
 
     .venv/bin/python tests/bench/start.py [--repo DIR]
 

@@ -45,7 +45,8 @@ class Client:
 
     def doc(self, page: str, heading: str, language: str) -> str:
         """The settings or the code in that language under a heading of the docs."""
-        text = (REPO / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        (file,) = (REPO / "docs").rglob(f"{page}.md")
+        text = file.read_text(encoding="utf-8")
         section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
         found = re.search(rf"^( *)```{language}\n(.*?)^\1```", section, re.M | re.S)
         assert found, f"{page}.md has no {language} under {heading!r}"

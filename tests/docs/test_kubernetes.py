@@ -123,7 +123,7 @@ def test_kubectl_renders_the_objects_that_are_checked_here(folder: Path) -> None
 
 @pytest.mark.slow
 def test_the_ingress_of_the_docs_fits_and_leads_to_the_widget() -> None:
-    said = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "how-to/kubernetes.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```yaml\n(.*?)```", said, re.DOTALL)
     ingress = yaml.safe_load(text)
     kubernetes_validate.validate(ingress, VERSIONS[0], strict=True)
@@ -289,7 +289,7 @@ def references() -> Iterator[dict[str, str]]:
 
 
 def test_the_docs_make_the_secrets_that_are_referred_to() -> None:
-    said = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "how-to/kubernetes.md").read_text(encoding="utf-8")
     (made,) = re.findall(r"secret generic askdocs .*?(?=\n```|\nkubectl)", said, re.DOTALL)
     keys = set(re.findall(r"--from-literal=([\w-]+)=", made))
     assert keys == {one["key"] for one in references() if "optional" not in one}
@@ -317,7 +317,7 @@ def test_what_a_secret_was_before_can_be_given_and_need_not_be(name: str) -> Non
 def test_the_commands_that_rotate_name_the_secret_and_its_keys() -> None:
     patches = [
         one.words
-        for one in commands(ROOT / "docs" / "operations.md")
+        for one in commands(ROOT / "docs" / "how-to/operations.md")
         if one.words[:2] == ["kubectl", "patch"]
     ]
     changed = []
@@ -401,7 +401,7 @@ def test_vllm_is_the_image_of_compose() -> None:
 
 
 def test_the_models_fit_the_gpus_that_the_docs_name_and_their_volumes() -> None:
-    said = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "how-to/kubernetes.md").read_text(encoding="utf-8")
     named = [gpu for gpu in GPUS if re.search(rf"\b{gpu}\b", said, re.IGNORECASE)]
     assert named
     for file in (VALUES, RAY):
@@ -443,7 +443,7 @@ def test_ray_comes_by_hash_and_replaces_nothing_of_vllm() -> None:
     assert "ray" in ray
     assert not ray & vllm
     # Nothing is installed by a name alone, there or in the docs.
-    for file in (RAY, ROOT / "docs" / "scale.md"):
+    for file in (RAY, ROOT / "docs" / "how-to/scale.md"):
         for line in re.findall(r"pip install (.*)", file.read_text(encoding="utf-8")):
             assert "--require-hashes" in line
 
@@ -545,7 +545,7 @@ EVERYBODY: dict[str, Pod | None] = {
 
 def collector() -> SplitResult:
     """Where the docs send traces, from gateway and widget as from vLLM."""
-    said = (ROOT / "docs" / "traces.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "how-to/traces.md").read_text(encoding="utf-8")
     made = r"configmap (\w+) -n askdocs --from-literal=(\w+)=(\S+)"
     ((config, key, url),) = re.findall(made, said)
     for name in ("gateway", "widget"):
@@ -598,7 +598,7 @@ def test_the_network_lets_through_what_is_needed_and_nothing_else() -> None:
 
 
 def test_what_has_to_get_out_is_typed_nowhere_that_has_no_way_out() -> None:
-    operations = sections(DOCS / "operations.md")
+    operations = sections(DOCS / "how-to/operations.md")
     jobs = re.findall(r"--from=cronjob/(\w+)", operations["kubernetes"])
     assert jobs
     assert all(reaches(ours(job), None, 443) for job in jobs)

@@ -26,13 +26,13 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 SETTINGS: dict[type[Section], str] = {
-    UpSettings: "configuration.md",
-    GatewaySettings: "gateway-settings.md",
-    SearchSettings: "search-models.md",
-    SitesSettings: "sources-site.md",
-    TrainingSettings: "versions.md",
-    WidgetSettings: "widget-settings.md",
-    SlackSettings: "slack-settings.md",
+    UpSettings: "reference/configuration.md",
+    GatewaySettings: "reference/gateway-settings.md",
+    SearchSettings: "how-to/search-models.md",
+    SitesSettings: "how-to/sources-site.md",
+    TrainingSettings: "reference/versions.md",
+    WidgetSettings: "reference/widget-settings.md",
+    SlackSettings: "reference/slack-settings.md",
 }
 # Not a setting: what readers of the docs call the key in their own shell and in compose's .env.
 KEY = "ASKDOCS_KEY"
@@ -85,7 +85,9 @@ def test_every_setting_has_its_row_with_default_and_meaning(model: type[Section]
 def test_every_key_of_a_model_and_an_alias_has_its_row(
     table: type[BaseModel], heading: str
 ) -> None:
-    section = (DOCS / "aliases.md").read_text(encoding="utf-8").split(heading)[1].split("\n## ")[0]
+    section = (
+        (DOCS / "how-to/aliases.md").read_text(encoding="utf-8").split(heading)[1].split("\n## ")[0]
+    )
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
     assert [tuple(row) for row in rows] == [
         (

@@ -17,7 +17,7 @@ from tests.containers import ROOT, compose
 from tests.runbook import DOCS, PAGES, Command, commands, sections
 from widget.service.gateway import Reason
 
-OPERATIONS = DOCS / "operations.md"
+OPERATIONS = DOCS / "how-to/operations.md"
 ALL = [command for page in (*PAGES.values(), OPERATIONS) for command in commands(page)]
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
 (GROUP,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]

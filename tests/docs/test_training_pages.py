@@ -14,7 +14,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 @pytest.mark.parametrize(("table", "heading"), [(Recipe, "{#keys}"), (Lora, "{#lora}")])
 def test_every_key_of_a_recipe_has_its_row(table: type[BaseModel], heading: str) -> None:
-    page = (DOCS / "training-recipes.md").read_text(encoding="utf-8")
+    page = (DOCS / "reference/training-recipes.md").read_text(encoding="utf-8")
     section = page.split(heading)[1].split("\n## ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
     assert [tuple(row) for row in rows] == [
@@ -33,6 +33,6 @@ def shown(default: object) -> str:
 
 
 def test_every_recipe_that_comes_along_has_its_row() -> None:
-    lines = (DOCS / "training.md").read_text(encoding="utf-8").splitlines()
+    lines = (DOCS / "tutorials/training.md").read_text(encoding="utf-8").splitlines()
     named = [line.split("`")[1] for line in lines if line.startswith("| `")]
     assert sorted(named) == recipe.names()

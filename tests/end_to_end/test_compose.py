@@ -217,13 +217,13 @@ def test_prometheus_reads_all_of_them_and_its_rules(composed: Composed) -> None:
 def test_prometheus_knows_the_alertmanager_and_an_alert_can_be_tried_and_silenced(
     composed: Composed,
 ) -> None:
-    """By the commands of docs/alerts.md."""
+    """By the commands of docs/reference/alerts.md."""
     deadline = time.monotonic() + 60
     while not prometheus(composed, "alertmanagers")["activeAlertmanagers"]:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     id, typed = "", []
-    for command in commands(ROOT / "docs" / "alerts.md"):
+    for command in commands(ROOT / "docs" / "reference/alerts.md"):
         if command.words[:3] == ["docker", "compose", "exec"]:
             done = composed.exec(*[id if word == "ID" else word for word in command.words[3:]])
             assert done.returncode == 0, done.stderr
@@ -430,11 +430,11 @@ def test_a_damaged_backup_is_refused(composed: Composed, secrets: dict[str, str]
 def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
     composed: Composed, wiki: Path, secrets: dict[str, str]
 ) -> None:
-    """By the commands of docs/operations.md, but for what Compose and Grafana do."""
+    """By the commands of docs/how-to/operations.md, but for what Compose and Grafana do."""
     folder, former = wiki.parent, dict(secrets)
     (folder / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "compose_env.sh", folder / "scripts")
-    for command in commands(ROOT / "docs" / "operations.md"):
+    for command in commands(ROOT / "docs" / "how-to/operations.md"):
         if command.words[0] == "sh" and command.words[2] != "PREVIOUS_KEY":
             subprocess.run(command.words, cwd=folder, check=True)
         elif command.words[0] == "sed":

@@ -334,4 +334,4 @@ def test_a_line_costs_microseconds(tmp_path: Path) -> None:
             log.write(one)
         best = min(best, (time.process_time() - began) / 200)
     log.close()
-    assert best < 50e-6  # 7 on the machine of docs/logs.md; the bound is for slower ones
+    assert best < 50e-6  # 7 on the machine of docs/how-to/logs.md; the bound is for slower ones

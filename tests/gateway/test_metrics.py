@@ -277,7 +277,7 @@ def test_a_request_costs_microseconds() -> None:
         for _ in range(200):
             ask(metrics, chunks=20)
         best = min(best, (time.process_time() - began) / 200)
-    # 12 microseconds on the machine of docs/metrics.md; the bound is for slower ones.
+    # 12 microseconds on the machine of docs/reference/metrics.md; the bound is for slower ones.
     assert best < 60e-6
 
 

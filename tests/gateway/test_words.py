@@ -63,7 +63,7 @@ def test_stems_keep_order_and_repetitions() -> None:
 
 def test_threads_that_stem_at_once_stay_apart() -> None:
     """What is wrong would be kept, and its pages no longer found."""
-    found = (re.findall(r"[a-z]{4,}", page.read_text().lower()) for page in DOCS.glob("*.md"))
+    found = (re.findall(r"[a-z]{4,}", page.read_text().lower()) for page in DOCS.rglob("*.md"))
     every = sorted({word for some in found for word in some})
     stem.cache_clear()
     right = {word: stem(word) for word in every}
@@ -81,7 +81,7 @@ def test_threads_that_stem_at_once_stay_apart() -> None:
 
 
 def test_stems_are_those_that_the_index_makes() -> None:
-    known = sorted(set(content_words(" ".join(p.read_text() for p in DOCS.glob("*.md")))))
+    known = sorted(set(content_words(" ".join(p.read_text() for p in DOCS.rglob("*.md")))))
     db = sqlite3.connect(":memory:")
     db.executescript(
         "CREATE VIRTUAL TABLE t USING fts5 (w, tokenize='porter unicode61 remove_diacritics 2');"

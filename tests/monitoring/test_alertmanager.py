@@ -21,7 +21,7 @@ from tests.parts import require
 from tests.waiting import until
 
 FOLDER = ROOT / "deploy" / "alertmanager"
-PAGE = ROOT / "docs" / "alerts.md"
+PAGE = ROOT / "docs" / "reference/alerts.md"
 FILES = sorted(FOLDER.glob("*.yml"))
 
 
@@ -108,7 +108,7 @@ def test_people_are_told_what_is_wrong_and_where_the_runbook_has_it(
     assert told["path"] == "/secret"
     said = json.dumps(told)
     assert "The gateway is down." in said
-    assert "docs/runbook.md#alert-down" in said
+    assert "docs/how-to/runbook.md#alert-down" in said
     if name == "slack":
         (attachment,) = told["attachments"]
         assert attachment["title"] == "AskdocsDown (critical): firing"

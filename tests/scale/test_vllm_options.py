@@ -62,7 +62,7 @@ def by_compose() -> list[str]:
 
 
 def by_the_docs() -> list[str]:
-    said = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "how-to/scale.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^vllm serve (.*)$", said, re.M)
     model, *options = shlex.split(line)
     return ["--model", model, *options]

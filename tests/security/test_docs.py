@@ -9,8 +9,17 @@ import pytest
 from tests.security.conftest import ROOT
 
 DOCS = ROOT / "docs"
-THREATS = (DOCS / "threats.md", DOCS / "threats-inside.md", DOCS / "threats-around.md")
-PAGES = (*THREATS, DOCS / "security.md", DOCS / "supply-chain.md", DOCS / "tls.md")
+THREATS = (
+    DOCS / "explanation/threats.md",
+    DOCS / "explanation/threats-inside.md",
+    DOCS / "explanation/threats-around.md",
+)
+PAGES = (
+    *THREATS,
+    DOCS / "explanation/security.md",
+    DOCS / "explanation/supply-chain.md",
+    DOCS / "how-to/tls.md",
+)
 CODE = ("askdocs", "training", "eval", "widget", "gateway")
 
 
@@ -43,7 +52,7 @@ def test_all_six_kinds_of_threats_are_there() -> None:
 
 
 def test_every_part_of_the_picture_has_threats() -> None:
-    text = (DOCS / "security.md").read_text(encoding="utf-8")
+    text = (DOCS / "explanation/security.md").read_text(encoding="utf-8")
     picture = re.findall(r"```text\n(.*?)```", text, re.S)[0]
     # Between them are lines, which Unicode has a block of, commas, and room.
     parts = {part.strip() for part in re.split("[\u2500-\u257f]|,|  |\n", picture)} - {""}
@@ -51,7 +60,9 @@ def test_every_part_of_the_picture_has_threats() -> None:
     where = {part: place for names, *place in table for part in names.split(", ")}
     assert where.keys() == parts
     for page, anchor in where.values():
-        begun = (DOCS / page).read_text(encoding="utf-8").split(f"{{#{anchor}}}\n")[1]
+        begun = (
+            (DOCS / "explanation" / page).read_text(encoding="utf-8").split(f"{{#{anchor}}}\n")[1]
+        )
         assert re.search(r"^\| [STRIDE](, [STRIDE])*: ", begun.split("\n## ")[0], re.M), anchor
 
 

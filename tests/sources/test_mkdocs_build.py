@@ -103,14 +103,14 @@ PARTS = {
 @pytest.mark.slow
 def test_the_site_of_askdocs_has_every_heading_at_its_address(tmp_path: Path) -> None:
     wiki = _written(tmp_path / "wiki", PAGES)
-    for file in DOCS.glob("*.md"):
+    for file in DOCS.rglob("*.md"):
         (wiki / "own").mkdir(exist_ok=True)
         (wiki / "own" / file.name).write_text(file.read_text())
     home = Home(tmp_path / "home")
     home.make()
     asyncio.run(site.build(wiki, home, SITE, "http://127.0.0.1:1"))
     read = _pages(Folder.preview(wiki, SITE))
-    assert len(read) == len(PAGES) - 1 + len(list(DOCS.glob("*.md")))
+    assert len(read) == len(PAGES) - 1 + len(list(DOCS.rglob("*.md")))
     _compare(read, home.site)
 
 

@@ -1,4 +1,4 @@
-"""The box in wikis as people run them, put there as docs/wikis.md says."""
+"""The box in wikis as people run them, put there as docs/tutorials/wikis.md says."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ GUIDE = "# Guide\n\nAll about the second page.\n"
 
 def instructions(heading: str, box_url: str) -> str:
     """What the docs say to paste for this wiki, with the address of a box that runs here."""
-    text = (ROOT / "docs" / "wikis.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "tutorials/wikis.md").read_text(encoding="utf-8")
     section = text.split(f"\n## {heading}")[1].split("\n## ")[0]
     code = re.findall(r"^```\w+\n(.*?)^```", section, re.M | re.S)[0]
     return str(code).replace("https://ask.example.com", box_url)
@@ -122,7 +122,7 @@ def test_every_page_of_the_demo_has_the_button(static: Host, tmp_path: Path) -> 
     with ThreadPoolExecutor(1) as thread:  # Playwright has a loop in this one
         thread.submit(asyncio.run, build).result()
     pages = sorted((tmp_path / "site").rglob("*.html"))
-    assert len(pages) > len(list((ROOT / "docs").glob("*.md"))) // 2
+    assert len(pages) > len(list((ROOT / "docs").rglob("*.md"))) // 2
     without = []
     for file in pages:
         path = "/" + file.relative_to(tmp_path / "site").as_posix().removesuffix("index.html")

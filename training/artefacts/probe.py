@@ -40,9 +40,10 @@ class Limits(NamedTuple):
     """|1 - share of the adapter|."""
 
 
-# By the bits of the weights. About twice what SmolLM2-135M showed (docs/results.md), which as a
-# small model feels rounding more than larger ones: 16 bits in vLLM, which computes in bf16, too,
-# the others in llama.cpp. What must fail is beyond: q and k rotated wrongly is off by 5.1 and 1.45.
+# By the bits of the weights. About twice what SmolLM2-135M showed (docs/results/notebook.md), which
+# as a small model feels rounding more than larger ones: 16 bits in vLLM, which computes in bf16,
+# too, the others in llama.cpp. What must fail is beyond: q and k rotated wrongly is off by 5.1 and
+# 1.45.
 LIMITS = {16: Limits(0.6, 0.1, 0.1), 8: Limits(0.8, 0.15, 0.2), 4: Limits(2.0, 0.5, 0.4)}
 
 

@@ -14,7 +14,7 @@ from training.plan.recipe import Recipe
 from training.plan.shape import Shape
 from training.tuning.options import eval_steps
 
-# Of the small model, whose tokens a second were measured on two cores (docs/results.md).
+# Of the small model, whose tokens a second were measured on two cores (docs/results/notebook.md).
 CORES, PARAMETERS = 2, 134.5e6
 # An evaluation does not go backwards.
 EVALUATION = 1 / 3

@@ -1,6 +1,7 @@
 """What a training run does, all of it: a TOML file whose every key is known.
 
-The recipes that come along lie in training/recipes/; docs/training-recipes.md explains the keys.
+The recipes that come along lie in training/recipes/; docs/reference/training-recipes.md explains
+the keys.
 """
 
 import tomllib

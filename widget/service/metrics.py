@@ -1,7 +1,7 @@
 """Prometheus metrics of the widget: what `GET /metrics` answers.
 
-Counts and times alone: no questions, no answers, no visitors, no pages. docs/monitoring.md says
-what each one means.
+Counts and times alone: no questions, no answers, no visitors, no pages. docs/how-to/monitoring.md
+says what each one means.
 """
 
 from collections.abc import Callable

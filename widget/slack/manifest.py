@@ -15,7 +15,7 @@ SCOPES = (
     "groups:read",
     "im:history",
 )
-# To know the groups of people by their address: see docs/rights.md.
+# To know the groups of people by their address: see docs/how-to/rights.md.
 OF_PEOPLE = ("users:read", "users:read.email")
 
 

@@ -9,8 +9,8 @@ The numbers were fitted by
     python -m eval.studies.confidence --wiki DOCS=QUESTIONS.jsonl ... --split validation --fit
 
 on real questions to a support wiki, on their titles, on short questions to five wikis of 13 to 22
-pages, and on the questions of each to the others. docs/results.md, "Confidence", has what they are
-worth. Those by words alone are older: of the support wiki, and of this project's docs.
+pages, and on the questions of each to the others. docs/results/notebook.md, "Confidence", has what
+they are worth. Those by words alone are older: of the support wiki, and of this project's docs.
 """
 
 import math
@@ -77,7 +77,8 @@ BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
 ABOUT = 0.45
 ABOUT_BY_WORDS = 0.05
 # Is the first source the right page? What the model thinks of its own words tells little beside
-# how the page was found: the weight of logprob is of 30 answers (docs/results.md, "Confidence").
+# how the page was found: the weight of logprob is of 30 answers (docs/results/notebook.md,
+# "Confidence").
 RIGHT = Curve(-4.61, {"heading": 2.31, "lead": 6.41, "similarity": 4.15, "logprob": 0.12})
 RIGHT_BY_WORDS = Curve(
     -11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11, "logprob": 0.12}

@@ -23,8 +23,8 @@ from gateway.knowledge.search.writer import Writer, writing
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stem
 
-# A word in the title says more than one in the text. Measured: docs/results.md, "Finding the
-# page".
+# A word in the title says more than one in the text. Measured: docs/results/notebook.md, "Finding
+# the page".
 WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
 # Pages that are kept in memory.
 KEPT = 1000

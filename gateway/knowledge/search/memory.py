@@ -17,7 +17,8 @@ from gateway.knowledge.search.rows import Answer
 from gateway.knowledge.search.vectors import Floats
 
 # The answered questions that vote. All numbers here were chosen by leaving out one cluster of the
-# 1,439 answers of a support wiki at a time, see docs/results.md, "The answered-question memory".
+# 1,439 answers of a support wiki at a time, see docs/results/notebook.md, "The answered-question
+# memory".
 NEIGHBOURS = 60
 # Whitening: how much noise the directions are taken to have in which questions hardly differ, as a
 # multiple of the usual spread.

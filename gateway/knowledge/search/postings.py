@@ -2,7 +2,8 @@
 
 SQLite's own full text, FTS5, scores every page that has any of the words, row by row: a question of
 20 words takes it 0.1 s over 10,000 pages. Here a word's pages lie together as numbers, so that a
-question is some additions of arrays; docs/results.md, "A hundred thousand pages", has both.
+question is some additions of arrays; docs/results/notebook.md, "A hundred thousand pages", has
+both.
 """
 
 import copy

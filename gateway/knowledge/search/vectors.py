@@ -27,7 +27,7 @@ WORD = 64
 # 20,000 passages, some 1,500 pages, are 31 MB and take 3 ms.
 EXACT = 20_000
 # Passages whose signs are weighed, and pages that are compared exactly. What this misses:
-# docs/results.md, "A hundred thousand pages".
+# docs/results/notebook.md, "A hundred thousand pages".
 NEAR = 8_000
 COMPARED = 400
 # The bits of every byte, [256, 8].

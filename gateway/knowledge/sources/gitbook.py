@@ -1,7 +1,7 @@
 """A folder of Markdown as GitBook's Git Sync keeps it.
 
 GitBook is a service, and its program is not public: what is done here follows its documentation and
-what its synced repositories show (docs/sources-markdown.md says what could not be checked).
+what its synced repositories show (docs/how-to/sources-markdown.md says what could not be checked).
 """
 
 import posixpath

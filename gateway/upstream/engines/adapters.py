@@ -27,8 +27,8 @@ PROMPT = "The team's wiki says that the printer is on floor"
 TOKEN = 300
 TOKENS = 8
 # Mean difference of log-probabilities, in nats, that is taken for rounding: that made up to 0.06 in
-# a batch with bf16 weights on a CPU (docs/results.md). Adapters that differ by less are not told
-# apart.
+# a batch with bf16 weights on a CPU (docs/results/notebook.md). Adapters that differ by less are
+# not told apart.
 TOLERANCE = 0.15
 
 # How many places there are, and which adapters were at work together at some time since the start.
