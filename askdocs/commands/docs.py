@@ -148,6 +148,8 @@ def search(
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
+    for words in found["also_searched"] if explain else ():
+        print(f"also searched for: {words}")
     for page in found["pages"]:
         section = f" › {page['section']}" if page["section"] else ""
         print(f"{page['score']:.3f}  {page['title']}{section}\n       {page['url']}")

@@ -36,6 +36,10 @@ def find(
     return {
         "question": question,
         "refused": not looked.is_answered,
+        "also_searched": [
+            " ".join(reading)
+            for reading in grounding.search.readings(grounding.search.sought(question))
+        ],
         "by": "words and meaning" if vectors else "words",
         "pages": [
             {

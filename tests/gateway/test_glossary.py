@@ -2,9 +2,12 @@
 
 import pytest
 
-from gateway.knowledge.search.glossary import key, links, names
+from gateway.knowledge.search.config import SearchSettings
+from gateway.knowledge.search.glossary import key, links, names, own
 from gateway.knowledge.search.index import writing
+from gateway.knowledge.search.models import open_search
 from gateway.knowledge.search.search import Search
+from gateway.runtime.settings import GatewaySettings
 from tests.gateway.conftest import SITE, page
 from tests.gateway.test_search import Make, paths
 
@@ -57,6 +60,44 @@ def test_a_question_is_also_searched_for_with_the_other_name(indexed: Make) -> N
     search = Search(index, None)
     assert paths(search, "payment gateway refunds")[0] == "stripe.md"
     assert paths(search, "refunds at the desk")[0] == "cash.md"
+
+
+def test_a_team_adds_words_of_its_own(indexed: Make) -> None:
+    index = indexed(
+        cancel="# Cancel a job\n\nCancel a job in the queue, and its machine is free.",
+        list="# List the jobs\n\nA job in the list has a number and an owner.",
+    )
+    settings = SearchSettings(glossary={"nuke": ["cancel", "stop at once"]})
+    search = open_search(index, GatewaySettings(), settings, None)
+    sought = search.sought("nuke a job")
+    assert paths(search, "nuke a job")[0] == "cancel.md"
+    assert [" ".join(reading) for reading in search.readings(sought)] == [
+        "cancel job",
+        "stop job",
+    ]
+    without = Search(index, None).find("nuke a job")[0].passages[0]
+    assert search.hits(sought)[0].passages[0].words > without.words
+    assert search.over(index).readings(sought) == search.readings(sought)
+
+
+def test_the_words_of_a_team_are_never_taken_for_misspelt_ones(indexed: Make) -> None:
+    index = indexed(a="# Brick houses\n\nOf stone.", b="# Restart\n\nPress both buttons.")
+    search = Search(index, None, glossary=own({"bricks up": ["x"], "brisk": ["restart"]}))
+    assert paths(search, "brisk")[0] == "b.md"
+
+
+@pytest.mark.parametrize(
+    ("glossary", "says"),
+    [
+        ({"kill": []}, "kill: needs 1 to 3 other words"),
+        ({"kill": ["a1", "b1", "c1", "d1"]}, "kill: needs 1 to 3 other words"),
+        ({"kill": ["one two three four five six"]}, "is no name of 1 to 4 words"),
+        ({f"word{n}": ["x1"] for n in range(501)}, "has 501 words; at most 500"),
+    ],
+)
+def test_the_glossary_of_a_team_is_bounded(glossary: dict[str, list[str]], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        SearchSettings(glossary=glossary)
 
 
 def test_the_words_of_a_link_are_another_name_of_its_page(indexed: Make) -> None:

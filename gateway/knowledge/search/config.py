@@ -2,11 +2,14 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gateway.core.settings import Section
+from gateway.knowledge.search.glossary import MANY, key
 
 BUNDLED = "bundled"
+# Words of a team's own glossary.
+MOST_WORDS = 500
 
 
 class SearchSettings(Section):
@@ -37,3 +40,20 @@ class SearchSettings(Section):
         le=10,
         description="Seconds that the reranker may take; then the order of the search stays.",
     )
+    glossary: dict[str, list[str]] = Field(
+        {},
+        description="Your team's words, each with up to three that the wiki uses instead.",
+    )
+
+    @field_validator("glossary")
+    @classmethod
+    def _few_names(cls, glossary: dict[str, list[str]]) -> dict[str, list[str]]:
+        if len(glossary) > MOST_WORDS:
+            raise ValueError(f"has {len(glossary):,} words; at most {MOST_WORDS} are allowed")
+        for word, others in glossary.items():
+            if not 1 <= len(others) <= MANY:
+                raise ValueError(f"{word}: needs 1 to {MANY} other words")
+            for name in (word, *others):
+                if not key(name):
+                    raise ValueError(f"{name!r} is no name of 1 to 4 words")
+        return glossary

@@ -2,7 +2,8 @@
 
 They are read from definitions ("our payment gateway is Stripe", "CI (continuous integration)",
 "Xen, also called the hypervisor"), from lists and tables of terms, and from the words of links to
-other pages. A question that has one of the names is also searched for with the others.
+other pages. A question that has one of the names is also searched for with the others. A team adds
+words of its own in `[search.glossary]`.
 """
 
 import json
@@ -122,6 +123,14 @@ def key(text: str) -> str:
     """What two spellings of a name have in common; empty where it is too long for one."""
     found = stems(text)
     return " ".join(found) if len(found) <= LONGEST else ""
+
+
+def own(glossary: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """The keys of a team's own words, and of what the wiki calls the same."""
+    found: dict[str, set[str]] = {}
+    for word, others in glossary.items():
+        found.setdefault(key(word), set()).update(map(key, others))
+    return found
 
 
 def add(db: sqlite3.Connection, number: int, page: Page) -> None:

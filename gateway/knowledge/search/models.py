@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import embed
+from gateway.knowledge.search import embed, glossary
 from gateway.knowledge.search.config import BUNDLED, SearchSettings
 from gateway.knowledge.search.embed import Embedder, Reading
 from gateway.knowledge.search.index import Index
@@ -70,7 +70,8 @@ def open_search(
     """
     embedder = open_embedder(describe(settings), gateway, bundled)
     reranker = open_reranker(settings, gateway)
-    return Search(index, embedder, reranker, _opener(gateway, bundled))
+    own = glossary.own(settings.glossary)
+    return Search(index, embedder, reranker, _opener(gateway, bundled), own)
 
 
 def _opener(gateway: GatewaySettings, bundled: Embedder | None) -> Open:

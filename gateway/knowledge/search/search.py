@@ -19,7 +19,7 @@ from gateway.knowledge.search import fit
 from gateway.knowledge.search.asked import asked
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.fit import Fit
-from gateway.knowledge.search.glossary import readings
+from gateway.knowledge.search.glossary import READINGS, phrases, readings
 from gateway.knowledge.search.index import WEIGHTING, Index
 from gateway.knowledge.search.passages import Passage, passages, said, text_of
 from gateway.knowledge.search.remembered import Remembered
@@ -202,6 +202,7 @@ class Search:
         embedder: Embedder | None,
         reranker: InTime | None = None,
         opened: Open = lambda described: None,
+        glossary: Mapping[str, set[str]] | None = None,
     ) -> None:
         """
         Args:
@@ -210,11 +211,13 @@ class Search:
                 alone decide.
             reranker: puts the first passages in order.
             opened: opens the embedder that serves, while `embedder` has not embedded all pages.
+            glossary: a team's own words, see `glossary.own`.
         """
         self.index = index
         self.embedder = embedder
         self._reranker = reranker
         self._opened = opened
+        self._glossary = glossary or {}
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
         self._remembered: dict[str, Remembered] = {}
@@ -245,8 +248,21 @@ class Search:
             history: the questions that the reader asked before, oldest first.
         """
         found = asked(question, history)
-        words = corrected(found.words, found.spelt, self.index.idf)
+        # A team's own word is no misspelt one, although no page has it.
+        own = {stem: weight for stem, weight in found.words.items() if stem in self._glossary}
+        others = {stem: weight for stem, weight in found.words.items() if stem not in own}
+        words = own | corrected(others, found.spelt, self.index.idf)
         return Sought(question, words, self.index.idf(words), found.text)
+
+    def readings(self, sought: Sought) -> list[dict[str, float]]:
+        """What else the question is searched for as: with other names, the team's own first."""
+        own = {
+            phrase: self._glossary[phrase]
+            for phrase in (phrases(sought.text) if self._glossary else ())
+            if phrase in self._glossary
+        }
+        learnt = self.index.meanings(sought.text)
+        return [*readings(sought.words, own), *readings(sought.words, learnt)][:READINGS]
 
     def hits(
         self,
@@ -395,8 +411,7 @@ class Search:
         self, sought: Sought, vector: _Vector | None, within: Collection[int] | None
     ) -> _Ranking:
         fitted = self.fit(vector.model) if vector else Fit()
-        others = readings(sought.words, self.index.meanings(sought.text))
-        wordings = [sought.words, *others]
+        wordings = [sought.words, *self.readings(sought)]
         idf = sought.idf
         if unknown := {stem for reading in wordings for stem in reading} - idf.keys():
             idf = {**idf, **self.index.idf(unknown)}
