@@ -102,7 +102,7 @@ def read(file: Path, split: str | None = None) -> list[Question]:
             answerable = row.get("answerable", True)
             pages = frozenset(PurePosixPath(path).stem for path in row.get("context_docs", ()))
             # Any text of a page that is named holds the empty phrase.
-            phrases = row["words"] if "words" in row or not pages else [""]
+            phrases = row.get("words", [""] if pages else [])
             words = tuple(map(plain, phrases)) if answerable else ()
             if answerable and not words:
                 raise ValueError
