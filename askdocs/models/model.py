@@ -173,7 +173,7 @@ def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
             )
         name = pick(names, quantisation)
         say(f"fetching {name} from {repo}")
-        return hf_hub_download(repo, name)
+        return _checked(Path(hf_hub_download(repo, name)), say)
     except GatedRepoError:
         raise AskdocsError(
             f"{repo} on the hub is gated: accept its terms there and set HF_TOKEN, or name another"
@@ -198,6 +198,28 @@ def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
             f"{repo} could not be fetched from the hub ({type(error).__name__}: {what}):"
             " check the name and the network, or name a file"
         ) from None
+
+
+def _checked(file: Path, say: Callable[[str], None]) -> str:
+    """A file that was fetched, if it is what the hub states. Raises AskdocsError.
+
+    The hub's library compares the size alone. It names a large file in its cache by the SHA-256
+    that the hub states, small ones by Git's hash, and goes on with a download that broke off.
+    """
+    stored = file.resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", stored.name) is None:
+        return str(file)
+    say(f"checking the SHA-256 of {file.name}")
+    with stored.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    if sha256 != stored.name:
+        file.unlink(missing_ok=True)
+        stored.unlink(missing_ok=True)
+        raise AskdocsError(
+            f"{file.name} arrived damaged (its SHA-256 is {sha256[:12]}..., the hub states"
+            f" {stored.name[:12]}...) and was deleted: run the command again to download it anew"
+        )
+    return str(file)
 
 
 def _fetched_before(repo: str, quantisation: str) -> str | None:

@@ -23,6 +23,8 @@ class Hub:
     gated: set[str] = field(default_factory=set)
     break_off: int = 0
     """So many bytes of the next file come; then the connection ends."""
+    damage: int = 0
+    """So many files come with another byte in them."""
     ranges: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
 
@@ -80,6 +82,8 @@ class Hub:
             headers["Content-Length"] = str(len(rest))
         if self.break_off:
             rest, self.break_off = rest[: self.break_off], 0
+        if self.damage:
+            rest, self.damage = rest[:-1] + bytes([rest[-1] ^ 1]), self.damage - 1
         return Response(rest, status, headers, "application/octet-stream")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.models import model
+from askdocs.models import curated, model
 from gateway.core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 from tests.askdocs.hub import Hub
@@ -221,6 +221,37 @@ def test_a_download_that_broke_off_goes_on_where_it_was(asker: Asker) -> None:
     assert asker.file("owner/big") == content
     # Its library keeps what it has in steps of 10 MiB.
     assert asker.hub.ranges == [f"bytes={10 * 2**20}-"]
+
+
+def test_a_download_that_arrived_damaged_is_refused_and_fetched_anew(asker: Asker) -> None:
+    asker.hub.damage = 1
+    said = asker("owner/tiny-GGUF").splitlines()[-1]
+    assert said.startswith("error tiny.Q4_K_M.gguf arrived damaged (its SHA-256 is ")
+    assert said.endswith("and was deleted: run the command again to download it anew")
+    assert not [file for file in asker.cache.rglob("*.gguf") if file.is_file()]
+    assert asker.file("owner/tiny-GGUF") == SMALL + b"Q4_K_M"
+    assert asker.hub.fetched == ["tiny.Q4_K_M.gguf"] * 2
+
+
+def test_the_half_of_a_broken_download_is_checked_with_its_rest(asker: Asker) -> None:
+    content = b"GGUF" + os.urandom(25 * 2**20)
+    asker.hub.files["owner/big"] = {"big.gguf": content}
+    asker.hub.break_off = 15 * 2**20
+    asker.hub.damage = 2
+    assert "big.gguf arrived damaged" in asker("owner/big")
+    assert asker.file("owner/big") == content
+
+
+def test_a_curated_name_is_checked_like_every_file_of_the_hub(asker: Asker) -> None:
+    known = curated.MODELS[0]
+    name = f"{known.repo.split('/')[1].removesuffix('-GGUF')}-Q4_K_M.gguf"
+    asker.hub.files[known.repo] = {name: SMALL}
+    asker.hub.damage = 1
+    assert f"error {name} arrived damaged" in asker(known.name)
+    said = asker(known.name)
+    assert f"said checking the SHA-256 of {name}" in said
+    assert f"found {known.name} " in said
+    assert "checking" not in asker(known.name), "it is checked where it was fetched"
 
 
 def test_a_repository_without_gguf_is_an_error_with_two_ways_on(asker: Asker) -> None:
