@@ -23,7 +23,7 @@ from tests.monitoring.otlp import Collector, collector
 from tests.parts import require
 
 ROOT = Path(__file__).parent.parent
-CONVERT = ROOT / "training" / "convert.py"
+CONVERT = ROOT / "training" / "artefacts" / "convert.py"
 INSTALL = ".venv/bin/python -m askdocs.environments vllm --home .cache/vllm"
 CORES = len(os.sched_getaffinity(0))
 CONTEXT = 2048

@@ -1,6 +1,10 @@
 """Questions that are mined from headings."""
 
+import pytest
+
 from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.headings import question
+from gateway.knowledge.wiki.page import Section
 from gateway.knowledge.wiki.questions import mined
 
 LONG = "This is a section that says enough to answer what its heading asks, in some sentences."
@@ -27,3 +31,41 @@ def test_without_such_headings_pages_are_asked_for_that_say_what_they_are() -> N
     found = mined([empty, page])
     assert found[:2] == ["What is The coffee machine?", "The coffee machine"]
     assert mined([]) == []
+
+
+def of(heading: str, body: str = LONG) -> str:
+    return question(Section(heading, "a", (heading,), f"## {heading}\n\n{body}"))
+
+
+@pytest.mark.parametrize(
+    ("heading", "asked"),
+    [
+        ("Installing plugins", "How do I install plugins?"),
+        ("Step 1: Install `pip`", "How do I install pip?"),
+        ("How to send a fax", "How do I send a fax?"),
+        ("Setting Up your account {#setup}", "How do I set up your account?"),
+        ("Stopping the server", "How do I stop the server?"),
+        ("Use your own domain", "How do I use your own domain?"),
+        ("Back up the database", "How do I back up the database?"),
+        ("Create a user. ", "How do I create a user?"),
+        ("Install the app? How do I do it?", "Install the app?"),
+    ],
+)
+def test_a_heading_that_says_what_to_do_answers_how(heading: str, asked: str) -> None:
+    assert of(heading) == asked
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        *("Use cases", "Build options", "Test results", "Logging levels", "Running costs"),
+        *("Open source", "Installation", "Configure", "Add --force: options", "Prompts", ""),
+        "Benutzer anlegen",
+    ],
+)
+def test_a_heading_that_may_name_a_thing_asks_nothing(heading: str) -> None:
+    assert of(heading) == ""
+
+
+def test_a_section_that_only_leads_elsewhere_answers_nothing() -> None:
+    assert of("Create a user", "- [Create a user](users.md)\n" * 20) == ""

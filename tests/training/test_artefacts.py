@@ -52,7 +52,7 @@ def python() -> Path:
 @pytest.fixture(scope="module")
 def base(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "small"
-    convert = ROOT / "training" / "convert.py"
+    convert = ROOT / "training" / "artefacts" / "convert.py"
     subprocess.run([python, convert, model.shipped().source, out], check=True)
     return out
 

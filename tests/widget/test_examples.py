@@ -13,8 +13,10 @@ from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply
 from widget.box.examples import Examples
 
+BODY = "Here stands in some sentences what the heading above says, and enough of it to answer."
 
-def page(path: str, title: str, *headings: str, body: str = "Words of it.") -> Page:
+
+def page(path: str, title: str, *headings: str, body: str = BODY) -> Page:
     sections = [Section(h, "a", (h,), f"## {h}\n\n{body}") for h in headings]
     return Page(path, title, f"{WIKI}/{path}", (Section("", "", (), f"# {title}"), *sections))
 
@@ -25,7 +27,12 @@ def index(tmp_path: Path) -> Path:
         page("zebra.md", "Zebra crossings", "How do I cross at a zebra?"),
         page("install.md", "Install it", "Install the tool? How do I `install` the tool? {#how}"),
         page("deep/er/printing.md", "Printing", "How do I print in colour?", "Why?"),
-        page("deep/er/fax.md", "How to send a fax", "Sending"),
+        page("deep/er/fax.md", "Fax machines", "Sending", "How to send a fax"),
+        page("deep/er/setup.md", "Installing", "Installing the tool"),
+        page("deep/er/pens.md", "Pens and pencils", "Use cases", "2. Order new pencils"),
+        page("deep/er/keys.md", "The keys", "Rotating keys"),
+        page("deep/er/list.md", "All about it", "Create a list", body="[Create a list](x.md) " * 9),
+        page("genindex.md", "General index", "How do I find everything?"),
         page("changelog.md", "Changes", "What changed in version two?"),
         page("empty.md", "Empty", "What stands here?", body=""),
     ]
@@ -33,12 +40,14 @@ def index(tmp_path: Path) -> Path:
     return tmp_path / "index.db"
 
 
-def test_headings_that_ask_come_first_and_those_of_first_pages_before_others(index: Path) -> None:
+def test_headings_that_ask_or_say_what_to_do_come_first_and_no_question_twice(index: Path) -> None:
     assert Examples(index).get(8) == [
         "Install the tool?",
         "How do I cross at a zebra?",
+        "How do I send a fax?",
+        "How do I rotate keys?",
         "How do I print in colour?",
-        "How to send a fax",
+        "Pens and pencils",
     ]
     assert len(Examples(index).get(2)) == 2
 

@@ -1,6 +1,6 @@
-"""Questions for the empty box that this wiki answers: headings that ask, else titles of pages.
+"""Questions for the empty box that this wiki answers: from headings, else titles of pages.
 
-A heading is offered where the search finds its own page first, so that a click on it is answered.
+A question is offered where the search finds its own page first, so that a click on it is answered.
 """
 
 import itertools
@@ -8,7 +8,6 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.access.rights import PUBLIC
@@ -16,6 +15,8 @@ from gateway.core.errors import AskdocsError
 from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.view import Rights
+from gateway.knowledge.wiki.asking import asked_stems
+from gateway.knowledge.wiki.headings import LONGEST, question
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import words
 from gateway.runtime.settings import GatewaySettings
@@ -24,17 +25,18 @@ log = logging.getLogger(__name__)
 
 LOOKED_AT = 300  # pages, those first with which people begin
 RENEWED = 600.0  # seconds
-SHORTEST, LONGEST = 12, 72  # characters
+SHORTEST = 12  # characters: below that a question says nothing by itself
 _BEGINNINGS = re.compile(
     r"(^|/)(readme|index|getting[-_ ]?started|quick[-_ ]?start|start|install\w*|intro\w*|faq"
     r"|tutorial|usage|guide)[^/]*$",
     re.I,
 )
-# Pages that everybody has, and nobody asks about.
-_ASIDE = re.compile(r"(^|/)(change[-_ ]?log|licen[cs]e|contribut\w*|code[-_ ]of[-_ ]conduct)", re.I)
-_NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
-# "Install the app? How do I ...?": some headings ask twice, in other words.
-_FIRST = re.compile(r"[^?？]*[?？]")
+# Pages that everybody has, and nobody asks about; and those that a generator makes of the others.
+_ASIDE = re.compile(
+    r"(^|/)(change[-_ ]?log|release[-_ ]?notes|licen[cs]e|contribut\w*|code[-_ ]of[-_ ]conduct"
+    r"|genindex|search|tags?|toc|sitemap|404|summary)(?![a-z])",
+    re.I,
+)
 
 
 class Examples:
@@ -72,12 +74,16 @@ def _mined(file: Path) -> list[str]:
             numbers = index.paths()
             asked: list[str] = []
             named: list[str] = []
+            seen: set[frozenset[str]] = set()
             for path in paths[:LOOKED_AT]:
                 page = index.page(numbers[path])
-                tried = itertools.islice(_questions(page), 3)
-                question = next((q for q in tried if _finds(index, q, page)), "")
-                if question and question not in asked:
-                    asked.append(question)
+                asked_here = filter(None, map(question, page.sections))
+                long = (q for q in asked_here if len(q) >= SHORTEST)
+                fresh = (q for q in itertools.islice(long, 3) if meaning(q) not in seen)
+                found = next((q for q in fresh if _finds(index, q, page)), "")
+                if found:
+                    asked.append(found)
+                    seen.add(meaning(found))
                 elif SHORTEST <= len(page.title) <= LONGEST and _finds(index, page.title, page):
                     named.append(page.title)
                 if len(asked) >= 8:
@@ -87,15 +93,11 @@ def _mined(file: Path) -> list[str]:
         whole.close()
 
 
-def _questions(page: Page) -> Iterator[str]:
-    for section in page.sections:
-        heading = _NOISE.sub("", section.heading).strip()
-        if (found := _FIRST.match(heading)) and section.body:
-            question = found[0].strip()
-            if SHORTEST <= len(question) <= LONGEST:
-                yield question
+def meaning(text: str) -> frozenset[str]:
+    """What it asks for, in whatever order and form of the words."""
+    return frozenset(asked_stems(text))
 
 
-def _finds(index: Index, question: str, page: Page) -> bool:
-    hits = index.match(words(question), 1)
+def _finds(index: Index, text: str, page: Page) -> bool:
+    hits = index.match(words(text), 1)
     return bool(hits) and index.page(hits[0][0]).path == page.path

@@ -1,0 +1,91 @@
+"""The question that a heading answers: "Installing plugins" answers "How do I install plugins?".
+
+Only English headings that surely say what to do: most verbs of documentation are nouns, too ("Use
+cases", "Build options", "Test results").
+"""
+
+import re
+
+from gateway.knowledge.wiki.page import Section
+
+LONGEST = 72  # characters of a question that is read at a glance
+ENOUGH = 80  # characters of a section that answers something, links left out
+
+_NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
+# "Install the app? How do I ...?": some headings ask twice, in other words.
+_FIRST = re.compile(r"[^?？]*[?？]")
+_AHEAD = re.compile(r"(step\s)?[\d.]*+[.:)]*+\s*+(how to (?=\w))?", re.I)
+_LINK = re.compile(r"\[[^\[\]\n]*+\](\([^()\n]*+\))?")
+
+# Verbs that no heading has as a noun, and those that are nouns as often.
+_VERBS = """
+    activate add adjust allow apply authenticate avoid choose clone configure connect convert create
+    customise customize deactivate define delete deploy disable download edit embed enable ensure
+    expose extend find generate get include install integrate invite join make manage migrate modify
+    move organise organize override prepare prevent provide publish reinstall remove rename
+    replace rotate secure select send serve specify submit subscribe switch sync transfer
+    troubleshoot uninstall unlock validate verify view write
+""".split()  # noqa: SIM905
+_NOUNS_TOO = """
+    access archive back benchmark block build cache call change check clean copy debug display
+    export filter fix format group handle host import link load lock log mark merge monitor open
+    print process query read record report request reset restart restore retry run save schedule
+    search set share sign start stop store tag test track turn update upgrade upload use
+""".split()  # noqa: SIM905
+# What stands behind a verb, and behind no noun that is a heading.
+_OBJECT = frozenset(
+    """
+    a an the your our my its all any another each every it them multiple several custom up down
+    from to with off on in out into over
+    """.split()  # noqa: SIM905
+)
+# Words that are written small in a sentence, however a heading has them.
+_SMALL = _OBJECT | {"and", "or", "for", "of", "at", "by", "as", "via", "without", "using", "when"}
+
+
+def question(section: Section) -> str:
+    """The question that the section's heading asks or answers; empty where it is not sure."""
+    if not answers(section):
+        return ""
+    heading = _NOISE.sub("", section.heading).strip()
+    found = _FIRST.match(heading)
+    asked = found[0].strip() if found else _how(heading)
+    return asked if len(asked) <= LONGEST else ""
+
+
+def answers(section: Section) -> bool:
+    """Does it say something itself, and not only lead elsewhere?"""
+    return len(_LINK.sub("", section.body)) >= ENOUGH
+
+
+def _how(heading: str) -> str:
+    ahead = _AHEAD.match(heading)
+    heading = heading[ahead.end() if ahead else 0 :]
+    first, _, rest = heading.rstrip(".:!").partition(" ")
+    behind = rest.split()
+    verb = _verb(first.lower(), behind[0].lower() if behind else "")
+    if not verb or not behind or any(mark in rest for mark in ":;|—–()[]<>"):
+        return ""
+    small = (word.lower() if word.lower() in _SMALL else word for word in behind)
+    return f"How do I {verb} {' '.join(small)}?"
+
+
+def _verb(word: str, behind: str) -> str:
+    """The verb that a heading begins with, without -ing; empty where it may be a noun."""
+    if word in _DOING:
+        verb = _DOING[word]
+        return verb if verb in _SURE or verb == "use" or behind in _OBJECT else ""
+    is_sure = word in _SURE or (word in _NOUNS_TOO and behind in _OBJECT)
+    return word if is_sure else ""
+
+
+def _doing(verb: str) -> str:
+    if verb.endswith("e") and not verb.endswith("ee"):
+        return f"{verb[:-1]}ing"
+    doubled = re.fullmatch(r"(get|run|set|stop|log|tag|submit|format|reset)", verb)
+    doubles = doubled and verb != "format"
+    return f"{verb}{verb[-1]}ing" if doubles else f"{verb}ing"
+
+
+_SURE = frozenset(_VERBS)
+_DOING = {_doing(verb): verb for verb in (*_VERBS, *_NOUNS_TOO)}
