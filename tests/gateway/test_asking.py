@@ -6,7 +6,7 @@ import pytest
 
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.search import Search
-from gateway.knowledge.wiki.asking import asked_stems, asked_words
+from gateway.knowledge.wiki.asking import asked_stems, asked_words, language
 from gateway.knowledge.wiki.words import content_words
 
 
@@ -59,3 +59,12 @@ def test_a_page_on_which_somebody_says_i_is_not_the_answer(indexed: Callable[...
     )
     found = Search(index, None).find("Wie lege ich einen Drucker an?")
     assert [hit.page.path for hit in found] == ["drucken.md"]
+
+
+def test_of_a_pasted_log_both_ends_are_searched_for() -> None:
+    log = "error at line 17 of the daemon\n" * 270_000  # 8 MiB
+    found = asked_words(f"Where is the coffee machine?\n{log}\nAnd the kettle?")
+    assert (found[0], found[-1]) == ("coffee", "kettle")
+    assert len(found) < 10_000
+    assert language(f"{log}\nWie richte ich einen Drucker ein?") == ""
+    assert language("Wie richte ich einen Drucker ein? " * 200_000) == "German"
