@@ -48,7 +48,8 @@ class _Handler(Handler):
             case "/v2/embed" | "/v2/rerank":
                 self.json(401, {"id": "e", "message": "invalid api token"})
             case _:
-                self._anthropic_error(401, "authentication_error", "invalid x-api-key")
+                refusal: int = self.server.refusal  # type: ignore[attr-defined]
+                self._anthropic_error(refusal, "authentication_error", "invalid x-api-key")
 
     def _is_known(self, how: str) -> bool:
         if how == "Bearer":
@@ -139,6 +140,8 @@ class Providers(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, Body]] = []
+        self.refusal = 401
+        """The status for a wrong key."""
 
     @property
     def url(self) -> str:

@@ -165,3 +165,16 @@ def test_a_provider_that_refuses_the_operators_key_is_no_clients_401(lane: Lane,
     assert "invalid x-api-key" in lane.gateway.log.read_text()
     answered = post(lane, path, model="locked-else-base", **asked)
     assert answered.status_code == 200, answered.text
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_what_only_the_operator_can_mend_goes_to_the_fallback(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(lane.providers, "refusal", status)
+    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 9}
+    locked = post(lane, "/chat/completions", model="claude-locked", **asked)
+    assert (locked.status_code, locked.json()["error"]["code"]) == (503, "engine_unavailable")
+    answered = post(lane, "/chat/completions", model="locked-else-base", **asked)
+    assert answered.status_code == 200, answered.text
+    assert answered.json()["choices"][0]["message"]["content"]
