@@ -2,7 +2,7 @@
 
 import typer
 
-from askdocs.commands import dataset_build, dataset_check, dataset_pull
+from askdocs.commands import dataset_build, dataset_check, dataset_ground, dataset_pull
 
 app = typer.Typer(
     help="Check questions and answers, and build training data.",
@@ -10,5 +10,6 @@ app = typer.Typer(
 )
 app.command()(dataset_check.check)
 app.command()(dataset_check.fix)
+app.command()(dataset_ground.ground)
 app.command()(dataset_build.build)
 app.command()(dataset_pull.pull)

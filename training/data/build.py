@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from training.data.mix import Mix, made, mix
 from training.data.split import Split, split
 from training.data.tokens import Tokens
 
-LENGTHS = "lengths.png"
+LENGTHS, INDEX = "lengths.png", "index.db"
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,13 @@ def build(
         AskdocsError: a row or the wiki cannot be used; with file and line where it is a row.
     """
     rows = qa.read(file)
-    place = work / "index.db"
-    writing = partial(index.writing, place)
-    synced = sync(wiki.open(), writing, spec=wiki.stored, progress=progress)
-    with closing(Index(place)) as whole, asyncio.Runner() as runner:
-        # A model tells everybody what it has learnt.
-        opened = Rights(whole, load(GatewaySettings).rules).seen_by(PUBLIC)
+    with public(wiki, work, progress) as (opened, broken), asyncio.Runner() as runner:
         pages = {page.path: page for page in opened.pages()}
         known, skipped = _resolved(file, rows, pages, options.skip_unknown)
         divided = split(file, known, _random(options, "split"))
         if embedder:  # only now: what is wrong with rows is said at once
-            embed_missing(writing, embedder, partial(progress, "embedding pages"))
+            place = partial(index.writing, work / INDEX)
+            embed_missing(place, embedder, partial(progress, "embedding pages"))
         grounding = Grounding(opened, tokens.counts, embedder)
         parts: dict[str, list[Example]] = {}
         mixed: dict[str, Mix] = {}
@@ -146,9 +142,22 @@ def build(
         split=divided,
         skipped=skipped,
         pages=pages,
-        broken=synced.broken,
+        broken=broken,
         embedded=embedder.model if embedder else None,
     )
+
+
+@contextmanager
+def public(wiki: Spec, work: Path, progress: Progress) -> Iterator[tuple[Index, Sequence[Broken]]]:
+    """The pages of a wiki that everybody may read, in an index in `work`, and what is unreadable.
+
+    A model tells everybody what it has learnt.
+    """
+    synced = sync(
+        wiki.open(), partial(index.writing, work / INDEX), spec=wiki.stored, progress=progress
+    )
+    with closing(Index(work / INDEX)) as whole:
+        yield Rights(whole, load(GatewaySettings).rules).seen_by(PUBLIC), synced.broken
 
 
 def write(built: Built, folder: Path) -> dict[str, str]:

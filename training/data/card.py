@@ -142,7 +142,7 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     yield (
         "\nAn answer counts as supported if the gateway's check marks no sentence of it; answers"
         " that claim nothing are not counted. A model that learns unsupported answers learns to"
-        " write what no page says."
+        " write what no page says; `askdocs dataset ground` rewrites them."
     )
     yield (
         f"\nLeft out: {left['unknown_page']:,} rows whose page the wiki does not have,"

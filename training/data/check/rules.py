@@ -188,7 +188,7 @@ RULES = {
             "warning",
             "The gateway's check marks a sentence of the answer: no page that the row names says"
             " it, and a model would learn to write what no page says.",
-            "Name the page that says it, or rewrite the answer from its page.",
+            "Name the page that says it, or have it rewritten by `askdocs dataset ground`.",
         ),
         Rule(
             "secret",

@@ -1,0 +1,114 @@
+"""`askdocs dataset ground`: answers that no page supports, rewritten from their pages."""
+
+import asyncio
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from askdocs.commands.feedback import refuse_existing, write_new
+from askdocs.commands.options import JsonOption
+from gateway.core.errors import AskdocsError
+
+if TYPE_CHECKING:
+    from gateway.knowledge.search.index import Index
+    from gateway.knowledge.sources.sync import Progress
+
+
+def ground(
+    file: Annotated[Path, typer.Argument(help="Questions and answers: a qa_pairs.jsonl.")],
+    docs: Annotated[str, typer.Option(help="Your wiki: a folder, or the address of a site.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="New file, .jsonl; the other stays.")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An OpenAI endpoint, with /v1; key in OPENAI_API_KEY."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The teacher's model.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rows to rewrite at most (default: all).")
+    ] = None,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="Requests at the same time.")] = 4,
+    max_tokens: Annotated[int, typer.Option(min=16, max=8192, help="Of an answer.")] = 700,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep rows whose answer no page supports, as they are.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the rows, ask nobody, write nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Rewrite answers that their pages do not support, and keep what check and person agree on.
+
+    The pages and answers of these rows are sent to the teacher. A killed run goes on where it was.
+    """
+    from askdocs.terminal.bar import Bar
+    from gateway.answering import scorers
+    from gateway.core.settings import load
+    from gateway.knowledge.sources.spec import Spec, is_address
+    from gateway.runtime.settings import GatewaySettings
+    from training.data import ground as grounding
+    from training.data.build import public
+
+    settings = load(GatewaySettings)
+    if not dry_run and not (out and teacher and model):
+        raise AskdocsError(
+            "name the new file and who writes: --out FILE.jsonl --teacher URL --model NAME, or"
+            " count the rows first with --dry-run"
+        )
+    if out is not None:
+        refuse_existing(out)
+    site = is_address(docs)
+    wiki = Spec.named(docs, None if site else settings.docs_kind, "" if site else settings.site_url)
+
+    async def work_through(view: "Index", progress: "Progress") -> dict[str, Any]:
+        work = await grounding.look(file, list(view.pages()), view.idf, limit, progress)
+        facts = {**work.counts(), "asked": len(work.asked), "outcomes": {}}
+        if dry_run or out is None:
+            return facts
+        scorer = scorers.load(settings, os.environ)
+        try:
+            done = await grounding.ground(work, who, scorer, _journal(out), progress)
+        finally:
+            if scorer:
+                await scorer.close()
+        rows = grounding.written(work, done, who.model, keep)
+        write_new(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        _journal(out).unlink()
+        outcomes = Counter(outcome for outcome, _ in done.values())
+        return {**facts, "outcomes": outcomes, "file": str(out), "written": len(rows)}
+
+    key = os.environ.get("OPENAI_API_KEY")
+    who = grounding.Teacher(teacher or "", model or "", key, max_tokens, at_once)
+    with (
+        TemporaryDirectory() as place,
+        Bar() as bar,
+        public(wiki, Path(place), bar.show) as (view, _),
+    ):
+        facts = asyncio.run(work_through(view, bar.show))
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        _show(facts)
+
+
+def _journal(out: Path) -> Path:
+    return out.with_name(f"{out.name}.journal")
+
+
+def _show(facts: dict[str, Any]) -> None:
+    claiming = facts["supported"] + facts["unsupported"]
+    share = facts["supported"] / max(1, claiming)
+    print(f"supported   {facts['supported']:,} of {claiming:,} answers ({share:.1%})")
+    print(f"synthetic   {facts['synthetic']:,} rows, {facts['synthetic_confirmed']:,} confirmed")
+    for outcome, count in facts["outcomes"].items():
+        print(f"{outcome:16} {count:,}")
+    if "file" in facts:
+        print(f"{facts['file']}: {facts['written']:,} rows; review some before you train on them")
+    else:
+        print(f"would ask about {facts['asked']:,} rows (dry run: nothing was asked or written)")

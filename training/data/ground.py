@@ -1,0 +1,325 @@
+"""Rewrite answers that their pages do not support, by a model that sees the pages.
+
+A teacher writes from the prompt that the gateway would send. Its answer takes the place of a
+person's only where two agree with it: the check, which marks no sentence, and the person's answer,
+of which it has most that the pages have, too. Every row that was asked about is written to a
+journal at once, so that a killed run goes on where it was.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+
+from eval.questions.rows import Problem, Row, lines, parse_object, parse_row
+from gateway.answering.check import Check, Scorer
+from gateway.answering.claims import drafts, refuses
+from gateway.answering.evidence import Evidence, Idf, Text
+from gateway.answering.facts import facts
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.prompt import Message, render
+from gateway.core.errors import AskdocsError, together
+from gateway.knowledge.search.answered import Paths
+from gateway.knowledge.sources.sync import Progress
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import stem_set
+from training.data.support import Support, support, uncited
+
+SYNTHETIC = "synthetic"
+"""What the `source` of a rewritten row begins with."""
+# The share of what the person said and the pages have, too, that a rewritten answer has at least.
+AGREES = 0.5
+# The pages have at least this share of what the person said, or they do not answer the question.
+ABOUT = 0.3
+# Temperatures of the attempts at an answer.
+ATTEMPTS = (0.0, 0.7)
+# Attempts at a request that a busy or broken teacher refused, and seconds before the second one.
+TRIES, WAIT = 4, 1.0
+TIMEOUT = httpx.Timeout(300, connect=10)
+
+TASK = """{question}
+
+Somebody answered:
+{answer}
+
+Answer the question anew, from the sections alone and as the person would. Leave out what no\
+ section says."""
+
+Outcome = Literal["rewritten", "not on the page", "unsupported", "disagrees", "refused", "too long"]
+# How vLLM, llama.cpp and OpenAI say that a prompt does not fit.
+_TOO_LONG = re.compile(r"context|too (?:long|large)|maximum|max_model_len", re.IGNORECASE)
+
+
+class TooLong(AskdocsError):
+    """The pages are more than the teacher reads."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model behind an OpenAI endpoint."""
+
+    url: str
+    """Its base URL, with /v1."""
+    model: str
+    key: str | None = None
+    max_tokens: int = 700
+    at_once: int = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """The rows of a file, and what is to become of them."""
+
+    rows: Sequence[tuple[Row, dict[str, Any]]]
+    """Each with the fields that it has in the file."""
+    asked: Sequence[int]
+    """Places of the rows that the teacher is asked about."""
+    supports: Mapping[int, Support]
+    """By place: of rows with an answer and a page."""
+    excerpts: Mapping[int, Sequence[Excerpt]]
+    idf: Idf
+
+    def counts(self) -> dict[str, int]:
+        """The rows before anything is rewritten."""
+        supports = Counter(self.supports.values())
+        synthetic = [row for row, _ in self.rows if row.source.startswith(SYNTHETIC)]
+        return {
+            "rows": len(self.rows),
+            "supported": supports["supported"],
+            "unsupported": supports["unsupported"],
+            "claims_nothing": supports["nothing"],
+            "without_page_or_answer": len(self.rows) - len(self.supports),
+            "synthetic": len(synthetic),
+            "synthetic_confirmed": sum(bool(row.validated_by) for row in synthetic),
+        }
+
+
+async def look(
+    file: Path, pages: Sequence[Page], idf: Idf, limit: int | None, progress: Progress
+) -> Work:
+    """Read the rows, and find those that their pages do not support; at most `limit` are asked.
+
+    Raises AskdocsError: rows are broken, with file and line.
+    """
+    rows = list(_read(file))
+    by_path = {page.path: page for page in pages}
+    known = Paths(by_path)
+    supports: dict[int, Support] = {}
+    excerpts: dict[int, Sequence[Excerpt]] = {}
+    for place, (row, _) in enumerate(rows):
+        progress("checking answers", place, len(rows))
+        named = (path for name in row.pages if (path := known.find(name)))
+        of_row = [by_path[path] for path in dict.fromkeys(named)]
+        if row.answerable and of_row:
+            of_row.sort(key=lambda page: page.path)
+            excerpts[place] = [Excerpt(page, page.sections, 0) for page in of_row]
+            check = Check(excerpts[place], idf, asked=row.question)
+            supports[place] = support(await check.claims(uncited(row.answer)))
+    asked = [place for place, found in supports.items() if found == "unsupported"]
+    return Work(rows, asked[:limit], supports, excerpts, idf)
+
+
+async def ground(
+    work: Work, teacher: Teacher, scorer: Scorer | None, journal: Path, progress: Progress
+) -> dict[int, tuple[Outcome, str]]:
+    """What became of each row that was asked about, and its new answer; by place.
+
+    Args:
+        work: see `look`.
+        teacher: writes the answers.
+        scorer: a model that checks them beside the rules.
+        journal: file of what is known already; it grows by a line for each row.
+        progress: see `Progress`.
+
+    Raises:
+        AskdocsError: the teacher does not answer. What was written until then is kept.
+    """
+    before = _journal(journal)
+    keys = {place: _key(work, place, teacher) for place in work.asked}
+    done = {place: before[key] for place, key in keys.items() if key in before}
+    left = [place for place in work.asked if place not in done]
+    with journal.open("ab") as file:
+        async with aclosing(_answered(work, teacher, scorer, left)) as answered:
+            async for place, found in answered:
+                done[place] = found
+                line = {"key": keys[place], "outcome": found[0], "answer": found[1]}
+                file.write(json.dumps(line).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+                progress("rewriting answers", len(done), len(work.asked))
+    return done
+
+
+def written(
+    work: Work, done: Mapping[int, tuple[Outcome, str]], teacher: str, keep: bool
+) -> list[dict[str, Any]]:
+    """The rows as they are to be written: rewritten ones in the place of a person's.
+
+    Args:
+        teacher: named as their source.
+        keep: rows that no page supports stay, as they were.
+    """
+    rows = []
+    for place, (_, fields) in enumerate(work.rows):
+        outcome, answer = done.get(place, (None, ""))
+        if outcome == "rewritten":
+            new = {**fields, "answer": answer, "source": f"{SYNTHETIC}: {teacher}"}
+            new |= {"human_answer": fields["answer"], "human_source": fields.get("source", "")}
+            new.pop("validated_by", None)  # somebody confirmed another answer
+            rows.append(new)
+        elif keep or work.supports.get(place) != "unsupported":
+            rows.append(fields)
+    return rows
+
+
+def agreement(said: str, answer: str, evidence: Evidence) -> tuple[float, float]:
+    """How much of what a person said the pages have, and of that, how much an answer has; 0 to 1.
+
+    Words count by how rare they are, and each number, command, path or label as much as all words.
+    """
+    stems = stem_set(said)
+    weights = evidence.weights(stems)
+    there = {stem for stem in stems if stem in evidence.stems}
+    about = sum(weights[stem] for stem in there) / (sum(weights.values()) or 1.0)
+    mine, text = stem_set(answer), Text(answer)
+    shares = [sum(weights[s] for s in there & mine) / (sum(weights[s] for s in there) or 1.0)]
+    exact = [fact for fact in facts(said) if evidence.text.has(fact)]
+    if exact:
+        shares.append(sum(map(text.has, exact)) / len(exact))
+    return about, sum(shares) / len(shares)
+
+
+async def _answered(
+    work: Work, teacher: Teacher, scorer: Scorer | None, left: Sequence[int]
+) -> AsyncGenerator[tuple[int, tuple[Outcome, str]], None]:
+    """The outcomes, as they come; at most `teacher.at_once` at the same time."""
+    headers = {"Authorization": f"Bearer {teacher.key}"} if teacher.key else {}
+    headers["Connection"] = "close"  # llama.cpp announces keep-alive and closes all the same
+    waiting = iter(left)
+    tasks: dict[asyncio.Task[tuple[Outcome, str]], int] = {}
+    async with httpx.AsyncClient(headers=headers, timeout=TIMEOUT) as http:
+        try:
+            while True:
+                while len(tasks) < teacher.at_once and (place := next(waiting, None)) is not None:
+                    one = _rewritten(work, place, teacher, scorer, http)
+                    tasks[asyncio.create_task(one)] = place
+                if not tasks:
+                    return
+                ready, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in ready:
+                    yield tasks.pop(task), task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _rewritten(
+    work: Work, place: int, teacher: Teacher, scorer: Scorer | None, http: httpx.AsyncClient
+) -> tuple[Outcome, str]:
+    row, excerpts = work.rows[place][0], work.excerpts[place]
+    evidence = Evidence(excerpts, work.idf, row.question)
+    if agreement(row.answer, "", evidence)[0] < ABOUT:
+        return "not on the page", ""
+    messages = _messages(row, excerpts)
+    outcome: Outcome = "unsupported"
+    for temperature in ATTEMPTS:
+        try:
+            answer = uncited((await _asked(teacher, messages, temperature, http)).strip())
+        except TooLong:
+            return "too long", ""
+        if not answer or refuses(drafts(answer)):
+            return "refused", ""
+        check = Check(excerpts, work.idf, scorer, messages[:1], asked=row.question)
+        if support(await check.claims(answer)) != "supported":
+            outcome = "unsupported"
+        elif agreement(row.answer, answer, evidence)[1] < AGREES:
+            outcome = "disagrees"
+        else:
+            return "rewritten", answer
+    return outcome, ""
+
+
+def _messages(row: Row, excerpts: Sequence[Excerpt]) -> list[Message]:
+    return render(excerpts, TASK.format(question=row.question, answer=row.answer))
+
+
+async def _asked(
+    teacher: Teacher, messages: Sequence[Message], temperature: float, http: httpx.AsyncClient
+) -> str:
+    """The teacher's answer. Raises AskdocsError, TooLong."""
+    url = f"{teacher.url.rstrip('/')}/chat/completions"
+    body = {
+        "model": teacher.model,
+        "messages": list(messages),
+        "temperature": temperature,
+        "max_tokens": teacher.max_tokens,
+    }
+    why = ""
+    for attempt in range(TRIES):
+        if attempt:
+            await asyncio.sleep(WAIT * 2 ** (attempt - 1))
+        try:
+            reply = await http.post(url, json=body)
+        except httpx.HTTPError as error:
+            why = f"does not answer ({type(error).__name__}: {error})"
+            continue
+        if reply.status_code == 200:
+            try:
+                return str(reply.json()["choices"][0]["message"]["content"] or "")
+            except (ValueError, KeyError, IndexError, TypeError):
+                raise AskdocsError(f"{url}: answers with no chat completion") from None
+        why = f"answers {reply.status_code}: {reply.text[:200]}"
+        if reply.status_code in (400, 413) and _TOO_LONG.search(reply.text[:2000]):
+            raise TooLong(why)
+        if reply.status_code not in (408, 409, 429) and reply.status_code < 500:
+            break
+    raise AskdocsError(f"{url}: {why}: mend it, and run the command again; it goes on from here")
+
+
+def _read(file: Path) -> list[tuple[Row, dict[str, Any]]]:
+    rows, problems = [], []
+    for number, line in lines(file):
+        fields = parse_object(number, line)
+        row = fields if isinstance(fields, Problem) else parse_row(number, fields)
+        if isinstance(fields, Problem) or isinstance(row, Problem):
+            problem = row if isinstance(row, Problem) else fields
+            assert isinstance(problem, Problem)
+            problems.append(f"{file}:{number}: {problem.fix}")
+        else:
+            rows.append((row, fields))
+    if problems:
+        raise together(problems, "more like that; `askdocs dataset check` lists them")
+    return rows
+
+
+def _key(work: Work, place: int, teacher: Teacher) -> str:
+    """Changes with whatever decides what becomes of a row."""
+    row, excerpts = work.rows[place][0], work.excerpts[place]
+    asked = [teacher.model, teacher.max_tokens, _messages(row, excerpts), ATTEMPTS, AGREES, ABOUT]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _journal(file: Path) -> dict[str, tuple[Outcome, str]]:
+    """What is known by key. A truncated last line, of a killed run, is cut away."""
+    if not file.exists():
+        return {}
+    data = file.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with file.open("r+b") as open_file:
+            open_file.truncate(len(whole))
+    try:
+        found = [json.loads(line) for line in whole.splitlines()]
+        return {one["key"]: (one["outcome"], one["answer"]) for one in found}
+    except (ValueError, KeyError, TypeError):
+        raise AskdocsError(f"{file}: is no journal of `dataset ground`: move it away") from None
