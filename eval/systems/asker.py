@@ -16,7 +16,8 @@ from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sent
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.neutral import neutral
-from gateway.answering.grounding.prompt import DOUBT, REFUSAL
+from gateway.answering.grounding.prompt import REFUSAL
+from gateway.answering.grounding.wording import without_doubt
 
 if TYPE_CHECKING:
     from eval.systems.rag.pipeline import Rag
@@ -167,7 +168,7 @@ def _answered(said: Said) -> str:
     quotes = [source["quote"] for source in facts.get("sources", ()) if source.get("quote")]
     if facts.get("mode") == "extractive" and not facts.get("refused") and quotes:
         return "\n\n".join(quotes)
-    return said.text.removesuffix(f"\n\n{DOUBT}").strip()
+    return without_doubt(said.text).strip()
 
 
 def _paths(excerpts: Sequence[Excerpt]) -> tuple[str, ...]:

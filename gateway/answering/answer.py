@@ -12,7 +12,7 @@ from gateway.answering.check import Check, Scorer
 from gateway.answering.choice import Choice, Ending, Held, Written
 from gateway.answering.confidence import confidence
 from gateway.answering.facts import CITED
-from gateway.answering.grounding import prompt
+from gateway.answering.grounding import prompt, wording
 from gateway.answering.grounding.cite import quoted
 from gateway.answering.grounding.confidence import CAUTION
 from gateway.answering.grounding.excerpt import Excerpt
@@ -335,7 +335,11 @@ class Answer(Transform):
             asked=said,
             before=self._before if self._asked.before else None,
         )
-        return Held(check) if self._checking == "hold" else Written(check)
+        return (
+            Held(check, wording.refusal(self._asked.question))
+            if self._checking == "hold"
+            else Written(check)
+        )
 
     async def _before(self) -> list[Excerpt]:
         """The pages that the answer before this one stands on."""
@@ -465,7 +469,8 @@ class Answer(Transform):
 
     def _refusing(self) -> dict[str, Any]:
         """The refusal as a message: JSON that was asked for is never made up."""
-        content, refusal = (prompt.REFUSAL, None) if self._asked.plain else (None, prompt.REFUSAL)
+        said = wording.refusal(self._asked.question)
+        content, refusal = (said, None) if self._asked.plain else (None, said)
         return {"role": "assistant", "content": content, "refusal": refusal}
 
     def _refusal_chunks(self) -> list[bytes]:

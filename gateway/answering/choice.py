@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from gateway.answering.check import Check
 from gateway.answering.claims import REFUSING, Claim, Verdict, drafts, refuses, summary
-from gateway.answering.grounding.prompt import REFUSAL
 from gateway.answering.sentences import MARK, complete
 from gateway.knowledge.wiki.page import Page, Section
 
@@ -116,9 +115,11 @@ class Held(Choice):
 
     waits = True
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: Check, refusal: str) -> None:
+        """`refusal` goes out where no sentence is supported."""
         super().__init__()
         self._check = check
+        self._refusal = refusal
         self._unchecked = ""
         self._kept = ""  # checked, and waiting for a sentence that is supported
         self._claims: list[Claim] = []
@@ -142,7 +143,7 @@ class Held(Choice):
             out += self._pass(self._kept, self._waiting)
         if not self.sent.strip():
             self._claims = []
-            out = self.send(REFUSAL)
+            out = self.send(self._refusal)
         return out
 
     async def end(self) -> Ending:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.access import rights
-from gateway.answering.grounding import prompt
+from gateway.answering.grounding import wording
 from gateway.answering.grounding.confidence import CAUTION, confidence
 from gateway.answering.grounding.ground import Looked
 from gateway.answering.grounding.links import absolute, link
@@ -134,9 +134,11 @@ class Extract(Transform):
 
     def _content(self) -> tuple[list[str], bool]:
         """What is said, part by part; and is it cut at its greatest length?"""
-        parts = [quotation.content for quotation in self._quotations] or [prompt.REFUSAL]
+        parts = [quotation.content for quotation in self._quotations] or [
+            wording.refusal(self._asked.question)
+        ]
         if self.cautious and self._asked.plain:
-            parts.append(prompt.DOUBT)
+            parts.append(wording.doubt(self._asked.question))
         parts = [f"{part}\n\n" for part in parts[:-1]] + parts[-1:]
         if self._most is None or len("".join(parts)) <= self._most:
             return parts, False

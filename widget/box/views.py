@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gateway.answering.grounding.prompt import DOUBT
+from gateway.answering.grounding.wording import without_doubt
 from widget.access.captcha import SERVICES
 from widget.access.origins import web_address
 from widget.box.pending import MAX_QUESTION, Ask
@@ -245,7 +245,7 @@ class Views:
     def _answered(self, id: str, state: Done, question: str) -> dict[str, object]:
         outcome = state.outcome
         # For clients that read only text; here it is a badge.
-        text = state.text.removesuffix(DOUBT).rstrip() if outcome.caution else state.text
+        text = without_doubt(state.text) if outcome.caution else state.text
         quotations = [
             (number, source, self._quoted(part, source.url))
             for number, source, part in citing.quotations(text, outcome)

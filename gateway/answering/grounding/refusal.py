@@ -1,6 +1,8 @@
-"""The sentence that refuses, as models write it."""
+"""The sentence that refuses, as models and the gateway write it."""
 
 import re
+
+from gateway.answering.grounding.wording import REFUSALS
 
 # `prompt.REFUSAL` and its nearest wordings.
 _WORDS = "I do(?:n't| not) have enough information to answer (?:that|this|(?:the|your) question)"
@@ -12,4 +14,6 @@ _REFUSAL = re.compile(rf"(?<![^\W_]){_MARKED}(?![^\W_])", re.IGNORECASE)
 def refuses(sentence: str) -> bool:
     """Does it hold the refusal, whatever else it says?"""
     # Each sentence of a stream is asked: one word is looked for in a tenth of the time.
-    return "enough" in sentence.lower() and _REFUSAL.search(sentence) is not None
+    if "enough" in sentence.lower() and _REFUSAL.search(sentence) is not None:
+        return True
+    return any(refusal in sentence for refusal in REFUSALS)

@@ -56,6 +56,20 @@ _LISTS = {
     nam nas nasz nich nie niej nim od on ona one oni oraz po pod przed przez przy są się skąd swoje
     ta tak także tam te tego tej ten to tu ty tych tylko tym was we według więc wszystkie za zrobić
     że żeby""",
+    "Swedish": """alla allt att av bara behöver blir de den denna det detta dig din ditt du där
+    eller en ett finns för från får fått går gör ha hade han har hur här i in inte jag kan ku man
+    med men
+    mig min mina mitt måste ni nu någon något när och om oss på sedan sig sin ska skall som så till
+    upp ut utan vad var varför vart vem vi vid vilka vilken vilket vill är över""",
+    "Turkish": """ama ancak artık bana bazı bazı ben beni benim bir biz bu bunu bunun daha de değil
+    diye edebilirim ederim en gibi hangi hem hep her için ile ise kadar ki kim mi mı mu mü nasıl ne
+    neden nedir nerede nereden nereye niçin niye olan olarak olur onu onun sonra şey şu var ve veya
+    ya yapabilirim yaparım yapılır yok zaman""",
+    "Czech": """aby ale ani ano asi bez bude být byl byla bylo co což další do ho jak jaká jaké jaký
+    jako je jeho její jejich jen jestli ještě ji jsem jsi jsou já k kde kdo kdy když která které
+    který lze má mám mi mě můj může můžu mohu na nad nebo není než od pak po pod podle pokud pro
+    proč před při s se si svůj ta tak také tam tato tedy ten tento to toto tu už ve však všechny z
+    za ze že""",
     "Russian": """без более бы был была были было быть вам вас весь во вот все всё всех вы где да
     делать для до его ее её если есть еще ещё же за из или им их как какая какие какой каким ко
     когда кто ли либо мне моего моей может можно мои мой моя мы на над надо нам нас наш не него нее
