@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -147,6 +148,21 @@ async def test_one_whose_program_is_away_for_a_while_is_started_once_it_is_back(
     os.kill(pid_of(running), signal.SIGKILL)
     await async_until(lambda: any("cannot be started" in text for _, text in desk.said))
     (desk.folder / "away").rename(program)
+    await async_until(lambda: running.pid is not None)
+
+
+async def test_a_part_that_cannot_be_forked_is_started_later(desk: Desk) -> None:
+    running = desk.running(SERVES)
+    await running.start()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.kill(pid_of(running), signal.SIGKILL)
+    await async_until(lambda: running.pid is None)
+    try:
+        # No pipe for its output can be had: the same error as for want of memory or processes.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+        await async_until(lambda: any("cannot be started" in text for _, text in desk.said))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     await async_until(lambda: running.pid is not None)
 
 

@@ -20,6 +20,7 @@ PAGES = (
     DOCS / "explanation/supply-chain.md",
     DOCS / "how-to/tls.md",
 )
+FOUND = DOCS / "explanation/threats-found.md"
 CODE = ("askdocs", "training", "eval", "widget", "gateway")
 
 
@@ -43,6 +44,16 @@ def test_every_threat_has_its_letters_what_is_done_and_a_test(page: Path) -> Non
         assert done
         assert "`tests/" in tested, threat
         assert len(remains) == 1
+
+
+def test_every_hole_that_was_found_is_held_by_tests_that_are_there() -> None:
+    rows = re.findall(r"^\| (?!what was open|-)(.+) \| (.+) \|$", FOUND.read_text("utf-8"), re.M)
+    assert len(rows) >= 45
+    for hole, held in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", held)
+        assert named, hole
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text("utf-8"), test
 
 
 def test_all_six_kinds_of_threats_are_there() -> None:
