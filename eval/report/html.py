@@ -5,8 +5,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eval.report import tables
+from eval.report import front, tables
 from eval.report.plots import Plot, plots
+from eval.report.plots import front as front_plots
 from eval.report.report import Report
 
 TEMPLATE = "report.html.j2"
@@ -30,6 +31,10 @@ def html(report: Report) -> str:
         .get_template(TEMPLATE)
         .render(
             report=report,
+            sentence=front.sentence(report),
+            glance=front.at_a_glance(report),
+            front_plots=front_plots(report),
+            source=front.SOURCE,
             summary=tables.summary(report),
             claim=tables.claim(report),
             once=tables.ONCE,

@@ -6,7 +6,7 @@ It quotes neither answers nor pages: those are in report.html, and belong to who
 import re
 from collections.abc import Iterator, Sequence
 
-from eval.report import tables
+from eval.report import front, tables
 from eval.report.report import Report
 from eval.report.tables import Table
 
@@ -25,8 +25,13 @@ def table(found: Table) -> str:
 
 
 def _page(report: Report) -> Iterator[str]:
-    yield f"# Report of {_plain(report.run)}\n\n{_plain(tables.summary(report))}\n"
-    yield f"## The claim\n\n{table(tables.claim(report))}\n\n{tables.ONCE}\n"
+    yield f"# Report of {_plain(report.run)}\n\n**{_plain(front.sentence(report))}**\n"
+    yield f"{_plain(tables.summary(report))}\n"
+    yield f"## At a glance\n\n{table(front.at_a_glance(report))}\n"
+    head = ["answerable questions", "right", "refused", "wrong or failed"]
+    bars = [[n, f"{r:.1%}", f"{s:.1%}", f"{w:.1%}"] for n, r, w, s in front.outcomes(report)]
+    yield f"{table(Table(head, bars))}\n"
+    yield f"## The claim\n\n{table(tables.claim(report))}\n\n{front.SOURCE} {tables.ONCE}\n"
     if words := tables.in_words(report):
         yield f"{_plain(words)}\n"
     if report.contrasts:

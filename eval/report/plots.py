@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 from eval.report import cost
 from eval.report.claim import RAG
 from eval.report.cost import Cost, Prices
+from eval.report.front import outcomes
 from eval.report.report import Contender, Number, Report
 from eval.systems.systems import parse
 
 # What stands in the SVG is replaced by variables of the page, which has a light and a dark side.
 _INK, _LINE, _BASE, _TUNED, _NONE = "#010101", "#020202", "#030303", "#040404", "#050505"
+_GOOD, _BAD = "#060606", "#070707"
 _VARIABLES = {_INK: "ink", _LINE: "line", _BASE: "base", _TUNED: "tuned", _NONE: "quiet"}
+_VARIABLES |= {_GOOD: "good", _BAD: "bad"}
 _MARKERS = {"closed": "o", "pages": "s", "rag": "^", "oracle": "D"}
 # Width and height of a name, as shares of the axes.
 _LABEL = 0.26, 0.06
@@ -36,6 +39,59 @@ class Plot(NamedTuple):
 def plots(report: Report) -> list[Plot]:
     """Those for which there are numbers."""
     return [plot for draw in (_accuracy, _refusals, _calibration, _cost) for plot in draw(report)]
+
+
+def front(report: Report) -> list[Plot]:
+    """Those of the first page."""
+    return [plot for draw in (_contrasts, _outcomes) for plot in draw(report)]
+
+
+def _contrasts(report: Report) -> Iterator[Plot]:
+    if report.contrasts:
+
+        def draw(axes: Any) -> None:
+            axes.axvline(0, color=_LINE, linestyle="--", linewidth=1)
+            for place, one in enumerate(reversed(report.contrasts)):
+                colour = _NONE if one.says == "within noise" else _TUNED
+                value, low, high = (100 * each for each in (one.value, one.low, one.high))
+                axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
+                axes.plot(value, place, marker="o", color=colour)
+                label = f"{one.first} − {one.second}"
+                axes.annotate(label, (value, place), xytext=(0, 7), ha="center",
+                              textcoords="offset points")  # fmt: skip
+            axes.set(ylim=(-0.6, len(report.contrasts) - 0.3), yticks=[])
+            axes.set(xlabel="difference in accuracy, points")
+
+        yield Plot(
+            "differences",
+            "Declared contrasts",
+            "Each line is a 95 % confidence interval. Right of the dashed line the first system is"
+            " more accurate; grey ones are within noise.",
+            _svg("differences", draw),
+        )
+
+
+def _outcomes(report: Report) -> Iterator[Plot]:
+    bars = outcomes(report)
+    if bars:
+
+        def draw(axes: Any) -> None:
+            for place, (name, right, wrong, refused) in enumerate(reversed(bars)):
+                left = 0.0
+                for share, colour in ((right, _GOOD), (refused, _LINE), (wrong, _BAD)):
+                    axes.barh(place, share, left=left, color=colour, height=0.45)
+                    left += share
+                label = f"{name}: {right:.0%} right, {refused:.0%} refused, {wrong:.0%} wrong"
+                axes.annotate(label, (0, place + 0.25), va="bottom", fontsize=8)
+            axes.set(xlim=(0, 1), ylim=(-0.5, len(bars) - 0.1), yticks=[])
+            axes.set(xlabel="share of answerable questions")
+
+        yield Plot(
+            "outcomes",
+            "Right, refused, wrong",
+            "Of the questions that a page answers. Errors count as wrong.",
+            _svg("outcomes", draw),
+        )
 
 
 def roc(points: Sequence[tuple[float, float]], used: tuple[float, float]) -> Plot:

@@ -90,7 +90,7 @@ def compared(comparisons: list[Comparison]) -> Table:
             _difference(one),
             "< 0.001" if one.holm < 0.001 else f"{one.holm:.3f}",
             one.says,
-            _in_unit(one, f"{_scaled(one, _detectable(one)):.{_digits(one)}f}"),
+            _in_unit(one, f"{_scaled(one, detectable(one)):.{_digits(one)}f}"),
         ]
         for one in comparisons
     ]
@@ -201,7 +201,8 @@ def _difference(one: Comparison) -> str:
     return f"{_in_unit(one, shown(one.value))} {in_brackets(one.low, one.high, shown)}"
 
 
-def _detectable(one: Comparison) -> float:
+def detectable(one: Comparison) -> float:
+    """The smallest true difference that is found four times out of five."""
     return one.detectable if one.detectable_holm is None else one.detectable_holm
 
 

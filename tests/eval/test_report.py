@@ -137,22 +137,23 @@ def test_the_page_can_be_read_without_seeing_it(page: str) -> None:
             assert (attributes["href"] or "").removeprefix("#") in ids
     count = [name for name, _ in tags].count
     assert count("table") == count("caption") >= 6
-    assert count("svg") == count("figcaption") == 4
+    assert count("svg") == count("figcaption") == 6
     assert ("html", {"lang": "en"}) in tags
 
 
 def test_the_plots_take_their_colours_from_the_page(page: str) -> None:
     drawn = re.findall(r"<svg.*?</svg>", page, re.S)
     labels = [re.findall(r'aria-labelledby="(\w+)-title"', svg) for svg in drawn]
-    assert labels == [["accuracy"], ["refusals"], ["calibration"], ["cost"]]
+    front = [["differences"], ["outcomes"]]
+    assert labels == [*front, ["accuracy"], ["refusals"], ["calibration"], ["cost"]]
     assert "FillBetween" in drawn[-1]
     for svg in drawn:
         used = set(re.findall(r"var\(--(\w+)\)", svg))
         assert "ink" in used
         assert all(f"--{name}: #" in page for name in used)
         assert not re.search(r"#0\d0\d0\d|<metadata|font-family|http", svg)
-    assert "tuned-pages</text>" in drawn[0]
-    bands = re.findall(r"fill: var\(--(\w+)\); fill-opacity", drawn[3])
+    assert "tuned-pages</text>" in drawn[2]
+    bands = re.findall(r"fill: var\(--(\w+)\); fill-opacity", drawn[-1])
     assert bands == ["base", "base", "tuned"], "of costs: RAG on both, the subject on its own"
 
 

@@ -1,0 +1,68 @@
+"""The first page of a report."""
+
+from pathlib import Path
+
+import pytest
+
+from eval.report import cost, front, html, plots
+from eval.report.build import report
+from eval.report.markdown import markdown
+from eval.report.report import Report
+from eval.scoring.scored import score
+from eval.statistics import bootstrap
+from tests.eval import runs
+from tests.eval.runs import Behaviour
+
+DOES = {
+    "base-rag": Behaviour(accuracy=0.3),
+    "base-pages": Behaviour(accuracy=0.7),
+    "tuned-pages": Behaviour(accuracy=0.75),
+}
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+    monkeypatch.setattr(bootstrap, "SAMPLES", 150)
+    monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 60)
+    return report(score(runs.write(tmp_path, DOES, runs.questions(120, 40))), cost.read())
+
+
+def test_it_says_what_the_declared_contrasts_come_to(made: Report) -> None:
+    told = front.sentence(made)
+    assert told.startswith("tuned-pages is ")
+    assert "more accurate than base-rag (95 % confidence interval +" in told
+    assert "tuned-pages and base-pages do not differ beyond noise" in told
+    assert "words tell nothing" in told, "60 tokens are too long for the word measures"
+    none = made.model_copy(update={"contrasts": []})
+    assert front.sentence(none).startswith("This run declared no contrast")
+
+
+def test_the_effects_of_training_are_one_sentence(made: Report) -> None:
+    one = next(one for one in made.contrasts if one.second == "base-pages")
+    changed = {"first": "tuned-rag", "second": "base-rag", "says": "better"}
+    told = front.sentence(
+        made.model_copy(update={"contrasts": [one, one.model_copy(update=changed)]})
+    )
+    assert told.startswith(
+        "Training helps with rag; it makes no difference beyond noise with pages."
+    )
+
+
+def test_shares_of_right_wrong_and_refused_add_up(made: Report) -> None:
+    bars = front.outcomes(made)
+    assert [name for name, *_ in bars] == list(DOES)
+    for _, *shares in bars:
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_the_page_begins_with_it(made: Report) -> None:
+    page, text = html.html(made), markdown(made)
+    for shown in (page, text):
+        assert shown.index("do not differ beyond noise") < shown.index("Accuracy is of answerable")
+        assert front.SOURCE.split(".")[0] in shown
+    assert page.index('id="differences-title"') < page.index('id="claim"')
+    assert page.index('id="outcomes-title"') < page.index('id="claim"')
+    names = [plot.name for plot in plots.front(made)]
+    assert names == ["differences", "outcomes"]
+    none = made.model_copy(update={"contrasts": []})
+    assert [plot.name for plot in plots.front(none)] == ["outcomes"]
