@@ -6,7 +6,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ MEMORY_GIB = 1.6
 MEMORY_GIB_VLLM = 5.0
 # State without a model: index, site, logs.
 DISK_GB = 0.5
+# Files, and bytes of them, that are read at once, so that they are looked into before the start.
+FEW, LITTLE = 20, 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,15 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
         return
     docs = Path(settings.docs)
     try:
-        kind = "HTML" if is_html(docs) else "Markdown"
-        files = docs.rglob("*.htm*") if kind == "HTML" else folder.files(docs)
-        count = sum(1 for _ in files)
+        if is_html(docs):
+            counts = f"{sum(1 for _ in docs.rglob('*.htm*'))} HTML pages"
+        else:
+            markdown, documents = folder.files(docs)
+            if why := _unreadable(docs, [*markdown, *documents]):
+                yield Check("wiki", False, why, "write some text, or name another --docs DIR")
+                return
+            kinds = {"Markdown pages": markdown, "documents": documents}
+            counts = " and ".join(f"{len(files)} {kind}" for kind, files in kinds.items() if files)
     except AskdocsError as error:
         found, _, fix = str(error).partition(": ")
         yield Check("wiki", False, found, fix)
@@ -132,7 +140,19 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
             "choose a --home DIR outside of it",
         )
         return
-    yield Check("wiki", True, f"{count} {kind} pages in {docs}")
+    yield Check("wiki", True, f"{counts} in {docs}")
+
+
+def _unreadable(docs: Path, files: Sequence[Path]) -> str:
+    """Why not one file of a small wiki has text: that is known before the engine starts."""
+    try:
+        if len(files) <= FEW and sum(file.stat().st_size for file in files) <= LITTLE:
+            folder.read(docs, "")
+    except AskdocsError as error:
+        return str(error)
+    except OSError:
+        pass  # taken away meanwhile
+    return ""
 
 
 def ports(settings: UpSettings) -> Iterator[Check]:

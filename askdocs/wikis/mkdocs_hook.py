@@ -1,5 +1,5 @@
-"""Hooks for MkDocs: a wiki without a front page gets one that lists its pages, and a page that
-takes too long ends with an error that names it, so that the site is built without it."""
+"""Hooks for MkDocs: a wiki without a front page gets one that lists its pages and documents, and a
+page that takes too long ends with an error that names it, so that the site is built without it."""
 
 import re
 import signal
@@ -50,6 +50,8 @@ def _list(files: Files, config: MkDocsConfig) -> str:
         page.read_source(config)
         title = str(page.meta.get("title") or page.title or file.name)
         lines.append(f"- [{_link_text(title)}]({quote(file.src_uri)})")
+    for path in config.extra.get("documents", ()):
+        lines.append(f"- [{_link_text(path)}]({quote(path)})")
     return "\n".join(lines)
 
 

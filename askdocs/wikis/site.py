@@ -33,6 +33,7 @@ from gateway.core.hosts import AllowedHosts, host_of
 from gateway.core.tasks import Tasks
 from gateway.knowledge.sources import folder, mkdocs_config, watch
 from gateway.knowledge.sources.detect import detect
+from gateway.knowledge.sources.documents.reading import documents
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.tree import Tree
 from gateway.runtime.protocol import Edge
@@ -76,6 +77,8 @@ def config(
         "markdown_extensions": mkdocs_config.extensions(_pages(home)),
         "plugins": ["search"],
         "hooks": [str(_HOOK)],
+        # For the list of a wiki without a front page; MkDocs only copies them.
+        "extra": {"documents": documents(Tree(docs))},
         "extra_javascript": [f"{widget_url}/embed.js"],
     }
     theme = settings["theme"]
@@ -122,7 +125,7 @@ async def build(
     marker.unlink(missing_ok=True)
     log = home.logs / "site-build.log"
     _lay_out(docs, _pages(home))
-    patience = PATIENCE + sum(1 for _ in folder.files(docs))
+    patience = PATIENCE + sum(map(len, folder.files(docs)))
     for _ in range(_ATTEMPTS):
         settings["exclude_docs"] = _patterns(left_out)
         try:
@@ -224,7 +227,7 @@ def _name(docs: Path) -> str:
 
 def _unreadable(docs: Path) -> Iterator[str]:
     tree = Tree(docs)
-    for file in folder.files(docs):
+    for file in folder.files(docs)[0]:
         path = file.relative_to(docs).as_posix()
         try:
             tree.text(path)

@@ -76,7 +76,8 @@ class Wiki:
         if not self._has_pages():
             why = f"{self._broken[0].path}: {self._broken[0].why}" if self._broken else ""
             raise AskdocsError(
-                f"{self.spec.place} has no page that could be read: {why or self._omission}"
+                f"{self.spec.place} has no page that could be read: {why or self._omission}:"
+                " name another --docs"
             )
 
     def keep(self, changed: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from askdocs.supervision import checks
 from askdocs.supervision.checks import Check
 from askdocs.supervision.settings import UpSettings
 from gateway.core.settings import load
+from tests.sources.office import docx
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -97,10 +98,26 @@ def test_two_equal_ports_name_both_wishes() -> None:
 def test_an_empty_wiki_names_the_folder_and_the_option(tmp_path: Path, home: Home) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "notes.txt").touch()
+    (empty / "picture.png").touch()
     (check,) = failing(checks.wiki(settings(docs=str(empty)), home))
     assert check.found.startswith(f"{empty} has no Markdown page")
     assert "--docs DIR" in check.fix
+
+
+def test_documents_alone_are_a_wiki_and_one_without_text_is_refused_at_once(
+    tmp_path: Path, home: Home
+) -> None:
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    (papers / "notes.txt").touch()
+    (papers / "scan.pdf").write_bytes(b"%PDF-1.4")
+    (check,) = failing(checks.wiki(settings(docs=str(papers)), home))
+    assert check.found.startswith(f"{papers} has no page with text: ")
+    assert "scan.pdf: not read: " in check.found
+    assert check.fix == "write some text, or name another --docs DIR"
+    (papers / "travel.docx").write_bytes(docx([("Title", "Travel"), ("Normal", "By train.")]))
+    (check,) = checks.wiki(settings(docs=str(papers)), home)
+    assert check == Check("wiki", True, f"3 documents in {papers}")
 
 
 def test_a_missing_wiki_and_one_that_is_a_file_are_told_apart(tmp_path: Path, home: Home) -> None:

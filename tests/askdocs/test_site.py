@@ -15,6 +15,7 @@ from askdocs.state.home import Home
 from askdocs.wikis import site
 from gateway.core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
+from tests.sources.office import docx
 from tests.starting import is_behind_the_edge, refuses_other_hosts
 
 pytestmark = pytest.mark.slow
@@ -104,6 +105,21 @@ def test_a_wiki_without_a_front_page_gets_one_that_lists_its_pages(wiki: Path, h
         ("ports/", "Ports"),
     ]
     assert sorted(path.name for path in wiki.iterdir()) == ["guides", "install.md", "ports.md"]
+
+
+def test_a_folder_of_documents_alone_is_a_site_that_lists_them(tmp_path: Path, home: Home) -> None:
+    folder = tmp_path / "papers"
+    (folder / "old").mkdir(parents=True)
+    letter = docx([("Title", "Travel"), ("Normal", "By train.")])
+    (folder / "travel policy.docx").write_bytes(letter)
+    (folder / "old" / "notes.txt").write_text("Printers\n\nThe printer needs a badge.\n")
+    (folder / "robots.txt").write_text("User-agent: *\n")
+    assert build(folder, home)
+    assert listed(home) == [
+        ("old/notes.txt", "old/notes.txt"),
+        ("travel%20policy.docx", "travel policy.docx"),
+    ]
+    assert (home.site / "travel policy.docx").read_bytes() == letter
 
 
 @pytest.mark.parametrize("name", ["index.md", "README.md"])

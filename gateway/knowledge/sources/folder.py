@@ -48,7 +48,7 @@ class Folder:
             kind: the generator of the site. Where it is None it is told from the folder: see
                 `gateway.knowledge.sources.detect`; without a sign of any other it is MkDocs.
         """
-        self.root = root.absolute()
+        self.root = Path(os.path.abspath(root))
         self.name = str(self.root)
         self._open: Callable[[], Flavour] = partial(_open, self.root, site_url, kind)
 
@@ -242,17 +242,21 @@ def read(folder: Path, site_url: str) -> Reading:
     return reading
 
 
-def files(folder: Path) -> Iterator[Path]:
-    """The Markdown files under `folder` in a fixed order, hidden folders left out.
+def files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The Markdown files and the documents under `folder`, hidden folders left out.
 
     Raises:
-        AskdocsError: the folder is missing, is a file, or has no Markdown file.
+        AskdocsError: the folder is missing, is a file, or has neither.
     """
     _require(folder)
-    paths = Tree(folder).markdown
-    if not paths:
+    tree = Tree(folder)
+    found = (
+        [folder / path for path in tree.markdown],
+        [folder / path for path in documents.documents(tree)],
+    )
+    if not any(found):
         raise _none_at_all(folder)
-    return (folder / path for path in paths)
+    return found
 
 
 def _require(folder: Path) -> None:
@@ -263,6 +267,6 @@ def _require(folder: Path) -> None:
 
 def _none_at_all(folder: Path) -> AskdocsError:
     return AskdocsError(
-        f"{folder} has no Markdown page (*.md, *.markdown): name the folder that holds your wiki's"
-        " pages, --docs DIR"
+        f"{folder} has no Markdown page (*.md, *.markdown) and no document (PDF, DOCX, PPTX, XLSX,"
+        " EPUB, TXT): name the folder that holds your wiki's pages, --docs DIR"
     )
