@@ -24,6 +24,7 @@ from askdocs.commands import (
     docs,
     evaluate,
     feedback,
+    gpu,
     keys,
     mcp,
     models,
@@ -47,7 +48,7 @@ GROUPS = {
     "Start and ask": ("up", "ask", "status", "doctor"),
     "Your wiki": ("docs", "feedback"),
     "For a team": ("keys", "connect", "aliases", "usage", "slack", "mcp", "bench", "plan"),
-    "A model of your own": ("dataset", "train", "models", "eval"),
+    "A model of your own": ("dataset", "train", "models", "eval", "gpu"),
     "Care": ("backup", "restore", "audit"),
 }
 
@@ -79,6 +80,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(models.app, name="models")
+app.add_typer(gpu.app, name="gpu")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(slack.app, name="slack")
 out = Console(highlight=False, soft_wrap=True)

@@ -69,7 +69,7 @@ WITHOUT = {
     "what they tell is only shown": """
         ask, status, doctor, usage, audit, mcp, plan, keys list, aliases list, docs list, docs show,
         docs search, docs stats, docs audit, models verify, models list, models show, models diff,
-        models compare, slack manifest""",
+        models compare, gpu check, slack manifest""",
     "they start or measure what the settings say": """
         up, docs warm, bench gateway, bench load, bench writing""",
     "they write files, of what was in files": """

@@ -265,13 +265,14 @@ def _steps(recipe: Recipe, data: Dataset, max_steps: int | None) -> tuple[int, i
     return epoch, min([whole, *(limit for limit in (recipe.max_steps, max_steps) if limit)])
 
 
-def _core_rate(recipe: Recipe, machine: Machine) -> float:
-    """Tokens a second times parameters, of a core."""
+def rate(recipe: Recipe, shape: Shape, machine: Machine) -> float:
+    """Tokens a second that the cores train, when they are idle."""
     if recipe.dtype == "bfloat16":
         tokens = 228 if machine.prefers_bfloat16 else 92
     else:
         tokens = 177 if machine.bfloat16 else 110
-    return tokens / CORES * PARAMETERS
+    slower = 1.28 if recipe.gradient_checkpointing else 1.0
+    return tokens / slower / CORES * machine.cores * PARAMETERS / shape.parameters
 
 
 def _seconds(
@@ -283,7 +284,4 @@ def _seconds(
     once = sum(data.lengths["validation"][: recipe.eval_rows])
     between = eval_steps(recipe.model_dump(), epoch, steps)
     evaluated = (1 + ceil(steps / between)) * once
-    rate = _core_rate(recipe, machine) * machine.cores / shape.parameters
-    if recipe.gradient_checkpointing:
-        rate /= 1.28
-    return (trained + evaluated * EVALUATION) / rate
+    return (trained + evaluated * EVALUATION) / rate(recipe, shape, machine)

@@ -1,0 +1,172 @@
+"""The first hour on a GPU machine: what is there, and what a recipe takes, beside the plan.
+
+Each check compares what was measured with what the plan says. Where there is no GPU, or a small
+model is named, the same checks run at that size.
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from askdocs.environments import gpu
+from askdocs.models.base import Base
+from gateway.core.errors import AskdocsError
+from training.plan import trial
+from training.plan.machine import Machine
+from training.plan.memory import GIB, estimate
+from training.plan.preflight import rate
+from training.plan.recipe import Recipe
+from training.plan.shape import Shape
+
+Outcome = Literal["passed", "failed", "skipped"]
+# What may be measured above the plan: what the plan leaves out is less than this share.
+ABOVE = 1.03
+# On a CPU the memory of the libraries and of the allocator differs by more between machines.
+ABOVE_CPU = 1.25
+STEPS = 3
+# Tokens of a row where there is no GPU: more would take minutes.
+TOKENS_CPU = 128
+# Seconds for the trial: loading the libraries, drawing 8B weights, and three steps.
+PATIENCE = 600.0
+# Bytes of the environments that vLLM and training need beside the weights, on a GPU.
+ENVIRONMENTS = 20 * GIB
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check and what came of it."""
+
+    name: str
+    outcome: Outcome
+    planned: str
+    measured: str
+    fix: str = ""
+    """What to do; empty where nothing is wrong."""
+
+
+def machine(here: Machine) -> Iterator[Checked]:
+    """GPUs, driver, compiler and headers."""
+    named = ", ".join(f"{one.name} ({one.memory / GIB:.0f} GiB)" for one in here.gpus)
+    if not here.gpus:
+        yield Checked("GPU", "skipped", "an NVIDIA GPU", f"none; {here.cores} cores")
+        return
+    yield Checked("GPU", "passed", "an NVIDIA GPU", named)
+    problems = gpu.problems()
+    for problem in problems:
+        text, _, fix = problem.rpartition(": ")
+        yield Checked("driver and compiler", "failed", f"driver {gpu.DRIVER} or newer", text, fix)
+    if not problems:
+        found = f"driver {gpu.driver() or 'unknown'}, a C compiler and Python.h"
+        yield Checked("driver and compiler", "passed", f"driver {gpu.DRIVER} or newer", found)
+
+
+def disk(folder: Path, shape: Shape, here: Machine) -> Checked:
+    """Room for the environments, the weights, and a merged copy of them."""
+    needed = 2 * 2 * shape.parameters + (ENVIRONMENTS if here.gpus else 0)
+    free = shutil.disk_usage(folder).free
+    enough = free >= needed
+    return Checked(
+        "disk",
+        "passed" if enough else "failed",
+        f"{needed / GIB:.1f} GiB",
+        f"{free / GIB:.1f} GiB free",
+        "" if enough else f"free some space on the disk of {folder}",
+    )
+
+
+def hub(base: Base) -> Checked:
+    """Can the base model be had?"""
+    if base.path is not None:
+        return Checked("hub", "skipped", "no access needed", f"{base.name} is on this machine")
+    try:
+        base.tokenizer()
+    except AskdocsError as error:
+        text, _, fix = str(error).partition(": check ")
+        return Checked("hub", "failed", f"access to {base.name}", text, f"check {fix}")
+    return Checked("hub", "passed", f"access to {base.name}", "its tokenizer was read")
+
+
+def training(
+    python: Path, recipe: Recipe, shape: Shape, here: Machine, patience: float = PATIENCE
+) -> Iterator[Checked]:
+    """Steps of the recipe with random weights: memory and speed.
+
+    The weights are not quantised and the optimiser has 32 bits, in the plan, too.
+
+    Args:
+        python: has torch, transformers and peft.
+    """
+    on_gpu = bool(here.gpus)
+    tokens = recipe.max_length if on_gpu else min(recipe.max_length, TOKENS_CPU)
+    plain = {"load_in_4bit": False, "optimizer": "adamw_torch", "processes": 1}
+    tried = recipe.model_copy(update={**plain, "max_length": tokens, "packing": True})
+    planned = estimate(shape, tried, tokens, on_gpu).total
+    free = here.gpus[0].free if on_gpu else here.memory
+    what = f"{tried.batch_size} x {tokens:,} tokens: {planned / GIB:.1f} GiB"
+    if planned > free:
+        text = f"{free / GIB:.1f} GiB are free; the recipe itself may fit in 4 bits"
+        yield Checked("training memory", "skipped", what, text)
+        return
+    found = _tried(python, tried, shape, tokens, patience)
+    if isinstance(found, Checked):
+        yield found
+        return
+    most = planned * (ABOVE if on_gpu else ABOVE_CPU)
+    fits = found["memory"] <= most
+    yield Checked(
+        "training memory",
+        "passed" if fits else "failed",
+        what,
+        f"{found['memory'] / GIB:.1f} GiB on {found['device']}",
+        "" if fits else "halve batch_size, double gradient_accumulation, and report the numbers",
+    )
+    speed, hundred = found["tokens_per_second"], 1e8 / found["tokens_per_second"] / 3600
+    expected = "" if on_gpu else f"about {rate(tried, shape, here):,.0f} tokens/s when idle"
+    measured = f"{speed:,.0f} tokens/s; 100 million tokens take {hundred:,.0f} hours"
+    yield Checked("training speed", "passed", expected or "no plan", measured)
+    learns = found["losses"][-1] < found["losses"][0]
+    losses = " ".join(f"{loss:.3f}" for loss in found["losses"])
+    fix = "" if learns else "the loss of a repeated batch does not fall: run doctor, and report it"
+    yield Checked("training loss", "passed" if learns else "failed", "falls", losses, fix)
+
+
+def report(checks: Sequence[Checked], facts: dict[str, Any]) -> str:
+    """As Markdown."""
+    lines = ["# GPU check", ""]
+    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    lines += ["", "| check | outcome | plan | measured | what to do |", "|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(asdict(one).values())} |" for one in checks]
+    return "\n".join(lines) + "\n"
+
+
+def _tried(
+    python: Path, recipe: Recipe, shape: Shape, tokens: int, patience: float
+) -> dict[str, Any] | Checked:
+    job = {
+        "shape": asdict(shape),
+        "lora": recipe.lora.model_dump(mode="json"),
+        "dtype": recipe.dtype,
+        "batch_size": recipe.batch_size,
+        "tokens": tokens,
+        "steps": STEPS,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+    }
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "job.json"
+        file.write_text(json.dumps(job), encoding="utf-8")
+        argv = [str(python), "-I", trial.__file__, str(file)]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=patience)
+        except subprocess.TimeoutExpired:
+            text = f"not done after {patience:.0f} seconds"
+            return Checked("training", "failed", f"{STEPS} steps", text, "report it")
+    if done.returncode:
+        last = next(iter(done.stderr.strip().splitlines()[-1:]), "")
+        return Checked("training", "failed", f"{STEPS} steps", last, "see the message")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -1,0 +1,81 @@
+"""`askdocs gpu`: is a machine ready to train and serve on its GPU?"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.terminal import table
+
+app = typer.Typer(help="Check a GPU machine before its first day.", no_args_is_help=True)
+
+
+@app.callback()
+def _verbs() -> None:
+    """Has verbs, though it is one so far."""
+
+
+@app.command()
+def check(
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A bundled recipe, or a TOML file.")
+    ] = "llama31-8b-1gpu",
+    python: Annotated[
+        Path | None,
+        typer.Option(help="A Python with torch, transformers and peft (default: set one up)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for check.json and check.md.")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a GPU machine with the plan: driver, disk, hub, and training steps of a recipe.
+
+    The steps take random weights of the model's real shape. Exit code 1: a check failed.
+    """
+    from askdocs import environments
+    from askdocs.capacity import gpu_check
+    from askdocs.models import base
+    from askdocs.state import home
+    from training.plan import machine
+    from training.plan import recipe as recipes
+
+    here = machine.look()
+    chosen = recipes.load(recipe).settled(here.prefers_bfloat16)
+    start = base.find(chosen.base_model)
+    shape, state = start.shape(), home.find(home_dir)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    checks = [
+        *gpu_check.machine(here),
+        gpu_check.disk(out or Path(), shape, here),
+        gpu_check.hub(start),
+    ]
+    if not any(one.outcome == "failed" and one.name.startswith("driver") for one in checks):
+        if python is None:
+            python = environments.ensure(environments.trainer(), state.root, _say)
+        checks += gpu_check.training(python, chosen, shape, here)
+    facts = {"recipe": recipe, "model": chosen.base_model, "parameters": shape.parameters}
+    found = {**facts, "checks": [asdict(one) for one in checks]}
+    if out is not None:
+        home.write_json(out / "check.json", found)
+        home.write(out / "check.md", gpu_check.report(checks, facts))
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        table.show(
+            ["check", "outcome", "plan", "measured"],
+            [[one.name, one.outcome, one.planned, one.measured] for one in checks],
+        )
+        for one in checks:
+            if one.fix:
+                print(f"{one.name}: {one.fix}")
+    raise typer.Exit(int(any(one.outcome == "failed" for one in checks)))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

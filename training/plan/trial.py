@@ -1,0 +1,148 @@
+"""Two training steps with random weights in a model's real shape: memory and tokens a second.
+
+    PYTHON -I training/plan/trial.py JOB.json
+
+Needs PyTorch, transformers and PEFT, no weights and no network, so that it can be carried alone to
+a machine that has a GPU and nothing else. JOB is an object:
+
+    shape       sizes of the model, as its config.json names them
+    lora        r, alpha, dropout, target_modules
+    dtype       bfloat16 or float32
+    batch_size, tokens, steps
+    gradient_checkpointing
+
+The standard output is one JSON object: `device`, `memory` (bytes at most, of the GPU where there is
+one), `tokens_per_second` of the steps behind the first, `losses`. The weights are not quantised and
+the optimiser is AdamW in 32 bits: `askdocs gpu check` plans for the same. Not yet run on a GPU.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+# Tokens whose logits are there at once, as Unsloth cuts them: 128,256 of a token are half a MB.
+CHUNK = 512
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python training/plan/trial.py JOB.json", file=sys.stderr)
+        return 2
+    job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    # Threads that wait must not take a core from those that work.
+    os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"})
+    output = os.dup(1)
+    os.dup2(2, 1)  # libraries print what they like
+    os.write(output, (json.dumps(run(job)) + "\n").encode())
+    return 0
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Train, and measure."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = make(job, device)
+    trained = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    shape = job["batch_size"], job["tokens"]
+    ids = torch.randint(0, job["shape"]["vocab_size"], shape, device=device)
+    losses, began = [], 0.0
+    for step in range(job["steps"]):
+        if step == 1:
+            began = now(device)
+        loss = loss_of(model, ids)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    seconds = now(device) - began
+    tokens = shape[0] * shape[1] * (job["steps"] - 1)
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "memory": memory(device),
+        "tokens_per_second": round(tokens / seconds, 1),
+        "losses": losses,
+        "trainable": sum(one.numel() for one in trained),
+        "versions": versions(),
+    }
+
+
+def make(job: dict[str, Any], device: str) -> Any:
+    """A Llama of this shape with an adapter; its weights are drawn at random."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    dtype = getattr(torch, job["dtype"])
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # at once in its own type: float32 would need twice the memory
+    try:
+        with torch.device(device):
+            model = LlamaForCausalLM(LlamaConfig(**job["shape"], use_cache=False))
+    finally:
+        torch.set_default_dtype(default)
+    if job["gradient_checkpointing"]:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    lora = job["lora"]
+    adapter = LoraConfig(
+        r=lora["r"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora["dropout"],
+        target_modules=list(lora["target_modules"]),
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(model, adapter)
+    model.train()
+    return model
+
+
+def loss_of(model: Any, ids: Any) -> Any:
+    """The loss of the next tokens. Logits are computed a chunk at a time, and again backwards."""
+    import torch
+    from torch.nn.functional import cross_entropy
+    from torch.utils.checkpoint import checkpoint
+
+    llama = model.get_base_model()
+    hidden = llama.model(input_ids=ids).last_hidden_state[:, :-1].flatten(0, 1)
+    wanted = ids[:, 1:].flatten()
+
+    def part(states: Any, labels: Any) -> Any:
+        return cross_entropy(llama.lm_head(states).float(), labels, reduction="sum")
+
+    parts = zip(hidden.split(CHUNK), wanted.split(CHUNK), strict=True)
+    sums = [checkpoint(part, states, labels, use_reentrant=False) for states, labels in parts]
+    return torch.stack(sums).sum() / len(wanted)
+
+
+def now(device: str) -> float:
+    """Seconds, when all that was asked for is done."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
+
+
+def memory(device: str) -> int:
+    """Bytes that were needed at most."""
+    import torch
+
+    if device == "cuda":
+        return int(torch.cuda.max_memory_reserved())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "transformers", "peft")}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
