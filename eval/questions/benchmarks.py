@@ -1,0 +1,225 @@
+"""Public benchmarks as a wiki and a questions file, so that a number can be held beside others'.
+
+    python -m eval.questions.benchmarks wixqa --questions test.jsonl --corpus wix_kb_corpus.jsonl \\
+        --out DIR
+
+Download the files yourself; each benchmark's licence holds for them. DIR gets `docs/`, a page for
+each document, and `qa_pairs.jsonl`, whose rows are of the split test:
+
+    repliqa     CC BY 4.0. Rows of document_id, document_extracted, question_id, question, answer
+                (JSON lines). Questions that the document does not answer are unanswerable.
+    wixqa       MIT. Questions: question, answer, article_ids; corpus: id, title, contents.
+    techqa      Apache-2.0 (TechQA-RAG-Eval). A JSON list of id, question, answer, is_impossible,
+                contexts (filename, text).
+    freshstack  CC BY-SA 4.0. Questions: query_id, query_title, query_text, answer_text, nuggets
+                (relevant_corpus_ids); corpus: _id, text.
+
+Rows are JSON lines or one JSON list. `repliqa` and `techqa` have their documents in the questions'
+file, so they need no corpus.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gateway.core.errors import AskdocsError
+
+NOT_FOUND = "the answer is not found in the document"
+"""How RepLiQA's answers begin where the document has none."""
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
+
+
+class Document(NamedTuple):
+    """A page."""
+
+    id: str
+    title: str
+    text: str
+
+
+class Asked(NamedTuple):
+    """A question."""
+
+    id: str
+    text: str
+    answer: str
+    """Empty where no document answers it."""
+    documents: tuple[str, ...]
+    """Ids, the best one first."""
+
+
+class Benchmark(NamedTuple):
+    """How its rows are read."""
+
+    licence: str
+    asked: Callable[[dict[str, Any]], Asked]
+    documents: Callable[[dict[str, Any]], Iterator[Document]]
+    """Of a row of the corpus, or of the questions where there is no corpus."""
+    has_corpus: bool
+
+
+def _repliqa(row: dict[str, Any]) -> Asked:
+    answer = str(row["answer"]).strip()
+    is_found = not answer.lower().startswith(NOT_FOUND)
+    where = (str(row["document_id"]),) if is_found else ()
+    return Asked(str(row["question_id"]), row["question"], answer if is_found else "", where)
+
+
+def _repliqa_documents(row: dict[str, Any]) -> Iterator[Document]:
+    text = str(row["document_extracted"])
+    yield Document(str(row["document_id"]), text.strip().partition("\n")[0][:100], text)
+
+
+def _wixqa(row: dict[str, Any]) -> Asked:
+    ids = tuple(map(str, row["article_ids"]))
+    id = hashlib.sha256(str(row["question"]).encode()).hexdigest()[:12]  # it has none of its own
+    return Asked(id, row["question"], row["answer"], ids)
+
+
+def _wixqa_documents(row: dict[str, Any]) -> Iterator[Document]:
+    yield Document(str(row["id"]), str(row.get("title") or row["id"]), str(row["contents"]))
+
+
+def _techqa(row: dict[str, Any]) -> Asked:
+    if row["is_impossible"]:
+        return Asked(str(row["id"]), row["question"], "", ())
+    files = tuple(dict.fromkeys(str(one["filename"]) for one in row["contexts"]))
+    return Asked(str(row["id"]), row["question"], row["answer"], files)
+
+
+def _techqa_documents(row: dict[str, Any]) -> Iterator[Document]:
+    for one in row["contexts"]:
+        text = str(one["text"])
+        first = text.strip().partition("\n")[0].removeprefix("Title: ")
+        yield Document(str(one["filename"]), first[:100], text)
+
+
+def _freshstack(row: dict[str, Any]) -> Asked:
+    ids = dict.fromkeys(str(id) for one in row["nuggets"] for id in one["relevant_corpus_ids"])
+    text = f"{row['query_title']}\n\n{row['query_text']}"
+    return Asked(str(row["query_id"]), text, row["answer_text"], tuple(ids))
+
+
+def _freshstack_documents(row: dict[str, Any]) -> Iterator[Document]:
+    yield Document(str(row["_id"]), str(row["_id"]), str(row["text"]))
+
+
+BENCHMARKS = {
+    "repliqa": Benchmark("CC BY 4.0", _repliqa, _repliqa_documents, False),
+    "wixqa": Benchmark("MIT", _wixqa, _wixqa_documents, True),
+    "techqa": Benchmark("Apache-2.0", _techqa, _techqa_documents, False),
+    "freshstack": Benchmark("CC BY-SA 4.0", _freshstack, _freshstack_documents, True),
+}
+
+
+def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple[int, int, int]:
+    """Write the wiki and the questions; how many pages, answerable and unanswerable questions.
+
+    Raises AskdocsError: a file cannot be read, a row lacks a field, or `out` is not empty.
+    """
+    how = BENCHMARKS[name]
+    if how.has_corpus != (corpus is not None):
+        needs = "has a corpus: add --corpus FILE" if how.has_corpus else "has no corpus of its own"
+        raise AskdocsError(f"{name} {needs}")
+    if out.exists() and any(out.iterdir()):
+        raise AskdocsError(f"{out}: is not empty: name another --out DIR")
+    pages: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for place, row in _rows(corpus or questions):
+        for document in _known(place, how.documents, row):
+            path = f"docs/{_file(document.id)}.md"
+            pages[document.id] = path
+            title = " ".join(document.title.split()) or document.id
+            texts[path] = f"# {title}\n\n{document.text.strip()}\n"
+    rows = []
+    for place, row in _rows(questions):
+        asked = _one(place, how.asked, row)
+        where = [pages[id] for id in asked.documents if id in pages]
+        if asked.answer and not where:
+            raise AskdocsError(f"{place}: its documents are not in the corpus")
+        answers = {"answer": asked.answer, "context_doc": where[:1], "context_docs": where}
+        rows.append(
+            {
+                "id": asked.id,
+                "question": asked.text,
+                **(answers if asked.answer else {"answer": "", "answerable": False}),
+                "split": "test",
+                "source": f"{name} ({how.licence})",
+            }
+        )
+    (out / "docs").mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        (out / path).write_text(text, encoding="utf-8")
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (out / "qa_pairs.jsonl").write_text("".join(lines), encoding="utf-8")
+    answerable = sum(bool(row["answer"]) for row in rows)
+    return len(texts), answerable, len(rows) - answerable
+
+
+def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows with their places."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        found = json.loads(text) if text.lstrip().startswith("[") else None
+        rows = (
+            found if found is not None else [json.loads(x) for x in text.split("\n") if x.strip()]
+        )
+    except OSError as error:
+        raise AskdocsError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise AskdocsError(f"{file}: is neither JSON lines nor a JSON list ({error})") from None
+    for number, row in enumerate(rows, 1):
+        yield f"{file}: row {number}", row
+
+
+def _one(place: str, of: Callable[[dict[str, Any]], Asked], row: dict[str, Any]) -> Asked:
+    try:
+        return of(row)
+    except (KeyError, TypeError) as error:
+        raise AskdocsError(f"{place}: lacks {error}: is this the benchmark's file?") from None
+
+
+def _known(
+    place: str, of: Callable[[dict[str, Any]], Iterator[Document]], row: dict[str, Any]
+) -> list[Document]:
+    try:
+        return list(of(row))
+    except (KeyError, TypeError) as error:
+        raise AskdocsError(f"{place}: lacks {error}: is this the benchmark's file?") from None
+
+
+def _file(id: str) -> str:
+    """A file name that cannot leave its folder; the same for the same id."""
+    if _SAFE.fullmatch(id):
+        return id
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", id[:60]).strip("-") or "page"
+    return f"{stem}-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", choices=BENCHMARKS)
+    parser.add_argument("--questions", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--corpus", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    options = parser.parse_args(arguments)
+    try:
+        pages, answerable, not_ = convert(
+            options.name, options.questions, options.corpus, options.out
+        )
+    except AskdocsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    licence = BENCHMARKS[options.name].licence
+    print(f"{pages:,} pages, {answerable:,} answerable and {not_:,} unanswerable questions")
+    print(f"licence: {licence}; {options.out / 'docs'}, {options.out / 'qa_pairs.jsonl'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

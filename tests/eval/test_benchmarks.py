@@ -1,0 +1,92 @@
+"""Public benchmarks in their documented form, as a wiki and rows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.questions import rows
+from eval.questions.benchmarks import BENCHMARKS, convert, main
+from gateway.core.errors import AskdocsError
+
+ANSWER = "Turn the brass wheel."
+WIX = {"id": "a/../b", "url": "https://x.example", "title": "Tide gate", "contents": "A wheel."}
+CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = {
+    "repliqa": (
+        [
+            {"document_id": "d1", "document_topic": "t", "document_extracted": "Gate\nA wheel.",
+             "question_id": "d1-q1", "question": "How?", "answer": ANSWER, "long_answer": "x"},
+            {"document_id": "d1", "document_topic": "t", "document_extracted": "Gate\nA wheel.",
+             "question_id": "d1-q2", "question": "Who?",
+             "answer": "The answer is not found in the document."},
+        ],
+        None,
+    ),
+    "wixqa": (
+        [{"question": "How?", "answer": ANSWER, "article_ids": ["a/../b"]}],
+        [WIX, {**WIX, "id": "other"}],
+    ),
+    "techqa": (
+        [
+            {"id": "t1", "question": "How?", "answer": ANSWER, "is_impossible": False,
+             "contexts": [{"filename": "swg1.txt", "text": "Title: Tide gate\n\nA wheel."}]},
+            {"id": "t2", "question": "Who?", "answer": "", "is_impossible": True, "contexts": []},
+        ],
+        None,
+    ),
+    "freshstack": (
+        [{"query_id": "7", "query_title": "Gate", "query_text": "How?", "answer_text": ANSWER,
+          "nuggets": [{"_id": "7_0", "text": "n", "relevant_corpus_ids": ["repo/a.py_0_9"],
+                       "non_relevant_corpus_ids": []}]}],
+        [{"_id": "repo/a.py_0_9", "text": "A wheel."}],
+    ),
+}  # fmt: skip
+
+
+def lines(file: Path, found: list[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in found))
+    return file
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_becomes_a_wiki_and_rows(name: str, tmp_path: Path) -> None:
+    questions, corpus = CASES[name]
+    file = lines(tmp_path / "q.jsonl", questions)
+    if name == "techqa":
+        file.write_text(json.dumps(questions))  # its file is a list
+    documents = None if corpus is None else lines(tmp_path / "c.jsonl", corpus)
+    out = tmp_path / "out"
+    pages, answerable, unanswerable = convert(name, file, documents, out)
+    assert (answerable, unanswerable) == (1, len(questions) - 1)
+    files = sorted((out / "docs").iterdir())
+    assert len(files) == pages == (2 if name == "wixqa" else 1)
+    found = rows.read(out / "qa_pairs.jsonl")
+    (row,) = (row for row in found if row.answerable)
+    assert row.answer == ANSWER
+    assert row.split == "test"
+    assert BENCHMARKS[name].licence in row.source
+    assert "A wheel." in (out / row.pages[0]).read_text()
+    assert (out / row.pages[0]).read_text().startswith("# ")
+    assert all((out / "docs") in file.resolve().parents for file in files)
+    with pytest.raises(AskdocsError, match="is not empty"):
+        convert(name, file, documents, out)
+
+
+def test_what_is_no_such_benchmark_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = lines(tmp_path / "q.jsonl", [{"question": "How?"}])
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["techqa", "--questions", str(file), *out]) == 2
+    assert "row 1: lacks 'contexts'" in capsys.readouterr().err
+    assert main(["wixqa", "--questions", str(file), *out]) == 2
+    assert "wixqa has a corpus: add --corpus FILE" in capsys.readouterr().err
+    file.write_text("{")
+    assert main(["repliqa", "--questions", str(file), *out]) == 2
+    assert "neither JSON lines nor a JSON list" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    gone = lines(tmp_path / "c.jsonl", [WIX])
+    asked = lines(file, [{"question": "How?", "answer": ANSWER, "article_ids": ["gone"]}])
+    assert main(["wixqa", "--questions", str(asked), "--corpus", str(gone), *out]) == 2
+    assert "its documents are not in the corpus" in capsys.readouterr().err
