@@ -547,6 +547,15 @@ def _stored(place: str, value: Any) -> None:
     raise _refused(place, f"{place}: responses are not kept here; send the whole conversation")
 
 
+@_takes({"not": {}})
+def _thread(place: str, value: Any) -> None:
+    """Anthropic's SDK goes on without a thread where the error says that there are none."""
+    error = _refused(place, f"{place}: messages are not kept here; send the whole conversation")
+    details = {"error_code": "thread_unsupported_request", "unsupported": [place]}
+    error.body["error"]["details"] = details
+    raise error
+
+
 def _replaced(by: str) -> Rule:
     @_takes({"not": {}})
     def rule(place: str, value: Any) -> None:
@@ -736,6 +745,7 @@ _MESSAGES: dict[str, Field] = {
     "tools": Field(_some_tools),
     "tool_choice": Field(_object),
     "thinking": Field(_small_object),
+    "thread": Field(_thread),
     "output_format": Field(_small_object),
     "output_config": Field(_small_object),
     "betas": Field(_texts(ENTRIES)),

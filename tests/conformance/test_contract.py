@@ -109,6 +109,13 @@ def test_a_completion_of_no_tokens_is_none_or_the_prompt(
         client.completions.create(model="base", prompt="Red", max_tokens=1, echo=True)
 
 
+def test_a_thread_is_refused_so_that_anthropics_tool_runner_goes_on_without(lane: Lane) -> None:
+    body = {"model": "docs", "messages": HELLO, "max_tokens": 4, "thread": {"type": "create"}}
+    found = error(post(lane, "/messages", **body))
+    assert found["type"] == "invalid_request_error"
+    assert found["details"]["error_code"] == "thread_unsupported_request"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_question_in_completions_is_answered_from_the_wiki(lane: Lane, stream: bool) -> None:
     asked: Any = {"model": "docs", "prompt": COFFEE[0]["content"], "max_tokens": 40}
