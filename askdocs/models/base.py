@@ -14,9 +14,6 @@ from training.data.tokens import Tokens
 from training.plan import shape
 from training.plan.shape import Shape
 
-# What a model is, beside files in other formats that many repositories hold, too.
-FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
-
 
 @dataclass(frozen=True)
 class Base:
@@ -115,7 +112,7 @@ def _fetched(repo: str, file: str | None) -> Path:
     try:
         if file:
             return Path(hf_hub_download(repo, file, etag_timeout=model.HUB_TIMEOUT))
-        return Path(snapshot_download(repo, allow_patterns=list(FILES)))
+        return Path(snapshot_download(repo, allow_patterns=list(model.FILES)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
         what = next(iter(str(error).splitlines()), "")
         raise AskdocsError(

@@ -3,8 +3,10 @@
 import hashlib
 import importlib.util
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from askdocs.models import curated
@@ -15,6 +17,9 @@ HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(:[\w.-]+)?")
 # Of several quantisations of one model this is the usual compromise of size and quality.
 PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q8_0")
 HUB_TIMEOUT = 15.0
+# What a model is, beside files in other formats that many repositories hold, too.
+FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
+TELL = 10.0  # seconds between two lines about a download
 
 
 @dataclass(frozen=True)
@@ -174,30 +179,91 @@ def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
         name = pick(names, quantisation)
         say(f"fetching {name} from {repo}")
         return _checked(Path(hf_hub_download(repo, name)), say)
-    except GatedRepoError:
-        raise AskdocsError(
-            f"{repo} on the hub is gated: accept its terms there and set HF_TOKEN, or name another"
-        ) from None
-    except RepositoryNotFoundError:
-        raise AskdocsError(
-            f"the hub has no repository {repo}, or shows it only with a token:"
-            " check the name (owner/name), or set HF_TOKEN"
-        ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
-        fetched = _fetched_before(repo, quantisation)
+        is_refused = isinstance(error, (GatedRepoError, RepositoryNotFoundError))
+        fetched = None if is_refused else _fetched_before(repo, quantisation)
         if fetched:
             say(f"the hub does not answer; taking {Path(fetched).name}, fetched before")
             return fetched
-        if isinstance(error, (httpx.ConnectError, LocalEntryNotFoundError)):
-            raise AskdocsError(
-                f"{repo} could not be fetched: there is no internet here, or no way to the hub:"
-                " connect this machine, or name a file with --model"
-            ) from None
-        what = next(iter(str(error).splitlines()), "")
-        raise AskdocsError(
-            f"{repo} could not be fetched from the hub ({type(error).__name__}: {what}):"
-            " check the name and the network, or name a file"
-        ) from None
+        raise _unfetched(repo, error) from None
+
+
+def prefetch(repo: str, say: Callable[[str], None]) -> None:
+    """Download a repository into the hub's cache, before the start of an engine waits for it.
+
+    A download that broke off is continued. Nothing is done for a folder of this machine.
+
+    Raises AskdocsError.
+    """
+    if Path(repo).exists():
+        return
+    import httpx
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    place = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    done = threading.Event()
+
+    def tell(total: int) -> None:
+        while not done.wait(TELL):
+            bytes_here = sum(file.stat().st_size for file in _files(place / "blobs"))
+            say(f"fetching {repo}: {bytes_here / 1e9:.1f} of {total / 1e9:.1f} GB")
+
+    try:
+        listed = HfApi().model_info(repo, timeout=HUB_TIMEOUT, files_metadata=True).siblings or []
+        wanted = [f for f in listed if any(fnmatch(f.rfilename, one) for one in FILES)]
+        say(f"fetching {repo}, unless it is here")
+        telling = threading.Thread(
+            target=tell, args=[sum(file.size or 0 for file in wanted)], daemon=True
+        )
+        telling.start()
+        try:
+            snapshot_download(repo, allow_patterns=list(FILES))
+        finally:
+            done.set()
+            telling.join()
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
+        try:
+            snapshot_download(repo, allow_patterns=list(FILES), local_files_only=True)
+        except LocalEntryNotFoundError:
+            raise _unfetched(repo, error) from None
+        say(f"the hub does not answer; taking {repo}, fetched before")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Those that a download does not rename in this moment."""
+    return [file for file in folder.glob("*") if file.is_file()]
+
+
+def _unfetched(repo: str, error: Exception) -> AskdocsError:
+    """Why a repository could not be fetched, with the fix."""
+    import httpx
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if isinstance(error, GatedRepoError):
+        return AskdocsError(
+            f"{repo} on the hub is gated: accept its terms there and set HF_TOKEN, or name another"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return AskdocsError(
+            f"the hub has no repository {repo}, or shows it only with a token:"
+            " check the name (owner/name), or set HF_TOKEN"
+        )
+    if isinstance(error, (httpx.ConnectError, LocalEntryNotFoundError)):
+        return AskdocsError(
+            f"{repo} could not be fetched: there is no internet here, or no way to the hub:"
+            " connect this machine, or name a file with --model"
+        )
+    what = next(iter(str(error).splitlines()), "")
+    return AskdocsError(
+        f"{repo} could not be fetched from the hub ({type(error).__name__}: {what}):"
+        " check the name and the network, or name a file"
+    )
 
 
 def _checked(file: Path, say: Callable[[str], None]) -> str:

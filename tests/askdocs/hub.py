@@ -35,6 +35,7 @@ class Hub:
             routes=[
                 Route("/api/models/{owner}/{name}", self.info),
                 Route("/api/models/{owner}/{name}/revision/{revision}", self.info),
+                Route("/api/models/{owner}/{name}/tree/{revision}", self.tree),
                 Route(
                     "/{owner}/{name}/resolve/{revision}/{file:path}",
                     self.resolve,
@@ -51,6 +52,16 @@ class Hub:
         siblings = [{"rfilename": name} for name in self.files[repo]]
         return JSONResponse(
             {"id": repo, "modelId": repo, "sha": COMMIT, "private": False, "siblings": siblings}
+        )
+
+    async def tree(self, request: Request) -> Response:
+        """The files of a repository with their sizes."""
+        files = self.files["{owner}/{name}".format(**request.path_params)]
+        return JSONResponse(
+            [
+                {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+                for name, content in files.items()
+            ]
         )
 
     async def resolve(self, request: Request) -> Response:

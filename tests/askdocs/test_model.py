@@ -121,7 +121,7 @@ def test_a_name_that_is_nothing_is_an_error_that_says_what_it_could_be(name: str
         find(name)
 
 
-def test_vllm_fetches_a_hub_id_itself() -> None:
+def test_vllm_is_given_a_hub_id() -> None:
     assert find("owner/Tiny-1B", "vllm") == model.Model("Tiny-1B", "owner/Tiny-1B")
 
 
@@ -193,6 +193,41 @@ def asker(tmp_path: Path) -> Iterator[Asker]:
     )
     with serve(hub.app) as url:
         yield Asker(hub, url, tmp_path / "hub")
+
+
+PREFETCH = """
+import sys
+from askdocs.models import model
+model.TELL = 0.01
+model.prefetch(sys.argv[1], lambda text: print("said", text))
+"""
+
+
+def test_what_vllm_serves_is_fetched_before_it_starts_and_a_broken_download_goes_on(
+    asker: Asker,
+) -> None:
+    def prefetch(repo: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-c", PREFETCH, repo]
+        return subprocess.run(argv, env=asker.env, capture_output=True, text=True, timeout=60)
+
+    weights = bytes(range(256)) * 8000
+    asker.hub.files["owner/whole"] = {
+        "config.json": b"{}",
+        "model.safetensors": weights,
+        "original.pth": b"not wanted",
+    }
+    done = prefetch("owner/whole")
+    assert done.returncode == 0, done.stderr
+    assert "said fetching owner/whole, unless it is here" in done.stdout
+    assert sorted(asker.hub.fetched) == ["config.json", "model.safetensors"]
+    (stored,) = asker.cache.rglob("snapshots/*/model.safetensors")
+    assert stored.read_bytes() == weights
+    again = prefetch("owner/whole")
+    assert again.returncode == 0
+    assert len(asker.hub.fetched) == 2
+    asker.env["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    assert "fetched before" in prefetch("owner/whole").stdout
+    assert "no way to the hub" in prefetch("owner/other").stderr
 
 
 def test_a_hub_id_fetches_the_usual_quantisation_alone(asker: Asker) -> None:
