@@ -10,11 +10,10 @@ from typing import Any
 from gateway.access.rights import shown
 from gateway.answering.check import Check, Scorer
 from gateway.answering.choice import Choice, Ending, Held, Written
-from gateway.answering.confidence import confidence
+from gateway.answering.confidence import CAUTION, confidence
 from gateway.answering.facts import CITED
 from gateway.answering.grounding import prompt, wording
 from gateway.answering.grounding.cite import quoted
-from gateway.answering.grounding.confidence import CAUTION
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.answering.grounding.links import absolute, link

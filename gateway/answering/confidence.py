@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from gateway.answering.claims import Claim
 
 BIAS, LOWEST, MARKED = -1.15, 3.15, -0.29
+# Below it the answer says that it is not sure.
+CAUTION = 0.4
 
 
 def confidence(claims: Sequence[Claim]) -> float | None:

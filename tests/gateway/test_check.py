@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from eval.studies import check as measuring
 from gateway.answering.check import Check
 from gateway.answering.claims import Claim, drafts, refuses, summary
-from gateway.answering.confidence import confidence
+from gateway.answering.confidence import CAUTION, confidence
 from gateway.answering.evidence import Text
 from gateway.answering.facts import Fact, facts, numbers
-from gateway.answering.grounding.confidence import CAUTION
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.plain import plain
 from gateway.answering.sentences import complete, split

@@ -10,7 +10,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from gateway.answering.grounding.confidence import CAUTION
+from gateway.answering.confidence import CAUTION
 from gateway.storage.database import Utc, metadata
 from widget.service.store import question_table, vote_table
 
