@@ -29,7 +29,7 @@ def test_what_is_found_and_shown_is_measured(tmp_path: Path) -> None:
         written(
             tmp_path,
             '{"question": "default port", "words": ["port is **4000**"]}',
-            '{"question": "backup of the server", "context_docs": ["docs/backup.md"]}',
+            '{"question": "backup of the server", "context_docs": ["docs/how-to/backup.md"]}',
             '{"question": "bake bread in an oven", "answerable": false}',
         )
     )
