@@ -31,7 +31,7 @@ def gateway(
     clients: Annotated[str, typer.Option(help="Clients at the same time, with commas.")] = (
         "1,16,64"
     ),
-    contenders: Annotated[
+    systems: Annotated[
         str | None,
         typer.Option(
             help="Some of nothing, vllm-router, litellm, askdocs, with commas (default: all)."
@@ -44,10 +44,10 @@ def gateway(
     from eval.bench import gateway as bench
 
     counts = _counts(clients)
-    names = [name.strip() for name in contenders.split(",")] if contenders else []
+    names = [name.strip() for name in systems.split(",")] if systems else []
     chosen = bench.choose(names)
     router = Path(sys.executable)
-    if any(contender.name == "vllm-router" for contender in chosen):
+    if any(system.name == "vllm-router" for system in chosen):
         router = ensure_router(home.find(home_dir).root)
     with _parts_stopped():
         report = bench.run(names, counts, seconds, rounds, router, _say)
@@ -84,7 +84,7 @@ def load(
     """Ask widget and gateway at a rate, as readers do, before a stand-in that is slow as a GPU."""
     from eval.bench import sustained
 
-    names = list(sustained.CONTENDER_NAMES)
+    names = list(sustained.SYSTEM_NAMES)
     if search is not None:
         names = [] if search == "none" else [name.strip() for name in search.split(",")]
     with _parts_stopped():
@@ -166,7 +166,7 @@ def _run(command: Sequence[str], lock: Path) -> None:
         said = (done.stderr or done.stdout).strip()[-800:]
         raise AskdocsError(
             f"{lock}: could not be installed ({said}); check the connection or pip's index"
-            " settings, or leave it out: --contenders nothing,litellm,askdocs"
+            " settings, or leave it out: --systems nothing,litellm,askdocs"
         )
 
 

@@ -33,7 +33,7 @@ RunArgument = Annotated[
         metavar="RUN", help="Folder of `askdocs eval run`, or its name in the state folder."
     ),
 ]
-ContenderOption = Annotated[
+SystemOption = Annotated[
     str | None,
     typer.Option(help="Who is compared with the others (default: tuned-pages, if there)."),
 ]
@@ -50,7 +50,7 @@ def run_folder(run: Path, home_dir: Path | None) -> Path:
 
 def report(
     run: RunArgument,
-    contender: ContenderOption = None,
+    system: SystemOption = None,
     judge_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,9 +81,7 @@ def report(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Labels by hand, JSON lines: question, contender, correct."
-        ),
+        typer.Option(metavar="FILE", help="Labels by hand, JSON lines: question, system, correct."),
     ] = None,
     similarity: Annotated[
         bool, typer.Option(help="Compare answers by meaning, too: 20 to 45 ms each, once.")
@@ -111,7 +109,7 @@ def report(
     pages = _pages(run, docs, home_dir) if docs else []
     with Bar() as bar:
         scored, panel = _scored(run, bar, similarity, judges, pages)
-        made = _report(scored, bar, costs, contender, panel, by_hand)
+        made = _report(scored, bar, costs, system, panel, by_hand)
     if as_json:
         print(made.model_dump_json(indent=2))
         return
@@ -132,7 +130,7 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="RUN", help="The one beside it.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Two runs, contender by contender, on the questions that both asked."""
+    """Two runs, system by system, on the questions that both asked."""
     from eval.report.comparison import compare
     from eval.running.pair import Pair
     from eval.scoring import similarity
@@ -146,7 +144,7 @@ def compare(
     both = [name for name in one.fair if name in other.fair]
     if not both:
         raise AskdocsError(
-            f"{first} and {second} have no contender in common: the first has"
+            f"{first} and {second} have no system in common: the first has"
             f" {', '.join(one.marks)}, the second {', '.join(other.marks)}"
         )
     for side in (one, other):
@@ -166,7 +164,7 @@ def compare(
             str(folder): {name: len(side.fair[name]) - shared[name] for name in both}
             for folder, side in ((first, one), (second, other))
         },
-        "contenders_alone": sorted(one.marks.keys() ^ other.marks.keys()),
+        "systems_alone": sorted(one.marks.keys() ^ other.marks.keys()),
         "same_wiki": one.run.wiki.sha256 == other.run.wiki.sha256,
         "same_machine": pair.same_machine,
         "same_load": pair.same_load,
@@ -184,8 +182,8 @@ def compare(
     for folder, alone in facts["alone"].items():
         if any(alone.values()):
             print(f"only in {folder}: {max(alone.values())} questions, which are left out")
-    if facts["contenders_alone"]:
-        print(f"only in one of them: {', '.join(facts['contenders_alone'])}")
+    if facts["systems_alone"]:
+        print(f"only in one of them: {', '.join(facts['systems_alone'])}")
     if not facts["same_wiki"]:
         print("the wiki has changed between them")
     _tell(pair, first, second)
@@ -211,7 +209,7 @@ def gate(
             help="A further run of the same version, as with another --seed; may be repeated.",
         ),
     ] = None,
-    contender: ContenderOption = None,
+    system: SystemOption = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -226,7 +224,7 @@ def gate(
     run = run_folder(run, home_dir)
     asked = gate.read(thresholds or gate.FILE)
     with Bar() as bar:
-        found = _report_of(run, contender, bar)
+        found = _report_of(run, system, bar)
         pair = Pair(found.provenance, runs.read(against) if against else found.provenance)
         reference = _reference(run, found, against, pair, bar)
         if repeat:
@@ -237,7 +235,7 @@ def gate(
     if as_json:
         facts = {
             "passed": not failed,
-            "contender": found.subject,
+            "system": found.subject,
             "checks": [one._asdict() for one in checks],
             "same_machine": pair.same_machine,
             "same_load": pair.same_load,
@@ -350,7 +348,7 @@ def _report(
     scored: "Scored",
     bar: Bar,
     prices: Any,
-    contender: str | None,
+    system: str | None,
     panel: "Panel | None" = None,
     labels: Any = None,
 ) -> "Report":
@@ -359,7 +357,7 @@ def _report(
     from eval.report.report import FILE
 
     made = build.report(
-        scored, prices, contender, panel.name if panel else None, labels, panel, bar.show
+        scored, prices, system, panel.name if panel else None, labels, panel, bar.show
     )
     write(scored.folder / "report.html", html.html(made))
     write(scored.folder / "report.md", markdown.markdown(made))
@@ -368,10 +366,10 @@ def _report(
     return made
 
 
-def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
+def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
     """The report of a run; made where there is none.
 
-    Raises AskdocsError: there is one, of other questions or answers or about another contender. It
+    Raises AskdocsError: there is one, of other questions or answers or about another system. It
     is not made anew, since a judge, labels or prices may have been named for it.
     """
     from eval.questions import question
@@ -381,10 +379,10 @@ def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
     file = run / report.FILE
     if not file.is_file():
         kept = _kept(run, None, (run / similarity.FILE).is_file(), bar)
-        return _report(kept, bar, cost.read(), contender)
+        return _report(kept, bar, cost.read(), system)
     found = report.read(run)
-    again = f"make it anew by {_command(run, contender or found.subject, found.judge)}"
-    if contender not in (None, found.subject):
+    again = f"make it anew by {_command(run, system or found.subject, found.judge)}"
+    if system not in (None, found.subject):
         raise AskdocsError(f"{file}: is about {found.subject}: {again}")
     if found.answers_sha256 != report.sha256_of_answers(run):
         raise AskdocsError(f"{file}: is not about all answers that there are: {again}")
@@ -394,12 +392,12 @@ def _report_of(run: Path, contender: str | None, bar: Bar) -> "Report":
     return found
 
 
-def _command(run: Path, contender: str, judge: str | None) -> str:
+def _command(run: Path, system: str, judge: str | None) -> str:
     from eval.scoring.judge import AND
 
     judged = "".join(f" --judge-model {one}" for one in judge.split(AND)) if judge else ""
     judged += " --judge-url URL" if judge else ""
-    return f"`askdocs eval report {run} --contender {contender}{judged}`"
+    return f"`askdocs eval report {run} --system {system}{judged}`"
 
 
 def _judge_of(run: Path) -> str | None:
@@ -422,7 +420,7 @@ def _kept(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
 
 
 def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> None:
-    """Raises AskdocsError: the judge has not said what it holds of these contenders' answers.
+    """Raises AskdocsError: the judge has not said what it holds of these systems' answers.
 
     What it has not judged is left out, and refusals, which need no judge, are not: the rest would
     say how often it refuses.
@@ -450,11 +448,11 @@ def _reference(
     name, same = found.subject, pair.same_machine and pair.same_load
     if against is None:
         base = name.replace("tuned-", "base-")
-        other = found.contender(base)
+        other = found.system(base)
         if base == name or other is None:
             raise AskdocsError(
-                f"{run}: there is nothing to compare {name} with: run the exam with"
-                f" --contenders {base},{name},... or name --against RUN of what is in use"
+                f"{run}: there is nothing to compare {name} with: run the evaluation with"
+                f" --systems {base},{name},... or name --against RUN of what is in use"
             )
         comparisons = [one for one in found.comparisons if one.second == base]
         return Reference(base, other.measures, comparisons, same)

@@ -76,8 +76,7 @@ def sweep(
 ) -> None:
     """Choose the settings of RAG. After Ctrl-C the same command goes on where it stopped."""
     from askdocs.commands.docs import index_file
-    from askdocs.evaluation import run_folder
-    from askdocs.evaluation import target as exam_place
+    from askdocs.evaluation import run_folder, target
     from askdocs.evaluation.plan import source_of
     from eval.questions import draw, rows
     from eval.systems.rag import measure, settings, table
@@ -105,7 +104,7 @@ def sweep(
         "hyde": [False, True] if hyde else [False],
     }
     state = home.find(home_dir)
-    place = exam_place.find(state, url, key)
+    place = target.find(state, url, key)
     base = settings.load(rag) if rag else settings.RagSettings()
     # What is not possible is said now, and not after an hour.
     _ = script.first(base, grid), script.second(base, grid), script.fourth(base, grid)
@@ -175,20 +174,20 @@ def budgets(
     then those to be tried that the models can read."""
     from askdocs.commands.aliases import in_force
     from askdocs.commands.evaluate import ANSWER
-    from askdocs.evaluation import target as exam_place
+    from askdocs.evaluation import target
     from gateway.routing.aliases import BASE, DOCS
     from gateway.upstream.engine import estimated
 
-    listed = exam_place.listed(place)
-    pages = exam_place.reads(place, listed).page_budget
+    listed = target.listed(place)
+    pages = target.reads(place, listed).page_budget
     wanted = given.budget if "budget" in given.model_fields_set else pages
     instructions = in_force(home_dir)[DOCS].instructions or ""
     reserved = ANSWER + estimated(instructions)
     named: dict[Role, str] = {"base": BASE, "tuned": DOCS}
     may_ask = {role: name for role, name in named.items() if name in listed}
-    models = list(exam_place.models(listed, may_ask).values())
-    own = exam_place.budget(wanted, reserved, models)
-    return [own, *(one for one in tried if exam_place.budget(one, reserved, models) == one)]
+    models = list(target.models(listed, may_ask).values())
+    own = target.budget(wanted, reserved, models)
+    return [own, *(one for one in tried if target.budget(one, reserved, models) == one)]
 
 
 def _numbers(option: str, text: str, kind: type[int] | type[float] = int) -> list[float]:

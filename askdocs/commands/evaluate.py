@@ -41,10 +41,10 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command("run")
-def run_exam(
+def run_evaluation(
     questions: QuestionsOption,
     docs: FolderOption,
-    contenders: Annotated[
+    systems: Annotated[
         str | None, typer.Option(help="Who answers, as base-rag,tuned-pages (default: all).")
     ] = None,
     base: Annotated[str, typer.Option(metavar="MODEL", help="Baseline model.")] = "base",
@@ -113,7 +113,7 @@ def run_exam(
     from eval.systems import systems as known
     from eval.systems.rag import settings
 
-    names = [name.strip() for name in contenders.split(",")] if contenders else [*known.NAMES]
+    names = [name.strip() for name in systems.split(",")] if systems else [*known.NAMES]
     if other:
         names.append(known.OTHER)
     elif known.OTHER in names:
@@ -121,7 +121,7 @@ def run_exam(
     options = Options(
         questions=questions,
         docs=docs,
-        contenders=known.parse(names),
+        systems=known.parse(names),
         named={"base": base, "tuned": tuned, **({"other": other} if other else {})},
         alias=alias,
         split=split,
@@ -190,24 +190,24 @@ def view(
 def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
     """Run the process that asks, with bars, and keep what is measured meanwhile."""
     from askdocs import environments
-    from askdocs.evaluation.bar import ExamBar
+    from askdocs.evaluation.bar import EvaluationBar
     from askdocs.evaluation.meter import Meter
     from askdocs.models.finetuning import follow
     from eval.running import answer, ask
 
     python = environments.ensure(environments.EVAL, state.root, _say)
-    total = len(found.run.contenders) * len(found.asked)
+    total = len(found.run.systems) * len(found.asked)
     kept = sum(not one.error for one in answer.latest(folder).values())
     with TemporaryDirectory() as work:
         job = Path(work) / "job.json"
         home.write_json(job, found.job(folder, state.root / "evals"))
         argv = [str(python), "-I", ask.__file__, str(job)]
         secret = f"{found.place.key}\n".encode()
-        running = follow(argv, folder, [lock], "the exam", secret)
+        running = follow(argv, folder, [lock], "the evaluation", secret)
         try:
             with (
                 Meter(folder, found.processes, found.index) as meter,
-                ExamBar(err, kept, total) as bar,
+                EvaluationBar(err, kept, total) as bar,
                 closing(running) as events,
             ):
                 for event in events:
@@ -235,7 +235,7 @@ def _show(found: "Plan", folder: Path, state: home.Home) -> None:
     for role, model in run.models.items():
         alias = f" ({model.named})" if model.named != model.name else ""
         print(f"{role:11} {model.name}{alias}")
-    print(f"contenders  {', '.join(run.contenders)}")
+    print(f"systems  {', '.join(run.systems)}")
     quoted = ", which the product quotes" if run.answers == "quote" else ""
     print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages{quoted}")
     earlier = (file.parent for file in (state.root / "evals").glob("*/run.json"))
@@ -262,11 +262,11 @@ def _tell(found: "Plan", folder: Path, as_json: bool) -> None:
 
     latest = answer.latest(folder)
     took = measured.read(folder).took
-    facts: dict[str, Any] = {"run": str(folder), "contenders": {}}
-    for name in found.run.contenders:
-        mine = [one for (contender, _), one in latest.items() if contender == name]
+    facts: dict[str, Any] = {"run": str(folder), "systems": {}}
+    for name in found.run.systems:
+        mine = [one for (system, _), one in latest.items() if system == name]
         failed = [one.error for one in mine if one.error]
-        facts["contenders"][name] = {
+        facts["systems"][name] = {
             "answers": len(mine) - len(failed),
             "errors": len(failed),
             "took": took[name].model_dump() if name in took else None,
@@ -276,7 +276,7 @@ def _tell(found: "Plan", folder: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
-    errors = sum(one["errors"] for one in facts["contenders"].values())
+    errors = sum(one["errors"] for one in facts["systems"].values())
     print(f"{len(latest) - errors:,} answers, {errors:,} errors")
     if errors:
         print("again       the same command with --resume asks them once more")

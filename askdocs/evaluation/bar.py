@@ -1,4 +1,4 @@
-"""How far an exam is, in the terminal."""
+"""How far an evaluation is, in the terminal."""
 
 import time
 
@@ -9,8 +9,8 @@ from askdocs.terminal.bar import TELL
 from training.tuning.events import Event
 
 
-class ExamBar:
-    """Bars on standard error at a terminal, one for each contender; elsewhere lines."""
+class EvaluationBar:
+    """Bars on standard error at a terminal, one for each system; elsewhere lines."""
 
     def __init__(self, console: Console, kept: int, total: int) -> None:
         """
@@ -32,7 +32,7 @@ class ExamBar:
         self._began = self._told = time.monotonic()
         self._kept, self._done, self._total = kept, kept, total
 
-    def __enter__(self) -> "ExamBar":
+    def __enter__(self) -> "EvaluationBar":
         if self._console.is_terminal:
             self._progress.start()
         return self
@@ -44,7 +44,7 @@ class ExamBar:
     def show(self, event: Event) -> None:
         """As eval/running/ask.py tells them."""
         kind, name = event["event"], event.get("name", "")
-        if kind in ("step", "contender"):
+        if kind in ("step", "system"):
             if name not in self._tasks:
                 task = self._progress.add_task(name, total=event["total"], said="")
                 self._tasks[name] = task

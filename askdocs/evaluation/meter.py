@@ -18,13 +18,13 @@ LOOK, LOOK_AT_GPU = 0.5, 10.0
 
 
 class Meter:
-    """The memory of engines and the time of contenders, written to the run's measured.json."""
+    """The memory of engines and the time of systems, written to the run's measured.json."""
 
     def __init__(self, folder: Path, processes: Mapping[str, int], index: Path) -> None:
         """
         Args:
             folder: of the run; what an earlier part of it measured is kept.
-            processes: of engines, by contender.
+            processes: of engines, by system.
             index: file of the search index.
         """
         self._folder = folder
@@ -53,7 +53,7 @@ class Meter:
         """As eval/running/ask.py tells them."""
         if event["event"] == "index":
             self._index[event["name"]] = event["bytes"]
-        elif event["event"] == "contender":
+        elif event["event"] == "system":
             self._answering = event["name"]
         elif event["event"] == "over":
             name, before = event["name"], self._took.get(event["name"])

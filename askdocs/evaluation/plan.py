@@ -22,7 +22,7 @@ from eval.running.run import Asked, Model, Run
 from eval.running.run import Wiki as Known
 from eval.statistics.contrasts import declared
 from eval.systems.rag.settings import RagSettings
-from eval.systems.systems import ROLES, Contender, Role, parse
+from eval.systems.systems import ROLES, Role, System, parse
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding import prompt
 from gateway.core.errors import AskdocsError
@@ -42,7 +42,7 @@ class Options:
 
     questions: Path
     docs: Path
-    contenders: tuple[Contender, ...]
+    systems: tuple[System, ...]
     named: dict[Role, str]
     """Models by role."""
     alias: str | None
@@ -59,8 +59,8 @@ class Options:
 
     @property
     def models(self) -> dict[Role, str]:
-        """Those that the contenders need."""
-        roles = {one.role for one in self.contenders if one.role}
+        """Those that the systems need."""
+        roles = {one.role for one in self.systems if one.role}
         return {role: self.named[role] for role in ROLES if role in roles}
 
 
@@ -83,10 +83,10 @@ class Plan:
 
     @property
     def processes(self) -> dict[str, int]:
-        """Of the engines on this machine, by contender."""
+        """Of the engines on this machine, by system."""
         known = self.place.processes
         found = {}
-        for one in parse(self.run.contenders):
+        for one in parse(self.run.systems):
             name = self.run.models[one.role].name if one.role else ""
             # An adapter is in the process of its base.
             pid = known.get(name) or (known.get(BASE) if is_version(name) else None)
@@ -125,12 +125,12 @@ class Plan:
 def plan(
     options: Options, place: Place, home_dir: Path | None, to_come: Collection[str] = ()
 ) -> Plan:
-    """Check everything; models `to_come` are served before the exam begins.
+    """Check everything; models `to_come` are served before the evaluation begins.
 
     Raises:
         AskdocsError: the rows are wrong, the gateway is away or lacks a model, or has another wiki.
     """
-    file, chosen = options.questions, options.contenders
+    file, chosen = options.questions, options.systems
     of_split, split = draw.of_split(file, rows.read(file), options.split)
     different = draw.distinct(of_split, options.seed)
     drawn = draw.draw(
@@ -145,7 +145,9 @@ def plan(
     if place.is_of_home:
         models = {role: _with_manifest(one, home_dir) for role, one in models.items()}
     kind, slots = target.engine_facts(place)
-    notes = [f"{name} is not served yet: the exam has it served while it lasts" for name in to_come]
+    notes = [
+        f"{name} is not served yet: the evaluation has it served while it lasts" for name in to_come
+    ]
     if copies := len(of_split) - len(different):
         notes.append(
             f"{copies:,} of {len(of_split):,} rows are left out: they ask almost the same as"
@@ -233,7 +235,7 @@ def plan(
         wiki=wiki_of(source, pages),
         beside=tuple(wiki_of(name, other) for name, other in others.items()),
         memory=memory,
-        contenders=tuple(one.name for one in chosen),
+        systems=tuple(one.name for one in chosen),
         contrasts=declared([one.name for one in chosen]),
         models=models,
         alias=alias,
@@ -260,7 +262,7 @@ def _instructions(alias: str, told: str | None, home_dir: Path | None) -> str:
     known = (found and found.instructions) or ""
     if told not in (None, prompt.fingerprint(known)):
         raise AskdocsError(
-            f"the gateway asks with another prompt for {alias} than it has here, so that contenders"
+            f"the gateway asks with another prompt for {alias} than it has here, so that systems"
             f" could not be compared: give it the gateway's instructions with `askdocs aliases set"
             f" {alias} --instructions FILE`, and use the gateway's release of askdocs"
         )

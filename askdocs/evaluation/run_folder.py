@@ -1,4 +1,4 @@
-"""The folder of a run of an exam."""
+"""The folder of a run of an evaluation."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The gateway that an exam asks, its models, the engine behind it, and the machine."""
+"""The gateway that an evaluation asks, its models, the engine behind it, and the machine."""
 
 import asyncio
 import importlib.metadata

@@ -26,7 +26,7 @@ def run(search: Search, writing: Writing, rows: list[Answered], dry_run: bool) -
 def show(learned: Learned, dry_run: bool) -> None:
     """A summary for people."""
     how = " (dry run: nothing was written)" if dry_run else ""
-    held_out = f", {learned.held_out:,} held out for the exam" if learned.held_out else ""
+    held_out = f", {learned.held_out:,} held out for the evaluation" if learned.held_out else ""
     out.print(
         f"{learned.added:,} questions added, {learned.changed:,} changed, {learned.known:,} known,"
         f" {learned.without_page:,} without a page{held_out}{how}"

@@ -1,6 +1,6 @@
 """What a gateway costs: requests per second, latency, CPU and memory of several in one run.
 
-Rounds interleave the contenders, so that a busy minute of the machine hits all of them, and medians
+Rounds interleave the systems, so that a busy minute of the machine hits all of them, and medians
 over the rounds are reported.
 """
 
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eval.bench.contenders import CONTENDERS, ROOT, Contender, Started, engine, running
+from eval.bench.systems import ROOT, SYSTEMS, Started, System, engine, running
 from gateway.core.errors import AskdocsError
 
 Say = Callable[[str], None]
@@ -29,9 +29,9 @@ GAP_S = 0.02
 
 @dataclass(frozen=True)
 class Point:
-    """A contender under a number of clients, each with one request after the other."""
+    """A system under a number of clients, each with one request after the other."""
 
-    contender: str
+    system: str
     clients: int
     stream: bool
     rps: float
@@ -44,9 +44,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Paced:
-    """A contender under a number of open streams, whose chunks come 20 ms apart."""
+    """A system under a number of open streams, whose chunks come 20 ms apart."""
 
-    contender: str
+    system: str
     streams: int
     gap_p50_ms: float
     """By how much a gap between two chunks grew, from engine to client."""
@@ -89,7 +89,7 @@ def run(
     """Measure. `router` is the Python that has vllm-router; `say` gets a line for each step.
 
     Raises:
-        AskdocsError: an unknown contender, or one that does not start.
+        AskdocsError: an unknown system, or one that does not start.
     """
     chosen = choose(names)
     points = _closed(chosen, clients, seconds, rounds, router, say)
@@ -97,12 +97,12 @@ def run(
     return Report(machine(), points, paced, targets(points, paced))
 
 
-def choose(names: Sequence[str]) -> list[Contender]:
-    """The contenders with these names; all when there is none. Raises AskdocsError."""
-    known = {contender.name: contender for contender in CONTENDERS}
+def choose(names: Sequence[str]) -> list[System]:
+    """The systems with these names; all when there is none. Raises AskdocsError."""
+    known = {system.name: system for system in SYSTEMS}
     for name in names:
         if name not in known:
-            raise AskdocsError(f"{name!r} is not a contender; there are {', '.join(known)}")
+            raise AskdocsError(f"{name!r} is not a system; there are {', '.join(known)}")
     return [known[name] for name in names or known]
 
 
@@ -144,7 +144,7 @@ def load(started: Started, *options: str) -> dict[str, Any]:
 
 
 def _closed(
-    chosen: Sequence[Contender],
+    chosen: Sequence[System],
     clients: Sequence[int],
     seconds: float,
     rounds: int,
@@ -170,12 +170,12 @@ def _closed(
 
 
 def _start(
-    stack: ExitStack, chosen: Sequence[Contender], upstream: str, router: Path, say: Say
+    stack: ExitStack, chosen: Sequence[System], upstream: str, router: Path, say: Say
 ) -> dict[str, Started]:
     started = {}
-    for contender in chosen:
-        say(f"starting {contender.name}: {contender.what}")
-        started[contender.name] = stack.enter_context(running(contender, upstream, router))
+    for system in chosen:
+        say(f"starting {system.name}: {system.what}")
+        started[system.name] = stack.enter_context(running(system, upstream, router))
     return started
 
 
@@ -188,7 +188,7 @@ def _point(name: str, one: Started, clients: int, stream: bool, seconds: float) 
     return Point(name, clients, stream, *times, cpu, one.rss() / 2**20, seen["errors"])
 
 
-def _paced(chosen: Sequence[Contender], rounds: int, router: Path, say: Say) -> list[Paced]:
+def _paced(chosen: Sequence[System], rounds: int, router: Path, say: Say) -> list[Paced]:
     seen: dict[tuple[str, int], list[Paced]] = {}
     with ExitStack() as stack:
         upstream = stack.enter_context(engine("--gap", str(GAP_S), "--chunks", str(PACED_CHUNKS)))
@@ -231,7 +231,7 @@ def _median(points: list[P]) -> P:
 
 def targets(points: Sequence[Point], paced: Sequence[Paced]) -> list[Target]:
     """What the gateway is to reach, as far as its rivals were measured too."""
-    at = {(point.contender, point.clients, point.stream): point for point in points}
+    at = {(point.system, point.clients, point.stream): point for point in points}
     found = []
     for (name, clients, stream), ours in at.items():
         if name != "askdocs":
@@ -246,7 +246,7 @@ def targets(points: Sequence[Point], paced: Sequence[Paced]) -> list[Target]:
             added = ours.p50_ms - none.p50_ms
             text = f"added p50 in ms, {'streamed' if stream else 'plain'}, 1 client"
             found.append(Target(text, added, "<= 0.5", added <= 0.5))
-    late = {(one.contender, one.streams): one.gap_p99_ms for one in paced}
+    late = {(one.system, one.streams): one.gap_p99_ms for one in paced}
     if (top := ("askdocs", max(PACED_STREAMS))) in late:
         added = late[top] - late.get(("nothing", top[1]), 0.0)
         text = f"added inter-token delay, p99 in ms, {top[1]} paced streams"
@@ -257,7 +257,7 @@ def targets(points: Sequence[Point], paced: Sequence[Paced]) -> list[Target]:
 def table(report: Report) -> str:
     """The report in Markdown."""
     lines = [
-        "| contender | clients | answers | requests/s | p50, ms | p99, ms | CPU s / 1,000 | MB |",
+        "| system | clients | answers | requests/s | p50, ms | p99, ms | CPU s / 1,000 | MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for point in sorted(report.points, key=lambda p: (p.clients, p.stream)):
@@ -265,12 +265,12 @@ def table(report: Report) -> str:
         cpu = f"{point.cpu_s_per_1000:.3f} | {point.rss_mb:.0f}" if point.rss_mb else "- | -"
         wrong = f" ({point.errors} errors)" if point.errors else ""
         lines.append(
-            f"| {point.contender}{wrong} | {point.clients} | {how} | {point.rps:,.0f}"
+            f"| {point.system}{wrong} | {point.clients} | {how} | {point.rps:,.0f}"
             f" | {point.p50_ms:.2f} | {point.p99_ms:.2f} | {cpu} |"
         )
     lines += [
         "",
-        "| contender | paced streams | gap grows by p50 / p99, ms | transit p50 / p99, ms"
+        "| system | paced streams | gap grows by p50 / p99, ms | transit p50 / p99, ms"
         " | CPU s / 1,000 chunks |",
         "|---|---|---|---|---|",
     ]
@@ -278,7 +278,7 @@ def table(report: Report) -> str:
         wrong = f" ({one.errors} errors)" if one.errors else ""
         cpu = f"{one.cpu_s_per_1000:.3f}" if one.cpu_s_per_1000 else "-"
         lines.append(
-            f"| {one.contender}{wrong} | {one.streams} | {one.gap_p50_ms:.2f} /"
+            f"| {one.system}{wrong} | {one.streams} | {one.gap_p50_ms:.2f} /"
             f" {one.gap_p99_ms:.2f} | {one.transit_p50_ms:.2f} / {one.transit_p99_ms:.2f} | {cpu} |"
         )
     lines += ["", "| target | measured | wanted | |", "|---|---|---|---|"]

@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from eval.bench import gpu
-from eval.bench.contenders import (
-    CONTENDERS,
+from eval.bench.gateway import machine
+from eval.bench.load import percentile
+from eval.bench.systems import (
     ROOT,
-    Contender,
+    SYSTEMS,
     Started,
+    System,
     box,
     engine,
     running,
     started_redis,
 )
-from eval.bench.gateway import machine
-from eval.bench.load import percentile
 from eval.bench.upstream import MODEL
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index
@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 TARGET_MS = 50.0  # p99 of what is added
 # The search asks without pages, as a stock proxy does; `askdocs-docs` with them, as readers do.
-CONTENDER_NAMES = ("nothing", "askdocs", "askdocs-docs", "litellm")
+SYSTEM_NAMES = ("nothing", "askdocs", "askdocs-docs", "litellm")
 FINE = 3  # halvings of the last step of a search: it ends within 9 % of the rate
 EMBEDDING_S = 600.0
 SHORTEST_HEADING = 12  # characters: "Options" is no question
@@ -59,7 +59,7 @@ class Wait:
 class Steady:
     """What came of questions at one rate."""
 
-    contender: str
+    system: str
     rate: float
     seconds: float
     """From the first question to the last answer."""
@@ -95,9 +95,9 @@ class Steady:
 
 @dataclass(frozen=True)
 class Highest:
-    """The highest rate at which a contender's added p99 stays below the target."""
+    """The highest rate at which a system's added p99 stays below the target."""
 
-    contender: str
+    system: str
     rate: float
     """0: not even the lowest that was tried."""
     tried: list[Steady]
@@ -151,7 +151,7 @@ class Bench:
             added_end.append(end - timing.last)
         states = [state for _, state, _, _ in answers]
         return Steady(
-            contender=name,
+            system=name,
             rate=rate,
             seconds=seen["seconds"],
             questions=len(answers),
@@ -244,12 +244,12 @@ def run(
     the same is asked before, and does not count: the gateway meets the sections of the wiki.
 
     Raises:
-        AskdocsError: an unknown contender, a wiki without questions, a program that does not start.
+        AskdocsError: an unknown system, a wiki without questions, a program that does not start.
     """
     for name in search:
-        if name not in CONTENDER_NAMES:
-            known = ", ".join(CONTENDER_NAMES)
-            raise AskdocsError(f"{name!r} is not a contender; there are {known}")
+        if name not in SYSTEM_NAMES:
+            known = ", ".join(SYSTEM_NAMES)
+            raise AskdocsError(f"{name!r} is not a system; there are {known}")
     with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as place, ExitStack() as stack:
         folder = Path(place)
         upstream = stack.enter_context(engine(module="eval.bench.gpu"))
@@ -263,7 +263,7 @@ def run(
         highest = []
         for name in search:
             with ExitStack() as one:
-                asked = _contender(one, name, ours, upstream)
+                asked = _system(one, name, ours, upstream)
                 parts = {} if name == "nothing" else {name: asked}
                 highest.append(bench.highest(name, asked, 2.0, search_seconds, parts))
     return Report(machine(), steady, highest)
@@ -284,7 +284,7 @@ def _steady(bench: Bench, ours: Started, rate: float, seconds: float, warm_up: f
 @contextmanager
 def _gateway(docs: Path, upstream: str, workers: int, folder: Path, say: Say) -> Iterator[Started]:
     """Our gateway with this wiki, once all of its pages can be found by meaning."""
-    contender = next(one for one in CONTENDERS if one.name == "askdocs")
+    system = next(one for one in SYSTEMS if one.name == "askdocs")
     variables = {
         "ASKDOCS_GATEWAY_DOCS": str(docs.absolute()),
         "ASKDOCS_GATEWAY_INDEX": str(folder / "index.db"),
@@ -294,16 +294,16 @@ def _gateway(docs: Path, upstream: str, workers: int, folder: Path, say: Say) ->
         if workers > 1 and shutil.which("redis-server"):
             variables["ASKDOCS_REDIS_URL"] = stack.enter_context(started_redis(folder))
         say(f"starting the gateway with {workers} worker{'s' if workers > 1 else ''}")
-        ready = replace(contender, variables=variables, model="base")
+        ready = replace(system, variables=variables, model="base")
         ours = stack.enter_context(running(ready, upstream, Path(sys.executable)))
         until_embedded(folder / "index.db", say)
         yield ours
 
 
-def _contender(stack: ExitStack, name: str, ours: Started, upstream: str) -> Started:
+def _system(stack: ExitStack, name: str, ours: Started, upstream: str) -> Started:
     if name in ("askdocs", "askdocs-docs"):
         return replace(ours, model="docs" if name == "askdocs-docs" else "base")
-    found: Contender = next(one for one in CONTENDERS if one.name == name)
+    found: System = next(one for one in SYSTEMS if one.name == name)
     return stack.enter_context(running(found, upstream, Path(sys.executable)))
 
 
@@ -381,8 +381,8 @@ def table(report: Report) -> str:
     for found in report.highest:
         good = [one for one in found.tried if one.goes_well and one.rate == found.rate]
         told = _both(good[-1].added_end) if good else "-"
-        cpu = f"{good[-1].cpu_ms.get(found.contender, 0.0):.1f}" if good else "-"
-        lines.append(f"| {found.contender} | {found.rate:.1f} questions/s | {told} | {cpu} |")
+        cpu = f"{good[-1].cpu_ms.get(found.system, 0.0):.1f}" if good else "-"
+        lines.append(f"| {found.system} | {found.rate:.1f} questions/s | {told} | {cpu} |")
     return "\n".join(lines).rstrip()
 
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import httpx
 
-from eval.bench import contenders
-from eval.bench.contenders import CONTENDERS, Started
+from eval.bench import systems
+from eval.bench.systems import SYSTEMS, Started
 from gateway.core.errors import AskdocsError
 
 PAGES = "3"  # as `askdocs up` sets it for models that write
@@ -55,7 +55,7 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Repo
     """
     questions = _questions(file)
     gateway = replace(
-        next(one for one in CONTENDERS if one.name == "askdocs"),
+        next(one for one in SYSTEMS if one.name == "askdocs"),
         model="docs",
         variables={
             "ASKDOCS_GATEWAY_DOCS": str(docs.absolute()),
@@ -64,11 +64,11 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Repo
     )
     alone: list[Times] = []
     through: list[Times] = []
-    with contenders.engine(str(file.absolute()), module="eval.bench.writer") as url:
+    with systems.engine(str(file.absolute()), module="eval.bench.writer") as url:
         writer = Started(url, "writer", "none", None)
         say("starting a gateway before the recorded writer")
         with (
-            contenders.running(gateway, url, Path()) as started,
+            systems.running(gateway, url, Path()) as started,
             httpx.Client(timeout=60) as http,
         ):
             for number in range(rounds + 1):  # the first round warms up

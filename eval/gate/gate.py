@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eval.report.report import Comparison, Contender, Number, Report
+from eval.report.report import Comparison, Number, Report, System
 from eval.scoring.measures import BY_NAME, F1, FALSE_REFUSALS, HALLUCINATED, TRUE_REFUSALS
 from eval.statistics import paired
 from eval.statistics.bootstrap import in_brackets
@@ -94,7 +94,7 @@ def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Chec
         reference: what the subject is compared with.
         asked: the thresholds.
     """
-    subject = report.contender(report.subject)
+    subject = report.system(report.subject)
     if subject is None:
         raise AskdocsError(
             f"the report has no {report.subject}: make it anew by `askdocs eval report`"
@@ -113,7 +113,7 @@ def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Chec
 
 def _enough(
     report: Report,
-    subject: Contender,
+    subject: System,
     reference: Reference,
     against: dict[str, Comparison],
     asked: Thresholds,
@@ -126,7 +126,7 @@ def _enough(
     of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
     answerable, unanswerable = (0 if one is None else one.n for one in of_both)
     looked = report.provenance.questions.trained_sha256 is not None
-    by_hand = "no: run the exam anew with --trained FILE, the rows that the model learnt from"
+    by_hand = "no: run the evaluation anew with --trained FILE, the rows that the model learnt from"
     leaks = Check("leaks were looked for", looked, "yes" if looked else by_hand)
     return [
         *([leaks] if subject.name.startswith("tuned-") else []),
@@ -199,7 +199,7 @@ def _no_rise(name: str, most: float, reference: Reference, against: dict[str, Co
     )
 
 
-def _refuses_with_reason(subject: Contender) -> Check:
+def _refuses_with_reason(subject: System) -> Check:
     true, false = subject.measures.get(TRUE_REFUSALS), subject.measures.get(FALSE_REFUSALS)
     asks = "it refuses where no page answers more readily than where one does"
     if true is None or false is None:
@@ -218,7 +218,7 @@ def _beats(report: Report, system: str) -> Check:
 
 
 def _fast(
-    subject: Contender, reference: Reference, against: dict[str, Comparison], asked: Thresholds
+    subject: System, reference: Reference, against: dict[str, Comparison], asked: Thresholds
 ) -> list[Check]:
     slowest = subject.measures.get(SLOWEST)
     checks = [

@@ -106,7 +106,7 @@ def questions(
         file: where the rows are from.
         rows: what is asked.
         paths: of the wiki's pages.
-        leaked: lines of rows that a contender was trained on, or nearly.
+        leaked: lines of rows that a system was trained on, or nearly.
 
     Raises:
         AskdocsError: with file and line, two rows have one id, an answerable one names no page, or

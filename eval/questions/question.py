@@ -1,4 +1,4 @@
-"""A question of an exam, and what a good answer to it is."""
+"""A question of an evaluation, and what a good answer to it is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ class Question(BaseModel):
     page_tokens: int | None = None
     """Of the best of `pages`; None where no page answers."""
     leaked: bool = False
-    """Is it, or one that is nearly the same, in what a contender was trained on?"""
+    """Is it, or one that is nearly the same, in what a system was trained on?"""
 
 
 def read(run: Path) -> list[Question]:
@@ -55,7 +55,7 @@ def read(run: Path) -> list[Question]:
         except ValidationError as error:
             problem = error.errors()[0]
             raise AskdocsError(
-                f"{file}:{number}: is no question ({problem['msg']}): run the exam again"
+                f"{file}:{number}: is no question ({problem['msg']}): run the evaluation again"
             ) from None
     return found
 

@@ -13,10 +13,10 @@ from eval.report.report import (
     Agreement,
     Bin,
     Case,
-    Contender,
     Number,
     Report,
     Said,
+    System,
     number,
     sha256_of_answers,
 )
@@ -53,7 +53,7 @@ def report(
     Args:
         scored: the run.
         prices: of prices.toml, or a file like it.
-        subject: the contender that the others are compared with.
+        subject: the system that the others are compared with.
         judge: the model that has judged the answers.
         labels: by hand, which the judge's and the words' are compared with.
         panel: the judges one by one, if there are several: how well they agree is told.
@@ -63,11 +63,9 @@ def report(
         AskdocsError: the subject answered nothing, or no label is about this run.
     """
     name, fair = scored.subject(subject), scored.fair
-    contenders = []
-    for done, (contender, found) in enumerate(fair.items(), 1):
-        contenders.append(
-            _contender(scored, contender, found, prices, (labels or {}) if judge else {})
-        )
+    systems = []
+    for done, (system, found) in enumerate(fair.items(), 1):
+        systems.append(_system(scored, system, found, prices, (labels or {}) if judge else {}))
         told("measuring", done, len(fair))
     sides = [((name, fair[name]), (other, fair[other])) for other in fair if other != name]
     asked = [one for one in scored.questions if not one.leaked]
@@ -81,7 +79,7 @@ def report(
         },
         subject=name,
         accuracy=accuracy,
-        contenders=contenders,
+        systems=systems,
         contrasts=family(
             BY_NAME[accuracy],
             [
@@ -102,27 +100,27 @@ def report(
 
 
 def numbers(found: Sequence[Mark]) -> dict[str, Number]:
-    """Every measure of a contender's answers, by name."""
+    """Every measure of a system's answers, by name."""
     estimates = {measure.name: measure.estimate(found) for measure in MEASURES}
     return {name: number(one) for name, one in estimates.items() if one is not None}
 
 
-def _contender(
+def _system(
     scored: Scored, name: str, found: Sequence[Mark], prices: Prices, labels: Labels
-) -> Contender:
+) -> System:
     measures = numbers(found)
     grouped = {**groups(found), "leaked": groups(scored.marks[name]).get("leaked", {})}
-    (contender,) = parse([name])
+    (system,) = parse([name])
     gpu_seconds = token_dollars = own = hosted = None
-    has_price = contender.method in METHODS and contender.role != "other"
+    has_price = system.method in METHODS and system.role != "other"
     if has_price and {"prompt_tokens", "completion_tokens"} <= measures.keys():
         gpu_seconds = _for_a_question(cost.gpu_seconds, found, prices)
         own = _estimate(cost.own, gpu_seconds, prices)
-        if contender.role == "base":
-            rag = scored.run.rag if contender.method == "rag" else None
+        if system.role == "base":
+            rag = scored.run.rag if system.method == "rag" else None
             token_dollars = _for_a_question(cost.token_dollars, found, prices)
             hosted = _estimate(partial(cost.hosted, rag=rag), token_dollars, prices)
-    return Contender(
+    return System(
         name=name,
         answers=len(found),
         measures=measures,
@@ -134,7 +132,7 @@ def _contender(
         calibration=_calibration(found),
         memory=_memory(scored, name),
         gpu_memory=scored.measured.gpu_bytes.get(name),
-        index=scored.measured.index_bytes.get(contender.method),
+        index=scored.measured.index_bytes.get(system.method),
         gpu_seconds=gpu_seconds,
         token_dollars=token_dollars,
         own=own,
@@ -182,8 +180,8 @@ def _in_short(found: Sequence[Mark]) -> dict[str, Number]:
 
 
 def _memory(scored: Scored, name: str) -> int | None:
-    (contender,) = parse([name])
-    model = scored.run.models.get(contender.role or "")
+    (system,) = parse([name])
+    model = scored.run.models.get(system.role or "")
     held = scored.measured.engine_bytes
     # Earlier releases measured by model.
     return held.get(name, held.get(model.name) if model else None)
@@ -246,7 +244,7 @@ def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
 
 def _said(mark: Mark) -> Said:
     return Said(
-        contender=mark.answer.contender,
+        system=mark.answer.system,
         text=mark.answer.text or mark.answer.error,
         right=right(mark) if mark.question.answerable else mark.refused,
         f1=mark.f1,
@@ -282,7 +280,7 @@ def _agreements(
     if labels and not any(found for who, found in agreed.items() if who != BETWEEN):
         raise AskdocsError(
             f"none of the {len(labels)} labels is about an answer of this run to a question that a"
-            " page answers: write the ids of its questions.jsonl, and names of its contenders"
+            " page answers: write the ids of its questions.jsonl, and names of its systems"
         )
     return [
         Agreement(who=who, kappa=a.kappa, low=a.low, high=a.high, n=a.size, share=a.share)
@@ -292,4 +290,4 @@ def _agreements(
 
 
 def _place(mark: Mark) -> tuple[str, str]:
-    return mark.answer.contender, mark.question.id
+    return mark.answer.system, mark.question.id

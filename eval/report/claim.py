@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from eval.report.cost import CostEstimate
-from eval.report.report import Contender, Number, Report
+from eval.report.report import Number, Report, System
 from eval.statistics.bootstrap import in_brackets
-from eval.systems.systems import Contender as Kind
 from eval.systems.systems import Method, Role, parse
+from eval.systems.systems import System as Kind
 
 RAG = "base-rag"
 COLUMNS = ("RAG 2.0, published", "tuned, published")
@@ -16,21 +16,21 @@ DASH = "–"
 
 
 class Row(NamedTuple):
-    """One line: the published cells, and a measured one for each contender of `beside`."""
+    """One line: the published cells, and a measured one for each system of `beside`."""
 
     what: str
     published: tuple[str, str]
     measured: list[str]
 
 
-def beside(report: Report) -> list[Contender]:
-    """The contenders of the measured columns: RAG with the base model, and the subject."""
+def beside(report: Report) -> list[System]:
+    """The systems of the measured columns: RAG with the base model, and the subject."""
     names = dict.fromkeys([RAG, report.subject])
-    return [one for name in names if (one := report.contender(name)) is not None]
+    return [one for name in names if (one := report.system(name)) is not None]
 
 
 def rows(report: Report) -> list[Row]:
-    """For `beside` contenders."""
+    """For `beside` systems."""
     ours = beside(report)
     kinds = [parse([one.name])[0] for one in ours]
 

@@ -1,4 +1,4 @@
-"""Contenders side by side: what differs between them, and what of it may be chance."""
+"""Systems side by side: what differs between them, and what of it may be chance."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,13 +9,13 @@ from eval.scoring.measures import MEASURES, Measure, pairs
 from eval.statistics.paired import SIGNIFICANT, Difference, holm
 
 Side = tuple[str, Sequence[Mark]]
-"""A contender's name, and its answers."""
+"""A system's name, and its answers."""
 
 
 def compare(
     sides: Sequence[tuple[Side, Side]], told: Callable[[int, int], None] = lambda *_: None
 ) -> list[Comparison]:
-    """Each first with its second, by every measure that contenders are compared by.
+    """Each first with its second, by every measure that systems are compared by.
 
     All of one measure are one family for Holm's correction. `told` gets how many of how many
     measures are done.

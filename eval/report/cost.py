@@ -1,7 +1,7 @@
 """What questions cost a month: on a GPU of one's own, and from hosted services by the token.
 
 Both follow from the tokens that were read and written, which do not depend on the machine that the
-exam ran on. Prices and assumptions are those of prices.toml, or a file like it.
+evaluation ran on. Prices and assumptions are those of prices.toml, or a file like it.
 """
 
 import math
@@ -161,7 +161,7 @@ def hosted(dollars: float, prices: Prices, rag: RagSettings | None = None) -> Co
     Args:
         dollars: for the tokens of a question, on average.
         prices: of the services, with what is assumed.
-        rag: its settings; None: it is another contender.
+        rag: its settings; None: it is another system.
     """
     assumed = prices.assumptions
     questions = assumed.questions_a_day * DAYS

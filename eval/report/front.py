@@ -60,7 +60,7 @@ def _result(one: Comparison) -> str:
 
 
 def _trust(report: Report) -> str:
-    subject = report.contender(report.subject)
+    subject = report.system(report.subject)
     length = subject.measures.get("completion_tokens") if subject else None
     if report.accuracy == ACCURACY and length and length.value > LONG:
         return (
@@ -74,7 +74,7 @@ def at_a_glance(report: Report) -> Table:
     """Latency, tokens and cost of each system."""
     head = ["", "whole answer, p50", "p95", "tokens read", "own GPU: 1,000 questions", "hosted"]
     body = []
-    for one in report.contenders:
+    for one in report.systems:
         shown = [
             SHOWN[unit](one.measures.get(name))
             for name, unit in (
@@ -91,7 +91,7 @@ def at_a_glance(report: Report) -> Table:
 def outcomes(report: Report) -> list[tuple[str, float, float, float]]:
     """Of answerable questions, by system: right, wrong (or failed), refused."""
     found = []
-    for one in report.contenders:
+    for one in report.systems:
         right, refused = one.measures.get(report.accuracy), one.measures.get("false_refusals")
         if right and refused:
             wrong = max(0.0, 1 - right.value - refused.value)

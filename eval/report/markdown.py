@@ -37,7 +37,7 @@ def _page(report: Report) -> Iterator[str]:
     if report.contrasts:
         contrasts = table(tables.compared(report.contrasts))
         yield f"## Declared contrasts\n\n{tables.DECLARED}\n\n{contrasts}\n"
-    yield f"## Every contender\n\n{table(tables.measured(report))}\n"
+    yield f"## Every system\n\n{table(tables.measured(report))}\n"
     yield (
         f"## {report.subject} beside the others\n\nExploratory. On the same questions. Shares by"
         " McNemar's exact test, all else by paired bootstrap; p is corrected by Holm for all that"

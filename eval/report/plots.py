@@ -11,7 +11,7 @@ from eval.report import cost
 from eval.report.claim import RAG
 from eval.report.cost import Cost, Prices
 from eval.report.front import outcomes
-from eval.report.report import Contender, Number, Report
+from eval.report.report import Number, Report, System
 from eval.systems.systems import parse
 
 # What stands in the SVG is replaced by variables of the page, which has a light and a dark side.
@@ -115,7 +115,7 @@ def roc(points: Sequence[tuple[float, float]], used: tuple[float, float]) -> Plo
 def _accuracy(report: Report) -> Iterator[Plot]:
     points = [
         (one, one.measures["total_p50"], one.measures[report.accuracy])
-        for one in report.contenders
+        for one in report.systems
         if {"total_p50", report.accuracy} <= one.measures.keys() and _method(one) in _MARKERS
     ]
     if points:
@@ -141,7 +141,7 @@ def _accuracy(report: Report) -> Iterator[Plot]:
 def _refusals(report: Report) -> Iterator[Plot]:
     points = [
         (one, one.measures["false_refusals"], one.measures["true_refusals"])
-        for one in report.contenders
+        for one in report.systems
         if {"false_refusals", "true_refusals"} <= one.measures.keys()
     ]
     if points:
@@ -163,7 +163,7 @@ def _refusals(report: Report) -> Iterator[Plot]:
 
 
 def _calibration(report: Report) -> Iterator[Plot]:
-    subject = report.contender(report.subject)
+    subject = report.system(report.subject)
     if subject and subject.calibration:
 
         def draw(axes: Any) -> None:
@@ -205,7 +205,7 @@ def _calibration(report: Report) -> Iterator[Plot]:
 def _cost(report: Report) -> Iterator[Plot]:
     lines: list[tuple[str, str, str, list[list[float]]]] = []
     for name in dict.fromkeys([RAG, report.subject]):
-        one = report.contender(name)
+        one = report.system(name)
         if one is None or one.gpu_seconds is None:
             continue
         months = _months(cost.own, one.gpu_seconds, report.prices)
@@ -245,7 +245,7 @@ def _months(
     ]
 
 
-def _point(axes: Any, one: Contender, x: Number, y: Number) -> None:
+def _point(axes: Any, one: System, x: Number, y: Number) -> None:
     axes.errorbar(
         x.value,
         y.value,
@@ -286,11 +286,11 @@ def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
         )
 
 
-def _method(one: Contender) -> str:
+def _method(one: System) -> str:
     return parse([one.name])[0].method
 
 
-def _colour(one: Contender) -> str:
+def _colour(one: System) -> str:
     return {"base": _BASE, "tuned": _TUNED}.get(parse([one.name])[0].role or "", _NONE)
 
 

@@ -37,7 +37,7 @@ class Number(_Part):
 
 
 class Comparison(_Part):
-    """Two contenders by one measure, on the questions that both answered."""
+    """Two systems by one measure, on the questions that both answered."""
 
     first: str
     second: str
@@ -65,7 +65,7 @@ class Bin(_Part):
     right: Number
 
 
-class Contender(_Part):
+class System(_Part):
     """One way to answer."""
 
     name: str
@@ -94,9 +94,9 @@ class Contender(_Part):
 
 
 class Said(_Part):
-    """What a contender said to a question."""
+    """What a system said to a question."""
 
-    contender: str
+    system: str
     text: str
     right: bool
     f1: float
@@ -134,10 +134,10 @@ class Report(_Part):
     questions: dict[str, int]
     """How many: answerable, unanswerable, leaked (left out of all but the group of that name)."""
     subject: str
-    """The contender that the others are compared with."""
+    """The system that the others are compared with."""
     accuracy: str
     """The measure that is called accuracy here: the judge's, if there is one, else the words'."""
-    contenders: list[Contender]
+    systems: list[System]
     contrasts: list[Comparison] = []
     """Those that were declared before the run, by accuracy; corrected as one family."""
     comparisons: list[Comparison]
@@ -151,8 +151,8 @@ class Report(_Part):
     answers_sha256: str
     provenance: Run
 
-    def contender(self, name: str) -> Contender | None:
-        return next((one for one in self.contenders if one.name == name), None)
+    def system(self, name: str) -> System | None:
+        return next((one for one in self.systems if one.name == name), None)
 
     def comparison(self, second: str, measure: str) -> Comparison | None:
         """Of the subject with another."""

@@ -36,7 +36,7 @@ def summary(report: Report) -> str:
     every = asked["answerable"] + asked["unanswerable"]
     short = [
         f" Not finished: {one.name} answered {one.answers} of {every}."
-        for one in report.contenders
+        for one in report.systems
         if one.answers < every
     ]
     looked = run.questions.trained_sha256 is not None
@@ -70,16 +70,16 @@ def _says(one: Comparison) -> str:
 
 
 def measured(report: Report) -> Table:
-    """Every measure of every contender."""
+    """Every measure of every system."""
     body = []
     for measure in MEASURES:
-        numbers = [one.measures.get(measure.name) for one in report.contenders]
+        numbers = [one.measures.get(measure.name) for one in report.systems]
         if any(numbers):
             body.append([measure.title, *(SHOWN[measure.unit](number) for number in numbers)])
-    if any(one.corrected for one in report.contenders):
-        cells = (SHOWN["share"](one.corrected) for one in report.contenders)
+    if any(one.corrected for one in report.systems):
+        cells = (SHOWN["share"](one.corrected) for one in report.systems)
         body.insert(0, ["right, the judge corrected by labels (PPI++)", *cells])
-    return Table(["", *(one.name for one in report.contenders)], body)
+    return Table(["", *(one.name for one in report.systems)], body)
 
 
 def compared(comparisons: list[Comparison]) -> Table:
@@ -99,7 +99,7 @@ def compared(comparisons: list[Comparison]) -> Table:
 
 def groups(report: Report) -> Table:
     """Of the subject."""
-    subject = report.contender(report.subject)
+    subject = report.system(report.subject)
     body = [
         [by, group, *(SHOWN[BY_NAME[name].unit](one) for name, one in numbers.items()), n]
         for by, inner in (subject.groups if subject else {}).items()
@@ -123,7 +123,7 @@ def _kappa(one: Agreement) -> str:
 
 def cost(report: Report) -> Table:
     body = []
-    for one in report.contenders:
+    for one in report.systems:
         if one.own:
             cells = [one.name]
             for found in (one.own, one.hosted):

@@ -1,4 +1,4 @@
-"""An answer of a contender to a question, with all that is measured while it is given.
+"""An answer of a system to a question, with all that is measured while it is given.
 
 A run appends each one to a file as soon as it is there. Whoever is killed in the middle of a line
 loses that line, and asks its question again.
@@ -17,7 +17,7 @@ FILE = "answers.jsonl"
 
 
 class Answer(BaseModel):
-    """What one contender said to one question.
+    """What one system said to one question.
 
     Its times are those of requests that were answered. For how long the gateway was away or busy
     before is left out: that is not the way to answer, and would make slow whom it met.
@@ -25,7 +25,7 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    contender: str
+    system: str
     question: str
     """Its id."""
     text: str = ""
@@ -41,7 +41,7 @@ class Answer(BaseModel):
     cited_pages: tuple[str, ...] = ()
     """Paths of the pages that the answer names as its sources."""
     confidence: float | None = None
-    """0 to 1, as the contender itself has it: of the model's own tokens, the geometric mean."""
+    """0 to 1, as the system itself has it: of the model's own tokens, the geometric mean."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     extra_prompt_tokens: int = 0
@@ -76,9 +76,9 @@ def read(run: Path) -> Iterator[Answer]:
 
 
 def latest(run: Path) -> dict[tuple[str, str], Answer]:
-    """The last answer of each contender to each question, by the two: after an error, the one that
+    """The last answer of each system to each question, by the two: after an error, the one that
     a resumed run got."""
-    return {(one.contender, one.question): one for one in read(run)}
+    return {(one.system, one.question): one for one in read(run)}
 
 
 @contextmanager

@@ -21,7 +21,7 @@ written answers are in similar.jsonl. The standard output has an
 object of JSON a line, and nothing else:
 
     {"event": "step", "name": "embedding chunks", "done": 32, "total": 901}
-    {"event": "contender", "name": "base-rag", "done": 120, "total": 200}
+    {"event": "system", "name": "base-rag", "done": 120, "total": 200}
     {"event": "answered", "name": "base-rag", "error": ""}
     {"event": "over", "name": "base-rag", "questions": 80, "wall_s": 91.2, "engine_s": 90.4}
     {"event": "index", "name": "rag", "bytes": 4123000}
@@ -48,7 +48,7 @@ from eval.running.answer import Answer
 from eval.running.worker import Teller, work
 from eval.systems.asker import Asker
 from eval.systems.client import Client
-from eval.systems.systems import Contender, parse
+from eval.systems.systems import System, parse
 from eval.systems.wiki import Wiki
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.embed import MODEL, Onnx, Reading
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 LOGS = "logs"
 
 
-async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
+async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
     """Raises AskdocsError: the run cannot go on."""
     # Else it would write to the home of whoever runs this.
     os.environ["XDG_DATA_HOME"] = job["inspect"]
@@ -92,13 +92,13 @@ async def sit(job: dict[str, Any], key: str, teller: Teller) -> None:
             told = partial(teller.step, "comparing meanings")
             meanings = await stack.enter_async_context(Meanings(folder, embedder, told))
         asker = Asker(of, client, wiki, rag)
-        exam = Exam(folder, of.at_once, client, asker, teller, meanings)
-        for contender in parse(of.contenders):
-            await exam.hold(contender)
+        evaluation = Evaluation(folder, of.at_once, client, asker, teller, meanings)
+        for system in parse(of.systems):
+            await evaluation.hold(system)
 
 
-class Exam:
-    """Lets contenders answer, one after the other, and keeps every answer at once."""
+class Evaluation:
+    """Lets systems answer, one after the other, and keeps every answer at once."""
 
     def __init__(
         self,
@@ -118,19 +118,19 @@ class Exam:
         self._questions = question.read(folder)
         self._kept = answer.latest(folder)
 
-    async def hold(self, contender: Contender) -> None:
-        """Ask one contender what it has not answered. Raises AskdocsError."""
+    async def hold(self, system: System) -> None:
+        """Ask one system what it has not answered. Raises AskdocsError."""
         from inspect_ai import eval_async
         from inspect_ai.util._display import init_display_type
 
         from eval.running.tasks import task
 
-        name = contender.name
+        name = system.name
         by_id = {one.id: one for one in self._questions}
         kept = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
         kept = {id: one for id, one in kept.items() if not one.error}
         facts = {"done": len(kept), "total": len(by_id)}
-        self._teller.tell("contender", name=name, **facts)
+        self._teller.tell("system", name=name, **facts)
         if len(kept) == len(by_id) and self._is_logged(name):
             await self._compare(name)
             return
@@ -146,7 +146,7 @@ class Exam:
                     return kept[id]
                 try:
                     async with free:
-                        found = await self._asker.answer(contender, by_id[id])
+                        found = await self._asker.answer(system, by_id[id])
                 except AskdocsError as error:
                     failed.append(error)
                     raise
@@ -213,4 +213,4 @@ def _size(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(work("eval/running/ask.py", sit))
+    sys.exit(work("eval/running/ask.py", ask))

@@ -8,7 +8,7 @@ from eval.report import cost
 from eval.report.cost import Prices
 from eval.running import measured, run
 from eval.running.run import Run
-from eval.systems.systems import METHODS, Contender, parse
+from eval.systems.systems import METHODS, System, parse
 from gateway.core.errors import AskdocsError
 
 # Tokens beside the pages: the contract, the question, the alias's instructions.
@@ -39,7 +39,7 @@ def estimate(new: Run, prices: Prices, earlier: Iterable[Path]) -> Estimate:
         earlier: folders of runs.
     """
     known = _known(new, earlier)
-    systems = parse(new.contenders)
+    systems = parse(new.systems)
     questions = len(new.questions.ids)
     prompt = completion = 0
     seconds = 0.0
@@ -60,7 +60,7 @@ def estimate(new: Run, prices: Prices, earlier: Iterable[Path]) -> Estimate:
     )
 
 
-def _tokens(new: Run, system: Contender) -> tuple[int, int]:
+def _tokens(new: Run, system: System) -> tuple[int, int]:
     """Read and written for a question, at most."""
     if system.method not in METHODS:
         return 0, 0

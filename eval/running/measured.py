@@ -11,7 +11,7 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class Took(BaseModel):
-    """The time of one contender, in seconds. What a killed run has asked is not in it."""
+    """The time of one system, in seconds. What a killed run has asked is not in it."""
 
     model_config = _STRICT
 
@@ -20,7 +20,7 @@ class Took(BaseModel):
     """Of all its questions, with what is logged."""
     engine_s: float
     """What the requests alone took, one after the other as many at once as were asked at once: the
-    rest of `wall_s` is what the exam itself costs."""
+    rest of `wall_s` is what the evaluation itself costs."""
 
     def __add__(self, other: "Took") -> "Took":
         return Took(
@@ -36,10 +36,10 @@ class Measured(BaseModel):
     model_config = _STRICT
 
     took: dict[str, Took] = {}
-    """By contender."""
+    """By system."""
     engine_bytes: dict[str, int] = {}
-    """Resident memory: the most that the engine's processes held while a contender answered, by
-    contender; only of engines on this machine. Earlier releases: in the whole run, by model."""
+    """Resident memory: the most that the engine's processes held while a system answered, by
+    system; only of engines on this machine. Earlier releases: in the whole run, by model."""
     gpu_bytes: dict[str, int] = {}
     """The same on GPUs, as nvidia-smi tells it."""
     index_bytes: dict[str, int] = {}

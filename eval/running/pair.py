@@ -1,4 +1,4 @@
-"""Two runs of an exam: what of them is alike, and what is not."""
+"""Two runs of an evaluation: what of them is alike, and what is not."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -28,13 +28,13 @@ class Pair(NamedTuple):
     def differs(self) -> dict[str, list[Any]]:
         """What decides the answers and their times, where it is not alike: both values by its name.
 
-        Without questions, contenders and wiki: only what both have of them is compared.
+        Without questions, systems and wiki: only what both have of them is compared.
         """
         known = [run.identity() for run in self]
         return {
             name: both
             for key in known[0]
-            if key not in ("questions", "contenders", "wiki")
+            if key not in ("questions", "systems", "wiki")
             for name, both in _differing(key, [each[key] for each in known])
         }
 

@@ -94,13 +94,13 @@ class Run(BaseModel):
     memory: str | None = None
     """Which answered questions vote for the pages that the product finds, and what that weighs;
     off: none do; None: an earlier release did not look."""
-    contenders: tuple[str, ...]
+    systems: tuple[str, ...]
     contrasts: tuple[tuple[str, str], ...] = ()
     """What it tests, see `eval.statistics.contrasts`; none in runs of earlier releases."""
     models: dict[str, Model]
     """By role: base, tuned."""
     alias: str
-    """Whose grounding the contenders with pages have."""
+    """Whose grounding the systems with pages have."""
     answers: Literal["write", "quote"] | None = None
     """How the product answers; None: the gateway does not tell."""
     page_budget: int
@@ -111,7 +111,7 @@ class Run(BaseModel):
     at_once: int
     """Questions that are asked at the same time."""
     rag: RagSettings | None
-    """None: no contender uses it."""
+    """None: no system uses it."""
     prompt_fingerprint: str
     provenance: Provenance
     resumed: tuple[Provenance, ...] = ()
@@ -136,5 +136,5 @@ def read(run: Path) -> Run:
         where = ".".join(map(str, problem["loc"]))
         raise AskdocsError(
             f"{file}: {where}: {problem['msg']}: it was damaged, or is of another release; run the"
-            " exam again"
+            " evaluation again"
         ) from None

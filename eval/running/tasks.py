@@ -1,4 +1,4 @@
-"""An exam as inspect-ai has it: a task for each contender, with its dataset, solver and scorers.
+"""An evaluation as inspect-ai has it: a task for each system, with its dataset, solver and scorers.
 
 It runs in the environment `eval`.
 """
@@ -22,7 +22,7 @@ REFUSED = "refused"
 
 
 def task(name: str, questions: Sequence[Question], answering: Answering) -> Task:
-    """The task of a contender."""
+    """The task of a system."""
     # The mean of no scores would be shown as NaN.
     kinds = {question.answerable for question in questions}
     answers = [f1(), contains()] if True in kinds else []
@@ -51,7 +51,7 @@ def answered(answering: Answering) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         answer = await answering(str(state.sample_id))
         state.output = ModelOutput.from_content(
-            answer.contender, answer.text, error=answer.error or None
+            answer.system, answer.text, error=answer.error or None
         )
         state.output.time = answer.total_s
         state.output.usage = ModelUsage(
@@ -61,7 +61,7 @@ def answered(answering: Answering) -> Solver:
         )
         state.messages.append(state.output.message)
         state.metadata[REFUSED] = answer.is_refusal
-        state.metadata["answer"] = answer.model_dump(exclude={"contender", "question", "text"})
+        state.metadata["answer"] = answer.model_dump(exclude={"system", "question", "text"})
         return state
 
     return solve

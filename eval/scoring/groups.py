@@ -11,7 +11,7 @@ LENGTHS = (500, 1_500, 4_000)
 def groups(marks: Sequence[Mark]) -> dict[str, dict[str, list[Mark]]]:
     """The marks of answerable questions, by what they are grouped by, and by group.
 
-    The position is that of the page that answers, among the pages in this contender's own prompt.
+    The position is that of the page that answers, among the pages in this system's own prompt.
     """
     found: dict[str, dict[_Group, list[Mark]]] = {}
     for mark in marks:

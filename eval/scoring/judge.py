@@ -185,7 +185,7 @@ class Judge:
         self._said[key] = found[1] == "true" if found else None
         row = {
             "texts": key,
-            "contender": given.contender,
+            "system": given.system,
             "question": asked.id,
             "judge": self.model,
             "correct": self._said[key],

@@ -68,7 +68,7 @@ Grounded = Callable[[Question, Answer], float | None]
 
 
 def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
-    """The questions of a run, and by contender the answers to them, by the question's id.
+    """The questions of a run, and by system the answers to them, by the question's id.
 
     Of questions that ask almost the same, one is there. Of several answers to one question the
     last one counts: those before it failed.
@@ -79,9 +79,9 @@ def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
     questions = question.distinct(question.read(run))
     known = {one.id for one in questions}
     answers: dict[str, dict[str, Answer]] = {}
-    for (contender, asked), one in answer.latest(run).items():
+    for (system, asked), one in answer.latest(run).items():
         if asked in known:
-            answers.setdefault(contender, {})[asked] = one
+            answers.setdefault(system, {})[asked] = one
     if not answers:
         raise AskdocsError(
             f"{run / answer.FILE}: has no answers: `askdocs eval run --resume` asks the questions"
@@ -120,14 +120,14 @@ def marks(
     judged: Judged | None = None,
     grounded: Grounded | None = None,
 ) -> dict[str, list[Mark]]:
-    """By contender, in the order of the questions; of those that it was asked."""
+    """By system, in the order of the questions; of those that it was asked."""
     return {
-        contender: [
+        system: [
             mark(asked, given[asked.id], similar, judged, grounded)
             for asked in questions
             if asked.id in given
         ]
-        for contender, given in answers.items()
+        for system, given in answers.items()
     }
 
 

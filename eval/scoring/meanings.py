@@ -15,7 +15,7 @@ from gateway.knowledge.search.embed import Embedder
 
 
 class GivenUp(Exception):
-    """The exam was broken off: what has been compared is kept."""
+    """The evaluation was broken off: what has been compared is kept."""
 
 
 class Meanings:
@@ -46,7 +46,7 @@ class Meanings:
     async def compare(
         self, name: str, questions: Sequence[Question], answers: Mapping[str, Answer]
     ) -> None:
-        """Begin with these answers of contender `name`, by the question's id, after those before.
+        """Begin with these answers of system `name`, by the question's id, after those before.
 
         What is known already is not compared again.
         """

@@ -1,4 +1,4 @@
-"""What is measured of a contender: for each measure, what it counts of an answer, and how."""
+"""What is measured of a system: for each measure, what it counts of an answer, and how."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Of = Callable[[Mark], float | None]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a contender."""
+    """One number of a system."""
 
     name: str
     title: str
@@ -25,9 +25,9 @@ class Measure:
     q: float | None = None
     """It is this percentile; None: it is the mean."""
     needs: Callable[[Mark], bool] = lambda mark: True
-    """It is measured where this holds for one answer of the contender at least."""
+    """It is measured where this holds for one answer of the system at least."""
     compared: bool = False
-    """Are contenders compared by it?"""
+    """Are systems compared by it?"""
 
     def values(self, marks: Iterable[Mark]) -> list[float]:
         """Without what is left out. Empty where it is not measured at all."""
@@ -51,7 +51,7 @@ class Measure:
         return (paired.share if self.unit == "share" else paired.mean)(values, clusters)
 
     def difference(self, pairs: Sequence[tuple[Mark, Mark]]) -> Difference | None:
-        """Of two contenders, by the answers to the same questions; None: there are none."""
+        """Of two systems, by the answers to the same questions; None: there are none."""
         if not all(any(self.needs(pair[side]) for pair in pairs) for side in (0, 1)):
             return None
         counted = ((self.of(one), self.of(other), one.cluster) for one, other in pairs)

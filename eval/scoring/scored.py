@@ -1,4 +1,4 @@
-"""A run of an exam, with marks for its answers."""
+"""A run of an evaluation, with marks for its answers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class Scored:
     measured: Measured
     questions: list[Question]
     marks: dict[str, list[Mark]]
-    """By contender."""
+    """By system."""
 
     @property
     def fair(self) -> dict[str, list[Mark]]:
@@ -32,7 +32,7 @@ class Scored:
         }
 
     def subject(self, wanted: str | None = None) -> str:
-        """The contender that the report is about: the product with the tuned model, if it is there.
+        """The system that the report is about: the product with the tuned model, if it is there.
 
         Raises AskdocsError: the one that is wanted answered nothing.
         """
@@ -59,6 +59,6 @@ def score(
     """Raises AskdocsError: the folder is no run, or nothing was answered yet."""
     questions, answers = read(folder)
     of = run.read(folder)
-    ordered = {name: answers[name] for name in of.contenders if name in answers}
+    ordered = {name: answers[name] for name in of.systems if name in answers}
     found = marks(questions, ordered, similar, judged, grounded)
     return Scored(folder, of, measured.read(folder), questions, found)

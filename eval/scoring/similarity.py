@@ -25,7 +25,7 @@ class Similarity:
     def __init__(self, run: Path, embedder: Embedder) -> None:
         self._file = run / FILE
         self._embedder = embedder
-        # Of written answers, with which those of all contenders are compared.
+        # Of written answers, with which those of all systems are compared.
         self._vector = lru_cache(maxsize=None)(lambda text: embedder.embed([text])[0])
         self._kept: dict[str, float] = {}
         if self._file.is_file():

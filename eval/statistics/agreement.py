@@ -31,11 +31,11 @@ class Agreement(NamedTuple):
 
 
 Labels = dict[tuple[str, str], bool]
-"""By contender and question: is the answer correct, as a person has it?"""
+"""By system and question: is the answer correct, as a person has it?"""
 
 
 def read(file: Path) -> Labels:
-    """Rows of `question` (its id), `contender` and `correct`.
+    """Rows of `question` (its id), `system` and `correct`.
 
     Raises:
         AskdocsError: the file cannot be read, has no rows, or with file and line, rows that are
@@ -46,14 +46,14 @@ def read(file: Path) -> Labels:
     for number, line in rows.lines(file):
         try:
             row = json.loads(line)
-            question, contender, correct = row["question"], row["contender"], row["correct"]
+            question, system, correct = row["question"], row["system"], row["correct"]
             if not isinstance(correct, bool):
                 raise TypeError
-            found[str(contender), str(question)] = correct
+            found[str(system), str(question)] = correct
         except (ValueError, KeyError, TypeError):
             problems.append(
                 f"{file}:{number}: is no label: write"
-                ' {"question": ID, "contender": NAME, "correct": true or false}'
+                ' {"question": ID, "system": NAME, "correct": true or false}'
             )
     if problems:
         raise together(problems)

@@ -1,7 +1,7 @@
 """What may be chance: intervals of shares and percentiles, paired tests, and what a sample is too
 small to show.
 
-Two contenders answer the same questions, so they are compared question by question. Shares by
+Two systems answer the same questions, so they are compared question by question. Shares by
 McNemar's exact test (McNemar 1947, https://doi.org/10.1007/BF02295996), all else by the bootstrap
 of the differences, centred (Efron & Tibshirani 1993, chapter 16). Where several are compared with
 one, p-values are corrected together by Holm's method (Holm 1979,
@@ -30,7 +30,7 @@ NORMAL_95 = _NORMAL.inv_cdf(1 - SIGNIFICANT / 2)
 
 
 class Difference(NamedTuple):
-    """Of two contenders on the same questions: the first minus the second."""
+    """Of two systems on the same questions: the first minus the second."""
 
     value: float
     low: float

@@ -85,7 +85,7 @@ def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, 
                 type="",
             )
             given = Answer(
-                contender=kind,
+                system=kind,
                 question=id,
                 text=row["answer"],
                 refused=refuses(drafts(row["answer"])),  # as the product has it
@@ -216,7 +216,7 @@ def told(found: dict[str, list[Mark]]) -> Iterator[str]:
         ]
         yield f"{name}: {'; '.join(parts)}"
     looked = [mark for kind in (GOOD, "partial", "wrong") for mark in found.get(kind, ())]
-    labels = {("", f"{n}"): mark.answer.contender == GOOD for n, mark in enumerate(looked)}
+    labels = {("", f"{n}"): mark.answer.system == GOOD for n, mark in enumerate(looked)}
     for name in ("right by words", "every claim supported"):
         scores = {("", f"{n}"): SCORES[name](mark) for n, mark in enumerate(looked)}
         said = {place: score == 1 for place, score in scores.items() if score is not None}

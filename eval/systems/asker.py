@@ -1,4 +1,4 @@
-"""How each contender answers a question."""
+"""How each system answers a question."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from eval.running.run import Run
 from eval.scoring.words import is_refusal
 from eval.systems.client import Client, Said
 from eval.systems.patience import Refused
-from eval.systems.systems import Contender
+from eval.systems.systems import System
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding.excerpt import Excerpt
@@ -30,16 +30,16 @@ _READERS = {
 
 
 class Asker:
-    """Asks questions in the name of contenders."""
+    """Asks questions in the name of systems."""
 
     def __init__(self, run: Run, client: Client, wiki: Wiki, rag: "Rag | None") -> None:
-        """`rag` is needed by contenders that retrieve with it."""
+        """`rag` is needed by systems that retrieve with it."""
         self._run = run
         self._client = client
         self._wiki = wiki
         self._rag = rag
 
-    async def answer(self, contender: Contender, question: Question) -> Answer:
+    async def answer(self, system: System, question: Question) -> Answer:
         """The answer, or why there is none.
 
         Raises:
@@ -47,28 +47,28 @@ class Asker:
         """
         began = time.monotonic()
         try:
-            if reader := _READERS.get(contender.method):
+            if reader := _READERS.get(system.method):
                 found = await self._trivial(reader, question, began)
-            elif contender.method == "closed":
-                found = await self._closed(contender, question)
-            elif contender.method == "pages":
-                found = await self._pages(contender, question)
+            elif system.method == "closed":
+                found = await self._closed(system, question)
+            elif system.method == "pages":
+                found = await self._pages(system, question)
             else:
-                found = await self._read(contender, question, began)
+                found = await self._read(system, question, began)
         except Refused as error:
             found = {"error": str(error), "total_s": time.monotonic() - began}
-        return Answer(contender=contender.name, question=question.id, **found)
+        return Answer(system=system.name, question=question.id, **found)
 
-    async def _closed(self, contender: Contender, question: Question) -> dict[str, object]:
+    async def _closed(self, system: System, question: Question) -> dict[str, object]:
         """The question alone, as datasets have it for training without pages."""
         messages = [{"role": "user", "content": neutral(question.text)}]
-        said = await self._client.ask(self._model(contender), messages, {})
+        said = await self._client.ask(self._model(system), messages, {})
         return _told(said, 0.0)
 
-    async def _pages(self, contender: Contender, question: Question) -> dict[str, object]:
+    async def _pages(self, system: System, question: Question) -> dict[str, object]:
         """The product: search, whole pages, and all that it does with what the model says."""
         messages = [{"role": "user", "content": question.text}]
-        headers = {"x-askdocs-model": self._model(contender), "x-askdocs-progress": "on"}
+        headers = {"x-askdocs-model": self._model(system), "x-askdocs-progress": "on"}
         said = await self._client.ask(self._run.alias, messages, headers, logprobs=False)
         facts = said.facts
         read, best = self._wiki.paths(said.reading), self._wiki.paths(facts.get("pages", ()))
@@ -83,13 +83,11 @@ class Asker:
             "cited_pages": self._wiki.paths(facts.get("sources", ())),
         }
 
-    async def _read(
-        self, contender: Contender, question: Question, began: float
-    ) -> dict[str, object]:
+    async def _read(self, system: System, question: Question, began: float) -> dict[str, object]:
         """Chunks or the right page in front of the question, and the model alone."""
         more: dict[str, object] = {}
         excerpts: Sequence[Excerpt]
-        if contender.method == "rag":
+        if system.method == "rag":
             assert self._rag is not None
             got = await self._rag.retrieve(question.text)
             began = time.monotonic() - got.seconds  # without what was not answered
@@ -107,7 +105,7 @@ class Asker:
             return {**more, "found_pages": found, "retrieval_s": took, "total_s": took}
         messages = self._wiki.prompt(excerpts, question.text)
         before = time.monotonic() - began
-        said = await self._client.ask(self._model(contender), messages, {})
+        said = await self._client.ask(self._model(system), messages, {})
         told = _told(said, before)
         if not is_refusal(said.text):
             more["cited_pages"] = self._wiki.cited(excerpts, question.text, said.text)
@@ -142,9 +140,9 @@ class Asker:
             "total_s": took,
         }
 
-    def _model(self, contender: Contender) -> str:
-        assert contender.role is not None
-        return self._run.models[contender.role].name
+    def _model(self, system: System) -> str:
+        assert system.role is not None
+        return self._run.models[system.role].name
 
 
 def _told(said: Said, before: float) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Asks a gateway as an exam does: streamed, greedily, and with a clock."""
+"""Asks a gateway as an evaluation does: streamed, greedily, and with a clock."""
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence

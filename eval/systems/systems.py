@@ -1,4 +1,4 @@
-"""The contenders of an exam: ways to answer a question, each with the base or the tuned model."""
+"""The systems of an evaluation: ways to answer, each with the base or the tuned model."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, cast
@@ -18,7 +18,7 @@ OTHER = "other-rag"
 """RAG with another generator, such as a provider's; asked only where one is named."""
 
 
-class Contender(NamedTuple):
+class System(NamedTuple):
     """A way to answer."""
 
     name: str
@@ -27,25 +27,25 @@ class Contender(NamedTuple):
     """Of its model; None: it has none."""
 
 
-def parse(names: Sequence[str]) -> tuple[Contender, ...]:
-    """The contenders of these names, each once, in the order of NAMES.
+def parse(names: Sequence[str]) -> tuple[System, ...]:
+    """The systems of these names, each once, in the order of NAMES.
 
     Raises:
-        AskdocsError: no contender has that name, or there is none at all.
+        AskdocsError: no system has that name, or there is none at all.
     """
     for name in names:
         if name not in (*NAMES, OTHER):
             raise AskdocsError(
-                f"--contenders: there is no {name!r}; there are {', '.join(NAMES)}: name some of"
+                f"--systems: there is no {name!r}; there are {', '.join(NAMES)}: name some of"
                 " them, with commas"
             )
     if not names:
-        raise AskdocsError(f"--contenders: name some of {', '.join(NAMES)}, with commas")
+        raise AskdocsError(f"--systems: name some of {', '.join(NAMES)}, with commas")
     return tuple(_parsed(name) for name in (*NAMES, OTHER) if name in names)
 
 
-def _parsed(name: str) -> Contender:
+def _parsed(name: str) -> System:
     role, _, method = name.partition("-")
     if role in ROLES:
-        return Contender(name, cast(Method, method), role)
-    return Contender(name, cast(Method, name), None)
+        return System(name, cast(Method, method), role)
+    return System(name, cast(Method, name), None)

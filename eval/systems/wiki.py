@@ -1,4 +1,4 @@
-"""The pages of an exam, as the gateway itself has them: its index, its search, its excerpts."""
+"""The pages of an evaluation, as the gateway has them: its index, its search, its excerpts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

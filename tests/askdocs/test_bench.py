@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from askdocs.commands import bench
-from eval.bench import contenders, gateway, load
+from eval.bench import gateway, load, systems
 from eval.bench.gateway import Paced, Point, Report, targets
 from gateway.core.errors import AskdocsError
 from tests.parts import require
@@ -20,14 +20,14 @@ HERE = Path(sys.executable)
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[contenders.Started]:
-    with contenders.engine() as url:
-        yield contenders.Started(url, "bench", "none", None)
+def engine() -> Iterator[systems.Started]:
+    with systems.engine() as url:
+        yield systems.Started(url, "bench", "none", None)
 
 
 @pytest.mark.parametrize("options", [[], ["--stream"]])
 def test_every_request_to_the_fake_engine_is_answered_to_the_end(
-    options: list[str], engine: contenders.Started
+    options: list[str], engine: systems.Started
 ) -> None:
     seen = gateway.load(engine, "--clients", "3", "--seconds", "0.3", *options)
     assert seen["errors"] == 0
@@ -36,8 +36,8 @@ def test_every_request_to_the_fake_engine_is_answered_to_the_end(
 
 
 def test_paced_chunks_tell_how_long_they_were_under_way() -> None:
-    with contenders.engine("--gap", "0.01", "--chunks", "20") as url:
-        paced = contenders.Started(url, "bench", "none", None)
+    with systems.engine("--gap", "0.01", "--chunks", "20") as url:
+        paced = systems.Started(url, "bench", "none", None)
         seen = gateway.load(paced, "--clients", "10", "--stream", "--paced")
     assert (seen["errors"], seen["requests"], seen["chunks"]) == (0, 10, 200)
     assert 0 < seen["transit_p50_ms"] < 1000
@@ -90,7 +90,7 @@ def test_targets_compare_with_each_rival_that_was_measured() -> None:
 def test_medians_are_over_rounds_and_errors_add_up() -> None:
     rounds = [Point("a", 1, True, rps, 1.0, 2.0, 0.1, 9.0, 1) for rps in (1.0, 9.0, 2.0)]
     middle = gateway._median(rounds)
-    assert (middle.rps, middle.errors, middle.contender) == (2.0, 3, "a")
+    assert (middle.rps, middle.errors, middle.system) == (2.0, 3, "a")
 
 
 def test_the_table_says_which_targets_were_missed() -> None:
@@ -106,16 +106,16 @@ def test_a_number_of_clients_that_is_none_is_refused(clients: str) -> None:
         bench._counts(clients)
 
 
-def test_an_unknown_contender_is_refused_before_anything_starts() -> None:
-    with pytest.raises(AskdocsError, match="'nginx' is not a contender; there are nothing, "):
+def test_an_unknown_system_is_refused_before_anything_starts() -> None:
+    with pytest.raises(AskdocsError, match="'nginx' is not a system; there are nothing, "):
         gateway.choose(["askdocs", "nginx"])
 
 
-def test_a_contender_that_does_not_start_is_named_with_its_words(tmp_path: Path) -> None:
-    broken = contenders.Contender("broken", "", lambda place: [sys.executable, "-c", "1/0"])
+def test_a_system_that_does_not_start_is_named_with_its_words(tmp_path: Path) -> None:
+    broken = systems.System("broken", "", lambda place: [sys.executable, "-c", "1/0"])
     with (
         pytest.raises(AskdocsError, match=r"broken ended while starting:(.|\n)*ZeroDivisionError"),
-        contenders.running(broken, "http://127.0.0.1:9/v1", HERE),
+        systems.running(broken, "http://127.0.0.1:9/v1", HERE),
     ):
         pass
 
@@ -128,13 +128,13 @@ def test_one_run_measures_the_gateway_beside_the_others(tmp_path: Path) -> None:
     result = CliRunner().invoke(bench.app, ["gateway", *options, "--home", str(tmp_path)])
     assert result.exit_code == 0, result.output[-3000:] + repr(result.exception)
     report = json.loads(result.stdout)
-    names = {point["contender"] for point in report["points"]}
-    assert names == {one.name for one in contenders.CONTENDERS}
+    names = {point["system"] for point in report["points"]}
+    assert names == {one.name for one in systems.SYSTEMS}
     assert len(report["points"]) == len(names) * 2 * 2
     assert [p for p in report["points"] if p["errors"]] == []
     # On a busy machine half a second can be too short for one of the points.
     answered = [p for p in report["points"] if p["rps"] > 0]
-    assert {p["contender"] for p in answered} == names
-    assert all(p["cpu_s_per_1000"] > 0 for p in answered if p["contender"] != "nothing")
+    assert {p["system"] for p in answered} == names
+    assert all(p["cpu_s_per_1000"] > 0 for p in answered if p["system"] != "nothing")
     assert {p["streams"] for p in report["paced"]} == {200, 500}
     assert len(report["targets"]) == 5

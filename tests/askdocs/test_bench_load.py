@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from askdocs.commands import bench
-from eval.bench import arrivals, contenders, gpu, sustained
-from eval.bench.contenders import Started
+from eval.bench import arrivals, gpu, sustained, systems
 from eval.bench.sustained import Bench, Report, Steady, Wait
+from eval.bench.systems import Started
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engine import Engine
 
@@ -70,7 +70,7 @@ async def test_a_gpu_writes_a_token_of_each_answer_with_each_of_its_steps() -> N
 
 
 async def test_the_gateway_takes_the_stand_in_for_vllm() -> None:
-    with contenders.engine(module="eval.bench.gpu") as url:
+    with systems.engine(module="eval.bench.gpu") as url:
         engine = Engine(url)
         assert await engine.kind() == "vllm"
         assert (await engine.model()).context == gpu.CONTEXT
@@ -83,7 +83,7 @@ def options(url: str, rate: float, seconds: float) -> Namespace:
 
 
 async def test_questions_are_answered_and_their_timings_are_told_once() -> None:
-    with contenders.engine("--gap", "0.0001", module="eval.bench.gpu") as url:
+    with systems.engine("--gap", "0.0001", module="eval.bench.gpu") as url:
         seen: dict[str, Any] = await arrivals.run(options(url, 50, 1), ["How?"])
         answers = seen["answers"]
         assert seen["error"] == ""
@@ -181,8 +181,8 @@ def test_the_table_tells_cores_and_the_highest_rates() -> None:
     assert "| litellm | 0.0 questions/s | - | - |" in text
 
 
-def test_an_unknown_contender_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(AskdocsError, match="'nginx' is not a contender; there are nothing, "):
+def test_an_unknown_system_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(AskdocsError, match="'nginx' is not a system; there are nothing, "):
         sustained.run(tmp_path, 1, 1, 1, 0, ["nginx"], 1, lambda _: None)
 
 

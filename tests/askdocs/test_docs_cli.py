@@ -393,7 +393,7 @@ def test_learn_reads_answered_questions_and_says_whether_they_help(
     assert told(docs("stats", "--json"))["answers"] == 0
     done = docs("learn", str(rows))
     assert "1 questions added" in done.stdout
-    assert "1 without a page, 1 held out for the exam" in done.stdout
+    assert "1 without a page, 1 held out for the evaluation" in done.stdout
     assert f"! {rows}:2: nowhere.md: the wiki has no such page" in done.stdout
     assert "memory off: 1 answered questions can vote, 30 are needed" in done.stdout
     facts = told(docs("stats", "--json"))

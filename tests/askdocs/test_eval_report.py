@@ -31,14 +31,14 @@ pytestmark = pytest.mark.slow
 __all__ = ["endpoint"]
 
 BASE = Behaviour(accuracy=0.5)
-CONTENDERS = {
+SYSTEMS = {
     "base-pages": BASE,
     "tuned-pages": Behaviour(accuracy=0.75),
     "first-sentence": Behaviour(first_sentence=True),
     "best-overlap": Behaviour(accuracy=0.2, false_refusals=0, true_refusals=0),
     "always-refuse": Behaviour(accuracy=0, false_refusals=1, true_refusals=1),
 }
-PAGES = {name: CONTENDERS[name] for name in ("base-pages", "tuned-pages")}
+PAGES = {name: SYSTEMS[name] for name in ("base-pages", "tuned-pages")}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def said(*words: str, code: int = 0) -> Any:
 
 
 def test_a_report_is_three_files(tmp_path: Path) -> None:
-    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(30, 10))
+    run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(30, 10))
     done = call("report", str(run), "--no-similarity", "--assume", "questions_a_day=50")
     assert done.exit_code == 0
     assert "59 %" in done.stdout
@@ -77,14 +77,14 @@ def test_a_report_is_three_files(tmp_path: Path) -> None:
     assert report["subject"] == "tuned-pages"
     assert (run / "report.md").read_text().startswith("# Report of run")
     assert not list(run.glob("*.new"))
-    other = said("report", str(run), "--no-similarity", "--contender", "base-pages")
+    other = said("report", str(run), "--no-similarity", "--system", "base-pages")
     assert other["subject"] == "base-pages"
 
 
 def test_the_gate_passes_a_version_that_promote_takes(
     home: Home, store: Store, tmp_path: Path
 ) -> None:
-    run = runs.write(tmp_path / "run", CONTENDERS)
+    run = runs.write(tmp_path / "run", SYSTEMS)
     found = said("gate", str(run), "--home", str(home.root))
     assert found["passed"]
     assert all(check["passed"] for check in found["checks"])
@@ -102,17 +102,17 @@ def test_the_gate_passes_a_version_that_promote_takes(
 
 def test_the_gate_makes_no_report_anew(home: Home, tmp_path: Path, endpoint: Endpoint) -> None:
     """It may have been made with a judge, labels or prices, which the gate does not know."""
-    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
+    run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(12, 3))
     words = ["--no-similarity", "--judge-model", "j", "--judge-url", endpoint.url]
     said("report", str(run), *words, "--assume", "questions_a_day=50")
     made = (run / "report.json").read_bytes()
     asked = ["gate", str(run), "--home", str(home.root)]
-    assert said(*asked, code=1)["contender"] == "tuned-pages"
-    again = f"make it anew by `askdocs eval report {run} --contender"
-    done = call(*asked, "--contender", "base-pages")
+    assert said(*asked, code=1)["system"] == "tuned-pages"
+    again = f"make it anew by `askdocs eval report {run} --system"
+    done = call(*asked, "--system", "base-pages")
     assert f"is about tuned-pages: {again} base-pages --judge-model j" in str(done.exception)
     with (run / "answers.jsonl").open("a") as file:
-        file.write(Answer(contender="tuned-pages", question="q0", text="No.").model_dump_json())
+        file.write(Answer(system="tuned-pages", question="q0", text="No.").model_dump_json())
     done = call(*asked)
     told = f"not about all answers that there are: {again} tuned-pages --judge-model j"
     assert told in str(done.exception)
@@ -174,7 +174,7 @@ def test_a_verdict_is_about_the_version_that_was_measured(
 def test_the_gate_refuses_with_reasons_that_promote_tells(
     home: Home, store: Store, tmp_path: Path
 ) -> None:
-    worse = {**CONTENDERS, "tuned-pages": Behaviour(0.5, false_refusals=0.6, true_refusals=0.6)}
+    worse = {**SYSTEMS, "tuned-pages": Behaviour(0.5, false_refusals=0.6, true_refusals=0.6)}
     run = runs.write(tmp_path / "run", worse)
     done = call("gate", str(run), "--home", str(home.root))
     assert done.exit_code == 1
@@ -186,8 +186,8 @@ def test_the_gate_refuses_with_reasons_that_promote_tells(
 
 
 def test_the_gate_compares_with_the_version_in_use(home: Home, tmp_path: Path) -> None:
-    run = runs.write(tmp_path / "run", CONTENDERS)
-    better = {**CONTENDERS, "tuned-pages": Behaviour(accuracy=0.95)}
+    run = runs.write(tmp_path / "run", SYSTEMS)
+    better = {**SYSTEMS, "tuned-pages": Behaviour(accuracy=0.95)}
     before = runs.write(tmp_path / "before", better, seed=2, tuned="docs@v7")
     words = ["gate", str(run), "--home", str(home.root), "--against", str(before)]
     found = said(*words, code=1)
@@ -263,7 +263,7 @@ def test_what_else_differs_between_two_runs_is_told(tmp_path: Path) -> None:
     words = ["compare", str(one), str(other)]
     assert said(*words)["differs"] == {}
     rag = RagSettings(store="pinecone", chunk_tokens=256)
-    rewrite(other, page_budget=622, max_tokens=64, rag=rag, contenders=tuple(reversed(PAGES)))
+    rewrite(other, page_budget=622, max_tokens=64, rag=rag, systems=tuple(reversed(PAGES)))
     assert said(*words)["differs"] == {
         "page_budget": [1500, 622],
         "max_tokens": [200, 64],
@@ -286,7 +286,7 @@ def test_runs_are_compared_only_where_one_judge_has_judged_both(
     asked = ["gate", str(run), "--home", str(home.root), "--against", str(before)]
     told = str(call(*asked).exception)
     assert f"{before}: j has not judged" in told
-    assert f"`askdocs eval report {before} --contender tuned-pages --judge-model j" in told
+    assert f"`askdocs eval report {before} --system tuned-pages --judge-model j" in told
     compared = ["compare", str(run), str(before)]
     assert "they were judged by j and nobody" in call(*compared).stdout
     assert not any(one["measure"] == "judged" for one in said(*compared)["comparisons"])
@@ -318,19 +318,19 @@ def test_meanings_that_are_kept_are_compared(tmp_path: Path) -> None:
 
     assert meanings() == 0
     for folder in folders:
-        (folder / "similar.jsonl").touch()  # as an exam does
+        (folder / "similar.jsonl").touch()  # as an evaluation does
     assert meanings() == 2
 
 
 def test_what_is_no_version_or_not_the_product_gets_no_verdict(
     home: Home, store: Store, tmp_path: Path
 ) -> None:
-    run = runs.write(tmp_path / "run", CONTENDERS, tuned="some-model")
+    run = runs.write(tmp_path / "run", SYSTEMS, tuned="some-model")
     assert said("gate", str(run), "--home", str(home.root))["verdict"] is None
     closed = {"tuned-closed": Behaviour(), "base-closed": BASE}
     run = runs.write(tmp_path / "closed", closed, runs.questions(12, 3))
     found = said("gate", str(run), "--home", str(home.root), code=1)
-    assert (found["contender"], found["verdict"]) == ("tuned-closed", None)
+    assert (found["system"], found["verdict"]) == ("tuned-closed", None)
     assert store.verdicts("docs@v1") == []
     alone = runs.write(tmp_path / "alone", {"tuned-pages": Behaviour()})
     done = call("gate", str(alone), "--home", str(home.root))
@@ -339,12 +339,12 @@ def test_what_is_no_version_or_not_the_product_gets_no_verdict(
 
 
 def test_two_runs_are_compared_on_what_both_asked(tmp_path: Path) -> None:
-    one = runs.write(tmp_path / "one", CONTENDERS, runs.questions(40, 10))
+    one = runs.write(tmp_path / "one", SYSTEMS, runs.questions(40, 10))
     other = runs.write(tmp_path / "other", PAGES, runs.questions(40, 10)[5:], seed=2)
     found = said("compare", str(one), str(other))
     assert found["shared"] == {"base-pages": 45, "tuned-pages": 45}
     assert found["alone"][str(one)] == {"base-pages": 5, "tuned-pages": 5}
-    assert found["contenders_alone"] == ["always-refuse", "best-overlap", "first-sentence"]
+    assert found["systems_alone"] == ["always-refuse", "best-overlap", "first-sentence"]
     assert found["same_wiki"]
     assert found["same_machine"]
     compared = {(each["first"], each["second"]) for each in found["comparisons"]}
@@ -353,12 +353,12 @@ def test_two_runs_are_compared_on_what_both_asked(tmp_path: Path) -> None:
     assert "only in one of them: always-refuse" in shown
     stranger = runs.write(tmp_path / "stranger", {"base-rag": Behaviour()})
     done = call("compare", str(one), str(stranger))
-    assert "no contender in common" in str(done.exception)
+    assert "no system in common" in str(done.exception)
 
 
 def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
-    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
-    row = {"question": "q1", "contender": "tuned-pages", "correct": True}
+    run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(12, 3))
+    row = {"question": "q1", "system": "tuned-pages", "correct": True}
     labels = runs.labels(tmp_path / "labels.jsonl", [row])
     found = said("report", str(run), "--no-similarity", "--labels", str(labels))
     assert [(one["who"], one["n"]) for one in found["agreements"]] == [("the words", 1)]
@@ -369,13 +369,13 @@ def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
 
 def test_a_judge_decides_what_accuracy_is(tmp_path: Path, endpoint: Endpoint) -> None:
     """It takes no answer of these for right, and the words take many."""
-    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
+    run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(12, 3))
     words = ["report", str(run), "--no-similarity", "--judge-model", "j", "--judge-url"]
     found = said(*words, endpoint.url)
     asked = len(endpoint.asked)
     assert found["accuracy"] == "judged"
     assert found["judge"] == "j"
-    subject = next(one for one in found["contenders"] if one["name"] == "tuned-pages")
+    subject = next(one for one in found["systems"] if one["name"] == "tuned-pages")
     assert subject["measures"]["judged"]["value"] == 0 < subject["measures"]["accuracy"]["value"]
     assert said(*words, endpoint.url) == found
     assert len(endpoint.asked) == asked > 0
@@ -384,7 +384,7 @@ def test_a_judge_decides_what_accuracy_is(tmp_path: Path, endpoint: Endpoint) ->
 def test_two_judges_are_of_two_families_and_tell_how_well_they_agree(
     tmp_path: Path, endpoint: Endpoint
 ) -> None:
-    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(12, 3))
+    run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(12, 3))
     words = ["report", str(run), "--no-similarity", "--judge-url", endpoint.url, "--judge-model"]
     done = call(*words, "gpt-5", "--judge-model", "o3")
     assert "the judges are of one family (openai, openai)" in str(done.exception)
@@ -399,18 +399,18 @@ def test_two_judges_are_of_two_families_and_tell_how_well_they_agree(
 
 
 def test_half_a_judge_is_none(tmp_path: Path) -> None:
-    run = runs.write(tmp_path / "run", CONTENDERS, runs.questions(3, 1))
+    run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(3, 1))
     done = call("report", str(run), "--judge-model", "j")
     assert "both --judge-model and --judge-url" in str(done.exception)
 
 
 def test_the_gate_judges_several_runs_of_one_version_together(home: Home, tmp_path: Path) -> None:
     run, other = (
-        runs.write(tmp_path / f"run{seed}", CONTENDERS, runs.questions(120, 45), seed)
+        runs.write(tmp_path / f"run{seed}", SYSTEMS, runs.questions(120, 45), seed)
         for seed in (1, 2)
     )
     asked = ["gate", str(run), "--home", str(home.root), "--repeat"]
     checks = said(*asked, str(other))["checks"]
     assert any("; 2 runs: " in check["found"] for check in checks)
-    another = runs.write(tmp_path / "v2", CONTENDERS, tuned="docs@v2")
+    another = runs.write(tmp_path / "v2", SYSTEMS, tuned="docs@v2")
     assert "is about another version" in str(call(*asked, str(another)).exception)

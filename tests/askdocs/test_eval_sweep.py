@@ -1,4 +1,4 @@
-"""`askdocs eval sweep`: what it refuses, for which exam it chooses, and what it writes.
+"""`askdocs eval sweep`: what it refuses, for which evaluation it chooses, and what it writes.
 
 Its environment is looked for in `.cache/eval`, or where TEST_EVAL_HOME says.
 """
@@ -75,7 +75,9 @@ def test_what_cannot_be_swept_is_one_line_before_anything_is_asked(
     assert "\n" not in str(done.exception)
 
 
-def test_it_chooses_for_as_many_tokens_as_an_exam_reads(gateway: Scripted, home: Home) -> None:
+def test_it_chooses_for_as_many_tokens_as_an_evaluation_reads(
+    gateway: Scripted, home: Home
+) -> None:
     place = target.find(home, gateway.url, "k")
 
     def budget(**given: int) -> int:
@@ -97,7 +99,7 @@ def test_it_chooses_for_as_many_tokens_as_an_exam_reads(gateway: Scripted, home:
 
 
 @pytest.mark.slow
-def test_the_settings_that_it_writes_are_for_the_exam(
+def test_the_settings_that_it_writes_are_for_the_evaluation(
     wiki: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require(environments.find(environments.EVAL, EVAL_HOME) is not None, INSTALL)

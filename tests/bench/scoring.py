@@ -1,6 +1,6 @@
 """How long it takes to score and compare 10,000 answers: `python tests/bench/scoring.py`.
 
-It makes a run of 11 contenders and 910 questions in a temporary folder, and prints seconds of one
+It makes a run of 11 systems and 910 questions in a temporary folder, and prints seconds of one
 core: of the marks, of all statistics, and of the three files. Then seconds by the clock, on every
 core, of the meanings of 10,000 answers of 60 words, of which no two are the same.
 """

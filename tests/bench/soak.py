@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from eval.bench.contenders import CONTENDERS, engine, running
 from eval.bench.gateway import load
+from eval.bench.systems import SYSTEMS, engine, running
 
 LIMIT = 0.05
 
@@ -26,11 +26,11 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=1.0, help="between two samples")
     options = parser.parse_args()
-    contender = next(one for one in CONTENDERS if one.name == "askdocs")
+    system = next(one for one in SYSTEMS if one.name == "askdocs")
     samples: list[tuple[int, float]] = []
     done = errors = 0
     began = time.monotonic()
-    with engine() as upstream, running(contender, upstream, Path(sys.executable)) as gateway:
+    with engine() as upstream, running(system, upstream, Path(sys.executable)) as gateway:
         print(f"{gateway.rss() / 2**20:8.1f} MB at the start", flush=True)
         while done < options.requests:
             seen = load(

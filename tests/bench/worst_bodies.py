@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from eval.bench import contenders
+from eval.bench import systems
 from gateway.upstream.local.models import EMBEDDINGS, RERANK
 
 LIMIT_MS = 100.0
@@ -288,7 +288,7 @@ def _started(folder: Path, upstream: str) -> tuple[Place, subprocess.Popen[bytes
     (folder / "wiki").mkdir()
     (folder / "wiki" / "coffee.md").write_text("# Coffee\n\nThe coffee machine is on floor 3.\n")
     key = f"ask-{'a' * 10}-{secrets.token_urlsafe(32)[:43]}"
-    port = contenders.free_port()
+    port = systems.free_port()
     variables = {
         "ASKDOCS_HOME": str(folder),
         "ASKDOCS_DATABASE_URL": f"sqlite:///{folder}/askdocs.db",
@@ -296,16 +296,16 @@ def _started(folder: Path, upstream: str) -> tuple[Place, subprocess.Popen[bytes
         "ASKDOCS_GATEWAY_PORT": str(port),
         "ASKDOCS_GATEWAY_ENGINE_URL": upstream,
     }
-    environment = contenders._environment(variables)
+    environment = systems._environment(variables)
     command = [str(Path(sys.executable).with_name("askdocs")), "docs", "sync", "wiki"]
     command += ["--site-url", "http://127.0.0.1:1/", "--home", str(folder)]
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
     log = folder / "log"
-    process = contenders._spawn([sys.executable, "-m", "gateway"], log, environment, folder)
+    process = systems._spawn([sys.executable, "-m", "gateway"], log, environment, folder)
     try:
-        contenders._wait(f"http://127.0.0.1:{port}/v1/models", "gateway", process, log, key)
+        systems._wait(f"http://127.0.0.1:{port}/v1/models", "gateway", process, log, key)
     except BaseException:
-        contenders._stop(process)
+        systems._stop(process)
         raise
     return Place(port, key, psutil.Process(process.pid)), process
 
@@ -320,7 +320,7 @@ def main() -> int:
     seen = []
     with (
         tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name,
-        contenders.engine() as upstream,
+        systems.engine() as upstream,
     ):
         place, process = _started(Path(name), upstream)
         try:
@@ -341,7 +341,7 @@ def main() -> int:
                     flush=True,
                 )
         finally:
-            contenders._stop(process)
+            systems._stop(process)
     if options.json:
         print(json.dumps([one._asdict() for one in seen], indent=2))
     over = [one.name for one in seen if min(one.cpu_ms, one.p99_ms) > LIMIT_MS]

@@ -105,7 +105,7 @@ def test_claude_can_be_asked_in_its_own_words(lane: Lane) -> None:
 @pytest.mark.parametrize(
     ("model", "headers"), [("claude", {}), ("docs", {"x-askdocs-model": "claude"})]
 )
-async def test_claude_can_sit_an_exam_although_it_tells_no_probabilities(
+async def test_claude_can_sit_an_evaluation_although_it_tells_no_probabilities(
     lane: Lane, model: str, headers: dict[str, str]
 ) -> None:
     question: Any = [{"role": "user", "content": "Where is the coffee machine?"}]

@@ -226,7 +226,7 @@ def test_what_nobody_needs_any_more_is_stopped_and_the_rest_is_not(askdocs: Askd
         client.stream("anybody", model="docs@v2")
 
 
-def test_the_exam_has_a_version_served_that_answers_nobody_yet(
+def test_the_evaluation_has_a_version_served_that_answers_nobody_yet(
     askdocs: Askdocs, docs: Path, tmp_path: Path
 ) -> None:
     home = Path(os.environ.get("TEST_EVAL_HOME", starting.REPO / ".cache" / "eval"))
@@ -239,12 +239,21 @@ def test_the_exam_has_a_version_served_that_answers_nobody_yet(
     ]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    exam = ("eval", "run", "--questions", str(file), "--docs", str(docs), "--tuned", "docs@v3")
-    exam += ("--contenders", "tuned-closed", "--out", str(tmp_path / "run"))
-    dry = askdocs.cli(*exam, "--dry-run")
+    evaluation = (
+        "eval",
+        "run",
+        "--questions",
+        str(file),
+        "--docs",
+        str(docs),
+        "--tuned",
+        "docs@v3",
+    )
+    evaluation += ("--systems", "tuned-closed", "--out", str(tmp_path / "run"))
+    dry = askdocs.cli(*evaluation, "--dry-run")
     assert "docs@v3 is not served yet" in dry.stderr, dry.stderr
     assert "docs@v3" not in askdocs.status()["versions"]
-    done = askdocs.cli(*exam)
+    done = askdocs.cli(*evaluation)
     assert done.returncode == 0, done.stderr
     answers = answer.latest(tmp_path / "run").values()
     assert [said_by(one.text) for one in answers] == ["docs@v3"] * 3

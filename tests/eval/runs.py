@@ -1,4 +1,4 @@
-"""Runs of an exam whose contenders do as they are told, as `askdocs eval run` leaves them."""
+"""Runs of an evaluation whose systems do as they are told, as `askdocs eval run` leaves them."""
 
 import json
 import random
@@ -21,7 +21,7 @@ TYPES = ("how", "what", "where", "yes-no")
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a contender does."""
+    """What a system does."""
 
     accuracy: float = 0.6
     """Of what it does not refuse."""
@@ -66,7 +66,7 @@ def answer(name: str, asked: Question, does: Behaviour, luck: random.Random) -> 
     if asked.leaked and does.leaked_accuracy is not None:
         accuracy = does.leaked_accuracy
     refuses = draw[0] < (does.false_refusals if asked.answerable else does.true_refusals)
-    # Hard questions are hard for everyone: half of the answers of two contenders go together.
+    # Hard questions are hard for everyone: half of the answers of two systems go together.
     hard = random.Random(asked.id).random() if draw[1] < 0.5 else draw[2]
     right = asked.answerable and hard < accuracy
     text = f"Nobody could say which lever {luck.random()} belongs here."
@@ -83,7 +83,7 @@ def answer(name: str, asked: Question, does: Behaviour, luck: random.Random) -> 
     failed = luck.random() < does.fails
     trivial = name in ("first-sentence", "best-overlap", "always-refuse")
     return Answer(
-        contender=name,
+        system=name,
         question=asked.id,
         text="" if failed else text,
         error="the engine went away" if failed else "",
@@ -101,7 +101,7 @@ def answer(name: str, asked: Question, does: Behaviour, luck: random.Random) -> 
 
 def write(
     folder: Path,
-    contenders: Mapping[str, Behaviour],
+    systems: Mapping[str, Behaviour],
     asked: list[Question] | None = None,
     seed: int = 1,
     tuned: str = "docs@v1",
@@ -117,7 +117,7 @@ def write(
         "".join(one.model_dump_json() + "\n" for one in asked), encoding="utf-8"
     )
     with (folder / "answers.jsonl").open("w", encoding="utf-8") as file:
-        for name, does in contenders.items():
+        for name, does in systems.items():
             luck = random.Random(f"{seed} {name}")
             for one in asked:
                 file.write(change(answer(name, one, does, luck)).model_dump_json() + "\n")
@@ -135,8 +135,8 @@ def write(
             trained_sha256=trained,
         ),
         wiki=Wiki(name="valves", pages=len(asked), sha256="b" * 64),
-        contenders=tuple(contenders),
-        contrasts=declared(list(contenders)),
+        systems=tuple(systems),
+        contrasts=declared(list(systems)),
         models=models,
         alias="docs",
         page_budget=1500,
@@ -154,7 +154,7 @@ def write(
         ),
     )
     (folder / "run.json").write_text(run.model_dump_json(), encoding="utf-8")
-    took = {name: Took(questions=len(asked), wall_s=10.0, engine_s=9.8) for name in contenders}
+    took = {name: Took(questions=len(asked), wall_s=10.0, engine_s=9.8) for name in systems}
     measured = Measured(
         took=took,
         engine_bytes={"base-rag": 2**30},

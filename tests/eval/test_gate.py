@@ -38,14 +38,14 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measured(folder: Path, does: Behaviour, base: Behaviour = BASE, **how: int) -> Report:
-    contenders = {SUBJECT: does, "base-pages": base, **TRIVIAL}
-    run = runs.write(folder, contenders, runs.questions(**how))
+    systems = {SUBJECT: does, "base-pages": base, **TRIVIAL}
+    run = runs.write(folder, systems, runs.questions(**how))
     return report(score(run), cost.read())
 
 
 def checked(found: Report, against: str = "base-pages") -> list[Check]:
     """Every check of the gate."""
-    numbers = found.contender(against)
+    numbers = found.system(against)
     assert numbers is not None
     compared = [one for one in found.comparisons if one.second == against]
     reference = Reference(against, numbers.measures, compared, True)
@@ -130,7 +130,7 @@ def test_one_that_is_better_on_leaked_questions_alone_is_found_out(tmp_path: Pat
     knows = Behaviour(accuracy=0.3, leaked_accuracy=1)
     found = measured(tmp_path, knows, leaked=150)
     assert about("points below base-pages", failed(found))
-    subject = found.contender(SUBJECT)
+    subject = found.system(SUBJECT)
     assert subject is not None
     assert subject.answers == 210
     assert found.questions["leaked"] == 150
@@ -158,13 +158,13 @@ def test_a_few_questions_of_both_tell_nothing(tmp_path: Path) -> None:
     lines = (run / "answers.jsonl").read_text().splitlines()
     answers = [Answer.model_validate_json(line) for line in lines]
     of_both = {f"q{number}" for number in (*range(15), *range(150, 165))}
-    told = {one.question: one for one in answers if one.contender == SUBJECT}
+    told = {one.question: one for one in answers if one.system == SUBJECT}
     copies = [
-        told[one.question].model_copy(update={"contender": "base-pages"})
-        if one.contender == "base-pages"
+        told[one.question].model_copy(update={"system": "base-pages"})
+        if one.system == "base-pages"
         else one
         for one in answers
-        if one.contender != "base-pages" or one.question in of_both
+        if one.system != "base-pages" or one.question in of_both
     ]
     text = "".join(f"{one.model_dump_json()}\n" for one in copies)
     (run / "answers.jsonl").write_text(text)
@@ -202,7 +202,7 @@ def test_one_whose_questions_are_copies_is_found_out(tmp_path: Path) -> None:
         does = {SUBJECT: good, "base-pages": Behaviour(accuracy=0.4), **TRIVIAL}
         found = report(score(runs.write(tmp_path / name, does, questions)), cost.read())
         assert found.questions == {"answerable": 5, "unanswerable": 5, "leaked": 0}
-        assert {one.answers for one in found.contenders} == {10}
+        assert {one.answers for one in found.systems} == {10}
         assert about("at least 100 answerable", failed(found))
 
 
@@ -246,7 +246,7 @@ def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
     before = score(runs.write(tmp_path / "before", {SUBJECT: BASE}, seed=2))
     now = score(tmp_path)
     sides = [((SUBJECT, now.fair[SUBJECT]), ("before", before.fair[SUBJECT]))]
-    numbers = report(before, cost.read()).contender(SUBJECT)
+    numbers = report(before, cost.read()).system(SUBJECT)
     assert numbers is not None
 
     def checks(same_machine: bool) -> list[Check]:
@@ -305,7 +305,7 @@ def test_runs_that_are_repeated_count_together_and_one_that_is_copied_does_not(
     assert twice.high - twice.low == pytest.approx(alone.high - alone.low, rel=0.05)
     assert both.high - both.low < 0.9 * (alone.high - alone.low)
     found = measured(tmp_path / "3", Behaviour(accuracy=0.55))
-    numbers = found.contender("base-pages")
+    numbers = found.system("base-pages")
     assert numbers is not None
     reference = Reference("base-pages", numbers.measures, found.comparisons, True)
     reference = reference._replace(pooled=[both], by_run={"accuracy": [0.021, -0.01]})

@@ -24,7 +24,7 @@ GOOD = "The tide gate is opened with the brass wheel."
 
 
 def answer(text: str, *pages: str) -> Answer:
-    return Answer(contender="base-pages", question="q1", text=text, prompt_pages=pages)
+    return Answer(system="base-pages", question="q1", text=text, prompt_pages=pages)
 
 
 async def test_supported_sentences_are_counted_and_kept(tmp_path: Path) -> None:

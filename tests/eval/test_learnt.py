@@ -167,7 +167,7 @@ async def test_what_was_answered_is_not_asked_again(
     assert place == {"value": 1, "low": None, "high": None, "size": 10}
     assert len(seen) == len(set(seen)) == len(kept.read_text().splitlines())
     with kept.open("a") as half:
-        half.write('{"model": "tuned", "exam')
+        half.write('{"model": "tuned", "evaluation')
     monkeypatch.setattr(sys, "argv", ["learnt", *words])
     assert await asyncio.to_thread(learnt.main) == 0
     assert len(seen) == 300

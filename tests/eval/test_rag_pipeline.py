@@ -30,7 +30,7 @@ from gateway.knowledge.search import embed
 from gateway.knowledge.sources.markdown import parse
 from tests.eval.queued import Reply, queued, words
 from tests.eval.rag_gateway import Models, serving
-from tests.eval.test_exam_asker import DESCALE, PAGES, RUN, SITE, opened
+from tests.eval.test_asker import DESCALE, PAGES, RUN, SITE, opened
 from tests.parts import require
 
 THINGS = ("pump", "valve", "lamp")
@@ -161,11 +161,11 @@ async def test_the_reranker_gets_k_chunks_and_mmr_may_choose_from_its_order() ->
 async def answered(
     folder: Path, app: Starlette, stored: Stored, *questions: Question
 ) -> tuple[list[Answer], float]:
-    """What RAG answers in an exam, with the models of `app`; and for how long it was waited for."""
+    """What RAG answers with the models of `app`, and for how long it was waited for."""
     settings = RagSettings(rerank=False)
     page = parse("coffee.md", PAGES["coffee.md"], SITE)
     chunks = [Chunk(page, 0, page.text, (), 10)] * 3
-    (contender,) = named(["base-rag"])
+    (system,) = named(["base-rag"])
     with serving(app) as url, queued(Reply(words("Press the button."))) as answering:
         async with (
             opened(folder / "index.db", PAGES) as wiki,
@@ -175,7 +175,7 @@ async def answered(
             rag = Rag(settings, Endpoints(settings, f"{url}/v1", http), chunks, stored)
             asker = Asker(RUN, client, wiki, rag)
             began = time.monotonic()
-            answers = [await asker.answer(contender, question) for question in questions]
+            answers = [await asker.answer(system, question) for question in questions]
             return answers, time.monotonic() - began
 
 
@@ -228,7 +228,7 @@ class OnePage:
         return np.ones((len(numbers), 1), dtype=np.float32)
 
 
-async def test_a_question_too_long_for_the_embedding_model_does_not_end_the_exam(
+async def test_a_question_too_long_for_the_embedding_model_does_not_end_the_evaluation(
     tmp_path: Path,
 ) -> None:
     loaded = embed.load()

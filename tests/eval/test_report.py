@@ -32,7 +32,7 @@ from tests.eval.runs import Behaviour
 from tests.wikis.host import browsing
 
 EVIL = "</p></script><script>alert(1)</script>| **x** [y](javascript:1) <img src=//evil.example>"
-CONTENDERS = {
+SYSTEMS = {
     "base-closed": Behaviour(accuracy=0.1),
     "base-pages": Behaviour(accuracy=0.4),
     "tuned-pages": Behaviour(accuracy=0.7),
@@ -62,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
         cited = tuple(f"{page}{EVIL}" for page in one.cited_pages)
         return one.model_copy(update={"text": one.text + EVIL, "cited_pages": cited})
 
-    run = runs.write(folder, CONTENDERS, asked, manifest="e" * 64, change=change)
+    run = runs.write(folder, SYSTEMS, asked, manifest="e" * 64, change=change)
     return measured(run)
 
 
@@ -194,7 +194,7 @@ def test_a_report_comes_back_from_its_file(made: Report, tmp_path: Path) -> None
 def test_a_report_of_an_earlier_release_is_read(made: Report, tmp_path: Path) -> None:
     """Its costs have no intervals."""
     found = json.loads(made.model_dump_json())
-    for one in found["contenders"]:
+    for one in found["systems"]:
         del one["gpu_seconds"], one["token_dollars"]
         for costs in filter(None, (one["own"], one["hosted"])):
             del costs["low"], costs["high"]
@@ -215,13 +215,13 @@ def test_everything_is_compared_with_the_product(made: Report) -> None:
     assert slow.says == "better", "less is better"
     assert slow.value < 0
     assert made.questions == {"answerable": 60, "unanswerable": 20, "leaked": 5}
-    for one in made.contenders:
+    for one in made.systems:
         for number in one.measures.values():
             assert number.low - 1e-9 <= number.value <= number.high + 1e-9
 
 
 def test_a_percentile_of_few_answers_has_no_upper_end(made: Report, page: str) -> None:
-    rag = made.contender("base-rag")
+    rag = made.system("base-rag")
     assert rag is not None
     slowest = rag.measures["total_p99"]
     assert slowest.low < slowest.value < slowest.high == math.inf
@@ -271,13 +271,13 @@ def test_what_is_detectable_is_corrected_as_the_verdict_is(made: Report) -> None
 def test_the_worst_answers_are_wrong_ones_beside_the_others(made: Report) -> None:
     assert 0 < len(made.worst) <= WORST
     for case in made.worst:
-        names = [said.contender for said in case.said]
+        names = [said.system for said in case.said]
         assert names == ["tuned-pages", "base-pages", "base-rag"]
         assert not case.said[0].right
 
 
 def test_what_has_no_model_costs_nothing_and_a_tuned_one_is_not_hosted(made: Report) -> None:
-    costs = {one.name: (one.own, one.hosted) for one in made.contenders}
+    costs = {one.name: (one.own, one.hosted) for one in made.systems}
     assert costs["first-sentence"] == (None, None)
     own, hosted = costs["tuned-pages"]
     assert own is not None
@@ -299,7 +299,7 @@ def test_the_interval_of_a_cost_holds_the_true_one(tmp_path: Path) -> None:
     prices = made[0].prices
     own = cost.own(cost.gpu_seconds(1000, 100, prices), prices)
     hosted = cost.hosted(cost.token_dollars(1000, 100, prices), prices)
-    found = [[ends(one.own), ends(one.hosted)] for (one,) in (each.contenders for each in made)]
+    found = [[ends(one.own), ends(one.hosted)] for (one,) in (each.systems for each in made)]
     for side, true in enumerate((own, hosted)):
         intervals = [each[side] for each in found]
         assert sum(low.month <= true.month <= high.month for low, _, high in intervals) >= 8
@@ -316,7 +316,7 @@ def test_what_a_question_reads_and_writes_is_drawn_together(tmp_path: Path) -> N
     tokens = ((1000 + 5 * more, 200 - more) for more in range(0, 100, 4))
     change = taking(lambda: next(tokens))
     run = runs.write(tmp_path, PAGES, runs.questions(20, 5), change=change)
-    (one,) = measured(run).contenders
+    (one,) = measured(run).systems
     low, found, high = ends(one.hosted)
     assert low.month == pytest.approx(found.month)
     assert high.month == pytest.approx(found.month)
@@ -344,7 +344,7 @@ def test_memory_on_gpus_in_processes_and_on_disk_are_told_apart(made: Report, pa
         assert "they have no interval. Repeat the run" in text
 
 
-def test_where_an_exam_went_on_is_told(made: Report) -> None:
+def test_where_an_evaluation_went_on_is_told(made: Report) -> None:
     run = made.provenance
     later = run.provenance.model_copy(update={"commit": "d" * 40})
     went_on = made.model_copy(update={"provenance": run.model_copy(update={"resumed": (later,)})})
@@ -445,9 +445,9 @@ def test_assumptions_that_are_no_table_are_named(tmp_path: Path) -> None:
 
 def test_the_summary_says_whether_leaks_were_looked_for(made: Report) -> None:
     assert "5 more had leaked" in tables.summary(made)
-    one, *others = made.contenders
+    one, *others = made.systems
     short = [one.model_copy(update={"answers": 7}), *others]
-    told = tables.summary(made.model_copy(update={"contenders": short}))
+    told = tables.summary(made.model_copy(update={"systems": short}))
     assert told.endswith("Not finished: base-closed answered 7 of 80.")
     none = made.model_copy(update={"questions": {**made.questions, "leaked": 0}})
     assert "leaked" not in tables.summary(none)

@@ -55,7 +55,7 @@ def embedder() -> Embedder:
 
 
 def said(text: str, asked: Question = ASKED, **facts: Any) -> Mark:
-    return mark.mark(asked, Answer(contender="base-pages", question=asked.id, text=text, **facts))
+    return mark.mark(asked, Answer(system="base-pages", question=asked.id, text=text, **facts))
 
 
 def value(name: str, *found: Mark) -> float | None:
@@ -112,9 +112,9 @@ def test_recall_is_by_rank_and_the_position_by_place() -> None:
 
 def test_the_last_answer_counts_and_half_a_line_none(tmp_path: Path) -> None:
     run = runs.write(tmp_path, {"base-pages": Behaviour()}, runs.questions(2, 0))
-    first = Answer(contender="base-pages", question="q0", error="away")
-    stray = Answer(contender="base-pages", question="of another run", text="x")
-    last = Answer(contender="base-pages", question="q0", text="at last")
+    first = Answer(system="base-pages", question="q0", error="away")
+    stray = Answer(system="base-pages", question="of another run", text="x")
+    last = Answer(system="base-pages", question="q0", text="at last")
     lines = [one.model_dump_json() for one in (first, stray, last)]
     (run / "answers.jsonl").write_text("\n".join([*lines, lines[2][:30]]))
     (found,) = score(run).marks["base-pages"]
@@ -214,7 +214,7 @@ def test_meanings_are_compared_side_by_side_and_go_on_where_they_were_stopped(
 
 
 def answers(*texts: str) -> list[tuple[Question, Answer]]:
-    return [(ASKED, Answer(contender=f"c{n}", question="q", text=t)) for n, t in enumerate(texts)]
+    return [(ASKED, Answer(system=f"c{n}", question="q", text=t)) for n, t in enumerate(texts)]
 
 
 async def test_a_judge_is_asked_once_for_each_text(tmp_path: Path, endpoint: Endpoint) -> None:
@@ -362,7 +362,7 @@ def agreed(told: Sequence[tuple[bool, bool]]) -> agreement.Agreement:
 
 
 def test_a_label_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
-    row = {"question": "q0", "contender": "base-pages", "correct": True}
+    row = {"question": "q0", "system": "base-pages", "correct": True}
     file = runs.labels(tmp_path / "labels.jsonl", [row, {**row, "correct": "yes"}])
     with pytest.raises(AskdocsError, match=r"labels.jsonl:2: is no label"):
         agreement.read(file)
@@ -388,10 +388,10 @@ async def test_meanings_are_compared_while_the_next_answers_are_asked_for(
     similar.compare(compared(found), lambda *far: more.append(far))
     assert more == []  # nothing is left to do
     assert len((run / "similar.jsonl").read_text().splitlines()) == len(set(compared(found))) > 20
-    assert all(total <= 20 for _, total in told)  # only of the last contender
+    assert all(total <= 20 for _, total in told)  # only of the last system
 
 
-async def test_meanings_of_an_exam_that_breaks_off_are_kept_as_far_as_they_are(
+async def test_meanings_of_an_evaluation_that_breaks_off_are_kept_as_far_as_they_are(
     tmp_path: Path, embedder: Embedder
 ) -> None:
     run = runs.write(tmp_path, {"base-pages": Behaviour()}, runs.questions(200, 0))

@@ -1,4 +1,4 @@
-"""Does the exam measure what is there? Engines whose accuracy was set, through the whole of it."""
+"""Does the evaluation measure what is there? Engines whose accuracy was set, through all of it."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from askdocs import environments
-from eval.report.report import Contender, Report, read
+from eval.report.report import Report, System, read
 from eval.scoring.mark import marks
 from eval.scoring.mark import read as read_answers
 from eval.systems.rag import measure as sweeps
@@ -60,7 +60,7 @@ SCRIPTS = {
 }
 
 
-# What no page says does not go out, which shows that the exam measures the check, too.
+# What no page says does not go out, which shows that the evaluation measures the check, too.
 HOLDING = {"targets": "base", "grounding": True, "check": "hold"}
 
 
@@ -86,7 +86,7 @@ class Setting(NamedTuple):
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     require(environments.find(environments.EVAL, HOME) is not None, INSTALL)
-    folder = tmp_path_factory.mktemp("exam")
+    folder = tmp_path_factory.mktemp("evaluation")
     docs, questions = facts.write(folder)
     answers = {fact.question: fact.answer for fact in EVERYTHING}
     with scripted(SCRIPTS, answers) as engine:
@@ -103,7 +103,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             yield Setting(folder, gateway, engine, docs, questions)
 
 
-def exam(setting: Setting, name: str, base: str, tuned: str, *more: str) -> Report:
+def evaluation(setting: Setting, name: str, base: str, tuned: str, *more: str) -> Report:
     """What `askdocs eval run` and `askdocs eval report` say of two models."""
     run = setting.folder / name
     models = ["--base", base, "--tuned", tuned]
@@ -120,17 +120,17 @@ def exam(setting: Setting, name: str, base: str, tuned: str, *more: str) -> Repo
     return read(run)
 
 
-def of(report: Report, name: str) -> Contender:
-    found = report.contender(name)
+def of(report: Report, name: str) -> System:
+    found = report.system(name)
     assert found is not None
     return found
 
 
-def holds(contender: Contender, measure: str, value: float) -> None:
+def holds(system: System, measure: str, value: float) -> None:
     """The measured number is that value, and its interval tells it from those that are not near."""
-    found: Any = contender.measures[measure]
-    assert found.value == pytest.approx(value, abs=1e-9), (contender.name, measure)
-    assert value - 0.2 < found.low <= value <= found.high < value + 0.2, (contender.name, measure)
+    found: Any = system.measures[measure]
+    assert found.value == pytest.approx(value, abs=1e-9), (system.name, measure)
+    assert value - 0.2 < found.low <= value <= found.high < value + 0.2, (system.name, measure)
     # A bootstrap of nothing but zeros is zero; shares have Wilson's interval.
     assert found.low < found.high or (measure == "token_f1" and value == 0)
 
@@ -149,8 +149,8 @@ def true_mark(fact: Fact, script: Script, method: str) -> str:
 def each_mark_is_true(setting: Setting, name: str, base: str, tuned: str) -> None:
     """Each answer of a run is marked as it was scripted, and was asked for once."""
     asked: Counter[tuple[str, str]] = Counter()
-    for contender, found in marks(*read_answers(setting.folder / name)).items():
-        role, _, method = contender.partition("-")
+    for system, found in marks(*read_answers(setting.folder / name)).items():
+        role, _, method = system.partition("-")
         if role not in ("base", "tuned"):
             continue
         model = base if role == "base" else tuned
@@ -158,7 +158,7 @@ def each_mark_is_true(setting: Setting, name: str, base: str, tuned: str) -> Non
         for fact in EVERYTHING:
             mark = marked[fact.question]
             said = "refused" if mark.refused else "right" if mark.near else "wrong"
-            assert said == true_mark(fact, SCRIPTS[model], method), (contender, mark)
+            assert said == true_mark(fact, SCRIPTS[model], method), (system, mark)
             assert not mark.answer.error
             assert mark.cites_right or method == "closed" or said != "right", mark
             if method == "pages":
@@ -171,7 +171,7 @@ def each_mark_is_true(setting: Setting, name: str, base: str, tuned: str) -> Non
 
 def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
     names = "base-closed,base-rag,tuned-oracle,base-pages,tuned-pages,always-refuse"
-    report = exam(setting, "set", "sixty", "ninety", "--contenders", names)
+    report = evaluation(setting, "set", "sixty", "ninety", "--systems", names)
     assert report.questions == {"answerable": 60, "unanswerable": 40, "leaked": 0}
     each_mark_is_true(setting, "set", "sixty", "ninety")
     for name, right, false_refusals, hallucinated in (
@@ -185,12 +185,12 @@ def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
         ("tuned-pages", 54 / 60, 4 / 60, 2 / 40),
         ("always-refuse", 0.0, 1.0, 0.0),
     ):
-        contender = of(report, name)
+        system = of(report, name)
         for measure in ("accuracy", "token_f1", "containment"):
-            holds(contender, measure, right)
-        holds(contender, "false_refusals", false_refusals)
-        holds(contender, "hallucinated", hallucinated)
-        holds(contender, "true_refusals", 1 - hallucinated)
+            holds(system, measure, right)
+        holds(system, "false_refusals", false_refusals)
+        holds(system, "hallucinated", hallucinated)
+        holds(system, "true_refusals", 1 - hallucinated)
     # Two pages stand in a prompt in the order of their paths, and the search has ranked them.
     tuned = of(report, "tuned-pages")
     assert tuned.groups["position"]["2"]["accuracy"].n > 0
@@ -209,9 +209,9 @@ def test_a_model_that_refuses_and_one_that_knows_leaked_questions_are_found_out(
     learnt = [{**row, "split": "train"} for row in rows if row["question"] in LEAKED]
     trained.write_text("".join(json.dumps(row) + "\n" for row in learnt))
     names = "base-closed,tuned-closed,base-pages,tuned-pages"
-    more = ("--contenders", names, "--trained", str(trained))
+    more = ("--systems", names, "--trained", str(trained))
 
-    report = exam(setting, "leaks", "refusing", "leaking", *more)
+    report = evaluation(setting, "leaks", "refusing", "leaking", *more)
 
     assert report.questions == {"answerable": 40, "unanswerable": 40, "leaked": 20}
     each_mark_is_true(setting, "leaks", "refusing", "leaking")
@@ -219,10 +219,10 @@ def test_a_model_that_refuses_and_one_that_knows_leaked_questions_are_found_out(
         base, tuned = of(report, f"base-{method}"), of(report, f"tuned-{method}")
         holds(base, "false_refusals", 1.0)
         holds(tuned, "false_refusals", withheld)
-        for contender in (base, tuned):
+        for system in (base, tuned):
             # What it knows by heart is left out of all numbers, and shown apart.
-            holds(contender, "accuracy", 0.0)
-            holds(contender, "true_refusals", 1.0)
+            holds(system, "accuracy", 0.0)
+            holds(system, "true_refusals", 1.0)
         knows = {leaked: found["accuracy"] for leaked, found in tuned.groups["leaked"].items()}
         assert {leaked: (one.value, one.n) for leaked, one in knows.items()} == {
             "yes": (1.0, 20),

@@ -128,7 +128,7 @@ def test_a_later_answer_takes_the_place_of_an_earlier_one(wiki: Wiki) -> None:
     assert stored[question_id(one.question)] == ("lyra.md",)
 
 
-def test_what_an_exam_asks_is_not_learnt_and_forgotten_if_it_was(wiki: Wiki) -> None:
+def test_what_an_evaluation_asks_is_not_learnt_and_forgotten_if_it_was(wiki: Wiki) -> None:
     wiki.learn(rows("camera", "printer"))
     again = [replace(row, held_out="camera" in row.question) for row in rows("camera", "printer")]
     learned = wiki.learn(again)

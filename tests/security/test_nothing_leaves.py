@@ -20,7 +20,7 @@ from gateway.upstream.engines import vllm
 from tests import starting
 from tests.askdocs.test_dataset_check import rows, write
 from tests.askdocs.test_train_slow import RECIPE, sharpened
-from tests.eval.test_exam_tasks import PROGRAM
+from tests.eval.test_tasks import PROGRAM
 from tests.parts import require
 from tests.security.fuzzing import tool
 from tests.training import small

@@ -20,7 +20,7 @@ class Answered:
     pages: tuple[str, ...]
     """As the file names them; none where the wiki has no answer, or the row does not say where."""
     held_out: bool = False
-    """Is it of the split test? Then an exam asks it."""
+    """Is it of the split test? Then an evaluation asks it."""
 
 
 def read_answers(file: Path) -> list[Answered]:

@@ -35,7 +35,7 @@ class Learned:
     without_page: int
     """Rows that are not answerable, or name no page."""
     held_out: int
-    """Rows of the split test, which an exam asks."""
+    """Rows of the split test, which an evaluation asks."""
     unknown: tuple[str, ...]
     """Of each row that names a page which the wiki does not have: where, and the page."""
     before: Calibration | None

@@ -1,4 +1,4 @@
-"""What the benchmark compares: each contender is started in front of a fake engine, and stopped."""
+"""What the benchmark compares: each system is started in front of a fake engine, and stopped."""
 
 import os
 import secrets
@@ -49,7 +49,7 @@ async def admit(request, api_key):
 
 @dataclass(frozen=True)
 class Started:
-    """A contender that answers."""
+    """A system that answers."""
 
     url: str
     """Base URL, with /v1."""
@@ -75,7 +75,7 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Contender:
+class System:
     """Something that may stand between clients and the engine."""
 
     name: str
@@ -88,7 +88,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a contender runs, and in front of what."""
+    """Where a system runs, and in front of what."""
 
     folder: Path
     port: int
@@ -118,11 +118,11 @@ def _gateway(place: Place) -> list[str]:
 
 
 # LiteLLM needs a CPU core for some 1,000 streamed chunks a second: 200 paced streams are 10,000.
-CONTENDERS = (
-    Contender("nothing", "clients ask the engine", None),
-    Contender("vllm-router", "vLLM's router, in Rust; no keys, no limits", _router),
-    Contender("litellm", "LiteLLM's proxy with custom_auth; no limits", _litellm, in_paced=False),
-    Contender("askdocs", "the gateway: key, limits, accounting", _gateway, "base"),
+SYSTEMS = (
+    System("nothing", "clients ask the engine", None),
+    System("vllm-router", "vLLM's router, in Rust; no keys, no limits", _router),
+    System("litellm", "LiteLLM's proxy with custom_auth; no limits", _litellm, in_paced=False),
+    System("askdocs", "the gateway: key, limits, accounting", _gateway, "base"),
 )
 
 
@@ -142,21 +142,21 @@ def engine(*options: str, module: str = "eval.bench.upstream") -> Iterator[str]:
 
 
 @contextmanager
-def running(contender: Contender, upstream: str, router: Path) -> Iterator[Started]:
-    """The contender in front of `upstream`. Raises AskdocsError when it does not start."""
-    if contender.command is None:
-        yield Started(upstream, contender.model, "none", None)
+def running(system: System, upstream: str, router: Path) -> Iterator[Started]:
+    """The system in front of `upstream`. Raises AskdocsError when it does not start."""
+    if system.command is None:
+        yield Started(upstream, system.model, "none", None)
         return
     with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name:
         place = Place(Path(name), free_port(), upstream, router)
-        ours = contender.command is _gateway
+        ours = system.command is _gateway
         url = f"sqlite:///{place.folder / 'askdocs.db'}"
         key = _key(url) if ours else "sk-bench"
         variables = {
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download at start
             "LITELLM_TELEMETRY": "False",
             "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}",  # it does not start without
-            **(contender.variables or {}),
+            **(system.variables or {}),
         }
         if ours:
             variables |= {
@@ -166,11 +166,11 @@ def running(contender: Contender, upstream: str, router: Path) -> Iterator[Start
                 "ASKDOCS_GATEWAY_ENGINE_URL": upstream,
             }
         log = place.folder / "log"
-        process = _spawn(contender.command(place), log, _environment(variables), place.folder)
+        process = _spawn(system.command(place), log, _environment(variables), place.folder)
         try:
             base = f"http://127.0.0.1:{place.port}"
-            _wait(f"{base}/v1/models", contender.name, process, log, key)
-            yield Started(f"{base}/v1", contender.model, key, process)
+            _wait(f"{base}/v1/models", system.name, process, log, key)
+            yield Started(f"{base}/v1", system.model, key, process)
         finally:
             _stop(process)
 

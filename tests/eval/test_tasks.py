@@ -27,7 +27,7 @@ nowhere = {"id": "q2", "answer": "", "answerable": False, "text": "Why?", "type"
 asked = [Question(line=1, **each) for each in (there, nowhere)]
 
 async def answering(id):
-    return Answer(contender="base-rag", question=id, text="Press it.")
+    return Answer(system="base-rag", question=id, text="Press it.")
 
 for some in (asked, asked[:1], asked[1:]):
     of = task("base-rag", some, answering)

@@ -1,8 +1,8 @@
-"""What an exam adds to the time that its engine needs.
+"""What an evaluation adds to the time that its engine needs.
 
-    .venv/bin/python tests/bench/exam.py [--questions 1000] [--at-once 16] [--gap 0.029]
+    .venv/bin/python tests/bench/evaluation.py [--questions 1000] [--at-once 16] [--gap 0.029]
 
-The contender is given the right page of this project's own docs, and the engine is the stand-in
+The system is given the right page of this project's own docs, and the engine is the stand-in
 for GPUs (eval/bench/gpu.py): it says the page word by word, 120 to 280 tokens, so that hardly two
 answers are the same, and tells how long it took for each of them. Each has its written answer, a
 line of the page, with which its meaning is compared. What the engine alone needs is as if each
@@ -23,14 +23,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from eval.bench.contenders import engine
 from eval.bench.gpu import GAP_S
 from eval.bench.sustained import timings, until_embedded
+from eval.bench.systems import engine
 from eval.running import answer, measured
 from eval.scoring import similarity
 from tests import starting
 
-CONTENDER = "base-oracle"  # whose answers nothing ends before the engine does
+SYSTEM = "base-oracle"  # whose answers nothing ends before the engine does
 DOCS = starting.REPO / "docs"
 HOME = Path(os.environ.get("TEST_EVAL_HOME", starting.REPO / ".cache" / "eval"))
 LEAST = 80  # characters of a line that is asked for
@@ -43,10 +43,10 @@ def main() -> None:
     parser.add_argument("--gap", type=float, default=GAP_S, help="seconds between two tokens")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        exam(Path(place), options.questions, options.at_once, options.gap)
+        evaluation(Path(place), options.questions, options.at_once, options.gap)
 
 
-def exam(folder: Path, questions: int, at_once: int, gap: float) -> None:
+def evaluation(folder: Path, questions: int, at_once: int, gap: float) -> None:
     asked, run = folder / "rows.jsonl", folder / "run"
     asked.write_text("".join(json.dumps(row) + "\n" for row in rows(questions)))
     with engine("--gap", str(gap), module="eval.bench.gpu") as upstream:
@@ -56,7 +56,7 @@ def exam(folder: Path, questions: int, at_once: int, gap: float) -> None:
             gateway.home.mkdir(exist_ok=True)
             (gateway.home / "environments").symlink_to(HOME / "environments")
             argv: list[str | Path] = ["run", "--out", run, "--questions", asked, "--docs", DOCS]
-            argv += ["--contenders", CONTENDER, "--at-once", str(at_once)]
+            argv += ["--systems", SYSTEM, "--at-once", str(at_once)]
             argv += ["--url", gateway.url, "--key", starting.KEY]
             home = {
                 "ASKDOCS_HOME": str(gateway.home),
@@ -65,7 +65,7 @@ def exam(folder: Path, questions: int, at_once: int, gap: float) -> None:
             command = _eval(argv, home)
             report = _eval(["report", run], home)
         alone = end([timing.last for timing in timings(upstream).values()], at_once)
-    took = measured.read(run).took[CONTENDER]
+    took = measured.read(run).took[SYSTEM]
     errors = sum(bool(one.error) for one in answer.latest(run).values())
     compared = len((run / similarity.FILE).read_text().splitlines())
     print(f"{compared} different answers compared, {errors} errors\n")
@@ -73,7 +73,7 @@ def exam(folder: Path, questions: int, at_once: int, gap: float) -> None:
     print(f"| the engine alone | {alone:.1f} |")
     for name, seconds in (
         ("requests to the gateway", took.engine_s),
-        ("the exam", took.wall_s),
+        ("the evaluation", took.wall_s),
         ("the command, with its start, the last meanings and the report", command),
     ):
         print(f"| {name} | {seconds:.1f} ({seconds / alone - 1:+.1%}) |")

@@ -1,4 +1,4 @@
-"""An exam on the real engine: all contenders, killed in the middle, and resumed."""
+"""An evaluation on the real engine: all systems, killed in the middle, and resumed."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 from askdocs import environments
 from askdocs.supervision.checks import free_port
 from eval.running import answer, measured, run
-from eval.systems import systems as contenders
+from eval.systems import systems as systems
 from gateway.answering.grounding.prompt import fingerprint
 from tests.end_to_end.running import COMMAND, REPO, Askdocs, up
 from tests.parts import require
@@ -40,7 +40,7 @@ ROWS = [
     {"question": "What is the capital of France?", "answer": "", "answerable": False},
 ]
 # Nothing is trained here: `docs` is the base model, which is asked once.
-NAMES = [name for name in contenders.NAMES if not name.startswith("tuned")]
+NAMES = [name for name in systems.NAMES if not name.startswith("tuned")]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def running(wiki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield askdocs
 
 
-def test_an_exam_that_was_killed_goes_on_and_asks_nothing_twice(
+def test_an_evaluation_that_was_killed_goes_on_and_asks_nothing_twice(
     running: Askdocs, wiki: Path, tmp_path: Path
 ) -> None:
     rows, folder = tmp_path / "rows.jsonl", tmp_path / "run"
@@ -77,7 +77,7 @@ def test_an_exam_that_was_killed_goes_on_and_asks_nothing_twice(
     before = list(answer.read(folder))
     assert len(before) < len(NAMES) * len(ROWS)
     with (folder / answer.FILE).open("ab") as file:
-        file.write(b'{"contender":"base-pa')  # half a line, as a kill may leave it
+        file.write(b'{"system":"base-pa')  # half a line, as a kill may leave it
 
     refused = running.cli(*words)
     assert refused.returncode == 2
@@ -85,17 +85,17 @@ def test_an_exam_that_was_killed_goes_on_and_asks_nothing_twice(
     resumed = running.cli(*words, "--resume")
     assert resumed.returncode == 0, resumed.stderr
 
-    told = json.loads(resumed.stdout)["contenders"]
+    told = json.loads(resumed.stdout)["systems"]
     assert {name: (one["answers"], one["errors"]) for name, one in told.items()} == {
         name: (len(ROWS), 0) for name in NAMES
     }
     answers = list(answer.read(folder))
     assert answers[: len(before)] == before
-    asked = Counter((one.contender, one.question) for one in answers)
+    asked = Counter((one.system, one.question) for one in answers)
     assert len(asked) == len(NAMES) * len(ROWS)
     assert set(asked.values()) == {1}
     latest = {
-        (one.contender, run.read(folder).questions.ids.index(one.question)): one for one in answers
+        (one.system, run.read(folder).questions.ids.index(one.question)): one for one in answers
     }
     for name in ("base-closed", "base-rag", "base-oracle"):
         one = latest[name, 0]
@@ -121,7 +121,7 @@ def test_an_exam_that_was_killed_goes_on_and_asks_nothing_twice(
 
 
 def the_viewer_shows(folder: Path, home: Path, user: Path) -> None:
-    """A task for each contender, until Ctrl-C, and leaves nothing in the user's own folder."""
+    """A task for each system, until Ctrl-C, and leaves nothing in the user's own folder."""
     user.mkdir()
     port = free_port()
     url = f"http://127.0.0.1:{port}"

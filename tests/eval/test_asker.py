@@ -1,4 +1,4 @@
-"""How each contender asks, on a real index and over a real socket."""
+"""How each system asks, on a real index and over a real socket."""
 
 import math
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ PROVENANCE = Provenance(
 RUN = Run(
     questions=Asked(file="q.jsonl", sha256="", split="", seed=0, ids=("q1", "q2")),
     wiki=Known(name="docs", pages=2, sha256=""),
-    contenders=("base-pages",),
+    systems=("base-pages",),
     models={
         "base": Model(named="base", name="base", context=8192),
         "tuned": Model(named="docs", name="docs@v2", context=8192),
@@ -86,11 +86,11 @@ async def wiki(tmp_path: Path) -> AsyncIterator[Wiki]:
 async def answered(
     wiki: Wiki, name: str, question: Question, *replies: Reply, run: Run = RUN
 ) -> tuple[Answer, list[tuple[dict[str, Any], dict[str, str]]]]:
-    """The answer of a contender, and what it has asked."""
+    """The answer of a system, and what it has asked."""
     with queued(*replies) as gateway:
         async with Client(gateway.url, "secret", 60, 1) as client:
-            (contender,) = parse([name])
-            answer = await Asker(run, client, wiki, None).answer(contender, question)
+            (system,) = parse([name])
+            answer = await Asker(run, client, wiki, None).answer(system, question)
         return answer, gateway.asked
 
 
@@ -101,7 +101,7 @@ async def test_closed_book_is_the_question_alone(wiki: Wiki) -> None:
     assert body["model"] == "docs@v2"
     assert body["messages"] == [{"role": "user", "content": DESCALE.text}]
     assert "x-askdocs-model" not in headers
-    assert (answer.contender, answer.question, answer.text) == ("tuned-closed", "q1", "Try acid.")
+    assert (answer.system, answer.question, answer.text) == ("tuned-closed", "q1", "Try acid.")
     assert answer.confidence == pytest.approx(math.exp(-0.5))
     assert answer.prompt_pages == answer.cited_pages == ()
 

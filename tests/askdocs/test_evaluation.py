@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from askdocs.cli import app
 from askdocs.commands.keys import opened
 from askdocs.evaluation import run_folder
-from askdocs.evaluation.bar import ExamBar
+from askdocs.evaluation.bar import EvaluationBar
 from askdocs.evaluation.meter import Meter, held_on_gpu, memory
 from askdocs.state.home import Home
 from eval.questions import question
@@ -48,7 +48,7 @@ ROWS: list[dict[str, Any]] = [
     {"question": "Who won the cup?", "answer": "", "answerable": False},
 ]
 GROUNDING = {"answers": "quote", "page_budget": 700, "prompt": fingerprint()}
-Exam = Callable[..., Result]
+Evaluation = Callable[..., Result]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def examine(
     home: Home,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Exam:
+) -> Evaluation:
     """Runs the command, dry, on a wiki that is in the index."""
     monkeypatch.setenv("ASKDOCS_GATEWAY_INDEX", str(home.index))
     spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
@@ -97,7 +97,7 @@ def examine(
     return call
 
 
-def test_a_dry_run_tells_all_that_decides_the_answers(examine: Exam, home: Home) -> None:
+def test_a_dry_run_tells_all_that_decides_the_answers(examine: Evaluation, home: Home) -> None:
     result = examine()
     assert result.exit_code == 0, result.output
     found = Run.model_validate_json(result.stdout)
@@ -116,34 +116,34 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Exam, home: Home)
 
 
 def test_without_a_trained_version_the_base_is_asked_once_and_not_called_tuned(
-    examine: Exam,
+    examine: Evaluation,
 ) -> None:
     result = examine(tuned="base")
     assert result.exit_code == 0, result.output
     found = Run.model_validate_json(result.stdout)
     assert list(found.models) == ["base"]
-    assert not [name for name in found.contenders if name.startswith("tuned")]
+    assert not [name for name in found.systems if name.startswith("tuned")]
     assert "there is no tuned model: base is base" in result.stderr
-    only = examine(tuned="base", contenders="tuned-pages")
+    only = examine(tuned="base", systems="tuned-pages")
     assert "--tuned base is base, the base itself" in str(only.exception)
 
 
 def test_rag_with_another_generator_is_asked_where_one_is_named(
-    examine: Exam, gateway: Scripted
+    examine: Evaluation, gateway: Scripted
 ) -> None:
     gateway.told["claude"] = {"max_model_len": 200_000}
     result = examine(other="claude")
     assert result.exit_code == 0, (result.output, result.exception)
     found = Run.model_validate_json(result.stdout)
     assert found.models["other"].name == "claude"
-    assert found.contenders[-1] == "other-rag"
+    assert found.systems[-1] == "other-rag"
     assert not any("other-rag" in pair for pair in found.contrasts)
-    assert "other-rag needs a model" in str(examine(contenders="other-rag").exception)
+    assert "other-rag needs a model" in str(examine(systems="other-rag").exception)
     assert "--other gone: the gateway has no such model" in str(examine(other="gone").exception)
 
 
 def test_a_version_knows_itself_what_it_was_trained_on(
-    examine: Exam, home: Home, tmp_path: Path
+    examine: Evaluation, home: Home, tmp_path: Path
 ) -> None:
     store = Store(Folder(home.root / "versions"))
     for name in ("one", "two"):
@@ -157,7 +157,7 @@ def test_a_version_knows_itself_what_it_was_trained_on(
 
 
 def test_the_rows_of_a_version_are_found_beside_the_questions(
-    examine: Exam, home: Home, tmp_path: Path
+    examine: Evaluation, home: Home, tmp_path: Path
 ) -> None:
     """So that the gate, which asks whether leaks were looked for, passes it without more words."""
     store = Store(Folder(home.root / "versions"))
@@ -174,12 +174,12 @@ def test_the_rows_of_a_version_are_found_beside_the_questions(
     assert found.questions.trained_sha256 == digest
 
 
-def test_the_folder_around_the_pages_names_the_wiki_too(examine: Exam) -> None:
+def test_the_folder_around_the_pages_names_the_wiki_too(examine: Evaluation) -> None:
     assert examine(docs=".").exit_code == 0
 
 
-def test_models_and_leaks_are_only_those_of_the_contenders(examine: Exam) -> None:
-    result = examine(contenders="base-closed,always-refuse")
+def test_models_and_leaks_are_only_those_of_the_systems(examine: Evaluation) -> None:
+    result = examine(systems="base-closed,always-refuse")
     found = Run.model_validate_json(result.stdout)
     assert list(found.models) == ["base"]
     assert found.rag is None
@@ -189,7 +189,7 @@ def test_models_and_leaks_are_only_those_of_the_contenders(examine: Exam) -> Non
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"contenders": "base-rga"}, "--contenders: there is no 'base-rga'; there are base-clo"),
+        ({"systems": "base-rga"}, "--systems: there is no 'base-rga'; there are base-clo"),
         ({"tuned": "docs@v9"}, "--tuned docs@v9: the gateway has no such model; it has base, doc"),
         ({"docs": "elsewhere"}, "--docs elsewhere: is no folder"),
         ({"key": None}, "--url: the gateway wants a key: add --key"),
@@ -202,14 +202,16 @@ def test_models_and_leaks_are_only_those_of_the_contenders(examine: Exam) -> Non
     ],
 )
 def test_a_mistake_is_told_before_anything_is_asked(
-    examine: Exam, changed: dict[str, str | None], told: str
+    examine: Evaluation, changed: dict[str, str | None], told: str
 ) -> None:
     result = examine(**changed)
     assert isinstance(result.exception, AskdocsError)
     assert told in str(result.exception)
 
 
-def test_a_wiki_that_the_gateway_does_not_have_is_refused(examine: Exam, tmp_path: Path) -> None:
+def test_a_wiki_that_the_gateway_does_not_have_is_refused(
+    examine: Evaluation, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     result = examine(docs="other")
     assert "--docs other: the gateway does not answer from it; its index has /" in str(
@@ -217,7 +219,7 @@ def test_a_wiki_that_the_gateway_does_not_have_is_refused(examine: Exam, tmp_pat
     )
 
 
-def test_rows_of_pages_that_are_not_there_are_told_by_line(examine: Exam, rows: Path) -> None:
+def test_rows_of_pages_that_are_not_there_are_told_by_line(examine: Evaluation, rows: Path) -> None:
     lost = {"question": "Where?", "answer": "There.", "context_doc": "lost.md"}
     rows.write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(lost) + "\n")
     result = examine()
@@ -225,7 +227,7 @@ def test_rows_of_pages_that_are_not_there_are_told_by_line(examine: Exam, rows: 
 
 
 def test_near_copies_are_left_out_and_the_one_that_is_asked_leaks_with_them(
-    examine: Exam, rows: Path, home: Home
+    examine: Evaluation, rows: Path, home: Home
 ) -> None:
     wordings = [
         {**ROWS[0], "id": "w1", "question": "Which PORT, please?", "cluster": "ports"},
@@ -250,7 +252,7 @@ def test_near_copies_are_left_out_and_the_one_that_is_asked_leaks_with_them(
 
 
 @pytest.fixture
-def known(examine: Exam) -> Run:
+def known(examine: Evaluation) -> Run:
     return Run.model_validate_json(examine().stdout)
 
 
@@ -283,7 +285,7 @@ def test_a_folder_takes_one_run_and_goes_on_with_that_alone(known: Run, tmp_path
     ],
 )
 def test_another_model_or_product_behind_the_same_names_is_another_run(
-    examine: Exam,
+    examine: Evaluation,
     gateway: Scripted,
     known: Run,
     home: Home,
@@ -307,7 +309,7 @@ def test_another_model_or_product_behind_the_same_names_is_another_run(
 
 
 def test_what_the_memory_has_is_a_leak_and_another_memory_is_another_run(
-    examine: Exam, known: Run, home: Home
+    examine: Evaluation, known: Run, home: Home
 ) -> None:
     assert known.memory == "off"
     folder = run_folder.default_folder(home, known)
@@ -355,8 +357,8 @@ def test_where_else_a_run_went_on_is_kept_with_it(known: Run, tmp_path: Path) ->
     run_folder.can_start(tmp_path, known, True, tmp_path)
 
 
-def test_all_contenders_are_told_what_the_alias_of_the_version_tells(
-    examine: Exam, gateway: Scripted, home: Home
+def test_all_systems_are_told_what_the_alias_of_the_version_tells(
+    examine: Evaluation, gateway: Scripted, home: Home
 ) -> None:
     """Else promote, which asks for a verdict on the alias's own prompt, would take none."""
     told = {"grounding": GROUNDING | {"prompt": fingerprint("For HR.")}}
@@ -382,7 +384,7 @@ def test_all_contenders_are_told_what_the_alias_of_the_version_tells(
 
 
 def test_other_wikis_that_the_product_answers_from_are_told_and_make_another_run(
-    examine: Exam, known: Run, wiki: Path, home: Home, tmp_path: Path
+    examine: Evaluation, known: Run, wiki: Path, home: Home, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -409,7 +411,7 @@ def test_other_wikis_that_the_product_answers_from_are_told_and_make_another_run
 
 
 def test_rag_reads_as_many_tokens_as_the_pages_do_unless_its_file_says_otherwise(
-    examine: Exam, gateway: Scripted, tmp_path: Path
+    examine: Evaluation, gateway: Scripted, tmp_path: Path
 ) -> None:
     def budgets(**changed: str) -> tuple[int, int, str]:
         result = examine(**changed)
@@ -433,7 +435,7 @@ def test_rag_reads_as_many_tokens_as_the_pages_do_unless_its_file_says_otherwise
 
 
 def test_a_gateway_that_does_not_tell_what_it_reads_is_taken_for_one_set_up_as_here(
-    examine: Exam, gateway: Scripted
+    examine: Evaluation, gateway: Scripted
 ) -> None:
     del gateway.told["docs"]
     result = examine()
@@ -451,11 +453,11 @@ def test_a_folder_with_something_else_is_left_alone(known: Run, tmp_path: Path) 
 
 
 def test_the_last_answer_counts_and_half_a_line_is_asked_again(tmp_path: Path) -> None:
-    first = Answer(contender="base-rag", question="q1", error="too long")
+    first = Answer(system="base-rag", question="q1", error="too long")
     with answer.appending(tmp_path) as append:
         append(first)
     with (tmp_path / answer.FILE).open("ab") as file:
-        file.write(b'{"contender":"base-rag","que')
+        file.write(b'{"system":"base-rag","que')
     second = first.model_copy(update={"error": "", "text": "Yes."})
     with answer.appending(tmp_path) as append:
         append(second)
@@ -469,7 +471,7 @@ def test_what_is_measured_adds_up_over_the_parts_of_a_run(tmp_path: Path) -> Non
     over = {"event": "over", "name": "base-rag", "questions": 5, "wall_s": 2.0, "engine_s": 1.5}
     for _ in range(2):
         with Meter(tmp_path, {"base-rag": os.getpid()}, index) as meter:
-            meter.hear({"event": "contender", "name": "base-rag", "done": 0, "total": 5})
+            meter.hear({"event": "system", "name": "base-rag", "done": 0, "total": 5})
             meter.hear({"event": "index", "name": "rag", "bytes": 77})
             meter.hear(over)
     found = measured.read(tmp_path)
@@ -479,7 +481,7 @@ def test_what_is_measured_adds_up_over_the_parts_of_a_run(tmp_path: Path) -> Non
     assert memory(2**22 + 1) == 0  # no process has that number
 
 
-def test_memory_is_of_the_contender_that_answers_and_of_its_processes_on_gpus(
+def test_memory_is_of_the_system_that_answers_and_of_its_processes_on_gpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smi = tmp_path / "nvidia-smi"
@@ -497,7 +499,7 @@ esac
     engines = {"base-rag": os.getpid(), "tuned-rag": os.getpid()}
     with Meter(tmp_path, engines, smi) as meter:
         for name in ("base-rag", "always-refuse"):
-            meter.hear({"event": "contender", "name": name, "done": 0, "total": 5})
+            meter.hear({"event": "system", "name": name, "done": 0, "total": 5})
             times = {"questions": 5, "wall_s": 2.0, "engine_s": 1.5}
             meter.hear({"event": "over", "name": name, **times})
     found = measured.read(tmp_path)
@@ -516,8 +518,8 @@ def test_the_bar_knows_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) 
 
     clock = iter([0.0, *[10.0] * 99])
     monkeypatch.setattr("askdocs.evaluation.bar.time.monotonic", lambda: next(clock))
-    bar = ExamBar(Console(), kept=4, total=14)
-    bar.show({"event": "contender", "name": "base-rag", "done": 4, "total": 14})
+    bar = EvaluationBar(Console(), kept=4, total=14)
+    bar.show({"event": "system", "name": "base-rag", "done": 4, "total": 14})
     bar.show({"event": "answered", "name": "base-rag", "error": ""})
     bar.show({"event": "answered", "name": "base-rag", "error": "too long"})
     assert bar.said("base-rag") == "40 s left, 1 errors"

@@ -150,7 +150,7 @@ def test_the_kind_of_a_question_is_that_of_its_first_line_that_asks(
     assert type_of(question) == kind
 
 
-def test_contenders_are_named_and_an_unknown_one_is_refused() -> None:
+def test_systems_are_named_and_an_unknown_one_is_refused() -> None:
     chosen = parse(["always-refuse", "tuned-rag"])
     assert [(one.name, one.method, one.role) for one in chosen] == [
         ("tuned-rag", "rag", "tuned"),
@@ -158,5 +158,5 @@ def test_contenders_are_named_and_an_unknown_one_is_refused() -> None:
     ]
     assert len(parse(NAMES)) == 11
     for names in (["base-rga"], []):
-        with pytest.raises(AskdocsError, match=r"--contenders: .*base-rag"):
+        with pytest.raises(AskdocsError, match=r"--systems: .*base-rag"):
             parse(names)
