@@ -126,10 +126,10 @@ def refuse_startup_files() -> None:
 
 
 def part(name: str) -> Any:
-    """A module of askdocs that needs the standard library alone."""
+    """A module of askdocs.environments, which needs the standard library alone."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    return importlib.import_module(f"askdocs.{name}")
+    return importlib.import_module(f"askdocs.environments.{name}")
 
 
 def refused(check: Callable[[], object]) -> None:

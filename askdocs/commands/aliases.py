@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models.aliases import effective, problems_of, shares
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    from gateway.routing.aliases import Problem, Table
-    from gateway.runtime.settings import Alias, GatewaySettings
+    from gateway.runtime.settings import Alias
 
 app = typer.Typer(
     help="Names that clients use, and the models behind them.",
@@ -26,7 +24,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check, say, and c
 @app.command("list")
 def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     """Every alias with its targets, fallback and grounding, and where it is written."""
-    from askdocs.commands.keys import opened
+    from askdocs.state.database import opened
     from gateway.core.settings import load
     from gateway.routing import aliases
     from gateway.runtime.settings import GatewaySettings
@@ -108,8 +106,8 @@ def put(
     What you do not name stays as it is.
     """
     from askdocs.commands.docs import names_of
-    from askdocs.commands.keys import opened
     from askdocs.state import instructions as telling
+    from askdocs.state.database import opened
     from gateway.routing import aliases
     from gateway.telemetry import audit
 
@@ -157,7 +155,7 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Forget what `set` wrote: the settings file's alias holds again, or none."""
-    from askdocs.commands.keys import opened
+    from askdocs.state.database import opened
     from gateway.routing import aliases
 
     settings = effective(home_dir)
@@ -181,35 +179,6 @@ def remove(
     print(f"{name}: {f'is {shares(left.targets)} again' if left else 'is gone'}{then}")
 
 
-def in_force(home_dir: Path | None) -> "dict[str, Alias]":
-    """Every alias: from the database, else the settings' file, else the default."""
-    from askdocs.commands.keys import opened
-    from gateway.core.settings import load
-    from gateway.routing import aliases
-    from gateway.runtime.settings import GatewaySettings
-
-    with opened(home_dir) as database:
-        return {
-            **aliases.DEFAULT,
-            **load(GatewaySettings).aliases,
-            **aliases.stored(database),
-        }
-
-
-def effective(home_dir: Path | None) -> "GatewaySettings":
-    """The gateway's settings, with the engine of the `askdocs up` that runs here, if one does."""
-    from askdocs.state import home
-    from askdocs.supervision import status
-    from gateway.core.settings import load
-    from gateway.runtime.settings import GatewaySettings
-
-    try:
-        engine_url = status.read(home.find(home_dir)).engine_url
-    except AskdocsError:
-        engine_url = None
-    return load(GatewaySettings, engine_url=engine_url)
-
-
 def _checked(name: str, fields: dict[str, Any]) -> "Alias":
     import re
 
@@ -228,25 +197,6 @@ def _checked(name: str, fields: dict[str, Any]) -> "Alias":
         raise AskdocsError("\n".join(f"alias {name}: {text}" for text in texts)) from None
 
 
-async def problems_of(
-    settings: "GatewaySettings", database: "sa.Engine", table: "Table"
-) -> "list[Problem]":
-    """What the gateway would refuse about `table`; the engines are asked for names not in the file.
-
-    A provider's key is the gateway's affair: the one who sets an alias need not have it.
-    """
-    from gateway.routing import deployments
-    from gateway.routing.registry import Fleet
-
-    env = {entry.key_env: "-" for entry in settings.models.values() if entry.key_env}
-    fleet = Fleet(settings, env)
-    fleet.follow(deployments.every(database))
-    try:
-        return await fleet.problems(table)
-    finally:
-        await fleet.close()
-
-
 def shortened(text: str) -> str:
     """The beginning of a text, on one line."""
     line = " ".join(text.split())
@@ -259,9 +209,3 @@ def _weighted(text: str) -> tuple[str, float]:
         return name, float(weight) if equals else 1.0
     except ValueError:
         raise AskdocsError(f"--target {text}: {weight!r} is no weight; write MODEL=90") from None
-
-
-def shares(targets: dict[str, float]) -> str:
-    """Models and their parts of all requests, for people."""
-    total = sum(targets.values())
-    return ", ".join(f"{name} {weight / total:.0%}" for name, weight in targets.items())

@@ -10,8 +10,6 @@ import typer
 from askdocs.commands.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import sqlalchemy as sa
 
     from gateway.telemetry.audit import Line
@@ -28,8 +26,9 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Who changed keys, aliases, wikis, versions, answers and backups."""
-    from askdocs.commands.keys import day, opened
+    from askdocs.state.database import opened
     from askdocs.terminal import table
+    from askdocs.terminal.times import day
 
     first = day(since)
     with opened(home_dir) as engine:
@@ -52,19 +51,6 @@ def audit(
             for line in found
         ],
     )
-
-
-def note(home_dir: "Path | None", action: str, target: str, **details: Any) -> None:
-    """Add a line about what is not done in the database, before it is done.
-
-    Raises AskdocsError: the database is away, and so nothing should be done.
-    """
-    from askdocs.commands.keys import opened
-    from gateway.storage.database import writing
-    from gateway.telemetry import audit as log
-
-    with opened(home_dir) as engine, writing(engine) as connection:
-        log.record(connection, action, target, **details)
 
 
 def _lines(engine: "sa.Engine", since: datetime) -> "list[Line]":

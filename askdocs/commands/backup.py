@@ -68,7 +68,7 @@ def backup(
 
 def places_of(home_dir: Path | None) -> "Places":
     """Where the parts of the askdocs of this home are. Raises AskdocsError."""
-    from askdocs.commands.models import opened_store
+    from askdocs.models.registry import opened_store
     from askdocs.state import home
     from askdocs.state.backups.making import Places
     from gateway.core.settings import load, settings_file
@@ -101,7 +101,7 @@ def contents(manifest: "Manifest") -> Mapping[str, Any]:
 
 def described(manifest: "Manifest") -> list[str]:
     """What a backup holds, for people, a line each."""
-    from askdocs.commands.aliases import shares
+    from askdocs.models.aliases import shares
     from askdocs.state.backups.manifest import PARTS
 
     lines = [

@@ -8,9 +8,9 @@ import httpx
 import typer
 
 from askdocs.clients.editors import CLIENTS, Client, Target, content, merged, replace
-from askdocs.commands.keys import opened
 from askdocs.commands.options import GatewayOption, HomeOption, KeyOption
 from askdocs.state import home
+from askdocs.state.database import opened
 from askdocs.supervision import status
 from askdocs.supervision.autocomplete import NAME
 from gateway.core.errors import AskdocsError

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from askdocs.commands import audit, docs, feedback, keys
+from askdocs.commands import feedback
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import audit, database
+from askdocs.wikis.index import index_file
 from gateway.core.errors import AskdocsError
 
 LISTED = 10  # of what is left out
@@ -32,7 +34,7 @@ def pull(
         raise AskdocsError("name the new file: --out FILE.jsonl, or look first with --dry-run")
     if out is not None:
         feedback.refuse_existing(out)
-    with keys.opened(home_dir) as engine, closing(Wiki(docs.index_file(home_dir))) as wiki:
+    with database.opened(home_dir) as engine, closing(Wiki(index_file(home_dir))) as wiki:
         found = list(pulled(engine, wiki, feedback.since_moment(since)))
     left_out = [one for one in found if isinstance(one, LeftOut)]
     rows = [one for one in found if not isinstance(one, LeftOut)]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askdocs.commands import audit
 from askdocs.commands.options import HomeOption, JsonOption
-from askdocs.state import home
+from askdocs.state import audit, database, home
+from askdocs.wikis.index import ago, index_file, vectors
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -242,8 +242,8 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     for source in facts["sources"]:
         print(f"{source['name']}  ({source['kind'] or 'folder'})")
         when = source["synced"] or "never to its end"
-        ago = f" ({_ago(source['age_seconds'])} ago)" if source["synced"] else ""
-        print(f"  {source['pages']:,} pages, last sync {when}{ago}")
+        past = f" ({ago(source['age_seconds'])} ago)" if source["synced"] else ""
+        print(f"  {source['pages']:,} pages, last sync {when}{past}")
         if failing := source["failing"]:
             print(f"  cannot be read since {failing['since']}: {failing['why']}")
         for path in source["excluded"]:
@@ -256,7 +256,7 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     if not facts["sources"]:
         print("no wiki: `askdocs docs sync SOURCE` reads one")
     print(f"pages     {facts['pages']:,} with {facts['sections']:,} sections")
-    print(f"vectors   {_vectors(facts['vectors'])}")
+    print(f"vectors   {vectors(facts['vectors'])}")
     print(f"memory    {facts['memory']}")
     print(f"index     {facts['bytes'] / 1e6:,.1f} MB, {facts['file']}")
 
@@ -266,9 +266,9 @@ def audit_page(
     page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Show who may read a page, and who has seen it."""
-    from askdocs.commands import docs_audit, keys
+    from askdocs.commands import docs_audit
 
-    with _opened(home_dir) as index, keys.opened(home_dir) as engine:
+    with _opened(home_dir) as index, database.opened(home_dir) as engine:
         facts = docs_audit.audit(index, engine, _page(index, page))
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -322,17 +322,6 @@ def learn(
         print(json.dumps(learning.facts(learned, dry_run), indent=2, ensure_ascii=False))
     else:
         learning.show(learned, dry_run)
-
-
-def index_file(home_dir: Path | None) -> Path:
-    """The index: `[gateway] index` where it is set, else the one of the home."""
-    from gateway.core.settings import load
-    from gateway.runtime.settings import GatewaySettings
-
-    settings = load(GatewaySettings)
-    if "index" in settings.model_fields_set:
-        return settings.index
-    return home.find(home_dir).index
 
 
 def _writing(home_dir: Path | None) -> "Writing":
@@ -564,26 +553,3 @@ def _tokens(page: "Page", home_dir: Path | None) -> list[int] | None:
 
 def _counted(tokens: int) -> str:
     return f"  {tokens:,} tokens"
-
-
-def summary(facts: dict[str, Any]) -> str:
-    """The index in a line; `facts` as `status.index` tells them."""
-    wikis = len(facts["sources"])
-    synced = max((one["synced"] or "" for one in facts["sources"]), default="")
-    return (
-        f"{facts['pages']:,} pages of {wikis} {'wiki' if wikis == 1 else 'wikis'}, last sync"
-        f" {synced or 'never'}; vectors of {_vectors(facts['vectors'])}"
-    )
-
-
-def _ago(seconds: float) -> str:
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {name}"
-    return f"{seconds:.0f} s"
-
-
-def _vectors(facts: dict[str, Any]) -> str:
-    if facts["model"] is None:
-        return "none: pages are found by their words"
-    return f"{facts['pages']:,} pages, made by {facts['model']}"

@@ -290,8 +290,8 @@ def _judges(
 
 def _pages(run: Path, docs: Path, home_dir: Path | None) -> list["Page"]:
     """The pages of the wiki, which must be those that the run has asked about."""
-    from askdocs.commands.docs import index_file
     from askdocs.evaluation.plan import source_of, wiki_of
+    from askdocs.wikis.index import index_file
     from eval.running import run as runs
 
     source, pages = source_of(index_file(home_dir), docs)
@@ -506,7 +506,7 @@ def _keep_verdict(
     run: Path, found: "Report", failed: list[str], home_dir: Path | None
 ) -> str | None:
     """Where the verdict lies; None where what was measured is not the product with a version."""
-    from askdocs.commands.models import opened_store
+    from askdocs.models.registry import opened_store
     from eval.gate.verdict import Verdict
     from eval.report.report import FILE
     from training.versions.manifest import sha256

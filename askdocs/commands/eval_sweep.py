@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs.commands.options import (
+    ANSWER,
     FolderOption,
     GatewayOption,
     HomeOption,
@@ -75,9 +76,9 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Choose the settings of RAG. After Ctrl-C the same command goes on where it stopped."""
-    from askdocs.commands.docs import index_file
     from askdocs.evaluation import run_folder, target
     from askdocs.evaluation.plan import source_of
+    from askdocs.wikis.index import index_file
     from eval.questions import draw, rows
     from eval.systems.rag import measure, settings, table
     from eval.systems.rag import sweep as script
@@ -172,9 +173,8 @@ def budgets(
 ) -> list[int]:
     """Tokens of chunks in a prompt: first those that `eval run` gives these settings by default,
     then those to be tried that the models can read."""
-    from askdocs.commands.aliases import in_force
-    from askdocs.commands.evaluate import ANSWER
     from askdocs.evaluation import target
+    from askdocs.models.aliases import in_force
     from gateway.routing.aliases import BASE, DOCS
     from gateway.upstream.engine import estimated
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from askdocs.commands import eval_check, eval_report, eval_sweep
 from askdocs.commands.options import (
+    ANSWER,
     FolderOption,
     GatewayOption,
     HomeOption,
@@ -35,8 +36,6 @@ app.command()(eval_report.report)
 app.command()(eval_report.compare)
 app.command()(eval_report.gate)
 app.command()(eval_sweep.sweep)
-# Tokens of an answer at most, unless told otherwise.
-ANSWER = 160
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

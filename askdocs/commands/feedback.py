@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askdocs.commands import audit, keys
 from askdocs.commands.options import HomeOption, JsonOption
-from askdocs.state import home
-from askdocs.terminal import table
+from askdocs.state import audit, database, home
+from askdocs.terminal import table, times
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def export(
         raise AskdocsError(f"--out {out}: name a file that ends with .jsonl or .csv")
     refuse_existing(out)
     start = since_moment(since)
-    with keys.opened(home_dir) as engine, Bar() as bar:
+    with database.opened(home_dir) as engine, Bar() as bar:
         total = count(engine, start)
         rows = []
         for number, row in enumerate(everything(engine, start)):
@@ -166,7 +165,7 @@ def forget(
     if visitor is None and person is None and before is None:
         raise AskdocsError("say what to forget: --visitor ID, --person NAME or --before DAYS")
     until = None if before is None else _days_ago(before)
-    with keys.opened(home_dir) as engine:
+    with database.opened(home_dir) as engine:
         store = Store(engine)
         count = store.forget(visitor=visitor, person=person, before=until, dry_run=True)
         if count and not (yes or dry_run):
@@ -186,7 +185,7 @@ def since_moment(since: str | None) -> datetime | None:
     """The begin of the day that `--since` means. Raises AskdocsError."""
     from widget.review import weeks
 
-    return weeks.begin(keys.day(since)) if since else None
+    return weeks.begin(times.day(since)) if since else None
 
 
 def refuse_existing(out: Path) -> None:
@@ -211,7 +210,7 @@ def _sorted(home_dir: Path | None) -> "Iterator[sa.Engine]":
     from askdocs.terminal.bar import Bar
     from widget.review.clusters import Sorter
 
-    with keys.opened(home_dir) as engine:
+    with database.opened(home_dir) as engine:
         with Bar() as bar:
             Sorter(engine).sort(lambda done, total: bar.show("clustering", done, total))
         yield engine

@@ -4,11 +4,9 @@ They work on the database itself, whether or not a gateway runs.
 """
 
 import json
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +14,10 @@ import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import home
+from askdocs.state.database import opened
 from askdocs.supervision import status
 from askdocs.terminal import table
+from askdocs.terminal.times import day, duration
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ GroupsOption = Annotated[
     ),
 ]
 
-UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
-LONGEST = timedelta(days=36_500)
 LOCAL = ("minilm", "local")  # the gateway's own models
 
 
@@ -71,7 +69,7 @@ def create(
     from gateway.access.keys import Keys, Limits
 
     limits = Limits(rpm, tpm, max_parallel, monthly_tokens)
-    until = datetime.now(UTC) + _duration("--expires", expires) if expires is not None else None
+    until = datetime.now(UTC) + duration("--expires", expires) if expires is not None else None
     listed = [model.strip() for model in models.split(",")] if models is not None else []
     with opened(home_dir) as engine:
         key, text = Keys(engine).create(
@@ -192,7 +190,7 @@ def rotate(
     """Issue a new secret for a key, and show it once; limits, models and id stay."""
     from gateway.access.keys import Keys
 
-    time = _duration("--grace", grace)
+    time = duration("--grace", grace)
     ends = datetime.now(UTC) + time
     with opened(home_dir) as engine:
         key, text = Keys(engine).rotate(name_or_id, time)
@@ -247,28 +245,6 @@ def usage(
     )
 
 
-@contextmanager
-def opened(home_dir: Path | None) -> "Iterator[sa.Engine]":
-    """The gateway's database: ASKDOCS_DATABASE_URL, else the file in the home; up to date.
-
-    Raises AskdocsError: it cannot be reached, or belongs to a newer askdocs.
-    """
-    from gateway.core.settings import load
-    from gateway.runtime.settings import GatewaySettings
-    from gateway.storage import database
-
-    url = load(GatewaySettings).database_url
-    place = home.find(home_dir)
-    if url is None:
-        place.make()
-    engine = database.open(url.get_secret_value() if url else f"sqlite:///{place.database}")
-    try:
-        database.migrate(engine)
-        yield engine
-    finally:
-        engine.dispose()
-
-
 def _doubts(engine: "sa.Engine", key: "Key") -> Iterator[str]:
     """What makes a new key useless, as far as one can know here: engines are not asked."""
     from gateway.core.settings import load
@@ -290,27 +266,6 @@ def _doubts(engine: "sa.Engine", key: "Key") -> Iterator[str]:
                 f"--{option} {limit} is too little for one question: an answer alone may have"
                 f" {settings.max_tokens} tokens, unless the client sets a smaller max_tokens"
             )
-
-
-def _duration(option: str, text: str) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,9})([dhm])", text)
-    if match is None:
-        raise AskdocsError(f"{option} {text}: write days, hours or minutes as 90d, 12h or 30m")
-    found = int(match[1]) * UNITS[match[2]] if int(match[1]) < 10**8 else timedelta.max
-    if found > LONGEST:
-        raise AskdocsError(f"{option} {text}: that is more than {LONGEST.days} days")
-    return found
-
-
-def day(text: str) -> date:
-    """The day in UTC that `--since` means."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        pass
-    if re.fullmatch(r"[0-9]{1,9}[dhm]", text):
-        return (datetime.now(UTC) - _duration("--since", text)).date()
-    raise AskdocsError(f"--since {text}: write a day as 2026-05-31, or a time ago as 30d")
 
 
 def _facts(key: "Key") -> dict[str, Any]:

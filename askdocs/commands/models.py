@@ -1,9 +1,6 @@
 """`askdocs models`: the versions of models that were trained, and which of them answers."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,11 +13,10 @@ from askdocs.commands import (
     models_serve,
 )
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models.registry import opened_store, targeted
 from askdocs.terminal import table
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from training.versions.store import Store
 
 app = typer.Typer(
@@ -43,56 +39,6 @@ app.command()(models_compare.compare)
 NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
 # What makes one version different from another.
 COMPARED = ["base_model", "dataset", "recipe", "prompt_fingerprint", "commit", "metrics", "checks"]
-
-
-def opened_store(home_dir: Path | None) -> "Store":
-    """The store of the settings. Raises AskdocsError."""
-    from askdocs.state import home
-    from gateway.core.settings import load
-    from training.settings import TrainingSettings
-    from training.versions.open import open_store
-
-    return open_store(load(TrainingSettings).store, home.find(home_dir).root)
-
-
-def targeted(home_dir: Path | None) -> dict[str, list[str]]:
-    """The aliases that send requests to a model, by the model's name."""
-    from gateway.core.settings import load
-    from gateway.routing import aliases
-    from gateway.runtime.settings import GatewaySettings
-
-    table = {**aliases.DEFAULT, **load(GatewaySettings).aliases}
-    with _database(home_dir) as database:
-        if database is not None:
-            table |= aliases.stored(database)
-    found: dict[str, list[str]] = {}
-    for name, alias in sorted(table.items()):
-        for target in (*alias.targets, *alias.fallback):
-            found.setdefault(target, []).append(name)
-    return found
-
-
-def served(home_dir: Path | None) -> list[str]:
-    """The versions that are served, or are to be, whether or not an alias points to them."""
-    from gateway.routing import deployments
-
-    with _database(home_dir) as database:
-        return [] if database is None else [one.name for one in deployments.every(database)]
-
-
-@contextmanager
-def _database(home_dir: Path | None) -> "Iterator[sa.Engine | None]":
-    """The gateway's, if there is one: to look does not make it."""
-    from askdocs.commands.keys import opened
-    from askdocs.state import home
-    from gateway.core.settings import load
-    from gateway.runtime.settings import GatewaySettings
-
-    if load(GatewaySettings).database_url or home.find(home_dir).database.exists():
-        with opened(home_dir) as database:
-            yield database
-    else:
-        yield None
 
 
 @app.command("list")

@@ -29,7 +29,7 @@ def compare(
 
     Without names: a canary and what it is compared with, else what answers and what did last.
     """
-    from askdocs.commands.keys import opened
+    from askdocs.state.database import opened
     from eval.statistics.proportions import compare
     from gateway.telemetry.answer_statistics import Tally, tally
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askdocs.commands import audit
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import audit
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version to another place; every file is verified. What is there is not copied."""
-    from askdocs.commands.models import opened_store
+    from askdocs.models.registry import opened_store
     from askdocs.terminal.bar import Bar
     from training.versions.store import Store
     from training.versions.transfer import copy
@@ -69,7 +69,7 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version from another place into the store, under its own name."""
-    from askdocs.commands.models import opened_store
+    from askdocs.models.registry import opened_store
     from askdocs.terminal.bar import Bar
     from training.versions.store import Store
     from training.versions.transfer import copy

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from askdocs.commands import audit
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import audit
 from gateway.core.errors import AskdocsError
 
 NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
@@ -25,7 +25,7 @@ def verify(
 
     Exit code 1 when there is one. Retired versions are left out.
     """
-    from askdocs.commands.models import opened_store
+    from askdocs.models.registry import opened_store
     from askdocs.terminal.bar import Bar
 
     store = opened_store(home_dir)
@@ -59,7 +59,7 @@ def retire(
     as_json: JsonOption = False,
 ) -> None:
     """End a version: it can not be promoted any more, and `gc` removes its files some day."""
-    from askdocs.commands.models import opened_store, served, targeted
+    from askdocs.models.registry import opened_store, served, targeted
 
     store = opened_store(home_dir)
     store.manifest(name)
@@ -99,7 +99,7 @@ def gc(
     Copies of theirs on this machine go, too. Nothing goes that an alias points to or that is
     served; manifests and verdicts always stay.
     """
-    from askdocs.commands.models import opened_store, served, targeted
+    from askdocs.models.registry import opened_store, served, targeted
     from askdocs.state import home
     from askdocs.terminal.bar import Bar
     from training.versions import garbage

@@ -66,7 +66,7 @@ class Change:
     def _write(
         self, action: "Action", targets: "Targets", verdict: "Verdict | None", why: str | None
     ) -> None:
-        from askdocs.commands.aliases import effective, problems_of
+        from askdocs.models.aliases import effective, problems_of
         from gateway.routing import promotions
         from gateway.routing.aliases import DEFAULT, Table, stored
         from gateway.telemetry import audit
@@ -201,7 +201,7 @@ def _passed(
     change: Change, version: str, file: Path | None, force: bool, why: str | None, keep: bool
 ) -> "Verdict | None":
     """The verdict on a version that may answer. Raises AskdocsError: it may not."""
-    from askdocs.commands.models import opened_store
+    from askdocs.models.registry import opened_store
     from eval.gate import verdict
     from gateway.answering.grounding import prompt
     from training.versions import promote as gate
@@ -221,7 +221,7 @@ def _passed(
 @contextmanager
 def _changing(alias: str, home_dir: Path | None) -> Iterator[Change]:
     """Raises AskdocsError: there is no such alias."""
-    from askdocs.commands.keys import opened
+    from askdocs.state.database import opened
     from gateway.core.settings import load
     from gateway.routing import aliases
     from gateway.runtime.settings import GatewaySettings
@@ -262,7 +262,7 @@ def _tell(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from askdocs.commands.aliases import shares
+    from askdocs.models.aliases import shares
 
     seconds = round(time.monotonic() - began, 2)
     if as_json:

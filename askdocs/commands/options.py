@@ -26,6 +26,9 @@ GatewayOption = Annotated[
 ]
 KeyOption = Annotated[str | None, typer.Option("--key", help="Key for it: --url needs one.")]
 
+# Tokens of an evaluated answer at most, unless an option says otherwise.
+ANSWER = 160
+
 
 def program() -> str:
     """The name under which this program can be started again, as people type it."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askdocs.commands.keys import opened
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import home
+from askdocs.state.database import opened
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:

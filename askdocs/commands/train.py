@@ -51,8 +51,8 @@ def train(
 ) -> None:
     """Train a model on a dataset, and keep it as a new version. Ctrl-C, then --resume goes on."""
     from askdocs import environments
-    from askdocs.commands.models import opened_store
     from askdocs.models import base
+    from askdocs.models.registry import opened_store
     from askdocs.models.training_run import Run, default_folder
     from training.data import dataset
     from training.plan import machine

@@ -9,11 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from askdocs.commands.aliases import in_force
-from askdocs.commands.docs import index_file
-from askdocs.commands.models import opened_store
 from askdocs.evaluation import target
 from askdocs.evaluation.target import Place
+from askdocs.models.aliases import in_force
+from askdocs.models.registry import opened_store
+from askdocs.wikis.index import index_file
 from eval.gate import gate
 from eval.questions import draw, rows
 from eval.questions.question import Question

@@ -36,8 +36,8 @@ def serve(
     is_served = one is None or one.state == "ready"
     if is_served and _lists(running.gateway, place.key(), name):
         return  # it was before; or is base, or what somebody else has loaded into an engine
-    from askdocs.commands import models_artefacts
-    from askdocs.commands.models import opened_store
+    from askdocs.models import artefacts
+    from askdocs.models.registry import opened_store
     from askdocs.supervision.deployed import derivatives
     from training.artefacts import probe
 
@@ -45,7 +45,7 @@ def serve(
     if running.versions != "adapter" and not derivatives(store, name, running.versions):
         if say:
             say(f"{name}: making what the engine can serve")
-        models_artefacts.make(name, running.versions, home_dir)
+        artefacts.make(name, running.versions, home_dir)
     deployments.want(database, name, str(store.place))
     said = ""
     while True:
@@ -76,7 +76,7 @@ def unserved(names: Iterable[str], home_dir: Path | None) -> list[str]:
 
     Raises AskdocsError: no askdocs runs here, or its gateway does not answer.
     """
-    from askdocs.commands.models import opened_store
+    from askdocs.models.registry import opened_store
     from training.versions.name import is_version
 
     place = home.find(home_dir)
@@ -98,7 +98,7 @@ def lent(
 
     Raises AskdocsError: as `serve` does.
     """
-    from askdocs.commands.keys import opened
+    from askdocs.state.database import opened
     from gateway.core.settings import load
     from gateway.routing import promotions
     from gateway.runtime.settings import GatewaySettings
@@ -116,7 +116,7 @@ def lent(
 
 def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind") -> None:
     """Raises AskdocsError: what is served is not the version."""
-    from askdocs.commands.models_artefacts import BITS
+    from askdocs.models.artefacts import BITS
     from askdocs.supervision.deployed import derived
     from askdocs.terminal.bar import Bar
     from gateway.core.settings import load

@@ -17,8 +17,8 @@ from askdocs.state.home import Home
 from askdocs.supervision.settings import UpSettings
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import folder
-from gateway.knowledge.sources.open import is_html
 from gateway.knowledge.sources.spec import is_address
+from gateway.knowledge.sources.suffixes import is_html
 
 # Measured with the small model, in GiB: engine 0.6, gateway 0.4, widget, site and this process 0.4.
 MEMORY_GIB = 1.6

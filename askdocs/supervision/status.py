@@ -103,7 +103,7 @@ def health(home: Home) -> dict[str, Any]:
 
 def _versions(home: Home, running: Running) -> dict[str, Any]:
     """The versions of models that are served, or to be served, by name."""
-    from askdocs.commands.keys import opened
+    from askdocs.state.database import opened
     from gateway.routing import deployments
     from gateway.storage.database import Unreachable
 

@@ -15,9 +15,9 @@ from gateway.knowledge.search.store import NoIndex
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.sources import watch
 from gateway.knowledge.sources.detect import detect
-from gateway.knowledge.sources.open import is_html
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.spec import Spec, is_address
+from gateway.knowledge.sources.suffixes import is_html
 from gateway.knowledge.sources.sync import Writing
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.sources.within import Bounds

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from askdocs import environments
 from askdocs.cli import app
 from askdocs.commands import eval_sweep
-from askdocs.commands.keys import opened
 from askdocs.evaluation import target
+from askdocs.state.database import opened
 from askdocs.state.home import Home
 from eval.systems.rag import measure, settings
 from eval.systems.rag.settings import RagSettings

@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
-from askdocs.commands.keys import opened
 from askdocs.evaluation import run_folder
 from askdocs.evaluation.bar import EvaluationBar
 from askdocs.evaluation.meter import Meter, held_on_gpu, memory
+from askdocs.state.database import opened
 from askdocs.state.home import Home
 from eval.questions import question
 from eval.questions.rows import Row

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from askdocs.commands.doctor import examine
 from askdocs.environments import startup_files
 from askdocs.state.home import Home
+from askdocs.supervision.doctor import examine
 from askdocs.supervision.settings import UpSettings
 from gateway.core.errors import AskdocsError
 from tests.parts import require

@@ -12,16 +12,15 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from gateway.core.control_characters import without
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.addresses import refuse_password
 from gateway.knowledge.sources.folder import Folder
+from gateway.knowledge.sources.git_address import Address
 from gateway.knowledge.sources.hosted import Hosted, place_of
-from gateway.knowledge.sources.open import is_html
 from gateway.knowledge.sources.source import Changed, Expected, Item, LeftOut
+from gateway.knowledge.sources.suffixes import is_html
 from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.sources.within import Bounds
@@ -33,7 +32,6 @@ LARGEST = 8 * 2**30
 PACKS = 50
 LFS = "in Git LFS, which is not fetched"
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_BRANCH = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[\w][\w./+#-]{0,250}", re.ASCII)
 # What git may need of the environment. Nothing of its own: a GIT_DIR would lead elsewhere.
 _PASSED = (
     *("PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
@@ -63,31 +61,6 @@ _SETTINGS = {
     "pack.threads": "1",
     "advice.detachedHead": "false",
 }
-
-
-class Address(NamedTuple):
-    """`https://host/team/wiki.git#branch:folder`."""
-
-    url: str
-    branch: str
-    """Empty: the one that the repository names."""
-    folder: str
-    """Within the repository; empty for all of it."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises AskdocsError: the branch or the folder cannot be one."""
-        url, _, part = text.partition("#")
-        refuse_password(url)
-        branch, _, folder = unquote(part).partition(":")
-        if branch and not _BRANCH.fullmatch(branch):
-            raise AskdocsError(f"{text}: {branch!r} is not a branch name: write URL#branch:folder")
-        folder = folder.strip("/")
-        parts = folder.split("/") if folder else []
-        is_inside = all(part not in ("", ".", "..") and part.lower() != ".git" for part in parts)
-        if not is_inside or folder != without(folder):
-            raise AskdocsError(f"{text}: {folder!r} is not a folder in a repository")
-        return cls(url, branch, folder)
 
 
 class _Local(AskdocsError):

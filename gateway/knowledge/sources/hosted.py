@@ -4,13 +4,13 @@ import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from gateway.knowledge.sources import addresses, sections
 from gateway.knowledge.sources.commonmark import Reader, front_matter, joined_blanks
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.flavour import Flavour
+from gateway.knowledge.sources.git_address import Address
 from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.sources.slugs import GitHubSlugger
 from gateway.knowledge.sources.source import Broken
@@ -18,9 +18,6 @@ from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.targets import referenced, retarget
-
-if TYPE_CHECKING:
-    from gateway.knowledge.sources.git import Address
 
 _READER = Reader()
 _WIKI = ".wiki"
@@ -47,7 +44,7 @@ class Place:
         return (self.base + quote(whole)).rstrip("/")
 
 
-def place_of(at: "Address", site_url: str) -> Place:
+def place_of(at: Address, site_url: str) -> Place:
     """Where the files of a repository are shown; `site_url` names the place of a wiki."""
     shown = at.url.rstrip("/").removesuffix(".git")
     if shown.endswith(_WIKI):

@@ -1,6 +1,5 @@
 """Opens a wiki for reading, whatever it is."""
 
-import os
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -8,6 +7,7 @@ from urllib.parse import urlsplit
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.flavour import Kind
 from gateway.knowledge.sources.source import Source
+from gateway.knowledge.sources.suffixes import count, is_html
 from gateway.knowledge.sources.tree import Tree
 
 
@@ -68,7 +68,7 @@ def _service(place: str, kind: str) -> Source:
 
 
 def _require_pages(folder: Path) -> None:
-    html, markdown, every = _count(folder)
+    html, markdown, every = count(folder)
     if every and not html and not markdown:
         from gateway.knowledge.sources.documents.reading import documents
 
@@ -79,26 +79,3 @@ def _require_pages(folder: Path) -> None:
             f" is read: its {every:,} files are something else;"
             " name the folder that holds your wiki's pages, or the address of its site"
         )
-
-
-def is_html(folder: Path) -> bool:
-    """Is it a folder of HTML pages, more than of Markdown? One that is not there is none."""
-    html, markdown, _ = _count(folder)
-    # Sites carry a few files of the other kind: a README, a page that was written in HTML.
-    return html > markdown
-
-
-def _count(folder: Path) -> tuple[int, int, int]:
-    """How many files are HTML, Markdown, and in all."""
-    from gateway.knowledge.sources.export import SUFFIXES as HTML
-    from gateway.knowledge.sources.tree import SUFFIXES as MARKDOWN
-
-    html = markdown = every = 0
-    for _, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            suffix = os.path.splitext(name)[1].lower()
-            html += suffix in HTML
-            markdown += suffix in MARKDOWN
-            every += not name.startswith(".")
-    return html, markdown, every

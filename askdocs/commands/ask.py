@@ -1,0 +1,60 @@
+"""`askdocs ask`: a question in the terminal."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from askdocs.clients import question as client
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import home
+from askdocs.supervision import status
+from askdocs.terminal.consoles import err, out
+from gateway.core.control_characters import without
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    page: Annotated[
+        str | None, typer.Option("--page", help="Address of the wiki page that you are on.")
+    ] = None,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask in the terminal; the answer has its sources."""
+    place = home.find(home_dir)
+    running = status.read(place)
+    for kind, value in client.ask(running.gateway, place.key(), question, page):
+        if kind == "done":
+            _show(value, as_json)
+        elif not as_json and kind == "reading":
+            err.print(f"[dim]{escape(_reading(value))}[/dim]")
+        elif not as_json:
+            sys.stdout.write(without(value))
+            sys.stdout.flush()
+
+
+def _reading(facts: dict[str, Any]) -> str:
+    return f"reading {', '.join(page['title'] for page in facts['reading'])} ..."
+
+
+def _show(answered: client.Answered, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answered.__dict__, indent=2, ensure_ascii=False))
+        return
+    sys.stdout.write("\n")
+    if answered.refused:
+        if answered.pages:
+            out.print("\nThe best pages:")
+        for page in answered.pages:
+            out.print(f"  {escape(page['title'])}\n    {escape(page['url'])}")
+    for source in answered.sources:
+        section = f" › {source['section']}" if source["section"] else ""
+        out.print(f"\n[bold]{escape(source['title'] + section)}[/bold]\n{escape(source['url'])}")
+        for line in source["quote"].splitlines():
+            out.print(f"  [dim]│ {escape(line)}[/dim]")
+    first = f", first words after {answered.first_token:.1f} s" if answered.first_token else ""
+    how = " in the page's own words" if answered.quoting and not answered.refused else ""
+    err.print(f"[dim]{escape(answered.model)}{how}, {answered.seconds:.1f} s{first}[/dim]")

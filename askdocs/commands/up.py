@@ -1,0 +1,131 @@
+"""`askdocs up`: starts engine, gateway, widget and site, and says where to click."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from askdocs.clients import question as client
+from askdocs.commands.options import HomeOption, program
+from askdocs.models import curated
+from askdocs.state import home
+from askdocs.supervision import status
+from askdocs.supervision.settings import UpSettings
+from askdocs.supervision.up import Up
+from askdocs.terminal.consoles import out
+from askdocs.wikis.site import tag
+from gateway.core.settings import load
+from gateway.knowledge.sources.spec import is_address
+
+COLOURS = {"engine": "magenta", "gateway": "blue", "widget": "green", "site": "yellow"}
+
+
+def up(
+    docs: Annotated[
+        str | None,
+        typer.Option(
+            help="Your wiki: folder of Markdown or HTML pages, or address of a site"
+            " (default: docs)."
+        ),
+    ] = None,
+    home_dir: HomeOption = None,
+    gateway_port: Annotated[
+        int | None, typer.Option(help="Port of the OpenAI API (default: 4000).")
+    ] = None,
+    widget_port: Annotated[
+        int | None, typer.Option(help="Port of the box (default: 8080).")
+    ] = None,
+    site_port: Annotated[
+        int | None, typer.Option(help="Port of the wiki as a site (default: 8000).")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Engine to start, llama.cpp or vllm (default: llama.cpp)."),
+    ] = None,
+    engine_url: Annotated[
+        str | None,
+        typer.Option(help="OpenAI-compatible server that runs already (Ollama, vLLM, ...)."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A name (llama-3.2-3b, qwen2.5-7b, ...), a GGUF file, model folder or hub id; with"
+            " --engine-url the model's name there."
+        ),
+    ] = None,
+    autocomplete: Annotated[
+        str | None,
+        typer.Option(
+            help="Code model for autocomplete in editors: a GGUF file, a hub id, or the address of"
+            " a server that runs, with /v1."
+        ),
+    ] = None,
+) -> None:
+    """Start engine, API, box and site on this machine, until Ctrl-C."""
+    settings = load(
+        UpSettings,
+        docs=docs,
+        gateway_port=gateway_port,
+        widget_port=widget_port,
+        site_port=site_port,
+        engine=engine,
+        engine_url=engine_url,
+        model=model,
+        autocomplete=autocomplete,
+    )
+    place = home.find(home_dir)
+
+    def ready(state: status.Running, answered: client.Answered, seconds: float) -> None:
+        _banner(settings, place, state, answered, seconds)
+
+    asyncio.run(Up(settings, place, _say).run(ready))
+
+
+def _say(name: str, text: str) -> None:
+    colour = COLOURS.get(name, "cyan")
+    out.print(f"[{colour}]{name:8}[/{colour}] {escape(text)}")
+
+
+def _banner(
+    settings: UpSettings,
+    place: home.Home,
+    state: status.Running,
+    answered: client.Answered,
+    seconds: float,
+) -> None:
+    folder = not is_address(settings.docs)
+    box, ask = state.widget, program()
+    # The commands find an askdocs that runs in another folder by its name.
+    at = "" if place.root == home.find(None).root else f" --home {place.root}"
+    out.print(f"\n[bold green]ready[/bold green] after {seconds:.0f} s;{_first(answered)}\n")
+    rows = {
+        "Wiki, with the box" if folder else "Wiki": state.site,
+        "The box alone": box,
+        "Review, for writers": f"{box}/review",
+        "OpenAI API": f"{state.gateway}  (model docs, key in {place.root}/key)",
+        "Agents (MCP)": f"{state.gateway.removesuffix('/v1')}/mcp",
+        "Model": f"{state.model} on {state.engine}",
+    }
+    for name, value in rows.items():
+        out.print(f"  {name:20} {escape(value)}")
+    question = escape(answered.question or "How do I get started?")
+    out.print(f'\n  {ask} ask "{question}"{at}')
+    out.print(f"  {ask} status --secrets{at}   the key, and the link that signs in to the review")
+    if settings.model is None and settings.engine_url is None:
+        better = curated.best(curated.free_memory(), curated.free_disk())
+        name = better.name if better else "FILE.gguf"
+        size = f", {better.gigabytes:.1f} GB to download" if better else ""
+        out.print(f"  {ask} up --model {name}   a model that writes its answers{size}")
+    out.print(f"\nLogs are in {place.logs}. Ctrl-C stops everything.")
+    if folder:
+        out.print(f"[bold]Open {state.site} and press Ctrl+K.[/bold]\n")
+        return
+    out.print(f"The box is not on {state.site} yet. Paste before </body>: {escape(tag(box))}")
+    out.print(f"[bold]Open {box} and ask.[/bold]\n")
+
+
+def _first(answered: client.Answered) -> str:
+    if answered.refused or not answered.question:
+        return " the model answers, and none of the wiki's headings asks for what it says"
+    return f" “{escape(answered.question)}” was answered in {answered.seconds:.1f} s"

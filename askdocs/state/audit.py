@@ -1,0 +1,17 @@
+"""Lines of the audit log for what commands do outside the database."""
+
+from pathlib import Path
+from typing import Any
+
+
+def note(home_dir: Path | None, action: str, target: str, **details: Any) -> None:
+    """Add a line about what is not done in the database, before it is done.
+
+    Raises AskdocsError: the database is away, and so nothing should be done.
+    """
+    from askdocs.state.database import opened
+    from gateway.storage.database import writing
+    from gateway.telemetry import audit as log
+
+    with opened(home_dir) as engine, writing(engine) as connection:
+        log.record(connection, action, target, **details)

@@ -1,0 +1,30 @@
+"""The gateway's database, as commands open it: whether or not a gateway runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from askdocs.state import home
+from gateway.core.settings import load
+from gateway.runtime.settings import GatewaySettings
+from gateway.storage import database
+
+
+@contextmanager
+def opened(home_dir: Path | None) -> Iterator[sa.Engine]:
+    """The gateway's database: ASKDOCS_DATABASE_URL, else the file in the home; up to date.
+
+    Raises AskdocsError: it cannot be reached, or belongs to a newer askdocs.
+    """
+    url = load(GatewaySettings).database_url
+    place = home.find(home_dir)
+    if url is None:
+        place.make()
+    engine = database.open(url.get_secret_value() if url else f"sqlite:///{place.database}")
+    try:
+        database.migrate(engine)
+        yield engine
+    finally:
+        engine.dispose()

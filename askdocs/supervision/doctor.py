@@ -1,0 +1,117 @@
+"""What `askdocs doctor` checks: what `up` checks, and what is there already."""
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from askdocs import environments
+from askdocs.environments import gpu, startup_files
+from askdocs.models import model
+from askdocs.state.home import Home, read_json
+from askdocs.supervision import checks, status
+from askdocs.supervision.checks import Check
+from askdocs.supervision.settings import UpSettings
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import Index
+
+
+def examine(settings: UpSettings, home: Home) -> list[Check]:
+    """Every finding, good or bad."""
+    running = home.is_locked()
+    found = checks.before_start(settings, home)
+    if running:
+        # Ports that our own processes hold are as they should be.
+        found = [check for check in found if not check.name.endswith(" port")]
+    found.append(_startup(home))
+    found.append(_model(settings))
+    if environments.has_gpu():
+        found.append(_gpu())
+    found.extend(_state(home))
+    if running:
+        found.extend(_parts(home))
+    return found
+
+
+def _model(settings: UpSettings) -> Check:
+    if settings.engine_url:
+        return Check("engine", True, f"elsewhere, at {settings.engine_url}")
+    if settings.engine == "llama.cpp":
+        try:
+            import xllamacpp  # noqa: F401
+        except ImportError as error:
+            return Check("engine", False, f"llama.cpp does not load ({error})", "run make setup")
+    if settings.model is None:
+        try:
+            shipped = model.shipped()
+        except AskdocsError as error:
+            text, _, fix = str(error).partition(": ")
+            return Check("model", False, text, fix)
+        return Check("model", True, f"{shipped.name} on {settings.engine}")
+    return Check("model", True, f"{settings.model} on {settings.engine}, checked at start")
+
+
+def _gpu() -> Check:
+    """Can the GPU builds of vLLM and of training run here? (Not yet run on a GPU.)"""
+    if problems := gpu.problems():
+        text, _, fix = "; ".join(problems).rpartition(": ")
+        return Check("GPU", False, text, fix)
+    return Check("GPU", True, f"driver {gpu.driver() or 'unknown'}, a C compiler and Python.h")
+
+
+def _startup(home: Home) -> Check:
+    """Does anything run code whenever Python starts that is not known to?"""
+    if sys.prefix == sys.base_prefix:
+        return Check("start-up", True, "no environment of its own, so not looked at")
+    places = [Path(sys.prefix)]
+    places += sorted(one.parent for one in home.root.glob("environments/*/pyvenv.cfg"))
+    problems, known = [], 0
+    for place in places:
+        try:
+            list_of_known = environments.requirements() / startup_files.FILE
+            known += len(startup_files.refuse(place, list_of_known))
+        except AskdocsError as error:
+            problems.append(str(error))
+    if problems:
+        text, _, fix = "; ".join(problems).partition(": ")
+        return Check("start-up", False, text, fix)
+    of = f"{len(places)} environment{'s' if len(places) > 1 else ''}"
+    text = f"nothing unknown runs when Python starts (known: {known}, in {of})"
+    return Check("start-up", True, text)
+
+
+def _state(home: Home) -> list[Check]:
+    found = []
+    if home.index.is_file():
+        try:
+            with closing(Index(home.index)) as index:
+                found.append(Check("index", True, f"{index.size} pages"))
+        except AskdocsError as error:
+            text, _, fix = str(error).rpartition(": ")
+            found.append(Check("index", False, text, fix))
+    prefill = read_json(home.prefill)
+    if prefill:
+        found.append(
+            Check(
+                "reading",
+                True,
+                f"{prefill['tokens_per_second']:.0f} tokens/s, measured {prefill['measured']}"
+                f" (delete {home.prefill} to measure again)",
+            )
+        )
+    return found
+
+
+def _parts(home: Home) -> list[Check]:
+    try:
+        parts = status.health(home)["parts"]
+    except AskdocsError as error:
+        return [Check("running", False, str(error), "wait until up says ready")]
+    return [
+        Check(
+            name,
+            part["healthy"],
+            f"{part['url']} {'answers' if part['healthy'] else 'is down'}",
+            "" if part["healthy"] else f"see {part['log']}" if part["log"] else "start it",
+        )
+        for name, part in parts.items()
+    ]

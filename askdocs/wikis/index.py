@@ -1,0 +1,39 @@
+"""Where the search index of an installation is."""
+
+from pathlib import Path
+from typing import Any
+
+from askdocs.state import home
+from gateway.core.settings import load
+from gateway.runtime.settings import GatewaySettings
+
+
+def index_file(home_dir: Path | None) -> Path:
+    """The index: `[gateway] index` where it is set, else the one of the home."""
+    settings = load(GatewaySettings)
+    if "index" in settings.model_fields_set:
+        return settings.index
+    return home.find(home_dir).index
+
+
+def summary(facts: dict[str, Any]) -> str:
+    """The index in a line; `facts` as `status.index` tells them."""
+    wikis = len(facts["sources"])
+    synced = max((one["synced"] or "" for one in facts["sources"]), default="")
+    return (
+        f"{facts['pages']:,} pages of {wikis} {'wiki' if wikis == 1 else 'wikis'}, last sync"
+        f" {synced or 'never'}; vectors of {vectors(facts['vectors'])}"
+    )
+
+
+def ago(seconds: float) -> str:
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def vectors(facts: dict[str, Any]) -> str:
+    if facts["model"] is None:
+        return "none: pages are found by their words"
+    return f"{facts['pages']:,} pages, made by {facts['model']}"
