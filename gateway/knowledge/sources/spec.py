@@ -81,7 +81,7 @@ def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]
     """Place, kind and site of an address."""
     path = urlsplit(text.strip()).path
     if kind == "git" or (kind is None and path.rstrip("/").endswith(".git")):
-        from gateway.knowledge.sources.git import Address
+        from gateway.knowledge.sources.git_address import Address
 
         url, mark, part = text.strip().partition("#")
         place = _address(url) + mark + part
