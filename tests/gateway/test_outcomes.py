@@ -149,7 +149,7 @@ async def test_a_refusal_counts_although_its_reader_leaves_at_its_last_event() -
     async def opening() -> Any:
         raise AssertionError("a model is asked")
 
-    await _Answering(context, plan, Refusing(), opening, None, None).run()
+    await _Answering(context, plan, Refusing(), opening, None, None, None).run()
     assert context.result
     assert (context.result.status, context.result.outcome) == (200, "refused")
 
@@ -171,7 +171,7 @@ async def test_a_stream_without_a_model_has_a_time_to_its_first_event() -> None:
         raise AssertionError("a model is asked")
 
     plan = replace(context.plan, stream=True)
-    await _Answering(context, plan, Quoting(), opening, None, None).run()
+    await _Answering(context, plan, Quoting(), opening, None, None, None).run()
     assert context.result
     context.measured.end(context.result.status, context.result.model)
     exposed = (await metrics.expose()).body.decode()

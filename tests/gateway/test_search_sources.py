@@ -81,7 +81,7 @@ def test_a_question_that_only_another_wiki_answers_is_refused(
     grounding = Grounding(index, count, embedder)
     question = "Whom do I ask for leave of 7 days?"
     for sources, path in (((), "it/7.md"), (("it",), "it/7.md")):
-        grounds = asyncio.run(grounding.ground(question, 2000, sources=sources))
+        grounds = asyncio.run(grounding.ground(question, 900, sources=sources))  # one page
         assert [part.page.path for part in grounds.excerpts] == [path]
     question = "When do salaries come?"
     assert asyncio.run(grounding.ground(question, 2000, sources=["hr"])).excerpts
