@@ -104,6 +104,14 @@ def test_an_empty_wiki_names_the_folder_and_the_option(tmp_path: Path, home: Hom
     assert "--docs DIR" in check.fix
 
 
+def test_a_folder_of_formats_that_are_not_read_says_in_which_to_save_them(
+    tmp_path: Path, home: Home
+) -> None:
+    (tmp_path / "guide.odt").touch()
+    (check,) = failing(checks.wiki(settings(docs=str(tmp_path)), home))
+    assert check.fix.startswith("guide.odt is OpenDocument text: save it as DOCX, or name the")
+
+
 def test_documents_alone_are_a_wiki_and_one_without_text_is_refused_at_once(
     tmp_path: Path, home: Home
 ) -> None:

@@ -75,6 +75,12 @@ def test_nothing_is_complete_before_the_marker_is_there(copy: Path) -> None:
     assert not setup.is_complete(["askdocs", "model"])
 
 
+def test_what_set_up_looks_at_first_needs_no_package() -> None:
+    code = "import setup; setup.refuse_bad(['askdocs']); setup.part('startup_files')"
+    done = run(sys.executable, "-S", "-c", code, cwd=ROOT / "scripts")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_complete_set_up_is_complete_for_what_it_was_made_for(done: Path) -> None:
     setup = module(done)
     assert setup.is_complete(["askdocs", "model"])

@@ -281,6 +281,8 @@ def test_a_site_that_is_not_there_is_an_error() -> None:
         url = live.url
     with pytest.raises(AskdocsError, match=r"cannot be read: .*refused"):
         read(Site(url, SitesSettings(rate=100)))
+    with pytest.raises(AskdocsError, match=r"cannot be read: its name is not known here: check"):
+        read(Site("http://nowhere.invalid/", SitesSettings(rate=100)))
 
 
 @pytest.mark.parametrize(

@@ -263,6 +263,11 @@ def _is_slow(error: httpx.HTTPError | httpx.InvalidURL) -> bool:
 def _why(error: httpx.HTTPError | httpx.InvalidURL) -> str:
     if _is_slow(error):
         return "no answer in time"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return "its name is not known here: check the address, or connect this machine"
+        cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
 
 

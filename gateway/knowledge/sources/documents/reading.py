@@ -65,6 +65,12 @@ def documents(tree: Tree) -> list[str]:
     return sorted(path for path in tree.files if _module(tree, path))
 
 
+def unsupported(tree: Tree) -> str:
+    """The first file of a format that is not read, with the fix; empty without one."""
+    found = ((path, _WHY_NOT.get(_suffix(path))) for path in sorted(tree.files))
+    return next((f"{path} is {why}" for path, why in found if why), "")
+
+
 def read(
     tree: Tree,
     paths: Sequence[str],
