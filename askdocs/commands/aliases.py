@@ -2,14 +2,23 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
+from askdocs.commands.docs import names_of
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models.aliases import effective, problems_of, shares
+from askdocs.state import instructions as telling
+from askdocs.state.database import opened
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.routing import aliases
+from gateway.runtime.settings import NAME, Alias, GatewaySettings
+from gateway.telemetry import audit
 
 if TYPE_CHECKING:
     from gateway.runtime.settings import Alias
@@ -24,11 +33,6 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check, say, and c
 @app.command("list")
 def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     """Every alias with its targets, fallback and grounding, and where it is written."""
-    from askdocs.state.database import opened
-    from gateway.core.settings import load
-    from gateway.routing import aliases
-    from gateway.runtime.settings import GatewaySettings
-
     configured = load(GatewaySettings).aliases
     with opened(home_dir) as database:
         stored = aliases.stored(database)
@@ -105,11 +109,6 @@ def put(
 
     What you do not name stays as it is.
     """
-    from askdocs.commands.docs import names_of
-    from askdocs.state import instructions as telling
-    from askdocs.state.database import opened
-    from gateway.routing import aliases
-    from gateway.telemetry import audit
 
     settings = effective(home_dir)
     told = telling.read(instructions) if instructions else None
@@ -155,8 +154,6 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Forget what `set` wrote: the settings file's alias holds again, or none."""
-    from askdocs.state.database import opened
-    from gateway.routing import aliases
 
     settings = effective(home_dir)
     with opened(home_dir) as database:
@@ -180,12 +177,6 @@ def remove(
 
 
 def _checked(name: str, fields: dict[str, Any]) -> "Alias":
-    import re
-
-    from pydantic import ValidationError
-
-    from gateway.runtime.settings import NAME, Alias
-
     if not re.match(NAME, name):
         raise AskdocsError(f"{name!r} is no name: letters, digits and . _ @ : - make one")
     if "targets" not in fields:

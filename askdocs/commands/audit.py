@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state.database import opened
+from askdocs.terminal import table
+from askdocs.terminal.times import day
+from gateway.telemetry import audit as log
+from gateway.telemetry.audit import Line
+from widget.review.reviews import decided
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -26,9 +32,6 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Who changed keys, aliases, wikis, versions, answers and backups."""
-    from askdocs.state.database import opened
-    from askdocs.terminal import table
-    from askdocs.terminal.times import day
 
     first = day(since)
     with opened(home_dir) as engine:
@@ -55,10 +58,6 @@ def audit(
 
 def _lines(engine: "sa.Engine", since: datetime) -> "list[Line]":
     """The log, and between its lines what reviewers decided, which has a history of its own."""
-    from gateway.telemetry import audit as log
-    from gateway.telemetry.audit import Line
-    from widget.review.reviews import decided
-
     reviews = [
         Line(
             id=f"review-{one.cluster}-{one.version}",

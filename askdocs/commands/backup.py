@@ -10,7 +10,18 @@ import typer
 from rich.console import Console
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models.aliases import shares
+from askdocs.models.registry import opened_store
+from askdocs.state import home
+from askdocs.state.backups import archive, making
+from askdocs.state.backups.making import Places
+from askdocs.state.backups.manifest import PARTS, RESTORED
+from askdocs.supervision.stopping import stoppable
+from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load, settings_file
+from gateway.runtime.settings import GatewaySettings
+from gateway.storage.database import Unreachable
 
 if TYPE_CHECKING:
     from askdocs.state.backups.making import Places
@@ -40,10 +51,6 @@ def backup(
 
     askdocs may run meanwhile. The file is read back before it gets its name.
     """
-    from askdocs.state.backups import archive, making
-    from askdocs.supervision.stopping import stoppable
-    from askdocs.terminal.bar import Bar
-    from gateway.storage.database import Unreachable
 
     if verify is not None:
         with Bar() as bar:
@@ -68,12 +75,6 @@ def backup(
 
 def places_of(home_dir: Path | None) -> "Places":
     """Where the parts of the askdocs of this home are. Raises AskdocsError."""
-    from askdocs.models.registry import opened_store
-    from askdocs.state import home
-    from askdocs.state.backups.making import Places
-    from gateway.core.settings import load, settings_file
-    from gateway.runtime.settings import GatewaySettings
-
     place, settings = home.find(home_dir), load(GatewaySettings)
     url = settings.database_url
     return Places(
@@ -101,9 +102,6 @@ def contents(manifest: "Manifest") -> Mapping[str, Any]:
 
 def described(manifest: "Manifest") -> list[str]:
     """What a backup holds, for people, a line each."""
-    from askdocs.models.aliases import shares
-    from askdocs.state.backups.manifest import PARTS
-
     lines = [
         f"  made       {manifest.made:%Y-%m-%d %H:%M} UTC by askdocs {manifest.askdocs}, schema"
         f" {manifest.revision or 'none'}"
@@ -131,8 +129,6 @@ def _tell(file: Path, manifest: "Manifest", as_json: bool, what: str) -> None:
 
 def parts_of(only: list[str] | None) -> tuple[Any, ...]:
     """The parts that `--only` names; all without it. Raises AskdocsError."""
-    from askdocs.state.backups.manifest import RESTORED
-
     for name in only or ():
         if name not in RESTORED:
             raise AskdocsError(f"--only {name}: it is none of {', '.join(RESTORED)}")

@@ -17,6 +17,8 @@ import typer
 from askdocs import environments
 from askdocs.commands.options import HomeOption
 from askdocs.state import home
+from eval.bench import gateway as bench
+from eval.bench import sustained
 from gateway.core.errors import AskdocsError
 
 app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
@@ -41,7 +43,6 @@ def gateway(
     home_dir: HomeOption = None,
 ) -> None:
     """Compare the gateway with others before a fake engine: throughput, latency, CPU, memory."""
-    from eval.bench import gateway as bench
 
     counts = _counts(clients)
     names = [name.strip() for name in systems.split(",")] if systems else []
@@ -82,7 +83,6 @@ def load(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Ask widget and gateway at a rate, as readers do, before a stand-in that is slow as a GPU."""
-    from eval.bench import sustained
 
     names = list(sustained.SYSTEM_NAMES)
     if search is not None:

@@ -13,6 +13,7 @@ from askdocs.state import home
 from askdocs.state.database import opened
 from askdocs.supervision import status
 from askdocs.supervision.autocomplete import NAME
+from gateway.access.keys import Keys
 from gateway.core.errors import AskdocsError
 
 QUESTION = "What is this documentation about?"
@@ -80,8 +81,6 @@ def connect(
 
 
 def _new_key(client: str, home_dir: Path | None) -> tuple[str, str]:
-    from gateway.access.keys import Keys
-
     with opened(home_dir) as engine:
         keys = Keys(engine)
         used = {one.name for one in keys.list() if one.revoked is None}

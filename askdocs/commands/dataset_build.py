@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from askdocs.commands.options import JsonOption
+from askdocs.models import model
 from askdocs.state import home
+from askdocs.state import instructions as telling
+from askdocs.terminal.bar import Bar
+from gateway.core.settings import load
+from gateway.knowledge.search import embed
+from gateway.knowledge.sources.spec import Spec, is_address
+from gateway.runtime.settings import GatewaySettings
+from training.data import build as building
+from training.data import card
+from training.data.tokens import Tokens
+from training.output import output
 
 
 def build(
@@ -49,17 +60,6 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a dataset from questions and a wiki: prompts as the gateway sends them, and answers."""
-    from askdocs.models import model
-    from askdocs.state import instructions as telling
-    from askdocs.terminal.bar import Bar
-    from gateway.core.settings import load
-    from gateway.knowledge.search import embed
-    from gateway.knowledge.sources.spec import Spec, is_address
-    from gateway.runtime.settings import GatewaySettings
-    from training.data import build as building
-    from training.data import card
-    from training.data.tokens import Tokens
-    from training.output import output
 
     settings = load(GatewaySettings)
     site = is_address(docs)

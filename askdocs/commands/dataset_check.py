@@ -10,9 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from askdocs import environments
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models import model
 from askdocs.state import home
+from askdocs.terminal.bar import Bar
+from eval.questions import rows
+from eval.questions.rows import Row
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.source import Broken, Changed
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.wiki.page import Page
+from training.data.check import entries, libraries
+from training.data.check import fix as fixing
+from training.data.check.check import Checker, compared, nearness
+from training.data.check.plain import Place
+from training.data.check.rules import RULES, shown
+from training.data.tokens import Tokens
+from training.output import output
 
 if TYPE_CHECKING:
     from gateway.knowledge.wiki.page import Page
@@ -57,14 +72,6 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Say what is wrong with rows, with line and fix; exit code 1 if any is an error."""
-    from askdocs import environments
-    from askdocs.models import model
-    from askdocs.terminal.bar import Bar
-    from eval.questions import rows
-    from training.data.check import entries
-    from training.data.check.check import Checker
-    from training.data.tokens import Tokens
-    from training.output import output
 
     read = entries.read(file, entries.named(field or []))
     others = {str(other): rows.read(other) for other in against or []}
@@ -92,13 +99,6 @@ def fix(
     as_json: JsonOption = False,
 ) -> None:
     """Write a new file without what can be mended safely, and say what that was."""
-    from askdocs import environments
-    from askdocs.terminal.bar import Bar
-    from eval.questions.rows import Row
-    from training.data.check import entries, libraries
-    from training.data.check import fix as fixing
-    from training.data.check.check import compared, nearness
-    from training.data.check.plain import Place
 
     fixing.refuse_existing(out)
     read = entries.read(file, entries.named(field or []))
@@ -142,8 +142,6 @@ def _show(file: Path, rows: int, found: Sequence["Finding"], report: Path | None
 
 def _list(file: Path, found: Iterable["Finding"]) -> None:
     """By rule, the errors first."""
-    from training.data.check.rules import RULES, shown
-
     by_rule: dict[str, list[Finding]] = defaultdict(list)
     for finding in found:
         by_rule[finding.rule].append(finding)
@@ -172,8 +170,6 @@ def _facts(
 
 
 def _finding(file: Path, finding: "Finding") -> dict[str, Any]:
-    from training.data.check.rules import RULES
-
     rule = RULES[finding.rule]
     return {
         "place": _place(file, finding),
@@ -193,16 +189,10 @@ def _place(file: Path, finding: "Finding") -> str:
 
 
 def _count(found: Iterable["Finding"]) -> Counter[str]:
-    from training.data.check.rules import RULES
-
     return Counter(RULES[finding.rule].severity for finding in found)
 
 
 def _pages(docs: Path) -> list["Page"]:
-    from gateway.knowledge.sources.source import Broken, Changed
-    from gateway.knowledge.sources.spec import Spec
-    from gateway.knowledge.wiki.page import Page
-
     if not docs.is_dir():
         raise AskdocsError(f"--docs {docs}: is no folder: name the folder of the wiki")
     read = list(Spec.named(str(docs)).open().read({}))

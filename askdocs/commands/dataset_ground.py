@@ -12,7 +12,14 @@ import typer
 
 from askdocs.commands.feedback import refuse_existing, write_new
 from askdocs.commands.options import JsonOption
+from askdocs.terminal.bar import Bar
+from gateway.answering import scorers
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.knowledge.sources.spec import Spec, is_address
+from gateway.runtime.settings import GatewaySettings
+from training.data import ground as grounding
+from training.data.build import public
 
 if TYPE_CHECKING:
     from gateway.knowledge.search.index import Index
@@ -47,13 +54,6 @@ def ground(
 
     The pages and answers of these rows are sent to the teacher. A killed run goes on where it was.
     """
-    from askdocs.terminal.bar import Bar
-    from gateway.answering import scorers
-    from gateway.core.settings import load
-    from gateway.knowledge.sources.spec import Spec, is_address
-    from gateway.runtime.settings import GatewaySettings
-    from training.data import ground as grounding
-    from training.data.build import public
 
     settings = load(GatewaySettings)
     if not dry_run and not (out and teacher and model):

@@ -12,6 +12,9 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import audit, database
 from askdocs.wikis.index import index_file
 from gateway.core.errors import AskdocsError
+from widget.review.rows import LeftOut
+from widget.review.rows import pull as pulled
+from widget.review.wiki import Wiki
 
 LISTED = 10  # of what is left out
 
@@ -26,9 +29,6 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Write the answers that were approved in the review to a file that `check` passes."""
-    from widget.review.rows import LeftOut
-    from widget.review.rows import pull as pulled
-    from widget.review.wiki import Wiki
 
     if out is None and not dry_run:
         raise AskdocsError("name the new file: --out FILE.jsonl, or look first with --dry-run")

@@ -4,6 +4,7 @@ They work on the index itself, whether or not a gateway runs; a running one sees
 within two seconds.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -14,12 +15,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
+import httpx
 import typer
 
+from askdocs.commands import docs_audit
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import audit, database, home
+from askdocs.supervision import status
+from askdocs.wikis import learn as learning
+from askdocs.wikis import prefill
+from askdocs.wikis import search as finding
 from askdocs.wikis.index import ago, index_file, vectors
+from askdocs.wikis.sync import Job, waiting
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.knowledge.index_keeper import alone, database_url, is_shared, opening
+from gateway.knowledge.search import calibration, embed, models
+from gateway.knowledge.search.answered import read_answers
+from gateway.knowledge.search.config import SearchSettings
+from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.store import NoIndex
+from gateway.knowledge.sources import excluded
+from gateway.knowledge.sources.excluded import exclude
+from gateway.knowledge.sources.spec import Spec
+from gateway.runtime.settings import GatewaySettings
+from gateway.upstream.engine import Engine
 
 if TYPE_CHECKING:
     from askdocs.terminal.bar import Bar
@@ -63,7 +84,6 @@ def sync(
     as_json: JsonOption = False,
 ) -> None:
     """Bring the index up to what a wiki is now."""
-    from askdocs.wikis.sync import Job
 
     with _dry(home_dir) if dry_run else nullcontext(_writing(home_dir)) as writing:
         specs = _specs(home_dir, source, kind, site_url)
@@ -141,7 +161,6 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """The pages for a question with their scores, without asking the model."""
-    from askdocs.wikis import search as finding
 
     with _opened(home_dir) as index:
         found = finding.find(_search(index), question, page_url, limit, finding.reader(groups))
@@ -172,7 +191,6 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Take a wiki, or one page, out of answers; a page stays out until `docs restore`."""
-    from gateway.knowledge.sources.excluded import exclude
 
     with _opened(home_dir) as index:
         source = _source(index, name)
@@ -207,9 +225,6 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Bring a page back that `docs remove` has taken out."""
-    from askdocs.wikis.sync import Job
-    from gateway.knowledge.sources import excluded
-    from gateway.knowledge.sources.spec import Spec
 
     with _opened(home_dir) as index:
         found = [one for one in index.sources() if path in excluded.excluded(one.spec)]
@@ -228,10 +243,6 @@ def restore(
 @app.command()
 def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     """Wikis, pages, vectors, the last sync and what it could not read."""
-    from askdocs.supervision import status
-    from askdocs.wikis import learn as learning
-    from gateway.knowledge.search import calibration
-
     facts = status.index(index_file(home_dir))
     with _opened(home_dir) as index:
         facts["sections"] = sum(len(page.sections) for page in index.pages())
@@ -266,7 +277,6 @@ def audit_page(
     page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Show who may read a page, and who has seen it."""
-    from askdocs.commands import docs_audit
 
     with _opened(home_dir) as index, database.opened(home_dir) as engine:
         facts = docs_audit.audit(index, engine, _page(index, page))
@@ -289,7 +299,6 @@ def warm(
     as_json: JsonOption = False,
 ) -> None:
     """Let the engine read pages now, so that first questions about them are fast."""
-    from askdocs.wikis import prefill
 
     events = prefill.warm(home.find(home_dir), pages or [], top)
     if as_json:
@@ -309,8 +318,6 @@ def learn(
     as_json: JsonOption = False,
 ) -> None:
     """Let answered questions vote for pages, where they prove to be good at it."""
-    from askdocs.wikis import learn as learning
-    from gateway.knowledge.search.answered import read_answers
 
     rows = read_answers(file) if file else []
     with _opened(home_dir) as index:
@@ -325,11 +332,6 @@ def learn(
 
 
 def _writing(home_dir: Path | None) -> "Writing":
-    from askdocs.wikis.sync import waiting
-    from gateway.core.settings import load
-    from gateway.knowledge.index_keeper import opening
-    from gateway.runtime.settings import GatewaySettings
-
     return opening(load(GatewaySettings), index_file(home_dir), waiting)
 
 
@@ -347,23 +349,11 @@ def _noting(home_dir: Path | None, writing: "Writing") -> "Iterator[Writer]":
 
 def _search(index: "Index") -> "Search":
     """With the models of the settings."""
-    from gateway.core.settings import load
-    from gateway.knowledge.search import embed, models
-    from gateway.knowledge.search.config import SearchSettings
-    from gateway.runtime.settings import GatewaySettings
-
     return models.open_search(index, load(GatewaySettings), load(SearchSettings), embed.load())
 
 
 def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":
     """Works out the vectors that are missing, unless a gateway does."""
-    from gateway.core.settings import load
-    from gateway.knowledge.index_keeper import alone
-    from gateway.knowledge.search import embed, models
-    from gateway.knowledge.search.config import SearchSettings
-    from gateway.knowledge.search.missing import embed_missing
-    from gateway.runtime.settings import GatewaySettings
-
     index, writing = index_file(home_dir), _writing(home_dir)
     described = models.describe(load(SearchSettings))
 
@@ -381,8 +371,6 @@ def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":
 @contextmanager
 def _dry(home_dir: Path | None) -> Iterator["Writing"]:
     """The index where there is one, else an empty one that nobody sees."""
-    from gateway.knowledge.search.index import writing
-
     if _is_there(home_dir):
         yield _writing(home_dir)
         return
@@ -391,8 +379,6 @@ def _dry(home_dir: Path | None) -> Iterator["Writing"]:
 
 
 def _is_there(home_dir: Path | None) -> bool:
-    from gateway.knowledge.search.store import NoIndex
-
     try:
         with _opened(home_dir):
             return True
@@ -403,11 +389,6 @@ def _is_there(home_dir: Path | None) -> bool:
 @contextmanager
 def _opened(home_dir: Path | None) -> Iterator["Index"]:
     """Raises AskdocsError: there is no index yet."""
-    from gateway.core.settings import load
-    from gateway.knowledge.index_keeper import database_url, is_shared
-    from gateway.knowledge.search.index import Index
-    from gateway.runtime.settings import GatewaySettings
-
     settings = load(GatewaySettings)
     if is_shared(settings):
         from gateway.knowledge.search.replica import refresh
@@ -424,9 +405,6 @@ def _specs(
     home_dir: Path | None, name: str | None, kind: str | None, site_url: str | None
 ) -> list["Spec"]:
     """The wikis to sync: the one that is named, as it was read before unless said otherwise."""
-    from gateway.core.settings import load
-    from gateway.knowledge.sources.spec import Spec
-    from gateway.runtime.settings import GatewaySettings
 
     known = {}
     if _is_there(home_dir):
@@ -529,12 +507,6 @@ def _facts(page: "Page", tokens: list[int] | None) -> dict[str, Any]:
 
 def _tokens(page: "Page", home_dir: Path | None) -> list[int] | None:
     """Of each section, by the tokenizer of the engine that runs; None where none does."""
-    import asyncio
-
-    import httpx
-
-    from askdocs.supervision import status
-    from gateway.upstream.engine import Engine
 
     async def counted(url: str) -> list[int]:
         engine = Engine(url)

@@ -16,6 +16,7 @@ from gateway.knowledge.wiki.page import Page
 from gateway.runtime.settings import GatewaySettings
 from gateway.storage.database import reading
 from gateway.telemetry import shown_pages
+from widget.access.people import People
 from widget.service.store import question_table
 from widget.settings import WidgetSettings
 
@@ -98,8 +99,6 @@ def _key(key: Key) -> dict[str, Any]:
 
 def _people(groups: Groups) -> list[str]:
     """Of the file of the directory; whom a sign-in puts into groups only that knows."""
-    from widget.access.people import People
-
     file = load(WidgetSettings).groups_file
     if not groups or file is None:
         return []

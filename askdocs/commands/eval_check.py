@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from askdocs.commands.options import JsonOption
+from eval.report import html, plots
+from eval.studies import check as measuring
 
 
 def check(
@@ -54,7 +56,6 @@ def check(
 
     AUC, false alarms on supported sentences, recall by kind of mistake, refusals, time.
     """
-    from eval.studies import check as measuring
 
     answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
     if checker_url:
@@ -74,8 +75,6 @@ def check(
 
 def page(file: str, by: str, found: dict[str, Any]) -> str:
     """The report."""
-    from eval.report import html, plots
-
     drawn = [plots.roc(found["roc"], found["used"])] if found["roc"] else []
     return html.check(file, by, found["answers"], rows(found), drawn)
 

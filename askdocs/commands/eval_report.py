@@ -13,10 +13,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.evaluation.plan import source_of, wiki_of
+from askdocs.models.registry import opened_store
 from askdocs.state import home
 from askdocs.state.home import write
+from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
+from askdocs.wikis.index import index_file
+from eval.gate.gate import Reference
+from eval.gate.verdict import Verdict
+from eval.questions import question
+from eval.report import build, cost, html, markdown, tables
+from eval.report.build import numbers
+from eval.report.report import FILE
+from eval.running import run as runs
+from eval.running.pair import Pair
+from eval.scoring import families, mark, scored, similarity
+from eval.scoring import judge as judging
+from eval.scoring.groundedness import Groundedness
+from eval.scoring.judge import AND, SILENT, Judge, Panel
+from eval.scoring.measures import pairs
+from eval.scoring.similarity import Similarity
+from eval.statistics import agreement
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import load
+from training.versions.manifest import sha256
+from training.versions.name import is_version
 
 if TYPE_CHECKING:
     from eval.gate.gate import Reference
@@ -99,8 +121,6 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Score a run: report.html, report.md and report.json in its folder."""
-    from eval.report import cost
-    from eval.statistics import agreement
 
     run = run_folder(run, home_dir)
     judges = _judges(run, judge_model or (), judge_url or (), judge_family or ())
@@ -113,8 +133,6 @@ def report(
     if as_json:
         print(made.model_dump_json(indent=2))
         return
-    from askdocs.terminal import table
-    from eval.report import tables
 
     print(f"{tables.summary(made)}\n")
     table.show(*tables.claim(made))
@@ -132,9 +150,6 @@ def compare(
 ) -> None:
     """Two runs, system by system, on the questions that both asked."""
     from eval.report.comparison import compare
-    from eval.running.pair import Pair
-    from eval.scoring import similarity
-    from eval.scoring.measures import pairs
 
     judges = [_judge_of(folder) for folder in (first, second)]
     judge = judges[0] if judges[0] == judges[1] else None
@@ -175,8 +190,6 @@ def compare(
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    from askdocs.terminal import table
-    from eval.report import tables
 
     table.show(*tables.compared(found))
     for folder, alone in facts["alone"].items():
@@ -218,8 +231,6 @@ def gate(
     The verdict on a version is kept beside the version, for `askdocs models promote`.
     """
     from eval.gate import gate
-    from eval.running import run as runs
-    from eval.running.pair import Pair
 
     run = run_folder(run, home_dir)
     asked = gate.read(thresholds or gate.FILE)
@@ -260,8 +271,6 @@ def _judges(
 
     Raises AskdocsError: a part is missing, or families are not as they must be.
     """
-    from eval.running import run as runs
-    from eval.scoring import families
 
     if bool(models) != bool(urls):
         raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
@@ -290,10 +299,6 @@ def _judges(
 
 def _pages(run: Path, docs: Path, home_dir: Path | None) -> list["Page"]:
     """The pages of the wiki, which must be those that the run has asked about."""
-    from askdocs.evaluation.plan import source_of, wiki_of
-    from askdocs.wikis.index import index_file
-    from eval.running import run as runs
-
     source, pages = source_of(index_file(home_dir), docs)
     if wiki_of(source, pages).sha256 != runs.read(run).wiki.sha256:
         raise AskdocsError(
@@ -310,9 +315,6 @@ def _scored(
     judges: Sequence[tuple[str, str]],
     pages: Sequence["Page"],
 ) -> tuple["Scored", "Panel | None"]:
-    from eval.scoring import mark, scored
-    from eval.scoring.groundedness import Groundedness
-    from eval.scoring.judge import Judge, Panel
 
     plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
     panel = grounded = None
@@ -333,9 +335,6 @@ def _scored(
 
 def _similar(run: Path, texts: Sequence[tuple[str, str]], bar: Bar) -> "Similar | None":
     """Of these pairs; None, with the reason logged, where the embedder cannot run."""
-    from eval.scoring.similarity import Similarity
-    from gateway.knowledge.search.embed import load
-
     embedder = load()
     if embedder is None:
         return None
@@ -353,8 +352,6 @@ def _report(
     labels: Any = None,
 ) -> "Report":
     """Made and written."""
-    from eval.report import build, html, markdown
-    from eval.report.report import FILE
 
     made = build.report(
         scored, prices, system, panel.name if panel else None, labels, panel, bar.show
@@ -372,9 +369,7 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
     Raises AskdocsError: there is one, of other questions or answers or about another system. It
     is not made anew, since a judge, labels or prices may have been named for it.
     """
-    from eval.questions import question
     from eval.report import cost, report
-    from eval.scoring import similarity
 
     file = run / report.FILE
     if not file.is_file():
@@ -393,8 +388,6 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
 
 
 def _command(run: Path, system: str, judge: str | None) -> str:
-    from eval.scoring.judge import AND
-
     judged = "".join(f" --judge-model {one}" for one in judge.split(AND)) if judge else ""
     judged += " --judge-url URL" if judge else ""
     return f"`askdocs eval report {run} --system {system}{judged}`"
@@ -409,9 +402,6 @@ def _judge_of(run: Path) -> str | None:
 
 def _kept(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
     """With what was said of its answers before by a judge, and with their meanings."""
-    from eval.scoring import judge as judging
-    from eval.scoring import mark, scored
-
     meanings = None
     if similar:
         plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
@@ -425,8 +415,6 @@ def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> 
     What it has not judged is left out, and refusals, which need no judge, are not: the rest would
     say how often it refuses.
     """
-    from eval.scoring.judge import SILENT
-
     for name in names if judge else ():
         said = [one for one in scored.marks[name] if one.question.answerable and one.answered]
         silent = sum(one.judged is None for one in said)
@@ -441,8 +429,6 @@ def _reference(
     run: Path, found: "Report", against: Path | None, pair: "Pair", bar: Bar
 ) -> "Reference":
     """What the subject is compared with: the same in another run, or with the base model."""
-    from eval.gate.gate import Reference
-    from eval.report.build import numbers
     from eval.report.comparison import compare
 
     name, same = found.subject, pair.same_machine and pair.same_load
@@ -506,11 +492,6 @@ def _keep_verdict(
     run: Path, found: "Report", failed: list[str], home_dir: Path | None
 ) -> str | None:
     """Where the verdict lies; None where what was measured is not the product with a version."""
-    from askdocs.models.registry import opened_store
-    from eval.gate.verdict import Verdict
-    from eval.report.report import FILE
-    from training.versions.manifest import sha256
-    from training.versions.name import is_version
 
     model = found.provenance.models.get("tuned")
     if model is None or found.subject != PRODUCT or not is_version(model.name):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from askdocs import environments
 from askdocs.commands.options import (
     ANSWER,
     FolderOption,
@@ -20,8 +21,23 @@ from askdocs.commands.options import (
     KeyOption,
     QuestionsOption,
 )
+from askdocs.evaluation import run_folder, target
+from askdocs.evaluation.plan import source_of
+from askdocs.models.aliases import in_force
+from askdocs.models.finetuning import follow
 from askdocs.state import home
+from askdocs.terminal.bar import Bar
+from askdocs.wikis.index import index_file
+from eval.questions import draw, rows
+from eval.systems.rag import measure, settings, table
+from eval.systems.rag import sweep as script
+from eval.systems.rag.measure import Found
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.search import Search
+from gateway.routing.aliases import BASE, DOCS
+from gateway.upstream.engine import estimated
 
 if TYPE_CHECKING:
     from askdocs.evaluation.target import Place
@@ -76,14 +92,6 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Choose the settings of RAG. After Ctrl-C the same command goes on where it stopped."""
-    from askdocs.evaluation import run_folder, target
-    from askdocs.evaluation.plan import source_of
-    from askdocs.wikis.index import index_file
-    from eval.questions import draw, rows
-    from eval.systems.rag import measure, settings, table
-    from eval.systems.rag import sweep as script
-    from gateway.knowledge.search import embed
-    from gateway.knowledge.search.index import Index
 
     of_split, _ = draw.of_split(questions, rows.read(questions), split)
     if not force and any(row.split == "test" for row in of_split):
@@ -173,10 +181,6 @@ def budgets(
 ) -> list[int]:
     """Tokens of chunks in a prompt: first those that `eval run` gives these settings by default,
     then those to be tried that the models can read."""
-    from askdocs.evaluation import target
-    from askdocs.models.aliases import in_force
-    from gateway.routing.aliases import BASE, DOCS
-    from gateway.upstream.engine import estimated
 
     listed = target.listed(place)
     pages = target.reads(place, listed).page_budget
@@ -212,10 +216,6 @@ def _claim(folder: Path, which: str, about: dict[str, Any]) -> None:
 
 def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: int) -> None:
     """Try what was not tried yet, with a bar. Raises AskdocsError."""
-    from askdocs import environments
-    from askdocs.models.finetuning import follow
-    from askdocs.terminal.bar import Bar
-    from eval.systems.rag import sweep as script
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
@@ -242,9 +242,6 @@ def _own(
     index: "Index", source: str, asked: Sequence["Question"], keep: int
 ) -> dict[str, tuple[int, Sequence["Found"]]]:
     """What the product's search finds: as many pages as RAG has chunks, and the best one."""
-    from eval.systems.rag.measure import Found
-    from gateway.knowledge.search import embed
-    from gateway.knowledge.search.search import Search
 
     search = Search(index, embed.load())
     ranked = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from askdocs import environments
 from askdocs.commands import eval_check, eval_report, eval_sweep
 from askdocs.commands.options import (
     ANSWER,
@@ -21,7 +22,20 @@ from askdocs.commands.options import (
     KeyOption,
     QuestionsOption,
 )
+from askdocs.evaluation import run_folder, target
+from askdocs.evaluation.bar import EvaluationBar
+from askdocs.evaluation.meter import Meter
+from askdocs.evaluation.plan import Options, plan
+from askdocs.models import serving
+from askdocs.models.finetuning import follow
 from askdocs.state import home
+from eval.report import cost
+from eval.running import answer, ask, measured
+from eval.running import run as runs
+from eval.running.ask import LOGS
+from eval.running.estimate import estimate
+from eval.systems import systems as known
+from eval.systems.rag import settings
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -106,11 +120,6 @@ def run_evaluation(
     as_json: JsonOption = False,
 ) -> None:
     """Run an evaluation. After Ctrl-C the same command with --resume goes on."""
-    from askdocs.evaluation import run_folder, target
-    from askdocs.evaluation.plan import Options, plan
-    from askdocs.models import serving
-    from eval.systems import systems as known
-    from eval.systems.rag import settings
 
     names = [name.strip() for name in systems.split(",")] if systems else [*known.NAMES]
     if other:
@@ -165,9 +174,6 @@ def view(
     home_dir: HomeOption = None,
 ) -> None:
     """Show answers of a run in the browser, as plain text, in inspect-ai's viewer, until Ctrl-C."""
-    from askdocs import environments
-    from eval.running import run as runs
-    from eval.running.ask import LOGS
 
     run = eval_report.run_folder(run, home_dir)
     runs.read(run)
@@ -188,12 +194,6 @@ def view(
 
 def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
     """Run the process that asks, with bars, and keep what is measured meanwhile."""
-    from askdocs import environments
-    from askdocs.evaluation.bar import EvaluationBar
-    from askdocs.evaluation.meter import Meter
-    from askdocs.models.finetuning import follow
-    from eval.running import answer, ask
-
     python = environments.ensure(environments.EVAL, state.root, _say)
     total = len(found.run.systems) * len(found.asked)
     kept = sum(not one.error for one in answer.latest(folder).values())
@@ -220,9 +220,6 @@ def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
 
 
 def _show(found: "Plan", folder: Path, state: home.Home) -> None:
-    from eval.report import cost
-    from eval.running.estimate import estimate
-
     run, asked = found.run, found.asked
     answerable = sum(one.answerable for one in asked)
     leaked = sum(one.leaked for one in asked)
@@ -257,8 +254,6 @@ def _duration(seconds: float) -> str:
 
 
 def _tell(found: "Plan", folder: Path, as_json: bool) -> None:
-    from eval.running import answer, measured
-
     latest = answer.latest(folder)
     took = measured.read(folder).took
     facts: dict[str, Any] = {"run": str(folder), "systems": {}}

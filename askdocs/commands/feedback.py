@@ -15,7 +15,17 @@ import typer
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import audit, database, home
 from askdocs.terminal import table, times
+from askdocs.terminal.bar import Bar
+from gateway.access.rights import EVERYTHING, PUBLIC
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from widget.review import csv_export, weeks
+from widget.review import digest as digests
+from widget.review.clusters import Sorter
+from widget.review.export import COLUMNS, count, everything
+from widget.review.gaps import find, sheet_of
+from widget.service.store import Store
+from widget.settings import WidgetSettings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -49,9 +59,6 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write every question with its answer and votes to a file, without who asked."""
-    from askdocs.terminal.bar import Bar
-    from widget.review import csv_export
-    from widget.review.export import COLUMNS, count, everything
 
     kind = out.suffix.lower()
     if kind not in (".jsonl", ".csv"):
@@ -88,9 +95,6 @@ def gaps(
     as_json: JsonOption = False,
 ) -> None:
     """What the wiki does not answer, most asked first, with the closest pages."""
-    from gateway.access.rights import EVERYTHING
-    from widget.review import weeks
-    from widget.review.gaps import find, sheet_of
 
     if out is not None:
         refuse_existing(out)
@@ -118,12 +122,6 @@ def digest(
     as_json: JsonOption = False,
 ) -> None:
     """The gaps of a week as a message, printed or sent."""
-    from gateway.access.rights import PUBLIC
-    from gateway.core.settings import load
-    from widget.review import digest as digests
-    from widget.review import weeks
-    from widget.review.gaps import find
-    from widget.settings import WidgetSettings
 
     today = datetime.now(UTC).date()
     first: date = weeks.parse(week) if week else weeks.monday(today) - weeks.WEEK
@@ -159,8 +157,6 @@ def forget(
     as_json: JsonOption = False,
 ) -> None:
     """Delete questions with their answers and votes, for good. What writers wrote stays."""
-    from widget.review.clusters import Sorter
-    from widget.service.store import Store
 
     if visitor is None and person is None and before is None:
         raise AskdocsError("say what to forget: --visitor ID, --person NAME or --before DAYS")
@@ -183,8 +179,6 @@ def forget(
 
 def since_moment(since: str | None) -> datetime | None:
     """The begin of the day that `--since` means. Raises AskdocsError."""
-    from widget.review import weeks
-
     return weeks.begin(times.day(since)) if since else None
 
 
@@ -207,9 +201,6 @@ def write_new(out: Path, text: str) -> None:
 @contextmanager
 def _sorted(home_dir: Path | None) -> "Iterator[sa.Engine]":
     """The database, with every question in its cluster."""
-    from askdocs.terminal.bar import Bar
-    from widget.review.clusters import Sorter
-
     with database.opened(home_dir) as engine:
         with Bar() as bar:
             Sorter(engine).sort(lambda done, total: bar.show("clustering", done, total))
@@ -224,8 +215,6 @@ def _days_ago(days: int) -> datetime:
 
 
 def _facts(found: "Gaps") -> dict[str, Any]:
-    from widget.review import weeks
-
     names = [weeks.name(day) for day in found.first_days]
     return {
         "weeks": names,

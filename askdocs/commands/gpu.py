@@ -7,8 +7,14 @@ from typing import Annotated
 
 import typer
 
+from askdocs import environments
+from askdocs.capacity import gpu_check
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models import base
+from askdocs.state import home
 from askdocs.terminal import table
+from training.plan import machine
+from training.plan import recipe as recipes
 
 app = typer.Typer(help="Check a GPU machine before its first day.", no_args_is_help=True)
 
@@ -37,12 +43,6 @@ def check(
 
     The steps take random weights of the model's real shape. Exit code 1: a check failed.
     """
-    from askdocs import environments
-    from askdocs.capacity import gpu_check
-    from askdocs.models import base
-    from askdocs.state import home
-    from training.plan import machine
-    from training.plan import recipe as recipes
 
     here = machine.look()
     chosen = recipes.load(recipe).settled(here.prefers_bfloat16)

@@ -18,7 +18,12 @@ from askdocs.state.database import opened
 from askdocs.supervision import status
 from askdocs.terminal import table
 from askdocs.terminal.times import day, duration
+from gateway.access.keys import ALL, Keys, Limits
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.routing import aliases, deployments
+from gateway.runtime.settings import GatewaySettings
+from gateway.telemetry.usage import GROUPS, last_used, report
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -66,7 +71,6 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Create a key and show it, once."""
-    from gateway.access.keys import Keys, Limits
 
     limits = Limits(rpm, tpm, max_parallel, monthly_tokens)
     until = datetime.now(UTC) + duration("--expires", expires) if expires is not None else None
@@ -97,7 +101,6 @@ def regroup(
     as_json: JsonOption = False,
 ) -> None:
     """Change which pages a key may read. Running gateways follow within two seconds."""
-    from gateway.access.keys import Keys
 
     if groups is None and for_people is None:
         raise AskdocsError("nothing to change: add --groups, --for-people or --not-for-people")
@@ -112,9 +115,6 @@ def regroup(
 @app.command("list")
 def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     """Every key with its limits, expiry, state and last use; never its secret."""
-    from gateway.access.keys import Keys
-    from gateway.telemetry.usage import last_used
-
     with opened(home_dir) as engine:
         keys, used = Keys(engine).list(), last_used(engine)
     if as_json:
@@ -157,7 +157,6 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """End a key for good. Every running gateway refuses it within two seconds."""
-    from gateway.access.keys import Keys
 
     with opened(home_dir) as engine:
         store = Keys(engine)
@@ -188,7 +187,6 @@ def rotate(
     as_json: JsonOption = False,
 ) -> None:
     """Issue a new secret for a key, and show it once; limits, models and id stay."""
-    from gateway.access.keys import Keys
 
     time = duration("--grace", grace)
     ends = datetime.now(UTC) + time
@@ -213,7 +211,6 @@ def usage(
     as_json: JsonOption = False,
 ) -> None:
     """Requests and tokens by key, team, alias, model or day (UTC)."""
-    from gateway.telemetry.usage import GROUPS, report
 
     groups = [name.strip() for name in by.split(",")]
     for name in groups:
@@ -247,10 +244,6 @@ def usage(
 
 def _doubts(engine: "sa.Engine", key: "Key") -> Iterator[str]:
     """What makes a new key useless, as far as one can know here: engines are not asked."""
-    from gateway.core.settings import load
-    from gateway.routing import aliases, deployments
-    from gateway.runtime.settings import GatewaySettings
-
     settings = load(GatewaySettings)
     names = {*aliases.DEFAULT, *settings.aliases, *aliases.stored(engine), aliases.BASE}
     names |= {*settings.models, *LOCAL, *(one.name for one in deployments.every(engine))}
@@ -312,8 +305,6 @@ def _limits(key: "Key") -> str:
 
 
 def _readable(key: "Key") -> str:
-    from gateway.access.keys import ALL
-
     found = "all pages" if ALL in key.groups else ", ".join(["pages for everybody", *key.groups])
     return f"{found}; for people" if key.for_people else found
 
@@ -340,9 +331,6 @@ def _show_once(key: "Key", text: str, home_dir: Path | None) -> None:
 
 def _address(home_dir: Path | None) -> str:
     """Base URL of the gateway that runs here, or of the one that would."""
-    from gateway.core.settings import load
-    from gateway.runtime.settings import GatewaySettings
-
     try:
         return status.read(home.find(home_dir)).gateway
     except AskdocsError:

@@ -10,12 +10,22 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import httpx
+import httpx2
 import typer
+from mcp import Client, types
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server import Server
+from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
 
 from askdocs.commands.options import HomeOption
 from askdocs.state import home
 from askdocs.supervision import status
+from gateway.api.agents import about
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.runtime.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from mcp.client import ClientSession
@@ -53,9 +63,6 @@ def mcp(
 
 def _running(place: home.Home) -> str:
     """Base URL of the gateway that runs here, or of the one that would."""
-    from gateway.core.settings import load
-    from gateway.runtime.settings import GatewaySettings
-
     try:
         return status.read(place).gateway
     except AskdocsError:
@@ -77,10 +84,6 @@ class Forward:
             AskdocsError: it is away, or refuses the key.
             MCPError: it says that the request is wrong.
         """
-        import httpx2
-        from mcp import Client
-        from mcp.client.streamable_http import streamable_http_client
-        from mcp.shared.exceptions import MCPError
 
         # A connection for each: a gateway may have been started anew since the last one.
         try:
@@ -101,7 +104,6 @@ class Forward:
 
     async def _check(self) -> None:
         """Raises AskdocsError: why nothing comes back, in words that say what to do."""
-        import httpx
 
         try:
             async with httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT) as http:
@@ -122,8 +124,6 @@ class Forward:
 
 
 async def _serve(forward: Forward) -> None:
-    from mcp.server.stdio import stdio_server
-
     server = _server(forward)
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
@@ -131,11 +131,6 @@ async def _serve(forward: Forward) -> None:
 
 def _server(forward: Forward) -> "Server[Any]":
     """What the gateway has, as a server of this process."""
-    from mcp import types
-    from mcp.server import Server
-    from mcp.shared.exceptions import MCPError
-
-    from gateway.api.agents import about
 
     async def passed(work: "Callable[[ClientSession], Awaitable[R]]") -> R:
         try:

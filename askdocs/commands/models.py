@@ -15,6 +15,7 @@ from askdocs.commands import (
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models.registry import opened_store, targeted
 from askdocs.terminal import table
+from askdocs.terminal.bar import Bar
 
 if TYPE_CHECKING:
     from training.versions.store import Store
@@ -48,7 +49,6 @@ def show_all(
     as_json: JsonOption = False,
 ) -> None:
     """Every version: base model, examples it learnt from, validation loss, and who uses it."""
-    from askdocs.terminal.bar import Bar
 
     store, used = opened_store(home_dir), targeted(home_dir)
     with Bar() as bar:

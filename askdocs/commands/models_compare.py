@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state.database import opened
+from askdocs.terminal import table
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.routing import aliases, promotions
+from gateway.routing.promotions import main_target
+from gateway.runtime.settings import GatewaySettings
+from gateway.telemetry.answer_statistics import Tally, tally
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -29,9 +36,7 @@ def compare(
 
     Without names: a canary and what it is compared with, else what answers and what did last.
     """
-    from askdocs.state.database import opened
     from eval.statistics.proportions import compare
-    from gateway.telemetry.answer_statistics import Tally, tally
 
     since = (datetime.now(UTC) - timedelta(days=days - 1)).date()
     with opened(home_dir) as database:
@@ -59,7 +64,6 @@ def compare(
             )
         )
         return
-    from askdocs.terminal import table
 
     print(f"asked as {alias} since {since}; intervals of 95 %")
     counts = [f"{tally.counts['answers']:,}" for tally in (one, other)]
@@ -70,11 +74,6 @@ def compare(
 
 def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str]:
     """The two that it is natural to compare."""
-    from gateway.core.settings import load
-    from gateway.routing import aliases, promotions
-    from gateway.routing.promotions import main_target
-    from gateway.runtime.settings import GatewaySettings
-
     table = {**aliases.DEFAULT, **load(GatewaySettings).aliases, **aliases.stored(database)}
     if alias not in table:
         raise AskdocsError(f"there is no alias {alias!r}: `askdocs aliases list` shows them")

@@ -8,10 +8,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from askdocs.commands.options import HomeOption, JsonOption
-from askdocs.state import audit
+from askdocs.models.registry import opened_store
+from askdocs.state import audit, home
+from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError
+from training.versions.hub import Hub
+from training.versions.open import open_store
+from training.versions.store import Store
+from training.versions.transfer import copy
 
 if TYPE_CHECKING:
     from training.versions.hub import Hub
@@ -42,10 +49,6 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version to another place; every file is verified. What is there is not copied."""
-    from askdocs.models.registry import opened_store
-    from askdocs.terminal.bar import Bar
-    from training.versions.store import Store
-    from training.versions.transfer import copy
 
     source = opened_store(home_dir)
     source.manifest(name)
@@ -69,10 +72,6 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version from another place into the store, under its own name."""
-    from askdocs.models.registry import opened_store
-    from askdocs.terminal.bar import Bar
-    from training.versions.store import Store
-    from training.versions.transfer import copy
 
     target = opened_store(home_dir)
     source = _hub(place, artefact) or _opened(place, home_dir)
@@ -90,9 +89,6 @@ def _hub(place: str, artefacts: list[str] | None) -> "Hub | None":
     """The repository, if `place` is one."""
     if not place.startswith("hf://"):
         return None
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    from training.versions.hub import Hub
 
     if artefacts:
         raise AskdocsError(f"{place}: the hub gets the adapter alone: leave --artefact out")
@@ -102,9 +98,6 @@ def _hub(place: str, artefacts: list[str] | None) -> "Hub | None":
 
 
 def _opened(place: str, home_dir: Path | None) -> "Store":
-    from askdocs.state import home
-    from training.versions.open import open_store
-
     return open_store(place, home.find(home_dir).root)
 
 

@@ -7,8 +7,12 @@ from typing import Annotated
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
-from askdocs.state import audit
+from askdocs.models.registry import opened_store, served, targeted
+from askdocs.state import audit, home
+from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError
+from training.versions import garbage
+from training.versions.open import cache
 
 NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -25,8 +29,6 @@ def verify(
 
     Exit code 1 when there is one. Retired versions are left out.
     """
-    from askdocs.models.registry import opened_store
-    from askdocs.terminal.bar import Bar
 
     store = opened_store(home_dir)
     names = [name] if name else [one for one in store.names() if not store.retired(one)]
@@ -59,7 +61,6 @@ def retire(
     as_json: JsonOption = False,
 ) -> None:
     """End a version: it can not be promoted any more, and `gc` removes its files some day."""
-    from askdocs.models.registry import opened_store, served, targeted
 
     store = opened_store(home_dir)
     store.manifest(name)
@@ -99,11 +100,6 @@ def gc(
     Copies of theirs on this machine go, too. Nothing goes that an alias points to or that is
     served; manifests and verdicts always stay.
     """
-    from askdocs.models.registry import opened_store, served, targeted
-    from askdocs.state import home
-    from askdocs.terminal.bar import Bar
-    from training.versions import garbage
-    from training.versions.open import cache
 
     store, copies = opened_store(home_dir), cache(home.find(home_dir).root)
     used = {*targeted(home_dir), *served(home_dir)}

@@ -12,7 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models.aliases import effective, problems_of, shares
+from askdocs.models.registry import opened_store
+from askdocs.models.serving import serve
+from askdocs.state import home
+from askdocs.state.database import opened
+from eval.gate import verdict
+from gateway.answering.grounding import prompt
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from gateway.routing import aliases, promotions
+from gateway.routing.aliases import DEFAULT, Table, stored
+from gateway.routing.promotions import main_target
+from gateway.runtime.settings import GatewaySettings
+from gateway.telemetry import audit
+from training.versions import promote as gate
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -66,10 +80,6 @@ class Change:
     def _write(
         self, action: "Action", targets: "Targets", verdict: "Verdict | None", why: str | None
     ) -> None:
-        from askdocs.models.aliases import effective, problems_of
-        from gateway.routing import promotions
-        from gateway.routing.aliases import DEFAULT, Table, stored
-        from gateway.telemetry import audit
 
         settings = effective(self.home_dir)
         new = self.alias.model_copy(update={"targets": targets})
@@ -93,9 +103,6 @@ class Change:
 
         Somebody else's version, on its way to another alias, is not ours to stop.
         """
-        from gateway.core.settings import load
-        from gateway.routing import promotions
-        from gateway.runtime.settings import GatewaySettings
 
         entries = promotions.history(self.database, self.name)
         ours = {name for entry in entries for name in (*entry.before, *entry.after)} | {*tried}
@@ -144,7 +151,6 @@ def canary(
 
     `askdocs models compare` then shows both side by side.
     """
-    from gateway.routing.promotions import main_target
 
     began = time.monotonic()
     given = None
@@ -179,7 +185,6 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Let what answered for an alias before the last promotion answer again; ends a canary, too."""
-    from gateway.routing import promotions
 
     began = time.monotonic()
     with _changing(alias, home_dir) as change:
@@ -201,10 +206,6 @@ def _passed(
     change: Change, version: str, file: Path | None, force: bool, why: str | None, keep: bool
 ) -> "Verdict | None":
     """The verdict on a version that may answer. Raises AskdocsError: it may not."""
-    from askdocs.models.registry import opened_store
-    from eval.gate import verdict
-    from gateway.answering.grounding import prompt
-    from training.versions import promote as gate
 
     store = opened_store(change.home_dir)
     manifest = store.manifest(version)
@@ -221,11 +222,6 @@ def _passed(
 @contextmanager
 def _changing(alias: str, home_dir: Path | None) -> Iterator[Change]:
     """Raises AskdocsError: there is no such alias."""
-    from askdocs.state.database import opened
-    from gateway.core.settings import load
-    from gateway.routing import aliases
-    from gateway.runtime.settings import GatewaySettings
-
     configured = {**aliases.DEFAULT, **load(GatewaySettings).aliases}
     with opened(home_dir) as database:
         stored = aliases.stored(database)
@@ -241,9 +237,6 @@ def _changing(alias: str, home_dir: Path | None) -> Iterator[Change]:
 
 def _serve(change: Change, version: str, quiet: bool) -> None:
     """Where no askdocs runs, the engines must serve it by themselves, which `Change.write` sees."""
-    from askdocs.models.serving import serve
-    from askdocs.state import home
-
     if not home.find(change.home_dir).is_locked():
         return
     try:
@@ -262,7 +255,6 @@ def _tell(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from askdocs.models.aliases import shares
 
     seconds = round(time.monotonic() - began, 2)
     if as_json:

@@ -2,12 +2,19 @@
 
 import json
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import psutil
 import typer
+from rich.console import Console
 
+from askdocs.capacity import memory, models, reported, speed
+from askdocs.capacity.assumptions import read
+from askdocs.capacity.gpus import find
+from askdocs.capacity.plan import DoesNotFit, command, demand, make, notes, slow, tight
+from askdocs.capacity.setup import GIB, Setup
 from askdocs.commands.options import JsonOption
 from gateway.core.errors import AskdocsError
 
@@ -68,7 +75,6 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Plan GPUs: which and how many, how fast, at what cost."""
-    from askdocs.capacity.assumptions import read
 
     assumed, known = read(assume or (), assumptions)
     _among("--quantization", quantization, QUANTIZATIONS)
@@ -85,11 +91,6 @@ def plan(
         raise AskdocsError(f"--gpu is missing: one of {', '.join(known)}")
     if qps is not None and users is not None:
         raise AskdocsError(f"--qps {qps:g} and --users {users:g}: give one of them")
-
-    from askdocs.capacity import models, reported
-    from askdocs.capacity.gpus import find
-    from askdocs.capacity.plan import DoesNotFit, demand, make
-    from askdocs.capacity.setup import Setup
 
     found = models.find(model, config, assumed.weight_bits)
     setup = Setup(
@@ -127,8 +128,6 @@ def _among(option: str, given: str | None, known: tuple[str, ...]) -> None:
 
 def _price(gpu: str, file: Path | None, gpu_hour: float | None) -> "Price | None":
     """Of an hour; None: the file has none."""
-    from datetime import UTC, datetime
-
     from eval.report.cost import FILE, Price, read
 
     if gpu_hour is not None:
@@ -146,9 +145,6 @@ def _facts(
     price: "Price | None",
     seen: "Reported | None",
 ) -> dict[str, Any]:
-    from askdocs.capacity import memory, speed
-    from askdocs.capacity.plan import command, notes, slow, tight
-    from askdocs.capacity.setup import GIB
 
     setup = made.setup
     shape, assumed, load = setup.shape, setup.assumed, made.load
@@ -253,8 +249,6 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
 
 def _ram(file: Path, context: int, assumed: "Assumptions", as_json: bool) -> None:
     """What the embedded engine needs, and what is free here."""
-    from rich.console import Console
-
     from askdocs.capacity.ram import GIB, of_file, refusal
 
     if not file.is_file():

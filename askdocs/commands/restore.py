@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askdocs.commands.backup import described, parts_of, places_of
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import home
+from askdocs.state.backups import archive, moves, restoring
+from askdocs.state.backups.restoring import ABSENT
+from askdocs.supervision.stopping import stoppable
+from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -40,11 +46,6 @@ def restore(
 
     All of it is verified first. What was there is kept, so that this can be undone.
     """
-    from askdocs.commands.backup import described, parts_of, places_of
-    from askdocs.state import home
-    from askdocs.state.backups import archive, restoring
-    from askdocs.supervision.stopping import stoppable
-    from askdocs.terminal.bar import Bar
 
     if (file is None) is not resume:
         raise AskdocsError("name the backup to restore, or --resume to finish one: one of both")
@@ -99,8 +100,6 @@ def restore(
 
 
 def _resume(place: "Home", places: "Places", as_json: bool) -> None:
-    from askdocs.state.backups import moves, restoring
-
     journal = moves.journal_of(places.database or place.database)
     was = journal.exists()
     with restoring.exclusive(place, places):
@@ -113,8 +112,6 @@ def _resume(place: "Home", places: "Places", as_json: bool) -> None:
 
 def _would(found: "Plan") -> list[str]:
     """What a restore changes, a line each."""
-    from askdocs.state.backups.restoring import ABSENT
-
     replaced = [part for part in found.parts if part != "versions"]
     lines = [f"  {part} takes the place of the one here" for part in replaced]
     lines += [f"  {name} {what}" for name, what in found.versions.items()]

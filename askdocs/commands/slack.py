@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import yaml
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.commands.slack_check import examine
+from askdocs.models.training_run import claimed
 from askdocs.state import home
 from askdocs.state.database import opened
 from gateway.core.errors import AskdocsError
+from gateway.core.settings import load
+from widget.access.origins import web_address
+from widget.service.store import Store
+from widget.settings import WidgetSettings
+from widget.slack.running import by_http, by_socket, parts
+from widget.slack.settings import SlackSettings
 
 if TYPE_CHECKING:
     from widget.settings import WidgetSettings
@@ -57,9 +66,7 @@ def manifest(
     as_json: JsonOption = False,
 ) -> None:
     """Print the app manifest, to be pasted at https://api.slack.com/apps: New App."""
-    import yaml
 
-    from widget.access.origins import web_address
     from widget.slack.manifest import manifest
 
     if url is not None and not (web_address(url) and url.startswith("https://")):
@@ -74,12 +81,6 @@ def manifest(
 
 
 async def _serve(http: bool, port: int | None, home_dir: Path | None) -> None:
-    from askdocs.models.training_run import claimed
-    from gateway.core.settings import load
-    from widget.service.store import Store
-    from widget.slack.running import by_http, by_socket, parts
-    from widget.slack.settings import SlackSettings
-
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(name)s: %(message)s")
     settings, widget, place = load(SlackSettings, port=port), _widget(home_dir), home.find(home_dir)
     taken = "another `askdocs slack` runs with it: stop that one, or name another --home DIR"
@@ -93,10 +94,6 @@ async def _serve(http: bool, port: int | None, home_dir: Path | None) -> None:
 
 
 def _check(http: bool, home_dir: Path | None, as_json: bool) -> None:
-    from askdocs.commands.slack_check import examine
-    from gateway.core.settings import load
-    from widget.slack.settings import SlackSettings
-
     found = asyncio.run(examine(load(SlackSettings), _widget(home_dir), http))
     if as_json:
         print(json.dumps([asdict(check) for check in found], indent=2))
@@ -109,9 +106,6 @@ def _check(http: bool, home_dir: Path | None, as_json: bool) -> None:
 
 def _widget(home_dir: Path | None) -> "WidgetSettings":
     """Where answers come from; beside an `askdocs up` its key serves us, too."""
-    from gateway.core.settings import load
-    from widget.settings import WidgetSettings
-
     settings = load(WidgetSettings)
     if settings.gateway_key is None:
         settings = load(WidgetSettings, gateway_key=home.find(home_dir).existing_key())

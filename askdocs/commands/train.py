@@ -12,9 +12,22 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from askdocs import environments
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models import base
+from askdocs.models.deriving import check_run
+from askdocs.models.finetuning import command, follow, refused
+from askdocs.models.registry import opened_store
+from askdocs.models.training_bar import TrainingBar
+from askdocs.models.training_run import JOB, Run, default_folder
 from askdocs.state import home
+from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError, together
+from training.data import dataset
+from training.plan import machine
+from training.plan import recipe as recipes
+from training.plan.preflight import preflight
+from training.versions.name import check_alias
 
 if TYPE_CHECKING:
     from askdocs.models.base import Base
@@ -50,15 +63,6 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a dataset, and keep it as a new version. Ctrl-C, then --resume goes on."""
-    from askdocs import environments
-    from askdocs.models import base
-    from askdocs.models.registry import opened_store
-    from askdocs.models.training_run import Run, default_folder
-    from training.data import dataset
-    from training.plan import machine
-    from training.plan import recipe as recipes
-    from training.plan.preflight import preflight
-    from training.versions.name import check_alias
 
     check_alias(name)
     here = machine.look()
@@ -110,10 +114,6 @@ def _tokenizer(start: "Base") -> str | AskdocsError:
 
 def _train(python: Path, run: "Run", base: str, resume: bool, lock: int) -> None:
     """Run the process that trains, with a bar."""
-    from askdocs.models.finetuning import command, follow
-    from askdocs.models.training_bar import TrainingBar
-    from askdocs.models.training_run import JOB
-
     run.write_job(run.folder / JOB, base, resume)
     argv = command(python, run.folder / JOB, run.recipe.processes)
     try:
@@ -132,9 +132,6 @@ def _train(python: Path, run: "Run", base: str, resume: bool, lock: int) -> None
 
 def _finish(python: Path, run: "Run", store: "Store", name: str, as_json: bool) -> None:
     """Check it and make it a version, unless it is one."""
-    from askdocs.models.deriving import check_run
-    from askdocs.terminal.bar import Bar
-
     version = run.known(store, name)
     is_new = version is None
     if version is None:
@@ -165,8 +162,6 @@ def _metrics(metrics: dict[str, float]) -> str:
 
 def _refused(python: Path, run: "Run", base: str) -> list[str]:
     """What the libraries say against options of the recipe."""
-    from askdocs.models.finetuning import refused
-
     with TemporaryDirectory() as folder:
         job = Path(folder) / "job.json"
         run.write_job(job, base, False)
