@@ -2,7 +2,13 @@
 
 import typer
 
-from askdocs.commands import dataset_build, dataset_check, dataset_ground, dataset_pull
+from askdocs.commands import (
+    dataset_build,
+    dataset_check,
+    dataset_ground,
+    dataset_prefer,
+    dataset_pull,
+)
 
 app = typer.Typer(
     help="Check questions and answers, and build training data.",
@@ -13,3 +19,4 @@ app.command()(dataset_check.fix)
 app.command()(dataset_ground.ground)
 app.command()(dataset_build.build)
 app.command()(dataset_pull.pull)
+app.command()(dataset_prefer.prefer)

@@ -209,9 +209,6 @@ class UpEngine:
             folder = self._home.models / model.folder_name(chosen)
             await self._convert(await self._vllm(self._tell), Path(source), folder)
             source = str(folder)
-        elif settings.engine == "vllm":
-            # By now: the start of the engine, which has a limit, would include the download.
-            await in_thread(model.prefetch, source, self._tell)
         states = None if settings.engine == "vllm" else self._states(Path(source))
         return Served(
             url=f"http://127.0.0.1:{checks.free_port()}/v1",
@@ -231,6 +228,8 @@ class UpEngine:
             await in_thread(
                 here.before, served.source, settings.context, self._adapters(), gpus, self._tell
             )
+            # By now: the start of the engine, which has a limit, would include the download.
+            await in_thread(model.prefetch, served.source, self._tell)
         port = int(served.url.rpartition(":")[2].partition("/")[0])
         launch = await self._launch(served.source, served.id, port, self._tell, served.states)
         probe = Engine(served.url)

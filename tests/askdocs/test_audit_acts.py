@@ -57,6 +57,8 @@ RUN = (
     ("feedback digest --send", None),  # was sent
     ("dataset pull --dry-run", None),
     ("dataset pull --out rows.jsonl", "answers.export"),
+    ("dataset prefer --dry-run", None),
+    ("dataset prefer --out preferences", "answers.export"),
     ("feedback forget --before 0 --yes", "questions.forget"),
     ("backup --out b.tar.gz", "backup.make"),
     ("restore b.tar.gz --only index --yes", "backup.restore"),

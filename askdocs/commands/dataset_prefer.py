@@ -1,0 +1,97 @@
+"""`askdocs dataset prefer`: votes and reviews become preferences for a second stage of training."""
+
+import asyncio
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from askdocs.commands import feedback
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.state import audit, database
+from askdocs.wikis.index import index_file
+from gateway.core.errors import AskdocsError
+
+PAIRS, SINGLE = "pairs.jsonl", "single.jsonl"
+
+
+def prefer(
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the files; new or empty.")
+    ] = None,
+    since: feedback.SinceOption = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=200, help="Tokens of pages in a prompt (default: gateway.page_budget)."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="tokenizer.json or GGUF of the model to train (default: the small one)."),
+    ] = None,
+    instructions: Annotated[
+        Path | None,
+        typer.Option(help="File of the alias's instructions, as `aliases set` has it."),
+    ] = None,
+    dry_run: feedback.DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write which answers readers and writers preferred, as TRL's DPO and KTO trainers take it."""
+    from askdocs.models import model
+    from askdocs.state import instructions as telling
+    from askdocs.terminal.bar import Bar
+    from gateway.access.rights import PUBLIC
+    from gateway.answering.grounding.ground import Grounding
+    from gateway.core.settings import load
+    from gateway.knowledge.search import embed
+    from gateway.knowledge.search.index import Index
+    from gateway.knowledge.search.view import Rights
+    from gateway.runtime.settings import GatewaySettings
+    from training.data.prefer import Opinion
+    from training.data.prefer import prefer as preferred
+    from training.data.tokens import Tokens
+    from training.output import output
+    from widget.review.judged import judged
+    from widget.review.wiki import Wiki
+
+    if out is None and not dry_run:
+        raise AskdocsError("name the new folder: --out DIR, or look first with --dry-run")
+    settings, file = load(GatewaySettings), index_file(home_dir)
+    start = feedback.since_moment(since)
+    with database.opened(home_dir) as engine, closing(Wiki(file)) as wiki:
+        opinions = [Opinion(*one[1:]) for one in judged(engine, wiki, start)]
+    tokens = Tokens(tokenizer or Path(model.shipped().source))
+    told = telling.read(instructions) if instructions else ""
+    with closing(Index(file)) as whole, asyncio.Runner() as runner, Bar() as bar:
+        bar.show("finding pages", 0, None)
+        view = Rights(whole, settings.rules).seen_by(PUBLIC)
+        grounding = Grounding(view, tokens.counts, embed.load())
+        found = preferred(
+            opinions,
+            grounding,
+            runner,
+            budget or settings.page_budget,
+            told,
+        )
+    if not dry_run and out is not None:
+        with output(out, False) as folder:
+            for name, rows in ((PAIRS, found.pairs), (SINGLE, found.single)):
+                lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+                (folder / name).write_text("".join(lines), encoding="utf-8")
+        audit.note(home_dir, "answers.export", out.name, rows=len(found.single))
+    facts = {
+        "folder": None if dry_run or out is None else str(out),
+        "pairs": len(found.pairs),
+        "good": sum(row["label"] for row in found.single),
+        "bad": sum(not row["label"] for row in found.single),
+        "page_not_found": found.not_found,
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    print(f"{facts['pairs']:,} pairs; {facts['good']:,} good and {facts['bad']:,} bad answers")
+    if found.not_found:
+        print(f"{found.not_found:,} questions are left out: their page is not found")
+    print(f"{out}: written" if facts["folder"] else "dry run: nothing was written")

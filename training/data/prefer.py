@@ -1,0 +1,103 @@
+"""Preferences: which of two answers is better, and which answer is good, as TRL takes them.
+
+A second stage behind the fine-tuning, for DPO (pairs) or KTO (single answers). Prompts are what the
+gateway would send now.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.ground import Grounding
+from gateway.answering.grounding.neutral import neutral
+from gateway.answering.grounding.prompt import REFUSAL, render
+from training.data.support import cite, claims, uncited
+
+
+class Opinion(NamedTuple):
+    """An answer and what somebody thought of it."""
+
+    question: str
+    answer: str
+    """Empty: a refusal."""
+    page: str
+    """Path of the page that it stands on, where a writer says so."""
+    is_good: bool
+
+
+class Preferences(NamedTuple):
+    """Records for TRL."""
+
+    pairs: list[dict[str, Any]]
+    """`prompt`, `chosen`, `rejected`: DPOTrainer."""
+    single: list[dict[str, Any]]
+    """`prompt`, `completion`, `label`: KTOTrainer."""
+    not_found: int
+    """Questions left out: the gateway finds no page, or not the page of the writer's answer."""
+
+
+def prefer(
+    opinions: Iterable[Opinion],
+    grounding: Grounding,
+    runner: asyncio.Runner,
+    budget: int,
+    instructions: str,
+) -> Preferences:
+    """The records of all questions.
+
+    Args:
+        opinions: those of a question follow each other in any order.
+        grounding: as the gateway has it.
+        runner: of what it does asynchronously.
+        budget: tokens of pages in a prompt.
+        instructions: the alias's.
+    """
+    by_question: dict[str, list[Opinion]] = defaultdict(list)
+    for one in opinions:
+        by_question[one.question].append(one)
+    found = Preferences([], [], 0)
+    not_found = 0
+    for question, given in by_question.items():
+        grounds = runner.run(grounding.ground(question, budget))
+        there = {part.page.path for part in grounds.excerpts}
+        if not there or any(one.page and one.page not in there for one in given):
+            not_found += 1
+            continue
+        prompt = render(grounds.excerpts, question, instructions=instructions)
+        good, bad = (
+            list(
+                dict.fromkeys(
+                    _completion(one, grounds.excerpts, grounding, runner)
+                    for one in given
+                    if one.is_good == wanted
+                )
+            )
+            for wanted in (True, False)
+        )
+        both = set(good) & set(bad)  # readers differ: nothing follows
+        good, bad = ([said for said in part if said not in both] for part in (good, bad))
+        for said, label in [*((one, True) for one in good), *((one, False) for one in bad)]:
+            found.single.append({"prompt": prompt, "completion": _message(said), "label": label})
+        for chosen in good:
+            found.pairs.extend(
+                {"prompt": prompt, "chosen": _message(chosen), "rejected": _message(rejected)}
+                for rejected in bad
+            )
+    return found._replace(not_found=not_found)
+
+
+def _completion(
+    one: Opinion, excerpts: Sequence[Excerpt], grounding: Grounding, runner: asyncio.Runner
+) -> str:
+    """The answer with the numbers of this prompt's sections."""
+    answer = uncited(one.answer.strip())
+    if not answer:
+        return REFUSAL
+    found = claims(runner, answer, excerpts, grounding.index.idf, one.question)
+    return neutral(cite(answer, found, excerpts))
+
+
+def _message(said: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": said}]

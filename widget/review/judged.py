@@ -1,0 +1,61 @@
+"""What readers and writers thought of answers: votes, and what a review put in their place."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from gateway.access.rights import PUBLIC
+from gateway.storage.database import reading
+from widget.review.reviews import Reviews, cleaned
+from widget.review.rows import LONGEST, PRIVATE
+from widget.review.tables import member_table, with_votes
+from widget.review.wiki import Wiki
+from widget.service.store import question_table, vote_table
+
+
+class Judged(NamedTuple):
+    """An answer that a reader has voted on, or that a writer has written or replaced."""
+
+    cluster: int | None
+    question: str
+    answer: str
+    """Empty: it was refused, or is to be."""
+    page: str
+    """Of a writer's answer: where it stands."""
+    is_good: bool
+
+
+def judged(engine: sa.Engine, wiki: Wiki, since: datetime | None = None) -> Iterator[Judged]:
+    """Answers that everybody may read, by question, a writer's first.
+
+    A question that may hold something private is left out, as `rows.pull` does. Raises Unreachable.
+    """
+    q, v = question_table.c, vote_table.c
+    approved = {
+        one.cluster: one.draft
+        for one in Reviews(engine).approved()
+        if not one.draft.page or wiki.may_read([one.draft.page], PUBLIC)
+    }
+    query = (
+        sa.select(q.question, q.answer, q.state, v.vote, member_table.c.cluster)
+        .select_from(with_votes.outerjoin(member_table, member_table.c.question == q.id))
+        .where(q.readers.is_(None), q.state.in_(("answered", "refused")))
+        .where(*([] if since is None else [q.at >= since]))
+        .order_by(q.at, q.id)
+    )
+    with reading(engine) as connection:
+        for text, answer, state, vote, cluster in connection.execute(query):
+            question = cleaned(text)
+            if PRIVATE.search(question) or len(question) > LONGEST or not question:
+                continue
+            draft = approved.get(cluster)
+            said = answer if state == "answered" else ""
+            if draft:
+                written = draft.answer if draft.answerable else ""
+                yield Judged(cluster, question, written, draft.page, True)
+                if said != written:
+                    yield Judged(cluster, question, said, "", False)
+            elif vote in ("up", "down"):
+                yield Judged(cluster, question, said, "", vote == "up")
