@@ -1,8 +1,8 @@
-"""The same over both lanes in front of a real vLLM: tools, usage, clamping, clients that leave."""
+"""In front of a real vLLM: tools, pages, schemas, usage, clamping, clients that leave."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from tests import starting
+from tests.conformance.conftest import WIKI
 from tests.conformance.test_openai import HELLO, TOOL
 from tests.starting import KEY
 from tests.waiting import until
@@ -32,6 +33,10 @@ class Lane:
         """Tokens that vLLM has written so far."""
         return self._number("vllm:generation_tokens_total")
 
+    def read(self) -> float:
+        """Tokens of prompts that vLLM has been asked so far."""
+        return self._number("vllm:prompt_tokens_total")
+
     def _number(self, name: str) -> float:
         metrics = httpx.get(f"{self.engine}/metrics", timeout=30).text
         assert name in metrics
@@ -40,43 +45,187 @@ class Lane:
 
 @pytest.fixture(scope="module")
 def lane(tmp_path_factory: pytest.TempPathFactory, vllm_url: str) -> Iterator[Lane]:
+    folder = tmp_path_factory.mktemp("gateway")
+    docs = folder / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text(WIKI)
     with (
         starting.gateway(
-            tmp_path_factory.mktemp("gateway"),
+            folder,
             gateway_engine_url=f"{vllm_url}/v1",
+            gateway_docs=str(docs),
         ) as gateway,
         openai.OpenAI(base_url=gateway.url, api_key=KEY, max_retries=0, timeout=120) as client,
     ):
         yield Lane(gateway, vllm_url, client)
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_required_tool_is_called(lane: Lane, stream: bool) -> None:
+NAMED = {"type": "function", "function": {"name": "open_page"}}
+# Short arguments: the small model would not end a text.
+PAGES = {
+    "type": "object",
+    "properties": {"title": {"enum": ["Coffee", "Tea"]}},
+    "required": ["title"],
+    "additionalProperties": False,
+}
+OPEN: Any = {**TOOL, "function": {**TOOL["function"], "parameters": PAGES}}
+OTHER: Any = {"type": "function", "function": {"name": "close_page", "parameters": PAGES}}
+QUESTION = "Where is the coffee machine?"
+
+
+def called_in_chat(lane: Lane, choice: Any, stream: bool, **more: Any) -> tuple[str, str]:
     asked: Any = {
         "model": "base",
         "messages": [{"role": "user", "content": "Open the page Coffee."}],
-        # vLLM binds the arguments to their schema only where it is called strict.
-        "tools": [{**TOOL, "function": {**TOOL["function"], "strict": True}}],
-        "tool_choice": {"type": "function", "function": {"name": "open_page"}},
+        "tools": [OPEN, OTHER],
+        "tool_choice": choice,
         "max_tokens": 100,
         "temperature": 0,
+        **more,
     }
     name, arguments = "", ""
     if stream:
         for chunk in lane.client.chat.completions.create(**asked, stream=True):
-            for choice in chunk.choices:
-                for call in choice.delta.tool_calls or []:
+            for one in chunk.choices:
+                for call in one.delta.tool_calls or []:
                     assert call.function is not None
                     name = call.function.name or name
                     arguments += call.function.arguments or ""
     else:
-        message = lane.client.chat.completions.create(**asked).choices[0].message
-        assert message.tool_calls
-        call = message.tool_calls[0]
-        assert call.type == "function"
-        name, arguments = call.function.name, call.function.arguments
-    assert name == "open_page"
-    assert "title" in json.loads(arguments)
+        reply = lane.client.chat.completions.create(**asked)
+        (made,) = reply.choices[0].message.tool_calls or []
+        assert made.type == "function"
+        name, arguments = made.function.name, made.function.arguments
+    return name, arguments
+
+
+def called_in_responses(lane: Lane, choice: Any, stream: bool, **more: Any) -> tuple[str, str]:
+    named = {"type": "function", "name": "open_page"} if choice == NAMED else choice
+    asked: Any = {
+        "model": "base",
+        "input": "Open the page Coffee.",
+        "tools": [{"type": "function", **tool["function"]} for tool in (OPEN, OTHER)],
+        "tool_choice": named,
+        "max_output_tokens": 100,
+        "temperature": 0,
+        **more,
+    }
+    if stream:
+        with lane.client.responses.stream(**asked) as events:
+            output = events.get_final_response().output
+    else:
+        output = lane.client.responses.create(**asked).output
+    (call,) = [item for item in output if item.type == "function_call"]
+    return call.name, call.arguments
+
+
+def called_in_messages(lane: Lane, choice: Any, stream: bool, **more: Any) -> tuple[str, str]:
+    named = {"type": "tool", "name": "open_page"} if choice == NAMED else {"type": "any"}
+    asked: Any = {
+        "model": "base",
+        "max_tokens": 100,
+        "temperature": 0,
+        "messages": [{"role": "user", "content": "Open the page Coffee."}],
+        "tools": [
+            {"name": tool["function"]["name"], "input_schema": tool["function"]["parameters"]}
+            for tool in (OPEN, OTHER)
+        ],
+        "tool_choice": named,
+        "stream": stream,
+        **more,
+    }
+    headers = {"x-api-key": KEY}
+    reply = httpx.post(f"{lane.gateway.url}/messages", json=asked, headers=headers, timeout=120)
+    assert reply.status_code == 200, reply.text
+    if not stream:
+        assert reply.json()["stop_reason"] == "tool_use"
+        (block,) = [one for one in reply.json()["content"] if one["type"] == "tool_use"]
+        return block["name"], json.dumps(block["input"])
+    events = [json.loads(line[6:]) for line in reply.text.splitlines() if line[:6] == "data: "]
+    (begun,) = [
+        event["content_block"]
+        for event in events
+        if event["type"] == "content_block_start" and event["content_block"]["type"] == "tool_use"
+    ]
+    deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+    return begun["name"], "".join(delta.get("partial_json", "") for delta in deltas)
+
+
+@pytest.mark.parametrize(
+    ("called", "choice", "stream"),
+    [
+        (called_in_chat, NAMED, False),
+        (called_in_chat, NAMED, True),
+        (called_in_chat, "required", True),
+        (called_in_responses, NAMED, True),
+        (called_in_responses, "required", False),
+        (called_in_messages, NAMED, False),
+        (called_in_messages, "required", True),
+    ],
+)
+def test_a_forced_tool_is_called(
+    lane: Lane, called: Callable[..., tuple[str, str]], choice: Any, stream: bool
+) -> None:
+    name, arguments = called(lane, choice, stream)
+    assert name == "open_page" if choice == NAMED else name in ("open_page", "close_page")
+    assert json.loads(arguments)["title"] in ("Coffee", "Tea")
+
+
+def test_a_forced_call_on_docs_has_its_pages(lane: Lane) -> None:
+    asked = [{"role": "user", "content": QUESTION}]
+    before = lane.read()
+    called_in_chat(lane, NAMED, False, messages=asked)
+    alone = lane.read() - before
+    for called, stream, said in (
+        (called_in_chat, True, {"messages": asked}),
+        (called_in_responses, True, {"input": QUESTION}),
+        (called_in_messages, False, {"messages": asked}),
+    ):
+        before = lane.read()
+        assert called(lane, NAMED, stream, model="docs", **said)[0] == "open_page"
+        assert lane.read() - before > alone + 30, "the page was not in the prompt"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_docs_answers_from_its_page_in_chat_and_completions(lane: Lane, stream: bool) -> None:
+    for path, said in (
+        ("/chat/completions", {"messages": [{"role": "user", "content": QUESTION}]}),
+        ("/completions", {"prompt": QUESTION}),
+    ):
+        reply = httpx.post(
+            f"{lane.gateway.url}{path}",
+            json={"model": "docs", "max_tokens": 30, "stream": stream, **said},
+            headers={"authorization": f"Bearer {KEY}"},
+            timeout=120,
+        )
+        assert reply.headers["x-askdocs-grounding"] == "on; pages=1", reply.text
+        lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
+        bodies = [json.loads(line) for line in lines] if stream else [reply.json()]
+        (facts,) = [body["askdocs"] for body in bodies if "askdocs" in body]
+        assert facts["pages"][0]["title"] == "Coffee"
+        assert facts["mode"] == "generative"
+
+
+def test_docs_fills_a_schema_from_its_page_or_refuses(lane: Lane) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"room": {"enum": ["kitchen", "cellar"]}},
+        "required": ["room"],
+        "additionalProperties": False,
+    }
+    form: Any = {"type": "json_schema", "json_schema": {"name": "room", "schema": schema}}
+
+    def ask(question: str) -> Any:
+        messages: Any = [{"role": "user", "content": question}]
+        reply = lane.client.chat.completions.create(
+            model="docs", messages=messages, max_tokens=60, response_format=form
+        )
+        return reply.choices[0].message
+
+    assert json.loads(ask(QUESTION).content)["room"] in ("kitchen", "cellar")
+    refused = ask("Who won the football world cup of 1954?")
+    assert refused.content is None
+    assert "enough information" in refused.refusal
 
 
 def test_usage_comes_if_and_only_if_it_was_asked_for(lane: Lane) -> None:
