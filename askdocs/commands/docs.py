@@ -331,6 +331,36 @@ def learn(
         learning.show(learned, dry_run)
 
 
+@app.command()
+def calibrate(
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Questions with known answers: an object of JSON a line, with question, and words"
+            " or context_docs, or answerable: false."
+        ),
+    ] = None,
+    dry_run: DryRunOption = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the search, refusals and cautions to your embedder, and to questions to your wiki."""
+    from askdocs.terminal.bar import Bar
+    from askdocs.wikis import calibrate as calibrating
+
+    with _opened(home_dir) as index:
+        with Bar() as bar:
+            found = calibrating.run(_search(index), questions, bar.show)
+        if found.changed and not dry_run:
+            by = questions.name if questions else "headings"
+            audit.note(home_dir, "docs.calibrate", by, questions=found.answerable)
+            calibrating.store(_writing(home_dir), found)
+    if as_json:
+        print(json.dumps(calibrating.facts(found, dry_run), indent=2, ensure_ascii=False))
+    else:
+        calibrating.show(found, dry_run)
+
+
 def _writing(home_dir: Path | None) -> "Writing":
     return opening(load(GatewaySettings), index_file(home_dir), waiting)
 

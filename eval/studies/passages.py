@@ -165,7 +165,7 @@ def measure(
                 refused.append(not looked.is_answered)
                 continue
             kept.append(looked.is_answered)
-            right = {path for path, text in texts.items() if _is_right(question, path, text)}
+            right = {path for path, text in texts.items() if is_right(question, path, text)}
             if not right:
                 raise AskdocsError(f"{name}: {question.text}: no page has its words")
             places = [place for place, hit in enumerate(hits) if hit.page.path in right]
@@ -177,7 +177,7 @@ def measure(
                 if found.page.path in right and _has(question, _section(found))
             ]
             section.append(places[0] if places else np.inf)
-            places = [place for place, found in enumerate(best) if _holds(question, found)]
+            places = [place for place, found in enumerate(best) if holds(question, found)]
             shown.append(places[0] if places else np.inf)
             if not places or places[0] >= SHOWN[-1]:
                 missed.append(question.text)
@@ -208,14 +208,16 @@ def measure(
     )
 
 
-def _is_right(question: Question, path: str, text: str) -> bool:
+def is_right(question: Question, path: str, text: str) -> bool:
+    """Does a page of this path answer, with the `plain` text of it or of a part?"""
     named = not question.pages or PurePosixPath(path).stem in question.pages
     return named and any(words in text for words in question.words)
 
 
-def _holds(question: Question, found: Found) -> bool:
+def holds(question: Question, found: Found) -> bool:
+    """Does a passage answer?"""
     text = f"{found.passage.term}\n{found.passage.text}"
-    return _is_right(question, found.page.path, plain(text))
+    return is_right(question, found.page.path, plain(text))
 
 
 def _section(found: Found) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.access import rights
 from gateway.answering.grounding import wording
-from gateway.answering.grounding.confidence import CAUTION, confidence
+from gateway.answering.grounding.confidence import confidence
 from gateway.answering.grounding.ground import Looked
 from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id
@@ -82,7 +82,7 @@ class Extract(Transform):
         # As in the header x-askdocs-model: readers' votes count for it.
         self._served = plan.alias if self.refused else plan.first_choice
         self._people_call_it = people_call(self._served, model_name)
-        self.cautious = not self.refused and confidence(looked.signals) < CAUTION
+        self.cautious = not self.refused and confidence(looked.signals) < looked.caution
         self.question = asked.question if keeps_text else ""
         self._keeps_text = keeps_text
         self._parts, self._is_cut = self._content()

@@ -89,11 +89,11 @@ RIGHT_BY_WORDS = Curve(
 CAUTION = 0.15
 
 
-def is_about(signals: Signals) -> bool:
-    """Is the question about what this wiki is about?"""
+def is_about(signals: Signals, least: float = ABOUT) -> bool:
+    """Is the question about what this wiki is about, with a probability of `least`?"""
     if signals.similarity is None:
         return signals.share > 0 and BY_WORDS.of(signals) >= ABOUT_BY_WORDS
-    return BY_MEANING.of(signals) >= ABOUT
+    return BY_MEANING.of(signals) >= least
 
 
 def confidence(signals: Signals) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gateway.access.rights import Groups, Reader, Rules
-from gateway.answering.grounding.confidence import Signals, is_about
+from gateway.answering.grounding.confidence import ABOUT, CAUTION, Signals, is_about
 from gateway.answering.grounding.excerpt import Excerpt, parts
 from gateway.answering.grounding.neutral import neutral
 from gateway.core import threads
@@ -91,6 +91,8 @@ class Looked:
     """Else the question is refused."""
     readers: Groups = ()
     """What it takes to read the pages."""
+    caution: float = CAUTION
+    """The confidence below which a quotation has a caution."""
 
     @property
     def passages(self) -> list[Found]:
@@ -245,9 +247,14 @@ class Grounding:
         with self.index.snapshot():
             sought = self.search.sought(question, history)
             hits, signals = self.find(sought, page_url, sources, limit)
-            fits = bool(hits) and (is_about(signals) or self._is_here(question, hits, page_url))
+            fitted = self.search.serving_fit()
+            about = ABOUT if fitted.about is None else fitted.about
+            is_fit = bool(hits) and is_about(signals, about)
+            fits = is_fit or (bool(hits) and self._is_here(question, hits, page_url))
             readers = self._readers([hit.page for hit in hits], page_url)
-        return Looked(sought.text, tuple(sought.words), tuple(hits), signals, fits, readers)
+        caution = CAUTION if fitted.caution is None else fitted.caution
+        words = tuple(sought.words)
+        return Looked(sought.text, words, tuple(hits), signals, fits, readers, caution)
 
     def _readers(self, pages: Sequence[Page], page_url: str | None) -> Groups:
         here = self.index.by_url(page_url) if page_url else None

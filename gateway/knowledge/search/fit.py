@@ -28,6 +28,10 @@ class Fit:
     """What the share of the question's words that a page has counts beside its similarity."""
     of_passage: float = 0.25
     """The same of a passage; there it is the root of the share: the first words say most."""
+    about: float | None = None
+    """How probable it must be that a question is about the wiki; None: as everywhere."""
+    caution: float | None = None
+    """The confidence below which a quotation has a caution; None: as everywhere."""
 
     def meaning(self, cosines: Floats) -> Floats:
         moved: Floats = (cosines - self.zero) * self.scale

@@ -218,6 +218,7 @@ class Search:
         self._reranker = reranker
         self._opened = opened
         self._glossary = glossary or {}
+        self._tried: Fit | None = None
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
         self._remembered: dict[str, Remembered] = {}
@@ -370,9 +371,22 @@ class Search:
                 self._older[serving] = older if older and older.model == serving else None
             return self._older[serving]
 
+    def trying(self, fitted: Fit) -> Self:
+        """The same search with other numbers, whatever the model."""
+        mine = copy.copy(self)
+        mine._tried = fitted
+        return mine
+
     def fit(self, model: str) -> Fit:
         """What was fitted for an embedding model."""
+        if self._tried is not None:
+            return self._tried
         return fit.load(self.index.embedders().stored.get(model, {}).get("fit"))
+
+    def serving_fit(self) -> Fit:
+        """What was fitted for the embedder whose vectors serve."""
+        embedder = self.serving()
+        return Fit() if embedder is None else self.fit(embedder.model)
 
     def _memory(self, model: str) -> Remembered:
         if model not in self._remembered:

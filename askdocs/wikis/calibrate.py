@@ -1,0 +1,263 @@
+"""What `askdocs docs calibrate` does: the numbers of the search for one embedder and one wiki.
+
+Where the cosines of the embedder lie is measured on headings and the text below them. Questions
+with known answers tell what words count beside meaning, when a question is refused, and when a
+quotation has a caution. A number changes only where that is better by more than chance.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eval.studies.passages import Question, holds, read
+from gateway.answering.extract import shown
+from gateway.answering.grounding.confidence import ABOUT, BY_MEANING, CAUTION, confidence
+from gateway.answering.grounding.ground import Grounding, Looked
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import MODEL
+from gateway.knowledge.search.fit import Fit
+from gateway.knowledge.search.missing import PAGES, fitted
+from gateway.knowledge.search.search import Search, best_passages, distinct
+from gateway.knowledge.sources.sync import Writing
+from gateway.upstream.engine import estimates
+
+# What is tried, beside the numbers in use.
+LEXICAL = (0.4, 0.55, 0.75, 1.0, 1.3)
+OF_PASSAGE = (0.12, 0.25, 0.4, 0.6)
+ABOUTS = tuple(n / 20 for n in range(4, 15))
+CAUTIONS = (0.05, 0.4)
+"""The least and the most."""
+# Fewer tell nothing: questions with an answer, and ones without; pages with headings.
+FEWEST = 30
+FEWEST_FOREIGN = 10
+FEWEST_PAGES = 10
+# Standard errors that a gain must be above 0. With two, one of six halves of the questions to three
+# wikis changed the weights, and the other half gained nothing: the weights are the best of twenty.
+MARGIN = 3.0
+# Right quotations that may have a caution.
+CAUTIOUS = 0.1
+# A right passage counts at these places; the mean of both is what is made better.
+AT = (1, 3)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What was measured, and what follows."""
+
+    model: str
+    answerable: int
+    unanswerable: int
+    before: Fit
+    after: Fit
+    measured: dict[str, tuple[float, float]]
+    """Shares with the numbers before and after."""
+
+    @property
+    def changed(self) -> dict[str, tuple[float | None, float | None]]:
+        old, new = asdict(self.before), asdict(self.after)
+        return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+
+
+def run(
+    search: Search, questions: Path | None, progress: Callable[[str, int, int], None]
+) -> Calibrated:
+    """Measure.
+
+    Raises AskdocsError: there is no embedder, not all pages have vectors, or too few headings or
+    questions.
+    """
+    embedder = search.serving()
+    if embedder is None or search.embedder is None:
+        raise AskdocsError("search uses words alone: there is no embedder to calibrate")
+    embedded, pages = search.index.embedded()[1], search.index.size
+    if embedder is not search.embedder or embedded < pages:
+        raise AskdocsError(
+            f"{pages - embedded:,} of {pages:,} pages have no vectors of the embedder yet: sync, or"
+            " wait for the gateway"
+        )
+    model = embedder.model
+    asked = read(questions) if questions else []
+    known = [one for one in asked if one.words]
+    foreign = [one for one in asked if not one.words]
+    if questions is None and model == MODEL:
+        raise AskdocsError(
+            "the bundled embedder needs no headings: name questions with --questions FILE"
+        )
+    if questions is not None and len(known) < FEWEST:
+        raise AskdocsError(
+            f"{questions} has {len(known)} questions with an answer; at least {FEWEST} are needed"
+        )
+    before = after = search.fit(model)
+    if model != MODEL:
+        after = _moved(search, after, progress)
+    measured: dict[str, tuple[float, float]] = {}
+    if known:
+        after = _weighed(search, after, known, progress)
+        after = _limited(search, after, known, foreign)
+        first, then = (_measured(search.trying(one), known, foreign) for one in (before, after))
+        measured = {name: (value, then[name]) for name, value in first.items()}
+    return Calibrated(model, len(known), len(foreign), before, after, measured)
+
+
+def store(writing: Writing, found: Calibrated) -> None:
+    """Let it count; a gateway sees it within two seconds."""
+    with writing() as writer:
+        stored = dict(writer.embedders().stored.get(found.model, {}))
+        writer.put_embedder(found.model, {**stored, "fit": found.after.dump()})
+
+
+def _moved(search: Search, current: Fit, progress: Callable[[str, int, int], None]) -> Fit:
+    """With the place of the model's cosines, by headings."""
+    assert search.embedder is not None
+    numbers = sorted(search.index.numbers())[:PAGES]
+    pages = [page for number in numbers if (page := search.index.page(number)).sections[1:]]
+    if len(pages) < FEWEST_PAGES:
+        raise AskdocsError(
+            f"{len(pages)} pages have headings; at least {FEWEST_PAGES} are needed to calibrate"
+        )
+    progress("comparing headings", 0, len(pages))
+    found = fitted(pages, search.embedder)
+    return replace(current, zero=found.zero, scale=found.scale)
+
+
+def _weighed(
+    search: Search,
+    current: Fit,
+    known: Sequence[Question],
+    progress: Callable[[str, int, int], None],
+) -> Fit:
+    """With what words count beside meaning."""
+    usual = _places(search.trying(current), known)
+    best, gain = current, 0.0
+    tried = [
+        replace(current, lexical=lexical, of_passage=of_passage)
+        for lexical in LEXICAL
+        for of_passage in OF_PASSAGE
+    ]
+    for number, other in enumerate(tried, 1):
+        found = _places(search.trying(other), known)
+        gains = [new - old for new, old in zip(found, usual, strict=True)]
+        surely = _surely(gains)
+        if surely > gain:
+            best, gain = other, surely
+        progress("trying weights", number, len(tried))
+    return best
+
+
+def _surely(gains: Sequence[float]) -> float:
+    """What of the mean is not chance."""
+    mean = sum(gains) / len(gains)
+    variance = sum((gain - mean) ** 2 for gain in gains) / len(gains)
+    return mean - MARGIN * math.sqrt(variance / len(gains))
+
+
+def _places(search: Search, known: Sequence[Question]) -> list[float]:
+    """Of each question the share of AT that a right passage is within."""
+    found = []
+    for question in known:
+        best = distinct(best_passages(search.find(question.text)))[: max(AT)]
+        place = next((n for n, one in enumerate(best) if holds(question, one)), max(AT))
+        found.append(sum(place < at for at in AT) / len(AT))
+    return found
+
+
+def _looked(search: Search, asked: Sequence[Question]) -> list[Looked]:
+    grounding = Grounding(search.index, estimates, search=search)
+    return [asyncio.run(grounding.look_up(question.text)) for question in asked]
+
+
+def _limited(
+    search: Search, current: Fit, known: Sequence[Question], foreign: Sequence[Question]
+) -> Fit:
+    """With the limits of refusals and cautions."""
+    search = search.trying(current)
+    ours, theirs = _looked(search, known), _looked(search, foreign)
+    usual = ABOUT if current.about is None else current.about
+
+    def told(about: float) -> list[float]:
+        """By question, weighed so that both kinds count the same."""
+        kept = [float(_about(one) >= about) for one in ours]
+        refused = [float(_about(one) < about) for one in theirs]
+        whole = len(kept) + len(refused)
+        return [value * whole / (2 * len(kept)) for value in kept] + [
+            value * whole / (2 * len(refused)) for value in refused
+        ]
+
+    if len(foreign) >= FEWEST_FOREIGN:
+        now = told(usual)
+        gains = {
+            about: _surely([new - old for new, old in zip(told(about), now, strict=True)])
+            for about in ABOUTS
+        }
+        best = max(gains, key=lambda about: (gains[about], -abs(about - ABOUT)))
+        if gains[best] > 0:
+            current = replace(current, about=best)
+            ours = _looked(search.trying(current), known)
+    right = [
+        confidence(one.signals)
+        for question, one in zip(known, ours, strict=True)
+        if any(holds(question, found) for found in shown(one))
+    ]
+    if len(right) >= FEWEST:
+        least, most = CAUTIONS
+        value = sorted(right)[int(CAUTIOUS * len(right))]
+        current = replace(current, caution=round(min(most, max(least, value)), 2))
+    return current
+
+
+def _about(looked: Looked) -> float:
+    # Words alone have a limit of their own: they are never the reason of a change here.
+    return 1.0 if looked.signals.similarity is None else BY_MEANING.of(looked.signals)
+
+
+def _measured(
+    search: Search, known: Sequence[Question], foreign: Sequence[Question]
+) -> dict[str, float]:
+    """Shares: of right passages, refusals and cautions."""
+    ours, theirs = _looked(search, known), _looked(search, foreign)
+    cautious = [
+        confidence(one.signals) < one.caution
+        for question, one in zip(known, ours, strict=True)
+        if any(holds(question, found) for found in shown(one))
+    ]
+    places = [
+        next((n for n, found in enumerate(one.passages) if holds(question, found)), max(AT))
+        for question, one in zip(known, ours, strict=True)
+    ]
+    shares = {f"right passage among {at}": [place < at for place in places] for at in AT}
+    shares["answerable ones kept"] = [one.is_answered for one in ours]
+    shares["unanswerable ones refused"] = [not one.is_answered for one in theirs]
+    shares["right quotations with a caution"] = cautious
+    return {name: round(sum(of) / len(of), 4) for name, of in shares.items() if of}
+
+
+def facts(found: Calibrated, dry_run: bool) -> dict[str, Any]:
+    """For --json."""
+    return {
+        "model": found.model,
+        "questions": found.answerable,
+        "unanswerable": found.unanswerable,
+        "fit": asdict(found.after),
+        "changed": {name: list(pair) for name, pair in found.changed.items()},
+        "measured": {name: list(pair) for name, pair in found.measured.items()},
+        "stored": bool(found.changed) and not dry_run,
+    }
+
+
+DEFAULTS = {"about": ABOUT, "caution": CAUTION}
+
+
+def show(found: Calibrated, dry_run: bool) -> None:
+    """For people."""
+    for name, (old, new) in found.changed.items():
+        usual = DEFAULTS.get(name)
+        print(f"{name}: {usual if old is None else old:.3g} -> {usual if new is None else new:.3g}")
+    if not found.changed:
+        print("nothing changed: the numbers in use fit as well")
+    for name, (old, new) in found.measured.items():
+        print(f"{name}: {old:.0%} -> {new:.0%}")
+    if found.changed and dry_run:
+        print("not stored: --dry-run")
