@@ -104,10 +104,23 @@ class Client:
                     yield f"ask {question} on {page}", told.replace(question, "")
             yield f"search {question}", self.tool("search_docs", query=question, limit=20)
             yield f"ask_docs {question}", self.tool("ask_docs", question=question)
+        question = QUESTIONS[0]
+        said = [{"role": "user", "content": question}]
+        for path, body in (
+            ("responses", {"input": question}),
+            ("messages", {"messages": said, "max_tokens": 200}),
+            ("completions", {"prompt": question}),
+            ("chat/completions", {"messages": said, "response_format": {"type": "json_object"}}),
+            ("chat/completions", {"messages": said, "n": 2, "logprobs": True}),
+        ):
+            told = self.http.post(f"/v1/{path}", json={"model": "docs", **body}).text
+            yield f"{path} {sorted(body)}", told.replace(question, "")
         yield "search merger", self.tool("search_docs", query="closes in May", limit=20)
         for name in ("pay.md", f"{SITE}pay/", "board/plan.md", f"{SITE}board/plan/"):
             told = self.tool("read_page", page=name)
             yield f"read {name}", told.replace(name, "")
+            told = self.mcp("resources/read", uri=name)
+            yield f"resource {name}", told.replace(name, "")
         yield "list", self.mcp("resources/list")
         for path in ("/llms.txt", "/llms-full.txt"):
             yield path, self.http.get(path).text

@@ -310,3 +310,20 @@ def test_an_answer_that_is_closed_is_not_read_by_its_name(
     vote = httpx.post(f"{again.url}/votes", data={"ask": id, "vote": "up"})
     assert vote.status_code == 200
     assert "98,765" not in vote.text
+
+
+async def test_a_gateway_that_does_not_tell_all_rights_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is of before, or the key may not pass on all groups."""
+
+    async def tell(request: Request) -> Response:
+        return JSONResponse({"readable": []})
+
+    with serve(Starlette(routes=[Route(readable.PATH, tell, methods=["POST"])])) as address:
+        gateway = Gateway(WidgetSettings(gateway_url=address, gateway_key=None))
+        try:
+            assert await gateway.rights([]) is None
+        finally:
+            await gateway.close()
+    assert not caplog.records

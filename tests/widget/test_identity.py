@@ -58,6 +58,21 @@ def test_a_token_names_a_person_and_their_team() -> None:
     assert reader.of(request()) == Identity()
 
 
+def test_an_address_that_is_not_verified_is_nobodys() -> None:
+    reader = identities(identity_key=SECRET)
+    for verified, person in ((True, "jo@example.com"), (False, "u1"), ("false", "u1")):
+        found = reader.of(request(), token(email_verified=verified, groups=["hr"]))
+        assert found == Identity(person, groups=frozenset({"hr", f"person:{person}"}))
+    assert reader.of(request(), token(email_verified=False, sub=None)) == Identity()
+
+
+def test_two_names_in_the_proxys_header_are_none() -> None:
+    reader = identities(person_header="x-email", groups_header="x-groups")
+    pairs = [(b"x-email", b"boss@example.com"), (b"x-email", b"jo@example.com")]
+    scope = {"type": "http", "headers": [*pairs, (b"x-groups", b"hr")], "client": ("10.0.0.1", 1)}
+    assert reader.of(Request(scope)) == Identity()
+
+
 def test_a_public_key_verifies_and_is_never_taken_as_a_secret() -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     public = (

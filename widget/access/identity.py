@@ -51,7 +51,9 @@ class Identities:
         found = Identity()
         if settings.person_header:
             team = headers.get(settings.team_header, "") if settings.team_header else ""
-            person = headers.get(settings.person_header, "")[:LONGEST]
+            # Two are a proxy's own and that of a client, which it should have removed.
+            named = headers.getlist(settings.person_header)
+            person = named[0][:LONGEST] if len(named) == 1 else ""
             listed = headers.getlist(settings.groups_header) if settings.groups_header else []
             found = self._identity(person, team, ",".join(listed).split(","))
         if self._key and not found.person:
@@ -81,7 +83,11 @@ class Identities:
             raise BadIdentity(EXPIRED) from error
         except jwt.InvalidTokenError as error:
             raise BadIdentity(INVALID) from error
-        person = claims.get("email") or claims.get("sub") or ""
+        email = claims.get("email")
+        # Of an address that is not verified nobody knows whose it is: OpenID Connect Core, 5.1.
+        if str(claims.get("email_verified", True)).lower() == "false":
+            email = ""
+        person = email or claims.get("sub") or ""
         groups = claims.get(self._settings.groups_claim) or []
         groups = groups if isinstance(groups, list) else [groups]
         return self._identity(str(person)[:LONGEST], str(claims.get("team") or ""), groups)
