@@ -28,6 +28,7 @@ from eval.running import lines
 from eval.scoring.words import is_refusal, token_f1
 from eval.statistics.bootstrap import Estimate, finite, in_brackets, mean
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
+from gateway.answering.facts import CITED
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engine import Engine
 
@@ -94,7 +95,7 @@ def read(file: Path, limit: int | None = None) -> list[Example]:
                 position=meta["position"],
                 pages=len(meta["pages"]),
                 messages=row["prompt"],
-                answer=row["completion"][0]["content"],
+                answer=CITED.sub("", row["completion"][0]["content"]),
             )
         except (ValueError, KeyError, TypeError, IndexError):
             raise AskdocsError(
@@ -153,7 +154,7 @@ def scores(examples: Sequence[Example], answers: Answers) -> dict[str, Estimate]
         found.setdefault(name, []).append(value)
 
     for example in examples:
-        said = answers[example.id]
+        said = CITED.sub("", answers[example.id])  # numbers of sections are no words
         refused = float(is_refusal(said))
         if not example.answerable:
             add("true refusals", refused)
