@@ -18,7 +18,7 @@ from widget.service.store import Store
 log = logging.getLogger(__name__)
 
 EVERY = 15.0  # seconds between two looks at the gateway's rights
-BATCH = 200  # answers that are looked at together
+BATCH = 1000  # answers that are looked at together
 
 
 class Narrowing:
