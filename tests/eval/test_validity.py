@@ -250,7 +250,9 @@ def test_a_sweep_tries_sizes_overlaps_k_and_reranking_and_keeps_the_best(setting
     plain = [(one.chunk_tokens, one.overlap) for one in tried[1:13] if not one.rerank]
     assert plain == list(itertools.product((256, 512, 1024, 2048), (0, 64, 128)))
     chosen = {(one.k, one.mmr_lambda, one.rerank) for one in tried}
-    assert chosen == set(itertools.product((10, 20, 40), (0.7, 1), (False, True)))
+    assert chosen == set(itertools.product((20, 100, 150), (0.7, 1), (False, True)))
+    assert {one.mmr_after for one in tried} == {False, True}
+    assert {one.keep for one in tried} >= {5, 10, 20}
     best = settings.load(out / "rag.toml")
     told = json.loads(done.stdout)
     assert (told["questions"], told["rag"]) == (2, str(out / "rag.toml"))
