@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,15 +7,21 @@ import pytest
 
 from tests.end_to_end.running import REPO, Askdocs, up
 
+PAGES = ("getting-started", "privacy", "api-key", "keys", "logs", "ports", "widget", "asking")
+"""Of the project's own docs: all of them keep two cores busy for minutes with their vectors."""
+
 
 @pytest.fixture(scope="session")
 def askdocs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Askdocs]:
-    """The project's own docs, asked on the embedded engine. One for all tests that do no harm.
-
-    Not warmed by itself: to read all these pages keeps two cores busy for minutes.
-    """
-    home = tmp_path_factory.mktemp("up") / "home"
-    with up(home, REPO / "docs", up_warm="false") as running:
+    """Some of the project's own docs, asked on the embedded engine. One for all tests that do no
+    harm."""
+    folder = tmp_path_factory.mktemp("up")
+    docs = folder / "wiki"
+    docs.mkdir()
+    for name in PAGES:
+        (page,) = (REPO / "docs").rglob(f"{name}.md")
+        shutil.copy(page, docs)
+    with up(folder / "home", docs, up_warm="false") as running:
         yield running
 
 
