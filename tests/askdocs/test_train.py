@@ -101,7 +101,7 @@ from training.plan import recipe
 
 def main() -> None:
     data = dataset.read(Path("dataset"))
-    one = run.Run(Path("run"), recipe.load("smollm2-135m-smoke"), data, None)
+    one = training_run.Run(Path("run"), recipe.load("smollm2-135m-smoke"), data, None)
     with one.claimed() as lock:
         train._train(Path("player").absolute(), one, "base", False, lock)
 
